@@ -192,10 +192,10 @@ impl ChunkReader {
                 self.offset = self.offset.saturating_add(before.saturating_sub(input.len()) as u64);
                 message?
             };
-            if let Some(message) = message {
-                if let Some(message) = self.control(message)? {
-                    return Ok(Some(message));
-                }
+            if let Some(message) = message
+                && let Some(message) = self.control(message)?
+            {
+                return Ok(Some(message));
             }
         }
     }
@@ -223,32 +223,26 @@ impl ChunkReader {
         if !self.header.fill(message_end, input) {
             return Ok(None);
         }
-        let mut extended = None;
         let (basic, fields) = self.header.as_slice().split_at_checked(basic_len).unwrap_or_default();
         let csid = header::chunk_stream_id(basic).unwrap_or_default();
-        if let Some((time, _)) = fields.split_first_chunk::<3>() {
-            let mut field = header::be24(*time);
-            if field == EXTENDED {
-                if !self.header.fill(message_end.saturating_add(4), input) {
-                    return Ok(None);
-                }
-                if let Some(time) = self.header.as_slice().last_chunk::<4>() {
-                    field = u32::from_be_bytes(*time);
-                }
-                extended = Some(field);
-            } else {
-                extended = Some(field).filter(|_| false);
-            }
-            let header = self.header;
+        let Some((time, _)) = fields.split_first_chunk::<3>() else {
             self.header.clear();
-            let fields = header.bytes.get(basic_len..message_end).unwrap_or_default();
-            let stream = self.stream(csid)?;
-            self.begin(stream, format, field, extended.is_some(), fields)?;
-            self.begin_chunk(stream);
-            return Ok(self.finish_if_empty());
+            return self.continue_stream(csid);
+        };
+        let mut field = header::be24(*time);
+        let extended = field == EXTENDED;
+        if extended {
+            if !self.header.fill(message_end.saturating_add(4), input) {
+                return Ok(None);
+            }
+            field = self.header.as_slice().last_chunk().map_or(field, |time| u32::from_be_bytes(*time));
         }
-        self.header.clear();
-        self.continue_stream(csid)
+        let header = std::mem::take(&mut self.header);
+        let fields = header.bytes.get(basic_len..message_end).unwrap_or_default();
+        let stream = self.stream(csid)?;
+        self.begin(stream, format, field, extended, fields)?;
+        self.begin_chunk(stream);
+        Ok(self.finish_if_empty())
     }
 
     /// A type 3 header: the next chunk of the message, or a message like the last one.
