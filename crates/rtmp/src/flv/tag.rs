@@ -6,6 +6,7 @@ use std::ops::{BitOr, BitOrAssign};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::enhanced;
+use super::script::{ON_META_DATA, SET_DATA_FRAME};
 use super::video::VideoCodec;
 use crate::time::MediaTime;
 
@@ -326,8 +327,6 @@ fn video_flags(body: &TagBody) -> TagFlags {
 
 /// `onMetaData` as an AMF0 string, with `@setDataFrame` before it where a publisher sent it.
 fn script_flags(body: &TagBody) -> TagFlags {
-    const SET_DATA_FRAME: &[u8] = b"\x02\0\x0D@setDataFrame";
-    const ON_META_DATA: &[u8] = b"\x02\0\x0AonMetaData";
     let (bytes, count) = body.peek::<29>();
     let start = bytes.get(..count).unwrap_or_default();
     let start = start.strip_prefix(SET_DATA_FRAME).unwrap_or(start);
