@@ -243,7 +243,7 @@ pub struct Status {
 impl Status {
     /// Level `status`.
     #[must_use]
-    pub fn status(code: &str, description: &str) -> Self {
+    pub fn info(code: &str, description: &str) -> Self {
         Self { level: "status".into(), code: code.into(), description: description.into() }
     }
 
@@ -259,8 +259,11 @@ impl Status {
         let values = || command.arguments.iter().chain(std::iter::once(&command.object));
         let info = values().find(|value| value.get("code").is_some() || value.get("level").is_some());
         let text = |key| info.and_then(|info| info.get(key)).and_then(Value::as_str).unwrap_or_default();
-        let mut status =
-            Self { level: text("level").into(), code: text("code").into(), description: text("description").into() };
+        let mut status = Self {
+            level: text("level").into(),
+            code: text("code").into(),
+            description: text("description").into(),
+        };
         if info.is_none() {
             status.description = values().find_map(Value::as_str).unwrap_or_default().to_owned();
         }

@@ -229,7 +229,9 @@ mod tests {
         assert!(!rejected("NetStream.Publish.BadName", "stream key is wrong").is_retryable());
         assert!(rejected("NetStream.Publish.BadName", "Already publishing").is_retryable());
         assert!(!rejected("NetStream.Publish.Denied", "").is_retryable());
-        assert!(!rejected("NetConnection.Connect.Rejected", "[ AccessManager.Reject ] : code=403").is_retryable());
+        assert!(
+            !rejected("NetConnection.Connect.Rejected", "[ AccessManager.Reject ] : code=403").is_retryable()
+        );
         assert!(rejected("NetConnection.Connect.Rejected", "Server busy").is_retryable());
         assert!(rejected("NetStream.Play.StreamNotFound", "").is_retryable());
         assert!(rejected("NetConnection.Connect.Failed", "").is_retryable());

@@ -18,6 +18,14 @@ pub enum LimitKind {
     AmfValues,
     /// All bytes of a connection before its publish or play was accepted: [`Limits::total_bytes_before_auth`].
     BytesBeforeAuth,
+    /// Bytes received while a publish or play waits for its decision.
+    HeldBytes,
+    /// Message streams created on one connection.
+    MessageStreams,
+    /// Bytes of answers that a peer asked for and does not read.
+    ReplyBytes,
+    /// Bytes of the application name in `connect`.
+    AppBytes,
 }
 
 impl fmt::Display for LimitKind {
@@ -29,6 +37,10 @@ impl fmt::Display for LimitKind {
             Self::AmfDepth => "AMF0 nesting depth",
             Self::AmfValues => "AMF0 values in a message",
             Self::BytesBeforeAuth => "bytes before publish or play",
+            Self::HeldBytes => "bytes held for a decision",
+            Self::MessageStreams => "message streams",
+            Self::ReplyBytes => "bytes of unread answers",
+            Self::AppBytes => "bytes of application name",
         })
     }
 }

@@ -62,9 +62,7 @@ impl ChunkWriter {
         let header = MessageHeader { csid: header.csid.clamp(2, MAX_CHUNK_STREAM_ID), ..*header };
 
         let (first, field) = match self.delta(&header) {
-            Some(delta) => {
-                (HeaderBytes::same_stream(header.csid, delta, length, header.type_id), delta)
-            }
+            Some(delta) => (HeaderBytes::same_stream(header.csid, delta, length, header.type_id), delta),
             None => (HeaderBytes::full(&header, length), header.timestamp.get()),
         };
         self.remember(&header);

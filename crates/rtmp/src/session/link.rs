@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::chunk::{ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedMessage, csid};
+use crate::chunk::{
+    ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedMessage, csid,
+};
 use crate::command::{Command, unwrap_amf3};
 use crate::error::Error;
 use crate::flv::script::strip_set_data_frame;

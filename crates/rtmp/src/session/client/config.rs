@@ -6,7 +6,6 @@ use crate::limits::Limits;
 
 /// Settings of a [`ClientSession`](super::ClientSession).
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct ClientConfig {
     /// Chunk size for what is sent, bytes, 1 to 16,777,215; announced right after `connect`. Default 60,000, what
     /// platforms are used to.

@@ -25,7 +25,9 @@ impl ServerSession {
             Request::Publish { key, mode } => self.publish(stream_id, transaction, &key, mode),
             Request::Play(play) => self.play(stream_id, transaction, play),
             Request::FcPublish(_) => self.follow(transaction, "onFCPublish", "NetStream.Publish.Start"),
-            Request::FcUnpublish(_) => self.follow(transaction, "onFCUnpublish", "NetStream.Unpublish.Success"),
+            Request::FcUnpublish(_) => {
+                self.follow(transaction, "onFCUnpublish", "NetStream.Unpublish.Success")
+            }
             Request::FcSubscribe(_) => self.follow(transaction, "onFCSubscribe", "NetStream.Play.Start"),
             Request::GetStreamLength => self.result(transaction, Value::Number(0.0)),
             Request::ReleaseStream(_) | Request::CheckBandwidth | Request::SetPlaylist => {
@@ -144,9 +146,12 @@ impl ServerSession {
             return Ok(());
         }
         if asked.publish {
-            self.status(asked.stream_id, &Status::status("NetStream.Unpublish.Success", "Stream is unpublished."))?;
+            self.status(
+                asked.stream_id,
+                &Status::info("NetStream.Unpublish.Success", "Stream is unpublished."),
+            )?;
         } else {
-            self.status(asked.stream_id, &Status::status("NetStream.Play.Stop", "Stopped playing stream."))?;
+            self.status(asked.stream_id, &Status::info("NetStream.Play.Stop", "Stopped playing stream."))?;
         }
         self.phase = Phase::Ended;
         self.events.push_back(event);
@@ -158,9 +163,9 @@ impl ServerSession {
         let Phase::Playing(asked) = self.phase else { return Ok(()) };
         self.events.push_back(ServerEvent::Pause(pause));
         let status = if pause {
-            Status::status("NetStream.Pause.Notify", "Paused playing stream.")
+            Status::info("NetStream.Pause.Notify", "Paused playing stream.")
         } else {
-            Status::status("NetStream.Unpause.Notify", "Unpaused playing stream.")
+            Status::info("NetStream.Unpause.Notify", "Unpaused playing stream.")
         };
         self.status(asked.stream_id, &status)
     }
@@ -170,7 +175,7 @@ impl ServerSession {
         self.result(transaction, Value::Null)?;
         let Phase::Playing(asked) = self.phase else { return Ok(()) };
         self.events.push_back(ServerEvent::Seek { millis });
-        self.status(asked.stream_id, &Status::status("NetStream.Seek.Notify", "Stream is live."))
+        self.status(asked.stream_id, &Status::info("NetStream.Seek.Notify", "Stream is live."))
     }
 
     fn tell_player(&mut self, event: ServerEvent) {
@@ -182,7 +187,7 @@ impl ServerSession {
     /// The answer to an `FC…` command, and the call that some clients wait for instead.
     fn follow(&mut self, transaction: f64, name: &str, code: &str) -> Result<(), Error> {
         self.result(transaction, Value::Null)?;
-        self.link.reply_command(0, &Command::new(name, 0.0, vec![Status::status(code, "").to_value()]))
+        self.link.reply_command(0, &Command::new(name, 0.0, vec![Status::info(code, "").to_value()]))
     }
 
     /// `_result`, if one is wanted.

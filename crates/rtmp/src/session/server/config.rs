@@ -6,7 +6,6 @@ use crate::limits::Limits;
 
 /// Settings of a [`ServerSession`](super::ServerSession).
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct ServerConfig {
     /// Chunk size for what is sent, bytes, 1 to 16,777,215. Large chunks cost fewer headers; what is sent in one chunk
     /// cannot be interrupted by other chunk streams. Default 60,000.

@@ -26,7 +26,7 @@ impl ServerSession {
         let limits = self.config.publisher;
         self.link.set_limits(&limits);
         self.accepted(asked, now);
-        self.tell(asked.stream_id, &Status::status("NetStream.Publish.Start", "Stream is now published."));
+        self.tell(asked.stream_id, &Status::info("NetStream.Publish.Start", "Stream is now published."));
         self.resume();
     }
 
@@ -43,10 +43,10 @@ impl ServerSession {
         self.link.send_control(&Control::User(UserControl::StreamBegin(asked.stream_id)));
         self.accepted(asked, now);
         if asked.reset {
-            let status = Status::status("NetStream.Play.Reset", "Playing and resetting stream.");
+            let status = Status::info("NetStream.Play.Reset", "Playing and resetting stream.");
             self.tell(asked.stream_id, &status);
         }
-        self.tell(asked.stream_id, &Status::status("NetStream.Play.Start", "Started playing stream."));
+        self.tell(asked.stream_id, &Status::info("NetStream.Play.Start", "Started playing stream."));
         self.resume();
     }
 
@@ -103,12 +103,12 @@ impl ServerSession {
     pub fn finish(&mut self) {
         match self.phase {
             Phase::Playing(asked) => {
-                let status = Status::status("NetStream.Play.UnpublishNotify", "Stream is now unpublished.");
+                let status = Status::info("NetStream.Play.UnpublishNotify", "Stream is now unpublished.");
                 self.tell(asked.stream_id, &status);
                 self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
             }
             Phase::Publishing(asked) => {
-                let status = Status::status("NetStream.Unpublish.Success", "Stream is unpublished.");
+                let status = Status::info("NetStream.Unpublish.Success", "Stream is unpublished.");
                 self.tell(asked.stream_id, &status);
             }
             Phase::Deciding(asked) => {
@@ -121,12 +121,7 @@ impl ServerSession {
     }
 
     /// Audio, video or data of the client.
-    pub(super) fn media(
-        &mut self,
-        kind: TagKind,
-        timestamp: WireTime,
-        payload: Bytes,
-    ) -> Result<(), Error> {
+    pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
         match self.phase {
             Phase::Publishing(_) => {
                 self.events.extend(self.link.tag(kind, timestamp, payload).map(ServerEvent::Tag));
