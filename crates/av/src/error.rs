@@ -76,6 +76,12 @@ pub enum Error {
         /// Index of the track.
         track: usize,
     },
+    /// The input cannot go back: a live input, a pipe.
+    #[error("{input}: cannot go back to the start")]
+    NotSeekable {
+        /// The input, redacted.
+        input: String,
+    },
     /// A deadline passed.
     #[error("{operation}: deadline passed")]
     Timeout {
@@ -138,6 +144,7 @@ impl Error {
             Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",
+            Self::NotSeekable { .. } => "INPUT_NOT_SEEKABLE",
             Self::Timeout { .. } => "TIMEOUT",
             Self::Cancelled { .. } => "CANCELLED",
             Self::Unavailable { .. } => "UNAVAILABLE",

@@ -22,14 +22,25 @@
 //! # Ok::<(), flowcast_av::Error>(())
 //! ```
 
+mod adts;
+mod bits;
 mod codec;
+mod convert;
 mod demuxer;
+mod describe;
 mod error;
+mod h264;
 mod interrupt;
+pub mod log;
 mod media;
 mod options;
+mod origin;
 mod packet;
+mod probe;
+mod redact;
+mod sys;
 mod time;
+mod versions;
 
 pub use codec::{Codec, TrackKind};
 pub use demuxer::Demuxer;
@@ -39,3 +50,19 @@ pub use media::{AudioInfo, ColorInfo, FieldOrder, MediaInfo, TrackInfo, VideoInf
 pub use options::{OpenOptions, Probe, Protocols};
 pub use packet::Packet;
 pub use time::{Ratio, TimeBase};
+pub use versions::{Version, Versions, versions};
+
+/// What is in a local file.
+///
+/// # Errors
+/// As for [`Demuxer::open`].
+///
+/// # Blocking
+/// As for [`Demuxer::open`].
+pub fn probe(
+    path: &std::path::Path,
+    options: &OpenOptions,
+    interrupt: &Interrupt,
+) -> Result<MediaInfo, Error> {
+    Demuxer::open(path, options, interrupt).map(|input| input.media().clone())
+}
