@@ -27,6 +27,17 @@ fn hex(text: &str) -> Bytes {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
+/// Values of so many bits each, as bytes.
+fn pack(fields: &[(u32, u32)]) -> Vec<u8> {
+    let bits: Vec<u8> = fields
+        .iter()
+        .flat_map(|&(value, size)| (0..size).rev().map(move |at| (value >> at & 1) as u8))
+        .collect();
+    bits.chunks(8)
+        .map(|byte| byte.iter().enumerate().fold(0, |all, (at, bit)| all | bit << (7 - at)))
+        .collect()
+}
+
 fn flags(kind: TagKind, body: &'static [u8]) -> TagFlags {
     Tag::from_wire(kind, ZERO, Bytes::from_static(body)).flags
 }
@@ -278,6 +289,31 @@ fn picture_sizes_of_x264() {
 }
 
 #[test]
+fn emulation_prevention_is_taken_out_before_the_size() {
+    let ue = |value: u32| (value + 1, 2 * (32 - (value + 1).leading_zeros()) - 1);
+    let fields = [
+        (66, 8),
+        (0, 16),
+        ue(127), // seven zeros, so that the byte after the two of zeros is 1
+        ue(0),
+        ue(2), // order of output is that of decoding
+        ue(1),
+        (0, 1),
+        ue(19), // 320
+        ue(14), // 240
+        (1, 1),
+        (1, 1),
+        (0, 1), // no cropping
+    ];
+    let mut nal = vec![0x67];
+    nal.extend(pack(&fields));
+    assert_eq!(nal[2..5], [0, 0, 1]);
+    nal.insert(4, 3);
+    let sps = Sps::parse(&nal).unwrap();
+    assert_eq!((sps.profile, sps.level, sps.width, sps.height), (66, 0, 320, 240));
+}
+
+#[test]
 fn aac_configurations() {
     let plain = |object_type, sample_rate_hz, channels| AudioSpecificConfig {
         object_type,
@@ -325,7 +361,7 @@ fn aac_configurations() {
 /// A program config element of one pair in front, one pair behind, a centre and an LFE, made by hand.
 #[test]
 fn channels_of_a_program_config_element() {
-    let fields: [(u32, u32); 22] = [
+    let fields: [(u32, u32); 27] = [
         (2, 5),  // AAC LC
         (3, 4),  // 48 kHz
         (0, 4),  // channels: see below
@@ -346,14 +382,15 @@ fn channels_of_a_program_config_element() {
         (16, 5), // front: pair
         (16, 5), // back: pair
         (0, 4),  // LFE
-        (0, 6),  // to the next whole byte
-        (0, 8),  // no comment
+        (0, 3),  // to the next whole byte
+        (1, 8),  // one byte of comment
+        (33, 8),
+        (0x2B7, 11), // extension
+        (5, 5),      // SBR
+        (1, 1),      // present
+        (0, 4),      // 96 kHz
     ];
-    let bits: Vec<u8> = fields
-        .iter()
-        .flat_map(|&(value, size)| (0..size).rev().map(move |at| (value >> at & 1) as u8))
-        .collect();
-    let bytes: Vec<u8> = bits.chunks(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | bit)).collect();
+    let bytes = pack(&fields);
     let config = AudioSpecificConfig::parse(&bytes).unwrap();
-    assert_eq!((config.channels, config.sample_rate_hz), (6, 48_000));
+    assert_eq!((config.channels, config.sample_rate_hz, config.sbr_rate_hz), (6, 48_000, Some(96_000)));
 }
