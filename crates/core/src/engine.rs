@@ -181,6 +181,16 @@ impl Engine {
         shared.outcome()
     }
 
+    /// Stops these streams at once, under one deadline.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn stop_all(&self, streams: &[StreamRef], deadline: Duration) -> ShutdownReport {
+        let streams: Vec<_> = streams.iter().map(|stream| stream.shared.clone()).collect();
+        self.inner.stop_streams(&streams, deadline)
+    }
+
     /// Stops all streams at once, under one deadline.
     ///
     /// # Blocking

@@ -100,12 +100,17 @@ fn refusal(track: &TrackInfo) -> Option<String> {
         }
         (TrackKind::Audio, Codec::Aac) => None,
         (TrackKind::Audio, Codec::Mp3) => {
-            let info = track.audio.as_ref();
-            let (rate, channels) = info.map_or((0, 0), |info| (info.sample_rate, info.channels));
+            let (rate, channels) = rate_and_channels(track);
             audio::mp3_frame(MediaTime::ZERO, rate, channels, Bytes::new()).err().map(|error| error.to_string())
         }
         (_, codec) => Some(format!("{} has no place in FLV, it would have to be encoded", codec.name())),
     }
+}
+
+/// Sampling rate in Hz and channels of an audio track; zeros if it does not say.
+fn rate_and_channels(track: &TrackInfo) -> (u32, u16) {
+    let info = track.audio.as_ref();
+    info.map_or((0, 0), |info| (info.sample_rate, u16::try_from(info.channels).unwrap_or(u16::MAX)))
 }
 
 /// Makes tags of packets.
@@ -153,7 +158,7 @@ impl Tagger {
     pub(crate) fn audio(&self, at: MediaTime, payload: Bytes) -> Result<Tag, FlvError> {
         match &self.selection.audio {
             Some(track) if track.codec == Codec::Mp3 => {
-                let (rate, channels) = track.audio.as_ref().map_or((0, 0), |info| (info.sample_rate, info.channels));
+                let (rate, channels) = rate_and_channels(track);
                 audio::mp3_frame(at, rate, channels, payload)
             }
             _ => Ok(audio::aac_frame(at, payload)),

@@ -8,3 +8,9 @@ pub mod transport;
 pub(crate) use backoff::Backoff;
 pub(crate) mod random;
 mod resolver;
+
+/// Random bytes of the TLS provider's generator.
+#[must_use]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    random::bytes()
+}

@@ -86,8 +86,9 @@ pub enum SessionClock {
 #[derive(Debug)]
 pub struct Feed {
     cursor: u64,
-    join: Join,
     clock: SessionClock,
+    /// Where the session began; nothing earlier is sent.
+    base: MediaTime,
     joined: bool,
     /// Video is left out until a keyframe.
     skipping: bool,
@@ -111,8 +112,8 @@ impl Feed {
         };
         Self {
             cursor,
-            join,
             clock,
+            base: MediaTime::ZERO,
             joined: false,
             skipping: false,
             drops: 0,
@@ -177,8 +178,11 @@ impl Feed {
                 && (!self.joined || self.skipping)
                 && self.may_resume()
             {
-                if !self.joined && self.clock == SessionClock::FromZero {
-                    session.set_base(tag.timestamp);
+                if !self.joined {
+                    self.base = tag.timestamp;
+                    if self.clock == SessionClock::FromZero {
+                        session.set_base(self.base);
+                    }
                 }
                 for header in headers.at(tag.timestamp) {
                     session.send_tag(&header);
@@ -186,7 +190,8 @@ impl Feed {
                 self.joined = true;
                 self.skipping = false;
             }
-            if !self.joined {
+            // A tag of the other track may be a little older than the keyframe it follows.
+            if !self.joined || tag.timestamp < self.base {
                 continue;
             }
             if self.skipping && tag.kind == TagKind::Video {
@@ -216,12 +221,6 @@ impl Feed {
         if self.joined && self.lag.lag >= self.policy.drop_after {
             self.skipping = true;
         }
-    }
-
-    /// How this session begins.
-    #[must_use]
-    pub fn join(&self) -> Join {
-        self.join
     }
 }
 

@@ -50,13 +50,12 @@ pub(crate) struct LapClock {
     last: Option<i64>,
     /// The distance of the last two packets: the duration of a packet that does not say its own.
     spacing: i64,
-    laps: u64,
 }
 
 impl LapClock {
     /// A clock in `unit` for a file whose first packet decodes at `first`.
     pub(crate) fn new(unit: Unit, first: i64) -> Self {
-        Self { unit, first, begin: 0, end: 0, last: None, spacing: 0, laps: 0 }
+        Self { unit, first, begin: 0, end: 0, last: None, spacing: 0 }
     }
 
     /// Takes note of a packet of this lap; `duration` 0 is unknown.
@@ -88,11 +87,6 @@ impl LapClock {
         self.unit
     }
 
-    /// Laps completed.
-    pub(crate) fn laps(&self) -> u64 {
-        self.laps
-    }
-
     /// The lap is over; the next one begins where it ended. `false` if nothing was seen of it.
     pub(crate) fn wrap(&mut self) -> bool {
         if self.last.is_none() {
@@ -101,7 +95,6 @@ impl LapClock {
         self.begin += self.end;
         self.end = 0;
         self.last = None;
-        self.laps += 1;
         true
     }
 
@@ -149,6 +142,11 @@ impl AudioLap {
     /// The unit of this track's times: one sample.
     pub(crate) fn unit(&self) -> Unit {
         Unit { num: 1, den: self.rate }
+    }
+
+    /// Samples in one frame.
+    pub(crate) fn frame(&self) -> i64 {
+        self.frame
     }
 
     /// Places a frame that begins at `at` samples of the file's time. `None` if it only warms the decoder up
@@ -275,7 +273,6 @@ mod tests {
             }
             assert!(clock.wrap());
         }
-        assert_eq!(clock.laps(), 3);
         assert!(!clock.wrap(), "an empty lap is refused");
     }
 

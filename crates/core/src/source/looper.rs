@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
-use flowcast_rtmp::time::MediaTime;
 
 use super::interleave::Interleaver;
 use super::lap::{AudioLap, Increasing, LapClock, Unit};
@@ -344,18 +343,6 @@ impl Looper {
             }
             video.keyframe = None;
         }
-    }
-
-    /// Packets that could not be used: damaged, or without a time.
-    #[cfg(test)]
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    /// The time of the next tag's earliest possible place, for tests of the clock.
-    #[cfg(test)]
-    pub(crate) fn zero(&self) -> MediaTime {
-        MediaTime::from_millis(self.zero)
     }
 }
 
