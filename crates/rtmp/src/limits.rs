@@ -64,7 +64,8 @@ pub struct Limits {
     pub assembly_bytes: usize,
     /// Chunk streams in use on one connection, 64 by default. Encoders use about six.
     pub chunk_streams: usize,
-    /// AMF0 objects and arrays inside each other, 16 by default. Real commands need three.
+    /// AMF0 objects and arrays inside each other, 16 by default. Real commands need three. Values are freed by
+    /// recursion, so stay below some thousands.
     pub amf_depth: usize,
     /// AMF0 values in one message, 1024 by default; one takes about 56 bytes of memory and at least one on the wire.
     /// FLV files with a keyframe index in their metadata need more: see [`Limits::file`].

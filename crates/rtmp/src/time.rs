@@ -100,6 +100,9 @@ impl fmt::Debug for WireTime {
 /// So a clock may pass 2³² any number of times, and a tag may lie before its predecessor (also across the wrap). The
 /// first value is taken as it is, `0..2³²`. A jump of exactly 2³¹ ms counts as backwards.
 ///
+/// Peers that count only 31 bits (libavformat, SRS) fall from just below 2³¹ to just above 0. From then on theirs is
+/// unwrapped as a 31 bit clock, until a value of 2³¹ or more shows that it is none.
+///
 /// ```
 /// use flowcast_rtmp::time::{TimeUnwrapper, WireTime};
 /// let mut clock = TimeUnwrapper::default();
@@ -108,21 +111,34 @@ impl fmt::Debug for WireTime {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct TimeUnwrapper {
-    last: Option<MediaTime>,
+    last: Option<(WireTime, MediaTime)>,
+    has_31_bits: bool,
 }
+
+/// How near to 2³¹ and to 0 a fall from one to the other must begin and end to be a wrap: 17 minutes.
+const WRAP_MARGIN: u32 = 1 << 20;
 
 impl TimeUnwrapper {
     /// The point on the unwrapped clock that `wire` stands for.
     pub fn unwrap(&mut self, wire: WireTime) -> MediaTime {
         let time = match self.last {
             None => MediaTime(i64::from(wire.0)),
-            Some(last) => {
-                let step = wire.0.wrapping_sub(last.wire().0) as i32;
-                last.saturating_add_millis(i64::from(step))
-            }
+            Some((last_wire, last)) => last.saturating_add_millis(i64::from(self.step(last_wire.0, wire.0))),
         };
-        self.last = Some(time);
+        self.last = Some((wire, time));
         time
+    }
+
+    fn step(&mut self, last: u32, next: u32) -> i32 {
+        const TOP: u32 = 1 << 31;
+        if (TOP - WRAP_MARGIN..TOP).contains(&last) && next < WRAP_MARGIN {
+            self.has_31_bits = true;
+        } else if next >= TOP {
+            self.has_31_bits = false;
+        }
+        let step = next.wrapping_sub(last);
+        // Shifting up and down again extends the sign of the lower 31 bits.
+        if self.has_31_bits { (step << 1) as i32 >> 1 } else { step as i32 }
     }
 }
 
@@ -146,6 +162,20 @@ mod tests {
     fn time_may_step_back_across_the_wrap_and_below_zero() {
         assert_eq!(unwrap_all(&[u32::MAX, 10, u32::MAX]), [(1 << 32) - 1, (1 << 32) + 10, (1 << 32) - 1]);
         assert_eq!(unwrap_all(&[0, u32::MAX - 20, 0]), [0, -21, 0]);
+    }
+
+    #[test]
+    fn a_31_bit_clock_goes_on_too() {
+        let top = (1u32 << 31) - 1;
+        let back = [top - 10, 13, top, 36, 60];
+        assert_eq!(
+            unwrap_all(&back),
+            [(1 << 31) - 11, (1 << 31) + 13, (1 << 31) - 1, (1 << 31) + 36, (1 << 31) + 60]
+        );
+        let lap = unwrap_all(&[top, 0, 1 << 29, 2 << 29, 3 << 29, 0]);
+        assert_eq!(lap.last(), Some(&(1 << 32)));
+        // A large step back, on the other hand, is one.
+        assert_eq!(unwrap_all(&[1 << 30, 0]), [1 << 30, 0]);
     }
 
     #[test]

@@ -274,6 +274,9 @@ impl<'a> Server<'a> {
     fn with(&self, app: &str, key: StreamKey) -> Result<Destination, UrlError> {
         let app = app.trim_matches('/');
         check(UrlPart::App, app, MAX_APP)?;
+        if app.starts_with('?') {
+            return Err(UrlError::Missing(UrlPart::App));
+        }
         check(UrlPart::Key, key.reveal(), MAX_KEY)?;
         if let Some(userinfo) = self.userinfo {
             check(UrlPart::UserInfo, userinfo, MAX_USERINFO)?;

@@ -58,6 +58,10 @@ impl FlvWriter {
     /// # Errors
     ///
     /// [`FlvError::TooLarge`] for a body of 2²⁴ bytes or more; nothing is written then.
+    ///
+    /// # Panics
+    ///
+    /// If `out` cannot grow and has not the room, as everything that writes to a [`BufMut`].
     pub fn write_tag(tag: &Tag, out: &mut impl BufMut) -> Result<(), FlvError> {
         out.put_slice(&Self::tag_header(tag)?);
         out.put_slice(tag.body.head());
