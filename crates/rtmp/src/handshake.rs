@@ -3,7 +3,7 @@
 //!
 //! The four bytes after the time are zero in what is sent, which tells the peer that no digest follows; peers that
 //! offer a digest (schemas 0 and 1) fall back to the simple form. A digest handshake would take the place of
-//! [`Handshake::answer`].
+//! the private `Handshake::answer`.
 
 use crate::error::Error;
 use crate::wire::WireBuf;

@@ -16,7 +16,7 @@ use crate::message::type_id;
 use crate::time::WireTime;
 
 /// Room first made for a message that did not arrive in one piece, bytes.
-const FIRST_ROOM: usize = 1024;
+const FIRST_ROOM: usize = 256;
 
 /// A whole message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,10 @@ pub struct ChunkReader {
     replay: Partial,
     /// Capacity of all assembly buffers.
     held: usize,
+    /// Bytes parsed.
     offset: u64,
+    /// Where the last chunk header began.
+    chunk_at: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +137,7 @@ impl ChunkReader {
             replay: Partial::default(),
             held: 0,
             offset: 0,
+            chunk_at: 0,
         }
     }
 
@@ -173,13 +177,14 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] or [`Error::Limit`]; the reader must not be used after that.
+    /// [`Error::Protocol`] or [`Error::Limit`]; the reader must not be used after that. The offset is that of the
+    /// chunk's header, or of the end of a control message.
     pub fn pull(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
         loop {
             let message = if self.replay.len > 0 {
                 let replay = std::mem::take(&mut self.replay);
                 let mut bytes = replay.as_slice();
-                let message = self.step(&mut bytes)?;
+                let message = self.counted_step(&mut bytes)?;
                 if self.replay.len == 0 {
                     self.replay.fill(bytes.len(), &mut bytes);
                 }
@@ -187,10 +192,7 @@ impl ChunkReader {
             } else if input.is_empty() {
                 return Ok(None);
             } else {
-                let before = input.len();
-                let message = self.step(input);
-                self.offset = self.offset.saturating_add(before.saturating_sub(input.len()) as u64);
-                message?
+                self.counted_step(input)?
             };
             if let Some(message) = message
                 && let Some(message) = self.control(message)?
@@ -198,6 +200,14 @@ impl ChunkReader {
                 return Ok(Some(message));
             }
         }
+    }
+
+    fn counted_step(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
+        let before = input.len();
+        let message = self.step(input)?;
+        let taken = before.saturating_sub(input.len()) as u64;
+        self.offset = self.offset.saturating_add(taken).saturating_sub(self.replay.len as u64);
+        Ok(message)
     }
 
     /// Moves on by one header or one piece of payload.
@@ -213,6 +223,9 @@ impl ChunkReader {
     }
 
     fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
+        if self.header.len == 0 {
+            self.chunk_at = self.offset;
+        }
         if !self.header.fill(1, input) {
             return Ok(None);
         }
@@ -248,7 +261,7 @@ impl ChunkReader {
     /// A type 3 header: the next chunk of the message, or a message like the last one.
     fn continue_stream(&mut self, csid: u32) -> Result<Option<Message>, Error> {
         let stream = self.stream(csid)?;
-        let offset = self.offset;
+        let offset = self.chunk_at;
         let Some(state) = self.streams.get_mut(stream) else { return Ok(None) };
         if !state.under_way {
             check_length(state.length, &self.limits, offset)?;
@@ -272,7 +285,7 @@ impl ChunkReader {
         extended: bool,
         fields: &[u8],
     ) -> Result<(), Error> {
-        let offset = self.offset;
+        let offset = self.chunk_at;
         let Some(state) = self.streams.get_mut(stream) else { return Ok(()) };
         if state.under_way {
             return Err(Error::protocol("new message header inside a message of the chunk stream", offset));
@@ -366,7 +379,7 @@ impl ChunkReader {
         let allowed = self.limits.assembly_bytes.saturating_sub(others);
         if needed > allowed {
             let limit = self.limits.assembly_bytes as u64;
-            return Err(Error::limit(LimitKind::AssemblyBytes, limit, self.offset));
+            return Err(Error::limit(LimitKind::AssemblyBytes, limit, self.chunk_at));
         }
         let room = needed.saturating_mul(2).max(FIRST_ROOM).min(state.length).min(allowed).max(needed);
         state.body.reserve_exact(room.saturating_sub(state.body.len()));
@@ -429,7 +442,7 @@ impl ChunkReader {
         let index = self.streams.len();
         if index >= self.limits.chunk_streams {
             let limit = self.limits.chunk_streams as u64;
-            return Err(Error::limit(LimitKind::ChunkStreams, limit, self.offset));
+            return Err(Error::limit(LimitKind::ChunkStreams, limit, self.chunk_at));
         }
         self.streams.push(ChunkStream { csid, ..ChunkStream::default() });
         Ok(index)

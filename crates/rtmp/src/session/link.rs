@@ -38,6 +38,8 @@ pub(super) struct Link {
     acknowledged: u64,
     /// Bytes of answers since the queue was last empty.
     replies: usize,
+    /// Bytes the peer may send in all.
+    total: u64,
 }
 
 /// What came in, besides what the link answers by itself.
@@ -63,6 +65,7 @@ impl Link {
             acknowledged_at: 0,
             acknowledged: 0,
             replies: 0,
+            total: u64::MAX,
         }
     }
 
@@ -84,6 +87,11 @@ impl Link {
         self.reader.set_limits(limits);
     }
 
+    /// From now on the peer may send so many bytes in all, those that came included.
+    pub(super) fn set_total(&mut self, bytes: u64) {
+        self.total = bytes;
+    }
+
     /// Goes on with the handshake; true if it is over.
     pub(super) fn shake_hands(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
         let Some(handshake) = &mut self.handshake else { return Ok(true) };
@@ -97,12 +105,16 @@ impl Link {
 
     /// Takes bytes off the front of `input` up to the next thing the session has to see.
     pub(super) fn pull(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Error> {
-        while let Some(message) = self.reader.pull(input)? {
+        loop {
+            let message = self.reader.pull(input)?;
+            if self.reader.offset() > self.total {
+                return Err(Error::limit(LimitKind::BytesBeforeAuth, self.total, self.total));
+            }
+            let Some(message) = message else { return Ok(None) };
             if let Some(incoming) = self.sort(message)? {
                 return Ok(Some(incoming));
             }
         }
-        Ok(None)
     }
 
     /// Does what the protocol demands of the link; the rest is for the session.

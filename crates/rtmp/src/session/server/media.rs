@@ -134,6 +134,7 @@ impl ServerSession {
     }
 
     fn accepted(&mut self, asked: Asked, now: Instant) {
+        self.link.set_total(u64::MAX);
         self.last_input = now;
         self.pinged = false;
         if asked.transaction != 0.0 {

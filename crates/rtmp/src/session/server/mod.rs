@@ -88,7 +88,8 @@ impl ServerSession {
     /// A session for a connection accepted at `now`. `random` is for the handshake and need not be secret.
     #[must_use]
     pub fn new(config: ServerConfig, peer: Option<SocketAddr>, random: [u8; 1528], now: Instant) -> Self {
-        let link = Link::new(Role::Server, random, &config.before_auth);
+        let mut link = Link::new(Role::Server, random, &config.before_auth);
+        link.set_total(config.before_auth.total_bytes_before_auth);
         Self {
             config,
             peer,
@@ -198,9 +199,7 @@ impl ServerSession {
     /// Parses until the input is used up, a decision is due or the session is over.
     fn parse(&mut self, input: &mut &[u8]) -> Result<(), Error> {
         while !matches!(self.phase, Phase::Deciding(_) | Phase::Ended) {
-            let incoming = self.link.pull(input)?;
-            self.check_total()?;
-            match incoming {
+            match self.link.pull(input)? {
                 None => return Ok(()),
                 Some(Incoming::Command { stream_id, command }) => self.command(stream_id, &command)?,
                 Some(Incoming::Media { kind, timestamp, payload }) => self.media(kind, timestamp, payload)?,
@@ -209,15 +208,6 @@ impl ServerSession {
                 }
                 Some(Incoming::Event(_)) => {}
             }
-        }
-        Ok(())
-    }
-
-    /// Before a publish or play is accepted only so many bytes are taken in all.
-    fn check_total(&self) -> Result<(), Error> {
-        let allowed = self.config.before_auth.total_bytes_before_auth;
-        if self.phase == Phase::Commands && self.link.received() > allowed {
-            return Err(Error::limit(LimitKind::BytesBeforeAuth, allowed, self.link.received()));
         }
         Ok(())
     }
