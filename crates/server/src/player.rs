@@ -80,13 +80,13 @@ impl Player {
         if let Some(paused) = pause {
             self.pause(paused, cx);
         }
-        let more_to_write = self.send(cx)?;
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
             if let Some(error) = self.measure(cx) {
                 return Ok(OutputState::Ended(Some(Arc::new(error))));
             }
         }
+        let more_to_write = self.send(cx)?;
         if stopped {
             self.ended = true;
             self.connection.transport.close();
@@ -125,7 +125,7 @@ impl Player {
         }
     }
 
-    fn measure(&mut self, cx: &mut OutputContext<'_>) -> Option<Error> {
+    fn measure(&mut self, cx: &OutputContext<'_>) -> Option<Error> {
         let feed = self.feed.as_mut().filter(|_| !self.paused)?;
         let wire = self.connection.session.wire();
         let (total_in, unsent) = (wire.total_in(), wire.len() as u64);

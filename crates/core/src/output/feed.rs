@@ -231,6 +231,8 @@ struct LagMeter {
     marks: VecDeque<(u64, MediaTime)>,
     acknowledged: u64,
     waiting_since: Option<Instant>,
+    /// The stream's newest tag when this was last measured: what came since is not late yet.
+    newest: MediaTime,
     lag: Duration,
 }
 
@@ -253,9 +255,10 @@ impl LagMeter {
         while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
             self.marks.pop_front();
         }
-        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting);
+        let due = std::mem::replace(&mut self.newest, newest);
+        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
         self.lag = oldest.map_or(Duration::ZERO, |oldest| {
-            Duration::from_millis(u64::try_from(newest.millis_since(oldest)).unwrap_or(0))
+            Duration::from_millis(u64::try_from(due.millis_since(oldest)).unwrap_or(0))
         });
         if oldest.is_none() {
             self.waiting_since = None;

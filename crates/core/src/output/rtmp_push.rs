@@ -298,11 +298,8 @@ impl OutputDriver for RtmpPush {
             State::Waiting { until } if *until <= cx.now => self.dial(),
             State::Live(live) => {
                 let host = self.destination.host();
-                let mut result = live.pump(cx, host, self.finishing);
-                if cx.tick && result.is_ok() {
-                    result = live.measure(cx, self.id, host, &self.config.lag).and(result);
-                }
-                return match result {
+                let measured = if cx.tick { live.measure(cx, self.id, host, &self.config.lag) } else { Ok(()) };
+                return match measured.and_then(|()| live.pump(cx, host, self.finishing)) {
                     Ok(true) => OutputState::More,
                     Ok(false) => OutputState::Running,
                     Err(error) => self.failed(cx, error),
