@@ -6,6 +6,10 @@ use crate::bits::BitReader;
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
+/// `syncExtensionType` before SBR, and before PS.
+const SBR_SYNC: u32 = 0x2B7;
+const PS_SYNC: u32 = 0x548;
+
 /// Whether a packet starts with an ADTS sync word (layer 0).
 pub(crate) fn is_adts(data: &[u8]) -> bool {
     matches!(data, [0xFF, second, ..] if second & 0xF6 == 0xF0)
@@ -94,8 +98,36 @@ impl AudioConfig {
             _ if short => 960,
             _ => 1024,
         };
-        let channels = if named == 29 && channels == 1 { 2 } else { channels };
-        Some(Self { object_type: named, sample_rate, channels, frame_samples: frame * doubled })
+        let mut parsed = Self { object_type: named, sample_rate, channels, frame_samples: frame * doubled };
+        if named == object_type {
+            parsed.read_extension(&mut bits);
+        }
+        if parsed.object_type == 29 && channels == 1 {
+            parsed.channels = 2;
+        }
+        Some(parsed)
+    }
+
+    /// SBR and PS that are announced behind the configuration of the core, so that old decoders overlook them.
+    fn read_extension(&mut self, bits: &mut BitReader<'_>) -> Option<()> {
+        // What lies between depends on the object type; the sync word is looked for bit by bit, as libav does.
+        let mut window = 0;
+        while window != SBR_SYNC {
+            window = (window << 1 | u32::from(bits.bit()?)) & 0x7FF;
+        }
+        if read_object_type(bits)? != 5 || !bits.bit()? {
+            return None;
+        }
+        let core_rate = self.sample_rate;
+        self.sample_rate = read_rate(bits)?;
+        self.object_type = 5;
+        if self.sample_rate != core_rate {
+            self.frame_samples *= 2;
+        }
+        if bits.bits(11)? == PS_SYNC && bits.bit()? {
+            self.object_type = 29;
+        }
+        Some(())
     }
 
     /// libav's name of the profile.
@@ -154,6 +186,18 @@ mod tests {
         let parsed = AudioConfig::parse(&[0x2B, 0x11, 0x88, 0x00]).unwrap();
         assert_eq!((parsed.sample_rate, parsed.frame_samples), (48_000, 2048));
         assert_eq!(parsed.profile_name(), Some("HE-AAC"));
+    }
+
+    #[test]
+    fn sbr_behind_the_core() {
+        // LC at 24 kHz, mono, then sync word, type 5, SBR at 48 kHz.
+        let parsed = AudioConfig::parse(&[0x13, 0x08, 0x56, 0xE5, 0x98]).unwrap();
+        assert_eq!((parsed.sample_rate, parsed.frame_samples), (48_000, 2048));
+        assert_eq!(parsed.profile_name(), Some("HE-AAC"));
+        // The same, with SBR said to be absent: what libav's encoder writes.
+        let parsed = AudioConfig::parse(&[0x11, 0x90, 0x56, 0xE5, 0x00]).unwrap();
+        assert_eq!((parsed.sample_rate, parsed.frame_samples), (48_000, 1024));
+        assert_eq!(parsed.profile_name(), Some("LC"));
     }
 
     #[test]

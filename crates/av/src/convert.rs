@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::adts::{self, AdtsHeader};
 use crate::h264::{self, ParameterSets};
-use crate::{Codec, Packet, TrackInfo};
+use crate::{Codec, Packet, TimeBase, TrackInfo};
 
 /// What became of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,11 @@ pub(crate) struct Converter {
     /// The form at the start of the input.
     initial: Form,
     clock: Option<FrameClock>,
+    lead: Option<Lead>,
     /// Pictures come in the order they are shown, so that one timestamp stands for both.
     in_order: bool,
+    /// Length of a packet in ticks, rounded down, for containers that do not say (FLV); 0 if unknown.
+    frame_ticks: i64,
     /// The configuration the receiver knows.
     current: Option<Bytes>,
 }
@@ -50,6 +53,36 @@ struct FrameClock {
     frame: i64,
 }
 
+/// Times to decode for the first pictures of a track whose frames are reordered: containers without such times (Matroska)
+/// leave libav to find them in the times to show, which takes as many pictures as are held back.
+#[derive(Debug, Clone)]
+struct Lead {
+    /// Pictures without a time to decode so far.
+    seen: u32,
+    /// Pictures a decoder holds back.
+    held: u32,
+    /// Time to show of the first picture, in ticks.
+    start: Option<i64>,
+    frame: TimeBase,
+    time_base: TimeBase,
+}
+
+impl Lead {
+    fn of(track: &TrackInfo) -> Option<Self> {
+        let video = track.video.as_ref().filter(|video| video.b_frames > 0)?;
+        let rate = video.frame_rate?;
+        let frame = TimeBase::new(rate.den, rate.num);
+        Some(Self { seen: 0, held: video.b_frames, start: None, frame, time_base: track.time_base })
+    }
+
+    fn dts(&mut self, pts: i64) -> Option<i64> {
+        let start = *self.start.get_or_insert(pts);
+        let early = self.held.checked_sub(self.seen).filter(|early| *early > 0)?;
+        self.seen += 1;
+        Some(start.saturating_sub(self.frame.rescale(i64::from(early), self.time_base)))
+    }
+}
+
 impl Converter {
     /// A converter for a track as libav describes it, and the configuration in the form FLV wants, if it can be told already.
     ///
@@ -69,7 +102,18 @@ impl Converter {
         };
         let in_order = track.video.as_ref().is_some_and(|video| video.b_frames == 0);
         let clock = raw_frame.map(|frame| FrameClock { next: 0, frame });
-        (Self { initial: form.clone(), form, clock, in_order, current: config.clone() }, config)
+        (
+            Self {
+                initial: form.clone(),
+                form,
+                clock,
+                lead: Lead::of(track),
+                in_order,
+                frame_ticks: frame_ticks(track),
+                current: config.clone(),
+            },
+            config,
+        )
     }
 
     /// Back to the start of the input, with the configuration the receiver has from the probe.
@@ -79,12 +123,18 @@ impl Converter {
         if let Some(clock) = &mut self.clock {
             clock.next = 0;
         }
+        if let Some(lead) = &mut self.lead {
+            (lead.seen, lead.start) = (0, None);
+        }
     }
 
     /// Converts one packet. Its `config` is set only if it differs from what the receiver knows.
     pub(crate) fn convert(&mut self, mut packet: Packet) -> Converted {
         if !self.fill_timestamps(&mut packet) {
             return Converted::NoTimestamps;
+        }
+        if packet.duration == 0 {
+            packet.duration = self.frame_ticks;
         }
         let announced = packet.config.take();
         if matches!(self.form, Form::UndecidedH264) {
@@ -139,16 +189,26 @@ impl Converter {
         } else if self.in_order {
             packet.pts = packet.pts.or(packet.dts);
             packet.dts = packet.dts.or(packet.pts);
+        } else if let (Some(lead), None, Some(pts)) = (&mut self.lead, packet.dts, packet.pts) {
+            packet.dts = lead.dts(pts);
         }
         true
     }
+}
+
+/// The ticks of one packet of sound, as libav counts them: rounded down.
+fn frame_ticks(track: &TrackInfo) -> i64 {
+    let Some(audio) = track.audio.as_ref().filter(|audio| audio.sample_rate > 0) else { return 0 };
+    let ticks = u64::from(audio.frame_samples) * u64::from(track.time_base.den)
+        / (u64::from(audio.sample_rate) * u64::from(track.time_base.num));
+    i64::try_from(ticks).unwrap_or(0)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic")]
 mod tests {
     use super::*;
-    use crate::{TimeBase, TrackKind};
+    use crate::TrackKind;
 
     const SETS: [u8; 17] = [0, 0, 0, 1, 0x67, 77, 0, 31, 0x95, 0, 0, 0, 1, 0x68, 0xCE, 0x38, 0x80];
 

@@ -59,11 +59,14 @@ fn complete_aac(track: &mut TrackInfo) {
         track.profile = config.profile_name().map(str::to_owned);
     }
     let Some(audio) = &mut track.audio else { return };
-    if audio.sample_rate == 0 {
+    // libav knows the frame length only after its analysis. Before, it repeats what the container says of rate and channels,
+    // which for FLV is always 44100 Hz and stereo.
+    if audio.sample_rate == 0 || audio.frame_samples == 0 {
         audio.sample_rate = config.sample_rate;
-    }
-    if audio.channels == 0 {
-        audio.channels = config.channels;
+        if config.channels != 0 && config.channels != audio.channels {
+            audio.channels = config.channels;
+            audio.layout.clear();
+        }
     }
     // Without its decoder libav only counts ("6 channels"). The names of the standard configurations (14496-3, table 1.19).
     if audio.layout.is_empty() || audio.layout.ends_with("channels") {
@@ -84,11 +87,7 @@ fn average_rate(track: &TrackInfo) -> Option<Ratio> {
     let ticks = u64::try_from(track.duration?).ok().filter(|ticks| *ticks > 0)?;
     let num = frames.checked_mul(u64::from(track.time_base.den))?;
     let den = ticks.checked_mul(u64::from(track.time_base.num))?;
-    let (mut a, mut b) = (num, den);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    Ratio::new(u32::try_from(num / a).ok()?, u32::try_from(den / a).ok()?)
+    Ratio::reduced(num, den)
 }
 
 /// For formats without libav's analysis: how many frames the decoder holds back, from the headers, else from packets whose

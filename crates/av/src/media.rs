@@ -66,7 +66,7 @@ pub struct TrackInfo {
     pub level: Option<u32>,
     /// Unit of all its timestamps.
     pub time_base: TimeBase,
-    /// Timestamp of its first packet, in ticks.
+    /// Timestamp to show of its first packet, in ticks; `None` if it has shown no packet while it was probed.
     pub start: Option<i64>,
     /// Its length in ticks.
     pub duration: Option<i64>,
@@ -90,9 +90,17 @@ pub struct TrackInfo {
 }
 
 impl TrackInfo {
-    /// Audio, or video that is no cover art, of a codec libav knows.
+    /// Audio, or video that is no cover art, of a codec libav knows and with a size or rate. A track that is declared but has
+    /// no data (some MPEG-TS) is not playable.
     #[must_use]
     pub fn is_playable(&self) -> bool {
+        let has_size = self.video.as_ref().is_some_and(|video| video.width > 0 && video.height > 0);
+        let has_rate = self.audio.as_ref().is_some_and(|audio| audio.sample_rate > 0);
+        (has_size || has_rate) && self.is_audible_or_visible()
+    }
+
+    /// As [`is_playable`](Self::is_playable), but its parameters may still be unknown.
+    pub(crate) fn is_audible_or_visible(&self) -> bool {
         matches!(self.kind, TrackKind::Video | TrackKind::Audio)
             && !self.attached_picture
             && self.codec.name() != "none"

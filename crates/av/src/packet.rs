@@ -1,12 +1,14 @@
 //! One encoded packet of one track.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// An encoded packet of one track: for video one picture, for audio one frame.
 ///
 /// `data` owns libav's buffer (no copy), unless the packet had to be converted: H.264 always has 4-byte length prefixes, AAC
 /// never has ADTS headers. Cloning is cheap. `Send`: the last clone may be dropped on any thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Index of the track, as in [`TrackInfo::index`](crate::TrackInfo::index).
     pub track: usize,
@@ -50,5 +52,24 @@ impl Packet {
             skip_start: 0,
             skip_end: 0,
         }
+    }
+}
+
+/// Sizes instead of bytes.
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("track", &self.track)
+            .field("pts", &self.pts)
+            .field("dts", &self.dts)
+            .field("duration", &self.duration)
+            .field("keyframe", &self.keyframe)
+            .field("corrupt", &self.corrupt)
+            .field("discard", &self.discard)
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .field("config", &self.config)
+            .field("skip_start", &self.skip_start)
+            .field("skip_end", &self.skip_end)
+            .finish()
     }
 }

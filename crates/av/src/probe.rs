@@ -101,7 +101,7 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
 
 /// Whether a header says all about a track that cannot be read from its configuration.
 fn is_described(track: &TrackInfo) -> bool {
-    if !track.is_playable() {
+    if !track.is_audible_or_visible() {
         return track.kind != TrackKind::Unknown;
     }
     let needs_config =
@@ -166,7 +166,11 @@ impl Reader<'_> {
 
     /// Reads ahead until every playable track has shown a packet, and a configuration if its codec needs one.
     fn read_first_packets(&mut self) -> Result<(), Error> {
-        let mut waiting: Vec<bool> = self.tracks.iter().map(TrackInfo::is_playable).collect();
+        let mut waiting: Vec<bool> = self.tracks.iter().map(TrackInfo::is_audible_or_visible).collect();
+        // Overwritten by what the first packets say: libav leaves priming out, and invents a start for tracks without data.
+        for track in &mut self.tracks {
+            track.start = None;
+        }
         let mut first = None;
         for at in 0..self.ahead.len() {
             let Some(Demuxed::Raw(packet)) = self.ahead.get(at).cloned() else { continue };
@@ -206,10 +210,7 @@ impl Reader<'_> {
                 describe::complete(track);
             }
             let needs_config = matches!(track.codec, Codec::H264 | Codec::Aac);
-            if *waits {
-                // Overwrites what libav computed, which leaves priming out.
-                track.start = packet.pts.or(packet.dts).or(track.start);
-            }
+            track.start = track.start.or(packet.pts).or(packet.dts);
             *waits &= needs_config && track.config.is_none();
         } else if let Some(waits) = waiting.get_mut(index) {
             *waits &= converted != Converted::NoTimestamps;

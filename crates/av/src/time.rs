@@ -19,6 +19,16 @@ impl Ratio {
         if num == 0 || den == 0 { None } else { Some(Self { num, den }) }
     }
 
+    /// `num / den` in lowest terms, or `None` if either is 0 or does not fit then.
+    pub(crate) fn reduced(num: u64, den: u64) -> Option<Self> {
+        let (mut divisor, mut rest) = (num, den);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let num = u32::try_from(num.checked_div(divisor)?).ok()?;
+        Self::new(num, u32::try_from(den.checked_div(divisor)?).ok()?)
+    }
+
     /// The value as a float.
     #[must_use]
     pub fn as_f64(self) -> f64 {
@@ -100,6 +110,14 @@ mod tests {
         assert_eq!(ninety.millis(44), 0);
         assert_eq!(ninety.millis(-45), -1);
         assert_eq!(ninety.millis(90_000), 1000);
+    }
+
+    #[test]
+    fn ratios_are_reduced() {
+        assert_eq!(Ratio::reduced(180_000, 3600), Ratio::new(50, 1));
+        assert_eq!(Ratio::reduced(0, 5), None);
+        assert_eq!(Ratio::reduced(0, 0), None);
+        assert_eq!(Ratio::reduced(u64::MAX, 1), None);
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn garbage_before_the_first_start_code_is_dropped() {
         assert_eq!(units(&[5, 5, 0, 0, 1, 9]), [&[9][..]]);
-        assert_eq!(units(&[5, 5, 5]), [&[]; 0] as [&[u8]; 0]);
+        assert_eq!(units(&[5, 5, 5]).len(), 0);
     }
 
     #[test]

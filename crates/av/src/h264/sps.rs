@@ -151,7 +151,7 @@ impl Sps {
             let time_scale = bits.bits(32)?;
             bits.bit()?; // fixed_frame_rate_flag
             // A tick is a field (D.2.1, table D-1): two make a frame.
-            self.frame_rate = units_in_tick.checked_mul(2).and_then(|units| reduced(time_scale, units));
+            self.frame_rate = Ratio::reduced(u64::from(time_scale), u64::from(units_in_tick) * 2);
         }
         let nal_hrd = bits.bit()?;
         if nal_hrd {
@@ -226,14 +226,6 @@ impl Sps {
     pub(crate) fn reorder(&self) -> Option<u32> {
         if self.profile == 66 { Some(0) } else { self.reorder_frames }
     }
-}
-
-fn reduced(num: u32, den: u32) -> Option<Ratio> {
-    let (mut a, mut b) = (num, den);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    if a == 0 { None } else { Ratio::new(num / a, den / a) }
 }
 
 fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {

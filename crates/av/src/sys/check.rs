@@ -15,12 +15,21 @@ impl Failure {
     pub(crate) const END: c_int = ffi::AVERROR_EOF;
     pub(crate) const AGAIN: c_int = ffi::AVERROR(ffi::EAGAIN);
     pub(crate) const INVALID_DATA: c_int = ffi::AVERROR_INVALIDDATA;
+    pub(crate) const INVALID_ARGUMENT: c_int = ffi::AVERROR(ffi::EINVAL);
     pub(crate) const NO_MEMORY: c_int = ffi::AVERROR(ffi::ENOMEM);
     pub(crate) const ACCESS: c_int = ffi::AVERROR(ffi::EACCES);
     pub(crate) const EXIT: c_int = ffi::AVERROR_EXIT;
 
     pub(crate) const fn new(code: c_int, operation: &'static str) -> Self {
         Self { code, operation }
+    }
+
+    /// The operating system's error behind the code: a missing directory, a full disk. `None` for libav's own codes, and for
+    /// invalid arguments, which are nearly always libav's.
+    pub(crate) fn system_error(self) -> Option<std::io::Error> {
+        let number = ffi::AVUNERROR(self.code);
+        let is_system = (1..4096).contains(&number) && self.code != Self::INVALID_ARGUMENT;
+        is_system.then(|| std::io::Error::from_raw_os_error(number))
     }
 
     /// libav's text for the code.

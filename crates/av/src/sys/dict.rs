@@ -20,7 +20,7 @@ impl Dict {
 
     /// Sets a key. Strings with a NUL are refused.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
-        let refuse = |_| Failure::new(ffi::AVERROR(ffi::EINVAL), "av_dict_set");
+        let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "av_dict_set");
         let key = CString::new(key).map_err(refuse)?;
         let value = CString::new(value).map_err(refuse)?;
         // SAFETY: both strings are NUL-terminated and copied by av_dict_set; the pointer is our own dictionary or null, and
@@ -32,11 +32,6 @@ impl Dict {
     /// The place libav takes the options from and leaves those it did not use in. It stays the owner.
     pub(super) fn as_mut(&mut self) -> *mut *mut ffi::AVDictionary {
         &raw mut self.0
-    }
-
-    /// Gives the dictionary to a C struct that frees it.
-    pub(super) fn into_raw(mut self) -> *mut ffi::AVDictionary {
-        std::mem::replace(&mut self.0, ptr::null_mut())
     }
 }
 

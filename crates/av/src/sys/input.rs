@@ -76,7 +76,7 @@ impl Opening {
 
     /// Reads the header.
     pub(crate) fn open(self, limits: &Limits) -> Result<Input, Failure> {
-        let refuse = |_| Failure::new(ffi::AVERROR(ffi::EINVAL), "avformat_open_input");
+        let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avformat_open_input");
         let packet = RawPacket::new()?;
         let mut options = Dict::new();
         options.set("format_whitelist", &limits.formats)?;

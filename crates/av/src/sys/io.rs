@@ -160,7 +160,7 @@ unsafe extern "C" fn read_source(opaque: *mut c_void, buffer: *mut u8, size: c_i
     // mutable borrow is the only one.
     let state = unsafe { &mut *opaque.cast::<SourceState>() };
     let (Ok(length), Some(source)) = (usize::try_from(size), state.source.as_mut()) else {
-        return ffi::AVERROR(ffi::EINVAL);
+        return Failure::INVALID_ARGUMENT;
     };
     if state.guard.reason().is_some() {
         return Failure::EXIT;
@@ -188,16 +188,16 @@ unsafe extern "C" fn read_source(opaque: *mut c_void, buffer: *mut u8, size: c_i
 unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
     // SAFETY: as in `read_source`.
     let state = unsafe { &mut *opaque.cast::<SourceState>() };
-    let Some(source) = state.source.as_mut() else { return i64::from(ffi::AVERROR(ffi::EINVAL)) };
+    let Some(source) = state.source.as_mut() else { return i64::from(Failure::INVALID_ARGUMENT) };
     let result = match whence & !ffi::AVSEEK_FORCE {
         ffi::AVSEEK_SIZE => size_of(source.as_mut()),
         ffi::SEEK_SET => match u64::try_from(offset) {
             Ok(offset) => source.seek(SeekFrom::Start(offset)),
-            Err(_) => return i64::from(ffi::AVERROR(ffi::EINVAL)),
+            Err(_) => return i64::from(Failure::INVALID_ARGUMENT),
         },
         ffi::SEEK_CUR => source.seek(SeekFrom::Current(offset)),
         ffi::SEEK_END => source.seek(SeekFrom::End(offset)),
-        _ => return i64::from(ffi::AVERROR(ffi::EINVAL)),
+        _ => return i64::from(Failure::INVALID_ARGUMENT),
     };
     match result {
         Ok(position) => i64::try_from(position).unwrap_or(i64::MAX),

@@ -94,7 +94,7 @@ impl RawPacket {
     /// Fills it with a copy of a packet's bytes and properties. For encoders and muxers, which may keep a reference.
     pub(crate) fn fill(&mut self, track: usize, packet: &crate::Packet) -> Result<(), Failure> {
         self.clear();
-        let refuse = |_| Failure::new(ffi::AVERROR(ffi::EINVAL), "av_new_packet");
+        let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "av_new_packet");
         let size = c_int::try_from(packet.data.len()).map_err(refuse)?;
         // SAFETY: our own, empty packet. av_new_packet gives it `size` writable bytes (and padding); the source is a slice of
         // that length elsewhere.
