@@ -1,5 +1,5 @@
 //! What the examples share: arguments, figures of the process, one line of JSON.
-#![allow(dead_code, reason = "each example uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each example is a crate of its own and uses its part")]
 #![allow(clippy::print_stdout, reason = "examples talk to a person")]
 
 pub mod args;
@@ -7,8 +7,8 @@ pub mod json;
 pub mod process;
 pub mod progress;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the examples' `main` returns.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

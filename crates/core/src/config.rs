@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn the_environment_changes_the_defaults_and_nonsense_is_named() {
-        let config = Config::from_lookup(|name| (name == "MAX_CONCURRENT_STREAMS_GLOBAL").then(|| "50".into()));
+        let config =
+            Config::from_lookup(|name| (name == "MAX_CONCURRENT_STREAMS_GLOBAL").then(|| "50".into()));
         let config = config.expect("50 is a number");
         assert_eq!((config.max_streams, config.max_streams_per_owner), (50, 5));
         let refused = Config::from_lookup(|name| (name == "FORCE_KILL_TIMEOUT_MS").then(|| "soon".into()));

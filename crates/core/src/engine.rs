@@ -139,7 +139,10 @@ impl Engine {
     #[must_use]
     pub fn streams(&self) -> Vec<StreamRef> {
         let streams = self.inner.streams.lock();
-        streams.values().map(|shared| StreamRef { shared: shared.clone(), engine: self.inner.clone() }).collect()
+        streams
+            .values()
+            .map(|shared| StreamRef { shared: shared.clone(), engine: self.inner.clone() })
+            .collect()
     }
 
     /// Streams that count against the limits.
@@ -208,13 +211,7 @@ impl Engine {
     /// [`Error::System`] if there is no thread or descriptor left.
     pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
-        let parts = Parts {
-            source,
-            keep_gop: true,
-            hold: false,
-            needs_outputs: false,
-            claim: Some(claim),
-        };
+        let parts = Parts { source, keep_gop: true, hold: false, needs_outputs: false, claim: Some(claim) };
         self.inner.launch(prepared, parts)
     }
 
@@ -223,7 +220,12 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Ended`].
-    pub fn attach(&self, stream: &StreamRef, name: String, driver: Box<dyn OutputDriver>) -> Result<OutputId, Error> {
+    pub fn attach(
+        &self,
+        stream: &StreamRef,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+    ) -> Result<OutputId, Error> {
         let output = stream.shared.next_output();
         let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver });
         if sent { Ok(output) } else { Err(Error::Ended) }
@@ -268,17 +270,19 @@ impl Inner {
         let engine = Arc::downgrade(self);
         self.streams.lock().insert(shared.id, shared.clone());
         let id = shared.id;
-        let spawned = std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
-            let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
-            let outcome = std::panic::catch_unwind(run)
-                .unwrap_or_else(|panic| Err(Arc::new(Error::Panicked { message: panic_message(&*panic) })));
-            // The name is free before the end is announced, so that whoever waits for the end can use it again.
-            drop(claim);
-            if let Some(engine) = engine.upgrade() {
-                engine.streams.lock().remove(&id);
-            }
-            shared.end(outcome);
-        });
+        let spawned =
+            std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
+                let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+                let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+                    Err(Arc::new(Error::Panicked { message: panic_message(&*panic) }))
+                });
+                // The name is free before the end is announced, so that whoever waits for the end can use it again.
+                drop(claim);
+                if let Some(engine) = engine.upgrade() {
+                    engine.streams.lock().remove(&id);
+                }
+                shared.end(outcome);
+            });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
             return Err(Error::System { what: "no thread for a stream", source });
@@ -338,18 +342,20 @@ impl Inner {
         if reaper.is_none() {
             let (send, receive) = crossbeam_channel::unbounded::<Arc<StreamShared>>();
             let engine = Arc::downgrade(self);
-            let spawned = std::thread::Builder::new().name("fc-reap".into()).stack_size(REAPER_STACK).spawn(move || {
-                while let Ok(shared) = receive.recv() {
-                    let until = shared.stop_by();
-                    if shared.wait_until(until).is_none()
-                        && let Some(engine) = engine.upgrade()
-                        && shared.abandon(engine.config.force_stop_after)
-                    {
-                        engine.abandoned.fetch_add(1, Ordering::Relaxed);
-                        engine.streams.lock().remove(&shared.id);
+            let spawned = std::thread::Builder::new().name("fc-reap".into()).stack_size(REAPER_STACK).spawn(
+                move || {
+                    while let Ok(shared) = receive.recv() {
+                        let until = shared.stop_by();
+                        if shared.wait_until(until).is_none()
+                            && let Some(engine) = engine.upgrade()
+                            && shared.abandon(engine.config.force_stop_after)
+                        {
+                            engine.abandoned.fetch_add(1, Ordering::Relaxed);
+                            engine.streams.lock().remove(&shared.id);
+                        }
                     }
-                }
-            });
+                },
+            );
             match spawned {
                 Ok(_) => *reaper = Some(send),
                 Err(error) => log::error!("no thread to wait for stopping streams: {error}"),

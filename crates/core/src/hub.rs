@@ -64,7 +64,10 @@ impl Hub {
         }
     }
 
-    pub(crate) fn published<T>(&self, mut describe: impl FnMut(&str, Option<SocketAddr>, Instant) -> T) -> Vec<T> {
+    pub(crate) fn published<T>(
+        &self,
+        mut describe: impl FnMut(&str, Option<SocketAddr>, Instant) -> T,
+    ) -> Vec<T> {
         let names = self.names.lock();
         names.iter().map(|(name, entry)| describe(name, entry.peer, entry.since)).collect()
     }

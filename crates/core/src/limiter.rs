@@ -97,7 +97,8 @@ mod tests {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
-                        let permits: Vec<_> = (0..125).filter_map(|_| limiter.admit(Some("a")).ok()).collect();
+                        let permits: Vec<_> =
+                            (0..125).filter_map(|_| limiter.admit(Some("a")).ok()).collect();
                         std::mem::ManuallyDrop::new(permits).len()
                     })
                 })

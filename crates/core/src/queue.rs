@@ -87,7 +87,9 @@ impl State {
     }
 
     fn is_half_empty(&self, bounds: &QueueBounds) -> bool {
-        self.items.len() <= bounds.items / 2 && self.bytes <= bounds.bytes / 2 && self.span() <= bounds.media / 2
+        self.items.len() <= bounds.items / 2
+            && self.bytes <= bounds.bytes / 2
+            && self.span() <= bounds.media / 2
     }
 }
 
@@ -186,7 +188,8 @@ mod tests {
     /// Sends until the queue is full, on another thread, and says how many fitted before the first `take`.
     fn fits(bounds: QueueBounds, item: impl Fn(i64) -> Item + Send + 'static) -> usize {
         let (sender, receiver) = queue(bounds);
-        let worker = std::thread::spawn(move || (0..1000).take_while(|&n| sender.send(item(n)).is_ok()).count());
+        let worker =
+            std::thread::spawn(move || (0..1000).take_while(|&n| sender.send(item(n)).is_ok()).count());
         loop {
             let state = receiver.0.state.lock();
             if state.producer_waits {

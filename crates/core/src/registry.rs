@@ -139,7 +139,9 @@ mod tests {
     fn doubles_and_unusable_names_are_refused_without_showing_the_key() {
         let keys = KeyRegistry::new(Hub::default());
         keys.add("a", "topsecret").expect("both are usable");
-        for (name, key) in [("a", "other-key"), ("b", "topsecret"), ("", "good-key"), ("../x", "good-key"), ("c", "a/b/c")] {
+        for (name, key) in
+            [("a", "other-key"), ("b", "topsecret"), ("", "good-key"), ("../x", "good-key"), ("c", "a/b/c")]
+        {
             let error = keys.add(name, key).expect_err("refused");
             assert!(!error.to_string().contains(key), "{error}");
         }

@@ -58,8 +58,10 @@ impl Selection {
 
     /// What a player is told about the stream before its first frame.
     pub(crate) fn metadata(&self) -> Metadata {
-        let mut metadata =
-            Metadata { encoder: Some(concat!("flowcast ", env!("CARGO_PKG_VERSION")).to_owned()), ..Metadata::default() };
+        let mut metadata = Metadata {
+            encoder: Some(concat!("flowcast ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Metadata::default()
+        };
         let kbps = |bits: Option<u64>| bits.filter(|&bits| bits > 0).map(|bits| bits as f64 / 1000.0);
         if let Some(track) = &self.video {
             metadata.videocodecid = Some(f64::from(VIDEO_AVC));
@@ -101,7 +103,9 @@ fn refusal(track: &TrackInfo) -> Option<String> {
         (TrackKind::Audio, Codec::Aac) => None,
         (TrackKind::Audio, Codec::Mp3) => {
             let (rate, channels) = rate_and_channels(track);
-            audio::mp3_frame(MediaTime::ZERO, rate, channels, Bytes::new()).err().map(|error| error.to_string())
+            audio::mp3_frame(MediaTime::ZERO, rate, channels, Bytes::new())
+                .err()
+                .map(|error| error.to_string())
         }
         (_, codec) => Some(format!("{} has no place in FLV, it would have to be encoded", codec.name())),
     }
@@ -128,7 +132,12 @@ impl Tagger {
     pub(crate) fn headers(&self) -> Vec<Tag> {
         let mut tags = vec![self.selection.metadata().to_tag(MediaTime::ZERO)];
         for track in self.selection.video.iter().chain(&self.selection.audio) {
-            tags.extend(track.config.clone().and_then(|config| self.sequence_header(track.index, config, MediaTime::ZERO)));
+            tags.extend(
+                track
+                    .config
+                    .clone()
+                    .and_then(|config| self.sequence_header(track.index, config, MediaTime::ZERO)),
+            );
         }
         tags
     }

@@ -34,7 +34,12 @@ pub(crate) enum Over {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, session: ServerSession, peer: SocketAddr, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        session: ServerSession,
+        peer: SocketAddr,
+        counters: Arc<Counters>,
+    ) -> Self {
         let counted = Counted::new(&counters, |counters| &counters.connections);
         Self { transport, session, peer, counters, readable: true, writable: true, _counted: counted }
     }

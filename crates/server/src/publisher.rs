@@ -31,7 +31,16 @@ impl Publisher {
     pub(crate) fn new(connection: Connection, first_media: Duration, no_progress: Duration) -> Self {
         let counted = Counted::new(&connection.counters, |counters| &counters.publishers);
         let since = Instant::now();
-        Self { connection, first_media, no_progress, since, last_media: None, accepted: false, over: false, _counted: counted }
+        Self {
+            connection,
+            first_media,
+            no_progress,
+            since,
+            last_media: None,
+            accepted: false,
+            over: false,
+            _counted: counted,
+        }
     }
 
     fn turn(&mut self, cx: &mut SourceContext<'_>) -> Result<SourceState, Over> {

@@ -111,7 +111,10 @@ fn start() -> io::Result<Handle> {
     let (commands, receiver) = crossbeam_channel::unbounded();
     let answers = Answers { commands: commands.clone(), waker: waker.clone() };
     let thread = Thread { poll, receiver, attempts: HashMap::new(), next: 0, resolver: Resolver::default() };
-    std::thread::Builder::new().name("fc-dial".into()).stack_size(STACK).spawn(move || thread.run(&answers))?;
+    std::thread::Builder::new()
+        .name("fc-dial".into())
+        .stack_size(STACK)
+        .spawn(move || thread.run(&answers))?;
     Ok(Handle { commands, waker })
 }
 
@@ -255,7 +258,9 @@ impl Thread {
             State::Resolving => Ok(Turn::Wait(State::Resolving, deadline)),
             State::Connecting { socket, peer, rest, give_up } => match connected(&socket) {
                 Ok(false) => Ok(Turn::Wait(State::Connecting { socket, peer, rest, give_up }, deadline)),
-                Ok(true) => begin_session(&request, socket, now).and_then(|turn| advance(&request, turn, now, buffer)),
+                Ok(true) => {
+                    begin_session(&request, socket, now).and_then(|turn| advance(&request, turn, now, buffer))
+                }
                 Err(source) => {
                     drop(socket);
                     self.connect(id, rest, give_up, now, Some(Error::Connect { peer, source }))
@@ -273,7 +278,9 @@ impl Thread {
             }
             Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
                 Ok(()) => (request.reply)(Ok(*dialed)),
-                Err(source) => (request.reply)(Err(Error::System { what: "cannot hand a socket over", source })),
+                Err(source) => {
+                    (request.reply)(Err(Error::System { what: "cannot hand a socket over", source }))
+                }
             },
             Err(error) => (request.reply)(Err(error)),
         }
@@ -324,8 +331,10 @@ fn begin_session(request: &Request, socket: TcpStream, now: Instant) -> Result<T
         return Ok(rtmp(request, Transport::plain(socket), now));
     }
     let host = request.destination.host();
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| Error::Tls { host: host.to_owned(), source: rustls::Error::General(error.to_string()) })?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls {
+        host: host.to_owned(),
+        source: rustls::Error::General(error.to_string()),
+    })?;
     let config = request.roots.client_config()?;
     let tls = rustls::ClientConnection::new(config, name)
         .map_err(|source| Error::Tls { host: host.to_owned(), source })?;

@@ -50,7 +50,8 @@ impl Resolver {
         }
         lookups.threads += 1;
         let shared = self.lookups.clone();
-        let thread = std::thread::Builder::new().name("fc-dns".into()).stack_size(STACK).spawn(move || run(&shared));
+        let thread =
+            std::thread::Builder::new().name("fc-dns".into()).stack_size(STACK).spawn(move || run(&shared));
         if let Err(error) = thread {
             log::error!("no thread for a name lookup: {error}");
             lookups.threads -= 1;
@@ -70,7 +71,9 @@ fn run(shared: &Mutex<Lookups>) {
         };
         let answer = (key.0.as_str(), key.1).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
         let answer: Answer = Arc::new(match answer {
-            Ok(addresses) if addresses.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "no address")),
+            Ok(addresses) if addresses.is_empty() => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "no address"))
+            }
             other => other,
         });
         let replies = shared.lock().waiting.remove(&key).unwrap_or_default();
@@ -99,7 +102,8 @@ mod tests {
     #[test]
     fn addresses_are_taken_as_they_are_and_localhost_is_found() {
         let resolver = Resolver::default();
-        for (host, loopback) in [("127.0.0.1", true), ("::1", true), ("localhost", true), ("10.1.2.3", false)] {
+        for (host, loopback) in [("127.0.0.1", true), ("::1", true), ("localhost", true), ("10.1.2.3", false)]
+        {
             let answer = ask(&resolver, host);
             let addresses = answer.as_ref().as_ref().expect("it needs no name server");
             assert_eq!(addresses[0].ip().is_loopback(), loopback);

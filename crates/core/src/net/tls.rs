@@ -27,9 +27,11 @@ impl TlsRoots {
     ///
     /// The file cannot be read, or has no certificate in it.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let fail = |reason: String| Error::Certificates { reason: format!("{}: {reason}", path.as_ref().display()) };
+        let fail =
+            |reason: String| Error::Certificates { reason: format!("{}: {reason}", path.as_ref().display()) };
         let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(path.as_ref()).map_err(|error| fail(error.to_string()))?;
+        let certificates =
+            CertificateDer::pem_file_iter(path.as_ref()).map_err(|error| fail(error.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|error| fail(error.to_string()))?;
             roots.add(certificate).map_err(|error| fail(error.to_string()))?;
@@ -54,7 +56,8 @@ impl TlsRoots {
         let (added, unusable) = roots.add_parsable_certificates(found.certs);
         log::debug!("{added} platform root certificates, {unusable} unusable");
         if roots.is_empty() {
-            let reason = found.errors.first().map_or_else(|| "the platform has none".to_owned(), ToString::to_string);
+            let reason =
+                found.errors.first().map_or_else(|| "the platform has none".to_owned(), ToString::to_string);
             return Err(Error::Certificates { reason });
         }
         let config = client_config(roots)?;

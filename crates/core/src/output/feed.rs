@@ -106,7 +106,11 @@ impl Feed {
             Join::Newest => ring.newest_join().unwrap_or_else(|| ring.end()),
             // The keyframe this very turn brought is the next one, too, if nothing followed it yet.
             Join::Next => match ring.newest_join() {
-                Some(newest) if ring.get(newest).is_some_and(|e| ring.newest() == e.message.tag().timestamp) => newest,
+                Some(newest)
+                    if ring.get(newest).is_some_and(|e| ring.newest() == e.message.tag().timestamp) =>
+                {
+                    newest
+                }
                 _ => ring.end(),
             },
         };
@@ -216,7 +220,8 @@ impl Feed {
     /// `unacknowledged` those on its side. To be called once a tick.
     pub fn measure(&mut self, now: Instant, ring: &Ring, total_in: u64, unsent: u64, unacknowledged: u64) {
         let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
-        let oldest_waiting = if self.joined { ring.get(self.cursor).map(|e| e.message.tag().timestamp) } else { None };
+        let oldest_waiting =
+            if self.joined { ring.get(self.cursor).map(|e| e.message.tag().timestamp) } else { None };
         self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
         if self.joined && self.lag.lag >= self.policy.drop_after {
             self.skipping = true;

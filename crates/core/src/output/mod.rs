@@ -139,7 +139,10 @@ pub struct OutputContext<'a> {
 
 impl std::fmt::Debug for OutputContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutputContext").field("token", &self.token).field("tick", &self.tick).finish_non_exhaustive()
+        f.debug_struct("OutputContext")
+            .field("token", &self.token)
+            .field("tick", &self.tick)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,7 +163,12 @@ pub trait OutputDriver: Send {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
 
     /// Takes the connection the dialer made for attempt number `attempt`, or learns why there is none.
-    fn dialed(&mut self, cx: &mut OutputContext<'_>, attempt: u64, result: Result<Box<Dialed>, Error>) -> OutputState {
+    fn dialed(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        attempt: u64,
+        result: Result<Box<Dialed>, Error>,
+    ) -> OutputState {
         let _ = (cx, attempt, result);
         OutputState::Running
     }

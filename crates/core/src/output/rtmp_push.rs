@@ -164,7 +164,10 @@ impl RtmpPush {
         }
         let Some(wait) = self.backoff.failed(cx.now, random::unit()) else {
             self.state = State::Ended;
-            return OutputState::Ended(Some(Arc::new(Error::GaveUp { tries: self.backoff.failures(), source: error })));
+            return OutputState::Ended(Some(Arc::new(Error::GaveUp {
+                tries: self.backoff.failures(),
+                source: error,
+            })));
         };
         self.state = State::Waiting { until: cx.now + wait };
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
@@ -249,7 +252,13 @@ impl Live {
     }
 
     /// Once a tick: how far behind it is, and what follows from that.
-    fn measure(&mut self, cx: &mut OutputContext<'_>, id: OutputId, host: &str, policy: &LagPolicy) -> Result<(), Error> {
+    fn measure(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        id: OutputId,
+        host: &str,
+        policy: &LagPolicy,
+    ) -> Result<(), Error> {
         let unsent = self.session.wire().len() as u64;
         let total_in = self.session.wire().total_in();
         let unacknowledged = self.transport.unacknowledged();
@@ -298,7 +307,8 @@ impl OutputDriver for RtmpPush {
             State::Waiting { until } if *until <= cx.now => self.dial(),
             State::Live(live) => {
                 let host = self.destination.host();
-                let measured = if cx.tick { live.measure(cx, self.id, host, &self.config.lag) } else { Ok(()) };
+                let measured =
+                    if cx.tick { live.measure(cx, self.id, host, &self.config.lag) } else { Ok(()) };
                 return match measured.and_then(|()| live.pump(cx, host, self.finishing)) {
                     Ok(true) => OutputState::More,
                     Ok(false) => OutputState::Running,
@@ -310,7 +320,12 @@ impl OutputDriver for RtmpPush {
         OutputState::Running
     }
 
-    fn dialed(&mut self, cx: &mut OutputContext<'_>, attempt: u64, result: Result<Box<Dialed>, Error>) -> OutputState {
+    fn dialed(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        attempt: u64,
+        result: Result<Box<Dialed>, Error>,
+    ) -> OutputState {
         if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
             return OutputState::Running;
         }

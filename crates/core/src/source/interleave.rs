@@ -69,9 +69,11 @@ impl Interleaver {
 
     /// The latest audio tag that still waits, if `take` says so.
     pub(crate) fn take_back_audio_if(&mut self, take: impl FnOnce(&Timed) -> bool) -> Option<Timed> {
-        self.audio.tags.back().is_some_and(take).then(|| self.audio.tags.pop_back()).flatten().inspect(|timed| {
-            self.audio.bytes = self.audio.bytes.saturating_sub(timed.tag.body.len());
-        })
+        self.audio.tags.back().is_some_and(take).then(|| self.audio.tags.pop_back()).flatten().inspect(
+            |timed| {
+                self.audio.bytes = self.audio.bytes.saturating_sub(timed.tag.body.len());
+            },
+        )
     }
 
     /// The next tag in order, once it is certain or has waited long enough.
@@ -82,7 +84,9 @@ impl Interleaver {
                 self.take(video_first)
             }
             (Some(_), None) if !self.audio.expected || self.video.is_over(VIDEO_FOR_AUDIO) => self.take(true),
-            (None, Some(_)) if !self.video.expected || self.audio.is_over(AUDIO_FOR_VIDEO) => self.take(false),
+            (None, Some(_)) if !self.video.expected || self.audio.is_over(AUDIO_FOR_VIDEO) => {
+                self.take(false)
+            }
             _ => None,
         }
     }

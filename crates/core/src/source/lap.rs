@@ -285,8 +285,7 @@ mod tests {
         for _ in 0..laps {
             clock.observe(0, video);
             let end = unit.to(clock.next_begin(), track.unit());
-            let mut times: Vec<_> =
-                (0..audio).filter_map(|frame| track.place(frame * 1024, false)).collect();
+            let mut times: Vec<_> = (0..audio).filter_map(|frame| track.place(frame * 1024, false)).collect();
             while let Some(&time) = times.last()
                 && !track.fits(time, track.nominal_begin(end))
             {

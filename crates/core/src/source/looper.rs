@@ -98,7 +98,8 @@ impl Looper {
     pub(crate) fn new(path: &Path, mut demuxer: Demuxer, laps: Laps) -> Result<Self, Error> {
         let selection = Selection::of(demuxer.media());
         if selection.is_empty() {
-            let found = demuxer.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();
+            let found =
+                demuxer.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();
             let found = if found.is_empty() { "no track at all".to_owned() } else { found.join(", ") };
             return Err(Error::NoPlayableTrack { path: path.to_owned(), found });
         }
@@ -259,7 +260,8 @@ impl Looper {
         let priming = at + track.lap.frame() <= track.priming_until;
         let Some(exact) = track.lap.place(at, priming) else { return };
         // In the first lap the file's own times are kept to the letter; later laps are placed by counting samples.
-        let millis = if track.first_lap { track.unit.to_millis(pts) } else { track.lap.unit().to_millis(exact) };
+        let millis =
+            if track.first_lap { track.unit.to_millis(pts) } else { track.lap.unit().to_millis(exact) };
         let time = track.increasing.next(millis - self.zero);
         if let Some(config) = packet.config {
             let header = self.tagger.sequence_header(packet.track, config, time);
@@ -315,7 +317,9 @@ impl Looper {
         let samples = audio.lap.unit();
         let mut end = clock.unit().to(clock.next_begin(), samples);
         let mut nominal = audio.lap.nominal_begin(end);
-        while let Some(left_out) = self.interleaver.take_back_audio_if(|timed| !audio.lap.fits(timed.exact, nominal)) {
+        while let Some(left_out) =
+            self.interleaver.take_back_audio_if(|timed| !audio.lap.fits(timed.exact, nominal))
+        {
             audio.lap.take_back(left_out.exact);
         }
         if (audio.lap.next() - nominal) * 2 > audio.lap.frame() {
@@ -348,7 +352,8 @@ impl Looper {
 
 impl AudioTrack {
     fn new(track: &TrackInfo) -> Self {
-        let (rate, frame) = track.audio.as_ref().map_or((44_100, 0), |info| (info.sample_rate, info.frame_samples));
+        let (rate, frame) =
+            track.audio.as_ref().map_or((44_100, 0), |info| (info.sample_rate, info.frame_samples));
         let frame = if frame == 0 { DEFAULT_FRAME_SAMPLES } else { frame };
         Self {
             unit: unit(track.time_base),

@@ -31,7 +31,10 @@ pub struct Source {
 }
 
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "files need libav, and say so when started without it"))]
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(dead_code, reason = "files need libav, and say so when started without it")
+)]
 pub(crate) enum SourceKind {
     File { path: PathBuf, looped: bool },
 }

@@ -219,7 +219,10 @@ impl StreamThread {
                 Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
                 Command::RemoveOutput(output) => self.remove_output(now, output),
                 Command::Dialed { output, attempt, result } => {
-                    let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == output));
+                    let found = self
+                        .slots
+                        .iter()
+                        .position(|slot| slot.as_ref().is_some_and(|slot| slot.id == output));
                     if let Some(index) = found {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }

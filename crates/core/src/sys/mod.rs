@@ -6,7 +6,7 @@ mod outq;
 mod thread;
 
 pub(crate) use outq::unacknowledged_bytes;
-pub(crate) use thread::CpuMeter;
 pub(crate) use thread::CpuLap;
+pub(crate) use thread::CpuMeter;
 #[cfg(feature = "libav")]
 pub(crate) use thread::lower_priority;

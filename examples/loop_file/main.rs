@@ -4,6 +4,8 @@
 //! in process and checks what arrives.
 
 mod demo;
+mod player;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::ExitCode;
@@ -48,7 +50,8 @@ fn run() -> Result<()> {
     let engine = Engine::new(config)?;
     let events = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
-    let running: Vec<StreamHandle> = (0..streams).map(|number| start(&engine, &args, file, number)).collect::<Result<_>>()?;
+    let running: Vec<StreamHandle> =
+        (0..streams).map(|number| start(&engine, &args, file, number)).collect::<Result<_>>()?;
 
     let mut progress = Progress::default();
     let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
@@ -109,7 +112,8 @@ fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<Stre
         Some(path) => flowcast::TlsRoots::from_pem_file(path)?,
         None => flowcast::TlsRoots::Platform,
     };
-    let pushes = args.all("--to").into_iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
+    let pushes =
+        args.all("--to").into_iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
     let records = args.all("--record").into_iter().map(|path| Output::record(numbered(path)));
     let mut outputs = pushes.chain(records);
     let first = outputs.next().ok_or_else(|| format!("where to? give --to or --record\n{USAGE}"))?;
@@ -123,14 +127,22 @@ fn tell(stream: flowcast::StreamId, event: &EventKind) {
         EventKind::OutputLive { output, reconnects: 0 } => eprintln!("{stream} {output}: on the air"),
         EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
         EventKind::OutputRetrying { output, error, wait } => {
-            eprintln!("{stream} {output}: {}; trying again in {:.1} s", chain(error.as_ref()), wait.as_secs_f64());
+            eprintln!(
+                "{stream} {output}: {}; trying again in {:.1} s",
+                chain(error.as_ref()),
+                wait.as_secs_f64()
+            );
         }
         EventKind::OutputEnded { output, error: Some(error) } => {
             eprintln!("{stream} {output}: ended: {}", chain(error.as_ref()));
         }
-        EventKind::OutputDropped { output, tags } => eprintln!("{stream} {output}: behind, {tags} tags dropped"),
+        EventKind::OutputDropped { output, tags } => {
+            eprintln!("{stream} {output}: behind, {tags} tags dropped")
+        }
         EventKind::SourceFault { error } => eprintln!("{stream}: {}", chain(error.as_ref())),
-        EventKind::TrackSkipped { track, reason } => eprintln!("{stream}: track {track} is left out: {reason}"),
+        EventKind::TrackSkipped { track, reason } => {
+            eprintln!("{stream}: track {track} is left out: {reason}")
+        }
         EventKind::Ended { error: Some(error) } => eprintln!("{stream}: ended: {}", chain(error.as_ref())),
         _ => {}
     }
