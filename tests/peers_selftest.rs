@@ -99,7 +99,7 @@ fn nginx_records(needs: &[Need], publish: impl Fn(&Path, &str) -> Peer) {
     let (_directory, file) = clip(Clip::default());
     let nginx = Nginx::start(&["live"]);
     let mut publisher = publish(&file, &nginx.url("live", "key"));
-    publisher.wait(PATIENCE);
+    publisher.wait_success(PATIENCE);
     let recording = nginx.recording("live", "key");
     assert_eq!(frame_hashes(&recording), frame_hashes(&file), "{}", publisher.report());
     assert!(packet_count(&recording, "a") + 2 >= packet_count(&file, "a"), "{}", publisher.report());
@@ -139,8 +139,8 @@ fn plays_from_nginx(needs: &[Need], play: impl Fn(&str, &Path) -> Peer) {
     let mut player = play(&url, &played);
     let enough = || std::fs::metadata(&played).is_ok_and(|facts| facts.len() > 100_000);
     assert!(wait_until(PATIENCE, enough), "{}", player.report());
-    publisher.kill();
     player.interrupt(PATIENCE);
+    publisher.kill();
     let (recorded, frames) = (support::decode(&played).frames, frame_hashes(&file));
     let found = laps(&recorded, &frames).unwrap_or_else(|why| panic!("{why}\n{}", player.report()));
     assert_eq!(found.first % 25, 0, "{found}: it must begin with a keyframe");

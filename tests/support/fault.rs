@@ -129,6 +129,8 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, state: &Arc<State>) {
             continue;
         }
         state.accepted.fetch_add(1, Ordering::SeqCst);
+        // Held until the connection is listed: a command given once the server has seen it reaches it.
+        let mut live = state.live.lock().unwrap_or_else(PoisonError::into_inner);
         // Without a server the client sees its connection closed.
         let Ok(server) = TcpStream::connect(upstream) else { continue };
         for socket in [&client, &server] {
@@ -137,7 +139,8 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, state: &Arc<State>) {
             let _ = socket.set_nodelay(true);
         }
         let connection = Arc::new(Connection { client, server, dropped: AtomicBool::new(false) });
-        state.live.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&connection));
+        live.push(Arc::downgrade(&connection));
+        drop(live);
         for upwards in [true, false] {
             let (connection, state) = (Arc::clone(&connection), Arc::clone(state));
             std::thread::spawn(move || pump(&connection, &state, upwards));

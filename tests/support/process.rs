@@ -7,13 +7,12 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The longest life of any child, for the case that the test itself is killed.
-const LONGEST_LIFE: &str = "900";
-
 /// A running peer. In a process group of its own, which dropping it kills; its output is shown if the test fails.
+///
+/// It ends at the latest with the thread that started it: keep it in the test that uses it, not in a static.
 #[derive(Debug)]
 pub(crate) struct Peer {
     name: String,
@@ -31,11 +30,11 @@ impl Peer {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let logs = TempDir::new().expect("a temporary directory");
         let log = |file| File::create(logs.path().join(file)).expect("a file in the new directory");
-        // `timeout` bounds the child's life where nobody is left to drop this value. `--foreground`: it hands a signal on
-        // to the child alone, so that one interrupt arrives as one.
-        let mut child = Command::new("timeout")
-            .args(["--foreground", "--signal=KILL", LONGEST_LIFE])
-            .arg(program)
+        // If the test is killed, nobody is left to drop this value: then the kernel ends the child. `setpriv` replaces itself by
+        // the program, so the child's id is the program's.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(log("stdout"))
@@ -96,13 +95,21 @@ impl Peer {
         assert!(status.success(), "{} ended with {status}\n{}", self.name, self.report());
     }
 
-    /// Asks it to finish what it writes and end (as Ctrl-C would), and waits.
+    /// Asks it to finish what it writes and end (as Ctrl-C would), and waits. Asks again where it does not: `ffmpeg` that waits
+    /// for its peer takes notice of the second time only.
     pub(crate) fn interrupt(&mut self, deadline: Duration) -> ExitStatus {
-        if self.is_running() {
-            // Fails only if it has ended meanwhile.
-            let _ = kill_process(self.pid(), Signal::INT);
+        const AGAIN: Duration = Duration::from_secs(2);
+        let end = Instant::now() + deadline;
+        loop {
+            if self.is_running() {
+                // Fails only if it has ended meanwhile.
+                let _ = kill_process(self.pid(), Signal::INT);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if wait_until(AGAIN.min(left), || !self.is_running()) || left < AGAIN {
+                return self.wait(Duration::ZERO);
+            }
         }
-        self.wait(deadline)
     }
 
     /// Closes its standard input and waits for its end: how the programs of `tests/peers` are stopped.
