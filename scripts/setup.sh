@@ -43,7 +43,7 @@ have_c_compiler() { { have cc || have gcc || have clang; } && { [ "$(uname -s)" 
 
 have_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
-    any_file /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-*.so* /usr/lib/*/libclang*.so* \
+    any_file /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-*.so* /usr/lib/*/libclang.so* /usr/lib/*/libclang-[0-9]*.so* \
         /usr/lib/libclang.so* /usr/lib64/libclang.so* /usr/lib64/llvm*/lib*/libclang.so* \
         /opt/homebrew/opt/llvm/lib/libclang.dylib /usr/local/opt/llvm/lib/libclang.dylib \
         /Library/Developer/CommandLineTools/usr/lib/libclang.dylib
