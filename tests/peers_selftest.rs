@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use support::{
-    Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, Peer, PeerServer, TlsProxy, ffmpeg_play,
-    ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish, media, need, packet_count,
-    peer_play, peer_publish, remux, rtmpdump, wait_until,
+    Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, Peer, PeerServer, SilentDns, TlsProxy,
+    ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish, media, need,
+    packet_count, peer_play, peer_publish, remux, rtmpdump, wait_until,
 };
 use tempfile::TempDir;
 
@@ -90,6 +90,38 @@ fn xiu_records_what_ffmpeg_publishes() {
 #[test]
 fn rml_records_what_ffmpeg_publishes() {
     peer_server_records("rml_server");
+}
+
+#[test]
+fn every_server_records_footage_without_b_frames() {
+    every_server_records("bigbuckbunny.mp4");
+}
+
+#[test]
+fn every_server_records_footage_without_sound() {
+    every_server_records("carphone_pristine.mp4");
+}
+
+fn every_server_records(file: &'static str) {
+    let needs =
+        [Need::Ffmpeg, Need::Nginx, Need::Peer("xiu_server"), Need::Peer("rml_server"), Need::Media(file)];
+    if !need(&needs) {
+        return;
+    }
+    let file = media(file).expect("a file that is there");
+    let nginx = Nginx::start(&["live"]);
+    let mut listener = FfmpegListen::start("live", "key");
+    let (mut xiu, mut rml) = (PeerServer::start("xiu_server"), PeerServer::start("rml_server"));
+    let urls =
+        [nginx.url("live", "key"), listener.url.clone(), xiu.url("live", "key"), rml.url("live", "key")];
+    let publishers = urls.map(|url| ffmpeg_publish(&file, &url, 2));
+    for mut publisher in publishers {
+        publisher.wait_success(PATIENCE);
+    }
+    assert_two_laps(&nginx.recording("live", "key"), &file);
+    assert_two_laps(listener.finish(PATIENCE), &file);
+    assert_two_laps(&xiu.recording("live", "key"), &file);
+    assert_two_laps(&rml.recording("live", "key"), &file);
 }
 
 fn nginx_records(needs: &[Need], publish: impl Fn(&Path, &str) -> Peer) {
@@ -256,6 +288,17 @@ fn fault_proxy_resets_finishes_and_refuses() {
     client.shutdown(Shutdown::Both).expect("an open connection");
     assert_eq!(read(&mut server), Ok(0));
     drop(proxy);
+}
+
+#[test]
+fn silent_dns_keeps_a_program_waiting() {
+    if !need(&[Need::SilentDns]) {
+        return;
+    }
+    let dns = SilentDns::start();
+    let mut lookup = dns.spawn(Path::new("getent"), &["hosts", "flowcast.invalid"]);
+    assert!(wait_until(PATIENCE, || dns.was_asked()), "{}", lookup.report());
+    assert!(lookup.is_running());
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Stunnel,
     /// The `openssl` program.
     Openssl,
+    /// Root, to start programs with a name server of the test's own.
+    SilentDns,
     /// A program of `tests/peers`.
     Peer(&'static str),
     /// A file of the shared test media.
@@ -37,6 +39,7 @@ impl Need {
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
+            Self::SilentDns => super::SilentDns::is_possible(),
             Self::Peer(name) => peer_program(name).exists(),
             Self::Media(name) => super::media(name).is_some(),
         }
@@ -46,18 +49,19 @@ impl Need {
         match self {
             Self::Media(_) => "set FLOWCAST_TEST_MEDIA to the directory of the test media",
             Self::Peer(_) => "run scripts/peers.sh",
+            Self::SilentDns => "run the tests as root",
             _ => "run scripts/setup.sh --peers",
         }
     }
 }
 
 /// Whether everything is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
-/// Test media are never required: they are not part of the repository.
+/// Neither the test media, which are not part of the repository, nor root are ever required.
 pub(crate) fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
     let required = std::env::var_os("FLOWCAST_PEERS").is_some_and(|value| value == "required");
-    assert!(!required || matches!(missing, Need::Media(_)), "{what}");
+    assert!(!required || matches!(missing, Need::Media(_) | Need::SilentDns), "{what}");
     eprintln!("skipped: {what}");
     false
 }

@@ -2,6 +2,7 @@
 
 use super::net::wait_until;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -23,9 +24,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts a program.
-    pub(crate) fn spawn(
+    pub(crate) fn spawn(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        Self::spawn_with(program, arguments, &[])
+    }
+
+    /// Starts a program with more environment variables than the test's own.
+    pub(crate) fn spawn_with(
         program: &Path,
-        arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: &[(&str, &OsStr)],
     ) -> Self {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let logs = TempDir::new().expect("a temporary directory");
@@ -36,6 +43,7 @@ impl Peer {
         command.args(["--pdeathsig", "KILL"]).arg(program);
         let mut child = command
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(log("stdout"))
             .stderr(log("stderr"))
@@ -166,7 +174,7 @@ impl Drop for Peer {
 /// Runs a program to its good end and returns what it printed.
 pub(crate) fn run(
     program: impl AsRef<Path>,
-    arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     deadline: Duration,
 ) -> String {
     let mut peer = Peer::spawn(program.as_ref(), arguments);
