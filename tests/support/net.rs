@@ -39,6 +39,8 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Whether somebody listens on a port of this machine. Asks the kernel: a connection would be taken for a client.
+///
+/// The kernel's table is read in pieces, so a socket can be missed while others come and go: wait for a yes, never for a no.
 pub(crate) fn listening(port: u16) -> bool {
     const LISTEN: &str = "0A";
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|table| fs::read_to_string(table).ok()).any(
