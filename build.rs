@@ -1,1 +1,2 @@
+//! Facts for the facade: nothing is generated yet.
 fn main() {}

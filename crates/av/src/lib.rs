@@ -1,1 +1,73 @@
-//! Work in progress.
+//! libav for flowcast: probe, demux, encode and mux, behind owned types.
+//!
+//! What comes in: media files and live inputs of any kind libav reads. What goes out: [`MediaInfo`], and [`Packet`]s in the
+//! form FLV and MP4 want (H.264 with length prefixes and an avcC record, AAC without ADTS headers and an
+//! `AudioSpecificConfig`), owning libav's buffer as [`bytes::Bytes`]. No libav or ffmpeg-next type is part of this
+//! interface, and every `unsafe` block is in `sys`.
+//!
+//! Everything here blocks. Each handle is `Send` and works on the thread that calls it; an [`Interrupt`] ends a blocked
+//! call from another thread or at a deadline.
+//!
+//! ```no_run
+//! use flowcast_av::{Demuxer, Interrupt, OpenOptions};
+//!
+//! let interrupt = Interrupt::new();
+//! let mut input = Demuxer::open("intro.mp4".as_ref(), &OpenOptions::default(), &interrupt)?;
+//! for track in &input.media().tracks {
+//!     println!("{}: {}", track.index, track.codec);
+//! }
+//! while let Some(packet) = input.read()? {
+//!     println!("track {} dts {:?}: {} bytes", packet.track, packet.dts, packet.data.len());
+//! }
+//! # Ok::<(), flowcast_av::Error>(())
+//! ```
+
+mod adts;
+mod bits;
+mod codec;
+mod convert;
+mod demuxer;
+mod describe;
+pub mod encoder;
+mod error;
+mod h264;
+mod interrupt;
+pub mod log;
+mod media;
+mod muxer;
+mod options;
+mod origin;
+mod packet;
+mod probe;
+mod redact;
+mod sample;
+mod sys;
+mod time;
+mod versions;
+
+pub use codec::{Codec, TrackKind};
+pub use demuxer::Demuxer;
+pub use error::Error;
+pub use interrupt::Interrupt;
+pub use media::{AudioInfo, ColorInfo, FieldOrder, MediaInfo, TrackInfo, VideoInfo};
+pub use muxer::{Muxer, MuxerOptions};
+pub use options::{OpenOptions, Probe, Protocols};
+pub use packet::Packet;
+pub use sample::{SampleSpec, sample_clip};
+pub use time::{Ratio, TimeBase};
+pub use versions::{Version, Versions, versions};
+
+/// What is in a local file.
+///
+/// # Errors
+/// As for [`Demuxer::open`].
+///
+/// # Blocking
+/// As for [`Demuxer::open`].
+pub fn probe(
+    path: &std::path::Path,
+    options: &OpenOptions,
+    interrupt: &Interrupt,
+) -> Result<MediaInfo, Error> {
+    Demuxer::open(path, options, interrupt).map(|input| input.media().clone())
+}

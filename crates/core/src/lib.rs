@@ -1,1 +1,40 @@
-//! Work in progress.
+//! Streams: from a source, on a clock, to any number of outputs.
+//!
+//! A *source* gives FLV tags; the stream's thread hands them over as their time comes; its *outputs* send them. All of a
+//! stream's sockets are served by that one thread without blocking. The facade crate `flowcast` re-exports what programs
+//! use; the traits here are for servers built on top ([`source::SourceDriver`], [`output::OutputDriver`]).
+
+mod builder;
+mod config;
+mod engine;
+mod error;
+mod event;
+mod hub;
+mod limiter;
+pub mod live;
+pub mod net;
+pub mod output;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files are paced so far"))]
+mod pace;
+#[cfg(feature = "libav")]
+mod queue;
+mod registry;
+pub mod source;
+mod stats;
+mod stream;
+mod sys;
+#[cfg(feature = "libav")]
+mod tagger;
+
+pub use builder::{NoOutput, Ready, StreamBuilder};
+pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
+pub use engine::{Engine, ShutdownReport};
+pub use error::{ConnectStep, Error, LimitScope};
+pub use event::{Event, EventKind, Events, OutputId, StreamId};
+pub use hub::{Claim, Hub};
+pub use net::tls::TlsRoots;
+pub use output::{Output, OutputPhase, OutputStats};
+pub use registry::{ActiveStream, KeyRegistry};
+pub use source::Source;
+pub use stats::{StreamPhase, StreamStats};
+pub use stream::handle::{StreamHandle, StreamRef};

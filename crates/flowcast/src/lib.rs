@@ -1,1 +1,76 @@
-//! Work in progress.
+//! flowcast puts media on the air and keeps it there: in your process, on libav directly, with no `ffmpeg` subprocess.
+//!
+//! A [`Source`] (a looped file, say) becomes a stream; its [`Output`]s are RTMP(S) platforms, recordings, and players of
+//! the embedded RTMP server. An [`Engine`] runs any number of streams, each on a thread of its own.
+//!
+//! # Loop a file to a platform
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use flowcast::{Config, Engine, Output, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new(Config::from_env()?)?;
+//! let live = engine
+//!     .stream(Source::file("intro.mp4").looped())
+//!     .owner("alice")
+//!     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+//!     .record("archive.flv")
+//!     .start()?;
+//! println!("{}", live.stats());
+//! let twitch = live.add_output(Output::rtmp("rtmp://live.twitch.tv/app", "another-key"))?;
+//! live.remove_output(twitch)?;
+//! live.stop(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Embed a server
+//!
+//! ```no_run
+//! use flowcast::{Config, Engine, RtmpServerExt};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new(Config::default())?;
+//! let server = engine.rtmp_server("0.0.0.0:1935").start()?;
+//! let key = engine.keys().issue("studio")?;
+//! println!("publish to rtmp://{}/live/{}, play rtmp://{0}/live/studio", server.address(), key.reveal());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Hear what happens
+//!
+//! ```no_run
+//! use flowcast::{Config, Engine, EventKind};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new(Config::default())?;
+//! engine.on_event(|event| {
+//!     if let EventKind::OutputRetrying { output, error, wait } = &event.kind {
+//!         eprintln!("{} {output}: {error}, again in {wait:?}", event.stream);
+//!     }
+//! });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
+//! recordings still build, and no FFmpeg is needed.
+
+mod versions;
+
+#[cfg(feature = "libav")]
+pub use flowcast_av as av;
+pub use flowcast_core::{
+    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind, Events,
+    Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats, QueueBounds, Ready,
+    ReconnectPolicy, ShutdownReport, Source, StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef, StreamStats,
+    TlsRoots,
+};
+pub use flowcast_rtmp as rtmp;
+pub use flowcast_rtmp::key::StreamKey;
+pub use flowcast_server::{Error as ServerError, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats};
+pub use versions::{Versions, versions};

@@ -1,1 +1,334 @@
-//! Work in progress.
+//! Where to publish to or play from: an RTMP URL, taken apart so that the key in it does not get out.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use crate::key::StreamKey;
+
+/// Longest host name, in bytes: that of DNS.
+const MAX_HOST: usize = 253;
+/// Longest app, in bytes.
+const MAX_APP: usize = 1024;
+/// Longest key, in bytes. Signed ones reach a few hundred.
+const MAX_KEY: usize = 2048;
+/// Longest userinfo, in bytes.
+const MAX_USERINFO: usize = 512;
+
+/// How the connection is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain TCP, port 1935 by default.
+    Rtmp,
+    /// TLS, port 443 by default.
+    Rtmps,
+}
+
+impl Scheme {
+    /// The port where a URL names none.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Rtmp => 1935,
+            Self::Rtmps => 443,
+        }
+    }
+
+    /// The scheme as it stands in a URL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A part of a URL, in errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UrlPart {
+    /// Host name or address.
+    Host,
+    /// The app.
+    App,
+    /// The stream key.
+    Key,
+    /// User and password before the host.
+    UserInfo,
+}
+
+impl fmt::Display for UrlPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::App => "app",
+            Self::Key => "key",
+            Self::UserInfo => "user information",
+        })
+    }
+}
+
+/// What is wrong with a URL. It quotes nothing of the URL, because anything there may turn out to be the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It does not begin with `rtmp://` or `rtmps://`.
+    #[error("the URL does not begin with rtmp:// or rtmps://")]
+    Scheme,
+    /// A part is missing.
+    #[error("the URL has no {0}")]
+    Missing(UrlPart),
+    /// The host is neither a name nor an address. Names in other scripts must be given in their `xn--` form.
+    #[error("the host in the URL is not valid")]
+    Host,
+    /// What follows the host's colon is not a number from 1 to 65535.
+    #[error("the port in the URL is not a number from 1 to 65535")]
+    Port,
+    /// A space or control character.
+    #[error("the {part} has a space or control character at byte {offset}")]
+    Character {
+        /// Where.
+        part: UrlPart,
+        /// How many bytes of that part come before it.
+        offset: usize,
+    },
+    /// A part is longer than it can sensibly be.
+    #[error("the {part} has {length} bytes, over the limit of {limit}")]
+    TooLong {
+        /// Which.
+        part: UrlPart,
+        /// Its bytes.
+        length: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+}
+
+/// Where to publish to or play from.
+///
+/// `Display` and `Debug` show neither the key, nor user information, nor the query of the app.
+///
+/// ```
+/// use flowcast_rtmp::url::Destination;
+/// let twitch = Destination::parse("rtmp://live.twitch.tv/app/live_123_abc")?;
+/// assert_eq!(twitch.to_string(), "rtmp://live.twitch.tv/app/****");
+/// assert_eq!((twitch.app(), twitch.port(), twitch.key().reveal()), ("app", 1935, "live_123_abc"));
+/// # Ok::<(), flowcast_rtmp::url::UrlError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    app: String,
+    key: StreamKey,
+    userinfo: Option<StreamKey>,
+}
+
+impl Destination {
+    /// Takes a URL that ends with the key.
+    ///
+    /// If the path has two segments or more, the last one with the query behind it is the key and the rest the app:
+    /// `rtmp://host/live/sub/key?token=1` is app `live/sub`, key `key?token=1`. If it has one and the query holds a
+    /// slash, the key is what follows the last slash: `rtmp://host/live2?backup=1/key` is app `live2?backup=1`, key
+    /// `key`.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`]. A URL without a key is [`UrlError::Missing`]; [`with_key`](Self::with_key) takes those.
+    pub fn parse(full_url: &str) -> Result<Self, UrlError> {
+        let server = Server::parse(full_url)?;
+        let path = server.path.trim_start_matches('/');
+        let before_query = path.split_once('?').map_or(path, |(before, _)| before);
+        // Either slash separates app and key; one in a key's own query does not.
+        let (app, key) = match before_query.rfind('/') {
+            Some(slash) => (path.get(..slash), path.get(slash.saturating_add(1)..)),
+            None => path.rsplit_once('/').map_or((Some(path), None), |(app, key)| (Some(app), Some(key))),
+        };
+        server.with(app.unwrap_or_default(), StreamKey::from(key.unwrap_or_default()))
+    }
+
+    /// Takes the URL of a server and the key apart, as platforms give them out. All of the URL's path is the app,
+    /// without slashes at its ends; its query stays with it.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`].
+    pub fn with_key(server_url: &str, key: StreamKey) -> Result<Self, UrlError> {
+        let server = Server::parse(server_url)?;
+        let app = server.path;
+        server.with(app, key)
+    }
+
+    /// How the connection is made.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Host name or address; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 1 to 65535.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The app, with its query if it has one: `live2?backup=1`. The query may hold a secret.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// The stream key, with its query if it has one.
+    #[must_use]
+    pub const fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// `user:password` from before the host, for servers that want it; not part of [`tc_url`](Self::tc_url).
+    #[must_use]
+    pub const fn userinfo(&self) -> Option<&StreamKey> {
+        self.userinfo.as_ref()
+    }
+
+    /// `tcUrl` of the connect command: the URL without the key, and without the port where it is the default.
+    #[must_use]
+    pub fn tc_url(&self) -> String {
+        format!("{}/{}", self.origin(""), self.app)
+    }
+
+    /// Scheme, user information as given here, host and port.
+    fn origin(&self, userinfo: &str) -> String {
+        let (scheme, host) = (self.scheme, &self.host);
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        let port = if self.port == scheme.default_port() { String::new() } else { format!(":{}", self.port) };
+        format!("{scheme}://{userinfo}{open}{host}{close}{port}")
+    }
+}
+
+impl FromStr for Destination {
+    type Err = UrlError;
+
+    fn from_str(full_url: &str) -> Result<Self, UrlError> {
+        Self::parse(full_url)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = self.origin(if self.userinfo.is_some() { "****@" } else { "" });
+        match self.app.split_once('?') {
+            Some((app, _)) => write!(f, "{origin}/{app}?****/****"),
+            None => write!(f, "{origin}/{}/****", self.app),
+        }
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Destination({self})")
+    }
+}
+
+/// Everything up to the path.
+struct Server<'a> {
+    scheme: Scheme,
+    host: &'a str,
+    port: u16,
+    userinfo: Option<&'a str>,
+    /// From the first slash or question mark behind the host.
+    path: &'a str,
+}
+
+impl<'a> Server<'a> {
+    fn parse(url: &'a str) -> Result<Self, UrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::Scheme)?;
+        let scheme = [Scheme::Rtmp, Scheme::Rtmps]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))
+            .ok_or(UrlError::Scheme)?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (userinfo, address) = match authority.rsplit_once('@') {
+            Some((userinfo, address)) => (Some(userinfo), address),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(address)?;
+        let port = match port {
+            None => scheme.default_port(),
+            Some(digits) => port_number(digits).ok_or(UrlError::Port)?,
+        };
+        Ok(Self { scheme, host, port, userinfo, path })
+    }
+
+    fn with(&self, app: &str, key: StreamKey) -> Result<Destination, UrlError> {
+        let app = app.trim_matches('/');
+        check(UrlPart::App, app, MAX_APP)?;
+        if app.starts_with('?') {
+            return Err(UrlError::Missing(UrlPart::App));
+        }
+        check(UrlPart::Key, key.reveal(), MAX_KEY)?;
+        if let Some(userinfo) = self.userinfo {
+            check(UrlPart::UserInfo, userinfo, MAX_USERINFO)?;
+        }
+        Ok(Destination {
+            scheme: self.scheme,
+            host: self.host.to_owned(),
+            port: self.port,
+            app: app.to_owned(),
+            key,
+            userinfo: self.userinfo.map(StreamKey::from),
+        })
+    }
+}
+
+/// Host, without brackets, and what follows its colon.
+fn split_port(address: &str) -> Result<(&str, Option<&str>), UrlError> {
+    if let Some(bracketed) = address.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']').ok_or(UrlError::Host)?;
+        Ipv6Addr::from_str(host).map_err(|_| UrlError::Host)?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(UrlError::Host),
+        };
+    }
+    let (host, port) = match address.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (address, None),
+    };
+    check(UrlPart::Host, host, MAX_HOST)?;
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if host.bytes().all(valid) && !host.starts_with('.') { Ok((host, port)) } else { Err(UrlError::Host) }
+}
+
+/// Digits only: `u16::from_str` would take a plus sign.
+fn port_number(digits: &str) -> Option<u16> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|&port| port != 0)
+}
+
+fn check(part: UrlPart, text: &str, limit: usize) -> Result<(), UrlError> {
+    if text.is_empty() && part != UrlPart::UserInfo {
+        return Err(UrlError::Missing(part));
+    }
+    if text.len() > limit {
+        return Err(UrlError::TooLong { part, length: text.len(), limit });
+    }
+    match text.find(|c: char| c.is_control() || c.is_whitespace()) {
+        Some(offset) => Err(UrlError::Character { part, offset }),
+        None => Ok(()),
+    }
+}

@@ -1,1 +1,19 @@
-//! Work in progress.
+//! An RTMP server inside the program: publishers come in, players go out, on the engine's own streams.
+//!
+//! One thread, the *lobby*, owns the listening socket and every connection that has not yet said what it wants. A
+//! publisher whose key is known becomes the source of a new stream and moves to that stream's thread; a player becomes an
+//! output of the stream it asked for. Nothing in the lobby can delay a stream.
+
+mod config;
+mod connection;
+mod error;
+mod lobby;
+mod player;
+mod publisher;
+mod server;
+mod stats;
+
+pub use config::ServerOptions;
+pub use error::Error;
+pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
+pub use stats::ServerStats;

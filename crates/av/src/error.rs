@@ -1,0 +1,162 @@
+//! What can go wrong, split by what the caller does next.
+
+use std::path::PathBuf;
+
+/// Why libav, or an input given to it, failed. Addresses in it are redacted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such file.
+    #[error("{}: no such file", path.display())]
+    NotFound {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The path names a directory, a FIFO, a device or a socket.
+    #[error("{}: is a {kind}, not a regular file", path.display())]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The operating system would not let us open, read or create a file.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// The path as given.
+        path: PathBuf,
+        /// What was tried ("open", "read", "create").
+        operation: &'static str,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{input}: is empty")]
+    Empty {
+        /// The input, redacted.
+        input: String,
+    },
+    /// The input is damaged, cut off, or not media.
+    #[error("{input}: not readable as media: {message}")]
+    InvalidData {
+        /// The input, redacted.
+        input: String,
+        /// What libav or the converter said.
+        message: String,
+    },
+    /// The input is in a format that is not opened: one that names other files or hosts (a playlist, a concat script), or one
+    /// that is no media container.
+    #[error("{input}: format {format} is not opened")]
+    UnsupportedFormat {
+        /// The input, redacted.
+        input: String,
+        /// libav's name of the format.
+        format: String,
+    },
+    /// The input tried to reach another file or host, or its address is of a scheme that is not opened.
+    #[error("{input}: {protocol} is not allowed for this input")]
+    ProtocolRefused {
+        /// The input, redacted.
+        input: String,
+        /// The scheme or protocol that was refused.
+        protocol: String,
+    },
+    /// The input has no audio and no video track.
+    #[error("{input}: no playable track")]
+    NoPlayableTrack {
+        /// The input, redacted.
+        input: String,
+    },
+    /// A raw stream has no timestamps and they cannot be derived, because its frames are reordered.
+    #[error("{input}: track {track} has no timestamps and its frames are reordered")]
+    MissingTimestamps {
+        /// The input, redacted.
+        input: String,
+        /// Index of the track.
+        track: usize,
+    },
+    /// The input cannot go back: a live input, a pipe.
+    #[error("{input}: cannot go back to the start")]
+    NotSeekable {
+        /// The input, redacted.
+        input: String,
+    },
+    /// A deadline passed.
+    #[error("{operation}: deadline passed")]
+    Timeout {
+        /// What was going on ("open", "read").
+        operation: &'static str,
+    },
+    /// [`Interrupt::cancel`](crate::Interrupt::cancel) was called.
+    #[error("{operation}: cancelled")]
+    Cancelled {
+        /// What was going on.
+        operation: &'static str,
+    },
+    /// libav has no encoder, muxer or demuxer of that name, or none of them works on this machine.
+    #[error("no usable {what}: {name}")]
+    Unavailable {
+        /// "encoder", "muxer", "format".
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// An argument that can never work: a zero size, a string with a NUL, a track without a configuration.
+    #[error("invalid argument: {message}")]
+    InvalidArgument {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The loaded libav is of another major version than the one this program was compiled for.
+    #[error("{library} {linked} is loaded, but this program was compiled for {compiled}")]
+    VersionMismatch {
+        /// The library.
+        library: &'static str,
+        /// Major version in the process.
+        linked: u32,
+        /// Major version of the headers.
+        compiled: u32,
+    },
+    /// Any other failure of libav.
+    #[error("{operation}: {message} (libav code {code})")]
+    Libav {
+        /// libav's error code (an `AVERROR`), negative.
+        code: i32,
+        /// The function that failed.
+        operation: &'static str,
+        /// libav's text.
+        message: String,
+    },
+}
+
+impl Error {
+    /// A stable name for programs and logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "INPUT_NOT_FOUND",
+            Self::NotAFile { .. } => "INPUT_NOT_A_FILE",
+            Self::Io { .. } => "INPUT_IO",
+            Self::Empty { .. } => "INPUT_EMPTY",
+            Self::InvalidData { .. } => "INPUT_INVALID",
+            Self::UnsupportedFormat { .. } => "FORMAT_UNSUPPORTED",
+            Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
+            Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
+            Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",
+            Self::NotSeekable { .. } => "INPUT_NOT_SEEKABLE",
+            Self::Timeout { .. } => "TIMEOUT",
+            Self::Cancelled { .. } => "CANCELLED",
+            Self::Unavailable { .. } => "UNAVAILABLE",
+            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::VersionMismatch { .. } => "LIBAV_VERSION_MISMATCH",
+            Self::Libav { .. } => "LIBAV",
+        }
+    }
+
+    /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. })
+    }
+}

@@ -1,0 +1,78 @@
+//! `AVCDecoderConfigurationRecord` (avcC), ISO/IEC 14496-15, 5.3.3.1.
+
+use super::sps::Sps;
+
+/// Whether codec configuration bytes are an avcC record rather than Annex B.
+pub(crate) fn is_avcc(config: &[u8]) -> bool {
+    config.len() >= 7 && config.first() == Some(&1)
+}
+
+/// The first sequence parameter set of an avcC record.
+pub(crate) fn sps_of_avcc(record: &[u8]) -> Option<&[u8]> {
+    let [1, _, _, _, _, count, high, low, rest @ ..] = record else { return None };
+    if count & 0x1F == 0 {
+        return None;
+    }
+    rest.get(..usize::from(u16::from_be_bytes([*high, *low])))
+}
+
+/// An avcC record with 4-byte lengths, byte for byte as libavformat writes it: with the chroma and depth bytes for every
+/// profile but Baseline, Main and Extended.
+///
+/// `None` if there is no usable SPS, no PPS, or more or longer ones than the record can hold.
+pub(crate) fn build(sps: &[&[u8]], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let [first, ..] = sps else { return None };
+    let [_, profile, compatibility, level, ..] = **first else { return None };
+    if pps.is_empty() || sps.len() > 31 || pps.len() > 255 {
+        return None;
+    }
+    let size: usize = sps.iter().chain(pps).map(|set| set.len() + 2).sum();
+    let mut record = Vec::with_capacity(size + 11);
+    record.extend_from_slice(&[1, profile, compatibility, level, 0xFF]);
+    record.push(0xE0 | u8::try_from(sps.len()).ok()?);
+    for set in sps {
+        record.extend_from_slice(&u16::try_from(set.len()).ok()?.to_be_bytes());
+        record.extend_from_slice(set);
+    }
+    record.push(u8::try_from(pps.len()).ok()?);
+    for set in pps {
+        record.extend_from_slice(&u16::try_from(set.len()).ok()?.to_be_bytes());
+        record.extend_from_slice(set);
+    }
+    if !matches!(profile, 66 | 77 | 88) {
+        let parsed = Sps::parse(first)?;
+        record.push(0xFC | parsed.chroma_format);
+        record.push(0xF8 | (parsed.bit_depth_luma - 8));
+        record.push(0xF8 | (parsed.bit_depth_chroma - 8));
+        record.push(0);
+    }
+    Some(record)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    const SPS: [u8; 8] = [0x67, 77, 0, 31, 1, 2, 3, 4];
+    const PPS: [u8; 3] = [0x68, 0xCE, 0x38];
+
+    #[test]
+    fn layout_for_main_profile() {
+        let record = build(&[&SPS], &[&PPS]).unwrap();
+        assert_eq!(
+            record,
+            [1, 77, 0, 31, 0xFF, 0xE1, 0, 8, 0x67, 77, 0, 31, 1, 2, 3, 4, 1, 0, 3, 0x68, 0xCE, 0x38]
+        );
+        assert!(is_avcc(&record));
+        assert_eq!(sps_of_avcc(&record), Some(&SPS[..]));
+    }
+
+    #[test]
+    fn nothing_is_made_of_too_little() {
+        assert_eq!(build(&[], &[&PPS]), None);
+        assert_eq!(build(&[&SPS], &[]), None);
+        assert_eq!(build(&[&[0x67, 77]], &[&PPS]), None);
+        assert_eq!(sps_of_avcc(&[1, 77, 0, 31, 0xFF, 0xE1, 0, 9, 1]), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! H.264 byte formats: Annex B, avcC, and what a sequence parameter set says. Safe Rust, no libav.
+//!
+//! References are to ITU-T H.264 and ISO/IEC 14496-15.
+
+mod annexb;
+mod avcc;
+mod parameter_sets;
+mod sps;
+
+pub(crate) use annexb::{is_annexb, nal_units, to_length_prefixed};
+pub(crate) use avcc::{is_avcc, sps_of_avcc};
+pub(crate) use parameter_sets::ParameterSets;
+pub(crate) use sps::Sps;
+
+/// `nal_unit_type` of a sequence parameter set (H.264, table 7-1).
+const NAL_SPS: u8 = 7;
+/// `nal_unit_type` of a picture parameter set.
+const NAL_PPS: u8 = 8;
+
+/// The `nal_unit_type` of a NAL unit; 0 (unspecified) for an empty one.
+fn nal_type(nal: &[u8]) -> u8 {
+    nal.first().map_or(0, |header| header & 0x1F)
+}

@@ -1,0 +1,251 @@
+//! Opens an input and finds out what is in it, with as little reading as the format allows.
+//!
+//! MP4 and MOV headers say everything, FLV says it in its first tags: there, libav's own analysis (`avformat_find_stream_info`,
+//! which reads and decodes packets) is left out. What the header leaves unsaid about H.264 and AAC is read from their
+//! configuration records. Then packets are read ahead, and kept, until every playable track has shown its first one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::convert::{Converted, Converter};
+use crate::demuxer::{Context, Demuxed};
+use crate::sys::{Guard, Input, Io, Limits, Opening};
+use crate::{Codec, Error, MediaInfo, OpenOptions, Packet, Probe, TimeBase, TrackInfo, TrackKind};
+use crate::{describe, origin};
+
+/// Flags in byte 4 of an FLV header.
+const FLV_AUDIO: u8 = 4;
+const FLV_VIDEO: u8 = 1;
+
+/// An input with what was found in it, and the packets read to find it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) input: Input,
+    pub(crate) media: MediaInfo,
+    pub(crate) converters: Vec<Converter>,
+    pub(crate) ahead: VecDeque<Demuxed>,
+}
+
+/// What is to be opened, in libav's terms.
+pub(crate) struct Request<'a> {
+    pub(crate) opening: Opening,
+    pub(crate) limits: Limits,
+    pub(crate) options: &'a OpenOptions,
+    /// Bytes of the file, if it is one.
+    pub(crate) size: Option<u64>,
+}
+
+/// The bounds of a probe in libav's terms.
+pub(crate) fn limits(options: &OpenOptions, access: Option<origin::Access>) -> Limits {
+    Limits {
+        probe_bytes: options.probe_bytes,
+        analyze_micros: u64::try_from(options.analyze.as_micros()).unwrap_or(u64::MAX),
+        protocols: access.map(|access| access.protocols.to_owned()),
+        formats: origin::formats(access.is_some_and(|access| access.playlists)),
+        options: Vec::new(),
+    }
+}
+
+/// Finds the format of an input and refuses those that are not self-contained.
+pub(crate) fn recognise(
+    io: Io,
+    name: std::ffi::CString,
+    guard: &Arc<Guard>,
+    limits: &Limits,
+    playlists: bool,
+    context: &Context,
+) -> Result<Opening, Error> {
+    let opening =
+        Opening::probe(io, name, guard, limits).map_err(|failure| context.error(failure, "open", None))?;
+    let format = opening.format();
+    if origin::is_accepted(&format, playlists) {
+        Ok(opening)
+    } else {
+        Err(Error::UnsupportedFormat { input: context.shown.clone(), format })
+    }
+}
+
+/// Reads the header, and what else is needed to describe the input.
+pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Error> {
+    let Request { opening, limits, options, size } = request;
+    let format = opening.format();
+    let flags = opening.peek(5).get(4).copied().unwrap_or(0);
+    let input = opening.open(&limits).map_err(|failure| context.error(failure, "open", None))?;
+    let mut reader = Reader {
+        input,
+        options,
+        context,
+        converters: Vec::new(),
+        tracks: Vec::new(),
+        ahead: VecDeque::new(),
+    };
+
+    let flv = format.split(',').any(|name| name == "flv") && flags & (FLV_AUDIO | FLV_VIDEO) != 0;
+    let header_tells = if options.probe == Probe::Thorough {
+        false
+    } else if flv {
+        reader.read_flv_start(flags)?;
+        true
+    } else {
+        format.starts_with("mov,") && reader.input.media().tracks.iter().all(is_described)
+    };
+    if !header_tells {
+        let result = reader.input.find_stream_info();
+        result.map_err(|failure| context.error(failure, "open", Some(&reader.input)))?;
+    }
+    reader.adopt_tracks(&format);
+    reader.read_first_packets()?;
+    reader.finish(flv && header_tells, size)
+}
+
+/// Whether a header says all about a track that cannot be read from its configuration.
+fn is_described(track: &TrackInfo) -> bool {
+    if !track.is_audible_or_visible() {
+        return track.kind != TrackKind::Unknown;
+    }
+    let needs_config =
+        matches!(track.codec, Codec::H264 | Codec::Aac | Codec::Hevc | Codec::Av1 | Codec::Vorbis);
+    let video = track.video.as_ref().is_none_or(|video| video.width > 0 && video.height > 0);
+    let audio = track.audio.as_ref().is_none_or(|audio| audio.sample_rate > 0 && audio.channels > 0);
+    video && audio && (track.config.is_some() || !needs_config)
+}
+
+struct Reader<'a> {
+    input: Input,
+    options: &'a OpenOptions,
+    context: &'a Context,
+    converters: Vec<Converter>,
+    tracks: Vec<TrackInfo>,
+    ahead: VecDeque<Demuxed>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Result<Option<Packet>, Error> {
+        let result = self.input.read();
+        result.map_err(|failure| self.context.error(failure, "open", Some(&self.input)))
+    }
+
+    /// FLV tells of its tracks by their first tags: reads until those the file header announces are there.
+    fn read_flv_start(&mut self, flags: u8) -> Result<(), Error> {
+        let mut first = None;
+        while self.ahead.len() < self.options.max_probe_packets {
+            let tracks = self.input.media().tracks;
+            let found = |kind| tracks.iter().any(|track| track.kind == kind && is_described_by_tags(track));
+            let video = flags & FLV_VIDEO == 0 || found(TrackKind::Video);
+            let audio = flags & FLV_AUDIO == 0 || found(TrackKind::Audio);
+            if video && audio {
+                return Ok(());
+            }
+            let Some(packet) = self.read()? else { return Ok(()) };
+            let late = is_late(&packet, TimeBase::MILLIS, &mut first, self.options.analyze);
+            self.ahead.push_back(Demuxed::Raw(packet));
+            if late {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a converter for every track libav knows now.
+    fn adopt_tracks(&mut self, format: &str) {
+        for mut track in self.input.media().tracks.into_iter().skip(self.tracks.len()) {
+            let raw_frame = (format == "h264").then(|| {
+                let rate = describe::frame_rate(&track).unwrap_or(self.options.raw_frame_rate);
+                TimeBase::new(rate.den, rate.num).rescale(1, track.time_base)
+            });
+            describe::complete(&mut track);
+            let (converter, config) = Converter::new(&track, raw_frame);
+            track.config = config;
+            // The record may have been made just now.
+            describe::complete(&mut track);
+            self.converters.push(converter);
+            self.tracks.push(track);
+        }
+    }
+
+    /// Reads ahead until every playable track has shown a packet, and a configuration if its codec needs one.
+    fn read_first_packets(&mut self) -> Result<(), Error> {
+        let mut waiting: Vec<bool> = self.tracks.iter().map(TrackInfo::is_audible_or_visible).collect();
+        // Overwritten by what the first packets say: libav leaves priming out, and invents a start for tracks without data.
+        for track in &mut self.tracks {
+            track.start = None;
+        }
+        let mut first = None;
+        for at in 0..self.ahead.len() {
+            let Some(Demuxed::Raw(packet)) = self.ahead.get(at).cloned() else { continue };
+            let converted = self.take_in(packet, &mut waiting);
+            if let Some(place) = self.ahead.get_mut(at) {
+                *place = converted;
+            }
+        }
+        while waiting.contains(&true) && self.ahead.len() < self.options.max_probe_packets {
+            let Some(packet) = self.read()? else { break };
+            // Tracks may appear while reading (FLV, MPEG-TS).
+            if self.input.track_count() > self.tracks.len() {
+                self.adopt_tracks("");
+                waiting.resize(self.tracks.len(), false);
+            }
+            let base = self.tracks.get(packet.track).map_or(TimeBase::MICROS, |track| track.time_base);
+            let late = is_late(&packet, base, &mut first, self.options.analyze);
+            let converted = self.take_in(packet, &mut waiting);
+            self.ahead.push_back(converted);
+            if late {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, packet: Packet, waiting: &mut [bool]) -> Demuxed {
+        let index = packet.track;
+        let (Some(converter), Some(track)) = (self.converters.get_mut(index), self.tracks.get_mut(index))
+        else {
+            return Demuxed::Done(Converted::Dropped, index);
+        };
+        let mut converted = converter.convert(packet);
+        if let (Converted::Packet(packet), Some(waits)) = (&mut converted, waiting.get_mut(index)) {
+            if track.config.is_none() && packet.config.is_some() {
+                track.config = packet.config.take();
+                describe::complete(track);
+            }
+            let needs_config = matches!(track.codec, Codec::H264 | Codec::Aac);
+            track.start = track.start.or(packet.pts).or(packet.dts);
+            *waits &= needs_config && track.config.is_none();
+        } else if let Some(waits) = waiting.get_mut(index) {
+            *waits &= converted != Converted::NoTimestamps;
+        }
+        Demuxed::Done(converted, index)
+    }
+
+    fn finish(mut self, from_tags: bool, size: Option<u64>) -> Result<Opened, Error> {
+        let mut media = self.input.media();
+        for track in &mut self.tracks {
+            if from_tags && track.kind == TrackKind::Video {
+                describe::guess_reordering(track, self.ahead.iter().filter_map(Demuxed::packet));
+            }
+        }
+        media.tracks = self.tracks;
+        describe::complete_media(&mut media, size);
+        if !media.tracks.iter().any(TrackInfo::is_playable) {
+            return Err(Error::NoPlayableTrack { input: self.context.shown.clone() });
+        }
+        self.converters.truncate(media.tracks.len());
+        Ok(Opened { input: self.input, media, converters: self.converters, ahead: self.ahead })
+    }
+}
+
+/// Whether the tags so far say enough about a track of an FLV file.
+fn is_described_by_tags(track: &TrackInfo) -> bool {
+    match track.codec {
+        Codec::H264 | Codec::Aac | Codec::Hevc | Codec::Av1 => track.config.is_some(),
+        _ => is_described(track),
+    }
+}
+
+/// Whether a packet is further from the first one than the analysis may reach.
+fn is_late(packet: &Packet, base: TimeBase, first: &mut Option<Duration>, reach: Duration) -> bool {
+    let Some(ticks) = packet.dts.or(packet.pts) else { return false };
+    let at = base.duration(ticks);
+    at.saturating_sub(*first.get_or_insert(at)) > reach
+}

@@ -1,0 +1,226 @@
+//! An open input: `AVFormatContext` on the reading side.
+
+use std::ffi::{CStr, CString};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use super::check::{Failure, check, non_null};
+use super::{Dict, Guard, Io, RawPacket, Source, ffi, tracks};
+use crate::MediaInfo;
+
+/// An input whose format is known, but whose header is not read yet.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    io: Option<Io>,
+    format: Format,
+    guard: Arc<Guard>,
+    name: CString,
+}
+
+/// One of libav's demuxers: static data of the library.
+#[derive(Debug, Clone, Copy)]
+struct Format(*const ffi::AVInputFormat);
+
+// SAFETY: AVInputFormats are constants of the library.
+unsafe impl Send for Format {}
+
+/// How an input may be opened.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) probe_bytes: u64,
+    pub(crate) analyze_micros: u64,
+    /// Protocols libav may open by itself, comma separated; `None` for an input that may open nothing.
+    pub(crate) protocols: Option<String>,
+    /// Formats it may open inside this one, comma separated.
+    pub(crate) formats: String,
+    /// Options of the demuxer itself.
+    pub(crate) options: Vec<(&'static str, String)>,
+}
+
+impl Opening {
+    /// Finds the format by content. `name` is a hint only: its extension may break a tie.
+    pub(crate) fn probe(io: Io, name: CString, guard: &Arc<Guard>, limits: &Limits) -> Result<Self, Failure> {
+        let mut format = ptr::null();
+        let most = u32::try_from(limits.probe_bytes).unwrap_or(u32::MAX).clamp(2048, 1 << 20);
+        // SAFETY: the I/O context is live and rewound by the call; `name` is NUL-terminated; `format` receives static data.
+        let score = unsafe {
+            ffi::av_probe_input_buffer2(io.as_ptr(), &raw mut format, name.as_ptr(), ptr::null_mut(), 0, most)
+        };
+        check(score, "av_probe_input_buffer2")?;
+        if format.is_null() {
+            return Err(Failure::new(Failure::INVALID_DATA, "av_probe_input_buffer2"));
+        }
+        Ok(Self { io: Some(io), format: Format(format), guard: Arc::clone(guard), name })
+    }
+
+    /// A format that opens its connections itself (RTSP).
+    pub(crate) fn by_format(format: &CStr, name: CString, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        // SAFETY: NUL-terminated; the result is null or static data.
+        let found = unsafe { ffi::av_find_input_format(format.as_ptr()) };
+        if found.is_null() {
+            return Err(Failure::new(ffi::AVERROR_DEMUXER_NOT_FOUND, "av_find_input_format"));
+        }
+        Ok(Self { io: None, format: Format(found), guard: Arc::clone(guard), name })
+    }
+
+    /// libav's names of the format, comma separated.
+    pub(crate) fn format(&self) -> String {
+        // SAFETY: static data with a NUL-terminated name.
+        unsafe { ffi::text((*self.format.0).name) }.unwrap_or_default()
+    }
+
+    /// The first bytes of the input.
+    pub(crate) fn peek(&self, count: usize) -> Vec<u8> {
+        self.io.as_ref().map(|io| io.peek(count)).unwrap_or_default()
+    }
+
+    /// Reads the header.
+    pub(crate) fn open(self, limits: &Limits) -> Result<Input, Failure> {
+        let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avformat_open_input");
+        let packet = RawPacket::new()?;
+        let mut options = Dict::new();
+        options.set("format_whitelist", &limits.formats)?;
+        // An empty list would mean that everything is allowed; no protocol is called "none".
+        options.set("protocol_whitelist", limits.protocols.as_deref().unwrap_or("none"))?;
+        for (key, value) in &limits.options {
+            options.set(key, value)?;
+        }
+        let probe_bytes = i64::try_from(limits.probe_bytes).map_err(refuse)?.max(2048);
+        let analyze_micros = i64::try_from(limits.analyze_micros).map_err(refuse)?;
+        // SAFETY: plain allocation; avformat_open_input takes it over.
+        let context = non_null(unsafe { ffi::avformat_alloc_context() }, "avformat_alloc_context")?;
+        let mut raw = context.as_ptr();
+        // SAFETY: a fresh context of our own. The guard and the I/O outlive it: `Input` drops them after it, and so does an
+        // early return here. On failure avformat_open_input frees the context, but not an I/O context it was given.
+        let result = unsafe {
+            (*raw).interrupt_callback = self.guard.callback();
+            (*raw).probesize = probe_bytes;
+            (*raw).max_analyze_duration = analyze_micros;
+            if limits.protocols.is_none() {
+                (*raw).opaque = self.guard.opaque();
+                (*raw).io_open = Some(super::guard::refuse_open);
+            }
+            if let Some(io) = &self.io {
+                (*raw).pb = io.as_ptr();
+            }
+            ffi::avformat_open_input(&raw mut raw, self.name.as_ptr(), self.format.0, options.as_mut())
+        };
+        check(result, "avformat_open_input")?;
+        Ok(Input { context, io: self.io, guard: self.guard, packet })
+    }
+}
+
+/// An open input. Used by one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Input {
+    context: NonNull<ffi::AVFormatContext>,
+    /// Dropped after `context` is closed, which still uses it.
+    io: Option<Io>,
+    guard: Arc<Guard>,
+    /// Room for the packet that is being read; empty between calls.
+    packet: RawPacket,
+}
+
+// SAFETY: an AVFormatContext may be used by any one thread at a time; what it points to is `Send` (`Io`, `Guard`).
+unsafe impl Send for Input {}
+
+impl Input {
+    /// Lets libav read and decode packets until it knows the tracks' parameters. Blocks; bounded by the limits and the guard.
+    pub(crate) fn find_stream_info(&mut self) -> Result<(), Failure> {
+        // SAFETY: a live context; no per-stream options.
+        let result = unsafe { ffi::avformat_find_stream_info(self.context.as_ptr(), ptr::null_mut()) };
+        check(result, "avformat_find_stream_info").map(drop)
+    }
+
+    /// Reads the next packet; `None` at the end. Blocks until there is one, or the guard says stop.
+    pub(crate) fn read(&mut self) -> Result<Option<crate::Packet>, Failure> {
+        loop {
+            if self.guard.reason().is_some() {
+                return Err(Failure::new(Failure::EXIT, "av_read_frame"));
+            }
+            self.packet.clear();
+            // SAFETY: a live context and an empty packet of our own.
+            let result = unsafe { ffi::av_read_frame(self.context.as_ptr(), self.packet.as_ptr()) };
+            match result {
+                // Live inputs say "again" when they have nothing yet; the guard bounds the wait.
+                Failure::AGAIN => std::thread::yield_now(),
+                Failure::END => {
+                    let code = self.io.as_ref().map_or(0, Io::error_code);
+                    return if code < 0 && code != Failure::END {
+                        Err(Failure::new(code, "av_read_frame"))
+                    } else {
+                        Ok(None)
+                    };
+                }
+                _ => {
+                    check(result, "av_read_frame")?;
+                    return self.packet.take().map(Some);
+                }
+            }
+        }
+    }
+
+    /// Goes to the first packet by the index of the format.
+    pub(crate) fn seek_to_start(&mut self) -> Result<(), Failure> {
+        // SAFETY: a live context. Any position up to the start is accepted, as the first packet may be decoded before it.
+        let result = unsafe {
+            let start = match (*self.context.as_ptr()).start_time {
+                ffi::AV_NOPTS_VALUE => 0,
+                start => start,
+            };
+            ffi::avformat_seek_file(self.context.as_ptr(), -1, i64::MIN, start, start, 0)
+        };
+        check(result, "avformat_seek_file").map(drop)
+    }
+
+    /// Lets libav leave out the packets of tracks that are not wanted.
+    pub(crate) fn discard(&mut self, wanted: impl Fn(usize) -> bool) {
+        for (index, stream) in self.streams().enumerate() {
+            let discard =
+                if wanted(index) { ffi::AVDiscard::AVDISCARD_DEFAULT } else { ffi::AVDiscard::AVDISCARD_ALL };
+            // SAFETY: a stream of our live context; the field is ours to set.
+            unsafe { (*stream).discard = discard };
+        }
+    }
+
+    /// What libav knows about the input now.
+    pub(crate) fn media(&self) -> MediaInfo {
+        let seekable = self.io.as_ref().is_some_and(Io::is_seekable);
+        // SAFETY: a live context, not changed during the call.
+        unsafe { tracks::media(self.context.as_ptr(), seekable) }
+    }
+
+    pub(crate) fn track_count(&self) -> usize {
+        self.streams().count()
+    }
+
+    fn streams(&self) -> impl Iterator<Item = *mut ffi::AVStream> + use<> {
+        let context = self.context.as_ptr();
+        // SAFETY: a live context holds `nb_streams` stream pointers.
+        let (streams, count) = unsafe { ((*context).streams, (*context).nb_streams) };
+        let count = usize::try_from(count).unwrap_or(0);
+        // SAFETY: as above: `index` is below the count, and streams are only added while reading, which takes `&mut self`.
+        (0..count).map(move |index| unsafe { *streams.add(index) })
+    }
+
+    /// Closes it and gives the Rust reader back; `None` for libav's own protocols.
+    pub(crate) fn into_source(mut self) -> Option<Box<dyn Source>> {
+        let io = self.io.take()?;
+        drop(self);
+        io.into_source()
+    }
+
+    /// The failure of the Rust reader behind it, once.
+    pub(crate) fn take_source_error(&self) -> Option<std::io::Error> {
+        self.io.as_ref()?.take_source_error()
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        let mut context = self.context.as_ptr();
+        // SAFETY: we are the only owner. The I/O was given by us (AVFMT_FLAG_CUSTOM_IO), so it is not closed by this, and the
+        // fields that hold it and the guard are dropped afterwards.
+        unsafe { ffi::avformat_close_input(&raw mut context) };
+    }
+}

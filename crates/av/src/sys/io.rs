@@ -1,0 +1,215 @@
+//! Where an input's bytes come from: a Rust reader, or one of libav's protocols.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::io::{Read, Seek, SeekFrom};
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::check::{Failure, check, non_null};
+use super::{Dict, Guard, ffi};
+
+/// Bytes libav asks for at once.
+const BUFFER: usize = 64 * 1024;
+
+/// A reader libav can seek in.
+pub(crate) trait Source: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Source for T {}
+
+/// An `AVIOContext` and what it reads from.
+pub(crate) struct Io {
+    context: NonNull<ffi::AVIOContext>,
+    /// What the callbacks of a Rust reader use; `None` for libav's own protocols. The context points to it.
+    source: Option<Box<SourceState>>,
+    /// Keeps what the interrupt callback points to alive until the context is closed.
+    _guard: Arc<Guard>,
+}
+
+struct SourceState {
+    /// `None` once taken back.
+    source: Option<Box<dyn Source>>,
+    guard: Arc<Guard>,
+    /// The first error of the reader, for the message.
+    error: Mutex<Option<std::io::Error>>,
+}
+
+// SAFETY: an AVIOContext may be used by any one thread at a time; the reader is `Send`, the guard is `Send + Sync`.
+unsafe impl Send for Io {}
+
+impl std::fmt::Debug for Io {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Io").field("own_source", &self.source.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Io {
+    /// Lets libav read from a Rust reader.
+    pub(crate) fn from_source(source: Box<dyn Source>, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        // SAFETY: plain allocation; on success the buffer belongs to the context made below, which may replace it.
+        let buffer = non_null(unsafe { ffi::av_malloc(BUFFER) }, "av_malloc")?;
+        let guard = Arc::clone(guard);
+        let mut state = Box::new(SourceState { source: Some(source), guard, error: Mutex::new(None) });
+        let opaque: *mut SourceState = &raw mut *state;
+        let size = c_int::try_from(BUFFER).unwrap_or(c_int::MAX);
+        // SAFETY: `buffer` has `size` bytes; `opaque` is boxed, so it stays where it is, and `Io` drops the context first. The
+        // callbacks only run inside calls on this context, which `Io` is the only owner of.
+        let context = unsafe {
+            ffi::avio_alloc_context(
+                buffer.as_ptr().cast(),
+                size,
+                0,
+                opaque.cast(),
+                Some(read_source),
+                None,
+                Some(seek_source),
+            )
+        };
+        let Some(context) = NonNull::new(context) else {
+            // SAFETY: no context took the buffer over.
+            unsafe { ffi::av_free(buffer.as_ptr()) };
+            return Err(Failure::new(Failure::NO_MEMORY, "avio_alloc_context"));
+        };
+        let guard = Arc::clone(&state.guard);
+        Ok(Self { context, source: Some(state), _guard: guard })
+    }
+
+    /// Opens an address with libav's own protocols. Blocks until connected or interrupted.
+    pub(crate) fn open_url(url: &CStr, mut options: Dict, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        let mut context = ptr::null_mut();
+        let callback = guard.callback();
+        // SAFETY: `url` is NUL-terminated and copied; the callback struct is copied, and its opaque is the guard that `Io`
+        // keeps alive; `options` stays ours.
+        let result = unsafe {
+            ffi::avio_open2(
+                &raw mut context,
+                url.as_ptr(),
+                ffi::AVIO_FLAG_READ,
+                &raw const callback,
+                options.as_mut(),
+            )
+        };
+        check(result, "avio_open2")?;
+        let context = non_null(context, "avio_open2")?;
+        Ok(Self { context, source: None, _guard: Arc::clone(guard) })
+    }
+
+    pub(super) const fn as_ptr(&self) -> *mut ffi::AVIOContext {
+        self.context.as_ptr()
+    }
+
+    /// Closes it and gives the Rust reader back; `None` for libav's own protocols.
+    pub(crate) fn into_source(mut self) -> Option<Box<dyn Source>> {
+        self.source.as_mut()?.source.take()
+    }
+
+    /// Up to `count` bytes that libav has already read ahead of its position.
+    pub(crate) fn peek(&self, count: usize) -> Vec<u8> {
+        // SAFETY: libav keeps `buf_ptr <= buf_end`, both inside its buffer, whose bytes between them are initialised; they are
+        // copied before anything else uses the context.
+        unsafe {
+            let context = self.as_ptr();
+            let (start, end) = ((*context).buf_ptr, (*context).buf_end);
+            let held = usize::try_from(end.offset_from(start)).unwrap_or(0);
+            if start.is_null() || held == 0 {
+                return Vec::new();
+            }
+            std::slice::from_raw_parts(start, held.min(count)).to_vec()
+        }
+    }
+
+    /// Whether libav can seek in it by bytes.
+    pub(crate) fn is_seekable(&self) -> bool {
+        // SAFETY: the context is live.
+        unsafe { (*self.as_ptr()).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 }
+    }
+
+    /// The code of the failure behind an early end of file; 0 if the end was the real one.
+    pub(crate) fn error_code(&self) -> c_int {
+        // SAFETY: the context is live.
+        unsafe { (*self.as_ptr()).error }
+    }
+
+    /// The failure of the Rust reader, once.
+    pub(crate) fn take_source_error(&self) -> Option<std::io::Error> {
+        let state = self.source.as_ref()?;
+        state.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        let mut context = self.context.as_ptr();
+        if self.source.is_some() {
+            // SAFETY: we are the only owner, and no format context uses it any more (`Input` drops its own first). The buffer
+            // may no longer be the one we gave, so the field is freed; then the context, which frees nothing else.
+            unsafe {
+                ffi::av_freep((&raw mut (*context).buffer).cast());
+                ffi::avio_context_free(&raw mut context);
+            }
+        } else {
+            // SAFETY: opened by avio_open2 and owned by us alone. A failing close of an input loses nothing, so its result
+            // is not used.
+            let _ = unsafe { ffi::avio_closep(&raw mut context) };
+        }
+    }
+}
+
+/// `AVIOContext::read_packet` of a Rust reader.
+unsafe extern "C" fn read_source(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> c_int {
+    // SAFETY: `opaque` is the boxed state of the `Io` whose context calls this, on the one thread that uses it now, so the
+    // mutable borrow is the only one.
+    let state = unsafe { &mut *opaque.cast::<SourceState>() };
+    let (Ok(length), Some(source)) = (usize::try_from(size), state.source.as_mut()) else {
+        return Failure::INVALID_ARGUMENT;
+    };
+    if state.guard.reason().is_some() {
+        return Failure::EXIT;
+    }
+    // SAFETY: libav gives `size` writable bytes. They may be uninitialised, so they are cleared before `Read` sees them.
+    let buffer = unsafe {
+        ptr::write_bytes(buffer, 0, length);
+        std::slice::from_raw_parts_mut(buffer, length)
+    };
+    loop {
+        match source.read(buffer) {
+            Ok(0) => return Failure::END,
+            Ok(count) => return c_int::try_from(count).unwrap_or(c_int::MAX),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let code = error.raw_os_error().filter(|code| *code > 0).unwrap_or(ffi::EIO);
+                state.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                return ffi::AVERROR(code);
+            }
+        }
+    }
+}
+
+/// `AVIOContext::seek` of a Rust reader.
+unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    // SAFETY: as in `read_source`.
+    let state = unsafe { &mut *opaque.cast::<SourceState>() };
+    let Some(source) = state.source.as_mut() else { return i64::from(Failure::INVALID_ARGUMENT) };
+    let result = match whence & !ffi::AVSEEK_FORCE {
+        ffi::AVSEEK_SIZE => size_of(source.as_mut()),
+        ffi::SEEK_SET => match u64::try_from(offset) {
+            Ok(offset) => source.seek(SeekFrom::Start(offset)),
+            Err(_) => return i64::from(Failure::INVALID_ARGUMENT),
+        },
+        ffi::SEEK_CUR => source.seek(SeekFrom::Current(offset)),
+        ffi::SEEK_END => source.seek(SeekFrom::End(offset)),
+        _ => return i64::from(Failure::INVALID_ARGUMENT),
+    };
+    match result {
+        Ok(position) => i64::try_from(position).unwrap_or(i64::MAX),
+        Err(error) => {
+            i64::from(ffi::AVERROR(error.raw_os_error().filter(|code| *code > 0).unwrap_or(ffi::EIO)))
+        }
+    }
+}
+
+fn size_of(source: &mut dyn Source) -> std::io::Result<u64> {
+    let position = source.stream_position()?;
+    let size = source.seek(SeekFrom::End(0))?;
+    source.seek(SeekFrom::Start(position))?;
+    Ok(size)
+}

@@ -1,0 +1,36 @@
+//! Every `unsafe` block of flowcast: owner types around libav's C pointers.
+//!
+//! Rules of this folder. One owner type per C pointer, with `Drop`; no raw pointer leaves a public (`pub(crate)`) function.
+//! Every C result is looked at. C enums are read and passed as `c_int` (see `ffi`): a library newer than its headers may hold
+//! values that the generated Rust enums do not have. Owners are `Send` where libav lets an object be used by any one thread
+//! at a time, and not `Sync`.
+
+#![allow(
+    clippy::needless_pass_by_ref_mut,
+    reason = "a call that changes what is behind a C pointer takes `&mut self`, which clippy cannot see"
+)]
+
+mod check;
+mod dict;
+mod encoder;
+mod ffi;
+mod frame;
+mod guard;
+mod input;
+mod io;
+pub(crate) mod log;
+mod output;
+mod packet;
+mod tracks;
+mod version;
+
+pub(crate) use check::Failure;
+pub(crate) use dict::Dict;
+pub(crate) use encoder::{AudioSetup, RawEncoder, VideoSetup};
+pub(crate) use frame::RawFrame;
+pub(crate) use guard::Guard;
+pub(crate) use input::{Input, Limits, Opening};
+pub(crate) use io::{Io, Source};
+pub(crate) use output::Output;
+pub(crate) use packet::RawPacket;
+pub(crate) use version::{check_versions, configuration, licence, linked, major};

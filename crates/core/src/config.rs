@@ -1,0 +1,231 @@
+//! The settings of an engine, with their defaults and environment names.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Settings of an [`Engine`](crate::Engine). Every field says its unit, default and, where users already have one, the
+/// environment variable [`Config::from_env`] reads it from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Streams one owner may run at once. Default 5; `MAX_CONCURRENT_STREAMS_PER_USER`.
+    pub max_streams_per_owner: usize,
+    /// Streams the engine runs at once. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
+    pub max_streams: usize,
+    /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
+    /// `FORCE_KILL_TIMEOUT_MS`.
+    pub force_stop_after: Duration,
+    /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. Shorter costs more CPU per stream
+    /// and lowers nothing but the latency.
+    pub tick: Duration,
+    /// Deadlines of an outgoing connection.
+    pub connect: ConnectConfig,
+    /// When and how often a lost output is dialled again.
+    pub reconnect: ReconnectPolicy,
+    /// What becomes of an output that falls behind.
+    pub lag: LagPolicy,
+    /// Bounds of what a stream keeps for its outputs.
+    pub backlog: BacklogConfig,
+    /// Bounds of what a source reads ahead.
+    pub read_ahead: QueueBounds,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_streams_per_owner: 5,
+            max_streams: 20,
+            force_stop_after: Duration::from_secs(5),
+            tick: Duration::from_millis(100),
+            connect: ConnectConfig::default(),
+            reconnect: ReconnectPolicy::default(),
+            lag: LagPolicy::default(),
+            backlog: BacklogConfig::default(),
+            read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, changed by the environment variables named at the fields.
+    ///
+    /// # Errors
+    ///
+    /// A variable that is set but is not a positive number.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let number = |name: &'static str, default: u64| match lookup(name) {
+            None => Ok(default),
+            Some(text) => match text.trim().parse::<u64>() {
+                Ok(value) if value > 0 => Ok(value),
+                _ => Err(Error::Config { name, reason: format!("{text:?} is not a positive number") }),
+            },
+        };
+        let mut config = Self::default();
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        config.max_streams_per_owner =
+            count(number("MAX_CONCURRENT_STREAMS_PER_USER", config.max_streams_per_owner as u64)?);
+        config.max_streams = count(number("MAX_CONCURRENT_STREAMS_GLOBAL", config.max_streams as u64)?);
+        config.force_stop_after = Duration::from_millis(number("FORCE_KILL_TIMEOUT_MS", 5000)?);
+        Ok(config)
+    }
+
+    /// Refuses settings that cannot work.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
+            return fail("tick", "must be 20 ms to 1 s");
+        }
+        if self.lag.drop_after >= self.lag.disconnect_after {
+            return fail("lag", "drop_after must be shorter than disconnect_after");
+        }
+        Ok(())
+    }
+}
+
+/// Deadlines of an outgoing connection; each step has its own.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectConfig {
+    /// Looking the host up. Default 5 s.
+    pub dns: Duration,
+    /// TCP connect, over all addresses of the host. Default 10 s.
+    pub tcp: Duration,
+    /// TLS handshake. Default 5 s.
+    pub tls: Duration,
+    /// RTMP handshake. Default 5 s.
+    pub handshake: Duration,
+    /// Each answer to connect, createStream and publish. Default 10 s.
+    pub reply: Duration,
+}
+
+impl Default for ConnectConfig {
+    fn default() -> Self {
+        Self {
+            dns: Duration::from_secs(5),
+            tcp: Duration::from_secs(10),
+            tls: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
+            reply: Duration::from_secs(10),
+        }
+    }
+}
+
+/// When a lost output is dialled again: `first × factor^n`, capped, then jittered by ±half, so that a hundred outputs
+/// lost at once do not come back at once.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReconnectPolicy {
+    /// The first wait. Default 2 s.
+    pub first: Duration,
+    /// What the wait grows by. Default 1.5.
+    pub factor: f64,
+    /// The longest wait, before jitter. Default 30 s.
+    pub cap: Duration,
+    /// Tries in a row before the output ends with an error; `None` tries for ever. Default `None`.
+    pub tries: Option<u32>,
+    /// An output that stayed up this long starts again with the first wait. Default 30 s.
+    pub stable_after: Duration,
+}
+
+impl Default for ReconnectPolicy {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(2),
+            factor: 1.5,
+            cap: Duration::from_secs(30),
+            tries: None,
+            stable_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ReconnectPolicy {
+    /// The wait before try number `attempt` (0 is the first retry); `random` is uniform in 0..1.
+    pub(crate) fn wait(&self, attempt: u32, random: f64) -> Duration {
+        let exponent = i32::try_from(attempt.min(64)).unwrap_or(64);
+        let grown = self.first.as_secs_f64() * self.factor.max(1.0).powi(exponent);
+        let capped = grown.min(self.cap.as_secs_f64());
+        Duration::from_secs_f64(capped * (0.5 + random))
+    }
+}
+
+/// What becomes of an output that the network takes from too slowly. Lag is media time that was due and is not yet
+/// acknowledged by the peer's kernel, so what waits in ours counts.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LagPolicy {
+    /// Beyond this, video is dropped up to the next keyframe; audio goes on. Default 2 s.
+    pub drop_after: Duration,
+    /// Beyond this, the connection is given up (a push dials again). Default 5 s.
+    pub disconnect_after: Duration,
+    /// With data waiting and none acknowledged for this long, the connection is given up. Default 30 s.
+    pub stall_after: Duration,
+}
+
+impl Default for LagPolicy {
+    fn default() -> Self {
+        Self {
+            drop_after: Duration::from_secs(2),
+            disconnect_after: Duration::from_secs(5),
+            stall_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Bounds of what one stream keeps for outputs that are behind or about to join; all outputs share it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BacklogConfig {
+    /// Most tags kept. Default 2500.
+    pub tags: usize,
+    /// Most bytes kept. Default 16 MiB.
+    pub bytes: usize,
+    /// Most media time kept. Default 10 s.
+    pub media: Duration,
+}
+
+impl Default for BacklogConfig {
+    fn default() -> Self {
+        Self { tags: 2500, bytes: 16 << 20, media: Duration::from_secs(10) }
+    }
+}
+
+/// Bounds of a queue between two threads. An empty queue always admits one item.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueBounds {
+    /// Most items.
+    pub items: usize,
+    /// Most bytes.
+    pub bytes: usize,
+    /// Most media time between the first and the last item.
+    pub media: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_changes_the_defaults_and_nonsense_is_named() {
+        let config = Config::from_lookup(|name| (name == "MAX_CONCURRENT_STREAMS_GLOBAL").then(|| "50".into()));
+        let config = config.expect("50 is a number");
+        assert_eq!((config.max_streams, config.max_streams_per_owner), (50, 5));
+        let refused = Config::from_lookup(|name| (name == "FORCE_KILL_TIMEOUT_MS").then(|| "soon".into()));
+        assert!(refused.expect_err("not a number").to_string().contains("FORCE_KILL_TIMEOUT_MS"));
+    }
+
+    #[test]
+    fn the_wait_grows_to_its_cap_and_jitter_comes_after_the_cap() {
+        let policy = ReconnectPolicy::default();
+        let middle: Vec<_> = (0..12).map(|n| policy.wait(n, 0.5).as_millis()).collect();
+        assert_eq!(&middle[..4], &[2000, 3000, 4500, 6750]);
+        assert_eq!(middle[11], 30_000);
+        assert_eq!(policy.wait(1000, 0.0), Duration::from_secs(15));
+        assert!(policy.wait(1000, 0.999) > Duration::from_secs(44));
+    }
+}

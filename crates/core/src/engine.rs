@@ -1,0 +1,376 @@
+//! The engine: what runs all streams of a process.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::{Poll, Waker};
+use parking_lot::Mutex;
+
+use crate::builder::{NoOutput, StreamBuilder};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::{Event, EventBus, Events, OutputId, StreamId};
+use crate::hub::{Claim, Hub};
+use crate::limiter::{Limiter, Permit};
+use crate::net::dialer::Dialer;
+use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
+use crate::registry::KeyRegistry;
+use crate::source::{Source, SourceDriver};
+use crate::stream::handle::StreamRef;
+use crate::stream::mailbox::{Command, Mailbox};
+use crate::stream::shared::StreamShared;
+use crate::stream::thread::{Setup, StreamThread, WAKE};
+
+/// Stack of a stream thread. Only what is touched counts as memory.
+const STREAM_STACK: usize = 256 << 10;
+const REAPER_STACK: usize = 64 << 10;
+
+/// Runs streams. Clones are the same engine; when the last one and all handles are gone, its streams are stopped.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    _guard: Arc<Guard>,
+}
+
+/// What streams and handles share with the engine.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    limiter: Limiter,
+    dialer: Dialer,
+    events: EventBus,
+    hub: Hub,
+    keys: KeyRegistry,
+    streams: Mutex<HashMap<StreamId, Arc<StreamShared>>>,
+    next_stream: AtomicU64,
+    reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
+    abandoned: AtomicU64,
+}
+
+/// Stops the streams when the last engine is dropped.
+#[derive(Debug)]
+struct Guard(Arc<Inner>);
+
+/// How [`Engine::shutdown`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Streams that ended in time.
+    pub stopped: usize,
+    /// Streams whose thread had to be abandoned.
+    pub abandoned: usize,
+}
+
+/// What a stream is made of besides its outputs.
+pub(crate) struct Parts {
+    pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) keep_gop: bool,
+    pub(crate) hold: bool,
+    pub(crate) needs_outputs: bool,
+    pub(crate) claim: Option<Claim>,
+}
+
+/// A stream thread that is ready to start: it has a number and a mailbox.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<StreamShared>,
+    poll: Poll,
+    commands: crossbeam_channel::Receiver<Command>,
+}
+
+impl Engine {
+    /// An engine with `config`. It has no thread of its own until one is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for settings that cannot work.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let hub = Hub::default();
+        let inner = Arc::new(Inner {
+            limiter: Limiter::new(config.max_streams_per_owner, config.max_streams),
+            config,
+            dialer: Dialer::default(),
+            events: EventBus::default(),
+            keys: KeyRegistry::new(hub.clone()),
+            hub,
+            streams: Mutex::default(),
+            next_stream: AtomicU64::new(1),
+            reaper: Mutex::new(None),
+            abandoned: AtomicU64::new(0),
+        });
+        Ok(Self { _guard: Arc::new(Guard(inner.clone())), inner })
+    }
+
+    /// Describes a stream of `source`; it runs once it was given an output and started.
+    pub fn stream(&self, source: Source) -> StreamBuilder<NoOutput> {
+        StreamBuilder::new(self.inner.clone(), source)
+    }
+
+    /// The stream keys servers of this engine accept.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRegistry {
+        &self.inner.keys
+    }
+
+    /// The streams players can ask for.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// A stream that runs, by its number.
+    #[must_use]
+    pub fn get(&self, id: StreamId) -> Option<StreamRef> {
+        let shared = self.inner.streams.lock().get(&id)?.clone();
+        Some(StreamRef { shared, engine: self.inner.clone() })
+    }
+
+    /// All streams that run.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamRef> {
+        let streams = self.inner.streams.lock();
+        streams.values().map(|shared| StreamRef { shared: shared.clone(), engine: self.inner.clone() }).collect()
+    }
+
+    /// Streams that count against the limits.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.inner.limiter.running()
+    }
+
+    /// Streams abandoned since the engine was made, because they did not stop in time.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.inner.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// The events of all streams from here on: at most 1024 wait, then the oldest is dropped and counted.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.inner.events.subscribe(None)
+    }
+
+    /// Calls `callback` for every event of every stream, on the thread it happens on: it must be quick and must not block
+    /// (hand the event to an async runtime's channel, say). A panic in it is caught.
+    pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) {
+        self.inner.events.on_event(Arc::new(callback));
+    }
+
+    /// Stops one stream, as [`StreamHandle::stop`](crate::StreamHandle::stop) does; `None` if no such stream runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForceKillRequired`], or what the stream had ended with.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn stop(&self, id: StreamId, deadline: Duration) -> Option<Result<(), Arc<Error>>> {
+        let shared = self.inner.streams.lock().get(&id)?.clone();
+        self.inner.stop_streams(std::slice::from_ref(&shared), deadline);
+        shared.outcome()
+    }
+
+    /// Stops these streams at once, under one deadline.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn stop_all(&self, streams: &[StreamRef], deadline: Duration) -> ShutdownReport {
+        let streams: Vec<_> = streams.iter().map(|stream| stream.shared.clone()).collect();
+        self.inner.stop_streams(&streams, deadline)
+    }
+
+    /// Stops all streams at once, under one deadline.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.inner.shutdown(deadline)
+    }
+
+    /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
+    /// the [`Hub`]. The stream ends with its source; it does not count against the limits of started streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if there is no thread or descriptor left.
+    pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+        let prepared = self.inner.prepare(None)?;
+        let parts = Parts {
+            source,
+            keep_gop: true,
+            hold: false,
+            needs_outputs: false,
+            claim: Some(claim),
+        };
+        self.inner.launch(prepared, parts)
+    }
+
+    /// Adds a driver of an embedded server (a player) to a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    pub fn attach(&self, stream: &StreamRef, name: String, driver: Box<dyn OutputDriver>) -> Result<OutputId, Error> {
+        let output = stream.shared.next_output();
+        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver });
+        if sent { Ok(output) } else { Err(Error::Ended) }
+    }
+}
+
+impl Inner {
+    /// Takes a place for a stream of `owner`.
+    pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
+        self.limiter.admit(owner)
+    }
+
+    /// Makes a stream's number and mailbox.
+    pub(crate) fn prepare(&self, permit: Option<Permit>) -> Result<Prepared, Error> {
+        let system = |source| Error::System { what: "no descriptor for a stream", source };
+        let poll = Poll::new().map_err(system)?;
+        let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
+        let (mailbox, commands) = Mailbox::new(waker);
+        let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        let shared = Arc::new(StreamShared::new(id, mailbox, self.events.clone(), permit));
+        Ok(Prepared { shared, poll, commands })
+    }
+
+    /// Starts a stream's thread.
+    pub(crate) fn launch(self: &Arc<Self>, prepared: Prepared, parts: Parts) -> Result<StreamRef, Error> {
+        let Prepared { shared, poll, commands } = prepared;
+        let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
+        if let Some(claim) = &parts.claim {
+            claim.open(stream.clone());
+        }
+        let setup = Setup {
+            shared: shared.clone(),
+            poll,
+            commands,
+            source: parts.source,
+            config: self.config.clone(),
+            keep_gop: parts.keep_gop,
+            hold: parts.hold,
+            needs_outputs: parts.needs_outputs,
+        };
+        let claim = parts.claim;
+        let engine = Arc::downgrade(self);
+        self.streams.lock().insert(shared.id, shared.clone());
+        let id = shared.id;
+        let spawned = std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
+            let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+            let outcome = std::panic::catch_unwind(run)
+                .unwrap_or_else(|panic| Err(Arc::new(Error::Panicked { message: panic_message(&*panic) })));
+            // The name is free before the end is announced, so that whoever waits for the end can use it again.
+            drop(claim);
+            if let Some(engine) = engine.upgrade() {
+                engine.streams.lock().remove(&id);
+            }
+            shared.end(outcome);
+        });
+        if let Err(source) = spawned {
+            self.streams.lock().remove(&id);
+            return Err(Error::System { what: "no thread for a stream", source });
+        }
+        Ok(stream)
+    }
+
+    /// Makes the driver of an output.
+    pub(crate) fn driver(
+        &self,
+        shared: &StreamShared,
+        id: OutputId,
+        output: Output,
+    ) -> Result<(String, Box<dyn OutputDriver>), Error> {
+        Ok(match output.kind? {
+            OutputKind::Rtmp { destination, roots, reconnect } => {
+                let name = destination.to_string();
+                let (dialer, mailbox) = (self.dialer.clone(), shared.mailbox.clone());
+                let push = RtmpPush::new(id, *destination, roots, reconnect, &self.config, dialer, mailbox);
+                (name, Box::new(push))
+            }
+            OutputKind::Record { path } => {
+                let recorder = Recorder::create(id, &path, shared.cpu.clone())?;
+                (path.display().to_string(), Box::new(recorder))
+            }
+        })
+    }
+
+    /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.
+    pub(crate) fn stop_streams(&self, streams: &[Arc<StreamShared>], deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline;
+        for shared in streams {
+            shared.ask_to_stop(until);
+        }
+        let mut report = ShutdownReport { stopped: 0, abandoned: 0 };
+        for shared in streams {
+            if shared.wait_until(Some(until)).is_none() && shared.abandon(deadline) {
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
+                self.streams.lock().remove(&shared.id);
+                report.abandoned += 1;
+            } else {
+                report.stopped += 1;
+            }
+        }
+        report
+    }
+
+    fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let streams: Vec<_> = self.streams.lock().values().cloned().collect();
+        self.stop_streams(&streams, deadline)
+    }
+
+    /// Stops a stream whose handle was dropped, without waiting: the reaper waits, and abandons it if need be.
+    pub(crate) fn release(self: &Arc<Self>, shared: Arc<StreamShared>) {
+        shared.ask_to_stop(Instant::now() + self.config.force_stop_after);
+        let mut reaper = self.reaper.lock();
+        if reaper.is_none() {
+            let (send, receive) = crossbeam_channel::unbounded::<Arc<StreamShared>>();
+            let engine = Arc::downgrade(self);
+            let spawned = std::thread::Builder::new().name("fc-reap".into()).stack_size(REAPER_STACK).spawn(move || {
+                while let Ok(shared) = receive.recv() {
+                    let until = shared.stop_by();
+                    if shared.wait_until(until).is_none()
+                        && let Some(engine) = engine.upgrade()
+                        && shared.abandon(engine.config.force_stop_after)
+                    {
+                        engine.abandoned.fetch_add(1, Ordering::Relaxed);
+                        engine.streams.lock().remove(&shared.id);
+                    }
+                }
+            });
+            match spawned {
+                Ok(_) => *reaper = Some(send),
+                Err(error) => log::error!("no thread to wait for stopping streams: {error}"),
+            }
+        }
+        if let Some(reaper) = &*reaper {
+            let _ = reaper.send(shared);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let report = self.0.shutdown(self.0.config.force_stop_after);
+        if report.abandoned > 0 {
+            log::error!("{} streams did not stop in time", report.abandoned);
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,282 @@
+//! What can go wrong with a stream, split by what the caller does next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which limit a start was refused by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitScope {
+    /// The streams of one owner.
+    Owner,
+    /// All streams of the engine.
+    Global,
+}
+
+/// The step of connecting that a deadline ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectStep {
+    /// Looking the host up.
+    Dns,
+    /// The TCP connection.
+    Tcp,
+    /// The TLS handshake.
+    Tls,
+    /// The RTMP handshake, connect and publish.
+    Rtmp,
+}
+
+impl std::fmt::Display for ConnectStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "name lookup",
+            Self::Tcp => "TCP connect",
+            Self::Tls => "TLS handshake",
+            Self::Rtmp => "RTMP handshake",
+        })
+    }
+}
+
+/// An error of a stream, its source or one of its outputs.
+///
+/// Stream keys never appear in the text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Too many streams run already; stop one or raise the limit.
+    #[error("Maximum {limit} concurrent streams reached{}", match scope { LimitScope::Owner => " for this owner", LimitScope::Global => "" })]
+    StreamLimitExceeded {
+        /// Which limit.
+        scope: LimitScope,
+        /// Its value.
+        limit: usize,
+    },
+    /// The configuration is unusable.
+    #[error("{name}: {reason}")]
+    Config {
+        /// The setting, by its environment or field name.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The media could not be opened or read.
+    #[cfg(feature = "libav")]
+    #[error(transparent)]
+    Media(#[from] flowcast_av::Error),
+    /// The file has nothing that can be sent as it is.
+    #[error("{path}: no track can be sent by copy ({found})", path = path.display())]
+    NoPlayableTrack {
+        /// The file.
+        path: PathBuf,
+        /// The tracks it has.
+        found: String,
+    },
+    /// A lap of the loop gave nothing to send, although an earlier one did.
+    #[error("{path}: nothing could be read any more", path = path.display())]
+    SourceDried {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The source needs a feature this build was made without.
+    #[error("this build has no feature `{feature}`")]
+    NotBuilt {
+        /// The missing feature.
+        feature: &'static str,
+    },
+    /// A destination URL is malformed.
+    #[error(transparent)]
+    Url(#[from] flowcast_rtmp::url::UrlError),
+    /// The host name could not be resolved.
+    #[error("{host}: name lookup failed")]
+    Dns {
+        /// The host that was looked up.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No address of the host could be connected to.
+    #[error("{peer}: connection failed")]
+    Connect {
+        /// The last address tried.
+        peer: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A step of connecting took longer than its deadline.
+    #[error("{host}: {step} took longer than {after:?}")]
+    ConnectTimeout {
+        /// The host.
+        host: String,
+        /// The step.
+        step: ConnectStep,
+        /// Its deadline.
+        after: Duration,
+    },
+    /// The peer's certificate or the TLS handshake was refused.
+    #[error("{host}: TLS handshake failed")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What was wrong.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The platform's root certificates, or those given, could not be read.
+    #[error("root certificates: {reason}")]
+    Certificates {
+        /// What was wrong.
+        reason: String,
+    },
+    /// The peer broke the protocol, or refused the stream.
+    #[error("{host}: RTMP")]
+    Rtmp {
+        /// The host.
+        host: String,
+        /// What happened.
+        #[source]
+        source: flowcast_rtmp::error::Error,
+    },
+    /// An established connection ended.
+    #[error("{host}: connection lost")]
+    ConnectionLost {
+        /// The host.
+        host: String,
+        /// What the kernel said; an orderly close by the peer is `UnexpectedEof`.
+        #[source]
+        source: io::Error,
+    },
+    /// The peer took data slower than the stream makes it.
+    #[error("{host}: {lag:?} behind, more than the limit of {limit:?}")]
+    TooSlow {
+        /// The host.
+        host: String,
+        /// How far behind the output was.
+        lag: Duration,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The peer acknowledged nothing for too long.
+    #[error("{host}: no progress for {after:?}")]
+    Stalled {
+        /// The host.
+        host: String,
+        /// How long.
+        after: Duration,
+    },
+    /// All reconnect tries are used up.
+    #[error("gave up after {tries} tries")]
+    GaveUp {
+        /// How many.
+        tries: u32,
+        /// The last failure.
+        #[source]
+        source: std::sync::Arc<Error>,
+    },
+    /// A recording could not be created or written.
+    #[error("{path}: recording failed", path = path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A name is published already.
+    #[error("{name}: already published")]
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+    /// A stream key or name is registered already, or unusable.
+    #[error("{name}: {reason}")]
+    Key {
+        /// The public name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The stream is not running any more.
+    #[error("the stream has ended")]
+    Ended,
+    /// The stream did not stop within its deadline; its thread was abandoned and its place given back.
+    #[error("the stream did not stop within {deadline:?} and was abandoned")]
+    ForceKillRequired {
+        /// The deadline.
+        deadline: Duration,
+    },
+    /// A stream's thread panicked; that stream ended, nothing else did.
+    #[error("the stream panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// The operating system refused something the stream needs (threads, descriptors).
+    #[error("{what}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The stable code of this error, for logs, metrics and HTTP answers.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::StreamLimitExceeded { .. } => "STREAM_LIMIT_EXCEEDED",
+            Self::Config { .. } => "CONFIG_INVALID",
+            #[cfg(feature = "libav")]
+            Self::Media(error) => error.code(),
+            Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
+            Self::SourceDried { .. } => "SOURCE_DRIED",
+            Self::NotBuilt { .. } => "NOT_BUILT",
+            Self::Url(_) => "URL_INVALID",
+            Self::Dns { .. } => "DNS_FAILED",
+            Self::Connect { .. } => "CONNECT_FAILED",
+            Self::ConnectTimeout { .. } => "CONNECT_TIMEOUT",
+            Self::Tls { .. } => "TLS_FAILED",
+            Self::Certificates { .. } => "CERTIFICATES_UNREADABLE",
+            Self::Rtmp { source, .. } => source.code(),
+            Self::ConnectionLost { .. } => "CONNECTION_LOST",
+            Self::TooSlow { .. } => "TOO_SLOW",
+            Self::Stalled { .. } => "STALLED",
+            Self::GaveUp { .. } => "GAVE_UP",
+            Self::Recording { .. } => "RECORDING_FAILED",
+            Self::NameInUse { .. } => "NAME_IN_USE",
+            Self::Key { .. } => "KEY_INVALID",
+            Self::Ended => "STREAM_ENDED",
+            Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
+            Self::Panicked { .. } => "STREAM_PANICKED",
+            Self::System { .. } => "SYSTEM_RESOURCE",
+        }
+    }
+
+    /// Whether trying the same again later can help. A rejected key, a wrong certificate or a malformed URL cannot.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::ConnectionLost { .. }
+            | Self::TooSlow { .. }
+            | Self::Stalled { .. }
+            | Self::StreamLimitExceeded { .. }
+            | Self::System { .. } => true,
+            // Certificates are renewed while the stream waits; the name and the issuer do not mend themselves.
+            Self::Tls { source, .. } => !matches!(source, rustls::Error::InvalidCertificate(_)),
+            Self::Rtmp { source, .. } => source.is_retryable(),
+            #[cfg(feature = "libav")]
+            Self::Media(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Connects outputs, off the stream threads.
+//!
+//! In: requests to publish or play at a destination. Out: a connection whose peer accepted the stream, or why not. One
+//! thread drives all attempts at once without blocking: name lookup (see [`super::resolver`]), TCP over all addresses of
+//! the host, TLS, the RTMP handshake and its commands, each with its own deadline.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use flowcast_rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
+use flowcast_rtmp::url::{Destination, Scheme};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
+
+use super::resolver::Resolver;
+use super::tls::TlsRoots;
+use super::transport::{TlsError, Transport};
+use crate::config::ConnectConfig;
+use crate::error::{ConnectStep, Error};
+
+const WAKE: Token = Token(usize::MAX);
+const STACK: usize = 256 << 10;
+const READ_BUFFER: usize = 16 << 10;
+/// Room for the kernel to take from one address before the next is tried, where a host has several.
+const ADDRESS_SHARE: u32 = 3;
+
+/// A connection whose peer accepted the stream. What arrived after that is in the session and the transport.
+#[derive(Debug)]
+pub struct Dialed {
+    /// The connection; not registered with any poll.
+    pub transport: Transport,
+    /// The session, live.
+    pub session: ClientSession,
+}
+
+/// What becomes of an attempt; called on the dialer's thread.
+pub(crate) type Reply = Box<dyn FnOnce(Result<Dialed, Error>) + Send>;
+
+/// What to connect to.
+pub(crate) struct Request {
+    pub(crate) destination: Destination,
+    pub(crate) role: ClientRole,
+    pub(crate) roots: TlsRoots,
+    pub(crate) config: ConnectConfig,
+    /// Set by whoever asked, when the answer is not wanted any more.
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) reply: Reply,
+}
+
+enum Command {
+    Dial(Box<Request>),
+    Resolved(usize, Arc<io::Result<Vec<SocketAddr>>>),
+    Close,
+}
+
+/// Where requests go. The thread starts with the first request and ends with the last clone.
+#[derive(Clone, Default)]
+pub(crate) struct Dialer {
+    inner: Arc<Mutex<Option<Handle>>>,
+}
+
+struct Handle {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Close);
+        let _ = self.waker.wake();
+    }
+}
+
+impl Dialer {
+    /// Starts an attempt; its reply is called exactly once, unless it was cancelled.
+    pub(crate) fn dial(&self, request: Request) {
+        let mut inner = self.inner.lock();
+        if inner.is_none() {
+            match start() {
+                Ok(handle) => *inner = Some(handle),
+                Err(source) => {
+                    let error = Error::System { what: "no thread for outgoing connections", source };
+                    return (request.reply)(Err(error));
+                }
+            }
+        }
+        if let Some(handle) = &*inner {
+            let _ = handle.commands.send(Command::Dial(Box::new(request)));
+            let _ = handle.waker.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}
+
+fn start() -> io::Result<Handle> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+    // Bounded by the number of outputs: each has at most one attempt.
+    let (commands, receiver) = crossbeam_channel::unbounded();
+    let answers = Answers { commands: commands.clone(), waker: waker.clone() };
+    let thread = Thread { poll, receiver, attempts: HashMap::new(), next: 0, resolver: Resolver::default() };
+    std::thread::Builder::new().name("fc-dial".into()).stack_size(STACK).spawn(move || thread.run(&answers))?;
+    Ok(Handle { commands, waker })
+}
+
+/// How the answer of a lookup reaches the thread.
+struct Answers {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+struct Attempt {
+    request: Request,
+    state: State,
+    deadline: Instant,
+}
+
+enum State {
+    Resolving,
+    Connecting { socket: TcpStream, peer: SocketAddr, rest: Vec<SocketAddr>, give_up: Instant },
+    Tls { transport: Transport },
+    Rtmp { transport: Transport, session: Box<ClientSession> },
+}
+
+/// How far a turn took an attempt.
+enum Turn {
+    Wait(State, Instant),
+    Done(Box<Dialed>),
+}
+
+struct Thread {
+    poll: Poll,
+    receiver: Receiver<Command>,
+    attempts: HashMap<usize, Attempt>,
+    next: usize,
+    resolver: Resolver,
+}
+
+impl Thread {
+    fn run(mut self, answers: &Answers) {
+        let mut events = Events::with_capacity(64);
+        let mut buffer = vec![0; READ_BUFFER];
+        loop {
+            let now = Instant::now();
+            let next = self.attempts.values().map(|attempt| attempt.deadline).min();
+            let timeout = next.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("the dialer cannot wait: {error}");
+                return;
+            }
+            let now = Instant::now();
+            for event in &events {
+                if event.token() != WAKE {
+                    self.turn(event.token().0, now, &mut buffer);
+                }
+            }
+            while let Ok(command) = self.receiver.try_recv() {
+                match command {
+                    Command::Dial(request) => self.begin(*request, answers, now),
+                    Command::Resolved(id, answer) => self.resolved(id, &answer, now),
+                    Command::Close => return,
+                }
+            }
+            self.expire(now, &mut buffer);
+        }
+    }
+
+    fn begin(&mut self, request: Request, answers: &Answers, now: Instant) {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1) % WAKE.0;
+        let (host, port) = (request.destination.host().to_owned(), request.destination.port());
+        let deadline = now + request.config.dns;
+        self.attempts.insert(id, Attempt { request, state: State::Resolving, deadline });
+        let commands = answers.commands.clone();
+        let waker = Arc::downgrade(&answers.waker);
+        let reply = move |answer| {
+            let _ = commands.send(Command::Resolved(id, answer));
+            if let Some(waker) = waker.upgrade() {
+                let _ = waker.wake();
+            }
+        };
+        self.resolver.resolve(&host, port, Box::new(reply));
+    }
+
+    fn resolved(&mut self, id: usize, answer: &io::Result<Vec<SocketAddr>>, now: Instant) {
+        let Some(attempt) = self.attempts.remove(&id) else { return };
+        let host = attempt.request.destination.host().to_owned();
+        match answer {
+            Ok(addresses) => {
+                let mut rest = addresses.clone();
+                rest.reverse();
+                let give_up = now + attempt.request.config.tcp;
+                let result = self.connect(id, rest, give_up, now, None);
+                self.settle(id, attempt.request, result);
+            }
+            Err(error) => {
+                let source = io::Error::new(error.kind(), error.to_string());
+                (attempt.request.reply)(Err(Error::Dns { host, source }));
+            }
+        }
+    }
+
+    /// Connects to the next address; the last of `rest` comes first.
+    fn connect(
+        &self,
+        id: usize,
+        mut rest: Vec<SocketAddr>,
+        give_up: Instant,
+        now: Instant,
+        mut failure: Option<Error>,
+    ) -> Result<Turn, Error> {
+        while let Some(peer) = rest.pop() {
+            let attempt = TcpStream::connect(peer).and_then(|mut socket| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut socket, Token(id), interest)?;
+                Ok(socket)
+            });
+            match attempt {
+                Ok(socket) => {
+                    // One address that drops our packets must not use up the time of the others.
+                    let left = give_up.saturating_duration_since(now);
+                    let share = if rest.is_empty() { left } else { left / ADDRESS_SHARE };
+                    return Ok(Turn::Wait(State::Connecting { socket, peer, rest, give_up }, now + share));
+                }
+                Err(source) => failure = Some(Error::Connect { peer, source }),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::System {
+            what: "no address to connect to",
+            source: io::ErrorKind::NotFound.into(),
+        }))
+    }
+
+    /// Takes an attempt as far as it goes now.
+    fn turn(&mut self, id: usize, now: Instant, buffer: &mut [u8]) {
+        let Some(Attempt { request, state, deadline }) = self.attempts.remove(&id) else { return };
+        if request.cancelled.load(Ordering::Relaxed) {
+            return;
+        }
+        let result = match state {
+            State::Resolving => Ok(Turn::Wait(State::Resolving, deadline)),
+            State::Connecting { socket, peer, rest, give_up } => match connected(&socket) {
+                Ok(false) => Ok(Turn::Wait(State::Connecting { socket, peer, rest, give_up }, deadline)),
+                Ok(true) => begin_session(&request, socket, now).and_then(|turn| advance(&request, turn, now, buffer)),
+                Err(source) => {
+                    drop(socket);
+                    self.connect(id, rest, give_up, now, Some(Error::Connect { peer, source }))
+                }
+            },
+            state => advance(&request, Turn::Wait(state, deadline), now, buffer),
+        };
+        self.settle(id, request, result);
+    }
+
+    fn settle(&mut self, id: usize, request: Request, result: Result<Turn, Error>) {
+        match result {
+            Ok(Turn::Wait(state, deadline)) => {
+                self.attempts.insert(id, Attempt { request, state, deadline });
+            }
+            Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
+                Ok(()) => (request.reply)(Ok(*dialed)),
+                Err(source) => (request.reply)(Err(Error::System { what: "cannot hand a socket over", source })),
+            },
+            Err(error) => (request.reply)(Err(error)),
+        }
+    }
+
+    /// Ends attempts whose deadline has passed.
+    fn expire(&mut self, now: Instant, buffer: &mut [u8]) {
+        self.attempts.retain(|_, attempt| !attempt.request.cancelled.load(Ordering::Relaxed));
+        let due: Vec<_> =
+            self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= now).map(|(&id, _)| id).collect();
+        for id in due {
+            let Some(Attempt { request, state, .. }) = self.attempts.remove(&id) else { continue };
+            let host = request.destination.host().to_owned();
+            let timeout = |step, after| Err(Error::ConnectTimeout { host, step, after });
+            let result = match state {
+                State::Resolving => timeout(ConnectStep::Dns, request.config.dns),
+                State::Connecting { socket, rest, give_up, .. } => {
+                    drop(socket);
+                    let late = timeout(ConnectStep::Tcp, request.config.tcp);
+                    match late {
+                        Err(late) if !rest.is_empty() => self.connect(id, rest, give_up, now, Some(late)),
+                        late => late,
+                    }
+                }
+                State::Tls { .. } => timeout(ConnectStep::Tls, request.config.tls),
+                // The session knows which of its own deadlines this is.
+                state @ State::Rtmp { .. } => advance(&request, Turn::Wait(state, now), now, buffer),
+            };
+            self.settle(id, request, result);
+        }
+    }
+}
+
+/// Whether a connecting socket is through.
+fn connected(socket: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn begin_session(request: &Request, socket: TcpStream, now: Instant) -> Result<Turn, Error> {
+    if request.destination.scheme() == Scheme::Rtmp {
+        return Ok(rtmp(request, Transport::plain(socket), now));
+    }
+    let host = request.destination.host();
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| Error::Tls { host: host.to_owned(), source: rustls::Error::General(error.to_string()) })?;
+    let config = request.roots.client_config()?;
+    let tls = rustls::ClientConnection::new(config, name)
+        .map_err(|source| Error::Tls { host: host.to_owned(), source })?;
+    let transport = Transport::tls(socket, tls.into());
+    Ok(Turn::Wait(State::Tls { transport }, now + request.config.tls))
+}
+
+fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
+    let mut config = ClientConfig::default();
+    config.chunk_size = crate::live::CHUNK_SIZE;
+    config.handshake_timeout = request.config.handshake;
+    config.reply_timeout = request.config.reply;
+    let random = super::random::bytes();
+    let session = Box::new(ClientSession::new(request.role, &request.destination, config, random, now));
+    Turn::Wait(State::Rtmp { transport, session }, now)
+}
+
+/// Drives TLS and RTMP until the socket has to be waited for.
+fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Result<Turn, Error> {
+    let host = || request.destination.host().to_owned();
+    let (state, deadline) = match turn {
+        Turn::Wait(state, deadline) => (state, deadline),
+        done @ Turn::Done(_) => return Ok(done),
+    };
+    match state {
+        State::Tls { mut transport } => match transport.handshake() {
+            Ok(()) if !transport.is_handshaking() => {
+                advance(request, rtmp(request, transport, now), now, buffer)
+            }
+            Ok(()) => Ok(Turn::Wait(State::Tls { transport }, deadline)),
+            Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(Turn::Wait(State::Tls { transport }, deadline))
+            }
+            Err(TlsError::Io(source)) => Err(Error::ConnectionLost { host: host(), source }),
+            Err(TlsError::Tls(source)) => Err(Error::Tls { host: host(), source }),
+        },
+        State::Rtmp { mut transport, mut session } => {
+            if pump(&mut transport, &mut session, now, buffer).map_err(|error| error.of(host()))? {
+                return Ok(Turn::Done(Box::new(Dialed { transport, session: *session })));
+            }
+            let deadline = session.next_timeout().unwrap_or(now + request.config.reply);
+            Ok(Turn::Wait(State::Rtmp { transport, session }, deadline))
+        }
+        other => Ok(Turn::Wait(other, deadline)),
+    }
+}
+
+enum PumpError {
+    Io(io::Error),
+    Rtmp(flowcast_rtmp::error::Error),
+}
+
+impl PumpError {
+    fn of(self, host: String) -> Error {
+        match self {
+            Self::Io(source) => Error::ConnectionLost { host, source },
+            Self::Rtmp(source) => Error::Rtmp { host, source },
+        }
+    }
+}
+
+/// Exchanges bytes until the peer accepted the stream (`true`) or the socket has to be waited for.
+fn pump(
+    transport: &mut Transport,
+    session: &mut ClientSession,
+    now: Instant,
+    buffer: &mut [u8],
+) -> Result<bool, PumpError> {
+    loop {
+        transport.write(session.wire(), usize::MAX).map_err(PumpError::Io)?;
+        while let Some(event) = session.poll_event() {
+            let refused = match event {
+                ClientEvent::Live => return Ok(true),
+                ClientEvent::Closed { code } => code,
+                ClientEvent::Redirect { .. } => "the server redirects to another address".to_owned(),
+                _ => continue,
+            };
+            return Err(PumpError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, refused)));
+        }
+        match transport.read(buffer) {
+            Ok(count) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                session.handle_input(now, bytes).map_err(PumpError::Rtmp)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(PumpError::Io(error)),
+        }
+    }
+    session.handle_timeout(now).map_err(PumpError::Rtmp)?;
+    Ok(false)
+}

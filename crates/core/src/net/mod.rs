@@ -1,0 +1,16 @@
+//! Sockets and TLS.
+
+mod backoff;
+pub(crate) mod dialer;
+pub mod tls;
+pub mod transport;
+
+pub(crate) use backoff::Backoff;
+pub(crate) mod random;
+mod resolver;
+
+/// Random bytes of the TLS provider's generator.
+#[must_use]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    random::bytes()
+}

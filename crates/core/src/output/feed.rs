@@ -1,0 +1,269 @@
+//! How one session is fed from the stream's ring: where it begins, what it drops, how far it is behind.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::chunk::SharedMessage;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::session::ClientSession;
+use flowcast_rtmp::session::ServerSession;
+use flowcast_rtmp::time::MediaTime;
+use flowcast_rtmp::wire::WireBuf;
+
+use crate::config::LagPolicy;
+use crate::live::Ring;
+
+/// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
+const PREPARED: usize = 128 << 10;
+/// Marks kept for measuring lag; beyond that they get coarser.
+const MAX_MARKS: usize = 256;
+
+/// A session tags can be sent to.
+pub trait MediaSession {
+    /// Bytes for the socket.
+    fn wire(&mut self) -> &mut WireBuf;
+    /// The stream time that is zero for this session.
+    fn set_base(&mut self, base: MediaTime);
+    /// Sends one tag of its own: a header.
+    fn send_tag(&mut self, tag: &Tag);
+    /// Sends a tag that was prepared for all sessions.
+    fn send_shared(&mut self, message: &SharedMessage);
+}
+
+impl MediaSession for ClientSession {
+    fn wire(&mut self) -> &mut WireBuf {
+        self.wire()
+    }
+    fn set_base(&mut self, base: MediaTime) {
+        self.set_base(base);
+    }
+    fn send_tag(&mut self, tag: &Tag) {
+        if tag.is_metadata() {
+            self.send_metadata(&tag.body.to_bytes(), tag.timestamp);
+        } else {
+            self.send_tag(tag);
+        }
+    }
+    fn send_shared(&mut self, message: &SharedMessage) {
+        self.send_shared(message);
+    }
+}
+
+impl MediaSession for ServerSession {
+    fn wire(&mut self) -> &mut WireBuf {
+        self.wire()
+    }
+    fn set_base(&mut self, base: MediaTime) {
+        self.set_base(base);
+    }
+    fn send_tag(&mut self, tag: &Tag) {
+        self.send_tag(tag);
+    }
+    fn send_shared(&mut self, message: &SharedMessage) {
+        self.send_shared(message);
+    }
+}
+
+/// Where a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// At the newest keyframe that is kept, or the next one: a player sees a picture at once.
+    Newest,
+    /// At the next keyframe: a push must not be sent faster than real time.
+    Next,
+}
+
+/// What a session makes of the clock of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionClock {
+    /// Its own zero at the first tag.
+    FromZero,
+    /// The stream's times.
+    Stream,
+}
+
+/// One session's place in the ring.
+#[derive(Debug)]
+pub struct Feed {
+    cursor: u64,
+    clock: SessionClock,
+    /// Where the session began; nothing earlier is sent.
+    base: MediaTime,
+    joined: bool,
+    /// Video is left out until a keyframe.
+    skipping: bool,
+    drops: u64,
+    reported: u64,
+    lag: LagMeter,
+    policy: LagPolicy,
+}
+
+impl Feed {
+    /// A session that begins in `ring` as `join` says.
+    #[must_use]
+    pub fn new(ring: &Ring, join: Join, clock: SessionClock, policy: LagPolicy) -> Self {
+        let cursor = match join {
+            Join::Newest => ring.newest_join().unwrap_or_else(|| ring.end()),
+            // The keyframe this very turn brought is the next one, too, if nothing followed it yet.
+            Join::Next => match ring.newest_join() {
+                Some(newest) if ring.get(newest).is_some_and(|e| ring.newest() == e.message.tag().timestamp) => newest,
+                _ => ring.end(),
+            },
+        };
+        Self {
+            cursor,
+            clock,
+            base: MediaTime::ZERO,
+            joined: false,
+            skipping: false,
+            drops: 0,
+            reported: 0,
+            lag: LagMeter::default(),
+            policy,
+        }
+    }
+
+    /// The oldest tag that is still to be sent.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Whether the first keyframe was sent.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Tags dropped so far.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// Tags dropped since this was last asked.
+    pub fn take_drops(&mut self) -> u64 {
+        let since = self.drops - self.reported;
+        self.reported = self.drops;
+        since
+    }
+
+    /// How far the session is behind, as last measured.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.lag.lag
+    }
+
+    /// How long data has waited without any of it being acknowledged, as last measured.
+    #[must_use]
+    pub fn stalled(&self, now: Instant) -> Duration {
+        self.lag.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Prepares tags for the socket, as many as fit; `false` when the ring has no more.
+    pub fn fill(&mut self, ring: &Ring, session: &mut impl MediaSession) -> bool {
+        if self.cursor < ring.start() {
+            // What it had not sent is gone: it goes on with what is left, from a keyframe.
+            if self.joined {
+                self.drops += ring.start() - self.cursor;
+            }
+            self.cursor = ring.start();
+            self.skipping = true;
+        }
+        while session.wire().len() < PREPARED {
+            let Some(entry) = ring.get(self.cursor) else { return false };
+            self.cursor += 1;
+            let tag = entry.message.tag();
+            if let Some(headers) = &entry.join
+                && (!self.joined || self.skipping)
+                && self.may_resume()
+            {
+                if !self.joined {
+                    self.base = tag.timestamp;
+                    if self.clock == SessionClock::FromZero {
+                        session.set_base(self.base);
+                    }
+                }
+                for header in headers.at(tag.timestamp) {
+                    session.send_tag(&header);
+                }
+                self.joined = true;
+                self.skipping = false;
+            }
+            // A tag of the other track may be a little older than the keyframe it follows.
+            if !self.joined || tag.timestamp < self.base {
+                continue;
+            }
+            if self.skipping && tag.kind == TagKind::Video {
+                self.drops += 1;
+                continue;
+            }
+            if tag.kind == TagKind::Script {
+                session.send_tag(tag);
+            } else {
+                session.send_shared(&entry.message);
+            }
+            self.lag.queued(session.wire().total_in(), tag.timestamp);
+        }
+        true
+    }
+
+    fn may_resume(&self) -> bool {
+        !self.joined || self.lag.lag < self.policy.drop_after
+    }
+
+    /// Measures the lag and begins to drop video where it is too large. `unsent` are bytes on our side of the kernel,
+    /// `unacknowledged` those on its side. To be called once a tick.
+    pub fn measure(&mut self, now: Instant, ring: &Ring, total_in: u64, unsent: u64, unacknowledged: u64) {
+        let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
+        let oldest_waiting = if self.joined { ring.get(self.cursor).map(|e| e.message.tag().timestamp) } else { None };
+        self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
+        if self.joined && self.lag.lag >= self.policy.drop_after {
+            self.skipping = true;
+        }
+    }
+}
+
+/// Maps acknowledged bytes back to media time.
+#[derive(Debug, Default)]
+struct LagMeter {
+    /// Byte counts at the end of a tag, and the tag's time; oldest first.
+    marks: VecDeque<(u64, MediaTime)>,
+    acknowledged: u64,
+    waiting_since: Option<Instant>,
+    /// The stream's newest tag when this was last measured: what came since is not late yet.
+    newest: MediaTime,
+    lag: Duration,
+}
+
+impl LagMeter {
+    fn queued(&mut self, bytes: u64, time: MediaTime) {
+        if self.marks.len() >= MAX_MARKS {
+            // Every second one: coarser, and never more than a power of two of them.
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.marks.push_back((bytes, time));
+    }
+
+    fn measure(&mut self, now: Instant, newest: MediaTime, acknowledged: u64, waiting: Option<MediaTime>) {
+        let progressed = acknowledged > self.acknowledged;
+        self.acknowledged = self.acknowledged.max(acknowledged);
+        while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
+            self.marks.pop_front();
+        }
+        let due = std::mem::replace(&mut self.newest, newest);
+        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
+        self.lag = oldest.map_or(Duration::ZERO, |oldest| {
+            Duration::from_millis(u64::try_from(due.millis_since(oldest)).unwrap_or(0))
+        });
+        if oldest.is_none() {
+            self.waiting_since = None;
+        } else if progressed || self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+        }
+    }
+}

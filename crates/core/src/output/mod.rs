@@ -1,0 +1,187 @@
+//! Where a stream's tags go.
+
+pub mod feed;
+mod recorder;
+mod rtmp_push;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::key::StreamKey;
+use flowcast_rtmp::url::{Destination, UrlError};
+
+use crate::config::ReconnectPolicy;
+use crate::error::Error;
+use crate::event::{EventKind, OutputId};
+use crate::live::Ring;
+use crate::net::dialer::Dialed;
+use crate::net::tls::TlsRoots;
+
+pub(crate) use recorder::Recorder;
+pub(crate) use rtmp_push::RtmpPush;
+
+/// One place a stream is sent to.
+#[derive(Debug, Clone)]
+#[must_use = "an output does nothing until it is given to a stream"]
+pub struct Output {
+    pub(crate) kind: Result<OutputKind, UrlError>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum OutputKind {
+    Rtmp { destination: Box<Destination>, roots: TlsRoots, reconnect: Option<ReconnectPolicy> },
+    Record { path: PathBuf },
+}
+
+impl Output {
+    /// Publishes to an RTMP or RTMPS server: the server's address with its app, and the stream key apart from it, as
+    /// platforms show them (`rtmps://a.rtmps.youtube.com/live2`). A malformed address is reported by `start` or
+    /// `add_output`.
+    pub fn rtmp(server: &str, key: impl Into<StreamKey>) -> Self {
+        Self::to_destination(Destination::with_key(server, key.into()))
+    }
+
+    /// Publishes to a complete address whose last part is the stream key (`rtmp://host/app/key`).
+    pub fn rtmp_url(url: &str) -> Self {
+        Self::to_destination(Destination::parse(url))
+    }
+
+    fn to_destination(destination: Result<Destination, UrlError>) -> Self {
+        let kind = destination.map(|destination| OutputKind::Rtmp {
+            destination: Box::new(destination),
+            roots: TlsRoots::Platform,
+            reconnect: None,
+        });
+        Self { kind }
+    }
+
+    /// Records to an FLV file; an existing file is replaced.
+    pub fn record(path: impl Into<PathBuf>) -> Self {
+        Self { kind: Ok(OutputKind::Record { path: path.into() }) }
+    }
+
+    /// Whom an RTMPS output trusts. Default: the platform's root certificates.
+    pub fn tls_roots(mut self, trusted: TlsRoots) -> Self {
+        if let Ok(OutputKind::Rtmp { roots, .. }) = &mut self.kind {
+            *roots = trusted;
+        }
+        self
+    }
+
+    /// When this output is dialled again after it was lost. Default: the engine's policy.
+    pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
+        if let Ok(OutputKind::Rtmp { reconnect, .. }) = &mut self.kind {
+            *reconnect = Some(policy);
+        }
+        self
+    }
+}
+
+/// How an output stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputPhase {
+    /// Its peer is being reached, for the first time or again.
+    Connecting,
+    /// It waits before it tries again.
+    Waiting,
+    /// It is on the air.
+    Live,
+    /// It has ended.
+    Ended,
+}
+
+/// Figures of one output.
+#[derive(Debug, Clone)]
+pub struct OutputStats {
+    /// Its number.
+    pub id: OutputId,
+    /// What it is, without any key.
+    pub name: String,
+    /// How it stands.
+    pub phase: OutputPhase,
+    /// Bytes handed to the kernel or the file, all protocol bytes included.
+    pub bytes_sent: u64,
+    /// Media time that was due and is not acknowledged yet.
+    pub lag: Duration,
+    /// Tags dropped because it was behind.
+    pub drops: u64,
+    /// Times it was connected again.
+    pub reconnects: u64,
+    /// Bytes it holds that are not sent, kernel buffers included.
+    pub bytes_held: u64,
+    /// The last failure, with its causes.
+    pub last_error: Option<String>,
+}
+
+/// What a driver is given on each turn of the stream thread.
+pub struct OutputContext<'a> {
+    /// The instant of this turn.
+    pub now: Instant,
+    /// The poll of the thread, to register sockets with.
+    pub registry: &'a mio::Registry,
+    /// The driver's token.
+    pub token: mio::Token,
+    /// The stream's newest tags.
+    pub ring: &'a Ring,
+    /// The socket may be readable.
+    pub readable: bool,
+    /// The socket may be writable.
+    pub writable: bool,
+    /// This turn is a tick: do what is done once a tick (deadlines, lag, merged writes).
+    pub tick: bool,
+    /// A buffer of the thread for reading; its contents mean nothing.
+    pub scratch: &'a mut [u8],
+    /// Where events go.
+    pub notices: &'a mut Vec<EventKind>,
+}
+
+impl std::fmt::Debug for OutputContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutputContext").field("token", &self.token).field("tick", &self.tick).finish_non_exhaustive()
+    }
+}
+
+/// How an output stands after a turn.
+#[derive(Debug)]
+pub enum OutputState {
+    /// It goes on.
+    Running,
+    /// It goes on and has more to read or write at once; other sockets are served first.
+    More,
+    /// It has ended: by itself (`None`) or with an error.
+    Ended(Option<Arc<Error>>),
+}
+
+/// An output on a stream thread. Nothing in it may block.
+pub trait OutputDriver: Send {
+    /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
+
+    /// Takes the connection the dialer made for attempt number `attempt`, or learns why there is none.
+    fn dialed(&mut self, cx: &mut OutputContext<'_>, attempt: u64, result: Result<Box<Dialed>, Error>) -> OutputState {
+        let _ = (cx, attempt, result);
+        OutputState::Running
+    }
+
+    /// Whether new tags are sent at once; otherwise with the next tick.
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    /// The oldest tag of the ring that is still to be sent, if any is.
+    fn cursor(&self) -> Option<u64>;
+
+    /// Begins an orderly end; further turns bring it about.
+    fn finish(&mut self, cx: &mut OutputContext<'_>);
+
+    /// Whether the orderly end is complete.
+    fn is_finished(&mut self) -> bool;
+
+    /// Whether the output's first attempt to begin has succeeded or failed.
+    fn has_settled(&self) -> bool;
+
+    /// Fills in its figures.
+    fn stats(&self, stats: &mut OutputStats);
+}

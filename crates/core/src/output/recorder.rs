@@ -1,0 +1,269 @@
+//! A recording: an FLV file written by a thread of its own, because files block.
+//!
+//! In: tags from the stream's ring, through a bounded channel. Out: a file that can be played while it is written, and
+//! whose duration and size are filled in at its end. A disk that is full or slow costs this recording only.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use flowcast_rtmp::flv::script::Metadata;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::flv::writer::FlvWriter;
+use flowcast_rtmp::time::MediaTime;
+
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use crate::error::Error;
+use crate::event::{EventKind, OutputId, chain};
+use crate::live::Ring;
+use crate::sys::{CpuLap, CpuMeter};
+
+/// Tags that wait for the disk at most; at 30 fps with audio about ten seconds.
+const QUEUE_TAGS: usize = 1024;
+/// Bytes that wait for the disk at most.
+const QUEUE_BYTES: usize = 8 << 20;
+const STACK: usize = 128 << 10;
+const FILE_BUFFER: usize = 64 << 10;
+
+/// What the stream thread and the writer both see.
+#[derive(Debug, Default)]
+struct Shared {
+    queued_bytes: AtomicUsize,
+    written: AtomicU64,
+}
+
+/// A recording output.
+pub(crate) struct Recorder {
+    id: OutputId,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    tags: Option<Sender<Tag>>,
+    done: Receiver<Result<(), io::Error>>,
+    cursor: u64,
+    base: Option<MediaTime>,
+    skipping: bool,
+    drops: u64,
+    reported: u64,
+    failed: Option<Arc<Error>>,
+    finished: bool,
+}
+
+impl Recorder {
+    /// Creates the file and its writer.
+    ///
+    /// # Blocking
+    ///
+    /// On creating the file.
+    pub(crate) fn create(id: OutputId, path: &Path, cpu: CpuMeter) -> Result<Self, Error> {
+        let fail = |source| Error::Recording { path: path.to_owned(), source };
+        let file = File::create(path).map_err(fail)?;
+        let shared = Arc::new(Shared::default());
+        let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
+        let (finished, done) = crossbeam_channel::bounded(1);
+        let writer = Writer { file: BufWriter::with_capacity(FILE_BUFFER, file), shared: shared.clone(), header: None };
+        std::thread::Builder::new()
+            .name(format!("fr-{id}"))
+            .stack_size(STACK)
+            .spawn(move || {
+                let mut lap = CpuLap::default();
+                let result = writer.run(&receiver, &cpu, &mut lap);
+                cpu.lap(&mut lap);
+                let _ = finished.send(result);
+            })
+            .map_err(|source| Error::System { what: "no thread for a recording", source })?;
+        Ok(Self {
+            id,
+            path: path.to_owned(),
+            shared,
+            tags: Some(tags),
+            done,
+            cursor: 0,
+            base: None,
+            skipping: false,
+            drops: 0,
+            reported: 0,
+            failed: None,
+            finished: false,
+        })
+    }
+
+    fn feed(&mut self, ring: &Ring) {
+        if self.cursor < ring.start() {
+            self.cursor = ring.start();
+            self.skipping = true;
+        }
+        while let Some(entry) = ring.get(self.cursor) {
+            self.cursor += 1;
+            let tag = entry.message.tag();
+            if let Some(headers) = &entry.join
+                && (self.base.is_none() || self.skipping)
+                && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
+            {
+                self.base.get_or_insert(tag.timestamp);
+                self.skipping = false;
+                let headers: Vec<_> = headers.at(tag.timestamp).collect();
+                for header in headers {
+                    self.queue(&header);
+                }
+            }
+            if self.base.is_none() {
+                continue;
+            }
+            if self.skipping || !self.queue(tag) {
+                self.skipping = true;
+                self.drops += 1;
+            }
+        }
+    }
+
+    /// Gives a tag to the writer, on the recording's own clock; `false` if the disk is behind.
+    fn queue(&mut self, tag: &Tag) -> bool {
+        let (Some(tags), Some(base)) = (&self.tags, self.base) else { return false };
+        let bytes = tag.body.len();
+        if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            return false;
+        }
+        let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base).max(0));
+        self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        match tags.try_send(Tag { timestamp, ..tag.clone() }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        if let Ok(result) = self.done.try_recv() {
+            self.finished = true;
+            if let Err(source) = result {
+                self.failed = Some(Arc::new(Error::Recording { path: self.path.clone(), source }));
+            }
+        }
+    }
+}
+
+impl OutputDriver for Recorder {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        if cx.tick {
+            self.check();
+        }
+        if let Some(error) = &self.failed {
+            return OutputState::Ended(Some(error.clone()));
+        }
+        self.feed(cx.ring);
+        if cx.tick && self.drops > self.reported && !self.skipping {
+            let tags = self.drops - self.reported;
+            self.reported = self.drops;
+            cx.notices.push(EventKind::OutputDropped { output: self.id, tags });
+        }
+        OutputState::Running
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        Some(self.cursor)
+    }
+
+    fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        self.feed(cx.ring);
+        self.tags = None;
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.check();
+        self.finished
+    }
+
+    fn has_settled(&self) -> bool {
+        true
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
+        stats.bytes_sent = self.shared.written.load(Ordering::Relaxed);
+        stats.drops = self.drops;
+        stats.bytes_held = self.shared.queued_bytes.load(Ordering::Relaxed) as u64;
+        stats.last_error = self.failed.as_ref().map(|error| chain(error));
+    }
+}
+
+/// The writing thread.
+struct Writer {
+    file: BufWriter<File>,
+    shared: Arc<Shared>,
+    /// The first metadata tag, rewritten at the end with what is known then.
+    header: Option<Metadata>,
+}
+
+impl Writer {
+    fn run(mut self, tags: &Receiver<Tag>, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
+        let mut last = MediaTime::ZERO;
+        let mut started = false;
+        while let Ok(tag) = tags.recv() {
+            self.shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
+            last = last.max(tag.timestamp);
+            if !started {
+                started = true;
+                self.put(&FlvWriter::header(true, true))?;
+                if self.begin(&tag)? {
+                    continue;
+                }
+            }
+            self.write(&tag)?;
+            // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
+            if tags.is_empty() {
+                self.file.flush()?;
+                cpu.lap(lap);
+            }
+        }
+        self.file.flush()?;
+        self.fill_in(last)
+    }
+
+    /// Writes the metadata with room for the duration and the size; `false` if `tag` is not metadata.
+    fn begin(&mut self, tag: &Tag) -> io::Result<bool> {
+        if !tag.is_metadata() {
+            return Ok(false);
+        }
+        let Ok(mut metadata) = Metadata::parse(&tag.body.to_bytes()) else { return Ok(false) };
+        metadata.duration_s = Some(0.0);
+        metadata.filesize = Some(0.0);
+        self.write(&metadata.to_tag(tag.timestamp))?;
+        self.header = Some(metadata);
+        Ok(true)
+    }
+
+    fn fill_in(&mut self, last: MediaTime) -> io::Result<()> {
+        let Some(mut metadata) = self.header.take() else { return Ok(()) };
+        metadata.duration_s = Some(last.as_millis() as f64 / 1000.0);
+        metadata.filesize = Some(self.shared.written.load(Ordering::Relaxed) as f64);
+        let tag = metadata.to_tag(MediaTime::ZERO);
+        let file = self.file.get_mut();
+        file.seek(SeekFrom::Start(FlvWriter::header(true, true).len() as u64))?;
+        file.write_all(&tag_header(&tag)?)?;
+        file.write_all(&tag.body.to_bytes())?;
+        file.flush()
+    }
+
+    fn write(&mut self, tag: &Tag) -> io::Result<()> {
+        debug_assert!(tag.kind != TagKind::Script || tag.body.head().is_empty());
+        self.put(&tag_header(tag)?)?;
+        self.put(tag.body.head())?;
+        self.put(tag.body.payload())?;
+        self.put(&FlvWriter::tag_trailer(tag))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.shared.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn tag_header(tag: &Tag) -> io::Result<[u8; 11]> {
+    FlvWriter::tag_header(tag).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}

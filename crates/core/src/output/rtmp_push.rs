@@ -1,0 +1,394 @@
+//! An RTMP(S) destination: dials, sends, dials again.
+//!
+//! In: tags from the stream's ring. Out: bytes on a socket that the stream thread polls. What blocks (name lookup,
+//! connecting) is done by the dialer on another thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::session::{ClientEvent, ClientRole, ClientSession};
+use flowcast_rtmp::url::Destination;
+use mio::Interest;
+
+use super::feed::{Feed, Join, SessionClock};
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use crate::config::{Config, LagPolicy, ReconnectPolicy};
+use crate::error::Error;
+use crate::event::{EventKind, OutputId, chain};
+use crate::net::dialer::{Dialed, Dialer, Request};
+use crate::net::tls::TlsRoots;
+use crate::net::transport::{Transport, tune};
+use crate::net::{Backoff, random};
+use crate::stream::mailbox::{Command, Mailbox};
+
+/// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
+const READ_BUDGET: usize = 64 << 10;
+/// Bytes written in one turn, so that one fast peer does not hold the others up.
+const WRITE_BUDGET: usize = 1 << 20;
+/// The kernel's send buffer is set to this much media time once the bitrate is known.
+const SEND_BUFFER: Duration = Duration::from_secs(2);
+/// The least and the most it is set to, in bytes.
+const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
+/// How long a peer that took everything is given to close first.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long a connection is up before its bitrate counts as known.
+const BITRATE_KNOWN_AFTER: Duration = Duration::from_secs(4);
+
+/// A push output.
+pub(crate) struct RtmpPush {
+    id: OutputId,
+    destination: Destination,
+    roots: TlsRoots,
+    config: Config,
+    dialer: Dialer,
+    mailbox: Mailbox,
+    backoff: Backoff,
+    state: State,
+    /// Bytes sent by connections that are gone.
+    sent_before: u64,
+    drops_before: u64,
+    connections: u64,
+    attempt: u64,
+    settled: bool,
+    finishing: bool,
+    last_error: Option<String>,
+}
+
+enum State {
+    Idle,
+    Dialing { cancelled: Arc<AtomicBool> },
+    Waiting { until: Instant },
+    Live(Box<Live>),
+    Ended,
+}
+
+struct Live {
+    transport: Transport,
+    session: ClientSession,
+    feed: Feed,
+    sent: u64,
+    since: Instant,
+    sized: bool,
+    readable: bool,
+    writable: bool,
+    /// Everything was said; the peer is given a moment to take it and to close.
+    closing: Option<Instant>,
+}
+
+impl RtmpPush {
+    /// An output that dials with its first turn.
+    pub(crate) fn new(
+        id: OutputId,
+        destination: Destination,
+        roots: TlsRoots,
+        reconnect: Option<ReconnectPolicy>,
+        config: &Config,
+        dialer: Dialer,
+        mailbox: Mailbox,
+    ) -> Self {
+        Self {
+            id,
+            destination,
+            roots,
+            backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
+            config: config.clone(),
+            dialer,
+            mailbox,
+            state: State::Idle,
+            sent_before: 0,
+            drops_before: 0,
+            connections: 0,
+            attempt: 0,
+            settled: false,
+            finishing: false,
+            last_error: None,
+        }
+    }
+
+    fn dial(&mut self) {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.attempt += 1;
+        let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
+        self.state = State::Dialing { cancelled: cancelled.clone() };
+        self.dialer.dial(Request {
+            destination: self.destination.clone(),
+            role: ClientRole::Publish,
+            roots: self.roots.clone(),
+            config: self.config.connect.clone(),
+            cancelled,
+            reply: Box::new(move |result| {
+                let result = result.map(Box::new);
+                mailbox.send(Command::Dialed { output, attempt, result });
+            }),
+        });
+    }
+
+    fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
+        let Dialed { mut transport, session } = dialed;
+        let system = |source| Error::System { what: "cannot set a socket up", source };
+        tune(transport.socket(), self.config.lag.stall_after).map_err(system)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
+        let feed = Feed::new(cx.ring, Join::Next, SessionClock::FromZero, self.config.lag.clone());
+        self.backoff.connected(cx.now);
+        cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections });
+        self.connections += 1;
+        self.state = State::Live(Box::new(Live {
+            transport,
+            session,
+            feed,
+            sent: 0,
+            since: cx.now,
+            sized: false,
+            readable: true,
+            writable: true,
+            closing: None,
+        }));
+        Ok(())
+    }
+
+    /// The connection is lost, or there never was one: dial again later, or end.
+    fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
+        self.settled = true;
+        self.close_connection();
+        let error = Arc::new(error);
+        self.last_error = Some(chain(&error));
+        if self.finishing {
+            self.state = State::Ended;
+            return OutputState::Ended(None);
+        }
+        if !error.is_retryable() {
+            self.state = State::Ended;
+            return OutputState::Ended(Some(error));
+        }
+        let Some(wait) = self.backoff.failed(cx.now, random::unit()) else {
+            self.state = State::Ended;
+            return OutputState::Ended(Some(Arc::new(Error::GaveUp { tries: self.backoff.failures(), source: error })));
+        };
+        self.state = State::Waiting { until: cx.now + wait };
+        cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
+        OutputState::Running
+    }
+
+    fn close_connection(&mut self) {
+        if let State::Dialing { cancelled } = &self.state {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+        if let State::Live(live) = &mut self.state {
+            self.sent_before += live.sent;
+            self.drops_before += live.feed.drops();
+            live.transport.close();
+        }
+        self.state = State::Idle;
+    }
+}
+
+impl Live {
+    /// Reads and writes what can be; `true` when a budget ended it.
+    fn pump(&mut self, cx: &mut OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
+        self.readable |= cx.readable;
+        self.writable |= cx.writable;
+        let more_to_read = self.read(cx, host)?;
+        if self.session.next_timeout().is_some_and(|at| at <= cx.now) {
+            self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
+        }
+        let more_to_write = self.write(cx, host, finishing)?;
+        Ok(more_to_read || more_to_write)
+    }
+
+    fn read(&mut self, cx: &mut OutputContext<'_>, host: &str) -> Result<bool, Error> {
+        let mut budget = READ_BUDGET;
+        while self.readable {
+            match self.transport.read(cx.scratch) {
+                Ok(count) => {
+                    let bytes = cx.scratch.get(..count).unwrap_or_default();
+                    self.session.handle_input(cx.now, bytes).map_err(|source| rtmp(host, source))?;
+                    budget = budget.saturating_sub(count);
+                    if budget == 0 {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::ConnectionLost { host: host.to_owned(), source }),
+            }
+        }
+        while let Some(event) = self.session.poll_event() {
+            if let ClientEvent::Closed { code } = event {
+                let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
+                return Err(Error::ConnectionLost { host: host.to_owned(), source });
+            }
+        }
+        Ok(false)
+    }
+
+    fn write(&mut self, cx: &OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
+        let mut budget = WRITE_BUDGET;
+        loop {
+            let more = !finishing && self.feed.fill(cx.ring, &mut self.session);
+            let idle = self.session.wire().is_empty() && !self.transport.has_pending();
+            if idle || !self.writable {
+                return Ok(false);
+            }
+            let taken = self
+                .transport
+                .write(self.session.wire(), budget)
+                .map_err(|source| Error::ConnectionLost { host: host.to_owned(), source })?;
+            self.sent += taken as u64;
+            budget = budget.saturating_sub(taken);
+            if !self.session.wire().is_empty() || self.transport.has_pending() {
+                if budget == 0 {
+                    return Ok(true);
+                }
+                self.writable = false;
+            } else if !more {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Once a tick: how far behind it is, and what follows from that.
+    fn measure(&mut self, cx: &mut OutputContext<'_>, id: OutputId, host: &str, policy: &LagPolicy) -> Result<(), Error> {
+        let unsent = self.session.wire().len() as u64;
+        let total_in = self.session.wire().total_in();
+        let unacknowledged = self.transport.unacknowledged();
+        self.feed.measure(cx.now, cx.ring, total_in, unsent, unacknowledged);
+        let tags = self.feed.take_drops();
+        if tags > 0 {
+            cx.notices.push(EventKind::OutputDropped { output: id, tags });
+        }
+        let lag = self.feed.lag();
+        if lag > policy.disconnect_after {
+            return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
+        }
+        let stalled = self.feed.stalled(cx.now);
+        if stalled > policy.stall_after {
+            return Err(Error::Stalled { host: host.to_owned(), after: stalled });
+        }
+        self.size_send_buffer(cx.now);
+        Ok(())
+    }
+
+    fn size_send_buffer(&mut self, now: Instant) {
+        let up = now.saturating_duration_since(self.since);
+        if self.sized || up < BITRATE_KNOWN_AFTER {
+            return;
+        }
+        self.sized = true;
+        let per_second = self.sent as f64 / up.as_secs_f64();
+        let (least, most) = SEND_BUFFER_RANGE;
+        let bytes = ((per_second * SEND_BUFFER.as_secs_f64()) as u64).clamp(least, most);
+        let socket = socket2::SockRef::from(&*self.transport.socket());
+        if let Err(error) = socket.set_send_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            log::debug!("the kernel keeps its own send buffer: {error}");
+        }
+    }
+}
+
+fn rtmp(host: &str, source: flowcast_rtmp::error::Error) -> Error {
+    Error::Rtmp { host: host.to_owned(), source }
+}
+
+impl OutputDriver for RtmpPush {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        match &mut self.state {
+            State::Idle if self.finishing => self.state = State::Ended,
+            State::Idle => self.dial(),
+            State::Waiting { until } if *until <= cx.now => self.dial(),
+            State::Live(live) => {
+                let host = self.destination.host();
+                let measured = if cx.tick { live.measure(cx, self.id, host, &self.config.lag) } else { Ok(()) };
+                return match measured.and_then(|()| live.pump(cx, host, self.finishing)) {
+                    Ok(true) => OutputState::More,
+                    Ok(false) => OutputState::Running,
+                    Err(error) => self.failed(cx, error),
+                };
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Ended => {}
+        }
+        OutputState::Running
+    }
+
+    fn dialed(&mut self, cx: &mut OutputContext<'_>, attempt: u64, result: Result<Box<Dialed>, Error>) -> OutputState {
+        if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
+            return OutputState::Running;
+        }
+        self.settled = true;
+        match result.and_then(|dialed| self.adopt(cx, *dialed)) {
+            // What arrived with the acceptance is in the session: the first turn takes it before any poll.
+            Ok(()) => self.turn(cx),
+            Err(error) => self.failed(cx, error),
+        }
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        match &self.state {
+            State::Live(live) => Some(live.feed.cursor()),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, _cx: &mut OutputContext<'_>) {
+        self.finishing = true;
+        match &mut self.state {
+            State::Live(live) => live.session.finish(),
+            _ => {
+                self.close_connection();
+                self.state = State::Ended;
+            }
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        match &mut self.state {
+            State::Live(live) => {
+                if !live.session.wire().is_empty() || live.transport.has_pending() {
+                    return false;
+                }
+                // Closing with unread bytes would reset the connection and lose what the peer has not read yet.
+                let since = *live.closing.get_or_insert_with(|| {
+                    live.transport.close();
+                    Instant::now()
+                });
+                let done = live.transport.unacknowledged() == 0 && since.elapsed() >= LINGER;
+                if done {
+                    self.close_connection();
+                    self.state = State::Ended;
+                }
+                done
+            }
+            State::Ended => true,
+            _ => false,
+        }
+    }
+
+    fn has_settled(&self) -> bool {
+        self.settled
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = match &self.state {
+            State::Idle | State::Dialing { .. } => OutputPhase::Connecting,
+            State::Waiting { .. } => OutputPhase::Waiting,
+            State::Live(_) => OutputPhase::Live,
+            State::Ended => OutputPhase::Ended,
+        };
+        stats.bytes_sent = self.sent_before;
+        stats.drops = self.drops_before;
+        stats.reconnects = self.connections.saturating_sub(1);
+        stats.last_error.clone_from(&self.last_error);
+        if let State::Live(live) = &self.state {
+            stats.bytes_sent += live.sent;
+            stats.drops += live.feed.drops();
+            stats.lag = live.feed.lag();
+            stats.bytes_held = live.transport.unacknowledged();
+        }
+    }
+}
+
+impl Drop for RtmpPush {
+    fn drop(&mut self) {
+        self.close_connection();
+    }
+}

@@ -1,0 +1,240 @@
+//! The bounded queue between a worker thread and a stream thread.
+//!
+//! In: tags from the worker, which waits while the queue is full. Out: a batch at a time on the stream thread, which
+//! never waits. The worker is woken when the queue is half empty, so that it works in long strides instead of once a tag.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::QueueBounds;
+
+/// What the worker puts in.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A tag on the stream's clock.
+    Tag(Tag),
+    /// Something to tell the program, in order with the tags.
+    Notice(crate::event::EventKind),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// The producer is gone; what is queued is still handed out.
+    finished: Option<Finish>,
+    /// The consumer is gone.
+    closed: bool,
+    producer_waits: bool,
+}
+
+/// How the producer ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Finish {
+    /// The source is complete.
+    End,
+    /// The source failed.
+    Failed(Arc<crate::error::Error>),
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    room: Condvar,
+    bounds: QueueBounds,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub(crate) struct TagSender(Arc<Shared>);
+
+/// The stream's end.
+#[derive(Debug)]
+pub(crate) struct TagReceiver(Arc<Shared>);
+
+/// The stream is gone: the worker may stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// Makes a queue with `bounds`.
+pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
+    let shared = Arc::new(Shared { state: Mutex::default(), room: Condvar::new(), bounds });
+    (TagSender(shared.clone()), TagReceiver(shared))
+}
+
+impl State {
+    fn span(&self) -> Duration {
+        let times = || {
+            self.items.iter().filter_map(|item| match item {
+                Item::Tag(tag) => Some(tag.timestamp),
+                Item::Notice(_) => None,
+            })
+        };
+        match (times().next(), times().next_back()) {
+            (Some(first), Some(last)) => millis(last.millis_since(first)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn is_full(&self, bounds: &QueueBounds) -> bool {
+        !self.items.is_empty()
+            && (self.items.len() >= bounds.items || self.bytes >= bounds.bytes || self.span() >= bounds.media)
+    }
+
+    fn is_half_empty(&self, bounds: &QueueBounds) -> bool {
+        self.items.len() <= bounds.items / 2 && self.bytes <= bounds.bytes / 2 && self.span() <= bounds.media / 2
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+impl TagSender {
+    /// Queues an item.
+    ///
+    /// # Blocking
+    ///
+    /// While the queue is full, until it is half empty or closed.
+    pub(crate) fn send(&self, item: Item) -> Result<(), Closed> {
+        let mut state = self.0.state.lock();
+        if state.is_full(&self.0.bounds) {
+            state.producer_waits = true;
+            while !state.closed && !state.is_half_empty(&self.0.bounds) {
+                self.0.room.wait(&mut state);
+            }
+            state.producer_waits = false;
+        }
+        if state.closed {
+            return Err(Closed);
+        }
+        if let Item::Tag(tag) = &item {
+            state.bytes += tag.body.len();
+        }
+        state.items.push_back(item);
+        Ok(())
+    }
+
+    /// Ends the queue; what is in it is still handed out.
+    pub(crate) fn finish(&self, finish: Finish) {
+        self.0.state.lock().finished.get_or_insert(finish);
+    }
+}
+
+impl Drop for TagSender {
+    fn drop(&mut self) {
+        self.finish(Finish::End);
+    }
+}
+
+impl TagReceiver {
+    /// Hands over everything up to media time `until`; says how the producer ended once all of it was handed over.
+    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item)) -> Option<Finish> {
+        let mut state = self.0.state.lock();
+        while let Some(item) = state.items.pop_front() {
+            if let Item::Tag(tag) = &item {
+                if tag.timestamp > until {
+                    state.items.push_front(item);
+                    break;
+                }
+                state.bytes = state.bytes.saturating_sub(tag.body.len());
+            }
+            sink(item);
+        }
+        if state.producer_waits && state.is_half_empty(&self.0.bounds) {
+            self.0.room.notify_one();
+        }
+        if state.items.is_empty() { state.finished.clone() } else { None }
+    }
+
+    /// Bytes waiting.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.state.lock().bytes
+    }
+}
+
+impl Drop for TagReceiver {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        state.items.clear();
+        self.0.room.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use flowcast_rtmp::flv::tag::TagKind;
+
+    use super::*;
+
+    fn tag(ms: i64, bytes: usize) -> Item {
+        let body = Bytes::from(vec![0; bytes]);
+        Item::Tag(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(ms), body))
+    }
+
+    fn bounds(items: usize, bytes: usize, media_ms: u64) -> QueueBounds {
+        QueueBounds { items, bytes, media: Duration::from_millis(media_ms) }
+    }
+
+    /// Sends until the queue is full, on another thread, and says how many fitted before the first `take`.
+    fn fits(bounds: QueueBounds, item: impl Fn(i64) -> Item + Send + 'static) -> usize {
+        let (sender, receiver) = queue(bounds);
+        let worker = std::thread::spawn(move || (0..1000).take_while(|&n| sender.send(item(n)).is_ok()).count());
+        loop {
+            let state = receiver.0.state.lock();
+            if state.producer_waits {
+                let count = state.items.len();
+                drop(state);
+                drop(receiver);
+                worker.join().expect("the worker only sends");
+                return count;
+            }
+            drop(state);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn each_bound_holds_and_an_empty_queue_takes_one_oversized_item() {
+        assert_eq!(fits(bounds(7, 1 << 20, 100_000), |n| tag(n, 10)), 7);
+        assert_eq!(fits(bounds(1000, 100, 100_000), |n| tag(n, 30)), 4);
+        assert_eq!(fits(bounds(1000, 1 << 20, 500), |n| tag(n * 100, 10)), 6);
+        assert_eq!(fits(bounds(1000, 100, 500), |n| tag(n, 4096)), 1);
+    }
+
+    #[test]
+    fn only_what_is_due_is_handed_over_and_the_end_comes_last() {
+        let (sender, receiver) = queue(bounds(100, 1 << 20, 60_000));
+        for ms in [0, 40, 80, 120] {
+            sender.send(tag(ms, 5)).expect("there is room");
+        }
+        drop(sender);
+        let mut taken = 0;
+        assert!(receiver.take(MediaTime::from_millis(80), |_| taken += 1).is_none());
+        assert_eq!((taken, receiver.bytes()), (3, 5));
+        let finish = receiver.take(MediaTime::from_millis(1000), |_| taken += 1);
+        assert!(matches!(finish, Some(Finish::End)));
+        assert_eq!((taken, receiver.bytes()), (4, 0));
+    }
+
+    #[test]
+    fn a_closed_queue_releases_a_waiting_producer() {
+        let (sender, receiver) = queue(bounds(1, 10, 10));
+        let worker = std::thread::spawn(move || {
+            sender.send(tag(0, 1)).expect("the first fits");
+            sender.send(tag(1, 1))
+        });
+        while !receiver.0.state.lock().producer_waits {
+            std::thread::yield_now();
+        }
+        drop(receiver);
+        assert_eq!(worker.join().expect("the worker only sends"), Err(Closed));
+    }
+}

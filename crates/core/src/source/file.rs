@@ -1,0 +1,135 @@
+//! A file as a source: a worker thread reads and tags ahead, the stream thread hands over what is due.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowcast_av::{Demuxer, Interrupt, OpenOptions};
+
+use super::looper::{Laps, Looper, Step};
+use super::{SourceContext, SourceDriver, SourceState};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::pace::Pacer;
+use crate::queue::{Finish, Item, TagReceiver, TagSender, queue};
+use crate::sys::{CpuMeter, lower_priority};
+
+/// Most media time handed over at once after the process was suspended or starved.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes.
+const WORKER_STACK: usize = 256 << 10;
+
+/// A file that is open and whose worker has not started.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    looper: Looper,
+    interrupt: Interrupt,
+}
+
+/// A file on the air.
+#[derive(Debug)]
+pub(crate) struct FileSource {
+    receiver: Option<TagReceiver>,
+    pacer: Pacer,
+    interrupt: Interrupt,
+    worker: Option<std::thread::JoinHandle<()>>,
+}
+
+impl OpenFile {
+    /// Opens a file and looks for tracks that can be sent by copy.
+    ///
+    /// # Blocking
+    ///
+    /// On the file, up to the open options' timeout.
+    pub(crate) fn open(path: &Path, laps: Laps) -> Result<Self, Error> {
+        let interrupt = Interrupt::new();
+        let demuxer = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
+        Ok(Self { looper: Looper::new(path, demuxer, laps)?, interrupt })
+    }
+
+    /// Tracks that are left out, and why.
+    pub(crate) fn skipped(&self) -> &[(usize, String)] {
+        &self.looper.selection().skipped
+    }
+
+    /// Starts the worker.
+    pub(crate) fn start(self, name: &str, config: &Config, cpu: CpuMeter) -> Result<FileSource, Error> {
+        let (sender, receiver) = queue(config.read_ahead);
+        let Self { mut looper, interrupt } = self;
+        let worker = std::thread::Builder::new()
+            .name(format!("fw-{name}"))
+            .stack_size(WORKER_STACK)
+            .spawn(move || {
+                lower_priority();
+                read_ahead(&mut looper, &sender, &cpu);
+            })
+            .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
+        let pacer = Pacer::new(Instant::now(), CATCH_UP);
+        Ok(FileSource { receiver: Some(receiver), pacer, interrupt, worker: Some(worker) })
+    }
+}
+
+/// The worker: reads until the stream or the file ends.
+fn read_ahead(looper: &mut Looper, sender: &TagSender, cpu: &CpuMeter) {
+    let mut lap = crate::sys::CpuLap::default();
+    let mut since_report = 0u32;
+    let finish = loop {
+        let item = match looper.next() {
+            Ok(Step::Tag(tag)) => Item::Tag(tag),
+            Ok(Step::Lap(laps)) => Item::Notice(EventKind::Looped { laps }),
+            Ok(Step::Fault(error)) => Item::Notice(EventKind::SourceFault { error }),
+            Ok(Step::End) => break Finish::End,
+            Err(error) => break Finish::Failed(Arc::new(error)),
+        };
+        if sender.send(item).is_err() {
+            break Finish::End;
+        }
+        since_report += 1;
+        if since_report == 64 {
+            since_report = 0;
+            cpu.lap(&mut lap);
+        }
+    };
+    sender.finish(finish);
+    cpu.lap(&mut lap);
+}
+
+impl SourceDriver for FileSource {
+    fn start(&mut self, now: Instant) {
+        self.pacer.start(now);
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        let Some(until) = self.pacer.due(cx.now) else { return SourceState::Running };
+        let Some(receiver) = &self.receiver else { return SourceState::Ended };
+        let finish = receiver.take(until, |item| match item {
+            Item::Tag(tag) => cx.tags.push(tag),
+            Item::Notice(kind) => cx.notices.push(kind),
+        });
+        match finish {
+            None => SourceState::Running,
+            Some(Finish::End) => SourceState::Ended,
+            Some(Finish::Failed(error)) => SourceState::Failed(error),
+        }
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.receiver.as_ref().map_or(0, TagReceiver::bytes)
+    }
+
+    fn stop(&mut self) {
+        self.interrupt.cancel();
+        self.receiver = None;
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
+            && let Some(worker) = self.worker.take()
+            && worker.join().is_err()
+        {
+            log::error!("a file reader panicked");
+        }
+        self.worker.is_none()
+    }
+}

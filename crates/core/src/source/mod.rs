@@ -1,0 +1,119 @@
+//! Where a stream's tags come from.
+
+#[cfg(feature = "libav")]
+mod file;
+#[cfg(feature = "libav")]
+mod interleave;
+#[cfg(feature = "libav")]
+mod lap;
+#[cfg(feature = "libav")]
+mod looper;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use flowcast_rtmp::flv::tag::Tag;
+
+use crate::error::Error;
+use crate::event::EventKind;
+
+#[cfg(feature = "libav")]
+pub(crate) use file::OpenFile;
+#[cfg(feature = "libav")]
+pub(crate) use looper::Laps;
+
+/// What a stream plays.
+#[derive(Debug, Clone)]
+#[must_use = "a source does nothing until a stream is started with it"]
+pub struct Source {
+    pub(crate) kind: SourceKind,
+}
+
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "files need libav, and say so when started without it"))]
+pub(crate) enum SourceKind {
+    File { path: PathBuf, looped: bool },
+}
+
+impl Source {
+    /// A media file: MP4, MOV, FLV, Matroska, MPEG-TS and whatever else libav reads. Its first H.264 track and its first
+    /// AAC or MP3 track are sent as they are. Played once; see [`Source::looped`].
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { kind: SourceKind::File { path: path.into(), looped: false } }
+    }
+
+    /// Plays the file again and again, without a seam a player could notice: times go on strictly increasing, video
+    /// sets the length of a lap, and audio follows it to within half a frame for ever.
+    pub fn looped(mut self) -> Self {
+        let SourceKind::File { looped, .. } = &mut self.kind;
+        *looped = true;
+        self
+    }
+}
+
+/// What a driver is given on each turn of the stream thread.
+#[derive(Debug)]
+pub struct SourceContext<'a> {
+    /// The instant of this turn.
+    pub now: Instant,
+    /// The driver's socket may be readable.
+    pub readable: bool,
+    /// The driver's socket may be writable.
+    pub writable: bool,
+    /// This turn is a tick: do what is done once a tick (deadlines).
+    pub tick: bool,
+    /// A buffer of the thread for reading; its contents mean nothing.
+    pub scratch: &'a mut [u8],
+    /// Where due tags go.
+    pub tags: &'a mut Vec<Tag>,
+    /// Where events go.
+    pub notices: &'a mut Vec<EventKind>,
+}
+
+/// How a source stands after a turn.
+#[derive(Debug)]
+pub enum SourceState {
+    /// It goes on.
+    Running,
+    /// It goes on and has more to read at once; other sockets are served first.
+    More,
+    /// It is complete.
+    Ended,
+    /// It failed.
+    Failed(Arc<Error>),
+}
+
+/// A source on a stream thread. Nothing in it may block.
+pub trait SourceDriver: Send {
+    /// Registers a socket, if the driver has one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn attach(&mut self, registry: &mio::Registry, token: mio::Token) -> std::io::Result<()> {
+        let _ = (registry, token);
+        Ok(())
+    }
+
+    /// Media time begins; called once.
+    fn start(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// Hands over what is due.
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState;
+
+    /// Bytes of media held.
+    fn bytes_held(&self) -> usize {
+        0
+    }
+
+    /// Stops reading; the driver is dropped once [`SourceDriver::is_stopped`], or the stop's deadline passes.
+    fn stop(&mut self) {}
+
+    /// Whether everything the driver started has ended.
+    fn is_stopped(&mut self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,161 @@
+//! Handles to a running stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::mailbox::Command;
+use super::shared::StreamShared;
+use crate::engine::Inner;
+use crate::error::Error;
+use crate::event::{Events, OutputId, StreamId};
+use crate::output::Output;
+use crate::stats::StreamStats;
+
+/// A view of a stream: cheap to clone, does not keep the stream alive.
+#[derive(Debug, Clone)]
+pub struct StreamRef {
+    pub(crate) shared: Arc<StreamShared>,
+    pub(crate) engine: Arc<Inner>,
+}
+
+impl StreamRef {
+    /// The stream's number.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.shared.id
+    }
+
+    /// Its figures, at most a second old.
+    #[must_use]
+    pub fn stats(&self) -> StreamStats {
+        self.shared.stats()
+    }
+
+    /// Its events from here on: at most 1024 wait, then the oldest is dropped and counted.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe(Some(self.shared.id))
+    }
+
+    /// Sends the stream to one more output while it is on the air; it begins there with a keyframe.
+    ///
+    /// # Errors
+    ///
+    /// A malformed address, a recording that cannot be created, [`Error::Ended`]. What happens to the connection later is
+    /// told by events.
+    ///
+    /// # Blocking
+    ///
+    /// On creating the file of a recording.
+    pub fn add_output(&self, output: Output) -> Result<OutputId, Error> {
+        let id = self.shared.next_output();
+        let (name, driver) = self.engine.driver(&self.shared, id, output)?;
+        self.send(Command::AddOutput { output: id, name, driver })?;
+        Ok(id)
+    }
+
+    /// Ends one output; the others go on. An output that has ended already is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    pub fn remove_output(&self, output: OutputId) -> Result<(), Error> {
+        self.send(Command::RemoveOutput(output))
+    }
+
+    /// Whether the stream has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared.outcome().is_some()
+    }
+
+    fn send(&self, command: Command) -> Result<(), Error> {
+        if self.has_ended() || !self.shared.mailbox.send(command) { Err(Error::Ended) } else { Ok(()) }
+    }
+}
+
+/// A running stream. Dropping the handle asks the stream to stop and returns at once; [`StreamHandle::detach`] leaves it to
+/// the engine.
+#[derive(Debug)]
+#[must_use = "dropping the handle stops the stream; `detach` leaves it running"]
+pub struct StreamHandle {
+    stream: StreamRef,
+    owned: bool,
+}
+
+impl StreamHandle {
+    pub(crate) fn new(stream: StreamRef) -> Self {
+        Self { stream, owned: true }
+    }
+
+    /// A view of the stream that can be cloned and kept.
+    #[must_use]
+    pub fn stream(&self) -> StreamRef {
+        self.stream.clone()
+    }
+
+    /// Leaves the stream to the engine: it runs until its source ends, it is stopped through
+    /// [`Engine::stop`](crate::Engine::stop), or the engine is dropped.
+    pub fn detach(mut self) -> StreamRef {
+        self.owned = false;
+        self.stream.clone()
+    }
+
+    /// Waits until the stream ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended, unless its source was complete or it was stopped. The error is shared with the stream's events.
+    ///
+    /// # Blocking
+    ///
+    /// Until the end; for a loop that is for ever. Another thread can end it with [`Engine::stop`](crate::Engine::stop).
+    pub fn wait(mut self) -> Result<(), Arc<Error>> {
+        let outcome = self.stream.shared.wait_until(None).unwrap_or(Ok(()));
+        self.owned = false;
+        outcome
+    }
+
+    /// Waits until the stream ends by itself, at most `timeout`; `None` if it still runs.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `timeout`.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Arc<Error>>> {
+        self.stream.shared.wait_until(Some(Instant::now() + timeout))
+    }
+
+    /// Stops the stream: outputs say goodbye, recordings are completed, threads end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForceKillRequired`] if it did not end within `deadline`: its thread is abandoned, its place is free again.
+    /// An error the stream had ended with before.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn stop(mut self, deadline: Duration) -> Result<StreamStats, Arc<Error>> {
+        self.owned = false;
+        self.stream.engine.stop_streams(std::slice::from_ref(&self.stream.shared), deadline);
+        let outcome = self.stream.shared.outcome().unwrap_or(Ok(()));
+        outcome.map(|()| self.stream.stats())
+    }
+}
+
+impl std::ops::Deref for StreamHandle {
+    type Target = StreamRef;
+
+    fn deref(&self) -> &StreamRef {
+        &self.stream
+    }
+}
+
+impl Drop for StreamHandle {
+    fn drop(&mut self) {
+        if self.owned && !self.stream.has_ended() {
+            self.stream.engine.release(self.stream.shared.clone());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How other threads reach a stream thread.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::Waker;
+
+use crate::error::Error;
+use crate::event::OutputId;
+use crate::net::dialer::Dialed;
+use crate::output::OutputDriver;
+
+/// What a stream thread is asked to do.
+pub(crate) enum Command {
+    /// Send the stream to one more output.
+    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver> },
+    /// End an output.
+    RemoveOutput(OutputId),
+    /// The dialer's answer.
+    Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
+    /// End the stream.
+    Stop,
+}
+
+/// The sending end: cheap to clone, never blocks. Commands to a thread that has ended are dropped.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// A mailbox that wakes the poll of `waker`.
+    pub(crate) fn new(waker: Waker) -> (Self, Receiver<Command>) {
+        // Each output has at most one command under way, and stop is one: the bound is the number of outputs.
+        let (commands, receiver) = crossbeam_channel::unbounded();
+        (Self { commands, waker: Arc::new(waker) }, receiver)
+    }
+
+    /// Sends a command; `false` if the stream has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok() && self.waker.wake().is_ok()
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,7 @@
+//! One stream: its thread, what others see of it, and how it ends.
+
+pub(crate) mod handle;
+pub(crate) mod mailbox;
+mod meter;
+pub(crate) mod shared;
+pub(crate) mod thread;

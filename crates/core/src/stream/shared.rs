@@ -1,0 +1,136 @@
+//! What a stream's thread shares with the handles to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::mailbox::{Command, Mailbox};
+use crate::error::Error;
+use crate::event::{EventBus, EventKind, OutputId, StreamId};
+use crate::limiter::Permit;
+use crate::stats::{StreamPhase, StreamStats};
+use crate::sys::CpuMeter;
+
+/// How a stream ended.
+pub(crate) type Outcome = Result<(), Arc<Error>>;
+
+/// One stream, seen from outside its thread.
+#[derive(Debug)]
+pub(crate) struct StreamShared {
+    pub(crate) id: StreamId,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) events: EventBus,
+    pub(crate) cpu: CpuMeter,
+    pub(crate) started: Instant,
+    stats: Mutex<StreamStats>,
+    permit: Mutex<Option<Permit>>,
+    next_output: AtomicU64,
+    outcome: Mutex<Option<Outcome>>,
+    ended: Condvar,
+    /// Until when the thread may take to stop; `None` while nobody asked.
+    stop_by: Mutex<Option<Instant>>,
+}
+
+impl StreamShared {
+    pub(crate) fn new(id: StreamId, mailbox: Mailbox, events: EventBus, permit: Option<Permit>) -> Self {
+        Self {
+            id,
+            mailbox,
+            events,
+            cpu: CpuMeter::default(),
+            started: Instant::now(),
+            stats: Mutex::new(StreamStats::new(id)),
+            permit: Mutex::new(permit),
+            next_output: AtomicU64::new(0),
+            outcome: Mutex::new(None),
+            ended: Condvar::new(),
+            stop_by: Mutex::new(None),
+        }
+    }
+
+    /// A number for a new output.
+    pub(crate) fn next_output(&self) -> OutputId {
+        OutputId(self.next_output.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The latest figures; CPU time and uptime are of this instant.
+    pub(crate) fn stats(&self) -> StreamStats {
+        let mut stats = self.stats.lock().clone();
+        stats.cpu_time = self.cpu.total();
+        if stats.phase != StreamPhase::Ended {
+            stats.uptime = self.started.elapsed();
+        }
+        stats
+    }
+
+    /// Replaces the figures; called by the thread.
+    pub(crate) fn publish_stats(&self, update: impl FnOnce(&mut StreamStats)) {
+        update(&mut self.stats.lock());
+    }
+
+    /// Asks the thread to end by `deadline`; an earlier deadline of another caller holds.
+    pub(crate) fn ask_to_stop(&self, deadline: Instant) {
+        {
+            let mut stop_by = self.stop_by.lock();
+            *stop_by = Some(stop_by.map_or(deadline, |earlier| earlier.min(deadline)));
+        }
+        self.mailbox.send(Command::Stop);
+    }
+
+    /// By when the thread was asked to end.
+    pub(crate) fn stop_by(&self) -> Option<Instant> {
+        *self.stop_by.lock()
+    }
+
+    /// The stream has ended: frees its place and wakes whoever waits. Only the first call counts, so that a thread that
+    /// was abandoned cannot end the stream a second time.
+    pub(crate) fn end(&self, outcome: Outcome) -> bool {
+        {
+            let mut slot = self.outcome.lock();
+            if slot.is_some() {
+                return false;
+            }
+            *slot = Some(outcome.clone());
+        }
+        *self.permit.lock() = None;
+        self.publish_stats(|stats| {
+            stats.phase = StreamPhase::Ended;
+            stats.uptime = self.started.elapsed();
+        });
+        self.events.emit(self.id, EventKind::Ended { error: outcome.err() });
+        self.ended.notify_all();
+        true
+    }
+
+    /// Gives the stream up: its thread does not answer. `true` if it had not ended by itself.
+    pub(crate) fn abandon(&self, deadline: Duration) -> bool {
+        let ended = self.end(Err(Arc::new(Error::ForceKillRequired { deadline })));
+        if ended {
+            self.events.emit(self.id, EventKind::Abandoned);
+        }
+        ended
+    }
+
+    /// How the stream ended, if it has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.lock().clone()
+    }
+
+    /// Waits for the end, up to `until`.
+    pub(crate) fn wait_until(&self, until: Option<Instant>) -> Option<Outcome> {
+        let mut outcome = self.outcome.lock();
+        while outcome.is_none() {
+            match until {
+                None => self.ended.wait(&mut outcome),
+                Some(until) => {
+                    if self.ended.wait_until(&mut outcome, until).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        outcome.clone()
+    }
+}

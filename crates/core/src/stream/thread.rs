@@ -1,0 +1,475 @@
+//! The thread of one stream: the clock, the source, and all outputs on one poll.
+//!
+//! It sleeps until the next tick, a socket that is ready, or a command. Nothing it calls blocks, so no output can delay
+//! another: each has a budget per turn, and what is left over is done after the others had theirs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use flowcast_rtmp::flv::tag::Tag;
+use mio::{Events, Poll, Token};
+
+use super::mailbox::Command;
+use super::meter::Meter;
+use super::shared::{Outcome, StreamShared};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::{EventKind, OutputId};
+use crate::live::Ring;
+use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use crate::pace::Ticker;
+use crate::source::{SourceContext, SourceDriver, SourceState};
+use crate::stats::{StreamPhase, StreamStats};
+use crate::sys::CpuLap;
+
+/// The token of the mailbox's waker.
+pub(crate) const WAKE: Token = Token(0);
+const SOURCE: Token = Token(1);
+const FIRST_OUTPUT: usize = 2;
+/// Bytes read from a socket at once.
+const SCRATCH: usize = 16 << 10;
+/// Media time begins at the latest after this, whatever the outputs do.
+const HOLD: Duration = Duration::from_secs(5);
+/// Once one output is ready, the others are waited for this much longer.
+const HOLD_FOR_OTHERS: Duration = Duration::from_secs(1);
+/// An orderly end (unpublish, the rest of a recording) takes at most this.
+const FINISH: Duration = Duration::from_secs(2);
+/// What is still to be sent when a source is complete may take this long.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Outputs that have ended and are still shown in the figures.
+const ENDED_SHOWN: usize = 16;
+
+/// What a stream thread starts with.
+pub(crate) struct Setup {
+    pub(crate) shared: Arc<StreamShared>,
+    pub(crate) poll: Poll,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) config: Config,
+    /// Players may join: keep the newest GOP.
+    pub(crate) keep_gop: bool,
+    /// Media time waits for the first outputs; a live source does not.
+    pub(crate) hold: bool,
+    /// The stream ends when its last output has failed for good.
+    pub(crate) needs_outputs: bool,
+}
+
+struct Slot {
+    id: OutputId,
+    name: String,
+    driver: Box<dyn OutputDriver>,
+    readable: bool,
+    writable: bool,
+    more: bool,
+    finished: bool,
+}
+
+/// How media time begins.
+enum Clock {
+    Held { until: Instant, someone_ready: bool },
+    Running,
+}
+
+/// The thread's state.
+pub(crate) struct StreamThread {
+    setup: Setup,
+    slots: Vec<Option<Slot>>,
+    ended: Vec<OutputStats>,
+    ring: Ring,
+    ticker: Ticker,
+    clock: Clock,
+    meter: Meter,
+    cpu: CpuLap,
+    scratch: Vec<u8>,
+    tags: Vec<Tag>,
+    notices: Vec<EventKind>,
+    source_more: bool,
+    laps: u64,
+    last_failure: Option<Arc<Error>>,
+}
+
+/// What one wait brought.
+#[derive(Default)]
+struct Woken {
+    source_readable: bool,
+    source_writable: bool,
+    any: bool,
+}
+
+impl StreamThread {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let now = Instant::now();
+        let clock = if setup.hold {
+            Clock::Held { until: now + HOLD, someone_ready: false }
+        } else {
+            Clock::Held { until: now, someone_ready: true }
+        };
+        Self {
+            ring: Ring::new(setup.config.backlog.clone(), setup.keep_gop),
+            ticker: Ticker::new(now, setup.config.tick, setup.shared.id.0),
+            clock,
+            meter: Meter::new(now),
+            cpu: CpuLap::default(),
+            scratch: vec![0; SCRATCH],
+            tags: Vec::new(),
+            notices: Vec::new(),
+            source_more: false,
+            laps: 0,
+            slots: Vec::new(),
+            ended: Vec::new(),
+            last_failure: None,
+            setup,
+        }
+    }
+
+    /// Runs the stream to its end.
+    pub(crate) fn run(mut self) -> Outcome {
+        let attached = self.setup.source.attach(self.setup.poll.registry(), SOURCE);
+        self.notice(EventKind::Started);
+        let outcome = match attached {
+            Ok(()) => self.serve(),
+            Err(source) => Err(Arc::new(Error::System { what: "cannot poll the source", source })),
+        };
+        self.finish();
+        self.publish(Instant::now(), true);
+        outcome
+    }
+
+    /// The stream on the air; returns when it was asked to stop, the source is over, or no output is left.
+    fn serve(&mut self) -> Outcome {
+        let mut events = Events::with_capacity(64);
+        loop {
+            let now = Instant::now();
+            let woken = self.wait(&mut events, now, self.ticker.next())?;
+            let now = Instant::now();
+            let tick = self.ticker.due(now);
+            self.obey(now);
+            if self.setup.shared.stop_by().is_some() {
+                return Ok(());
+            }
+            self.release_clock(now);
+            let mut fresh = false;
+            if tick || self.source_more || woken.source_readable || woken.source_writable {
+                let state = self.pull(now, tick, &woken);
+                fresh = self.take_tags();
+                match state {
+                    SourceState::Running => self.source_more = false,
+                    SourceState::More => self.source_more = true,
+                    SourceState::Ended => {
+                        self.drain();
+                        return Ok(());
+                    }
+                    SourceState::Failed(error) => {
+                        self.drain();
+                        return Err(error);
+                    }
+                }
+            }
+            self.serve_outputs(now, tick, fresh);
+            if tick {
+                self.trim();
+            }
+            self.flush_notices();
+            self.publish(now, false);
+            if self.setup.needs_outputs
+                && self.slots.iter().all(Option::is_none)
+                && let Some(error) = self.last_failure.take()
+            {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
+    fn wait(&mut self, events: &mut Events, now: Instant, until: Instant) -> Result<Woken, Arc<Error>> {
+        let left_over = self.source_more || self.slots.iter().flatten().any(|slot| slot.more);
+        let timeout = if left_over { Duration::ZERO } else { until.saturating_duration_since(now) };
+        if let Err(source) = self.setup.poll.poll(events, Some(timeout))
+            && source.kind() != std::io::ErrorKind::Interrupted
+        {
+            return Err(Arc::new(Error::System { what: "cannot wait for sockets", source }));
+        }
+        let mut woken = Woken::default();
+        for event in events.iter() {
+            woken.any = true;
+            let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+            let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+            match event.token() {
+                WAKE => {}
+                SOURCE => {
+                    woken.source_readable |= readable;
+                    woken.source_writable |= writable;
+                }
+                Token(token) => {
+                    if let Some(Some(slot)) = self.slots.get_mut(token - FIRST_OUTPUT) {
+                        slot.readable |= readable;
+                        slot.writable |= writable;
+                    }
+                }
+            }
+        }
+        Ok(woken)
+    }
+
+    /// Carries out what other threads asked for.
+    fn obey(&mut self, now: Instant) {
+        while let Ok(command) = self.setup.commands.try_recv() {
+            match command {
+                Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
+                Command::RemoveOutput(output) => self.remove_output(now, output),
+                Command::Dialed { output, attempt, result } => {
+                    let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == output));
+                    if let Some(index) = found {
+                        self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
+                    }
+                }
+                // The deadline is in the shared state.
+                Command::Stop => {}
+            }
+        }
+    }
+
+    fn add_output(&mut self, now: Instant, id: OutputId, name: String, driver: Box<dyn OutputDriver>) {
+        let slot = Slot { id, name, driver, readable: false, writable: false, more: false, finished: false };
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        self.slots[index] = Some(slot);
+        self.with_output(index, now, false, |driver, cx| driver.turn(cx));
+    }
+
+    /// Lets the output say goodbye as far as that goes at once, and forgets it.
+    fn remove_output(&mut self, now: Instant, id: OutputId) {
+        let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
+        let Some(index) = found else { return };
+        self.with_output(index, now, false, |driver, cx| {
+            driver.finish(cx);
+            driver.turn(cx)
+        });
+        if self.slots[index].is_some() {
+            self.end_output(index, None);
+        }
+    }
+
+    /// Gives an output a turn.
+    fn with_output(
+        &mut self,
+        index: usize,
+        now: Instant,
+        tick: bool,
+        turn: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
+    ) {
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
+        let mut cx = OutputContext {
+            now,
+            registry: self.setup.poll.registry(),
+            token: Token(index + FIRST_OUTPUT),
+            ring: &self.ring,
+            readable: std::mem::take(&mut slot.readable),
+            writable: std::mem::take(&mut slot.writable),
+            tick,
+            scratch: &mut self.scratch,
+            notices: &mut self.notices,
+        };
+        match turn(slot.driver.as_mut(), &mut cx) {
+            OutputState::Running => slot.more = false,
+            OutputState::More => slot.more = true,
+            OutputState::Ended(error) => self.end_output(index, error),
+        }
+    }
+
+    fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
+        let Some(slot) = self.slots[index].take() else { return };
+        let mut stats = slot.stats();
+        stats.phase = OutputPhase::Ended;
+        if let Some(error) = &error {
+            stats.last_error = Some(crate::event::chain(error));
+            self.last_failure = Some(error.clone());
+        }
+        if self.ended.len() == ENDED_SHOWN {
+            self.ended.remove(0);
+        }
+        self.ended.push(stats);
+        self.notice(EventKind::OutputEnded { output: slot.id, error });
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+    }
+
+    /// Lets media time begin once the outputs it was held for are ready.
+    fn release_clock(&mut self, now: Instant) {
+        let Clock::Held { until, someone_ready } = &mut self.clock else { return };
+        let mut settled = self.slots.iter().flatten().map(|slot| slot.driver.has_settled());
+        let all = settled.clone().all(|settled| settled);
+        if !*someone_ready && settled.any(|settled| settled) {
+            *someone_ready = true;
+            *until = (*until).min(now + HOLD_FOR_OTHERS);
+        }
+        if all || now >= *until {
+            self.setup.source.start(now);
+            self.clock = Clock::Running;
+            self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
+        }
+    }
+
+    fn pull(&mut self, now: Instant, tick: bool, woken: &Woken) -> SourceState {
+        self.setup.source.pull(&mut SourceContext {
+            now,
+            readable: woken.source_readable,
+            writable: woken.source_writable,
+            tick,
+            scratch: &mut self.scratch,
+            tags: &mut self.tags,
+            notices: &mut self.notices,
+        })
+    }
+
+    /// Moves what the source gave into the ring.
+    fn take_tags(&mut self) -> bool {
+        let fresh = !self.tags.is_empty();
+        for tag in self.tags.drain(..) {
+            self.meter.count(&tag);
+            self.ring.push(&tag);
+        }
+        fresh
+    }
+
+    fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
+        for index in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get(index) else { continue };
+            let ready = slot.readable || slot.writable || slot.more;
+            if tick || ready || (fresh && slot.driver.is_immediate()) {
+                self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+            }
+        }
+    }
+
+    fn trim(&mut self) {
+        let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
+        let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
+        self.ring.trim(needed);
+    }
+
+    /// The source is complete: the outputs get what is left of it.
+    fn drain(&mut self) {
+        let until = Instant::now() + DRAIN;
+        let end = self.ring.end();
+        self.turns_until(until, |thread| {
+            thread.slots.iter().flatten().all(|slot| slot.driver.cursor().is_none_or(|cursor| cursor >= end))
+        });
+    }
+
+    /// The orderly end of everything, within the deadline that was given.
+    fn finish(&mut self) {
+        self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
+        self.setup.source.stop();
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            self.with_output(index, now, false, |driver, cx| {
+                driver.finish(cx);
+                driver.turn(cx)
+            });
+        }
+        let asked = self.setup.shared.stop_by().unwrap_or(now + self.setup.config.force_stop_after);
+        self.turns_until(asked.min(now + FINISH), |thread| {
+            let mut all = true;
+            for slot in thread.slots.iter_mut().flatten() {
+                slot.finished = slot.finished || slot.driver.is_finished();
+                all &= slot.finished;
+            }
+            all && thread.setup.source.is_stopped()
+        });
+        for index in 0..self.slots.len() {
+            if self.slots.get(index).is_some_and(Option::is_some) {
+                self.end_output(index, None);
+            }
+        }
+        self.flush_notices();
+        self.setup.shared.cpu.lap(&mut self.cpu);
+    }
+
+    /// Serves the outputs, and no source, until `done` or `until`.
+    fn turns_until(&mut self, until: Instant, mut done: impl FnMut(&mut Self) -> bool) {
+        /// What has no socket to wake the thread (a recorder, a worker) is looked at this often.
+        const LOOK: Duration = Duration::from_millis(5);
+        let mut events = Events::with_capacity(64);
+        loop {
+            let now = Instant::now();
+            if done(self) || now >= until {
+                return;
+            }
+            self.source_more = false;
+            if self.wait(&mut events, now, until.min(now + LOOK)).is_err() {
+                return;
+            }
+            let now = Instant::now();
+            let tick = self.ticker.due(now);
+            self.obey(now);
+            self.serve_outputs(now, tick, false);
+            self.flush_notices();
+        }
+    }
+
+    fn notice(&mut self, kind: EventKind) {
+        self.notices.push(kind);
+        self.flush_notices();
+    }
+
+    fn flush_notices(&mut self) {
+        for kind in self.notices.drain(..) {
+            if let EventKind::Looped { laps } = &kind {
+                self.laps = *laps;
+            }
+            self.setup.shared.events.emit(self.setup.shared.id, kind);
+        }
+    }
+
+    /// Publishes the figures, once a second or at the end.
+    fn publish(&mut self, now: Instant, last: bool) {
+        if !last && !self.meter.is_due(now) {
+            return;
+        }
+        self.setup.shared.cpu.lap(&mut self.cpu);
+        let cpu = self.setup.shared.cpu.total();
+        let outputs: Vec<_> =
+            self.slots.iter().flatten().map(Slot::stats).chain(self.ended.iter().cloned()).collect();
+        let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
+        let (ring, laps, meter) = (&self.ring, self.laps, &mut self.meter);
+        self.setup.shared.publish_stats(|stats: &mut StreamStats| {
+            if !last {
+                meter.report(now, cpu, stats);
+            }
+            stats.media_time = ring.newest();
+            stats.bytes_held = held + outputs.iter().map(|output| output.bytes_held).sum::<u64>();
+            stats.bytes_sent = outputs.iter().map(|output| output.bytes_sent).sum();
+            stats.lag = outputs.iter().map(|output| output.lag).max().unwrap_or_default();
+            stats.drops = outputs.iter().map(|output| output.drops).sum();
+            stats.reconnects = outputs.iter().map(|output| output.reconnects).sum();
+            stats.laps = laps;
+            stats.outputs = outputs;
+        });
+    }
+}
+
+impl Slot {
+    fn stats(&self) -> OutputStats {
+        let mut stats = OutputStats {
+            id: self.id,
+            name: self.name.clone(),
+            phase: OutputPhase::Connecting,
+            bytes_sent: 0,
+            lag: Duration::ZERO,
+            drops: 0,
+            reconnects: 0,
+            bytes_held: 0,
+            last_error: None,
+        };
+        self.driver.stats(&mut stats);
+        stats
+    }
+}

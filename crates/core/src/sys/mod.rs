@@ -1,0 +1,12 @@
+//! What the kernel knows about a thread and a socket, behind safe functions.
+//!
+//! The one `unsafe` line of this crate is in `outq`; everything else goes through `rustix`.
+
+mod outq;
+mod thread;
+
+pub(crate) use outq::unacknowledged_bytes;
+pub(crate) use thread::CpuMeter;
+pub(crate) use thread::CpuLap;
+#[cfg(feature = "libav")]
+pub(crate) use thread::lower_priority;

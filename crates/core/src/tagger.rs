@@ -1,0 +1,176 @@
+//! Packets of libav become FLV tags.
+//!
+//! In: packets of one video and one audio track, with times already on the stream's clock. Out: tags whose bytes are
+//! those libavformat's own FLV muxer would write. The payload is not copied: a tag is a few bytes of header in front of
+//! libav's buffer.
+
+use bytes::Bytes;
+use flowcast_av::{Codec, MediaInfo, TrackInfo, TrackKind};
+use flowcast_rtmp::flv::script::Metadata;
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::{FlvError, audio, video};
+use flowcast_rtmp::time::MediaTime;
+
+/// The tracks of a file that go on the air by copy, and why the others do not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// The video track.
+    pub(crate) video: Option<TrackInfo>,
+    /// The audio track.
+    pub(crate) audio: Option<TrackInfo>,
+    /// Tracks left out.
+    pub(crate) skipped: Vec<(usize, String)>,
+}
+
+impl Selection {
+    /// Takes the first video and the first audio track that FLV can carry, the ones marked default before others.
+    pub(crate) fn of(media: &MediaInfo) -> Self {
+        let mut selection = Self::default();
+        let mut tracks: Vec<_> = media.tracks.iter().collect();
+        tracks.sort_by_key(|track| (!track.default, track.index));
+        for track in tracks {
+            let place = match track.kind {
+                TrackKind::Video => &mut selection.video,
+                TrackKind::Audio => &mut selection.audio,
+                _ => continue,
+            };
+            match refusal(track) {
+                Some(reason) => selection.skipped.push((track.index, reason)),
+                None if place.is_some() => {
+                    selection.skipped.push((track.index, "only one track of a kind is sent".to_owned()));
+                }
+                None => *place = Some(track.clone()),
+            }
+        }
+        selection.skipped.sort();
+        selection
+    }
+
+    /// Whether nothing can be sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.video.is_none() && self.audio.is_none()
+    }
+
+    /// The numbers of the tracks taken.
+    pub(crate) fn indices(&self) -> Vec<usize> {
+        self.video.iter().chain(&self.audio).map(|track| track.index).collect()
+    }
+
+    /// What a player is told about the stream before its first frame.
+    pub(crate) fn metadata(&self) -> Metadata {
+        let mut metadata =
+            Metadata { encoder: Some(concat!("flowcast ", env!("CARGO_PKG_VERSION")).to_owned()), ..Metadata::default() };
+        let kbps = |bits: Option<u64>| bits.filter(|&bits| bits > 0).map(|bits| bits as f64 / 1000.0);
+        if let Some(track) = &self.video {
+            metadata.videocodecid = Some(f64::from(VIDEO_AVC));
+            metadata.videodatarate_kbps = kbps(track.bit_rate);
+            if let Some(info) = &track.video {
+                metadata.width = Some(f64::from(info.width));
+                metadata.height = Some(f64::from(info.height));
+                metadata.framerate = info.frame_rate.map(|rate| rate.as_f64());
+            }
+        }
+        if let Some(track) = &self.audio {
+            let codec = if track.codec == Codec::Mp3 { AUDIO_MP3 } else { AUDIO_AAC };
+            metadata.audiocodecid = Some(f64::from(codec));
+            metadata.audiodatarate_kbps = kbps(track.bit_rate);
+            metadata.audiosamplesize = Some(16.0);
+            if let Some(info) = &track.audio {
+                metadata.audiosamplerate = Some(f64::from(info.sample_rate));
+                metadata.stereo = Some(info.channels >= 2);
+            }
+        }
+        metadata
+    }
+}
+
+const VIDEO_AVC: u8 = 7;
+const AUDIO_AAC: u8 = 10;
+const AUDIO_MP3: u8 = 2;
+
+/// Why a track cannot be sent by copy, if it cannot.
+fn refusal(track: &TrackInfo) -> Option<String> {
+    if track.attached_picture {
+        return Some("cover art".to_owned());
+    }
+    match (&track.kind, &track.codec) {
+        (TrackKind::Video, Codec::H264) => None,
+        (TrackKind::Audio, Codec::Aac) if track.config.is_none() => {
+            Some("AAC without a configuration: no frame was found".to_owned())
+        }
+        (TrackKind::Audio, Codec::Aac) => None,
+        (TrackKind::Audio, Codec::Mp3) => {
+            let (rate, channels) = rate_and_channels(track);
+            audio::mp3_frame(MediaTime::ZERO, rate, channels, Bytes::new()).err().map(|error| error.to_string())
+        }
+        (_, codec) => Some(format!("{} has no place in FLV, it would have to be encoded", codec.name())),
+    }
+}
+
+/// Sampling rate in Hz and channels of an audio track; zeros if it does not say.
+fn rate_and_channels(track: &TrackInfo) -> (u32, u16) {
+    let info = track.audio.as_ref();
+    info.map_or((0, 0), |info| (info.sample_rate, u16::try_from(info.channels).unwrap_or(u16::MAX)))
+}
+
+/// Makes tags of packets.
+#[derive(Debug)]
+pub(crate) struct Tagger {
+    selection: Selection,
+}
+
+impl Tagger {
+    pub(crate) fn new(selection: Selection) -> Self {
+        Self { selection }
+    }
+
+    /// What a session begins with: metadata, then the sequence headers known so far.
+    pub(crate) fn headers(&self) -> Vec<Tag> {
+        let mut tags = vec![self.selection.metadata().to_tag(MediaTime::ZERO)];
+        for track in self.selection.video.iter().chain(&self.selection.audio) {
+            tags.extend(track.config.clone().and_then(|config| self.sequence_header(track.index, config, MediaTime::ZERO)));
+        }
+        tags
+    }
+
+    /// The sequence header of a track; `None` for codecs that have none.
+    pub(crate) fn sequence_header(&self, track: usize, config: Bytes, at: MediaTime) -> Option<Tag> {
+        if self.is_video(track) {
+            return Some(video::avc_sequence_header(config, at));
+        }
+        let is_aac = self.selection.audio.as_ref().is_some_and(|track| track.codec == Codec::Aac);
+        is_aac.then(|| audio::aac_sequence_header(config, at))
+    }
+
+    /// A video packet that decodes at `at` and is shown `composition_ms` later.
+    pub(crate) fn video(
+        &self,
+        at: MediaTime,
+        composition_ms: i64,
+        keyframe: bool,
+        payload: Bytes,
+    ) -> Result<Tag, FlvError> {
+        let composition = i32::try_from(composition_ms).unwrap_or(i32::MAX);
+        video::avc_frame(at, composition, keyframe, payload)
+    }
+
+    /// An audio packet.
+    pub(crate) fn audio(&self, at: MediaTime, payload: Bytes) -> Result<Tag, FlvError> {
+        match &self.selection.audio {
+            Some(track) if track.codec == Codec::Mp3 => {
+                let (rate, channels) = rate_and_channels(track);
+                audio::mp3_frame(at, rate, channels, payload)
+            }
+            _ => Ok(audio::aac_frame(at, payload)),
+        }
+    }
+
+    /// Whether `track` is the video track.
+    pub(crate) fn is_video(&self, track: usize) -> bool {
+        self.selection.video.as_ref().is_some_and(|video| video.index == track)
+    }
+
+    pub(crate) fn selection(&self) -> &Selection {
+        &self.selection
+    }
+}

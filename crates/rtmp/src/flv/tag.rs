@@ -1,0 +1,334 @@
+//! The unit that sources make and outputs take: one FLV tag, shared by reference count.
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::enhanced;
+use super::script::{ON_META_DATA, SET_DATA_FRAME};
+use super::video::VideoCodec;
+use crate::time::MediaTime;
+
+/// What a tag carries. The numbers are those of FLV tag types and of RTMP message types alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TagKind {
+    /// Type 8.
+    Audio,
+    /// Type 9.
+    Video,
+    /// Type 18: AMF0 data, such as `onMetaData`.
+    Script,
+}
+
+impl TagKind {
+    /// The kind with this number on the wire; `None` for numbers that FLV has no tag for.
+    #[must_use]
+    pub const fn from_wire(id: u8) -> Option<Self> {
+        match id {
+            8 => Some(Self::Audio),
+            9 => Some(Self::Video),
+            18 => Some(Self::Script),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn wire(self) -> u8 {
+        match self {
+            Self::Audio => 8,
+            Self::Video => 9,
+            Self::Script => 18,
+        }
+    }
+}
+
+/// What queues and caches need to know of a tag without looking into its body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct TagFlags(u8);
+
+impl TagFlags {
+    /// None of them.
+    pub const EMPTY: Self = Self(0);
+    /// A video frame that decoding can begin at. Never set on a sequence header, nor on audio.
+    pub const KEYFRAME: Self = Self(1);
+    /// Codec configuration, to be sent again to whoever joins later.
+    pub const SEQUENCE_HEADER: Self = Self(1 << 1);
+    /// `onMetaData`, with or without `@setDataFrame` before it.
+    pub const METADATA: Self = Self(1 << 2);
+    /// A video frame that no other frame refers to: it may be dropped alone.
+    pub const DISPOSABLE: Self = Self(1 << 3);
+
+    /// Whether all of `flags` are set.
+    #[must_use]
+    pub const fn contains(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+}
+
+impl BitOr for TagFlags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for TagFlags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for TagFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::KEYFRAME, "KEYFRAME"),
+            (Self::SEQUENCE_HEADER, "SEQUENCE_HEADER"),
+            (Self::METADATA, "METADATA"),
+            (Self::DISPOSABLE, "DISPOSABLE"),
+        ];
+        f.debug_set()
+            .entries(names.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name))
+            .finish()
+    }
+}
+
+/// The most bytes that a [`TagBody`] keeps before its payload.
+pub const MAX_HEAD: usize = 16;
+
+/// The body of a tag: a short head of its own, then a payload that is shared.
+///
+/// The head lets a tagger put FLV's codec header in front of a buffer that somebody else owns, without copying that
+/// buffer. Two bodies are equal if their joined bytes are, wherever the seam lies.
+#[derive(Clone)]
+pub struct TagBody {
+    head: [u8; MAX_HEAD],
+    head_len: u8,
+    payload: Bytes,
+}
+
+impl TagBody {
+    /// A body that is all payload.
+    #[must_use]
+    pub const fn new(payload: Bytes) -> Self {
+        Self { head: [0; MAX_HEAD], head_len: 0, payload }
+    }
+
+    /// A body of `head`, then `payload`. A head of more than [`MAX_HEAD`] bytes costs a copy of the payload.
+    #[must_use]
+    pub fn with_head(head: &[u8], payload: Bytes) -> Self {
+        let mut body = Self::new(payload);
+        match (body.head.get_mut(..head.len()), u8::try_from(head.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(head);
+                body.head_len = length;
+            }
+            _ => body.payload = join(head, &body.payload),
+        }
+        body
+    }
+
+    /// The bytes before the payload: none, or up to [`MAX_HEAD`].
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.head.get(..usize::from(self.head_len)).unwrap_or_default()
+    }
+
+    /// The shared bytes after the head.
+    #[must_use]
+    pub const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Bytes of head and payload together.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.payload.len().saturating_add(self.head_len as usize)
+    }
+
+    /// Whether there is not a single byte.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The byte at `index`, counted from the beginning of the head.
+    #[must_use]
+    pub fn byte(&self, index: usize) -> Option<u8> {
+        let head = self.head();
+        head.get(index).or_else(|| self.payload.get(index.checked_sub(head.len())?)).copied()
+    }
+
+    /// All bytes in one piece. Copies only if there is a head.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self.head() {
+            [] => self.payload.clone(),
+            head => join(head, &self.payload),
+        }
+    }
+
+    /// The first `N` bytes, filled up with zeros, and how many of them are there.
+    #[must_use]
+    pub(crate) fn peek<const N: usize>(&self) -> ([u8; N], usize) {
+        let mut bytes = [0; N];
+        let from = self.head().iter().chain(self.payload.iter());
+        let count = bytes.iter_mut().zip(from).map(|(to, &byte)| *to = byte).count();
+        (bytes, count)
+    }
+}
+
+impl From<Bytes> for TagBody {
+    fn from(payload: Bytes) -> Self {
+        Self::new(payload)
+    }
+}
+
+impl PartialEq for TagBody {
+    fn eq(&self, other: &Self) -> bool {
+        if self.head_len == other.head_len {
+            return self.head() == other.head() && self.payload == other.payload;
+        }
+        let bytes = self.head().iter().chain(self.payload.iter());
+        self.len() == other.len() && bytes.eq(other.head().iter().chain(other.payload.iter()))
+    }
+}
+
+impl Eq for TagBody {}
+
+impl fmt::Debug for TagBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, count) = self.peek::<8>();
+        let shown = bytes.get(..count).unwrap_or_default();
+        write!(f, "TagBody({} bytes, {shown:02x?}…)", self.len())
+    }
+}
+
+fn join(head: &[u8], payload: &[u8]) -> Bytes {
+    let mut joined = BytesMut::with_capacity(head.len().saturating_add(payload.len()));
+    joined.put_slice(head);
+    joined.put_slice(payload);
+    joined.freeze()
+}
+
+/// One FLV tag. A clone shares the payload.
+///
+/// ```
+/// use bytes::Bytes;
+/// use flowcast_rtmp::flv::{Tag, TagKind};
+/// use flowcast_rtmp::time::MediaTime;
+/// let tag = Tag::from_wire(TagKind::Video, MediaTime::ZERO, Bytes::from_static(&[0x17, 1, 0, 0, 0]));
+/// assert!(tag.is_keyframe() && !tag.is_sequence_header());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// What it carries.
+    pub kind: TagKind,
+    /// Decoding time on the stream's clock.
+    pub timestamp: MediaTime,
+    /// What is known of the body.
+    pub flags: TagFlags,
+    /// Codec header and data.
+    pub body: TagBody,
+}
+
+impl Tag {
+    /// A tag as a file or a peer gave it: the flags are found by looking at the first bytes of the body.
+    ///
+    /// No body is refused here: of one that is too short or unknown, nothing is known.
+    #[must_use]
+    pub fn from_wire(kind: TagKind, timestamp: MediaTime, body: Bytes) -> Self {
+        let body = TagBody::new(body);
+        let flags = match kind {
+            TagKind::Audio => audio_flags(&body),
+            TagKind::Video => video_flags(&body),
+            TagKind::Script => script_flags(&body),
+        };
+        Self { kind, timestamp, flags, body }
+    }
+
+    /// Whether this is a video tag.
+    #[must_use]
+    pub fn is_video(&self) -> bool {
+        self.kind == TagKind::Video
+    }
+
+    /// Whether this is an audio tag.
+    #[must_use]
+    pub fn is_audio(&self) -> bool {
+        self.kind == TagKind::Audio
+    }
+
+    /// Whether this is a script tag.
+    #[must_use]
+    pub fn is_script(&self) -> bool {
+        self.kind == TagKind::Script
+    }
+
+    /// Whether this is a video frame that decoding can begin at.
+    #[must_use]
+    pub const fn is_keyframe(&self) -> bool {
+        self.flags.contains(TagFlags::KEYFRAME)
+    }
+
+    /// Whether this is codec configuration.
+    #[must_use]
+    pub const fn is_sequence_header(&self) -> bool {
+        self.flags.contains(TagFlags::SEQUENCE_HEADER)
+    }
+
+    /// Whether this is `onMetaData`.
+    #[must_use]
+    pub const fn is_metadata(&self) -> bool {
+        self.flags.contains(TagFlags::METADATA)
+    }
+
+    /// Whether this is a video frame that no other frame refers to.
+    #[must_use]
+    pub const fn is_disposable(&self) -> bool {
+        self.flags.contains(TagFlags::DISPOSABLE)
+    }
+}
+
+/// FLV annex E.4.2.1: the sound format, and for AAC the packet type.
+fn audio_flags(body: &TagBody) -> TagFlags {
+    let packet_type = match body.byte(0).map(|first| first >> 4) {
+        Some(10) => body.byte(1),
+        Some(_) => enhanced::packet_type(TagKind::Audio, body),
+        None => None,
+    };
+    if packet_type == Some(enhanced::SEQUENCE_START) { TagFlags::SEQUENCE_HEADER } else { TagFlags::EMPTY }
+}
+
+/// FLV annex E.4.3.1: the frame type, and for codecs that have configuration the packet type.
+fn video_flags(body: &TagBody) -> TagFlags {
+    let Some(first) = body.byte(0) else { return TagFlags::EMPTY };
+    let packet_type = if enhanced::is_enhanced(TagKind::Video, body) {
+        match enhanced::packet_type(TagKind::Video, body) {
+            Some(enhanced::MPEG2_TS_SEQUENCE_START) => Some(enhanced::SEQUENCE_START),
+            Some(enhanced::CODED_FRAMES_X) => Some(enhanced::CODED_FRAMES),
+            other => other,
+        }
+    } else if VideoCodec::from_wire(first & 0x0F).has_packet_type() {
+        body.byte(1)
+    } else {
+        Some(enhanced::CODED_FRAMES)
+    };
+    match ((first >> 4) & 0x07, packet_type) {
+        (5, _) => TagFlags::EMPTY,
+        (_, Some(enhanced::SEQUENCE_START)) => TagFlags::SEQUENCE_HEADER,
+        (1, Some(enhanced::CODED_FRAMES)) => TagFlags::KEYFRAME,
+        (3, Some(enhanced::CODED_FRAMES)) => TagFlags::DISPOSABLE,
+        _ => TagFlags::EMPTY,
+    }
+}
+
+/// `onMetaData` as an AMF0 string, with `@setDataFrame` before it where a publisher sent it.
+fn script_flags(body: &TagBody) -> TagFlags {
+    let (bytes, count) = body.peek::<29>();
+    let start = bytes.get(..count).unwrap_or_default();
+    let start = start.strip_prefix(SET_DATA_FRAME).unwrap_or(start);
+    if start.starts_with(ON_META_DATA) { TagFlags::METADATA } else { TagFlags::EMPTY }
+}

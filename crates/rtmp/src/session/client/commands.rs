@@ -1,0 +1,239 @@
+//! What the client asks for, step by step, and the server's answers.
+
+use std::time::Instant;
+
+use super::{ClientRole, ClientSession, Step};
+use crate::amf0::Value;
+use crate::command::{Command, Status};
+use crate::error::{Deadline, Error};
+use crate::message::{Control, UserControl};
+use crate::session::event::ClientEvent;
+
+/// Transaction ids; every request is sent once.
+mod transaction {
+    pub(super) const CONNECT: f64 = 1.0;
+    pub(super) const RELEASE_STREAM: f64 = 2.0;
+    pub(super) const FC_PUBLISH: f64 = 3.0;
+    pub(super) const CREATE_STREAM: f64 = 4.0;
+    pub(super) const START: f64 = 5.0;
+    pub(super) const FC_UNPUBLISH: f64 = 6.0;
+    pub(super) const DELETE_STREAM: f64 = 7.0;
+}
+
+/// Longest code and description kept of a server's words, bytes.
+const MAX_CODE: usize = 256;
+const MAX_DESCRIPTION: usize = 1024;
+
+impl ClientSession {
+    /// `connect` goes first and in chunks of 128: `ffmpeg -listen` takes nothing else as its first message.
+    pub(super) fn send_connect(&mut self, now: Instant) {
+        let mut object = vec![
+            ("app", Value::from(self.app.as_str())),
+            ("type", Value::from("nonprivate")),
+            ("flashVer", Value::from(self.config.flash_ver.as_str())),
+            ("tcUrl", Value::from(self.tc_url.as_str())),
+        ];
+        if self.role == ClientRole::Play {
+            object.extend([
+                ("fpad", Value::from(false)),
+                ("capabilities", Value::from(15.0)),
+                ("audioCodecs", Value::from(4071.0)),
+                ("videoCodecs", Value::from(252.0)),
+                ("videoFunction", Value::from(1.0)),
+            ]);
+        }
+        let connect =
+            Command::with_object("connect", transaction::CONNECT, Value::object(object), Vec::new());
+        self.link.send_command(0, &connect);
+        self.link.send_control(&Control::SetChunkSize(self.config.chunk_size.clamp(1, 0xFF_FFFF)));
+        self.step = Step::Connect;
+        self.wait_for(Deadline::ConnectReply, self.config.reply_timeout, now);
+    }
+
+    pub(super) fn command(&mut self, command: &Command, now: Instant) -> Result<(), Error> {
+        match command.name.as_str() {
+            "_result" => {
+                self.result(command, now);
+                Ok(())
+            }
+            "_error" => self.error(command),
+            "onStatus" => self.status(Status::of(command)),
+            "close" => {
+                self.close("close");
+                Ok(())
+            }
+            // onBWDone, onFCPublish and the like want no answer.
+            _ => Ok(()),
+        }
+    }
+
+    fn result(&mut self, command: &Command, now: Instant) {
+        let transaction = command.transaction;
+        if self.step == Step::Connect && transaction == transaction::CONNECT {
+            self.events.push_back(ClientEvent::Connected);
+            self.link.send_control(&Control::WindowAckSize(self.config.window));
+            if self.role == ClientRole::Publish {
+                self.call("releaseStream", transaction::RELEASE_STREAM);
+                self.call("FCPublish", transaction::FC_PUBLISH);
+            }
+            let create = Command::new("createStream", transaction::CREATE_STREAM, Vec::new());
+            self.link.send_command(0, &create);
+            self.step = Step::CreateStream;
+            self.wait_for(Deadline::CreateStreamReply, self.config.reply_timeout, now);
+        } else if self.step == Step::CreateStream && transaction == transaction::CREATE_STREAM {
+            let id = command.arguments.first().or(Some(&command.object)).and_then(Value::as_number);
+            self.stream_id = id.unwrap_or(1.0) as u32;
+            self.send_start(now);
+        }
+    }
+
+    fn send_start(&mut self, now: Instant) {
+        let key = Value::from(self.key.reveal());
+        let (start, deadline) = match self.role {
+            ClientRole::Publish => {
+                let arguments = vec![key, Value::from("live")];
+                (Command::new("publish", transaction::START, arguments), Deadline::PublishReply)
+            }
+            ClientRole::Play => {
+                // -2: the live stream, or the recording if there is no live stream.
+                let arguments = vec![key, Value::from(-2.0)];
+                (Command::new("play", transaction::START, arguments), Deadline::PlayReply)
+            }
+        };
+        self.link.send_command(self.stream_id, &start);
+        if self.role == ClientRole::Play {
+            let (stream_id, millis) = (self.stream_id, self.config.buffer_millis);
+            self.link.send_control(&Control::User(UserControl::SetBufferLength { stream_id, millis }));
+        }
+        self.step = Step::Start;
+        self.wait_for(deadline, self.config.reply_timeout, now);
+    }
+
+    /// A refused request ends the session, unless it was one nobody needs.
+    fn error(&mut self, command: &Command) -> Result<(), Error> {
+        let needed = [transaction::CONNECT, transaction::CREATE_STREAM, transaction::START];
+        if !needed.contains(&command.transaction) {
+            return Ok(());
+        }
+        if let Some(url) = redirect(command) {
+            self.events.push_back(ClientEvent::Redirect { url });
+            self.end();
+            return Ok(());
+        }
+        let mut status = Status::of(command);
+        if status.code.is_empty() {
+            let code = if self.step == Step::Connect {
+                "NetConnection.Connect.Rejected"
+            } else {
+                "NetConnection.Call.Failed"
+            };
+            status.code = code.to_owned();
+        }
+        Err(self.rejected(&status))
+    }
+
+    fn status(&mut self, status: Status) -> Result<(), Error> {
+        let live = self.step == Step::Live;
+        match (status.code.as_str(), self.role) {
+            ("NetStream.Publish.Start", ClientRole::Publish) | ("NetStream.Play.Start", ClientRole::Play) => {
+                self.go_live();
+            }
+            (code, _) if is_refusal(&status.level, code) => return Err(self.rejected(&status)),
+            (
+                "NetStream.Unpublish.Success"
+                | "NetStream.Play.UnpublishNotify"
+                | "NetStream.Play.Stop"
+                | "NetStream.Play.Complete",
+                _,
+            ) if live => self.close(&status.code),
+            ("NetConnection.Connect.Closed" | "NetConnection.Connect.AppShutdown", _) => {
+                self.close(&status.code);
+            }
+            _ => {
+                let Status { level, code, description } = self.redacted(&status);
+                self.events.push_back(ClientEvent::Status { level, code, description });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn go_live(&mut self) {
+        if self.step == Step::Start {
+            self.step = Step::Live;
+            self.waiting = None;
+            self.events.push_back(ClientEvent::Live);
+        }
+    }
+
+    fn close(&mut self, code: &str) {
+        self.events.push_back(ClientEvent::Closed { code: clip(code, MAX_CODE) });
+        self.end();
+    }
+
+    /// Says goodbye: the server frees the stream name at once instead of waiting for the connection to die.
+    /// Then the session is [finished](Self::is_finished).
+    pub fn finish(&mut self) {
+        if matches!(self.step, Step::Start | Step::Live) {
+            if self.role == ClientRole::Publish {
+                self.call("FCUnpublish", transaction::FC_UNPUBLISH);
+            }
+            let arguments = vec![Value::from(f64::from(self.stream_id))];
+            let delete = Command::new("deleteStream", transaction::DELETE_STREAM, arguments);
+            self.link.send_command(0, &delete);
+        }
+        self.end();
+    }
+
+    /// A call with the stream key as its argument.
+    fn call(&mut self, name: &str, transaction: f64) {
+        let key = Value::from(self.key.reveal());
+        self.link.send_command(0, &Command::new(name, transaction, vec![key]));
+    }
+
+    fn rejected(&self, status: &Status) -> Error {
+        let Status { code, description, .. } = self.redacted(status);
+        Error::Rejected { code, description }
+    }
+
+    /// Some servers repeat the stream key in their answers.
+    fn redacted(&self, status: &Status) -> Status {
+        let (name, _) = self.key.reveal().split_once('?').unwrap_or((self.key.reveal(), ""));
+        let hide = |text: &str| if name.is_empty() { text.to_owned() } else { text.replace(name, "****") };
+        Status {
+            level: clip(&status.level, MAX_CODE),
+            code: clip(&hide(&status.code), MAX_CODE),
+            description: clip(&hide(&status.description), MAX_DESCRIPTION),
+        }
+    }
+}
+
+/// Statuses that mean no, for servers that do not say so in the level too.
+fn is_refusal(level: &str, code: &str) -> bool {
+    level == "error"
+        || matches!(
+            code,
+            "NetStream.Publish.BadName"
+                | "NetStream.Publish.Denied"
+                | "NetStream.Publish.Rejected"
+                | "NetStream.Publish.Failed"
+                | "NetStream.Play.StreamNotFound"
+                | "NetStream.Play.Failed"
+                | "NetStream.Failed"
+                | "NetConnection.Connect.Rejected"
+                | "NetConnection.Connect.Failed"
+                | "NetConnection.Connect.InvalidApp"
+        )
+}
+
+/// Where a refused `connect` sends the client: `ex: {code: 302, redirect: url}`.
+fn redirect(command: &Command) -> Option<String> {
+    let ex = command.arguments.iter().find_map(|value| value.get("ex"))?;
+    let url = ex.get("redirect").and_then(Value::as_str)?;
+    (ex.get("code").and_then(Value::as_number) == Some(302.0)).then(|| clip(url, MAX_DESCRIPTION))
+}
+
+/// The text, at most `limit` bytes of it.
+fn clip(text: &str, limit: usize) -> String {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned()
+}

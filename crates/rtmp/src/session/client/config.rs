@@ -1,0 +1,40 @@
+//! Settings of a client session.
+
+use std::time::Duration;
+
+use crate::limits::Limits;
+
+/// Settings of a [`ClientSession`](super::ClientSession).
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Chunk size for what is sent, bytes, 1 to 16,777,215; announced right after `connect`. Default 60,000, what
+    /// platforms are used to.
+    pub chunk_size: u32,
+    /// The server has to acknowledge at least every so many bytes. Default 2,500,000.
+    pub window: u32,
+    /// What a player says it buffers, milliseconds. Default 3,000.
+    pub buffer_millis: u32,
+    /// Software name in `connect`. Some platforms refuse names that do not begin with `FMLE/3.0`, the default.
+    pub flash_ver: String,
+    /// Limits for what the server sends. Default `None`: [`Limits::player`] for a client that publishes,
+    /// [`Limits::publisher`] for one that plays.
+    pub limits: Option<Limits>,
+    /// From the start to the end of the handshake. Default 5 s.
+    pub handshake_timeout: Duration,
+    /// For each answer the server owes: to `connect`, `createStream`, `publish` and `play`. Default 10 s.
+    pub reply_timeout: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            chunk_size: 60_000,
+            window: 2_500_000,
+            buffer_millis: 3_000,
+            flash_ver: "FMLE/3.0 (compatible; flowcast)".to_owned(),
+            limits: None,
+            handshake_timeout: Duration::from_secs(5),
+            reply_timeout: Duration::from_secs(10),
+        }
+    }
+}

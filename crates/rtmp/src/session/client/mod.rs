@@ -1,0 +1,227 @@
+//! The client's side of a connection: a push to a platform, or a player.
+//!
+//! In: the server's bytes and, for a publisher, tags. Out: events, and bytes for the server.
+
+mod commands;
+mod config;
+mod media;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+pub use config::ClientConfig;
+
+use super::event::ClientEvent;
+use super::link::{Incoming, Link};
+use crate::error::{Deadline, Error};
+use crate::handshake::Role;
+use crate::key::StreamKey;
+use crate::limits::Limits;
+use crate::message::UserControl;
+use crate::url::Destination;
+use crate::wire::WireBuf;
+
+/// What a client wants of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientRole {
+    /// Send a stream.
+    Publish,
+    /// Receive a stream.
+    Play,
+}
+
+/// One connection to an RTMP server.
+///
+/// Works with servers that answer only what they must: the answers to `releaseStream` and `FCPublish` are not waited
+/// for, and media counts as the start of playing. A refusal is [`Error::Rejected`] from
+/// [`handle_input`](Self::handle_input).
+///
+/// ```
+/// use std::time::Instant;
+/// use flowcast_rtmp::session::{ClientConfig, ClientRole, ClientSession};
+/// use flowcast_rtmp::url::Destination;
+///
+/// let destination = Destination::parse("rtmp://localhost/live/key")?;
+/// let config = ClientConfig::default();
+/// let mut session = ClientSession::new(ClientRole::Publish, &destination, config, [7; 1528], Instant::now());
+/// assert_eq!(session.wire().len(), 1537);
+/// # Ok::<(), flowcast_rtmp::url::UrlError>(())
+/// ```
+pub struct ClientSession {
+    role: ClientRole,
+    config: ClientConfig,
+    app: String,
+    tc_url: String,
+    key: StreamKey,
+    link: Link,
+    step: Step,
+    /// The answer that is waited for, until when, and how long that is in all.
+    waiting: Option<(Deadline, Instant, Duration)>,
+    events: VecDeque<ClientEvent>,
+    stream_id: u32,
+}
+
+/// How far the session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Handshake,
+    Connect,
+    CreateStream,
+    /// `publish` or `play` was sent.
+    Start,
+    Live,
+    Ended,
+}
+
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("role", &self.role)
+            .field("step", &self.step)
+            .field("waiting", &self.waiting)
+            .field("stream_id", &self.stream_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientSession {
+    /// A session for a connection made at `now`; the first bytes are queued at once. `random` is for the handshake
+    /// and need not be secret.
+    #[must_use]
+    pub fn new(
+        role: ClientRole,
+        destination: &Destination,
+        config: ClientConfig,
+        random: [u8; 1528],
+        now: Instant,
+    ) -> Self {
+        let limits = config.limits.unwrap_or(match role {
+            ClientRole::Publish => Limits::player(),
+            ClientRole::Play => Limits::publisher(),
+        });
+        let mut session = Self {
+            role,
+            app: destination.app().to_owned(),
+            tc_url: destination.tc_url(),
+            key: destination.key().clone(),
+            link: Link::new(Role::Client, random, &limits),
+            step: Step::Handshake,
+            waiting: None,
+            events: VecDeque::new(),
+            stream_id: 0,
+            config,
+        };
+        session.wait_for(Deadline::Handshake, session.config.handshake_timeout, now);
+        session
+    }
+
+    /// Takes bytes of the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] if the server refuses, before or after the start; else the server broke the protocol or a
+    /// limit. The session is over.
+    pub fn handle_input(&mut self, now: Instant, mut bytes: &[u8]) -> Result<(), Error> {
+        let result = self.input(now, &mut bytes);
+        if result.is_err() {
+            self.end();
+        }
+        result
+    }
+
+    /// Does what is due at `now`. Calling it too early or for nothing does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if an answer is overdue. The session is over.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        match self.waiting {
+            Some((waiting_for, deadline, after)) if deadline <= now => {
+                self.end();
+                Err(Error::Timeout { waiting_for, after, peer: None })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; may change with every other call.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.waiting.map(|(_, deadline, _)| deadline)
+    }
+
+    /// The next event, in order of arrival.
+    pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    /// Bytes for the server; the caller takes off what the socket took.
+    pub fn wire(&mut self) -> &mut WireBuf {
+        &mut self.link.out
+    }
+
+    /// True while a publisher may send tags, or a player gets some.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.step == Step::Live
+    }
+
+    /// True once nothing more will come of this session: send what [`wire`](Self::wire) holds, then close.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.step == Step::Ended
+    }
+
+    /// Bytes received since the connection began, the handshake included.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.link.received()
+    }
+
+    /// Bytes the server acknowledged by RTMP Acknowledgement; some servers never do.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.link.acknowledged()
+    }
+
+    /// Memory of unfinished messages, bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.link.assembly_bytes()
+    }
+
+    fn input(&mut self, now: Instant, bytes: &mut &[u8]) -> Result<(), Error> {
+        if self.step == Step::Handshake {
+            if !self.link.shake_hands(bytes)? {
+                return Ok(());
+            }
+            self.send_connect(now);
+        }
+        while self.step != Step::Ended {
+            match self.link.pull(bytes)? {
+                None => break,
+                Some(Incoming::Command { command, .. }) => self.command(&command, now)?,
+                Some(Incoming::Media { kind, timestamp, payload }) => self.media(kind, timestamp, payload),
+                Some(Incoming::Event(UserControl::StreamBegin(_))) => {
+                    self.events.push_back(ClientEvent::StreamBegin);
+                }
+                Some(Incoming::Event(UserControl::StreamEof(_))) => {
+                    self.events.push_back(ClientEvent::StreamEof);
+                }
+                Some(Incoming::Event(_)) => {}
+            }
+        }
+        self.link.acknowledge()
+    }
+
+    /// Starts the wait for the next answer.
+    fn wait_for(&mut self, what: Deadline, timeout: Duration, now: Instant) {
+        self.waiting = now.checked_add(timeout).map(|deadline| (what, deadline, timeout));
+    }
+
+    fn end(&mut self) {
+        self.step = Step::Ended;
+        self.waiting = None;
+    }
+}

@@ -1,0 +1,214 @@
+//! What the client asks for, and the answers.
+
+use super::{Asked, Phase, ServerSession};
+use crate::amf0::Value;
+use crate::command::{Command, Connect, Play, Request, Status};
+use crate::error::Error;
+use crate::key::StreamKey;
+use crate::limits::LimitKind;
+use crate::message::Control;
+use crate::session::event::{PlayRequest, PublishRequest, ServerEvent};
+
+/// What Flash Media Server says of itself; clients only look whether it is there.
+const FMS_VERSION: &str = "FMS/3,0,1,123";
+
+impl ServerSession {
+    pub(super) fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        let transaction = command.transaction;
+        let request = Request::from_command(command);
+        if self.app.is_none() && !matches!(request, Request::Connect(_) | Request::Answer) {
+            return Err(self.protocol("command before connect"));
+        }
+        match request {
+            Request::Connect(connect) => self.connect(transaction, connect),
+            Request::CreateStream => self.create_stream(transaction),
+            Request::Publish { key, mode } => self.publish(stream_id, transaction, &key, mode),
+            Request::Play(play) => self.play(stream_id, transaction, play),
+            Request::FcPublish(_) => self.follow(transaction, "onFCPublish", "NetStream.Publish.Start"),
+            Request::FcUnpublish(_) => {
+                self.follow(transaction, "onFCUnpublish", "NetStream.Unpublish.Success")
+            }
+            Request::FcSubscribe(_) => self.follow(transaction, "onFCSubscribe", "NetStream.Play.Start"),
+            Request::GetStreamLength => self.result(transaction, Value::Number(0.0)),
+            Request::ReleaseStream(_) | Request::CheckBandwidth | Request::SetPlaylist => {
+                self.result(transaction, Value::Null)
+            }
+            Request::DeleteStream { stream_id } => self.end_stream(stream_id, transaction),
+            Request::CloseStream => self.end_stream(stream_id, transaction),
+            Request::Pause { pause, .. } => self.pause(pause, transaction),
+            Request::Seek { millis } => self.seek(millis, transaction),
+            Request::ReceiveAudio(wanted) => {
+                self.tell_player(ServerEvent::ReceiveAudio(wanted));
+                self.result(transaction, Value::Null)
+            }
+            Request::ReceiveVideo(wanted) => {
+                self.tell_player(ServerEvent::ReceiveVideo(wanted));
+                self.result(transaction, Value::Null)
+            }
+            Request::Answer => Ok(()),
+            Request::Unknown => self.error(transaction, "NetConnection.Call.Failed", "no such method"),
+        }
+    }
+
+    fn connect(&mut self, transaction: f64, connect: Connect) -> Result<(), Error> {
+        if self.app.is_some() {
+            return Err(self.protocol("second connect"));
+        }
+        if connect.app.is_empty() {
+            self.error(transaction, "NetConnection.Connect.InvalidApp", "application name is missing")?;
+            return Err(self.protocol("connect without an application"));
+        }
+        if connect.app.len() > self.config.app_bytes {
+            self.error(transaction, "NetConnection.Connect.InvalidApp", "application name is too long")?;
+            let allowed = self.config.app_bytes as u64;
+            return Err(Error::limit(LimitKind::AppBytes, allowed, self.link.received()));
+        }
+        self.link.send_control(&Control::WindowAckSize(self.config.window));
+        self.link.send_control(&Control::SetPeerBandwidth { window: self.config.peer_bandwidth, limit: 2 });
+        self.link.send_control(&Control::SetChunkSize(self.config.chunk_size.clamp(1, 0xFF_FFFF)));
+        let server =
+            Value::object([("fmsVer", Value::from(FMS_VERSION)), ("capabilities", Value::from(31.0))]);
+        let info = Value::object([
+            ("level", Value::from("status")),
+            ("code", Value::from("NetConnection.Connect.Success")),
+            ("description", Value::from("Connection succeeded.")),
+            ("objectEncoding", Value::from(0.0)),
+        ]);
+        self.link.reply_command(0, &Command::with_object("_result", transaction, server, vec![info]))?;
+        let Connect { app, tc_url, .. } = connect;
+        self.app = Some(app.clone());
+        self.events.push_back(ServerEvent::Connect { app, tc_url });
+        Ok(())
+    }
+
+    fn create_stream(&mut self, transaction: f64) -> Result<(), Error> {
+        if self.created >= self.config.message_streams {
+            let allowed = u64::from(self.config.message_streams);
+            return Err(Error::limit(LimitKind::MessageStreams, allowed, self.link.received()));
+        }
+        self.created = self.created.saturating_add(1);
+        self.result(transaction, Value::Number(f64::from(self.created)))
+    }
+
+    fn publish(
+        &mut self,
+        stream_id: u32,
+        transaction: f64,
+        key: &StreamKey,
+        mode: String,
+    ) -> Result<(), Error> {
+        let stream_id = self.usable_stream(stream_id)?;
+        let (app, name, query) = self.place(key.reveal());
+        let request = PublishRequest { app, key: StreamKey::new(name), query, mode };
+        self.phase = Phase::Deciding(Asked { publish: true, stream_id, transaction, reset: false });
+        self.events.push_back(ServerEvent::Publish(request));
+        Ok(())
+    }
+
+    fn play(&mut self, stream_id: u32, transaction: f64, play: Play) -> Result<(), Error> {
+        let stream_id = self.usable_stream(stream_id)?;
+        let (app, name, query) = self.place(&play.name);
+        let Play { start, duration, reset, .. } = play;
+        self.phase = Phase::Deciding(Asked { publish: false, stream_id, transaction, reset });
+        self.events.push_back(ServerEvent::Play(PlayRequest { app, name, query, start, duration, reset }));
+        Ok(())
+    }
+
+    /// The message stream for a publish or play: the one the command came on, or the last one created if the client
+    /// sent it on the connection.
+    fn usable_stream(&self, stream_id: u32) -> Result<u32, Error> {
+        if self.phase != Phase::Commands {
+            return Err(self.protocol("second publish or play"));
+        }
+        if self.created == 0 {
+            return Err(self.protocol("publish or play before createStream"));
+        }
+        Ok(if (1..=self.created).contains(&stream_id) { stream_id } else { self.created })
+    }
+
+    /// Application and stream name without their queries, and the query.
+    fn place(&self, name: &str) -> (String, String, String) {
+        let app = self.app.as_deref().unwrap_or_default();
+        let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
+        let (name, query) = name.split_once('?').unwrap_or((name, app_query));
+        (app.trim_end_matches('/').to_owned(), name.to_owned(), query.to_owned())
+    }
+
+    /// deleteStream and closeStream. Nothing else than the own stream of the connection can be ended.
+    fn end_stream(&mut self, stream_id: u32, transaction: f64) -> Result<(), Error> {
+        self.result(transaction, Value::Null)?;
+        let (asked, event) = match self.phase {
+            Phase::Publishing(asked) => (asked, ServerEvent::Unpublish),
+            Phase::Playing(asked) => (asked, ServerEvent::StopPlay),
+            _ => return Ok(()),
+        };
+        if stream_id != asked.stream_id && stream_id != 0 {
+            return Ok(());
+        }
+        if asked.publish {
+            self.status(
+                asked.stream_id,
+                &Status::info("NetStream.Unpublish.Success", "Stream is unpublished."),
+            )?;
+        } else {
+            self.status(asked.stream_id, &Status::info("NetStream.Play.Stop", "Stopped playing stream."))?;
+        }
+        self.phase = Phase::Ended;
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    fn pause(&mut self, pause: bool, transaction: f64) -> Result<(), Error> {
+        self.result(transaction, Value::Null)?;
+        let Phase::Playing(asked) = self.phase else { return Ok(()) };
+        self.events.push_back(ServerEvent::Pause(pause));
+        let status = if pause {
+            Status::info("NetStream.Pause.Notify", "Paused playing stream.")
+        } else {
+            Status::info("NetStream.Unpause.Notify", "Unpaused playing stream.")
+        };
+        self.status(asked.stream_id, &status)
+    }
+
+    /// A live stream cannot jump, but players that are told so as an error give up.
+    fn seek(&mut self, millis: f64, transaction: f64) -> Result<(), Error> {
+        self.result(transaction, Value::Null)?;
+        let Phase::Playing(asked) = self.phase else { return Ok(()) };
+        self.events.push_back(ServerEvent::Seek { millis });
+        self.status(asked.stream_id, &Status::info("NetStream.Seek.Notify", "Stream is live."))
+    }
+
+    fn tell_player(&mut self, event: ServerEvent) {
+        if matches!(self.phase, Phase::Playing(_)) {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The answer to an `FC…` command, and the call that some clients wait for instead.
+    fn follow(&mut self, transaction: f64, name: &str, code: &str) -> Result<(), Error> {
+        self.result(transaction, Value::Null)?;
+        self.link.reply_command(0, &Command::new(name, 0.0, vec![Status::info(code, "").to_value()]))
+    }
+
+    /// `_result`, if one is wanted.
+    pub(super) fn result(&mut self, transaction: f64, value: Value) -> Result<(), Error> {
+        if transaction == 0.0 {
+            return Ok(());
+        }
+        self.link.reply_command(0, &Command::new("_result", transaction, vec![value]))
+    }
+
+    /// `_error`, if an answer is wanted.
+    pub(super) fn error(&mut self, transaction: f64, code: &str, description: &str) -> Result<(), Error> {
+        if transaction == 0.0 {
+            return Ok(());
+        }
+        let info = Status::error(code, description).to_value();
+        self.link.reply_command(0, &Command::new("_error", transaction, vec![info]))
+    }
+
+    /// `onStatus` on the message stream.
+    pub(super) fn status(&mut self, stream_id: u32, status: &Status) -> Result<(), Error> {
+        self.link.reply_command(stream_id, &status.to_command())
+    }
+}

@@ -1,0 +1,170 @@
+//! Decisions, and the media that follows them.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Asked, Phase, ServerSession};
+use crate::amf0::Value;
+use crate::chunk::SharedMessage;
+use crate::command::{Command, Status};
+use crate::error::Error;
+use crate::flv::{Tag, TagKind};
+use crate::message::{Control, UserControl};
+use crate::session::event::{Reject, ServerEvent};
+use crate::time::{MediaTime, WireTime};
+
+impl ServerSession {
+    /// Says yes to the [`Publish`](ServerEvent::Publish) event: the publisher is told to start. Bytes that came
+    /// meanwhile are parsed now, so ask for events again. Without a waiting publish this does nothing.
+    pub fn accept_publish(&mut self, now: Instant) {
+        let Phase::Deciding(asked) = self.phase else { return };
+        if !asked.publish {
+            return;
+        }
+        self.phase = Phase::Publishing(asked);
+        let limits = self.config.publisher;
+        self.link.set_limits(&limits);
+        self.accepted(asked, now);
+        self.tell(asked.stream_id, &Status::info("NetStream.Publish.Start", "Stream is now published."));
+        self.resume();
+    }
+
+    /// Says yes to the [`Play`](ServerEvent::Play) event: the player is told that the stream begins. Bytes that came
+    /// meanwhile are parsed now, so ask for events again. Without a waiting play this does nothing.
+    pub fn accept_play(&mut self, now: Instant) {
+        let Phase::Deciding(asked) = self.phase else { return };
+        if asked.publish {
+            return;
+        }
+        self.phase = Phase::Playing(asked);
+        let limits = self.config.player;
+        self.link.set_limits(&limits);
+        self.link.send_control(&Control::User(UserControl::StreamBegin(asked.stream_id)));
+        self.accepted(asked, now);
+        if asked.reset {
+            let status = Status::info("NetStream.Play.Reset", "Playing and resetting stream.");
+            self.tell(asked.stream_id, &status);
+        }
+        self.tell(asked.stream_id, &Status::info("NetStream.Play.Start", "Started playing stream."));
+        self.resume();
+    }
+
+    /// Says no to the waiting publish or play. The client is told why; then the session is
+    /// [finished](Self::is_finished). Without a waiting publish or play this does nothing.
+    pub fn reject(&mut self, reason: Reject, now: Instant) {
+        let Phase::Deciding(asked) = self.phase else { return };
+        self.last_input = now;
+        let status = refusal(asked.publish, reason);
+        self.tell(asked.stream_id, &status);
+        if asked.transaction != 0.0 {
+            let answer = Command::new("_error", asked.transaction, vec![status.to_value()]);
+            self.link.send_command(0, &answer);
+        }
+        self.end();
+    }
+
+    /// Sends the timestamps of tags minus `base`: what the player sees as time 0. Default
+    /// [`MediaTime::ZERO`].
+    pub fn set_base(&mut self, base: MediaTime) {
+        self.link.base = base;
+    }
+
+    /// Sends a tag to a player. Without an accepted play this does nothing.
+    pub fn send_tag(&mut self, tag: &Tag) {
+        if let Phase::Playing(asked) = self.phase {
+            self.link.send_tag(asked.stream_id, tag);
+        }
+    }
+
+    /// Sends a tag that was chunked for all players. Without an accepted play this does nothing.
+    pub fn send_shared(&mut self, message: &SharedMessage) {
+        if let Phase::Playing(asked) = self.phase {
+            self.link.send_shared(asked.stream_id, message);
+        }
+    }
+
+    /// Tells a player that the stream begins, again after [`send_stream_eof`](Self::send_stream_eof).
+    pub fn send_stream_begin(&mut self) {
+        if let Phase::Playing(asked) = self.phase {
+            self.link.send_control(&Control::User(UserControl::StreamBegin(asked.stream_id)));
+        }
+    }
+
+    /// Tells a player that nothing comes for now: the publisher is gone but may come back.
+    pub fn send_stream_eof(&mut self) {
+        if let Phase::Playing(asked) = self.phase {
+            self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
+        }
+    }
+
+    /// Ends the session from the server's side: a player hears that the stream was unpublished, a publisher that its
+    /// publication ended. Then the session is [finished](Self::is_finished).
+    pub fn finish(&mut self) {
+        match self.phase {
+            Phase::Playing(asked) => {
+                let status = Status::info("NetStream.Play.UnpublishNotify", "Stream is now unpublished.");
+                self.tell(asked.stream_id, &status);
+                self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
+            }
+            Phase::Publishing(asked) => {
+                let status = Status::info("NetStream.Unpublish.Success", "Stream is unpublished.");
+                self.tell(asked.stream_id, &status);
+            }
+            Phase::Deciding(asked) => {
+                let code = if asked.publish { "NetStream.Publish.Failed" } else { "NetStream.Play.Failed" };
+                self.tell(asked.stream_id, &Status::error(code, "server is going down"));
+            }
+            _ => {}
+        }
+        self.end();
+    }
+
+    /// Audio, video or data of the client.
+    pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
+        match self.phase {
+            Phase::Publishing(_) => {
+                self.events.extend(self.link.tag(kind, timestamp, payload).map(ServerEvent::Tag));
+                Ok(())
+            }
+            Phase::Playing(_) if kind == TagKind::Script => Ok(()),
+            Phase::Playing(_) => Err(self.protocol("media from a player")),
+            _ => Err(self.protocol("media before publish")),
+        }
+    }
+
+    fn accepted(&mut self, asked: Asked, now: Instant) {
+        self.link.set_total(u64::MAX);
+        self.last_input = now;
+        self.pinged = false;
+        if asked.transaction != 0.0 {
+            let answer = Command::new("_result", asked.transaction, vec![Value::Null]);
+            self.link.send_command(0, &answer);
+        }
+    }
+
+    /// `onStatus` that the client did not cause by itself.
+    fn tell(&mut self, stream_id: u32, status: &Status) {
+        self.link.send_command(stream_id, &status.to_command());
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.held = BytesMut::new();
+    }
+}
+
+/// The table in the documentation of [`Reject`].
+fn refusal(publish: bool, reason: Reject) -> Status {
+    let (code, description) = match (reason, publish) {
+        (Reject::Custom { code, description }, _) => return Status::error(&code, &description),
+        (Reject::BadName, true) => ("NetStream.Publish.BadName", "Stream name or key is not valid."),
+        (Reject::NotFound, true) => ("NetStream.Publish.BadName", "No such stream."),
+        (Reject::Busy, true) => ("NetStream.Publish.BadName", "Stream is already publishing."),
+        (Reject::Denied, true) => ("NetStream.Publish.Denied", "Publishing is not allowed."),
+        (Reject::BadName | Reject::NotFound, false) => ("NetStream.Play.StreamNotFound", "No such stream."),
+        (Reject::Busy, false) => ("NetStream.Play.Failed", "Server is busy."),
+        (Reject::Denied, false) => ("NetStream.Play.Failed", "Playing is not allowed."),
+    };
+    Status::error(code, description)
+}

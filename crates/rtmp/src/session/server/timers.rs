@@ -1,0 +1,53 @@
+//! Deadlines of a server session, and its pings.
+
+use std::time::{Duration, Instant};
+
+use super::{Phase, ServerSession};
+use crate::error::{Deadline, Error};
+use crate::message::{Control, UserControl};
+
+impl ServerSession {
+    /// The next instant at which something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Handshake => self.started.checked_add(self.config.handshake_timeout),
+            Phase::Commands => self.shaken.checked_add(self.config.command_timeout),
+            // The one who decides owns the deadline of the decision.
+            Phase::Deciding(_) | Phase::Ended => None,
+            Phase::Publishing(_) | Phase::Playing(_) => self.last_input.checked_add(self.patience()),
+        }
+    }
+
+    pub(super) fn run_timers(&mut self, now: Instant) -> Result<(), Error> {
+        while self.deadline().is_some_and(|deadline| deadline <= now) {
+            let (waiting_for, after) = match self.phase {
+                Phase::Handshake => (Deadline::Handshake, self.config.handshake_timeout),
+                Phase::Commands => (Deadline::Command, self.config.command_timeout),
+                _ if self.pinged || self.config.ping_timeout <= self.config.ping_interval => {
+                    (Deadline::Ping, self.config.ping_timeout)
+                }
+                _ => {
+                    self.ping(now);
+                    continue;
+                }
+            };
+            return Err(Error::Timeout { waiting_for, after, peer: self.peer });
+        }
+        Ok(())
+    }
+
+    /// How long the peer may be silent before the next step.
+    fn patience(&self) -> Duration {
+        if self.pinged {
+            self.config.ping_timeout
+        } else {
+            self.config.ping_interval.min(self.config.ping_timeout)
+        }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        let time = now.saturating_duration_since(self.started).as_millis() as u32;
+        self.link.send_control(&Control::User(UserControl::PingRequest(time)));
+        self.pinged = true;
+    }
+}

@@ -1,0 +1,20 @@
+//! The wire layer from outside: chunk streams and sessions, in memory, on a virtual clock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic is how a test fails"
+)]
+
+mod abuse;
+mod chunk_limits;
+mod chunk_times;
+mod chunks;
+mod client;
+mod mutations;
+mod round_trip;
+mod server;
+mod sessions;
+mod shared;
+mod timers;
+mod util;

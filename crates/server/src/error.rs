@@ -1,0 +1,53 @@
+//! What can go wrong with a server.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// An error of the server itself; errors of single connections are counted and logged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address to listen on is malformed or unknown.
+    #[error("{address}: no such address to listen on")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing can listen there: the port is taken, or not allowed.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No thread or descriptor is left.
+    #[error("cannot start the server's thread")]
+    Start {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "ADDRESS_INVALID",
+            Self::Listen { .. } => "LISTEN_FAILED",
+            Self::Start { .. } => "SYSTEM_RESOURCE",
+        }
+    }
+
+    /// Whether trying the same again later can help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Address { .. })
+    }
+}

@@ -1,0 +1,208 @@
+//! A player: an output of the stream it asked for.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use flowcast_core::output::feed::{Feed, Join, SessionClock};
+use flowcast_core::output::{OutputContext, OutputDriver, OutputState};
+use flowcast_core::{Error, LagPolicy, OutputPhase, OutputStats};
+use flowcast_rtmp::session::ServerEvent;
+
+use crate::connection::{Connection, Over};
+use crate::stats::Counted;
+
+/// Bytes read in one turn; players only send commands and acknowledgements.
+const READ_BUDGET: usize = 16 << 10;
+/// Bytes written in one turn, so that one fast player does not hold the others up.
+const WRITE_BUDGET: usize = 512 << 10;
+/// How long a player is given to take the last bytes.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// A player that was let in.
+pub(crate) struct Player {
+    connection: Connection,
+    policy: LagPolicy,
+    merge: bool,
+    feed: Option<Feed>,
+    paused: bool,
+    sent: u64,
+    drops_before: u64,
+    finishing: Option<Instant>,
+    ended: bool,
+    _counted: Counted,
+}
+
+impl Player {
+    pub(crate) fn new(connection: Connection, policy: LagPolicy, merge: bool) -> Self {
+        let counted = Counted::new(&connection.counters, |counters| &counters.players);
+        Self {
+            connection,
+            policy,
+            merge,
+            feed: None,
+            paused: false,
+            sent: 0,
+            drops_before: 0,
+            finishing: None,
+            ended: false,
+            _counted: counted,
+        }
+    }
+
+    /// The first turn on the stream's thread.
+    fn join(&mut self, cx: &OutputContext<'_>) -> Result<(), Over> {
+        self.connection.register(cx.registry, cx.token).map_err(Over::Io)?;
+        self.connection.session.accept_play(cx.now);
+        self.feed = Some(self.new_feed(cx));
+        Ok(())
+    }
+
+    fn new_feed(&self, cx: &OutputContext<'_>) -> Feed {
+        Feed::new(cx.ring, Join::Newest, SessionClock::FromZero, self.policy.clone())
+    }
+
+    fn serve(&mut self, cx: &mut OutputContext<'_>) -> Result<OutputState, Over> {
+        if self.feed.is_none() {
+            self.join(cx)?;
+        }
+        self.connection.note(cx.readable, cx.writable);
+        let (mut stopped, mut pause) = (false, None);
+        let more_to_read = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
+            match event {
+                ServerEvent::StopPlay => stopped = true,
+                ServerEvent::Pause(paused) => pause = Some(paused),
+                _ => {}
+            }
+            !stopped
+        })?;
+        if let Some(paused) = pause {
+            self.pause(paused, cx);
+        }
+        if cx.tick {
+            self.connection.check_deadlines(cx.now)?;
+            if let Some(error) = self.measure(cx) {
+                return Ok(OutputState::Ended(Some(Arc::new(error))));
+            }
+        }
+        let more_to_write = self.send(cx)?;
+        if stopped {
+            self.ended = true;
+            self.connection.transport.close();
+            return Ok(OutputState::Ended(None));
+        }
+        Ok(if more_to_read || more_to_write { OutputState::More } else { OutputState::Running })
+    }
+
+    /// A live stream cannot wait: who pauses goes on at what is newest then.
+    fn pause(&mut self, paused: bool, cx: &OutputContext<'_>) {
+        if self.paused && !paused {
+            self.drops_before += self.feed.as_ref().map_or(0, Feed::drops);
+            self.feed = Some(self.new_feed(cx));
+        }
+        self.paused = paused;
+    }
+
+    fn send(&mut self, cx: &OutputContext<'_>) -> Result<bool, Over> {
+        let mut budget = WRITE_BUDGET;
+        loop {
+            let feeding = !self.paused && self.finishing.is_none() && self.connection.is_writable();
+            let more = match &mut self.feed {
+                Some(feed) if feeding => feed.fill(cx.ring, &mut self.connection.session),
+                _ => false,
+            };
+            let taken = self.connection.write(budget)?;
+            self.sent += taken as u64;
+            self.connection.counters.bytes_sent.fetch_add(taken as u64, Ordering::Relaxed);
+            budget = budget.saturating_sub(taken);
+            if budget == 0 {
+                return Ok(true);
+            }
+            if !more || !self.connection.is_writable() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn measure(&mut self, cx: &OutputContext<'_>) -> Option<Error> {
+        let feed = self.feed.as_mut().filter(|_| !self.paused)?;
+        let wire = self.connection.session.wire();
+        let (total_in, unsent) = (wire.total_in(), wire.len() as u64);
+        feed.measure(cx.now, cx.ring, total_in, unsent, self.connection.transport.unacknowledged());
+        let host = || self.connection.peer.to_string();
+        let (lag, stalled) = (feed.lag(), feed.stalled(cx.now));
+        if lag > self.policy.disconnect_after && feed.has_joined() {
+            return Some(Error::TooSlow { host: host(), lag, limit: self.policy.disconnect_after });
+        }
+        (stalled > self.policy.stall_after).then(|| Error::Stalled { host: host(), after: stalled })
+    }
+}
+
+impl OutputDriver for Player {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        match self.serve(cx) {
+            Ok(state) => state,
+            Err(over) => {
+                self.ended = true;
+                // A player that leaves is no fault of anybody.
+                let left = matches!(&over, Over::Io(error) if is_goodbye(error));
+                let error = self.connection.explain(over);
+                OutputState::Ended((!left).then(|| Arc::new(error)))
+            }
+        }
+    }
+
+    fn is_immediate(&self) -> bool {
+        !self.merge
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        self.feed.as_ref().filter(|_| !self.paused).map(Feed::cursor)
+    }
+
+    fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        // What is due is sent first; then the player is told that there is no more.
+        let _ = self.send(cx);
+        self.finishing = Some(cx.now);
+        self.connection.session.finish();
+    }
+
+    fn is_finished(&mut self) -> bool {
+        let Some(since) = self.finishing else { return self.ended };
+        if self.ended {
+            return true;
+        }
+        if !self.connection.is_flushed() {
+            return false;
+        }
+        if since.elapsed() < LINGER {
+            return false;
+        }
+        self.connection.transport.close();
+        self.ended = true;
+        true
+    }
+
+    fn has_settled(&self) -> bool {
+        true
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = if self.ended { OutputPhase::Ended } else { OutputPhase::Live };
+        stats.bytes_sent = self.sent;
+        stats.bytes_held = self.connection.transport.unacknowledged();
+        stats.drops = self.drops_before;
+        if let Some(feed) = &self.feed {
+            stats.drops += feed.drops();
+            stats.lag = feed.lag();
+        }
+    }
+}
+
+fn is_goodbye(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+    )
+}

@@ -1,0 +1,114 @@
+//! A publisher: the source of a stream.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use flowcast_core::source::{SourceContext, SourceDriver, SourceState};
+use flowcast_rtmp::session::ServerEvent;
+use mio::{Registry, Token};
+
+use crate::connection::{Connection, Over};
+use crate::stats::Counted;
+
+/// Bytes read in one turn, so that a fast publisher does not hold its players up.
+const READ_BUDGET: usize = 1 << 20;
+
+/// A publisher whose key was accepted.
+pub(crate) struct Publisher {
+    connection: Connection,
+    first_media: Duration,
+    no_progress: Duration,
+    since: Instant,
+    last_media: Option<Instant>,
+    accepted: bool,
+    over: bool,
+    _counted: Counted,
+}
+
+impl Publisher {
+    pub(crate) fn new(connection: Connection, first_media: Duration, no_progress: Duration) -> Self {
+        let counted = Counted::new(&connection.counters, |counters| &counters.publishers);
+        let since = Instant::now();
+        Self { connection, first_media, no_progress, since, last_media: None, accepted: false, over: false, _counted: counted }
+    }
+
+    fn turn(&mut self, cx: &mut SourceContext<'_>) -> Result<SourceState, Over> {
+        if !self.accepted {
+            self.accepted = true;
+            self.connection.session.accept_publish(cx.now);
+        }
+        self.connection.note(cx.readable, cx.writable);
+        let before = self.connection.session.received();
+        let tags_before = cx.tags.len();
+        let mut unpublished = false;
+        let tags = &mut *cx.tags;
+        let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
+            match event {
+                ServerEvent::Tag(tag) => tags.push(tag),
+                ServerEvent::Unpublish => unpublished = true,
+                _ => {}
+            }
+            !unpublished
+        });
+        let received = self.connection.session.received().saturating_sub(before);
+        self.connection.counters.bytes_received.fetch_add(received, Ordering::Relaxed);
+        if cx.tags.len() > tags_before {
+            self.last_media = Some(cx.now);
+        }
+        let more = more?;
+        self.connection.write(usize::MAX)?;
+        if cx.tick {
+            self.connection.check_deadlines(cx.now)?;
+            self.check_progress(cx.now)?;
+        }
+        if unpublished {
+            return Ok(SourceState::Ended);
+        }
+        Ok(if more { SourceState::More } else { SourceState::Running })
+    }
+
+    fn check_progress(&self, now: Instant) -> Result<(), Over> {
+        let (since, limit) = match self.last_media {
+            Some(last) => (last, self.no_progress),
+            None => (self.since, self.first_media),
+        };
+        if now.saturating_duration_since(since) < limit {
+            return Ok(());
+        }
+        self.connection.counters.timeouts.fetch_add(1, Ordering::Relaxed);
+        let reason = format!("the publisher sent no media for {limit:?}");
+        Err(Over::Io(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+}
+
+impl SourceDriver for Publisher {
+    fn attach(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.connection.register(registry, token)
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        match self.turn(cx) {
+            Ok(state) => state,
+            // A publisher that just hangs up has ended its stream; that is no fault.
+            Err(Over::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.over = true;
+                SourceState::Ended
+            }
+            Err(over) => {
+                self.over = true;
+                SourceState::Failed(Arc::new(self.connection.explain(over)))
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if !self.over {
+            self.over = true;
+            self.connection.session.finish();
+            let _ = self.connection.write(usize::MAX);
+            self.connection.transport.close();
+        }
+    }
+}

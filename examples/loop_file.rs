@@ -1,0 +1,176 @@
+//! Loops a media file to RTMP servers by copying packets.
+//!
+//! Without arguments it is the demo: it makes a short clip, starts the embedded server, loops the clip to it, plays it back
+//! in process and checks what arrives.
+
+mod demo;
+mod support;
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamStats};
+use support::args::Args;
+use support::progress::Progress;
+use support::{Result, chain, json, process};
+
+const USAGE: &str = "\
+usage: loop_file [FILE] [--to URL]... [--seconds N] [--streams N] [--record FILE.flv] [--ca FILE.pem] [--json]
+
+  FILE           what to loop; without it a demo runs by itself
+  --to URL       rtmp(s)://host/app/key to send it to; {} in it becomes the stream's number
+  --seconds N    end after N seconds; otherwise at Ctrl-C
+  --streams N    so many streams of the file, each with its own outputs
+  --record FILE  record to an FLV file; {} in it becomes the stream's number
+  --ca FILE      trust only the certificates in this PEM file for rtmps
+  --json         print one JSON object with the figures as the last line";
+
+fn main() -> ExitCode {
+    support::exit(run())
+}
+
+fn run() -> Result<()> {
+    let options = ["--to", "--seconds", "--streams", "--record", "--ca"];
+    let args = Args::parse(USAGE, &options, &["--json"])?;
+    let Some(file) = args.rest().first() else {
+        if args.all("--to").is_empty() && args.all("--record").is_empty() {
+            return demo::run(args.has("--json"));
+        }
+        return Err(format!("which file?\n{USAGE}").into());
+    };
+    let streams: usize = args.last("--streams")?.unwrap_or(1);
+    let seconds: Option<f64> = args.last("--seconds")?;
+    let stop = support::stop_flag()?;
+
+    let mut config = Config::from_env()?;
+    config.max_streams = config.max_streams.max(streams);
+    let engine = Engine::new(config)?;
+    let events = engine.events();
+    let (cpu_before, began) = (process::cpu_time(), Instant::now());
+    let running: Vec<StreamHandle> = (0..streams).map(|number| start(&engine, &args, file, number)).collect::<Result<_>>()?;
+
+    let mut progress = Progress::default();
+    let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
+    while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
+            progress.clear();
+            tell(event.stream, &event.kind);
+        }
+        if running.iter().all(|stream| stream.has_ended()) {
+            break;
+        }
+        let total = Total::of(&running);
+        progress.show(&total.line(began.elapsed(), process::cpu_time() - cpu_before));
+    }
+    progress.clear();
+
+    let (elapsed, cpu) = (began.elapsed(), process::cpu_time() - cpu_before);
+    let (rss_kb, threads) = (process::rss_kb(), process::threads());
+    let total = Total::of(&running);
+    let failure = running.iter().find_map(|stream| stream.wait_timeout(Duration::ZERO)?.err());
+    let report = engine.shutdown(Duration::from_secs(5));
+    let per_stream_second = cpu.as_secs_f64() * 1000.0 / (elapsed.as_secs_f64() * streams as f64);
+    if args.has("--json") {
+        let object = json::Object::default()
+            .value("streams", streams)
+            .value("seconds", format!("{:.2}", elapsed.as_secs_f64()))
+            .value("bytes_sent", total.bytes_sent)
+            .value("cpu_ms_per_stream_second", format!("{per_stream_second:.4}"))
+            .value("rss_kb", rss_kb)
+            .value("threads", threads)
+            .value("bytes_held", total.bytes_held)
+            .value("drops", total.drops)
+            .value("reconnects", total.reconnects)
+            .value("loops", total.laps)
+            .value("abandoned", report.abandoned);
+        println!("{}", object.finish());
+    } else {
+        println!(
+            "{streams} stream(s), {:.1} s, {:.1} MB sent, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
+             {} loops, {} drops, {} reconnects",
+            elapsed.as_secs_f64(),
+            total.bytes_sent as f64 / 1e6,
+            rss_kb / 1024,
+            total.laps,
+            total.drops,
+            total.reconnects
+        );
+    }
+    match failure {
+        Some(error) => Err(chain(error.as_ref()).into()),
+        None => Ok(()),
+    }
+}
+
+fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<StreamHandle> {
+    let numbered = |text: &str| text.replace("{}", &number.to_string());
+    let roots = match args.last::<String>("--ca")? {
+        Some(path) => flowcast::TlsRoots::from_pem_file(path)?,
+        None => flowcast::TlsRoots::Platform,
+    };
+    let pushes = args.all("--to").into_iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
+    let records = args.all("--record").into_iter().map(|path| Output::record(numbered(path)));
+    let mut outputs = pushes.chain(records);
+    let first = outputs.next().ok_or_else(|| format!("where to? give --to or --record\n{USAGE}"))?;
+    let builder = engine.stream(Source::file(file).looped()).to(first);
+    Ok(outputs.fold(builder, |builder, output| builder.to(output)).start()?)
+}
+
+/// Prints what a person should know at once.
+fn tell(stream: flowcast::StreamId, event: &EventKind) {
+    match event {
+        EventKind::OutputLive { output, reconnects: 0 } => eprintln!("{stream} {output}: on the air"),
+        EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
+        EventKind::OutputRetrying { output, error, wait } => {
+            eprintln!("{stream} {output}: {}; trying again in {:.1} s", chain(error.as_ref()), wait.as_secs_f64());
+        }
+        EventKind::OutputEnded { output, error: Some(error) } => {
+            eprintln!("{stream} {output}: ended: {}", chain(error.as_ref()));
+        }
+        EventKind::OutputDropped { output, tags } => eprintln!("{stream} {output}: behind, {tags} tags dropped"),
+        EventKind::SourceFault { error } => eprintln!("{stream}: {}", chain(error.as_ref())),
+        EventKind::TrackSkipped { track, reason } => eprintln!("{stream}: track {track} is left out: {reason}"),
+        EventKind::Ended { error: Some(error) } => eprintln!("{stream}: ended: {}", chain(error.as_ref())),
+        _ => {}
+    }
+}
+
+/// Sums over all streams.
+#[derive(Default)]
+struct Total {
+    kbps: f64,
+    bytes_sent: u64,
+    bytes_held: u64,
+    lag: Duration,
+    drops: u64,
+    reconnects: u64,
+    laps: u64,
+}
+
+impl Total {
+    fn of(streams: &[StreamHandle]) -> Self {
+        streams.iter().map(|stream| stream.stats()).fold(Self::default(), |sum, stats: StreamStats| Self {
+            kbps: sum.kbps + stats.kbps,
+            bytes_sent: sum.bytes_sent + stats.bytes_sent,
+            bytes_held: sum.bytes_held + stats.bytes_held,
+            lag: sum.lag.max(stats.lag),
+            drops: sum.drops + stats.drops,
+            reconnects: sum.reconnects + stats.reconnects,
+            laps: sum.laps + stats.laps,
+        })
+    }
+
+    fn line(&self, elapsed: Duration, cpu: Duration) -> String {
+        format!(
+            "{:>6.1} s  {:>8.0} kbit/s  CPU {:>5.2} %  lag {:>4} ms  {} drops  {} reconnects  {} loops",
+            elapsed.as_secs_f64(),
+            self.kbps,
+            cpu.as_secs_f64() / elapsed.as_secs_f64() * 100.0,
+            self.lag.as_millis(),
+            self.drops,
+            self.reconnects,
+            self.laps
+        )
+    }
+}

@@ -1,0 +1,60 @@
+//! Command line arguments: `--name VALUE`, `--flag`, and the rest.
+
+use std::str::FromStr;
+
+use super::Result;
+
+/// Parsed arguments.
+#[derive(Debug, Default)]
+pub struct Args {
+    options: Vec<(String, String)>,
+    flags: Vec<String>,
+    rest: Vec<String>,
+}
+
+impl Args {
+    /// Parses this process's arguments. `options` take a value, `flags` do not; anything else that begins with `-` is an
+    /// error that shows `usage`. `--help` prints it and ends the process.
+    pub fn parse(usage: &str, options: &[&str], flags: &[&str]) -> Result<Self> {
+        let mut args = Self::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            if word == "--help" || word == "-h" {
+                println!("{usage}");
+                std::process::exit(0);
+            }
+            if options.contains(&word.as_str()) {
+                let value = words.next().ok_or_else(|| format!("{word} needs a value\n{usage}"))?;
+                args.options.push((word, value));
+            } else if flags.contains(&word.as_str()) {
+                args.flags.push(word);
+            } else if word.starts_with('-') {
+                return Err(format!("unknown option {word}\n{usage}").into());
+            } else {
+                args.rest.push(word);
+            }
+        }
+        Ok(args)
+    }
+
+    /// All values given for an option.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.options.iter().filter(|(option, _)| option == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The last value given for an option.
+    pub fn last<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+        let Some(value) = self.all(name).last().copied() else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| format!("{name}: {value:?} is not usable").into())
+    }
+
+    /// Whether a flag was given.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
+    }
+
+    /// Arguments that are no options.
+    pub fn rest(&self) -> &[String] {
+        &self.rest
+    }
+}

@@ -1,0 +1,45 @@
+//! What the examples share: arguments, figures of the process, one line of JSON.
+#![allow(dead_code, reason = "each example uses its part")]
+#![allow(clippy::print_stdout, reason = "examples talk to a person")]
+
+pub mod args;
+pub mod json;
+pub mod process;
+pub mod progress;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+/// What the examples' `main` returns.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Set once the user asked to stop (Ctrl-C, SIGTERM): the example then ends in an orderly way.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = flag.clone();
+    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))?;
+    Ok(flag)
+}
+
+/// An error with all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs an example: prints the error and its causes, and sets the exit code.
+pub fn exit(result: Result<()>) -> std::process::ExitCode {
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(error.as_ref()));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
