@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The tests on a fresh machine: set-up with the peers, their build, then every test with no peer skipped.
+# Arguments are handed to `cargo test --workspace`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+scripts/setup.sh --peers
+FLOWCAST_PEERS_BIN=$(scripts/peers.sh)
+export FLOWCAST_PEERS_BIN FLOWCAST_PEERS=required
+exec cargo test --locked --workspace "$@"

@@ -1,0 +1,56 @@
+//! A name server that takes every question and never answers.
+
+use super::process::{Peer, directory, text};
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tempfile::TempDir;
+
+/// The server. Programs started through it look names up there and nowhere else.
+#[derive(Debug)]
+pub(crate) struct SilentDns {
+    socket: UdpSocket,
+    directory: TempDir,
+}
+
+impl SilentDns {
+    /// Whether this machine lets a test do so: it takes root.
+    pub(crate) fn is_possible() -> bool {
+        rustix::process::geteuid().is_root() && bind(Ipv4Addr::new(127, 53, 53, 53)).is_some()
+    }
+
+    /// Starts it, on an address of 127/8 of its own.
+    pub(crate) fn start() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let process = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, 128 | process[2], process[3], NEXT.fetch_add(1, Ordering::Relaxed));
+        let socket = bind(address).expect("the name server's port, which the test said it needs");
+        let directory = directory();
+        fs::write(directory.path().join("resolv.conf"), format!("nameserver {address}\n"))
+            .expect("a file in the new directory");
+        Self { socket, directory }
+    }
+
+    /// Starts a program that asks this server for every name that is not in `/etc/hosts`.
+    pub(crate) fn spawn(&self, program: &Path, arguments: &[&str]) -> Peer {
+        const INSIDE: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+        let configuration = self.directory.path().join("resolv.conf");
+        let shell =
+            ["--mount", "--propagation", "private", "sh", "-c", INSIDE, text(&configuration), text(program)];
+        Peer::spawn(Path::new("unshare"), shell.iter().chain(arguments))
+    }
+
+    /// Whether a question has come in since the last call.
+    pub(crate) fn was_asked(&self) -> bool {
+        let mut question = [0; 512];
+        std::iter::from_fn(|| self.socket.recv(&mut question).ok()).count() > 0
+    }
+}
+
+fn bind(address: Ipv4Addr) -> Option<UdpSocket> {
+    const DNS: u16 = 53;
+    let socket = UdpSocket::bind((address, DNS)).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some(socket)
+}

@@ -1,0 +1,112 @@
+//! What a test needs from the machine, and what happens when it is not there.
+
+use super::process;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Something from outside that a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The `ffmpeg` and `ffprobe` programs, with libx264.
+    Ffmpeg,
+    /// nginx with its RTMP module.
+    Nginx,
+    /// `gst-launch-1.0` with `rtmp2sink` and `rtmp2src`.
+    Gstreamer,
+    /// The `rtmpdump` program.
+    Rtmpdump,
+    /// stunnel.
+    Stunnel,
+    /// The `openssl` program.
+    Openssl,
+    /// Root, to start programs with a name server of the test's own.
+    SilentDns,
+    /// A program of `tests/peers`.
+    Peer(&'static str),
+    /// A file of the shared test media.
+    Media(&'static str),
+}
+
+impl Need {
+    fn is_there(self) -> bool {
+        match self {
+            Self::Ffmpeg => program("ffmpeg").is_some() && program("ffprobe").is_some(),
+            Self::Nginx => nginx_rtmp().is_some(),
+            Self::Gstreamer => {
+                program("gst-launch-1.0").is_some()
+                    && ["rtmp2sink", "rtmp2src", "flvmux", "h264parse"].map(gst_has) == [true; 4]
+            }
+            Self::Rtmpdump => program("rtmpdump").is_some(),
+            Self::Stunnel => stunnel().is_some(),
+            Self::Openssl => program("openssl").is_some(),
+            Self::SilentDns => super::SilentDns::is_possible(),
+            Self::Peer(name) => peer_program(name).exists(),
+            Self::Media(name) => super::media(name).is_some(),
+        }
+    }
+
+    fn how_to_get(self) -> &'static str {
+        match self {
+            Self::Media(_) => "set FLOWCAST_TEST_MEDIA to the directory of the test media",
+            Self::Peer(_) => "run scripts/peers.sh",
+            Self::SilentDns => "run the tests as root",
+            _ => "run scripts/setup.sh --peers",
+        }
+    }
+}
+
+/// Whether everything is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
+/// Neither the test media, which are not part of the repository, nor root are ever required.
+pub(crate) fn need(needs: &[Need]) -> bool {
+    let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
+    let what = format!("{missing:?} is not there ({})", missing.how_to_get());
+    let required = std::env::var_os("FLOWCAST_PEERS").is_some_and(|value| value == "required");
+    assert!(!required || matches!(missing, Need::Media(_) | Need::SilentDns), "{what}");
+    eprintln!("skipped: {what}");
+    false
+}
+
+/// The path of a program, looked for where a daemon would be found as well.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
+
+/// stunnel under either of its names.
+pub(crate) fn stunnel() -> Option<PathBuf> {
+    program("stunnel4").or_else(|| program("stunnel"))
+}
+
+/// A program of `tests/peers`, as `scripts/peers.sh` leaves it.
+pub(crate) fn peer_program(name: &str) -> PathBuf {
+    std::env::var_os("FLOWCAST_PEERS_BIN")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/target/bin"), PathBuf::from)
+        .join(name)
+}
+
+/// The line that loads nginx's RTMP module: empty if it is compiled in, `None` if there is none.
+pub(crate) fn nginx_rtmp() -> Option<String> {
+    let nginx = program("nginx")?;
+    let places = [
+        "/usr/lib/nginx/modules",
+        "/usr/lib64/nginx/modules",
+        "/usr/share/nginx/modules",
+        "/usr/local/lib/nginx",
+    ];
+    for place in places {
+        let module = Path::new(place).join("ngx_rtmp_module.so");
+        if module.exists() {
+            return Some(format!("load_module {};", module.display()));
+        }
+    }
+    let facts = Command::new(nginx).arg("-V").output().ok()?;
+    String::from_utf8_lossy(&facts.stderr).contains("rtmp").then(String::new)
+}
+
+fn gst_has(element: &str) -> bool {
+    program("gst-inspect-1.0")
+        .is_some_and(|inspect| process::succeeds(Command::new(inspect).args(["--exists", element])))
+}

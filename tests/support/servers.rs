@@ -1,0 +1,209 @@
+//! RTMP servers of others that record what is published to them.
+
+use super::PATIENCE;
+use super::need::{nginx_rtmp, peer_program, program};
+use super::net::{free_port, listening, wait_closed, wait_until};
+use super::process::{Peer, directory, files, text};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// nginx with its RTMP module: takes every publisher, serves every player, records each publish to a file of its own.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    directory: TempDir,
+    process: Peer,
+}
+
+impl Nginx {
+    /// Starts it with these apps.
+    pub(crate) fn start(apps: &[&str]) -> Self {
+        let directory = directory();
+        let port = free_port();
+        fs::write(directory.path().join("nginx.conf"), configuration(directory.path(), port, apps))
+            .expect("a file in the new directory");
+        let process = launch(directory.path(), port);
+        Self { port, directory, process }
+    }
+
+    /// The URL of a stream.
+    pub(crate) fn url(&self, app: &str, name: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/{app}/{name}", self.port)
+    }
+
+    /// Kills it: every connection is gone at once and the port is closed.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port, with the recordings of before still there.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = launch(self.directory.path(), self.port);
+    }
+
+    /// The process, to freeze it or to see what it says.
+    pub(crate) fn process(&self) -> &Peer {
+        &self.process
+    }
+
+    /// The recordings of a stream so far, in the order in which they began; the last may still grow.
+    pub(crate) fn recordings(&self, app: &str, name: &str) -> Vec<PathBuf> {
+        let start = format!("{name}-");
+        let is_its_own = |file: &PathBuf| {
+            let file = file.file_name().unwrap_or_default().to_string_lossy();
+            file.strip_prefix(&start)
+                .and_then(|rest| rest.strip_suffix(".flv"))
+                .is_some_and(|time| time.parse::<u64>().is_ok())
+        };
+        files(&record_directory(self.directory.path(), app)).into_iter().filter(is_its_own).collect()
+    }
+
+    /// The only recording of a stream, once its publisher has gone and nginx has closed the file.
+    pub(crate) fn recording(&self, app: &str, name: &str) -> PathBuf {
+        let found = || self.recordings(app, name);
+        assert!(
+            wait_until(PATIENCE, || found().len() == 1) && wait_closed(&found()[0], PATIENCE),
+            "no finished recording of {app}/{name}: {:?}",
+            found()
+        );
+        found().remove(0)
+    }
+}
+
+fn record_directory(directory: &Path, app: &str) -> PathBuf {
+    directory.join("record").join(app)
+}
+
+fn launch(directory: &Path, port: u16) -> Peer {
+    let nginx = program("nginx").expect("nginx, which the test said it needs");
+    let configuration = directory.join("nginx.conf");
+    let mut process = Peer::spawn(&nginx, ["-p", text(directory), "-c", text(&configuration)]);
+    assert!(
+        wait_until(PATIENCE, || listening(port) || !process.is_running()) && process.is_running(),
+        "nginx does not listen\n{}",
+        process.report()
+    );
+    process
+}
+
+fn configuration(directory: &Path, port: u16, apps: &[&str]) -> String {
+    let load = nginx_rtmp().expect("nginx's RTMP module, which the test said it needs");
+    let home = directory.display();
+    let mut applications = String::new();
+    for app in apps {
+        let record = record_directory(directory, app);
+        fs::create_dir_all(&record).expect("a directory in the new directory");
+        applications += &format!(
+            "application {app} {{ live on; wait_key on; record all; record_path {}; record_unique on; record_suffix .flv; }}\n",
+            record.display()
+        );
+    }
+    // One process and no daemon: the pid that was started is the pid that serves. Keyframes of more than the default of 1 MB
+    // are refused, hence max_message.
+    format!(
+        "{load}
+        daemon off;
+        master_process off;
+        pid {home}/nginx.pid;
+        error_log stderr info;
+        events {{ worker_connections 512; }}
+        rtmp {{
+            access_log off;
+            server {{
+                listen 127.0.0.1:{port};
+                chunk_size 4096;
+                max_message 16M;
+                {applications}
+            }}
+        }}
+        "
+    )
+}
+
+/// `ffmpeg -listen 1`: takes one publisher and writes it to a file.
+#[derive(Debug)]
+pub(crate) struct FfmpegListen {
+    /// What to publish to.
+    pub url: String,
+    /// What it writes.
+    pub file: PathBuf,
+    process: Peer,
+    _directory: TempDir,
+}
+
+impl FfmpegListen {
+    /// Waits for a publisher of `app/name`.
+    pub(crate) fn start(app: &str, name: &str) -> Self {
+        let directory = directory();
+        let file = directory.path().join("recorded.flv");
+        let port = free_port();
+        let url = format!("rtmp://127.0.0.1:{port}/{app}/{name}");
+        let arguments =
+            ["-nostdin", "-v", "warning", "-y", "-listen", "1", "-i", &url, "-c", "copy", text(&file)];
+        let mut process = Peer::spawn(Path::new("ffmpeg"), arguments);
+        assert!(
+            wait_until(PATIENCE, || listening(port) || !process.is_running()) && process.is_running(),
+            "ffmpeg does not listen\n{}",
+            process.report()
+        );
+        Self { url, file, process, _directory: directory }
+    }
+
+    /// Waits until the publisher has gone and the file is written.
+    pub(crate) fn finish(&mut self, deadline: Duration) -> &Path {
+        self.process.wait(deadline);
+        &self.file
+    }
+
+    /// The process, to freeze it or to see what it says.
+    pub(crate) fn process(&self) -> &Peer {
+        &self.process
+    }
+}
+
+/// A server of `tests/peers`: `xiu_server` or `rml_server`.
+#[derive(Debug)]
+pub(crate) struct PeerServer {
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    process: Peer,
+    _directory: TempDir,
+}
+
+impl PeerServer {
+    /// Starts it on a port of its own choice.
+    pub(crate) fn start(name: &str) -> Self {
+        let directory = directory();
+        let mut process = Peer::spawn(&peer_program(name), ["--record", text(directory.path())]);
+        let address = process.wait_for_line("listening ", PATIENCE);
+        let port =
+            address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in its address");
+        Self { port, process, _directory: directory }
+    }
+
+    /// The URL of a stream.
+    pub(crate) fn url(&self, app: &str, name: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/{app}/{name}", self.port)
+    }
+
+    /// The recording of the first publisher of a stream, which may still grow.
+    pub(crate) fn growing(&mut self, app: &str, name: &str) -> PathBuf {
+        self.process.wait_for_line(&format!("publish {app}/{name} "), PATIENCE).into()
+    }
+
+    /// The recording of the first publisher of a stream, once that has gone.
+    pub(crate) fn recording(&mut self, app: &str, name: &str) -> PathBuf {
+        let file = self.growing(app, name);
+        self.process.wait_for_line(&format!("end {app}/{name} "), PATIENCE);
+        file
+    }
+
+    /// The process, to freeze it or to see what it says.
+    pub(crate) fn process(&self) -> &Peer {
+        &self.process
+    }
+}
