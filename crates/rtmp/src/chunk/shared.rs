@@ -119,7 +119,7 @@ impl SharedMessage {
     /// Queues the shared form: two pieces for a body of one chunk.
     pub(super) fn write(&self, out: &mut WireBuf) {
         let payload = self.tag.body.payload();
-        out.put_bytes(self.start.clone());
+        out.put_slice(&self.start);
         let further = self.further();
         let mut from = 0_usize;
         let mut to = self.first_piece;

@@ -68,9 +68,10 @@ pub struct PlayRequest {
     pub name: String,
     /// Query of the stream name without `?`, else the application's; may hold a token and is not shown by `Debug`.
     pub query: String,
-    /// Where to start, seconds: -2 live or recorded, -1 live only, from 0 a recording.
+    /// Where to start, as sent: -2 live or recorded, -1 live only, from 0 a position in a recording. Flash players
+    /// count in seconds, librtmp and ffmpeg in milliseconds (-2000, -1000).
     pub start: f64,
-    /// How long, seconds; -1 to the end.
+    /// How long, in the unit of `start`; -1 to the end.
     pub duration: f64,
     /// False to add to a playlist instead of starting anew.
     pub reset: bool,

@@ -75,7 +75,7 @@ fn obs_publishes() {
         ]
     );
     assert_eq!(server.events(), [ServerEvent::Unpublish]);
-    assert!(server.session.is_finished());
+    assert!(!server.session.is_live());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn status_and_media_use_the_stream_of_the_command() {
     server.input(&command("closeStream", 0.0, Vec::new(), 3)).unwrap();
     assert!(server.session.is_live());
     server.input(&command("closeStream", 0.0, Vec::new(), 2)).unwrap();
-    assert!(server.session.is_finished());
+    assert!(!server.session.is_live());
 }
 
 #[test]
@@ -145,7 +145,26 @@ fn play_and_delete_stream_in_one_segment() {
     assert!(matches!(server.events().last(), Some(ServerEvent::Play(_))));
     server.session.accept_play(server.now);
     assert_eq!(server.events(), [ServerEvent::StopPlay]);
+    assert!(!server.session.is_live());
+}
+
+#[test]
+fn a_client_that_ended_its_stream_may_say_more_and_closes_first() {
+    let mut server = Server::publishing();
+    server.input(&command("closeStream", 0.0, Vec::new(), 1)).unwrap();
+    assert_eq!(server.events(), [ServerEvent::Unpublish]);
+    server.sent();
+    // GStreamer says it twice; media that was under way is of no interest.
+    server.input(&message(6, 9, &[0x27, 1, 0, 0, 0, 1], 1, 128)).unwrap();
+    server.input(&command("deleteStream", 8.0, vec![Value::from(1.0)], 0)).unwrap();
+    assert_eq!(codes(&mut server), [entry("_result", 8.0, 0, "")]);
+    assert!(server.events().is_empty());
+    assert!(!server.session.is_finished());
+    let limit = server.now + ServerConfig::default().linger;
+    assert_eq!(server.session.next_timeout(), Some(limit));
+    server.session.handle_timeout(limit).unwrap();
     assert!(server.session.is_finished());
+    assert_eq!(server.session.next_timeout(), None);
 }
 
 #[test]

@@ -95,8 +95,8 @@ impl ClientSession {
                 (Command::new("publish", transaction::START, arguments), Deadline::PublishReply)
             }
             ClientRole::Play => {
-                // -2: the live stream, or the recording if there is no live stream.
-                let arguments = vec![key, Value::from(-2.0)];
+                // The live stream, or the recording if there is none; in milliseconds, as librtmp and ffmpeg do.
+                let arguments = vec![key, Value::from(-2000.0)];
                 (Command::new("play", transaction::START, arguments), Deadline::PlayReply)
             }
         };

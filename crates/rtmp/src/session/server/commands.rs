@@ -153,7 +153,7 @@ impl ServerSession {
         } else {
             self.status(asked.stream_id, &Status::info("NetStream.Play.Stop", "Stopped playing stream."))?;
         }
-        self.phase = Phase::Ended;
+        self.phase = Phase::Leaving { since: self.last_input };
         self.events.push_back(event);
         Ok(())
     }

@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub ping_interval: Duration,
     /// A peer that was silent this long, pings or not, is gone. Default 60 s.
     pub ping_timeout: Duration,
+    /// How long a client that ended its stream may take to close the connection. Default 5 s.
+    pub linger: Duration,
 }
 
 impl Default for ServerConfig {
@@ -54,6 +56,7 @@ impl Default for ServerConfig {
             command_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
         }
     }
 }

@@ -128,6 +128,7 @@ impl ServerSession {
                 Ok(())
             }
             Phase::Playing(_) if kind == TagKind::Script => Ok(()),
+            Phase::Leaving { .. } => Ok(()),
             Phase::Playing(_) => Err(self.protocol("media from a player")),
             _ => Err(self.protocol("media before publish")),
         }

@@ -71,7 +71,11 @@ enum Phase {
     Deciding(Asked),
     Publishing(Asked),
     Playing(Asked),
-    /// Refused, finished, or ended by the client.
+    /// The client ended its stream; it may still have to say or read something.
+    Leaving {
+        since: Instant,
+    },
+    /// Refused, finished, failed, or left long enough.
     Ended,
 }
 
@@ -158,6 +162,10 @@ impl ServerSession {
     }
 
     /// True once nothing more will come of this session: send what [`wire`](Self::wire) holds, then close.
+    ///
+    /// A client that ended its stream by itself ([`Unpublish`](ServerEvent::Unpublish),
+    /// [`StopPlay`](ServerEvent::StopPlay)) gets some time to close the connection first, since some clients take it
+    /// for an error if they do not; ask again after [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Ended

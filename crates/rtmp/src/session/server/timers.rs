@@ -14,6 +14,7 @@ impl ServerSession {
             Phase::Commands => self.shaken.checked_add(self.config.command_timeout),
             // The one who decides owns the deadline of the decision.
             Phase::Deciding(_) | Phase::Ended => None,
+            Phase::Leaving { since } => since.checked_add(self.config.linger),
             Phase::Publishing(_) | Phase::Playing(_) => self.last_input.checked_add(self.patience()),
         }
     }
@@ -23,6 +24,10 @@ impl ServerSession {
             let (waiting_for, after) = match self.phase {
                 Phase::Handshake => (Deadline::Handshake, self.config.handshake_timeout),
                 Phase::Commands => (Deadline::Command, self.config.command_timeout),
+                Phase::Leaving { .. } => {
+                    self.phase = Phase::Ended;
+                    continue;
+                }
                 _ if self.pinged || self.config.ping_timeout <= self.config.ping_interval => {
                     (Deadline::Ping, self.config.ping_timeout)
                 }
