@@ -130,8 +130,7 @@ impl Demuxer {
     /// file. The format is found by content, not by name; formats that name other files or hosts (HLS, DASH, concat scripts)
     /// are refused, and whatever else a file may ask for, libav can open nothing but the file itself.
     ///
-    /// The cost for an MP4 file of a few seconds is about 0.2 ms where the header is complete (see
-    /// [`Probe`](crate::Probe)), and 10 to 100 times that where libav has to analyse packets (MPEG-TS, Matroska).
+    /// The cost: see [`Probe`](crate::Probe).
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotAFile`], [`Error::Io`], [`Error::Empty`], [`Error::InvalidData`],
@@ -293,7 +292,8 @@ impl Demuxer {
     /// The next packet of the selected tracks in the order of the input, or `None` at the end.
     ///
     /// Packets of one track come in decoding order. After an error of a damaged place ([`Error::InvalidData`]) reading may be
-    /// tried again and goes on behind it.
+    /// tried again and goes on behind it. After a time-out or a lost connection in the middle of a read, libav takes the input as
+    /// ended: then [`rewind`](Self::rewind) a file, and open a live input again.
     ///
     /// # Errors
     /// [`Error::InvalidData`], [`Error::Io`], [`Error::MissingTimestamps`], [`Error::Timeout`] and [`Error::Cancelled`] by the

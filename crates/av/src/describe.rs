@@ -22,6 +22,17 @@ pub(crate) fn frame_rate(track: &TrackInfo) -> Option<Ratio> {
     sps(track)?.frame_rate
 }
 
+/// Whether the track has an avcC record whose SPS can be read.
+pub(crate) fn has_readable_avcc(track: &TrackInfo) -> bool {
+    track.config.as_ref().is_some_and(|config| h264::is_avcc(config)) && sps(track).is_some()
+}
+
+/// Whether the track has an `AudioSpecificConfig` that says rate and channels.
+pub(crate) fn has_readable_audio_config(track: &TrackInfo) -> bool {
+    let config = track.config.as_ref().and_then(|config| AudioConfig::parse(config));
+    config.is_some_and(|config| config.channels > 0 && config.sample_rate > 0)
+}
+
 fn sps(track: &TrackInfo) -> Option<Sps> {
     let config = track.config.as_ref().filter(|_| track.codec == Codec::H264)?;
     if h264::is_avcc(config) {

@@ -85,8 +85,7 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
     let header_tells = if options.probe == Probe::Thorough {
         false
     } else if flv {
-        reader.read_flv_start(flags)?;
-        true
+        reader.read_flv_start(flags)?
     } else {
         format.starts_with("mov,") && reader.input.media().tracks.iter().all(is_described)
     };
@@ -99,16 +98,17 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
     reader.finish(flv && header_tells, size)
 }
 
-/// Whether a header says all about a track that cannot be read from its configuration.
+/// Whether the header and the codec's configuration in it say all about a track. Only for the codecs whose configuration is
+/// read here: what containers repeat of it is wrong often enough (the channels of Vorbis in MP4, the rate of MP3 in FLV).
 fn is_described(track: &TrackInfo) -> bool {
     if !track.is_audible_or_visible() {
         return track.kind != TrackKind::Unknown;
     }
-    let needs_config =
-        matches!(track.codec, Codec::H264 | Codec::Aac | Codec::Hevc | Codec::Av1 | Codec::Vorbis);
-    let video = track.video.as_ref().is_none_or(|video| video.width > 0 && video.height > 0);
-    let audio = track.audio.as_ref().is_none_or(|audio| audio.sample_rate > 0 && audio.channels > 0);
-    video && audio && (track.config.is_some() || !needs_config)
+    match track.codec {
+        Codec::H264 => describe::has_readable_avcc(track),
+        Codec::Aac => describe::has_readable_audio_config(track),
+        _ => false,
+    }
 }
 
 struct Reader<'a> {
@@ -126,25 +126,27 @@ impl Reader<'_> {
         result.map_err(|failure| self.context.error(failure, "open", Some(&self.input)))
     }
 
-    /// FLV tells of its tracks by their first tags: reads until those the file header announces are there.
-    fn read_flv_start(&mut self, flags: u8) -> Result<(), Error> {
-        let mut first = None;
-        while self.ahead.len() < self.options.max_probe_packets {
+    /// FLV tells of its tracks by their first tags: reads until those the file header announces are there. False if that does
+    /// not describe what is there.
+    fn read_flv_start(&mut self, flags: u8) -> Result<bool, Error> {
+        let mut reach = Reach::new(self.options);
+        loop {
             let tracks = self.input.media().tracks;
-            let found = |kind| tracks.iter().any(|track| track.kind == kind && is_described_by_tags(track));
+            let found = |kind| tracks.iter().any(|track| track.kind == kind && is_described(track));
             let video = flags & FLV_VIDEO == 0 || found(TrackKind::Video);
             let audio = flags & FLV_AUDIO == 0 || found(TrackKind::Audio);
             if video && audio {
-                return Ok(());
+                return Ok(true);
             }
-            let Some(packet) = self.read()? else { return Ok(()) };
-            let late = is_late(&packet, TimeBase::MILLIS, &mut first, self.options.analyze);
+            // Headers announce tracks that never come; what has come counts.
+            let enough = !tracks.is_empty() && tracks.iter().all(is_described);
+            if !reach.has_room() {
+                return Ok(enough);
+            }
+            let Some(packet) = self.read()? else { return Ok(enough) };
+            reach.count(&packet, TimeBase::MILLIS);
             self.ahead.push_back(Demuxed::Raw(packet));
-            if late {
-                return Ok(());
-            }
         }
-        Ok(())
     }
 
     /// Makes a converter for every track libav knows now.
@@ -171,30 +173,31 @@ impl Reader<'_> {
         for track in &mut self.tracks {
             track.start = None;
         }
-        let mut first = None;
+        let mut reach = Reach::new(self.options);
         for at in 0..self.ahead.len() {
             let Some(Demuxed::Raw(packet)) = self.ahead.get(at).cloned() else { continue };
+            reach.count(&packet, self.time_base(packet.track));
             let converted = self.take_in(packet, &mut waiting);
             if let Some(place) = self.ahead.get_mut(at) {
                 *place = converted;
             }
         }
-        while waiting.contains(&true) && self.ahead.len() < self.options.max_probe_packets {
+        while waiting.contains(&true) && reach.has_room() {
             let Some(packet) = self.read()? else { break };
             // Tracks may appear while reading (FLV, MPEG-TS).
             if self.input.track_count() > self.tracks.len() {
                 self.adopt_tracks("");
                 waiting.resize(self.tracks.len(), false);
             }
-            let base = self.tracks.get(packet.track).map_or(TimeBase::MICROS, |track| track.time_base);
-            let late = is_late(&packet, base, &mut first, self.options.analyze);
+            reach.count(&packet, self.time_base(packet.track));
             let converted = self.take_in(packet, &mut waiting);
             self.ahead.push_back(converted);
-            if late {
-                break;
-            }
         }
         Ok(())
+    }
+
+    fn time_base(&self, track: usize) -> TimeBase {
+        self.tracks.get(track).map_or(TimeBase::MICROS, |track| track.time_base)
     }
 
     fn take_in(&mut self, packet: Packet, waiting: &mut [bool]) -> Demuxed {
@@ -235,17 +238,35 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the tags so far say enough about a track of an FLV file.
-fn is_described_by_tags(track: &TrackInfo) -> bool {
-    match track.codec {
-        Codec::H264 | Codec::Aac | Codec::Hevc | Codec::Av1 => track.config.is_some(),
-        _ => is_described(track),
-    }
+/// How much may be read ahead: by packets, bytes and media time.
+struct Reach {
+    packets: usize,
+    bytes: u64,
+    time: Duration,
+    first: Option<Duration>,
 }
 
-/// Whether a packet is further from the first one than the analysis may reach.
-fn is_late(packet: &Packet, base: TimeBase, first: &mut Option<Duration>, reach: Duration) -> bool {
-    let Some(ticks) = packet.dts.or(packet.pts) else { return false };
-    let at = base.duration(ticks);
-    at.saturating_sub(*first.get_or_insert(at)) > reach
+impl Reach {
+    fn new(options: &OpenOptions) -> Self {
+        Self {
+            packets: options.max_probe_packets,
+            bytes: options.probe_bytes,
+            time: options.analyze,
+            first: None,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.packets > 0 && self.bytes > 0
+    }
+
+    fn count(&mut self, packet: &Packet, base: TimeBase) {
+        self.packets = self.packets.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(packet.data.len() as u64);
+        let Some(ticks) = packet.dts.or(packet.pts) else { return };
+        let at = base.duration(ticks);
+        if at.saturating_sub(*self.first.get_or_insert(at)) > self.time {
+            self.packets = 0;
+        }
+    }
 }
