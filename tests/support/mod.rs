@@ -15,6 +15,9 @@ mod media;
 mod need;
 mod net;
 mod process;
+#[cfg(feature = "libav")]
+pub(crate) mod rig;
+pub(crate) mod scripted;
 mod servers;
 mod tls;
 
