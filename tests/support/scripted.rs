@@ -270,10 +270,7 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
     let mut deaf = false;
     let mut buffer = vec![0; 64 << 10];
     while !state.down.load(Ordering::SeqCst) {
-        if *script == Script::Mute {
-            session.wire().clear();
-        }
-        while session.wire().has_remaining() {
+        while session.wire().has_remaining() && *script != Script::Mute {
             let one = matches!(script, Script::Drip(_));
             if let Script::Drip(pause) = script
                 && dripped.elapsed() < *pause
@@ -295,6 +292,7 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
         }
         match socket.read(&mut buffer) {
             Ok(0) => return,
+            Ok(_) if *script == Script::Mute => {}
             Ok(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
                 if session.handle_input(Instant::now(), bytes).is_err() {
