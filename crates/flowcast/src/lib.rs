@@ -65,12 +65,14 @@ mod versions;
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
 pub use flowcast_core::{
-    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind, Events,
-    Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats, QueueBounds, Ready,
-    ReconnectPolicy, ShutdownReport, Source, StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef, StreamStats,
-    TlsRoots,
+    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
+    Events, Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats,
+    QueueBounds, Ready, ReconnectPolicy, ShutdownReport, Source, StreamBuilder, StreamHandle, StreamId,
+    StreamPhase, StreamRef, StreamStats, TlsRoots,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
-pub use flowcast_server::{Error as ServerError, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats};
+pub use flowcast_server::{
+    Error as ServerError, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats,
+};
 pub use versions::{Versions, versions};
