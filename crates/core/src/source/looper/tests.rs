@@ -232,7 +232,8 @@ fn every_lap_shows_every_frame_once_and_in_order() {
         if let [video, audio] = ends[..]
             && gap.is_some()
         {
-            assert!((video - audio).abs() <= 60, "{name}: ends at {video} and {audio} ms");
+            // Video counts in decoding time, up to three frames before it is shown.
+            assert!((video - audio).abs() <= 130, "{name}: ends at {video} and {audio} ms");
         }
     }
 }
