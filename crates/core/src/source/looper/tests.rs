@@ -171,17 +171,17 @@ fn tags_equal_those_of_libavs_muxer_for_real_footage() {
 }
 
 /// What is true of every loop: times strictly increase per track, and video runs through without a gap.
-fn check_loop(tags: &[Tag], frame_ms: f64, audio_gap_ms: Option<i64>) {
+fn check_loop(name: &str, tags: &[Tag], frame_ms: f64, audio_gap_ms: Option<i64>) {
     for kind in [TagKind::Video, TagKind::Audio] {
         let of_kind = tags.iter().filter(|tag| tag.kind == kind && !tag.is_sequence_header());
         let times: Vec<_> = of_kind.map(|tag| tag.timestamp.as_millis()).collect();
         for pair in times.windows(2) {
             let step = pair[1] - pair[0];
-            assert!(step > 0, "{kind:?} {pair:?}");
+            assert!(step > 0, "{name}: {kind:?} {pair:?}");
             if kind == TagKind::Video {
-                assert!((step as f64 - frame_ms).abs() <= 1.0, "video {pair:?}");
+                assert!((step as f64 - frame_ms).abs() <= 1.0, "{name}: video {pair:?}");
             } else if let Some(most) = audio_gap_ms {
-                assert!(step <= most, "audio {pair:?}");
+                assert!(step <= most, "{name}: audio {pair:?}");
             }
         }
     }
@@ -189,7 +189,7 @@ fn check_loop(tags: &[Tag], frame_ms: f64, audio_gap_ms: Option<i64>) {
     let mut newest = 0;
     for tag in tags.iter().filter(|tag| tag.kind != TagKind::Script && !tag.is_sequence_header()) {
         let time = tag.timestamp.as_millis();
-        assert!(time >= newest - 100, "{time} after {newest}");
+        assert!(time >= newest - 100, "{name}: {time} after {newest}");
         newest = newest.max(time);
     }
 }
@@ -222,7 +222,7 @@ fn every_lap_shows_every_frame_once_and_in_order() {
         }
         // One AAC frame is 21 to 23 ms; at a seam of short audio the file's own gap stays.
         let gap = if name.starts_with("short") { None } else { Some(24) };
-        check_loop(&tags, 1000.0 / f64::from(spec.fps), gap);
+        check_loop(name, &tags, 1000.0 / f64::from(spec.fps), gap);
         let ends: Vec<_> = [TagKind::Video, TagKind::Audio]
             .iter()
             .filter_map(|&kind| {
@@ -249,7 +249,7 @@ fn sound_alone_loops_without_a_gap() {
     let (first, last) = (times[0].timestamp.as_millis(), times[times.len() - 1].timestamp.as_millis());
     let expected = (times.len() as f64 - 1.0) * 1024.0 / 48.0;
     assert!(((last - first) as f64 - expected).abs() <= 1.0, "{} ms for {expected}", last - first);
-    check_loop(&tags, 40.0, Some(22));
+    check_loop("sound.m4a", &tags, 40.0, Some(22));
 }
 
 #[test]
