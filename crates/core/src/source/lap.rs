@@ -243,6 +243,11 @@ impl Increasing {
         self.last = Some(time);
         MediaTime::from_millis(time)
     }
+
+    /// The latest time was not used after all.
+    pub(crate) fn take_back(&mut self, time: MediaTime) {
+        self.last = Some(time.as_millis() - 1);
+    }
 }
 
 #[cfg(test)]
