@@ -39,8 +39,8 @@ pub struct Demuxer {
     ahead: VecDeque<Demuxed>,
     /// Which tracks are read, by index.
     selected: Vec<bool>,
-    /// How the first packet looked, to know it again after a seek.
-    first: Option<Mark>,
+    /// How the first packet of each track looked, in their order, to know them again after a seek.
+    firsts: Vec<Mark>,
     dropped: u64,
     context: Context,
     options: OpenOptions,
@@ -246,14 +246,18 @@ impl Demuxer {
             converters,
             ahead,
             selected,
-            first: None,
+            firsts: Vec::new(),
             dropped: 0,
             context,
             options: options.clone(),
             guard,
         };
         demuxer.apply_selection();
-        demuxer.first = demuxer.ahead.iter().find_map(Demuxed::packet).map(Mark::of);
+        for packet in demuxer.ahead.iter().filter_map(Demuxed::packet) {
+            if !demuxer.firsts.iter().any(|mark| mark.track == packet.track) {
+                demuxer.firsts.push(Mark::of(packet));
+            }
+        }
         demuxer
     }
 
@@ -342,8 +346,8 @@ impl Demuxer {
     /// Goes back to the first packet. What follows is what a freshly opened input gives: the same packets, each with the same
     /// timestamps, and the configuration of [`media`](Self::media) holds again.
     ///
-    /// MP4 is sought by its index, and the first packet is compared with the one of the first lap; other formats, and an MP4
-    /// that comes back otherwise, are opened again from the same file handle.
+    /// MP4 is sought by its index, and the first packet of each track is compared with the one of the first lap; other formats,
+    /// and an MP4 that comes back otherwise, are opened again from the same file handle.
     ///
     /// # Errors
     /// [`Error::NotSeekable`] for live inputs; else as for [`open`](Self::open). After an error the demuxer can only be
@@ -358,31 +362,43 @@ impl Demuxer {
         result
     }
 
-    /// Seeks to the start, for formats with an index of every packet. False if that did not lead to the first packet.
+    /// Seeks to the start, for formats with an index of every packet. False if that did not lead to the first packets.
     fn seek_back(&mut self) -> Result<bool, Error> {
+        let Some(Mark { track, dts: Some(dts), .. }) = self.firsts.first().cloned() else { return Ok(false) };
         if !self.media.format.starts_with("mov,") {
             return Ok(false);
         }
         let Some(input) = &mut self.input else { return Err(self.not_seekable()) };
-        // The first packet may be one of a track that is not selected; it must come back to be known again.
+        // The first packets may be of tracks that are not selected; they must come back to be known again.
         let playable: Vec<bool> = self.media.tracks.iter().map(crate::TrackInfo::is_playable).collect();
         input.discard(|index| playable.get(index).copied().unwrap_or(false));
-        if input.seek_to_start().is_err() {
+        // By the track of the earliest packet: libav takes the others to the same time, and so to their first packets, too.
+        if input.seek(track, dts).is_err() {
             return Ok(false);
         }
         self.ahead.clear();
         for (converter, track) in self.converters.iter_mut().zip(&self.media.tracks) {
             converter.restart(track.config.as_ref());
         }
-        let Some(packet) = self.read_raw()? else { return Ok(false) };
-        let (converted, track) = self.convert(packet);
-        let Converted::Packet(packet) = converted else { return Ok(false) };
-        let same = self.first.as_ref() == Some(&Mark::of(&packet));
-        if same {
-            self.ahead.push_back(Demuxed::Done(Converted::Packet(packet), track));
-            self.apply_selection();
+        let mut expected: Vec<Mark> = self.firsts.clone();
+        for _ in 0..self.options.max_probe_packets {
+            let Some(packet) = self.read_raw()? else { return Ok(false) };
+            let (converted, track) = self.convert(packet);
+            let Converted::Packet(packet) = &converted else { return Ok(false) };
+            match expected.iter().position(|mark| mark.track == track) {
+                Some(0) if expected.first() == Some(&Mark::of(packet)) => {
+                    expected.remove(0);
+                }
+                Some(_) => return Ok(false),
+                None => {}
+            }
+            self.ahead.push_back(Demuxed::Done(converted, track));
+            if expected.is_empty() {
+                self.apply_selection();
+                return Ok(true);
+            }
         }
-        Ok(same)
+        Ok(false)
     }
 
     fn open_again(&mut self) -> Result<(), Error> {
@@ -478,5 +494,20 @@ mod tests {
             );
         }
         assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_mp4_is_sought_and_not_opened_again() {
+        for b_frames in [0, 2] {
+            let name = format!("flowcast-av-seek-{}-{b_frames}.mp4", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let spec = crate::SampleSpec { b_frames, width: 64, height: 64, ..crate::SampleSpec::default() };
+            crate::sample_clip(&path, &spec).unwrap();
+            let mut input = Demuxer::open(&path, &OpenOptions::default(), &Interrupt::new()).unwrap();
+            while input.read().unwrap().is_some() {}
+            let sought = input.seek_back().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            assert!(sought, "{b_frames} B-frames");
+        }
     }
 }
