@@ -45,10 +45,10 @@ pub struct OpenOptions {
 /// | file | fast | thorough |
 /// |---|---|---|
 /// | MP4, 720p, 5 s | 0.29 ms | 11.5 ms |
-/// | the same, 1 hour (267,000 packets) | 22 ms | 44 ms |
+/// | the same, 1 hour (267,000 packets; a single run) | 22 ms | 44 ms |
 /// | the same 5 s as FLV | 0.08 ms | 13 ms |
 /// | MP4, 176x144, 4 s | 0.12 ms | 1.2 ms |
-/// | the same 5 s of 720p as Matroska or MPEG-TS | 17 to 21 ms | the same |
+/// | the same 5 s of 720p as Matroska or MPEG-TS | 17 to 21 ms, the thorough probe in both | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Probe {
     /// Trust headers that are complete and whose codecs this crate reads itself (H.264 and AAC in MP4, MOV or FLV); let libav
