@@ -12,7 +12,8 @@ pub struct ServerOptions {
     pub app: Option<String>,
     /// Connections at once, those on the air included. Default 1000.
     pub max_connections: usize,
-    /// Connections of one address that have not yet published or played. Default 16.
+    /// Connections of one address that have not yet published or played. Default 16. Programs on the same machine are
+    /// not counted: twenty of them may well start at once.
     pub lobby_per_address: usize,
     /// A publisher that sent no media this long after it was accepted is disconnected. Default 20 s.
     pub first_media: Duration,
@@ -51,12 +52,13 @@ impl Default for ServerOptions {
 impl ServerOptions {
     /// The settings of each session.
     pub(crate) fn session(&self) -> ServerConfig {
-        let mut config = ServerConfig::default();
-        config.chunk_size = flowcast_core::live::CHUNK_SIZE;
-        config.handshake_timeout = self.handshake;
-        config.command_timeout = self.command;
-        config.ping_interval = self.ping;
-        config.ping_timeout = self.ping_timeout;
-        config
+        ServerConfig {
+            chunk_size: flowcast_core::live::CHUNK_SIZE,
+            handshake_timeout: self.handshake,
+            command_timeout: self.command,
+            ping_interval: self.ping,
+            ping_timeout: self.ping_timeout,
+            ..ServerConfig::default()
+        }
     }
 }
