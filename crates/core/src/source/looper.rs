@@ -12,6 +12,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
 use super::interleave::Interleaver;
 use super::lap::{AudioLap, Increasing, LapClock, Unit};
+use super::shortfall::Shortfall;
 use crate::error::Error;
 use crate::tagger::{Selection, Tagger};
 
@@ -81,6 +82,7 @@ pub(crate) struct Looper {
     ready: VecDeque<Step>,
     completed: u64,
     sent_in_lap: u64,
+    shortfall: Shortfall,
     ended: bool,
     skipped: u64,
 }
@@ -111,6 +113,8 @@ impl Looper {
             keyframe: None,
         });
         let audio = selection.audio.as_ref().map(AudioTrack::new);
+        let shortfall =
+            Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
         let tagger = Tagger::new(selection);
         let ready = tagger.headers().into_iter().map(Step::Tag).collect();
         Ok(Self {
@@ -126,6 +130,7 @@ impl Looper {
             ready,
             completed: 0,
             sent_in_lap: 0,
+            shortfall,
             ended: false,
             skipped: 0,
         })
@@ -206,6 +211,9 @@ impl Looper {
     }
 
     fn place(&mut self, packet: Packet) {
+        if self.video.is_none() || self.tagger.is_video(packet.track) {
+            self.shortfall.packet(packet.corrupt);
+        }
         if packet.corrupt || packet.data.is_empty() {
             self.skipped += 1;
         } else if self.tagger.is_video(packet.track) {
@@ -290,8 +298,12 @@ impl Looper {
             self.ready.push_back(Step::Tag(tag));
         }
         self.completed += 1;
+        let missing = self.shortfall.end_lap();
+        let fault = fault
+            .map(Error::Media)
+            .or_else(|| missing.map(|reason| Error::SourceDamaged { path: self.path.clone(), reason }));
         if let Some(fault) = fault {
-            self.ready.push_back(Step::Fault(Arc::new(Error::Media(fault))));
+            self.ready.push_back(Step::Fault(Arc::new(fault)));
         }
         self.ready.push_back(Step::Lap(self.completed));
         if self.laps == Laps::Once {
