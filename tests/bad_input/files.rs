@@ -227,7 +227,7 @@ fn a_file_that_may_not_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let locked = clip.beside("locked.mp4");
     sample_clip(&locked, &SampleSpec::default()).expect("a clip");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).expect("its owner may");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("its owner may");
     let started = engine.stream(Source::file(&locked)).record(clip.beside("out.flv")).start();
     assert_eq!(started.expect_err("it may not be read").code(), "INPUT_IO");
 }

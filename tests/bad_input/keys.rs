@@ -120,7 +120,7 @@ fn use_the_canary() {
         format!("rtmp://host:99999/live/{CANARY}"),
         format!("rtmp://{CANARY} x/live/{CANARY}"),
         format!("http://host/live/{CANARY}"),
-        format!("{CANARY}"),
+        CANARY.to_owned(),
         format!("rtmp://host/live/{CANARY} {CANARY}"),
         format!("rtmp://host/live/{CANARY}{}", "x".repeat(5000)),
     ] {
