@@ -1,4 +1,5 @@
 //! Says what a media file is, track by track.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 #[path = "support/mod.rs"]
 mod support;

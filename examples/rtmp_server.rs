@@ -1,4 +1,5 @@
 //! An RTMP server: publishers say a key, players a name, both under the app `live`.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 #[path = "support/mod.rs"]
 mod support;

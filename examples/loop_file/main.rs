@@ -2,6 +2,7 @@
 //!
 //! Without arguments it is the demo: it makes a short clip, starts the embedded server, loops the clip to it, plays it back
 //! in process and checks what arrives.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 mod demo;
 mod player;

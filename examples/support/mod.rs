@@ -1,6 +1,5 @@
 //! What the examples share: arguments, figures of the process, one line of JSON.
 #![allow(dead_code, unreachable_pub, reason = "each example is a crate of its own and uses its part")]
-#![allow(clippy::print_stdout, reason = "examples talk to a person")]
 
 pub mod args;
 pub mod json;

@@ -1,7 +1,7 @@
 //! Ports, and waiting for a condition.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ pub(crate) fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool
 /// A port of 127.0.0.1 for a peer that cannot say which one it took.
 ///
 /// Below the range outgoing connections are given ports from, so that none of those takes it before the peer does; each
-/// process starts somewhere else in it and never gives the same port twice.
+/// process starts somewhere else in it and never gives the same port twice. It asks by dialling: a listener of our own, even
+/// a closed one, lives on in any child that another thread is just starting, and would be taken for the peer.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
@@ -31,7 +32,7 @@ pub(crate) fn free_port() -> u16 {
     let start = (std::process::id().wrapping_mul(797) % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {
         let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             return port;
         }
     }

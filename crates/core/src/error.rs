@@ -175,7 +175,7 @@ pub enum Error {
         tries: u32,
         /// The last failure.
         #[source]
-        source: std::sync::Arc<Error>,
+        source: std::sync::Arc<Self>,
     },
     /// A recording could not be created or written.
     #[error("{path}: recording failed", path = path.display())]

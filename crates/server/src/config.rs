@@ -51,12 +51,13 @@ impl Default for ServerOptions {
 impl ServerOptions {
     /// The settings of each session.
     pub(crate) fn session(&self) -> ServerConfig {
-        let mut config = ServerConfig::default();
-        config.chunk_size = flowcast_core::live::CHUNK_SIZE;
-        config.handshake_timeout = self.handshake;
-        config.command_timeout = self.command;
-        config.ping_interval = self.ping;
-        config.ping_timeout = self.ping_timeout;
-        config
+        ServerConfig {
+            chunk_size: flowcast_core::live::CHUNK_SIZE,
+            handshake_timeout: self.handshake,
+            command_timeout: self.command,
+            ping_interval: self.ping,
+            ping_timeout: self.ping_timeout,
+            ..ServerConfig::default()
+        }
     }
 }

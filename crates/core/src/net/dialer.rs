@@ -343,10 +343,12 @@ fn begin_session(request: &Request, socket: TcpStream, now: Instant) -> Result<T
 }
 
 fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
-    let mut config = ClientConfig::default();
-    config.chunk_size = crate::live::CHUNK_SIZE;
-    config.handshake_timeout = request.config.handshake;
-    config.reply_timeout = request.config.reply;
+    let config = ClientConfig {
+        chunk_size: crate::live::CHUNK_SIZE,
+        handshake_timeout: request.config.handshake,
+        reply_timeout: request.config.reply,
+        ..ClientConfig::default()
+    };
     let random = super::random::bytes();
     let session = Box::new(ClientSession::new(request.role, &request.destination, config, random, now));
     Turn::Wait(State::Rtmp { transport, session }, now)

@@ -124,7 +124,7 @@ impl Recorder {
     }
 
     /// Gives a tag to the writer, on the recording's own clock; `false` if the disk is behind.
-    fn queue(&mut self, tag: &Tag) -> bool {
+    fn queue(&self, tag: &Tag) -> bool {
         let (Some(tags), Some(base)) = (&self.tags, self.base) else { return false };
         let bytes = tag.body.len();
         if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {

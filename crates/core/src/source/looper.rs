@@ -365,3 +365,6 @@ impl AudioTrack {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,6 +171,19 @@ fn refusals_at_every_step() {
 }
 
 #[test]
+fn rml_rtmp_refuses_with_transaction_0() {
+    let mut client = started(ClientRole::Play);
+    let info = Status::error("NetStream.Play.Failed", "this server only records").to_value();
+    let error = client.input(&command("_error", 0.0, vec![info.clone()], 5)).unwrap_err();
+    assert_eq!(error.code(), "RTMP_REJECTED");
+    // Once live, an answer to nothing is nothing.
+    let mut client = started(ClientRole::Publish);
+    client.input(&status(&Status::info("NetStream.Publish.Start", ""), 5)).unwrap();
+    client.input(&command("_error", 0.0, vec![info], 5)).unwrap();
+    assert!(client.session.is_live());
+}
+
+#[test]
 fn redirects() {
     let ex = Value::object([("code", Value::from(302.0)), ("redirect", Value::from("rtmp://other/live"))]);
     let info = Value::object([

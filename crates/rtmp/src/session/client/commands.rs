@@ -109,10 +109,16 @@ impl ClientSession {
         self.wait_for(deadline, self.config.reply_timeout, now);
     }
 
-    /// A refused request ends the session, unless it was one nobody needs.
+    /// A refused request ends the session, unless it was one nobody needs. Servers on `rml_rtmp` refuse a publish or
+    /// play with transaction 0: that means the request that waits.
     fn error(&mut self, command: &Command) -> Result<(), Error> {
-        let needed = [transaction::CONNECT, transaction::CREATE_STREAM, transaction::START];
-        if !needed.contains(&command.transaction) {
+        let needed = match self.step {
+            Step::Connect => transaction::CONNECT,
+            Step::CreateStream => transaction::CREATE_STREAM,
+            Step::Start => transaction::START,
+            Step::Handshake | Step::Live | Step::Ended => return Ok(()),
+        };
+        if command.transaction != needed && command.transaction != 0.0 {
             return Ok(());
         }
         if let Some(url) = redirect(command) {

@@ -75,6 +75,7 @@ impl ServerSession {
             ("objectEncoding", Value::from(0.0)),
         ]);
         self.link.reply_command(0, &Command::with_object("_result", transaction, server, vec![info]))?;
+        self.essential = [transaction, 0.0];
         let Connect { app, tc_url, .. } = connect;
         self.app = Some(app.clone());
         self.events.push_back(ServerEvent::Connect { app, tc_url });
@@ -87,7 +88,10 @@ impl ServerSession {
             return Err(Error::limit(LimitKind::MessageStreams, allowed, self.link.received()));
         }
         self.created = self.created.saturating_add(1);
-        self.result(transaction, Value::Number(f64::from(self.created)))
+        let [connect, _] = self.essential;
+        self.essential = [connect, transaction];
+        let id = Value::Number(f64::from(self.created));
+        self.link.reply_command(0, &Command::new("_result", transaction, vec![id]))
     }
 
     fn publish(
@@ -190,17 +194,23 @@ impl ServerSession {
         self.link.reply_command(0, &Command::new(name, 0.0, vec![Status::info(code, "").to_value()]))
     }
 
+    /// True if a request that is not essential is to be answered. The client of the `rtmp` crate gives
+    /// `releaseStream` the transaction of `connect`, and would take the answer for that of `connect`.
+    pub(super) fn wants_answer(&self, transaction: f64) -> bool {
+        transaction != 0.0 && !self.essential.contains(&transaction)
+    }
+
     /// `_result`, if one is wanted.
-    pub(super) fn result(&mut self, transaction: f64, value: Value) -> Result<(), Error> {
-        if transaction == 0.0 {
+    fn result(&mut self, transaction: f64, value: Value) -> Result<(), Error> {
+        if !self.wants_answer(transaction) {
             return Ok(());
         }
         self.link.reply_command(0, &Command::new("_result", transaction, vec![value]))
     }
 
     /// `_error`, if an answer is wanted.
-    pub(super) fn error(&mut self, transaction: f64, code: &str, description: &str) -> Result<(), Error> {
-        if transaction == 0.0 {
+    fn error(&mut self, transaction: f64, code: &str, description: &str) -> Result<(), Error> {
+        if !self.wants_answer(transaction) {
             return Ok(());
         }
         let info = Status::error(code, description).to_value();
@@ -208,7 +218,7 @@ impl ServerSession {
     }
 
     /// `onStatus` on the message stream.
-    pub(super) fn status(&mut self, stream_id: u32, status: &Status) -> Result<(), Error> {
+    fn status(&mut self, stream_id: u32, status: &Status) -> Result<(), Error> {
         self.link.reply_command(stream_id, &status.to_command())
     }
 }

@@ -57,7 +57,7 @@ impl ServerSession {
         self.last_input = now;
         let status = refusal(asked.publish, reason);
         self.tell(asked.stream_id, &status);
-        if asked.transaction != 0.0 {
+        if self.wants_answer(asked.transaction) {
             let answer = Command::new("_error", asked.transaction, vec![status.to_value()]);
             self.link.send_command(0, &answer);
         }
@@ -138,7 +138,7 @@ impl ServerSession {
         self.link.set_total(u64::MAX);
         self.last_input = now;
         self.pinged = false;
-        if asked.transaction != 0.0 {
+        if self.wants_answer(asked.transaction) {
             let answer = Command::new("_result", asked.transaction, vec![Value::Null]);
             self.link.send_command(0, &answer);
         }

@@ -54,6 +54,8 @@ pub struct ServerSession {
     /// What went wrong in held bytes, for the next call that can say so.
     failure: Option<Error>,
     app: Option<String>,
+    /// Transactions of `connect` and of the last `createStream`.
+    essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
     created: u32,
     started: Instant,
@@ -103,6 +105,7 @@ impl ServerSession {
             held: BytesMut::new(),
             failure: None,
             app: None,
+            essential: [0.0; 2],
             created: 0,
             started: now,
             shaken: now,
