@@ -321,6 +321,7 @@ impl Looper {
             self.interleaver.take_back_audio_if(|timed| !audio.lap.fits(timed.exact, nominal))
         {
             audio.lap.take_back(left_out.exact);
+            audio.increasing.take_back(left_out.tag.timestamp);
         }
         if (audio.lap.next() - nominal) * 2 > audio.lap.frame() {
             // More audio than the interleaver would hold was sent already: the picture waits for it.
