@@ -61,7 +61,7 @@ class OwnSink:
     """The rtmp_server example: its address first, an object with `bytes_received` last, once its seconds are over."""
 
     def __init__(self, arguments, seconds, directory):
-        keys = [f"--key=s{n}={n}" for n in range(arguments.streams)]
+        keys = [f"--key=s{n}=key-{n}" for n in range(arguments.streams)]
         self.log = directory / "sink.log"
         program = arguments.programs / "rtmp_server"
         self.process = subprocess.Popen(
@@ -131,7 +131,7 @@ def ffmpeg(arguments, base, seconds, directory):
     """One process per stream."""
     return [subprocess.Popen(
         ["ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-i", arguments.clip,
-         "-c", "copy", "-t", str(seconds), "-f", "flv", f"{base}/{n}"],
+         "-c", "copy", "-t", str(seconds), "-f", "flv", f"{base}/key-{n}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(directory / f"ffmpeg-{n}.log", "w"))
         for n in range(arguments.streams)]
 
@@ -139,7 +139,7 @@ def ffmpeg(arguments, base, seconds, directory):
 def flowcast(arguments, base, seconds, directory):
     """One process for all."""
     return [subprocess.Popen(
-        [arguments.programs / "loop_file", arguments.clip, "--to", f"{base}/{{}}", "--streams", str(arguments.streams),
+        [arguments.programs / "loop_file", arguments.clip, "--to", f"{base}/key-{{}}", "--streams", str(arguments.streams),
          "--seconds", str(seconds), "--json"],
         stdin=subprocess.DEVNULL, stdout=open(directory / "loop_file.json", "w"), stderr=open(directory / "loop_file.log", "w"))]
 

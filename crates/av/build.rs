@@ -4,8 +4,16 @@
 use std::env;
 
 /// Every FFmpeg release that changed an interface this crate uses, oldest first. The names are those of `ffmpeg-sys-next`.
-const RELEASES: [&str; 7] =
-    ["ffmpeg_5_1", "ffmpeg_6_0", "ffmpeg_6_1", "ffmpeg_7_0", "ffmpeg_7_1", "ffmpeg_8_0", "ffmpeg_8_1"];
+const RELEASES: [&str; 8] = [
+    "ffmpeg_5_1",
+    "ffmpeg_6_0",
+    "ffmpeg_6_1",
+    "ffmpeg_7_0",
+    "ffmpeg_7_1",
+    "ffmpeg_8_0",
+    "ffmpeg_8_1",
+    "ffmpeg_9_0",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

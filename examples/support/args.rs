@@ -1,4 +1,4 @@
-//! Command line arguments: `--name VALUE`, `--flag`, and the rest.
+//! Command line arguments: `--name VALUE` or `--name=VALUE`, `--flag`, and the rest.
 
 use std::str::FromStr;
 
@@ -23,9 +23,13 @@ impl Args {
                 println!("{usage}");
                 std::process::exit(0);
             }
-            if options.contains(&word.as_str()) {
-                let value = words.next().ok_or_else(|| format!("{word} needs a value\n{usage}"))?;
-                args.options.push((word, value));
+            let (name, joined) = match word.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+                _ => (word.clone(), None),
+            };
+            if options.contains(&name.as_str()) {
+                let value = joined.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a value\n{usage}"))?;
+                args.options.push((name, value));
             } else if flags.contains(&word.as_str()) {
                 args.flags.push(word);
             } else if word.starts_with('-') {

@@ -1,4 +1,4 @@
-//! libav's log lines: quiet by default, and on request as records of the [`log`](::log) crate.
+//! libav's log lines: quiet by default, and on request as records of the `log` crate.
 //!
 //! libav has one log callback for the whole process and no way to chain it. This crate therefore installs its own only when
 //! [`capture`] is called. Without it, the first use of this crate lowers libav's level from "info" to "fatal", so that it
@@ -8,11 +8,11 @@ use std::sync::Once;
 
 use crate::{redact, sys};
 
-/// Sends libav's lines of this level and more important ones to the [`log`](::log) crate, under the target `libav`, until
-/// [`release`] is called. [`log::LevelFilter::Off`](::log::LevelFilter::Off) silences libav.
+/// Sends libav's lines of this level and more important ones to the `log` crate, under the target `libav`, until
+/// [`release`] is called. `Off` silences libav.
 ///
-/// Addresses in the lines are redacted, and so are the keys of the addresses this crate has open, even at
-/// [`Trace`](::log::LevelFilter::Trace) (libav's "debug" and "trace"), where libav prints stream keys. The logger of the
+/// Addresses in the lines are redacted, and so are the keys of the addresses this crate has open, even at `Trace` (libav's
+/// "debug" and "trace"), where libav prints stream keys. The logger of the
 /// program runs inside libav's calls, on any thread; a panic in it is caught.
 pub fn capture(level: ::log::LevelFilter) {
     QUIET.call_once(|| {});

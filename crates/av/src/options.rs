@@ -32,19 +32,30 @@ pub struct OpenOptions {
     pub max_probe_packets: usize,
     /// What the input may reach beyond itself. Default: nothing.
     pub protocols: Protocols,
-    /// Skip libav's packet analysis where the header is complete (MP4, MOV, FLV). Default [`Probe::Fast`].
+    /// How thoroughly to look. Default [`Probe::Fast`].
     pub probe: Probe,
     /// Frame rate for raw H.264 without timestamps whose own headers do not tell. Default 25.
     pub raw_frame_rate: Ratio,
 }
 
 /// How thoroughly to look at an input when opening it.
+///
+/// What [`Demuxer::open`](crate::Demuxer::open) costs, median of 200 with libav 5.1 on one core of a shared machine, file cached:
+///
+/// | file | fast | thorough |
+/// |---|---|---|
+/// | MP4, 720p, 5 s | 0.29 ms | 11.5 ms |
+/// | the same, 1 hour (267,000 packets; a single run) | 22 ms | 44 ms |
+/// | the same 5 s as FLV | 0.08 ms | 13 ms |
+/// | MP4, 176x144, 4 s | 0.12 ms | 1.2 ms |
+/// | the same 5 s of 720p as Matroska or MPEG-TS | 17 to 21 ms, the thorough probe in both | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Probe {
-    /// Trust complete container headers; analyse packets only where they say too little.
+    /// Trust headers that are complete and whose codecs this crate reads itself (H.264 and AAC in MP4, MOV or FLV); let libav
+    /// analyse packets in all other files.
     #[default]
     Fast,
-    /// Always let libav analyse packets (and decode some): finds what headers do not tell, at 5 to 50 times the cost.
+    /// Always let libav analyse packets, which decodes some.
     Thorough,
 }
 

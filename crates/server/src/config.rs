@@ -12,7 +12,8 @@ pub struct ServerOptions {
     pub app: Option<String>,
     /// Connections at once, those on the air included. Default 1000.
     pub max_connections: usize,
-    /// Connections of one address that have not yet published or played. Default 16.
+    /// Connections of one address that have not yet published or played. Default 16. Programs on the same machine are
+    /// not counted: twenty of them may well start at once.
     pub lobby_per_address: usize,
     /// A publisher that sent no media this long after it was accepted is disconnected. Default 20 s.
     pub first_media: Duration,

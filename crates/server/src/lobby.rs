@@ -150,7 +150,8 @@ impl Lobby {
         let counters = &self.shared.counters;
         let here = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
         let connections = usize::try_from(counters.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        if connections >= self.options.max_connections || here >= self.options.lobby_per_address {
+        let crowd = here >= self.options.lobby_per_address && !peer.ip().to_canonical().is_loopback();
+        if connections >= self.options.max_connections || crowd {
             counters.refused_full.fetch_add(1, Ordering::Relaxed);
             return;
         }

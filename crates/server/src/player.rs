@@ -27,6 +27,8 @@ pub(crate) struct Player {
     merge: bool,
     feed: Option<Feed>,
     paused: bool,
+    /// The player said that it is done; it closes the connection itself.
+    leaving: bool,
     sent: u64,
     drops_before: u64,
     finishing: Option<Instant>,
@@ -43,6 +45,7 @@ impl Player {
             merge,
             feed: None,
             paused: false,
+            leaving: false,
             sent: 0,
             drops_before: 0,
             finishing: None,
@@ -68,14 +71,15 @@ impl Player {
             self.join(cx)?;
         }
         self.connection.note(cx.readable, cx.writable);
-        let (mut stopped, mut pause) = (false, None);
+        let mut pause = None;
+        let leaving = &mut self.leaving;
         let more_to_read = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
             match event {
-                ServerEvent::StopPlay => stopped = true,
+                ServerEvent::StopPlay => *leaving = true,
                 ServerEvent::Pause(paused) => pause = Some(paused),
                 _ => {}
             }
-            !stopped
+            true
         })?;
         if let Some(paused) = pause {
             self.pause(paused, cx);
@@ -87,9 +91,8 @@ impl Player {
             }
         }
         let more_to_write = self.send(cx)?;
-        if stopped {
+        if self.leaving && self.connection.session.is_finished() && self.connection.is_flushed() {
             self.ended = true;
-            self.connection.transport.close();
             return Ok(OutputState::Ended(None));
         }
         Ok(if more_to_read || more_to_write { OutputState::More } else { OutputState::Running })
@@ -104,10 +107,15 @@ impl Player {
         self.paused = paused;
     }
 
+    /// Whether it wants media.
+    fn is_fed(&self) -> bool {
+        !self.paused && !self.leaving
+    }
+
     fn send(&mut self, cx: &OutputContext<'_>) -> Result<bool, Over> {
         let mut budget = WRITE_BUDGET;
         loop {
-            let feeding = !self.paused && self.finishing.is_none() && self.connection.is_writable();
+            let feeding = self.is_fed() && self.finishing.is_none() && self.connection.is_writable();
             let more = match &mut self.feed {
                 Some(feed) if feeding => feed.fill(cx.ring, &mut self.connection.session),
                 _ => false,
@@ -126,7 +134,10 @@ impl Player {
     }
 
     fn measure(&mut self, cx: &OutputContext<'_>) -> Option<Error> {
-        let feed = self.feed.as_mut().filter(|_| !self.paused)?;
+        if !self.is_fed() {
+            return None;
+        }
+        let feed = self.feed.as_mut()?;
         let wire = self.connection.session.wire();
         let (total_in, unsent) = (wire.total_in(), wire.len() as u64);
         feed.measure(cx.now, cx.ring, total_in, unsent, self.connection.transport.unacknowledged());
@@ -158,7 +169,7 @@ impl OutputDriver for Player {
     }
 
     fn cursor(&self) -> Option<u64> {
-        self.feed.as_ref().filter(|_| !self.paused).map(Feed::cursor)
+        self.feed.as_ref().filter(|_| self.is_fed()).map(Feed::cursor)
     }
 
     fn finish(&mut self, cx: &mut OutputContext<'_>) {

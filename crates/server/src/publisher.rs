@@ -23,6 +23,8 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
+    /// The publisher said that it is done.
+    unpublished: bool,
     over: bool,
     _counted: Counted,
 }
@@ -38,6 +40,7 @@ impl Publisher {
             since,
             last_media: None,
             accepted: false,
+            unpublished: false,
             over: false,
             _counted: counted,
         }
@@ -51,15 +54,15 @@ impl Publisher {
         self.connection.note(cx.readable, cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
-        let mut unpublished = false;
+        let unpublished = &mut self.unpublished;
         let tags = &mut *cx.tags;
         let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
             match event {
                 ServerEvent::Tag(tag) => tags.push(tag),
-                ServerEvent::Unpublish => unpublished = true,
+                ServerEvent::Unpublish => *unpublished = true,
                 _ => {}
             }
-            !unpublished
+            !*unpublished
         });
         let received = self.connection.session.received().saturating_sub(before);
         self.connection.counters.bytes_received.fetch_add(received, Ordering::Relaxed);
@@ -72,7 +75,7 @@ impl Publisher {
             self.connection.check_deadlines(cx.now)?;
             self.check_progress(cx.now)?;
         }
-        if unpublished {
+        if self.unpublished {
             return Ok(SourceState::Ended);
         }
         Ok(if more { SourceState::More } else { SourceState::Running })
@@ -113,11 +116,21 @@ impl SourceDriver for Publisher {
     }
 
     fn stop(&mut self) {
-        if !self.over {
-            self.over = true;
-            self.connection.session.finish();
-            let _ = self.connection.write(usize::MAX);
-            self.connection.transport.close();
+        if self.over || self.unpublished {
+            return;
         }
+        self.over = true;
+        self.connection.session.finish();
+        let _ = self.connection.write(usize::MAX);
+        self.connection.transport.close();
+    }
+
+    /// A publisher that ended its stream closes the connection itself; some (GStreamer) take it for a fault if we do.
+    fn is_stopped(&mut self) -> bool {
+        let mut scratch = [0; 1024];
+        self.connection.note(true, true);
+        let heard = self.connection.read(Instant::now(), READ_BUDGET, &mut scratch, |_| true);
+        self.over |= heard.and_then(|_| self.connection.write(usize::MAX)).is_err();
+        self.over || self.connection.session.is_finished()
     }
 }

@@ -1,6 +1,6 @@
 //! An open input: `AVFormatContext` on the reading side.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -160,16 +160,12 @@ impl Input {
         }
     }
 
-    /// Goes to the first packet by the index of the format.
-    pub(crate) fn seek_to_start(&mut self) -> Result<(), Failure> {
-        // SAFETY: a live context. Any position up to the start is accepted, as the first packet may be decoded before it.
-        let result = unsafe {
-            let start = match (*self.context.as_ptr()).start_time {
-                ffi::AV_NOPTS_VALUE => 0,
-                start => start,
-            };
-            ffi::avformat_seek_file(self.context.as_ptr(), -1, i64::MIN, start, start, 0)
-        };
+    /// Goes to a packet by the index of the format, by the track it belongs to and its time to decode in ticks.
+    pub(crate) fn seek(&mut self, track: usize, dts: i64) -> Result<(), Failure> {
+        let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avformat_seek_file");
+        let track = c_int::try_from(track).map_err(refuse)?;
+        // SAFETY: a live context; a track it does not have is refused by the call.
+        let result = unsafe { ffi::avformat_seek_file(self.context.as_ptr(), track, i64::MIN, dts, dts, 0) };
         check(result, "avformat_seek_file").map(drop)
     }
 

@@ -1,20 +1,25 @@
 //! Reads packets out of a file or a live input. One thread at a time; every call may block.
 
+mod context;
+mod rewind;
+
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::convert::{Converted, Converter};
-use crate::interrupt::Reason;
 use crate::probe::{self, Opened, Request};
 use crate::redact::{self, Secrets};
-use crate::sys::{self, Failure, Guard, Input, Io, Opening, Source};
+use crate::sys::{self, Guard, Input, Opening, Source};
 use crate::{Error, Interrupt, MediaInfo, OpenOptions, Packet, origin};
+
+pub(crate) use context::Context;
+use context::{guarded, open_connection, read_source};
+use rewind::Mark;
 
 /// An open input.
 ///
@@ -39,9 +44,11 @@ pub struct Demuxer {
     ahead: VecDeque<Demuxed>,
     /// Which tracks are read, by index.
     selected: Vec<bool>,
-    /// How the first packet looked, to know it again after a seek.
-    first: Option<Mark>,
+    /// How the first packet of each track looked, in their order, to know them again after a seek.
+    firsts: Vec<Mark>,
     dropped: u64,
+    /// A read failed: libav may take the input as ended from then on.
+    broken: bool,
     context: Context,
     options: OpenOptions,
     guard: Arc<Guard>,
@@ -61,64 +68,6 @@ impl Demuxed {
         match self {
             Self::Raw(packet) | Self::Done(Converted::Packet(packet), _) => Some(packet),
             Self::Done(..) => None,
-        }
-    }
-}
-
-/// Where an input came from, for messages and for opening it again.
-#[derive(Debug)]
-pub(crate) struct Context {
-    /// The input as it may be shown.
-    pub(crate) shown: String,
-    name: CString,
-    path: Option<PathBuf>,
-    size: Option<u64>,
-    guard: Arc<Guard>,
-    _secrets: Secrets,
-}
-
-/// What makes a packet known again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
-    track: usize,
-    pts: Option<i64>,
-    dts: Option<i64>,
-    length: usize,
-    skip_start: u32,
-}
-
-impl Mark {
-    fn of(packet: &Packet) -> Self {
-        Self {
-            track: packet.track,
-            pts: packet.pts,
-            dts: packet.dts,
-            length: packet.data.len(),
-            skip_start: packet.skip_start,
-        }
-    }
-}
-
-impl Context {
-    /// Turns a failure of libav into an error of this input.
-    pub(crate) fn error(&self, failure: Failure, operation: &'static str, input: Option<&Input>) -> Error {
-        match self.guard.reason() {
-            Some(Reason::Cancelled) => return Error::Cancelled { operation },
-            Some(Reason::Deadline) => return Error::Timeout { operation },
-            None => {}
-        }
-        if let Some(protocol) = self.guard.refused() {
-            return Error::ProtocolRefused { input: self.shown.clone(), protocol };
-        }
-        if let (Some(source), Some(path)) = (input.and_then(Input::take_source_error), &self.path) {
-            return Error::Io { path: path.clone(), operation: "read", source };
-        }
-        match failure.code {
-            // Demuxers say both of damaged headers; our own arguments are checked before.
-            Failure::INVALID_DATA | Failure::END | Failure::INVALID_ARGUMENT => {
-                Error::InvalidData { input: self.shown.clone(), message: redact::line(&failure.message()) }
-            }
-            _ => failure.into(),
         }
     }
 }
@@ -246,14 +195,19 @@ impl Demuxer {
             converters,
             ahead,
             selected,
-            first: None,
+            firsts: Vec::new(),
             dropped: 0,
+            broken: false,
             context,
             options: options.clone(),
             guard,
         };
         demuxer.apply_selection();
-        demuxer.first = demuxer.ahead.iter().find_map(Demuxed::packet).map(Mark::of);
+        for packet in demuxer.ahead.iter().filter_map(Demuxed::packet) {
+            if !demuxer.firsts.iter().any(|mark| mark.track == packet.track) {
+                demuxer.firsts.push(Mark::of(packet));
+            }
+        }
         demuxer
     }
 
@@ -327,6 +281,7 @@ impl Demuxer {
     fn read_raw(&mut self) -> Result<Option<Packet>, Error> {
         let Some(input) = &mut self.input else { return Err(self.not_seekable()) };
         let result = input.read();
+        self.broken |= result.is_err();
         result.map_err(|failure| self.context.error(failure, "read", self.input.as_ref()))
     }
 
@@ -339,144 +294,10 @@ impl Demuxer {
         }
     }
 
-    /// Goes back to the first packet. What follows is what a freshly opened input gives: the same packets, each with the same
-    /// timestamps, and the configuration of [`media`](Self::media) holds again.
-    ///
-    /// MP4 is sought by its index, and the first packet is compared with the one of the first lap; other formats, and an MP4
-    /// that comes back otherwise, are opened again from the same file handle.
-    ///
-    /// # Errors
-    /// [`Error::NotSeekable`] for live inputs; else as for [`open`](Self::open). After an error the demuxer can only be
-    /// dropped.
-    ///
-    /// # Blocking
-    /// As for [`open`](Self::open).
-    pub fn rewind(&mut self) -> Result<(), Error> {
-        self.guard.set_deadline(Instant::now().checked_add(self.options.timeout));
-        let result = if self.seek_back()? { Ok(()) } else { self.open_again() };
-        self.guard.set_deadline(None);
-        result
-    }
-
-    /// Seeks to the start, for formats with an index of every packet. False if that did not lead to the first packet.
-    fn seek_back(&mut self) -> Result<bool, Error> {
-        if !self.media.format.starts_with("mov,") {
-            return Ok(false);
-        }
-        let Some(input) = &mut self.input else { return Err(self.not_seekable()) };
-        // The first packet may be one of a track that is not selected; it must come back to be known again.
-        let playable: Vec<bool> = self.media.tracks.iter().map(crate::TrackInfo::is_playable).collect();
-        input.discard(|index| playable.get(index).copied().unwrap_or(false));
-        if input.seek_to_start().is_err() {
-            return Ok(false);
-        }
-        self.ahead.clear();
-        for (converter, track) in self.converters.iter_mut().zip(&self.media.tracks) {
-            converter.restart(track.config.as_ref());
-        }
-        let Some(packet) = self.read_raw()? else { return Ok(false) };
-        let (converted, track) = self.convert(packet);
-        let Converted::Packet(packet) = converted else { return Ok(false) };
-        let same = self.first.as_ref() == Some(&Mark::of(&packet));
-        if same {
-            self.ahead.push_back(Demuxed::Done(Converted::Packet(packet), track));
-            self.apply_selection();
-        }
-        Ok(same)
-    }
-
-    fn open_again(&mut self) -> Result<(), Error> {
-        let source = self.input.take().and_then(Input::into_source);
-        let Some(source) = source else { return Err(self.not_seekable()) };
-        let opened = read_source(source, &self.context, &self.options, &self.guard)?;
-        let Opened { input, media, converters, ahead } = opened;
-        self.input = Some(input);
-        self.converters = converters;
-        self.ahead = ahead;
-        // A file that is still written to may show more tracks now; the description stays that of the first lap.
-        self.converters.truncate(self.media.tracks.len().min(media.tracks.len()));
-        self.apply_selection();
-        Ok(())
-    }
-
     fn not_seekable(&self) -> Error {
         Error::NotSeekable { input: self.context.shown.clone() }
     }
 }
 
-/// A guard whose deadline for opening runs from now.
-fn guarded(options: &OpenOptions, interrupt: &Interrupt) -> Arc<Guard> {
-    let guard = Guard::new(interrupt);
-    guard.set_deadline(Instant::now().checked_add(options.timeout));
-    Arc::new(guard)
-}
-
-fn read_source(
-    mut source: Box<dyn Source>,
-    context: &Context,
-    options: &OpenOptions,
-    guard: &Arc<Guard>,
-) -> Result<Opened, Error> {
-    source.rewind().map_err(|source| Error::Io {
-        path: context.path.clone().unwrap_or_default(),
-        operation: "read",
-        source,
-    })?;
-    let limits = probe::limits(options, None);
-    let failed = |failure| context.error(failure, "open", None);
-    let io = Io::from_source(source, guard).map_err(failed)?;
-    let opening = probe::recognise(io, context.name.clone(), guard, &limits, false, context)?;
-    probe::open(Request { opening, limits, options, size: context.size }, context)
-}
-
-fn open_connection(name: &CString, access: origin::Access, guard: &Arc<Guard>) -> Result<Io, Failure> {
-    let mut options = sys::Dict::new();
-    options.set("protocol_whitelist", access.protocols)?;
-    options.set("tls_verify", "1")?;
-    Io::open_url(name, options, guard)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
-mod tests {
-    use super::*;
-
-    /// The second wall behind the list of formats: even where a playlist is let through, libav's hook for opening what it names
-    /// refuses. Tested by itself, as the first wall hides it.
-    #[test]
-    fn what_a_playlist_names_is_refused_by_the_hook() {
-        sys::check_versions().unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        for (entry, protocol) in [
-            (format!("http://127.0.0.1:{port}/a.ts"), "http"),
-            ("file:/etc/hostname.ts".to_owned(), "file"),
-            ("/etc/hostname.ts".to_owned(), "file"),
-        ] {
-            let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{entry}\n#EXT-X-ENDLIST\n");
-            let options = OpenOptions::default();
-            let guard = guarded(&options, &Interrupt::new());
-            let context = Context {
-                shown: "list".to_owned(),
-                name: c"file:list.m3u8".to_owned(),
-                path: None,
-                size: None,
-                guard: Arc::clone(&guard),
-                _secrets: Secrets::default(),
-            };
-            let mut limits = probe::limits(&options, None);
-            limits.formats.push_str(",hls");
-            let io = Io::from_source(Box::new(Cursor::new(text)), &guard).unwrap();
-            let opening =
-                probe::recognise(io, context.name.clone(), &guard, &limits, true, &context).unwrap();
-            let error = probe::open(Request { opening, limits, options: &options, size: None }, &context)
-                .unwrap_err();
-            assert!(
-                matches!(&error, Error::ProtocolRefused { protocol: found, .. } if found == protocol),
-                "{entry}: {error:?}"
-            );
-        }
-        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    }
-}
+mod tests;
