@@ -98,10 +98,11 @@ impl Player {
 
     /// A live stream cannot wait: who pauses goes on at what is newest then.
     fn pause(&mut self, paused: bool, cx: &OutputContext<'_>) {
-        if self.paused && !paused {
-            if let Some(feed) = &mut self.feed {
-                feed.rejoin(cx.ring);
-            }
+        if let Some(feed) = &mut self.feed
+            && self.paused
+            && !paused
+        {
+            feed.rejoin(cx.ring);
         }
         self.paused = paused;
     }
