@@ -82,6 +82,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The file gives less than it should: it was cut off or changed, or a part of it is damaged. What can be played is.
+    #[error("{path}: {reason}", path = path.display())]
+    SourceDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -239,6 +247,7 @@ impl Error {
             Self::Media(error) => error.code(),
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::SourceDried { .. } => "SOURCE_DRIED",
+            Self::SourceDamaged { .. } => "SOURCE_DAMAGED",
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",

@@ -14,6 +14,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagBody};
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
 use super::lap::{AudioLap, Increasing, LapClock, Unit};
+use super::shortfall::Shortfall;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::tagger::{Selection, Tagger};
@@ -88,6 +89,7 @@ pub(crate) struct Looper {
     ready: VecDeque<Step>,
     completed: u64,
     sent_in_lap: u64,
+    shortfall: Shortfall,
     ended: bool,
     /// What a source that is played once failed with.
     failure: Option<flowcast_av::Error>,
@@ -123,6 +125,8 @@ impl Looper {
             keyframe: None,
         });
         let audio = selection.audio.as_ref().map(AudioTrack::new);
+        let shortfall =
+            Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
         let tagger = Tagger::new(selection);
         let ready = tagger.headers().into_iter().map(Step::Tag).collect();
         Ok(Self {
@@ -139,6 +143,7 @@ impl Looper {
             ready,
             completed: 0,
             sent_in_lap: 0,
+            shortfall,
             ended: false,
             failure: None,
             damaged: 0,
@@ -249,10 +254,13 @@ impl Looper {
     }
 
     fn place(&mut self, mut packet: Packet) {
-        packet.data = self.keep(&packet.data);
+        if self.video.is_none() || self.tagger.is_video(packet.track) {
+            self.shortfall.packet(packet.corrupt);
+        }
         if packet.corrupt || packet.data.is_empty() {
             return;
         }
+        packet.data = self.keep(&packet.data);
         self.mend_clock(&mut packet);
         if self.tagger.is_video(packet.track) {
             self.place_video(packet);
@@ -351,6 +359,9 @@ impl Looper {
         }
         while let Some(tag) = self.interleaver.flush() {
             self.ready.push_back(Step::Tag(tag));
+        }
+        if let Some(reason) = self.shortfall.end_lap() {
+            self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
         if self.laps == Laps::Once {
             self.ended = true;

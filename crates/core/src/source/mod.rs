@@ -9,6 +9,8 @@ mod interleave;
 mod lap;
 #[cfg(feature = "libav")]
 mod looper;
+#[cfg(feature = "libav")]
+mod shortfall;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -195,6 +195,8 @@ impl StreamThread {
             self.publish(now, false);
             if self.setup.needs_outputs
                 && self.slots.iter().all(Option::is_none)
+                // A callback that heard of the failure may have added another output.
+                && self.setup.commands.is_empty()
                 && let Some(error) = self.last_failure.take()
             {
                 return Err(error);
