@@ -28,7 +28,9 @@ impl Args {
                 _ => (word.clone(), None),
             };
             if options.contains(&name.as_str()) {
-                let value = joined.or_else(|| words.next()).ok_or_else(|| format!("{name} needs a value\n{usage}"))?;
+                let value = joined
+                    .or_else(|| words.next())
+                    .ok_or_else(|| format!("{name} needs a value\n{usage}"))?;
                 args.options.push((name, value));
             } else if flags.contains(&word.as_str()) {
                 args.flags.push(word);
