@@ -16,6 +16,9 @@ mod need;
 mod net;
 mod packets;
 mod process;
+#[cfg(feature = "libav")]
+pub(crate) mod rig;
+pub(crate) mod scripted;
 mod servers;
 mod tls;
 

@@ -76,16 +76,22 @@ impl StreamBuilder<Ready> {
     ///
     /// On opening the file (at most 10 s) and on creating a recording.
     pub fn start(self) -> Result<StreamHandle, Error> {
+        for output in &self.outputs {
+            output.check()?;
+        }
         let permit = self.engine.admit(self.owner.as_deref())?;
         let prepared = self.engine.prepare(Some(permit))?;
         let shared = prepared.shared.clone();
+        // Creating a recording replaces what was there: that waits until the source is known to be good.
+        let opened = open(&self.source)?;
         let mut drivers = Vec::with_capacity(self.outputs.len());
         for output in self.outputs {
+            output.check_is_not(&self.source)?;
             let id = shared.next_output();
             let (name, driver) = self.engine.driver(&shared, id, output)?;
             drivers.push(Command::AddOutput { output: id, name, driver });
         }
-        let (source, skipped) = open(&self.source, &shared, &self.engine)?;
+        let (source, skipped) = opened.start(&shared, &self.engine)?;
         for driver in drivers {
             shared.mailbox.send(driver);
         }
@@ -98,22 +104,41 @@ impl StreamBuilder<Ready> {
     }
 }
 
+/// A source that is open and does not run yet.
+#[cfg(feature = "libav")]
+struct Opened(crate::source::OpenFile);
+
+/// A source that is open and does not run yet.
+#[cfg(not(feature = "libav"))]
+enum Opened {}
+
 /// A source's driver, and the tracks it leaves out.
-type Opened = (Box<dyn SourceDriver>, Vec<(usize, String)>);
+type Started = (Box<dyn SourceDriver>, Vec<(usize, String)>);
 
 #[cfg(feature = "libav")]
-fn open(source: &Source, shared: &StreamShared, engine: &Inner) -> Result<Opened, Error> {
+fn open(source: &Source) -> Result<Opened, Error> {
     use crate::source::{Laps, OpenFile};
 
     let SourceKind::File { path, looped } = &source.kind;
-    let file = OpenFile::open(path, if *looped { Laps::Endless } else { Laps::Once })?;
-    let skipped = file.skipped().to_vec();
-    let driver = file.start(&shared.id.to_string(), &engine.config, shared.cpu.clone())?;
-    Ok((Box::new(driver), skipped))
+    OpenFile::open(path, if *looped { Laps::Endless } else { Laps::Once }).map(Opened)
 }
 
 #[cfg(not(feature = "libav"))]
-fn open(source: &Source, _shared: &StreamShared, _engine: &Inner) -> Result<Opened, Error> {
+fn open(source: &Source) -> Result<Opened, Error> {
     let SourceKind::File { .. } = &source.kind;
     Err(Error::NotBuilt { feature: "libav" })
+}
+
+impl Opened {
+    #[cfg(feature = "libav")]
+    fn start(self, shared: &StreamShared, engine: &Inner) -> Result<Started, Error> {
+        let skipped = self.0.skipped().to_vec();
+        let driver = self.0.start(&shared.id.to_string(), &engine.config, shared.cpu.clone())?;
+        Ok((Box::new(driver), skipped))
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn start(self, _shared: &StreamShared, _engine: &Inner) -> Result<Started, Error> {
+        match self {}
+    }
 }

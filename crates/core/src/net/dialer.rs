@@ -96,6 +96,13 @@ impl Dialer {
             let _ = handle.waker.wake();
         }
     }
+
+    /// Looks at once for attempts that were cancelled, so that their sockets do not stay open until a deadline.
+    pub(crate) fn drop_cancelled(&self) {
+        if let Some(handle) = &*self.inner.lock() {
+            let _ = handle.waker.wake();
+        }
+    }
 }
 
 impl std::fmt::Debug for Dialer {

@@ -4,7 +4,8 @@ pub mod feed;
 mod recorder;
 mod rtmp_push;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::net::dialer::Dialed;
 use crate::net::tls::TlsRoots;
+use crate::source::{Source, SourceKind};
 
 pub(crate) use recorder::Recorder;
 pub(crate) use rtmp_push::RtmpPush;
@@ -69,12 +71,37 @@ impl Output {
         self
     }
 
+    /// Refuses a malformed address.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.kind.as_ref().map(drop).map_err(|error| Error::Url(error.clone()))
+    }
+
+    /// Refuses to record over the file the stream is made from.
+    pub(crate) fn check_is_not(&self, source: &Source) -> Result<(), Error> {
+        let SourceKind::File { path: read, .. } = &source.kind;
+        match &self.kind {
+            Ok(OutputKind::Record { path }) if is_same_file(read, path) => {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
+                Err(Error::Recording { path: path.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// When this output is dialled again after it was lost. Default: the engine's policy.
     pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
         if let Ok(OutputKind::Rtmp { reconnect, .. }) = &mut self.kind {
             *reconnect = Some(policy);
         }
         self
+    }
+}
+
+/// Whether both paths lead to one file that is there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
 }
 

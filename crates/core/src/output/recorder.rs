@@ -59,6 +59,10 @@ impl Recorder {
     /// On creating the file.
     pub(crate) fn create(id: OutputId, path: &Path, cpu: CpuMeter) -> Result<Self, Error> {
         let fail = |source| Error::Recording { path: path.to_owned(), source };
+        if blocks(path) {
+            let reason = "is a FIFO or a socket, not a file";
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+        }
         let file = File::create(path).map_err(fail)?;
         let shared = Arc::new(Shared::default());
         let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
@@ -148,6 +152,20 @@ impl Recorder {
                 self.failed = Some(Arc::new(Error::Recording { path: self.path.clone(), source }));
             }
         }
+    }
+}
+
+/// Whether opening the path to write waits for a reader, without end; and a reader that goes raises SIGPIPE.
+fn blocks(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo() || facts.file_type().is_socket())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
     }
 }
 

@@ -177,6 +177,7 @@ impl RtmpPush {
     fn close_connection(&mut self) {
         if let State::Dialing { cancelled } = &self.state {
             cancelled.store(true, Ordering::Relaxed);
+            self.dialer.drop_cancelled();
         }
         if let State::Live(live) = &mut self.state {
             self.sent_before += live.sent;

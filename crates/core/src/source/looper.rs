@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
@@ -19,6 +20,9 @@ use crate::tagger::{Selection, Tagger};
 const PRELUDE_PACKETS: usize = 512;
 /// Samples of an audio frame whose length the file does not tell: AAC-LC.
 const DEFAULT_FRAME_SAMPLES: u32 = 1024;
+
+/// Payloads are kept in blocks of this many bytes.
+const BLOCK: usize = 64 << 10;
 
 /// How often a source is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,7 @@ pub(crate) struct Looper {
     sent_in_lap: u64,
     ended: bool,
     skipped: u64,
+    store: BytesMut,
 }
 
 fn unit(base: TimeBase) -> Unit {
@@ -128,6 +133,7 @@ impl Looper {
             sent_in_lap: 0,
             ended: false,
             skipped: 0,
+            store: BytesMut::new(),
         })
     }
 
@@ -205,7 +211,8 @@ impl Looper {
         unit.unwrap_or(Unit { num: 1, den: 1000 })
     }
 
-    fn place(&mut self, packet: Packet) {
+    fn place(&mut self, mut packet: Packet) {
+        packet.data = self.keep(&packet.data);
         if packet.corrupt || packet.data.is_empty() {
             self.skipped += 1;
         } else if self.tagger.is_video(packet.track) {
@@ -213,6 +220,19 @@ impl Looper {
         } else {
             self.place_audio(packet);
         }
+    }
+
+    /// Copies a payload next to the ones before it. libav allocates each packet apart; let go on another thread seconds
+    /// later, thousands of small blocks cost more than the copy.
+    fn keep(&mut self, data: &Bytes) -> Bytes {
+        if data.len() > BLOCK / 4 {
+            return data.clone();
+        }
+        if self.store.capacity() < data.len() {
+            self.store = BytesMut::with_capacity(BLOCK);
+        }
+        self.store.extend_from_slice(data);
+        self.store.split().freeze()
     }
 
     fn place_video(&mut self, packet: Packet) {

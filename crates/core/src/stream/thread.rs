@@ -37,6 +37,9 @@ const HOLD_FOR_OTHERS: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(2);
 /// What is still to be sent when a source is complete may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
+/// quarter of the time, and this at most.
+const ANNOUNCE: Duration = Duration::from_millis(100);
 /// Outputs that have ended and are still shown in the figures.
 const ENDED_SHOWN: usize = 16;
 
@@ -358,12 +361,14 @@ impl StreamThread {
         self.ring.trim(needed);
     }
 
-    /// The source is complete: the outputs get what is left of it.
+    /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
     fn drain(&mut self) {
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
         self.turns_until(until, |thread| {
-            thread.slots.iter().flatten().all(|slot| slot.driver.cursor().is_none_or(|cursor| cursor >= end))
+            let stopped = thread.setup.shared.stop_by().is_some();
+            let mut slots = thread.slots.iter().flatten();
+            stopped || slots.all(|slot| slot.driver.cursor().is_none_or(|cursor| cursor >= end))
         });
     }
 
@@ -379,7 +384,9 @@ impl StreamThread {
             });
         }
         let asked = self.setup.shared.stop_by().unwrap_or(now + self.setup.config.force_stop_after);
-        self.turns_until(asked.min(now + FINISH), |thread| {
+        let left = asked.saturating_duration_since(now);
+        let left = left - ANNOUNCE.min(left / 4);
+        self.turns_until(now + left.min(FINISH), |thread| {
             let mut all = true;
             for slot in thread.slots.iter_mut().flatten() {
                 slot.finished = slot.finished || slot.driver.is_finished();

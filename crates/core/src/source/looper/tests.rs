@@ -194,7 +194,7 @@ fn check_loop(name: &str, tags: &[Tag], frame_ms: f64, audio_gap_ms: Option<i64>
     }
 }
 
-fn bodies(tags: &[Tag], kind: TagKind) -> Vec<bytes::Bytes> {
+fn bodies(tags: &[Tag], kind: TagKind) -> Vec<Bytes> {
     tags.iter()
         .filter(|tag| tag.kind == kind && !tag.is_sequence_header())
         .map(|tag| tag.body.to_bytes())

@@ -1,0 +1,94 @@
+//! A peer that is gone never raises SIGPIPE, whatever the program did with its signal handlers.
+//!
+//! Rust ignores SIGPIPE before `main`, so a test in Rust would not notice. Instead the kernel's side is looked at: every call
+//! that sends on a socket says MSG_NOSIGNAL, and no other call writes to one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flowcast::{Output, RtmpServerExt, Source, TlsRoots};
+
+use crate::support::rig::{Known, alone, engine, push, role_arguments};
+use crate::support::scripted::{Script, Scripted};
+use crate::support::{FaultProxy, Identity, Need, PATIENCE, Peer, TlsProxy, need, wait_until};
+
+#[test]
+fn nothing_is_sent_that_could_raise_sigpipe() {
+    const TEST: &str = "signals::nothing_is_sent_that_could_raise_sigpipe";
+    if alone("signals") {
+        return lose_peers();
+    }
+    if !need(&[Need::Stunnel]) {
+        return;
+    }
+    if Peer::spawn(Path::new("sh"), ["-c", "strace -V"]).wait(PATIENCE).code() != Some(0) {
+        eprintln!("skipped: strace is not there");
+        return;
+    }
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let trace = directory.path().join("trace");
+    let (program, arguments) = role_arguments("signals", TEST);
+    let options = ["-f", "-yy", "-qq", "-s", "0", "-e", "signal=SIGPIPE", "-e", "trace=write,writev,sendto,sendmsg,sendmmsg,sendfile,splice", "-o"];
+    let options = options.map(PathBuf::from).into_iter().chain([trace.clone(), program]);
+    let mut strace = Peer::spawn(Path::new("strace"), options.chain(arguments.into_iter().map(PathBuf::from)));
+    strace.wait_success(Duration::from_secs(60));
+
+    let trace = std::fs::read_to_string(trace).expect("what strace wrote");
+    let mut calls: HashMap<&str, usize> = HashMap::new();
+    let mut careless = Vec::new();
+    for line in trace.lines().filter(|line| line.contains("<TCP")) {
+        let call = line.split_whitespace().nth(1).and_then(|rest| rest.split('(').next()).unwrap_or_default();
+        // strace cuts a call in two where another thread comes between; the first half has the arguments or none of them.
+        if !line.contains("MSG_NOSIGNAL") && !line.contains("<unfinished") && !line.contains("resumed>") {
+            careless.push(line);
+        }
+        *calls.entry(call).or_default() += 1;
+    }
+    println!("calls that send on TCP sockets: {calls:?}; without MSG_NOSIGNAL: {}", careless.len());
+    assert!(calls.values().sum::<usize>() > 100, "too few calls seen: {calls:?}");
+    assert!(careless.is_empty(), "{} calls, such as {:#?}", careless.len(), &careless[..careless.len().min(5)]);
+    assert!(!trace.contains("SIGPIPE"), "SIGPIPE was raised");
+}
+
+/// Pushes, plain and TLS, recordings and players, whose peers go away in every manner. The test's own servers live here too:
+/// std's sockets send with MSG_NOSIGNAL.
+fn lose_peers() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("it listens");
+    let key = engine.keys().issue("inner").expect("a key");
+    let plain = Scripted::start(Script::Record);
+    let proxy = FaultProxy::start(server.address());
+    let tls_target = Scripted::start(Script::Record);
+    let tls = TlsProxy::start(tls_target.address().port(), Identity::Right);
+    let roots = TlsRoots::from_pem_file(tls.trusted()).expect("the authority's certificate");
+    let live = engine
+        .stream(Source::file(&clip.file).looped())
+        .to(push(&plain))
+        .to(Output::rtmp(&format!("rtmp://{}/live", proxy.address()), key))
+        .to(Output::rtmp_url(&tls.url("live", "key")).tls_roots(roots))
+        .record(clip.beside("signals.flv"))
+        .start()
+        .expect("it starts");
+    assert!(plain.wait_pictures(0, 10, PATIENCE) && tls_target.wait_pictures(0, 10, PATIENCE));
+    for round in 0..2 {
+        let before = live.stats().reconnects;
+        plain.reset();
+        proxy.reset();
+        assert!(wait_until(PATIENCE, || live.stats().reconnects >= before + 2), "round {round}: {}", live.stats());
+        let visits = plain.count();
+        assert!(plain.wait_pictures(visits - 1, 5, PATIENCE));
+        plain.finish();
+        proxy.finish();
+        assert!(plain.wait_pictures(visits, 5, PATIENCE));
+    }
+    let before = live.stats().reconnects;
+    tls_target.reset();
+    assert!(wait_until(PATIENCE, || live.stats().reconnects > before));
+    drop(tls);
+    // What was accepted before is gone; writing to it fails, and nothing worse.
+    assert!(wait_until(PATIENCE, || live.stats().outputs.iter().any(|output| output.last_error.is_some())));
+    live.stop(Duration::from_secs(3)).expect("it stops");
+    server.stop(Duration::from_secs(3));
+}

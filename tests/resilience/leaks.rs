@@ -1,0 +1,100 @@
+//! Starting and stopping leaves nothing behind. Runs in a process of its own: other tests have threads and descriptors, too.
+
+use std::time::{Duration, Instant};
+
+use flowcast::{Engine, Output, Source};
+
+use crate::stop_within;
+use crate::support::rig::{
+    Known, alone, engine, push, resident_kib, role_arguments, threads_and_descriptors,
+};
+use crate::support::scripted::{Script, Scripted};
+use crate::support::{Peer, free_port, wait_until};
+
+const CYCLES: usize = 200;
+const STREAMS: usize = 4;
+
+#[test]
+fn two_hundred_streams_leave_nothing_behind() {
+    if alone("leaks") {
+        return cycles();
+    }
+    let (program, arguments) = role_arguments("leaks", "leaks::two_hundred_streams_leave_nothing_behind");
+    let mut child = Peer::spawn(&program, arguments);
+    child.wait_success(Duration::from_secs(80));
+    print!("{}", child.output());
+}
+
+fn cycles() {
+    let clip = Known::small();
+    let good = Scripted::start(Script::Record);
+    let mute = Scripted::start(Script::Mute);
+    let closing = Scripted::start(Script::Close);
+    let nobody = format!("rtmp://127.0.0.1:{}/live", free_port());
+    // Longer than the test: what is left behind for a deadline to clean up is found.
+    let engine = engine(|config| {
+        config.connect.handshake = Duration::from_secs(60);
+        config.max_streams = 2 * STREAMS;
+    });
+    let outputs = |cycle: usize| match cycle % 4 {
+        0 => push(&good),
+        1 => push(&mute),
+        2 => push(&closing),
+        _ => Output::rtmp(&nobody, "key"),
+    };
+    let round = |from: usize| {
+        std::thread::scope(|scope| {
+            for number in 0..STREAMS {
+                let (engine, clip, outputs, good) = (&engine, &clip, &outputs, &good);
+                scope.spawn(move || one(engine, clip, outputs(from + number), good, number));
+            }
+        });
+    };
+    let all = || (0..CYCLES / STREAMS).for_each(|cycle| round(cycle * STREAMS));
+    // What is made once and kept (the dialer, the allocator's arenas) is no leak.
+    all();
+    let settled = || wait_until(Duration::from_secs(5), || all_closed(&[&good, &mute, &closing]));
+    assert!(settled(), "a connection is left open by the warm-up");
+    let before = (threads_and_descriptors(), resident_kib());
+    let began = Instant::now();
+    let laps = std::env::var("FLOWCAST_LEAK_LAPS").ok().and_then(|laps| laps.parse().ok()).unwrap_or(1);
+    for _ in 0..laps {
+        all();
+    }
+    let took = began.elapsed();
+    let ended = Instant::now();
+    assert!(settled(), "a connection is left open");
+    let closed = ended.elapsed();
+    let is_back = |(threads, descriptors): (usize, usize)| threads <= before.0.0 && descriptors <= before.0.1;
+    let same = wait_until(Duration::from_secs(5), || is_back(threads_and_descriptors()));
+    let after = (threads_and_descriptors(), resident_kib());
+    println!(
+        "{CYCLES} starts and stops in {took:?}: threads and descriptors {:?} -> {:?}, resident {} -> {} KiB, the last \
+         connection closed within {closed:?}",
+        before.0, after.0, before.1, after.1
+    );
+    assert!(same, "threads and descriptors: {:?} before, {:?} after", before.0, after.0);
+    assert!(after.1 < before.1 + 2048, "{} KiB before, {} after", before.1, after.1);
+    assert_eq!((engine.running(), engine.abandoned(), engine.streams().len()), (0, 0, 0));
+    drop(engine);
+    let (threads, _) = before.0;
+    let gone = wait_until(Duration::from_secs(5), || threads_and_descriptors().0 < threads);
+    assert!(gone, "the dialer's thread outlives its engine");
+}
+
+fn one(engine: &Engine, clip: &Known, output: Output, good: &Scripted, number: usize) {
+    let began = good.count();
+    let live = engine
+        .stream(Source::file(&clip.file).looped())
+        .to(output)
+        .record(clip.beside(&format!("cycle-{number}.flv")))
+        .start()
+        .expect("the stream starts");
+    // As far as it comes: to the air, or into whatever keeps it from there.
+    wait_until(Duration::from_millis(100), || good.count() > began);
+    stop_within(live, Duration::from_secs(5));
+}
+
+fn all_closed(servers: &[&Scripted]) -> bool {
+    servers.iter().all(|server| server.visits().iter().all(|visit| visit.closed.is_some()))
+}

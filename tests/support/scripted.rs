@@ -1,0 +1,325 @@
+//! An RTMP server that follows a script: it takes down what it is sent, tag by tag with the time of arrival, or misbehaves in a
+//! way no real server would do on command.
+
+use super::net::wait_until;
+use bytes::Buf;
+use flowcast::rtmp::flv::{Tag, TagKind};
+use flowcast::rtmp::session::{Reject, ServerConfig, ServerEvent, ServerSession};
+use socket2::SockRef;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a blocking call may keep a connection from seeing a command.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// Of each connection, bytes.
+const RECEIVE_BUFFER: usize = 256 << 10;
+
+/// What the server does with a connection it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// Lets the client publish and takes its tags down.
+    Record,
+    /// Takes what comes and never says a word.
+    Mute,
+    /// Says its handshake one byte at a time.
+    Drip(Duration),
+    /// Closes at once.
+    Close,
+    /// Lets the client publish, and closes.
+    CloseWhenLive,
+    /// Refuses to let the client publish.
+    Refuse(&'static str, &'static str),
+    /// Lets the client publish, and reads no more.
+    Deaf,
+}
+
+/// One tag as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// When.
+    pub at: Instant,
+    /// Its kind.
+    pub kind: TagKind,
+    /// Its time, milliseconds.
+    pub time: i64,
+    /// A coded picture that needs no other.
+    pub keyframe: bool,
+    /// A header of a codec.
+    pub header: bool,
+    /// Of the coded picture or sound alone.
+    pub hash: u64,
+}
+
+impl Seen {
+    /// Describes a tag.
+    pub(crate) fn new(tag: &Tag, at: Instant) -> Self {
+        let header = tag.is_sequence_header();
+        let head = if tag.is_video() { VIDEO_HEAD } else { AUDIO_HEAD };
+        let body = tag.body.to_bytes();
+        Self {
+            at,
+            kind: tag.kind,
+            time: tag.timestamp.as_millis(),
+            keyframe: tag.is_video() && tag.is_keyframe() && !header,
+            header,
+            hash: hash(body.get(head..).unwrap_or_default()),
+        }
+    }
+
+    /// Whether it is a coded picture.
+    pub(crate) fn is_picture(&self) -> bool {
+        self.kind == TagKind::Video && !self.header
+    }
+}
+
+/// Bytes of a tag before the picture: frame type and codec, packet type, composition time.
+const VIDEO_HEAD: usize = 5;
+/// Bytes of a tag before the sound: format, packet type.
+const AUDIO_HEAD: usize = 2;
+
+/// A hash of coded media.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// One connection the server took.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    /// When it came.
+    pub accepted: Instant,
+    /// When it was let in.
+    pub live: Option<Instant>,
+    /// When it was over.
+    pub closed: Option<Instant>,
+    /// What it sent.
+    pub tags: Vec<Seen>,
+}
+
+impl Visit {
+    /// When the first coded picture arrived.
+    pub(crate) fn first_picture(&self) -> Option<Instant> {
+        self.tags.iter().find(|tag| tag.is_picture()).map(|tag| tag.at)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    script: Mutex<Script>,
+    visits: Mutex<Vec<Visit>>,
+    /// By the number of the connection.
+    sockets: Mutex<HashMap<usize, TcpStream>>,
+    deaf: AtomicBool,
+    down: AtomicBool,
+}
+
+/// The server.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Scripted {
+    /// Starts it on a free port of 127.0.0.1.
+    pub(crate) fn start(script: Script) -> Self {
+        let state = Arc::new(State {
+            script: Mutex::new(script),
+            visits: Mutex::default(),
+            sockets: Mutex::default(),
+            deaf: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+        });
+        let mut server = Self { address: (Ipv4Addr::LOCALHOST, super::free_port()).into(), state, accepting: None };
+        server.up();
+        server
+    }
+
+    /// The URL of an app.
+    pub(crate) fn url(&self) -> String {
+        format!("rtmp://{}/live", self.address)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it does with connections from now on.
+    pub(crate) fn follow(&self, script: Script) {
+        *lock(&self.state.script) = script;
+    }
+
+    /// From now on nothing is read, on any connection; `false` reads again.
+    pub(crate) fn deafen(&self, deaf: bool) {
+        self.state.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    /// As if its process had been killed: every connection is gone, and nobody listens.
+    pub(crate) fn down(&mut self) {
+        self.state.down.store(true, Ordering::SeqCst);
+        for (_, socket) in lock(&self.state.sockets).drain() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        // Wakes the accept call.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+
+    /// Listens again on the same port.
+    pub(crate) fn up(&mut self) {
+        self.state.down.store(false, Ordering::SeqCst);
+        let listener = TcpListener::bind(self.address).expect("the port is free");
+        // What the kernel takes for a server that does not read is not seen as lag by anyone: little of it makes tests short.
+        let _ = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER);
+        let state = Arc::clone(&self.state);
+        self.accepting = Some(std::thread::spawn(move || accept(&listener, &state)));
+    }
+
+    /// Resets every connection.
+    pub(crate) fn reset(&self) {
+        for (_, socket) in lock(&self.state.sockets).drain() {
+            // With no time to linger, closing resets; the reading thread has the other handle, so it is shut down too.
+            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+            let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Closes its side of every connection.
+    pub(crate) fn finish(&self) {
+        for socket in lock(&self.state.sockets).values() {
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Every connection so far.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        lock(&self.state.visits).clone()
+    }
+
+    /// Connections so far.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.state.visits).len()
+    }
+
+    /// Waits until connection `number` (from 0) has sent so many coded pictures.
+    pub(crate) fn wait_pictures(&self, number: usize, pictures: usize, deadline: Duration) -> bool {
+        wait_until(deadline, || {
+            lock(&self.state.visits)
+                .get(number)
+                .is_some_and(|visit| visit.tags.iter().filter(|tag| tag.is_picture()).count() >= pictures)
+        })
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn accept(listener: &TcpListener, state: &Arc<State>) {
+    while let Ok((socket, _)) = listener.accept() {
+        if state.down.load(Ordering::SeqCst) {
+            return;
+        }
+        let number = {
+            let mut visits = lock(&state.visits);
+            visits.push(Visit { accepted: Instant::now(), live: None, closed: None, tags: Vec::new() });
+            visits.len() - 1
+        };
+        let script = lock(&state.script).clone();
+        if script == Script::Close {
+            drop(socket);
+            lock(&state.visits)[number].closed = Some(Instant::now());
+            continue;
+        }
+        if let Ok(handle) = socket.try_clone() {
+            lock(&state.sockets).insert(number, handle);
+        }
+        let state = Arc::clone(state);
+        std::thread::spawn(move || {
+            serve(socket, &script, &state, number);
+            lock(&state.sockets).remove(&number);
+            lock(&state.visits)[number].closed = Some(Instant::now());
+        });
+    }
+}
+
+/// Serves one connection until either side ends it.
+fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
+    let _ = socket.set_read_timeout(Some(GLANCE));
+    let began = Instant::now();
+    let mut session = ServerSession::new(ServerConfig::default(), None, [0x5a; 1528], began);
+    let mut dripped = Instant::now();
+    let mut deaf = false;
+    let mut buffer = vec![0; 64 << 10];
+    while !state.down.load(Ordering::SeqCst) {
+        while session.wire().has_remaining() && *script != Script::Mute {
+            let one = matches!(script, Script::Drip(_));
+            if let Script::Drip(pause) = script
+                && dripped.elapsed() < *pause
+            {
+                break;
+            }
+            dripped = Instant::now();
+            let wire = session.wire();
+            let length = if one { 1 } else { wire.chunk().len() };
+            let Ok(written) = socket.write(&wire.chunk()[..length]) else { return };
+            wire.advance(written);
+        }
+        if session.is_finished() || (*script == Script::CloseWhenLive && session.is_live()) {
+            return;
+        }
+        if deaf || state.deaf.load(Ordering::SeqCst) {
+            std::thread::park_timeout(GLANCE);
+            continue;
+        }
+        match socket.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) if *script == Script::Mute => {}
+            Ok(count) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                if session.handle_input(Instant::now(), bytes).is_err() {
+                    return;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+        let now = Instant::now();
+        while let Some(event) = session.poll_event() {
+            match event {
+                ServerEvent::Publish(_) => match script {
+                    Script::Refuse(code, description) => {
+                        let (code, description) = ((*code).to_owned(), (*description).to_owned());
+                        session.reject(Reject::Custom { code, description }, now);
+                    }
+                    _ => {
+                        session.accept_publish(now);
+                        lock(&state.visits)[number].live = Some(now);
+                        deaf = *script == Script::Deaf;
+                    }
+                },
+                ServerEvent::Tag(tag) => lock(&state.visits)[number].tags.push(Seen::new(&tag, now)),
+                ServerEvent::Unpublish => return,
+                _ => {}
+            }
+        }
+    }
+}
