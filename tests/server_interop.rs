@@ -393,6 +393,45 @@ fn publish_and_a_lot_of_media_at_once_lose_nothing() {
     publish_and_media_at_once(clip, 400_000..8_000_000);
 }
 
+/// Somebody who joins while nothing new comes still gets the GOP that has begun, from its keyframe on and from time zero.
+#[test]
+fn a_player_in_the_middle_of_a_gop_gets_all_of_it() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let studio = Studio::start();
+    let tags = media_tags(&studio.clip(Clip { seconds: 3, gop: 25, ..Clip::default() }));
+    let is_join = |tag: &Tag| tag.is_keyframe() && tag.is_video() && !tag.is_sequence_header();
+    let joins: Vec<_> = tags.iter().enumerate().filter(|(_, tag)| is_join(tag)).map(|(at, _)| at).collect();
+    assert_eq!(joins.len(), 3);
+    // Up to the middle of the last GOP.
+    let sent = &tags[..(joins[2] + tags.len()) / 2];
+    let mut publisher = Client::connect(ClientRole::Publish, &studio.publish_url());
+    let live = publisher.run_until(|client| client.session.is_live());
+    assert!(matches!(live, Ok(true)), "{live:?}");
+    sent.iter().for_each(|tag| publisher.session.send_tag(tag));
+    publisher.send();
+    let stream = studio.on_air();
+    let last = sent.iter().map(|tag| tag.timestamp).max().expect("tags");
+    assert!(wait_until(PATIENCE, || stream.stats().media_time == last), "{}", stream.stats());
+    let headers = tags.iter().filter(|tag| tag.is_sequence_header()).map(|tag| (0, tag.body.to_bytes()));
+    let zero = tags[joins[2]].timestamp;
+    let gop = sent[joins[2]..].iter().filter(|tag| tag.timestamp >= zero);
+    let gop = gop.map(|tag| (tag.timestamp.millis_since(zero), tag.body.to_bytes()));
+    let expected: Vec<_> = headers.chain(gop).collect();
+    let mut player = Client::connect(ClientRole::Play, &studio.play_url());
+    let played = |client: &Client| {
+        let tags = client.events.iter().filter_map(|event| match event {
+            ClientEvent::Tag(tag) if tag.kind != TagKind::Script => Some(tag),
+            _ => None,
+        });
+        tags.map(|tag| (tag.timestamp.as_millis(), tag.body.to_bytes())).collect::<Vec<_>>()
+    };
+    let got = player.run_until(|client| played(client).len() >= expected.len());
+    assert!(matches!(got, Ok(true)), "{got:?}");
+    assert!(played(&player) == expected, "other tags, or at other times");
+}
+
 #[test]
 fn unknown_key_is_refused_with_its_status_before_any_media() {
     if !need(&[Need::Ffmpeg]) {

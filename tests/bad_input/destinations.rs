@@ -14,10 +14,24 @@ fn malformed_urls_are_refused_before_anything_happens() {
     let engine = engine(|_| {});
     let beside = Beside::start(&engine, &clip);
     for url in [
-        "", "live", "http://host/live/key", "rtmp:/host/live/key", "rtmp://", "rtmp:///live/key", "rtmp://host",
-        "rtmp://host/live", "rtmp://host/live/", "rtmp://host:0/live/key", "rtmp://host:65536/live/key",
-        "rtmp://host:port/live/key", "rtmp://[::1/live/key", "rtmp://ho st/live/key", "rtmp://host/live/k ey",
-        "rtmp://host/live/key\r\nX: y", "rtmp://host\0/live/key", "rtmp://höst/live/key",
+        "",
+        "live",
+        "http://host/live/key",
+        "rtmp:/host/live/key",
+        "rtmp://",
+        "rtmp:///live/key",
+        "rtmp://host",
+        "rtmp://host/live",
+        "rtmp://host/live/",
+        "rtmp://host:0/live/key",
+        "rtmp://host:65536/live/key",
+        "rtmp://host:port/live/key",
+        "rtmp://[::1/live/key",
+        "rtmp://ho st/live/key",
+        "rtmp://host/live/k ey",
+        "rtmp://host/live/key\r\nX: y",
+        "rtmp://host\0/live/key",
+        "rtmp://höst/live/key",
     ] {
         let kept = clip.beside("kept.flv");
         std::fs::write(&kept, "yesterday").expect("a file in the directory");
@@ -25,7 +39,11 @@ fn malformed_urls_are_refused_before_anything_happens() {
         let error = builder.to(Output::rtmp_url(url)).start().expect_err(url);
         assert!(matches!(error, Error::Url(_)), "{url}: {error:?}");
         assert_eq!((error.code(), error.is_retryable()), ("URL_INVALID", false), "{url}");
-        assert_eq!(std::fs::read(&kept).expect("it is there"), b"yesterday", "{url}: a refused start replaced a recording");
+        assert_eq!(
+            std::fs::read(&kept).expect("it is there"),
+            b"yesterday",
+            "{url}: a refused start replaced a recording"
+        );
         let error = beside.live.add_output(Output::rtmp_url(url)).expect_err(url);
         println!("{url:?}: {}", chain(&error));
     }
@@ -64,7 +82,9 @@ fn closed_ports_and_unknown_hosts_are_told_and_tried_again() {
 #[test]
 fn certificates_that_cannot_be_read() {
     let clip = Known::small();
-    for (what, content) in [("empty", ""), ("text", "no certificate"), ("cut off", "-----BEGIN CERTIFICATE-----\nAAAA")] {
+    for (what, content) in
+        [("empty", ""), ("text", "no certificate"), ("cut off", "-----BEGIN CERTIFICATE-----\nAAAA")]
+    {
         let path = clip.beside("ca.pem");
         std::fs::write(&path, content).expect("a file in the directory");
         let error = TlsRoots::from_pem_file(&path).expect_err(what);

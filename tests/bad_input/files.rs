@@ -26,7 +26,10 @@ fn refused(engine: &Engine, clip: &Known, what: &str, file: &Path) -> Error {
     let Err(error) = started else { panic!("{what}: it started") };
     println!("{what}: {} after {took:?}: {}", error.code(), chain(&error));
     assert!(took <= AT_ONCE, "{what}: refused only after {took:?}");
-    assert!(chain(&error).contains(file.file_name().expect("a name").to_str().expect("UTF-8")), "{what}: {error}");
+    assert!(
+        chain(&error).contains(file.file_name().expect("a name").to_str().expect("UTF-8")),
+        "{what}: {error}"
+    );
     assert_eq!(engine.running(), running, "{what}: it keeps a place");
     let kept = fs::read(&recording).expect("the recording of yesterday");
     assert_eq!(kept, b"what was recorded yesterday", "{what}: a refused start replaced a recording");
@@ -63,9 +66,13 @@ fn files_that_are_no_media() {
     assert!(matches!(error.code(), "INPUT_INVALID" | "FORMAT_UNSUPPORTED"), "{error:?}");
     assert!(!error.is_retryable());
 
-    let noise: Vec<u8> = (0..200_000u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8).collect();
+    let noise: Vec<u8> =
+        (0..200_000u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8).collect();
     let error = refused(&engine, &clip, "noise", &file("noise.mp4", &noise));
-    assert!(matches!(error.code(), "INPUT_INVALID" | "FORMAT_UNSUPPORTED" | "NO_PLAYABLE_TRACK"), "{error:?}");
+    assert!(
+        matches!(error.code(), "INPUT_INVALID" | "FORMAT_UNSUPPORTED" | "NO_PLAYABLE_TRACK"),
+        "{error:?}"
+    );
 
     let error = refused(&engine, &clip, "directory", clip.directory.path());
     assert!(matches!(media(&error), AvError::NotAFile { kind: "directory", .. }));
@@ -79,7 +86,8 @@ fn files_that_are_no_media() {
     let error = refused(&engine, &clip, "FIFO", &fifo);
     assert!(matches!(media(&error), AvError::NotAFile { kind: "FIFO", .. }));
 
-    let playlist = format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n", clip.file.display());
+    let playlist =
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n", clip.file.display());
     let error = refused(&engine, &clip, "HLS playlist", &file("playlist.mp4", playlist.as_bytes()));
     assert!(matches!(error.code(), "FORMAT_UNSUPPORTED" | "PROTOCOL_REFUSED" | "INPUT_INVALID"), "{error:?}");
 
@@ -106,14 +114,20 @@ fn find_box(file: &Path, kind: &[u8; 4]) -> usize {
 
 #[test]
 fn files_that_are_cut_off() {
-    let clip = Known::made(&SampleSpec { seconds: 4.0, gop_frames: 12, bitrate: 4_000_000, ..SampleSpec::default() });
+    let clip = Known::made(&SampleSpec {
+        seconds: 4.0,
+        gop_frames: 12,
+        bitrate: 4_000_000,
+        ..SampleSpec::default()
+    });
     let engine = engine(|_| {});
     let beside = Beside::start(&engine, &clip);
 
     // The index comes last: nothing can be played without it.
     assert!(find_box(&clip.file, b"mdat") < find_box(&clip.file, b"moov"));
     let moov = find_box(&clip.file, b"moov");
-    for (what, bytes) in [("no moov", moov), ("half the moov", moov + 400), ("32 bytes", 32), ("4 bytes", 4)] {
+    for (what, bytes) in [("no moov", moov), ("half the moov", moov + 400), ("32 bytes", 32), ("4 bytes", 4)]
+    {
         let file = cut(&clip.file, clip.beside("cut.mp4"), bytes);
         let error = refused(&engine, &clip, what, &file);
         assert!(matches!(media(&error), AvError::InvalidData { .. }), "{what}: {error:?}");
@@ -132,27 +146,63 @@ fn nothing_that_can_be_sent() {
     let beside = Beside::start(&engine, &clip);
     let file = clip.beside("vp9-vorbis.webm");
     let arguments = [
-        "-nostdin", "-v", "error", "-f", "lavfi", "-t", "1", "-i", "testsrc2=size=160x90:rate=10", "-f", "lavfi", "-t",
-        "1", "-i", "sine", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "libvorbis",
+        "-nostdin",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-t",
+        "1",
+        "-i",
+        "testsrc2=size=160x90:rate=10",
+        "-f",
+        "lavfi",
+        "-t",
+        "1",
+        "-i",
+        "sine",
+        "-c:v",
+        "libvpx-vp9",
+        "-deadline",
+        "realtime",
+        "-c:a",
+        "libvorbis",
         file.to_str().expect("UTF-8"),
     ];
     run("ffmpeg", arguments, Duration::from_secs(30));
     let error = refused(&engine, &clip, "VP9 and Vorbis", &file);
-    assert!(matches!(&error, Error::NoPlayableTrack { found, .. } if found.contains("vp9") && found.contains("vorbis")));
+    assert!(
+        matches!(&error, Error::NoPlayableTrack { found, .. } if found.contains("vp9") && found.contains("vorbis"))
+    );
     assert_eq!((error.code(), error.is_retryable()), ("NO_PLAYABLE_TRACK", false));
 
     // Of a file with both, what can be sent is sent, and the program is told what is left out.
     let mixed = clip.beside("mixed.mkv");
     let arguments = [
-        "-nostdin", "-v", "error", "-i", clip.file.to_str().expect("UTF-8"), "-i", file.to_str().expect("UTF-8"), "-map",
-        "0:v", "-map", "1:a", "-c", "copy", mixed.to_str().expect("UTF-8"),
+        "-nostdin",
+        "-v",
+        "error",
+        "-i",
+        clip.file.to_str().expect("UTF-8"),
+        "-i",
+        file.to_str().expect("UTF-8"),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c",
+        "copy",
+        mixed.to_str().expect("UTF-8"),
     ];
     run("ffmpeg", arguments, Duration::from_secs(30));
     let events = engine.events();
     let recording = clip.beside("mixed.flv");
-    let live = engine.stream(Source::file(&mixed)).record(&recording).start().expect("its picture can be sent");
+    let live =
+        engine.stream(Source::file(&mixed)).record(&recording).start().expect("its picture can be sent");
     let skipped = crate::support::rig::wait_event(&events, AT_ONCE, |event| match &event.kind {
-        flowcast::EventKind::TrackSkipped { track, reason } if event.stream == live.id() => Some((*track, reason.clone())),
+        flowcast::EventKind::TrackSkipped { track, reason } if event.stream == live.id() => {
+            Some((*track, reason.clone()))
+        }
         _ => None,
     });
     println!("skipped: {skipped:?}");

@@ -87,7 +87,8 @@ fn use_the_canary() {
     let proxy = FaultProxy::start(server.address());
 
     let echo: &str = "Stream canary7f3a9key is not yours (canary7f3a9key)";
-    let (refusing, mute) = (Scripted::start(Script::Refuse("NetStream.Publish.Denied", echo)), Scripted::start(Script::Mute));
+    let (refusing, mute) =
+        (Scripted::start(Script::Refuse("NetStream.Publish.Denied", echo)), Scripted::start(Script::Mute));
     let nobody = free_port();
     let urls = [
         // Lives, is reset, comes back, and clashes with itself.
@@ -112,7 +113,8 @@ fn use_the_canary() {
     }
     said.hear(&builder);
     let live = builder.start().expect("it starts");
-    let split = live.add_output(Output::rtmp(&format!("rtmp://{}/live", mute.address()), StreamKey::new(CANARY)));
+    let split =
+        live.add_output(Output::rtmp(&format!("rtmp://{}/live", mute.address()), StreamKey::new(CANARY)));
     said.hear(&split);
     for url in [
         format!("rtmp://host:99999/live/{CANARY}"),
@@ -132,9 +134,21 @@ fn use_the_canary() {
     assert!(wait_until(PATIENCE, || live.stats().reconnects > 0 && on_the_air()), "{}", live.stats());
     // ffmpeg plays, is refused, and publishes with a wrong key: what clients say gets into no log either.
     for arguments in [
-        ["-v", "quiet", "-i", &format!("rtmp://{}/live/{CANARY}x", server.address()), "-f", "null", "-"].to_vec(),
-        ["-v", "quiet", "-re", "-i", clip.file.to_str().expect("UTF-8"), "-c", "copy", "-f", "flv",
-            &format!("rtmp://{}/live/wrong-{CANARY}", server.address())].to_vec(),
+        ["-v", "quiet", "-i", &format!("rtmp://{}/live/{CANARY}x", server.address()), "-f", "null", "-"]
+            .to_vec(),
+        [
+            "-v",
+            "quiet",
+            "-re",
+            "-i",
+            clip.file.to_str().expect("UTF-8"),
+            "-c",
+            "copy",
+            "-f",
+            "flv",
+            &format!("rtmp://{}/live/wrong-{CANARY}", server.address()),
+        ]
+        .to_vec(),
     ] {
         if crate::support::need(&[crate::support::Need::Ffmpeg]) {
             Peer::spawn(std::path::Path::new("ffmpeg"), arguments).wait(PATIENCE);
@@ -147,7 +161,15 @@ fn use_the_canary() {
     said.hear(live.stats());
     said.hear(live.stream());
     said.hear(&live);
-    said.hear((&engine, &server, engine.keys(), engine.hub(), engine.keys().active(), server.stats(), engine.config()));
+    said.hear((
+        &engine,
+        &server,
+        engine.keys(),
+        engine.hub(),
+        engine.keys().active(),
+        server.stats(),
+        engine.config(),
+    ));
     let _ = writeln!(said.0, "{}", live.stats());
     said.hear(live.stop(Duration::from_secs(3)));
     let heard = hear_events(&events, &mut said);
@@ -155,11 +177,19 @@ fn use_the_canary() {
 
     let log = LOG.0.lock().expect("the log").clone();
     let lines: Vec<_> = log.lines().chain(said.0.lines()).filter(|line| line.contains(CANARY)).collect();
-    println!("{} log lines, {} bytes of errors and Debug, {heard} events: key found {} times", log.lines().count(), said.0.len(), lines.len());
+    println!(
+        "{} log lines, {} bytes of errors and Debug, {heard} events: key found {} times",
+        log.lines().count(),
+        said.0.len(),
+        lines.len()
+    );
     let hidden: Vec<_> = lines.iter().take(5).map(|line| line.replace(CANARY, "<THE KEY>")).collect();
     assert!(lines.is_empty(), "the key got out: {hidden:#?}");
     for target in ["flowcast", "rustls", "mio"] {
-        println!("  of {target}: {} lines", log.lines().filter(|line| line.split(' ').nth(1).is_some_and(|t| t.starts_with(target))).count());
+        println!(
+            "  of {target}: {} lines",
+            log.lines().filter(|line| line.split(' ').nth(1).is_some_and(|t| t.starts_with(target))).count()
+        );
     }
     assert!(log.contains("flowcast"), "nothing was logged at all");
 }

@@ -102,7 +102,11 @@ fn a_file_that_is_cut_in_two_is_told_about_and_does_not_spin() {
     let looping = Looping::start(&engine, &clip, "cut.mp4");
     let id = looping.live.id();
     let length = fs::metadata(&looping.copy).expect("it is there").len();
-    OpenOptions::new().write(true).open(&looping.copy).and_then(|file| file.set_len(length / 2)).expect("it can be cut");
+    OpenOptions::new()
+        .write(true)
+        .open(&looping.copy)
+        .and_then(|file| file.set_len(length / 2))
+        .expect("it can be cut");
     let began = Instant::now();
     let fault = wait_event(&looping.events, PATIENCE, |event| match &event.kind {
         EventKind::SourceFault { error } | EventKind::Ended { error: Some(error) } if event.stream == id => {
@@ -134,7 +138,15 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
     // The index is at the front; what it points to is not all there: a download that broke off.
     let front = clip.beside("front.mp4");
     let arguments = [
-        "-nostdin", "-v", "error", "-i", clip.file.to_str().expect("UTF-8"), "-c", "copy", "-movflags", "+faststart",
+        "-nostdin",
+        "-v",
+        "error",
+        "-i",
+        clip.file.to_str().expect("UTF-8"),
+        "-c",
+        "copy",
+        "-movflags",
+        "+faststart",
         front.to_str().expect("UTF-8"),
     ];
     if !crate::support::need(&[crate::support::Need::Ffmpeg]) {
@@ -155,7 +167,9 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
             Ok(live) => {
                 let id = live.id();
                 let error = wait_event(&events, PATIENCE, |event| match &event.kind {
-                    EventKind::SourceFault { error } | EventKind::Ended { error: Some(error) } if event.stream == id => {
+                    EventKind::SourceFault { error } | EventKind::Ended { error: Some(error) }
+                        if event.stream == id =>
+                    {
                         Some(error.clone())
                     }
                     _ => None,
@@ -168,7 +182,10 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
             }
         };
         println!("{what}: {}: {}", error.code(), chain(&error));
-        assert!(matches!(error.code(), "INPUT_INVALID" | "SOURCE_DRIED" | "LIBAV" | "INPUT_IO" | "INPUT_EMPTY"), "{what}: {error:?}");
+        assert!(
+            matches!(error.code(), "INPUT_INVALID" | "SOURCE_DRIED" | "LIBAV" | "INPUT_IO" | "INPUT_EMPTY"),
+            "{what}: {error:?}"
+        );
     }
     beside.assert_unharmed(&clip);
 }

@@ -43,7 +43,10 @@ impl Beside {
     fn assert_unharmed(self, clip: &Known) {
         let Self { server, file, live } = self;
         let sent = server.visits()[0].tags.len();
-        assert!(support::wait_until(support::PATIENCE, || server.visits()[0].tags.len() > sent + 10), "it is off the air");
+        assert!(
+            support::wait_until(support::PATIENCE, || server.visits()[0].tags.len() > sent + 10),
+            "it is off the air"
+        );
         live.stop(Duration::from_secs(3)).expect("it stops");
         let visits = server.visits();
         assert_eq!(visits.len(), 1);
@@ -55,5 +58,8 @@ impl Beside {
 
 /// An error with all its causes, as a program would log it.
 fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -49,12 +49,26 @@ fn runs_out_of_room(clip: &Known, path: &Path) {
     let began = Instant::now();
     let output = beside.live.add_output(Output::record(path)).expect("there is room to create it");
     let error = wait_ended(&events, output, PATIENCE).expect("it ends with an error");
-    println!("no room on {}: {} after {:?}: {}", path.display(), error.code(), began.elapsed(), chain(&error));
+    println!(
+        "no room on {}: {} after {:?}: {}",
+        path.display(),
+        error.code(),
+        began.elapsed(),
+        chain(&error)
+    );
     let Error::Recording { source, .. } = &*error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::StorageFull);
     assert_eq!((error.code(), error.is_retryable()), ("RECORDING_FAILED", false));
     let stats = beside.live.stats();
-    assert!(wait_until(PATIENCE, || beside.live.stats().outputs.iter().any(|o| o.id == output && o.last_error.is_some())), "{stats}");
+    assert!(
+        wait_until(PATIENCE, || beside
+            .live
+            .stats()
+            .outputs
+            .iter()
+            .any(|o| o.id == output && o.last_error.is_some())),
+        "{stats}"
+    );
     beside.assert_unharmed(clip);
 
     // On its own the stream ends with the same error.
@@ -94,7 +108,8 @@ fn a_disk_that_fills_up() {
         eprintln!("skipped: this machine mounts no disk for a test");
         return;
     };
-    let spec = SampleSpec { gop_frames: 12, bitrate: 6_000_000, width: 640, height: 360, ..SampleSpec::default() };
+    let spec =
+        SampleSpec { gop_frames: 12, bitrate: 6_000_000, width: 640, height: 360, ..SampleSpec::default() };
     let clip = Known::made(&spec);
     let path = disk.0.path().join("full.flv");
     runs_out_of_room(&clip, &path);

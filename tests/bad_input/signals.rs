@@ -29,9 +29,21 @@ fn nothing_is_sent_that_could_raise_sigpipe() {
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     let trace = directory.path().join("trace");
     let (program, arguments) = role_arguments("signals", TEST);
-    let options = ["-f", "-yy", "-qq", "-s", "0", "-e", "signal=SIGPIPE", "-e", "trace=write,writev,sendto,sendmsg,sendmmsg,sendfile,splice", "-o"];
+    let options = [
+        "-f",
+        "-yy",
+        "-qq",
+        "-s",
+        "0",
+        "-e",
+        "signal=SIGPIPE",
+        "-e",
+        "trace=write,writev,sendto,sendmsg,sendmmsg,sendfile,splice",
+        "-o",
+    ];
     let options = options.map(PathBuf::from).into_iter().chain([trace.clone(), program]);
-    let mut strace = Peer::spawn(Path::new("strace"), options.chain(arguments.into_iter().map(PathBuf::from)));
+    let mut strace =
+        Peer::spawn(Path::new("strace"), options.chain(arguments.into_iter().map(PathBuf::from)));
     strace.wait_success(Duration::from_secs(60));
 
     let trace = std::fs::read_to_string(trace).expect("what strace wrote");
@@ -47,7 +59,12 @@ fn nothing_is_sent_that_could_raise_sigpipe() {
     }
     println!("calls that send on TCP sockets: {calls:?}; without MSG_NOSIGNAL: {}", careless.len());
     assert!(calls.values().sum::<usize>() > 100, "too few calls seen: {calls:?}");
-    assert!(careless.is_empty(), "{} calls, such as {:#?}", careless.len(), &careless[..careless.len().min(5)]);
+    assert!(
+        careless.is_empty(),
+        "{} calls, such as {:#?}",
+        careless.len(),
+        &careless[..careless.len().min(5)]
+    );
     assert!(!trace.contains("SIGPIPE"), "SIGPIPE was raised");
 }
 
@@ -76,7 +93,11 @@ fn lose_peers() {
         let before = live.stats().reconnects;
         plain.reset();
         proxy.reset();
-        assert!(wait_until(PATIENCE, || live.stats().reconnects >= before + 2), "round {round}: {}", live.stats());
+        assert!(
+            wait_until(PATIENCE, || live.stats().reconnects >= before + 2),
+            "round {round}: {}",
+            live.stats()
+        );
         let visits = plain.count();
         assert!(plain.wait_pictures(visits - 1, 5, PATIENCE));
         plain.finish();

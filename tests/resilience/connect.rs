@@ -87,7 +87,8 @@ fn a_peer_mute_in_tls() {
     let server = Scripted::start(Script::Mute);
     let output = Output::rtmp(&server.url().replace("rtmp://", "rtmps://"), "key");
     let after = fails("mute in TLS", &output, |error| {
-        matches!(error, Error::ConnectTimeout { step: ConnectStep::Tls, .. }) && error.code() == "CONNECT_TIMEOUT"
+        matches!(error, Error::ConnectTimeout { step: ConnectStep::Tls, .. })
+            && error.code() == "CONNECT_TIMEOUT"
     });
     assert!(after >= STEP);
 }
@@ -104,7 +105,10 @@ fn a_peer_that_speaks_no_tls() {
     let id = live.add_output(output).expect("the output is added");
     let error = wait_retry(&events, id, PATIENCE);
     println!("RTMP where TLS is due: {} ({error})", error.code());
-    assert!(matches!(&*error, Error::Tls { .. } | Error::ConnectionLost { .. } | Error::ConnectTimeout { .. }), "{error:?}");
+    assert!(
+        matches!(&*error, Error::Tls { .. } | Error::ConnectionLost { .. } | Error::ConnectTimeout { .. }),
+        "{error:?}"
+    );
     stop_within(live, Duration::from_secs(1));
     witness.assert_unharmed(&clip);
 }
@@ -166,7 +170,9 @@ fn a_peer_that_takes_and_closes_is_tried_less_and_less() {
         let count = server.count();
         assert!((6..=7).contains(&count), "{script:?}: {count} connections for six failures");
         let stopped = stop_within(live, Duration::from_secs(1));
-        println!("{script:?}: {count} connections, waits grew to {nominal} ms ±half, stop while waiting {stopped:?}");
+        println!(
+            "{script:?}: {count} connections, waits grew to {nominal} ms ±half, stop while waiting {stopped:?}"
+        );
         witness.assert_unharmed(&clip);
     }
 }
@@ -192,7 +198,12 @@ fn a_rejected_key_ends_the_output_and_is_never_tried_again() {
         let id = live.add_output(output.clone()).expect("the output is added");
         let began = Instant::now();
         let error = wait_ended(&events, id, PATIENCE).expect("it is an error");
-        println!("{what}: {} after {:?}: {}", error.code(), began.elapsed(), std::error::Error::source(&*error).expect("why"));
+        println!(
+            "{what}: {} after {:?}: {}",
+            error.code(),
+            began.elapsed(),
+            std::error::Error::source(&*error).expect("why")
+        );
         assert!(matches!(&*error, Error::Rtmp { .. }), "{what}: {error:?}");
         assert_eq!((error.code(), error.is_retryable()), ("RTMP_REJECTED", false), "{what}");
         // Nothing more happens, well beyond the first wait.
@@ -241,7 +252,8 @@ fn a_host_nobody_knows() {
     let events = engine.events();
     // A label of more than 63 bytes is refused without asking any server.
     let host = format!("{}.invalid", "x".repeat(64));
-    let id = live.add_output(Output::rtmp(&format!("rtmp://{host}/live"), "key")).expect("the output is added");
+    let id =
+        live.add_output(Output::rtmp(&format!("rtmp://{host}/live"), "key")).expect("the output is added");
     let error = wait_retry(&events, id, PATIENCE);
     assert!(matches!(&*error, Error::Dns { .. }), "{error:?}");
     assert_eq!((error.code(), error.is_retryable()), ("DNS_FAILED", true));

@@ -34,7 +34,11 @@ fn outputs_come_and_go_on_the_air() {
     assert!(wait_until(PATIENCE, || std::fs::metadata(&file).is_ok_and(|facts| facts.len() > 30_000)));
     live.remove_output(recording).expect("it is removed");
     wait_ended(&events, recording, PATIENCE);
-    assert!(wait_until(PATIENCE, || !live.stats().outputs.iter().any(|o| o.id == recording && o.bytes_held > 0)));
+    assert!(wait_until(PATIENCE, || !live
+        .stats()
+        .outputs
+        .iter()
+        .any(|o| o.id == recording && o.bytes_held > 0)));
     let refused = live.add_output(Output::rtmp("http://127.0.0.1/live", "key")).expect_err("no RTMP URL");
     assert_eq!(refused.code(), "URL_INVALID");
     stop_within(live, Duration::from_secs(3));
@@ -60,7 +64,10 @@ fn a_dropped_handle_ends_the_stream_and_returns_at_once() {
     println!("dropped handle: ended after {:?}", dropped.elapsed());
     let refused = view.add_output(push(&server)).expect_err("the stream has ended");
     assert_eq!((refused.code(), refused.is_retryable()), ("STREAM_ENDED", false));
-    assert_eq!(view.remove_output(outputs_of_ended(&view)).expect_err("the stream has ended").code(), "STREAM_ENDED");
+    assert_eq!(
+        view.remove_output(outputs_of_ended(&view)).expect_err("the stream has ended").code(),
+        "STREAM_ENDED"
+    );
 }
 
 fn outputs_of_ended(view: &flowcast::StreamRef) -> flowcast::OutputId {
@@ -72,7 +79,8 @@ fn a_detached_stream_goes_on_until_the_engine_ends() {
     let clip = Known::small();
     let server = Scripted::start(Script::Record);
     let engine = engine(|_| {});
-    let start = || engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
+    let start =
+        || engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
     let first = start().detach();
     assert!(server.wait_pictures(0, 30, PATIENCE));
     assert!(engine.get(first.id()).is_some() && engine.running() == 1);
@@ -104,9 +112,8 @@ fn limits_refuse_with_a_code_and_a_place_is_free_again_after_the_end() {
         config.max_streams_per_owner = 2;
         config.max_streams = 3;
     });
-    let start = |owner: &str| {
-        engine.stream(Source::file(&clip.file).looped()).owner(owner).to(push(&server)).start()
-    };
+    let start =
+        |owner: &str| engine.stream(Source::file(&clip.file).looped()).owner(owner).to(push(&server)).start();
     let mut running = vec![start("alice").expect("a place"), start("alice").expect("a place")];
     let refused = start("alice").expect_err("alice has two");
     assert!(matches!(refused, Error::StreamLimitExceeded { scope: LimitScope::Owner, limit: 2 }));
@@ -155,17 +162,18 @@ fn a_panicking_callback_harms_nobody() {
     let live = witness.start(&engine, &clip, None);
     wait_event(&events, PATIENCE, |event| matches!(event.kind, EventKind::Looped { laps: 1 }).then_some(()));
     stop_within(live, Duration::from_secs(3));
-    wait_event(&events, PATIENCE, |event| matches!(event.kind, EventKind::Ended { error: None }).then_some(()));
+    wait_event(&events, PATIENCE, |event| {
+        matches!(event.kind, EventKind::Ended { error: None }).then_some(())
+    });
     assert!(heard.load(std::sync::atomic::Ordering::Relaxed) >= 4);
     witness.assert_unharmed(&clip);
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    for change in [
-        (|config: &mut Config| config.tick = Duration::ZERO) as fn(&mut Config),
-        |config| config.lag.drop_after = config.lag.disconnect_after,
-    ] {
+    for change in [(|config: &mut Config| config.tick = Duration::ZERO) as fn(&mut Config), |config| {
+        config.lag.drop_after = config.lag.disconnect_after
+    }] {
         let mut config = Config::default();
         change(&mut config);
         assert!(matches!(Engine::new(config), Err(Error::Config { .. })));

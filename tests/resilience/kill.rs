@@ -39,10 +39,15 @@ fn a_killed_server_is_found_again_and_nobody_else_notices() {
         let visits = server.count();
         let back = Instant::now();
         server.up();
-        assert!(witness.watch(&live, PATIENCE, || server.count() > visits && server.wait_pictures(visits, 1, PATIENCE)));
+        assert!(
+            witness.watch(&live, PATIENCE, || server.count() > visits
+                && server.wait_pictures(visits, 1, PATIENCE))
+        );
         let resumed = server.visits()[visits].first_picture().expect("a picture") - back;
         assert!(resumed <= RESUME, "resumed after {resumed:?}");
-        println!("killed, round {round}: noticed after {detected:?}, resumed {resumed:?} after the server was back");
+        println!(
+            "killed, round {round}: noticed after {detected:?}, resumed {resumed:?} after the server was back"
+        );
     }
     assert!(server.wait_pictures(server.count() - 1, 30, PATIENCE));
     let stopped = stop_within(live, Duration::from_secs(3));
@@ -126,7 +131,11 @@ fn a_reset_and_an_orderly_end_are_told_apart_and_both_reconnect() {
         let visit = server.count() - 1;
         assert!(server.wait_pictures(visit, 10, PATIENCE));
         let broken = Instant::now();
-        if what == "RST" { server.reset() } else { server.finish() }
+        if what == "RST" {
+            server.reset()
+        } else {
+            server.finish()
+        }
         let error = wait_retry(&events, output, PATIENCE);
         let detected = broken.elapsed();
         let Error::ConnectionLost { source, .. } = &*error else { panic!("{what}: {error:?}") };

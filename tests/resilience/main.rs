@@ -77,7 +77,10 @@ impl Witness {
         let silence = longest_silence(&visits[0].tags, self.began, until);
         assert!(silence <= SILENCE, "nothing arrived at the witness for {silence:?}");
         assert!(self.worst_lag <= SILENCE, "the witness was {:?} behind", self.worst_lag);
-        println!("  witnesses: {sent} pictures, none missing, longest silence {silence:?}, lag {:?}", self.worst_lag);
+        println!(
+            "  witnesses: {sent} pictures, none missing, longest silence {silence:?}, lag {:?}",
+            self.worst_lag
+        );
     }
 }
 

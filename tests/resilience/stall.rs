@@ -60,7 +60,10 @@ fn a_peer_that_stops_reading_is_dropped_to_a_keyframe_then_given_up_then_found_a
     let visits = server.count();
     server.deafen(false);
     let back = Instant::now();
-    assert!(witness.watch(&live, PATIENCE, || server.count() > visits || server.visits()[visits - 1].closed.is_some()));
+    assert!(
+        witness.watch(&live, PATIENCE, || server.count() > visits
+            || server.visits()[visits - 1].closed.is_some())
+    );
     let next = server.count().max(visits + 1) - 1;
     assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(next, 1, Duration::ZERO)));
     let resumed = server.visits()[next].first_picture().expect("a picture") - back;
@@ -186,7 +189,9 @@ fn a_frozen_ffmpeg_is_noticed() {
     let events = engine.events();
     let live = witness.start(&engine, &clip, flowcast::Output::rtmp_url(&listener.url));
     let output = outputs(&live)[2];
-    assert!(wait_until(PATIENCE, || std::fs::metadata(&listener.file).is_ok_and(|facts| facts.len() > 1 << 20)));
+    assert!(
+        wait_until(PATIENCE, || std::fs::metadata(&listener.file).is_ok_and(|facts| facts.len() > 1 << 20))
+    );
     listener.process().freeze();
     let frozen = Instant::now();
     let error = wait_retry(&events, output, PATIENCE);

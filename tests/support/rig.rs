@@ -35,10 +35,47 @@ impl Known {
         let file = directory.path().join("heavy.mp4");
         let picture = "testsrc2=size=640x360:rate=25,noise=alls=80:allf=t";
         let arguments = [
-            "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-t", "2", "-i", picture, "-f", "lavfi", "-t", "2", "-i",
-            "sine=sample_rate=48000", "-c:a", "aac", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
-            "-g", "12", "-keyint_min", "12", "-sc_threshold", "0", "-bf", "0", "-b:v", "16M", "-minrate", "16M",
-            "-maxrate", "16M", "-bufsize", "4M", text(&file),
+            "-nostdin",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-t",
+            "2",
+            "-i",
+            picture,
+            "-f",
+            "lavfi",
+            "-t",
+            "2",
+            "-i",
+            "sine=sample_rate=48000",
+            "-c:a",
+            "aac",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-g",
+            "12",
+            "-keyint_min",
+            "12",
+            "-sc_threshold",
+            "0",
+            "-bf",
+            "0",
+            "-b:v",
+            "16M",
+            "-minrate",
+            "16M",
+            "-maxrate",
+            "16M",
+            "-bufsize",
+            "4M",
+            text(&file),
         ];
         run("ffmpeg", arguments, Duration::from_secs(60));
         Self::of(directory, file)
@@ -170,7 +207,11 @@ pub(crate) fn wait_event<T>(
 
 /// Waits until an output tries again, and says why.
 #[track_caller]
-pub(crate) fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> std::sync::Arc<flowcast::Error> {
+pub(crate) fn wait_retry(
+    events: &Events,
+    wanted: OutputId,
+    deadline: Duration,
+) -> std::sync::Arc<flowcast::Error> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputRetrying { output, error, .. } if *output == wanted => Some(error.clone()),
         _ => None,

@@ -139,7 +139,8 @@ impl Scripted {
             deaf: AtomicBool::new(false),
             down: AtomicBool::new(false),
         });
-        let mut server = Self { address: (Ipv4Addr::LOCALHOST, super::free_port()).into(), state, accepting: None };
+        let mut server =
+            Self { address: (Ipv4Addr::LOCALHOST, super::free_port()).into(), state, accepting: None };
         server.up();
         server
     }

@@ -81,7 +81,8 @@ impl Output {
         let SourceKind::File { path: read, .. } = &source.kind;
         match &self.kind {
             Ok(OutputKind::Record { path }) if is_same_file(read, path) => {
-                let source = io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
+                let source =
+                    io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
                 Err(Error::Recording { path: path.clone(), source })
             }
             _ => Ok(()),

@@ -160,7 +160,8 @@ fn blocks(path: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
-        std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo() || facts.file_type().is_socket())
+        std::fs::metadata(path)
+            .is_ok_and(|facts| facts.file_type().is_fifo() || facts.file_type().is_socket())
     }
     #[cfg(not(unix))]
     {
