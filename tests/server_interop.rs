@@ -432,6 +432,41 @@ fn a_player_in_the_middle_of_a_gop_gets_all_of_it() {
     assert!(played(&player) == expected, "other tags, or at other times");
 }
 
+/// Addresses as they are in the wild: IPv6, a query behind the key, a slash behind the app.
+#[test]
+fn addresses_with_queries_and_ipv6_are_understood() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let studio = Studio::start();
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: no IPv6 on this machine");
+        return;
+    }
+    let server = studio.engine.rtmp_server("[::1]:0").start().expect("a free port");
+    let file = studio.clip(Clip { gop: 50, ..Clip::default() });
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let publish: [&dyn Fn(&str) -> Box<dyn std::any::Any>; 2] =
+        [&|url| Box::new(ffmpeg_publish(&file, &format!("{url}/{KEY}?token=a%2Fb&backup=1"), 5)), &|url| {
+            let output = Output::rtmp(&format!("{url}/"), format!("{KEY}?token=a%2Fb&backup=1"));
+            let looped = engine.stream(Source::file(&file).looped()).to(output);
+            Box::new(looped.start().expect("a stream of the clip"))
+        }];
+    for publish in publish {
+        for address in [server.address(), studio.server.address()] {
+            let url = format!("rtmp://{address}/live");
+            let publisher = publish(&url);
+            let stream = studio.on_air();
+            let mut player = Client::connect(ClientRole::Play, &format!("{url}/{NAME}?user=me"));
+            let is_video = |event: &ClientEvent| matches!(event, ClientEvent::Tag(tag) if tag.is_keyframe());
+            let playing = player.run_until(|client| client.events.iter().any(is_video));
+            assert!(matches!(playing, Ok(true)), "{address}: {playing:?}");
+            drop(publisher);
+            studio.wait_off_air(&stream);
+        }
+    }
+}
+
 #[test]
 fn unknown_key_is_refused_with_its_status_before_any_media() {
     if !need(&[Need::Ffmpeg]) {
