@@ -446,7 +446,8 @@ fn addresses_with_queries_and_ipv6_are_understood() {
     let server = studio.engine.rtmp_server("[::1]:0").start().expect("a free port");
     let file = studio.clip(Clip { gop: 50, ..Clip::default() });
     let engine = Engine::new(Config::default()).expect("the defaults work");
-    let publish: [&dyn Fn(&str) -> Box<dyn std::any::Any>; 2] =
+    type Publish<'a> = &'a dyn Fn(&str) -> Box<dyn std::any::Any>;
+    let publish: [Publish<'_>; 2] =
         [&|url| Box::new(ffmpeg_publish(&file, &format!("{url}/{KEY}?token=a%2Fb&backup=1"), 5)), &|url| {
             let output = Output::rtmp(&format!("{url}/"), format!("{KEY}?token=a%2Fb&backup=1"));
             let looped = engine.stream(Source::file(&file).looped()).to(output);

@@ -1,6 +1,7 @@
 //! Where a stream's tags go.
 
 pub mod feed;
+mod flv_file;
 mod recorder;
 mod rtmp_push;
 
