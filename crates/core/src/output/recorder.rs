@@ -66,11 +66,7 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
         let (finished, done) = crossbeam_channel::bounded(1);
-        let writer = Writer {
-            file: BufWriter::with_capacity(FILE_BUFFER, file),
-            shared: shared.clone(),
-            header: None,
-        };
+        let (writer, seen) = (FlvFile::new(file), shared.clone());
         std::thread::Builder::new()
             .name(format!("fr-{id}"))
             .stack_size(STACK)
