@@ -186,7 +186,7 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
         assert!(
             matches!(
                 error.code(),
-                "INPUT_INVALID" | "SOURCE_DAMAGED" | "SOURCE_DRIED" | "LIBAV" | "INPUT_IO"
+                "INPUT_INVALID" | "SOURCE_DAMAGED" | "SOURCE_DRIED" | "LIBAV" | "INPUT_IO" | "INPUT_EMPTY"
             ),
             "{what}: {error:?}"
         );

@@ -14,6 +14,7 @@ mod frames;
 mod media;
 mod need;
 mod net;
+mod packets;
 mod process;
 #[cfg(feature = "libav")]
 pub(crate) mod rig;
@@ -31,6 +32,7 @@ pub(crate) use frames::{Laps, decode, frame_hashes, laps, packet_count};
 pub(crate) use media::{Clip, media, remux};
 pub(crate) use need::{Need, need};
 pub(crate) use net::{free_port, listening, wait_closed, wait_until};
+pub(crate) use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub(crate) use process::{Peer, run};
 pub(crate) use servers::{FfmpegListen, Nginx, PeerServer};
 pub(crate) use tls::{Authority, Identity, TlsProxy};

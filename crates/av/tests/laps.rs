@@ -61,6 +61,22 @@ fn every_container_with_and_without_reordering() {
     }
 }
 
+/// libav holds all of such a file in its buffer, and goes back in it after it has met the end.
+#[test]
+fn files_smaller_than_libavs_buffer() {
+    let scratch = Scratch::new();
+    let source = scratch.clip("source.mp4", &SampleSpec { seconds: 1.0, bitrate: 60_000, ..small() });
+    let packets_of = |path: &Path| packets(&mut open(path).unwrap()).len();
+    let expected = packets_of(&source);
+    for extension in ["ts", "mkv", "flv"] {
+        let path = scratch.file(&format!("tiny.{extension}"));
+        remux(&source, &path);
+        assert!(std::fs::metadata(&path).unwrap().len() < 64 * 1024);
+        assert_eq!(packets_of(&path), expected, "{extension}");
+        assert_laps_are_equal(&path);
+    }
+}
+
 #[test]
 fn one_track_each() {
     let scratch = Scratch::new();

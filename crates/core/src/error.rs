@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::CertificateError;
+
 /// Which limit a start was refused by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -280,8 +282,16 @@ impl Error {
             | Self::Stalled { .. }
             | Self::StreamLimitExceeded { .. }
             | Self::System { .. } => true,
-            // Certificates are renewed while the stream waits; the name and the issuer do not mend themselves.
-            Self::Tls { source, .. } => !matches!(source, rustls::Error::InvalidCertificate(_)),
+            // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
+            // themselves.
+            Self::Tls { source: rustls::Error::InvalidCertificate(reason), .. } => matches!(
+                reason,
+                CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. }
+            ),
+            Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),

@@ -24,7 +24,7 @@ mod stats;
 mod stream;
 mod sys;
 #[cfg(feature = "libav")]
-mod tagger;
+pub mod tagger;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};

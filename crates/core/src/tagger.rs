@@ -13,18 +13,19 @@ use flowcast_rtmp::time::MediaTime;
 
 /// The tracks of a file that go on the air by copy, and why the others do not.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Selection {
+pub struct Selection {
     /// The video track.
-    pub(crate) video: Option<TrackInfo>,
+    pub video: Option<TrackInfo>,
     /// The audio track.
-    pub(crate) audio: Option<TrackInfo>,
+    pub audio: Option<TrackInfo>,
     /// Tracks left out.
-    pub(crate) skipped: Vec<(usize, String)>,
+    pub skipped: Vec<(usize, String)>,
 }
 
 impl Selection {
     /// Takes the first video and the first audio track that FLV can carry, the ones marked default before others.
-    pub(crate) fn of(media: &MediaInfo) -> Self {
+    #[must_use]
+    pub fn of(media: &MediaInfo) -> Self {
         let mut selection = Self::default();
         let mut tracks: Vec<_> = media.tracks.iter().collect();
         tracks.sort_by_key(|track| (!track.default, track.index));
@@ -47,17 +48,20 @@ impl Selection {
     }
 
     /// Whether nothing can be sent.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.video.is_none() && self.audio.is_none()
     }
 
     /// The numbers of the tracks taken.
-    pub(crate) fn indices(&self) -> Vec<usize> {
+    #[must_use]
+    pub fn indices(&self) -> Vec<usize> {
         self.video.iter().chain(&self.audio).map(|track| track.index).collect()
     }
 
     /// What a player is told about the stream before its first frame.
-    pub(crate) fn metadata(&self) -> Metadata {
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
         let mut metadata = Metadata {
             encoder: Some(concat!("flowcast ", env!("CARGO_PKG_VERSION")).to_owned()),
             ..Metadata::default()
@@ -119,17 +123,20 @@ fn rate_and_channels(track: &TrackInfo) -> (u32, u16) {
 
 /// Makes tags of packets.
 #[derive(Debug)]
-pub(crate) struct Tagger {
+pub struct Tagger {
     selection: Selection,
 }
 
 impl Tagger {
-    pub(crate) fn new(selection: Selection) -> Self {
+    /// A tagger for these tracks.
+    #[must_use]
+    pub fn new(selection: Selection) -> Self {
         Self { selection }
     }
 
     /// What a session begins with: metadata, then the sequence headers known so far.
-    pub(crate) fn headers(&self) -> Vec<Tag> {
+    #[must_use]
+    pub fn headers(&self) -> Vec<Tag> {
         let mut tags = vec![self.selection.metadata().to_tag(MediaTime::ZERO)];
         for track in self.selection.video.iter().chain(&self.selection.audio) {
             tags.extend(
@@ -143,7 +150,8 @@ impl Tagger {
     }
 
     /// The sequence header of a track; `None` for codecs that have none.
-    pub(crate) fn sequence_header(&self, track: usize, config: Bytes, at: MediaTime) -> Option<Tag> {
+    #[must_use]
+    pub fn sequence_header(&self, track: usize, config: Bytes, at: MediaTime) -> Option<Tag> {
         if self.is_video(track) {
             return Some(video::avc_sequence_header(config, at));
         }
@@ -151,8 +159,12 @@ impl Tagger {
         is_aac.then(|| audio::aac_sequence_header(config, at))
     }
 
-    /// A video packet that decodes at `at` and is shown `composition_ms` later.
-    pub(crate) fn video(
+    /// A video packet that decodes at `at` and is shown `composition_ms` milliseconds later.
+    ///
+    /// # Errors
+    ///
+    /// A composition time that 24 bits cannot hold.
+    pub fn video(
         &self,
         at: MediaTime,
         composition_ms: i64,
@@ -164,7 +176,11 @@ impl Tagger {
     }
 
     /// An audio packet.
-    pub(crate) fn audio(&self, at: MediaTime, payload: Bytes) -> Result<Tag, FlvError> {
+    ///
+    /// # Errors
+    ///
+    /// MP3 at a rate FLV has no code for.
+    pub fn audio(&self, at: MediaTime, payload: Bytes) -> Result<Tag, FlvError> {
         match &self.selection.audio {
             Some(track) if track.codec == Codec::Mp3 => {
                 let (rate, channels) = rate_and_channels(track);
@@ -175,11 +191,14 @@ impl Tagger {
     }
 
     /// Whether `track` is the video track.
-    pub(crate) fn is_video(&self, track: usize) -> bool {
+    #[must_use]
+    pub fn is_video(&self, track: usize) -> bool {
         self.selection.video.as_ref().is_some_and(|video| video.index == track)
     }
 
-    pub(crate) fn selection(&self) -> &Selection {
+    /// The tracks.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
         &self.selection
     }
 }

@@ -10,6 +10,8 @@ use super::{Dict, Guard, ffi};
 
 /// Bytes libav asks for at once.
 const BUFFER: usize = 64 * 1024;
+/// Bytes read from a Rust reader at once.
+const PIECE: usize = 16 * 1024;
 
 /// A reader libav can seek in.
 pub(crate) trait Source: Read + Seek + Send {}
@@ -28,6 +30,9 @@ pub(crate) struct Io {
 struct SourceState {
     /// `None` once taken back.
     source: Option<Box<dyn Source>>,
+    /// What the reader fills. Not libav's buffer: at the end of the input libav asks for more into the buffer that holds the
+    /// bytes before, and may go back to those; where there is nothing to read, nothing may be written.
+    piece: Box<[u8]>,
     guard: Arc<Guard>,
     /// The first error of the reader, for the message.
     error: Mutex<Option<std::io::Error>>,
@@ -48,7 +53,12 @@ impl Io {
         // SAFETY: plain allocation; on success the buffer belongs to the context made below, which may replace it.
         let buffer = non_null(unsafe { ffi::av_malloc(BUFFER) }, "av_malloc")?;
         let guard = Arc::clone(guard);
-        let mut state = Box::new(SourceState { source: Some(source), guard, error: Mutex::new(None) });
+        let mut state = Box::new(SourceState {
+            source: Some(source),
+            piece: vec![0; PIECE].into_boxed_slice(),
+            guard,
+            error: Mutex::new(None),
+        });
         let opaque: *mut SourceState = &raw mut *state;
         let size = c_int::try_from(BUFFER).unwrap_or(c_int::MAX);
         // SAFETY: `buffer` has `size` bytes; `opaque` is boxed, so it stays where it is, and `Io` drops the context first. The
@@ -165,15 +175,18 @@ unsafe extern "C" fn read_source(opaque: *mut c_void, buffer: *mut u8, size: c_i
     if state.guard.reason().is_some() {
         return Failure::EXIT;
     }
-    // SAFETY: libav gives `size` writable bytes. They may be uninitialised, so they are cleared before `Read` sees them.
-    let buffer = unsafe {
-        ptr::write_bytes(buffer, 0, length);
-        std::slice::from_raw_parts_mut(buffer, length)
-    };
+    let length = length.min(state.piece.len());
+    let Some(piece) = state.piece.get_mut(..length) else { return Failure::INVALID_ARGUMENT };
     loop {
-        match source.read(buffer) {
+        match source.read(piece) {
             Ok(0) => return Failure::END,
-            Ok(count) => return c_int::try_from(count).unwrap_or(c_int::MAX),
+            Ok(count) => {
+                let count = count.min(length);
+                // SAFETY: libav gives `size` writable bytes, `count` is at most that and at most the length of `piece`, and
+                // its buffer is none of ours.
+                unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), buffer, count) };
+                return c_int::try_from(count).unwrap_or(c_int::MAX);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 let code = error.raw_os_error().filter(|code| *code > 0).unwrap_or(ffi::EIO);

@@ -4,18 +4,18 @@
 //! whose duration and size are filled in at its end. A disk that is full or slow costs this recording only.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use flowcast_rtmp::flv::script::Metadata;
-use flowcast_rtmp::flv::tag::{Tag, TagKind};
-use flowcast_rtmp::flv::writer::FlvWriter;
+use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
-use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use super::flv_file::FlvFile;
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::error::Error;
 use crate::event::{EventKind, OutputId, chain};
 use crate::live::Ring;
@@ -26,7 +26,6 @@ const QUEUE_TAGS: usize = 1024;
 /// Bytes that wait for the disk at most.
 const QUEUE_BYTES: usize = 8 << 20;
 const STACK: usize = 128 << 10;
-const FILE_BUFFER: usize = 64 << 10;
 
 /// What the stream thread and the writer both see.
 #[derive(Debug, Default)]
@@ -67,17 +66,13 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
         let (finished, done) = crossbeam_channel::bounded(1);
-        let writer = Writer {
-            file: BufWriter::with_capacity(FILE_BUFFER, file),
-            shared: shared.clone(),
-            header: None,
-        };
+        let (writer, seen) = (FlvFile::new(file), shared.clone());
         std::thread::Builder::new()
             .name(format!("fr-{id}"))
             .stack_size(STACK)
             .spawn(move || {
                 let mut lap = CpuLap::default();
-                let result = writer.run(&receiver, &cpu, &mut lap);
+                let result = write(writer, &receiver, &seen, &cpu, &mut lap);
                 cpu.lap(&mut lap);
                 let _ = finished.send(result);
             })
@@ -130,11 +125,15 @@ impl Recorder {
     /// Gives a tag to the writer, on the recording's own clock; `false` if the disk is behind.
     fn queue(&self, tag: &Tag) -> bool {
         let (Some(tags), Some(base)) = (&self.tags, self.base) else { return false };
+        // A tag of the other track may be a little older than the keyframe the recording begins with.
+        if tag.timestamp < base {
+            return true;
+        }
         let bytes = tag.body.len();
         if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
             return false;
         }
-        let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base).max(0));
+        let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base));
         self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         match tags.try_send(Tag { timestamp, ..tag.clone() }) {
             Ok(()) => true,
@@ -201,8 +200,17 @@ impl OutputDriver for Recorder {
         self.finished
     }
 
-    fn has_settled(&self) -> bool {
-        true
+    fn failure(&self) -> Option<Arc<Error>> {
+        self.failed.clone()
+    }
+
+    /// A recording is completed as long as anybody waits for it.
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
     }
 
     fn stats(&self, stats: &mut OutputStats) {
@@ -214,79 +222,22 @@ impl OutputDriver for Recorder {
     }
 }
 
-/// The writing thread.
-struct Writer {
-    file: BufWriter<File>,
-    shared: Arc<Shared>,
-    /// The first metadata tag, rewritten at the end with what is known then.
-    header: Option<Metadata>,
-}
-
-impl Writer {
-    fn run(mut self, tags: &Receiver<Tag>, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
-        let mut last = MediaTime::ZERO;
-        let mut started = false;
-        while let Ok(tag) = tags.recv() {
-            self.shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
-            last = last.max(tag.timestamp);
-            if !started {
-                started = true;
-                self.put(&FlvWriter::header(true, true))?;
-                if self.begin(&tag)? {
-                    continue;
-                }
-            }
-            self.write(&tag)?;
-            // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
-            if tags.is_empty() {
-                self.file.flush()?;
-                cpu.lap(lap);
-            }
+/// The writing thread: takes tags until the recorder is done or the disk is full.
+fn write(
+    mut file: FlvFile,
+    tags: &Receiver<Tag>,
+    shared: &Shared,
+    cpu: &CpuMeter,
+    lap: &mut CpuLap,
+) -> io::Result<()> {
+    while let Ok(tag) = tags.recv() {
+        shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
+        // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
+        file.write(&tag, tags.is_empty())?;
+        shared.written.store(file.written(), Ordering::Relaxed);
+        if tags.is_empty() {
+            cpu.lap(lap);
         }
-        self.file.flush()?;
-        self.fill_in(last)
     }
-
-    /// Writes the metadata with room for the duration and the size; `false` if `tag` is not metadata.
-    fn begin(&mut self, tag: &Tag) -> io::Result<bool> {
-        if !tag.is_metadata() {
-            return Ok(false);
-        }
-        let Ok(mut metadata) = Metadata::parse(&tag.body.to_bytes()) else { return Ok(false) };
-        metadata.duration_s = Some(0.0);
-        metadata.filesize = Some(0.0);
-        self.write(&metadata.to_tag(tag.timestamp))?;
-        self.header = Some(metadata);
-        Ok(true)
-    }
-
-    fn fill_in(&mut self, last: MediaTime) -> io::Result<()> {
-        let Some(mut metadata) = self.header.take() else { return Ok(()) };
-        metadata.duration_s = Some(last.as_millis() as f64 / 1000.0);
-        metadata.filesize = Some(self.shared.written.load(Ordering::Relaxed) as f64);
-        let tag = metadata.to_tag(MediaTime::ZERO);
-        let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(FlvWriter::header(true, true).len() as u64))?;
-        file.write_all(&tag_header(&tag)?)?;
-        file.write_all(&tag.body.to_bytes())?;
-        file.flush()
-    }
-
-    fn write(&mut self, tag: &Tag) -> io::Result<()> {
-        debug_assert!(tag.kind != TagKind::Script || tag.body.head().is_empty());
-        self.put(&tag_header(tag)?)?;
-        self.put(tag.body.head())?;
-        self.put(tag.body.payload())?;
-        self.put(&FlvWriter::tag_trailer(tag))
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.shared.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-fn tag_header(tag: &Tag) -> io::Result<[u8; 11]> {
-    FlvWriter::tag_header(tag).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    file.finish()
 }

@@ -1,5 +1,6 @@
 //! Where a stream's tags come from.
 
+pub mod continuity;
 #[cfg(feature = "libav")]
 mod file;
 #[cfg(feature = "libav")]
