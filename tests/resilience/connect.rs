@@ -297,7 +297,7 @@ fn with_a_silent_name_server() {
         })
         .collect::<Result<_, _>>()
         .expect("twenty streams start");
-    engine.shutdown(Duration::from_secs(1));
+    engine.stop_all(&engine.streams(), Duration::from_secs(1));
     let began = Instant::now();
     let live = engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
     assert!(server.wait_pictures(0, 1, Duration::from_secs(5)));
