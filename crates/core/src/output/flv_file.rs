@@ -137,8 +137,8 @@ fn tag_header(tag: &Tag) -> io::Result<[u8; 11]> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use flowcast_rtmp::flv::tag::TagKind;
     use flowcast_rtmp::flv::FlvReader;
+    use flowcast_rtmp::flv::tag::TagKind;
     use flowcast_rtmp::limits::Limits;
 
     use super::*;
