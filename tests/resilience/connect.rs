@@ -16,7 +16,7 @@ use crate::{Witness, stop_within};
 /// Each step of connecting, in these tests.
 const STEP: Duration = Duration::from_millis(700);
 /// Later than that by at most this.
-const LATE: Duration = Duration::from_millis(400);
+const LATE: Duration = Duration::from_millis(900);
 
 fn hurried() -> Engine {
     engine(|config| {
@@ -54,9 +54,8 @@ fn fails(what: &str, output: &Output, is_right: impl Fn(&Error) -> bool) -> Dura
             let slow = witness.watch(&live, STEP / 3, || events.try_next().is_some());
             assert!(!slow || what == "port closed", "{what}: something happened at once");
         }
-        let deadline = Duration::from_secs(1);
-        let stopped = stop_within(live, deadline);
-        assert!(stopped < Duration::from_millis(500), "{what}: stop while {phase:?} took {stopped:?}");
+        let stopped = stop_within(live, Duration::from_secs(2));
+        assert!(stopped < Duration::from_secs(1), "{what}: stop while {phase:?} took {stopped:?}");
         println!("{what}: stop while {phase:?} took {stopped:?}");
         witness.assert_unharmed(&clip);
     }

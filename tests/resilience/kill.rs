@@ -15,7 +15,7 @@ use crate::support::{
 use crate::{Witness, stop_within};
 
 /// From being reachable again to the next keyframe: the longest wait, a GOP of the clip, a tick, and a busy machine.
-const RESUME: Duration = LONGEST_WAIT.saturating_add(Duration::from_millis(480 + 100 + 500));
+const RESUME: Duration = LONGEST_WAIT.saturating_add(Duration::from_millis(480 + 100 + 1000));
 
 #[test]
 fn a_killed_server_is_found_again_and_nobody_else_notices() {

@@ -10,6 +10,7 @@ use flowcast::rtmp::limits::Limits;
 use flowcast::{Config, Engine, Event, EventKind, Events, Output, OutputId, ReconnectPolicy, StreamRef};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -160,6 +161,31 @@ pub(crate) fn longest_silence(tags: &[Seen], from: Instant, to: Instant) -> Dura
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
+/// The longest time this whole process was kept from running since then: what a busy machine does is no fault of a stream. Ask
+/// early, too: it is known from the first call on.
+pub(crate) fn longest_pause(since: Instant) -> Duration {
+    /// How often the clock is looked at.
+    const BEAT: Duration = Duration::from_millis(10);
+    /// Shorter pauses are not noted.
+    const NOTABLE: Duration = Duration::from_millis(50);
+    static PAUSES: Mutex<Vec<(Instant, Duration)>> = Mutex::new(Vec::new());
+    static LOOKING: Once = Once::new();
+    LOOKING.call_once(|| {
+        std::thread::spawn(|| {
+            let mut last = Instant::now();
+            loop {
+                std::thread::park_timeout(BEAT);
+                let pause = std::mem::replace(&mut last, Instant::now()).elapsed();
+                if pause > NOTABLE {
+                    PAUSES.lock().unwrap_or_else(PoisonError::into_inner).push((last, pause));
+                }
+            }
+        });
+    });
+    let pauses = PAUSES.lock().unwrap_or_else(PoisonError::into_inner);
+    pauses.iter().filter(|(at, _)| *at >= since).map(|(_, pause)| *pause).max().unwrap_or_default()
+}
+
 /// An engine with some settings changed.
 pub(crate) fn engine(change: impl FnOnce(&mut Config)) -> Engine {
     let mut config = Config::default();
@@ -207,11 +233,7 @@ pub(crate) fn wait_event<T>(
 
 /// Waits until an output tries again, and says why.
 #[track_caller]
-pub(crate) fn wait_retry(
-    events: &Events,
-    wanted: OutputId,
-    deadline: Duration,
-) -> std::sync::Arc<flowcast::Error> {
+pub(crate) fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> Arc<flowcast::Error> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputRetrying { output, error, .. } if *output == wanted => Some(error.clone()),
         _ => None,
@@ -224,7 +246,7 @@ pub(crate) fn wait_ended(
     events: &Events,
     wanted: OutputId,
     deadline: Duration,
-) -> Option<std::sync::Arc<flowcast::Error>> {
+) -> Option<Arc<flowcast::Error>> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputEnded { output, error } if *output == wanted => Some(error.clone()),
         _ => None,

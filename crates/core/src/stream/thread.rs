@@ -487,6 +487,7 @@ impl StreamThread {
             self.obey(now);
             self.serve_outputs(now, tick, false);
             self.flush_notices();
+            self.publish(now, false);
         }
     }
 
