@@ -108,5 +108,5 @@ fn a_server_that_cannot_listen() {
     // The port is free as soon as the server has stopped.
     let address = first.address().to_string();
     first.stop(Duration::from_secs(3));
-    engine.rtmp_server(address).start().expect("the port is free again");
+    drop(engine.rtmp_server(address).start().expect("the port is free again"));
 }

@@ -1,6 +1,7 @@
 //! What a program is told about files, addresses and disks that are no good, and that nothing else is harmed by them.
 
 #![cfg(feature = "libav")]
+#![allow(clippy::print_stdout, reason = "the figures of each fault are shown with --nocapture")]
 
 mod destinations;
 mod files;

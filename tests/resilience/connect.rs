@@ -10,7 +10,7 @@ use crate::support::rig::{
     Known, alone, engine, outputs, push, quickly, role_arguments, wait_ended, wait_event, wait_retry,
 };
 use crate::support::scripted::{Script, Scripted};
-use crate::support::{Need, PATIENCE, SilentDns, free_port, need, wait_until};
+use crate::support::{Need, PATIENCE, Peer, SilentDns, free_port, need, wait_until};
 use crate::{Witness, stop_within};
 
 /// Each step of connecting, in these tests.
@@ -311,4 +311,53 @@ fn with_a_silent_name_server() {
     assert_eq!(engine.abandoned(), 0);
     drop((stuck, named));
     stop_within(live, Duration::from_secs(1));
+}
+
+#[test]
+fn a_name_server_that_answers_at_last() {
+    if alone("dns-returns") {
+        return until_the_name_server_answers();
+    }
+    if !need(&[Need::SilentDns]) {
+        return;
+    }
+    let dns = SilentDns::start();
+    let (program, arguments) = role_arguments("dns-returns", "connect::a_name_server_that_answers_at_last");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = dns.spawn(&program, &arguments);
+    child.wait_for_line("silent", PATIENCE);
+    let began = Instant::now();
+    let live = |child: &Peer| child.output().lines().any(|line| line == "live");
+    assert!(
+        wait_until(PATIENCE, || {
+            dns.answer();
+            live(&child)
+        }),
+        "{}",
+        child.report()
+    );
+    println!("name server answers: on the air {:?} later", began.elapsed());
+    child.wait_success(PATIENCE);
+    print!("{}", child.output());
+}
+
+fn until_the_name_server_answers() {
+    let clip = Known::small();
+    let mut witness = Witness::new(&clip);
+    let server = Scripted::start(Script::Record);
+    let engine = hurried();
+    let events = engine.events();
+    let url = format!("rtmp://ingest.example.com:{}/live", server.address().port());
+    let live = witness.start(&engine, &clip, Output::rtmp(&url, "key"));
+    let output = outputs(&live)[2];
+    for _ in 0..2 {
+        assert_eq!(wait_retry(&events, output, PATIENCE).code(), "CONNECT_TIMEOUT");
+    }
+    println!("\nsilent");
+    assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(0, 1, Duration::ZERO)));
+    println!("live");
+    assert!(server.wait_pictures(0, 15, PATIENCE));
+    stop_within(live, Duration::from_secs(1));
+    clip.assert_fresh_start(&server.visits()[0].tags);
+    witness.assert_unharmed(&clip);
 }

@@ -170,6 +170,30 @@ fn a_panicking_callback_harms_nobody() {
 }
 
 #[test]
+fn a_callback_may_replace_an_output_that_was_refused() {
+    let clip = Known::small();
+    let refusing = Scripted::start(Script::Refuse("NetStream.Publish.BadName", "no such key"));
+    let backup = Scripted::start(Script::Record);
+    let engine = engine(|_| {});
+    let (weak, instead) = (std::sync::Mutex::new(Some(engine.clone())), push(&backup));
+    engine.on_event(move |event| {
+        let refused = matches!(&event.kind, EventKind::OutputEnded { error: Some(error), .. } if error.code() == "RTMP_REJECTED");
+        // Taken out, so that the callback does not keep its own engine for ever.
+        let engine = weak.lock().expect("no panic").take_if(|_| refused);
+        if let Some(stream) = engine.and_then(|engine| engine.get(event.stream)) {
+            assert!(stream.stats().uptime > Duration::ZERO);
+            stream.add_output(instead.clone()).expect("the stream goes on");
+        }
+    });
+    // It is the stream's only output: the stream would end with it.
+    let live =
+        engine.stream(Source::file(&clip.file).looped()).to(push(&refusing)).start().expect("it starts");
+    assert!(backup.wait_pictures(0, 15, PATIENCE), "{:?}", live.wait_timeout(Duration::ZERO));
+    stop_within(live, Duration::from_secs(3));
+    clip.assert_fresh_start(&backup.visits()[0].tags);
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused() {
     for change in [(|config: &mut Config| config.tick = Duration::ZERO) as fn(&mut Config), |config| {
         config.lag.drop_after = config.lag.disconnect_after

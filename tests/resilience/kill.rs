@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use flowcast::{Error, Output, Source};
+use flowcast::{Error, Output, RtmpServerExt, Source, TlsRoots};
 
 use crate::support::rig::{
     Known, LONGEST_WAIT, engine, outputs, push, read_flv, wait_ended, wait_event, wait_retry,
 };
 use crate::support::scripted::{Script, Scripted};
-use crate::support::{Need, Nginx, PATIENCE, frame_hashes, laps, need, wait_closed, wait_until};
+use crate::support::{
+    Identity, Need, Nginx, PATIENCE, TlsProxy, frame_hashes, laps, need, wait_closed, wait_until,
+};
 use crate::{Witness, stop_within};
 
 /// From being reachable again to the next keyframe: the longest wait, a GOP of the clip, a tick, and a busy machine.
@@ -171,5 +173,71 @@ fn tries_that_are_used_up_end_the_output_and_not_the_stream() {
     assert_eq!((error.code(), error.is_retryable()), ("GAVE_UP", false));
     assert!(!live.has_ended());
     stop_within(live, Duration::from_secs(3));
+    witness.assert_unharmed(&clip);
+}
+
+#[test]
+fn the_embedded_server_is_stopped_and_started_again_on_its_port() {
+    let clip = Known::small();
+    let mut witness = Witness::new(&clip);
+    let receiving = engine(|_| {});
+    receiving.keys().add("studio", "a-stream-key").expect("a key");
+    let server = receiving.rtmp_server("127.0.0.1:0").start().expect("it listens");
+    let address = server.address().to_string();
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = witness.start(&engine, &clip, Output::rtmp(&format!("rtmp://{address}/live"), "a-stream-key"));
+    let output = outputs(&live)[2];
+    let on_the_air = || receiving.keys().active().iter().any(|active| active.name == "studio");
+    assert!(wait_until(PATIENCE, on_the_air));
+    let began = Instant::now();
+    server.stop(Duration::from_secs(3));
+    let stopped = began.elapsed();
+    wait_retry(&events, output, PATIENCE);
+    assert!(wait_until(PATIENCE, || !on_the_air()));
+    let back = Instant::now();
+    let server = receiving.rtmp_server(address).start().expect("the port is free");
+    assert!(witness.watch(&live, PATIENCE, on_the_air));
+    println!(
+        "embedded server: stopped in {stopped:?}, published to again {:?} after it was back",
+        back.elapsed()
+    );
+    assert!(back.elapsed() <= RESUME);
+    stop_within(live, Duration::from_secs(3));
+    assert!(wait_until(PATIENCE, || !on_the_air()), "the name is not free after the publisher has gone");
+    server.stop(Duration::from_secs(3));
+    witness.assert_unharmed(&clip);
+}
+
+#[test]
+fn a_tls_connection_that_is_killed_comes_back() {
+    if !need(&[Need::Stunnel]) {
+        return;
+    }
+    let clip = Known::small();
+    let mut witness = Witness::new(&clip);
+    let server = Scripted::start(Script::Record);
+    let proxy = TlsProxy::start(server.address().port(), Identity::Right);
+    let roots = TlsRoots::from_pem_file(proxy.trusted()).expect("the authority's certificate");
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let output = Output::rtmp_url(&proxy.url("live", "key")).tls_roots(roots);
+    let live = witness.start(&engine, &clip, output);
+    let output = outputs(&live)[2];
+    for round in 0..2 {
+        assert!(server.wait_pictures(round, 15, PATIENCE));
+        let broken = Instant::now();
+        server.reset();
+        let error = wait_retry(&events, output, PATIENCE);
+        let detected = broken.elapsed();
+        assert_eq!((error.code(), error.is_retryable()), ("CONNECTION_LOST", true), "{error:?}");
+        assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(round + 1, 1, Duration::ZERO)));
+        let resumed = server.visits()[round + 1].first_picture().expect("a picture") - broken;
+        assert!(resumed <= RESUME, "resumed after {resumed:?}");
+        println!("TLS, reset behind it: noticed after {detected:?}, resumed after {resumed:?}");
+    }
+    assert!(server.wait_pictures(2, 15, PATIENCE));
+    stop_within(live, Duration::from_secs(3));
+    server.visits().iter().for_each(|visit| clip.assert_fresh_start(&visit.tags));
     witness.assert_unharmed(&clip);
 }

@@ -1,15 +1,17 @@
 //! Starting and stopping leaves nothing behind. Runs in a process of its own: other tests have threads and descriptors, too.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flowcast::{Engine, Output, Source};
+use flowcast::{Engine, Output, RtmpServerExt, Source};
 
-use crate::stop_within;
 use crate::support::rig::{
-    Known, alone, engine, push, resident_kib, role_arguments, threads_and_descriptors,
+    Known, alone, engine, push, resident_kib, role_arguments, threads_and_descriptors, wait_retry,
 };
 use crate::support::scripted::{Script, Scripted};
-use crate::support::{Peer, free_port, wait_until};
+use crate::support::{PATIENCE, Peer, free_port, wait_until};
+use crate::{Witness, stop_within};
 
 const CYCLES: usize = 200;
 const STREAMS: usize = 4;
@@ -97,4 +99,60 @@ fn one(engine: &Engine, clip: &Known, output: Output, good: &Scripted, number: u
 
 fn all_closed(servers: &[&Scripted]) -> bool {
     servers.iter().all(|server| server.visits().iter().all(|visit| visit.closed.is_some()))
+}
+
+#[test]
+fn without_descriptors_what_runs_goes_on_and_the_rest_waits_or_is_refused() {
+    const TEST: &str = "leaks::without_descriptors_what_runs_goes_on_and_the_rest_waits_or_is_refused";
+    if alone("descriptors") {
+        return no_descriptors();
+    }
+    let (program, arguments) = role_arguments("descriptors", TEST);
+    let limited = [PathBuf::from("--nofile=120:120"), program];
+    let mut child = Peer::spawn(
+        Path::new("prlimit"),
+        limited.into_iter().chain(arguments.into_iter().map(PathBuf::from)),
+    );
+    child.wait_success(Duration::from_secs(60));
+    print!("{}", child.output());
+}
+
+fn no_descriptors() {
+    let clip = Known::small();
+    let mut witness = Witness::new(&clip);
+    let server = Scripted::start(Script::Record);
+    let engine = engine(|_| {});
+    let receiving = engine.rtmp_server("127.0.0.1:0").start().expect("it listens");
+    let events = engine.events();
+    let live = witness.start(&engine, &clip, None);
+    let taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    assert!(taken.len() > 20 && File::open("/dev/null").is_err());
+
+    let error = engine
+        .stream(Source::file(&clip.file).looped())
+        .to(push(&server))
+        .start()
+        .expect_err("a stream needs descriptors");
+    println!("no descriptor left: start is refused with {} ({error})", error.code());
+    assert!(matches!(error.code(), "SYSTEM_RESOURCE" | "INPUT_IO"), "{error:?}");
+    assert!(error.is_retryable());
+    let error = live.add_output(Output::record(clip.beside("more.flv"))).expect_err("a file is a descriptor");
+    assert_eq!(error.code(), "RECORDING_FAILED");
+    let output = live.add_output(push(&server)).expect("it is dialled later");
+    let error = wait_retry(&events, output, PATIENCE);
+    println!("  a push is tried again after {} ({error})", error.code());
+    assert_eq!(engine.running(), 1);
+    // A client of the embedded server waits; the server does not spin.
+    let used = || live.stats().cpu_percent;
+    assert!(!witness.watch(&live, Duration::from_millis(1500), || used() > 50.0), "{}", live.stats());
+
+    drop(taken);
+    assert!(
+        witness.watch(&live, PATIENCE, || server.wait_pictures(0, 5, Duration::ZERO)),
+        "{}",
+        live.stats()
+    );
+    receiving.stop(Duration::from_secs(1));
+    stop_within(live, Duration::from_secs(3));
+    witness.assert_unharmed(&clip);
 }

@@ -2,6 +2,7 @@
 //! how the output comes back, and that no other output of the stream notices anything.
 
 #![cfg(feature = "libav")]
+#![allow(clippy::print_stdout, reason = "the figures of each fault are shown with --nocapture")]
 
 mod connect;
 mod handles;

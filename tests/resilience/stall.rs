@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Error, EventKind, OutputPhase, Source};
+use flowcast::{Config, Error, EventKind, Output, OutputPhase, Source, TlsRoots};
 
 use crate::support::rig::{Known, LONGEST_WAIT, engine, outputs, push, wait_event, wait_retry};
 use crate::support::scripted::{Script, Scripted, Seen};
-use crate::support::{FfmpegListen, Need, PATIENCE, need, wait_until};
+use crate::support::{FfmpegListen, Identity, Need, PATIENCE, TlsProxy, need, wait_until};
 use crate::{Witness, stop_within};
 
 const DROP: Duration = Duration::from_secs(1);
@@ -144,12 +144,21 @@ fn stop_keeps_its_deadline_while_a_peer_does_not_read() {
     }
     let clip = Known::heavy();
     let engine = engine(|_| {});
-    for deadline in [300, 1000, 3000].map(Duration::from_millis) {
-        let server = Scripted::start(Script::Deaf);
+    let tls = need(&[Need::Stunnel]);
+    for (deadline, tls) in [(300, false), (1000, false), (3000, false), (1000, tls)] {
+        let (deadline, server) = (Duration::from_millis(deadline), Scripted::start(Script::Deaf));
+        let proxy = tls.then(|| TlsProxy::start(server.address().port(), Identity::Right));
+        let output = proxy.as_ref().map_or_else(
+            || push(&server),
+            |proxy| {
+                let roots = TlsRoots::from_pem_file(proxy.trusted()).expect("the authority's certificate");
+                Output::rtmp_url(&proxy.url("live", "key")).tls_roots(roots)
+            },
+        );
         let file = clip.beside("beside-a-stall.flv");
         let live = engine
             .stream(Source::file(&clip.file).looped())
-            .to(push(&server))
+            .to(output)
             .record(&file)
             .start()
             .expect("the stream starts");
@@ -158,7 +167,7 @@ fn stop_keeps_its_deadline_while_a_peer_does_not_read() {
         };
         assert!(wait_until(PATIENCE, || live.stats().outputs.iter().any(stuck)), "{}", live.stats());
         let stopped = stop_within(live, deadline);
-        println!("stalled: stop({deadline:?}) took {stopped:?}");
+        println!("stalled, TLS {tls}: stop({deadline:?}) took {stopped:?}");
         clip.assert_gapless(&crate::support::rig::read_flv(&file));
     }
     assert_eq!((engine.running(), engine.abandoned()), (0, 0));
@@ -187,7 +196,7 @@ fn a_frozen_ffmpeg_is_noticed() {
     let listener = FfmpegListen::start("live", "key");
     let engine = engine(impatient);
     let events = engine.events();
-    let live = witness.start(&engine, &clip, flowcast::Output::rtmp_url(&listener.url));
+    let live = witness.start(&engine, &clip, Output::rtmp_url(&listener.url));
     let output = outputs(&live)[2];
     assert!(
         wait_until(PATIENCE, || std::fs::metadata(&listener.file).is_ok_and(|facts| facts.len() > 1 << 20))

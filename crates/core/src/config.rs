@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 
+/// The longest any single step may be given.
+const MAX_STEP: Duration = Duration::from_secs(3600);
+
 /// Settings of an [`Engine`](crate::Engine). Every field says its unit, default and, where users already have one, the
 /// environment variable [`Config::from_env`] reads it from.
 #[derive(Debug, Clone)]
@@ -79,6 +82,16 @@ impl Config {
         let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
         if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
             return fail("tick", "must be 20 ms to 1 s");
+        }
+        let connect = &self.connect;
+        let steps =
+            [connect.dns, connect.tcp, connect.tls, connect.handshake, connect.reply, self.force_stop_after];
+        if steps.iter().any(|step| step.is_zero() || *step > MAX_STEP) {
+            return fail("connect, force_stop_after", "each must be more than zero and at most an hour");
+        }
+        let reconnect = &self.reconnect;
+        if !reconnect.factor.is_finite() || reconnect.first > MAX_STEP || reconnect.cap > MAX_STEP {
+            return fail("reconnect", "waits must be at most an hour, the factor finite");
         }
         if self.lag.drop_after >= self.lag.disconnect_after {
             return fail("lag", "drop_after must be shorter than disconnect_after");

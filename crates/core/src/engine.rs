@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -25,11 +25,15 @@ use crate::stream::mailbox::{Command, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
 
+/// Longer deadlines are no deadlines.
+pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Stack of a stream thread. Only what is touched counts as memory.
 const STREAM_STACK: usize = 256 << 10;
 const REAPER_STACK: usize = 64 << 10;
 
-/// Runs streams. Clones are the same engine; when the last one and all handles are gone, its streams are stopped.
+/// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles there are, and
+/// waits for them up to [`Config::force_stop_after`]: keep it as long as anything is to be on the air. A callback given to
+/// [`Engine::on_event`] must not hold an engine, or neither is ever dropped.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -49,6 +53,8 @@ pub(crate) struct Inner {
     next_stream: AtomicU64,
     reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
     abandoned: AtomicU64,
+    /// The engine is shutting down for good: nothing new is put on the air.
+    closed: AtomicBool,
 }
 
 /// Stops the streams when the last engine is dropped.
@@ -101,6 +107,7 @@ impl Engine {
             next_stream: AtomicU64::new(1),
             reaper: Mutex::new(None),
             abandoned: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         });
         Ok(Self { _guard: Arc::new(Guard(inner.clone())), inner })
     }
@@ -194,12 +201,13 @@ impl Engine {
         self.inner.stop_streams(&streams, deadline)
     }
 
-    /// Stops all streams at once, under one deadline.
+    /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused.
     ///
     /// # Blocking
     ///
     /// Up to `deadline`.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.inner.closed.store(true, Ordering::Release);
         self.inner.shutdown(deadline)
     }
 
@@ -240,6 +248,9 @@ impl Inner {
 
     /// Makes a stream's number and mailbox.
     pub(crate) fn prepare(&self, permit: Option<Permit>) -> Result<Prepared, Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Ended);
+        }
         let system = |source| Error::System { what: "no descriptor for a stream", source };
         let poll = Poll::new().map_err(system)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
@@ -253,8 +264,9 @@ impl Inner {
     pub(crate) fn launch(self: &Arc<Self>, prepared: Prepared, parts: Parts) -> Result<StreamRef, Error> {
         let Prepared { shared, poll, commands } = prepared;
         let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
-        if let Some(claim) = &parts.claim {
-            claim.open(stream.clone());
+        if let Some(claim) = parts.claim {
+            claim.open(&stream)?;
+            shared.hold_name(claim);
         }
         let setup = Setup {
             shared: shared.clone(),
@@ -266,25 +278,24 @@ impl Inner {
             hold: parts.hold,
             needs_outputs: parts.needs_outputs,
         };
-        let claim = parts.claim;
         let engine = Arc::downgrade(self);
         self.streams.lock().insert(shared.id, shared.clone());
         let id = shared.id;
+        let ending = shared.clone();
         let spawned =
             std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
                 let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
                 let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
                     Err(Arc::new(Error::Panicked { message: panic_message(&*panic) }))
                 });
-                // The name is free before the end is announced, so that whoever waits for the end can use it again.
-                drop(claim);
                 if let Some(engine) = engine.upgrade() {
                     engine.streams.lock().remove(&id);
                 }
-                shared.end(outcome);
+                ending.end(outcome);
             });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
+            shared.release_name();
             return Err(Error::System { what: "no thread for a stream", source });
         }
         Ok(stream)
@@ -313,7 +324,7 @@ impl Inner {
 
     /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.
     pub(crate) fn stop_streams(&self, streams: &[Arc<StreamShared>], deadline: Duration) -> ShutdownReport {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(FOREVER);
         for shared in streams {
             shared.ask_to_stop(until);
         }
@@ -369,6 +380,7 @@ impl Inner {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
         let report = self.0.shutdown(self.0.config.force_stop_after);
         if report.abandoned > 0 {
             log::error!("{} streams did not stop in time", report.abandoned);

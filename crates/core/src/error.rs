@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::CertificateError;
+
 /// Which limit a start was refused by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -79,6 +81,14 @@ pub enum Error {
     SourceDried {
         /// The file.
         path: PathBuf,
+    },
+    /// The file gives less than it should: it was cut off or changed, or a part of it is damaged. What can be played is.
+    #[error("{path}: {reason}", path = path.display())]
+    SourceDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
     },
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
@@ -237,6 +247,7 @@ impl Error {
             Self::Media(error) => error.code(),
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::SourceDried { .. } => "SOURCE_DRIED",
+            Self::SourceDamaged { .. } => "SOURCE_DAMAGED",
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -271,8 +282,16 @@ impl Error {
             | Self::Stalled { .. }
             | Self::StreamLimitExceeded { .. }
             | Self::System { .. } => true,
-            // Certificates are renewed while the stream waits; the name and the issuer do not mend themselves.
-            Self::Tls { source, .. } => !matches!(source, rustls::Error::InvalidCertificate(_)),
+            // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
+            // themselves.
+            Self::Tls { source: rustls::Error::InvalidCertificate(reason), .. } => matches!(
+                reason,
+                CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. }
+            ),
+            Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),

@@ -85,6 +85,16 @@ pub enum EventKind {
         /// What it was.
         error: Arc<Error>,
     },
+    /// The source has given nothing for a while; its stream has nothing to send until it does.
+    SourceStalled {
+        /// For how long.
+        after: Duration,
+    },
+    /// The source's clock jumped; the jump was taken out, the stream's time goes on.
+    ClockJumped {
+        /// By how much, in milliseconds: negative is back.
+        millis: i64,
+    },
     /// A track of the file is left out.
     TrackSkipped {
         /// The track's number in the file.
@@ -233,6 +243,10 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         }
         EventKind::Ended { error: Some(error) } => log::error!("{stream}: {}", chain(error)),
         EventKind::SourceFault { error } => log::warn!("{stream}: {}", chain(error)),
+        EventKind::SourceStalled { after } => {
+            log::warn!("{stream}: the source has given nothing for {after:?}")
+        }
+        EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
         EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
         other => log::debug!("{stream}: {other:?}"),
     }

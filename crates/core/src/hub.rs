@@ -23,6 +23,8 @@ struct Entry {
     peer: Option<SocketAddr>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
+    /// The name was taken away before its stream began.
+    revoked: bool,
 }
 
 /// A name that is taken; dropping it gives the name back. Only the owner of the claim can do that.
@@ -45,7 +47,10 @@ impl Hub {
             return Err(Error::NameInUse { name: name.to_owned() });
         }
         let token = u64::from_le_bytes(crate::net::random::bytes());
-        names.insert(name.to_owned(), Entry { token, since: Instant::now(), peer, stream: None });
+        names.insert(
+            name.to_owned(),
+            Entry { token, since: Instant::now(), peer, stream: None, revoked: false },
+        );
         Ok(Claim { hub: self.clone(), name: name.to_owned(), token })
     }
 
@@ -56,8 +61,11 @@ impl Hub {
     }
 
     pub(crate) fn take_off(&self, name: &str) {
+        let stream = self.names.lock().get_mut(name).and_then(|entry| {
+            entry.revoked = true;
+            entry.stream.clone()
+        });
         // Outside the lock: the stream gives its name back when it ends.
-        let stream = self.find(name);
         if let Some(stream) = stream {
             let by = Instant::now() + stream.engine.config.force_stop_after;
             stream.shared.ask_to_stop(by);
@@ -80,12 +88,14 @@ impl Claim {
         &self.name
     }
 
-    /// Lets players find `stream` under the name.
-    pub(crate) fn open(&self, stream: StreamRef) {
-        if let Some(entry) = self.hub.names.lock().get_mut(&self.name)
-            && entry.token == self.token
-        {
-            entry.stream = Some(stream);
+    /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.
+    pub(crate) fn open(&self, stream: &StreamRef) -> Result<(), Error> {
+        match self.hub.names.lock().get_mut(&self.name) {
+            Some(entry) if entry.token == self.token && !entry.revoked => {
+                entry.stream = Some(stream.clone());
+                Ok(())
+            }
+            _ => Err(Error::Ended),
         }
     }
 }

@@ -16,6 +16,14 @@ use crate::config::BacklogConfig;
 /// The chunk size tags are prepared for; every session announces it.
 pub const CHUNK_SIZE: u32 = 60_000;
 
+/// Tags of one track may be this much older than those of the other, milliseconds.
+const MAX_BACK: i64 = 1000;
+
+/// What a tag takes in memory: small ones cost more than their bytes.
+fn held(message: &SharedMessage) -> usize {
+    message.wire_len() + size_of::<Entry>()
+}
+
 /// What a decoder must be given before a keyframe.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
@@ -89,10 +97,17 @@ impl Ring {
         if can_join {
             self.newest_join = Some(self.end());
         }
-        self.newest = self.newest.max(tag.timestamp);
+        // A little back is the other track; far back is a clock that jumped, and then that is what is newest.
+        let back = self.newest.millis_since(tag.timestamp);
+        if !(0..=MAX_BACK).contains(&back) {
+            self.newest = tag.timestamp;
+        }
         let message = self.chunker.chunk(tag);
-        self.bytes += message.wire_len();
+        self.bytes += held(&message);
         self.entries.push_back(Entry { message, join: can_join.then(|| self.headers.clone()) });
+        while self.is_over() && self.entries.len() > 1 {
+            self.forget_front();
+        }
     }
 
     fn note_header(&mut self, tag: &Tag) {
@@ -145,6 +160,22 @@ impl Ring {
         self.bytes
     }
 
+    /// Whether a bound is exceeded.
+    fn is_over(&self) -> bool {
+        let Some(front) = self.entries.front() else { return false };
+        let span = self.newest.millis_since(front.message.tag().timestamp);
+        self.entries.len() > self.bounds.tags
+            || self.bytes > self.bounds.bytes
+            || u128::try_from(span).unwrap_or(0) > self.bounds.media.as_millis()
+    }
+
+    fn forget_front(&mut self) {
+        if let Some(front) = self.entries.pop_front() {
+            self.bytes = self.bytes.saturating_sub(held(&front.message));
+            self.first += 1;
+        }
+    }
+
     /// Forgets what nobody needs: all before `needed` (the oldest cursor of an output), except the newest GOP where it is
     /// kept, and whatever is over the bounds.
     pub(crate) fn trim(&mut self, needed: u64) {
@@ -154,17 +185,8 @@ impl Ring {
         {
             keep_from = keep_from.min(join);
         }
-        while let Some(front) = self.entries.front() {
-            let span = self.newest.millis_since(front.message.tag().timestamp);
-            let over = self.entries.len() > self.bounds.tags
-                || self.bytes > self.bounds.bytes
-                || u128::try_from(span).unwrap_or(0) > self.bounds.media.as_millis();
-            if self.first >= keep_from && !over {
-                break;
-            }
-            self.bytes = self.bytes.saturating_sub(front.message.wire_len());
-            self.entries.pop_front();
-            self.first += 1;
+        while !self.entries.is_empty() && (self.first < keep_from || self.is_over()) {
+            self.forget_front();
         }
         if self.entries.capacity() > 64 && self.entries.len() * 4 < self.entries.capacity() {
             self.entries.shrink_to(self.entries.len() * 2);

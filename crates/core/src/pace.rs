@@ -66,6 +66,13 @@ impl Pacer {
         }
     }
 
+    /// Lets `late` go by: the source had nothing to give for that long, and what it gives now is not late.
+    pub(crate) fn hold(&mut self, late: Duration) {
+        if let Some(origin) = &mut self.origin {
+            *origin += late;
+        }
+    }
+
     /// The media time due at `now`, or `None` before the start.
     pub(crate) fn due(&mut self, now: Instant) -> Option<MediaTime> {
         let origin = self.origin.as_mut()?;

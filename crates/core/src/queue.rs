@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flowcast_rtmp::flv::tag::Tag;
@@ -47,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     room: Condvar,
     bounds: QueueBounds,
+    /// Bytes the producer holds itself.
+    behind: AtomicUsize,
 }
 
 /// The worker's end.
@@ -63,7 +66,12 @@ pub(crate) struct Closed;
 
 /// Makes a queue with `bounds`.
 pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
-    let shared = Arc::new(Shared { state: Mutex::default(), room: Condvar::new(), bounds });
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
+        room: Condvar::new(),
+        bounds,
+        behind: AtomicUsize::new(0),
+    });
     (TagSender(shared.clone()), TagReceiver(shared))
 }
 
@@ -122,6 +130,11 @@ impl TagSender {
         Ok(())
     }
 
+    /// Says how many bytes the producer holds itself, for the figures.
+    pub(crate) fn note_held(&self, bytes: usize) {
+        self.0.behind.store(bytes, Ordering::Relaxed);
+    }
+
     /// Ends the queue; what is in it is still handed out.
     pub(crate) fn finish(&self, finish: Finish) {
         self.0.state.lock().finished.get_or_insert(finish);
@@ -130,6 +143,10 @@ impl TagSender {
 
 impl Drop for TagSender {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "the source's reader".to_owned();
+            self.finish(Finish::Failed(Arc::new(crate::error::Error::Panicked { message })));
+        }
         self.finish(Finish::End);
     }
 }
@@ -154,9 +171,15 @@ impl TagReceiver {
         if state.items.is_empty() { state.finished.clone() } else { None }
     }
 
-    /// Bytes waiting.
+    /// Bytes waiting, here and with the producer.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.state.lock().bytes
+        self.0.state.lock().bytes + self.0.behind.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing waits although the producer has not ended.
+    pub(crate) fn is_dry(&self) -> bool {
+        let state = self.0.state.lock();
+        state.items.is_empty() && state.finished.is_none()
     }
 }
 

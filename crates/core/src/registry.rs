@@ -80,7 +80,10 @@ impl KeyRegistry {
     pub fn issue(&self, name: &str) -> Result<StreamKey, Error> {
         use std::fmt::Write as _;
         let mut text = String::with_capacity(32);
-        for byte in random::bytes::<16>() {
+        let Some(bytes) = random::secret::<16>() else {
+            return Err(Error::Key { name: name.to_owned(), reason: "the system gives no random numbers" });
+        };
+        for byte in bytes {
             let _ = write!(text, "{byte:02x}");
         }
         let key = StreamKey::new(text);

@@ -62,6 +62,7 @@ struct Guest {
     connection: Connection,
     /// Refused: until when it may take the reason.
     leaving: Option<Instant>,
+    told: bool,
 }
 
 /// What a guest asked for.
@@ -169,7 +170,7 @@ impl Lobby {
             return;
         }
         *self.per_address.entry(peer.ip()).or_default() += 1;
-        self.guests.insert(id, Guest { connection, leaving: None });
+        self.guests.insert(id, Guest { connection, leaving: None, told: false });
         self.turn(id, now, true, true, scratch);
     }
 
@@ -189,9 +190,14 @@ impl Lobby {
     fn turn(&mut self, id: usize, now: Instant, readable: bool, writable: bool, scratch: &mut [u8]) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         guest.connection.note(readable, writable);
+        if guest.leaving.is_some() {
+            if guest.say_goodbye(now, scratch).is_err() {
+                drop(self.take(id));
+            }
+            return;
+        }
         match guest.pump(now, scratch) {
             Ok(Some(wish)) => self.grant(id, wish, now),
-            Ok(None) if guest.has_left() => drop(self.take(id)),
             Ok(None) => {}
             Err(over) => self.close(id, over),
         }
@@ -213,7 +219,9 @@ impl Lobby {
         let (Err(reason), Some(guest)) = (refused, self.guests.get_mut(&id)) else { return };
         guest.connection.session.reject(reason, now);
         guest.leaving = Some(now + GOODBYE);
-        if guest.connection.write(usize::MAX).is_err() || guest.has_left() {
+        // What it still sends is discarded; a close with unread bytes could overtake the reason.
+        let mut scratch = [0; 1024];
+        if guest.say_goodbye(now, &mut scratch).is_err() {
             drop(self.take(id));
         }
     }
@@ -308,9 +316,14 @@ impl Guest {
         }
     }
 
-    /// Whether a guest that was refused has been told so.
-    fn has_left(&mut self) -> bool {
-        self.leaving.is_some() && self.connection.is_flushed()
+    /// Tells a guest that was refused why, and reads on until it closes; one read a turn, so that it cannot hold the lobby.
+    fn say_goodbye(&mut self, now: Instant, scratch: &mut [u8]) -> Result<(), Over> {
+        self.connection.write(usize::MAX)?;
+        if !self.told && self.connection.is_flushed() {
+            self.told = true;
+            self.connection.transport.close();
+        }
+        self.connection.read(now, 1, scratch, |_| true).map(drop)
     }
 }
 

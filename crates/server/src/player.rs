@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowcast_core::output::feed::{Feed, Join, SessionClock};
-use flowcast_core::output::{OutputContext, OutputDriver, OutputState};
+use flowcast_core::output::{OutputContext, OutputDriver, OutputState, Readiness};
 use flowcast_core::{Error, LagPolicy, OutputPhase, OutputStats};
 use flowcast_rtmp::session::ServerEvent;
 
@@ -30,7 +30,6 @@ pub(crate) struct Player {
     /// The player said that it is done; it closes the connection itself.
     leaving: bool,
     sent: u64,
-    drops_before: u64,
     finishing: Option<Instant>,
     ended: bool,
     _counted: Counted,
@@ -47,7 +46,6 @@ impl Player {
             paused: false,
             leaving: false,
             sent: 0,
-            drops_before: 0,
             finishing: None,
             ended: false,
             _counted: counted,
@@ -100,9 +98,11 @@ impl Player {
 
     /// A live stream cannot wait: who pauses goes on at what is newest then.
     fn pause(&mut self, paused: bool, cx: &OutputContext<'_>) {
-        if self.paused && !paused {
-            self.drops_before += self.feed.as_ref().map_or(0, Feed::drops);
-            self.feed = Some(self.new_feed(cx));
+        if let Some(feed) = &mut self.feed
+            && self.paused
+            && !paused
+        {
+            feed.rejoin(cx.ring);
         }
         self.paused = paused;
     }
@@ -138,8 +138,9 @@ impl Player {
             return None;
         }
         let feed = self.feed.as_mut()?;
+        let pending = self.connection.transport.pending_bytes();
         let wire = self.connection.session.wire();
-        let (total_in, unsent) = (wire.total_in(), wire.len() as u64);
+        let (total_in, unsent) = (wire.total_in(), (wire.len() + pending) as u64);
         feed.measure(cx.now, cx.ring, total_in, unsent, self.connection.transport.unacknowledged());
         let host = || self.connection.peer.to_string();
         let (lag, stalled) = (feed.lag(), feed.stalled(cx.now));
@@ -195,17 +196,16 @@ impl OutputDriver for Player {
         true
     }
 
-    fn has_settled(&self) -> bool {
-        true
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
     }
 
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = if self.ended { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.sent;
         stats.bytes_held = self.connection.transport.unacknowledged();
-        stats.drops = self.drops_before;
         if let Some(feed) = &self.feed {
-            stats.drops += feed.drops();
+            stats.drops = feed.drops();
             stats.lag = feed.lag();
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use flowcast_core::source::continuity::{Continuity, Forward};
 use flowcast_core::source::{SourceContext, SourceDriver, SourceState};
 use flowcast_rtmp::session::ServerEvent;
 use mio::{Registry, Token};
@@ -23,6 +24,7 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
+    continuity: Continuity,
     /// The publisher said that it is done.
     unpublished: bool,
     over: bool,
@@ -40,6 +42,7 @@ impl Publisher {
             since,
             last_media: None,
             accepted: false,
+            continuity: Continuity::new(Forward::Live),
             unpublished: false,
             over: false,
             _counted: counted,
@@ -55,10 +58,13 @@ impl Publisher {
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
         let unpublished = &mut self.unpublished;
-        let tags = &mut *cx.tags;
+        let (tags, notices, continuity) = (&mut *cx.tags, &mut *cx.notices, &mut self.continuity);
         let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
             match event {
-                ServerEvent::Tag(tag) => tags.push(tag),
+                ServerEvent::Tag(mut tag) => {
+                    notices.extend(continuity.mend(&mut tag));
+                    tags.push(tag);
+                }
                 ServerEvent::Unpublish => *unpublished = true,
                 _ => {}
             }

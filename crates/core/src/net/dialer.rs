@@ -40,8 +40,31 @@ pub struct Dialed {
     pub session: ClientSession,
 }
 
-/// What becomes of an attempt; called on the dialer's thread.
-pub(crate) type Reply = Box<dyn FnOnce(Result<Dialed, Error>) + Send>;
+/// What becomes of an attempt, told on the dialer's thread. It is always told: dropped unanswered, it says so.
+pub(crate) struct Reply(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<Dialed, Error>) + Send>;
+
+impl Reply {
+    pub(crate) fn new(tell: impl FnOnce(Result<Dialed, Error>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    fn tell(mut self, result: Result<Dialed, Error>) {
+        if let Some(tell) = self.0.take() {
+            tell(result);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            let source = io::Error::new(io::ErrorKind::Interrupted, "the attempt was given up");
+            tell(Err(Error::System { what: "cannot connect", source }));
+        }
+    }
+}
 
 /// What to connect to.
 pub(crate) struct Request {
@@ -79,21 +102,33 @@ impl Drop for Handle {
 }
 
 impl Dialer {
-    /// Starts an attempt; its reply is called exactly once, unless it was cancelled.
+    /// Starts an attempt.
     pub(crate) fn dial(&self, request: Request) {
         let mut inner = self.inner.lock();
-        if inner.is_none() {
-            match start() {
-                Ok(handle) => *inner = Some(handle),
-                Err(source) => {
-                    let error = Error::System { what: "no thread for outgoing connections", source };
-                    return (request.reply)(Err(error));
+        // A thread that is gone (it never should be) is replaced; the request comes back from its closed channel.
+        let mut command = Command::Dial(Box::new(request));
+        for _ in 0..2 {
+            if inner.is_none() {
+                match start() {
+                    Ok(handle) => *inner = Some(handle),
+                    Err(source) => {
+                        if let Command::Dial(request) = command {
+                            let what = "no thread for outgoing connections";
+                            request.reply.tell(Err(Error::System { what, source }));
+                        }
+                        return;
+                    }
                 }
             }
-        }
-        if let Some(handle) = &*inner {
-            let _ = handle.commands.send(Command::Dial(Box::new(request)));
-            let _ = handle.waker.wake();
+            let Some(handle) = &*inner else { return };
+            match handle.commands.send(command) {
+                Ok(()) => {
+                    let _ = handle.waker.wake();
+                    return;
+                }
+                Err(back) => command = back.0,
+            }
+            *inner = None;
         }
     }
 
@@ -219,7 +254,7 @@ impl Thread {
             }
             Err(error) => {
                 let source = io::Error::new(error.kind(), error.to_string());
-                (attempt.request.reply)(Err(Error::Dns { host, source }));
+                attempt.request.reply.tell(Err(Error::Dns { host, source }));
             }
         }
     }
@@ -235,6 +270,7 @@ impl Thread {
     ) -> Result<Turn, Error> {
         while let Some(peer) = rest.pop() {
             let attempt = TcpStream::connect(peer).and_then(|mut socket| {
+                socket.set_nodelay(true)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 self.poll.registry().register(&mut socket, Token(id), interest)?;
                 Ok(socket)
@@ -284,12 +320,12 @@ impl Thread {
                 self.attempts.insert(id, Attempt { request, state, deadline });
             }
             Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
-                Ok(()) => (request.reply)(Ok(*dialed)),
+                Ok(()) => request.reply.tell(Ok(*dialed)),
                 Err(source) => {
-                    (request.reply)(Err(Error::System { what: "cannot hand a socket over", source }))
+                    request.reply.tell(Err(Error::System { what: "cannot hand a socket over", source }))
                 }
             },
-            Err(error) => (request.reply)(Err(error)),
+            Err(error) => request.reply.tell(Err(error)),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Randomness from the TLS provider's generator: keys, handshakes, jitter.
 
-/// `N` random bytes.
-pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+/// `N` random bytes; `None` from a kernel without a random device.
+pub(crate) fn secret<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    if rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).is_err() {
-        // Only a kernel without a random device gets here; jitter and handshakes do without, keys must not.
-        log::error!("the system gives no random numbers");
-    }
-    bytes
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).ok().map(|()| bytes)
+}
+
+/// `N` random bytes for what need not be secret: jitter, handshakes, tokens.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    secret().unwrap_or([0x5a; N])
 }
 
 /// A number in 0..1.

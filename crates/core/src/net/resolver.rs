@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 /// Lookups that run at once at most; more wait their turn.
 const MAX_THREADS: usize = 16;
-const STACK: usize = 128 << 10;
+const STACK: usize = 512 << 10;
 
 type Answer = Arc<io::Result<Vec<SocketAddr>>>;
 type Reply = Box<dyn FnOnce(Answer) + Send>;
@@ -53,8 +53,15 @@ impl Resolver {
         let thread =
             std::thread::Builder::new().name("fc-dns".into()).stack_size(STACK).spawn(move || run(&shared));
         if let Err(error) = thread {
-            log::error!("no thread for a name lookup: {error}");
             lookups.threads -= 1;
+            if lookups.threads == 0 {
+                // Nobody is left who would come to it.
+                let replies = std::mem::take(&mut lookups.waiting);
+                lookups.queued.clear();
+                drop(lookups);
+                let answer: Answer = Arc::new(Err(error));
+                replies.into_values().flatten().for_each(|reply| reply(answer.clone()));
+            }
         }
     }
 }

@@ -20,19 +20,21 @@ const TLS_BUFFER: usize = 64 << 10;
 pub struct Transport {
     socket: TcpStream,
     tls: Option<Box<rustls::Connection>>,
+    /// Plain bytes TLS has taken since it last had nothing left to send.
+    in_tls: usize,
 }
 
 impl Transport {
     /// A plain connection.
     #[must_use]
     pub fn plain(socket: TcpStream) -> Self {
-        Self { socket, tls: None }
+        Self { socket, tls: None, in_tls: 0 }
     }
 
     /// A connection that begins with a TLS handshake.
     pub(crate) fn tls(socket: TcpStream, mut tls: rustls::Connection) -> Self {
         tls.set_buffer_limit(Some(TLS_BUFFER));
-        Self { socket, tls: Some(Box::new(tls)) }
+        Self { socket, tls: Some(Box::new(tls)), in_tls: 0 }
     }
 
     /// The socket, to register it.
@@ -119,6 +121,9 @@ impl Transport {
                 Ok(count) => {
                     wire.advance(count);
                     taken += count;
+                    if self.tls.is_some() {
+                        self.in_tls += count;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -138,7 +143,14 @@ impl Transport {
                 Err(error) => return Err(error),
             }
         }
+        self.in_tls = 0;
         Ok(true)
+    }
+
+    /// Bytes taken by [`Transport::write`] that may not have reached the kernel yet: those in TLS records.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.in_tls
     }
 
     /// Whether encrypted bytes wait for the socket.
@@ -151,6 +163,11 @@ impl Transport {
     #[must_use]
     pub fn unacknowledged(&self) -> u64 {
         crate::sys::unacknowledged_bytes(&self.socket).unwrap_or(0)
+    }
+
+    /// Makes the coming close throw away what the kernel still holds, and tell the peer at once.
+    pub fn abort(&mut self) {
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// Says goodbye as far as that goes without waiting, and closes both directions.

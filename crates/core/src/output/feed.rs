@@ -127,6 +127,14 @@ impl Feed {
         }
     }
 
+    /// Goes on at what is newest, at the same session's clock: after a pause.
+    pub fn rejoin(&mut self, ring: &Ring) {
+        self.cursor = ring.newest_join().unwrap_or_else(|| ring.end());
+        self.skipping = self.joined;
+        self.lag =
+            LagMeter { acknowledged: self.lag.acknowledged, newest: self.lag.newest, ..LagMeter::default() };
+    }
+
     /// The oldest tag that is still to be sent.
     #[must_use]
     pub fn cursor(&self) -> u64 {
@@ -173,6 +181,7 @@ impl Feed {
             }
             self.cursor = ring.start();
             self.skipping = true;
+            self.lag.allowance = Duration::ZERO;
         }
         while session.wire().len() < PREPARED {
             let Some(entry) = ring.get(self.cursor) else { return false };
@@ -183,6 +192,8 @@ impl Feed {
                 && self.may_resume()
             {
                 if !self.joined {
+                    // What a player is given at once to begin with is not what it is behind.
+                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
                     self.base = tag.timestamp;
                     if self.clock == SessionClock::FromZero {
                         session.set_base(self.base);
@@ -238,7 +249,13 @@ struct LagMeter {
     waiting_since: Option<Instant>,
     /// The stream's newest tag when this was last measured: what came since is not late yet.
     newest: MediaTime,
+    /// How far behind the session began; shrinks as it catches up and never grows.
+    allowance: Duration,
     lag: Duration,
+}
+
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 impl LagMeter {
@@ -262,9 +279,9 @@ impl LagMeter {
         }
         let due = std::mem::replace(&mut self.newest, newest);
         let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
-        self.lag = oldest.map_or(Duration::ZERO, |oldest| {
-            Duration::from_millis(u64::try_from(due.millis_since(oldest)).unwrap_or(0))
-        });
+        let behind = oldest.map_or(Duration::ZERO, |oldest| millis(due.millis_since(oldest)));
+        self.allowance = self.allowance.min(behind);
+        self.lag = behind - self.allowance;
         if oldest.is_none() {
             self.waiting_since = None;
         } else if progressed || self.waiting_since.is_none() {

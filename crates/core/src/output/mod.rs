@@ -185,6 +185,17 @@ pub enum OutputState {
     Ended(Option<Arc<Error>>),
 }
 
+/// Whether an output has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is being connected for the first time.
+    Pending,
+    /// Its first attempt succeeded or failed.
+    Settled,
+    /// It needs no connection.
+    Always,
+}
+
 /// An output on a stream thread. Nothing in it may block.
 pub trait OutputDriver: Send {
     /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
@@ -215,8 +226,18 @@ pub trait OutputDriver: Send {
     /// Whether the orderly end is complete.
     fn is_finished(&mut self) -> bool;
 
-    /// Whether the output's first attempt to begin has succeeded or failed.
-    fn has_settled(&self) -> bool;
+    /// What the output failed with at its very end, if it did.
+    fn failure(&self) -> Option<Arc<Error>> {
+        None
+    }
+
+    /// How long an orderly end may take, within the deadline of the stop.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// Whether media time has to wait for this output.
+    fn readiness(&self) -> Readiness;
 
     /// Fills in its figures.
     fn stats(&self, stats: &mut OutputStats);

@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::script::Metadata;
@@ -15,7 +16,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::flv::writer::FlvWriter;
 use flowcast_rtmp::time::MediaTime;
 
-use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::error::Error;
 use crate::event::{EventKind, OutputId, chain};
 use crate::live::Ring;
@@ -33,6 +34,8 @@ const FILE_BUFFER: usize = 64 << 10;
 struct Shared {
     queued_bytes: AtomicUsize,
     written: AtomicU64,
+    /// Of those, whole tags that are known to be on the disk.
+    on_disk: AtomicU64,
 }
 
 /// A recording output.
@@ -130,11 +133,15 @@ impl Recorder {
     /// Gives a tag to the writer, on the recording's own clock; `false` if the disk is behind.
     fn queue(&self, tag: &Tag) -> bool {
         let (Some(tags), Some(base)) = (&self.tags, self.base) else { return false };
+        // A tag of the other track may be a little older than the keyframe the recording begins with.
+        if tag.timestamp < base {
+            return true;
+        }
         let bytes = tag.body.len();
         if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
             return false;
         }
-        let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base).max(0));
+        let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base));
         self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         match tags.try_send(Tag { timestamp, ..tag.clone() }) {
             Ok(()) => true,
@@ -201,8 +208,17 @@ impl OutputDriver for Recorder {
         self.finished
     }
 
-    fn has_settled(&self) -> bool {
-        true
+    fn failure(&self) -> Option<Arc<Error>> {
+        self.failed.clone()
+    }
+
+    /// A recording is completed as long as anybody waits for it.
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
     }
 
     fn stats(&self, stats: &mut OutputStats) {
@@ -225,10 +241,27 @@ struct Writer {
 impl Writer {
     fn run(mut self, tags: &Receiver<Tag>, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
         let mut last = MediaTime::ZERO;
+        let result = self.write_all(tags, cpu, lap, &mut last);
+        if result.is_err() {
+            // What is on the disk ends with a whole tag; the rest of the buffer has no room there.
+            let whole = self.shared.on_disk.load(Ordering::Relaxed);
+            let file = self.file.get_ref();
+            let _ = file.set_len(whole.min(file.metadata().map_or(whole, |facts| facts.len())));
+        }
+        result.and_then(|()| self.file.flush()).and(self.fill_in(last))
+    }
+
+    fn write_all(
+        &mut self,
+        tags: &Receiver<Tag>,
+        cpu: &CpuMeter,
+        lap: &mut CpuLap,
+        last: &mut MediaTime,
+    ) -> io::Result<()> {
         let mut started = false;
         while let Ok(tag) = tags.recv() {
             self.shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
-            last = last.max(tag.timestamp);
+            *last = (*last).max(tag.timestamp);
             if !started {
                 started = true;
                 self.put(&FlvWriter::header(true, true))?;
@@ -240,11 +273,11 @@ impl Writer {
             // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
             if tags.is_empty() {
                 self.file.flush()?;
+                self.shared.on_disk.store(self.shared.written.load(Ordering::Relaxed), Ordering::Relaxed);
                 cpu.lap(lap);
             }
         }
-        self.file.flush()?;
-        self.fill_in(last)
+        Ok(())
     }
 
     /// Writes the metadata with room for the duration and the size; `false` if `tag` is not metadata.

@@ -12,11 +12,11 @@ use flowcast_rtmp::url::Destination;
 use mio::Interest;
 
 use super::feed::{Feed, Join, SessionClock};
-use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::config::{Config, LagPolicy, ReconnectPolicy};
 use crate::error::Error;
 use crate::event::{EventKind, OutputId, chain};
-use crate::net::dialer::{Dialed, Dialer, Request};
+use crate::net::dialer::{Dialed, Dialer, Reply, Request};
 use crate::net::tls::TlsRoots;
 use crate::net::transport::{Transport, tune};
 use crate::net::{Backoff, random};
@@ -32,8 +32,8 @@ const SEND_BUFFER: Duration = Duration::from_secs(2);
 const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
 /// How long a peer that took everything is given to close first.
 const LINGER: Duration = Duration::from_millis(250);
-/// How long a connection is up before its bitrate counts as known.
-const BITRATE_KNOWN_AFTER: Duration = Duration::from_secs(4);
+/// How often the bitrate is measured for that.
+const BITRATE_EVERY: Duration = Duration::from_secs(5);
 
 /// A push output.
 pub(crate) struct RtmpPush {
@@ -68,8 +68,10 @@ struct Live {
     session: ClientSession,
     feed: Feed,
     sent: u64,
-    since: Instant,
-    sized: bool,
+    /// When the bitrate was last measured, and the bytes sent until then.
+    measured: (Instant, u64),
+    /// What the kernel's send buffer was set to; 0 is its own choice.
+    send_buffer: u64,
     readable: bool,
     writable: bool,
     /// Everything was said; the peer is given a moment to take it and to close.
@@ -117,7 +119,7 @@ impl RtmpPush {
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
             cancelled,
-            reply: Box::new(move |result| {
+            reply: Reply::new(move |result| {
                 let result = result.map(Box::new);
                 mailbox.send(Command::Dialed { output, attempt, result });
             }),
@@ -139,8 +141,8 @@ impl RtmpPush {
             session,
             feed,
             sent: 0,
-            since: cx.now,
-            sized: false,
+            measured: (cx.now, 0),
+            send_buffer: 0,
             readable: true,
             writable: true,
             closing: None,
@@ -151,6 +153,11 @@ impl RtmpPush {
     /// The connection is lost, or there never was one: dial again later, or end.
     fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
         self.settled = true;
+        if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
+        {
+            // What the kernel still holds would keep the peer busy with a connection that is given up.
+            live.transport.abort();
+        }
         self.close_connection();
         let error = Arc::new(error);
         self.last_error = Some(chain(&error));
@@ -193,6 +200,7 @@ impl Live {
     fn pump(&mut self, cx: &mut OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
         self.readable |= cx.readable;
         self.writable |= cx.writable;
+        self.hear(host)?;
         let more_to_read = self.read(cx, host)?;
         if self.session.next_timeout().is_some_and(|at| at <= cx.now) {
             self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
@@ -208,6 +216,7 @@ impl Live {
                 Ok(count) => {
                     let bytes = cx.scratch.get(..count).unwrap_or_default();
                     self.session.handle_input(cx.now, bytes).map_err(|source| rtmp(host, source))?;
+                    self.hear(host)?;
                     budget = budget.saturating_sub(count);
                     if budget == 0 {
                         return Ok(true);
@@ -218,13 +227,18 @@ impl Live {
                 Err(source) => return Err(Error::ConnectionLost { host: host.to_owned(), source }),
             }
         }
+        Ok(false)
+    }
+
+    /// What the server said.
+    fn hear(&mut self, host: &str) -> Result<(), Error> {
         while let Some(event) = self.session.poll_event() {
             if let ClientEvent::Closed { code } = event {
                 let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
                 return Err(Error::ConnectionLost { host: host.to_owned(), source });
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn write(&mut self, cx: &OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
@@ -260,7 +274,7 @@ impl Live {
         host: &str,
         policy: &LagPolicy,
     ) -> Result<(), Error> {
-        let unsent = self.session.wire().len() as u64;
+        let unsent = (self.session.wire().len() + self.transport.pending_bytes()) as u64;
         let total_in = self.session.wire().total_in();
         let unacknowledged = self.transport.unacknowledged();
         self.feed.measure(cx.now, cx.ring, total_in, unsent, unacknowledged);
@@ -281,14 +295,20 @@ impl Live {
     }
 
     fn size_send_buffer(&mut self, now: Instant) {
-        let up = now.saturating_duration_since(self.since);
-        if self.sized || up < BITRATE_KNOWN_AFTER {
+        let (since, sent) = self.measured;
+        let up = now.saturating_duration_since(since);
+        if up < BITRATE_EVERY {
             return;
         }
-        self.sized = true;
-        let per_second = self.sent as f64 / up.as_secs_f64();
+        self.measured = (now, self.sent);
+        let per_second = (self.sent - sent) as f64 / up.as_secs_f64();
         let (least, most) = SEND_BUFFER_RANGE;
         let bytes = ((per_second * SEND_BUFFER.as_secs_f64()) as u64).clamp(least, most);
+        // A quiet scene does not make it smaller: the next loud one needs it.
+        if bytes <= self.send_buffer {
+            return;
+        }
+        self.send_buffer = bytes;
         let socket = socket2::SockRef::from(&*self.transport.socket());
         if let Err(error) = socket.set_send_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX)) {
             log::debug!("the kernel keeps its own send buffer: {error}");
@@ -379,8 +399,8 @@ impl OutputDriver for RtmpPush {
         }
     }
 
-    fn has_settled(&self) -> bool {
-        self.settled
+    fn readiness(&self) -> Readiness {
+        if self.settled { Readiness::Settled } else { Readiness::Pending }
     }
 
     fn stats(&self, stats: &mut OutputStats) {

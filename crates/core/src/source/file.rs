@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_av::{Demuxer, Interrupt, OpenOptions};
+use flowcast_rtmp::time::MediaTime;
 
 use super::looper::{Laps, Looper, Step};
 use super::{SourceContext, SourceDriver, SourceState};
@@ -13,10 +14,12 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::pace::Pacer;
 use crate::queue::{Finish, Item, TagReceiver, TagSender, queue};
-use crate::sys::{CpuMeter, lower_priority};
+use crate::sys::CpuMeter;
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// A reader that gives nothing for this long is told of.
+const STALL_AFTER: Duration = Duration::from_secs(2);
 /// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes.
 const WORKER_STACK: usize = 256 << 10;
 
@@ -34,6 +37,10 @@ pub(crate) struct FileSource {
     pacer: Pacer,
     interrupt: Interrupt,
     worker: Option<std::thread::JoinHandle<()>>,
+    /// The time of the newest tag that was handed over.
+    newest: MediaTime,
+    /// Since when the reader has had nothing to give, and whether that was told.
+    dry_since: Option<(Instant, bool)>,
 }
 
 impl OpenFile {
@@ -60,13 +67,17 @@ impl OpenFile {
         let worker = std::thread::Builder::new()
             .name(format!("fw-{name}"))
             .stack_size(WORKER_STACK)
-            .spawn(move || {
-                lower_priority();
-                read_ahead(&mut looper, &sender, &cpu);
-            })
+            .spawn(move || read_ahead(&mut looper, &sender, &cpu))
             .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
-        Ok(FileSource { receiver: Some(receiver), pacer, interrupt, worker: Some(worker) })
+        Ok(FileSource {
+            receiver: Some(receiver),
+            pacer,
+            interrupt,
+            worker: Some(worker),
+            newest: MediaTime::ZERO,
+            dry_since: None,
+        })
     }
 }
 
@@ -77,8 +88,7 @@ fn read_ahead(looper: &mut Looper, sender: &TagSender, cpu: &CpuMeter) {
     let finish = loop {
         let item = match looper.next() {
             Ok(Step::Tag(tag)) => Item::Tag(tag),
-            Ok(Step::Lap(laps)) => Item::Notice(EventKind::Looped { laps }),
-            Ok(Step::Fault(error)) => Item::Notice(EventKind::SourceFault { error }),
+            Ok(Step::Notice(kind)) => Item::Notice(kind),
             Ok(Step::End) => break Finish::End,
             Err(error) => break Finish::Failed(Arc::new(error)),
         };
@@ -88,11 +98,32 @@ fn read_ahead(looper: &mut Looper, sender: &TagSender, cpu: &CpuMeter) {
         since_report += 1;
         if since_report == 64 {
             since_report = 0;
+            sender.note_held(looper.bytes_held());
             cpu.lap(&mut lap);
         }
     };
     sender.finish(finish);
     cpu.lap(&mut lap);
+}
+
+impl FileSource {
+    /// While the reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed
+    /// of life, not all at once.
+    fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, until: MediaTime, is_dry: bool) {
+        if !is_dry {
+            self.dry_since = None;
+            return;
+        }
+        let late = Duration::from_millis(u64::try_from(until.millis_since(self.newest)).unwrap_or(0));
+        if late > CATCH_UP {
+            self.pacer.hold(late - CATCH_UP);
+        }
+        let since = *self.dry_since.get_or_insert((cx.now, false));
+        if !since.1 && cx.now.saturating_duration_since(since.0) >= STALL_AFTER {
+            self.dry_since = Some((since.0, true));
+            cx.notices.push(EventKind::SourceStalled { after: STALL_AFTER });
+        }
+    }
 }
 
 impl SourceDriver for FileSource {
@@ -103,10 +134,16 @@ impl SourceDriver for FileSource {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         let Some(until) = self.pacer.due(cx.now) else { return SourceState::Running };
         let Some(receiver) = &self.receiver else { return SourceState::Ended };
+        let newest = &mut self.newest;
         let finish = receiver.take(until, |item| match item {
-            Item::Tag(tag) => cx.tags.push(tag),
+            Item::Tag(tag) => {
+                *newest = tag.timestamp;
+                cx.tags.push(tag);
+            }
             Item::Notice(kind) => cx.notices.push(kind),
         });
+        let is_dry = finish.is_none() && receiver.is_dry();
+        self.wait_for_reader(cx, until, is_dry);
         match finish {
             None => SourceState::Running,
             Some(Finish::End) => SourceState::Ended,

@@ -67,6 +67,11 @@ impl Interleaver {
         track.tags.push_back(Timed { tag, exact });
     }
 
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.video.bytes + self.audio.bytes
+    }
+
     /// The latest audio tag that still waits, if `take` says so.
     pub(crate) fn take_back_audio_if(&mut self, take: impl FnOnce(&Timed) -> bool) -> Option<Timed> {
         self.audio.tags.back().is_some_and(take).then(|| self.audio.tags.pop_back()).flatten().inspect(

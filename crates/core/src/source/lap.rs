@@ -7,6 +7,9 @@
 
 use flowcast_rtmp::time::MediaTime;
 
+/// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
+const SHORTEST_LAP: i64 = 40;
+
 /// Units per second as a fraction: a time of `ticks` is `ticks × num / den` seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -92,6 +95,7 @@ impl LapClock {
         if self.last.is_none() {
             return false;
         }
+        self.end = self.end.max(Unit { num: 1, den: 1000 }.to(SHORTEST_LAP, self.unit));
         self.begin += self.end;
         self.end = 0;
         self.last = None;

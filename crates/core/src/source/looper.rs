@@ -11,13 +11,18 @@ use bytes::{Bytes, BytesMut};
 use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
+use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
 use super::lap::{AudioLap, Increasing, LapClock, Unit};
+use super::shortfall::Shortfall;
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::tagger::{Selection, Tagger};
 
-/// Packets held at most until the first packet of each track is known.
-const PRELUDE_PACKETS: usize = 512;
+/// Packets and bytes held at most until the first packet of each track is known.
+const PRELUDE: (usize, usize) = (512, 4 << 20);
+/// Places in a row that may be damaged before the rest of the file is given up for this lap.
+const MAX_DAMAGED: u32 = 16;
 /// Samples of an audio frame whose length the file does not tell: AAC-LC.
 const DEFAULT_FRAME_SAMPLES: u32 = 1024;
 
@@ -38,10 +43,8 @@ pub(crate) enum Laps {
 pub(crate) enum Step {
     /// The next tag.
     Tag(Tag),
-    /// A lap is complete; so many are.
-    Lap(u64),
-    /// The lap ended early because the file could not be read on.
-    Fault(Arc<Error>),
+    /// Something to tell, in order with the tags: a completed lap, a fault the source went on after.
+    Notice(EventKind),
     /// The source is complete.
     End,
 }
@@ -80,13 +83,19 @@ pub(crate) struct Looper {
     interleaver: Interleaver,
     /// Packets read before the clock's zero was known.
     prelude: Option<VecDeque<Packet>>,
+    prelude_bytes: usize,
     /// Where the clock's zero lies in the file, in milliseconds.
     zero: i64,
     ready: VecDeque<Step>,
     completed: u64,
     sent_in_lap: u64,
+    shortfall: Shortfall,
     ended: bool,
-    skipped: u64,
+    /// What a source that is played once failed with.
+    failure: Option<flowcast_av::Error>,
+    /// Places in a row that could not be read.
+    damaged: u32,
+    continuity: Continuity,
     store: BytesMut,
 }
 
@@ -116,6 +125,8 @@ impl Looper {
             keyframe: None,
         });
         let audio = selection.audio.as_ref().map(AudioTrack::new);
+        let shortfall =
+            Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
         let tagger = Tagger::new(selection);
         let ready = tagger.headers().into_iter().map(Step::Tag).collect();
         Ok(Self {
@@ -127,12 +138,16 @@ impl Looper {
             video,
             audio,
             prelude: Some(VecDeque::new()),
+            prelude_bytes: 0,
             zero: 0,
             ready,
             completed: 0,
             sent_in_lap: 0,
+            shortfall,
             ended: false,
-            skipped: 0,
+            failure: None,
+            damaged: 0,
+            continuity: Continuity::new(Forward::File),
             store: BytesMut::new(),
         })
     }
@@ -160,14 +175,36 @@ impl Looper {
                 return Ok(Step::Tag(tag));
             }
             if self.ended {
-                return Ok(Step::End);
+                return self.failure.take().map_or(Ok(Step::End), |error| Err(Error::Media(error)));
             }
             match self.demuxer.read() {
-                Ok(Some(packet)) => self.take(packet),
+                Ok(Some(packet)) => {
+                    self.damaged = 0;
+                    self.take(packet);
+                }
                 Ok(None) => self.end_lap(None)?,
-                Err(error) => self.end_lap(Some(error))?,
+                // Behind a damaged place there may be more; only if there is not, the lap is over.
+                Err(error @ (flowcast_av::Error::Cancelled { .. } | flowcast_av::Error::Timeout { .. })) => {
+                    return Err(Error::Media(error));
+                }
+                Err(error) if self.damaged >= MAX_DAMAGED => self.end_lap(Some(error))?,
+                Err(error) => {
+                    self.damaged += 1;
+                    if self.damaged == 1 {
+                        self.fault(Error::Media(error));
+                    }
+                }
             }
         }
+    }
+
+    fn fault(&mut self, error: Error) {
+        self.ready.push_back(Step::Notice(EventKind::SourceFault { error: Arc::new(error) }));
+    }
+
+    /// Bytes of tags that wait for their place in the order.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.interleaver.bytes() + self.prelude_bytes
     }
 
     /// Takes a packet, once the clock's zero is known: the earliest of the first packets of all tracks.
@@ -175,18 +212,23 @@ impl Looper {
         let Some(prelude) = &mut self.prelude else {
             return self.place(packet);
         };
+        self.prelude_bytes += packet.data.len();
         prelude.push_back(packet);
         let seen = |track: &Option<TrackInfo>| {
             track.as_ref().is_none_or(|track| prelude.iter().any(|packet| packet.track == track.index))
         };
         let selection = self.tagger.selection();
-        if (seen(&selection.video) && seen(&selection.audio)) || prelude.len() >= PRELUDE_PACKETS {
+        if (seen(&selection.video) && seen(&selection.audio))
+            || prelude.len() >= PRELUDE.0
+            || self.prelude_bytes >= PRELUDE.1
+        {
             self.open_clock();
         }
     }
 
     fn open_clock(&mut self) {
         let Some(prelude) = self.prelude.take() else { return };
+        self.prelude_bytes = 0;
         let mut first: [Option<i64>; 2] = [None; 2];
         for packet in &prelude {
             let is_video = self.tagger.is_video(packet.track);
@@ -212,13 +254,35 @@ impl Looper {
     }
 
     fn place(&mut self, mut packet: Packet) {
-        packet.data = self.keep(&packet.data);
+        if self.video.is_none() || self.tagger.is_video(packet.track) {
+            self.shortfall.packet(packet.corrupt);
+        }
         if packet.corrupt || packet.data.is_empty() {
-            self.skipped += 1;
-        } else if self.tagger.is_video(packet.track) {
+            return;
+        }
+        packet.data = self.keep(&packet.data);
+        self.mend_clock(&mut packet);
+        if self.tagger.is_video(packet.track) {
             self.place_video(packet);
         } else {
             self.place_audio(packet);
+        }
+    }
+
+    /// Takes out a jump of the file's own clock.
+    fn mend_clock(&mut self, packet: &mut Packet) {
+        let is_video = self.tagger.is_video(packet.track);
+        let unit = self.unit_of(is_video);
+        let Some(time) = packet.dts.or(packet.pts) else { return };
+        let side = if is_video { Side::Video } else { Side::Audio };
+        let (shift, jumped) = self.continuity.shift(side, unit.to_millis(time));
+        if jumped {
+            self.ready.push_back(Step::Notice(EventKind::ClockJumped { millis: -shift }));
+        }
+        if shift != 0 {
+            let ticks = Unit { num: 1, den: 1000 }.to(shift, unit);
+            packet.pts = packet.pts.map(|pts| pts + ticks);
+            packet.dts = packet.dts.map(|dts| dts + ticks);
         }
     }
 
@@ -237,10 +301,7 @@ impl Looper {
 
     fn place_video(&mut self, packet: Packet) {
         let Some(track) = &mut self.video else { return };
-        let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else {
-            self.skipped += 1;
-            return;
-        };
+        let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else { return };
         match track.keyframe {
             None if packet.keyframe => track.keyframe = Some(pts),
             // Nothing can be decoded before the first keyframe, and what is shown before it needs the end of another lap.
@@ -257,22 +318,15 @@ impl Looper {
             let header = self.tagger.sequence_header(packet.track, config, at);
             header.into_iter().for_each(|tag| self.interleaver.push(tag, 0));
         }
-        match self.tagger.video(at, composition, packet.keyframe, packet.data) {
-            Ok(tag) => {
-                self.interleaver.push(tag, 0);
-                self.sent_in_lap += 1;
-            }
-            Err(_) => self.skipped += 1,
+        if let Ok(tag) = self.tagger.video(at, composition, packet.keyframe, packet.data) {
+            self.interleaver.push(tag, 0);
+            self.sent_in_lap += 1;
         }
     }
 
     fn place_audio(&mut self, packet: Packet) {
         let Some(track) = &mut self.audio else { return };
-        // A lap begins with the picture; audio of a track that starts without one is its own master.
-        let Some(pts) = packet.pts.or(packet.dts) else {
-            self.skipped += 1;
-            return;
-        };
+        let Some(pts) = packet.pts.or(packet.dts) else { return };
         let at = track.unit.to(pts, track.lap.unit());
         if track.first_lap && packet.skip_start > 0 {
             track.priming_until = at + i64::from(packet.skip_start);
@@ -287,13 +341,10 @@ impl Looper {
             let header = self.tagger.sequence_header(packet.track, config, time);
             header.into_iter().for_each(|tag| self.interleaver.push(tag, exact));
         }
-        match self.tagger.audio(time, packet.data) {
-            Ok(tag) => {
-                track.last = Some(tag.body.clone());
-                self.interleaver.push(tag, exact);
-                self.sent_in_lap += 1;
-            }
-            Err(_) => self.skipped += 1,
+        if let Ok(tag) = self.tagger.audio(time, packet.data) {
+            track.last = Some(tag.body.clone());
+            self.interleaver.push(tag, exact);
+            self.sent_in_lap += 1;
         }
     }
 
@@ -309,16 +360,19 @@ impl Looper {
         while let Some(tag) = self.interleaver.flush() {
             self.ready.push_back(Step::Tag(tag));
         }
-        self.completed += 1;
-        if let Some(fault) = fault {
-            self.ready.push_back(Step::Fault(Arc::new(Error::Media(fault))));
+        if let Some(reason) = self.shortfall.end_lap() {
+            self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
-        self.ready.push_back(Step::Lap(self.completed));
         if self.laps == Laps::Once {
             self.ended = true;
+            self.failure = fault;
             return Ok(());
         }
+        self.completed += 1;
+        self.ready.push_back(Step::Notice(EventKind::Looped { laps: self.completed }));
         self.sent_in_lap = 0;
+        self.damaged = 0;
+        self.continuity = Continuity::new(Forward::File);
         self.demuxer.rewind()?;
         Ok(())
     }

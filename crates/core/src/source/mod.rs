@@ -1,5 +1,6 @@
 //! Where a stream's tags come from.
 
+pub mod continuity;
 #[cfg(feature = "libav")]
 mod file;
 #[cfg(feature = "libav")]
@@ -8,6 +9,8 @@ mod interleave;
 mod lap;
 #[cfg(feature = "libav")]
 mod looper;
+#[cfg(feature = "libav")]
+mod shortfall;
 
 use std::path::PathBuf;
 use std::sync::Arc;

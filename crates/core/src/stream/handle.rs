@@ -123,7 +123,7 @@ impl StreamHandle {
     /// Up to `timeout`.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Arc<Error>>> {
-        self.stream.shared.wait_until(Some(Instant::now() + timeout))
+        self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::engine::FOREVER)))
     }
 
     /// Stops the stream: outputs say goodbye, recordings are completed, threads end.

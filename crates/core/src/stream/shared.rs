@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind, OutputId, StreamId};
+use crate::hub::Claim;
 use crate::limiter::Permit;
 use crate::stats::{StreamPhase, StreamStats};
 use crate::sys::CpuMeter;
@@ -31,6 +32,8 @@ pub(crate) struct StreamShared {
     ended: Condvar,
     /// Until when the thread may take to stop; `None` while nobody asked.
     stop_by: Mutex<Option<Instant>>,
+    /// The name players find the stream by.
+    claim: Mutex<Option<Claim>>,
 }
 
 impl StreamShared {
@@ -47,7 +50,20 @@ impl StreamShared {
             outcome: Mutex::new(None),
             ended: Condvar::new(),
             stop_by: Mutex::new(None),
+            claim: Mutex::new(None),
         }
+    }
+
+    /// Takes over the name players find the stream by, until its source ends.
+    pub(crate) fn hold_name(&self, claim: Claim) {
+        *self.claim.lock() = Some(claim);
+    }
+
+    /// Gives the name back.
+    pub(crate) fn release_name(&self) {
+        let claim = self.claim.lock().take();
+        // Outside the lock: the hub may hold the last reference to this stream.
+        drop(claim);
     }
 
     /// A number for a new output.
@@ -67,7 +83,11 @@ impl StreamShared {
 
     /// Replaces the figures; called by the thread.
     pub(crate) fn publish_stats(&self, update: impl FnOnce(&mut StreamStats)) {
-        update(&mut self.stats.lock());
+        let mut stats = self.stats.lock();
+        // An abandoned thread has no more say.
+        if stats.phase != StreamPhase::Ended {
+            update(&mut stats);
+        }
     }
 
     /// Asks the thread to end by `deadline`; an earlier deadline of another caller holds.
@@ -92,13 +112,15 @@ impl StreamShared {
             if slot.is_some() {
                 return false;
             }
+            // All of it is true before anybody can see that the stream has ended.
+            self.release_name();
+            *self.permit.lock() = None;
+            self.publish_stats(|stats| {
+                stats.phase = StreamPhase::Ended;
+                stats.uptime = self.started.elapsed();
+            });
             *slot = Some(outcome.clone());
         }
-        *self.permit.lock() = None;
-        self.publish_stats(|stats| {
-            stats.phase = StreamPhase::Ended;
-            stats.uptime = self.started.elapsed();
-        });
         self.events.emit(self.id, EventKind::Ended { error: outcome.err() });
         self.ended.notify_all();
         true

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
-use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats};
+use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
 use crate::source::{SourceContext, SourceDriver, SourceState};
 use crate::stats::{StreamPhase, StreamStats};
@@ -33,13 +33,15 @@ const SCRATCH: usize = 16 << 10;
 const HOLD: Duration = Duration::from_secs(5);
 /// Once one output is ready, the others are waited for this much longer.
 const HOLD_FOR_OTHERS: Duration = Duration::from_secs(1);
-/// An orderly end (unpublish, the rest of a recording) takes at most this.
+/// A source that does not stop (a file system that is gone) is waited for this long.
 const FINISH: Duration = Duration::from_secs(2);
 /// What is still to be sent when a source is complete may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
 /// quarter of the time, and this at most.
 const ANNOUNCE: Duration = Duration::from_millis(100);
+/// Room kept for the tags of one turn.
+const TAGS_KEPT: usize = 256;
 /// Outputs that have ended and are still shown in the figures.
 const ENDED_SHOWN: usize = 16;
 
@@ -66,6 +68,16 @@ struct Slot {
     writable: bool,
     more: bool,
     finished: bool,
+    /// Removed: since when it says goodbye.
+    leaving: Option<Instant>,
+}
+
+/// What outputs that are forgotten have done, so that the stream's sums never go back.
+#[derive(Default)]
+struct Gone {
+    bytes_sent: u64,
+    drops: u64,
+    reconnects: u64,
 }
 
 /// How media time begins.
@@ -79,6 +91,7 @@ pub(crate) struct StreamThread {
     setup: Setup,
     slots: Vec<Option<Slot>>,
     ended: Vec<OutputStats>,
+    gone: Gone,
     ring: Ring,
     ticker: Ticker,
     clock: Clock,
@@ -88,6 +101,7 @@ pub(crate) struct StreamThread {
     tags: Vec<Tag>,
     notices: Vec<EventKind>,
     source_more: bool,
+    stopping: bool,
     laps: u64,
     last_failure: Option<Arc<Error>>,
 }
@@ -118,9 +132,11 @@ impl StreamThread {
             tags: Vec::new(),
             notices: Vec::new(),
             source_more: false,
+            stopping: false,
             laps: 0,
             slots: Vec::new(),
             ended: Vec::new(),
+            gone: Gone::default(),
             last_failure: None,
             setup,
         }
@@ -164,6 +180,7 @@ impl StreamThread {
                         return Ok(());
                     }
                     SourceState::Failed(error) => {
+                        self.notice(EventKind::SourceFault { error: error.clone() });
                         self.drain();
                         return Err(error);
                     }
@@ -172,11 +189,14 @@ impl StreamThread {
             self.serve_outputs(now, tick, fresh);
             if tick {
                 self.trim();
+                self.end_leaving(now);
             }
             self.flush_notices();
             self.publish(now, false);
             if self.setup.needs_outputs
                 && self.slots.iter().all(Option::is_none)
+                // A callback that heard of the failure may have added another output.
+                && self.setup.commands.is_empty()
                 && let Some(error) = self.last_failure.take()
             {
                 return Err(error);
@@ -237,7 +257,21 @@ impl StreamThread {
     }
 
     fn add_output(&mut self, now: Instant, id: OutputId, name: String, driver: Box<dyn OutputDriver>) {
-        let slot = Slot { id, name, driver, readable: false, writable: false, more: false, finished: false };
+        if self.stopping {
+            return;
+        }
+        let slot = Slot {
+            id,
+            name,
+            driver,
+            readable: false,
+            writable: false,
+            more: false,
+            finished: false,
+            leaving: None,
+        };
+        // The stream has somewhere to go again, whatever became of those before.
+        self.last_failure = None;
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -249,7 +283,7 @@ impl StreamThread {
         self.with_output(index, now, false, |driver, cx| driver.turn(cx));
     }
 
-    /// Lets the output say goodbye as far as that goes at once, and forgets it.
+    /// Lets the output say goodbye; it is gone once it has.
     fn remove_output(&mut self, now: Instant, id: OutputId) {
         let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
         let Some(index) = found else { return };
@@ -257,8 +291,22 @@ impl StreamThread {
             driver.finish(cx);
             driver.turn(cx)
         });
-        if self.slots[index].is_some() {
-            self.end_output(index, None);
+        if let Some(Some(slot)) = self.slots.get_mut(index) {
+            slot.leaving = Some(now);
+        }
+    }
+
+    /// Ends the removed outputs that have said goodbye or taken too long over it.
+    fn end_leaving(&mut self, now: Instant) {
+        let limit = self.setup.config.force_stop_after;
+        for index in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else { continue };
+            let Some(since) = slot.leaving else { continue };
+            let late = now.saturating_duration_since(since) >= slot.driver.patience().min(limit);
+            if slot.driver.is_finished() || late {
+                let failure = slot.driver.failure();
+                self.end_output(index, failure);
+            }
         }
     }
 
@@ -293,12 +341,17 @@ impl StreamThread {
         let Some(slot) = self.slots[index].take() else { return };
         let mut stats = slot.stats();
         stats.phase = OutputPhase::Ended;
+        stats.lag = Duration::ZERO;
+        stats.bytes_held = 0;
         if let Some(error) = &error {
             stats.last_error = Some(crate::event::chain(error));
-            self.last_failure = Some(error.clone());
         }
+        self.last_failure.clone_from(&error);
         if self.ended.len() == ENDED_SHOWN {
-            self.ended.remove(0);
+            let forgotten = self.ended.remove(0);
+            self.gone.bytes_sent += forgotten.bytes_sent;
+            self.gone.drops += forgotten.drops;
+            self.gone.reconnects += forgotten.reconnects;
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
@@ -310,9 +363,9 @@ impl StreamThread {
     /// Lets media time begin once the outputs it was held for are ready.
     fn release_clock(&mut self, now: Instant) {
         let Clock::Held { until, someone_ready } = &mut self.clock else { return };
-        let mut settled = self.slots.iter().flatten().map(|slot| slot.driver.has_settled());
-        let all = settled.clone().all(|settled| settled);
-        if !*someone_ready && settled.any(|settled| settled) {
+        let mut outputs = self.slots.iter().flatten().map(|slot| slot.driver.readiness());
+        let all = outputs.clone().all(|output| output != Readiness::Pending);
+        if !*someone_ready && outputs.any(|output| output == Readiness::Settled) {
             *someone_ready = true;
             *until = (*until).min(now + HOLD_FOR_OTHERS);
         }
@@ -342,6 +395,9 @@ impl StreamThread {
             self.meter.count(&tag);
             self.ring.push(&tag);
         }
+        if self.tags.capacity() > TAGS_KEPT {
+            self.tags.shrink_to(TAGS_KEPT);
+        }
         fresh
     }
 
@@ -363,6 +419,8 @@ impl StreamThread {
 
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
     fn drain(&mut self) {
+        // A publisher that comes back finds its name free at once.
+        self.setup.shared.release_name();
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
         self.turns_until(until, |thread| {
@@ -374,7 +432,9 @@ impl StreamThread {
 
     /// The orderly end of everything, within the deadline that was given.
     fn finish(&mut self) {
+        self.setup.shared.release_name();
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
+        self.stopping = true;
         self.setup.source.stop();
         let now = Instant::now();
         for index in 0..self.slots.len() {
@@ -386,17 +446,22 @@ impl StreamThread {
         let asked = self.setup.shared.stop_by().unwrap_or(now + self.setup.config.force_stop_after);
         let left = asked.saturating_duration_since(now);
         let left = left - ANNOUNCE.min(left / 4);
-        self.turns_until(now + left.min(FINISH), |thread| {
+        self.turns_until(now + left, |thread| {
+            let took = now.elapsed();
             let mut all = true;
             for slot in thread.slots.iter_mut().flatten() {
-                slot.finished = slot.finished || slot.driver.is_finished();
+                slot.finished = slot.finished || took >= slot.driver.patience() || slot.driver.is_finished();
                 all &= slot.finished;
             }
-            all && thread.setup.source.is_stopped()
+            all && (thread.setup.source.is_stopped() || took >= FINISH)
         });
+        if !self.setup.source.is_stopped() {
+            log::warn!("{}: its source does not stop, it is left behind", self.setup.shared.id);
+        }
         for index in 0..self.slots.len() {
-            if self.slots.get(index).is_some_and(Option::is_some) {
-                self.end_output(index, None);
+            if let Some(Some(slot)) = self.slots.get(index) {
+                let failure = slot.driver.failure();
+                self.end_output(index, failure);
             }
         }
         self.flush_notices();
@@ -449,17 +514,17 @@ impl StreamThread {
         let outputs: Vec<_> =
             self.slots.iter().flatten().map(Slot::stats).chain(self.ended.iter().cloned()).collect();
         let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
-        let (ring, laps, meter) = (&self.ring, self.laps, &mut self.meter);
+        let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
         self.setup.shared.publish_stats(|stats: &mut StreamStats| {
             if !last {
                 meter.report(now, cpu, stats);
             }
             stats.media_time = ring.newest();
             stats.bytes_held = held + outputs.iter().map(|output| output.bytes_held).sum::<u64>();
-            stats.bytes_sent = outputs.iter().map(|output| output.bytes_sent).sum();
+            stats.bytes_sent = gone.bytes_sent + outputs.iter().map(|output| output.bytes_sent).sum::<u64>();
             stats.lag = outputs.iter().map(|output| output.lag).max().unwrap_or_default();
-            stats.drops = outputs.iter().map(|output| output.drops).sum();
-            stats.reconnects = outputs.iter().map(|output| output.reconnects).sum();
+            stats.drops = gone.drops + outputs.iter().map(|output| output.drops).sum::<u64>();
+            stats.reconnects = gone.reconnects + outputs.iter().map(|output| output.reconnects).sum::<u64>();
             stats.laps = laps;
             stats.outputs = outputs;
         });

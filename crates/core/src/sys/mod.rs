@@ -8,5 +8,3 @@ mod thread;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use thread::CpuLap;
 pub(crate) use thread::CpuMeter;
-#[cfg(feature = "libav")]
-pub(crate) use thread::lower_priority;

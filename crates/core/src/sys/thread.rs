@@ -37,13 +37,6 @@ fn thread_cpu_time() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Gives way to other threads (nice +10); a refusal is ignored, the thread then runs at normal priority.
-#[cfg(feature = "libav")]
-pub(crate) fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,7 @@ fn one_lap(path: &Path) -> Vec<Tag> {
         match looper.next().expect("it can be read") {
             Step::Tag(tag) => tags.push(tag),
             Step::End => return tags,
-            Step::Lap(_) | Step::Fault(_) => {}
+            Step::Notice(_) => {}
         }
     }
 }
@@ -59,7 +59,7 @@ fn laps(path: &Path, count: u64) -> Vec<Tag> {
     loop {
         match looper.next().expect("it can be read") {
             Step::Tag(tag) => tags.push(tag),
-            Step::Lap(laps) if laps == count => return tags,
+            Step::Notice(EventKind::Looped { laps }) if laps == count => return tags,
             _ => {}
         }
     }

@@ -1,0 +1,92 @@
+//! Notices laps that give less than they should: libav takes a file that was cut off for one that ends there.
+//!
+//! In: the packets of a lap. Out: what is missing, once per change.
+
+/// Of a hundred packets the container counts, so many may be missing without a word: edit lists leave some out.
+const TOLERATED_PERCENT: u64 = 5;
+
+/// Counts what a lap gives.
+#[derive(Debug)]
+pub(crate) struct Shortfall {
+    /// What a lap should give: at first what the container says, then what the first lap gave.
+    expected: Option<u64>,
+    first: bool,
+    whole: u64,
+    damaged: u64,
+    told: Option<(u64, u64)>,
+}
+
+impl Shortfall {
+    /// For a track of which the container counts `packets`.
+    pub(crate) fn new(packets: Option<u64>) -> Self {
+        Self { expected: packets, first: true, whole: 0, damaged: 0, told: None }
+    }
+
+    /// A packet of the track.
+    pub(crate) fn packet(&mut self, damaged: bool) {
+        if damaged {
+            self.damaged += 1;
+        } else {
+            self.whole += 1;
+        }
+    }
+
+    /// The lap is over: what it lacked, unless the lap before lacked the same.
+    pub(crate) fn end_lap(&mut self) -> Option<String> {
+        let (whole, damaged) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.damaged));
+        let expected = self.expected.unwrap_or(whole);
+        let tolerated = if self.first { expected * TOLERATED_PERCENT / 100 } else { 0 };
+        if self.first {
+            self.first = false;
+            self.expected = Some(whole.max(1));
+        }
+        let short = whole + tolerated < expected;
+        if !short && damaged == 0 {
+            self.told = None;
+            return None;
+        }
+        if self.told.replace((whole, damaged)) == Some((whole, damaged)) {
+            return None;
+        }
+        let mut reason = format!("gave {whole} of {expected} frames");
+        if damaged > 0 {
+            reason += &format!(", {damaged} more were damaged or cut off");
+        }
+        Some(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lap(shortfall: &mut Shortfall, whole: u64, damaged: u64) -> Option<String> {
+        (0..whole).for_each(|_| shortfall.packet(false));
+        (0..damaged).for_each(|_| shortfall.packet(true));
+        shortfall.end_lap()
+    }
+
+    #[test]
+    fn what_is_missing_is_told_once_per_change() {
+        let mut shortfall = Shortfall::new(Some(100));
+        assert_eq!(lap(&mut shortfall, 96, 0), None, "edit lists leave a few out");
+        assert_eq!(lap(&mut shortfall, 96, 0), None);
+        assert_eq!(
+            lap(&mut shortfall, 40, 1).as_deref(),
+            Some("gave 40 of 96 frames, 1 more were damaged or cut off")
+        );
+        assert_eq!(lap(&mut shortfall, 40, 1), None, "it was told");
+        assert_eq!(lap(&mut shortfall, 20, 0).as_deref(), Some("gave 20 of 96 frames"));
+        assert_eq!(lap(&mut shortfall, 96, 0), None);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_before_it_was_opened_is_told_about() {
+        let mut shortfall = Shortfall::new(Some(100));
+        assert_eq!(lap(&mut shortfall, 50, 0).as_deref(), Some("gave 50 of 100 frames"));
+        assert_eq!(lap(&mut shortfall, 50, 0), None, "that is all there is of it");
+        let mut unknown = Shortfall::new(None);
+        assert_eq!((lap(&mut unknown, 50, 0), lap(&mut unknown, 50, 0)), (None, None));
+        assert!(lap(&mut unknown, 49, 0).is_some());
+    }
+}
