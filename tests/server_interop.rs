@@ -432,6 +432,9 @@ fn a_player_in_the_middle_of_a_gop_gets_all_of_it() {
     assert!(played(&player) == expected, "other tags, or at other times");
 }
 
+/// Starts a publisher of a server's URL, which ends when the value is dropped.
+type Publish<'a> = &'a dyn Fn(&str) -> Box<dyn std::any::Any>;
+
 /// Addresses as they are in the wild: IPv6, a query behind the key, a slash behind the app.
 #[test]
 fn addresses_with_queries_and_ipv6_are_understood() {
@@ -446,7 +449,6 @@ fn addresses_with_queries_and_ipv6_are_understood() {
     let server = studio.engine.rtmp_server("[::1]:0").start().expect("a free port");
     let file = studio.clip(Clip { gop: 50, ..Clip::default() });
     let engine = Engine::new(Config::default()).expect("the defaults work");
-    type Publish<'a> = &'a dyn Fn(&str) -> Box<dyn std::any::Any>;
     let publish: [Publish<'_>; 2] =
         [&|url| Box::new(ffmpeg_publish(&file, &format!("{url}/{KEY}?token=a%2Fb&backup=1"), 5)), &|url| {
             let output = Output::rtmp(&format!("{url}/"), format!("{KEY}?token=a%2Fb&backup=1"));

@@ -5,11 +5,11 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Payloads up to this many bytes are copied: cheaper than a reference and an iovec of their own.
-const COPY_BELOW: usize = 64;
+/// Payloads up to this many bytes (an AAC frame) are copied: cheaper than a reference and an iovec of their own.
+const COPY_BELOW: usize = 512;
 
 /// How much the arena for small bytes grows by, bytes.
-const ARENA: usize = 1024;
+const ARENA: usize = 4096;
 
 /// A queue of bytes for the socket, in order, read through [`Buf`].
 ///
@@ -72,7 +72,7 @@ impl WireBuf {
         self.count(bytes.len());
     }
 
-    /// Queues `bytes` by reference; up to 64 bytes are copied instead.
+    /// Queues `bytes` by reference; up to 512 bytes are copied instead.
     pub fn put_bytes(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY_BELOW {
             self.put_slice(&bytes);

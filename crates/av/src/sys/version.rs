@@ -8,9 +8,8 @@ use crate::Error;
 
 /// Name, version of the loaded library, major version of the headers.
 pub(crate) fn linked() -> [(&'static str, c_uint, c_uint); 3] {
-    // SAFETY: these functions only return constants.
     let (util, codec, format) =
-        unsafe { (ffi::avutil_version(), ffi::avcodec_version(), ffi::avformat_version()) };
+        (ffmpeg_next::util::version(), ffmpeg_next::codec::version(), ffmpeg_next::format::version());
     [
         ("libavutil", util, ffi::LIBAVUTIL_VERSION_MAJOR.unsigned_abs()),
         ("libavcodec", codec, ffi::LIBAVCODEC_VERSION_MAJOR.unsigned_abs()),
@@ -42,12 +41,10 @@ pub(crate) fn check_versions() -> Result<(), Error> {
 
 /// The licence of the loaded libavformat.
 pub(crate) fn licence() -> String {
-    // SAFETY: a static string.
-    unsafe { ffi::text(ffi::avformat_license()) }.unwrap_or_default()
+    ffmpeg_next::format::license().to_owned()
 }
 
 /// The options the loaded libavformat was configured with.
 pub(crate) fn configuration() -> String {
-    // SAFETY: a static string.
-    unsafe { ffi::text(ffi::avformat_configuration()) }.unwrap_or_default()
+    ffmpeg_next::format::configuration().to_owned()
 }

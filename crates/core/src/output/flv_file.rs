@@ -137,14 +137,14 @@ fn tag_header(tag: &Tag) -> io::Result<[u8; 11]> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use flowcast_rtmp::flv::FlvReader;
     use flowcast_rtmp::flv::tag::TagKind;
-    use flowcast_rtmp::flv::{FlvReader, script};
     use flowcast_rtmp::limits::Limits;
 
     use super::*;
 
     fn tags(count: i64) -> impl Iterator<Item = Tag> {
-        let metadata = script::Metadata { width: Some(320.0), ..Metadata::default() }.to_tag(MediaTime::ZERO);
+        let metadata = Metadata { width: Some(320.0), ..Metadata::default() }.to_tag(MediaTime::ZERO);
         let frame = |n: i64| {
             let body = Bytes::from(vec![0x27; 1000]);
             Tag::from_wire(TagKind::Video, MediaTime::from_millis(n * 40), body)
@@ -191,7 +191,7 @@ mod tests {
             file.append(&tag).expect("it fits into FLV");
         }
         // As if the disk had taken four tags and a half.
-        file.file.write_all(&file.buffer[..4600].to_vec()).expect("there is room");
+        file.file.write_all(&file.buffer[..4600]).expect("there is room");
         let error = file.cut(4600, io::ErrorKind::StorageFull.into()).expect_err("it is handed on");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         drop(file);

@@ -4,10 +4,9 @@
 //! message before, the chunks of a message are the same bytes on every connection that also got the message before,
 //! whatever time the connection started at.
 
-use bytes::{Bytes, BytesMut};
-
 use super::csid;
 use super::header::{EXTENDED, HeaderBytes, MAX_CHUNK_SIZE};
+use crate::flv::tag::MAX_HEAD;
 use crate::flv::{Tag, TagKind};
 use crate::time::MediaTime;
 use crate::wire::WireBuf;
@@ -37,6 +36,36 @@ pub struct SharedChunker {
     previous: [Option<MediaTime>; 3],
 }
 
+/// A type 1 header of 8 bytes, a tag's head of up to 16, and a continuation header between each two bytes of that if chunks
+/// are one byte long.
+const START: usize = 8 + MAX_HEAD + MAX_HEAD;
+
+/// Bytes in place: one allocation less for each tag.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    bytes: [u8; START],
+    len: usize,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { bytes: [0; START], len: 0 }
+    }
+}
+
+impl Start {
+    fn put(&mut self, bytes: &[u8]) {
+        for (slot, byte) in self.bytes.iter_mut().skip(self.len).zip(bytes) {
+            *slot = *byte;
+        }
+        self.len = self.len.saturating_add(bytes.len()).min(START);
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// One tag as chunks that any number of connections can send. Cloning shares the bytes.
 #[derive(Debug, Clone)]
 pub struct SharedMessage {
@@ -44,7 +73,7 @@ pub struct SharedMessage {
     chunk_size: usize,
     previous: Option<MediaTime>,
     /// Type 1 header and the tag's head, cut into chunks where the head is longer than one. Empty without `previous`.
-    start: Bytes,
+    start: Start,
     /// Payload bytes that belong to the chunk `start` ends in.
     first_piece: usize,
 }
@@ -71,26 +100,26 @@ impl SharedChunker {
 impl SharedMessage {
     fn new(tag: &Tag, chunk_size: usize, previous: Option<MediaTime>) -> Self {
         let mut message =
-            Self { tag: tag.clone(), chunk_size, previous: None, start: Bytes::new(), first_piece: 0 };
+            Self { tag: tag.clone(), chunk_size, previous: None, start: Start::default(), first_piece: 0 };
         let step = previous.and_then(|previous| u32::try_from(tag.timestamp.millis_since(previous)).ok());
         let length = u32::try_from(tag.body.len()).ok().filter(|length| *length <= MAX_CHUNK_SIZE);
         let (Some(step), Some(length)) = (step.filter(|step| *step < EXTENDED), length) else {
             return message;
         };
         let csid = csid::of(tag.kind);
-        let mut start = BytesMut::with_capacity(40);
-        start.extend_from_slice(HeaderBytes::same_stream(csid, step, length, tag.kind.wire()).as_slice());
+        let mut start = Start::default();
+        start.put(HeaderBytes::same_stream(csid, step, length, tag.kind.wire()).as_slice());
         let mut filled = 0_usize;
         for piece in tag.body.head().chunks(chunk_size) {
             if filled > 0 {
-                start.extend_from_slice(message.further().as_slice());
+                start.put(message.further().as_slice());
             }
-            start.extend_from_slice(piece);
+            start.put(piece);
             filled = piece.len();
         }
         message.first_piece = chunk_size.saturating_sub(filled).min(tag.body.payload().len());
         message.previous = previous;
-        message.start = start.freeze();
+        message.start = start;
         message
     }
 
@@ -119,7 +148,7 @@ impl SharedMessage {
     /// Queues the shared form: two pieces for a body of one chunk.
     pub(super) fn write(&self, out: &mut WireBuf) {
         let payload = self.tag.body.payload();
-        out.put_slice(&self.start);
+        out.put_slice(self.start.as_slice());
         let further = self.further();
         let mut from = 0_usize;
         let mut to = self.first_piece;
