@@ -64,8 +64,10 @@ fn run() -> Result<()> {
         if running.iter().all(|stream| stream.has_ended()) {
             break;
         }
-        let total = Total::of(&running);
-        progress.show(&total.line(began.elapsed(), process::cpu_time() - cpu_before));
+        if progress.is_shown() {
+            let total = Total::of(&running);
+            progress.show(&total.line(began.elapsed(), process::cpu_time() - cpu_before));
+        }
     }
     progress.clear();
 

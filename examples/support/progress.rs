@@ -16,6 +16,11 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.shown
+    }
+
     /// Shows `text` in place of what was shown before.
     pub fn show(&mut self, text: &str) {
         if self.shown {

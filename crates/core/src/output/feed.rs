@@ -172,6 +172,12 @@ impl Feed {
         self.lag.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// Whether something was not acknowledged when that was last measured.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.lag.waiting_since.is_some()
+    }
+
     /// Prepares tags for the socket, as many as fit; `false` when the ring has no more.
     pub fn fill(&mut self, ring: &Ring, session: &mut impl MediaSession) -> bool {
         if self.cursor < ring.start() {

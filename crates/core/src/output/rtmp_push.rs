@@ -30,6 +30,8 @@ const WRITE_BUDGET: usize = 1 << 20;
 const SEND_BUFFER: Duration = Duration::from_secs(2);
 /// The least and the most it is set to, in bytes.
 const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
+/// While nothing is late, the lag is measured with every so manieth tick.
+const CALM: u32 = 5;
 /// How long a peer that took everything is given to close first.
 const LINGER: Duration = Duration::from_millis(250);
 /// How often the bitrate is measured for that.
@@ -72,6 +74,7 @@ struct Live {
     measured: (Instant, u64),
     /// What the kernel's send buffer was set to; 0 is its own choice.
     send_buffer: u64,
+    ticks: u32,
     readable: bool,
     writable: bool,
     /// Everything was said; the peer is given a moment to take it and to close.
@@ -143,6 +146,7 @@ impl RtmpPush {
             sent: 0,
             measured: (cx.now, 0),
             send_buffer: 0,
+            ticks: 0,
             readable: true,
             writable: true,
             closing: None,
@@ -266,7 +270,16 @@ impl Live {
         }
     }
 
-    /// Once a tick: how far behind it is, and what follows from that.
+    /// Whether to ask the kernel with this tick: always while something is late, now and then while all is well.
+    fn is_to_be_measured(&mut self) -> bool {
+        self.ticks = self.ticks.wrapping_add(1);
+        !self.session.wire().is_empty()
+            || !self.feed.lag().is_zero()
+            || self.feed.is_waiting()
+            || self.ticks % CALM == 0
+    }
+
+    /// How far behind it is, and what follows from that.
     fn measure(
         &mut self,
         cx: &mut OutputContext<'_>,
@@ -328,8 +341,11 @@ impl OutputDriver for RtmpPush {
             State::Waiting { until } if *until <= cx.now => self.dial(),
             State::Live(live) => {
                 let host = self.destination.host();
-                let measured =
-                    if cx.tick { live.measure(cx, self.id, host, &self.config.lag) } else { Ok(()) };
+                let measured = if cx.tick && live.is_to_be_measured() {
+                    live.measure(cx, self.id, host, &self.config.lag)
+                } else {
+                    Ok(())
+                };
                 return match measured.and_then(|()| live.pump(cx, host, self.finishing)) {
                     Ok(true) => OutputState::More,
                     Ok(false) => OutputState::Running,

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
@@ -15,6 +14,7 @@ use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
 use super::lap::{AudioLap, Increasing, LapClock, Unit};
 use super::shortfall::Shortfall;
+use super::store::Store;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::tagger::{Selection, Tagger};
@@ -25,9 +25,6 @@ const PRELUDE: (usize, usize) = (512, 4 << 20);
 const MAX_DAMAGED: u32 = 16;
 /// Samples of an audio frame whose length the file does not tell: AAC-LC.
 const DEFAULT_FRAME_SAMPLES: u32 = 1024;
-
-/// Payloads are kept in blocks of this many bytes.
-const BLOCK: usize = 64 << 10;
 
 /// How often a source is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +93,7 @@ pub(crate) struct Looper {
     /// Places in a row that could not be read.
     damaged: u32,
     continuity: Continuity,
-    store: BytesMut,
+    store: Store,
 }
 
 fn unit(base: TimeBase) -> Unit {
@@ -148,7 +145,7 @@ impl Looper {
             failure: None,
             damaged: 0,
             continuity: Continuity::new(Forward::File),
-            store: BytesMut::new(),
+            store: Store::default(),
         })
     }
 
@@ -260,7 +257,7 @@ impl Looper {
         if packet.corrupt || packet.data.is_empty() {
             return;
         }
-        packet.data = self.keep(&packet.data);
+        packet.data = self.store.keep(packet.data);
         self.mend_clock(&mut packet);
         if self.tagger.is_video(packet.track) {
             self.place_video(packet);
@@ -284,19 +281,6 @@ impl Looper {
             packet.pts = packet.pts.map(|pts| pts + ticks);
             packet.dts = packet.dts.map(|dts| dts + ticks);
         }
-    }
-
-    /// Copies a payload next to the ones before it. libav allocates each packet apart; let go on another thread seconds
-    /// later, thousands of small blocks cost more than the copy.
-    fn keep(&mut self, data: &Bytes) -> Bytes {
-        if data.len() > BLOCK / 4 {
-            return data.clone();
-        }
-        if self.store.capacity() < data.len() {
-            self.store = BytesMut::with_capacity(BLOCK);
-        }
-        self.store.extend_from_slice(data);
-        self.store.split().freeze()
     }
 
     fn place_video(&mut self, packet: Packet) {

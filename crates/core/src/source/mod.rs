@@ -11,6 +11,8 @@ mod lap;
 mod looper;
 #[cfg(feature = "libav")]
 mod shortfall;
+#[cfg(feature = "libav")]
+mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use flowcast_av::{Muxer, OpenOptions, SampleSpec, sample_clip};
 use flowcast_rtmp::flv::{FlvReader, TagKind};
 use flowcast_rtmp::limits::Limits;
