@@ -1,7 +1,8 @@
 """The measuring part of versus.sh, which says what it is for.
 
-CPU time is read from outside, the same way for both sides: the processes' CPU clocks at the start and the end of a window in
-which every stream runs. What `loop_file` says of itself is shown beside it. A run counts only if the sink got the bytes.
+CPU time is read from outside, the same way for both sides. "steady" is the processes' CPU clocks at the start and the end of a
+window in which every stream runs; "whole run" is all the CPU time of the processes, starting and stopping included, per second of
+the run. What `loop_file` says of itself is shown beside it. A run counts only if the sink got the bytes.
 """
 
 import argparse
@@ -50,6 +51,18 @@ def stop(process, how):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def finish(process):
+    """Waits for the end of a process that ends by itself; its CPU time in all, in seconds."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return used.ru_utime + used.ru_stime
+        time.sleep(0.02)
+    sys.exit("versus: a process did not end")
 
 
 def last_json(text):
@@ -163,8 +176,7 @@ def measure(side, arguments):
             spent, elapsed = sum(cpu_seconds(p.pid) for p in processes) - before, time.monotonic() - started
             resident = sum(memory_kb(p.pid, "VmRSS") for p in processes)
             proportional = sum(memory_kb(p.pid, "Pss", "smaps_rollup") for p in processes)
-            for process in processes:
-                process.wait(PATIENCE)
+            whole = sum(finish(process) for process in processes)
         finally:
             for process in processes:
                 stop(process, signal.SIGKILL)
@@ -175,6 +187,7 @@ def measure(side, arguments):
         own = directory / "loop_file.json"
         return {
             "cpu": spent * 1000 / elapsed / arguments.streams,
+            "whole": whole * 1000 / seconds / arguments.streams,
             "rss": resident / arguments.streams,
             "pss": proportional / arguments.streams,
             "received": received / expected,
@@ -203,8 +216,9 @@ def main():
     if arguments.sides != "both":
         sides = {arguments.sides: sides[arguments.sides]}
     results = {name: [] for name in sides}
-    row = "{:<10} {:>4} {:>18} {:>14} {:>14} {:>10}".format
-    print(row("side", "run", "CPU ms / stream s", "RSS kB/stream", "PSS kB/stream", "received"))
+    row = "{:<10} {:>4} {:>14} {:>14} {:>14} {:>14} {:>10}".format
+    print("CPU in ms per stream-second, memory in kB per stream")
+    print(row("side", "run", "CPU steady", "CPU whole run", "RSS", "PSS", "received"))
     failed = False
     for run in range(1, arguments.runs + 1):
         for name, side in sides.items():
@@ -214,20 +228,21 @@ def main():
                 failed = True
                 continue
             results[name].append(result)
-            print(row(name, run, f"{result['cpu']:.3f}", f"{result['rss']:.0f}", f"{result['pss']:.0f}",
+            print(row(name, run, f"{result['cpu']:.3f}", f"{result['whole']:.3f}", f"{result['rss']:.0f}", f"{result['pss']:.0f}",
                       f"{result['received']:.1%}"), flush=True)
             if result["own"]:
                 said = result["own"]
                 print(f"{'':<15} loop_file says: {said.get('cpu_ms_per_stream_second')} ms, {said.get('rss_kb')} kB in all, "
                       f"{said.get('drops')} drops, {said.get('reconnects')} reconnects, {said.get('loops')} loops")
-    medians = {name: {key: statistics.median(r[key] for r in runs) for key in ("cpu", "rss", "pss")}
+    medians = {name: {key: statistics.median(r[key] for r in runs) for key in ("cpu", "whole", "rss", "pss")}
                for name, runs in results.items() if runs}
     for name, figures in medians.items():
-        print(row(name, "med", f"{figures['cpu']:.3f}", f"{figures['rss']:.0f}", f"{figures['pss']:.0f}", ""))
+        print(row(name, "med", f"{figures['cpu']:.3f}", f"{figures['whole']:.3f}", f"{figures['rss']:.0f}", f"{figures['pss']:.0f}", ""))
     if len(medians) == 2:
         ours, theirs = medians["flowcast"], medians["ffmpeg"]
-        print(f"flowcast / ffmpeg: CPU {ours['cpu'] / theirs['cpu']:.4f} (1/{theirs['cpu'] / ours['cpu']:.1f}), "
-              f"RSS {ours['rss'] / theirs['rss']:.4f}")
+        ratios = [f"{what} 1/{theirs[key] / ours[key]:.1f}" for what, key in
+                  (("CPU steady", "cpu"), ("CPU whole run", "whole"), ("RSS", "rss"), ("PSS", "pss"))]
+        print("flowcast / ffmpeg: " + ", ".join(ratios))
     sys.exit(1 if failed else 0)
 
 
