@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, EventKind, RtmpServer, RtmpServerExt};
+use flowcast::{Config, Engine, EventKind, RtmpServer, RtmpServerExt, chain};
 use support::args::Args;
 use support::progress::Progress;
-use support::{Result, chain, json, process};
+use support::{Result, json, process};
 
 const USAGE: &str = "\
 usage: rtmp_server [--listen ADDR] [--key NAME=KEY]... [--max-connections N] [--seconds N] [--json]

@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamStats};
+use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamStats, chain};
 use support::args::Args;
 use support::progress::Progress;
-use support::{Result, chain, json, process};
+use support::{Result, json, process};
 
 const USAGE: &str = "\
 usage: loop_file [FILE] [--to URL]... [--seconds N] [--streams N] [--record FILE.flv] [--ca FILE.pem] [--json]

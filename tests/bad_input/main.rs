@@ -14,6 +14,7 @@ mod support;
 
 use std::time::Duration;
 
+use flowcast::chain;
 use flowcast::{Engine, Source, StreamHandle};
 use support::rig::{Known, push, read_flv};
 use support::scripted::{Script, Scripted};
@@ -55,12 +56,4 @@ impl Beside {
         let sent = clip.assert_gapless(&visits[0].tags);
         assert!(clip.assert_gapless(&read_flv(&file)) >= sent);
     }
-}
-
-/// An error with all its causes, as a program would log it.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::RwLock;
 
-use crate::error::Error;
+use crate::error::{Error, chain};
 
 /// The number of a stream within its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -250,18 +250,6 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
         other => log::debug!("{stream}: {other:?}"),
     }
-}
-
-/// An error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl fmt::Debug for EventBus {

@@ -29,7 +29,7 @@ pub mod tagger;
 pub use builder::{NoOutput, Ready, StreamBuilder};
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
 pub use engine::{Engine, ShutdownReport};
-pub use error::{ConnectStep, Error, LimitScope};
+pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;

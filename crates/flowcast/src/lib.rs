@@ -68,7 +68,7 @@ pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
     Events, Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats,
     QueueBounds, Ready, ReconnectPolicy, ShutdownReport, Source, StreamBuilder, StreamHandle, StreamId,
-    StreamPhase, StreamRef, StreamStats, TlsRoots,
+    StreamPhase, StreamRef, StreamStats, TlsRoots, chain,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;

@@ -16,8 +16,8 @@ use flowcast_rtmp::time::MediaTime;
 
 use super::flv_file::FlvFile;
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
-use crate::error::Error;
-use crate::event::{EventKind, OutputId, chain};
+use crate::error::{Error, chain};
+use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::sys::{CpuLap, CpuMeter};
 

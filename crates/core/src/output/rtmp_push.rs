@@ -14,8 +14,8 @@ use mio::Interest;
 use super::feed::{Feed, Join, SessionClock};
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::config::{Config, LagPolicy, ReconnectPolicy};
-use crate::error::Error;
-use crate::event::{EventKind, OutputId, chain};
+use crate::error::{Error, chain};
+use crate::event::{EventKind, OutputId};
 use crate::net::dialer::{Dialed, Dialer, Reply, Request};
 use crate::net::tls::TlsRoots;
 use crate::net::transport::{Transport, tune};
@@ -276,7 +276,7 @@ impl Live {
         !self.session.wire().is_empty()
             || !self.feed.lag().is_zero()
             || self.feed.is_waiting()
-            || self.ticks % CALM == 0
+            || self.ticks.is_multiple_of(CALM)
     }
 
     /// How far behind it is, and what follows from that.

@@ -14,7 +14,7 @@ use super::mailbox::Command;
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
@@ -344,7 +344,7 @@ impl StreamThread {
         stats.lag = Duration::ZERO;
         stats.bytes_held = 0;
         if let Some(error) = &error {
-            stats.last_error = Some(crate::event::chain(error));
+            stats.last_error = Some(chain(error));
         }
         self.last_failure.clone_from(&error);
         if self.ended.len() == ENDED_SHOWN {
