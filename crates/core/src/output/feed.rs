@@ -295,3 +295,166 @@ impl LagMeter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use flowcast_rtmp::chunk::ChunkWriter;
+
+    use super::*;
+    use crate::config::BacklogConfig;
+    use crate::live::CHUNK_SIZE;
+
+    /// A session that keeps what it is given.
+    struct Taken {
+        wire: WireBuf,
+        writer: ChunkWriter,
+        base: MediaTime,
+        tags: Vec<Tag>,
+    }
+
+    impl Taken {
+        fn new() -> Self {
+            let writer = ChunkWriter::new(CHUNK_SIZE);
+            Self { wire: WireBuf::new(), writer, base: MediaTime::ZERO, tags: Vec::new() }
+        }
+
+        /// The socket took everything.
+        fn drain(&mut self) {
+            self.wire.clear();
+        }
+
+        fn times(&self, kind: TagKind) -> Vec<i64> {
+            let frames = self.tags.iter().filter(|tag| tag.kind == kind && !tag.is_sequence_header());
+            frames.map(|tag| tag.timestamp.millis_since(self.base)).collect()
+        }
+    }
+
+    impl MediaSession for Taken {
+        fn wire(&mut self) -> &mut WireBuf {
+            &mut self.wire
+        }
+        fn set_base(&mut self, base: MediaTime) {
+            self.base = base;
+        }
+        fn send_tag(&mut self, tag: &Tag) {
+            self.writer.write_tag(tag, 1, self.base, &mut self.wire);
+            self.tags.push(tag.clone());
+        }
+        fn send_shared(&mut self, message: &SharedMessage) {
+            self.writer.write_shared(message, 1, self.base, &mut self.wire);
+            self.tags.push(message.tag().clone());
+        }
+    }
+
+    const FRAME: usize = 10_000;
+
+    fn video(ms: i64, head: [u8; 2], bytes: usize) -> Tag {
+        let mut body = vec![0; bytes];
+        body[..2].copy_from_slice(&head);
+        Tag::from_wire(TagKind::Video, MediaTime::from_millis(ms), Bytes::from(body))
+    }
+
+    /// `seconds` of 25 fps with a keyframe every `gop` frames, and sound 10 ms before each picture.
+    fn play(ring: &mut Ring, from: i64, seconds: i64, gop: i64) {
+        frames(ring, from * 25..(from + seconds) * 25, gop);
+    }
+
+    fn frames(ring: &mut Ring, numbers: std::ops::Range<i64>, gop: i64) {
+        for n in numbers {
+            let sound = Bytes::from_static(&[0xAF, 1, 0x21]);
+            ring.push(&Tag::from_wire(TagKind::Audio, MediaTime::from_millis(n * 40 - 10), sound));
+            ring.push(&video(n * 40, if n % gop == 0 { [0x17, 1] } else { [0x27, 1] }, FRAME));
+        }
+    }
+
+    fn ring() -> Ring {
+        let mut ring = Ring::new(BacklogConfig::default(), true);
+        ring.push(&video(0, [0x17, 0], 20));
+        ring
+    }
+
+    fn feed(ring: &Ring, join: Join) -> Feed {
+        Feed::new(ring, join, SessionClock::FromZero, LagPolicy::default())
+    }
+
+    #[test]
+    fn what_a_player_begins_with_is_not_what_it_is_behind() {
+        let mut ring = ring();
+        play(&mut ring, 0, 8, 1000);
+        let (mut session, mut feed) = (Taken::new(), feed(&ring, Join::Newest));
+        let start = Instant::now();
+        let mut taken = 0;
+        // A link of twice the bitrate: the eight seconds are made up for in eight more.
+        for tick in 0..80 {
+            let now = start + Duration::from_millis(100 * tick);
+            let unsent = session.wire.len() as u64;
+            feed.measure(now, &ring, session.wire.total_in(), unsent, 0);
+            assert!(feed.lag() < Duration::from_millis(500), "tick {tick}: {:?}", feed.lag());
+            feed.fill(&ring, &mut session);
+            let take = session.wire.len().min(5 * FRAME);
+            bytes::Buf::advance(&mut session.wire, take);
+            taken += take;
+            let frame = |tick: u64| 200 + tick as i64 * 5 / 2;
+            frames(&mut ring, frame(tick)..frame(tick + 1), 1000);
+        }
+        assert!(taken > 150 * FRAME && feed.drops() == 0, "{taken} bytes, {} drops", feed.drops());
+    }
+
+    #[test]
+    fn behind_it_drops_pictures_up_to_a_keyframe_and_goes_on_with_sound() {
+        let mut ring = ring();
+        play(&mut ring, 0, 1, 50);
+        let (mut session, mut feed) = (Taken::new(), feed(&ring, Join::Newest));
+        let start = Instant::now();
+        feed.fill(&ring, &mut session);
+        // Nothing is taken for three seconds, then everything at once.
+        for second in 1..4 {
+            play(&mut ring, second, 1, 50);
+            feed.fill(&ring, &mut session);
+            let (total, unsent) = (session.wire.total_in(), session.wire.len() as u64);
+            feed.measure(start + Duration::from_secs(second as u64), &ring, total, unsent, 0);
+        }
+        assert!(feed.lag() >= Duration::from_secs(2), "{:?}", feed.lag());
+        for tick in 0..40 {
+            session.drain();
+            feed.measure(
+                start + Duration::from_millis(4000 + tick * 100),
+                &ring,
+                session.wire.total_in(),
+                0,
+                0,
+            );
+            while feed.fill(&ring, &mut session) {
+                session.drain();
+            }
+        }
+        play(&mut ring, 4, 1, 50);
+        feed.fill(&ring, &mut session);
+        assert!(feed.drops() > 0);
+        let pictures = session.times(TagKind::Video);
+        let gap = pictures.windows(2).position(|pair| pair[1] - pair[0] > 40).expect("pictures were dropped");
+        assert_eq!(pictures[gap + 1] % 2000, 0, "it goes on with a keyframe");
+        let sound = session.times(TagKind::Audio);
+        assert!(sound.windows(2).all(|pair| pair[1] - pair[0] == 40), "sound has no gap");
+        let headers = session.tags.iter().filter(|tag| tag.is_sequence_header()).count();
+        assert_eq!(headers, 2, "at the beginning and after the gap");
+    }
+
+    #[test]
+    fn a_session_begins_at_zero_and_nothing_is_before_that() {
+        let mut ring = ring();
+        play(&mut ring, 0, 3, 25);
+        let (mut session, mut newest) = (Taken::new(), feed(&ring, Join::Newest));
+        newest.fill(&ring, &mut session);
+        assert_eq!(session.times(TagKind::Video)[..2], [0, 40]);
+        assert!(session.times(TagKind::Audio).iter().all(|&time| time >= 0));
+        // A push waits for the next keyframe.
+        let (mut session, mut next) = (Taken::new(), feed(&ring, Join::Next));
+        next.fill(&ring, &mut session);
+        assert!(session.tags.is_empty());
+        play(&mut ring, 3, 1, 25);
+        next.fill(&ring, &mut session);
+        assert_eq!((session.base.as_millis(), session.times(TagKind::Video)[0]), (3000, 0));
+    }
+}

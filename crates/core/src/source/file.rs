@@ -170,3 +170,69 @@ impl SourceDriver for FileSource {
         self.worker.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use flowcast_rtmp::flv::tag::{Tag, TagKind};
+
+    use super::*;
+
+    fn pull(source: &mut FileSource, now: Instant) -> (usize, Vec<EventKind>, SourceState) {
+        let (mut tags, mut notices) = (Vec::new(), Vec::new());
+        let state = source.pull(&mut SourceContext {
+            now,
+            readable: false,
+            writable: false,
+            tick: true,
+            scratch: &mut [],
+            tags: &mut tags,
+            notices: &mut notices,
+        });
+        (tags.len(), notices, state)
+    }
+
+    #[test]
+    fn what_a_stalled_reader_gives_late_is_not_sent_all_at_once() {
+        let (sender, receiver) = queue(Config::default().read_ahead);
+        let start = Instant::now();
+        let mut source = FileSource {
+            receiver: Some(receiver),
+            pacer: Pacer::new(start, CATCH_UP),
+            interrupt: Interrupt::new(),
+            worker: None,
+            newest: MediaTime::ZERO,
+            dry_since: None,
+        };
+        let give = |from: i64, to: i64| {
+            for ms in (from..to).step_by(40) {
+                let tag = Tag::from_wire(
+                    TagKind::Audio,
+                    MediaTime::from_millis(ms),
+                    Bytes::from_static(&[0xAF, 1]),
+                );
+                sender.send(Item::Tag(tag)).expect("there is room");
+            }
+        };
+        source.start(start);
+        give(0, 2000);
+        let mut handed = 0;
+        let mut stalls = 0;
+        let mut most = 0;
+        for tick in 1..=200u32 {
+            // Two seconds of media, fourteen seconds of nothing, and then four seconds of media that were read at once.
+            if tick == 160 {
+                give(2000, 6000);
+            }
+            let (count, notices, state) = pull(&mut source, start + Duration::from_millis(100) * tick);
+            assert!(matches!(state, SourceState::Running));
+            stalls += notices.iter().filter(|kind| matches!(kind, EventKind::SourceStalled { .. })).count();
+            handed += count;
+            most = most.max(count);
+        }
+        assert_eq!(stalls, 1, "it is told once");
+        // A second late and a tick: 27 or 28 tags of 40 ms, not a hundred.
+        assert!((25..=29).contains(&most), "{most} tags at once");
+        assert_eq!(handed, 150, "nothing is lost");
+    }
+}
