@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 scripts/setup.sh
-exec cargo run --locked --quiet --release --example loop_file -- "$@"
+exec cargo run --locked --release --example loop_file -- "$@"
