@@ -64,7 +64,7 @@ fn describe(track: &TrackInfo) -> String {
         }
         add(video.pixel_format.clone());
         if video.b_frames > 0 {
-            add(format!("reorders {} frames", video.b_frames));
+            add(format!("reorders {} frame{}", video.b_frames, if video.b_frames == 1 { "" } else { "s" }));
         }
         if video.rotation_degrees != 0 {
             add(format!("rotated by {}°", video.rotation_degrees));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, EventKind, RtmpServer, RtmpServerExt, chain};
+use flowcast::{Config, Engine, EventKind, RtmpServerExt, chain};
 use support::args::Args;
 use support::progress::Progress;
 use support::{Result, json, process};
@@ -16,11 +16,11 @@ use support::{Result, json, process};
 const USAGE: &str = "\
 usage: rtmp_server [--listen ADDR] [--key NAME=KEY]... [--max-connections N] [--seconds N] [--json]
 
-  --listen ADDR     host:port to listen on, default 127.0.0.1:1935; port 0 takes a free one
-  --key NAME=KEY    publishers to rtmp://ADDR/live/KEY are played at rtmp://ADDR/live/NAME; without any, one is made up
-  --max-connections N   default 1000
-  --seconds N       end after N seconds; otherwise at Ctrl-C
-  --json            print one JSON object with the figures as the last line";
+  --listen ADDR        host:port to listen on, default 127.0.0.1:1935; port 0 takes a free one
+  --key NAME=KEY       publishers to rtmp://ADDR/live/KEY are played at rtmp://ADDR/live/NAME; without any, one is made up
+  --max-connections N  default 1000
+  --seconds N          end after N seconds; otherwise at Ctrl-C
+  --json               print one JSON object with the figures as the last line";
 
 fn main() -> ExitCode {
     support::exit(run())
@@ -37,6 +37,10 @@ fn run() -> Result<()> {
     let stop = support::stop_flag()?;
 
     let engine = Engine::new(Config::from_env()?)?;
+    for pair in args.all("--key") {
+        let (name, key) = pair.split_once('=').ok_or("--key takes NAME=KEY")?;
+        engine.keys().add(name, key)?;
+    }
     let events = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
     let server = engine
@@ -44,7 +48,11 @@ fn run() -> Result<()> {
         .options(|options| options.max_connections = connections.unwrap_or(options.max_connections))
         .start()?;
     println!("listening on rtmp://{}/live", server.address());
-    add_keys(&engine, &args, &server)?;
+    if args.all("--key").is_empty() {
+        let key = engine.keys().issue("demo")?;
+        println!("publish to rtmp://{}/live/{}", server.address(), key.reveal());
+        println!("play       rtmp://{}/live/demo", server.address());
+    }
 
     let mut progress = Progress::default();
     let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
@@ -110,19 +118,6 @@ fn run() -> Result<()> {
             cpu * 1e3,
             rss_kb / 1024
         );
-    }
-    Ok(())
-}
-
-fn add_keys(engine: &Engine, args: &Args, server: &RtmpServer) -> Result<()> {
-    for pair in args.all("--key") {
-        let (name, key) = pair.split_once('=').ok_or("--key takes NAME=KEY")?;
-        engine.keys().add(name, key)?;
-    }
-    if args.all("--key").is_empty() {
-        let key = engine.keys().issue("demo")?;
-        println!("publish to rtmp://{}/live/{}", server.address(), key.reveal());
-        println!("play       rtmp://{}/live/demo", server.address());
     }
     Ok(())
 }

@@ -129,12 +129,20 @@ apt_install() {
         fi
         as_root=(sudo)
     fi
-    # RUNLEVEL=1 keeps the packages from starting their services; sudo drops the environment, hence env.
-    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a RUNLEVEL=1
+    # No package may start its service (nginx, stunnel): a policy of 101 says so to Debian's maintainer scripts.
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+        "${as_root[@]}" chmod 755 $policy
+        # shellcheck disable=SC2064 # the words are wanted as they are now
+        trap "${as_root[*]} rm -f $policy" EXIT
+    fi
+    # sudo drops the environment, hence env.
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
         apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
     local log
     log=$(mktemp)
-    say "installing: $*"
+    say "installing (this may take a minute): $*"
     # The lists may be absent (a fresh container) or stale (a package has moved on): then update once and try again.
     if ! "${apt[@]}" install -y -q --no-install-recommends "$@" </dev/null >"$log" 2>&1; then
         if ! { "${apt[@]}" update -q && "${apt[@]}" install -y -q --no-install-recommends "$@"; } \
@@ -176,6 +184,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     failed=yes
 fi
 if rust_is_missing; then
+    failed=yes
+fi
+# 59.37 is FFmpeg 5.1.
+if have_module libavcodec && ! pkg-config --atleast-version=59.37 libavcodec; then
+    say "libavcodec $(pkg-config --modversion libavcodec) is too old: FFmpeg 5.1 or newer is needed (Debian 12, Ubuntu 24.04)"
     failed=yes
 fi
 [ "$failed" = no ]

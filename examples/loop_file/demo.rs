@@ -93,7 +93,16 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     let stats = live.stop(Duration::from_secs(5))?;
     server.stop(Duration::from_secs(5));
     seen.tell(LAPS);
-    println!("sender: {stats}");
+    let seconds = stats.uptime.as_secs_f64();
+    println!(
+        "sender: {seconds:.1} s, {} KB, {:.0} kbit/s, {:.2} ms of CPU per second, {} drops, {} reconnects, {} laps",
+        stats.bytes_sent / 1000,
+        stats.bytes_sent as f64 * 8.0 / 1000.0 / seconds,
+        stats.cpu_time.as_secs_f64() * 1e3 / seconds,
+        stats.drops,
+        stats.reconnects,
+        stats.laps
+    );
     println!(
         "the whole process: {:.0} ms of CPU, {} MiB, {:.1} s",
         cpu.as_secs_f64() * 1e3,
@@ -102,7 +111,6 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     );
     let verdict = seen.verdict();
     if as_json {
-        let seconds = stats.uptime.as_secs_f64();
         let object = json::Object::default()
             .value("streams", 1)
             .value("seconds", format!("{seconds:.2}"))
@@ -173,13 +181,13 @@ impl Seen {
 
     fn tell(&self, laps: usize) {
         println!(
-            "played {} video and {} audio frames over {} loop points: {} wrong, {} out of order, first one a keyframe: {}",
+            "played {} video and {} audio frames over {} loop points: {} wrong, {} out of order, {} first",
             self.video,
             self.audio,
             laps - 1,
             self.wrong_pictures,
             self.backward,
-            self.first_is_keyframe == Some(true)
+            if self.first_is_keyframe == Some(true) { "a keyframe" } else { "no keyframe" }
         );
         println!(
             "largest distance of two frames: video {} ms, audio {} ms",

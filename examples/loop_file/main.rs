@@ -74,6 +74,8 @@ fn run() -> Result<()> {
     let (elapsed, cpu) = (began.elapsed(), process::cpu_time() - cpu_before);
     let (rss_kb, threads) = (process::rss_kb(), process::threads());
     let total = Total::of(&running);
+    let was_live =
+        running.iter().any(|stream| stream.stats().outputs.iter().any(|output| output.bytes_sent > 0));
     let failure = running.iter().find_map(|stream| stream.wait_timeout(Duration::ZERO)?.err());
     let report = engine.shutdown(Duration::from_secs(5));
     let per_stream_second = cpu.as_secs_f64() * 1000.0 / (elapsed.as_secs_f64() * streams as f64);
@@ -93,7 +95,7 @@ fn run() -> Result<()> {
         println!("{}", object.finish());
     } else {
         println!(
-            "{streams} stream(s), {:.1} s, {:.1} MB sent, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
+            "{streams} stream(s), {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
              {} loops, {} drops, {} reconnects",
             elapsed.as_secs_f64(),
             total.bytes_sent as f64 / 1e6,
@@ -105,6 +107,7 @@ fn run() -> Result<()> {
     }
     match failure {
         Some(error) => Err(chain(error.as_ref()).into()),
+        None if !was_live => Err("no output was ever on the air".into()),
         None => Ok(()),
     }
 }
@@ -146,7 +149,6 @@ fn tell(stream: flowcast::StreamId, event: &EventKind) {
         EventKind::TrackSkipped { track, reason } => {
             eprintln!("{stream}: track {track} is left out: {reason}")
         }
-        EventKind::Ended { error: Some(error) } => eprintln!("{stream}: ended: {}", chain(error.as_ref())),
         _ => {}
     }
 }
