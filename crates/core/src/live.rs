@@ -87,8 +87,8 @@ impl Ring {
     }
 
     /// Takes the next tag of the stream.
-    pub(crate) fn push(&mut self, tag: &Tag) {
-        self.note_header(tag);
+    pub(crate) fn push(&mut self, tag: Tag) {
+        self.note_header(&tag);
         let can_join = match tag.kind {
             TagKind::Video => tag.is_keyframe() && !tag.is_sequence_header(),
             TagKind::Audio => self.headers.video.is_none() && !tag.is_sequence_header(),
@@ -102,7 +102,7 @@ impl Ring {
         if !(0..=MAX_BACK).contains(&back) {
             self.newest = tag.timestamp;
         }
-        let message = self.chunker.chunk(tag);
+        let message = self.chunker.chunk_owned(tag);
         self.bytes += held(&message);
         self.entries.push_back(Entry { message, join: can_join.then(|| self.headers.clone()) });
         while self.is_over() && self.entries.len() > 1 {
@@ -212,7 +212,7 @@ mod tests {
 
     fn ring(keep_gop: bool) -> Ring {
         let mut ring = Ring::new(BacklogConfig::default(), keep_gop);
-        ring.push(&header(1));
+        ring.push(header(1));
         ring
     }
 
@@ -221,9 +221,9 @@ mod tests {
         let mut ring = ring(true);
         for ms in 0..100 {
             if ms == 50 {
-                ring.push(&header(2));
+                ring.push(header(2));
             }
-            ring.push(&frame(ms * 40, ms % 25 == 0, 100));
+            ring.push(frame(ms * 40, ms % 25 == 0, 100));
             ring.trim(ring.end());
         }
         let join = ring.newest_join().expect("there were keyframes");
@@ -239,7 +239,7 @@ mod tests {
     fn without_players_nothing_is_kept_that_all_outputs_have_sent() {
         let mut ring = ring(false);
         for ms in 0..100 {
-            ring.push(&frame(ms * 40, ms == 0, 100));
+            ring.push(frame(ms * 40, ms == 0, 100));
         }
         ring.trim(90);
         assert_eq!((ring.start(), ring.newest_join()), (90, None));
@@ -252,16 +252,16 @@ mod tests {
         let bounds = BacklogConfig::default();
         let mut ring = ring(true);
         for ms in 0..4000 {
-            ring.push(&frame(ms, ms == 0, 10));
+            ring.push(frame(ms, ms == 0, 10));
             ring.trim(0);
         }
         assert_eq!(ring.end() - ring.start(), bounds.tags as u64);
         for ms in 4000..4300 {
-            ring.push(&frame(ms, false, 100_000));
+            ring.push(frame(ms, false, 100_000));
             ring.trim(0);
         }
         assert!(ring.bytes() <= bounds.bytes);
-        ring.push(&frame(60_000, false, 10));
+        ring.push(frame(60_000, false, 10));
         ring.trim(0);
         assert_eq!(ring.end() - ring.start(), 1);
     }

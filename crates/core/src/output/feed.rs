@@ -15,6 +15,8 @@ use crate::live::Ring;
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
+/// Tags this close together share a mark, milliseconds.
+const MARK_EVERY: i64 = 100;
 /// Marks kept for measuring lag; beyond that they get coarser.
 const MAX_MARKS: usize = 256;
 
@@ -249,7 +251,7 @@ impl Feed {
 /// Maps acknowledged bytes back to media time.
 #[derive(Debug, Default)]
 struct LagMeter {
-    /// Byte counts at the end of a tag, and the tag's time; oldest first.
+    /// Byte counts at the end of some tags, and the time of the first of them; oldest first.
     marks: VecDeque<(u64, MediaTime)>,
     acknowledged: u64,
     waiting_since: Option<Instant>,
@@ -266,6 +268,12 @@ fn millis(millis: i64) -> Duration {
 
 impl LagMeter {
     fn queued(&mut self, bytes: u64, time: MediaTime) {
+        if let Some((end, begin)) = self.marks.back_mut()
+            && (0..MARK_EVERY).contains(&time.millis_since(*begin))
+        {
+            *end = bytes;
+            return;
+        }
         if self.marks.len() >= MAX_MARKS {
             // Every second one: coarser, and never more than a power of two of them.
             let mut keep = false;
@@ -363,14 +371,14 @@ mod tests {
     fn frames(ring: &mut Ring, numbers: std::ops::Range<i64>, gop: i64) {
         for n in numbers {
             let sound = Bytes::from_static(&[0xAF, 1, 0x21]);
-            ring.push(&Tag::from_wire(TagKind::Audio, MediaTime::from_millis(n * 40 - 10), sound));
-            ring.push(&video(n * 40, if n % gop == 0 { [0x17, 1] } else { [0x27, 1] }, FRAME));
+            ring.push(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(n * 40 - 10), sound));
+            ring.push(video(n * 40, if n % gop == 0 { [0x17, 1] } else { [0x27, 1] }, FRAME));
         }
     }
 
     fn ring() -> Ring {
         let mut ring = Ring::new(BacklogConfig::default(), true);
-        ring.push(&video(0, [0x17, 0], 20));
+        ring.push(video(0, [0x17, 0], 20));
         ring
     }
 

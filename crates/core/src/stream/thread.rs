@@ -393,7 +393,7 @@ impl StreamThread {
         let fresh = !self.tags.is_empty();
         for tag in self.tags.drain(..) {
             self.meter.count(&tag);
-            self.ring.push(&tag);
+            self.ring.push(tag);
         }
         if self.tags.capacity() > TAGS_KEPT {
             self.tags.shrink_to(TAGS_KEPT);

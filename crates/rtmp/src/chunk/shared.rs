@@ -87,20 +87,26 @@ impl SharedChunker {
 
     /// Chunks the next tag of the stream. The payload is shared with `tag`.
     pub fn chunk(&mut self, tag: &Tag) -> SharedMessage {
+        self.chunk_owned(tag.clone())
+    }
+
+    /// As [`chunk`](Self::chunk), without a second reference to the payload.
+    pub fn chunk_owned(&mut self, tag: Tag) -> SharedMessage {
         let [audio, video, script] = &mut self.previous;
         let previous = match tag.kind {
             TagKind::Audio => audio,
             TagKind::Video => video,
             TagKind::Script => script,
         };
-        SharedMessage::new(tag, self.chunk_size, previous.replace(tag.timestamp))
+        let previous = previous.replace(tag.timestamp);
+        SharedMessage::new(tag, self.chunk_size, previous)
     }
 }
 
 impl SharedMessage {
-    fn new(tag: &Tag, chunk_size: usize, previous: Option<MediaTime>) -> Self {
-        let mut message =
-            Self { tag: tag.clone(), chunk_size, previous: None, start: Start::default(), first_piece: 0 };
+    fn new(tag: Tag, chunk_size: usize, previous: Option<MediaTime>) -> Self {
+        let mut message = Self { tag, chunk_size, previous: None, start: Start::default(), first_piece: 0 };
+        let tag = &message.tag;
         let step = previous.and_then(|previous| u32::try_from(tag.timestamp.millis_since(previous)).ok());
         let length = u32::try_from(tag.body.len()).ok().filter(|length| *length <= MAX_CHUNK_SIZE);
         let (Some(step), Some(length)) = (step.filter(|step| *step < EXTENDED), length) else {
