@@ -103,6 +103,7 @@ find_missing() {
     want iproute2 have ip
     want python3 have python3
     want procps have ps
+    want strace have strace    # shows which system calls reach a socket
 }
 
 rust_is_missing() {
@@ -160,13 +161,13 @@ say_what_to_install() {
     say "missing, by their Debian names: $*"
     if have dnf; then
         say "Fedora (with RPM Fusion): dnf install gcc clang-devel pkgconf-pkg-config ffmpeg-devel"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel openssl nftables iproute python3"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel openssl nftables iproute python3 strace"
     elif have pacman; then
         say "Arch: pacman -S --needed base-devel clang pkgconf ffmpeg"
         say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python"
     elif have apk; then
         say "Alpine: apk add build-base clang-dev pkgconf ffmpeg-dev"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python3"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python3 strace"
     elif have brew; then
         say "macOS: brew install pkgconf llvm ffmpeg    (the peers' tests are for Linux)"
     fi

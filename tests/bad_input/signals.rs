@@ -19,11 +19,7 @@ fn nothing_is_sent_that_could_raise_sigpipe() {
     if alone("signals") {
         return lose_peers();
     }
-    if !need(&[Need::Stunnel]) {
-        return;
-    }
-    if Peer::spawn(Path::new("sh"), ["-c", "strace -V"]).wait(PATIENCE).code() != Some(0) {
-        eprintln!("skipped: strace is not there");
+    if !need(&[Need::Stunnel, Need::Strace]) {
         return;
     }
     let directory = tempfile::TempDir::new().expect("a temporary directory");

@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Stunnel,
     /// The `openssl` program.
     Openssl,
+    /// The `strace` program.
+    Strace,
     /// Root, to start programs with a name server of the test's own.
     SilentDns,
     /// A program of `tests/peers`.
@@ -39,6 +41,7 @@ impl Need {
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
+            Self::Strace => program("strace").is_some(),
             Self::SilentDns => super::SilentDns::is_possible(),
             Self::Peer(name) => peer_program(name).exists(),
             Self::Media(name) => super::media(name).is_some(),
