@@ -111,7 +111,6 @@ pub(crate) struct StreamThread {
 struct Woken {
     source_readable: bool,
     source_writable: bool,
-    any: bool,
 }
 
 impl StreamThread {
@@ -215,7 +214,6 @@ impl StreamThread {
         }
         let mut woken = Woken::default();
         for event in events.iter() {
-            woken.any = true;
             let readable = event.is_readable() || event.is_read_closed() || event.is_error();
             let writable = event.is_writable() || event.is_write_closed() || event.is_error();
             match event.token() {
