@@ -90,6 +90,61 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// The reel store could not read or write its directory, or the disk is full.
+    #[error("reel store {dir}: {what}", dir = dir.display())]
+    ReelStore {
+        /// The directory.
+        dir: PathBuf,
+        /// What was being done.
+        what: &'static str,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The reel store's directory belongs to another process.
+    #[error("reel store {dir}: in use by another process", dir = dir.display())]
+    ReelStoreInUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The reel store may not grow any further, and every reel in it is in use.
+    #[error("reel store {dir}: full, {max_bytes} bytes are the limit", dir = dir.display())]
+    ReelStoreFull {
+        /// The directory.
+        dir: PathBuf,
+        /// Its limit in bytes.
+        max_bytes: u64,
+    },
+    /// A reel is not what its index says: cut off, changed or unreadable.
+    #[error("reel {path}: {reason}", path = path.display())]
+    ReelDamaged {
+        /// The reel's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A reel grows slower than it is played.
+    #[error("reel of {path}: grows slower than it is played", path = path.display())]
+    ReelTooSlow {
+        /// The source's file.
+        path: PathBuf,
+    },
+    /// A playlist cannot be read, or has nothing to play.
+    #[error("playlist {path}: {reason}", path = path.display())]
+    Playlist {
+        /// The list's file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An item has other parameters than the one before, and the playlist refuses that.
+    #[error("{path}: {what} differ from the item before", path = path.display())]
+    ParametersDiffer {
+        /// The item's file.
+        path: PathBuf,
+        /// Which.
+        what: &'static str,
+    },
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -248,6 +303,13 @@ impl Error {
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::SourceDried { .. } => "SOURCE_DRIED",
             Self::SourceDamaged { .. } => "SOURCE_DAMAGED",
+            Self::ReelStore { .. } => "REEL_STORE_FAILED",
+            Self::ReelStoreInUse { .. } => "REEL_STORE_IN_USE",
+            Self::ReelStoreFull { .. } => "REEL_STORE_FULL",
+            Self::ReelDamaged { .. } => "REEL_DAMAGED",
+            Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
+            Self::Playlist { .. } => "PLAYLIST_INVALID",
+            Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -281,6 +343,8 @@ impl Error {
             | Self::TooSlow { .. }
             | Self::Stalled { .. }
             | Self::StreamLimitExceeded { .. }
+            | Self::ReelStore { .. }
+            | Self::ReelStoreFull { .. }
             | Self::System { .. } => true,
             // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
             // themselves.

@@ -1,6 +1,7 @@
 //! What a stream tells the program that embeds it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::RwLock;
 
 use crate::error::{Error, chain};
+use crate::source::SourceMode;
 
 /// The number of a stream within its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +96,30 @@ pub enum EventKind {
     ClockJumped {
         /// By how much, in milliseconds: negative is back.
         millis: i64,
+    },
+    /// The stream reads its media another way from here on; see [`SourceMode`].
+    ModeChanged {
+        /// The way it is read now.
+        mode: SourceMode,
+        /// What made it change; `None` if nothing failed.
+        error: Option<Arc<Error>>,
+    },
+    /// An item of a playlist begins.
+    ItemStarted {
+        /// The item's file.
+        path: PathBuf,
+    },
+    /// An item of a playlist cannot be played and is left out.
+    ItemSkipped {
+        /// The item's file.
+        path: PathBuf,
+        /// Why.
+        error: Arc<Error>,
+    },
+    /// The file of a loop was replaced; what is there now is played from the next lap on.
+    SourceReplaced {
+        /// The file.
+        path: PathBuf,
     },
     /// A track of the file is left out.
     TrackSkipped {
@@ -247,6 +273,12 @@ fn log_event(stream: StreamId, kind: &EventKind) {
             log::warn!("{stream}: the source has given nothing for {after:?}")
         }
         EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
+        EventKind::ModeChanged { mode, error: Some(error) } => {
+            log::warn!("{stream}: plays {mode} from here on: {}", chain(error));
+        }
+        EventKind::ItemSkipped { path, error } => {
+            log::warn!("{stream}: {} is left out: {}", path.display(), chain(error));
+        }
         EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
         other => log::debug!("{stream}: {other:?}"),
     }

@@ -10,12 +10,15 @@ mod engine;
 mod error;
 mod event;
 mod hub;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files and reels are played in laps"))]
+mod lap;
 mod limiter;
 pub mod live;
 pub mod net;
 pub mod output;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files are paced so far"))]
 mod pace;
+mod pool;
 #[cfg(feature = "libav")]
 mod queue;
 mod registry;
@@ -35,6 +38,6 @@ pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use registry::{ActiveStream, KeyRegistry};
-pub use source::Source;
+pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};
 pub use stream::handle::{StreamHandle, StreamRef};

@@ -7,6 +7,7 @@ use flowcast_rtmp::time::MediaTime;
 
 use crate::event::StreamId;
 use crate::output::OutputStats;
+use crate::source::SourceMode;
 
 /// How a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +34,8 @@ pub struct StreamStats {
     pub id: StreamId,
     /// How it stands.
     pub phase: StreamPhase,
+    /// How its media is read.
+    pub mode: SourceMode,
     /// Time since it was started.
     pub uptime: Duration,
     /// Media time handed to its outputs.
@@ -66,6 +69,7 @@ impl StreamStats {
         Self {
             id,
             phase: StreamPhase::default(),
+            mode: SourceMode::default(),
             uptime: Duration::ZERO,
             media_time: MediaTime::ZERO,
             fps: 0.0,
@@ -87,9 +91,10 @@ impl fmt::Display for StreamStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {:?} {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} drops, {} reconnects, {} laps",
+            "{} {:?} ({}) {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} drops, {} reconnects, {} laps",
             self.id,
             self.phase,
+            self.mode,
             self.uptime.as_secs_f64(),
             self.fps,
             self.kbps,

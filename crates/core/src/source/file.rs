@@ -8,7 +8,7 @@ use flowcast_av::{Demuxer, Interrupt, OpenOptions};
 use flowcast_rtmp::time::MediaTime;
 
 use super::looper::{Laps, Looper, Step};
-use super::{SourceContext, SourceDriver, SourceState};
+use super::{SourceContext, SourceDriver, SourceMode, SourceState};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -149,6 +149,10 @@ impl SourceDriver for FileSource {
             Some(Finish::End) => SourceState::Ended,
             Some(Finish::Failed(error)) => SourceState::Failed(error),
         }
+    }
+
+    fn mode(&self) -> SourceMode {
+        SourceMode::Direct
     }
 
     fn bytes_held(&self) -> usize {

@@ -7,38 +7,7 @@
 
 use flowcast_rtmp::time::MediaTime;
 
-/// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
-const SHORTEST_LAP: i64 = 40;
-
-/// Units per second as a fraction: a time of `ticks` is `ticks × num / den` seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unit {
-    /// Numerator.
-    pub(crate) num: u32,
-    /// Denominator, never zero.
-    pub(crate) den: u32,
-}
-
-impl Unit {
-    /// Milliseconds, rounded to nearest, halves away from zero, as libav rounds them.
-    pub(crate) fn to_millis(self, ticks: i64) -> i64 {
-        self.convert(i128::from(ticks), Self { num: 1, den: 1000 })
-    }
-
-    /// `ticks` of this unit in `other`, rounded to nearest.
-    pub(crate) fn to(self, ticks: i64, other: Self) -> i64 {
-        self.convert(i128::from(ticks), other)
-    }
-
-    fn convert(self, ticks: i128, other: Self) -> i64 {
-        let numerator = ticks * i128::from(self.num) * i128::from(other.den);
-        let denominator = (i128::from(self.den) * i128::from(other.num)).max(1);
-        let half = denominator / 2;
-        let rounded =
-            if numerator >= 0 { (numerator + half) / denominator } else { (numerator - half) / denominator };
-        i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX })
-    }
-}
+use crate::lap::{SHORTEST_LAP, Unit};
 
 /// Where the laps of a loop lie, for the track that sets their length (video, or the only track).
 #[derive(Debug, Clone)]
@@ -95,7 +64,7 @@ impl LapClock {
         if self.last.is_none() {
             return false;
         }
-        self.end = self.end.max(Unit { num: 1, den: 1000 }.to(SHORTEST_LAP, self.unit));
+        self.end = self.end.max(Unit::MILLIS.to(SHORTEST_LAP, self.unit));
         self.begin += self.end;
         self.end = 0;
         self.last = None;

@@ -12,11 +12,12 @@ use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
-use super::lap::{AudioLap, Increasing, LapClock, Unit};
+use super::lap::{AudioLap, Increasing, LapClock};
 use super::shortfall::Shortfall;
 use super::store::Store;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::lap::Unit;
 use crate::tagger::{Selection, Tagger};
 
 /// Packets and bytes held at most until the first packet of each track is known.
@@ -247,7 +248,7 @@ impl Looper {
         } else {
             self.audio.as_ref().map(|audio| audio.unit)
         };
-        unit.unwrap_or(Unit { num: 1, den: 1000 })
+        unit.unwrap_or(Unit::MILLIS)
     }
 
     fn place(&mut self, mut packet: Packet) {
@@ -277,7 +278,7 @@ impl Looper {
             self.ready.push_back(Step::Notice(EventKind::ClockJumped { millis: -shift }));
         }
         if shift != 0 {
-            let ticks = Unit { num: 1, den: 1000 }.to(shift, unit);
+            let ticks = Unit::MILLIS.to(shift, unit);
             packet.pts = packet.pts.map(|pts| pts + ticks);
             packet.dts = packet.dts.map(|dts| dts + ticks);
         }

@@ -60,6 +60,29 @@ impl Source {
     }
 }
 
+/// How a stream's media is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SourceMode {
+    /// As it comes in: a publisher.
+    #[default]
+    Live,
+    /// From a file, through libav, by a worker thread of its own.
+    Direct,
+    /// From a reel: a file that is already cut to fit and needs neither libav nor a thread.
+    Reel,
+}
+
+impl std::fmt::Display for SourceMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Direct => "direct",
+            Self::Reel => "reel",
+        })
+    }
+}
+
 /// What a driver is given on each turn of the stream thread.
 #[derive(Debug)]
 pub struct SourceContext<'a> {
@@ -111,6 +134,11 @@ pub trait SourceDriver: Send {
 
     /// Hands over what is due.
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState;
+
+    /// How the media is read at the moment.
+    fn mode(&self) -> SourceMode {
+        SourceMode::Live
+    }
 
     /// Bytes of media held.
     fn bytes_held(&self) -> usize {

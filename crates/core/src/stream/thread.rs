@@ -513,11 +513,13 @@ impl StreamThread {
         let outputs: Vec<_> =
             self.slots.iter().flatten().map(Slot::stats).chain(self.ended.iter().cloned()).collect();
         let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
+        let mode = self.setup.source.mode();
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
         self.setup.shared.publish_stats(|stats: &mut StreamStats| {
             if !last {
                 meter.report(now, cpu, stats);
             }
+            stats.mode = mode;
             stats.media_time = ring.newest();
             stats.bytes_held = held + outputs.iter().map(|output| output.bytes_held).sum::<u64>();
             stats.bytes_sent = gone.bytes_sent + outputs.iter().map(|output| output.bytes_sent).sum::<u64>();
