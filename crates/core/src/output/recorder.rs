@@ -18,13 +18,16 @@ use super::flv_file::FlvFile;
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
-use crate::live::Ring;
+use crate::live::{Entry, Read, Ring};
 use crate::sys::{CpuLap, CpuMeter};
 
 /// Tags that wait for the disk at most; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
 /// Bytes that wait for the disk at most.
 const QUEUE_BYTES: usize = 8 << 20;
+/// Bytes that wait for the disk before the rest is left to the source, which can make it again: a tick takes that much, so it
+/// is what a disk must write in a tenth of a second to catch up.
+const QUEUE_BYTES_AGAIN: usize = 1 << 20;
 const STACK: usize = 128 << 10;
 
 /// What the stream thread and the writer both see.
@@ -42,6 +45,8 @@ pub(crate) struct Recorder {
     tags: Option<Sender<Tag>>,
     done: Receiver<Result<(), io::Error>>,
     cursor: u64,
+    /// The tag the recording ends before, once it was asked to end.
+    until: Option<u64>,
     base: Option<MediaTime>,
     skipping: bool,
     drops: u64,
@@ -84,6 +89,7 @@ impl Recorder {
             tags: Some(tags),
             done,
             cursor: 0,
+            until: None,
             base: None,
             skipping: false,
             drops: 0,
@@ -93,32 +99,63 @@ impl Recorder {
         })
     }
 
+    /// Hands over what is there; once the source's tags can be made again, no more than the disk is to be behind by.
     fn feed(&mut self, ring: &Ring) {
         if self.cursor < ring.start() {
-            self.cursor = ring.start();
+            self.lose(ring.start() - self.cursor);
+        }
+        let waits = ring.is_refillable();
+        if self.wants_more(waits) {
+            ring.read(self.cursor, &mut |read| {
+                match read {
+                    Read::Tag(entry) => self.take(entry),
+                    Read::Lost(count) => self.lose(count),
+                }
+                self.wants_more(waits)
+            });
+        }
+        if self.until.is_some_and(|until| self.cursor >= until) {
+            // The writer completes the file once it has taken what waits for it.
+            self.tags = None;
+        }
+    }
+
+    /// Whether it takes the tag at the cursor now.
+    fn wants_more(&self, waits: bool) -> bool {
+        let Some(queue) = &self.tags else { return false };
+        let bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
+        let is_behind = bytes >= QUEUE_BYTES_AGAIN || queue.len() >= QUEUE_TAGS / 2;
+        !(waits && is_behind) && self.until.is_none_or(|until| self.cursor < until)
+    }
+
+    /// Tags at the cursor are gone.
+    fn lose(&mut self, count: u64) {
+        self.cursor += count;
+        if self.base.is_some() {
+            self.drops += count;
             self.skipping = true;
         }
-        while let Some(entry) = ring.get(self.cursor) {
-            self.cursor += 1;
-            let tag = entry.message.tag();
-            if let Some(headers) = &entry.join
-                && (self.base.is_none() || self.skipping)
-                && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
-            {
-                self.base.get_or_insert(tag.timestamp);
-                self.skipping = false;
-                let headers: Vec<_> = headers.at(tag.timestamp).collect();
-                for header in headers {
-                    self.queue(&header);
-                }
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        self.cursor += 1;
+        let tag = entry.message.tag();
+        if let Some(headers) = &entry.join
+            && (self.base.is_none() || self.skipping)
+            && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
+        {
+            self.base.get_or_insert(tag.timestamp);
+            self.skipping = false;
+            for header in headers.at(tag.timestamp) {
+                self.queue(&header);
             }
-            if self.base.is_none() {
-                continue;
-            }
-            if self.skipping || !self.queue(tag) {
-                self.skipping = true;
-                self.drops += 1;
-            }
+        }
+        if self.base.is_none() {
+            return;
+        }
+        if self.skipping || !self.queue(tag) {
+            self.skipping = true;
+            self.drops += 1;
         }
     }
 
@@ -187,12 +224,13 @@ impl OutputDriver for Recorder {
     }
 
     fn cursor(&self) -> Option<u64> {
-        Some(self.cursor)
+        self.tags.is_some().then_some(self.cursor)
     }
 
+    /// What is due belongs to the recording, however far the disk is behind.
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        self.until = Some(cx.ring.end());
         self.feed(cx.ring);
-        self.tags = None;
     }
 
     fn is_finished(&mut self) -> bool {
@@ -241,3 +279,6 @@ fn write(
     }
     file.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,8 +295,8 @@ impl Live {
         if tags > 0 {
             cx.notices.push(EventKind::OutputDropped { output: id, tags });
         }
-        let lag = self.feed.lag();
-        if lag > policy.disconnect_after {
+        if self.feed.is_too_slow() {
+            let lag = self.feed.lag();
             return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
         }
         let stalled = self.feed.stalled(cx.now);

@@ -191,6 +191,7 @@ mod tests {
             tick: true,
             scratch: &mut [],
             tags: &mut tags,
+            refills: &mut Vec::new(),
             notices: &mut notices,
         });
         (tags.len(), notices, state)

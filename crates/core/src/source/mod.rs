@@ -98,8 +98,47 @@ pub struct SourceContext<'a> {
     pub scratch: &'a mut [u8],
     /// Where due tags go.
     pub tags: &'a mut Vec<Tag>,
+    /// Which of them can be made again.
+    pub(crate) refills: &'a mut Vec<Refillable>,
     /// Where events go.
     pub notices: &'a mut Vec<EventKind>,
+}
+
+impl SourceContext<'_> {
+    /// The newest `count` tags of [`tags`](Self::tags) can be made again: the stream keeps none of them beyond this turn,
+    /// and asks `refill` for them if an output is behind. To be called right after they were put there;
+    /// what reaches into tags that were told of before is ignored.
+    pub fn refill(&mut self, count: usize, refill: Box<dyn Refill>) {
+        let to = self.tags.len();
+        let told = self.refills.last().map_or(0, |last| last.tags.end);
+        if let Some(from) = to.checked_sub(count)
+            && (told..to).contains(&from)
+        {
+            self.refills.push(Refillable { tags: from..to, refill });
+        }
+    }
+}
+
+/// Makes tags again that a source has handed over: reads them once more, most likely.
+pub trait Refill: Send + std::fmt::Debug {
+    /// Puts exactly the same tags into `tags`, in the same order. `tags` is empty.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be made again. Each output that still wanted them goes on at a keyframe after them.
+    ///
+    /// # Blocking
+    ///
+    /// This runs on the stream's thread: one read at most.
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>>;
+}
+
+/// Tags of one turn that can be made again.
+#[derive(Debug)]
+pub(crate) struct Refillable {
+    /// Their places in [`SourceContext::tags`].
+    pub(crate) tags: std::ops::Range<usize>,
+    pub(crate) refill: Box<dyn Refill>,
 }
 
 /// How a source stands after a turn.

@@ -19,7 +19,7 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
-use crate::source::{SourceContext, SourceDriver, SourceState};
+use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
 use crate::stats::{StreamPhase, StreamStats};
 use crate::sys::CpuLap;
 
@@ -99,6 +99,7 @@ pub(crate) struct StreamThread {
     cpu: CpuLap,
     scratch: Vec<u8>,
     tags: Vec<Tag>,
+    refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
     stopping: bool,
@@ -129,6 +130,7 @@ impl StreamThread {
             cpu: CpuLap::default(),
             scratch: vec![0; SCRATCH],
             tags: Vec::new(),
+            refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
             stopping: false,
@@ -190,6 +192,7 @@ impl StreamThread {
                 self.trim();
                 self.end_leaving(now);
             }
+            self.end_turn();
             self.flush_notices();
             self.publish(now, false);
             if self.setup.needs_outputs
@@ -382,6 +385,7 @@ impl StreamThread {
             tick,
             scratch: &mut self.scratch,
             tags: &mut self.tags,
+            refills: &mut self.refills,
             notices: &mut self.notices,
         })
     }
@@ -389,10 +393,15 @@ impl StreamThread {
     /// Moves what the source gave into the ring.
     fn take_tags(&mut self) -> bool {
         let fresh = !self.tags.is_empty();
-        for tag in self.tags.drain(..) {
-            self.meter.count(&tag);
-            self.ring.push(tag);
+        let (ring, meter) = (&mut self.ring, &mut self.meter);
+        let mut tags = self.tags.drain(..).inspect(|tag| meter.count(tag));
+        let mut taken = 0;
+        for Refillable { tags: range, refill } in self.refills.drain(..) {
+            tags.by_ref().take(range.start - taken).for_each(|tag| ring.push(tag));
+            ring.push_refillable(tags.by_ref().take(range.len()), refill);
+            taken = range.end;
         }
+        tags.for_each(|tag| ring.push(tag));
         if self.tags.capacity() > TAGS_KEPT {
             self.tags.shrink_to(TAGS_KEPT);
         }
@@ -413,6 +422,14 @@ impl StreamThread {
         let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
         let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
         self.ring.trim(needed);
+    }
+
+    /// Lets go of what was needed for this turn only.
+    fn end_turn(&mut self) {
+        self.ring.end_turn();
+        if let Some(error) = self.ring.take_fault() {
+            self.notices.push(EventKind::SourceFault { error });
+        }
     }
 
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
@@ -484,6 +501,7 @@ impl StreamThread {
             let tick = self.ticker.due(now);
             self.obey(now);
             self.serve_outputs(now, tick, false);
+            self.end_turn();
             self.flush_notices();
             self.publish(now, false);
         }
