@@ -240,6 +240,11 @@ pub trait OutputDriver: Send {
     /// Whether media time has to wait for this output.
     fn readiness(&self) -> Readiness;
 
+    /// When its first media byte was handed to the kernel or a file, once one was.
+    fn first_media(&self) -> Option<Instant> {
+        None
+    }
+
     /// Fills in its figures.
     fn stats(&self, stats: &mut OutputStats);
 }

@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::tag::Tag;
@@ -35,6 +35,8 @@ const STACK: usize = 128 << 10;
 struct Shared {
     queued_bytes: AtomicUsize,
     written: AtomicU64,
+    /// When the first bytes were in the file.
+    first: OnceLock<Instant>,
 }
 
 /// A recording output.
@@ -251,6 +253,10 @@ impl OutputDriver for Recorder {
         Readiness::Always
     }
 
+    fn first_media(&self) -> Option<Instant> {
+        self.shared.first.get().copied()
+    }
+
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.shared.written.load(Ordering::Relaxed);
@@ -271,7 +277,11 @@ fn write(
     while let Ok(tag) = tags.recv() {
         shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
         // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
-        file.write(&tag, tags.is_empty())?;
+        let flushed = tags.is_empty();
+        file.write(&tag, flushed)?;
+        if flushed && !(tag.is_metadata() || tag.is_sequence_header()) {
+            shared.first.get_or_init(Instant::now);
+        }
         shared.written.store(file.written(), Ordering::Relaxed);
         if tags.is_empty() {
             cpu.lap(lap);

@@ -3,6 +3,8 @@
 //! It sleeps until the next tick, a socket that is ready, or a command. Nothing it calls blocks, so no output can delay
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
+mod figures;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use crossbeam_channel::Receiver;
 use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
+use self::figures::Gone;
 use super::mailbox::Command;
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
@@ -20,7 +23,7 @@ use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
 use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
-use crate::stats::{StreamPhase, StreamStats};
+use crate::stats::StreamPhase;
 use crate::sys::CpuLap;
 
 /// The token of the mailbox's waker.
@@ -70,14 +73,6 @@ struct Slot {
     finished: bool,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
-}
-
-/// What outputs that are forgotten have done, so that the stream's sums never go back.
-#[derive(Default)]
-struct Gone {
-    bytes_sent: u64,
-    drops: u64,
-    reconnects: u64,
 }
 
 /// How media time begins.
@@ -163,7 +158,7 @@ impl StreamThread {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
             let now = Instant::now();
-            let tick = self.ticker.due(now);
+            let tick = self.tick(now);
             self.obey(now);
             if self.setup.shared.stop_by().is_some() {
                 return Ok(());
@@ -204,6 +199,15 @@ impl StreamThread {
                 return Err(error);
             }
         }
+    }
+
+    /// Whether a tick is due.
+    fn tick(&mut self, now: Instant) -> bool {
+        let late = self.ticker.due(now);
+        if let Some(late) = late {
+            self.meter.ticked(late);
+        }
+        late.is_some()
     }
 
     /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
@@ -350,9 +354,7 @@ impl StreamThread {
         self.last_failure.clone_from(&error);
         if self.ended.len() == ENDED_SHOWN {
             let forgotten = self.ended.remove(0);
-            self.gone.bytes_sent += forgotten.bytes_sent;
-            self.gone.drops += forgotten.drops;
-            self.gone.reconnects += forgotten.reconnects;
+            self.gone.add(&forgotten);
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
@@ -498,7 +500,7 @@ impl StreamThread {
                 return;
             }
             let now = Instant::now();
-            let tick = self.ticker.due(now);
+            let tick = self.tick(now);
             self.obey(now);
             self.serve_outputs(now, tick, false);
             self.end_turn();
@@ -519,51 +521,5 @@ impl StreamThread {
             }
             self.setup.shared.events.emit(self.setup.shared.id, kind);
         }
-    }
-
-    /// Publishes the figures, once a second or at the end.
-    fn publish(&mut self, now: Instant, last: bool) {
-        if !last && !self.meter.is_due(now) {
-            return;
-        }
-        self.setup.shared.cpu.lap(&mut self.cpu);
-        let cpu = self.setup.shared.cpu.total();
-        let outputs: Vec<_> =
-            self.slots.iter().flatten().map(Slot::stats).chain(self.ended.iter().cloned()).collect();
-        let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
-        let mode = self.setup.source.mode();
-        let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
-        self.setup.shared.publish_stats(|stats: &mut StreamStats| {
-            if !last {
-                meter.report(now, cpu, stats);
-            }
-            stats.mode = mode;
-            stats.media_time = ring.newest();
-            stats.bytes_held = held + outputs.iter().map(|output| output.bytes_held).sum::<u64>();
-            stats.bytes_sent = gone.bytes_sent + outputs.iter().map(|output| output.bytes_sent).sum::<u64>();
-            stats.lag = outputs.iter().map(|output| output.lag).max().unwrap_or_default();
-            stats.drops = gone.drops + outputs.iter().map(|output| output.drops).sum::<u64>();
-            stats.reconnects = gone.reconnects + outputs.iter().map(|output| output.reconnects).sum::<u64>();
-            stats.laps = laps;
-            stats.outputs = outputs;
-        });
-    }
-}
-
-impl Slot {
-    fn stats(&self) -> OutputStats {
-        let mut stats = OutputStats {
-            id: self.id,
-            name: self.name.clone(),
-            phase: OutputPhase::Connecting,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        };
-        self.driver.stats(&mut stats);
-        stats
     }
 }

@@ -146,7 +146,10 @@ fn a_session_begins_at_zero_and_nothing_is_before_that() {
     let mut ring = ring();
     play(&mut ring, 0, 3, 25);
     let (mut session, mut newest) = (Taken::new(), feed(&ring, Join::Newest));
+    session.wire.put_slice(b"what was said before");
+    assert_eq!(newest.media_from(), None);
     newest.fill(&ring, &mut session);
+    assert_eq!(newest.media_from(), Some(20), "bytes before the media");
     assert_eq!(session.times(TagKind::Video)[..2], [0, 40]);
     assert!(session.times(TagKind::Audio).iter().all(|&time| time >= 0));
     // A push waits for the next keyframe.

@@ -95,3 +95,23 @@ fn a_recording_that_ends_takes_what_was_due_and_no_more() {
     assert_eq!(pictures.len(), 250);
     assert!(recorder.tags.is_none() && recorder.cursor().is_none(), "the writer completes the file");
 }
+
+#[test]
+fn the_first_media_counts_when_it_is_in_the_file() {
+    let path = std::env::temp_dir().join(format!("flowcast-first-{}.flv", std::process::id()));
+    let mut recorder = Recorder::create(OutputId(0), &path, CpuMeter::default()).expect("it is writable");
+    let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
+    let before = Instant::now();
+    ring.push(Tape::header());
+    recorder.feed(&ring);
+    assert_eq!(recorder.first_media(), None);
+    tape.play(0, &mut ring);
+    recorder.feed(&ring);
+    while recorder.first_media().is_none() {
+        assert!(before.elapsed() < Duration::from_secs(10), "the writer does not write");
+        std::thread::yield_now();
+    }
+    assert!(recorder.first_media().is_some_and(|at| at > before));
+    assert!(std::fs::metadata(&path).is_ok_and(|facts| facts.len() > 100));
+    let _ = std::fs::remove_file(path);
+}
