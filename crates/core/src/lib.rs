@@ -18,6 +18,8 @@ pub mod net;
 pub mod output;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files are paced so far"))]
 mod pace;
+#[cfg_attr(not(test), allow(dead_code, reason = "for the sources that play lists"))]
+mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
 mod queue;
@@ -37,6 +39,7 @@ pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
+pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};
