@@ -21,6 +21,8 @@ mod pace;
 mod pool;
 #[cfg(feature = "libav")]
 mod queue;
+#[allow(dead_code, unused_imports, reason = "sources do not play reels yet")]
+mod reel;
 mod registry;
 pub mod source;
 mod stats;
@@ -37,6 +39,7 @@ pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
+pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};

@@ -67,8 +67,8 @@ pub use flowcast_av as av;
 pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
     Events, Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats,
-    QueueBounds, Ready, ReconnectPolicy, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle,
-    StreamId, StreamPhase, StreamRef, StreamStats, TlsRoots, chain,
+    QueueBounds, Ready, ReconnectPolicy, ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode,
+    StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
