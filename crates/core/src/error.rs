@@ -90,6 +90,16 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// The file of a source cannot be opened or read. Builds with the feature `libav` say it as `Media`.
+    #[cfg(not(feature = "libav"))]
+    #[error("{path}: cannot be read", path = path.display())]
+    SourceUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
     /// The reel store could not read or write its directory, or the disk is full.
     #[error("reel store {dir}: {what}", dir = dir.display())]
     ReelStore {
@@ -303,6 +313,8 @@ impl Error {
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::SourceDried { .. } => "SOURCE_DRIED",
             Self::SourceDamaged { .. } => "SOURCE_DAMAGED",
+            #[cfg(not(feature = "libav"))]
+            Self::SourceUnreadable { .. } => "SOURCE_UNREADABLE",
             Self::ReelStore { .. } => "REEL_STORE_FAILED",
             Self::ReelStoreInUse { .. } => "REEL_STORE_IN_USE",
             Self::ReelStoreFull { .. } => "REEL_STORE_FULL",

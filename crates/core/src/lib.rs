@@ -18,11 +18,12 @@ pub mod net;
 pub mod output;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files are paced so far"))]
 mod pace;
-#[cfg_attr(not(test), allow(dead_code, reason = "for the sources that play lists"))]
 mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
 mod queue;
+#[allow(dead_code, unused_imports, reason = "sources do not play reels yet")]
+mod reel;
 mod registry;
 pub mod source;
 mod stats;
@@ -40,6 +41,7 @@ pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
+pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};

@@ -67,9 +67,9 @@ pub use flowcast_av as av;
 pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
     Events, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase,
-    OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy,
-    ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef,
-    StreamStats, TlsRoots, chain,
+    OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy, ReelStore,
+    ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase,
+    StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
