@@ -155,6 +155,9 @@ pub enum Error {
         /// Which.
         what: &'static str,
     },
+    /// What another part of the program was told, too.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -322,6 +325,7 @@ impl Error {
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
+            Self::Shared(error) => error.code(),
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -369,6 +373,7 @@ impl Error {
             ),
             Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
+            Self::Shared(error) => error.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),
             _ => false,

@@ -22,7 +22,6 @@ mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
 mod queue;
-#[allow(dead_code, unused_imports, reason = "sources do not play reels yet")]
 mod reel;
 mod registry;
 pub mod source;

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::error::Error;
-#[cfg_attr(not(test), allow(unused_imports, reason = "for the sources that play lists"))]
 pub(crate) use cursor::{Command, Next, PlaylistCursor};
 use order::{Order, Place, Rules};
 

@@ -255,6 +255,7 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
             }
