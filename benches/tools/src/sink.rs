@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ impl Received {
 /// What came in all.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Each connection that got as far as media, in order of arrival.
+    /// Each connection that got as far as media, in the order they ended in.
     pub connections: Vec<Received>,
     /// Why connections were given up.
     pub failures: Vec<String>,
@@ -96,6 +96,7 @@ pub struct Sink {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
+    cpu_nanos: Arc<AtomicU64>,
     thread: JoinHandle<Report>,
 }
 
@@ -113,7 +114,9 @@ impl Sink {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let stop = Arc::new(AtomicBool::new(false));
+        let cpu_nanos = Arc::new(AtomicU64::new(0));
         let worker = Worker {
+            cpu_nanos: cpu_nanos.clone(),
             poll,
             listener,
             stop: stop.clone(),
@@ -124,13 +127,20 @@ impl Sink {
             report: Report::default(),
         };
         let thread = std::thread::Builder::new().name("bench-sink".to_owned()).spawn(|| worker.run())?;
-        Ok(Self { address, stop, waker, thread })
+        Ok(Self { address, stop, waker, cpu_nanos, thread })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// CPU time of its thread, as of when it last had nothing to do; kept only for those who ask with
+    /// [`Options::on_first`].
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
     }
 
     /// Closes all connections; what came until now.
@@ -145,6 +155,7 @@ struct Worker {
     poll: Poll,
     listener: TcpListener,
     stop: Arc<AtomicBool>,
+    cpu_nanos: Arc<AtomicU64>,
     options: Options,
     /// By token; never used again, so that a late event finds nobody.
     peers: Vec<Option<Peer>>,
@@ -173,6 +184,10 @@ impl Worker {
                     WAKER => {}
                     Token(index) => self.turn(index, event.is_read_closed() || event.is_error(), now),
                 }
+            }
+            if self.options.on_first.is_some() {
+                let nanos = u64::try_from(process::thread_cpu_time().as_nanos()).unwrap_or(u64::MAX);
+                self.cpu_nanos.store(nanos, Ordering::Relaxed);
             }
             if self.talking == 0 && !self.options.round.is_zero() {
                 std::thread::sleep(self.options.round);
