@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use flowcast::rtmp::chunk::ChunkWriter;
-use flowcast::rtmp::flv::{FlvReader, TagKind};
+use flowcast::rtmp::flv::{FlvReader, Tag, TagKind};
 use flowcast::rtmp::limits::Limits;
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::wire::WireBuf;
@@ -36,6 +36,11 @@ impl Ticks {
                 tags.push(tag);
             }
         }
+        Self::cut(&tags)
+    }
+
+    /// Cuts tags that are in the order of a file.
+    fn cut(tags: &[Tag]) -> Result<Self> {
         let first = tags.first().ok_or("the clip is empty")?.timestamp.as_millis();
         let last_of = |kind| {
             let mut times =
@@ -51,7 +56,7 @@ impl Ticks {
         let mut writer = ChunkWriter::new(CHUNK_SIZE);
         let mut wires: Vec<WireBuf> = std::iter::repeat_with(WireBuf::new).take(count).collect();
         let mut slot = 0;
-        for tag in &tags {
+        for tag in tags {
             let due = usize::try_from((tag.timestamp.as_millis() - first) / tick).unwrap_or(0);
             slot = due.clamp(slot, count - 1);
             if let Some(wire) = wires.get_mut(slot) {
@@ -73,5 +78,36 @@ impl Ticks {
     #[must_use]
     pub fn largest(&self) -> usize {
         self.bytes.iter().map(Bytes::len).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(kind: TagKind, millis: i64, size: usize) -> Tag {
+        Tag::from_wire(kind, MediaTime::from_millis(millis), Bytes::from(vec![0x27; size]))
+    }
+
+    #[test]
+    fn a_tick_holds_the_tags_due_in_it() {
+        let tags = [
+            tag(TagKind::Video, 0, 1000),
+            tag(TagKind::Audio, 5, 10),
+            tag(TagKind::Video, 100, 2000),
+            // Behind its neighbour in the file: it cannot go out before it.
+            tag(TagKind::Audio, 90, 10),
+            tag(TagKind::Video, 200, 0),
+            // Beyond the last frame of the lap, which lasts until 300.
+            tag(TagKind::Audio, 310, 10),
+        ];
+        let ticks = Ticks::cut(&tags).expect("a clip");
+        let sizes: Vec<usize> = ticks.bytes.iter().map(Bytes::len).collect();
+        let media = [1010, 2010, 10];
+        assert_eq!(sizes.len(), media.len());
+        for (size, media) in sizes.iter().zip(media) {
+            assert!((media + 4..=media + 24).contains(size), "{sizes:?}");
+        }
+        assert_eq!(ticks.largest(), sizes.iter().copied().max().unwrap_or(0));
     }
 }

@@ -31,6 +31,9 @@ const DISCARD: usize = 4 << 20;
 const READ: usize = 64 << 10;
 const BACKLOG: i32 = 4096;
 
+/// Is told a publisher's key and when its first media byte arrived, on the sink's thread.
+pub type OnFirst = Box<dyn FnMut(&str, Instant) + Send>;
+
 /// How a sink receives.
 #[derive(Default)]
 pub struct Options {
@@ -41,8 +44,8 @@ pub struct Options {
     /// Rest between two looks at the sockets while every connection is publishing. What arrives meanwhile waits in the
     /// kernel, and senders need not wake anybody. Default none.
     pub round: Duration,
-    /// Called on the sink's thread when a publisher's first media byte has arrived, with its key.
-    pub on_first: Option<Box<dyn FnMut(&str, Instant) + Send>>,
+    /// Who is told of first media bytes. Default nobody.
+    pub on_first: Option<OnFirst>,
 }
 
 impl fmt::Debug for Options {
@@ -395,5 +398,107 @@ impl Peer {
                 received.first_bytes = bytes as u64;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use bytes::Bytes;
+    use flowcast::rtmp::flv::{Tag, TagKind};
+    use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
+    use flowcast::rtmp::time::MediaTime;
+    use flowcast::rtmp::url::Destination;
+
+    use super::*;
+
+    fn sink(options: Options) -> Sink {
+        Sink::start(([127, 0, 0, 1], 0).into(), options).expect("a sink")
+    }
+
+    /// Ends the connection; back once the sink has seen all of it.
+    fn close(mut socket: TcpStream) {
+        socket.shutdown(std::net::Shutdown::Write).expect("a socket");
+        // TLS has said something of its own.
+        socket.read_to_end(&mut Vec::new()).expect("an orderly close");
+    }
+
+    fn talk(session: &mut ClientSession, mut socket: &TcpStream) {
+        while session.wire().has_remaining() {
+            let count = socket.write(session.wire().chunk()).expect("a socket");
+            session.wire().advance(count);
+        }
+    }
+
+    #[test]
+    fn counts_every_byte_without_looking_at_it() {
+        for round in [Duration::ZERO, Duration::from_millis(5)] {
+            let sink = sink(Options { raw: true, round, ..Options::default() });
+            for size in [1, 70_000, 5_000_000] {
+                let mut socket = TcpStream::connect(sink.address()).expect("a listener");
+                socket.write_all(&vec![3; size]).expect("a socket");
+                close(socket);
+            }
+            let report = sink.finish().expect("a report");
+            assert_eq!(report.failures, Vec::<String>::new());
+            let bytes: Vec<u64> = report.connections.iter().map(|received| received.bytes).collect();
+            assert_eq!(bytes, [1, 70_000, 5_000_000]);
+        }
+    }
+
+    #[test]
+    fn decrypts_and_counts() {
+        let ca = std::env::temp_dir().join(format!("flowcast-bench-sink-{}.pem", std::process::id()));
+        let tls = crate::tls::server(&ca).expect("a certificate");
+        let client = crate::tls::client(&ca).expect("an authority");
+        let _ = std::fs::remove_file(&ca);
+        let sink = sink(Options { raw: true, tls: Some(tls), ..Options::default() });
+        let socket = TcpStream::connect(sink.address()).expect("a listener");
+        let name = rustls::pki_types::ServerName::from(sink.address().ip());
+        let connection = rustls::ClientConnection::new(client, name).expect("a name");
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        stream.write_all(&vec![3; 300_000]).expect("a connection");
+        stream.conn.send_close_notify();
+        stream.flush().expect("a connection");
+        close(stream.sock);
+        let report = sink.finish().expect("a report");
+        assert_eq!(report.failures, Vec::<String>::new());
+        assert_eq!(report.connections.iter().map(|received| received.bytes).collect::<Vec<_>>(), [300_000]);
+    }
+
+    #[test]
+    fn media_begins_behind_the_publish() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let on_first: OnFirst =
+            Box::new(move |name, _| tell.send(name.to_owned()).expect("a test that listens"));
+        let sink = sink(Options { on_first: Some(on_first), ..Options::default() });
+        let destination =
+            Destination::parse(&format!("rtmp://{}/live/key-7", sink.address())).expect("a URL");
+        let mut socket = TcpStream::connect(sink.address()).expect("a listener");
+        let now = Instant::now();
+        let mut session =
+            ClientSession::new(ClientRole::Publish, &destination, ClientConfig::default(), [1; 1528], now);
+        let mut buffer = vec![0; 4096];
+        while !session.is_live() {
+            talk(&mut session, &socket);
+            let count = socket.read(&mut buffer).expect("an answer");
+            assert_ne!(count, 0, "the sink hung up");
+            session.handle_input(now, buffer.get(..count).unwrap_or_default()).expect("RTMP");
+            while let Some(event) = session.poll_event() {
+                assert!(!matches!(event, ClientEvent::Closed { .. }));
+            }
+        }
+        talk(&mut session, &socket);
+        session.send_tag(&Tag::from_wire(TagKind::Video, MediaTime::ZERO, Bytes::from(vec![0x17; 100_000])));
+        let size = session.wire().len() as u64;
+        talk(&mut session, &socket);
+        assert_eq!(told.recv().expect("a first byte"), "key-7");
+        close(socket);
+        let report = sink.finish().expect("a report");
+        assert_eq!(report.failures, Vec::<String>::new());
+        let [received] = report.connections.as_slice() else { panic!("{report:?}") };
+        assert_eq!((received.name.as_str(), received.bytes), ("key-7", size));
     }
 }
