@@ -15,10 +15,10 @@ const AVCC: &[u8] = &[
 /// AAC-LC, 48 kHz, stereo: an AudioSpecificConfig (ISO 14496-3 §1.6.2.1).
 const AAC: &[u8] = &[0x11, 0x90];
 const FPS: i64 = 30;
-/// Frames from one keyframe to the next.
-const GOP: i64 = 60;
+/// Frames from one keyframe to the next: a second's, since rates are measured over about a second.
+const GOP: i64 = 30;
 /// Groups of pictures in the file.
-const GOPS: i64 = 2;
+const GOPS: i64 = 4;
 /// A keyframe is as large as so many other frames.
 const KEYFRAME: u64 = 6;
 const AUDIO_KBPS: u64 = 128;
@@ -126,7 +126,7 @@ mod tests {
                 tags.push(tag);
             }
             let keyframes = tags.iter().filter(|tag| tag.is_keyframe()).count();
-            assert_eq!(keyframes, 2);
+            assert_eq!(keyframes, 4);
             let seconds = (GOPS * GOP / FPS) as f64;
             let bits = tags.iter().map(|tag| tag.body.len() as f64 * 8.0).sum::<f64>();
             let difference = bits / 1000.0 / seconds / f64::from(kbps) - 1.0;
