@@ -3,9 +3,8 @@
 use super::*;
 
 fn engine() -> Engine {
-    let mut config = Config::default();
-    config.max_streams = 1_000_000;
-    Engine::new(config).expect("the defaults work")
+    let config = Config { max_streams: 1_000_000, ..Config::default() };
+    Engine::new(config).expect("it is the default but for one number")
 }
 
 fn small() -> CapacityOptions {
