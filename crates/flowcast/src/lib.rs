@@ -65,12 +65,14 @@ mod versions;
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
 pub use flowcast_core::{
-    ActiveStream, BacklogConfig, Capacity, CapacityOptions, Claim, Config, ConnectConfig, ConnectStep, Cost,
-    CostBasis, Engine, Error, Event, EventKind, Events, Hub, KeyRegistry, KindCapacity, LagPolicy,
-    LimitScope, Machine, Mix, NoOutput, Output, OutputId, OutputPhase, OutputStats, Processing, QueueBounds,
-    Ready, Receivers, ReconnectPolicy, Resource, ResourceFit, ShutdownReport, Source, SourceMode,
-    StreamBuilder, StreamHandle, StreamId, StreamKind, StreamPhase, StreamRef, StreamStats, TlsRoots,
-    TransportKind, chain,
+    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
+    Events, Hub, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase, OutputStats,
+    QueueBounds, Ready, ReconnectPolicy, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle,
+    StreamId, StreamPhase, StreamRef, StreamStats, TlsRoots, chain,
+};
+pub use flowcast_core::{
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
+    ResourceFit, StreamKind, TransportKind,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
