@@ -293,6 +293,12 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
+    /// The self-benchmark of [`Engine::capacity`](crate::Engine::capacity) could not be carried out.
+    #[error("self-benchmark: {reason}")]
+    Benchmark {
+        /// What went wrong.
+        reason: String,
+    },
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {
@@ -344,6 +350,7 @@ impl Error {
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::Panicked { .. } => "STREAM_PANICKED",
+            Self::Benchmark { .. } => "BENCHMARK_FAILED",
             Self::System { .. } => "SYSTEM_RESOURCE",
         }
     }

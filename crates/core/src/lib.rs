@@ -5,6 +5,7 @@
 //! use; the traits here are for servers built on top ([`source::SourceDriver`], [`output::OutputDriver`]).
 
 mod builder;
+mod capacity;
 mod config;
 mod engine;
 mod error;
@@ -32,6 +33,10 @@ mod sys;
 pub mod tagger;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
+pub use capacity::{
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
+    ResourceFit, StreamKind, TransportKind,
+};
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
 pub use engine::{Engine, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};

@@ -71,6 +71,10 @@ pub use flowcast_core::{
     ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase,
     StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
+pub use flowcast_core::{
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
+    ResourceFit, StreamKind, TransportKind,
+};
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 pub use flowcast_server::{
