@@ -37,6 +37,7 @@ pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
+pub use pool::Scratch;
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};

@@ -181,6 +181,7 @@ mod tests {
     use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
     use super::*;
+    use crate::pool::Scratch;
 
     fn pull(source: &mut FileSource, now: Instant) -> (usize, Vec<EventKind>, SourceState) {
         let (mut tags, mut notices) = (Vec::new(), Vec::new());
@@ -189,7 +190,7 @@ mod tests {
             readable: false,
             writable: false,
             tick: true,
-            scratch: &mut [],
+            scratch: &mut Scratch::default(),
             tags: &mut tags,
             refills: &mut Vec::new(),
             notices: &mut notices,

@@ -22,6 +22,7 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
+use crate::pool::{Scratch, Shelf};
 use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
 use crate::stats::StreamPhase;
 use crate::sys::CpuLap;
@@ -30,8 +31,6 @@ use crate::sys::CpuLap;
 pub(crate) const WAKE: Token = Token(0);
 const SOURCE: Token = Token(1);
 const FIRST_OUTPUT: usize = 2;
-/// Bytes read from a socket at once.
-const SCRATCH: usize = 16 << 10;
 /// Media time begins at the latest after this, whatever the outputs do.
 const HOLD: Duration = Duration::from_secs(5);
 /// Once one output is ready, the others are waited for this much longer.
@@ -43,8 +42,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
 /// quarter of the time, and this at most.
 const ANNOUNCE: Duration = Duration::from_millis(100);
-/// Room kept for the tags of one turn.
+/// Room for tags of one turn that is kept for another.
 const TAGS_KEPT: usize = 256;
+/// Room for the tags of a turn.
+static TAGS: Shelf<Vec<Tag>> = Shelf::new();
+/// Sockets told of at a time; what more there is comes with the next wait, which does not sleep.
+const EVENTS: usize = 32;
 /// Outputs that have ended and are still shown in the figures.
 const ENDED_SHOWN: usize = 16;
 
@@ -92,7 +95,7 @@ pub(crate) struct StreamThread {
     clock: Clock,
     meter: Meter,
     cpu: CpuLap,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     tags: Vec<Tag>,
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
@@ -123,7 +126,7 @@ impl StreamThread {
             clock,
             meter: Meter::new(now),
             cpu: CpuLap::default(),
-            scratch: vec![0; SCRATCH],
+            scratch: Scratch::default(),
             tags: Vec::new(),
             refills: Vec::new(),
             notices: Vec::new(),
@@ -153,7 +156,7 @@ impl StreamThread {
 
     /// The stream on the air; returns when it was asked to stop, the source is over, or no output is left.
     fn serve(&mut self) -> Outcome {
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
@@ -380,6 +383,7 @@ impl StreamThread {
     }
 
     fn pull(&mut self, now: Instant, tick: bool, woken: &Woken) -> SourceState {
+        self.tags = TAGS.take();
         self.setup.source.pull(&mut SourceContext {
             now,
             readable: woken.source_readable,
@@ -404,8 +408,9 @@ impl StreamThread {
             taken = range.end;
         }
         tags.for_each(|tag| ring.push(tag));
-        if self.tags.capacity() > TAGS_KEPT {
-            self.tags.shrink_to(TAGS_KEPT);
+        let room = std::mem::take(&mut self.tags);
+        if room.capacity() <= TAGS_KEPT {
+            TAGS.put_back(room);
         }
         fresh
     }
@@ -428,6 +433,7 @@ impl StreamThread {
 
     /// Lets go of what was needed for this turn only.
     fn end_turn(&mut self) {
+        self.scratch.put_back();
         self.ring.end_turn();
         if let Some(error) = self.ring.take_fault() {
             self.notices.push(EventKind::SourceFault { error });
@@ -489,7 +495,7 @@ impl StreamThread {
     fn turns_until(&mut self, until: Instant, mut done: impl FnMut(&mut Self) -> bool) {
         /// What has no socket to wake the thread (a recorder, a worker) is looked at this often.
         const LOOK: Duration = Duration::from_millis(5);
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             if done(self) || now >= until {
