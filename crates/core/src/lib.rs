@@ -45,6 +45,7 @@ pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
+pub use pool::Scratch;
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};

@@ -3,17 +3,45 @@
 //! A thousand streams wake a few at a time. What each reads into for its turn is taken from here and given back, last in
 //! first out: so there are as many buffers as threads that work at once, and their bytes are still in a cache.
 
+use std::ops::{Deref, DerefMut};
+
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// Buffers kept for the next turn.
+/// Things of a kind kept for the next turn.
 const KEPT: usize = 16;
 /// Larger ones are not kept.
 const LARGEST_KEPT: usize = 1 << 20;
 /// Sizes are rounded up to this, so that one fits the next turn, too.
 const GRAIN: usize = 16 << 10;
 
-static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static BUFFERS: Shelf<Vec<u8>> = Shelf::new();
+
+/// Things that are empty and have room: taken for a turn and put back after it.
+#[derive(Debug)]
+pub(crate) struct Shelf<T>(Mutex<Vec<T>>);
+
+impl<T: Default> Shelf<T> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// The one that was put back last, or a new one.
+    pub(crate) fn take(&self) -> T {
+        let kept = self.0.lock().pop();
+        kept.unwrap_or_default()
+    }
+
+    pub(crate) fn put_back(&self, thing: T) {
+        let mut kept = self.0.lock();
+        if kept.len() < KEPT {
+            kept.push(thing);
+        } else {
+            drop(kept);
+            drop(thing);
+        }
+    }
+}
 
 /// A buffer out of the pool; dropped, it goes back.
 #[derive(Debug)]
@@ -24,7 +52,7 @@ pub(crate) struct Buffer {
 
 /// A buffer of `len` bytes whose contents mean nothing.
 pub(crate) fn take(len: usize) -> Buffer {
-    let mut bytes = POOL.lock().pop().unwrap_or_default();
+    let mut bytes = BUFFERS.take();
     if bytes.len() < len {
         bytes.resize(len.next_multiple_of(GRAIN), 0);
     }
@@ -53,12 +81,36 @@ impl AsMut<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if self.bytes.len() <= LARGEST_KEPT {
-            let bytes = std::mem::take(&mut self.bytes);
-            let mut pool = POOL.lock();
-            if pool.len() < KEPT {
-                pool.push(bytes);
-            }
+            BUFFERS.put_back(std::mem::take(&mut self.bytes));
         }
+    }
+}
+
+/// A buffer for reading from a socket, taken out of the pool when it is first written to.
+#[derive(Debug, Default)]
+pub struct Scratch(Option<Buffer>);
+
+impl Scratch {
+    /// Its bytes.
+    const LEN: usize = 16 << 10;
+
+    /// Gives the buffer back.
+    pub(crate) fn put_back(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map(AsRef::as_ref).unwrap_or_default()
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.0.get_or_insert_with(|| take(Self::LEN)).as_mut()
     }
 }
 
@@ -76,5 +128,15 @@ mod tests {
         assert_eq!(part.as_ref(), [7; 10]);
         drop(part);
         assert_eq!(take(20).as_ref().len(), 20);
+    }
+
+    #[test]
+    fn a_scratch_buffer_is_there_when_it_is_written_to() {
+        let mut scratch = Scratch::default();
+        assert!(scratch.is_empty());
+        scratch.fill(1);
+        assert_eq!(scratch.len(), Scratch::LEN);
+        scratch.put_back();
+        assert!(scratch.is_empty());
     }
 }

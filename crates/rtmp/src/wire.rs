@@ -143,8 +143,9 @@ impl Buf for WireBuf {
             self.segments.pop_front();
         }
         if self.len == 0 {
-            // Keeps the arena where nothing refers to it any more.
+            // Nothing refers to the arena any more: it is filled from its beginning again.
             self.tail.clear();
+            let _ = self.tail.try_reclaim(ARENA);
         }
     }
 }
@@ -193,6 +194,21 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(wire.chunks_vectored(&mut slices), 3);
         assert_eq!(slices[1].as_ptr(), payload.as_ptr());
+    }
+
+    #[test]
+    fn the_arena_is_used_again_when_everything_was_sent() {
+        let mut wire = WireBuf::new();
+        wire.put_slice(b"first");
+        let arena = wire.chunk().as_ptr();
+        for round in 0..100 {
+            wire.put_slice(&[round; 500]);
+            wire.put_bytes(vec![round; 5000].into());
+            wire.put_slice(&[round; 500]);
+            wire.advance(usize::MAX);
+            wire.put_slice(b"next");
+            assert_eq!(wire.chunk().as_ptr(), arena, "round {round}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use flowcast_rtmp::time::MediaTime;
 use self::batch::{Again, Batch};
 use crate::config::BacklogConfig;
 use crate::error::Error;
+use crate::pool::Shelf;
 use crate::source::Refill;
 
 /// The chunk size tags are prepared for; every session announces it.
@@ -30,8 +31,10 @@ const MAX_BACK: i64 = 1000;
 /// A stream counts as one that can be made again until this much came that cannot, milliseconds: headers and silence
 /// between two reels do not count, a file played directly does.
 const REFILLABLE_FOR: i64 = 2000;
-/// Room for tags that an empty ring keeps.
-const KEPT_ROOM: usize = 32;
+/// Room for tags that is kept for another turn, of this stream or another one.
+const KEPT_ROOM: usize = 64;
+/// Room for the tags of a turn.
+static ROOM: Shelf<VecDeque<Entry>> = Shelf::new();
 
 /// What a tag takes in memory: small ones cost more than their bytes.
 fn held(message: &SharedMessage) -> usize {
@@ -171,6 +174,9 @@ impl Ring {
             self.newest_join = Some((self.end, time));
         }
         self.bytes += held(&entry.message);
+        if self.entries.capacity() == 0 {
+            self.entries = ROOM.take();
+        }
         self.entries.push_back(entry);
         self.end += 1;
         while self.is_over() && self.end - self.first > 1 {
@@ -358,12 +364,23 @@ impl Ring {
         }
     }
 
-    /// Lets go of the memory of everything that can be made again.
+    /// Lets go of the memory of everything that can be made again, and of room that nothing is in.
     pub(crate) fn end_turn(&mut self) {
         self.again.get_mut().let_go(self.batches.is_empty());
-        if self.batches.is_empty() || self.entries.is_empty() {
-            return;
+        if !self.batches.is_empty() {
+            self.forget_refillable();
         }
+        if self.entries.is_empty() && self.entries.capacity() > 0 {
+            let mut room = std::mem::take(&mut self.entries);
+            if room.capacity() <= KEPT_ROOM {
+                // From its beginning, where the next turn begins, too.
+                room.clear();
+                ROOM.put_back(room);
+            }
+        }
+    }
+
+    fn forget_refillable(&mut self) {
         let (mut batches, bytes) = (self.batches.iter().peekable(), &mut self.bytes);
         self.entries.retain(|entry| {
             while batches.next_if(|batch| batch.end() <= entry.number).is_some() {}

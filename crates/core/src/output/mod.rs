@@ -19,6 +19,7 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::net::dialer::Dialed;
 use crate::net::tls::TlsRoots;
+use crate::pool::Scratch;
 use crate::source::Source;
 
 pub(crate) use recorder::Recorder;
@@ -160,8 +161,8 @@ pub struct OutputContext<'a> {
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines, lag, merged writes).
     pub tick: bool,
-    /// A buffer of the thread for reading; its contents mean nothing.
-    pub scratch: &'a mut [u8],
+    /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
+    pub scratch: &'a mut Scratch,
     /// Where events go.
     pub notices: &'a mut Vec<EventKind>,
 }

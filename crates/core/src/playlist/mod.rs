@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::error::Error;
-pub(crate) use cursor::{Command, Next, PlaylistCursor};
+#[cfg(test)]
+pub(crate) use cursor::Command;
+pub(crate) use cursor::{Next, PlaylistCursor};
 use order::{Order, Place, Rules};
 
 /// The number of an item within its playlist; never given twice.

@@ -57,6 +57,7 @@ pub(crate) trait Cut {
 
 /// What a source gives.
 #[derive(Debug)]
+#[cfg_attr(not(any(test, feature = "libav")), allow(dead_code, reason = "without libav nothing cuts"))]
 pub(crate) enum CutStep {
     /// The next tag, on the item's clock.
     Tag(Tag),

@@ -22,7 +22,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cutter::{Cut, CutStep, Cutter, Recipe};
+#[cfg(feature = "libav")]
+pub(crate) use cutter::CutStep;
+pub(crate) use cutter::{Cut, Cutter, Recipe};
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
 pub(crate) use slots::SLOT_MS;

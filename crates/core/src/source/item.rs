@@ -84,10 +84,8 @@ impl Item {
             ended: false,
             has_audio: true,
         };
-        if let Feed::Reel { reel, .. } = &item.feed {
-            item.headers = Some(reel.headers().to_vec());
-            item.opened = true;
-        }
+        item.headers = item.reel().map(|reel| reel.headers().to_vec());
+        item.opened = item.headers.is_some();
         item
     }
 
@@ -102,15 +100,31 @@ impl Item {
         &self.path
     }
 
-    /// Where its tags come from.
-    pub(crate) fn feed(&self) -> &Feed {
-        &self.feed
+    /// The reel it is played from, if it is.
+    pub(crate) fn reel(&self) -> Option<&Arc<Reel>> {
+        match &self.feed {
+            Feed::Reel { reel, .. } => Some(reel),
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => None,
+        }
     }
 
-    /// Where its tags come from.
+    /// The worker that reads it, if one does.
     #[cfg(feature = "libav")]
-    pub(crate) fn feed_mut(&mut self) -> &mut Feed {
-        &mut self.feed
+    pub(crate) fn direct(&mut self) -> Option<&mut DirectFeed> {
+        match &mut self.feed {
+            Feed::Reel { .. } => None,
+            Feed::Direct(feed) => Some(feed),
+        }
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        match &self.feed {
+            Feed::Reel { .. } => 0,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => feed.bytes_held(),
+        }
     }
 
     /// How it is read.
@@ -182,31 +196,38 @@ impl Item {
     pub(crate) fn begin_lap(&mut self) {
         self.known = self.known();
         self.facts = None;
-        #[cfg(feature = "libav")]
-        {
-            self.ended = false;
-        }
-        if let Feed::Reel { reel, slot } = &mut self.feed {
-            *slot = 0;
-            if reel.changes_headers() {
-                self.headers = Some(reel.headers().to_vec());
+        match &mut self.feed {
+            Feed::Reel { reel, slot } => {
+                *slot = 0;
+                if reel.changes_headers() {
+                    self.headers = Some(reel.headers().to_vec());
+                }
             }
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.ended = false,
         }
     }
 
-    /// The slot that is to be read next, as a place to go on at.
-    pub(crate) fn slot(&self, until: i64) -> usize {
+    /// What was wrong with the file when its reel was cut, to be told with its beginning.
+    pub(crate) fn damage(&self) -> Option<EventKind> {
+        let reason = self.reel()?.damage()?;
+        let error = Error::SourceDamaged { path: self.path.clone(), reason };
+        Some(EventKind::SourceFault { error: Arc::new(error) })
+    }
+
+    /// The slot of a reel that is to be read next: a place to go on at another way.
+    #[cfg(feature = "libav")]
+    pub(crate) fn next_slot(&self) -> usize {
         match &self.feed {
             Feed::Reel { slot, .. } => *slot,
-            #[cfg(feature = "libav")]
-            Feed::Direct(_) => usize::try_from(until / SLOT_MS).unwrap_or(0),
+            Feed::Direct(_) => 0,
         }
     }
 
     /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
     pub(crate) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
         #[cfg(not(feature = "libav"))]
-        let _ = notices;
+        let _ = &notices;
         match &mut self.feed {
             Feed::Reel { reel, slot } => read_slot(reel, slot, until, tags),
             #[cfg(feature = "libav")]

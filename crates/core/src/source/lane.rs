@@ -131,6 +131,7 @@ impl Lane {
     }
 
     /// The item that is played.
+    #[cfg(feature = "libav")]
     pub(crate) fn item_mut(&mut self) -> Option<&mut Item> {
         self.item.as_mut()
     }

@@ -33,6 +33,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::Playlist;
+use crate::pool::Scratch;
 
 pub(crate) use opening::{Opening, open};
 
@@ -162,8 +163,8 @@ pub struct SourceContext<'a> {
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines).
     pub tick: bool,
-    /// A buffer of the thread for reading; its contents mean nothing.
-    pub scratch: &'a mut [u8],
+    /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
+    pub scratch: &'a mut Scratch,
     /// Where due tags go.
     pub tags: &'a mut Vec<Tag>,
     /// Which of them can be made again.

@@ -25,6 +25,7 @@ use crate::sys::CpuMeter;
 const SILENCE: (u32, u8) = (44_100, 2);
 
 /// What a source is opened with.
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
 pub(crate) struct Opening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: Option<&'a Store>,
@@ -117,6 +118,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
 
 fn begin(ready: Ready, notices: &mut Vec<EventKind>) -> Item {
     let Ready { item, fallback, skipped } = ready;
+    notices.extend(item.damage());
     if let Some(error) = fallback {
         notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
     }

@@ -1,6 +1,6 @@
 //! Plays a lane: chooses what comes next, gets it ready in time, and goes on another way when something fails.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,18 +106,14 @@ impl Player {
 
     /// Bytes read ahead.
     pub(crate) fn bytes_held(&self) -> usize {
-        match self.lane.item().map(Item::feed) {
-            #[cfg(feature = "libav")]
-            Some(Feed::Direct(feed)) => feed.bytes_held(),
-            _ => 0,
-        }
+        self.lane.item().map_or(0, Item::bytes_held)
     }
 
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
         self.pending = None;
         #[cfg(feature = "libav")]
-        if let Some(Feed::Direct(feed)) = self.lane.item_mut().map(Item::feed_mut) {
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             feed.stop();
         }
     }
@@ -125,7 +121,7 @@ impl Player {
     /// Whether its worker has ended.
     pub(crate) fn is_stopped(&mut self) -> bool {
         #[cfg(feature = "libav")]
-        if let Some(Feed::Direct(feed)) = self.lane.item_mut().map(Item::feed_mut) {
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             return feed.is_stopped();
         }
         true
@@ -134,7 +130,7 @@ impl Player {
     /// Goes to `to` of the current item, or the keyframe before it.
     pub(crate) fn seek(&mut self, to: Duration) {
         let Some(item) = self.lane.item() else { return };
-        let Feed::Reel { reel, .. } = item.feed() else { return };
+        let Some(reel) = item.reel() else { return };
         let fresh = Item::new(item.path(), Feed::Reel { reel: reel.clone(), slot: 0 }, item.is_limited());
         self.lane.cut();
         let (item, offset) = positioned(fresh, to);
@@ -192,7 +188,7 @@ impl Player {
             return;
         }
         #[cfg(feature = "libav")]
-        if let Some(Feed::Direct(feed)) = self.lane.item().map(Item::feed)
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct)
             && self.supply.store.is_none()
             && !feed.is_read()
         {
@@ -222,7 +218,7 @@ impl Player {
     fn next_lap(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
         let (path, changed) = match self.lane.item() {
             Some(item) => {
-                let changed = matches!(item.feed(), Feed::Reel { reel, .. } if reel.source_changed());
+                let changed = item.reel().is_some_and(|reel| reel.source_changed());
                 (item.path().to_owned(), changed)
             }
             None => return,
@@ -333,6 +329,7 @@ impl Player {
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
         let Ready { item, fallback, skipped } = ready;
         notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
+        notices.extend(item.damage());
         self.set_mode(item.mode(), fallback, notices);
         self.lane.begin(item, 0);
     }
@@ -359,8 +356,8 @@ impl Player {
     fn mend(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
         self.dry_since = None;
         if self.mode == SourceMode::Reel {
-            if let (Error::ReelDamaged { .. }, Some(Feed::Reel { reel, .. })) =
-                (error.as_ref(), self.lane.item().map(Item::feed))
+            if let (Error::ReelDamaged { .. }, Some(reel)) =
+                (error.as_ref(), self.lane.item().and_then(Item::reel))
             {
                 reel.damaged();
             }
@@ -383,8 +380,8 @@ impl Player {
     fn go_on_directly(&mut self, error: &Arc<Error>) -> bool {
         let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
         let Some(item) = self.lane.item_mut() else { return false };
-        let path: PathBuf = item.path().to_owned();
-        match self.supply.go_on(&path, how, item.slot(0)) {
+        let path = item.path().to_owned();
+        match self.supply.go_on(&path, how, item.next_slot()) {
             Ok(feed) => {
                 item.replace_feed(feed);
                 true
@@ -410,9 +407,8 @@ fn later(wait: Duration) -> (Instant, Duration) {
 /// beginning.
 fn positioned(item: Item, offset: Duration) -> (Item, i64) {
     let millis = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
-    let Feed::Reel { reel, .. } = item.feed() else { return (item, 0) };
-    let Some(keyframe) = reel.keyframe_at_or_before(millis).filter(|_| millis > 0) else { return (item, 0) };
-    let reel = reel.clone();
+    let Some(reel) = item.reel().filter(|_| millis > 0).cloned() else { return (item, 0) };
+    let Some(keyframe) = reel.keyframe_at_or_before(millis) else { return (item, 0) };
     let path: &Path = item.path();
     let item = Item::new(path, Feed::Reel { reel, slot: keyframe.slot }, item.is_limited());
     (item, keyframe.time_ms)

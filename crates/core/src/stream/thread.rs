@@ -22,6 +22,7 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
+use crate::pool::{Scratch, Shelf};
 use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
 use crate::stats::StreamPhase;
 use crate::sys::CpuLap;
@@ -30,8 +31,6 @@ use crate::sys::CpuLap;
 pub(crate) const WAKE: Token = Token(0);
 const SOURCE: Token = Token(1);
 const FIRST_OUTPUT: usize = 2;
-/// Bytes read from a socket at once.
-const SCRATCH: usize = 16 << 10;
 /// Media time begins at the latest after this, whatever the outputs do.
 const HOLD: Duration = Duration::from_secs(5);
 /// Once one output is ready, the others are waited for this much longer.
@@ -43,8 +42,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
 /// quarter of the time, and this at most.
 const ANNOUNCE: Duration = Duration::from_millis(100);
-/// Room kept for the tags of one turn.
+/// Room for tags of one turn that is kept for another.
 const TAGS_KEPT: usize = 256;
+/// Room for the tags of a turn.
+static TAGS: Shelf<Vec<Tag>> = Shelf::new();
+/// Sockets told of at a time; what more there is comes with the next wait, which does not sleep.
+const EVENTS: usize = 32;
 /// Outputs that have ended and are still shown in the figures.
 const ENDED_SHOWN: usize = 16;
 
@@ -92,7 +95,7 @@ pub(crate) struct StreamThread {
     clock: Clock,
     meter: Meter,
     cpu: CpuLap,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     tags: Vec<Tag>,
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
@@ -123,7 +126,7 @@ impl StreamThread {
             clock,
             meter: Meter::new(now),
             cpu: CpuLap::default(),
-            scratch: vec![0; SCRATCH],
+            scratch: Scratch::default(),
             tags: Vec::new(),
             refills: Vec::new(),
             notices: Vec::new(),
@@ -153,7 +156,7 @@ impl StreamThread {
 
     /// The stream on the air; returns when it was asked to stop, the source is over, or no output is left.
     fn serve(&mut self) -> Outcome {
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
@@ -163,9 +166,10 @@ impl StreamThread {
             if self.setup.shared.stop_by().is_some() {
                 return Ok(());
             }
-            self.release_clock(now);
+            // What begins the stream is not made to wait for the tick.
+            let begins = self.release_clock(now);
             let mut fresh = false;
-            if tick || self.source_more || woken.source_readable || woken.source_writable {
+            if tick || begins || self.source_more || woken.source_readable || woken.source_writable {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
                 match state {
@@ -364,23 +368,26 @@ impl StreamThread {
         }
     }
 
-    /// Lets media time begin once the outputs it was held for are ready.
-    fn release_clock(&mut self, now: Instant) {
-        let Clock::Held { until, someone_ready } = &mut self.clock else { return };
+    /// Lets media time begin once the outputs it was held for are ready; `true` if it begins now.
+    fn release_clock(&mut self, now: Instant) -> bool {
+        let Clock::Held { until, someone_ready } = &mut self.clock else { return false };
         let mut outputs = self.slots.iter().flatten().map(|slot| slot.driver.readiness());
         let all = outputs.clone().all(|output| output != Readiness::Pending);
         if !*someone_ready && outputs.any(|output| output == Readiness::Settled) {
             *someone_ready = true;
             *until = (*until).min(now + HOLD_FOR_OTHERS);
         }
-        if all || now >= *until {
-            self.setup.source.start(now);
-            self.clock = Clock::Running;
-            self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
+        if !all && now < *until {
+            return false;
         }
+        self.setup.source.start(now);
+        self.clock = Clock::Running;
+        self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
+        true
     }
 
     fn pull(&mut self, now: Instant, tick: bool, woken: &Woken) -> SourceState {
+        self.tags = TAGS.take();
         self.setup.source.pull(&mut SourceContext {
             now,
             readable: woken.source_readable,
@@ -405,8 +412,9 @@ impl StreamThread {
             taken = range.end;
         }
         tags.for_each(|tag| ring.push(tag));
-        if self.tags.capacity() > TAGS_KEPT {
-            self.tags.shrink_to(TAGS_KEPT);
+        let room = std::mem::take(&mut self.tags);
+        if room.capacity() <= TAGS_KEPT {
+            TAGS.put_back(room);
         }
         fresh
     }
@@ -429,6 +437,7 @@ impl StreamThread {
 
     /// Lets go of what was needed for this turn only.
     fn end_turn(&mut self) {
+        self.scratch.put_back();
         self.ring.end_turn();
         if let Some(error) = self.ring.take_fault() {
             self.notices.push(EventKind::SourceFault { error });
@@ -490,7 +499,7 @@ impl StreamThread {
     fn turns_until(&mut self, until: Instant, mut done: impl FnMut(&mut Self) -> bool) {
         /// What has no socket to wake the thread (a recorder, a worker) is looked at this often.
         const LOOK: Duration = Duration::from_millis(5);
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             if done(self) || now >= until {

@@ -10,7 +10,6 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
 use super::super::batch::Batch;
 use super::super::direct::DirectOptions;
-use super::super::item::Feed;
 use super::super::player::{Player, PlayerState, Program};
 use super::super::supply::{Supply, Use};
 use super::*;
@@ -59,7 +58,7 @@ impl Unpaced {
         let supply = supply(store, Recipe::Both);
         let ready = supply.ready(path, Use::Loop).expect("it can be played");
         assert!(ready.fallback.is_none(), "{:?}", ready.fallback);
-        while matches!(ready.item.feed(), Feed::Reel { reel, .. } if !reel.is_complete()) {
+        while ready.item.reel().is_some_and(|reel| !reel.is_complete()) {
             std::thread::yield_now();
         }
         let silence = silence.then(|| aac_config(44_100, 2).expect("a usual format"));
