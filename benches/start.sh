@@ -2,7 +2,7 @@
 # Time and CPU from `start()` to the first media byte, for a file of 5 s, of an hour and of ten hours: the first stream of a
 # file with no reel yet, one that finds the reel, and the hundredth stream of the same file. Goal: 50 ms, 20 ms of CPU.
 #
-#   benches/start.sh                    5 runs of each but the largest; the median is shown
+#   benches/start.sh                    5 runs of each; the median is shown
 #
 #   FILES="5s 1h 10h"   which
 #   RUNS=5              of each
@@ -39,8 +39,9 @@ for name in ${FILES:-5s 1h 10h}; do
     for ((run = 0; run < runs; run++)); do
         reels=()
         [ "$source" = direct ] || reels=(--reels "$work/reels-$run")
-        "$target/release/startup" "$file" "${reels[@]}" --streams "${STREAMS:-100}" </dev/null | sed "s/^{/{\"file\":\"$name\",/"
+        "$target/release/startup" "$file" "${reels[@]}" --streams "${STREAMS:-100}" </dev/null |
+            sed "s/^{/{\"file\":\"$name\",/" | tee -a "$work/lines" >&2
         rm -rf "$work/reels-$run"
     done
-done | tee "$work/lines" >&2
+done
 python3 benches/start.py <"$work/lines"

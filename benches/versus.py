@@ -212,7 +212,7 @@ def measure(name, arguments):
         processes = SIDES[name](run)
         try:
             time.sleep(WARM_UP)
-            logs = lambda: "".join(log.read_text() for log in directory.glob("*.log"))
+            logs = lambda: "".join("".join(log.read_text().splitlines(True)[-5:]) for log in directory.glob("*.log"))
             if any(process.poll() is not None for process in processes):
                 return f"a process ended early:\n{logs()}"
             before, started = sum(cpu_seconds(p.pid) for p in processes), time.monotonic()

@@ -1,16 +1,16 @@
 //! The one place that knows how streams are told to play from reels.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, StreamStats};
+use flowcast::{Config, Engine, ReelStore, StreamStats};
 
-use crate::Result;
+/// How long between two looks at the store.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Lets looped files play from reels kept in `directory`.
-pub fn keep_in(config: &mut Config, directory: &Path) -> Result<()> {
-    let _ = config;
-    Err(format!("{}: this build plays no reels", directory.display()).into())
+pub fn keep_in(config: &mut Config, directory: &Path) {
+    config.reels = Some(ReelStore::new(directory));
 }
 
 /// How late a stream's thread woke at the worst, if the library tells.
@@ -22,5 +22,8 @@ pub fn schedule_lag_max(stats: &StreamStats) -> Option<Duration> {
 
 /// Waits until no reel is being cut, or for `patience`.
 pub fn wait_for_cutter(engine: &Engine, patience: Duration) {
-    let _ = (engine, patience);
+    let deadline = Instant::now() + patience;
+    while engine.reel_store_stats().is_some_and(|stats| stats.cutting > 0) && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+    }
 }

@@ -318,7 +318,10 @@ impl Peer {
     }
 
     fn take(&mut self, mut bytes: &[u8], now: Instant) -> io::Result<()> {
-        let Some(mut tls) = self.tls.take() else { return self.plain(bytes, now) };
+        let Some(mut tls) = self.tls.take() else {
+            self.plain(bytes, now)?;
+            return self.answer();
+        };
         while !bytes.is_empty() {
             if tls.read_tls(&mut bytes)? == 0 {
                 // Behind the peer's goodbye.
@@ -368,15 +371,20 @@ impl Peer {
                 _ => {}
             }
         }
-        if self.tls.is_none() {
+        if early > 0 {
+            self.count(early, now);
+        }
+        Ok(())
+    }
+
+    /// Sends what the session has to say.
+    fn answer(&mut self) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
             while session.wire().has_remaining() {
                 let count = (&self.socket).write(session.wire().chunk())?;
                 session.wire().advance(count);
             }
             self.forget_session();
-        }
-        if early > 0 {
-            self.count(early, now);
         }
         Ok(())
     }
@@ -411,6 +419,7 @@ mod tests {
     use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
     use flowcast::rtmp::time::MediaTime;
     use flowcast::rtmp::url::Destination;
+    use rustls::{ClientConnection, StreamOwned};
 
     use super::*;
 
@@ -425,11 +434,50 @@ mod tests {
         socket.read_to_end(&mut Vec::new()).expect("an orderly close");
     }
 
-    fn talk(session: &mut ClientSession, mut socket: &TcpStream) {
+    fn talk(session: &mut ClientSession, socket: &mut impl Write) {
         while session.wire().has_remaining() {
             let count = socket.write(session.wire().chunk()).expect("a socket");
             session.wire().advance(count);
         }
+        socket.flush().expect("a socket");
+    }
+
+    /// Publishes one tag; back with its size on the wire once the sink is about to get it.
+    fn publish(sink: &Sink, socket: &mut (impl Read + Write)) -> u64 {
+        let destination =
+            Destination::parse(&format!("rtmp://{}/live/key-7", sink.address())).expect("a URL");
+        let now = Instant::now();
+        let mut session =
+            ClientSession::new(ClientRole::Publish, &destination, ClientConfig::default(), [1; 1528], now);
+        let mut buffer = vec![0; 4096];
+        while !session.is_live() {
+            talk(&mut session, socket);
+            let count = socket.read(&mut buffer).expect("an answer");
+            assert_ne!(count, 0, "the sink hung up");
+            session.handle_input(now, buffer.get(..count).unwrap_or_default()).expect("RTMP");
+            while let Some(event) = session.poll_event() {
+                assert!(!matches!(event, ClientEvent::Closed { .. }));
+            }
+        }
+        talk(&mut session, socket);
+        session.send_tag(&Tag::from_wire(TagKind::Video, MediaTime::ZERO, Bytes::from(vec![0x17; 100_000])));
+        let size = session.wire().len() as u64;
+        talk(&mut session, socket);
+        size
+    }
+
+    fn encrypted(sink: &Sink, config: Arc<rustls::ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+        let socket = TcpStream::connect(sink.address()).expect("a listener");
+        let name = rustls::pki_types::ServerName::from(sink.address().ip());
+        StreamOwned::new(ClientConnection::new(config, name).expect("a name"), socket)
+    }
+
+    fn certificates(name: &str) -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
+        let ca = std::env::temp_dir().join(format!("flowcast-bench-{name}-{}.pem", std::process::id()));
+        let server = crate::tls::server(&ca).expect("a certificate");
+        let client = crate::tls::client(&ca).expect("an authority");
+        let _ = std::fs::remove_file(&ca);
+        (server, client)
     }
 
     #[test]
@@ -450,15 +498,9 @@ mod tests {
 
     #[test]
     fn decrypts_and_counts() {
-        let ca = std::env::temp_dir().join(format!("flowcast-bench-sink-{}.pem", std::process::id()));
-        let tls = crate::tls::server(&ca).expect("a certificate");
-        let client = crate::tls::client(&ca).expect("an authority");
-        let _ = std::fs::remove_file(&ca);
-        let sink = sink(Options { raw: true, tls: Some(tls), ..Options::default() });
-        let socket = TcpStream::connect(sink.address()).expect("a listener");
-        let name = rustls::pki_types::ServerName::from(sink.address().ip());
-        let connection = rustls::ClientConnection::new(client, name).expect("a name");
-        let mut stream = rustls::StreamOwned::new(connection, socket);
+        let (server, client) = certificates("raw");
+        let sink = sink(Options { raw: true, tls: Some(server), ..Options::default() });
+        let mut stream = encrypted(&sink, client);
         stream.write_all(&vec![3; 300_000]).expect("a connection");
         stream.conn.send_close_notify();
         stream.flush().expect("a connection");
@@ -470,35 +512,28 @@ mod tests {
 
     #[test]
     fn media_begins_behind_the_publish() {
-        let (tell, told) = std::sync::mpsc::channel();
-        let on_first: OnFirst =
-            Box::new(move |name, _| tell.send(name.to_owned()).expect("a test that listens"));
-        let sink = sink(Options { on_first: Some(on_first), ..Options::default() });
-        let destination =
-            Destination::parse(&format!("rtmp://{}/live/key-7", sink.address())).expect("a URL");
-        let mut socket = TcpStream::connect(sink.address()).expect("a listener");
-        let now = Instant::now();
-        let mut session =
-            ClientSession::new(ClientRole::Publish, &destination, ClientConfig::default(), [1; 1528], now);
-        let mut buffer = vec![0; 4096];
-        while !session.is_live() {
-            talk(&mut session, &socket);
-            let count = socket.read(&mut buffer).expect("an answer");
-            assert_ne!(count, 0, "the sink hung up");
-            session.handle_input(now, buffer.get(..count).unwrap_or_default()).expect("RTMP");
-            while let Some(event) = session.poll_event() {
-                assert!(!matches!(event, ClientEvent::Closed { .. }));
-            }
+        let (server, client) = certificates("rtmp");
+        for tls in [None, Some(server)] {
+            let (tell, told) = std::sync::mpsc::channel();
+            let on_first: OnFirst =
+                Box::new(move |name, _| tell.send(name.to_owned()).expect("a test that listens"));
+            let sink = sink(Options { on_first: Some(on_first), tls: tls.clone(), ..Options::default() });
+            let size = if tls.is_some() {
+                let mut stream = encrypted(&sink, client.clone());
+                let size = publish(&sink, &mut stream);
+                close(stream.sock);
+                size
+            } else {
+                let mut socket = TcpStream::connect(sink.address()).expect("a listener");
+                let size = publish(&sink, &mut socket);
+                close(socket);
+                size
+            };
+            assert_eq!(told.recv().expect("a first byte"), "key-7");
+            let report = sink.finish().expect("a report");
+            assert_eq!(report.failures, Vec::<String>::new());
+            let [received] = report.connections.as_slice() else { panic!("{report:?}") };
+            assert_eq!((received.name.as_str(), received.bytes), ("key-7", size));
         }
-        talk(&mut session, &socket);
-        session.send_tag(&Tag::from_wire(TagKind::Video, MediaTime::ZERO, Bytes::from(vec![0x17; 100_000])));
-        let size = session.wire().len() as u64;
-        talk(&mut session, &socket);
-        assert_eq!(told.recv().expect("a first byte"), "key-7");
-        close(socket);
-        let report = sink.finish().expect("a report");
-        assert_eq!(report.failures, Vec::<String>::new());
-        let [received] = report.connections.as_slice() else { panic!("{report:?}") };
-        assert_eq!((received.name.as_str(), received.bytes), ("key-7", size));
     }
 }

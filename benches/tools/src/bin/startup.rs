@@ -78,7 +78,7 @@ impl Bench {
         let mut config = Config::default();
         config.max_streams = streams;
         if let Some(directory) = directory {
-            reels::keep_in(&mut config, directory).map_err(|error| error.to_string())?;
+            reels::keep_in(&mut config, directory);
         }
         Ok(Engine::new(config)?)
     }

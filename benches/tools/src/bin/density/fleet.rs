@@ -61,7 +61,7 @@ impl Fleet {
         let mut config = Config::default();
         config.max_streams = streams;
         if let Some(directory) = args.last::<PathBuf>("--reels")? {
-            reels::keep_in(&mut config, &directory).map_err(|error| error.to_string())?;
+            reels::keep_in(&mut config, &directory);
         }
         let roots = match args.last::<String>("--tls-ca")? {
             Some(path) => TlsRoots::from_pem_file(path)?,
