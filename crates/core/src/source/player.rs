@@ -223,14 +223,16 @@ impl Player {
             }
             None => return,
         };
+        // What is there is played until all of what replaces it is: half a file may be on its way yet.
         if let Some((pending, _)) = &mut self.pending
-            && let Some(answer) = pending.poll(&self.supply)
+            && let Some(answer) = pending.poll_whole(&self.supply)
         {
             self.pending = None;
             match answer {
                 // Of a file that is played directly already, nothing but a reel is an improvement.
                 Ok(ready) if ready.item.mode() == SourceMode::Reel || changed => {
-                    self.retry = None;
+                    let is_direct = ready.item.mode() == SourceMode::Direct;
+                    self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
                     if changed {
                         notices.push(EventKind::SourceReplaced { path });
                     }
@@ -361,8 +363,15 @@ impl Player {
             {
                 reel.damaged();
             }
+            let reel = self.lane.item().and_then(Item::reel).cloned();
             if self.go_on_directly(&error) {
                 self.retry = Some((now + RETRY_FIRST, RETRY_FIRST));
+                if let (Error::ReelTooSlow { path }, Program::Loop, Some(reel)) =
+                    (error.as_ref(), &self.program, reel)
+                {
+                    // It is on its way, and is taken up with the first lap after it has become complete.
+                    self.pending = Some((Pending::following(path, Use::Loop, reel), None));
+                }
                 self.set_mode(SourceMode::Direct, Some(error), notices);
                 return None;
             }

@@ -57,6 +57,8 @@ type Answer = Arc<Mutex<Option<Result<Arc<Reel>, Arc<Error>>>>>;
 enum State {
     /// The store is asked.
     Asked(Answer),
+    /// The store has a reel, which may still grow.
+    Following(Arc<Reel>),
     /// A worker opens the file.
     #[cfg(feature = "libav")]
     Opening(Item),
@@ -155,22 +157,41 @@ impl Pending {
         &self.path
     }
 
+    /// A reel that is known already, for when it is complete.
+    pub(crate) fn following(path: &Path, how: Use, reel: Arc<Reel>) -> Self {
+        Self { path: path.to_owned(), how, state: State::Following(reel), fallback: None }
+    }
+
     /// The item, once it is ready or it is clear that it never will be; then this is not to be asked again.
     pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
+        self.poll_reel(supply, |_| true)
+    }
+
+    /// As [`poll`](Self::poll), but a reel only once all of the file is in it.
+    pub(crate) fn poll_whole(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
+        self.poll_reel(supply, Reel::is_complete)
+    }
+
+    fn poll_reel(
+        &mut self,
+        supply: &Supply,
+        is_enough: impl FnOnce(&Reel) -> bool,
+    ) -> Option<Result<Ready, Arc<Error>>> {
         if let State::Asked(answer) = &self.state {
             let answer = answer.lock().take()?;
             match answer {
-                Ok(reel) => {
-                    self.state = State::Taken;
-                    let item = Item::new(&self.path, Feed::Reel { reel, slot: 0 }, true);
-                    return Some(Ok(Ready { item, fallback: None, skipped: Vec::new() }));
-                }
-                // If it was the file and not the store, opening it again says so.
-                Err(error) => {
-                    self.state = supply.opening(&self.path, self.how, Some(error.clone()));
-                    self.fallback = Some(error);
-                }
+                Ok(reel) => self.state = State::Following(reel),
+                Err(error) => self.open(supply, error),
             }
+        }
+        if let State::Following(reel) = &self.state {
+            let failure = reel.failure();
+            if is_enough(reel) {
+                let item = Item::new(&self.path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
+                self.state = State::Taken;
+                return Some(Ok(Ready { item, fallback: None, skipped: Vec::new() }));
+            }
+            self.open(supply, failure?);
         }
         match std::mem::replace(&mut self.state, State::Taken) {
             #[cfg(feature = "libav")]
@@ -183,8 +204,14 @@ impl Pending {
                 Err(error) => Some(Err(error)),
             },
             State::Failed(error) => Some(Err(error)),
-            State::Asked(_) | State::Taken => None,
+            State::Asked(_) | State::Following(_) | State::Taken => None,
         }
+    }
+
+    /// There is no reel: if it was the file and not the store, opening it again says so.
+    fn open(&mut self, supply: &Supply, why: Arc<Error>) {
+        self.state = supply.opening(&self.path, self.how, Some(why.clone()));
+        self.fallback = Some(why);
     }
 }
 
