@@ -261,7 +261,12 @@ impl Lane {
 
     /// Silence up to `due`, for a lane that has nothing else to hand over.
     pub(crate) fn idle(&mut self, due: i64, batch: &mut Batch) {
-        let Some(Chain { rate, frame, next, silence: Some(body) }) = self.chain.clone() else { return };
+        let Some(Chain { rate, frame, next, silence: Some(body) }) = self.chain.clone() else {
+            // There is nothing to send; what comes next begins now, not in the past.
+            self.handed = self.handed.max(due);
+            self.at = Position::from_millis(self.handed);
+            return;
+        };
         let end = Unit::MILLIS.to(due, Unit::sample(rate));
         let count = (end - next) / i64::from(frame) + 1;
         if end < next {
