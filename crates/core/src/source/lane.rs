@@ -318,9 +318,15 @@ impl Lane {
         if let Some(chain) = &mut self.chain {
             chain.silence = silence;
         }
-        let first = tags.first().map_or(0, |tag| tag.timestamp.as_millis());
+        let begin = at + tags.first().map_or(0, |tag| tag.timestamp.as_millis());
         for tag in &mut changed {
-            tag.timestamp = MediaTime::from_millis(at + first);
+            // Not before what the header is not for: the last frames of an item may reach into the next one.
+            let after = match tag.kind {
+                TagKind::Video => self.last_video,
+                TagKind::Audio => self.last_audio,
+                TagKind::Script => i64::MIN,
+            };
+            tag.timestamp = MediaTime::from_millis(begin.max(after));
         }
         changed
     }
