@@ -36,7 +36,8 @@ pub(crate) struct Opening<'a> {
 
 /// What a player begins with.
 struct First {
-    item: Item,
+    /// `None` as long as a list is empty.
+    item: Option<Item>,
     program: Program,
     supply: Supply,
 }
@@ -59,7 +60,7 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
             let supply = opening.supply(recipe);
             let (how, program) =
                 if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
-            let item = begin(supply.ready(path, how)?, &mut notices);
+            let item = Some(begin(supply.ready(path, how)?, &mut notices));
             First { item, program, supply }
         }
         Media::Playlist(list) => {
@@ -74,7 +75,7 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
     let companion = sound.as_ref().and_then(|first| {
         let header =
             |tag: &&flowcast_rtmp::flv::tag::Tag| tag.kind == TagKind::Audio && tag.is_sequence_header();
-        first.item.headers().iter().find(header).map(|tag| tag.body.clone())
+        first.item.as_ref()?.headers().iter().find(header).map(|tag| tag.body.clone())
     });
     let silence = silence.filter(|_| sound.is_none());
     let lane = Lane::new(MetadataRole::Sends { companion }, silence);
@@ -95,7 +96,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
             Next::Item(item) => match supply.ready(&item.path, Use::Item) {
                 Ok(ready) => {
                     notices.push(EventKind::ItemStarted { path: item.path });
-                    let item = begin(ready, notices);
+                    let item = Some(begin(ready, notices));
                     return Ok(First { item, program: Program::List(cursor), supply });
                 }
                 Err(error) => {
@@ -105,7 +106,8 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
                     notices.push(EventKind::ItemSkipped { path: item.path, error });
                 }
             },
-            Next::Empty | Next::Complete | Next::AllFailed => {
+            Next::Empty => return Ok(First { item: None, program: Program::List(cursor), supply }),
+            Next::Complete | Next::AllFailed => {
                 let reason = match last_error {
                     Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),
                     None => "has no item".to_owned(),

@@ -64,17 +64,20 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Plays `first`, and then what `program` says.
+    /// Plays `first`, if there is anything yet, and then what `program` says.
     pub(crate) fn new(
         mut lane: Lane,
         program: Program,
         supply: Supply,
-        first: Item,
+        first: Option<Item>,
         offset: Duration,
     ) -> Self {
-        let mode = first.mode();
-        let (item, offset) = positioned(first, offset);
-        lane.begin(item, offset);
+        let nothing = if supply.store.is_some() { SourceMode::Reel } else { SourceMode::Direct };
+        let mode = first.as_ref().map_or(nothing, Item::mode);
+        if let Some(first) = first {
+            let (item, offset) = positioned(first, offset);
+            lane.begin(item, offset);
+        }
         let change = match &program {
             Program::List(cursor) => cursor.parameter_change(),
             _ => ParameterChange::Allow,
@@ -318,11 +321,13 @@ impl Player {
         match cursor.next() {
             Next::Complete => Some(PlayerState::Complete),
             Next::Item(_) => None,
-            Next::Empty | Next::AllFailed => {
+            next => {
                 if self.list_again.is_none() {
                     notices.push(EventKind::SourceStalled { after: Duration::ZERO });
                 }
-                self.list_again = Some(now + LIST_PAUSE);
+                // An item that is put into an empty list is played at once.
+                let pause = if next == Next::Empty { Duration::ZERO } else { LIST_PAUSE };
+                self.list_again = Some(now + pause);
                 Some(PlayerState::Dry)
             }
         }

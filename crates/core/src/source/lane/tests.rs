@@ -63,7 +63,7 @@ impl Unpaced {
         }
         let silence = silence.then(|| aac_config(44_100, 2).expect("a usual format"));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, silence);
-        let player = Player::new(lane, Program::Loop, supply, ready.item, Duration::ZERO);
+        let player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
         Self { player, due: 0, batch: Batch::default(), notices: Vec::new() }
     }
 
