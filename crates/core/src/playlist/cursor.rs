@@ -71,7 +71,6 @@ impl PlaylistCursor {
     }
 
     /// The item that [`PlaylistCursor::next`] gave last, also if it was taken out of the list since.
-    #[cfg(test)]
     pub(crate) fn current(&self) -> Option<&PlaylistItem> {
         self.current.as_ref()
     }

@@ -112,6 +112,8 @@ pub(crate) struct Lane {
     last_audio: i64,
     /// Up to here everything was handed over, on the stream's clock.
     handed: i64,
+    /// How far that was when the item began.
+    begun: i64,
     /// The last frame of the lap, kept where it will be repeated.
     repeat: Option<Bytes>,
     /// Frames before this, on the item's clock, are left out: after a seek.
@@ -134,6 +136,7 @@ impl Lane {
             last_video: i64::MIN,
             last_audio: i64::MIN,
             handed: 0,
+            begun: 0,
             repeat: None,
             video_from: i64::MIN,
         }
@@ -155,6 +158,11 @@ impl Lane {
         self.handed
     }
 
+    /// How much of the current item was handed over, in milliseconds.
+    pub(crate) fn played(&self) -> i64 {
+        self.handed - self.begun
+    }
+
     /// Which sequence headers of `headers` would change what holds now; `None` if none would.
     pub(crate) fn differs(&self, headers: &[Tag]) -> Option<&'static str> {
         let changed = |kind, held: &Option<TagBody>| {
@@ -170,6 +178,7 @@ impl Lane {
     /// Begins `item` where the last one ended, `offset` milliseconds into it (at a keyframe).
     pub(crate) fn begin(&mut self, item: Item, offset: i64) {
         self.item = Some(item);
+        self.begun = self.handed;
         self.begin_lap(offset);
     }
 

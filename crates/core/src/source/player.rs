@@ -21,6 +21,9 @@ const RETRY_CAP: Duration = Duration::from_secs(600);
 /// A list in which no item can be played is looked through again this much later.
 const LIST_PAUSE: Duration = Duration::from_secs(5);
 
+/// An item that breaks off earlier than this, in milliseconds, counts as one that cannot be played.
+const LEAST_PLAYED: i64 = 1000;
+
 /// What a lane plays.
 #[derive(Debug)]
 pub(crate) enum Program {
@@ -381,8 +384,12 @@ impl Player {
                 return None;
             }
         }
-        if !matches!(self.program, Program::List(_)) {
-            return Some(PlayerState::Failed(error));
+        let Program::List(cursor) = &self.program else { return Some(PlayerState::Failed(error)) };
+        // Otherwise a list of files that can be opened but not read would go round and round without a pause.
+        if self.lane.played() < LEAST_PLAYED
+            && let Some(item) = cursor.current()
+        {
+            cursor.failed(item.id);
         }
         let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
         notices.push(EventKind::ItemSkipped { path, error });
