@@ -1,5 +1,8 @@
 //! Laps and lists across their seams, played without a clock.
 
+mod faults;
+mod long;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -51,9 +54,15 @@ struct Unpaced {
     due: i64,
     batch: Batch,
     notices: Vec<EventKind>,
+    /// How far the clock of its waits is ahead.
+    ahead: Duration,
 }
 
 impl Unpaced {
+    fn of(player: Player) -> Self {
+        Self { player, due: 0, batch: Batch::default(), notices: Vec::new(), ahead: Duration::ZERO }
+    }
+
     fn looped(path: &Path, store: Option<Store>, silence: bool) -> Self {
         let supply = supply(store, Recipe::Both);
         let ready = supply.ready(path, Use::Loop).expect("it can be played");
@@ -64,7 +73,7 @@ impl Unpaced {
         let silence = silence.then(|| aac_config(44_100, 2).expect("a usual format"));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, silence);
         let player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
-        Self { player, due: 0, batch: Batch::default(), notices: Vec::new() }
+        Self::of(player)
     }
 
     /// The tags of the next `millis` milliseconds.
@@ -72,7 +81,7 @@ impl Unpaced {
         let mut tags = Vec::new();
         let until = self.due + millis;
         while self.due < until {
-            let now = Instant::now();
+            let now = Instant::now() + self.ahead;
             let state = self.player.pull(now, self.due, false, &mut self.batch, &mut self.notices);
             let again = self.batch.finish();
             if let Some(again) = again {
