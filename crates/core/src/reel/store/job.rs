@@ -183,10 +183,7 @@ impl Job<'_> {
         let writer = Writer::new(dir.name(key, Part::Data), file, cut.headers(), self)?;
         let reel = writer.reel().clone();
         self.settle(&reel);
-        let bytes = self.follow(writer, &mut *cut, &reel).map_err(|error| {
-            reel.fail(error.clone());
-            error
-        })?;
+        let bytes = self.follow(writer, &mut *cut, &reel).inspect_err(|error| reel.fail(error.clone()))?;
         Ok(Made { reel, data: Data::Own(bytes) })
     }
 
