@@ -2,7 +2,7 @@
 //!
 //! The process that dies is this test's own program, run again for one test.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -19,7 +19,7 @@ fn cutting_until_killed() {
     let settings = ReelStore { max_bytes: 1 << 20, ..ReelStore::new(dir.join("reels")) };
     let store = Store::open(&settings).expect("whoever had it was killed");
     assert!(matches!(Store::open(&settings), Err(Error::ReelStoreInUse { .. })));
-    println!("open");
+    io::stdout().write_all(b"open\n").and_then(|()| io::stdout().flush()).expect("somebody reads it");
     for n in 0u32.. {
         let source = dir.join("sources").join(format!("{}.mp4", n % 16));
         std::fs::write(&source, n.to_le_bytes()).expect("there is room");
