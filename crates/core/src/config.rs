@@ -101,6 +101,10 @@ impl Config {
         if self.lag.drop_after >= self.lag.disconnect_after {
             return fail("lag", "drop_after must be shorter than disconnect_after");
         }
+        let skip_after = self.lag.skip_after;
+        if skip_after < Duration::from_secs(1) || skip_after >= self.backlog.media {
+            return fail("lag.skip_after", "must be at least 1 s and shorter than backlog.media");
+        }
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
 }
@@ -174,6 +178,9 @@ impl ReconnectPolicy {
 
 /// What becomes of an output that the network takes from too slowly. Lag is media time that was due and is not yet
 /// acknowledged by the peer's kernel, so what waits in ours counts.
+///
+/// A stream whose source can make its tags again (a reel) does not drop or disconnect: an output catches up from the reel,
+/// or skips.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LagPolicy {
@@ -181,6 +188,9 @@ pub struct LagPolicy {
     pub drop_after: Duration,
     /// Beyond this, the connection is given up (a push dials again). Default 5 s.
     pub disconnect_after: Duration,
+    /// Beyond this, an output of a stream that is played from a reel skips to a keyframe, audio included; it does so
+    /// instead of the above. Less than [`BacklogConfig::media`], at least 1 s. Default 5 s.
+    pub skip_after: Duration,
     /// With data waiting and none acknowledged for this long, the connection is given up. Default 30 s.
     pub stall_after: Duration,
 }
@@ -190,6 +200,7 @@ impl Default for LagPolicy {
         Self {
             drop_after: Duration::from_secs(2),
             disconnect_after: Duration::from_secs(5),
+            skip_after: Duration::from_secs(5),
             stall_after: Duration::from_secs(30),
         }
     }

@@ -256,6 +256,11 @@ impl Engine {
 }
 
 impl Inner {
+    /// The store of reels, if there is one.
+    pub(crate) fn reels(&self) -> Option<&Store> {
+        self.reels.as_ref()
+    }
+
     /// Takes a place for a stream of `owner`.
     pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
         self.limiter.admit(owner)

@@ -155,6 +155,9 @@ pub enum Error {
         /// Which.
         what: &'static str,
     },
+    /// What another part of the program was told, too.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -290,6 +293,12 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
+    /// The self-benchmark of [`Engine::capacity`](crate::Engine::capacity) could not be carried out.
+    #[error("self-benchmark: {reason}")]
+    Benchmark {
+        /// What went wrong.
+        reason: String,
+    },
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {
@@ -322,6 +331,7 @@ impl Error {
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
+            Self::Shared(error) => error.code(),
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -340,6 +350,7 @@ impl Error {
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::Panicked { .. } => "STREAM_PANICKED",
+            Self::Benchmark { .. } => "BENCHMARK_FAILED",
             Self::System { .. } => "SYSTEM_RESOURCE",
         }
     }
@@ -369,6 +380,7 @@ impl Error {
             ),
             Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
+            Self::Shared(error) => error.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),
             _ => false,

@@ -28,16 +28,13 @@ impl Ticker {
         self.next
     }
 
-    /// Whether a tick is due; the following one is then planned. Ticks missed by a late thread are skipped, not made
-    /// up for: what a tick hands over follows from the clock, not from the number of ticks.
-    pub(crate) fn due(&mut self, now: Instant) -> bool {
-        if now < self.next {
-            return false;
-        }
-        let late = now.duration_since(self.next);
+    /// How late a tick is that is due; the following one is then planned. Ticks missed by a late thread are skipped, not
+    /// made up for: what a tick hands over follows from the clock, not from the number of ticks.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Duration> {
+        let late = now.checked_duration_since(self.next)?;
         let skipped = late.as_nanos() / self.period.as_nanos().max(1);
         self.next += self.period * u32::try_from(skipped + 1).unwrap_or(u32::MAX);
-        true
+        Some(late)
     }
 }
 
@@ -107,9 +104,9 @@ mod tests {
     fn a_late_thread_skips_ticks_and_keeps_its_phase() {
         let now = Instant::now();
         let mut ticker = Ticker::new(now, TICK, 0);
-        assert!(ticker.due(now));
-        assert!(!ticker.due(now + TICK / 2));
-        assert!(ticker.due(now + TICK * 7 + TICK / 2));
+        assert_eq!(ticker.due(now), Some(Duration::ZERO));
+        assert_eq!(ticker.due(now + TICK / 2), None);
+        assert_eq!(ticker.due(now + TICK * 7 + TICK / 2), Some(TICK * 6 + TICK / 2));
         assert_eq!(ticker.next(), now + TICK * 8);
     }
 

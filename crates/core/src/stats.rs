@@ -54,6 +54,12 @@ pub struct StreamStats {
     pub bytes_sent: u64,
     /// Lag of the output that is furthest behind.
     pub lag: Duration,
+    /// How late its thread came to a tick, at worst over the last second: the machine has more to do than it can.
+    pub schedule_lag: Duration,
+    /// The same since the start.
+    pub schedule_lag_max: Duration,
+    /// Time from the start until an output handed its first media byte to the kernel or a file; `None` before that.
+    pub first_media: Option<Duration>,
     /// Tags dropped, over all outputs.
     pub drops: u64,
     /// Reconnects, over all outputs.
@@ -79,6 +85,9 @@ impl StreamStats {
             bytes_held: 0,
             bytes_sent: 0,
             lag: Duration::ZERO,
+            schedule_lag: Duration::ZERO,
+            schedule_lag_max: Duration::ZERO,
+            first_media: None,
             drops: 0,
             reconnects: 0,
             laps: 0,
@@ -91,7 +100,7 @@ impl fmt::Display for StreamStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {:?} ({}) {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} drops, {} reconnects, {} laps",
+            "{} {:?} ({}) {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} ms late, {} drops, {} reconnects, {} laps",
             self.id,
             self.phase,
             self.mode,
@@ -101,6 +110,7 @@ impl fmt::Display for StreamStats {
             self.cpu_percent,
             self.bytes_held / 1024,
             self.lag.as_millis(),
+            self.schedule_lag.as_millis(),
             self.drops,
             self.reconnects,
             self.laps

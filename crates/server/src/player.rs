@@ -144,7 +144,7 @@ impl Player {
         feed.measure(cx.now, cx.ring, total_in, unsent, self.connection.transport.unacknowledged());
         let host = || self.connection.peer.to_string();
         let (lag, stalled) = (feed.lag(), feed.stalled(cx.now));
-        if lag > self.policy.disconnect_after && feed.has_joined() {
+        if feed.is_too_slow() && feed.has_joined() {
             return Some(Error::TooSlow { host: host(), lag, limit: self.policy.disconnect_after });
         }
         (stalled > self.policy.stall_after).then(|| Error::Stalled { host: host(), after: stalled })

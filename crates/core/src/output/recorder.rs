@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::tag::Tag;
@@ -18,13 +18,16 @@ use super::flv_file::FlvFile;
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
-use crate::live::Ring;
+use crate::live::{Entry, Read, Ring};
 use crate::sys::{CpuLap, CpuMeter};
 
 /// Tags that wait for the disk at most; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
 /// Bytes that wait for the disk at most.
 const QUEUE_BYTES: usize = 8 << 20;
+/// Bytes that wait for the disk before the rest is left to the source, which can make it again: a tick takes that much, so it
+/// is what a disk must write in a tenth of a second to catch up.
+const QUEUE_BYTES_AGAIN: usize = 1 << 20;
 const STACK: usize = 128 << 10;
 
 /// What the stream thread and the writer both see.
@@ -32,6 +35,8 @@ const STACK: usize = 128 << 10;
 struct Shared {
     queued_bytes: AtomicUsize,
     written: AtomicU64,
+    /// When the first bytes were in the file.
+    first: OnceLock<Instant>,
 }
 
 /// A recording output.
@@ -42,6 +47,8 @@ pub(crate) struct Recorder {
     tags: Option<Sender<Tag>>,
     done: Receiver<Result<(), io::Error>>,
     cursor: u64,
+    /// The tag the recording ends before, once it was asked to end.
+    until: Option<u64>,
     base: Option<MediaTime>,
     skipping: bool,
     drops: u64,
@@ -84,6 +91,7 @@ impl Recorder {
             tags: Some(tags),
             done,
             cursor: 0,
+            until: None,
             base: None,
             skipping: false,
             drops: 0,
@@ -93,32 +101,63 @@ impl Recorder {
         })
     }
 
+    /// Hands over what is there; once the source's tags can be made again, no more than the disk is to be behind by.
     fn feed(&mut self, ring: &Ring) {
         if self.cursor < ring.start() {
-            self.cursor = ring.start();
+            self.lose(ring.start() - self.cursor);
+        }
+        let waits = ring.is_refillable();
+        if self.wants_more(waits) {
+            ring.read(self.cursor, &mut |read| {
+                match read {
+                    Read::Tag(entry) => self.take(entry),
+                    Read::Lost(count) => self.lose(count),
+                }
+                self.wants_more(waits)
+            });
+        }
+        if self.until.is_some_and(|until| self.cursor >= until) {
+            // The writer completes the file once it has taken what waits for it.
+            self.tags = None;
+        }
+    }
+
+    /// Whether it takes the tag at the cursor now.
+    fn wants_more(&self, waits: bool) -> bool {
+        let Some(queue) = &self.tags else { return false };
+        let bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
+        let is_behind = bytes >= QUEUE_BYTES_AGAIN || queue.len() >= QUEUE_TAGS / 2;
+        !(waits && is_behind) && self.until.is_none_or(|until| self.cursor < until)
+    }
+
+    /// Tags at the cursor are gone.
+    fn lose(&mut self, count: u64) {
+        self.cursor += count;
+        if self.base.is_some() {
+            self.drops += count;
             self.skipping = true;
         }
-        while let Some(entry) = ring.get(self.cursor) {
-            self.cursor += 1;
-            let tag = entry.message.tag();
-            if let Some(headers) = &entry.join
-                && (self.base.is_none() || self.skipping)
-                && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
-            {
-                self.base.get_or_insert(tag.timestamp);
-                self.skipping = false;
-                let headers: Vec<_> = headers.at(tag.timestamp).collect();
-                for header in headers {
-                    self.queue(&header);
-                }
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        self.cursor += 1;
+        let tag = entry.message.tag();
+        if let Some(headers) = &entry.join
+            && (self.base.is_none() || self.skipping)
+            && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
+        {
+            self.base.get_or_insert(tag.timestamp);
+            self.skipping = false;
+            for header in headers.at(tag.timestamp) {
+                self.queue(&header);
             }
-            if self.base.is_none() {
-                continue;
-            }
-            if self.skipping || !self.queue(tag) {
-                self.skipping = true;
-                self.drops += 1;
-            }
+        }
+        if self.base.is_none() {
+            return;
+        }
+        if self.skipping || !self.queue(tag) {
+            self.skipping = true;
+            self.drops += 1;
         }
     }
 
@@ -187,12 +226,13 @@ impl OutputDriver for Recorder {
     }
 
     fn cursor(&self) -> Option<u64> {
-        Some(self.cursor)
+        self.tags.is_some().then_some(self.cursor)
     }
 
+    /// What is due belongs to the recording, however far the disk is behind.
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        self.until = Some(cx.ring.end());
         self.feed(cx.ring);
-        self.tags = None;
     }
 
     fn is_finished(&mut self) -> bool {
@@ -211,6 +251,10 @@ impl OutputDriver for Recorder {
 
     fn readiness(&self) -> Readiness {
         Readiness::Always
+    }
+
+    fn first_media(&self) -> Option<Instant> {
+        self.shared.first.get().copied()
     }
 
     fn stats(&self, stats: &mut OutputStats) {
@@ -233,7 +277,11 @@ fn write(
     while let Ok(tag) = tags.recv() {
         shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
         // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
-        file.write(&tag, tags.is_empty())?;
+        let flushed = tags.is_empty();
+        file.write(&tag, flushed)?;
+        if flushed && !(tag.is_metadata() || tag.is_sequence_header()) {
+            shared.first.get_or_init(Instant::now);
+        }
         shared.written.store(file.written(), Ordering::Relaxed);
         if tags.is_empty() {
             cpu.lap(lap);
@@ -241,3 +289,6 @@ fn write(
     }
     file.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,8 @@ pub(crate) struct RtmpPush {
     attempt: u64,
     settled: bool,
     finishing: bool,
+    /// When the first media byte of the first connection was sent.
+    first_media: Option<Instant>,
     last_error: Option<String>,
 }
 
@@ -107,6 +109,7 @@ impl RtmpPush {
             attempt: 0,
             settled: false,
             finishing: false,
+            first_media: None,
             last_error: None,
         }
     }
@@ -270,6 +273,13 @@ impl Live {
         }
     }
 
+    /// Whether the kernel was given media.
+    fn has_sent_media(&mut self) -> bool {
+        let wire = self.session.wire();
+        let gone = wire.total_in().saturating_sub(wire.len() as u64);
+        self.feed.media_from().is_some_and(|from| gone > from)
+    }
+
     /// Whether to ask the kernel with this tick: always while something is late, now and then while all is well.
     fn is_to_be_measured(&mut self) -> bool {
         self.ticks = self.ticks.wrapping_add(1);
@@ -295,8 +305,8 @@ impl Live {
         if tags > 0 {
             cx.notices.push(EventKind::OutputDropped { output: id, tags });
         }
-        let lag = self.feed.lag();
-        if lag > policy.disconnect_after {
+        if self.feed.is_too_slow() {
+            let lag = self.feed.lag();
             return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
         }
         let stalled = self.feed.stalled(cx.now);
@@ -346,7 +356,11 @@ impl OutputDriver for RtmpPush {
                 } else {
                     Ok(())
                 };
-                return match measured.and_then(|()| live.pump(cx, host, self.finishing)) {
+                let pumped = measured.and_then(|()| live.pump(cx, host, self.finishing));
+                if self.first_media.is_none() && live.has_sent_media() {
+                    self.first_media = Some(Instant::now());
+                }
+                return match pumped {
                     Ok(true) => OutputState::More,
                     Ok(false) => OutputState::Running,
                     Err(error) => self.failed(cx, error),
@@ -417,6 +431,10 @@ impl OutputDriver for RtmpPush {
 
     fn readiness(&self) -> Readiness {
         if self.settled { Readiness::Settled } else { Readiness::Pending }
+    }
+
+    fn first_media(&self) -> Option<Instant> {
+        self.first_media
     }
 
     fn stats(&self, stats: &mut OutputStats) {

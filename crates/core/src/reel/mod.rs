@@ -25,5 +25,5 @@ mod tests;
 pub(crate) use cutter::{Cut, CutStep, Cutter, Recipe};
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
-pub(crate) use slots::Keyframe;
+pub(crate) use slots::SLOT_MS;
 pub(crate) use store::Store;

@@ -16,17 +16,33 @@ pub(crate) struct Meter {
     frames: u64,
     bytes: u64,
     cpu: Duration,
+    /// The largest lateness of a tick in this window, and ever.
+    late: Duration,
+    latest: Duration,
 }
 
 impl Meter {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, frames: 0, bytes: 0, cpu: Duration::ZERO }
+        Self {
+            since: now,
+            frames: 0,
+            bytes: 0,
+            cpu: Duration::ZERO,
+            late: Duration::ZERO,
+            latest: Duration::ZERO,
+        }
     }
 
     /// Counts a tag.
     pub(crate) fn count(&mut self, tag: &Tag) {
         self.frames += u64::from(tag.is_video() && !tag.is_sequence_header());
         self.bytes += tag.body.len() as u64;
+    }
+
+    /// Notes how late the thread came to a tick.
+    pub(crate) fn ticked(&mut self, late: Duration) {
+        self.late = self.late.max(late);
+        self.latest = self.latest.max(late);
     }
 
     /// Whether a window is complete.
@@ -42,6 +58,29 @@ impl Meter {
             stats.kbps = self.bytes as f64 * 8.0 / 1000.0 / seconds;
             stats.cpu_percent = cpu.saturating_sub(self.cpu).as_secs_f64() / seconds * 100.0;
         }
-        *self = Self { since: now, frames: 0, bytes: 0, cpu };
+        stats.schedule_lag = self.late;
+        stats.schedule_lag_max = self.latest;
+        *self = Self { cpu, latest: self.latest, ..Self::new(now) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::StreamId;
+
+    #[test]
+    fn lateness_is_the_largest_of_the_window_and_the_largest_ever() {
+        let start = Instant::now();
+        let (mut meter, mut stats) = (Meter::new(start), StreamStats::new(StreamId(1)));
+        let millis = Duration::from_millis;
+        for late in [3, 40, 7] {
+            meter.ticked(millis(late));
+        }
+        meter.report(start + WINDOW, Duration::ZERO, &mut stats);
+        assert_eq!((stats.schedule_lag, stats.schedule_lag_max), (millis(40), millis(40)));
+        meter.ticked(millis(5));
+        meter.report(start + WINDOW * 2, Duration::ZERO, &mut stats);
+        assert_eq!((stats.schedule_lag, stats.schedule_lag_max), (millis(5), millis(40)));
     }
 }

@@ -3,6 +3,8 @@
 //! It sleeps until the next tick, a socket that is ready, or a command. Nothing it calls blocks, so no output can delay
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
+mod figures;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use crossbeam_channel::Receiver;
 use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
+use self::figures::Gone;
 use super::mailbox::Command;
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
@@ -19,8 +22,8 @@ use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::pace::Ticker;
-use crate::source::{SourceContext, SourceDriver, SourceState};
-use crate::stats::{StreamPhase, StreamStats};
+use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
+use crate::stats::StreamPhase;
 use crate::sys::CpuLap;
 
 /// The token of the mailbox's waker.
@@ -72,14 +75,6 @@ struct Slot {
     leaving: Option<Instant>,
 }
 
-/// What outputs that are forgotten have done, so that the stream's sums never go back.
-#[derive(Default)]
-struct Gone {
-    bytes_sent: u64,
-    drops: u64,
-    reconnects: u64,
-}
-
 /// How media time begins.
 enum Clock {
     Held { until: Instant, someone_ready: bool },
@@ -99,6 +94,7 @@ pub(crate) struct StreamThread {
     cpu: CpuLap,
     scratch: Vec<u8>,
     tags: Vec<Tag>,
+    refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
     stopping: bool,
@@ -129,6 +125,7 @@ impl StreamThread {
             cpu: CpuLap::default(),
             scratch: vec![0; SCRATCH],
             tags: Vec::new(),
+            refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
             stopping: false,
@@ -161,7 +158,7 @@ impl StreamThread {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
             let now = Instant::now();
-            let tick = self.ticker.due(now);
+            let tick = self.tick(now);
             self.obey(now);
             if self.setup.shared.stop_by().is_some() {
                 return Ok(());
@@ -190,6 +187,7 @@ impl StreamThread {
                 self.trim();
                 self.end_leaving(now);
             }
+            self.end_turn();
             self.flush_notices();
             self.publish(now, false);
             if self.setup.needs_outputs
@@ -201,6 +199,15 @@ impl StreamThread {
                 return Err(error);
             }
         }
+    }
+
+    /// Whether a tick is due.
+    fn tick(&mut self, now: Instant) -> bool {
+        let late = self.ticker.due(now);
+        if let Some(late) = late {
+            self.meter.ticked(late);
+        }
+        late.is_some()
     }
 
     /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
@@ -248,6 +255,7 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
             }
@@ -347,9 +355,7 @@ impl StreamThread {
         self.last_failure.clone_from(&error);
         if self.ended.len() == ENDED_SHOWN {
             let forgotten = self.ended.remove(0);
-            self.gone.bytes_sent += forgotten.bytes_sent;
-            self.gone.drops += forgotten.drops;
-            self.gone.reconnects += forgotten.reconnects;
+            self.gone.add(&forgotten);
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
@@ -382,6 +388,7 @@ impl StreamThread {
             tick,
             scratch: &mut self.scratch,
             tags: &mut self.tags,
+            refills: &mut self.refills,
             notices: &mut self.notices,
         })
     }
@@ -389,10 +396,15 @@ impl StreamThread {
     /// Moves what the source gave into the ring.
     fn take_tags(&mut self) -> bool {
         let fresh = !self.tags.is_empty();
-        for tag in self.tags.drain(..) {
-            self.meter.count(&tag);
-            self.ring.push(tag);
+        let (ring, meter) = (&mut self.ring, &mut self.meter);
+        let mut tags = self.tags.drain(..).inspect(|tag| meter.count(tag));
+        let mut taken = 0;
+        for Refillable { tags: range, refill } in self.refills.drain(..) {
+            tags.by_ref().take(range.start - taken).for_each(|tag| ring.push(tag));
+            ring.push_refillable(tags.by_ref().take(range.len()), refill);
+            taken = range.end;
         }
+        tags.for_each(|tag| ring.push(tag));
         if self.tags.capacity() > TAGS_KEPT {
             self.tags.shrink_to(TAGS_KEPT);
         }
@@ -413,6 +425,14 @@ impl StreamThread {
         let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
         let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
         self.ring.trim(needed);
+    }
+
+    /// Lets go of what was needed for this turn only.
+    fn end_turn(&mut self) {
+        self.ring.end_turn();
+        if let Some(error) = self.ring.take_fault() {
+            self.notices.push(EventKind::SourceFault { error });
+        }
     }
 
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
@@ -481,9 +501,10 @@ impl StreamThread {
                 return;
             }
             let now = Instant::now();
-            let tick = self.ticker.due(now);
+            let tick = self.tick(now);
             self.obey(now);
             self.serve_outputs(now, tick, false);
+            self.end_turn();
             self.flush_notices();
             self.publish(now, false);
         }
@@ -501,51 +522,5 @@ impl StreamThread {
             }
             self.setup.shared.events.emit(self.setup.shared.id, kind);
         }
-    }
-
-    /// Publishes the figures, once a second or at the end.
-    fn publish(&mut self, now: Instant, last: bool) {
-        if !last && !self.meter.is_due(now) {
-            return;
-        }
-        self.setup.shared.cpu.lap(&mut self.cpu);
-        let cpu = self.setup.shared.cpu.total();
-        let outputs: Vec<_> =
-            self.slots.iter().flatten().map(Slot::stats).chain(self.ended.iter().cloned()).collect();
-        let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
-        let mode = self.setup.source.mode();
-        let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
-        self.setup.shared.publish_stats(|stats: &mut StreamStats| {
-            if !last {
-                meter.report(now, cpu, stats);
-            }
-            stats.mode = mode;
-            stats.media_time = ring.newest();
-            stats.bytes_held = held + outputs.iter().map(|output| output.bytes_held).sum::<u64>();
-            stats.bytes_sent = gone.bytes_sent + outputs.iter().map(|output| output.bytes_sent).sum::<u64>();
-            stats.lag = outputs.iter().map(|output| output.lag).max().unwrap_or_default();
-            stats.drops = gone.drops + outputs.iter().map(|output| output.drops).sum::<u64>();
-            stats.reconnects = gone.reconnects + outputs.iter().map(|output| output.reconnects).sum::<u64>();
-            stats.laps = laps;
-            stats.outputs = outputs;
-        });
-    }
-}
-
-impl Slot {
-    fn stats(&self) -> OutputStats {
-        let mut stats = OutputStats {
-            id: self.id,
-            name: self.name.clone(),
-            phase: OutputPhase::Connecting,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        };
-        self.driver.stats(&mut stats);
-        stats
     }
 }

@@ -1,0 +1,185 @@
+use bytes::Bytes;
+
+use super::*;
+
+fn frame(ms: i64, keyframe: bool, bytes: usize) -> Tag {
+    let mut body = vec![0; bytes.max(5)];
+    body[..2].copy_from_slice(&[if keyframe { 0x17 } else { 0x27 }, 1]);
+    Tag::from_wire(TagKind::Video, MediaTime::from_millis(ms), Bytes::from(body))
+}
+
+fn header(tail: u8) -> Tag {
+    Tag::from_wire(TagKind::Video, MediaTime::ZERO, Bytes::copy_from_slice(&[0x17, 0, 0, 0, 0, tail]))
+}
+
+fn ring(keep_gop: bool) -> Ring {
+    let mut ring = Ring::new(BacklogConfig::default(), keep_gop);
+    ring.push(header(1));
+    ring
+}
+
+#[test]
+fn the_gop_cache_begins_with_the_newest_keyframe_and_its_own_headers() {
+    let mut ring = ring(true);
+    for ms in 0..100 {
+        if ms == 50 {
+            ring.push(header(2));
+        }
+        ring.push(frame(ms * 40, ms % 25 == 0, 100));
+        ring.trim(ring.end());
+    }
+    let join = ring.newest_join().expect("there were keyframes");
+    assert_eq!(ring.start(), join);
+    let mut found = None;
+    ring.read(join, &mut |read| {
+        let Read::Tag(entry) = read else { panic!("nothing is lost") };
+        found = Some(entry.clone());
+        false
+    });
+    let entry = found.expect("it is kept");
+    assert_eq!((entry.number, entry.message.tag().timestamp.as_millis()), (join, 75 * 40));
+    let headers = entry.join.expect("a keyframe is a place to join");
+    assert_eq!(headers.video.as_ref().and_then(|tag| tag.body.byte(5)), Some(2));
+    assert_eq!(ring.end() - join, 25);
+}
+
+#[test]
+fn without_players_nothing_is_kept_that_all_outputs_have_sent() {
+    let mut ring = ring(false);
+    for ms in 0..100 {
+        ring.push(frame(ms * 40, ms == 0, 100));
+    }
+    ring.trim(90);
+    assert_eq!((ring.start(), ring.newest_join()), (90, None));
+    ring.trim(ring.end());
+    assert_eq!(ring.bytes(), 0);
+}
+
+#[test]
+fn each_bound_holds_for_an_output_that_never_reads() {
+    let bounds = BacklogConfig::default();
+    let mut ring = ring(true);
+    for ms in 0..4000 {
+        ring.push(frame(ms, ms == 0, 10));
+        ring.trim(0);
+    }
+    assert_eq!(ring.end() - ring.start(), bounds.tags as u64);
+    for ms in 4000..4300 {
+        ring.push(frame(ms, false, 100_000));
+        ring.trim(0);
+    }
+    assert!(ring.bytes() <= bounds.bytes);
+    ring.push(frame(60_000, false, 10));
+    ring.trim(0);
+    assert_eq!(ring.end() - ring.start(), 1);
+}
+
+/// The numbers and times a reader gets from `from` on, and how many tags were lost.
+fn read_all(ring: &Ring, from: u64) -> (Vec<(u64, i64)>, u64) {
+    let (mut found, mut lost) = (Vec::new(), 0);
+    ring.read(from, &mut |read| {
+        match read {
+            Read::Tag(entry) => found.push((entry.number, entry.message.tag().timestamp.as_millis())),
+            Read::Lost(count) => lost += count,
+        }
+        true
+    });
+    (found, lost)
+}
+
+#[test]
+fn tags_that_can_be_made_again_are_not_kept_and_are_the_same_again() {
+    let tape = tape::Tape::new(20);
+    let (mut all, mut straight) = (Vec::new(), Vec::new());
+    let mut ring = ring(false);
+    for slot in 0..40 {
+        // What cannot be made again may come between batches.
+        if slot % 7 == 3 {
+            ring.push(header(slot as u8));
+        }
+        tape.play(slot, &mut ring);
+        let before = all.last().map_or(0, |&(number, _)| number + 1);
+        all.extend(read_all(&ring, before).0);
+        ring.read(before, &mut |read| {
+            straight.push(format!("{read:?}"));
+            true
+        });
+        ring.trim(0);
+        assert_eq!(tape.in_memory(), 0);
+    }
+    assert!(all.iter().map(|&(number, _)| number).eq(0..ring.end()), "no number is missing");
+    assert_eq!(tape.reads(), 0);
+    for from in [0, 1, 5, 11, 100, ring.end() - 1, ring.end()] {
+        assert_eq!(read_all(&ring, from).0, all[from as usize..]);
+    }
+    let mut again = Vec::new();
+    ring.read(0, &mut |read| {
+        again.push(format!("{read:?}"));
+        true
+    });
+    assert!(again == straight, "headers, joins and chunks are what they were");
+    ring.end_turn();
+    assert_eq!(tape.in_memory(), 0);
+    ring.trim(ring.end());
+    assert_eq!(ring.bytes(), 0);
+}
+
+#[test]
+fn outputs_that_are_equally_far_behind_share_one_read() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(false);
+    (0..3).for_each(|slot| tape.play(slot, &mut ring));
+    ring.end_turn();
+    for _ in 0..5 {
+        let mut left = 6;
+        ring.read(4, &mut |_| {
+            left -= 1;
+            left > 0
+        });
+    }
+    assert_eq!(tape.reads(), 1);
+}
+
+#[test]
+fn a_batch_that_cannot_be_made_again_is_lost_and_told_of_once() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(false);
+    (0..3).for_each(|slot| tape.play(slot, &mut ring));
+    ring.end_turn();
+    tape.tear(1);
+    let (found, lost) = read_all(&ring, 0);
+    assert_eq!((found.len() as u64, lost), (1 + 2 * tape::SLOT_TAGS, tape::SLOT_TAGS));
+    assert!(found.windows(2).any(|pair| pair[1].0 - pair[0].0 == tape::SLOT_TAGS + 1));
+    assert!(ring.take_fault().is_some());
+    // The second output does not try it again.
+    let reads = tape.reads();
+    assert_eq!(read_all(&ring, 15).1, 6);
+    assert_eq!((tape.reads(), ring.take_fault().is_none()), (reads, true));
+}
+
+#[test]
+fn the_bounds_hold_for_what_can_be_made_again() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(false);
+    for slot in 0..400 {
+        tape.play(slot, &mut ring);
+        ring.trim(0);
+    }
+    let seconds = BacklogConfig::default().media.as_secs();
+    assert_eq!(ring.end() - ring.start(), seconds * 10 * tape::SLOT_TAGS);
+    assert!(ring.bytes() < 40 << 10, "{} bytes", ring.bytes());
+    assert_eq!(read_all(&ring, 0).0.len() as u64, ring.end() - ring.start());
+}
+
+#[test]
+fn players_of_a_reel_join_at_a_keyframe_that_is_made_again() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(true);
+    for slot in 0..47 {
+        tape.play(slot, &mut ring);
+        ring.trim(ring.end());
+    }
+    let join = ring.newest_join().expect("there were keyframes");
+    assert!(ring.start() == join && tape.in_memory() == 0);
+    assert_eq!(read_all(&ring, join).0.first(), Some(&(join, 4005)));
+}

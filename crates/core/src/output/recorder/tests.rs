@@ -1,0 +1,117 @@
+use super::*;
+use crate::config::BacklogConfig;
+use crate::live::tape::{SLOT_TAGS, Tape};
+
+/// A recorder whose writer is the test.
+fn recorder() -> (Recorder, Receiver<Tag>, Sender<Result<(), io::Error>>) {
+    let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
+    let (finished, done) = crossbeam_channel::bounded(1);
+    let recorder = Recorder {
+        id: OutputId(0),
+        path: PathBuf::new(),
+        shared: Arc::default(),
+        tags: Some(tags),
+        done,
+        cursor: 0,
+        until: None,
+        base: None,
+        skipping: false,
+        drops: 0,
+        reported: 0,
+        failed: None,
+        finished: false,
+    };
+    (recorder, receiver, finished)
+}
+
+/// The disk takes what waits for it; times of the pictures.
+fn write_all(recorder: &Recorder, queue: &Receiver<Tag>) -> Vec<i64> {
+    let taken = queue.try_iter().inspect(|tag| {
+        recorder.shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
+    });
+    let pictures = taken.filter(|tag| tag.is_video() && !tag.is_sequence_header());
+    pictures.map(|tag| tag.timestamp.as_millis()).collect()
+}
+
+#[test]
+fn a_slow_disk_makes_a_reel_wait_and_loses_nothing() {
+    let (mut recorder, queue, _done) = recorder();
+    let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
+    ring.push(Tape::header());
+    let mut pictures = Vec::new();
+    for slot in 0..150 {
+        tape.play(slot, &mut ring);
+        recorder.feed(&ring);
+        let cursor = recorder.cursor().expect("it records");
+        ring.trim(cursor);
+        assert!(tape.in_memory() < QUEUE_BYTES_AGAIN + (100 << 10), "{} bytes", tape.in_memory());
+        // Eight seconds of nothing.
+        if !(20..100).contains(&slot) {
+            pictures.extend(write_all(&recorder, &queue));
+        }
+    }
+    assert_eq!((recorder.drops, recorder.cursor), (0, ring.end()));
+    assert!(tape.reads() > 40, "{} batches were read again", tape.reads());
+    assert!(pictures.iter().copied().eq((0..150 * SLOT_TAGS as i64 / 2).map(|n| n * 20)));
+}
+
+#[test]
+fn beyond_the_ring_a_recording_goes_on_at_a_keyframe() {
+    let (mut recorder, queue, _done) = recorder();
+    let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
+    ring.push(Tape::header());
+    let mut pictures = Vec::new();
+    for slot in 0..300 {
+        tape.play(slot, &mut ring);
+        recorder.feed(&ring);
+        ring.trim(recorder.cursor().expect("it records"));
+        if !(20..220).contains(&slot) {
+            pictures.extend(write_all(&recorder, &queue));
+        }
+    }
+    let gaps: Vec<_> = pictures.windows(2).filter(|pair| pair[1] - pair[0] != 20).collect();
+    assert!(gaps.len() == 1 && gaps[0][1] % 2000 == 0, "{gaps:?}");
+    let missing = (gaps[0][1] - gaps[0][0]) / 20 - 1;
+    let drops = recorder.drops as i64;
+    assert!((drops - missing * 2).abs() <= 1, "{drops} drops, {missing} pictures missing");
+}
+
+#[test]
+fn a_recording_that_ends_takes_what_was_due_and_no_more() {
+    let (mut recorder, queue, _done) = recorder();
+    let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
+    for slot in 0..50 {
+        tape.play(slot, &mut ring);
+        recorder.feed(&ring);
+        ring.end_turn();
+    }
+    recorder.until = Some(ring.end());
+    let mut pictures = Vec::new();
+    for slot in 50..60 {
+        tape.play(slot, &mut ring);
+        recorder.feed(&ring);
+        pictures.extend(write_all(&recorder, &queue));
+    }
+    assert_eq!(pictures.len(), 250);
+    assert!(recorder.tags.is_none() && recorder.cursor().is_none(), "the writer completes the file");
+}
+
+#[test]
+fn the_first_media_counts_when_it_is_in_the_file() {
+    let path = std::env::temp_dir().join(format!("flowcast-first-{}.flv", std::process::id()));
+    let mut recorder = Recorder::create(OutputId(0), &path, CpuMeter::default()).expect("it is writable");
+    let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
+    let before = Instant::now();
+    ring.push(Tape::header());
+    recorder.feed(&ring);
+    assert_eq!(recorder.first_media(), None);
+    tape.play(0, &mut ring);
+    recorder.feed(&ring);
+    while recorder.first_media().is_none() {
+        assert!(before.elapsed() < Duration::from_secs(10), "the writer does not write");
+        std::thread::yield_now();
+    }
+    assert!(recorder.first_media().is_some_and(|at| at > before));
+    assert!(std::fs::metadata(&path).is_ok_and(|facts| facts.len() > 100));
+    let _ = std::fs::remove_file(path);
+}
