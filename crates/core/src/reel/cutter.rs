@@ -57,6 +57,10 @@ pub(crate) trait Cut {
 
 /// What a source gives.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(dead_code, reason = "without libav only fitting FLV files become reels")
+)]
 pub(crate) enum CutStep {
     /// The next tag, on the item's clock.
     Tag(Tag),

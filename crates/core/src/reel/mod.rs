@@ -22,6 +22,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(unused_imports, reason = "without libav only fitting FLV files become reels")
+)]
 pub(crate) use cutter::{Cut, CutStep, Cutter, Recipe};
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
