@@ -111,7 +111,7 @@ fn what_a_reel_cannot_hold_is_an_error_and_not_memory() {
     let room = Plenty::default();
     let file = tempfile::tempfile().expect("the temporary directory is writable");
     let mut writer = Writer::new(PathBuf::from("a.flv"), file, Vec::new(), &room).expect("nothing to fit");
-    for ms in [i64::MAX, 11 * 24 * 3_600_000] {
+    for ms in [i64::MAX, 3 * 24 * 3_600_000] {
         let error = writer.push(&tag(TagKind::Audio, ms, vec![0xAF, 1])).expect_err("it is too late");
         assert!(matches!(error, Error::ReelStore { .. }), "{error:?}");
     }
