@@ -127,19 +127,12 @@ impl Reel {
         })
     }
 
-    /// The first keyframe.
-    #[cfg_attr(not(test), allow(dead_code, reason = "players begin at the first slot so far"))]
-    pub(crate) fn first_keyframe(&self) -> Option<Keyframe> {
-        self.with(|cut| cut.keyframes.first().copied())
-    }
-
     /// Whether sequence headers lie among the frames, too.
     pub(crate) fn changes_headers(&self) -> bool {
         self.with(|cut| cut.changes_headers)
     }
 
     /// What of the source could not be read, as text.
-    #[cfg_attr(not(test), allow(dead_code, reason = "players do not tell of it yet"))]
     pub(crate) fn damage(&self) -> Option<String> {
         self.with(|cut| cut.damage.clone())
     }

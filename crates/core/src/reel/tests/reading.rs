@@ -84,7 +84,7 @@ fn a_reel_is_an_flv_file_and_its_slots_are_the_same_tags() {
     assert_eq!(found(2999), Some(Keyframe { slot: 20, time_ms: 2000 }));
     assert_eq!(found(3000), Some(Keyframe { slot: 30, time_ms: 3000 }));
     assert_eq!(found(i64::MAX), Some(Keyframe { slot: 60, time_ms: 6000 }));
-    assert_eq!(reel.first_keyframe(), Some(Keyframe { slot: 0, time_ms: 0 }));
+    assert_eq!(reel.keyframe_at_or_before(0), Some(Keyframe { slot: 0, time_ms: 0 }));
     assert!(!reel.changes_headers());
 }
 
