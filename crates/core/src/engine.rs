@@ -21,7 +21,7 @@ use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::registry::KeyRegistry;
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
-use crate::stream::mailbox::{Command, Mailbox};
+use crate::stream::mailbox::{Command, Commands, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
 
@@ -84,7 +84,7 @@ pub(crate) struct Parts {
 pub(crate) struct Prepared {
     pub(crate) shared: Arc<StreamShared>,
     poll: Poll,
-    commands: crossbeam_channel::Receiver<Command>,
+    commands: Commands,
 }
 
 impl Engine {
