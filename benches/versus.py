@@ -71,15 +71,14 @@ def last_json(text):
 
 
 class OwnSink:
-    """The rtmp_server example: its address first, an object with `bytes_received` last, once its seconds are over."""
+    """The `sink` program: its address first, an object with `bytes_received` last, once its input closes."""
 
-    def __init__(self, arguments, seconds, directory):
-        keys = [f"--key=s{n}=key-{n}" for n in range(arguments.streams)]
+    def __init__(self, arguments, directory, *options):
         self.log = directory / "sink.log"
-        program = arguments.programs / "rtmp_server"
+        # What it looks at every 5 ms need not be woken by every write.
         self.process = subprocess.Popen(
-            [program, "--listen", "127.0.0.1:0", "--seconds", str(seconds + 4), "--json", *keys],
-            stdin=subprocess.DEVNULL, stdout=open(self.log, "w"), stderr=subprocess.STDOUT)
+            [arguments.programs / "sink", "--round", "5", *options],
+            stdin=subprocess.PIPE, stdout=open(self.log, "w"), stderr=subprocess.STDOUT)
         wait_until(lambda: self.address() or self.process.poll() is not None, "the sink did not listen")
         if not self.address():
             sys.exit(f"versus: the sink ended:\n{self.log.read_text()}")
@@ -89,17 +88,18 @@ class OwnSink:
         return found and found.group(0)
 
     def finish(self):
+        self.process.stdin.close()
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             stop(self.process, signal.SIGKILL)
-        return last_json(self.log.read_text()).get("bytes_received")
+        return last_json(self.log.read_text())
 
 
 class NginxSink:
     """nginx with its RTMP module; its statistics page says what it received."""
 
-    def __init__(self, _arguments, _seconds, directory):
+    def __init__(self, _arguments, directory):
         modules = [pathlib.Path(p, "ngx_rtmp_module.so") for p in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")]
         load = "".join(f"load_module {m};" for m in modules if m.exists())
         ports = [free_port(), free_port()]
@@ -131,7 +131,7 @@ class NginxSink:
     def finish(self):
         received = self.received()
         stop(self.process, signal.SIGTERM)
-        return received
+        return {"bytes_received": received}
 
 
 def free_port():
@@ -140,33 +140,79 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def ffmpeg(arguments, base, seconds, directory):
+def ffmpeg(run):
     """One process per stream."""
     return [subprocess.Popen(
-        ["ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-i", arguments.clip,
-         "-c", "copy", "-t", str(seconds), "-f", "flv", f"{base}/key-{n}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(directory / f"ffmpeg-{n}.log", "w"))
-        for n in range(arguments.streams)]
+        ["ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-i", run.arguments.clip,
+         "-c", "copy", "-t", str(run.seconds), "-f", "flv", f"rtmp://{run.address}/live/key-{n}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(run.directory / f"ffmpeg-{n}.log", "w"))
+        for n in range(run.arguments.streams)]
 
 
-def flowcast(arguments, base, seconds, directory):
+def flowcast(run, scheme, *options):
     """One process for all."""
-    return [subprocess.Popen(
-        [arguments.programs / "loop_file", arguments.clip, "--to", f"{base}/key-{{}}", "--streams", str(arguments.streams),
-         "--seconds", str(seconds), "--json"],
-        stdin=subprocess.DEVNULL, stdout=open(directory / "loop_file.json", "w"), stderr=open(directory / "loop_file.log", "w"))]
+    return run.own(
+        "examples/loop_file", run.arguments.clip, "--to", f"{scheme}://{run.address}/live/key-{{}}", "--json", *options)
 
 
-def measure(side, arguments):
+def direct(run):
+    return flowcast(run, "rtmp", *(["--no-reels"] if run.arguments.knows_reels else []))
+
+
+def reels(run):
+    return flowcast(run, "rtmp", "--reels", run.directory / "reels")
+
+
+def rtmps(run):
+    return flowcast(run, "rtmps", "--reels", run.directory / "reels", "--ca", run.directory / "ca.pem")
+
+
+def bare(run, *options):
+    """One process for all; the clip's packets as FLV are what it takes."""
+    flv = run.directory / "clip.flv"
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", run.arguments.clip, "-c", "copy", flv],
+                   check=True, stdin=subprocess.DEVNULL)
+    return run.own("bare", flv, "--to", run.address, *options)
+
+
+def bare_tls(run):
+    return bare(run, "--ca", run.directory / "ca.pem")
+
+
+SIDES = {"ffmpeg": ffmpeg, "direct": direct, "reels": reels, "bare": bare, "rtmps": rtmps, "bare-tls": bare_tls}
+
+
+class Run:
+    """What one run of a side has to know."""
+
+    def __init__(self, name, arguments, directory):
+        self.arguments, self.directory = arguments, directory
+        self.seconds = int(WARM_UP + arguments.seconds + 2)
+        if arguments.sink == "nginx" and name in ("ffmpeg", "direct", "reels"):
+            self.sink = NginxSink(arguments, directory)
+        else:
+            options = ["--raw"] if name.startswith("bare") else []
+            options += ["--tls", "--ca", directory / "ca.pem"] if name in ("rtmps", "bare-tls") else []
+            self.sink = OwnSink(arguments, directory, *options)
+        self.address = self.sink.address()
+
+    def own(self, program, *options):
+        return [subprocess.Popen(
+            [self.arguments.programs / program, *options, "--streams", str(self.arguments.streams),
+             "--seconds", str(self.seconds)],
+            stdin=subprocess.DEVNULL, stdout=open(self.directory / "own.json", "w"),
+            stderr=open(self.directory / "own.log", "w"))]
+
+
+def measure(name, arguments):
     """One run: figures per stream, or the reason why it does not count."""
     with tempfile.TemporaryDirectory(prefix="flowcast-versus-") as directory:
         directory = pathlib.Path(directory)
-        seconds = int(WARM_UP + arguments.seconds + 2)
-        sink = (NginxSink if arguments.sink == "nginx" else OwnSink)(arguments, seconds, directory)
-        processes = side(arguments, f"rtmp://{sink.address()}/live", seconds, directory)
+        run = Run(name, arguments, directory)
+        processes = SIDES[name](run)
         try:
             time.sleep(WARM_UP)
-            logs = lambda: "".join(log.read_text() for log in directory.glob("*.log"))
+            logs = lambda: "".join("".join(log.read_text().splitlines(True)[-5:]) for log in directory.glob("*.log"))
             if any(process.poll() is not None for process in processes):
                 return f"a process ended early:\n{logs()}"
             before, started = sum(cpu_seconds(p.pid) for p in processes), time.monotonic()
@@ -180,17 +226,19 @@ def measure(side, arguments):
         finally:
             for process in processes:
                 stop(process, signal.SIGKILL)
-            received = sink.finish()
-        expected = arguments.bytes_per_second * seconds * arguments.streams
+            report = run.sink.finish()
+        received = report.get("bytes_received")
+        expected = arguments.bytes_per_second * run.seconds * arguments.streams
         if received is None or abs(received - expected) > TOLERANCE * expected:
             return f"the sink received {received} bytes of about {expected:.0f}\n{logs()}"
-        own = directory / "loop_file.json"
+        own = directory / "own.json"
         return {
             "cpu": spent * 1000 / elapsed / arguments.streams,
-            "whole": whole * 1000 / seconds / arguments.streams,
+            "whole": whole * 1000 / run.seconds / arguments.streams,
             "rss": resident / arguments.streams,
             "pss": proportional / arguments.streams,
             "received": received / expected,
+            "sink": report,
             "own": last_json(own.read_text()) if own.exists() else {},
         }
 
@@ -210,40 +258,63 @@ def main():
         parser.add_argument(f"--{name}", type=kind, required=True)
     arguments = parser.parse_args()
     arguments.bytes_per_second = bytes_per_second(arguments.clip)
+    usage = subprocess.run([arguments.programs / "examples/loop_file", "--help"], capture_output=True, text=True).stdout
+    arguments.knows_reels = "--reels" in usage
+    sides = arguments.sides.split()
+    for unknown in [name for name in sides if name not in SIDES]:
+        sys.exit(f"versus: which side is {unknown}? there are {', '.join(SIDES)}")
+    if not arguments.knows_reels:
+        print("loop_file knows no --reels: sides that need it are left out", file=sys.stderr)
+        sides = [name for name in sides if name not in ("reels", "rtmps")]
     print(f"{arguments.streams} streams of {arguments.bytes_per_second * 8 / 1e6:.2f} Mbit/s, {arguments.seconds:.0f} s, "
           f"{arguments.runs} runs each, sink: {arguments.sink}")
-    sides = {"ffmpeg": ffmpeg, "flowcast": flowcast}
-    if arguments.sides != "both":
-        sides = {arguments.sides: sides[arguments.sides]}
     results = {name: [] for name in sides}
-    row = "{:<10} {:>4} {:>14} {:>14} {:>14} {:>14} {:>10}".format
     print("CPU in ms per stream-second, memory in kB per stream")
-    print(row("side", "run", "CPU steady", "CPU whole run", "RSS", "PSS", "received"))
+    print(ROW("side", "run", "CPU steady", "CPU whole run", "RSS", "PSS", "received"))
     failed = False
     for run in range(1, arguments.runs + 1):
-        for name, side in sides.items():
-            result = measure(side, arguments)
+        for name in sides:
+            result = measure(name, arguments)
             if isinstance(result, str):
                 print(f"{name:<10} {run:>4} does not count: {result}")
                 failed = True
                 continue
             results[name].append(result)
-            print(row(name, run, f"{result['cpu']:.3f}", f"{result['whole']:.3f}", f"{result['rss']:.0f}", f"{result['pss']:.0f}",
+            print(ROW(name, run, f"{result['cpu']:.3f}", f"{result['whole']:.3f}", f"{result['rss']:.0f}", f"{result['pss']:.0f}",
                       f"{result['received']:.1%}"), flush=True)
-            if result["own"]:
-                said = result["own"]
-                print(f"{'':<15} loop_file says: {said.get('cpu_ms_per_stream_second')} ms, {said.get('rss_kb')} kB in all, "
-                      f"{said.get('drops')} drops, {said.get('reconnects')} reconnects, {said.get('loops')} loops")
-    medians = {name: {key: statistics.median(r[key] for r in runs) for key in ("cpu", "whole", "rss", "pss")}
-               for name, runs in results.items() if runs}
-    for name, figures in medians.items():
-        print(row(name, "med", f"{figures['cpu']:.3f}", f"{figures['whole']:.3f}", f"{figures['rss']:.0f}", f"{figures['pss']:.0f}", ""))
-    if len(medians) == 2:
-        ours, theirs = medians["flowcast"], medians["ffmpeg"]
-        ratios = [f"{what} 1/{theirs[key] / ours[key]:.1f}" for what, key in
-                  (("CPU steady", "cpu"), ("CPU whole run", "whole"), ("RSS", "rss"), ("PSS", "pss"))]
-        print("flowcast / ffmpeg: " + ", ".join(ratios))
+            tell(result)
+    compare({name: {key: statistics.median(r[key] for r in runs) for key in ("cpu", "whole", "rss", "pss")}
+             for name, runs in results.items() if runs})
     sys.exit(1 if failed else 0)
+
+
+ROW = "{:<10} {:>4} {:>14} {:>14} {:>14} {:>14} {:>10}".format
+
+
+def tell(result):
+    """What the processes said of themselves."""
+    own, sink = result["own"], result["sink"]
+    figures = [f"{key.replace('_', ' ')} {own[key]}" for key in
+               ("modes", "cpu_ms_per_stream_second", "rss_kb", "threads", "late_max_ms", "drops", "reconnects", "loops") if key in own]
+    if "kbps_min" in sink:
+        figures.append(f"the sink got {sink['kbps_min']} to {sink['kbps_max']} kbit/s with {sink['cpu_seconds']} s of CPU")
+    print(f"{'':<15} " + ", ".join(figures))
+
+
+def compare(medians):
+    for name, figures in medians.items():
+        print(ROW(name, "med", f"{figures['cpu']:.3f}", f"{figures['whole']:.3f}", f"{figures['rss']:.0f}", f"{figures['pss']:.0f}", ""))
+    for ours, theirs, goal in [
+            ("direct", "ffmpeg", None), ("reels", "ffmpeg", "1/20"), ("reels", "bare", "1.5"), ("reels", "direct", None),
+            ("rtmps", "bare", "2"), ("rtmps", "bare-tls", None), ("bare-tls", "bare", None)]:
+        if ours in medians and theirs in medians:
+            ratios = [f"{what} {ratio(medians[ours][key], medians[theirs][key])}" for what, key in
+                      (("CPU steady", "cpu"), ("CPU whole run", "whole"), ("RSS", "rss"), ("PSS", "pss"))]
+            print(f"{ours} / {theirs}: " + ", ".join(ratios) + (f"; goal: steady at most {goal}" if goal else ""))
+
+
+def ratio(ours, theirs):
+    return f"1/{theirs / ours:.1f}" if ours < 0.5 * theirs else f"{ours / theirs:.2f}"
 
 
 main()

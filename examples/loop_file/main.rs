@@ -13,34 +13,40 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamStats, chain};
+use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
 use support::args::Args;
 use support::progress::Progress;
-use support::{Result, json, process};
+use support::{Result, json, process, reels};
 
 const USAGE: &str = "\
-usage: loop_file [FILE] [--to URL]... [--seconds N] [--streams N] [--record FILE.flv] [--ca FILE.pem] [--json]
+usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--streams N] [--start S] [--silence]
+                 [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
 
   FILE           what to loop; without it a demo runs by itself
   --to URL       rtmp(s)://host/app/key to send it to; {} in it becomes the stream's number
   --seconds N    end after N seconds; otherwise at Ctrl-C
   --streams N    so many streams of the file, each with its own outputs
+  --start S      begin S seconds into the file, at the keyframe before
+  --silence      send silence if the file has no audio track
   --record FILE  record to an FLV file; {} in it becomes the stream's number
   --ca FILE      trust only the certificates in this PEM file for rtmps
-  --json         print one JSON object with the figures as the last line";
+  --json         print one JSON object with the figures as the last line
+";
 
 fn main() -> ExitCode {
     support::exit(run())
 }
 
 fn run() -> Result<()> {
-    let options = ["--to", "--seconds", "--streams", "--record", "--ca"];
-    let args = Args::parse(USAGE, &options, &["--json"])?;
+    let usage = format!("{USAGE}{}", reels::USAGE);
+    let own = ["--to", "--seconds", "--streams", "--record", "--ca", "--start"];
+    let options: Vec<_> = own.into_iter().chain(reels::OPTIONS).collect();
+    let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
     let Some(file) = args.rest().first() else {
         if args.all("--to").is_empty() && args.all("--record").is_empty() {
             return demo::run(args.has("--json"));
         }
-        return Err(format!("which file?\n{USAGE}").into());
+        return Err(format!("which file?\n{usage}").into());
     };
     let streams: usize = args.last("--streams")?.unwrap_or(1);
     let seconds: Option<f64> = args.last("--seconds")?;
@@ -48,6 +54,7 @@ fn run() -> Result<()> {
 
     let mut config = Config::from_env()?;
     config.max_streams = config.max_streams.max(streams);
+    config.reels = reels::store(&args)?;
     let engine = Engine::new(config)?;
     let events = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
@@ -59,7 +66,7 @@ fn run() -> Result<()> {
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
             progress.clear();
-            tell(event.stream, &event.kind);
+            support::events::tell(event.stream, &event.kind);
         }
         if running.iter().all(|stream| stream.has_ended()) {
             break;
@@ -82,6 +89,11 @@ fn run() -> Result<()> {
     if args.has("--json") {
         let object = json::Object::default()
             .value("streams", streams)
+            .text("mode", &total.mode.to_string())
+            .optional(
+                "first_media_ms",
+                total.first_media.map(|time| format!("{:.1}", time.as_secs_f64() * 1e3)),
+            )
             .value("seconds", format!("{:.2}", elapsed.as_secs_f64()))
             .value("bytes_sent", total.bytes_sent)
             .value("cpu_ms_per_stream_second", format!("{per_stream_second:.4}"))
@@ -95,8 +107,10 @@ fn run() -> Result<()> {
         println!("{}", object.finish());
     } else {
         println!(
-            "{streams} stream(s), {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
+            "{streams} stream(s), played {}, first media after {:.0} ms, {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
              {} loops, {} drops, {} reconnects",
+            total.mode,
+            total.first_media.unwrap_or_default().as_secs_f64() * 1e3,
             elapsed.as_secs_f64(),
             total.bytes_sent as f64 / 1e6,
             rss_kb / 1024,
@@ -113,49 +127,23 @@ fn run() -> Result<()> {
 }
 
 fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<StreamHandle> {
-    let numbered = |text: &str| text.replace("{}", &number.to_string());
-    let roots = match args.last::<String>("--ca")? {
-        Some(path) => flowcast::TlsRoots::from_pem_file(path)?,
-        None => flowcast::TlsRoots::Platform,
-    };
-    let pushes =
-        args.all("--to").into_iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
-    let records = args.all("--record").into_iter().map(|path| Output::record(numbered(path)));
-    let mut outputs = pushes.chain(records);
-    let first = outputs.next().ok_or_else(|| format!("where to? give --to or --record\n{USAGE}"))?;
-    let builder = engine.stream(Source::file(file).looped()).to(first);
-    Ok(outputs.fold(builder, |builder, output| builder.to(output)).start()?)
-}
-
-/// Prints what a person should know at once.
-fn tell(stream: flowcast::StreamId, event: &EventKind) {
-    match event {
-        EventKind::OutputLive { output, reconnects: 0 } => eprintln!("{stream} {output}: on the air"),
-        EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
-        EventKind::OutputRetrying { output, error, wait } => {
-            eprintln!(
-                "{stream} {output}: {}; trying again in {:.1} s",
-                chain(error.as_ref()),
-                wait.as_secs_f64()
-            );
-        }
-        EventKind::OutputEnded { output, error: Some(error) } => {
-            eprintln!("{stream} {output}: ended: {}", chain(error.as_ref()));
-        }
-        EventKind::OutputDropped { output, tags } => {
-            eprintln!("{stream} {output}: behind, {tags} tags dropped")
-        }
-        EventKind::SourceFault { error } => eprintln!("{stream}: {}", chain(error.as_ref())),
-        EventKind::TrackSkipped { track, reason } => {
-            eprintln!("{stream}: track {track} is left out: {reason}")
-        }
-        _ => {}
+    let mut source = Source::file(file).looped();
+    if args.has("--silence") {
+        source = source.with_silence();
     }
+    if let Some(seconds) = args.last("--start")? {
+        source = source.starting_at(Duration::from_secs_f64(seconds));
+    }
+    Ok(support::outputs::add(engine.stream(source), args, number)?.start()?)
 }
 
 /// Sums over all streams.
 #[derive(Default)]
 struct Total {
+    /// Of the stream that does worst.
+    mode: SourceMode,
+    /// Of the stream that took longest.
+    first_media: Option<Duration>,
     kbps: f64,
     bytes_sent: u64,
     bytes_held: u64,
@@ -168,6 +156,8 @@ struct Total {
 impl Total {
     fn of(streams: &[StreamHandle]) -> Self {
         streams.iter().map(|stream| stream.stats()).fold(Self::default(), |sum, stats: StreamStats| Self {
+            mode: if sum.mode == SourceMode::Direct { sum.mode } else { stats.mode },
+            first_media: sum.first_media.max(stats.first_media),
             kbps: sum.kbps + stats.kbps,
             bytes_sent: sum.bytes_sent + stats.bytes_sent,
             bytes_held: sum.bytes_held + stats.bytes_held,

@@ -2,9 +2,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each example is a crate of its own and uses its part")]
 
 pub mod args;
+pub mod events;
 pub mod json;
+pub mod outputs;
 pub mod process;
 pub mod progress;
+pub mod reels;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

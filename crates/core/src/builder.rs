@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use crate::engine::{Inner, Parts};
 use crate::error::Error;
-use crate::event::EventKind;
 use crate::output::Output;
-use crate::source::{Source, SourceDriver, SourceKind};
+use crate::source::{Opening, Source, open};
 use crate::stream::handle::StreamHandle;
 use crate::stream::mailbox::Command;
-use crate::stream::shared::StreamShared;
 
 /// A stream that has nowhere to go yet, and so cannot be started.
 #[derive(Debug)]
@@ -83,7 +81,15 @@ impl StreamBuilder<Ready> {
         let prepared = self.engine.prepare(Some(permit))?;
         let shared = prepared.shared.clone();
         // Creating a recording replaces what was there: that waits until the source is known to be good.
-        let opened = open(&self.source)?;
+        let source = open(
+            &self.source,
+            &Opening {
+                config: &self.engine.config,
+                store: self.engine.reels(),
+                name: shared.id.to_string(),
+                cpu: shared.cpu.clone(),
+            },
+        )?;
         let mut drivers = Vec::with_capacity(self.outputs.len());
         for output in self.outputs {
             output.check_is_not(&self.source)?;
@@ -91,54 +97,11 @@ impl StreamBuilder<Ready> {
             let (name, driver) = self.engine.driver(&shared, id, output)?;
             drivers.push(Command::AddOutput { output: id, name, driver });
         }
-        let (source, skipped) = opened.start(&shared, &self.engine)?;
         for driver in drivers {
             shared.mailbox.send(driver);
         }
         let parts = Parts { source, keep_gop: false, hold: true, needs_outputs: true, claim: None };
         let stream = self.engine.launch(prepared, parts)?;
-        for (track, reason) in skipped {
-            shared.events.emit(shared.id, EventKind::TrackSkipped { track, reason });
-        }
         Ok(StreamHandle::new(stream))
-    }
-}
-
-/// A source that is open and does not run yet.
-#[cfg(feature = "libav")]
-struct Opened(crate::source::OpenFile);
-
-/// A source that is open and does not run yet.
-#[cfg(not(feature = "libav"))]
-enum Opened {}
-
-/// A source's driver, and the tracks it leaves out.
-type Started = (Box<dyn SourceDriver>, Vec<(usize, String)>);
-
-#[cfg(feature = "libav")]
-fn open(source: &Source) -> Result<Opened, Error> {
-    use crate::source::{Laps, OpenFile};
-
-    let SourceKind::File { path, looped } = &source.kind;
-    OpenFile::open(path, if *looped { Laps::Endless } else { Laps::Once }).map(Opened)
-}
-
-#[cfg(not(feature = "libav"))]
-fn open(source: &Source) -> Result<Opened, Error> {
-    let SourceKind::File { .. } = &source.kind;
-    Err(Error::NotBuilt { feature: "libav" })
-}
-
-impl Opened {
-    #[cfg(feature = "libav")]
-    fn start(self, shared: &StreamShared, engine: &Inner) -> Result<Started, Error> {
-        let skipped = self.0.skipped().to_vec();
-        let driver = self.0.start(&shared.id.to_string(), &engine.config, shared.cpu.clone())?;
-        Ok((Box::new(driver), skipped))
-    }
-
-    #[cfg(not(feature = "libav"))]
-    fn start(self, _shared: &StreamShared, _engine: &Inner) -> Result<Started, Error> {
-        match self {}
     }
 }

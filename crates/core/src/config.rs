@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::reel::ReelStore;
 
 /// The longest any single step may be given.
 const MAX_STEP: Duration = Duration::from_secs(3600);
@@ -32,6 +33,9 @@ pub struct Config {
     pub backlog: BacklogConfig,
     /// Bounds of what a source reads ahead.
     pub read_ahead: QueueBounds,
+    /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and some
+    /// five times the CPU per stream.
+    pub reels: Option<ReelStore>,
 }
 
 impl Default for Config {
@@ -46,6 +50,7 @@ impl Default for Config {
             lag: LagPolicy::default(),
             backlog: BacklogConfig::default(),
             read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
+            reels: None,
         }
     }
 }
@@ -100,7 +105,7 @@ impl Config {
         if skip_after < Duration::from_secs(1) || skip_after >= self.backlog.media {
             return fail("lag.skip_after", "must be at least 1 s and shorter than backlog.media");
         }
-        Ok(())
+        self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
 }
 

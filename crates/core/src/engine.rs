@@ -18,6 +18,7 @@ use crate::hub::{Claim, Hub};
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
+use crate::reel::{ReelStoreStats, Store};
 use crate::registry::KeyRegistry;
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     events: EventBus,
     hub: Hub,
     keys: KeyRegistry,
+    reels: Option<Store>,
     streams: Mutex<HashMap<StreamId, Arc<StreamShared>>>,
     next_stream: AtomicU64,
     reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
@@ -92,9 +94,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for settings that cannot work.
+    /// [`Error::Config`] for settings that cannot work, [`Error::ReelStoreInUse`] for a reel store that another engine has.
+    ///
+    /// # Blocking
+    ///
+    /// On the reel store's directory, if there is one.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
+        let reels = config.reels.as_ref().map(Store::open).transpose()?;
         let hub = Hub::default();
         let inner = Arc::new(Inner {
             limiter: Limiter::new(config.max_streams_per_owner, config.max_streams),
@@ -103,6 +110,7 @@ impl Engine {
             events: EventBus::default(),
             keys: KeyRegistry::new(hub.clone()),
             hub,
+            reels,
             streams: Mutex::default(),
             next_stream: AtomicU64::new(1),
             reaper: Mutex::new(None),
@@ -164,6 +172,12 @@ impl Engine {
         self.inner.abandoned.load(Ordering::Relaxed)
     }
 
+    /// The reel store in figures; `None` if there is none.
+    #[must_use]
+    pub fn reel_store_stats(&self) -> Option<ReelStoreStats> {
+        self.inner.reels.as_ref().map(Store::stats)
+    }
+
     /// The events of all streams from here on: at most 1024 wait, then the oldest is dropped and counted.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -201,7 +215,8 @@ impl Engine {
         self.inner.stop_streams(&streams, deadline)
     }
 
-    /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused.
+    /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused. Reels that
+    /// are being cut are given up.
     ///
     /// # Blocking
     ///
@@ -241,6 +256,11 @@ impl Engine {
 }
 
 impl Inner {
+    /// The store of reels, if there is one.
+    pub(crate) fn reels(&self) -> Option<&Store> {
+        self.reels.as_ref()
+    }
+
     /// Takes a place for a stream of `owner`.
     pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
         self.limiter.admit(owner)
@@ -342,8 +362,13 @@ impl Inner {
     }
 
     fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline.min(FOREVER);
         let streams: Vec<_> = self.streams.lock().values().cloned().collect();
-        self.stop_streams(&streams, deadline)
+        let report = self.stop_streams(&streams, deadline);
+        if let Some(reels) = &self.reels {
+            reels.close(until.saturating_duration_since(Instant::now()));
+        }
+        report
     }
 
     /// Stops a stream whose handle was dropped, without waiting: the reaper waits, and abandons it if need be.
@@ -388,7 +413,7 @@ impl Drop for Guard {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -90,6 +90,16 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// The file of a source cannot be opened or read. Builds with the feature `libav` say it as `Media`.
+    #[cfg(not(feature = "libav"))]
+    #[error("{path}: cannot be read", path = path.display())]
+    SourceUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
     /// The reel store could not read or write its directory, or the disk is full.
     #[error("reel store {dir}: {what}", dir = dir.display())]
     ReelStore {
@@ -145,6 +155,9 @@ pub enum Error {
         /// Which.
         what: &'static str,
     },
+    /// What another part of the program was told, too.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
     /// The source needs a feature this build was made without.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -280,6 +293,12 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
+    /// The self-benchmark of [`Engine::capacity`](crate::Engine::capacity) could not be carried out.
+    #[error("self-benchmark: {reason}")]
+    Benchmark {
+        /// What went wrong.
+        reason: String,
+    },
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {
@@ -303,6 +322,8 @@ impl Error {
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::SourceDried { .. } => "SOURCE_DRIED",
             Self::SourceDamaged { .. } => "SOURCE_DAMAGED",
+            #[cfg(not(feature = "libav"))]
+            Self::SourceUnreadable { .. } => "SOURCE_UNREADABLE",
             Self::ReelStore { .. } => "REEL_STORE_FAILED",
             Self::ReelStoreInUse { .. } => "REEL_STORE_IN_USE",
             Self::ReelStoreFull { .. } => "REEL_STORE_FULL",
@@ -310,6 +331,7 @@ impl Error {
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
+            Self::Shared(error) => error.code(),
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -328,6 +350,7 @@ impl Error {
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::Panicked { .. } => "STREAM_PANICKED",
+            Self::Benchmark { .. } => "BENCHMARK_FAILED",
             Self::System { .. } => "SYSTEM_RESOURCE",
         }
     }
@@ -357,6 +380,7 @@ impl Error {
             ),
             Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
+            Self::Shared(error) => error.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),
             _ => false,

@@ -5,6 +5,7 @@
 //! use; the traits here are for servers built on top ([`source::SourceDriver`], [`output::OutputDriver`]).
 
 mod builder;
+mod capacity;
 mod config;
 mod engine;
 mod error;
@@ -18,9 +19,11 @@ pub mod net;
 pub mod output;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files are paced so far"))]
 mod pace;
+mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
 mod queue;
+mod reel;
 mod registry;
 pub mod source;
 mod stats;
@@ -30,6 +33,10 @@ mod sys;
 pub mod tagger;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
+pub use capacity::{
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
+    ResourceFit, StreamKind, TransportKind,
+};
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
 pub use engine::{Engine, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
@@ -37,7 +44,9 @@ pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
+pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
+pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use registry::{ActiveStream, KeyRegistry};
 pub use source::{Source, SourceMode};
 pub use stats::{StreamPhase, StreamStats};

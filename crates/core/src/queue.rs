@@ -17,10 +17,16 @@ use crate::config::QueueBounds;
 /// What the worker puts in.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// A tag on the stream's clock.
+    /// A tag on the item's clock.
     Tag(Tag),
     /// Something to tell the program, in order with the tags.
     Notice(crate::event::EventKind),
+    /// The item was opened: what a session begins with, and the tracks that are left out.
+    Opened(Vec<Tag>),
+    /// The lap was read to its end; the tags that follow are its last.
+    Ending(crate::lap::LapFacts),
+    /// The lap is over; the next one begins.
+    LapEnd,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +86,7 @@ impl State {
         let times = || {
             self.items.iter().filter_map(|item| match item {
                 Item::Tag(tag) => Some(tag.timestamp),
-                Item::Notice(_) => None,
+                _ => None,
             })
         };
         match (times().next(), times().next_back()) {
@@ -152,8 +158,9 @@ impl Drop for TagSender {
 }
 
 impl TagReceiver {
-    /// Hands over everything up to media time `until`; says how the producer ended once all of it was handed over.
-    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item)) -> Option<Finish> {
+    /// Hands over everything up to media time `until`, or until `sink` answers `false`; says how the producer ended once all
+    /// of it was handed over.
+    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item) -> bool) -> Option<Finish> {
         let mut state = self.0.state.lock();
         while let Some(item) = state.items.pop_front() {
             if let Item::Tag(tag) = &item {
@@ -163,7 +170,9 @@ impl TagReceiver {
                 }
                 state.bytes = state.bytes.saturating_sub(tag.body.len());
             }
-            sink(item);
+            if !sink(item) {
+                break;
+            }
         }
         if state.producer_waits && state.is_half_empty(&self.0.bounds) {
             self.0.room.notify_one();
@@ -174,6 +183,11 @@ impl TagReceiver {
     /// Bytes waiting, here and with the producer.
     pub(crate) fn bytes(&self) -> usize {
         self.0.state.lock().bytes + self.0.behind.load(Ordering::Relaxed)
+    }
+
+    /// Whether the producer has ended.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.state.lock().finished.is_some()
     }
 
     /// Whether nothing waits although the producer has not ended.
@@ -243,9 +257,19 @@ mod tests {
         }
         drop(sender);
         let mut taken = 0;
-        assert!(receiver.take(MediaTime::from_millis(80), |_| taken += 1).is_none());
+        assert!(
+            receiver
+                .take(MediaTime::from_millis(80), |_| {
+                    taken += 1;
+                    true
+                })
+                .is_none()
+        );
         assert_eq!((taken, receiver.bytes()), (3, 5));
-        let finish = receiver.take(MediaTime::from_millis(1000), |_| taken += 1);
+        let finish = receiver.take(MediaTime::from_millis(1000), |_| {
+            taken += 1;
+            true
+        });
         assert!(matches!(finish, Some(Finish::End)));
         assert_eq!((taken, receiver.bytes()), (4, 0));
     }

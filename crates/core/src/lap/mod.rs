@@ -3,6 +3,9 @@
 //! A lap's tags carry times on the item's own clock, which begins at zero. [`LapFacts`] say what those times cannot: how long
 //! the lap is exactly, and where its audio begins and ends to the sample. Both the reader of a file and a reel give them.
 
+pub(crate) mod place;
+pub(crate) mod position;
+
 /// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
 pub(crate) const SHORTEST_LAP: i64 = 40;
 

@@ -20,7 +20,7 @@ use crate::live::Ring;
 use crate::net::dialer::Dialed;
 use crate::net::tls::TlsRoots;
 use crate::pool::Scratch;
-use crate::source::{Source, SourceKind};
+use crate::source::Source;
 
 pub(crate) use recorder::Recorder;
 pub(crate) use rtmp_push::RtmpPush;
@@ -80,9 +80,9 @@ impl Output {
 
     /// Refuses to record over the file the stream is made from.
     pub(crate) fn check_is_not(&self, source: &Source) -> Result<(), Error> {
-        let SourceKind::File { path: read, .. } = &source.kind;
+        let read = source.path();
         match &self.kind {
-            Ok(OutputKind::Record { path }) if is_same_file(read, path) => {
+            Ok(OutputKind::Record { path }) if read.is_some_and(|read| is_same_file(read, path)) => {
                 let source =
                     io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
                 Err(Error::Recording { path: path.clone(), source })

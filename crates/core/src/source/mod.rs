@@ -1,63 +1,131 @@
 //! Where a stream's tags come from.
 
+mod batch;
 pub mod continuity;
 #[cfg(feature = "libav")]
-mod file;
+mod cutter;
+#[cfg(feature = "libav")]
+mod direct;
 #[cfg(feature = "libav")]
 mod interleave;
+mod item;
+mod lane;
 #[cfg(feature = "libav")]
-mod lap;
+mod measure;
+mod metadata;
+mod opening;
+mod player;
+mod playout;
 #[cfg(feature = "libav")]
-mod looper;
+mod reader;
 #[cfg(feature = "libav")]
 mod shortfall;
 #[cfg(feature = "libav")]
 mod store;
+mod supply;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::Tag;
 
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::playlist::Playlist;
 use crate::pool::Scratch;
 
-#[cfg(feature = "libav")]
-pub(crate) use file::OpenFile;
-#[cfg(feature = "libav")]
-pub(crate) use looper::Laps;
+pub(crate) use opening::{Opening, open};
 
 /// What a stream plays.
+///
+/// ```no_run
+/// use flowcast_core::{Playlist, Source};
+///
+/// let intro = Source::file("intro.mp4").looped();
+/// let channel = Source::playlist(Playlist::dir("shows")?.shuffled());
+/// let lofi = Source::video("rain.mp4").looped().with_audio(Playlist::dir("music")?.shuffled());
+/// # Ok::<(), flowcast_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a source does nothing until a stream is started with it"]
 pub struct Source {
-    pub(crate) kind: SourceKind,
+    pub(crate) media: Media,
+    pub(crate) sound: Option<Playlist>,
+    pub(crate) silence: bool,
+    pub(crate) start_at: Duration,
 }
 
+/// Where the pictures, or both tracks, come from.
 #[derive(Debug, Clone)]
-#[cfg_attr(
-    not(feature = "libav"),
-    allow(dead_code, reason = "files need libav, and say so when started without it")
-)]
-pub(crate) enum SourceKind {
-    File { path: PathBuf, looped: bool },
+pub(crate) enum Media {
+    File { path: PathBuf, looped: bool, video_only: bool },
+    Playlist(Playlist),
 }
 
 impl Source {
     /// A media file: MP4, MOV, FLV, Matroska, MPEG-TS and whatever else libav reads. Its first H.264 track and its first
     /// AAC or MP3 track are sent as they are. Played once; see [`Source::looped`].
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { kind: SourceKind::File { path: path.into(), looped: false } }
+        Self::of(Media::File { path: path.into(), looped: false, video_only: false })
+    }
+
+    /// The pictures of a media file, without its sound; see [`Source::with_audio`].
+    pub fn video(path: impl Into<PathBuf>) -> Self {
+        Self::of(Media::File { path: path.into(), looped: false, video_only: true })
+    }
+
+    /// Files one after the other, without a gap in time. Items of equal parameters play through as if they were one file;
+    /// where parameters change, [`Playlist::on_change`] says what becomes of the item. One that is missing or broken is
+    /// left out, with an event.
+    pub fn playlist(playlist: Playlist) -> Self {
+        Self::of(Media::Playlist(playlist))
+    }
+
+    fn of(media: Media) -> Self {
+        Self { media, sound: None, silence: false, start_at: Duration::ZERO }
     }
 
     /// Plays the file again and again, without a seam a player could notice: times go on strictly increasing, video
-    /// sets the length of a lap, and audio follows it to within half a frame for ever.
+    /// sets the length of a lap, and audio follows it to within half a frame for ever. A playlist goes on for ever anyway,
+    /// unless it is [`Playlist::once`].
     pub fn looped(mut self) -> Self {
-        let SourceKind::File { looped, .. } = &mut self.kind;
-        *looped = true;
+        if let Media::File { looped, .. } = &mut self.media {
+            *looped = true;
+        }
         self
+    }
+
+    /// Plays the sound of these files under the pictures, whose own sound is left out. Each has its own length: neither
+    /// waits for the other.
+    pub fn with_audio(mut self, playlist: Playlist) -> Self {
+        if let Media::File { video_only, .. } = &mut self.media {
+            *video_only = true;
+        }
+        self.sound = Some(playlist);
+        self
+    }
+
+    /// Sends silence where there is no audio track: many platforms show nothing without one. AAC-LC, 44.1 kHz, stereo.
+    /// Without this, only gaps in audio that there is are filled with silence.
+    pub fn with_silence(mut self) -> Self {
+        self.silence = true;
+        self
+    }
+
+    /// Begins at the last keyframe up to `offset` of the file's first lap. Default zero. A file that is played directly, not
+    /// from a reel, begins at its beginning.
+    pub fn starting_at(mut self, offset: Duration) -> Self {
+        self.start_at = offset;
+        self
+    }
+
+    /// The file the source is made from, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.media {
+            Media::File { path, .. } => Some(path),
+            Media::Playlist(_) => None,
+        }
     }
 }
 
@@ -174,6 +242,11 @@ pub trait SourceDriver: Send {
 
     /// Hands over what is due.
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState;
+
+    /// Goes to another place of what is played, if the source can.
+    fn seek(&mut self, to: Duration) {
+        let _ = to;
+    }
 
     /// How the media is read at the moment.
     fn mode(&self) -> SourceMode {

@@ -63,6 +63,17 @@ impl StreamRef {
         self.send(Command::RemoveOutput(output))
     }
 
+    /// Goes to the last keyframe up to `position` of the file that is being played. The stream's own time runs on, so its
+    /// outputs notice nothing but another picture. Only what is played from a reel can do that
+    /// ([`StreamStats::mode`](crate::StreamStats)); otherwise nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    pub fn seek(&self, position: Duration) -> Result<(), Error> {
+        self.send(Command::Seek(position))
+    }
+
     /// Whether the stream has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

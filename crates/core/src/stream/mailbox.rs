@@ -16,6 +16,8 @@ pub(crate) enum Command {
     AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver> },
     /// End an output.
     RemoveOutput(OutputId),
+    /// Go to another place of what is played.
+    Seek(std::time::Duration),
     /// The dialer's answer.
     Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
     /// End the stream.

@@ -165,9 +165,10 @@ impl StreamThread {
             if self.setup.shared.stop_by().is_some() {
                 return Ok(());
             }
-            self.release_clock(now);
+            // What begins the stream is not made to wait for the tick.
+            let begins = self.release_clock(now);
             let mut fresh = false;
-            if tick || self.source_more || woken.source_readable || woken.source_writable {
+            if tick || begins || self.source_more || woken.source_readable || woken.source_writable {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
                 match state {
@@ -257,6 +258,7 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
             }
@@ -365,20 +367,22 @@ impl StreamThread {
         }
     }
 
-    /// Lets media time begin once the outputs it was held for are ready.
-    fn release_clock(&mut self, now: Instant) {
-        let Clock::Held { until, someone_ready } = &mut self.clock else { return };
+    /// Lets media time begin once the outputs it was held for are ready; `true` if it begins now.
+    fn release_clock(&mut self, now: Instant) -> bool {
+        let Clock::Held { until, someone_ready } = &mut self.clock else { return false };
         let mut outputs = self.slots.iter().flatten().map(|slot| slot.driver.readiness());
         let all = outputs.clone().all(|output| output != Readiness::Pending);
         if !*someone_ready && outputs.any(|output| output == Readiness::Settled) {
             *someone_ready = true;
             *until = (*until).min(now + HOLD_FOR_OTHERS);
         }
-        if all || now >= *until {
-            self.setup.source.start(now);
-            self.clock = Clock::Running;
-            self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
+        if !all && now < *until {
+            return false;
         }
+        self.setup.source.start(now);
+        self.clock = Clock::Running;
+        self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
+        true
     }
 
     fn pull(&mut self, now: Instant, tick: bool, woken: &Woken) -> SourceState {

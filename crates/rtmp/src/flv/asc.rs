@@ -20,7 +20,8 @@ pub struct AudioSpecificConfig {
     pub parametric_stereo: bool,
 }
 
-const SAMPLE_RATES: [u32; 13] =
+/// By index, table 1.18 of the standard.
+pub(super) const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 const SBR: u8 = 5;

@@ -1,4 +1,4 @@
-//! Single bits out of codec configuration, most significant first.
+//! Single bits in and out of codec configuration and frames, most significant first.
 
 /// Reads bits; `None` past the end.
 #[derive(Clone, Debug)]
@@ -60,6 +60,39 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// Writes bits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// The byte begun, from its lowest bit on.
+    partial: u8,
+    /// Bits in it, at most 7.
+    filled: u32,
+}
+
+impl BitWriter {
+    /// The lowest `count` bits of `value`, at most 32.
+    pub(super) fn put(&mut self, value: u32, count: u32) {
+        for shift in (0..count).rev() {
+            let bit = value.checked_shr(shift).unwrap_or(0) & 1 == 1;
+            self.partial = self.partial << 1 | u8::from(bit);
+            self.filled = self.filled.saturating_add(1);
+            if self.filled == 8 {
+                self.bytes.push(self.partial);
+                (self.partial, self.filled) = (0, 0);
+            }
+        }
+    }
+
+    /// The bytes; zeros fill the last one up.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        while self.filled != 0 {
+            self.put(0, 1);
+        }
+        self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +116,21 @@ mod tests {
         assert_eq!(bits.bits(4), Some(0xA));
         bits.align();
         assert_eq!((bits.bits(8), bits.bit(), bits.skip(1)), (Some(0x0F), None, None));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bits = BitWriter::default();
+        let fields = [(1, 1), (0, 3), (0x1FF, 9), (0xDEAD_BEEF, 32), (5, 3)];
+        for (value, count) in fields {
+            bits.put(value, count);
+        }
+        let bytes = bits.finish();
+        assert_eq!(bytes.len(), 6);
+        let mut bits = BitReader::new(&bytes);
+        for (value, count) in fields {
+            assert_eq!(bits.bits(count), Some(value));
+        }
+        assert_eq!((BitWriter::default().finish(), BitReader::new(&[]).bit()), (vec![], None));
     }
 }

@@ -13,6 +13,7 @@ pub mod enhanced;
 mod error;
 pub mod reader;
 pub mod script;
+pub mod silence;
 pub mod sps;
 pub mod tag;
 pub mod video;

@@ -1,23 +1,25 @@
-//! A file, lap after lap, as one endless row of tags.
+//! Reads a file in laps.
 //!
-//! In: packets of a demuxer. Out: tags in order of time, on a clock that starts at zero, with the seams between laps
-//! placed by [`super::lap`]. Runs on the worker thread of a file source.
+//! In: packets of a demuxer. Out: for each lap its tags in order of time, on the file's own clock, which begins at zero, and
+//! what the lap is to the sample. Where laps lie on the clock of a stream is not known here. Runs on a worker thread: the
+//! cutter of a reel, or a stream that plays the file directly.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
-use flowcast_rtmp::flv::tag::{Tag, TagBody};
+use flowcast_rtmp::flv::tag::Tag;
 
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
-use super::lap::{AudioLap, Increasing, LapClock};
+use super::measure::{AudioMeasure, Increasing, VideoMeasure};
 use super::shortfall::Shortfall;
 use super::store::Store;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::Unit;
+use crate::lap::{LapFacts, Unit};
+use crate::reel::Recipe;
 use crate::tagger::{Selection, Tagger};
 
 /// Packets and bytes held at most until the first packet of each track is known.
@@ -27,23 +29,25 @@ const MAX_DAMAGED: u32 = 16;
 /// Samples of an audio frame whose length the file does not tell: AAC-LC.
 const DEFAULT_FRAME_SAMPLES: u32 = 1024;
 
-/// How often a source is played.
+/// What becomes of audio behind the end of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Laps {
-    /// Once.
-    Once,
-    /// For ever.
-    Endless,
+pub(crate) enum Tail {
+    /// Everything up to the file's end.
+    Whole,
+    /// Audio that a lap of the video's length never needs is left out.
+    Looped,
 }
 
-/// What the looper gives.
+/// What the reader gives.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The next tag.
+    /// The next tag, on the file's own clock, which begins at zero.
     Tag(Tag),
-    /// Something to tell, in order with the tags: a completed lap, a fault the source went on after.
+    /// Something to tell, in order with the tags.
     Notice(EventKind),
-    /// The source is complete.
+    /// All of the lap was read; the tags that are still to come end it. Before this nothing is known of where it ends.
+    Ending(LapFacts),
+    /// The lap is over; [`LapReader::rewind`] begins the next one.
     End,
 }
 
@@ -51,7 +55,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 struct VideoTrack {
     unit: Unit,
-    clock: Option<LapClock>,
+    lap: VideoMeasure,
     increasing: Increasing,
     /// The presentation time of this lap's first keyframe; nothing shown earlier belongs to the lap.
     keyframe: Option<i64>,
@@ -61,21 +65,32 @@ struct VideoTrack {
 #[derive(Debug)]
 struct AudioTrack {
     unit: Unit,
-    lap: AudioLap,
+    rate: u32,
+    frame: u32,
+    lap: AudioMeasure,
     increasing: Increasing,
-    last: Option<TagBody>,
-    first_lap: bool,
     /// Frames that end before this only warm the decoder up.
     priming_until: i64,
 }
 
-/// Plays a file in laps.
+/// How far a lap was read.
 #[derive(Debug)]
-pub(crate) struct Looper {
+enum Progress {
+    /// Packets are being read.
+    Reading,
+    /// The file was read to its end, what waits is handed out.
+    Flushing,
+    /// The lap is over.
+    Over,
+}
+
+/// Reads one lap of a file after the other.
+#[derive(Debug)]
+pub(crate) struct LapReader {
     path: PathBuf,
     demuxer: Demuxer,
     tagger: Tagger,
-    laps: Laps,
+    tail: Tail,
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
     interleaver: Interleaver,
@@ -85,11 +100,10 @@ pub(crate) struct Looper {
     /// Where the clock's zero lies in the file, in milliseconds.
     zero: i64,
     ready: VecDeque<Step>,
-    completed: u64,
     sent_in_lap: u64,
     shortfall: Shortfall,
-    ended: bool,
-    /// What a source that is played once failed with.
+    progress: Progress,
+    /// What ended the lap early.
     failure: Option<flowcast_av::Error>,
     /// Places in a row that could not be read.
     damaged: u32,
@@ -101,14 +115,19 @@ fn unit(base: TimeBase) -> Unit {
     Unit { num: base.num.max(1), den: base.den.max(1) }
 }
 
-impl Looper {
-    /// Plays what can be sent by copy of an open file.
+impl LapReader {
+    /// Reads what can be sent by copy of an open file, of the tracks that `recipe` asks for.
     ///
     /// # Errors
     ///
     /// [`Error::NoPlayableTrack`].
-    pub(crate) fn new(path: &Path, mut demuxer: Demuxer, laps: Laps) -> Result<Self, Error> {
-        let selection = Selection::of(demuxer.media());
+    pub(crate) fn new(path: &Path, mut demuxer: Demuxer, recipe: Recipe, tail: Tail) -> Result<Self, Error> {
+        let mut selection = Selection::of(demuxer.media());
+        match recipe {
+            Recipe::Both => {}
+            Recipe::Video => selection.audio = None,
+            Recipe::Audio => selection.video = None,
+        }
         if selection.is_empty() {
             let found =
                 demuxer.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();
@@ -116,33 +135,25 @@ impl Looper {
             return Err(Error::NoPlayableTrack { path: path.to_owned(), found });
         }
         demuxer.select(&selection.indices());
-        let video = selection.video.as_ref().map(|track| VideoTrack {
-            unit: unit(track.time_base),
-            clock: None,
-            increasing: Increasing::default(),
-            keyframe: None,
-        });
+        let video = selection.video.as_ref().map(|track| VideoTrack::new(unit(track.time_base)));
         let audio = selection.audio.as_ref().map(AudioTrack::new);
         let shortfall =
             Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
-        let tagger = Tagger::new(selection);
-        let ready = tagger.headers().into_iter().map(Step::Tag).collect();
         Ok(Self {
             path: path.to_owned(),
             demuxer,
             interleaver: Interleaver::new(video.is_some(), audio.is_some()),
-            tagger,
-            laps,
+            tagger: Tagger::new(selection),
+            tail,
             video,
             audio,
             prelude: Some(VecDeque::new()),
             prelude_bytes: 0,
             zero: 0,
-            ready,
-            completed: 0,
+            ready: VecDeque::new(),
             sent_in_lap: 0,
             shortfall,
-            ended: false,
+            progress: Progress::Reading,
             failure: None,
             damaged: 0,
             continuity: Continuity::new(Forward::File),
@@ -150,16 +161,21 @@ impl Looper {
         })
     }
 
-    /// The tracks that are played.
+    /// What is played and what is left out.
     pub(crate) fn selection(&self) -> &Selection {
         self.tagger.selection()
     }
 
-    /// The next step.
+    /// What a session begins with: metadata and the sequence headers known so far.
+    pub(crate) fn headers(&self) -> Vec<Tag> {
+        self.tagger.headers()
+    }
+
+    /// The next step of the lap.
     ///
     /// # Errors
     ///
-    /// The source is over for good: a lap gave nothing.
+    /// The source is over for good: the lap gave nothing, or reading it was interrupted.
     ///
     /// # Blocking
     ///
@@ -169,31 +185,69 @@ impl Looper {
             if let Some(step) = self.ready.pop_front() {
                 return Ok(step);
             }
-            if let Some(tag) = self.interleaver.pull() {
-                return Ok(Step::Tag(tag));
-            }
-            if self.ended {
-                return self.failure.take().map_or(Ok(Step::End), |error| Err(Error::Media(error)));
-            }
-            match self.demuxer.read() {
-                Ok(Some(packet)) => {
-                    self.damaged = 0;
-                    self.take(packet);
-                }
-                Ok(None) => self.end_lap(None)?,
-                // Behind a damaged place there may be more; only if there is not, the lap is over.
-                Err(error @ (flowcast_av::Error::Cancelled { .. } | flowcast_av::Error::Timeout { .. })) => {
-                    return Err(Error::Media(error));
-                }
-                Err(error) if self.damaged >= MAX_DAMAGED => self.end_lap(Some(error))?,
-                Err(error) => {
-                    self.damaged += 1;
-                    if self.damaged == 1 {
-                        self.fault(Error::Media(error));
+            match self.progress {
+                Progress::Reading => {
+                    if let Some(tag) = self.interleaver.pull() {
+                        return Ok(Step::Tag(tag));
                     }
+                    self.read()?;
                 }
+                Progress::Flushing => match self.interleaver.flush() {
+                    Some(tag) => return Ok(Step::Tag(tag)),
+                    None => self.progress = Progress::Over,
+                },
+                Progress::Over => return Ok(Step::End),
             }
         }
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        match self.demuxer.read() {
+            Ok(Some(packet)) => {
+                self.damaged = 0;
+                self.take(packet);
+                Ok(())
+            }
+            Ok(None) => self.end_lap(None),
+            Err(error @ (flowcast_av::Error::Cancelled { .. } | flowcast_av::Error::Timeout { .. })) => {
+                Err(Error::Media(error))
+            }
+            // Behind a damaged place there may be more; only if there is not, the lap is over.
+            Err(error) if self.damaged >= MAX_DAMAGED => self.end_lap(Some(error)),
+            Err(error) => {
+                self.damaged += 1;
+                if self.damaged == 1 {
+                    self.fault(Error::Media(error));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What ended the lap before the end of the file, once it is over.
+    pub(crate) fn take_failure(&mut self) -> Option<flowcast_av::Error> {
+        self.failure.take()
+    }
+
+    /// Begins the next lap.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read from its beginning again.
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        self.demuxer.rewind()?;
+        if let Some(video) = &mut self.video {
+            *video = VideoTrack::new(video.unit);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.lap = AudioMeasure::new(audio.rate, audio.frame);
+            audio.increasing = Increasing::default();
+        }
+        self.sent_in_lap = 0;
+        self.damaged = 0;
+        self.continuity = Continuity::new(Forward::File);
+        self.progress = Progress::Reading;
+        Ok(())
     }
 
     fn fault(&mut self, error: Error) {
@@ -294,10 +348,9 @@ impl Looper {
             Some(keyframe) if pts < keyframe => return,
             Some(_) => {}
         }
-        let clock = track.clock.get_or_insert_with(|| LapClock::new(track.unit, dts));
-        let decode = track.unit.to_millis(clock.place(dts));
-        let composition = track.unit.to_millis(clock.place(pts)) - decode;
-        clock.observe(dts, packet.duration);
+        let decode = track.unit.to_millis(dts);
+        let composition = track.unit.to_millis(pts) - decode;
+        track.lap.observe(dts, packet.duration);
         let at = track.increasing.next(decode - self.zero);
         if let Some(config) = packet.config {
             let header = self.tagger.sequence_header(packet.track, config, at);
@@ -313,22 +366,17 @@ impl Looper {
         let Some(track) = &mut self.audio else { return };
         let Some(pts) = packet.pts.or(packet.dts) else { return };
         let at = track.unit.to(pts, track.lap.unit());
-        if track.first_lap && packet.skip_start > 0 {
+        if packet.skip_start > 0 && track.lap.start().is_none() {
             track.priming_until = at + i64::from(packet.skip_start);
         }
-        let priming = at + track.lap.frame() <= track.priming_until;
-        let Some(exact) = track.lap.place(at, priming) else { return };
-        // In the first lap the file's own times are kept to the letter; later laps are placed by counting samples.
-        let millis =
-            if track.first_lap { track.unit.to_millis(pts) } else { track.lap.unit().to_millis(exact) };
-        let time = track.increasing.next(millis - self.zero);
+        track.lap.observe(at, at + track.lap.frame() <= track.priming_until);
+        let time = track.increasing.next(track.unit.to_millis(pts) - self.zero);
         if let Some(config) = packet.config {
             let header = self.tagger.sequence_header(packet.track, config, time);
-            header.into_iter().for_each(|tag| self.interleaver.push(tag, exact));
+            header.into_iter().for_each(|tag| self.interleaver.push(tag, at));
         }
         if let Ok(tag) = self.tagger.audio(time, packet.data) {
-            track.last = Some(tag.body.clone());
-            self.interleaver.push(tag, exact);
+            self.interleaver.push(tag, at);
             self.sent_in_lap += 1;
         }
     }
@@ -339,74 +387,39 @@ impl Looper {
         if self.sent_in_lap == 0 {
             return Err(fault.map_or_else(|| Error::SourceDried { path: self.path.clone() }, Error::Media));
         }
-        if self.laps == Laps::Endless {
-            self.close_seam();
-        }
-        while let Some(tag) = self.interleaver.flush() {
-            self.ready.push_back(Step::Tag(tag));
-        }
+        let facts = self.measure();
         if let Some(reason) = self.shortfall.end_lap() {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
-        if self.laps == Laps::Once {
-            self.ended = true;
-            self.failure = fault;
-            return Ok(());
-        }
-        self.completed += 1;
-        self.ready.push_back(Step::Notice(EventKind::Looped { laps: self.completed }));
-        self.sent_in_lap = 0;
-        self.damaged = 0;
-        self.continuity = Continuity::new(Forward::File);
-        self.demuxer.rewind()?;
+        self.ready.push_back(Step::Ending(facts));
+        self.failure = fault;
+        self.progress = Progress::Flushing;
         Ok(())
     }
 
-    /// Fits the lap's audio to its video and moves both clocks to the next lap.
-    fn close_seam(&mut self) {
-        let Some(audio) = &mut self.audio else {
-            self.wrap_video();
-            return;
-        };
-        let Some(clock) = self.video.as_mut().and_then(|video| video.clock.as_mut()) else {
-            audio.lap.wrap(audio.lap.next() - audio.lap.nominal_begin(0));
-            audio.first_lap = false;
-            return;
-        };
+    /// What the lap was; leaves audio out that lies behind the end of the video.
+    fn measure(&mut self) -> LapFacts {
+        let mut video = self.video.as_ref().and_then(|video| video.lap.lap());
+        let Some(audio) = &mut self.audio else { return LapFacts { video, audio: None } };
         let samples = audio.lap.unit();
-        let mut end = clock.unit().to(clock.next_begin(), samples);
-        let mut nominal = audio.lap.nominal_begin(end);
-        while let Some(left_out) =
-            self.interleaver.take_back_audio_if(|timed| !audio.lap.fits(timed.exact, nominal))
-        {
-            audio.lap.take_back(left_out.exact);
-            audio.increasing.take_back(left_out.tag.timestamp);
-        }
-        if (audio.lap.next() - nominal) * 2 > audio.lap.frame() {
-            // More audio than the interleaver would hold was sent already: the picture waits for it.
-            clock.extend_to(audio.lap.next() - audio.lap.nominal_begin(0), samples);
-            end = clock.unit().to(clock.next_begin(), samples);
-            nominal = audio.lap.nominal_begin(end);
-        }
-        log::trace!("lap ends at {end} samples, audio goes on at {} (nominal {nominal})", audio.lap.next());
-        if let Some(exact) = audio.lap.wrap(end)
-            && let Some(body) = audio.last.clone()
-        {
-            let time = audio.increasing.next(samples.to_millis(exact) - self.zero);
-            let tag = Tag::from_wire(flowcast_rtmp::flv::tag::TagKind::Audio, time, body.to_bytes());
-            self.interleaver.push(tag, exact);
-        }
-        audio.first_lap = false;
-        self.wrap_video();
-    }
-
-    fn wrap_video(&mut self) {
-        if let Some(video) = &mut self.video {
-            if let Some(clock) = &mut video.clock {
-                clock.wrap();
+        if let (Some(video), Some(start), Tail::Looped) = (&mut video, audio.lap.start(), self.tail) {
+            // A lap that is played after others may begin up to half a frame early: one frame more than fits is kept.
+            let end = start + video.unit.to(video.length, samples);
+            while let Some(beyond) = self.interleaver.take_back_audio_if(|timed| timed.exact > end + 1) {
+                audio.lap.take_back(beyond.exact);
             }
-            video.keyframe = None;
+            if audio.lap.next() - end > 2 * audio.lap.frame() {
+                // More audio than the interleaver would hold was handed out already: the picture waits for it.
+                video.length = video.length.max(samples.to(audio.lap.next() - start, video.unit));
+            }
         }
+        LapFacts { video, audio: audio.lap.lap(Unit::MILLIS.to(self.zero, samples)) }
+    }
+}
+
+impl VideoTrack {
+    fn new(unit: Unit) -> Self {
+        Self { unit, lap: VideoMeasure::new(unit), increasing: Increasing::default(), keyframe: None }
     }
 }
 
@@ -417,10 +430,10 @@ impl AudioTrack {
         let frame = if frame == 0 { DEFAULT_FRAME_SAMPLES } else { frame };
         Self {
             unit: unit(track.time_base),
-            lap: AudioLap::new(rate, frame),
+            rate,
+            frame,
+            lap: AudioMeasure::new(rate, frame),
             increasing: Increasing::default(),
-            last: None,
-            first_lap: true,
             priming_until: i64::MIN,
         }
     }

@@ -1,0 +1,11 @@
+//! What the measuring programs share: the discarding sink, prepared clips, certificates, figures of the process.
+#![allow(clippy::missing_errors_doc, reason = "parts of the programs beside it, not for anybody else")]
+
+pub mod clip;
+pub mod process;
+pub mod reels;
+pub mod sink;
+pub mod tls;
+
+/// What the programs' parts return.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

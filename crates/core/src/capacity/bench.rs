@@ -1,0 +1,215 @@
+//! The self-benchmark: what a stream of some kind costs on this machine.
+//!
+//! It runs real streams: an engine of its own plays a file to a receiver on loopback that throws away what it gets, in real
+//! time, at the real tick, with many streams at once (one alone costs up to twice as much as one of many). CPU time is read
+//! from the clocks of the threads that serve the streams; the receiver's thread is measured apart.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::kind::{StreamKind, TransportKind};
+use super::loopback::Loopback;
+use super::loopback_tls::Identity;
+use super::{machine, media};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::net::random;
+use crate::net::tls::TlsRoots;
+use crate::output::{Output, OutputPhase};
+use crate::source::{Source, SourceMode};
+use crate::stats::StreamStats;
+use crate::stream::handle::StreamHandle;
+
+/// Until all streams send.
+const START: Duration = Duration::from_secs(10);
+/// What starting cost is over this long after the last stream sends.
+const SETTLE: Duration = Duration::from_millis(300);
+/// A stream reports its rates once a second, with the tick after: what is read so long after a moment was measured after it.
+const REPORT: Duration = Duration::from_millis(1150);
+/// The benchmark sends at most this much, in kbit/s for each core: a machine that streams already must go on doing so.
+const KBPS_PER_CORE: f64 = 250_000.0;
+/// What a worker reads ahead: in short strides, so that a second of it is a second's work.
+const READ_AHEAD: Duration = Duration::from_secs(1);
+/// Bitrates the streams must reach of what the file has.
+const REACHED: f64 = 0.9;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) kind: StreamKind,
+    /// A file to play instead of made-up media; its bitrate then counts.
+    pub(crate) file: Option<PathBuf>,
+    /// How long the streams are measured for, at least a second.
+    pub(crate) window: Duration,
+    /// Most streams at once.
+    pub(crate) streams: usize,
+    pub(crate) cores: f64,
+}
+
+/// What came out, per stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    pub(crate) streams: usize,
+    pub(crate) mode: SourceMode,
+    /// Media bits per second, in thousands.
+    pub(crate) kbps: f64,
+    /// CPU seconds per second, of the stream's own threads.
+    pub(crate) cpu: f64,
+    /// CPU seconds per second the receiver took for it.
+    pub(crate) receiver_cpu: f64,
+    /// Bytes by which this process grew.
+    pub(crate) memory: u64,
+    pub(crate) descriptors: u32,
+    pub(crate) threads: u32,
+}
+
+impl Plan {
+    /// How many streams: what the machine surely carries.
+    fn count(&self) -> usize {
+        let kbps = f64::from(self.kind.kbps) * f64::from(self.kind.outputs);
+        let fit = (KBPS_PER_CORE * self.cores.max(0.25) / kbps) as usize;
+        fit.clamp(2, self.streams.max(2))
+    }
+
+    /// Runs the streams and measures them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Benchmark`] if they do not all get on the air or do not keep their bitrate; what starting a stream may fail
+    /// with.
+    pub(crate) fn run(&self, config: &Config) -> Result<Figures, Error> {
+        let fail = |reason: String| Err(Error::Benchmark { reason });
+        let directory = Directory::new()?;
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => {
+                let file = directory.0.join("media.flv");
+                media::write(&file, self.kind.kbps)
+                    .map_err(|source| Error::System { what: "no file for the self-benchmark", source })?;
+                file
+            }
+        };
+        let identity = match self.kind.transport {
+            TransportKind::Plain => None,
+            TransportKind::Tls => Some(Identity::new()?),
+        };
+        let receiver = Loopback::start(identity.as_ref())?;
+        let engine = Engine::new(settings(config, &directory.0))?;
+        let before = machine::Usage::now();
+        let count = self.count();
+        let streams = (0..count)
+            .map(|_| start(&engine, &file, self.kind, &receiver, identity.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let deadline = Instant::now() + START;
+        let publishers = u64::from(self.kind.outputs) * count as u64;
+        while receiver.accepted() < publishers || streams.iter().any(|stream| !is_sending(&stream.stats())) {
+            if Instant::now() >= deadline {
+                return fail(format!("{} of {publishers} outputs got on the air", receiver.accepted()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(SETTLE);
+        let (began, receiver_before) = (Instant::now(), receiver.cpu());
+        let mut sum = Sum::default();
+        let rounds = (self.window.as_secs_f64() / REPORT.as_secs_f64()).round().max(1.0) as u32;
+        // The first reports after this cover what was before it, too.
+        std::thread::sleep(REPORT);
+        for _ in 0..rounds {
+            std::thread::sleep(REPORT);
+            streams.iter().for_each(|stream| sum.add(&stream.stats()));
+        }
+        let elapsed = began.elapsed().as_secs_f64();
+        let receiver_cpu = receiver.cpu().saturating_sub(receiver_before).as_secs_f64() / elapsed;
+        let after = machine::Usage::now();
+        let stats = streams.first().map(|stream| stream.stats());
+        engine.shutdown(Duration::from_secs(5));
+        let n = count as f64;
+        let per_stream = |after: u64, before: u64| (after.saturating_sub(before) as f64 / n).round();
+        let (kbps, cpu) = (sum.kbps / sum.reports, sum.cpu / sum.reports);
+        if self.file.is_none() && kbps < f64::from(self.kind.kbps) * REACHED {
+            return fail(format!("{count} streams reach {kbps:.0} kbit/s instead of {}", self.kind.kbps));
+        }
+        Ok(Figures {
+            streams: count,
+            mode: stats.map(|stats| stats.mode).unwrap_or_default(),
+            kbps,
+            cpu,
+            receiver_cpu: receiver_cpu / n,
+            memory: per_stream(after.rss, before.rss) as u64,
+            // The receiver is in this process, too, with a descriptor for each output.
+            descriptors: (per_stream(after.descriptors, before.descriptors) as u32)
+                .saturating_sub(self.kind.outputs),
+            threads: per_stream(after.threads, before.threads) as u32,
+        })
+    }
+}
+
+/// The settings of the engine the streams run on.
+fn settings(config: &Config, directory: &Path) -> Config {
+    let mut settings = config.clone();
+    settings.max_streams = usize::MAX;
+    settings.max_streams_per_owner = usize::MAX;
+    settings.read_ahead.media = settings.read_ahead.media.min(READ_AHEAD);
+    let _ = directory;
+    settings
+}
+
+fn start(
+    engine: &Engine,
+    file: &Path,
+    kind: StreamKind,
+    receiver: &Loopback,
+    identity: Option<&Identity>,
+) -> Result<StreamHandle, Error> {
+    let scheme = if identity.is_some() { "rtmps" } else { "rtmp" };
+    let roots = identity.map_or(TlsRoots::Platform, |identity| identity.roots.clone());
+    let output = |number: u32| {
+        let url = format!("{scheme}://{}/capacity/{number}", receiver.address);
+        Output::rtmp_url(&url).tls_roots(roots.clone())
+    };
+    let builder = engine.stream(Source::file(file).looped()).to(output(0));
+    (1..kind.outputs).fold(builder, |builder, number| builder.to(output(number))).start()
+}
+
+fn is_sending(stats: &StreamStats) -> bool {
+    stats.bytes_sent > 0 && stats.outputs.iter().all(|output| output.phase == OutputPhase::Live)
+}
+
+/// Reports added up.
+#[derive(Default)]
+struct Sum {
+    reports: f64,
+    cpu: f64,
+    kbps: f64,
+}
+
+impl Sum {
+    fn add(&mut self, stats: &StreamStats) {
+        self.reports += 1.0;
+        self.cpu += stats.cpu_percent / 100.0;
+        self.kbps += stats.kbps;
+    }
+}
+
+/// A directory of the benchmark's own.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Result<Self, Error> {
+        let number = u64::from_le_bytes(random::bytes());
+        let path = std::env::temp_dir().join(format!("flowcast-capacity-{number:016x}"));
+        std::fs::create_dir(&path)
+            .map_err(|source| Error::System { what: "no directory for the self-benchmark", source })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::debug!("{}: {error}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What one stream of a kind costs, and where that is known from.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::CapacityOptions;
+use super::bench::{Figures, Plan};
+use super::kind::{StreamKind, TransportKind};
+use crate::config::Config;
+use crate::error::Error;
+use crate::source::SourceMode;
+use crate::stats::{StreamPhase, StreamStats};
+
+/// So many streams of a kind must be on the air for their cost to count: a few cost more each than many.
+const ENOUGH: usize = 50;
+/// A stream younger than this still has its start in its figures.
+const YOUNG: Duration = Duration::from_secs(20);
+/// Kernel memory of a thread (its kernel stack) and of a socket with nothing in it, bytes.
+const KERNEL_PER_THREAD: u64 = 20 << 10;
+const KERNEL_PER_OUTPUT: u64 = 6 << 10;
+/// Media time in flight to a server far away, which the kernel keeps until it is acknowledged.
+const IN_FLIGHT: f64 = 0.25;
+/// TCP, IP and Ethernet headers of full segments.
+const PACKETS: f64 = 1.045;
+/// A TLS record adds 22 bytes to at most 16 KiB; records are as large as a tick's bytes allow.
+const RECORDS: f64 = 1.002;
+
+/// What one stream of a kind takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// CPU seconds per second of its threads, the kernel's work in their name included.
+    pub cpu: f64,
+    /// CPU seconds per second its receivers take if they run on this machine; `None` if that was not measured.
+    pub receiver_cpu: Option<f64>,
+    /// Bytes of memory: what the process grows by, and an estimate of what the kernel keeps for it.
+    pub memory: u64,
+    /// Bits per second on the network, in thousands, all outputs and packet headers included.
+    pub kbps: f64,
+    /// Descriptors.
+    pub descriptors: u32,
+    /// Threads.
+    pub threads: u32,
+    /// How the file is read.
+    pub mode: SourceMode,
+    /// Where this is known from.
+    pub basis: CostBasis,
+}
+
+/// Where a cost is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CostBasis {
+    /// CPU time of streams of the kind that run in this engine, over their life; memory and the rest from a benchmark.
+    Running {
+        /// How many.
+        streams: usize,
+    },
+    /// A self-benchmark.
+    Benchmark {
+        /// Streams it ran at once.
+        streams: usize,
+    },
+}
+
+impl Cost {
+    pub(crate) fn of(kind: &StreamKind, figures: &Figures) -> Self {
+        let outputs = f64::from(kind.outputs);
+        let records = if kind.transport == TransportKind::Tls { RECORDS } else { 1.0 };
+        let in_flight = figures.kbps * 125.0 * IN_FLIGHT * outputs;
+        let kernel =
+            KERNEL_PER_THREAD * u64::from(figures.threads) + KERNEL_PER_OUTPUT * u64::from(kind.outputs);
+        Self {
+            cpu: figures.cpu,
+            receiver_cpu: Some(figures.receiver_cpu),
+            memory: figures.memory + kernel + in_flight as u64,
+            kbps: figures.kbps * outputs * PACKETS * records,
+            descriptors: figures.descriptors,
+            threads: figures.threads,
+            mode: figures.mode,
+            basis: CostBasis::Benchmark { streams: figures.streams },
+        }
+    }
+
+    /// The same with the CPU time of streams that run, if enough of them do.
+    pub(crate) fn corrected(self, kind: &StreamKind, running: &[StreamStats]) -> Self {
+        let alike: Vec<_> = running
+            .iter()
+            .filter(|stats| {
+                stats.phase == StreamPhase::Running
+                    && stats.uptime >= YOUNG
+                    && stats.mode == self.mode
+                    && kind.describes(stats)
+            })
+            .collect();
+        if alike.len() < ENOUGH {
+            return self;
+        }
+        let cpu: f64 = alike.iter().map(|stats| stats.cpu_time.as_secs_f64()).sum();
+        let seconds: f64 = alike.iter().map(|stats| stats.uptime.as_secs_f64()).sum();
+        Self { cpu: cpu / seconds, basis: CostBasis::Running { streams: alike.len() }, ..self }
+    }
+}
+
+/// A benchmark that was run.
+struct Known {
+    kind: StreamKind,
+    file: Option<PathBuf>,
+    tick: Duration,
+    reels: bool,
+    at: Instant,
+    cost: Cost,
+}
+
+/// Benchmarks of this process: what a stream costs is a fact of the machine, not of an engine.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+/// One benchmark at a time, or they measure each other.
+static RUNNING: Mutex<()> = Mutex::new(());
+/// Benchmarks remembered.
+const REMEMBERED: usize = 64;
+
+/// The cost of a kind, from a benchmark that is young enough or a new one.
+pub(crate) fn measured(
+    kind: StreamKind,
+    config: &Config,
+    options: &CapacityOptions,
+    cores: f64,
+) -> Result<Cost, Error> {
+    let _one = RUNNING.lock();
+    let reels = super::has_reels(config);
+    let same = |known: &Known| {
+        known.kind == kind && known.file == options.file && known.tick == config.tick && known.reels == reels
+    };
+    let young = |known: &&Known| same(known) && known.at.elapsed() < options.reuse;
+    if let Some(known) = KNOWN.lock().iter().find(young) {
+        return Ok(known.cost);
+    }
+    let plan = Plan {
+        kind,
+        file: options.file.clone(),
+        window: options.benchmark,
+        streams: options.benchmark_streams,
+        cores,
+    };
+    let mut cost = Cost::of(&kind, &plan.run(config)?);
+    let mut known = KNOWN.lock();
+    // Memory that an earlier benchmark left to the allocator is taken again without the process growing: what the first one
+    // took is nearer the truth.
+    let alike = known.iter().filter(|known| known.cost.mode == cost.mode);
+    cost.memory = alike.map(|known| known.cost.memory).chain([cost.memory]).max().unwrap_or(0);
+    known.retain(|known| !same(known));
+    if known.len() == REMEMBERED {
+        known.remove(0);
+    }
+    let file = options.file.clone();
+    known.push(Known { kind, file, tick: config.tick, reels, at: Instant::now(), cost });
+    Ok(cost)
+}

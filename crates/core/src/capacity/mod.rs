@@ -1,0 +1,281 @@
+//! How many more streams fit: what one costs on this machine, against what the machine has left.
+//!
+//! In: kinds of streams and how they are mixed. Out: a number, the resource that ends first, and what all of it was computed
+//! from. Costs are measured ([`bench`]), not assumed; what is assumed is said in [`Capacity::notes`].
+
+mod bench;
+mod cost;
+mod fit;
+mod kind;
+mod loopback;
+mod loopback_tls;
+mod machine;
+mod media;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use cost::{Cost, CostBasis};
+pub use fit::{Resource, ResourceFit};
+pub use kind::{Mix, Processing, StreamKind, TransportKind};
+pub use machine::Machine;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::output::OutputPhase;
+use crate::stats::StreamStats;
+
+/// The CPU use of the machine is measured over this.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Where the servers are that streams go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Receivers {
+    /// On other machines.
+    #[default]
+    Elsewhere,
+    /// On this one, over loopback: what taking the bytes off a socket costs counts, too. For test benches.
+    ThisMachine,
+}
+
+/// What a capacity is computed with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CapacityOptions {
+    /// The network's speed that streams may use, in kbit/s; what runs already is taken off, and each output counts. Default
+    /// `None`: the network is no limit.
+    pub uplink_kbps: Option<u64>,
+    /// The share of the cores that is to stay free, 0.0 to 0.95. Default 0.2: near the full load ticks come late. With 0 the
+    /// answer is where streams begin to lose media.
+    pub cpu_reserve: f64,
+    /// Bytes of memory that are to stay free. Default 64 MiB.
+    pub memory_reserve: u64,
+    /// Where the outputs' servers are. Default: elsewhere.
+    pub receivers: Receivers,
+    /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Default 1 s.
+    pub benchmark: Duration,
+    /// Most streams a benchmark runs at once, at least 2; fewer where they would take more than about a tenth of the
+    /// machine. Default 160.
+    pub benchmark_streams: usize,
+    /// A benchmark of this process that is not older is used again; zero measures anew. Default ten minutes.
+    pub reuse: Duration,
+    /// The file benchmarks play, which a kind's bitrate should be that of. Default `None`: media is made up.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for CapacityOptions {
+    fn default() -> Self {
+        Self {
+            uplink_kbps: None,
+            cpu_reserve: 0.2,
+            memory_reserve: 64 << 20,
+            receivers: Receivers::Elsewhere,
+            benchmark: Duration::from_secs(1),
+            benchmark_streams: 160,
+            reuse: Duration::from_secs(600),
+            file: None,
+        }
+    }
+}
+
+impl CapacityOptions {
+    fn check(&self) -> Result<(), Error> {
+        let fail = |reason: &str| Err(Error::Config { name: "capacity", reason: reason.to_owned() });
+        if !(0.0..=0.95).contains(&self.cpu_reserve) {
+            return fail("cpu_reserve must be 0.0 to 0.95");
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.benchmark) {
+            return fail("benchmark must be 1 s to 60 s");
+        }
+        Ok(())
+    }
+}
+
+/// How many more streams of a mix fit, and why not more. `Display` gives a few lines for a terminal.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Capacity {
+    /// Streams that run in the engine now.
+    pub streams_now: usize,
+    /// Streams that fit besides those.
+    pub more: u64,
+    /// What ends first.
+    pub limiting: Resource,
+    /// Each kind of the mix.
+    pub kinds: Vec<KindCapacity>,
+    /// Each resource that is known to be limited.
+    pub resources: Vec<ResourceFit>,
+    /// The machine as it was found.
+    pub machine: Machine,
+    /// What was measured, and what was assumed.
+    pub notes: Vec<String>,
+}
+
+/// One kind of a mix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct KindCapacity {
+    /// Which.
+    pub kind: StreamKind,
+    /// Streams of it among [`Capacity::more`].
+    pub more: u64,
+    /// What one takes.
+    pub cost: Cost,
+}
+
+impl Engine {
+    /// How many more streams of this mix the engine can run on this machine, with the defaults of [`CapacityOptions`].
+    ///
+    /// The cost of a kind comes from streams of it that run here, if there are many, and otherwise from a self-benchmark:
+    /// real streams of made-up media to a receiver on loopback in this process. Its result is used again for ten minutes. It
+    /// takes up to about a tenth of the machine while it runs, a thread and a few descriptors per stream, and a few megabytes
+    /// in the directory for temporary files.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Mix, StreamKind};
+    ///
+    /// # fn main() -> Result<(), flowcast_core::Error> {
+    /// let engine = Engine::new(Config::default())?;
+    /// let capacity = engine.capacity(&Mix::of(StreamKind::copy(2650).tls()))?;
+    /// println!("{} more, then there is no {} left", capacity.more, capacity.limiting);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a mix without a positive weight; [`Error::Benchmark`] if the benchmark's streams cannot run, and
+    /// what starting a stream may fail with.
+    ///
+    /// # Blocking
+    ///
+    /// Less than half a second, and about three seconds more for each kind that has to be measured. A machine too busy to
+    /// get the benchmark's streams on the air ends it after ten.
+    pub fn capacity(&self, mix: &Mix) -> Result<Capacity, Error> {
+        self.capacity_with(mix, &CapacityOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::capacity`]; [`Error::Config`] for options outside of their ranges, too.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Engine::capacity`], with the duration of the benchmark as given.
+    pub fn capacity_with(&self, mix: &Mix, options: &CapacityOptions) -> Result<Capacity, Error> {
+        options.check()?;
+        let shares = shares(mix)?;
+        let machine = Machine::look(LOOK);
+        let running: Vec<_> = self.streams().iter().map(|stream| stream.stats()).collect();
+        let mut costs = Vec::with_capacity(shares.len());
+        for (kind, share) in &shares {
+            let cost = cost::measured(*kind, self.config(), options, machine.cores)?;
+            costs.push((cost.corrected(kind, &running), *share));
+        }
+        let present = fit::Present {
+            streams: self.running(),
+            max_streams: self.config().max_streams,
+            kbps: running.iter().map(sent_kbps).sum(),
+        };
+        let resources = fit::fits(&machine, &present, options, &costs);
+        let (limiting, more) = resources
+            .iter()
+            .min_by_key(|fit| fit.fits)
+            .map_or((Resource::Cpu, 0), |fit| (fit.resource, fit.fits));
+        let parts = fit::divide(more, &shares.iter().map(|(_, share)| *share).collect::<Vec<_>>());
+        let kinds: Vec<_> = shares
+            .iter()
+            .zip(&costs)
+            .zip(parts)
+            .map(|(((kind, _), (cost, _)), more)| KindCapacity { kind: *kind, more, cost: *cost })
+            .collect();
+        let notes = notes(&machine, options, &kinds);
+        Ok(Capacity { streams_now: present.streams, more, limiting, kinds, resources, machine, notes })
+    }
+}
+
+/// The kinds with shares that add up to 1.
+fn shares(mix: &Mix) -> Result<Vec<(StreamKind, f64)>, Error> {
+    let usable = |weight: &f64| weight.is_finite() && *weight > 0.0;
+    let sum: f64 = mix.kinds().iter().map(|(_, weight)| weight).filter(|weight| usable(weight)).sum();
+    if !usable(&sum) {
+        return Err(Error::Config { name: "mix", reason: "needs a kind with a positive weight".to_owned() });
+    }
+    let kinds = mix.kinds().iter().filter(|(_, weight)| usable(weight));
+    Ok(kinds.map(|(kind, weight)| (*kind, weight / sum)).collect())
+}
+
+/// What a stream sends to the network.
+fn sent_kbps(stats: &StreamStats) -> f64 {
+    let is_network = |name: &str| name.starts_with("rtmp://") || name.starts_with("rtmps://");
+    let live = |output: &&crate::OutputStats| output.phase == OutputPhase::Live && is_network(&output.name);
+    stats.kbps * stats.outputs.iter().filter(live).count() as f64
+}
+
+/// Whether looped files play from reels.
+pub(crate) fn has_reels(_config: &Config) -> bool {
+    false
+}
+
+fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for kind in kinds {
+        notes.push(match kind.cost.basis {
+            CostBasis::Running { streams } => {
+                format!("{}: CPU time as of {streams} streams that run", kind.kind)
+            }
+            CostBasis::Benchmark { streams } => {
+                format!("{}: measured with {streams} streams to a receiver on loopback", kind.kind)
+            }
+        });
+    }
+    notes.push(match options.receivers {
+        Receivers::Elsewhere => {
+            "assumed: sending to the network costs what sending over loopback does".to_owned()
+        }
+        Receivers::ThisMachine => "assumed: the receivers take bytes off their sockets unread".to_owned(),
+    });
+    notes.push("assumed: files are read from the page cache; a quarter of a second is in flight".to_owned());
+    if options.uplink_kbps.is_none() {
+        notes.push("assumed: the network is no limit".to_owned());
+    }
+    if machine.memory_left.is_none() {
+        notes.push("unknown: how much memory is left".to_owned());
+    }
+    notes
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} more streams fit besides {}; then: {}", self.more, self.streams_now, self.limiting)?;
+        for kind in &self.kinds {
+            let cost = &kind.cost;
+            writeln!(
+                f,
+                "  {} × {}, {}: {:.2} ms CPU and {:.0} kbit/s a second, {} KiB",
+                kind.more,
+                kind.kind,
+                cost.mode,
+                cost.cpu * 1000.0,
+                cost.kbps,
+                cost.memory >> 10
+            )?;
+        }
+        for fit in &self.resources {
+            writeln!(
+                f,
+                "  {}: {:.4} left, {:.6} a stream, room for {}",
+                fit.resource, fit.left, fit.per_stream, fit.fits
+            )?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! The whole of it, with a small benchmark.
+
+use super::*;
+
+fn engine() -> Engine {
+    let config = Config { max_streams: 1_000_000, ..Config::default() };
+    Engine::new(config).expect("it is the default but for one number")
+}
+
+fn small() -> CapacityOptions {
+    CapacityOptions { benchmark_streams: 4, reuse: Duration::ZERO, ..CapacityOptions::default() }
+}
+
+#[test]
+fn a_mix_without_weight_and_options_out_of_range_are_refused() {
+    let engine = engine();
+    let kind = StreamKind::copy(1000);
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let refused = engine.capacity(&Mix::of(kind).weight(weight));
+        assert!(matches!(refused, Err(Error::Config { name: "mix", .. })), "{weight}");
+    }
+    for options in [
+        CapacityOptions { cpu_reserve: 1.0, ..small() },
+        CapacityOptions { cpu_reserve: f64::NAN, ..small() },
+        CapacityOptions { benchmark: Duration::ZERO, ..small() },
+    ] {
+        let refused = engine.capacity_with(&Mix::of(kind), &options);
+        assert!(matches!(refused, Err(Error::Config { name: "capacity", .. })));
+    }
+}
+
+#[cfg(feature = "libav")]
+#[test]
+fn the_benchmark_gives_figures_for_plain_tls_and_two_outputs() {
+    let engine = engine();
+    let kinds = [StreamKind::copy(800), StreamKind::copy(800).tls(), StreamKind::copy(800).outputs(2)];
+    let mix = Mix::of(kinds[0]).and(kinds[1], 1.0).and(kinds[2], 2.0);
+    let capacity = engine.capacity_with(&mix, &small()).expect("the streams run");
+    assert_eq!(capacity.kinds.len(), 3);
+    for (found, kind) in capacity.kinds.iter().zip(kinds) {
+        let cost = &found.cost;
+        assert_eq!(found.kind, kind);
+        assert!(cost.cpu > 0.0 && cost.receiver_cpu.is_some_and(|cpu| cpu > 0.0), "{cost:?}");
+        assert!(cost.kbps >= 700.0 * f64::from(kind.outputs), "{cost:?}");
+        assert!(cost.threads >= 1 && cost.descriptors > kind.outputs, "{cost:?}");
+        assert!(cost.memory > 0);
+        assert_eq!(cost.basis, CostBasis::Benchmark { streams: 4 });
+    }
+    let sum: u64 = capacity.kinds.iter().map(|kind| kind.more).sum();
+    assert_eq!(sum, capacity.more);
+    let text = capacity.to_string();
+    assert!(text.contains("measured with 4 streams"), "{text}");
+    assert_eq!(engine.running(), 0);
+}
+
+#[cfg(feature = "libav")]
+#[test]
+fn a_benchmark_is_used_again() {
+    let engine = engine();
+    let mix = Mix::of(StreamKind::copy(333));
+    let options = CapacityOptions { reuse: Duration::from_secs(600), ..small() };
+    let first = engine.capacity_with(&mix, &options).expect("the streams run");
+    let again = engine.capacity_with(&mix, &options).expect("nothing runs");
+    assert_eq!(first.kinds[0].cost, again.kinds[0].cost);
+}

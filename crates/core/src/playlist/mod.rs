@@ -1,0 +1,376 @@
+//! Lists of files that are played one after another, and edited while they are on the air.
+//!
+//! A [`Playlist`] is shared: every clone is the same list, and what is done to it acts on every stream that plays it. Each
+//! stream holds a [`PlaylistCursor`], its own place in the list; the places are kept within the list, so that an edit moves
+//! all of them in the same step. Nothing here blocks but the reading of directories and list files.
+
+mod cursor;
+mod dir;
+mod m3u;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+#[cfg(test)]
+pub(crate) use cursor::Command;
+pub(crate) use cursor::{Next, PlaylistCursor};
+use order::{Order, Place, Rules};
+
+/// The number of an item within its playlist; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemId(u64);
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
+    }
+}
+
+/// One entry of a playlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlaylistItem {
+    /// Its number: two items of the same file are told apart by it.
+    pub id: ItemId,
+    /// Its file.
+    pub path: PathBuf,
+    /// How often it comes in a round of a shuffled list, 1 by default; see [`Playlist::add_weighted`].
+    pub weight: u32,
+}
+
+/// What happens when an item has other parameters (codec configuration, picture size, sample rate) than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ParameterChange {
+    /// It is played, after new sequence headers at its first keyframe. Most players and platforms follow; some hardware
+    /// players stop at a change of picture size.
+    #[default]
+    Allow,
+    /// It is left out, with an event.
+    Refuse,
+}
+
+/// Files that are played one after another, for ever or once, in order or shuffled.
+///
+/// A clone is the same list. It may be edited at any time, also while streams play it: an item that is removed while it
+/// plays is played to its end, and all other edits count from the next item on. Files are opened when their turn comes; one
+/// that is missing or cannot be played is left out, with an event, and tried again in the next round.
+///
+/// ```
+/// use flowcast_core::Playlist;
+///
+/// let list = Playlist::files(["intro.mp4", "show.mp4"]);
+/// let jingle = list.add("jingle.mp4")?;
+/// list.move_to(jingle, 1);
+/// let paths: Vec<_> = list.items().into_iter().map(|item| item.path).collect();
+/// assert_eq!(paths, ["intro.mp4", "jingle.mp4", "show.mp4"].map(std::path::PathBuf::from));
+/// # Ok::<(), flowcast_core::Error>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "a playlist does nothing until a stream plays it"]
+pub struct Playlist {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    list: Mutex<List>,
+    /// Counts skips and jumps, so that a stream can look for one on every tick without taking the lock.
+    commands: AtomicU64,
+}
+
+#[derive(Default)]
+struct List {
+    items: Vec<PlaylistItem>,
+    last_id: u64,
+    rules: Rules,
+    on_change: ParameterChange,
+    seed: Option<u64>,
+    /// Where each cursor stands.
+    places: BTreeMap<u64, Place>,
+    last_cursor: u64,
+}
+
+impl Playlist {
+    /// Most items of a list. Each stream that plays it keeps 8 bytes an item.
+    pub const MAX_ITEMS: usize = 100_000;
+
+    /// An empty list, in order and for ever. A stream that plays it waits for the first item.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A list of these files, in this order. What comes after the first [`Playlist::MAX_ITEMS`] is left out, and a
+    /// warning logged.
+    pub fn files<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
+        let mut paths = paths.into_iter();
+        let mut list = List::default();
+        for path in paths.by_ref().take(Self::MAX_ITEMS) {
+            list.insert(usize::MAX, path.into(), 1);
+        }
+        if paths.next().is_some() {
+            log::warn!("a playlist holds {} items, the rest is left out", Self::MAX_ITEMS);
+        }
+        Self { shared: Arc::new(Shared { list: Mutex::new(list), commands: AtomicU64::new(0) }) }
+    }
+
+    /// The media files of a directory, told by their extension and sorted by the bytes of their names. Directories in it,
+    /// and hidden files (whose name begins with a dot), are left out. It is read once; files that come later are not
+    /// noticed.
+    ///
+    /// ```no_run
+    /// use flowcast_core::Playlist;
+    ///
+    /// let music = Playlist::dir("music")?.shuffled();
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`] if the directory cannot be read, has no media file, or more than [`Playlist::MAX_ITEMS`].
+    ///
+    /// # Blocking
+    ///
+    /// On the file system.
+    pub fn dir(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self::files(dir::media_files(path.as_ref())?))
+    }
+
+    /// The local files that an M3U or M3U8 list names, one a line, relative to the folder of the list. Paths are taken byte
+    /// for byte, whatever their encoding; `file:` addresses are percent-decoded. Empty lines and lines that begin with
+    /// `#` are passed over.
+    ///
+    /// ```no_run
+    /// use flowcast_core::Playlist;
+    ///
+    /// let programme = Playlist::m3u("/srv/channel/today.m3u8")?.once();
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`] if the list cannot be read, is larger than 16 MiB, names no file or more than
+    /// [`Playlist::MAX_ITEMS`], names something that is not a local file (`http:` and so on), or is an HLS playlist.
+    ///
+    /// # Blocking
+    ///
+    /// On the file system.
+    pub fn m3u(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self::files(m3u::read(path.as_ref())?))
+    }
+
+    /// Plays the items in random order: each once a round (or as often as its weight says), in another order every round,
+    /// and never the same item twice in a row while there is another. Every stream shuffles on its own.
+    pub fn shuffled(self) -> Self {
+        self.set_rules(|rules| rules.order = Order::Shuffled);
+        self
+    }
+
+    /// Plays the items in the order of the list, which is the default. Weights do not count.
+    pub fn ordered(self) -> Self {
+        self.set_rules(|rules| rules.order = Order::Listed);
+        self
+    }
+
+    /// Makes the shuffled order of streams that start from now on a known one: the same for the same seed, list and
+    /// edits. By default every stream has its own.
+    pub fn seed(self, seed: u64) -> Self {
+        self.shared.list.lock().seed = Some(seed);
+        self
+    }
+
+    /// Ends a stream after every item was played once. By default the list is played for ever.
+    pub fn once(self) -> Self {
+        self.set_rules(|rules| rules.once = true);
+        self
+    }
+
+    /// What happens when an item's parameters differ from those of the one before; [`ParameterChange::Allow`] by default.
+    pub fn on_change(self, policy: ParameterChange) -> Self {
+        self.shared.list.lock().on_change = policy;
+        self
+    }
+
+    /// Puts a file at the end of the list; in a shuffled one it comes at a random place of the round.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`] if the list has [`Playlist::MAX_ITEMS`] already.
+    pub fn add(&self, path: impl Into<PathBuf>) -> Result<ItemId, Error> {
+        self.insert_weighted(usize::MAX, path.into(), 1)
+    }
+
+    /// Like [`Playlist::add`], with a weight: in a shuffled list an item of weight 3 comes three times a round, as far as
+    /// other items stand between; one of weight 0 is only played by [`Playlist::jump`]. In a list that is played
+    /// [`once`](Playlist::once), a heavier item tends to come earlier.
+    ///
+    /// ```
+    /// use flowcast_core::Playlist;
+    ///
+    /// let list = Playlist::files(["a.mp3", "b.mp3", "c.mp3"]).shuffled();
+    /// list.add_weighted("hit.mp3", 2)?;
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Playlist::add`].
+    pub fn add_weighted(&self, path: impl Into<PathBuf>, weight: u32) -> Result<ItemId, Error> {
+        self.insert_weighted(usize::MAX, path.into(), weight)
+    }
+
+    /// Puts a file before the item that is at `position` now, counted from 0; behind the last one if there are not so
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Playlist::add`].
+    pub fn insert(&self, position: usize, path: impl Into<PathBuf>) -> Result<ItemId, Error> {
+        self.insert_weighted(position, path.into(), 1)
+    }
+
+    /// Takes an item out; `false` if it is not in the list. Streams that play it play it to its end.
+    pub fn remove(&self, id: ItemId) -> bool {
+        self.shared.list.lock().remove(id)
+    }
+
+    /// Moves an item so that it is at `position` afterwards, counted from 0, or the last; `false` if it is not in the list.
+    ///
+    /// In an ordered list nothing is repeated or lost by it: what was played already in this round is not played again,
+    /// and what is moved to before the item that plays comes in the next round (with [`once`](Playlist::once), at the
+    /// end of this one). Moving the item that plays does not change what comes after it.
+    pub fn move_to(&self, id: ItemId, position: usize) -> bool {
+        self.shared.list.lock().move_to(id, position)
+    }
+
+    /// Makes every stream that plays the list leave its item now and go on with the next one.
+    ///
+    /// ```
+    /// # let list = flowcast_core::Playlist::files(["a.mp4", "b.mp4"]);
+    /// list.skip();
+    /// ```
+    pub fn skip(&self) {
+        let mut list = self.shared.list.lock();
+        let List { items, rules, places, .. } = &mut *list;
+        for place in places.values_mut() {
+            place.skip(items, *rules);
+        }
+        self.shared.commands.fetch_add(1, Ordering::Release);
+    }
+
+    /// Makes every stream that plays the list leave its item now and play this one; an ordered list goes on behind it,
+    /// and what it jumped over does not come in this round. `false` if it is not in the list.
+    pub fn jump(&self, id: ItemId) -> bool {
+        let mut list = self.shared.list.lock();
+        if list.position(id).is_none() {
+            return false;
+        }
+        list.places.values_mut().for_each(|place| place.jump(id));
+        self.shared.commands.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// The items, in the order of the list.
+    #[must_use]
+    pub fn items(&self) -> Vec<PlaylistItem> {
+        self.shared.list.lock().items.clone()
+    }
+
+    /// How many items there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.list.lock().items.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
+        let mut list = self.shared.list.lock();
+        change(&mut list.rules);
+        let List { items, rules, places, .. } = &mut *list;
+        places.values_mut().for_each(|place| place.rules_changed(items, *rules));
+    }
+
+    fn insert_weighted(&self, position: usize, path: PathBuf, weight: u32) -> Result<ItemId, Error> {
+        let mut list = self.shared.list.lock();
+        if list.items.len() >= Self::MAX_ITEMS {
+            return Err(Error::Playlist {
+                path,
+                reason: format!("the list has {} items already", Self::MAX_ITEMS),
+            });
+        }
+        Ok(list.insert(position, path, weight))
+    }
+}
+
+impl List {
+    fn position(&self, id: ItemId) -> Option<usize> {
+        order::position(&self.items, id)
+    }
+
+    fn insert(&mut self, position: usize, path: PathBuf, weight: u32) -> ItemId {
+        self.last_id += 1;
+        let id = ItemId(self.last_id);
+        let position = position.min(self.items.len());
+        self.items.insert(position, PlaylistItem { id, path, weight });
+        let turns = self.rules.turns(weight);
+        self.places.values_mut().for_each(|place| place.inserted(position, turns));
+        id
+    }
+
+    fn remove(&mut self, id: ItemId) -> bool {
+        let Some(position) = self.position(id) else { return false };
+        self.items.remove(position);
+        self.places.values_mut().for_each(|place| place.removed(position, id));
+        true
+    }
+
+    fn move_to(&mut self, id: ItemId, to: usize) -> bool {
+        let Some(from) = self.position(id) else { return false };
+        let to = to.min(self.items.len() - 1);
+        if from != to {
+            let item = self.items.remove(from);
+            self.items.insert(to, item);
+            self.places.values_mut().for_each(|place| place.moved(from, to));
+        }
+        true
+    }
+}
+
+impl<P: Into<PathBuf>> FromIterator<P> for Playlist {
+    /// As [`Playlist::files`].
+    fn from_iter<T: IntoIterator<Item = P>>(paths: T) -> Self {
+        Self::files(paths)
+    }
+}
+
+impl<P: Into<PathBuf>> From<Vec<P>> for Playlist {
+    /// As [`Playlist::files`].
+    fn from(paths: Vec<P>) -> Self {
+        Self::files(paths)
+    }
+}
+
+impl fmt::Debug for Playlist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = self.shared.list.lock();
+        f.debug_struct("Playlist")
+            .field("items", &list.items.len())
+            .field("rules", &list.rules)
+            .field("on_change", &list.on_change)
+            .finish_non_exhaustive()
+    }
+}

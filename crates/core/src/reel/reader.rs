@@ -1,0 +1,368 @@
+//! A reel that is played: slots in, tags out. Any number of threads read one at once, without a lock once it is complete.
+//!
+//! A slot is one positioned read into a buffer of the pool; its tags are slices of that buffer. There is no memory map: a
+//! file that is cut off under us is an error, never a signal.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flowcast_rtmp::flv::TagHeader;
+use flowcast_rtmp::flv::reader::{TAG_HEADER_LEN, TRAILER_LEN};
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
+use parking_lot::{Mutex, RwLock};
+
+use super::identity::SourceFacts;
+use super::slots::{Batch, Keyframe, Slot, SlotTable};
+use super::store::Home;
+use crate::error::Error;
+use crate::lap::LapFacts;
+use crate::pool;
+
+/// A reel: complete, or one that grows while it is played.
+#[derive(Debug)]
+pub(crate) struct Reel {
+    /// The data's file, for errors.
+    path: PathBuf,
+    file: File,
+    /// Taken from every time in the data.
+    shift: i64,
+    headers: Vec<Tag>,
+    growing: RwLock<Cutting>,
+    complete: OnceLock<Complete>,
+    /// Slots whose checksum was right. Unset for slots this process has just written.
+    checked: OnceLock<Bitmap>,
+    failure: OnceLock<Arc<Error>>,
+    source: Mutex<Option<(PathBuf, SourceFacts)>>,
+    source_changed: AtomicBool,
+    damaged: AtomicBool,
+    home: OnceLock<Home>,
+}
+
+/// What is known while a reel grows.
+#[derive(Debug, Default)]
+struct Cutting {
+    slots: SlotTable,
+    keyframes: Vec<Keyframe>,
+    changes_headers: bool,
+    damage: Option<String>,
+}
+
+/// What is known of a complete reel.
+#[derive(Debug)]
+struct Complete {
+    cut: Cutting,
+    facts: LapFacts,
+}
+
+impl Reel {
+    /// A reel of no slots yet, whose first one will begin at `begin`.
+    pub(super) fn growing(path: PathBuf, file: File, headers: Vec<Tag>, shift: i64, begin: u64) -> Self {
+        let growing = Cutting { slots: SlotTable::new(begin, 0), ..Cutting::default() };
+        Self {
+            path,
+            file,
+            shift,
+            headers,
+            growing: RwLock::new(growing),
+            complete: OnceLock::new(),
+            checked: OnceLock::new(),
+            failure: OnceLock::new(),
+            source: Mutex::new(None),
+            source_changed: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+            home: OnceLock::new(),
+        }
+    }
+
+    /// A reel as its index says. Checksums are looked at as slots are first read.
+    pub(super) fn from_index(path: PathBuf, file: File, index: super::index::Index) -> Self {
+        let mut reel = Self::growing(path, file, index.headers, index.shift, 0);
+        *reel.growing.get_mut() = Cutting {
+            slots: index.slots,
+            keyframes: index.keyframes,
+            changes_headers: index.changes_headers,
+            damage: index.damage,
+        };
+        reel.complete(index.facts);
+        reel.check_from_now_on();
+        reel
+    }
+
+    /// Metadata and sequence headers, at time 0.
+    pub(crate) fn headers(&self) -> &[Tag] {
+        &self.headers
+    }
+
+    /// What the lap is; known once the reel is complete.
+    pub(crate) fn facts(&self) -> Option<LapFacts> {
+        Some(self.complete.get()?.facts)
+    }
+
+    /// Slots that can be read now. It grows until the reel is complete or has failed.
+    pub(crate) fn slots(&self) -> usize {
+        self.with(|cut| cut.slots.len())
+    }
+
+    /// Whether all of the source is in it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.get().is_some()
+    }
+
+    /// Why it grows no further, or why it could not be kept: what is readable stays readable.
+    pub(crate) fn failure(&self) -> Option<Arc<Error>> {
+        self.failure.get().cloned()
+    }
+
+    /// The last keyframe that decodes at `ms` of the item's clock or before; only the first of each slot counts.
+    pub(crate) fn keyframe_at_or_before(&self, ms: i64) -> Option<Keyframe> {
+        self.with(|cut| {
+            let after = cut.keyframes.partition_point(|keyframe| keyframe.time_ms <= ms);
+            cut.keyframes.get(after.checked_sub(1)?).copied()
+        })
+    }
+
+    /// The first keyframe.
+    pub(crate) fn first_keyframe(&self) -> Option<Keyframe> {
+        self.with(|cut| cut.keyframes.first().copied())
+    }
+
+    /// Whether sequence headers lie among the frames, too.
+    pub(crate) fn changes_headers(&self) -> bool {
+        self.with(|cut| cut.changes_headers)
+    }
+
+    /// What of the source could not be read, as text.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.with(|cut| cut.damage.clone())
+    }
+
+    /// Whether the source has been replaced or changed since the reel was asked for. One that was deleted has not. Looked
+    /// at every two seconds.
+    pub(crate) fn source_changed(&self) -> bool {
+        self.source_changed.load(Ordering::Relaxed)
+    }
+
+    /// Says that what was read of it is wrong: the store drops it, and cuts anew when it is next asked for.
+    pub(crate) fn damaged(self: &Arc<Self>) {
+        if !self.damaged.swap(true, Ordering::AcqRel)
+            && let Some(home) = self.home.get()
+        {
+            home.drop_damaged(self);
+        }
+    }
+
+    /// Appends the tags of a slot, with times of the item's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReelDamaged`] if the data is not what it was when the reel was made; no tag is appended then.
+    ///
+    /// # Blocking
+    ///
+    /// On one read of a file.
+    pub(crate) fn read(&self, slot: usize, tags: &mut Vec<Tag>) -> Result<(), Error> {
+        let damaged = |reason: String| Error::ReelDamaged { path: self.path.clone(), reason };
+        let Some(place) = self.with(|cut| cut.slots.get(slot)) else {
+            return Err(damaged(format!("slot {slot} is none of its {}", self.slots())));
+        };
+        if place.len == 0 {
+            return Ok(());
+        }
+        let data = self.data(slot, place).map_err(damaged)?;
+        let before = tags.len();
+        parse_tags(&data, self.shift, tags).map_err(|what| {
+            tags.truncate(before);
+            damaged(format!("slot {slot} at byte {}: {what}", place.offset))
+        })
+    }
+
+    /// The bytes of a slot.
+    fn data(&self, slot: usize, place: Slot) -> Result<Bytes, String> {
+        let mut buffer = pool::take(place.len);
+        self.file.read_exact_at(buffer.as_mut(), place.offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                format!("it ends before byte {}", place.offset + place.len as u64)
+            }
+            _ => format!("byte {} cannot be read: {error}", place.offset),
+        })?;
+        if let Some(checked) = self.checked.get()
+            && !checked.has(slot)
+        {
+            if crc32fast::hash(buffer.as_ref()) != place.crc {
+                return Err(format!("the checksum of slot {slot} at byte {} is wrong", place.offset));
+            }
+            checked.set(slot);
+        }
+        Ok(buffer.freeze())
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Cutting) -> T) -> T {
+        match self.complete.get() {
+            Some(complete) => look(&complete.cut),
+            None => self.with_growing(look),
+        }
+    }
+
+    fn with_growing<T>(&self, look: impl FnOnce(&Cutting) -> T) -> T {
+        let growing = self.growing.read();
+        // It may just have become complete, and what was here is there now.
+        match self.complete.get() {
+            Some(complete) => look(&complete.cut),
+            None => look(&growing),
+        }
+    }
+
+    /// Adds slots that are in the file.
+    pub(super) fn publish(&self, batch: Batch) {
+        let mut growing = self.growing.write();
+        batch.slots.into_iter().for_each(|slot| growing.slots.push(slot));
+        growing.keyframes.extend(batch.keyframes);
+        growing.changes_headers |= batch.changes_headers;
+    }
+
+    /// Takes note of what of the source cannot be read.
+    pub(super) fn note_damage(&self, damage: String) {
+        self.growing.write().damage = Some(damage);
+    }
+
+    /// Nothing follows.
+    pub(super) fn complete(&self, facts: LapFacts) {
+        let mut growing = self.growing.write();
+        let mut cut = std::mem::take(&mut *growing);
+        cut.slots.shrink();
+        cut.keyframes.shrink_to_fit();
+        let _ = self.complete.set(Complete { cut, facts });
+    }
+
+    /// It grows no further.
+    pub(super) fn fail(&self, error: Arc<Error>) {
+        let _ = self.failure.set(error);
+    }
+
+    /// The data may not be what was written: slots are checked when they are next read.
+    pub(super) fn check_from_now_on(&self) {
+        let _ = self.checked.set(Bitmap::new(self.slots()));
+    }
+
+    /// Everything an index says, of a complete reel.
+    pub(super) fn to_index(
+        &self,
+        key: super::identity::Key,
+        data: super::index::Data,
+    ) -> Option<super::index::Index> {
+        let Complete { cut, facts } = self.complete.get()?;
+        Some(super::index::Index {
+            key,
+            data,
+            shift: self.shift,
+            changes_headers: cut.changes_headers,
+            facts: *facts,
+            damage: cut.damage.clone(),
+            source: self.source.lock().as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+            headers: self.headers.clone(),
+            keyframes: cut.keyframes.clone(),
+            slots: cut.slots.clone(),
+        })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Where the store keeps it.
+    pub(super) fn settle(&self, home: Home) {
+        let _ = self.home.set(home);
+    }
+
+    /// What the source is at the moment: it counts as unchanged from here on.
+    pub(super) fn note_source(&self, path: &Path, facts: SourceFacts) {
+        let mut source = self.source.lock();
+        *source = Some((path.to_owned(), facts));
+        self.source_changed.store(false, Ordering::Relaxed);
+    }
+
+    /// Looks whether the source has changed.
+    ///
+    /// # Blocking
+    ///
+    /// On looking at a file.
+    pub(super) fn look_at_source(&self) {
+        let Some((path, facts)) = self.source.lock().clone() else { return };
+        if SourceFacts::look(&path).is_ok_and(|now| now != facts) {
+            let source = self.source.lock();
+            // Unless it was asked for again meanwhile, as what it is now.
+            if source.as_ref().is_some_and(|(_, noted)| *noted == facts) {
+                self.source_changed.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Reel {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.get()
+            && self.is_complete()
+            && !self.is_damaged()
+        {
+            home.let_go();
+        }
+    }
+}
+
+/// One bit for each slot.
+#[derive(Debug)]
+struct Bitmap(Vec<AtomicU64>);
+
+impl Bitmap {
+    fn new(bits: usize) -> Self {
+        Self((0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn has(&self, bit: usize) -> bool {
+        self.0.get(bit / 64).is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (bit % 64)) != 0)
+    }
+
+    fn set(&self, bit: usize) {
+        if let Some(word) = self.0.get(bit / 64) {
+            word.fetch_or(1 << (bit % 64), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Appends the FLV tags that `data` consists of, as slices of it, with `shift` taken from their times.
+///
+/// # Errors
+///
+/// What is wrong with it; some tags may have been appended.
+pub(super) fn parse_tags(data: &Bytes, shift: i64, tags: &mut Vec<Tag>) -> Result<(), &'static str> {
+    let mut at = 0;
+    while at < data.len() {
+        let header = data.get(at..).and_then(|rest| rest.first_chunk()).ok_or("it ends within a tag")?;
+        let header = TagHeader::parse(header).map_err(|_| "there is no tag where one should be")?;
+        let body = at + TAG_HEADER_LEN;
+        let end = body + usize::try_from(header.body_len).map_err(|_| "a tag is too large")?;
+        if end + TRAILER_LEN > data.len() {
+            return Err("it ends within a tag");
+        }
+        // Reels are shorter than 2³¹ ms; what decodes before the item's zero lies just below 2³².
+        let time = i64::from(header.timestamp.get().cast_signed()) - shift;
+        let mut tag = Tag::from_wire(header.kind, MediaTime::from_millis(time), data.slice(body..end));
+        if tag.is_sequence_header() || tag.is_metadata() {
+            // These are kept for as long as a stream runs, and must not keep the buffer with them.
+            tag.body = Bytes::copy_from_slice(tag.body.payload()).into();
+        }
+        tags.push(tag);
+        at = end + TRAILER_LEN;
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! Cutting: one source becomes one reel, on a thread of its own.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use super::dir::{self, Dir, Part};
+use super::state::{Cutting, Entry, Order, Place, State};
+use super::{Inner, MOST_JOBS};
+use crate::error::{Error, chain};
+use crate::reel::cutter::{Cut, CutStep, Cutter, Recipe};
+use crate::reel::foreign::{Misfit, Progress, Scan};
+use crate::reel::identity::{Identity, Key};
+use crate::reel::index::Data;
+use crate::reel::reader::Reel;
+use crate::reel::writer::{Room, Writer};
+
+/// Stack of a job: libav's demuxers and parsers need a few tens of kilobytes.
+pub(super) const STACK: usize = 512 << 10;
+/// How much less of the processor a job gets than streams do.
+const NICE: i32 = 10;
+
+/// What a job has made.
+struct Made {
+    reel: Arc<Reel>,
+    data: Data,
+}
+
+impl Inner {
+    /// A job's thread: cuts one source after the other as long as any waits.
+    pub(super) fn work(self: Arc<Self>, first: Order) {
+        yield_to_streams();
+        let mut next = Some(first);
+        while let Some(order) = next.take() {
+            let heavy = order.heavy;
+            // What was asked is answered within; here only the count must be right whatever happens.
+            let run = AssertUnwindSafe(|| self.run(order));
+            if std::panic::catch_unwind(run).is_err() {
+                log::error!("telling of a reel panicked");
+            }
+            let mut state = self.state.lock();
+            state.running -= 1;
+            state.heavy -= usize::from(heavy);
+            next = state.next_order(MOST_JOBS);
+            self.release(&mut state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn run(self: &Arc<Self>, order: Order) {
+        let key = order.identity.key;
+        let Order { identity, cutter, cancel, .. } = order;
+        let job = Job { inner: self, identity: &identity, cancel: &cancel };
+        let outcome =
+            std::panic::catch_unwind(AssertUnwindSafe(|| job.run(cutter))).unwrap_or_else(|panic| {
+                Err(Arc::new(Error::Panicked { message: crate::engine::panic_message(&*panic) }))
+            });
+        if let Err(error) = outcome {
+            if let Some(dir) = self.dir.get() {
+                dir.discard(key);
+            }
+            if matches!(*error, Error::ReelStore { .. } | Error::ReelStoreFull { .. }) {
+                log::warn!("{}: {}", identity.path.display(), chain(&error));
+            }
+            self.give_up(self.state.lock(), key, &error);
+        }
+    }
+
+    /// The reel can be followed: all who wait get it.
+    fn followable(&self, key: Key, reel: &Arc<Reel>) {
+        let mut state = self.state.lock();
+        let waiting = match state.cutting(key) {
+            Some(cutting) => {
+                cutting.reel = Some(reel.clone());
+                std::mem::take(&mut cutting.waiting)
+            }
+            None => Vec::new(),
+        };
+        drop(state);
+        waiting.into_iter().for_each(|(_, done)| done(Ok(reel.clone())));
+    }
+}
+
+impl State {
+    fn cutting(&mut self, key: Key) -> Option<&mut Cutting> {
+        match &mut self.entries.get_mut(&key)?.place {
+            Place::Cutting(cutting) => Some(cutting),
+            _ => None,
+        }
+    }
+}
+
+/// One source that is being cut.
+struct Job<'a> {
+    inner: &'a Arc<Inner>,
+    identity: &'a Identity,
+    cancel: &'a AtomicBool,
+}
+
+impl Job<'_> {
+    fn run(&self, cutter: Box<dyn Cutter>) -> Result<(), Arc<Error>> {
+        let dir = self.inner.attach().map_err(Arc::new)?;
+        let scanned = match self.identity.recipe {
+            Recipe::Both => self.scan()?,
+            Recipe::Video | Recipe::Audio => None,
+        };
+        let made = match scanned {
+            Some(made) => made,
+            None => self.cut(dir, cutter)?,
+        };
+        self.keep(dir, &made)
+    }
+
+    /// A source that fits as it is; `None` if it has to be cut.
+    fn scan(&self) -> Result<Option<Made>, Arc<Error>> {
+        let file = &self.identity.file;
+        let Ok(Some(mut scan)) = Scan::open(file) else { return Ok(None) };
+        let mut reel: Option<Arc<Reel>> = None;
+        let mut told = false;
+        loop {
+            self.check()?;
+            if let Some(pace) = &self.inner.pace {
+                pace.wait(1 << 20, self.cancel);
+            }
+            let facts = match scan.step(file) {
+                Ok(Progress::More) => None,
+                Ok(Progress::End(facts)) => Some(facts),
+                Err(misfit) => {
+                    self.unfit(misfit, reel.filter(|_| told));
+                    return Ok(None);
+                }
+            };
+            let Some((headers, shift, begin)) = scan.begin() else { continue };
+            let reel = match &mut reel {
+                Some(reel) => reel,
+                none => {
+                    let Ok(file) = file.try_clone() else { return Ok(None) };
+                    let path = self.identity.path.clone();
+                    none.insert(self.settled(Reel::growing(path, file, headers, shift, begin)))
+                }
+            };
+            reel.publish(scan.take());
+            if let Some(facts) = facts {
+                reel.complete(facts);
+                reel.check_from_now_on();
+            }
+            if !told && (facts.is_some() || scan.is_followable()) {
+                told = true;
+                self.inner.followable(self.identity.key, reel);
+            }
+            if facts.is_some() {
+                let made = Made { reel: reel.clone(), data: Data::Source(scan.read()) };
+                return Ok(Some(made));
+            }
+        }
+    }
+
+    /// What was handed out already grows no further; the same job cuts another one.
+    fn unfit(&self, misfit: Misfit, followed: Option<Arc<Reel>>) {
+        let reason = match misfit {
+            Misfit::Unfit(reason) => reason.to_owned(),
+            Misfit::Io(error) => error.to_string(),
+        };
+        log::info!("{}: cannot be played as it is: {reason}", self.identity.path.display());
+        if let Some(reel) = followed {
+            if let Some(cutting) = self.inner.state.lock().cutting(self.identity.key) {
+                cutting.reel = None;
+            }
+            let path = self.identity.path.clone();
+            reel.fail(Arc::new(Error::SourceDamaged { path, reason }));
+        }
+    }
+
+    /// Cuts the source into a file of the store.
+    fn cut(&self, dir: &Dir, cutter: Box<dyn Cutter>) -> Result<Made, Arc<Error>> {
+        let key = self.identity.key;
+        self.reserve()?;
+        let mut cut = cutter.open(&self.identity.path, self.cancel).map_err(|error| self.cancelled(error))?;
+        self.check()?;
+        let file = dir.create(key, Part::Data).map_err(|error| self.failed("creating a file", error))?;
+        let writer = Writer::new(dir.name(key, Part::Data), file, cut.headers(), self)?;
+        let reel = writer.reel().clone();
+        self.settle(&reel);
+        let bytes = self.follow(writer, &mut *cut, &reel).map_err(|error| {
+            reel.fail(error.clone());
+            error
+        })?;
+        Ok(Made { reel, data: Data::Own(bytes) })
+    }
+
+    /// Writes what the cutter gives.
+    fn follow(&self, mut writer: Writer<'_>, cut: &mut dyn Cut, reel: &Arc<Reel>) -> Result<u64, Arc<Error>> {
+        let key = self.identity.key;
+        let mut told = false;
+        let mut faults = 0u64;
+        loop {
+            self.check()?;
+            match cut.next().map_err(|error| self.cancelled(error))? {
+                CutStep::Tag(tag) => {
+                    writer.push(&tag)?;
+                    if !told && writer.is_followable() {
+                        told = true;
+                        self.inner.followable(key, reel);
+                    }
+                }
+                CutStep::Fault(error) => {
+                    faults += 1;
+                    let more = if faults > 1 { format!(" (and {} more)", faults - 1) } else { String::new() };
+                    reel.note_damage(chain(&*error) + &more);
+                }
+                CutStep::End(facts) => {
+                    let bytes = writer.finish(facts)?;
+                    if !told {
+                        self.inner.followable(key, reel);
+                    }
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+
+    /// Puts a complete reel on the disk for good. If that fails it is still played by those who have it.
+    fn keep(&self, dir: &Dir, made: &Made) -> Result<(), Arc<Error>> {
+        let key = self.identity.key;
+        let kept = self.try_keep(dir, made);
+        let mut state = self.inner.state.lock();
+        match kept {
+            Ok(bytes) if !made.reel.is_damaged() => {
+                state.resize(key, bytes, 0);
+                if let Some(entry) = state.entries.get_mut(&key) {
+                    entry.place = Place::Open(Arc::downgrade(&made.reel));
+                    entry.used.store(dir::micros(SystemTime::now()), Ordering::Relaxed);
+                }
+                self.inner.changed.notify_all();
+                Ok(())
+            }
+            Ok(_) => {
+                self.inner.purge(&mut state, key);
+                Ok(())
+            }
+            Err(error) => {
+                drop(state);
+                made.reel.check_from_now_on();
+                Err(error)
+            }
+        }
+    }
+
+    fn try_keep(&self, dir: &Dir, made: &Made) -> Result<u64, Arc<Error>> {
+        self.check()?;
+        if !self.identity.is_unchanged() {
+            made.reel.look_at_source();
+            let path = self.identity.path.clone();
+            let reason = "it was changed while it was read".to_owned();
+            return Err(Arc::new(Error::SourceDamaged { path, reason }));
+        }
+        let key = self.identity.key;
+        let Some(index) = made.reel.to_index(key, made.data) else { return Err(Arc::new(Error::Ended)) };
+        let (own, data) = match made.data {
+            Data::Own(bytes) => (bytes, Some(made.reel.file())),
+            Data::Source(_) => (0, None),
+        };
+        loop {
+            match dir.keep(&index, data) {
+                Ok(index) => return Ok(own + index),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && self.spare() => {}
+                Err(error) => {
+                    // Half of it may have its name already.
+                    let _ = dir.remove(key);
+                    return Err(Arc::new(self.failed("keeping a reel", error)));
+                }
+            }
+        }
+    }
+
+    /// Makes room for what the reel is expected to become.
+    fn reserve(&self) -> Result<(), Error> {
+        let key = self.identity.key;
+        let mut state = self.inner.state.lock();
+        let expected = self.identity.recipe.estimate(self.identity.facts.size).max(state.known_size(key));
+        let max = self.inner.settings.max_bytes;
+        let going = state.make_room(Some(key), expected, max).ok_or_else(|| self.full())?;
+        state.resize(key, 0, expected);
+        self.inner.evict(&mut state, going);
+        Ok(())
+    }
+
+    fn full(&self) -> Error {
+        let settings = &self.inner.settings;
+        Error::ReelStoreFull { dir: settings.dir.clone(), max_bytes: settings.max_bytes }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.cancel.load(Ordering::Acquire) { Err(Error::Ended) } else { Ok(()) }
+    }
+
+    /// An error of the cutter, unless it was only told to stop.
+    fn cancelled(&self, error: Error) -> Arc<Error> {
+        Arc::new(if self.check().is_err() { Error::Ended } else { error })
+    }
+
+    fn settled(&self, reel: Reel) -> Arc<Reel> {
+        let reel = Arc::new(reel);
+        self.settle(&reel);
+        reel
+    }
+
+    fn settle(&self, reel: &Reel) {
+        let (inner, key) = (self.inner, self.identity.key);
+        reel.note_source(&self.identity.path, self.identity.facts);
+        let used = inner.state.lock().entries.get(&key).map(|entry: &Entry| entry.used.clone());
+        if let (Some(dir), Some(used)) = (inner.dir.get(), used) {
+            reel.settle(inner.home(dir, key, used));
+        }
+    }
+}
+
+impl Room for Job<'_> {
+    fn grow(&self, bytes: u64) -> Result<(), Error> {
+        let key = self.identity.key;
+        let mut state = self.inner.state.lock();
+        let reserved = state.reserved(key);
+        if bytes > reserved {
+            let max = self.inner.settings.max_bytes;
+            let Some(going) = state.make_room(Some(key), bytes, max) else {
+                state.note_too_large(key, bytes);
+                return Err(self.full());
+            };
+            self.inner.evict(&mut state, going);
+        }
+        let before = state.entries.get(&key).map_or(0, Entry::bytes);
+        state.resize(key, bytes, reserved);
+        drop(state);
+        if let Some(pace) = &self.inner.pace {
+            pace.wait(bytes.saturating_sub(before), self.cancel);
+        }
+        Ok(())
+    }
+
+    fn spare(&self) -> bool {
+        let mut state = self.inner.state.lock();
+        let Some(oldest) = state.oldest() else { return false };
+        self.inner.evict(&mut state, vec![oldest])
+    }
+
+    fn failed(&self, what: &'static str, source: io::Error) -> Error {
+        self.inner.failed(what, source)
+    }
+}
+
+/// Lets streams go first. Not every system gives threads a priority of their own.
+fn yield_to_streams() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        log::debug!("a reel job keeps its priority: {error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! A few threads for what takes milliseconds: looking at sources, opening reels, removing files.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Most threads.
+const MOST: usize = 4;
+/// A thread without work ends after this.
+const IDLE: Duration = Duration::from_secs(10);
+const STACK: usize = 256 << 10;
+
+type Task = Box<dyn FnOnce() + Send>;
+
+/// Threads that are started as they are needed. Clones are the same ones.
+#[derive(Clone, Default)]
+pub(super) struct Workers(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Task>,
+    threads: usize,
+    idle: usize,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
+    }
+}
+
+impl Workers {
+    /// Has `task` done on a thread; on this one if there is none to be had.
+    pub(super) fn run(&self, task: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.state.lock();
+        state.tasks.push_back(Box::new(task));
+        if state.idle >= state.tasks.len() || state.threads >= MOST {
+            drop(state);
+            self.0.work.notify_one();
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = self.0.clone();
+        let spawned =
+            std::thread::Builder::new().name("fr-open".into()).stack_size(STACK).spawn(move || shared.work());
+        if let Err(error) = spawned {
+            log::error!("no thread to open reels: {error}");
+            let mut state = self.0.state.lock();
+            state.threads -= 1;
+            let task = if state.threads == 0 { state.tasks.pop_back() } else { None };
+            drop(state);
+            if let Some(task) = task {
+                task();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(task) = state.tasks.pop_front() {
+                drop(state);
+                // Whoever waits for the answer notices that there is none.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).is_err() {
+                    log::error!("a task of the reel store panicked");
+                }
+                state = self.state.lock();
+                continue;
+            }
+            state.idle += 1;
+            let timed_out = self.work.wait_for(&mut state, IDLE).timed_out();
+            state.idle -= 1;
+            if timed_out && state.tasks.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}

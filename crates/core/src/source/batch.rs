@@ -1,0 +1,102 @@
+//! The tags of one turn, and how to make them again.
+
+use std::sync::Arc;
+
+use flowcast_rtmp::flv::tag::Tag;
+
+use super::Refill;
+use crate::error::Error;
+use crate::lap::place::{Fill, Placement};
+use crate::reel::Reel;
+
+/// What a batch was made of.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Headers, as they are.
+    Headers(Vec<Tag>),
+    /// A slot of a reel.
+    Slot {
+        /// The reel.
+        reel: Arc<Reel>,
+        /// The slot's number.
+        slot: usize,
+        /// Where its tags go.
+        placement: Placement,
+    },
+    /// Frames that no item has.
+    Fill(Fill),
+}
+
+/// The tags of one turn.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The tags.
+    pub(crate) tags: Vec<Tag>,
+    /// What they were made of.
+    pub(crate) parts: Vec<Part>,
+    /// They came from several places and are to be put in order of time.
+    pub(crate) sort: bool,
+    /// Some of them cannot be made again.
+    once: bool,
+}
+
+/// Makes the tags of a turn again.
+#[derive(Debug)]
+struct Again {
+    parts: Vec<Part>,
+    sort: bool,
+}
+
+impl Batch {
+    /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`.
+    pub(crate) fn place(
+        &mut self,
+        headers: Vec<Tag>,
+        placement: Placement,
+        slot: Option<(Arc<Reel>, usize)>,
+        from: usize,
+    ) {
+        placement.apply(&mut self.tags, from);
+        if !headers.is_empty() {
+            self.tags.splice(from..from, headers.iter().cloned());
+            self.parts.push(Part::Headers(headers));
+        }
+        match slot {
+            Some((reel, slot)) => self.parts.push(Part::Slot { reel, slot, placement }),
+            None => self.once |= self.tags.len() > from,
+        }
+    }
+
+    /// Puts the batch in order; what makes it again, if all of it can be.
+    pub(crate) fn finish(&mut self) -> Option<Box<dyn Refill>> {
+        if self.sort {
+            self.tags.sort_by_key(|tag| tag.timestamp);
+        }
+        let (parts, sort) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.sort));
+        let again = !std::mem::take(&mut self.once) && !parts.is_empty();
+        again.then(|| Box::new(Again { parts, sort }) as Box<dyn Refill>)
+    }
+}
+
+impl Refill for Again {
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
+        let begin = tags.len();
+        for part in &self.parts {
+            match part {
+                Part::Headers(headers) => tags.extend(headers.iter().cloned()),
+                Part::Slot { reel, slot, placement } => {
+                    let from = tags.len();
+                    reel.read(*slot, tags).map_err(Arc::new)?;
+                    placement.apply(tags, from);
+                }
+                Part::Fill(fill) => fill.add(tags),
+            }
+        }
+        if self.sort
+            && let Some(batch) = tags.get_mut(begin..)
+        {
+            batch.sort_by_key(|tag| tag.timestamp);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! A file that is played directly: a worker thread reads and tags ahead, the stream thread takes what is due.
+//!
+//! For files without a reel. In: a path. Out: tags on the item's own clock, lap after lap, through a bounded queue.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowcast_av::{Demuxer, Interrupt, OpenOptions};
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
+
+use super::reader::{LapReader, Step, Tail};
+use crate::config::QueueBounds;
+use crate::error::Error;
+use crate::lap::LapFacts;
+use crate::queue::{Finish, Item, TagReceiver, TagSender, queue};
+use crate::reel::{Recipe, SLOT_MS};
+use crate::sys::{CpuLap, CpuMeter};
+
+/// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes.
+const WORKER_STACK: usize = 256 << 10;
+
+/// How often a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Laps {
+    /// Once, to the end of all its tracks.
+    Once,
+    /// Once, as an item of a list: audio behind the end of the video is left out.
+    Item,
+    /// For ever.
+    Endless,
+}
+
+/// What is needed to read a file on a thread of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct DirectOptions {
+    /// The thread's name, `fw-` and this.
+    pub(crate) name: String,
+    /// Bounds of what is read ahead.
+    pub(crate) read_ahead: QueueBounds,
+    /// Whose CPU time it is.
+    pub(crate) cpu: CpuMeter,
+}
+
+/// A file that is open and whose worker has not started.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    reader: LapReader,
+    interrupt: Interrupt,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub(crate) struct DirectFeed {
+    receiver: Option<TagReceiver>,
+    interrupt: Interrupt,
+    worker: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a feed gave.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// A tag on the item's clock.
+    Tag(Tag),
+    /// Something to tell.
+    Notice(crate::event::EventKind),
+    /// The item's headers, before anything else of it.
+    Opened(Vec<Tag>),
+    /// What the lap is; its last tags follow.
+    Ending(LapFacts),
+    /// The lap is over.
+    LapEnd,
+}
+
+impl OpenFile {
+    /// Opens a file and looks for tracks that can be sent by copy.
+    ///
+    /// # Blocking
+    ///
+    /// On the file, up to the open options' timeout.
+    pub(crate) fn open(path: &Path, recipe: Recipe, tail: Tail) -> Result<Self, Error> {
+        Self::open_with(path, recipe, tail, Interrupt::new())
+    }
+
+    pub(crate) fn open_with(
+        path: &Path,
+        recipe: Recipe,
+        tail: Tail,
+        interrupt: Interrupt,
+    ) -> Result<Self, Error> {
+        let demuxer = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
+        Ok(Self { reader: LapReader::new(path, demuxer, recipe, tail)?, interrupt })
+    }
+
+    /// The reader, to be used on this thread.
+    pub(crate) fn into_reader(self) -> LapReader {
+        self.reader
+    }
+
+    /// Tracks that are left out, and why.
+    pub(crate) fn skipped(&self) -> &[(usize, String)] {
+        &self.reader.selection().skipped
+    }
+
+    /// What a session begins with.
+    pub(crate) fn headers(&self) -> Vec<Tag> {
+        self.reader.headers()
+    }
+
+    /// Starts the worker; its first lap begins with slot number `from` of the item.
+    pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
+        let interrupt = self.interrupt.clone();
+        DirectFeed::spawn(options, interrupt, move |sender, cpu| {
+            read_ahead(self.reader, laps, from, sender, cpu);
+        })
+    }
+}
+
+impl DirectFeed {
+    /// Opens and reads a file on a thread of its own, from slot number `from` of its first lap on.
+    pub(crate) fn open(
+        path: PathBuf,
+        recipe: Recipe,
+        laps: Laps,
+        from: usize,
+        options: &DirectOptions,
+    ) -> Result<Self, Error> {
+        let interrupt = Interrupt::new();
+        let opener = interrupt.clone();
+        Self::spawn(options, interrupt, move |sender, cpu| {
+            match OpenFile::open_with(&path, recipe, laps.tail(), opener) {
+                Ok(file) => read_ahead(file.reader, laps, from, sender, cpu),
+                Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
+            }
+        })
+    }
+
+    fn spawn(
+        options: &DirectOptions,
+        interrupt: Interrupt,
+        work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (sender, receiver) = queue(options.read_ahead);
+        let cpu = options.cpu.clone();
+        let worker = std::thread::Builder::new()
+            .name(format!("fw-{}", options.name))
+            .stack_size(WORKER_STACK)
+            .spawn(move || work(&sender, &cpu))
+            .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
+        Ok(Self { receiver: Some(receiver), interrupt, worker: Some(worker) })
+    }
+
+    /// Hands over what is due until `until` of the item's clock, at most to the end of the lap; how the reader ended, once
+    /// all it gave was handed over.
+    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Given)) -> Option<Finish> {
+        let receiver = self.receiver.as_ref()?;
+        receiver.take(MediaTime::from_millis(until), |item| {
+            let given = match item {
+                Item::Tag(tag) => Given::Tag(tag),
+                Item::Notice(kind) => Given::Notice(kind),
+                Item::Opened(headers) => Given::Opened(headers),
+                Item::Ending(facts) => Given::Ending(facts),
+                Item::LapEnd => Given::LapEnd,
+            };
+            let goes_on = !matches!(given, Given::LapEnd);
+            sink(given);
+            goes_on
+        })
+    }
+
+    /// Whether nothing waits although the reader has not ended.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.receiver.as_ref().is_some_and(TagReceiver::is_dry)
+    }
+
+    /// Whether the file was read to the end of what is asked of it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.receiver.as_ref().is_none_or(TagReceiver::is_read)
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.receiver.as_ref().map_or(0, TagReceiver::bytes)
+    }
+
+    /// Stops reading.
+    pub(crate) fn stop(&mut self) {
+        self.interrupt.cancel();
+        self.receiver = None;
+    }
+
+    /// Whether the worker has ended.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
+            && let Some(worker) = self.worker.take()
+            && worker.join().is_err()
+        {
+            log::error!("a file reader panicked");
+        }
+        self.worker.is_none()
+    }
+}
+
+impl Drop for DirectFeed {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Laps {
+    /// What becomes of audio behind the end of the video.
+    pub(crate) fn tail(self) -> Tail {
+        if self == Self::Once { Tail::Whole } else { Tail::Looped }
+    }
+}
+
+/// The worker: reads until the stream or the file ends.
+fn read_ahead(mut reader: LapReader, laps: Laps, from: usize, sender: &TagSender, cpu: &CpuMeter) {
+    let mut lap = CpuLap::default();
+    let finish = read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap));
+    sender.finish(finish);
+    cpu.lap(&mut lap);
+}
+
+/// Items between two reports of the worker's CPU time.
+const REPORT_EVERY: u32 = 64;
+
+fn read_laps(
+    reader: &mut LapReader,
+    laps: Laps,
+    from: usize,
+    sender: &TagSender,
+    mut report: impl FnMut(),
+) -> Finish {
+    if sender.send(Item::Opened(reader.headers())).is_err() {
+        return Finish::End;
+    }
+    let mut skip = Skip { slot: 0, from };
+    let mut since_report = 0u32;
+    loop {
+        let item = match reader.next() {
+            Ok(Step::Tag(tag)) if skip.takes(&tag) => continue,
+            Ok(Step::Tag(tag)) => Item::Tag(tag),
+            Ok(Step::Notice(kind)) => Item::Notice(kind),
+            Ok(Step::Ending(facts)) => Item::Ending(facts),
+            Ok(Step::End) => Item::LapEnd,
+            Err(error) => return Finish::Failed(Arc::new(error)),
+        };
+        let is_end = matches!(item, Item::LapEnd);
+        if sender.send(item).is_err() {
+            return Finish::End;
+        }
+        if is_end {
+            match (laps, reader.take_failure()) {
+                (Laps::Endless, _) => {}
+                (_, Some(error)) => return Finish::Failed(Arc::new(Error::Media(error))),
+                (_, None) => return Finish::End,
+            }
+            if let Err(error) = reader.rewind() {
+                return Finish::Failed(Arc::new(error));
+            }
+            skip.from = 0;
+        }
+        since_report += 1;
+        if since_report == REPORT_EVERY {
+            since_report = 0;
+            sender.note_held(reader.bytes_held());
+            report();
+        }
+    }
+}
+
+/// Leaves the beginning of an item out, cut where a reel's slots are cut.
+struct Skip {
+    slot: usize,
+    from: usize,
+}
+
+impl Skip {
+    fn takes(&mut self, tag: &Tag) -> bool {
+        if self.slot >= self.from {
+            return false;
+        }
+        self.slot = self.slot.max(usize::try_from(tag.timestamp.as_millis() / SLOT_MS).unwrap_or(0));
+        self.slot < self.from && !tag.is_sequence_header()
+    }
+}

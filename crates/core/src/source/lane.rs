@@ -1,0 +1,534 @@
+//! A lane: items played one after the other, without a gap, on the clock of a stream.
+//!
+//! In: items, each with its tags on its own clock. Out: batches of tags on the stream's clock. Video sets how long an
+//! item lasts (audio, where there is no video). Audio is a row of frames of equal length that never quite fits: each item
+//! plays the whole number of frames that ends nearest to the next item's beginning; one is left out or repeated where that
+//! is nearer, and silence is put where there are none. Positions are exact; only finished times are rounded, so nothing
+//! accumulates however many laps are played.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flowcast_rtmp::flv::asc::AudioSpecificConfig;
+use flowcast_rtmp::flv::silence::aac_silence;
+use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
+use flowcast_rtmp::time::MediaTime;
+
+use super::batch::{Batch, Part};
+use super::item::{Item, Read};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::lap::place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
+use crate::lap::position::Position;
+use crate::lap::{AudioLap, LapFacts, Unit};
+use crate::reel::SLOT_MS;
+
+/// FLV's audio header of a raw AAC frame.
+const AAC_RAW: [u8; 2] = [0xAF, 1];
+/// FLV's audio header of MP3 has its codec in the upper four bits.
+const MP3: u8 = 2;
+/// Samples of an MP3 frame, and below 32 kHz.
+const MP3_FRAME: (u32, u32) = (1152, 576);
+
+/// How far a lane got.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    /// Everything that is due was handed over.
+    Due,
+    /// Something was due and is not there yet.
+    Dry,
+    /// The lap is over: the next item is to be begun with [`Lane::begin`].
+    LapEnd,
+    /// The item can be read no further.
+    Broken(Arc<Error>),
+}
+
+/// The audio that was sent so far: an endless row of equal frames.
+#[derive(Debug, Clone)]
+struct Chain {
+    rate: u32,
+    frame: u32,
+    /// Where the next frame goes that follows without a gap, in samples of the stream's clock.
+    next: i64,
+    /// A frame of silence, with its FLV header, where the codec has one.
+    silence: Option<Bytes>,
+}
+
+/// The audio of the current lap.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    grid: Grid,
+    /// Where frame 0 begins, in samples of the item's clock.
+    start: i64,
+    /// Where frame 0 begins, in samples of the stream's clock.
+    begin: i64,
+    /// The first frame that is played.
+    from: i64,
+    /// The frame after the last one that was handed over.
+    sent: i64,
+}
+
+/// Who tells players what the stream is.
+#[derive(Debug, Clone)]
+pub(crate) enum MetadataRole {
+    /// This lane; the audio that `companion` is the header of comes from another one.
+    Sends {
+        /// The sequence header's body.
+        companion: Option<TagBody>,
+    },
+    /// Another lane.
+    Silent,
+}
+
+/// One row of items.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// Where the current item's clock has its zero.
+    at: Position,
+    item: Option<Item>,
+    chain: Option<Chain>,
+    row: Option<Row>,
+    /// Audio is made where items have none: the configuration to begin with.
+    silence: Option<Bytes>,
+    /// The bodies of the sequence headers that hold.
+    video_header: Option<TagBody>,
+    audio_header: Option<TagBody>,
+    metadata: MetadataRole,
+    /// Times of the last frames handed over.
+    last_video: i64,
+    last_audio: i64,
+    /// Up to here everything was handed over, on the stream's clock.
+    handed: i64,
+    /// The last frame of the lap, kept where it will be repeated.
+    repeat: Option<Bytes>,
+    /// Frames before this, on the item's clock, are left out: after a seek.
+    video_from: i64,
+}
+
+impl Lane {
+    /// An empty lane; with `silence` (an AudioSpecificConfig) it has audio also where its items have none.
+    pub(crate) fn new(metadata: MetadataRole, silence: Option<Bytes>) -> Self {
+        Self {
+            at: Position::ZERO,
+            item: None,
+            chain: None,
+            row: None,
+            silence,
+            video_header: None,
+            audio_header: None,
+            metadata,
+            last_video: i64::MIN,
+            last_audio: i64::MIN,
+            handed: 0,
+            repeat: None,
+            video_from: i64::MIN,
+        }
+    }
+
+    /// The item that is played.
+    pub(crate) fn item(&self) -> Option<&Item> {
+        self.item.as_ref()
+    }
+
+    /// The item that is played.
+    #[cfg(feature = "libav")]
+    pub(crate) fn item_mut(&mut self) -> Option<&mut Item> {
+        self.item.as_mut()
+    }
+
+    /// Up to where the lane has handed everything over, in milliseconds of the stream's clock.
+    pub(crate) fn handed(&self) -> i64 {
+        self.handed
+    }
+
+    /// Which sequence headers of `headers` would change what holds now; `None` if none would.
+    pub(crate) fn differs(&self, headers: &[Tag]) -> Option<&'static str> {
+        let changed = |kind, held: &Option<TagBody>| {
+            let other = headers.iter().find(|tag| tag.kind == kind && tag.is_sequence_header());
+            matches!((held, other), (Some(held), Some(other)) if *held != other.body)
+        };
+        if changed(TagKind::Video, &self.video_header) {
+            return Some("the video's parameters");
+        }
+        changed(TagKind::Audio, &self.audio_header).then_some("the audio's parameters")
+    }
+
+    /// Begins `item` where the last one ended, `offset` milliseconds into it (at a keyframe).
+    pub(crate) fn begin(&mut self, item: Item, offset: i64) {
+        self.item = Some(item);
+        self.begin_lap(offset);
+    }
+
+    /// Begins the next lap of the same item.
+    pub(crate) fn begin_again(&mut self) {
+        if let Some(item) = &mut self.item {
+            item.begin_lap();
+        }
+        self.begin_lap(0);
+    }
+
+    fn begin_lap(&mut self, offset: i64) {
+        if offset > 0 {
+            self.at = self.at.plus(-offset, Unit::MILLIS);
+        }
+        self.video_from = if offset > 0 { offset } else { i64::MIN };
+        self.row = None;
+        self.repeat = None;
+        let known = self.item.as_ref().and_then(|item| item.known());
+        if let Some(AudioLap { rate, frame, start, .. }) = known.and_then(|facts| facts.audio) {
+            self.begin_row(rate, frame, start, offset);
+        }
+    }
+
+    /// Leaves the current item at once; the next one begins where this one was left.
+    pub(crate) fn cut(&mut self) {
+        if let (Some(chain), Some(row)) = (&mut self.chain, &self.row) {
+            chain.next = row.begin + row.sent.max(row.from) * i64::from(chain.frame);
+        }
+        self.at = Position::from_millis(self.handed);
+        self.item = None;
+        self.row = None;
+    }
+
+    /// Forgets the item that was played to its end.
+    pub(crate) fn leave(&mut self) {
+        self.item = None;
+    }
+
+    /// Hands over what is due at `due`, up to the end of the lap.
+    pub(crate) fn pull(&mut self, due: i64, batch: &mut Batch, notices: &mut Vec<EventKind>) -> Flow {
+        let shift = self.at.millis();
+        loop {
+            let from = batch.tags.len();
+            let Some(item) = &mut self.item else { return Flow::LapEnd };
+            let read = item.read(due - shift, &mut batch.tags, notices);
+            let prefix = self.headers(shift, &batch.tags[from..]);
+            let placement = self.placement(shift, &batch.tags[from..]);
+            let slot = match &read {
+                Read::Slot(reel, slot) => Some((reel.clone(), *slot)),
+                _ => None,
+            };
+            batch.place(prefix, placement, slot, from);
+            self.note(&batch.tags[from..]);
+            match read {
+                Read::Slot(_, slot) => {
+                    self.handed = self.handed.max(shift + (slot as i64 + 1) * SLOT_MS);
+                    self.fill(self.handed, batch);
+                }
+                Read::UpTo(millis) => {
+                    self.handed = self.handed.max(shift + millis + 1);
+                    self.fill(due, batch);
+                    return Flow::Due;
+                }
+                Read::Wait => {
+                    self.fill(due, batch);
+                    return Flow::Due;
+                }
+                Read::End => {
+                    let end = self.end();
+                    let is_due = end.is_none_or(|end| end.millis() <= due);
+                    self.fill(if is_due { i64::MAX } else { due + SLOT_MS }, batch);
+                    if !is_due {
+                        return Flow::Due;
+                    }
+                    self.end_lap(end);
+                    return Flow::LapEnd;
+                }
+                Read::Dry => {
+                    self.fill(due, batch);
+                    return Flow::Dry;
+                }
+                Read::Failed(error) => return Flow::Broken(error),
+            }
+        }
+    }
+
+    /// Silence up to `due`, for a lane that has nothing else to hand over.
+    pub(crate) fn idle(&mut self, due: i64, batch: &mut Batch) {
+        let Some(Chain { rate, frame, next, silence: Some(body) }) = self.chain.clone() else { return };
+        let end = Unit::MILLIS.to(due, Unit::sample(rate));
+        let count = (end - next) / i64::from(frame) + 1;
+        if end < next {
+            return;
+        }
+        self.emit(Fill { begin: next, count, rate, frame, body }, batch);
+        if let Some(chain) = &mut self.chain {
+            chain.next = next + count * i64::from(frame);
+            self.at = Position::ZERO.plus(chain.next, Unit::sample(rate));
+        }
+        self.handed = self.handed.max(due);
+    }
+
+    /// The headers that have to be sent before `tags`, which begin an item or a lap.
+    fn headers(&mut self, at: i64, tags: &[Tag]) -> Vec<Tag> {
+        let Some(item) = &mut self.item else { return Vec::new() };
+        let Some(headers) = item.take_headers() else { return Vec::new() };
+        let mut changed = Vec::new();
+        let mut has_audio = false;
+        for tag in &headers {
+            let held = match tag.kind {
+                TagKind::Script => continue,
+                TagKind::Video => &mut self.video_header,
+                TagKind::Audio => {
+                    has_audio = true;
+                    &mut self.audio_header
+                }
+            };
+            if held.as_ref() != Some(&tag.body) {
+                *held = Some(tag.body.clone());
+                changed.push(tag.clone());
+            }
+        }
+        // MP3 has no header; that an item has such audio shows in its metadata and its tags only.
+        has_audio |= item.known().is_some_and(|facts| facts.audio.is_some());
+        if !has_audio && let Some(config) = self.silence.clone().filter(|_| self.audio_header.is_none()) {
+            let header = flowcast_rtmp::flv::audio::aac_sequence_header(config, MediaTime::ZERO);
+            self.audio_header = Some(header.body.clone());
+            changed.push(header);
+        }
+        item.has_audio = has_audio;
+        if let (MetadataRole::Sends { companion }, false) = (&self.metadata, changed.is_empty())
+            && let Some(metadata) = headers.iter().find(|tag| tag.is_metadata())
+        {
+            let audio = self.audio_header.as_ref().or(companion.as_ref());
+            changed.insert(0, super::metadata::with_audio(metadata, audio));
+        }
+        let silence = self.silent_frame();
+        if let Some(chain) = &mut self.chain {
+            chain.silence = silence;
+        }
+        let first = tags.first().map_or(0, |tag| tag.timestamp.as_millis());
+        for tag in &mut changed {
+            tag.timestamp = MediaTime::from_millis(at + first);
+        }
+        changed
+    }
+
+    /// Where a batch of the item's tags goes.
+    fn placement(&mut self, shift: i64, tags: &[Tag]) -> Placement {
+        let video = Some(VideoPlace { shift, from: self.video_from, after: self.last_video });
+        if self.row.is_none()
+            && let Some(first) = tags.iter().find(|tag| tag.is_audio() && !tag.is_sequence_header())
+        {
+            let (rate, frame) = self.audio_format(first);
+            let start = Unit::MILLIS.to(first.timestamp.as_millis(), Unit::sample(rate));
+            self.begin_row(rate, frame, start, 0);
+        }
+        let audio = self.row.map(|row| AudioPlace {
+            shift: Unit::sample(row.grid.rate).to_millis(row.begin) - row.grid.first,
+            grid: row.grid,
+            from: row.from,
+            until: self.wanted(&row).unwrap_or(i64::MAX),
+            after: self.last_audio,
+        });
+        Placement { video, audio }
+    }
+
+    /// Sample rate and frame length of the item's audio, by its header or its first frame.
+    fn audio_format(&self, first: &Tag) -> (u32, u32) {
+        let config = self.audio_header.as_ref().map(|body| body.to_bytes());
+        let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
+        let head = first.body.byte(0).unwrap_or(0);
+        match config {
+            Some(config) if head >> 4 != MP3 => (config.sample_rate_hz, u32::from(config.frame_samples)),
+            _ => {
+                let rate = [5512, 11_025, 22_050, 44_100][usize::from(head >> 2 & 3)];
+                (rate, if rate < 32_000 { MP3_FRAME.1 } else { MP3_FRAME.0 })
+            }
+        }
+    }
+
+    /// Audio begins in this lap, `start` samples into the item; `offset` milliseconds of it are left out.
+    fn begin_row(&mut self, rate: u32, frame: u32, start: i64, offset: i64) {
+        let samples = Unit::sample(rate);
+        let step = i64::from(frame.max(1));
+        let grid = Grid { first: samples.to_millis(start), rate, frame };
+        let nominal = self.at.to(samples) + start;
+        let skipped = if offset > 0 { grid.number(offset).max(0) } else { 0 };
+        let silence = self.silent_frame();
+        let Some(chain) = &mut self.chain else {
+            // At the very beginning nothing is to be joined on to, and the priming is played.
+            self.chain = Some(Chain { rate, frame, next: nominal, silence });
+            let from = if offset > 0 { skipped } else { i64::MIN };
+            self.row = Some(Row { grid, start, begin: nominal, from, sent: skipped });
+            return;
+        };
+        if chain.rate != rate {
+            chain.next = Unit::sample(chain.rate).to(chain.next, samples);
+        }
+        (chain.rate, chain.frame, chain.silence) = (rate, frame, silence);
+        // Whole frames between the end of the last one and where this one belongs; the rest, up to half a frame, is carried
+        // on to the end of the lap.
+        let missing = round_div(nominal + skipped * step - chain.next, step);
+        self.row = Some(if missing > 0 && chain.silence.is_none() {
+            // Nothing can be put there: the gap is the item's own.
+            Row { grid, start, begin: nominal, from: skipped, sent: skipped }
+        } else {
+            // Missing frames are filled in first; where there is too much already, as many are left out.
+            let begin = chain.next + (missing - skipped) * step;
+            Row { grid, start, begin, from: skipped + (-missing).max(0), sent: skipped - missing }
+        });
+    }
+
+    /// How many frames the lap has, once its end is known: so many that the last one ends nearest to it.
+    fn wanted(&self, row: &Row) -> Option<i64> {
+        let item = self.item.as_ref()?;
+        let facts = item.facts()?;
+        if facts.video.is_none() {
+            return Some(has(&facts, row));
+        }
+        if !item.is_limited() {
+            return None;
+        }
+        let end = self.end()?.to(Unit::sample(row.grid.rate)) + facts.audio.map_or(0, |audio| audio.start);
+        Some(round_div(end - row.begin, i64::from(row.grid.frame)))
+    }
+
+    /// Where the lap ends, once that is known.
+    fn end(&self) -> Option<Position> {
+        let facts = self.item.as_ref()?.facts()?;
+        match (facts.video, facts.audio) {
+            (Some(video), _) => Some(self.at.plus(video.length, video.unit)),
+            (None, Some(audio)) => Some(self.at.plus(audio.end - audio.start, Unit::sample(audio.rate))),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes note of what was handed over.
+    fn note(&mut self, tags: &[Tag]) {
+        let newest = |kind| {
+            let of_kind = tags.iter().rfind(|tag: &&Tag| tag.kind == kind && !tag.is_sequence_header());
+            of_kind.map(|tag| (tag.timestamp.as_millis(), tag))
+        };
+        if let Some((time, _)) = newest(TagKind::Video) {
+            self.last_video = time;
+        }
+        let Some((time, tag)) = newest(TagKind::Audio) else { return };
+        self.last_audio = time;
+        let Some(row) = &mut self.row else { return };
+        let shift = Unit::sample(row.grid.rate).to_millis(row.begin) - row.grid.first;
+        row.sent = row.sent.max(row.grid.number(time - shift) + 1);
+        let row = *row;
+        if let Some(facts) = self.item.as_ref().and_then(Item::facts)
+            && row.sent == has(&facts, &row)
+            && self.wanted(&row).is_some_and(|wanted| wanted > row.sent)
+        {
+            self.repeat = Some(Bytes::copy_from_slice(&tag.body.to_bytes()));
+        }
+    }
+
+    /// Puts frames where the item has none, up to `until` of the stream's clock.
+    fn fill(&mut self, until: i64, batch: &mut Batch) {
+        if self.row.is_none() && self.item.as_ref().is_some_and(|item| item.is_open() && !item.has_audio) {
+            self.begin_silence();
+        }
+        let (Some(row), Some(chain)) = (self.row, &self.chain) else { return };
+        let step = i64::from(chain.frame);
+        let wanted = self.wanted(&row);
+        // Before the item's first frame, and behind its last one where that is known.
+        let (begin, end) = if row.sent < row.from {
+            (row.sent, row.from)
+        } else {
+            let Some(facts) = self.item.as_ref().and_then(Item::facts) else {
+                if self.item.as_ref().is_none_or(|item| item.has_audio) {
+                    return;
+                }
+                return self.fill_frames(row, row.sent, i64::MAX, until, batch);
+            };
+            let has = has(&facts, &row);
+            if row.sent < has {
+                return;
+            }
+            (row.sent, wanted.unwrap_or(row.sent))
+        };
+        if let (1, Some(body), true) = (end - begin, self.repeat.clone(), row.sent >= row.from) {
+            let (rate, frame) = (chain.rate, chain.frame);
+            self.emit(Fill { begin: row.begin + begin * step, count: 1, rate, frame, body }, batch);
+            self.sent(end);
+            return;
+        }
+        self.fill_frames(row, begin, end, until, batch);
+    }
+
+    fn fill_frames(&mut self, row: Row, begin: i64, end: i64, until: i64, batch: &mut Batch) {
+        let Some(Chain { rate, frame, silence, .. }) = self.chain.clone() else { return };
+        let Some(body) = silence else {
+            // This codec has no frame of silence: the gap is the item's own.
+            return;
+        };
+        let step = i64::from(frame);
+        let due = Unit::MILLIS.to(until.min(i64::MAX / 1000), Unit::sample(rate));
+        let last = if until == i64::MAX { end } else { end.min((due - row.begin).div_euclid(step) + 1) };
+        if last > begin && last != i64::MAX {
+            self.emit(
+                Fill { begin: row.begin + begin * step, count: last - begin, rate, frame, body },
+                batch,
+            );
+            self.sent(last);
+        }
+    }
+
+    fn sent(&mut self, frames: i64) {
+        if let Some(row) = &mut self.row {
+            row.sent = row.sent.max(frames);
+        }
+    }
+
+    fn emit(&mut self, fill: Fill, batch: &mut Batch) {
+        let from = batch.tags.len();
+        fill.add(&mut batch.tags);
+        if let Some(tag) = batch.tags[from..].last() {
+            self.last_audio = tag.timestamp.as_millis();
+        }
+        batch.parts.push(Part::Fill(fill));
+        batch.sort = true;
+    }
+
+    /// A lap without any audio in a stream that has some.
+    fn begin_silence(&mut self) {
+        let config = self.audio_header.as_ref().map(|body| body.to_bytes());
+        let Some(config) = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok()) else {
+            return;
+        };
+        if self.silent_frame().is_some() {
+            self.begin_row(config.sample_rate_hz, u32::from(config.frame_samples), 0, self.video_from.max(0));
+            if let Some(row) = &mut self.row {
+                row.from = row.sent;
+            }
+        }
+    }
+
+    /// A frame of silence in the format that holds, if it has one.
+    fn silent_frame(&self) -> Option<Bytes> {
+        let body = self.audio_header.as_ref()?.to_bytes();
+        let config = AudioSpecificConfig::parse(body.get(2..)?).ok()?;
+        // With spectral band replication, a plain frame would change the rate for a moment.
+        let is_plain = config.object_type == 2 && config.sbr_rate_hz.is_none() && !config.parametric_stereo;
+        let configuration = if config.channels == 8 { 7 } else { config.channels };
+        let frame = aac_silence(configuration).filter(|_| is_plain)?;
+        Some([&AAC_RAW, frame.as_ref()].concat().into())
+    }
+
+    fn end_lap(&mut self, end: Option<Position>) {
+        if let (Some(row), Some(chain)) = (self.row, &mut self.chain) {
+            chain.next = row.begin + row.sent * i64::from(row.grid.frame);
+        }
+        let end = end.unwrap_or_else(|| Position::from_millis(self.handed));
+        self.handed = self.handed.max(end.millis());
+        self.at = end;
+        self.row = None;
+    }
+}
+
+/// Frames the item itself has.
+fn has(facts: &LapFacts, row: &Row) -> i64 {
+    facts.audio.map_or(row.from, |audio| round_div(audio.end - row.start, i64::from(row.grid.frame)))
+}
+
+/// Rounded to nearest, halves up.
+fn round_div(value: i64, by: i64) -> i64 {
+    (2 * value + by).div_euclid(2 * by)
+}
+
+#[cfg(all(test, feature = "libav"))]
+mod tests;

@@ -1,0 +1,142 @@
+//! Opens a source: finds out what is wrong with it before anything else happens.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flowcast_rtmp::flv::silence::aac_config;
+use flowcast_rtmp::flv::tag::TagKind;
+
+#[cfg(feature = "libav")]
+use super::direct::DirectOptions;
+use super::item::Item;
+use super::lane::{Lane, MetadataRole};
+use super::player::{Player, Program};
+use super::playout::Playout;
+use super::supply::{Ready, Supply, Use};
+use super::{Media, Source, SourceDriver};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::playlist::{Next, Playlist, PlaylistCursor};
+use crate::reel::{Recipe, Store};
+use crate::sys::CpuMeter;
+
+/// Sample rate, in hertz, and channels of silence where there is no audio to go by.
+const SILENCE: (u32, u8) = (44_100, 2);
+
+/// What a source is opened with.
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
+pub(crate) struct Opening<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) store: Option<&'a Store>,
+    /// The stream's name, for its threads.
+    pub(crate) name: String,
+    pub(crate) cpu: CpuMeter,
+}
+
+/// What a player begins with.
+struct First {
+    item: Item,
+    program: Program,
+    supply: Supply,
+}
+
+/// Opens a source and gets its first seconds ready.
+///
+/// # Errors
+///
+/// What is wrong with its files.
+///
+/// # Blocking
+///
+/// On the files.
+pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+    let mut notices = Vec::new();
+    let silence = source.silence.then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
+    let main = match &source.media {
+        Media::File { path, looped, video_only } => {
+            let recipe = if *video_only { Recipe::Video } else { Recipe::Both };
+            let supply = opening.supply(recipe);
+            let (how, program) =
+                if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
+            let item = begin(supply.ready(path, how)?, &mut notices);
+            First { item, program, supply }
+        }
+        Media::Playlist(list) => {
+            let recipe = if source.sound.is_some() { Recipe::Video } else { Recipe::Both };
+            first_of(list, opening.supply(recipe), &mut notices)?
+        }
+    };
+    let sound = match &source.sound {
+        Some(list) => Some(first_of(list, opening.supply(Recipe::Audio), &mut notices)?),
+        None => None,
+    };
+    let companion = sound.as_ref().and_then(|first| {
+        let header =
+            |tag: &&flowcast_rtmp::flv::tag::Tag| tag.kind == TagKind::Audio && tag.is_sequence_header();
+        first.item.headers().iter().find(header).map(|tag| tag.body.clone())
+    });
+    let silence = silence.filter(|_| sound.is_none());
+    let lane = Lane::new(MetadataRole::Sends { companion }, silence);
+    let main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    let sound = sound.map(|first| {
+        let lane = Lane::new(MetadataRole::Silent, None);
+        Player::new(lane, first.program, first.supply, first.item, std::time::Duration::ZERO)
+    });
+    Ok(Box::new(Playout::new(main, sound, notices)))
+}
+
+/// The first item of a list that can be played.
+fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Result<First, Error> {
+    let mut cursor: PlaylistCursor = list.cursor();
+    let mut last_error = None;
+    loop {
+        match cursor.next() {
+            Next::Item(item) => match supply.ready(&item.path, Use::Item) {
+                Ok(ready) => {
+                    notices.push(EventKind::ItemStarted { path: item.path });
+                    let item = begin(ready, notices);
+                    return Ok(First { item, program: Program::List(cursor), supply });
+                }
+                Err(error) => {
+                    cursor.failed(item.id);
+                    let error = Arc::new(error);
+                    last_error = Some(error.clone());
+                    notices.push(EventKind::ItemSkipped { path: item.path, error });
+                }
+            },
+            Next::Empty | Next::Complete | Next::AllFailed => {
+                let reason = match last_error {
+                    Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),
+                    None => "has no item".to_owned(),
+                };
+                return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
+            }
+        }
+    }
+}
+
+fn begin(ready: Ready, notices: &mut Vec<EventKind>) -> Item {
+    let Ready { item, fallback, skipped } = ready;
+    notices.extend(item.damage());
+    if let Some(error) = fallback {
+        notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
+    }
+    notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
+    item
+}
+
+impl Opening<'_> {
+    fn supply(&self, recipe: Recipe) -> Supply {
+        Supply {
+            store: self.store.cloned(),
+            recipe,
+            #[cfg(feature = "libav")]
+            direct: DirectOptions {
+                name: self.name.clone(),
+                read_ahead: self.config.read_ahead,
+                cpu: self.cpu.clone(),
+            },
+        }
+    }
+}

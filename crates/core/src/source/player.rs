@@ -1,0 +1,415 @@
+//! Plays a lane: chooses what comes next, gets it ready in time, and goes on another way when something fails.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::SourceMode;
+use super::batch::Batch;
+use super::item::{Feed, Item};
+use super::lane::{Flow, Lane};
+use super::supply::{Pending, Ready, Supply, Use};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::playlist::{Next, ParameterChange, PlaylistCursor, PlaylistItem};
+
+/// A reel that has nothing to give for this long grows slower than it is played.
+const REEL_PATIENCE: Duration = Duration::from_millis(500);
+/// After a failure the store is asked again this much later, and twice as much each time.
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+const RETRY_CAP: Duration = Duration::from_secs(600);
+/// A list in which no item can be played is looked through again this much later.
+const LIST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a lane plays.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// One file, once.
+    Once,
+    /// One file again and again.
+    Loop,
+    /// A list.
+    List(PlaylistCursor),
+}
+
+/// How a player stands.
+#[derive(Debug)]
+pub(crate) enum PlayerState {
+    /// Everything due was handed over.
+    Running,
+    /// Something due is not there yet.
+    Dry,
+    /// Everything was played.
+    Complete,
+    /// It cannot go on.
+    Failed(Arc<Error>),
+}
+
+/// Plays one lane.
+#[derive(Debug)]
+pub(crate) struct Player {
+    lane: Lane,
+    program: Program,
+    supply: Supply,
+    change: ParameterChange,
+    /// What is being got ready: the next item, or the same one anew.
+    pending: Option<(Pending, Option<PlaylistItem>)>,
+    dry_since: Option<Instant>,
+    laps: u64,
+    /// When the store is asked again for a file that is played directly, and after how long once more.
+    retry: Option<(Instant, Duration)>,
+    /// When a list that had nothing to give is asked again.
+    list_again: Option<Instant>,
+    mode: SourceMode,
+}
+
+impl Player {
+    /// Plays `first`, and then what `program` says.
+    pub(crate) fn new(
+        mut lane: Lane,
+        program: Program,
+        supply: Supply,
+        first: Item,
+        offset: Duration,
+    ) -> Self {
+        let mode = first.mode();
+        let (item, offset) = positioned(first, offset);
+        lane.begin(item, offset);
+        let change = match &program {
+            Program::List(cursor) => cursor.parameter_change(),
+            _ => ParameterChange::Allow,
+        };
+        let retry = (mode == SourceMode::Direct && supply.store.is_some()).then(|| later(RETRY_FIRST));
+        Self {
+            lane,
+            program,
+            supply,
+            change,
+            pending: None,
+            dry_since: None,
+            laps: 0,
+            retry,
+            list_again: None,
+            mode,
+        }
+    }
+
+    /// How the current item is read.
+    pub(crate) fn mode(&self) -> SourceMode {
+        self.mode
+    }
+
+    /// Up to where everything was handed over, in milliseconds.
+    pub(crate) fn handed(&self) -> i64 {
+        self.lane.handed()
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.lane.item().map_or(0, Item::bytes_held)
+    }
+
+    /// Stops reading.
+    pub(crate) fn stop(&mut self) {
+        self.pending = None;
+        #[cfg(feature = "libav")]
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
+            feed.stop();
+        }
+    }
+
+    /// Whether its worker has ended.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        #[cfg(feature = "libav")]
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
+            return feed.is_stopped();
+        }
+        true
+    }
+
+    /// Goes to `to` of the current item, or the keyframe before it.
+    pub(crate) fn seek(&mut self, to: Duration) {
+        let Some(item) = self.lane.item() else { return };
+        let Some(reel) = item.reel() else { return };
+        let fresh = Item::new(item.path(), Feed::Reel { reel: reel.clone(), slot: 0 }, item.is_limited());
+        self.lane.cut();
+        let (item, offset) = positioned(fresh, to);
+        self.lane.begin(item, offset);
+    }
+
+    /// Hands over what is due at `due` of the stream's clock; silence as long as there is nothing, if `idle` says so.
+    pub(crate) fn pull(
+        &mut self,
+        now: Instant,
+        due: i64,
+        idle: bool,
+        batch: &mut Batch,
+        notices: &mut Vec<EventKind>,
+    ) -> PlayerState {
+        self.obey();
+        loop {
+            let flow =
+                if self.lane.item().is_some() { self.lane.pull(due, batch, notices) } else { Flow::LapEnd };
+            let state = match flow {
+                Flow::Due => {
+                    self.dry_since = None;
+                    self.look_ahead();
+                    return PlayerState::Running;
+                }
+                Flow::Dry => self.wait_for_reel(now, notices),
+                Flow::LapEnd => self.next(now, notices),
+                Flow::Broken(error) => self.mend(now, error, notices),
+            };
+            match state {
+                Some(PlayerState::Dry) if idle && self.lane.item().is_none() => {
+                    self.lane.idle(due, batch);
+                    return PlayerState::Dry;
+                }
+                Some(state) => return state,
+                None => {}
+            }
+        }
+    }
+
+    /// Carries out what was asked of the list.
+    fn obey(&mut self) {
+        let Program::List(cursor) = &mut self.program else { return };
+        if cursor.take_command().is_some() {
+            self.lane.cut();
+            self.pending = None;
+            self.list_again = None;
+        }
+    }
+
+    /// Gets ready what comes next, in time.
+    fn look_ahead(&mut self) {
+        let Program::List(cursor) = &mut self.program else { return };
+        if self.pending.is_some() || self.list_again.is_some() {
+            return;
+        }
+        #[cfg(feature = "libav")]
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct)
+            && self.supply.store.is_none()
+            && !feed.is_read()
+        {
+            // A worker for each of two items only where the first has nothing more to do.
+            return;
+        }
+        if let Some(item) = cursor.peek() {
+            self.pending = Some((self.supply.prepare(&item.path, Use::Item), Some(item)));
+        }
+    }
+
+    /// The item is over, or there is none; `None` once the next one has begun.
+    fn next(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        match &self.program {
+            Program::Once => Some(PlayerState::Complete),
+            Program::Loop => {
+                self.laps += 1;
+                notices.push(EventKind::Looped { laps: self.laps });
+                self.next_lap(now, notices);
+                None
+            }
+            Program::List(_) => self.next_item(now, notices),
+        }
+    }
+
+    /// The file begins again; or what there is now in its place, or a reel of it, if that is ready.
+    fn next_lap(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        let (path, changed) = match self.lane.item() {
+            Some(item) => {
+                let changed = item.reel().is_some_and(|reel| reel.source_changed());
+                (item.path().to_owned(), changed)
+            }
+            None => return,
+        };
+        if let Some((pending, _)) = &mut self.pending
+            && let Some(answer) = pending.poll(&self.supply)
+        {
+            self.pending = None;
+            match answer {
+                // Of a file that is played directly already, nothing but a reel is an improvement.
+                Ok(ready) if ready.item.mode() == SourceMode::Reel || changed => {
+                    self.retry = None;
+                    if changed {
+                        notices.push(EventKind::SourceReplaced { path });
+                    }
+                    self.begin(ready, notices);
+                    return;
+                }
+                Ok(Ready { fallback, .. }) => self.put_off(now, fallback, notices),
+                Err(error) => self.put_off(now, Some(error), notices),
+            }
+        }
+        let is_time = self.retry.is_none_or(|(at, _)| now >= at);
+        if self.pending.is_none() && is_time && (changed || self.retry.is_some()) {
+            self.pending = Some((self.supply.prepare(&path, Use::Loop), None));
+        }
+        self.lane.begin_again();
+    }
+
+    /// The store is not asked again for a while.
+    fn put_off(&mut self, now: Instant, error: Option<Arc<Error>>, notices: &mut Vec<EventKind>) {
+        let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_CAP));
+        self.retry = Some((now + wait, wait));
+        if let Some(error) = error.filter(|_| wait == RETRY_FIRST) {
+            notices.push(EventKind::SourceFault { error });
+        }
+    }
+
+    fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        self.lane.leave();
+        let Program::List(cursor) = &mut self.program else { return Some(PlayerState::Complete) };
+        if self.list_again.is_some_and(|at| now < at) {
+            return Some(PlayerState::Dry);
+        }
+        // What was got ready may have been taken off the list meanwhile.
+        let wanted = cursor.peek();
+        if let Some((_, Some(item))) = &self.pending
+            && wanted.as_ref().map(|wanted| wanted.id) != Some(item.id)
+        {
+            self.pending = None;
+        }
+        if self.pending.is_none() {
+            match wanted {
+                Some(item) => {
+                    self.pending = Some((self.supply.prepare(&item.path, Use::Item), Some(item)));
+                }
+                None => return self.nothing_to_play(now, notices),
+            }
+        }
+        let (pending, item) = self.pending.as_mut()?;
+        let answer = pending.poll(&self.supply);
+        let Some(answer) = answer else { return Some(PlayerState::Dry) };
+        let (path, id) = (pending.path().to_owned(), item.as_ref().map(|item| item.id));
+        self.pending = None;
+        self.list_again = None;
+        // It is its turn now, whether it can be played or not.
+        cursor.next();
+        let refused = |ready: &Ready| match self.change {
+            ParameterChange::Refuse => self.lane.differs(ready.item.headers()),
+            _ => None,
+        };
+        match answer {
+            Ok(ready) => match refused(&ready) {
+                None => {
+                    notices.push(EventKind::ItemStarted { path });
+                    self.begin(ready, notices);
+                    return None;
+                }
+                Some(what) => {
+                    let error = Arc::new(Error::ParametersDiffer { path: path.clone(), what });
+                    notices.push(EventKind::ItemSkipped { path, error });
+                }
+            },
+            Err(error) => notices.push(EventKind::ItemSkipped { path, error }),
+        }
+        if let Some(id) = id {
+            cursor.failed(id);
+        }
+        None
+    }
+
+    /// The list has nothing to give.
+    fn nothing_to_play(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let Program::List(cursor) = &mut self.program else { return Some(PlayerState::Complete) };
+        match cursor.next() {
+            Next::Complete => Some(PlayerState::Complete),
+            Next::Item(_) => None,
+            Next::Empty | Next::AllFailed => {
+                if self.list_again.is_none() {
+                    notices.push(EventKind::SourceStalled { after: Duration::ZERO });
+                }
+                self.list_again = Some(now + LIST_PAUSE);
+                Some(PlayerState::Dry)
+            }
+        }
+    }
+
+    fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
+        let Ready { item, fallback, skipped } = ready;
+        notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
+        notices.extend(item.damage());
+        self.set_mode(item.mode(), fallback, notices);
+        self.lane.begin(item, 0);
+    }
+
+    fn set_mode(&mut self, mode: SourceMode, error: Option<Arc<Error>>, notices: &mut Vec<EventKind>) {
+        if self.mode != mode {
+            self.mode = mode;
+            notices.push(EventKind::ModeChanged { mode, error });
+        }
+    }
+
+    /// A reel that still grows had nothing to give.
+    fn wait_for_reel(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let since = *self.dry_since.get_or_insert(now);
+        let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
+        let is_reel = self.mode == SourceMode::Reel;
+        if is_reel && now.saturating_duration_since(since) >= REEL_PATIENCE {
+            return self.mend(now, Arc::new(Error::ReelTooSlow { path }), notices);
+        }
+        Some(PlayerState::Dry)
+    }
+
+    /// The item cannot be read any further this way: a reel goes on directly, a list with its next item.
+    fn mend(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        self.dry_since = None;
+        if self.mode == SourceMode::Reel {
+            if let (Error::ReelDamaged { .. }, Some(reel)) =
+                (error.as_ref(), self.lane.item().and_then(Item::reel))
+            {
+                reel.damaged();
+            }
+            if self.go_on_directly(&error) {
+                self.retry = Some((now + RETRY_FIRST, RETRY_FIRST));
+                self.set_mode(SourceMode::Direct, Some(error), notices);
+                return None;
+            }
+        }
+        if !matches!(self.program, Program::List(_)) {
+            return Some(PlayerState::Failed(error));
+        }
+        let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
+        notices.push(EventKind::ItemSkipped { path, error });
+        self.lane.cut();
+        None
+    }
+
+    #[cfg(feature = "libav")]
+    fn go_on_directly(&mut self, error: &Arc<Error>) -> bool {
+        let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
+        let Some(item) = self.lane.item_mut() else { return false };
+        let path = item.path().to_owned();
+        match self.supply.go_on(&path, how, item.next_slot()) {
+            Ok(feed) => {
+                item.replace_feed(feed);
+                true
+            }
+            Err(other) => {
+                log::warn!("{}: {error}, and not directly either: {other}", path.display());
+                false
+            }
+        }
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn go_on_directly(&mut self, _error: &Arc<Error>) -> bool {
+        false
+    }
+}
+
+fn later(wait: Duration) -> (Instant, Duration) {
+    (Instant::now() + wait, wait)
+}
+
+/// The item from the keyframe at or before `offset` on, and where that is; only a reel can begin elsewhere than at its
+/// beginning.
+fn positioned(item: Item, offset: Duration) -> (Item, i64) {
+    let millis = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
+    let Some(reel) = item.reel().filter(|_| millis > 0).cloned() else { return (item, 0) };
+    let Some(keyframe) = reel.keyframe_at_or_before(millis) else { return (item, 0) };
+    let path: &Path = item.path();
+    let item = Item::new(path, Feed::Reel { reel, slot: keyframe.slot }, item.is_limited());
+    (item, keyframe.time_ms)
+}

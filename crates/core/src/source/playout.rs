@@ -1,0 +1,124 @@
+//! Files on the air: one lane, or a lane of pictures under a lane of sound, on one clock.
+//!
+//! In: players. Out: the tags that are due with each tick, and how to make them again. Runs on the stream thread.
+
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::player::{Player, PlayerState};
+use super::{SourceContext, SourceDriver, SourceMode, SourceState};
+use crate::event::EventKind;
+use crate::pace::Pacer;
+
+/// Most media time handed over at once after the process was suspended or starved.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// A reader that gives nothing for this long is told of.
+const STALL_AFTER: Duration = Duration::from_secs(2);
+
+/// A source made of files.
+#[derive(Debug)]
+pub(crate) struct Playout {
+    main: Player,
+    /// Plays sound to the main player's pictures.
+    sound: Option<Player>,
+    pacer: Pacer,
+    batch: Batch,
+    /// What is to be told with the first turn.
+    notices: Vec<EventKind>,
+    /// Since when the main player has had nothing to give, and whether that was told.
+    dry_since: Option<(Instant, bool)>,
+}
+
+impl Playout {
+    /// Plays `main`, with the sound of `sound` if there is one; `notices` are told first.
+    pub(crate) fn new(main: Player, sound: Option<Player>, notices: Vec<EventKind>) -> Self {
+        let pacer = Pacer::new(Instant::now(), CATCH_UP);
+        Self { main, sound, pacer, batch: Batch::default(), notices, dry_since: None }
+    }
+
+    /// While a reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed of
+    /// life, not all at once.
+    fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, due: i64, is_dry: bool) {
+        if !is_dry {
+            self.dry_since = None;
+            return;
+        }
+        let late = Duration::from_millis(u64::try_from(due - self.main.handed()).unwrap_or(0));
+        if late > CATCH_UP {
+            self.pacer.hold(late - CATCH_UP);
+        }
+        let since = *self.dry_since.get_or_insert((cx.now, false));
+        if !since.1 && cx.now.saturating_duration_since(since.0) >= STALL_AFTER {
+            self.dry_since = Some((since.0, true));
+            cx.notices.push(EventKind::SourceStalled { after: STALL_AFTER });
+        }
+    }
+
+    /// Hands over what is due at `due`.
+    fn play(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> PlayerState {
+        let state = self.main.pull(now, due, false, &mut self.batch, notices);
+        if let Some(sound) = &mut self.sound {
+            let before = self.batch.parts.len();
+            match sound.pull(now, due, true, &mut self.batch, notices) {
+                // Pictures without sound are better than none.
+                PlayerState::Failed(error) => {
+                    notices.push(EventKind::SourceFault { error });
+                    self.sound = None;
+                }
+                PlayerState::Complete => self.sound = None,
+                PlayerState::Running | PlayerState::Dry => {}
+            }
+            self.batch.sort |= self.batch.parts.len() > before;
+        }
+        state
+    }
+}
+
+impl SourceDriver for Playout {
+    fn start(&mut self, now: Instant) {
+        self.pacer.start(now);
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        cx.notices.append(&mut self.notices);
+        let Some(due) = self.pacer.due(cx.now) else { return SourceState::Running };
+        let due = due.as_millis();
+        let state = self.play(cx.now, due, cx.notices);
+        let refill = self.batch.finish();
+        let count = self.batch.tags.len();
+        cx.tags.append(&mut self.batch.tags);
+        if let Some(refill) = refill {
+            cx.refill(count, refill);
+        }
+        self.wait_for_reader(cx, due, matches!(state, PlayerState::Dry));
+        match state {
+            PlayerState::Running | PlayerState::Dry => SourceState::Running,
+            PlayerState::Complete => SourceState::Ended,
+            PlayerState::Failed(error) => SourceState::Failed(error),
+        }
+    }
+
+    fn seek(&mut self, to: Duration) {
+        self.main.seek(to);
+    }
+
+    fn mode(&self) -> SourceMode {
+        self.main.mode()
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.main.bytes_held() + self.sound.as_ref().map_or(0, Player::bytes_held)
+    }
+
+    fn stop(&mut self) {
+        self.main.stop();
+        if let Some(sound) = &mut self.sound {
+            sound.stop();
+        }
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        let sound = self.sound.as_mut().is_none_or(Player::is_stopped);
+        self.main.is_stopped() && sound
+    }
+}

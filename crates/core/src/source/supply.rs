@@ -1,0 +1,221 @@
+//! Gets items ready to be played: as reels from the store, or else directly.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+#[cfg(feature = "libav")]
+use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile};
+use super::item::{Feed, Item};
+use crate::error::Error;
+use crate::reel::{Cutter, Recipe, Reel, Store};
+
+/// Makes items of files, for one lane.
+#[derive(Debug, Clone)]
+pub(crate) struct Supply {
+    pub(crate) store: Option<Store>,
+    pub(crate) recipe: Recipe,
+    #[cfg(feature = "libav")]
+    pub(crate) direct: DirectOptions,
+}
+
+/// How an item is to be read where there is no reel of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Once, to the end of all its tracks.
+    Once,
+    /// As one of many.
+    Item,
+    /// Again and again.
+    Loop,
+}
+
+/// An item that can be begun.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The item.
+    pub(crate) item: Item,
+    /// Why it is not played from a reel although there is a store.
+    pub(crate) fallback: Option<Arc<Error>>,
+    /// Tracks that are left out, and why.
+    pub(crate) skipped: Vec<(usize, String)>,
+}
+
+/// An item that is being got ready.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    path: PathBuf,
+    how: Use,
+    state: State,
+    fallback: Option<Arc<Error>>,
+}
+
+type Answer = Arc<Mutex<Option<Result<Arc<Reel>, Arc<Error>>>>>;
+
+#[derive(Debug)]
+enum State {
+    /// The store is asked.
+    Asked(Answer),
+    /// A worker opens the file.
+    #[cfg(feature = "libav")]
+    Opening(Item),
+    Failed(Arc<Error>),
+    Taken,
+}
+
+impl Supply {
+    /// Gets an item ready.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file. Trouble with the store is no error: the item is then played directly.
+    ///
+    /// # Blocking
+    ///
+    /// On the file: until its first seconds are cut, or it is open.
+    pub(crate) fn ready(&self, path: &Path, how: Use) -> Result<Ready, Error> {
+        let mut fallback = None;
+        // A file that is played once is not worth a reel, unless nothing else can read it.
+        let wanted = how != Use::Once || cfg!(not(feature = "libav"));
+        if let (Some(store), true) = (&self.store, wanted) {
+            match store.prepare(path, self.recipe, cutter(self.recipe)) {
+                Ok(reel) => {
+                    let item = Item::new(path, Feed::Reel { reel, slot: 0 }, how != Use::Once);
+                    return Ok(Ready { item, fallback: None, skipped: Vec::new() });
+                }
+                Err(error) => fallback = Some(error),
+            }
+        }
+        // If it was the file and not the store, opening it again says so.
+        self.open(path, how, fallback)
+    }
+
+    #[cfg(feature = "libav")]
+    fn open(&self, path: &Path, how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
+        let laps = how.laps();
+        let file = OpenFile::open(path, self.recipe, laps.tail())?;
+        let skipped = file.skipped().to_vec();
+        let headers = file.headers();
+        let feed = Feed::Direct(file.start(laps, 0, &self.direct)?);
+        let item = Item::opened(path, feed, headers, how != Use::Once);
+        Ok(Ready { item, fallback, skipped })
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn open(&self, _path: &Path, _how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
+        Err(match fallback {
+            Some(error) => Arc::try_unwrap(error).unwrap_or_else(Error::Shared),
+            None => Error::NotBuilt { feature: "libav" },
+        })
+    }
+
+    /// Begins to get an item ready; never blocks.
+    pub(crate) fn prepare(&self, path: &Path, how: Use) -> Pending {
+        let state = match &self.store {
+            Some(store) => {
+                let answer = Answer::default();
+                let slot = answer.clone();
+                store.prepare_async(
+                    path,
+                    self.recipe,
+                    cutter(self.recipe),
+                    Box::new(move |result| *slot.lock() = Some(result)),
+                );
+                State::Asked(answer)
+            }
+            None => self.opening(path, how, None),
+        };
+        Pending { path: path.to_owned(), how, state, fallback: None }
+    }
+
+    #[cfg(feature = "libav")]
+    fn opening(&self, path: &Path, how: Use, _why: Option<Arc<Error>>) -> State {
+        match DirectFeed::open(path.to_owned(), self.recipe, how.laps(), 0, &self.direct) {
+            Ok(feed) => State::Opening(Item::new(path, Feed::Direct(feed), true)),
+            Err(error) => State::Failed(Arc::new(error)),
+        }
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn opening(&self, _path: &Path, _how: Use, why: Option<Arc<Error>>) -> State {
+        State::Failed(why.unwrap_or_else(|| Arc::new(Error::NotBuilt { feature: "libav" })))
+    }
+
+    /// Goes on with `path` directly, from slot number `from` of its first lap on; never blocks.
+    #[cfg(feature = "libav")]
+    pub(crate) fn go_on(&self, path: &Path, how: Use, from: usize) -> Result<Feed, Error> {
+        DirectFeed::open(path.to_owned(), self.recipe, how.laps(), from, &self.direct).map(Feed::Direct)
+    }
+}
+
+impl Pending {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The item, once it is ready or it is clear that it never will be; then this is not to be asked again.
+    pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
+        if let State::Asked(answer) = &self.state {
+            let answer = answer.lock().take()?;
+            match answer {
+                Ok(reel) => {
+                    self.state = State::Taken;
+                    let item = Item::new(&self.path, Feed::Reel { reel, slot: 0 }, true);
+                    return Some(Ok(Ready { item, fallback: None, skipped: Vec::new() }));
+                }
+                // If it was the file and not the store, opening it again says so.
+                Err(error) => {
+                    self.state = supply.opening(&self.path, self.how, Some(error.clone()));
+                    self.fallback = Some(error);
+                }
+            }
+        }
+        match std::mem::replace(&mut self.state, State::Taken) {
+            #[cfg(feature = "libav")]
+            State::Opening(mut item) => match item.try_open() {
+                Ok(true) => Some(Ok(Ready { item, fallback: self.fallback.take(), skipped: Vec::new() })),
+                Ok(false) => {
+                    self.state = State::Opening(item);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            },
+            State::Failed(error) => Some(Err(error)),
+            State::Asked(_) | State::Taken => None,
+        }
+    }
+}
+
+#[cfg(feature = "libav")]
+impl Use {
+    fn laps(self) -> Laps {
+        match self {
+            Self::Once => Laps::Once,
+            Self::Item => Laps::Item,
+            Self::Loop => Laps::Endless,
+        }
+    }
+}
+
+#[cfg(feature = "libav")]
+fn cutter(recipe: Recipe) -> Box<dyn Cutter> {
+    Box::new(super::cutter::CopyCutter { recipe })
+}
+
+/// Without libav only files that already are reels can be played.
+#[cfg(not(feature = "libav"))]
+fn cutter(_recipe: Recipe) -> Box<dyn Cutter> {
+    struct NoCutter;
+    impl Cutter for NoCutter {
+        fn open(
+            self: Box<Self>,
+            _path: &Path,
+            _cancel: &std::sync::atomic::AtomicBool,
+        ) -> Result<Box<dyn crate::reel::Cut>, Error> {
+            Err(Error::NotBuilt { feature: "libav" })
+        }
+    }
+    Box::new(NoCutter)
+}

@@ -1,0 +1,38 @@
+//! What happens to streams, for a person.
+
+use flowcast::{EventKind, StreamId, chain};
+
+/// Prints what a person should know at once.
+pub fn tell(stream: StreamId, event: &EventKind) {
+    match event {
+        EventKind::OutputLive { output, reconnects: 0 } => eprintln!("{stream} {output}: on the air"),
+        EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
+        EventKind::OutputRetrying { output, error, wait } => {
+            let seconds = wait.as_secs_f64();
+            eprintln!("{stream} {output}: {}; trying again in {seconds:.1} s", chain(error.as_ref()));
+        }
+        EventKind::OutputEnded { output, error: Some(error) } => {
+            eprintln!("{stream} {output}: ended: {}", chain(error.as_ref()));
+        }
+        EventKind::OutputDropped { output, tags } => {
+            eprintln!("{stream} {output}: behind, {tags} tags dropped");
+        }
+        EventKind::SourceFault { error } => eprintln!("{stream}: {}", chain(error.as_ref())),
+        EventKind::SourceStalled { after } => {
+            eprintln!("{stream}: the source has given nothing for {:.1} s", after.as_secs_f64());
+        }
+        EventKind::SourceReplaced { path } => eprintln!("{stream}: {} was replaced", path.display()),
+        EventKind::ModeChanged { mode, error: Some(error) } => {
+            eprintln!("{stream}: plays {mode} from here on: {}", chain(error.as_ref()));
+        }
+        EventKind::ModeChanged { mode, error: None } => eprintln!("{stream}: plays {mode} from here on"),
+        EventKind::ItemStarted { path } => eprintln!("{stream}: plays {}", path.display()),
+        EventKind::ItemSkipped { path, error } => {
+            eprintln!("{stream}: leaves {} out: {}", path.display(), chain(error.as_ref()));
+        }
+        EventKind::TrackSkipped { track, reason } => {
+            eprintln!("{stream}: track {track} is left out: {reason}");
+        }
+        _ => {}
+    }
+}
