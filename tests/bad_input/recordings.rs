@@ -9,7 +9,7 @@ use flowcast::av::SampleSpec;
 use flowcast::{Error, Output, Source};
 
 use crate::support::rig::{Known, engine, wait_ended};
-use crate::support::{PATIENCE, Peer, run, wait_until};
+use crate::support::{PATIENCE, SmallDisk, run, wait_until};
 use crate::{Beside, chain};
 
 #[test]
@@ -82,36 +82,13 @@ fn a_full_device() {
     runs_out_of_room(&Known::small(), Path::new("/dev/full"));
 }
 
-/// A disk of one megabyte, gone with the value.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// `None` where this machine does not let a test mount one.
-    fn mount() -> Option<Self> {
-        let directory = tempfile::TempDir::new().expect("a temporary directory");
-        let place = directory.path().to_str().expect("UTF-8");
-        let mut mount = Peer::spawn(Path::new("mount"), ["-t", "tmpfs", "-o", "size=1m", "tmpfs", place]);
-        mount.wait(PATIENCE).success().then_some(Self(directory))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let place = self.0.path().to_str().expect("UTF-8");
-        Peer::spawn(Path::new("umount"), ["--lazy", place]).wait(PATIENCE);
-    }
-}
-
 #[test]
 fn a_disk_that_fills_up() {
-    let Some(disk) = rustix::process::geteuid().is_root().then(SmallDisk::mount).flatten() else {
-        eprintln!("skipped: this machine mounts no disk for a test");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount() else { return };
     let spec =
         SampleSpec { gop_frames: 12, bitrate: 6_000_000, width: 640, height: 360, ..SampleSpec::default() };
     let clip = Known::made(&spec);
-    let path = disk.0.path().join("full.flv");
+    let path = disk.path().join("full.flv");
     runs_out_of_room(&clip, &path);
     // What was written can be played.
     let length = fs::metadata(&path).expect("it is there").len();

@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of these helpers")]
 
 mod clients;
+mod disk;
 mod dns;
 mod fault;
 mod frames;
@@ -26,6 +27,7 @@ pub(crate) use clients::{
     FfmpegPlay, FfmpegPublish, GstPlay, GstPublish, LibrtmpPublish, PeerClient, Rtmpdump, ffmpeg_play,
     ffmpeg_publish, gst_play, gst_publish, librtmp_publish, peer_play, peer_publish, rtmpdump,
 };
+pub(crate) use disk::SmallDisk;
 pub(crate) use dns::SilentDns;
 pub(crate) use fault::FaultProxy;
 pub(crate) use frames::{Laps, decode, frame_hashes, laps, packet_count};

@@ -104,6 +104,11 @@ impl Known {
         Self { file, directory, pictures }
     }
 
+    /// The hashes of its coded pictures, in order.
+    pub(crate) fn pictures(&self) -> &[u64] {
+        &self.pictures
+    }
+
     /// A file in the clip's directory.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

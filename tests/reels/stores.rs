@@ -1,0 +1,201 @@
+//! Stores that cannot do what is asked of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use flowcast::av::SampleSpec;
+use flowcast::rtmp::flv::TagKind;
+use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source, SourceMode, WhenInUse};
+
+use crate::support::rig::{Known, engine};
+use crate::support::{PATIENCE, SmallDisk, wait_until};
+use crate::{Air, assert_steady, only_reel, stored, with_reels};
+
+/// About three megabytes.
+fn heavy() -> Known {
+    let spec = SampleSpec {
+        gop_frames: 12,
+        b_frames: 2,
+        seconds: 4.0,
+        bitrate: 6_000_000,
+        width: 640,
+        height: 360,
+        ..SampleSpec::default()
+    };
+    let clip = Known::made(&spec);
+    assert!(fs::metadata(&clip.file).expect("it is there").len() > 1 << 20);
+    clip
+}
+
+/// Plays the clip, which has to be played directly from some time on, because of this; the stream misses nothing.
+#[track_caller]
+fn plays_directly(engine: &Engine, clip: &Known, what: &str, why: &str) {
+    let air = Air::start(engine, Source::file(&clip.file).looped());
+    air.wait(&format!("direct {why}"));
+    air.wait_times("lap", 2);
+    let told = air.told();
+    println!("{what}: {told:?}; {}", air.live.stats());
+    assert_eq!(told, [format!("direct {why}")], "{what}");
+    assert_eq!(air.live.stats().mode, SourceMode::Direct, "{what}");
+    clip.assert_gapless(&air.stop());
+}
+
+#[test]
+fn a_disk_that_is_too_small() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let clip = heavy();
+    let engine = with_reels(disk.path());
+    plays_directly(&engine, &clip, "a disk of a megabyte", "REEL_STORE_FAILED");
+    let stats = engine.reel_store_stats().expect("there is a store");
+    assert_eq!((stats.reels, stats.bytes, stats.cutting), (0, 0, 0), "{stats:?}");
+    assert_eq!((stored(disk.path(), "flv").len(), stored(disk.path(), "part").len()), (0, 0));
+    // What fits is kept.
+    let small = Known::small();
+    let air = Air::start(&engine, Source::file(&small.file).looped());
+    only_reel(disk.path());
+    assert_eq!(air.live.stats().mode, SourceMode::Reel);
+    small.assert_gapless(&air.stop());
+}
+
+#[test]
+fn a_store_that_may_hold_too_little() {
+    let clip = heavy();
+    let directory = clip.beside("reels");
+    let engine = engine(|config| {
+        let mut store = ReelStore::new(&directory);
+        store.max_bytes = 500_000;
+        config.reels = Some(store);
+    });
+    plays_directly(&engine, &clip, "half a megabyte at most", "REEL_STORE_FULL");
+    let stats = engine.reel_store_stats().expect("there is a store");
+    assert_eq!((stats.reels, stats.bytes, stats.cutting), (0, 0, 0), "{stats:?}");
+}
+
+#[test]
+fn a_store_that_cannot_be_written() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (known, unknown) = (Known::small(), Known::small());
+    {
+        let engine = with_reels(disk.path());
+        Air::start(&engine, Source::file(&known.file).looped()).stop();
+        only_reel(disk.path());
+    }
+    disk.make_read_only();
+    let engine = with_reels(disk.path());
+    plays_directly(&engine, &unknown, "a read-only disk", "REEL_STORE_FAILED");
+    // What is in it can be played.
+    let air = Air::start(&engine, Source::file(&known.file).looped());
+    air.wait_times("lap", 2);
+    assert_eq!(air.told(), [""; 0]);
+    assert_eq!(air.live.stats().mode, SourceMode::Reel);
+    known.assert_gapless(&air.stop());
+    // Where not even a lock can be had:
+    let engine = with_reels(&disk.path().join("none"));
+    plays_directly(&engine, &known, "no directory on a read-only disk", "REEL_STORE_FAILED");
+}
+
+#[test]
+fn a_store_whose_directory_is_not_there() {
+    let clip = Known::small();
+    let directory = clip.beside("a/b/c");
+    let engine = with_reels(&directory);
+    let air = Air::start(&engine, Source::file(&clip.file).looped());
+    only_reel(&directory);
+    assert_eq!(air.told(), [""; 0], "it is made");
+
+    fs::remove_dir_all(clip.beside("a")).expect("it can be removed");
+    air.wait_times("lap", 2);
+    assert_eq!(air.told(), [""; 0], "the reel is open and needs no name");
+    let other = Known::made(&SampleSpec { seconds: 1.0, ..SampleSpec::default() });
+    let next = Air::start(&engine, Source::file(&other.file).looped());
+    next.wait_times("lap", 2);
+    println!("removed while in use: another file is told {:?}, {}", next.told(), next.live.stats());
+    assert!(matches!(next.told().as_slice(), [] | [_]), "{:?}", next.told());
+    assert!(next.told().iter().all(|told| told == "direct REEL_STORE_FAILED"), "{:?}", next.told());
+    other.assert_gapless(&next.stop());
+    clip.assert_gapless(&air.stop());
+
+    let file = clip.beside("file");
+    fs::write(&file, "in the way").expect("there is room");
+    for (what, place) in [("a file", file.clone()), ("below a file", file.join("reels"))] {
+        plays_directly(&with_reels(&place), &clip, what, "REEL_STORE_FAILED");
+    }
+    assert_eq!(fs::read(&file).expect("it is there"), b"in the way");
+}
+
+#[test]
+fn a_directory_that_another_engine_has() {
+    let clip = Known::small();
+    let directory = clip.beside("reels");
+    let first = with_reels(&directory);
+    let air = Air::start(&first, Source::file(&clip.file).looped());
+    let settings = |when_in_use| {
+        let mut store = ReelStore::new(&directory);
+        store.when_in_use = when_in_use;
+        let mut config = Config::default();
+        config.reels = Some(store);
+        config
+    };
+    let error = Engine::new(settings(WhenInUse::Refuse)).expect_err("it is in use");
+    assert!(matches!(&error, Error::ReelStoreInUse { dir } if *dir == directory), "{error:?}");
+    assert_eq!(error.code(), "REEL_STORE_IN_USE");
+    let second = Engine::new(settings(WhenInUse::Subdirectory)).expect("there is room for more");
+    let beside = Air::start(&second, Source::file(&clip.file).looped());
+    only_reel(&directory.join("second"));
+    for air in [&air, &beside] {
+        air.wait_times("lap", 1);
+        assert_eq!((air.told(), air.live.stats().mode), (Vec::new(), SourceMode::Reel));
+    }
+    clip.assert_gapless(&air.stop());
+    clip.assert_gapless(&beside.stop());
+    drop(first);
+    drop(second);
+    // Given back with the engine.
+    Engine::new(settings(WhenInUse::Refuse)).expect("nobody has it");
+}
+
+#[test]
+fn a_reel_that_grows_too_slowly_is_left_and_taken_up_when_it_is_complete() {
+    let clip = heavy();
+    let directory = clip.beside("reels");
+    let engine = engine(|config| {
+        let mut store = ReelStore::new(&directory);
+        // The clip has some 700 kB a second.
+        store.bytes_per_second = Some(250_000);
+        config.reels = Some(store);
+    });
+    let air = Air::start(&engine, Source::file(&clip.file).looped());
+    assert_eq!(air.live.stats().mode, SourceMode::Reel);
+    air.wait("direct REEL_TOO_SLOW");
+    assert!(stored(&directory, "reel").is_empty(), "the limit is too high for this test");
+    air.wait("reel again");
+    assert_eq!(stored(&directory, "reel").len(), 1);
+    air.wait_more(150);
+    assert_eq!(air.told(), ["direct REEL_TOO_SLOW", "reel again"]);
+    let tags = air.stop();
+    let pictures = clip.assert_gapless(&tags);
+    println!("a third of the speed of playing: {pictures} pictures without a gap");
+    // It stood still for as long as it took to notice, and to open the file.
+    let longest = tags.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap_or_default();
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
+}
+
+#[test]
+fn a_list_goes_on_directly_where_the_store_fails() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    disk.make_read_only();
+    let clip = Known::small();
+    let engine = with_reels(disk.path());
+    let list = Playlist::files([&clip.file, &clip.file]);
+    let air = Air::start(&engine, Source::playlist(list));
+    air.wait_times("plays", 4);
+    let told = air.told();
+    assert_eq!(told.iter().filter(|told| *told == "direct REEL_STORE_FAILED").count(), 1, "{told:?}");
+    assert_eq!(told.len(), 1 + told.iter().filter(|told| *told == "plays clip.mp4").count(), "{told:?}");
+    let tags = air.stop();
+    clip.assert_gapless(&tags);
+    assert_steady(&tags, TagKind::Audio, 50);
+    assert!(wait_until(PATIENCE, || engine.running() == 0));
+    assert!(!Path::new(&disk.path().join("reels.lock")).exists());
+}
