@@ -9,24 +9,8 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source, SourceMode, WhenInUse};
 
 use crate::support::rig::{Known, engine};
-use crate::support::{PATIENCE, SmallDisk, wait_until};
+use crate::support::{Need, PATIENCE, SmallDisk, need, wait_until};
 use crate::{Air, assert_steady, only_reel, stored, with_reels};
-
-/// About three megabytes.
-fn heavy() -> Known {
-    let spec = SampleSpec {
-        gop_frames: 12,
-        b_frames: 2,
-        seconds: 4.0,
-        bitrate: 6_000_000,
-        width: 640,
-        height: 360,
-        ..SampleSpec::default()
-    };
-    let clip = Known::made(&spec);
-    assert!(fs::metadata(&clip.file).expect("it is there").len() > 1 << 20);
-    clip
-}
 
 /// Plays the clip, which has to be played directly from some time on, because of this; the stream misses nothing.
 #[track_caller]
@@ -43,8 +27,8 @@ fn plays_directly(engine: &Engine, clip: &Known, what: &str, why: &str) {
 
 #[test]
 fn a_disk_that_is_too_small() {
-    let Some(disk) = SmallDisk::mount() else { return };
-    let clip = heavy();
+    let Some(disk) = SmallDisk::mount().filter(|_| need(&[Need::Ffmpeg])) else { return };
+    let clip = Known::heavy();
     let engine = with_reels(disk.path());
     plays_directly(&engine, &clip, "a disk of a megabyte", "REEL_STORE_FAILED");
     let stats = engine.reel_store_stats().expect("there is a store");
@@ -60,7 +44,10 @@ fn a_disk_that_is_too_small() {
 
 #[test]
 fn a_store_that_may_hold_too_little() {
-    let clip = heavy();
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::heavy();
     let directory = clip.beside("reels");
     let engine = engine(|config| {
         let mut store = ReelStore::new(&directory);
@@ -157,12 +144,15 @@ fn a_directory_that_another_engine_has() {
 
 #[test]
 fn a_reel_that_grows_too_slowly_is_left_and_taken_up_when_it_is_complete() {
-    let clip = heavy();
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::heavy();
     let directory = clip.beside("reels");
     let engine = engine(|config| {
         let mut store = ReelStore::new(&directory);
-        // The clip has some 700 kB a second.
-        store.bytes_per_second = Some(250_000);
+        // The clip has some 2 MB a second.
+        store.bytes_per_second = Some(700_000);
         config.reels = Some(store);
     });
     let air = Air::start(&engine, Source::file(&clip.file).looped());

@@ -288,6 +288,7 @@ impl Inner {
             claim.open(&stream)?;
             shared.hold_name(claim);
         }
+        shared.publish_stats(|stats| stats.mode = parts.source.mode());
         let setup = Setup {
             shared: shared.clone(),
             poll,
