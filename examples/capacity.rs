@@ -161,6 +161,7 @@ fn kind_object(kind: &StreamKind, capacity: &Capacity) -> Object {
             "receiver_cpu_ms_per_stream_second",
             cost.receiver_cpu.map(|cpu| format!("{:.4}", cpu * 1000.0)),
         )
+        .value("disturbance", format!("{:.3}", cost.disturbance))
         .value("kbps", format!("{:.0}", cost.kbps))
         .value("memory", cost.memory)
         .value("descriptors", cost.descriptors)

@@ -30,6 +30,9 @@ use crate::stats::StreamStats;
 /// The CPU use of the machine is measured over this.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// Other processes that use more than this share of the cores are told of.
+const DISTURBED: f64 = 0.05;
+
 /// Where the servers are that streams go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -55,7 +58,8 @@ pub struct CapacityOptions {
     pub memory_reserve: u64,
     /// Where the outputs' servers are. Default: elsewhere.
     pub receivers: Receivers,
-    /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Default 1 s.
+    /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Of each second's
+    /// figures the lowest count, so that longer helps on a machine that does other things, too. Default 1 s.
     pub benchmark: Duration,
     /// Most streams a benchmark runs at once, at least 2; fewer where they would take more than about a tenth of the
     /// machine. Default 160.
@@ -233,6 +237,12 @@ fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -
                 format!("{}: measured with {streams} streams to a receiver on loopback", kind.kind)
             }
         });
+        if kind.cost.disturbance > DISTURBED * machine.cores {
+            notes.push(format!(
+                "{}: measured while other processes used {:.1} cores, so rather too dear",
+                kind.kind, kind.cost.disturbance
+            ));
+        }
     }
     notes.push(match options.receivers {
         Receivers::Elsewhere => {
