@@ -148,6 +148,7 @@ pub(crate) fn measured(
         window: options.benchmark,
         streams: options.benchmark_streams,
         machine: *machine,
+        reels,
     };
     let mut cost = Cost::of(&kind, &plan.run(config)?);
     let mut known = KNOWN.lock();
