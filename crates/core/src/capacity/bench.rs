@@ -1,8 +1,9 @@
 //! The self-benchmark: what a stream of some kind costs on this machine.
 //!
 //! It runs real streams: an engine of its own plays a file to a receiver on loopback that throws away what it gets, in real
-//! time, at the real tick, with hundreds of streams at once: on an idle core every wake-up begins with cold caches, so that one
-//! of a hundred costs a third more than one of a thousand, and one alone twice as much. CPU time is read from the clocks of the threads that serve the streams; the receiver's thread is measured apart.
+//! time, at the real tick, with hundreds of streams at once: on a core that idles every wake-up begins with cold caches, so
+//! that one of a hundred costs a third more than one of a thousand, and one alone twice as much. CPU time is read from the
+//! clocks of the threads that serve the streams; the receiver's thread is measured apart.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
