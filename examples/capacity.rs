@@ -96,8 +96,8 @@ fn tell(found: &[(StreamKind, Capacity)]) {
     let Some((_, first)) = found.first() else { return };
     println!("{}\n", about(&first.machine));
     println!(
-        "{:<32} {:>7}  {:<18} {:>9} {:>9} {:>8}  {}",
-        "kind", "streams", "then no", "CPU ms/s", "kbit/s", "KiB", "read"
+        "{:<32} {:>7}  {:<18} {:>9} {:>9} {:>8}  read",
+        "kind", "streams", "then no", "CPU ms/s", "kbit/s", "KiB"
     );
     for (kind, capacity) in found {
         let cost = &capacity.kinds[0].cost;
