@@ -8,7 +8,7 @@ fn engine() -> Engine {
 }
 
 fn small() -> CapacityOptions {
-    CapacityOptions { benchmark_streams: 4, reuse: Duration::ZERO, ..CapacityOptions::default() }
+    CapacityOptions { benchmark_streams: 16, reuse: Duration::ZERO, ..CapacityOptions::default() }
 }
 
 #[test]
