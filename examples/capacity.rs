@@ -13,7 +13,7 @@ use flowcast::{
 };
 use support::args::Args;
 use support::json::Object;
-use support::{Result, exit};
+use support::{Result, exit, reels};
 
 const USAGE: &str = "\
 usage: capacity [--kbps N]... [--uplink MBIT] [--file FILE] [--reserve PERCENT] [--seconds N] [--streams N] [--local] [--json]
@@ -26,18 +26,22 @@ usage: capacity [--kbps N]... [--uplink MBIT] [--file FILE] [--reserve PERCENT] 
   --seconds N      measure so long for each kind (default 1)
   --streams N      measure with so many streams at most (default 640)
   --local          the servers are on this machine, too
-  --json           print one JSON object";
+  --json           print one JSON object
+";
 
 fn main() -> ExitCode {
     exit(run())
 }
 
 fn run() -> Result<()> {
-    let options = ["--kbps", "--uplink", "--file", "--reserve", "--seconds", "--streams"];
-    let args = Args::parse(USAGE, &options, &["--local", "--json"])?;
+    let usage = format!("{USAGE}{}", reels::USAGE);
+    let own = ["--kbps", "--uplink", "--file", "--reserve", "--seconds", "--streams"];
+    let options: Vec<_> = own.into_iter().chain(reels::OPTIONS).collect();
+    let args = Args::parse(&usage, &options, &["--local", "--json", reels::NO_REELS])?;
     let mut config = Config::from_env()?;
     // The machine is asked about, not the limit somebody set.
     config.max_streams = usize::MAX;
+    config.reels = reels::store(&args)?;
     let engine = Engine::new(config)?;
     let asked = asked(&args)?;
     let kinds = kinds(&args)?;

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::net::random;
 use crate::net::tls::TlsRoots;
 use crate::output::{Output, OutputPhase};
+use crate::reel::ReelStore;
 use crate::source::{Source, SourceMode};
 use crate::stats::StreamStats;
 use crate::stream::handle::StreamHandle;
@@ -179,7 +180,8 @@ fn settings(config: &Config, directory: &Path) -> Config {
     settings.max_streams = usize::MAX;
     settings.max_streams_per_owner = usize::MAX;
     settings.read_ahead.media = settings.read_ahead.media.min(READ_AHEAD);
-    let _ = directory;
+    // A store of its own: the engine's belongs to the engine.
+    settings.reels = config.reels.as_ref().map(|_| ReelStore::new(directory.join("reels")));
     settings
 }
 

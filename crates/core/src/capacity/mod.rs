@@ -223,8 +223,8 @@ fn sent_kbps(stats: &StreamStats) -> f64 {
 }
 
 /// Whether looped files play from reels.
-pub(crate) fn has_reels(_config: &Config) -> bool {
-    false
+pub(crate) fn has_reels(config: &Config) -> bool {
+    config.reels.is_some()
 }
 
 fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -> Vec<String> {
