@@ -300,7 +300,15 @@ impl Inner {
             needs_outputs: parts.needs_outputs,
         };
         let engine = Arc::downgrade(self);
-        self.streams.lock().insert(shared.id, shared.clone());
+        {
+            let mut streams = self.streams.lock();
+            // Who waited for a file meanwhile starts no more: nobody would end it.
+            if self.closed.load(Ordering::Acquire) {
+                shared.release_name();
+                return Err(Error::Ended);
+            }
+            streams.insert(shared.id, shared.clone());
+        }
         let id = shared.id;
         let ending = shared.clone();
         let spawned =

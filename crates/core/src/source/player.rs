@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::{Next, ParameterChange, PlaylistCursor, PlaylistItem};
 
-/// A reel that has nothing to give for this long grows slower than it is played.
+/// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
 const REEL_PATIENCE: Duration = Duration::from_millis(500);
 /// After a failure the store is asked again this much later, and twice as much each time.
 const RETRY_FIRST: Duration = Duration::from_secs(30);
@@ -162,7 +162,7 @@ impl Player {
                     self.look_ahead();
                     return PlayerState::Running;
                 }
-                Flow::Dry => self.wait_for_reel(now, notices),
+                Flow::Dry => self.wait_for_reel(now, due, notices),
                 Flow::LapEnd => self.next(now, notices),
                 Flow::Broken(error) => self.mend(now, error, notices),
             };
@@ -352,11 +352,13 @@ impl Player {
     }
 
     /// A reel that still grows had nothing to give.
-    fn wait_for_reel(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
-        let since = *self.dry_since.get_or_insert(now);
+    fn wait_for_reel(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let waited = now.saturating_duration_since(*self.dry_since.get_or_insert(now));
+        // One that gives a little now and then is too slow, too.
+        let late = Duration::from_millis(u64::try_from(due - self.lane.handed()).unwrap_or(0));
         let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
         let is_reel = self.mode == SourceMode::Reel;
-        if is_reel && now.saturating_duration_since(since) >= REEL_PATIENCE {
+        if is_reel && waited.max(late) >= REEL_PATIENCE {
             return self.mend(now, Arc::new(Error::ReelTooSlow { path }), notices);
         }
         Some(PlayerState::Dry)
