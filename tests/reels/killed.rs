@@ -20,7 +20,8 @@ fn what_is_left_of_a_killed_process_is_whole_or_removed() {
     if alone("killed") {
         return loop_until_killed();
     }
-    let spec = SampleSpec { gop_frames: 12, bitrate: 3_000_000, width: 640, height: 360, ..SampleSpec::default() };
+    let spec =
+        SampleSpec { gop_frames: 12, bitrate: 3_000_000, width: 640, height: 360, ..SampleSpec::default() };
     let clip = Known::made(&spec);
     let copies: Vec<_> = (0..4).map(|number| clip.beside(&format!("{number}.mp4"))).collect();
     let reels = clip.beside("reels");
@@ -28,7 +29,9 @@ fn what_is_left_of_a_killed_process_is_whole_or_removed() {
     let (mut orphans, mut mid_way, mut on_air) = (0, 0, 0);
     for kill in 0..KILLS {
         // New files each time, so that there is always something to cut.
-        copies.iter().for_each(|copy| drop(fs::copy(&clip.file, copy).expect("there is room")));
+        for copy in &copies {
+            fs::copy(&clip.file, copy).expect("there is room");
+        }
         let environment = [(DIRECTORY, clip.directory.path().as_os_str())];
         let mut child = Peer::spawn_with(&program, arguments.iter().map(PathBuf::from), &environment);
         let parts = || stored(&reels, "part").len();
@@ -65,7 +68,9 @@ fn what_is_left_of_a_killed_process_is_whole_or_removed() {
             on_air += 1;
         }
     }
-    println!("{KILLS} kills, {mid_way} of them while cutting: {orphans} orphans removed, {on_air} streams fine");
+    println!(
+        "{KILLS} kills, {mid_way} of them while cutting: {orphans} orphans removed, {on_air} streams fine"
+    );
     assert!(mid_way > 5, "the kills come too late: {mid_way}");
     let names: Vec<_> =
         fs::read_dir(&reels).expect("it is there").flatten().map(|entry| entry.file_name()).collect();

@@ -68,7 +68,12 @@ impl Air {
     fn wait_times(&self, wanted: &str, times: usize) {
         let count = || self.heard().iter().filter(|told| told.starts_with(wanted)).count();
         let is_there = wait_until(2 * PATIENCE, || count() >= times);
-        assert!(is_there, "{wanted:?} is not told {times} times, but {:#?}; {}", self.heard(), self.live.stats());
+        assert!(
+            is_there,
+            "{wanted:?} is not told {times} times, but {:#?}; {}",
+            self.heard(),
+            self.live.stats()
+        );
     }
 
     /// All that was told so far, in a few words each; what is told of every stream is left out.
@@ -89,7 +94,10 @@ impl Air {
 
     /// Pictures that have arrived.
     fn pictures(&self) -> usize {
-        self.server.visits().first().map_or(0, |visit| visit.tags.iter().filter(|tag| tag.is_picture()).count())
+        self.server
+            .visits()
+            .first()
+            .map_or(0, |visit| visit.tags.iter().filter(|tag| tag.is_picture()).count())
     }
 
     /// Waits until so many more pictures have arrived.
@@ -134,7 +142,9 @@ fn in_words(kind: &EventKind) -> Option<String> {
         EventKind::ItemStarted { path } => format!("plays {}", name(path)),
         EventKind::ItemSkipped { path, error } => format!("skips {} {}", name(path), error.code()),
         EventKind::SourceReplaced { path } => format!("replaced {}", name(path)),
-        EventKind::Ended { error } => format!("ended {}", error.as_ref().map_or("well", |error| error.code())),
+        EventKind::Ended { error } => {
+            format!("ended {}", error.as_ref().map_or("well", |error| error.code()))
+        }
         EventKind::OutputRetrying { error, .. } => format!("lost {}", error.code()),
         EventKind::OutputDropped { .. } => "dropped".to_owned(),
         EventKind::ClockJumped { .. } => "jumped".to_owned(),
@@ -146,7 +156,8 @@ fn in_words(kind: &EventKind) -> Option<String> {
 /// how many there are.
 #[track_caller]
 fn assert_steady(tags: &[Seen], kind: TagKind, longest: i64) -> usize {
-    let times: Vec<_> = tags.iter().filter(|tag| tag.kind == kind && !tag.header).map(|tag| tag.time).collect();
+    let times: Vec<_> =
+        tags.iter().filter(|tag| tag.kind == kind && !tag.header).map(|tag| tag.time).collect();
     for (number, pair) in times.windows(2).enumerate() {
         let step = pair[1] - pair[0];
         assert!((1..=longest).contains(&step), "{kind:?} frame {number}: {} ms after {}", pair[1], pair[0]);

@@ -76,7 +76,9 @@ fn slow(directory: &Path) -> Engine {
 /// Copies of a clip, so that each is cut by itself.
 fn copies(clip: &Known, count: usize) -> Vec<PathBuf> {
     let copies: Vec<_> = (0..count).map(|number| clip.beside(&format!("copy-{number}.mp4"))).collect();
-    copies.iter().for_each(|copy| drop(fs::copy(&clip.file, copy).expect("there is room")));
+    for copy in &copies {
+        fs::copy(&clip.file, copy).expect("there is room");
+    }
     copies
 }
 
@@ -104,7 +106,8 @@ fn end_while_cutting() {
         let live = engine.stream(source).to(push(&server)).start().expect("it starts");
         let visit = server.count().max(1) - 1;
         assert!(server.wait_pictures(visit, 5, PATIENCE));
-        let cutting = || engine.reel_store_stats().is_some_and(|stats| stats.cutting == 1 + usize::from(list));
+        let cutting =
+            || engine.reel_store_stats().is_some_and(|stats| stats.cutting == 1 + usize::from(list));
         assert!(wait_until(PATIENCE, cutting), "{what}: {:?}", engine.reel_store_stats());
         let began = Instant::now();
         live.stop(Duration::from_secs(2)).expect("it stops");
@@ -144,7 +147,10 @@ fn end_while_cutting() {
         for start in waiting {
             // Refused, or started before the end and ended with it.
             let started = start.join().expect("no panic");
-            println!("  a start that waited: {:?}", started.as_ref().map(|live| live.id()).map_err(|e| e.code()));
+            println!(
+                "  a start that waited: {:?}",
+                started.as_ref().map(|live| live.id()).map_err(|e| e.code())
+            );
             if let Ok(live) = started {
                 assert!(live.wait_timeout(PATIENCE).is_some(), "it plays on after the end");
             }

@@ -82,11 +82,9 @@ fn sound_goes_on_over_items_that_cannot_be_played() {
 fn pictures_go_on_when_the_sound_is_over() {
     let clip = Known::small();
     both_ways(|mode, engine, directory| {
-        let list = Playlist::files([
-            music(directory, "a.m4a", 1.0, 48_000),
-            music(directory, "b.m4a", 1.0, 48_000),
-        ])
-        .once();
+        let list =
+            Playlist::files([music(directory, "a.m4a", 1.0, 48_000), music(directory, "b.m4a", 1.0, 48_000)])
+                .once();
         let air = Air::start(engine, Source::video(&clip.file).looped().with_audio(list));
         air.wait_times("lap", 3);
         assert_eq!(air.told(), ["plays a.m4a", "plays b.m4a"], "{mode}");
