@@ -161,7 +161,7 @@ fn an_flv_file_that_is_its_own_reel_may_be_cut_off_or_removed() {
     assert!(is_told, "{:?}", cut_air.told());
     cut_air.wait_more(100);
     println!("cut off: {:?}", cut_air.told());
-    assert_steady(&cut_air.stop(), TagKind::Video, 1500);
+    assert_steady(&cut_air.stop(), TagKind::Video, 150);
 
     removed_air.wait_times("lap", 2);
     assert_eq!(removed_air.told(), [""; 0]);

@@ -15,6 +15,8 @@ use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use super::batch::{Batch, Part};
+#[cfg(feature = "libav")]
+use super::item::Feed;
 use super::item::{Item, Read};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -213,6 +215,18 @@ impl Lane {
         self.item = None;
         self.row = None;
         self.end = None;
+    }
+
+    /// The item goes on from another feed, which will say where it ends.
+    #[cfg(feature = "libav")]
+    pub(crate) fn go_on(&mut self, feed: Feed) {
+        if let Some(item) = &mut self.item {
+            item.replace_feed(feed);
+        }
+        self.end = None;
+        if let Some(row) = &mut self.row {
+            row.settled = None;
+        }
     }
 
     /// Forgets the item that was played to its end.
@@ -428,6 +442,8 @@ impl Lane {
                 (None, Some(audio)) => self.at.plus(audio.end - audio.start, Unit::sample(audio.rate)),
                 (None, None) => return,
             };
+            // A file that was cut off behind our back ends where it was left.
+            let end = if end.millis() > self.last_video { end } else { Position::from_millis(self.handed) };
             self.end = Some((end, end.millis()));
         }
         let (Some(row), Some((end, _))) = (&mut self.row, self.end) else { return };

@@ -402,11 +402,11 @@ impl Player {
     #[cfg(feature = "libav")]
     fn go_on_directly(&mut self, error: &Arc<Error>) -> bool {
         let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
-        let Some(item) = self.lane.item_mut() else { return false };
+        let Some(item) = self.lane.item() else { return false };
         let path = item.path().to_owned();
         match self.supply.go_on(&path, how, item.next_slot()) {
             Ok(feed) => {
-                item.replace_feed(feed);
+                self.lane.go_on(feed);
                 true
             }
             Err(other) => {

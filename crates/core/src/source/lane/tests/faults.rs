@@ -215,3 +215,29 @@ fn a_source_that_is_replaced_is_played_from_a_later_lap_on() {
     let frames = bodies(&later, TagKind::Video);
     assert_eq!(frames[0], frames[75]);
 }
+
+#[test]
+fn a_source_that_is_its_own_reel_and_cut_off_goes_on_with_what_is_left() {
+    for (kept, before) in [(2, 1000), (4, 2500), (8, 400)] {
+        let scratch = Scratch::new();
+        let clip =
+            scratch.clip("clip.flv", &SampleSpec { seconds: 3.0, gop_frames: 10, ..SampleSpec::default() });
+        let mut played = Unpaced::looped(&clip, Some(scratch.store()), false);
+        let mut tags = played.play(before);
+        let file = File::options().write(true).open(&clip).expect("it is ours");
+        file.set_len(fs::metadata(&clip).expect("it is there").len() / kept).expect("it is ours");
+        played.play_until(SourceMode::Direct, 4000, &mut tags);
+        tags.append(&mut played.play(10_000));
+        for kind in [TagKind::Video, TagKind::Audio] {
+            let times = times(&tags, kind);
+            let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+            // The frame that was cut in two, and the part of a slot before it.
+            assert!(
+                steps.clone().all(|step| (1..=250).contains(&step)),
+                "{kind:?} 1/{kept}: {:?}",
+                steps.max()
+            );
+            assert!(times.len() > 200, "{kind:?} 1/{kept}: {}", times.len());
+        }
+    }
+}
