@@ -252,12 +252,11 @@ impl Item {
             Given::Notice(kind) => notices.push(kind),
             Given::Ending(lap) => *facts = Some(lap),
             Given::LapEnd => *ended = true,
-            // Of an item that goes on from another feed, everything was said.
-            Given::Opened(tags) if !*opened => {
+            // Of an item that goes on from another feed they are the same, unless it is another file by now.
+            Given::Opened(tags) => {
                 *headers = Some(tags);
                 *opened = true;
             }
-            Given::Opened(_) => {}
         });
         match finish {
             _ if *ended => Read::End,

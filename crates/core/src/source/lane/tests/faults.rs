@@ -241,3 +241,27 @@ fn a_source_that_is_its_own_reel_and_cut_off_goes_on_with_what_is_left() {
         }
     }
 }
+
+#[test]
+fn a_source_that_was_replaced_before_its_reel_was_damaged_brings_its_headers() {
+    let scratch = Scratch::new();
+    let clip = scratch.clip("clip.mp4", &SampleSpec::default());
+    let other = scratch.clip("other.mp4", &SampleSpec { width: 160, height: 90, ..SampleSpec::default() });
+    let mut played = Unpaced::looped(&clip, Some(scratch.store()), false);
+    played.play(1000);
+    let pictures = |path: &Path| {
+        let tags = Unpaced::looped(path, None, false).play(2000);
+        bodies(&tags, TagKind::Video)
+    };
+    let of_other = pictures(&other);
+    fs::rename(&other, &clip).expect("the same directory");
+    File::create(scratch.reel_data()).expect("it is ours");
+    let mut tags = Vec::new();
+    played.play_until(SourceMode::Direct, 3000, &mut tags);
+    tags.append(&mut played.play(1500));
+    let video: Vec<_> = tags.iter().filter(|tag| tag.is_video()).collect();
+    let header = video.iter().position(|tag| tag.is_sequence_header()).expect("a new header");
+    let is_other = |tag: &&&Tag| of_other.contains(&tag.body.to_bytes());
+    assert!(!video[..header].iter().any(|tag| is_other(&tag)), "a picture before its header");
+    assert!(video[header + 1..].iter().filter(is_other).count() > 10);
+}
