@@ -231,12 +231,11 @@ impl Player {
         };
         // What is there is played until all of what replaces it is: half a file may be on its way yet.
         if let Some((pending, _)) = &mut self.pending
-            && let Some(answer) = pending.poll_whole(&self.supply)
+            && let Some(answer) = pending.poll_whole(&self.supply, changed)
         {
             self.pending = None;
             match answer {
-                // Of a file that is played directly already, nothing but a reel is an improvement.
-                Ok(ready) if ready.item.mode() == SourceMode::Reel || changed => {
+                Ok(ready) => {
                     let is_direct = ready.item.mode() == SourceMode::Direct;
                     self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
                     if changed {
@@ -245,8 +244,8 @@ impl Player {
                     self.begin(ready, notices);
                     return;
                 }
-                Ok(Ready { fallback, .. }) => self.put_off(now, fallback, notices),
-                Err(error) => self.put_off(now, Some(error), notices),
+                // Of a file that is played directly already, nothing but a reel is an improvement.
+                Err(error) => self.put_off(now, error, notices),
             }
         }
         let is_time = self.retry.is_none_or(|(at, _)| now >= at);
@@ -257,10 +256,10 @@ impl Player {
     }
 
     /// The store is not asked again for a while.
-    fn put_off(&mut self, now: Instant, error: Option<Arc<Error>>, notices: &mut Vec<EventKind>) {
+    fn put_off(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_CAP));
         self.retry = Some((now + wait, wait));
-        if let Some(error) = error.filter(|_| wait == RETRY_FIRST) {
+        if wait == RETRY_FIRST {
             notices.push(EventKind::SourceFault { error });
         }
     }

@@ -164,24 +164,30 @@ impl Pending {
 
     /// The item, once it is ready or it is clear that it never will be; then this is not to be asked again.
     pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
-        self.poll_reel(supply, |_| true)
+        self.poll_reel(supply, |_| true, true)
     }
 
-    /// As [`poll`](Self::poll), but a reel only once all of the file is in it.
-    pub(crate) fn poll_whole(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
-        self.poll_reel(supply, Reel::is_complete)
+    /// As [`poll`](Self::poll), but a reel only once all of the file is in it; and only a reel, unless `or_directly`.
+    pub(crate) fn poll_whole(
+        &mut self,
+        supply: &Supply,
+        or_directly: bool,
+    ) -> Option<Result<Ready, Arc<Error>>> {
+        self.poll_reel(supply, Reel::is_complete, or_directly)
     }
 
     fn poll_reel(
         &mut self,
         supply: &Supply,
         is_enough: impl FnOnce(&Reel) -> bool,
+        or_directly: bool,
     ) -> Option<Result<Ready, Arc<Error>>> {
         if let State::Asked(answer) = &self.state {
             let answer = answer.lock().take()?;
             match answer {
                 Ok(reel) => self.state = State::Following(reel),
-                Err(error) => self.open(supply, error),
+                Err(error) if or_directly => self.open(supply, error),
+                Err(error) => self.state = State::Failed(error),
             }
         }
         if let State::Following(reel) = &self.state {
@@ -191,7 +197,12 @@ impl Pending {
                 self.state = State::Taken;
                 return Some(Ok(Ready { item, fallback: None, skipped: Vec::new() }));
             }
-            self.open(supply, failure?);
+            let failure = failure?;
+            if or_directly {
+                self.open(supply, failure);
+            } else {
+                self.state = State::Failed(failure);
+            }
         }
         match std::mem::replace(&mut self.state, State::Taken) {
             #[cfg(feature = "libav")]
