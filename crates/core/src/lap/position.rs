@@ -36,6 +36,9 @@ impl Position {
 
     /// In `unit`, rounded to nearest.
     pub(crate) fn to(self, unit: Unit) -> i64 {
+        if self.base == 0 {
+            return self.unit.to(self.ticks, unit);
+        }
         let den = i128::from(self.unit.den);
         let flicks = self.base * den + i128::from(self.ticks) * i128::from(self.unit.num) * FLICKS;
         let (numerator, denominator) =

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
 use crate::lap::position::Position;
-use crate::lap::{AudioLap, LapFacts, Unit};
+use crate::lap::{AudioLap, SHORTEST_LAP, Unit};
 use crate::reel::SLOT_MS;
 
 /// FLV's audio header of a raw AAC frame.
@@ -66,6 +66,17 @@ struct Row {
     from: i64,
     /// The frame after the last one that was handed over.
     sent: i64,
+    /// Frames the item itself has, and how many the lap is to have, once its end is known.
+    settled: Option<Settled>,
+}
+
+/// What the end of a lap makes of its audio.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    /// Frames the item itself has.
+    has: i64,
+    /// Frames the lap has: so many that the last one ends nearest to the lap's end; `None` if it is not to be fitted.
+    wanted: Option<i64>,
 }
 
 /// Who tells players what the stream is.
@@ -85,6 +96,8 @@ pub(crate) enum MetadataRole {
 pub(crate) struct Lane {
     /// Where the current item's clock has its zero.
     at: Position,
+    /// Where the lap ends, once that is known, also in milliseconds.
+    end: Option<(Position, i64)>,
     item: Option<Item>,
     chain: Option<Chain>,
     row: Option<Row>,
@@ -110,6 +123,7 @@ impl Lane {
     pub(crate) fn new(metadata: MetadataRole, silence: Option<Bytes>) -> Self {
         Self {
             at: Position::ZERO,
+            end: None,
             item: None,
             chain: None,
             row: None,
@@ -172,6 +186,7 @@ impl Lane {
             self.at = self.at.plus(-offset, Unit::MILLIS);
         }
         self.video_from = if offset > 0 { offset } else { i64::MIN };
+        self.end = None;
         self.row = None;
         self.repeat = None;
         let known = self.item.as_ref().and_then(|item| item.known());
@@ -188,6 +203,7 @@ impl Lane {
         self.at = Position::from_millis(self.handed);
         self.item = None;
         self.row = None;
+        self.end = None;
     }
 
     /// Forgets the item that was played to its end.
@@ -225,16 +241,19 @@ impl Lane {
                     return Flow::Due;
                 }
                 Read::End => {
-                    let end = self.end();
-                    let is_due = end.is_none_or(|end| end.millis() <= due);
+                    self.settle();
+                    let is_due = self.end.is_none_or(|(_, millis)| millis <= due);
                     self.fill(if is_due { i64::MAX } else { due + SLOT_MS }, batch);
                     if !is_due {
                         return Flow::Due;
                     }
-                    self.end_lap(end);
+                    self.end_lap();
                     return Flow::LapEnd;
                 }
                 Read::Dry => {
+                    if let Some(tag) = batch.tags.get(from..).and_then(<[Tag]>::last) {
+                        self.handed = self.handed.max(tag.timestamp.as_millis());
+                    }
                     self.fill(due, batch);
                     return Flow::Dry;
                 }
@@ -314,11 +333,12 @@ impl Lane {
             let start = Unit::MILLIS.to(first.timestamp.as_millis(), Unit::sample(rate));
             self.begin_row(rate, frame, start, 0);
         }
+        self.settle();
         let audio = self.row.map(|row| AudioPlace {
             shift: Unit::sample(row.grid.rate).to_millis(row.begin) - row.grid.first,
             grid: row.grid,
             from: row.from,
-            until: self.wanted(&row).unwrap_or(i64::MAX),
+            until: row.settled.and_then(|settled| settled.wanted).unwrap_or(i64::MAX),
             after: self.last_audio,
         });
         Placement { video, audio }
@@ -350,7 +370,7 @@ impl Lane {
             // At the very beginning nothing is to be joined on to, and the priming is played.
             self.chain = Some(Chain { rate, frame, next: nominal, silence });
             let from = if offset > 0 { skipped } else { i64::MIN };
-            self.row = Some(Row { grid, start, begin: nominal, from, sent: skipped });
+            self.row = Some(Row { grid, start, begin: nominal, from, sent: skipped, settled: None });
             return;
         };
         if chain.rate != rate {
@@ -362,36 +382,46 @@ impl Lane {
         let missing = round_div(nominal + skipped * step - chain.next, step);
         self.row = Some(if missing > 0 && chain.silence.is_none() {
             // Nothing can be put there: the gap is the item's own.
-            Row { grid, start, begin: nominal, from: skipped, sent: skipped }
+            Row { grid, start, begin: nominal, from: skipped, sent: skipped, settled: None }
         } else {
             // Missing frames are filled in first; where there is too much already, as many are left out.
             let begin = chain.next + (missing - skipped) * step;
-            Row { grid, start, begin, from: skipped + (-missing).max(0), sent: skipped - missing }
+            Row {
+                grid,
+                start,
+                begin,
+                from: skipped + (-missing).max(0),
+                sent: skipped - missing,
+                settled: None,
+            }
         });
     }
 
-    /// How many frames the lap has, once its end is known: so many that the last one ends nearest to it.
-    fn wanted(&self, row: &Row) -> Option<i64> {
-        let item = self.item.as_ref()?;
-        let facts = item.facts()?;
-        if facts.video.is_none() {
-            return Some(has(&facts, row));
+    /// Finds out where the lap ends, as soon as that is known, and what it makes of the audio.
+    fn settle(&mut self) {
+        let settled = self.end.is_some() && self.row.is_none_or(|row| row.settled.is_some());
+        let Some(item) = self.item.as_ref().filter(|_| !settled) else { return };
+        let Some(facts) = item.facts() else { return };
+        if self.end.is_none() {
+            let end = match (facts.video, facts.audio) {
+                (Some(video), _) => self.at.plus(video.length, video.unit),
+                (None, Some(audio)) => self.at.plus(audio.end - audio.start, Unit::sample(audio.rate)),
+                (None, None) => return,
+            };
+            self.end = Some((end, end.millis()));
         }
-        if !item.is_limited() {
-            return None;
-        }
-        let end = self.end()?.to(Unit::sample(row.grid.rate)) + facts.audio.map_or(0, |audio| audio.start);
-        Some(round_div(end - row.begin, i64::from(row.grid.frame)))
-    }
-
-    /// Where the lap ends, once that is known.
-    fn end(&self) -> Option<Position> {
-        let facts = self.item.as_ref()?.facts()?;
-        match (facts.video, facts.audio) {
-            (Some(video), _) => Some(self.at.plus(video.length, video.unit)),
-            (None, Some(audio)) => Some(self.at.plus(audio.end - audio.start, Unit::sample(audio.rate))),
-            (None, None) => None,
-        }
+        let (Some(row), Some((end, _))) = (&mut self.row, self.end) else { return };
+        let step = i64::from(row.grid.frame);
+        let has = facts.audio.map_or(row.from, |audio| round_div(audio.end - row.start, step));
+        let start = facts.audio.map_or(0, |audio| audio.start);
+        let wanted = match facts.video {
+            None => Some(has),
+            Some(_) if item.is_limited() => {
+                Some(round_div(end.to(Unit::sample(row.grid.rate)) + start - row.begin, step))
+            }
+            Some(_) => None,
+        };
+        row.settled = Some(Settled { has, wanted });
     }
 
     /// Takes note of what was handed over.
@@ -408,10 +438,9 @@ impl Lane {
         let Some(row) = &mut self.row else { return };
         let shift = Unit::sample(row.grid.rate).to_millis(row.begin) - row.grid.first;
         row.sent = row.sent.max(row.grid.number(time - shift) + 1);
-        let row = *row;
-        if let Some(facts) = self.item.as_ref().and_then(Item::facts)
-            && row.sent == has(&facts, &row)
-            && self.wanted(&row).is_some_and(|wanted| wanted > row.sent)
+        if let Some(Settled { has, wanted: Some(wanted) }) = row.settled
+            && row.sent == has
+            && wanted > has
         {
             self.repeat = Some(Bytes::copy_from_slice(&tag.body.to_bytes()));
         }
@@ -422,20 +451,19 @@ impl Lane {
         if self.row.is_none() && self.item.as_ref().is_some_and(|item| item.is_open() && !item.has_audio) {
             self.begin_silence();
         }
+        self.settle();
         let (Some(row), Some(chain)) = (self.row, &self.chain) else { return };
         let step = i64::from(chain.frame);
-        let wanted = self.wanted(&row);
         // Before the item's first frame, and behind its last one where that is known.
         let (begin, end) = if row.sent < row.from {
             (row.sent, row.from)
         } else {
-            let Some(facts) = self.item.as_ref().and_then(Item::facts) else {
+            let Some(Settled { has, wanted }) = row.settled else {
                 if self.item.as_ref().is_none_or(|item| item.has_audio) {
                     return;
                 }
                 return self.fill_frames(row, row.sent, i64::MAX, until, batch);
             };
-            let has = has(&facts, &row);
             if row.sent < has {
                 return;
             }
@@ -509,20 +537,18 @@ impl Lane {
         Some([&AAC_RAW, frame.as_ref()].concat().into())
     }
 
-    fn end_lap(&mut self, end: Option<Position>) {
+    fn end_lap(&mut self) {
         if let (Some(row), Some(chain)) = (self.row, &mut self.chain) {
             chain.next = row.begin + row.sent * i64::from(row.grid.frame);
         }
-        let end = end.unwrap_or_else(|| Position::from_millis(self.handed));
+        let end = self.end.take().map_or_else(|| Position::from_millis(self.handed), |(end, _)| end);
+        // Whatever a file says of itself, time goes on.
+        let shortest = self.at.plus(SHORTEST_LAP, Unit::MILLIS);
+        let end = if end.millis() < shortest.millis() { shortest } else { end };
         self.handed = self.handed.max(end.millis());
         self.at = end;
         self.row = None;
     }
-}
-
-/// Frames the item itself has.
-fn has(facts: &LapFacts, row: &Row) -> i64 {
-    facts.audio.map_or(row.from, |audio| round_div(audio.end - row.start, i64::from(row.grid.frame)))
 }
 
 /// Rounded to nearest, halves up.
