@@ -56,7 +56,7 @@ impl Playout {
 
     /// Hands over what is due at `due`.
     fn play(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> PlayerState {
-        let state = self.main.pull(now, due, false, &mut self.batch, notices);
+        let mut state = self.main.pull(now, due, false, &mut self.batch, notices);
         if let Some(sound) = &mut self.sound {
             let before = self.batch.tags.len();
             match sound.pull(now, due, true, &mut self.batch, notices) {
@@ -66,7 +66,8 @@ impl Playout {
                     self.sound = None;
                 }
                 PlayerState::Complete => self.sound = None,
-                PlayerState::Running | PlayerState::Dry => {}
+                PlayerState::More if matches!(state, PlayerState::Running) => state = PlayerState::More,
+                PlayerState::Running | PlayerState::More | PlayerState::Dry => {}
             }
             self.batch.sort |= self.batch.tags.len() > before;
         }
@@ -93,6 +94,7 @@ impl SourceDriver for Playout {
         self.wait_for_reader(cx, due, matches!(state, PlayerState::Dry));
         match state {
             PlayerState::Running | PlayerState::Dry => SourceState::Running,
+            PlayerState::More => SourceState::More,
             PlayerState::Complete => SourceState::Ended,
             PlayerState::Failed(error) => SourceState::Failed(error),
         }

@@ -22,6 +22,7 @@ impl Pair {
             loop {
                 match player.pull(Instant::now(), due, false, batch, notices) {
                     PlayerState::Running => break,
+                    PlayerState::More => {}
                     PlayerState::Dry => std::thread::yield_now(),
                     other => panic!("{other:?}"),
                 }
