@@ -82,6 +82,24 @@ fn copies(clip: &Known, count: usize) -> Vec<PathBuf> {
     copies
 }
 
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<std::ffi::OsString> {
+    fs::read_dir(directory).expect("it is there").flatten().map(|entry| entry.file_name()).collect()
+}
+
+/// Threads that flowcast has started.
+fn threads_of_ours() -> usize {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| ["fc-", "fr-", "fw-"].iter().any(|ours| name.starts_with(ours))).count()
+}
+
+/// What this process has open.
+fn open_files() -> Vec<PathBuf> {
+    let links = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    links.filter_map(|link| fs::read_link(link.path()).ok()).collect()
+}
+
 fn end_while_cutting() {
     let clip = Known::small();
     let server = Scripted::start(Script::Record);
@@ -89,6 +107,7 @@ fn end_while_cutting() {
     // What is made once and kept is no leak.
     Air::start(&with_reels(&clip.beside("warm")), Source::file(&clip.file).looped()).stop();
     longest_pause(Instant::now());
+    assert!(wait_until(PATIENCE, || threads_of_ours() == 0), "the warm-up does not end");
     let settle = |wanted: (usize, usize)| {
         let is_back = |(threads, files): (usize, usize)| threads <= wanted.0 && files <= wanted.1;
         wait_until(Duration::from_secs(5), || is_back(threads_and_descriptors()))
@@ -118,11 +137,11 @@ fn end_while_cutting() {
         println!("{what}: stopped after {took:.1?}, shut down after {:.1?}", began.elapsed());
         assert_eq!(report.abandoned, 0, "{what}");
         assert!(began.elapsed() < Duration::from_secs(2) + longest_pause(began), "{what}");
-        let left: Vec<_> = fs::read_dir(&directory).expect("it is there").flatten().collect();
+        let left = names(&directory);
         assert_eq!(left.len(), 1, "{what}: nothing but the lock: {left:?}");
         drop(engine);
         let same = settle(before);
-        assert!(same, "{what}: {before:?} before, {:?} after", threads_and_descriptors());
+        assert!(same, "{what}: {before:?} before, {:?} after, {:?}", threads_and_descriptors(), open_files());
     }
 
     // All at once: streams on the air, some that wait for a reel while they start, and items that are got ready.
@@ -158,8 +177,8 @@ fn end_while_cutting() {
     });
     assert!(first.wait_timeout(PATIENCE).is_some());
     drop(first);
-    let left: Vec<_> = fs::read_dir(&directory).expect("it is there").flatten().collect();
+    let left = names(&directory);
     assert_eq!(left.len(), 1, "nothing but the lock: {left:?}");
     drop(engine);
-    assert!(settle(before), "{before:?} before, {:?} after", threads_and_descriptors());
+    assert!(settle(before), "{before:?} before, {:?} after, {:?}", threads_and_descriptors(), open_files());
 }
