@@ -435,6 +435,7 @@ impl Inner {
         }
         self.changed.notify_all();
         self.closing.notify_all();
+        self.workers.close();
         MutexGuard::unlocked(&mut state, || {
             drop(queued);
             waiting.into_iter().for_each(|(_, done)| done(Err(Arc::new(Error::Ended))));

@@ -29,6 +29,8 @@ struct State {
     tasks: VecDeque<Task>,
     threads: usize,
     idle: usize,
+    /// Nobody waits for work any more.
+    closed: bool,
 }
 
 impl std::fmt::Debug for Workers {
@@ -67,6 +69,14 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Threads end as soon as they have nothing to do.
+    pub(super) fn close(&self) {
+        self.0.state.lock().closed = true;
+        self.0.work.notify_all();
+    }
+}
+
 impl Shared {
     fn work(&self) {
         let mut state = self.state.lock();
@@ -80,10 +90,13 @@ impl Shared {
                 state = self.state.lock();
                 continue;
             }
-            state.idle += 1;
-            let timed_out = self.work.wait_for(&mut state, IDLE).timed_out();
-            state.idle -= 1;
-            if timed_out && state.tasks.is_empty() {
+            let mut is_over = state.closed;
+            if !is_over {
+                state.idle += 1;
+                is_over = self.work.wait_for(&mut state, IDLE).timed_out();
+                state.idle -= 1;
+            }
+            if is_over && state.tasks.is_empty() {
                 state.threads -= 1;
                 return;
             }
