@@ -88,10 +88,10 @@ fn names(directory: &Path) -> Vec<std::ffi::OsString> {
 }
 
 /// Threads that flowcast has started.
-fn threads_of_ours() -> usize {
+fn threads_of_ours() -> Vec<String> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
-    names.filter(|name| ["fc-", "fr-", "fw-"].iter().any(|ours| name.starts_with(ours))).count()
+    names.filter(|name| ["fc-", "fr-", "fw-", "reel-"].iter().any(|ours| name.starts_with(ours))).collect()
 }
 
 /// What this process has open.
@@ -107,7 +107,7 @@ fn end_while_cutting() {
     // What is made once and kept is no leak.
     Air::start(&with_reels(&clip.beside("warm")), Source::file(&clip.file).looped()).stop();
     longest_pause(Instant::now());
-    assert!(wait_until(PATIENCE, || threads_of_ours() == 0), "the warm-up does not end");
+    assert!(wait_until(PATIENCE, || threads_of_ours().is_empty()), "the warm-up does not end");
     let settle = |wanted: (usize, usize)| {
         let is_back = |(threads, files): (usize, usize)| threads <= wanted.0 && files <= wanted.1;
         wait_until(Duration::from_secs(5), || is_back(threads_and_descriptors()))
@@ -141,7 +141,13 @@ fn end_while_cutting() {
         assert_eq!(left.len(), 1, "{what}: nothing but the lock: {left:?}");
         drop(engine);
         let same = settle(before);
-        assert!(same, "{what}: {before:?} before, {:?} after, {:?}", threads_and_descriptors(), open_files());
+        assert!(
+            same,
+            "{what}: {before:?} before, {:?} after, {:?} {:?}",
+            threads_and_descriptors(),
+            open_files(),
+            threads_of_ours()
+        );
     }
 
     // All at once: streams on the air, some that wait for a reel while they start, and items that are got ready.
@@ -180,5 +186,11 @@ fn end_while_cutting() {
     let left = names(&directory);
     assert_eq!(left.len(), 1, "nothing but the lock: {left:?}");
     drop(engine);
-    assert!(settle(before), "{before:?} before, {:?} after, {:?}", threads_and_descriptors(), open_files());
+    assert!(
+        settle(before),
+        "{before:?} before, {:?} after, {:?} {:?}",
+        threads_and_descriptors(),
+        open_files(),
+        threads_of_ours()
+    );
 }
