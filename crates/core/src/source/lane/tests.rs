@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::reel::{Recipe, ReelStore, Store};
 use crate::sys::CpuMeter;
 
+mod seams;
+
 /// A directory of this test, removed at its end.
 struct Scratch(tempfile::TempDir);
 
