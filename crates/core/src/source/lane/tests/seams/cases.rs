@@ -56,7 +56,7 @@ pub(super) fn pictures() -> Vec<Case> {
     let longer = format!("{} {}", picture("25", "4"), sound(48_000, "stereo", "4"));
     let joined = |name| {
         vec![
-            format!("{} {} {X264} -bf 2 -c:a aac one.ts", picture("25", "1"), sound(48_000, "stereo", "1")),
+            format!("{} {} {X264} -bf 2 -c:a aac one.ts", picture("25", "1.6"), sound(48_000, "stereo", "1.6")),
             format!(
                 "-f lavfi -i testsrc=size=192x108:rate=25:duration=1 {} {X264} -bf 0 -profile:v baseline -c:a aac two.ts",
                 sound(48_000, "stereo", "1")
@@ -80,14 +80,14 @@ pub(super) fn pictures() -> Vec<Case> {
         plain("open-gop.ts", "open GOP, begins with an IDR", OPEN),
         plain("refresh.mp4", "intra refresh, one keyframe", "-bf 0 -x264-params intra-refresh=1"),
         plain("slices.mp4", "four slices, interlaced", "-bf 2 -x264-params slices=4:interlaced=1"),
-        case(
+        Case { before: "-ignore_editlist 1 ", ..case(
             "cut-copy.mp4",
             "cut within a GOP by copy: an edit list hides its beginning",
             vec![
                 format!("{longer} {X264} -g 25 -bf 2 -c:a aac whole.mp4"),
                 "-ss 0.7 -i whole.mp4 -t 2.2 -c copy cut-copy.mp4".to_owned(),
             ],
-        ),
+        )},
         case(
             "cut-copy.mkv",
             "cut within a GOP by copy",
@@ -96,20 +96,20 @@ pub(super) fn pictures() -> Vec<Case> {
                 "-ss 0.7 -i whole.mp4 -t 2.2 -c copy cut-copy.mkv".to_owned(),
             ],
         ),
-        case(
+        Case { before: "-ignore_editlist 1 ", ..case(
             "open-cut.mp4",
             "cut at an open GOP: its first frames lack their reference",
             vec![
                 format!("{longer} {X264} {OPEN} -c:a aac whole.mp4"),
                 "-ss 1.2 -i whole.mp4 -t 2.2 -c copy open-cut.mp4".to_owned(),
             ],
-        ),
+        )},
         case(
             "open-cut.ts",
             "cut at an open GOP: its first frames lack their reference",
             vec![
-                format!("{longer} {X264} {OPEN} -c:a aac whole.mp4"),
-                "-ss 1.2 -i whole.mp4 -t 2.2 -c copy open-cut.ts".to_owned(),
+                format!("{longer} {X264} {OPEN} -c:a aac whole.ts"),
+                "-ss 1.2 -i whole.ts -t 2.2 -c copy open-cut.ts".to_owned(),
             ],
         ),
         case(
@@ -118,6 +118,14 @@ pub(super) fn pictures() -> Vec<Case> {
             vec![
                 format!("{longer} {X264} -g 25 -bf 2 -c:a aac whole.ts"),
                 "-i whole.ts -c copy -bsf:v noise=drop='lt(n,8)' no-keyframe.ts".to_owned(),
+            ],
+        ),
+        case(
+            "leading.ts",
+            "begins with an open GOP: its first pictures lack their reference",
+            vec![
+                format!("{longer} {X264} {OPEN} -c:a aac whole.ts"),
+                "-i whole.ts -c copy -bsf:v noise=drop='lt(n,20)' leading.ts".to_owned(),
             ],
         ),
         plain("vfr.mp4", "variable frame rate with B-frames", &format!("-bf 2 {vfr}")),

@@ -29,7 +29,7 @@ pub(super) fn ffmpeg(directory: &Path, arguments: &str) -> String {
         .output()
         .expect("ffmpeg starts");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "ffmpeg {arguments}: {complaints}");
+    assert!(output.status.success(), "ffmpeg {arguments}: {complaints:.1000}");
     complaints
 }
 
