@@ -33,8 +33,8 @@ pub struct Config {
     pub backlog: BacklogConfig,
     /// Bounds of what a source reads ahead.
     pub read_ahead: QueueBounds,
-    /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and some
-    /// five times the CPU per stream.
+    /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
+    /// per stream.
     pub reels: Option<ReelStore>,
 }
 

@@ -22,7 +22,7 @@ use crate::reel::{ReelStoreStats, Store};
 use crate::registry::KeyRegistry;
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
-use crate::stream::mailbox::{Command, Mailbox};
+use crate::stream::mailbox::{Command, Commands, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
 
@@ -86,7 +86,7 @@ pub(crate) struct Parts {
 pub(crate) struct Prepared {
     pub(crate) shared: Arc<StreamShared>,
     poll: Poll,
-    commands: crossbeam_channel::Receiver<Command>,
+    commands: Commands,
 }
 
 impl Engine {

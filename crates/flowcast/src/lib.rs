@@ -1,6 +1,6 @@
 //! flowcast puts media on the air and keeps it there: in your process, on libav directly, with no `ffmpeg` subprocess.
 //!
-//! A [`Source`] (a looped file, say) becomes a stream; its [`Output`]s are RTMP(S) platforms, recordings, and players of
+//! A [`Source`] (a looped file or a playlist, say) becomes a stream; its [`Output`]s are RTMP(S) platforms, recordings, and players of
 //! the embedded RTMP server. An [`Engine`] runs any number of streams, each on a thread of its own.
 //!
 //! # Loop a file to a platform
@@ -21,6 +21,27 @@
 //! let twitch = live.add_output(Output::rtmp("rtmp://live.twitch.tv/app", "another-key"))?;
 //! live.remove_output(twitch)?;
 //! live.stop(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A channel that never ends
+//!
+//! ```no_run
+//! use flowcast::{Config, Engine, Output, Playlist, ReelStore, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default();
+//! config.reels = Some(ReelStore::new("/var/cache/reels")); // cut once, played by any number of streams
+//! let engine = Engine::new(config)?;
+//! let music = Playlist::dir("music")?.shuffled();
+//! let channel = engine
+//!     .stream(Source::video("rain.mp4").looped().with_audio(music.clone()))
+//!     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+//!     .start()?;
+//! music.add("requested.mp3")?; // while on the air
+//! music.skip();
+//! # channel.stop(std::time::Duration::from_secs(5))?;
 //! # Ok(())
 //! # }
 //! ```

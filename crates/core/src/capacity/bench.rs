@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::kind::{StreamKind, TransportKind};
 use super::loopback::Loopback;
 use super::loopback_tls::Identity;
-use super::{machine, media};
+use super::machine::{Machine, Usage};
+use super::media;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -29,6 +30,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 const REPORT: Duration = Duration::from_millis(1150);
 /// The benchmark sends at most this much, in kbit/s for each core: a machine that streams already must go on doing so.
 const KBPS_PER_CORE: f64 = 250_000.0;
+/// Descriptors and threads a stream has at most, besides two descriptors for each output: its end and the receiver's.
+const DESCRIPTORS: u32 = 4;
+const THREADS: u32 = 2;
 /// What a worker reads ahead: in short strides, so that a second of it is a second's work.
 const READ_AHEAD: Duration = Duration::from_secs(1);
 /// Bitrates the streams must reach of what the file has.
@@ -44,7 +48,7 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Most streams at once.
     pub(crate) streams: usize,
-    pub(crate) cores: f64,
+    pub(crate) machine: Machine,
 }
 
 /// What came out, per stream.
@@ -65,11 +69,14 @@ pub(crate) struct Figures {
 }
 
 impl Plan {
-    /// How many streams: what the machine surely carries.
+    /// How many streams: what the machine surely carries besides what it does already.
     fn count(&self) -> usize {
         let kbps = f64::from(self.kind.kbps) * f64::from(self.kind.outputs);
-        let fit = (KBPS_PER_CORE * self.cores.max(0.25) / kbps) as usize;
-        fit.clamp(2, self.streams.max(2))
+        let fit = KBPS_PER_CORE * self.machine.cores.max(0.25) / kbps;
+        let share = |left: Option<u64>, each: u32| left.unwrap_or(u64::MAX) as f64 / f64::from(each) / 2.0;
+        let descriptors = share(self.machine.descriptors_left, DESCRIPTORS + 2 * self.kind.outputs);
+        let threads = share(self.machine.threads_left, THREADS);
+        (fit.min(descriptors).min(threads) as usize).clamp(2, self.streams.max(2))
     }
 
     /// Runs the streams and measures them.
@@ -96,7 +103,7 @@ impl Plan {
         };
         let receiver = Loopback::start(identity.as_ref())?;
         let engine = Engine::new(settings(config, &directory.0))?;
-        let before = machine::Usage::now();
+        let before = Usage::now();
         let count = self.count();
         let streams = (0..count)
             .map(|_| start(&engine, &file, self.kind, &receiver, identity.as_ref()))
@@ -121,7 +128,7 @@ impl Plan {
         }
         let elapsed = began.elapsed().as_secs_f64();
         let receiver_cpu = receiver.cpu().saturating_sub(receiver_before).as_secs_f64() / elapsed;
-        let after = machine::Usage::now();
+        let after = Usage::now();
         let stats = streams.first().map(|stream| stream.stats());
         engine.shutdown(Duration::from_secs(5));
         let n = count as f64;
@@ -211,5 +218,33 @@ impl Drop for Directory {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             log::debug!("{}: {error}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_benchmark_is_as_large_as_the_machine_bears() {
+        let machine = Machine {
+            cores: 2.0,
+            cores_used: 0.0,
+            cores_used_by_others: 0.0,
+            memory_left: None,
+            memory_used: 0,
+            descriptors_left: None,
+            threads_left: None,
+        };
+        let count = |kind, machine| {
+            Plan { kind, file: None, window: Duration::from_secs(1), streams: 160, machine }.count()
+        };
+        assert_eq!(count(StreamKind::copy(1000), machine), 160);
+        assert_eq!(count(StreamKind::copy(10_000), machine), 50);
+        assert_eq!(count(StreamKind::copy(10_000).outputs(5), machine), 10);
+        assert_eq!(count(StreamKind::copy(10_000_000), machine), 2);
+        // Half of what is left, and six for a stream of one output.
+        assert_eq!(count(StreamKind::copy(1000), Machine { descriptors_left: Some(240), ..machine }), 20);
+        assert_eq!(count(StreamKind::copy(1000), Machine { threads_left: Some(40), ..machine }), 10);
     }
 }

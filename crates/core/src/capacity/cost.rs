@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::CapacityOptions;
 use super::bench::{Figures, Plan};
 use super::kind::{StreamKind, TransportKind};
+use super::machine::Machine;
 use crate::config::Config;
 use crate::error::Error;
 use crate::source::SourceMode;
@@ -126,7 +127,7 @@ pub(crate) fn measured(
     kind: StreamKind,
     config: &Config,
     options: &CapacityOptions,
-    cores: f64,
+    machine: &Machine,
 ) -> Result<Cost, Error> {
     let _one = RUNNING.lock();
     let reels = super::has_reels(config);
@@ -142,7 +143,7 @@ pub(crate) fn measured(
         file: options.file.clone(),
         window: options.benchmark,
         streams: options.benchmark_streams,
-        cores,
+        machine: *machine,
     };
     let mut cost = Cost::of(&kind, &plan.run(config)?);
     let mut known = KNOWN.lock();
@@ -157,4 +158,83 @@ pub(crate) fn measured(
     let file = options.file.clone();
     known.push(Known { kind, file, tick: config.tick, reels, at: Instant::now(), cost });
     Ok(cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{OutputId, StreamId};
+    use crate::output::{OutputPhase, OutputStats};
+
+    fn benchmark(kind: &StreamKind) -> Cost {
+        let figures = Figures {
+            streams: 100,
+            mode: SourceMode::Reel,
+            kbps: 2000.0,
+            cpu: 0.001,
+            receiver_cpu: 0.0001,
+            memory: 10_000,
+            descriptors: 3,
+            threads: 1,
+        };
+        Cost::of(kind, &figures)
+    }
+
+    fn running(number: u64, name: &str) -> StreamStats {
+        let mut stats = StreamStats::new(StreamId(number));
+        stats.phase = StreamPhase::Running;
+        stats.mode = SourceMode::Reel;
+        stats.uptime = Duration::from_secs(100);
+        stats.cpu_time = Duration::from_millis(50);
+        stats.kbps = 2100.0;
+        stats.outputs.push(OutputStats {
+            id: OutputId(0),
+            name: name.to_owned(),
+            phase: OutputPhase::Live,
+            bytes_sent: 0,
+            lag: Duration::ZERO,
+            drops: 0,
+            reconnects: 0,
+            bytes_held: 0,
+            last_error: None,
+        });
+        stats
+    }
+
+    #[test]
+    fn the_network_carries_each_output_and_the_kernel_keeps_what_is_in_flight() {
+        let (one, two) = (benchmark(&StreamKind::copy(2000)), benchmark(&StreamKind::copy(2000).outputs(2)));
+        assert!((one.kbps - 2090.0).abs() < 1.0, "{}", one.kbps);
+        assert!((two.kbps - 2.0 * one.kbps).abs() < 1e-6);
+        assert_eq!(two.memory - one.memory, KERNEL_PER_OUTPUT + 62_500);
+    }
+
+    #[test]
+    fn many_streams_that_run_say_what_one_costs() {
+        let kind = StreamKind::copy(2000);
+        let alike: Vec<_> = (0..60).map(|number| running(number, "rtmp://host/app/****")).collect();
+        let cost = benchmark(&kind).corrected(&kind, &alike);
+        assert_eq!(cost.basis, CostBasis::Running { streams: 60 });
+        assert!((cost.cpu - 0.0005).abs() < 1e-9);
+        assert_eq!(cost.memory, benchmark(&kind).memory);
+    }
+
+    #[test]
+    fn few_streams_and_streams_of_other_kinds_do_not() {
+        let kind = StreamKind::copy(2000);
+        let as_benchmark = |change: &dyn Fn(&mut StreamStats), count: u64| {
+            let mut streams: Vec<_> =
+                (0..count).map(|number| running(number, "rtmp://host/app/****")).collect();
+            streams.iter_mut().for_each(change);
+            benchmark(&kind).corrected(&kind, &streams) == benchmark(&kind)
+        };
+        assert!(!as_benchmark(&|_| {}, 60));
+        assert!(as_benchmark(&|_| {}, 49));
+        assert!(as_benchmark(&|stats| stats.uptime = Duration::from_secs(5), 60));
+        assert!(as_benchmark(&|stats| stats.kbps = 6000.0, 60));
+        assert!(as_benchmark(&|stats| stats.mode = SourceMode::Direct, 60));
+        assert!(as_benchmark(&|stats| stats.phase = StreamPhase::Ended, 60));
+        assert!(as_benchmark(&|stats| stats.outputs[0].name = "rtmps://host/app/****".to_owned(), 60));
+        assert!(as_benchmark(&|stats| stats.outputs.push(stats.outputs[0].clone()), 60));
+    }
 }

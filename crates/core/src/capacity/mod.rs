@@ -129,10 +129,10 @@ pub struct KindCapacity {
 impl Engine {
     /// How many more streams of this mix the engine can run on this machine, with the defaults of [`CapacityOptions`].
     ///
-    /// The cost of a kind comes from streams of it that run here, if there are many, and otherwise from a self-benchmark:
-    /// real streams of made-up media to a receiver on loopback in this process. Its result is used again for ten minutes. It
-    /// takes up to about a tenth of the machine while it runs, a thread and a few descriptors per stream, and a few megabytes
-    /// in the directory for temporary files.
+    /// What a stream takes is measured by a self-benchmark: real streams of made-up media to a receiver on loopback in this
+    /// process. Its result is used again for ten minutes. It takes up to about a tenth of the machine while it runs, a thread
+    /// and a few descriptors per stream, and a few megabytes in the directory for temporary files. Where many streams of the
+    /// kind run in this engine, their CPU time counts instead.
     ///
     /// ```no_run
     /// use flowcast_core::{Config, Engine, Mix, StreamKind};
@@ -174,7 +174,7 @@ impl Engine {
         let running: Vec<_> = self.streams().iter().map(|stream| stream.stats()).collect();
         let mut costs = Vec::with_capacity(shares.len());
         for (kind, share) in &shares {
-            let cost = cost::measured(*kind, self.config(), options, machine.cores)?;
+            let cost = cost::measured(*kind, self.config(), options, &machine)?;
             costs.push((cost.corrected(kind, &running), *share));
         }
         let present = fit::Present {

@@ -183,3 +183,15 @@ fn players_of_a_reel_join_at_a_keyframe_that_is_made_again() {
     assert!(ring.start() == join && tape.in_memory() == 0);
     assert_eq!(read_all(&ring, join).0.first(), Some(&(join, 4005)));
 }
+
+#[test]
+fn between_turns_a_reel_has_no_room_of_its_own() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(false);
+    for slot in 0..30 {
+        tape.play(slot, &mut ring);
+        assert!(ring.entries.capacity() > 0);
+        ring.trim(ring.end());
+        assert_eq!((ring.entries.capacity(), ring.batches.len(), ring.bytes()), (0, 0, 0));
+    }
+}

@@ -289,7 +289,7 @@ impl Feed {
     /// `unacknowledged` those on its side. To be called once a tick.
     pub fn measure(&mut self, now: Instant, ring: &Ring, total_in: u64, unsent: u64, unacknowledged: u64) {
         let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
-        let oldest_waiting = if self.joined { ring.time_of(self.cursor) } else { None };
+        let oldest_waiting = if self.joined { ring.time_of(self.cursor.max(ring.start())) } else { None };
         self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
         self.refillable = ring.is_refillable();
         if !self.joined {

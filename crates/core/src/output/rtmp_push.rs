@@ -251,7 +251,8 @@ impl Live {
     fn write(&mut self, cx: &OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
         let mut budget = WRITE_BUDGET;
         loop {
-            let more = !finishing && self.feed.fill(cx.ring, &mut self.session);
+            // What a full socket does not take yet stays in the ring, where it costs less and can still be dropped.
+            let more = !finishing && self.writable && self.feed.fill(cx.ring, &mut self.session);
             let idle = self.session.wire().is_empty() && !self.transport.has_pending();
             if idle || !self.writable {
                 return Ok(false);

@@ -37,8 +37,8 @@ pub(super) const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"FLCREEL\x01";
 /// Bytes at the beginning that [`peek`] looks at.
 pub(super) const PEEK: usize = 25;
-/// Most bytes of an index: ten days of slots and keyframes, and headers.
-pub(super) const LARGEST: u64 = 256 << 20;
+/// Most bytes of an index: three days of slots and keyframes, and headers.
+pub(super) const LARGEST: u64 = 128 << 20;
 
 const CHANGES_HEADERS: u8 = 1;
 const VIDEO: u8 = 2;

@@ -5,8 +5,8 @@
 
 /// Milliseconds of one slot.
 pub(crate) const SLOT_MS: i64 = 100;
-/// Most slots of a reel: ten days.
-pub(super) const MOST_SLOTS: usize = 10 * 24 * 3600 * 10;
+/// Most slots of a reel: three days. One wrong time costs that much memory and no more.
+pub(super) const MOST_SLOTS: usize = 3 * 24 * 3600 * 10;
 /// Most bytes of a slot, which is read at once: 5 Gbit/s for a tenth of a second.
 pub(super) const LARGEST_SLOT: u64 = 64 << 20;
 
@@ -143,7 +143,7 @@ impl SlotCutter {
     pub(super) fn tag(&mut self, piece: Piece) -> Result<(), &'static str> {
         let slot = usize::try_from(piece.time_ms.max(0) / SLOT_MS).unwrap_or(usize::MAX);
         if slot >= MOST_SLOTS {
-            return Err("it is longer than ten days");
+            return Err("it is longer than three days");
         }
         let within = if slot > self.slot { 0 } else { self.end - self.begin };
         if within + piece.len > LARGEST_SLOT {

@@ -87,11 +87,12 @@ fn exact(rate: f64) -> Option<Unit> {
     if !(1.0..=240.0).contains(&rate) {
         return None;
     }
-    [(1000, 1000.0), (1001, 1001.0)].into_iter().find_map(|(num, thousand)| {
-        let whole = (rate * thousand / 1000.0).round();
-        let is_meant = (whole * 1000.0 / thousand - rate).abs() < 0.005;
+    [Unit { num: 1, den: 1 }, Unit { num: 1001, den: 1000 }].into_iter().find_map(|unit| {
+        let per_second = f64::from(unit.den) / f64::from(unit.num);
+        let whole = (rate / per_second).round();
+        let is_meant = (whole * per_second - rate).abs() < 0.005;
         // The range was looked at: nothing is lost.
-        is_meant.then_some(Unit { num, den: (whole as u32) * 1000 })
+        is_meant.then_some(Unit { num: unit.num, den: whole as u32 * unit.den })
     })
 }
 

@@ -241,9 +241,13 @@ impl Item {
     }
 
     /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
+    #[cfg_attr(
+        not(feature = "libav"),
+        allow(clippy::needless_pass_by_ref_mut, reason = "only a worker has something to tell")
+    )]
     pub(crate) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
         #[cfg(not(feature = "libav"))]
-        let _ = &notices;
+        let _ = notices;
         match &mut self.feed {
             Feed::Reel { reel, slot } => read_slot(reel, slot, until, tags),
             #[cfg(feature = "libav")]

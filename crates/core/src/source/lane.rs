@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
 use crate::lap::position::Position;
-use crate::lap::{AudioLap, Unit};
+use crate::lap::{AudioLap, SHORTEST_LAP, Unit};
 use crate::reel::SLOT_MS;
 
 /// FLV's audio header of a raw AAC frame.
@@ -251,6 +251,9 @@ impl Lane {
                     return Flow::LapEnd;
                 }
                 Read::Dry => {
+                    if let Some(tag) = batch.tags.get(from..).and_then(<[Tag]>::last) {
+                        self.handed = self.handed.max(tag.timestamp.as_millis());
+                    }
                     self.fill(due, batch);
                     return Flow::Dry;
                 }
@@ -539,6 +542,9 @@ impl Lane {
             chain.next = row.begin + row.sent * i64::from(row.grid.frame);
         }
         let end = self.end.take().map_or_else(|| Position::from_millis(self.handed), |(end, _)| end);
+        // Whatever a file says of itself, time goes on.
+        let shortest = self.at.plus(SHORTEST_LAP, Unit::MILLIS);
+        let end = if end.millis() < shortest.millis() { shortest } else { end };
         self.handed = self.handed.max(end.millis());
         self.at = end;
         self.row = None;

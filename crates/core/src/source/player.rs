@@ -394,7 +394,7 @@ impl Player {
     }
 
     #[cfg(not(feature = "libav"))]
-    fn go_on_directly(&mut self, _error: &Arc<Error>) -> bool {
+    fn go_on_directly(&self, _error: &Arc<Error>) -> bool {
         false
     }
 }

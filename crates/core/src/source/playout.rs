@@ -58,7 +58,7 @@ impl Playout {
     fn play(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> PlayerState {
         let state = self.main.pull(now, due, false, &mut self.batch, notices);
         if let Some(sound) = &mut self.sound {
-            let before = self.batch.parts.len();
+            let before = self.batch.tags.len();
             match sound.pull(now, due, true, &mut self.batch, notices) {
                 // Pictures without sound are better than none.
                 PlayerState::Failed(error) => {
@@ -68,7 +68,7 @@ impl Playout {
                 PlayerState::Complete => self.sound = None,
                 PlayerState::Running | PlayerState::Dry => {}
             }
-            self.batch.sort |= self.batch.parts.len() > before;
+            self.batch.sort |= self.batch.tags.len() > before;
         }
         state
     }

@@ -59,7 +59,7 @@ enum State {
     Asked(Answer),
     /// A worker opens the file.
     #[cfg(feature = "libav")]
-    Opening(Item),
+    Opening(Box<Item>),
     Failed(Arc<Error>),
     Taken,
 }
@@ -132,7 +132,7 @@ impl Supply {
     #[cfg(feature = "libav")]
     fn opening(&self, path: &Path, how: Use, _why: Option<Arc<Error>>) -> State {
         match DirectFeed::open(path.to_owned(), self.recipe, how.laps(), 0, &self.direct) {
-            Ok(feed) => State::Opening(Item::new(path, Feed::Direct(feed), true)),
+            Ok(feed) => State::Opening(Box::new(Item::new(path, Feed::Direct(feed), true))),
             Err(error) => State::Failed(Arc::new(error)),
         }
     }
@@ -175,7 +175,9 @@ impl Pending {
         match std::mem::replace(&mut self.state, State::Taken) {
             #[cfg(feature = "libav")]
             State::Opening(mut item) => match item.try_open() {
-                Ok(true) => Some(Ok(Ready { item, fallback: self.fallback.take(), skipped: Vec::new() })),
+                Ok(true) => {
+                    Some(Ok(Ready { item: *item, fallback: self.fallback.take(), skipped: Vec::new() }))
+                }
                 Ok(false) => {
                     self.state = State::Opening(item);
                     None

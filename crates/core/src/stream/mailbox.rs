@@ -24,16 +24,19 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// The receiving end. Boxed: a channel has room for dozens of commands, and a stream that runs gets none.
+pub(crate) type Commands = Receiver<Box<Command>>;
+
 /// The sending end: cheap to clone, never blocks. Commands to a thread that has ended are dropped.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    commands: Sender<Command>,
+    commands: Sender<Box<Command>>,
     waker: Arc<Waker>,
 }
 
 impl Mailbox {
     /// A mailbox that wakes the poll of `waker`.
-    pub(crate) fn new(waker: Waker) -> (Self, Receiver<Command>) {
+    pub(crate) fn new(waker: Waker) -> (Self, Commands) {
         // Each output has at most one command under way, and stop is one: the bound is the number of outputs.
         let (commands, receiver) = crossbeam_channel::unbounded();
         (Self { commands, waker: Arc::new(waker) }, receiver)
@@ -41,7 +44,7 @@ impl Mailbox {
 
     /// Sends a command; `false` if the stream has ended.
     pub(crate) fn send(&self, command: Command) -> bool {
-        self.commands.send(command).is_ok() && self.waker.wake().is_ok()
+        self.commands.send(Box::new(command)).is_ok() && self.waker.wake().is_ok()
     }
 }
 

@@ -8,12 +8,11 @@ mod figures;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
 use self::figures::Gone;
-use super::mailbox::Command;
+use super::mailbox::{Command, Commands};
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
 use crate::config::Config;
@@ -55,7 +54,7 @@ const ENDED_SHOWN: usize = 16;
 pub(crate) struct Setup {
     pub(crate) shared: Arc<StreamShared>,
     pub(crate) poll: Poll,
-    pub(crate) commands: Receiver<Command>,
+    pub(crate) commands: Commands,
     pub(crate) source: Box<dyn SourceDriver>,
     pub(crate) config: Config,
     /// Players may join: keep the newest GOP.
@@ -247,7 +246,7 @@ impl StreamThread {
     /// Carries out what other threads asked for.
     fn obey(&mut self, now: Instant) {
         while let Ok(command) = self.setup.commands.try_recv() {
-            match command {
+            match *command {
                 Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
                 Command::RemoveOutput(output) => self.remove_output(now, output),
                 Command::Dialed { output, attempt, result } => {

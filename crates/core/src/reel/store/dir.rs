@@ -42,8 +42,19 @@ const SUBDIRECTORIES: [&str; 15] = [
 #[derive(Debug)]
 pub(super) struct Dir {
     pub(super) path: PathBuf,
-    /// Locked as long as it is open.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Lock>>,
+}
+
+/// The directory's lock. Closing the file would not be enough: a process that the program starts has it, too, for a moment.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            log::warn!("a reel store's lock: {error}");
+        }
+    }
 }
 
 /// A reel that is there.
@@ -112,7 +123,7 @@ fn lock(path: &Path) -> Result<Dir, Error> {
         .or_else(|error| File::open(&name).map_err(|_| error))
         .map_err(failed("opening its lock"))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Dir { path: path.to_owned(), lock: Mutex::new(Some(file)) }),
+        Ok(()) => Ok(Dir { path: path.to_owned(), lock: Mutex::new(Some(Lock(file))) }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::ReelStoreInUse { dir: path.to_owned() }),
         Err(errno) => Err(failed("locking")(errno.into())),
     }

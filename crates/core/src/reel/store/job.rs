@@ -110,7 +110,7 @@ impl Job<'_> {
             Some(made) => made,
             None => self.cut(dir, cutter)?,
         };
-        self.keep(dir, &made)
+        self.keep(dir, made)
     }
 
     /// A source that fits as it is; `None` if it has to be cut.
@@ -183,10 +183,7 @@ impl Job<'_> {
         let writer = Writer::new(dir.name(key, Part::Data), file, cut.headers(), self)?;
         let reel = writer.reel().clone();
         self.settle(&reel);
-        let bytes = self.follow(writer, &mut *cut, &reel).map_err(|error| {
-            reel.fail(error.clone());
-            error
-        })?;
+        let bytes = self.follow(writer, &mut *cut, &reel).inspect_err(|error| reel.fail(error.clone()))?;
         Ok(Made { reel, data: Data::Own(bytes) })
     }
 
@@ -222,9 +219,9 @@ impl Job<'_> {
     }
 
     /// Puts a complete reel on the disk for good. If that fails it is still played by those who have it.
-    fn keep(&self, dir: &Dir, made: &Made) -> Result<(), Arc<Error>> {
+    fn keep(&self, dir: &Dir, made: Made) -> Result<(), Arc<Error>> {
         let key = self.identity.key;
-        let kept = self.try_keep(dir, made);
+        let kept = self.try_keep(dir, &made);
         let mut state = self.inner.state.lock();
         match kept {
             Ok(bytes) if !made.reel.is_damaged() => {
@@ -233,6 +230,8 @@ impl Job<'_> {
                     entry.place = Place::Open(Arc::downgrade(&made.reel));
                     entry.used.store(dir::micros(SystemTime::now()), Ordering::Relaxed);
                 }
+                // Before anybody can see that the job is done: from here on the reel is used by none but its players.
+                drop(made);
                 self.inner.changed.notify_all();
                 Ok(())
             }

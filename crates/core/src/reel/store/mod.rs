@@ -284,7 +284,7 @@ impl Inner {
             let started = self.clone();
             let (key, heavy) = (order.identity.key, order.heavy);
             let spawned = std::thread::Builder::new()
-                .name("fr-cut".into())
+                .name("reel-cut".into())
                 .stack_size(job::STACK)
                 .spawn(move || started.work(order));
             if let Err(source) = spawned {
@@ -509,7 +509,10 @@ impl Home {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.close(CLOSE);
+        // Who closed it has waited already.
+        if !self.0.state.lock().closed {
+            self.0.close(CLOSE);
+        }
     }
 }
 

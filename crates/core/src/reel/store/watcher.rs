@@ -20,7 +20,7 @@ impl Inner {
         }
         let inner = self.clone();
         let spawned =
-            std::thread::Builder::new().name("fr-watch".into()).stack_size(STACK).spawn(move || {
+            std::thread::Builder::new().name("reel-watch".into()).stack_size(STACK).spawn(move || {
                 let mut state = inner.state.lock();
                 while !state.closed {
                     inner.closing.wait_for(&mut state, EVERY);

@@ -50,8 +50,10 @@ impl Workers {
         state.threads += 1;
         drop(state);
         let shared = self.0.clone();
-        let spawned =
-            std::thread::Builder::new().name("fr-open".into()).stack_size(STACK).spawn(move || shared.work());
+        let spawned = std::thread::Builder::new()
+            .name("reel-open".into())
+            .stack_size(STACK)
+            .spawn(move || shared.work());
         if let Err(error) = spawned {
             log::error!("no thread to open reels: {error}");
             let mut state = self.0.state.lock();

@@ -80,7 +80,7 @@ fn facts(seconds: i64) -> LapFacts {
     let frames = seconds * 48_000 / 1024;
     LapFacts {
         video: Some(VideoLap {
-            unit: Unit { num: 1000, den: 25_000 },
+            unit: Unit { num: 1, den: 25 },
             length: seconds * 25,
             frames: (seconds * 25).unsigned_abs(),
         }),

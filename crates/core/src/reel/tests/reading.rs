@@ -84,7 +84,7 @@ fn a_reel_is_an_flv_file_and_its_slots_are_the_same_tags() {
     assert_eq!(found(2999), Some(Keyframe { slot: 20, time_ms: 2000 }));
     assert_eq!(found(3000), Some(Keyframe { slot: 30, time_ms: 3000 }));
     assert_eq!(found(i64::MAX), Some(Keyframe { slot: 60, time_ms: 6000 }));
-    assert_eq!(reel.first_keyframe(), Some(Keyframe { slot: 0, time_ms: 0 }));
+    assert_eq!(reel.keyframe_at_or_before(0), Some(Keyframe { slot: 0, time_ms: 0 }));
     assert!(!reel.changes_headers());
 }
 
@@ -111,7 +111,7 @@ fn what_a_reel_cannot_hold_is_an_error_and_not_memory() {
     let room = Plenty::default();
     let file = tempfile::tempfile().expect("the temporary directory is writable");
     let mut writer = Writer::new(PathBuf::from("a.flv"), file, Vec::new(), &room).expect("nothing to fit");
-    for ms in [i64::MAX, 11 * 24 * 3_600_000] {
+    for ms in [i64::MAX, 3 * 24 * 3_600_000] {
         let error = writer.push(&tag(TagKind::Audio, ms, vec![0xAF, 1])).expect_err("it is too late");
         assert!(matches!(error, Error::ReelStore { .. }), "{error:?}");
     }

@@ -161,7 +161,7 @@ fn every_lap_shows_every_frame_once_and_in_order() {
                 assert_eq!(*frame, looped[number % (2 * fps)], "{name}: frame {number}");
             }
             let rate = spec.audio.map_or(1, |(rate, _)| rate);
-            check_loop(name, tags, 1000.0 / fps as f64, 1024_000.0 / f64::from(rate));
+            check_loop(name, tags, 1000.0 / fps as f64, 1_024_000.0 / f64::from(rate));
             if let (Some(video), Some(audio)) =
                 (times(tags, TagKind::Video).last(), times(tags, TagKind::Audio).last())
             {
@@ -230,7 +230,7 @@ fn silence_is_sent_where_there_is_no_sound() {
     let scratch = Scratch::new();
     let clip = scratch.clip("silent.mp4", &SampleSpec { audio: None, b_frames: 2, ..SampleSpec::default() });
     both_ways(&clip, &scratch, true, 20_000, |name, tags| {
-        check_loop(name, tags, 40.0, 1024_000.0 / 44_100.0);
+        check_loop(name, tags, 40.0, 1_024_000.0 / 44_100.0);
         let header = tags.iter().find(|tag| tag.is_audio() && tag.is_sequence_header());
         assert!(header.is_some(), "{name}");
         assert!(times(tags, TagKind::Audio).len() > 840, "{name}");
