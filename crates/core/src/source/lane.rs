@@ -457,9 +457,7 @@ impl Lane {
         let later = facts.audio.map_or(0, |audio| (audio.start - lead).max(0));
         let wanted = match facts.video {
             None => Some(has),
-            Some(_) if item.is_limited() => {
-                Some(round_div(end.to(samples) + later - row.begin, step))
-            }
+            Some(_) if item.is_limited() => Some(round_div(end.to(samples) + later - row.begin, step)),
             Some(_) => None,
         };
         row.settled = Some(Settled { has, wanted });

@@ -453,7 +453,13 @@ impl LapReader {
 
 impl VideoTrack {
     fn new(unit: Unit) -> Self {
-        Self { unit, lap: VideoMeasure::new(unit), increasing: Increasing::default(), keyframe: None, held: None }
+        Self {
+            unit,
+            lap: VideoMeasure::new(unit),
+            increasing: Increasing::default(),
+            keyframe: None,
+            held: None,
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl Decoded {
         let (rate, sound) = lines(&directory.join("sound.md5"));
         let (_, packets) = lines(&directory.join("packets.md5"));
         let raw = std::fs::read(directory.join("sound.raw")).expect("it was written");
-        let samples = raw.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+        let samples =
+            raw.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
         Self {
             frames,
             sound,
