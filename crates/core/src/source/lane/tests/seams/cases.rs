@@ -99,8 +99,8 @@ pub(super) fn pictures() -> Vec<Case> {
         ]
     };
     let vfr = "-vf select='not(mod(n,3)*gt(n,20))' -fps_mode vfr -enc_time_base 1:90000";
-    let slow = "-vf setpts='if(lt(N,4),N*0.4,1.6+(N-4)*0.04)/TB' -fps_mode vfr -enc_time_base 1:90000";
-    let slow_end = "-vf setpts='if(lt(N,40),N*0.04,1.6+(N-40)*0.2)/TB' -fps_mode vfr -enc_time_base 1:90000";
+    let slow = "-vf setpts='if(lt(N,4),N*10,36+N)' -fps_mode vfr -enc_time_base 1:90000";
+    let slow_end = "-vf setpts='if(lt(N,40),N,N*5-160)' -fps_mode vfr -enc_time_base 1:90000";
     vec![
         plain("b-frames.mp4", "three B-frames", "-bf 3"),
         plain("pyramid.mp4", "B-pyramid, four B-frames", PYRAMID),
@@ -204,12 +204,13 @@ pub(super) fn pictures() -> Vec<Case> {
         },
         plain("slow-end.mkv", "0.04 s a frame, then 0.2 s; B-frames", &format!("-bf 3 {slow_end}")),
         Case {
-            seam: Some((200.0, 200.0)),
+            seam: Some((40.0, 200.0)),
             foreign: true,
             ..plain("slow-end.flv", "0.2 s a frame at the end, by index", &format!("-bf 3 {slow_end}"))
         },
         Case {
             jumps: true,
+            seam: Some((40.0, 120.0)),
             beeps: (2, 2),
             ..case("joined.ts", "two files joined: size, profile and clock change", joined("joined.ts"))
         },

@@ -112,8 +112,12 @@ fn check_video(who: &str, case: &Case, file: &Decoded, recording: &Recording) ->
     for (number, body) in sent.iter().enumerate() {
         assert_eq!(*body, sent[number % count], "{who}: frame {number} that was sent");
     }
-    for pair in times(tags, TagKind::Video).windows(2).chain(shown.windows(2)) {
+    for pair in times(tags, TagKind::Video).windows(2) {
         assert!(pair[1] > pair[0], "{who}: pictures at {pair:?}");
+    }
+    // Where a file's own clock jumps, it is mended by decoding times only.
+    for pair in shown.windows(2).filter(|_| !case.jumps) {
+        assert!(pair[1] > pair[0], "{who}: pictures shown at {pair:?}");
     }
     let step = shown[count] - shown[0];
     let mut steps: Vec<_> = shown[..count].windows(2).map(|pair| pair[1] - pair[0]).collect();
