@@ -13,10 +13,10 @@ use flowcast::{
 };
 use support::args::Args;
 use support::json::Object;
-use support::{Result, exit};
+use support::{Result, exit, reels};
 
 const USAGE: &str = "\
-usage: capacity [--kbps N]... [--uplink MBIT] [--file FILE] [--reserve PERCENT] [--seconds N] [--local] [--json]
+usage: capacity [--kbps N]... [--uplink MBIT] [--file FILE] [--reserve PERCENT] [--seconds N] [--streams N] [--local] [--json]
 
   --kbps N         a copied stream of N kbit/s, plain, over TLS and to two servers; may be given again
                    (default: 2650 in all three ways, and 6000 plain)
@@ -24,19 +24,24 @@ usage: capacity [--kbps N]... [--uplink MBIT] [--file FILE] [--reserve PERCENT] 
   --file FILE      measure with this file instead of made-up media; give its bitrate with --kbps
   --reserve N      percent of the cores to keep free (default 20; 0 says where media is lost)
   --seconds N      measure so long for each kind (default 1)
+  --streams N      measure with so many streams at most (default 640)
   --local          the servers are on this machine, too
-  --json           print one JSON object";
+  --json           print one JSON object
+";
 
 fn main() -> ExitCode {
     exit(run())
 }
 
 fn run() -> Result<()> {
-    let options = ["--kbps", "--uplink", "--file", "--reserve", "--seconds"];
-    let args = Args::parse(USAGE, &options, &["--local", "--json"])?;
+    let usage = format!("{USAGE}{}", reels::USAGE);
+    let own = ["--kbps", "--uplink", "--file", "--reserve", "--seconds", "--streams"];
+    let options: Vec<_> = own.into_iter().chain(reels::OPTIONS).collect();
+    let args = Args::parse(&usage, &options, &["--local", "--json", reels::NO_REELS])?;
     let mut config = Config::from_env()?;
     // The machine is asked about, not the limit somebody set.
     config.max_streams = usize::MAX;
+    config.reels = reels::store(&args)?;
     let engine = Engine::new(config)?;
     let asked = asked(&args)?;
     let kinds = kinds(&args)?;
@@ -66,6 +71,9 @@ fn asked(args: &Args) -> Result<CapacityOptions> {
     if let Some(seconds) = args.last("--seconds")? {
         options.benchmark = Duration::try_from_secs_f64(seconds)?;
     }
+    if let Some(streams) = args.last("--streams")? {
+        options.benchmark_streams = streams;
+    }
     if args.has("--local") {
         options.receivers = Receivers::ThisMachine;
     }
@@ -92,8 +100,8 @@ fn tell(found: &[(StreamKind, Capacity)]) {
     let Some((_, first)) = found.first() else { return };
     println!("{}\n", about(&first.machine));
     println!(
-        "{:<32} {:>7}  {:<18} {:>9} {:>9} {:>8}  {}",
-        "kind", "streams", "then no", "CPU ms/s", "kbit/s", "KiB", "read"
+        "{:<32} {:>7}  {:<18} {:>9} {:>9} {:>8}  read",
+        "kind", "streams", "then no", "CPU ms/s", "kbit/s", "KiB"
     );
     for (kind, capacity) in found {
         let cost = &capacity.kinds[0].cost;
@@ -161,6 +169,7 @@ fn kind_object(kind: &StreamKind, capacity: &Capacity) -> Object {
             "receiver_cpu_ms_per_stream_second",
             cost.receiver_cpu.map(|cpu| format!("{:.4}", cpu * 1000.0)),
         )
+        .value("disturbance", format!("{:.3}", cost.disturbance))
         .value("kbps", format!("{:.0}", cost.kbps))
         .value("memory", cost.memory)
         .value("descriptors", cost.descriptors)

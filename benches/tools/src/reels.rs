@@ -16,8 +16,7 @@ pub fn keep_in(config: &mut Config, directory: &Path) {
 /// How late a stream's thread woke at the worst, if the library tells.
 #[must_use]
 pub fn schedule_lag_max(stats: &StreamStats) -> Option<Duration> {
-    let _ = stats;
-    None
+    Some(stats.schedule_lag_max)
 }
 
 /// Waits until no reel is being cut, or for `patience`.

@@ -35,6 +35,8 @@ pub struct WireBuf {
     tail: BytesMut,
     len: usize,
     total_in: u64,
+    /// Some of the segments are memory that somebody else may want back.
+    refers: bool,
 }
 
 impl WireBuf {
@@ -81,6 +83,22 @@ impl WireBuf {
         self.seal();
         self.count(bytes.len());
         self.segments.push_back(bytes);
+        self.refers = true;
+    }
+
+    /// Copies what waits, so that the payloads it refers to are let go: they may be small parts of large buffers, and the
+    /// peer may take its time. Without such payloads this does nothing.
+    pub fn detach(&mut self) {
+        if !std::mem::take(&mut self.refers) || self.len == 0 {
+            return;
+        }
+        let mut own = BytesMut::with_capacity(self.len);
+        for segment in self.segments.drain(..) {
+            own.extend_from_slice(&segment);
+        }
+        own.extend_from_slice(&self.tail);
+        self.tail.clear();
+        self.segments.push_back(own.freeze());
     }
 
     /// Forgets everything that waits. In the middle of a message this breaks the stream for the peer: only for a
@@ -194,6 +212,25 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(wire.chunks_vectored(&mut slices), 3);
         assert_eq!(slices[1].as_ptr(), payload.as_ptr());
+    }
+
+    #[test]
+    fn what_waits_can_let_go_of_what_it_refers_to() {
+        let payload = Bytes::from(vec![7; 5000]);
+        let mut wire = WireBuf::new();
+        wire.put_slice(b"head");
+        wire.put_bytes(payload.clone());
+        wire.put_slice(b"tail");
+        wire.advance(1000);
+        assert!(!payload.is_unique());
+        wire.detach();
+        assert!(payload.is_unique());
+        let copy = wire.chunk().as_ptr();
+        wire.detach();
+        assert_eq!(wire.chunk().as_ptr(), copy, "it is copied once");
+        wire.put_slice(b"more");
+        assert_eq!((wire.len(), wire.total_in()), (4012, 5012));
+        assert_eq!(drain(&mut wire, 999), [&[7; 4004][..], b"tailmore"].concat());
     }
 
     #[test]

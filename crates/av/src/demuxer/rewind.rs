@@ -96,6 +96,27 @@ impl Demuxer {
         Ok(false)
     }
 
+    /// Goes to the last keyframe of `track` that is decoded at or before `dts`, in ticks of that track. `false`, and reading goes
+    /// on where it was, for formats without an index of every keyframe (all but MP4 and Matroska) and where there is none.
+    ///
+    /// # Blocking
+    /// As for [`open`](Self::open).
+    pub fn seek(&mut self, track: usize, dts: i64) -> bool {
+        let indexed = ["mov,", "matroska,"].iter().any(|name| self.media.format.starts_with(name));
+        let Some(input) = self.input.as_mut().filter(|_| indexed && !self.broken) else { return false };
+        self.guard.set_deadline(Instant::now().checked_add(self.options.timeout));
+        let sought = input.seek(track, dts).is_ok();
+        self.guard.set_deadline(None);
+        if !sought {
+            return false;
+        }
+        self.ahead.clear();
+        for (converter, track) in self.converters.iter_mut().zip(&self.media.tracks) {
+            converter.restart(track.config.as_ref());
+        }
+        true
+    }
+
     fn open_again(&mut self) -> Result<(), Error> {
         let source = self.input.take().and_then(Input::into_source);
         let Some(source) = source else { return Err(self.not_seekable()) };

@@ -44,6 +44,9 @@ pub struct Cost {
     pub descriptors: u32,
     /// Threads.
     pub threads: u32,
+    /// Cores that other processes used while this was measured: they make a stream dearer, by their use of caches. Measure
+    /// again when the machine is quiet if this is more than a few percent.
+    pub disturbance: f64,
     /// How the file is read.
     pub mode: SourceMode,
     /// Where this is known from.
@@ -80,6 +83,7 @@ impl Cost {
             kbps: figures.kbps * outputs * PACKETS * records,
             descriptors: figures.descriptors,
             threads: figures.threads,
+            disturbance: figures.others,
             mode: figures.mode,
             basis: CostBasis::Benchmark { streams: figures.streams },
         }
@@ -144,6 +148,7 @@ pub(crate) fn measured(
         window: options.benchmark,
         streams: options.benchmark_streams,
         machine: *machine,
+        reels,
     };
     let mut cost = Cost::of(&kind, &plan.run(config)?);
     let mut known = KNOWN.lock();
@@ -173,6 +178,7 @@ mod tests {
             kbps: 2000.0,
             cpu: 0.001,
             receiver_cpu: 0.0001,
+            others: 0.0,
             memory: 10_000,
             descriptors: 3,
             threads: 1,

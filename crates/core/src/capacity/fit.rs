@@ -140,6 +140,7 @@ mod tests {
             kbps: 1000.0,
             descriptors: 3,
             threads: 1,
+            disturbance: 0.0,
             mode: SourceMode::Reel,
             basis: CostBasis::Benchmark { streams: 100 },
         }

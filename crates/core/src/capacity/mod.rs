@@ -30,6 +30,9 @@ use crate::stats::StreamStats;
 /// The CPU use of the machine is measured over this.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// Other processes that use more than this share of the cores are told of.
+const DISTURBED: f64 = 0.05;
+
 /// Where the servers are that streams go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -55,10 +58,12 @@ pub struct CapacityOptions {
     pub memory_reserve: u64,
     /// Where the outputs' servers are. Default: elsewhere.
     pub receivers: Receivers,
-    /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Default 1 s.
+    /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Of each second's
+    /// figures the lowest count, so that longer helps on a machine that does other things, too. Default 1 s.
     pub benchmark: Duration,
-    /// Most streams a benchmark runs at once, at least 2; fewer where they would take more than about a tenth of the
-    /// machine. Default 160.
+    /// Most streams a benchmark runs at once, at least 2; a quarter of that where files are read directly, and fewer where
+    /// they would take more than about a sixth of the machine. Few make a stream look dearer than it is among many. Default
+    /// 640.
     pub benchmark_streams: usize,
     /// A benchmark of this process that is not older is used again; zero measures anew. Default ten minutes.
     pub reuse: Duration,
@@ -74,7 +79,7 @@ impl Default for CapacityOptions {
             memory_reserve: 64 << 20,
             receivers: Receivers::Elsewhere,
             benchmark: Duration::from_secs(1),
-            benchmark_streams: 160,
+            benchmark_streams: 640,
             reuse: Duration::from_secs(600),
             file: None,
         }
@@ -130,7 +135,7 @@ impl Engine {
     /// How many more streams of this mix the engine can run on this machine, with the defaults of [`CapacityOptions`].
     ///
     /// What a stream takes is measured by a self-benchmark: real streams of made-up media to a receiver on loopback in this
-    /// process. Its result is used again for ten minutes. It takes up to about a tenth of the machine while it runs, a thread
+    /// process. Its result is used again for ten minutes. It takes up to about a sixth of the machine while it runs, a thread
     /// and a few descriptors per stream, and a few megabytes in the directory for temporary files. Where many streams of the
     /// kind run in this engine, their CPU time counts instead.
     ///
@@ -218,8 +223,8 @@ fn sent_kbps(stats: &StreamStats) -> f64 {
 }
 
 /// Whether looped files play from reels.
-pub(crate) fn has_reels(_config: &Config) -> bool {
-    false
+pub(crate) fn has_reels(config: &Config) -> bool {
+    config.reels.is_some()
 }
 
 fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -> Vec<String> {
@@ -233,6 +238,12 @@ fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -
                 format!("{}: measured with {streams} streams to a receiver on loopback", kind.kind)
             }
         });
+        if kind.cost.disturbance > DISTURBED * machine.cores {
+            notes.push(format!(
+                "{}: measured while other processes used {:.1} cores, so rather too dear",
+                kind.kind, kind.cost.disturbance
+            ));
+        }
     }
     notes.push(match options.receivers {
         Receivers::Elsewhere => {

@@ -8,7 +8,7 @@ fn engine() -> Engine {
 }
 
 fn small() -> CapacityOptions {
-    CapacityOptions { benchmark_streams: 4, reuse: Duration::ZERO, ..CapacityOptions::default() }
+    CapacityOptions { benchmark_streams: 16, reuse: Duration::ZERO, ..CapacityOptions::default() }
 }
 
 #[test]
@@ -62,4 +62,20 @@ fn a_benchmark_is_used_again() {
     let first = engine.capacity_with(&mix, &options).expect("the streams run");
     let again = engine.capacity_with(&mix, &options).expect("nothing runs");
     assert_eq!(first.kinds[0].cost, again.kinds[0].cost);
+}
+
+#[test]
+fn with_reels_the_benchmark_plays_reels_and_needs_no_libav() {
+    let directory = std::env::temp_dir()
+        .join(format!("flowcast-reels-{:016x}", u64::from_le_bytes(crate::net::random::bytes())));
+    let config = Config {
+        max_streams: 1_000_000,
+        reels: Some(crate::ReelStore::new(&directory)),
+        ..Config::default()
+    };
+    let engine = Engine::new(config).expect("the directory can be made");
+    let found = engine.capacity_with(&Mix::of(StreamKind::copy(700)), &small()).expect("the streams run");
+    assert_eq!(found.kinds[0].cost.mode, crate::SourceMode::Reel);
+    drop(engine);
+    std::fs::remove_dir_all(&directory).expect("the engine's store made it");
 }

@@ -15,8 +15,10 @@ use crate::live::{Entry, Read, Ring};
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
-/// The same where the rest takes no memory, because it can be made again.
+/// The same where the rest takes no memory, because it can be made again; and for a session that is behind, since a thousand of
+/// them may be so at once.
 const PREPARED_AGAIN: usize = 64 << 10;
+const PREPARED_BEHIND: usize = 16 << 10;
 /// Tags this close together share a mark, milliseconds.
 const MARK_EVERY: i64 = 100;
 /// Marks kept for measuring lag; beyond that they get coarser.
@@ -210,7 +212,11 @@ impl Feed {
             self.lose(ring.start() - self.cursor);
             self.lag.allowance = Duration::ZERO;
         }
-        let prepared = if ring.is_refillable() { PREPARED_AGAIN } else { PREPARED };
+        let prepared = match (ring.is_refillable(), self.lag.lag.is_zero()) {
+            (false, _) => PREPARED,
+            (true, true) => PREPARED_AGAIN,
+            (true, false) => PREPARED_BEHIND,
+        };
         if session.wire().len() >= prepared {
             return true;
         }

@@ -268,6 +268,9 @@ impl Live {
                     return Ok(true);
                 }
                 self.writable = false;
+                if cx.ring.is_refillable() {
+                    self.session.wire().detach();
+                }
             } else if !more {
                 return Ok(false);
             }

@@ -222,6 +222,8 @@ fn read_ahead(mut reader: LapReader, laps: Laps, from: usize, sender: &TagSender
     cpu.lap(&mut lap);
 }
 
+/// Slots that are sooner read through than sought over.
+const WORTH_SEEKING: usize = 100;
 /// Items between two reports of the worker's CPU time.
 const REPORT_EVERY: u32 = 64;
 
@@ -236,6 +238,11 @@ fn read_laps(
         return Finish::End;
     }
     let mut skip = Skip { slot: 0, from };
+    if from > WORTH_SEEKING
+        && let Err(error) = reader.skip_to((from as i64 - 1) * SLOT_MS)
+    {
+        return Finish::Failed(Arc::new(error));
+    }
     let mut since_report = 0u32;
     loop {
         let item = match reader.next() {

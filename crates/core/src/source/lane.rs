@@ -35,6 +35,8 @@ const MP3_FRAME: (u32, u32) = (1152, 576);
 pub(crate) enum Flow {
     /// Everything that is due was handed over.
     Due,
+    /// More is due: a slot at a time, so that a stream that is late takes no more memory than one that is not.
+    More,
     /// Something was due and is not there yet.
     Dry,
     /// The lap is over: the next item is to be begun with [`Lane::begin`].
@@ -258,8 +260,12 @@ impl Lane {
             self.note(&batch.tags[from..read_to]);
             match read {
                 Read::Slot(_, slot) => {
-                    self.handed = self.handed.max(shift + (slot as i64 + 1) * SLOT_MS);
+                    let end = shift + (slot as i64 + 1) * SLOT_MS;
+                    self.handed = self.handed.max(end);
                     self.fill(self.handed, batch);
+                    if end <= due {
+                        return Flow::More;
+                    }
                 }
                 Read::UpTo(millis) => {
                     self.handed = self.handed.max(shift + millis + 1);
@@ -284,7 +290,8 @@ impl Lane {
                     if let Some(tag) = batch.tags.get(from..).and_then(<[Tag]>::last) {
                         self.handed = self.handed.max(tag.timestamp.as_millis());
                     }
-                    self.fill(due, batch);
+                    // Silence does not run ahead of what is late.
+                    self.fill(self.handed, batch);
                     return Flow::Dry;
                 }
                 Read::Failed(error) => return Flow::Broken(error),

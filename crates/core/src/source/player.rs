@@ -37,6 +37,8 @@ pub(crate) enum Program {
 pub(crate) enum PlayerState {
     /// Everything due was handed over.
     Running,
+    /// More is due; the outputs come first.
+    More,
     /// Something due is not there yet.
     Dry,
     /// Everything was played.
@@ -155,6 +157,10 @@ impl Player {
                     self.dry_since = None;
                     self.look_ahead();
                     return PlayerState::Running;
+                }
+                Flow::More => {
+                    self.dry_since = None;
+                    return PlayerState::More;
                 }
                 Flow::Dry => self.wait_for_reel(now, notices),
                 Flow::LapEnd => self.next(now, notices),

@@ -206,6 +206,32 @@ impl LapReader {
         }
     }
 
+    /// Goes on near `millis` of the file's own clock, at a keyframe before it, where the format has an index; nothing is handed
+    /// over twice or left out behind it. To be called before the first step of a lap.
+    ///
+    /// # Errors
+    ///
+    /// As [`LapReader::next`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`LapReader::next`].
+    pub(crate) fn skip_to(&mut self, millis: i64) -> Result<(), Error> {
+        // The file's first packets say where its clock and its tracks begin.
+        while self.prelude.is_some() && matches!(self.progress, Progress::Reading) {
+            self.read()?;
+        }
+        let selection = self.tagger.selection();
+        let Some(track) = selection.video.as_ref().or(selection.audio.as_ref()) else { return Ok(()) };
+        let (index, unit) = (track.index, unit(track.time_base));
+        if self.demuxer.seek(index, Unit::MILLIS.to(self.zero + millis, unit)) {
+            self.continuity = Continuity::new(Forward::File);
+            self.interleaver = Interleaver::new(self.video.is_some(), self.audio.is_some());
+            self.ready.clear();
+        }
+        Ok(())
+    }
+
     fn read(&mut self) -> Result<(), Error> {
         match self.demuxer.read() {
             Ok(Some(packet)) => {

@@ -44,7 +44,9 @@ impl Machine {
     pub(crate) fn look(window: Duration) -> Self {
         let root = Path::new(ROOT);
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
-        let busy = Busy::over(window, || read("proc/stat"));
+        let since = BusySince::now();
+        std::thread::sleep(window);
+        let busy = since.busy();
         let usage = Usage::now();
         let groups = cgroup::limits(root);
         let affinity = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -137,13 +139,6 @@ struct Busy {
 }
 
 impl Busy {
-    fn over(window: Duration, stat: impl Fn() -> String) -> Self {
-        let (first, cpu, began) = (stat(), process_cpu(), Instant::now());
-        std::thread::sleep(window);
-        let (last, used, elapsed) = (stat(), process_cpu().saturating_sub(cpu), began.elapsed());
-        Self::between(&first, &last, used.as_secs_f64() / elapsed.as_secs_f64().max(1e-6))
-    }
-
     fn between(first: &str, last: &str, own: f64) -> Self {
         let machine = proc::cores(last) as f64;
         let (Some(first), Some(last)) = (proc::cpu_times(first), proc::cpu_times(last)) else {
@@ -154,6 +149,34 @@ impl Busy {
         let all = if total > 0.0 { busy / total * machine } else { 0.0 };
         Self { own, others: (all - own).max(0.0), machine }
     }
+}
+
+/// A moment from which on it is asked how busy the machine was.
+#[derive(Debug)]
+pub(crate) struct BusySince {
+    stat: String,
+    cpu: Duration,
+    at: Instant,
+}
+
+impl BusySince {
+    pub(crate) fn now() -> Self {
+        Self { stat: stat(), cpu: process_cpu(), at: Instant::now() }
+    }
+
+    /// Cores that other processes used since.
+    pub(crate) fn others(&self) -> f64 {
+        self.busy().others
+    }
+
+    fn busy(&self) -> Busy {
+        let used = process_cpu().saturating_sub(self.cpu).as_secs_f64();
+        Busy::between(&self.stat, &stat(), used / self.at.elapsed().as_secs_f64().max(1e-6))
+    }
+}
+
+fn stat() -> String {
+    std::fs::read_to_string("/proc/stat").unwrap_or_default()
 }
 
 fn process_cpu() -> Duration {

@@ -85,6 +85,7 @@ impl Unpaced {
             tags.append(&mut self.batch.tags);
             match state {
                 PlayerState::Running => self.due += 100,
+                PlayerState::More => {}
                 PlayerState::Dry => std::thread::yield_now(),
                 other => panic!("{other:?}"),
             }

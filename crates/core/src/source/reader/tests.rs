@@ -192,6 +192,45 @@ fn every_lap_is_read_alike_and_measured_to_the_sample() {
 }
 
 #[test]
+fn what_follows_a_seek_is_what_reading_through_gives() {
+    let scratch = Scratch::new("seek");
+    let spec = SampleSpec { b_frames: 2, seconds: 20.0, gop_frames: 50, ..SampleSpec::default() };
+    for name in ["clip.mp4", "clip.mkv", "clip.flv"] {
+        let clip = scratch.clip(name, &spec);
+        let rest = |seeks: bool| {
+            let mut reader =
+                LapReader::new(&clip, open(&clip).expect("it opens"), Recipe::Both, Tail::Looped)
+                    .expect("it can be sent");
+            if seeks {
+                reader.skip_to(15_000).expect("it can be read");
+            }
+            let (mut tags, mut facts) = (Vec::new(), None);
+            let mut read = 0;
+            loop {
+                match reader.next().expect("it can be read") {
+                    Step::Tag(tag) => {
+                        read += 1;
+                        if tag.timestamp.as_millis() >= 15_000 && !tag.is_sequence_header() {
+                            tags.push(tag);
+                        }
+                    }
+                    Step::Ending(lap) => facts = Some(lap),
+                    Step::Notice(_) => {}
+                    Step::End => return (tags, facts.expect("the lap ended"), read),
+                }
+            }
+        };
+        let ((through, whole, all), (sought, facts, some)) = (rest(false), rest(true));
+        assert_eq!(through, sought, "{name}");
+        let length = |facts: &LapFacts| facts.video.map(|video| video.length);
+        assert_eq!(length(&whole), length(&facts), "{name}");
+        let end = |facts: &LapFacts| facts.audio.map_or(0, |audio| audio.end);
+        assert!((end(&whole) - end(&facts)).abs() <= 48, "{name}");
+        assert_eq!(some < all / 2, !name.ends_with("flv"), "{name}: read {some} of {all}");
+    }
+}
+
+#[test]
 fn a_file_without_a_track_that_fits_is_refused_with_what_it_has() {
     let scratch = Scratch::new("refused");
     let spec = SampleSpec { video: false, ..SampleSpec::default() };
