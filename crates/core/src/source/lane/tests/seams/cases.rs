@@ -32,9 +32,9 @@ fn picture(rate: &str, seconds: &str) -> String {
     format!("-f lavfi -i testsrc2=size=160x96:rate={rate}:duration={seconds}")
 }
 
-/// A faint tone with a beep after half a second.
+/// A faint tone that rises, with a beep after half a second and every two seconds from there.
 fn sound(rate: u32, layout: &str, seconds: &str) -> String {
-    let tone = "0.05*sin(2*PI*300*t+9*t*t)+0.8*sin(2*PI*1000*t)*between(t,0.5,0.6)";
+    let tone = "0.05*sin(2*PI*300*t+9*t*t)+0.8*sin(2*PI*1000*t)*between(mod(t,2),0.5,0.6)";
     format!("-f lavfi -i aevalsrc=exprs='{tone}':s={rate}:c={layout}:d={seconds}")
 }
 
@@ -118,6 +118,7 @@ pub(super) fn pictures() -> Vec<Case> {
         plain("refresh.mp4", "intra refresh, one keyframe", "-bf 0 -x264-params intra-refresh=1"),
         plain("slices.mp4", "four slices, interlaced", "-bf 2 -x264-params slices=4:interlaced=1"),
         Case {
+            beeps: (2, 2),
             before: "-ignore_editlist 1 ",
             ..case(
                 "cut-copy.mp4",
@@ -128,17 +129,20 @@ pub(super) fn pictures() -> Vec<Case> {
                 ],
             )
         },
-        case(
-            "cut-copy.mkv",
-            "cut within a GOP by copy",
-            vec![
-                format!("{longer} {X264} -g 25 -bf 2 -c:a aac whole.mp4"),
-                "-ss 0.7 -i whole.mp4 -t 2.2 -c copy cut-copy.mkv".to_owned(),
-            ],
-        ),
+        Case {
+            beeps: (2, 2),
+            ..case(
+                "cut-copy.mkv",
+                "cut within a GOP by copy",
+                vec![
+                    format!("{longer} {X264} -g 25 -bf 2 -c:a aac whole.mp4"),
+                    "-ss 0.7 -i whole.mp4 -t 2.2 -c copy cut-copy.mkv".to_owned(),
+                ],
+            )
+        },
         Case {
             headless: true,
-            beeps: (0, 0),
+            beeps: (1, 1),
             before: "-ignore_editlist 1 ",
             ..case(
                 "open-cut.mp4",
@@ -151,7 +155,7 @@ pub(super) fn pictures() -> Vec<Case> {
         },
         Case {
             headless: true,
-            beeps: (0, 0),
+            beeps: (1, 1),
             ..case(
                 "open-cut.ts",
                 "cut at an open GOP: its first frames lack their reference",
@@ -162,7 +166,7 @@ pub(super) fn pictures() -> Vec<Case> {
             )
         },
         Case {
-            beeps: (1, 0),
+            beeps: (2, 1),
             ..case(
                 "no-keyframe.ts",
                 "begins within a GOP",
@@ -174,7 +178,7 @@ pub(super) fn pictures() -> Vec<Case> {
         },
         Case {
             headless: true,
-            beeps: (1, 0),
+            beeps: (2, 1),
             ..case(
                 "leading.ts",
                 "begins with an open GOP: its first pictures lack their reference",
