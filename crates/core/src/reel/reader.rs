@@ -131,6 +131,11 @@ impl Reel {
         })
     }
 
+    /// The first keyframe, which the video begins with.
+    pub(crate) fn first_keyframe(&self) -> Option<Keyframe> {
+        self.with(|cut| cut.keyframes.first().copied())
+    }
+
     /// Whether sequence headers lie among the frames, too.
     pub(crate) fn changes_headers(&self) -> bool {
         self.with(|cut| cut.changes_headers)
