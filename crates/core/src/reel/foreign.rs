@@ -206,8 +206,8 @@ impl Scan {
         if time > i64::from(i32::MAX) {
             return Err("its times do not begin near zero".into());
         }
-        let keyframe = match frame(header.kind, body)? {
-            Content::Frame { keyframe } => keyframe,
+        let (keyframe, composition) = match frame(header.kind, body)? {
+            Content::Frame { keyframe, composition } => (keyframe, composition),
             Content::SequenceHeader => {
                 let body = Bytes::copy_from_slice(body);
                 let header = Tag::from_wire(header.kind, MediaTime::ZERO, body.clone());
@@ -246,7 +246,7 @@ impl Scan {
         if header.kind == TagKind::Video {
             let rate = self.headers.metadata.as_ref().and_then(|metadata| metadata.framerate);
             let track = self.video.as_mut().ok_or("its video has no sequence header")?;
-            track.frame(at, keyframe, rate)?;
+            track.frame(at, composition, keyframe, rate)?;
         } else if let Some(mp3) = Mp3Frame::of(body) {
             self.audio.get_or_insert_with(|| mp3.track()).mp3(at, mp3)?;
         } else {
@@ -285,7 +285,7 @@ impl Scan {
 /// What a tag is.
 #[derive(Debug, Clone, Copy)]
 enum Content {
-    Frame { keyframe: bool },
+    Frame { keyframe: bool, composition: i64 },
     SequenceHeader,
     Metadata,
     End,
@@ -299,12 +299,13 @@ fn frame(kind: TagKind, body: &[u8]) -> Result<Content, &'static str> {
             if header.codec != VideoCodec::Avc {
                 return Err("its video is not H.264");
             }
+            let composition = i64::from(header.composition_time);
             match (header.packet_type, header.frame_type) {
                 (AvcPacketType::SequenceHeader, _) => Ok(Content::SequenceHeader),
                 (AvcPacketType::EndOfSequence, _) => Ok(Content::End),
-                (AvcPacketType::Nalu, FrameType::Key) => Ok(Content::Frame { keyframe: true }),
+                (AvcPacketType::Nalu, FrameType::Key) => Ok(Content::Frame { keyframe: true, composition }),
                 (AvcPacketType::Nalu, FrameType::Inter | FrameType::DisposableInter) => {
-                    Ok(Content::Frame { keyframe: false })
+                    Ok(Content::Frame { keyframe: false, composition })
                 }
                 _ => Err("its video has tags that are no frames"),
             }
@@ -314,7 +315,7 @@ fn frame(kind: TagKind, body: &[u8]) -> Result<Content, &'static str> {
             match (header.codec, header.packet_type) {
                 (AudioCodec::Aac, AacPacketType::SequenceHeader) => Ok(Content::SequenceHeader),
                 (AudioCodec::Aac, AacPacketType::Raw) | (AudioCodec::Mp3, _) => {
-                    Ok(Content::Frame { keyframe: false })
+                    Ok(Content::Frame { keyframe: false, composition: 0 })
                 }
                 _ => Err("its audio is neither AAC nor MP3"),
             }

@@ -12,6 +12,7 @@ mod cutter;
 mod foreign;
 mod identity;
 mod index;
+mod memory;
 mod reader;
 mod settings;
 mod slots;

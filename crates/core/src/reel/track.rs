@@ -14,6 +14,8 @@ const LATE: &str = "its tracks do not begin together";
 pub(super) struct VideoTrack {
     first: i64,
     last: i64,
+    /// The earliest and the latest time a frame is shown at.
+    shown: (i64, i64),
     frames: u64,
     /// How often frames lie so many milliseconds apart.
     steps: Vec<u64>,
@@ -22,8 +24,15 @@ pub(super) struct VideoTrack {
 }
 
 impl VideoTrack {
-    /// A frame at `at` ms; `rate` is the frame rate the file claims.
-    pub(super) fn frame(&mut self, at: i64, keyframe: bool, rate: Option<f64>) -> Result<(), &'static str> {
+    /// A frame at `at` ms, shown `composition` ms later; `rate` is the frame rate the file claims.
+    pub(super) fn frame(
+        &mut self,
+        at: i64,
+        composition: i64,
+        keyframe: bool,
+        rate: Option<f64>,
+    ) -> Result<(), &'static str> {
+        let shown = at + composition;
         if self.frames == 0 {
             if !keyframe {
                 return Err("its video does not begin with a keyframe");
@@ -32,6 +41,7 @@ impl VideoTrack {
                 return Err(LATE);
             }
             self.first = at;
+            self.shown = (shown, shown);
             self.steps = vec![0; LONGEST_STEP + 1];
             self.rate = rate.and_then(exact);
         } else {
@@ -46,6 +56,7 @@ impl VideoTrack {
         let number = i64::try_from(self.frames).unwrap_or(i64::MAX);
         self.rate = self.rate.filter(|unit| (unit.to_millis(number) - (at - self.first)).abs() <= 1);
         self.last = at;
+        self.shown = (self.shown.0.min(shown), self.shown.1.max(shown));
         self.frames += 1;
         Ok(())
     }
@@ -66,7 +77,8 @@ impl VideoTrack {
             half == 0
         });
         let step = i64::try_from(median.unwrap_or(1)).unwrap_or(1);
-        Ok(VideoLap { unit: Unit::MILLIS, length: self.last - self.first + step, frames: self.frames })
+        let span = (self.last - self.first).max(self.shown.1 - self.shown.0);
+        Ok(VideoLap { unit: Unit::MILLIS, length: span + step, frames: self.frames })
     }
 }
 

@@ -7,6 +7,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use super::Refill;
 use crate::error::Error;
 use crate::lap::place::{Fill, Placement};
+use crate::pool::Shelf;
 use crate::reel::Reel;
 
 /// What a batch was made of.
@@ -42,10 +43,17 @@ pub(crate) struct Batch {
 
 /// Makes the tags of a turn again.
 #[derive(Debug)]
-struct Again {
-    parts: Vec<Part>,
-    sort: bool,
+enum Again {
+    /// Nearly always a turn is one slot.
+    One(Part),
+    Several {
+        parts: Vec<Part>,
+        sort: bool,
+    },
 }
+
+/// Room for the turns that are going on: what a batch holds is used again by the next stream that wakes.
+static BATCHES: Shelf<Batch> = Shelf::new();
 
 impl Batch {
     /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`.
@@ -67,36 +75,63 @@ impl Batch {
         }
     }
 
+    /// An empty batch.
+    pub(crate) fn begin() -> Self {
+        BATCHES.take()
+    }
+
     /// Puts the batch in order; what makes it again, if all of it can be.
     pub(crate) fn finish(&mut self) -> Option<Box<dyn Refill>> {
-        if self.sort {
+        let (sort, once) = (std::mem::take(&mut self.sort), std::mem::take(&mut self.once));
+        if sort {
             self.tags.sort_by_key(|tag| tag.timestamp);
         }
-        let (parts, sort) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.sort));
-        let again = !std::mem::take(&mut self.once) && !parts.is_empty();
-        again.then(|| Box::new(Again { parts, sort }) as Box<dyn Refill>)
+        if once {
+            self.parts.clear();
+        }
+        let again = match self.parts.len() {
+            0 => return None,
+            1 => Again::One(self.parts.pop()?),
+            _ => Again::Several { parts: std::mem::take(&mut self.parts), sort },
+        };
+        Some(Box::new(again))
+    }
+
+    /// Lets the next stream have the room; what is left in it is gone.
+    pub(crate) fn end(mut self) {
+        self.tags.clear();
+        self.parts.clear();
+        BATCHES.put_back(self);
+    }
+}
+
+impl Part {
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
+        match self {
+            Self::Headers(headers) => tags.extend(headers.iter().cloned()),
+            Self::Slot { reel, slot, placement } => {
+                let from = tags.len();
+                reel.read(*slot, tags).map_err(Arc::new)?;
+                placement.apply(tags, from);
+            }
+            Self::Fill(fill) => fill.add(tags),
+        }
+        Ok(())
     }
 }
 
 impl Refill for Again {
     fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
         let begin = tags.len();
-        for part in &self.parts {
-            match part {
-                Part::Headers(headers) => tags.extend(headers.iter().cloned()),
-                Part::Slot { reel, slot, placement } => {
-                    let from = tags.len();
-                    reel.read(*slot, tags).map_err(Arc::new)?;
-                    placement.apply(tags, from);
+        match self {
+            Self::One(part) => part.refill(tags),
+            Self::Several { parts, sort } => {
+                parts.iter().try_for_each(|part| part.refill(tags))?;
+                if *sort && let Some(batch) = tags.get_mut(begin..) {
+                    batch.sort_by_key(|tag| tag.timestamp);
                 }
-                Part::Fill(fill) => fill.add(tags),
+                Ok(())
             }
         }
-        if self.sort
-            && let Some(batch) = tags.get_mut(begin..)
-        {
-            batch.sort_by_key(|tag| tag.timestamp);
-        }
-        Ok(())
     }
 }

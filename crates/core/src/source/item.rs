@@ -65,6 +65,9 @@ pub(crate) struct Item {
     /// A worker said that the lap is over.
     #[cfg(feature = "libav")]
     ended: bool,
+    /// Where the first frame of its video lies, as far as a worker gave it.
+    #[cfg(feature = "libav")]
+    lead: Option<i64>,
     /// Whether it has audio.
     pub(crate) has_audio: bool,
 }
@@ -82,9 +85,14 @@ impl Item {
             limited,
             #[cfg(feature = "libav")]
             ended: false,
+            #[cfg(feature = "libav")]
+            lead: None,
             has_audio: true,
         };
-        item.headers = item.reel().map(|reel| reel.headers().to_vec());
+        item.headers = item.reel().map(|reel| {
+            reel.play();
+            reel.headers().to_vec()
+        });
         item.opened = item.headers.is_some();
         item
     }
@@ -139,6 +147,7 @@ impl Item {
     /// The same item from here on from another feed, which has to begin where this one got.
     #[cfg(feature = "libav")]
     pub(crate) fn replace_feed(&mut self, feed: Feed) {
+        self.lead = self.lead();
         self.feed = feed;
         // What it says of itself was sent already.
         self.opened = true;
@@ -181,6 +190,16 @@ impl Item {
         self.facts().or(self.known)
     }
 
+    /// Where the first frame of its video lies on its clock, in milliseconds, once that is known; sound before that is heard
+    /// at the beginning of a stream only.
+    pub(crate) fn lead(&self) -> Option<i64> {
+        match &self.feed {
+            Feed::Reel { reel, .. } => reel.first_keyframe().map(|keyframe| keyframe.time_ms),
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.lead,
+        }
+    }
+
     /// The item's headers; before it was opened, none.
     pub(crate) fn headers(&self) -> &[Tag] {
         self.headers.as_deref().unwrap_or_default()
@@ -198,6 +217,7 @@ impl Item {
         self.facts = None;
         match &mut self.feed {
             Feed::Reel { reel, slot } => {
+                reel.play();
                 *slot = 0;
                 if reel.changes_headers() {
                     self.headers = Some(reel.headers().to_vec());
@@ -241,14 +261,19 @@ impl Item {
 
     #[cfg(feature = "libav")]
     fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
-        let Self { feed: Feed::Direct(feed), facts, headers, opened, ended, .. } = self else {
+        let Self { feed: Feed::Direct(feed), facts, headers, opened, ended, lead, .. } = self else {
             return Read::Wait;
         };
         if *ended {
             return Read::End;
         }
         let finish = feed.take(until, |given| match given {
-            Given::Tag(tag) => tags.push(tag),
+            Given::Tag(tag) => {
+                if lead.is_none() && tag.is_video() && !tag.is_sequence_header() {
+                    *lead = Some(tag.timestamp.as_millis());
+                }
+                tags.push(tag);
+            }
             Given::Notice(kind) => notices.push(kind),
             Given::Ending(lap) => *facts = Some(lap),
             Given::LapEnd => *ended = true,

@@ -100,6 +100,12 @@ pub(crate) enum MetadataRole {
 pub(crate) struct Lane {
     /// Where the current item's clock has its zero.
     at: Position,
+    /// Where the lap began, and where that is on the item's clock, in milliseconds.
+    origin: (Position, i64),
+    /// Whether anything was begun: what follows begins with its picture.
+    begun: bool,
+    /// It is not known yet where the item's picture begins.
+    open: bool,
     /// Where the lap ends, once that is known, also in milliseconds.
     end: Option<(Position, i64)>,
     item: Option<Item>,
@@ -117,7 +123,7 @@ pub(crate) struct Lane {
     /// Up to here everything was handed over, on the stream's clock.
     handed: i64,
     /// How far that was when the item began.
-    begun: i64,
+    begun_at: i64,
     /// The last frame of the lap, kept where it will be repeated.
     repeat: Option<Bytes>,
     /// Frames before this, on the item's clock, are left out: after a seek.
@@ -129,6 +135,9 @@ impl Lane {
     pub(crate) fn new(metadata: MetadataRole, silence: Option<Bytes>) -> Self {
         Self {
             at: Position::ZERO,
+            origin: (Position::ZERO, 0),
+            begun: false,
+            open: false,
             end: None,
             item: None,
             chain: None,
@@ -140,7 +149,7 @@ impl Lane {
             last_video: i64::MIN,
             last_audio: i64::MIN,
             handed: 0,
-            begun: 0,
+            begun_at: 0,
             repeat: None,
             video_from: i64::MIN,
         }
@@ -164,7 +173,7 @@ impl Lane {
 
     /// How much of the current item was handed over, in milliseconds.
     pub(crate) fn played(&self) -> i64 {
-        self.handed - self.begun
+        self.handed - self.begun_at
     }
 
     /// Which sequence headers of `headers` would change what holds now; `None` if none would.
@@ -181,9 +190,10 @@ impl Lane {
 
     /// Begins `item` where the last one ended, `offset` milliseconds into it (at a keyframe).
     pub(crate) fn begin(&mut self, item: Item, offset: i64) {
+        self.open = self.begun && offset == 0 && item.lead().is_none();
         self.item = Some(item);
-        self.begun = self.handed;
-        self.begin_lap(offset);
+        self.begun_at = self.handed;
+        self.begin_lap(if offset > 0 { offset } else { self.lead() });
     }
 
     /// Begins the next lap of the same item.
@@ -191,13 +201,25 @@ impl Lane {
         if let Some(item) = &mut self.item {
             item.begin_lap();
         }
-        self.begin_lap(0);
+        self.begin_lap(self.lead());
     }
 
-    fn begin_lap(&mut self, offset: i64) {
+    /// How far into the item it is begun behind others: at its picture.
+    fn lead(&self) -> i64 {
+        self.item.as_ref().filter(|_| self.begun).and_then(Item::lead).unwrap_or(0)
+    }
+
+    /// The lap begins `offset` milliseconds into its item.
+    fn set_origin(&mut self, offset: i64) {
+        self.origin = (self.at, offset);
         if offset > 0 {
             self.at = self.at.plus(-offset, Unit::MILLIS);
         }
+    }
+
+    fn begin_lap(&mut self, offset: i64) {
+        self.set_origin(offset);
+        self.begun = true;
         self.video_from = if offset > 0 { offset } else { i64::MIN };
         self.end = None;
         self.row = None;
@@ -238,11 +260,17 @@ impl Lane {
 
     /// Hands over what is due at `due`, up to the end of the lap.
     pub(crate) fn pull(&mut self, due: i64, batch: &mut Batch, notices: &mut Vec<EventKind>) -> Flow {
-        let shift = self.at.millis();
         loop {
             let from = batch.tags.len();
             let Some(item) = &mut self.item else { return Flow::LapEnd };
-            let read = item.read(due - shift, &mut batch.tags, notices);
+            let read = item.read(due - self.at.millis(), &mut batch.tags, notices);
+            if let (true, Some(lead)) = (self.open, item.lead()) {
+                self.open = false;
+                if self.row.is_none() {
+                    self.set_origin(lead);
+                }
+            }
+            let shift = self.at.millis();
             let prefix = self.headers(shift, &batch.tags[from..]);
             let placement = self.placement(shift, &batch.tags[from..]);
             let slot = match &read {
@@ -250,7 +278,9 @@ impl Lane {
                 _ => None,
             };
             batch.place(prefix, placement, slot, from);
-            self.note(&batch.tags[from..]);
+            let read_to = batch.tags.len();
+            self.fill_front(from, batch);
+            self.note(&batch.tags[from..read_to]);
             match read {
                 Read::Slot(_, slot) => {
                     let end = shift + (slot as i64 + 1) * SLOT_MS;
@@ -418,6 +448,9 @@ impl Lane {
             chain.next = Unit::sample(chain.rate).to(chain.next, samples);
         }
         (chain.rate, chain.frame, chain.silence) = (rate, frame, silence);
+        // Sound that comes before the item's beginning is left out up to the frame that follows without a gap.
+        let follows = round_div(chain.next - nominal, step).max(0);
+        let skipped = if (follows - skipped).abs() <= 1 { follows } else { skipped };
         // Whole frames between the end of the last one and where this one belongs; the rest, up to half a frame, is carried
         // on to the end of the lap.
         let missing = round_div(nominal + skipped * step - chain.next, step);
@@ -445,7 +478,12 @@ impl Lane {
         let Some(facts) = item.facts() else { return };
         if self.end.is_none() {
             let end = match (facts.video, facts.audio) {
-                (Some(video), _) => self.at.plus(video.length, video.unit),
+                (Some(video), _) => {
+                    let (begin, offset) = self.origin;
+                    let before = item.lead().unwrap_or(0) - offset;
+                    let begin = if before == 0 { begin } else { begin.plus(before, Unit::MILLIS) };
+                    begin.plus(video.length, video.unit)
+                }
                 (None, Some(audio)) => self.at.plus(audio.end - audio.start, Unit::sample(audio.rate)),
                 (None, None) => return,
             };
@@ -456,12 +494,13 @@ impl Lane {
         let (Some(row), Some((end, _))) = (&mut self.row, self.end) else { return };
         let step = i64::from(row.grid.frame);
         let has = facts.audio.map_or(row.from, |audio| round_div(audio.end - row.start, step));
-        let start = facts.audio.map_or(0, |audio| audio.start);
+        let samples = Unit::sample(row.grid.rate);
+        // The next lap begins with its picture; where its sound comes later, this one's lasts so much longer.
+        let lead = Unit::MILLIS.to(item.lead().unwrap_or(0), samples);
+        let later = facts.audio.map_or(0, |audio| (audio.start - lead).max(0));
         let wanted = match facts.video {
             None => Some(has),
-            Some(_) if item.is_limited() => {
-                Some(round_div(end.to(Unit::sample(row.grid.rate)) + start - row.begin, step))
-            }
+            Some(_) if item.is_limited() => Some(round_div(end.to(samples) + later - row.begin, step)),
             Some(_) => None,
         };
         row.settled = Some(Settled { has, wanted });
@@ -486,6 +525,14 @@ impl Lane {
             && wanted > has
         {
             self.repeat = Some(Bytes::copy_from_slice(&tag.body.to_bytes()));
+        }
+    }
+
+    /// Puts the frames that are missing before the item's first one, which is among the tags from number `from` on.
+    fn fill_front(&mut self, from: usize, batch: &mut Batch) {
+        let Some(row) = self.row.filter(|row| row.sent < row.from) else { return };
+        if batch.tags[from..].iter().any(|tag| tag.is_audio() && !tag.is_sequence_header()) {
+            self.fill_frames(row, row.sent, row.from, i64::MAX, batch);
         }
     }
 
@@ -586,7 +633,7 @@ impl Lane {
         }
         let end = self.end.take().map_or_else(|| Position::from_millis(self.handed), |(end, _)| end);
         // Whatever a file says of itself, time goes on.
-        let shortest = self.at.plus(SHORTEST_LAP, Unit::MILLIS);
+        let shortest = self.origin.0.plus(SHORTEST_LAP, Unit::MILLIS);
         let end = if end.millis() < shortest.millis() { shortest } else { end };
         self.handed = self.handed.max(end.millis());
         self.at = end;

@@ -13,6 +13,8 @@ pub(crate) struct VideoMeasure {
     first: Option<i64>,
     /// End of what was seen: the latest decoding time plus its duration, relative to `first`.
     end: i64,
+    /// The same of what is shown: from the earliest to the end of the latest presentation time.
+    shown: Option<(i64, i64)>,
     last: i64,
     /// The distance of the last two packets: the duration of a packet that does not say its own.
     spacing: i64,
@@ -22,11 +24,11 @@ pub(crate) struct VideoMeasure {
 impl VideoMeasure {
     /// Nothing seen yet, in `unit`.
     pub(crate) fn new(unit: Unit) -> Self {
-        Self { unit, first: None, end: 0, last: 0, spacing: 0, frames: 0 }
+        Self { unit, first: None, end: 0, shown: None, last: 0, spacing: 0, frames: 0 }
     }
 
     /// Takes note of a packet; `duration` 0 is unknown.
-    pub(crate) fn observe(&mut self, dts: i64, duration: i64) {
+    pub(crate) fn observe(&mut self, dts: i64, pts: i64, duration: i64) {
         let at = dts - *self.first.get_or_insert(dts);
         if at > self.last {
             self.spacing = at - self.last;
@@ -35,12 +37,22 @@ impl VideoMeasure {
         self.frames += 1;
         let duration = if duration > 0 { duration } else { self.spacing.max(1) };
         self.end = self.end.max(at + duration);
+        let (first, end) = self.shown.unwrap_or((pts, pts));
+        self.shown = Some((first.min(pts), end.max(pts + duration)));
+    }
+
+    /// The first decoding time.
+    pub(crate) fn first(&self) -> Option<i64> {
+        self.first
     }
 
     /// The lap, as far as it was seen; `None` without a frame.
     pub(crate) fn lap(&self) -> Option<VideoLap> {
         self.first?;
-        let length = self.end.max(Unit::MILLIS.to(SHORTEST_LAP, self.unit));
+        // Where frames are of unequal length, what is decoded and what is shown may last differently: neither the next lap's
+        // pictures nor their decoding times may come before this one's end.
+        let shown = self.shown.map_or(0, |(first, end)| end - first);
+        let length = self.end.max(shown).max(Unit::MILLIS.to(SHORTEST_LAP, self.unit));
         Some(VideoLap { unit: self.unit, length, frames: self.frames })
     }
 }
@@ -153,12 +165,22 @@ mod tests {
         let mut video = VideoMeasure::new(Unit { num: 1, den: 12_800 });
         assert_eq!(video.lap(), None);
         for frame in 0..100i64 {
-            video.observe(-1024 + frame * 512, 0);
+            video.observe(-1024 + frame * 512, frame * 512, 0);
         }
         assert_eq!(video.lap().map(|lap| (lap.length, lap.frames)), Some((51_200, 100)));
         let mut picture = VideoMeasure::new(Unit::MILLIS);
-        picture.observe(0, 0);
+        picture.observe(0, 0, 0);
         assert_eq!(picture.lap().map(|lap| lap.length), Some(SHORTEST_LAP));
+    }
+
+    #[test]
+    fn what_is_shown_longer_than_it_is_decoded_is_the_lap() {
+        // Reordered by one frame: decoding times end before the last frame, which is long after the one before.
+        let mut video = VideoMeasure::new(Unit::MILLIS);
+        for (dts, pts) in [(-40, 0), (0, 80), (40, 40), (80, 1080), (120, 120)] {
+            video.observe(dts, pts, 40);
+        }
+        assert_eq!(video.lap().map(|lap| lap.length), Some(1120));
     }
 
     #[test]

@@ -22,7 +22,6 @@ pub(crate) struct Playout {
     /// Plays sound to the main player's pictures.
     sound: Option<Player>,
     pacer: Pacer,
-    batch: Batch,
     /// What is to be told with the first turn.
     notices: Vec<EventKind>,
     /// Since when the main player has had nothing to give, and whether that was told.
@@ -33,7 +32,7 @@ impl Playout {
     /// Plays `main`, with the sound of `sound` if there is one; `notices` are told first.
     pub(crate) fn new(main: Player, sound: Option<Player>, notices: Vec<EventKind>) -> Self {
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
-        Self { main, sound, pacer, batch: Batch::default(), notices, dry_since: None }
+        Self { main, sound, pacer, notices, dry_since: None }
     }
 
     /// While a reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed of
@@ -55,11 +54,17 @@ impl Playout {
     }
 
     /// Hands over what is due at `due`.
-    fn play(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> PlayerState {
-        let mut state = self.main.pull(now, due, false, &mut self.batch, notices);
+    fn play(
+        &mut self,
+        now: Instant,
+        due: i64,
+        batch: &mut Batch,
+        notices: &mut Vec<EventKind>,
+    ) -> PlayerState {
+        let mut state = self.main.pull(now, due, false, batch, notices);
         if let Some(sound) = &mut self.sound {
-            let before = self.batch.tags.len();
-            match sound.pull(now, due, true, &mut self.batch, notices) {
+            let before = batch.tags.len();
+            match sound.pull(now, due, true, batch, notices) {
                 // Pictures without sound are better than none.
                 PlayerState::Failed(error) => {
                     notices.push(EventKind::SourceFault { error });
@@ -69,7 +74,7 @@ impl Playout {
                 PlayerState::More if matches!(state, PlayerState::Running) => state = PlayerState::More,
                 PlayerState::Running | PlayerState::More | PlayerState::Dry => {}
             }
-            self.batch.sort |= self.batch.tags.len() > before;
+            batch.sort |= batch.tags.len() > before;
         }
         state
     }
@@ -84,10 +89,12 @@ impl SourceDriver for Playout {
         cx.notices.append(&mut self.notices);
         let Some(due) = self.pacer.due(cx.now) else { return SourceState::Running };
         let due = due.as_millis();
-        let state = self.play(cx.now, due, cx.notices);
-        let refill = self.batch.finish();
-        let count = self.batch.tags.len();
-        cx.tags.append(&mut self.batch.tags);
+        let mut batch = Batch::begin();
+        let state = self.play(cx.now, due, &mut batch, cx.notices);
+        let refill = batch.finish();
+        let count = batch.tags.len();
+        cx.tags.append(&mut batch.tags);
+        batch.end();
         if let Some(refill) = refill {
             cx.refill(count, refill);
         }

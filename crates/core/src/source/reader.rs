@@ -26,6 +26,9 @@ use crate::tagger::{Selection, Tagger};
 const PRELUDE: (usize, usize) = (512, 4 << 20);
 /// Places in a row that may be damaged before the rest of the file is given up for this lap.
 const MAX_DAMAGED: u32 = 16;
+/// Frames that only warm a decoder up, at most. An edit list that hides more hides sound, which is played: its picture cannot
+/// be left out either, where later pictures need it.
+const MOST_PRIMING: i64 = 4;
 /// Samples of an audio frame whose length the file does not tell: AAC-LC.
 const DEFAULT_FRAME_SAMPLES: u32 = 1024;
 
@@ -59,6 +62,8 @@ struct VideoTrack {
     increasing: Increasing,
     /// The presentation time of this lap's first keyframe; nothing shown earlier belongs to the lap.
     keyframe: Option<i64>,
+    /// That keyframe, until the frame after it is known.
+    held: Option<Packet>,
 }
 
 /// The audio track's state.
@@ -368,15 +373,39 @@ impl LapReader {
         let Some(track) = &mut self.video else { return };
         let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else { return };
         match track.keyframe {
-            None if packet.keyframe => track.keyframe = Some(pts),
+            None if packet.keyframe => {
+                track.keyframe = Some(pts);
+                track.held = Some(packet);
+                return;
+            }
             // Nothing can be decoded before the first keyframe, and what is shown before it needs the end of another lap.
             None => return,
-            Some(keyframe) if pts < keyframe => return,
+            Some(keyframe) if pts < keyframe => {
+                // The keyframe takes the place of what is left out, or the lap would be decoded longer than it is shown.
+                if let Some(held) = &mut track.held {
+                    held.dts = Some(dts);
+                }
+                return;
+            }
             Some(_) => {}
         }
+        self.place_held();
+        self.place_frame(packet, dts, pts);
+    }
+
+    fn place_held(&mut self) {
+        if let Some(packet) = self.video.as_mut().and_then(|track| track.held.take())
+            && let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts))
+        {
+            self.place_frame(packet, dts, pts);
+        }
+    }
+
+    fn place_frame(&mut self, packet: Packet, dts: i64, pts: i64) {
+        let Some(track) = &mut self.video else { return };
         let decode = track.unit.to_millis(dts);
         let composition = track.unit.to_millis(pts) - decode;
-        track.lap.observe(dts, packet.duration);
+        track.lap.observe(dts, pts, packet.duration);
         let at = track.increasing.next(decode - self.zero);
         if let Some(config) = packet.config {
             let header = self.tagger.sequence_header(packet.track, config, at);
@@ -392,7 +421,8 @@ impl LapReader {
         let Some(track) = &mut self.audio else { return };
         let Some(pts) = packet.pts.or(packet.dts) else { return };
         let at = track.unit.to(pts, track.lap.unit());
-        if packet.skip_start > 0 && track.lap.start().is_none() {
+        let is_priming = i64::from(packet.skip_start) <= MOST_PRIMING * track.lap.frame();
+        if packet.skip_start > 0 && is_priming && track.lap.start().is_none() {
             track.priming_until = at + i64::from(packet.skip_start);
         }
         track.lap.observe(at, at + track.lap.frame() <= track.priming_until);
@@ -410,6 +440,7 @@ impl LapReader {
     /// The file was read to its end, or as far as it could be.
     fn end_lap(&mut self, fault: Option<flowcast_av::Error>) -> Result<(), Error> {
         self.open_clock();
+        self.place_held();
         if self.sent_in_lap == 0 {
             return Err(fault.map_or_else(|| Error::SourceDried { path: self.path.clone() }, Error::Media));
         }
@@ -426,9 +457,12 @@ impl LapReader {
     /// What the lap was; leaves audio out that lies behind the end of the video.
     fn measure(&mut self) -> LapFacts {
         let mut video = self.video.as_ref().and_then(|video| video.lap.lap());
+        let begin = self.video.as_ref().and_then(|video| Some((video.lap.first()?, video.unit)));
         let Some(audio) = &mut self.audio else { return LapFacts { video, audio: None } };
         let samples = audio.lap.unit();
         if let (Some(video), Some(start), Tail::Looped) = (&mut video, audio.lap.start(), self.tail) {
+            // The next lap begins with its picture; sound that comes before that is left out there, and none is between.
+            let start = begin.map_or(start, |(first, unit)| start.max(unit.to(first, samples)));
             // A lap that is played after others may begin up to half a frame early: one frame more than fits is kept.
             let end = start + video.unit.to(video.length, samples);
             while let Some(beyond) = self.interleaver.take_back_audio_if(|timed| timed.exact > end + 1) {
@@ -445,7 +479,13 @@ impl LapReader {
 
 impl VideoTrack {
     fn new(unit: Unit) -> Self {
-        Self { unit, lap: VideoMeasure::new(unit), increasing: Increasing::default(), keyframe: None }
+        Self {
+            unit,
+            lap: VideoMeasure::new(unit),
+            increasing: Increasing::default(),
+            keyframe: None,
+            held: None,
+        }
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct StreamThread {
 /// What one wait brought.
 #[derive(Default)]
 struct Woken {
+    /// There are commands.
+    asked: bool,
     source_readable: bool,
     source_writable: bool,
 }
@@ -161,9 +163,11 @@ impl StreamThread {
             let woken = self.wait(&mut events, now, self.ticker.next())?;
             let now = Instant::now();
             let tick = self.tick(now);
-            self.obey(now);
-            if self.setup.shared.stop_by().is_some() {
-                return Ok(());
+            if woken.asked {
+                self.obey(now);
+                if self.setup.shared.stop_by().is_some() {
+                    return Ok(());
+                }
             }
             // What begins the stream is not made to wait for the tick.
             let begins = self.release_clock(now);
@@ -227,7 +231,7 @@ impl StreamThread {
             let readable = event.is_readable() || event.is_read_closed() || event.is_error();
             let writable = event.is_writable() || event.is_write_closed() || event.is_error();
             match event.token() {
-                WAKE => {}
+                WAKE => woken.asked = true,
                 SOURCE => {
                     woken.source_readable |= readable;
                     woken.source_writable |= writable;
