@@ -94,8 +94,8 @@ fn items_that_cannot_be_played_are_left_out_once_a_round() {
         assert!(runs.iter().rev().skip(1).all(|(_, pictures)| *pictures == 25), "{mode}: {runs:?}");
         assert!(runs.windows(2).all(|pair| pair[0].0 != pair[1].0), "{mode}: {runs:?}");
         assert_headers(&tags);
-        assert_steady(&tags, TagKind::Video, 80);
-        assert_steady(&tags, TagKind::Audio, 80);
+        assert_steady(&tags, TagKind::Video, 60);
+        assert_steady(&tags, TagKind::Audio, 60);
     });
 }
 
@@ -198,8 +198,8 @@ fn items_of_other_parameters_bring_their_headers() {
         assert_eq!(sound, runs.len(), "{mode}");
         let metadata = tags.iter().filter(|tag| tag.kind == TagKind::Script).count();
         assert_eq!(metadata, runs.len(), "{mode}");
-        assert_steady(&tags, TagKind::Video, 80);
-        assert_steady(&tags, TagKind::Audio, 70);
+        assert_steady(&tags, TagKind::Video, 60);
+        assert_steady(&tags, TagKind::Audio, 50);
         assert!(tags.windows(2).all(|pair| pair[1].time > pair[0].time - 150), "{mode}: out of order");
     });
 }
@@ -237,7 +237,8 @@ fn an_item_without_sound_is_silent() {
         air.wait_times("plays", 4);
         let tags = air.stop();
         assert_eq!(air_runs(&tags, &first, &silent), [(0, 25), (1, 38), (0, 25)], "{mode}");
-        assert_steady(&tags, TagKind::Video, 80);
+        // Read directly, an item behind one without sound may begin with its priming.
+        assert_steady(&tags, TagKind::Video, if mode == "reel" { 60 } else { 65 });
         let sound = assert_steady(&tags, TagKind::Audio, 50);
         let mut counts = std::collections::HashMap::new();
         for tag in tags.iter().filter(|tag| tag.kind == TagKind::Audio && !tag.header) {

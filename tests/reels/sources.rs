@@ -57,7 +57,7 @@ fn a_file_that_is_replaced_is_played_from_a_later_lap_on() {
         let tags = air.stop();
         assert_eq!(assert_headers(&tags), 2, "{how}");
         assert_steady(&tags, TagKind::Audio, 50);
-        assert_steady(&tags, TagKind::Video, 80);
+        assert_steady(&tags, TagKind::Video, 60);
         let is_header = |tag: &crate::Seen| tag.kind == TagKind::Video && tag.header;
         let second = tags.iter().rposition(is_header).expect("two were counted");
         let before = clip.assert_gapless(&tags[..second]);
