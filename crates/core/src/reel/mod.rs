@@ -12,7 +12,6 @@ mod cutter;
 mod foreign;
 mod identity;
 mod index;
-mod memory;
 mod reader;
 mod settings;
 mod slots;

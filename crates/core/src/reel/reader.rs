@@ -18,7 +18,6 @@ use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Mutex, RwLock};
 
 use super::identity::SourceFacts;
-use super::memory::{CROWD, Kept};
 use super::slots::{Batch, Keyframe, Slot, SlotTable};
 use super::store::Home;
 use crate::error::Error;
@@ -43,8 +42,6 @@ pub(crate) struct Reel {
     source_changed: AtomicBool,
     damaged: AtomicBool,
     home: OnceLock<Home>,
-    /// What is kept of it in memory.
-    kept: OnceLock<Kept>,
 }
 
 /// What is known while a reel grows.
@@ -80,7 +77,6 @@ impl Reel {
             source_changed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             home: OnceLock::new(),
-            kept: OnceLock::new(),
         }
     }
 
@@ -161,19 +157,6 @@ impl Reel {
         }
     }
 
-    /// Another lap of it begins: when many play it, its slots are kept in memory, if there is room for all of them.
-    pub(crate) fn play(self: &Arc<Self>) {
-        if Arc::strong_count(self) < CROWD || self.kept.get().is_some() {
-            return;
-        }
-        let (Some(home), Some(complete)) = (self.home.get(), self.complete.get()) else { return };
-        let slots = &complete.cut.slots;
-        let bytes = slots.end().saturating_sub(slots.begin());
-        if let Some(kept) = Kept::within(home.memory(), slots.len(), bytes) {
-            let _ = self.kept.set(kept);
-        }
-    }
-
     /// Appends the tags of a slot, with times of the item's clock.
     ///
     /// # Errors
@@ -184,11 +167,6 @@ impl Reel {
     ///
     /// On one read of a file.
     pub(crate) fn read(&self, slot: usize, tags: &mut Vec<Tag>) -> Result<(), Error> {
-        let kept = self.kept.get();
-        if let Some(kept) = kept.and_then(|kept| kept.get(slot)) {
-            tags.extend_from_slice(kept);
-            return Ok(());
-        }
         let damaged = |reason: String| Error::ReelDamaged { path: self.path.clone(), reason };
         let Some(place) = self.with(|cut| cut.slots.get(slot)) else {
             return Err(damaged(format!("slot {slot} is none of its {}", self.slots())));
@@ -196,20 +174,12 @@ impl Reel {
         if place.len == 0 {
             return Ok(());
         }
-        let mut data = self.data(slot, place).map_err(damaged)?;
-        if kept.is_some() {
-            // In memory of its own: the pool's is for a moment.
-            data = Bytes::copy_from_slice(&data);
-        }
+        let data = self.data(slot, place).map_err(damaged)?;
         let before = tags.len();
         parse_tags(&data, self.shift, tags).map_err(|what| {
             tags.truncate(before);
             damaged(format!("slot {slot} at byte {}: {what}", place.offset))
-        })?;
-        if let (Some(kept), Some(read)) = (kept, tags.get(before..)) {
-            kept.keep(slot, read);
-        }
-        Ok(())
+        })
     }
 
     /// The bytes of a slot.

@@ -28,10 +28,6 @@ pub struct ReelStore {
     /// Most bytes per second that all cutting together writes. Default `None`: as fast as the disk. A limit keeps a disk
     /// free for others; below the sources' own bitrate streams have to be read directly for their first lap.
     pub bytes_per_second: Option<u64>,
-    /// Most bytes of reels kept in memory. Default 16 MiB; 0 keeps none. A complete reel that at least eight streams play is
-    /// kept if there is room for all of it: each tenth of a second of it is then read once, not by every stream, which
-    /// saves a tenth of their CPU.
-    pub memory_bytes: u64,
     /// What is done if another engine, of this process or another, uses the directory. Default [`WhenInUse::Refuse`].
     pub when_in_use: WhenInUse,
 }
@@ -56,7 +52,6 @@ impl ReelStore {
             dir: dir.into(),
             max_bytes: 10 << 30,
             bytes_per_second: None,
-            memory_bytes: 16 << 20,
             when_in_use: WhenInUse::default(),
         }
     }
@@ -91,6 +86,4 @@ pub struct ReelStoreStats {
     pub orphans_removed: u64,
     /// Files that are being cut or wait for it.
     pub cutting: usize,
-    /// Bytes of memory set aside for reels that many streams play.
-    pub memory_bytes: u64,
 }

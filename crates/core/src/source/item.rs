@@ -89,10 +89,7 @@ impl Item {
             lead: None,
             has_audio: true,
         };
-        item.headers = item.reel().map(|reel| {
-            reel.play();
-            reel.headers().to_vec()
-        });
+        item.headers = item.reel().map(|reel| reel.headers().to_vec());
         item.opened = item.headers.is_some();
         item
     }
@@ -217,7 +214,6 @@ impl Item {
         self.facts = None;
         match &mut self.feed {
             Feed::Reel { reel, slot } => {
-                reel.play();
                 *slot = 0;
                 if reel.changes_headers() {
                     self.headers = Some(reel.headers().to_vec());

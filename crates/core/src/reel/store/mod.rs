@@ -26,7 +26,6 @@ use self::workers::Workers;
 use super::cutter::{Cutter, Recipe};
 use super::identity::{Identity, Key};
 use super::index::Data;
-use super::memory::Budget;
 use super::reader::Reel;
 use super::settings::{ReelStore, ReelStoreStats};
 use crate::error::{Error, chain};
@@ -57,7 +56,6 @@ pub(super) struct Inner {
     /// The watcher is to end.
     closing: Condvar,
     pace: Option<Pace>,
-    memory: Arc<Budget>,
     workers: Workers,
 }
 
@@ -68,7 +66,6 @@ pub(super) struct Home {
     key: Key,
     index: PathBuf,
     used: Arc<AtomicU64>,
-    memory: Arc<Budget>,
 }
 
 impl Store {
@@ -92,7 +89,6 @@ impl Store {
             changed: Condvar::new(),
             closing: Condvar::new(),
             pace: settings.bytes_per_second.map(Pace::new),
-            memory: Arc::new(Budget::new(settings.memory_bytes)),
             workers: Workers::default(),
         });
         match inner.attach() {
@@ -141,7 +137,6 @@ impl Store {
         let state = self.0.0.state.lock();
         let mut stats =
             ReelStoreStats { orphans_removed: state.orphans_removed, ..ReelStoreStats::default() };
-        stats.memory_bytes = self.0.0.memory.taken();
         for entry in state.entries.values() {
             stats.bytes += entry.bytes();
             match &entry.place {
@@ -377,13 +372,7 @@ impl Inner {
     }
 
     fn home(self: &Arc<Self>, dir: &Dir, key: Key, used: Arc<AtomicU64>) -> Home {
-        Home {
-            store: Arc::downgrade(self),
-            key,
-            index: dir.name(key, Part::Index),
-            used,
-            memory: self.memory.clone(),
-        }
+        Home { store: Arc::downgrade(self), key, index: dir.name(key, Part::Index), used }
     }
 
     /// Removes the files of reels that nobody uses and that were marked as leaving; `false` if some cannot be removed.
@@ -484,11 +473,6 @@ impl Inner {
 }
 
 impl Home {
-    /// What reels of the store may keep in memory.
-    pub(super) fn memory(&self) -> &Arc<Budget> {
-        &self.memory
-    }
-
     /// Takes a reel out of the store that is not what it should be.
     pub(super) fn drop_damaged(&self, reel: &Arc<Reel>) {
         let Some(store) = self.store.upgrade() else { return };
