@@ -21,7 +21,7 @@ make_clip() {
     mv "$file.part.mp4" "$file"
 }
 
-# Builds loop_file and the programs of benches/tools.
+# Builds loop_file, capacity and the programs of benches/tools, all with link-time optimisation.
 build_programs() {
-    cargo build --locked --quiet --release -p flowcast -p flowcast-bench --example loop_file --bins
+    cargo build --locked --quiet --profile dist -p flowcast -p flowcast-bench --example loop_file --example capacity --bins
 }

@@ -27,6 +27,6 @@ esac
 build_programs
 # Four descriptors a stream: socket, poll, waker, reel.
 ulimit -n "$(ulimit -Hn)"
-exec python3 benches/density.py --programs "$target/release" --streams "$streams" --seconds "$seconds" --parts "$parts" \
+exec python3 benches/density.py --programs "$target/dist" --streams "$streams" --seconds "$seconds" --parts "$parts" \
     --source "${SOURCE:-reels}" --tls "${TLS:-0}" --step "${STEP:-250}" --step-seconds "${STEP_SECONDS:-10}" \
     --one "$one" --many "${many[@]}"

@@ -39,7 +39,7 @@ for name in ${FILES:-5s 1h 10h}; do
     for ((run = 0; run < runs; run++)); do
         reels=()
         [ "$source" = direct ] || reels=(--reels "$work/reels-$run")
-        "$target/release/startup" "$file" "${reels[@]}" --streams "${STREAMS:-100}" </dev/null |
+        "$target/dist/startup" "$file" "${reels[@]}" --streams "${STREAMS:-100}" </dev/null |
             sed "s/^{/{\"file\":\"$name\",/" | tee -a "$work/lines" >&2
         rm -rf "$work/reels-$run"
     done

@@ -23,4 +23,4 @@ clip=${CLIP:-$cache/720p-2650k.mp4}
 build_programs
 ulimit -n "$(ulimit -Hn)"
 exec python3 benches/versus.py --clip "$clip" --streams "$streams" --seconds "$seconds" --runs "$runs" \
-    --sink "${SINK:-own}" --sides "$sides" --programs "$target/release"
+    --sink "${SINK:-own}" --sides "$sides" --programs "$target/dist"

@@ -71,7 +71,16 @@ pub(crate) fn sound_laps(recorded: &[String], file: &[String], end: usize) -> Re
                 seams += 1;
             }
             _ if may_end && file.get(place) == Some(packet) => {}
-            _ => return Err(format!("sound packet {number} does not follow the file's packet {place}")),
+            _ => {
+                let which = match file.iter().position(|one| one == packet) {
+                    Some(other) => format!("the file's packet {other}"),
+                    None => "none of the file's".to_owned(),
+                };
+                let of = file.len();
+                return Err(format!(
+                    "sound packet {number}, {which}, does not follow the file's packet {place} of {of} (a lap ends from {end} on)"
+                ));
+            }
         }
     }
     Ok(seams)

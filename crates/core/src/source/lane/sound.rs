@@ -112,9 +112,10 @@ impl Lane {
         // Sound that comes before the item's beginning is left out up to the frame that follows without a gap.
         let follows = round_div(chain.next - nominal, step).max(0);
         let skipped = if (follows - skipped).abs() <= 1 { follows } else { skipped };
-        // Whole frames between the end of the last one and where this one belongs; the rest, up to half a frame, is carried
-        // on to the end of the lap.
-        let missing = round_div(nominal + skipped * step - chain.next, step);
+        // Whole frames between the end of the last one and where this one belongs. The rest is carried on to the end of the
+        // lap: half a frame was to be expected, and a little more comes of rounding.
+        let gap = nominal + skipped * step - chain.next;
+        let missing = gap.signum() * ((gap.abs() + step / 4) / step);
         self.row = Some(if missing > 0 && chain.silence.is_none() {
             // Nothing can be put there: the gap is the item's own.
             Row { grid, start, begin: nominal, from: skipped, sent: skipped, settled: None }

@@ -136,7 +136,8 @@ fn check_loop(name: &str, tags: &[Tag], frame_ms: f64, audio_ms: f64) {
         }
         if let [first, .., last] = times[..] {
             let expected = (times.len() - 1) as f64 * step_ms;
-            assert!(((last - first) as f64 - expected).abs() <= 1.0, "{name}: {kind:?} drifts");
+            // Both ends are rounded, and so is where a lap begins.
+            assert!(((last - first) as f64 - expected).abs() <= 2.0, "{name}: {kind:?} drifts");
         }
     }
     // Side by side: no tag is far behind the ones before it.

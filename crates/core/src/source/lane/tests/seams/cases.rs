@@ -108,9 +108,9 @@ pub(super) fn pictures() -> Vec<Case> {
         plain("pyramid.ts", "B-pyramid, begins at 1.4 s", PYRAMID),
         Case { foreign: true, ..plain("pyramid.flv", "B-pyramid, by index", PYRAMID) },
         plain("negative-cts.mp4", "negative composition times", "-bf 2 -movflags negative_cts_offsets"),
-        Case { own_gap: 60.0, ..plain("no-edit-list.mp4", "no edit list", "-bf 2 -use_editlist 0") },
+        Case { own_gap: 66.0, ..plain("no-edit-list.mp4", "no edit list", "-bf 2 -use_editlist 0") },
         Case {
-            own_gap: 60.0,
+            own_gap: 66.0,
             ..plain("fragmented.mp4", "fragmented", "-bf 2 -movflags frag_keyframe+empty_moov")
         },
         plain("open-gop.mp4", "open GOP, begins with an IDR", OPEN),
