@@ -49,6 +49,17 @@ pub(crate) enum Finish {
     Failed(Arc<crate::error::Error>),
 }
 
+/// How far the consumer got; judged in the same breath as taking, or what came in between would be lost sight of.
+#[derive(Debug, Clone)]
+pub(crate) enum Taken {
+    /// Everything up to the time that was asked for; what waits is later.
+    Due,
+    /// Everything there is, although the producer has not ended.
+    Dry,
+    /// Everything there will be.
+    Finished(Finish),
+}
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -158,9 +169,8 @@ impl Drop for TagSender {
 }
 
 impl TagReceiver {
-    /// Hands over everything up to media time `until`, or until `sink` answers `false`; says how the producer ended once all
-    /// of it was handed over.
-    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item) -> bool) -> Option<Finish> {
+    /// Hands over everything up to media time `until`, or until `sink` answers `false`.
+    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item) -> bool) -> Taken {
         let mut state = self.0.state.lock();
         while let Some(item) = state.items.pop_front() {
             if let Item::Tag(tag) = &item {
@@ -177,7 +187,11 @@ impl TagReceiver {
         if state.producer_waits && state.is_half_empty(&self.0.bounds) {
             self.0.room.notify_one();
         }
-        if state.items.is_empty() { state.finished.clone() } else { None }
+        match &state.finished {
+            _ if !state.items.is_empty() => Taken::Due,
+            Some(finish) => Taken::Finished(finish.clone()),
+            None => Taken::Dry,
+        }
     }
 
     /// Bytes waiting, here and with the producer.
@@ -188,12 +202,6 @@ impl TagReceiver {
     /// Whether the producer has ended.
     pub(crate) fn is_read(&self) -> bool {
         self.0.state.lock().finished.is_some()
-    }
-
-    /// Whether nothing waits although the producer has not ended.
-    pub(crate) fn is_dry(&self) -> bool {
-        let state = self.0.state.lock();
-        state.items.is_empty() && state.finished.is_none()
     }
 }
 
@@ -255,23 +263,49 @@ mod tests {
         for ms in [0, 40, 80, 120] {
             sender.send(tag(ms, 5)).expect("there is room");
         }
-        drop(sender);
         let mut taken = 0;
-        assert!(
-            receiver
-                .take(MediaTime::from_millis(80), |_| {
-                    taken += 1;
-                    true
-                })
-                .is_none()
-        );
+        let due = receiver.take(MediaTime::from_millis(80), |_| {
+            taken += 1;
+            true
+        });
+        assert!(matches!(due, Taken::Due));
         assert_eq!((taken, receiver.bytes()), (3, 5));
+        let dry = receiver.take(MediaTime::from_millis(130), |_| {
+            taken += 1;
+            true
+        });
+        assert!(matches!(dry, Taken::Dry));
+        sender.send(tag(160, 5)).expect("there is room");
+        drop(sender);
         let finish = receiver.take(MediaTime::from_millis(1000), |_| {
             taken += 1;
             true
         });
-        assert!(matches!(finish, Some(Finish::End)));
-        assert_eq!((taken, receiver.bytes()), (4, 0));
+        assert!(matches!(finish, Taken::Finished(Finish::End)));
+        assert_eq!((taken, receiver.bytes()), (5, 0));
+    }
+
+    #[test]
+    fn what_comes_while_the_consumer_looks_is_not_taken_for_later() {
+        let (sender, receiver) = queue(bounds(10, 1 << 20, 60_000));
+        let worker = std::thread::spawn(move || (0..20_000).all(|ms| sender.send(tag(ms, 1)).is_ok()));
+        let (mut until, mut taken) = (0, 0);
+        loop {
+            let count = |_| {
+                taken += 1;
+                true
+            };
+            match receiver.take(MediaTime::from_millis(until), count) {
+                Taken::Due => {
+                    assert_eq!(taken, until + 1, "all that is due was handed over");
+                    until += 3;
+                }
+                Taken::Dry => std::thread::yield_now(),
+                Taken::Finished(_) => break,
+            }
+        }
+        assert_eq!(taken, 20_000);
+        assert!(worker.join().expect("the worker only sends"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::reader::{LapReader, Step, Tail};
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::lap::LapFacts;
-use crate::queue::{Finish, Item, TagReceiver, TagSender, queue};
+use crate::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
 use crate::reel::{Recipe, SLOT_MS};
 use crate::sys::{CpuLap, CpuMeter};
 
@@ -150,10 +150,9 @@ impl DirectFeed {
         Ok(Self { receiver: Some(receiver), interrupt, worker: Some(worker) })
     }
 
-    /// Hands over what is due until `until` of the item's clock, at most to the end of the lap; how the reader ended, once
-    /// all it gave was handed over.
-    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Given)) -> Option<Finish> {
-        let receiver = self.receiver.as_ref()?;
+    /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
+    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Given)) -> Taken {
+        let Some(receiver) = &self.receiver else { return Taken::Finished(Finish::End) };
         receiver.take(MediaTime::from_millis(until), |item| {
             let given = match item {
                 Item::Tag(tag) => Given::Tag(tag),
@@ -166,11 +165,6 @@ impl DirectFeed {
             sink(given);
             goes_on
         })
-    }
-
-    /// Whether nothing waits although the reader has not ended.
-    pub(crate) fn is_dry(&self) -> bool {
-        self.receiver.as_ref().is_some_and(TagReceiver::is_dry)
     }
 
     /// Whether the file was read to the end of what is asked of it.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::LapFacts;
 #[cfg(feature = "libav")]
-use crate::queue::Finish;
+use crate::queue::{Finish, Taken};
 use crate::reel::{Reel, SLOT_MS};
 
 /// Where an item's tags come from.
@@ -263,7 +263,7 @@ impl Item {
         if *ended {
             return Read::End;
         }
-        let finish = feed.take(until, |given| match given {
+        let taken = feed.take(until, |given| match given {
             Given::Tag(tag) => {
                 if lead.is_none() && tag.is_video() && !tag.is_sequence_header() {
                     *lead = Some(tag.timestamp.as_millis());
@@ -279,12 +279,12 @@ impl Item {
                 *opened = true;
             }
         });
-        match finish {
+        match taken {
             _ if *ended => Read::End,
-            Some(Finish::Failed(error)) => Read::Failed(error),
-            Some(Finish::End) => Read::End,
-            None if feed.is_dry() => Read::Dry,
-            None => Read::UpTo(until),
+            Taken::Finished(Finish::Failed(error)) => Read::Failed(error),
+            Taken::Finished(Finish::End) => Read::End,
+            Taken::Dry => Read::Dry,
+            Taken::Due => Read::UpTo(until),
         }
     }
 }
