@@ -15,11 +15,11 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{Event, EventBus, Events, OutputId, StreamId};
 use crate::hub::{Claim, Hub};
+use crate::keys::KeyRegistry;
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
-use crate::registry::KeyRegistry;
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Commands, Mailbox};
@@ -226,15 +226,28 @@ impl Engine {
         self.inner.shutdown(deadline)
     }
 
+    /// Makes what is to be published under `claim` a stream of `owner`: it counts with those started for them, until the
+    /// claim is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamLimitExceeded`].
+    pub fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error> {
+        claim.belongs_to(owner, self.inner.limiter.admit_published(owner)?);
+        Ok(())
+    }
+
     /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
-    /// the [`Hub`]. The stream ends with its source; it does not count against the limits of started streams.
+    /// the [`Hub`]. The stream ends with its source; it does not count against the limit of all started streams, and
+    /// against an owner's only after [`publish_for`](Self::publish_for).
     ///
     /// # Errors
     ///
     /// [`Error::System`] if there is no thread or descriptor left.
     pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
-        let parts = Parts { source, keep_gop: true, hold: false, needs_outputs: false, claim: Some(claim) };
+        let keep_gop = claim.terms().gop_cache;
+        let parts = Parts { source, keep_gop, hold: false, needs_outputs: false, claim: Some(claim) };
         self.inner.launch(prepared, parts)
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::limiter::Permit;
 use crate::stream::handle::StreamRef;
 
 /// Names and the streams behind them. Clones share the same names.
@@ -21,10 +22,19 @@ struct Entry {
     token: u64,
     since: Instant,
     peer: Option<SocketAddr>,
+    owner: Option<String>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
     /// The name was taken away before its stream began.
     revoked: bool,
+}
+
+/// A name that is taken, as its list of [`active`](crate::KeyRegistry::active) streams shows it.
+pub(crate) struct Published<'a> {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) owner: Option<&'a str>,
+    pub(crate) since: Instant,
+    pub(crate) stream: Option<&'a StreamRef>,
 }
 
 /// A name that is taken; dropping it gives the name back. Only the owner of the claim can do that.
@@ -33,6 +43,16 @@ pub struct Claim {
     hub: Hub,
     name: String,
     token: u64,
+    terms: Terms,
+}
+
+/// What holds for the stream of a claim.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// Players that join get the newest GOP.
+    pub(crate) gop_cache: bool,
+    /// The owner's place among the limits.
+    place: Option<Permit>,
 }
 
 impl Hub {
@@ -49,35 +69,40 @@ impl Hub {
         let token = u64::from_le_bytes(crate::net::random::bytes());
         names.insert(
             name.to_owned(),
-            Entry { token, since: Instant::now(), peer, stream: None, revoked: false },
+            Entry { token, since: Instant::now(), peer, owner: None, stream: None, revoked: false },
         );
-        Ok(Claim { hub: self.clone(), name: name.to_owned(), token })
+        let terms = Terms { gop_cache: true, place: None };
+        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, terms })
     }
 
-    /// The stream behind `name`.
+    /// The stream behind `name`, unless it was just taken off the air.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<StreamRef> {
-        self.names.lock().get(name)?.stream.clone()
+        self.names.lock().get(name).filter(|entry| !entry.revoked)?.stream.clone()
     }
 
-    pub(crate) fn take_off(&self, name: &str) {
-        let stream = self.names.lock().get_mut(name).and_then(|entry| {
+    /// Ends what is on the air under `name`, without waiting; `false` if nothing is.
+    pub(crate) fn take_off(&self, name: &str) -> bool {
+        let taken = self.names.lock().get_mut(name).map(|entry| {
             entry.revoked = true;
             entry.stream.clone()
         });
+        let Some(stream) = taken else { return false };
         // Outside the lock: the stream gives its name back when it ends.
         if let Some(stream) = stream {
             let by = Instant::now() + stream.engine.config.force_stop_after;
             stream.shared.ask_to_stop(by);
         }
+        true
     }
 
-    pub(crate) fn published<T>(
-        &self,
-        mut describe: impl FnMut(&str, Option<SocketAddr>, Instant) -> T,
-    ) -> Vec<T> {
+    pub(crate) fn published<T>(&self, mut describe: impl FnMut(&str, Published<'_>) -> T) -> Vec<T> {
         let names = self.names.lock();
-        names.iter().map(|(name, entry)| describe(name, entry.peer, entry.since)).collect()
+        let published = names.iter().map(|(name, entry)| {
+            let (peer, since) = (entry.peer, entry.since);
+            (name, Published { peer, owner: entry.owner.as_deref(), since, stream: entry.stream.as_ref() })
+        });
+        published.map(|(name, published)| describe(name, published)).collect()
     }
 }
 
@@ -86,6 +111,25 @@ impl Claim {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Players that join wait for the next keyframe; without this they get the newest GOP.
+    pub fn without_gop_cache(&mut self) {
+        self.terms.gop_cache = false;
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The name is published for `owner`, whose place is kept as long as the claim is.
+    pub(crate) fn belongs_to(&mut self, owner: &str, place: Permit) {
+        self.terms.place = Some(place);
+        if let Some(entry) =
+            self.hub.names.lock().get_mut(&self.name).filter(|entry| entry.token == self.token)
+        {
+            entry.owner = Some(owner.to_owned());
+        }
     }
 
     /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.

@@ -26,6 +26,8 @@ struct Counts {
 pub(crate) struct Permit {
     limiter: Limiter,
     owner: Option<String>,
+    /// It counts among all streams, too.
+    global: bool,
 }
 
 impl Limiter {
@@ -41,14 +43,25 @@ impl Limiter {
             return Err(Error::StreamLimitExceeded { scope: LimitScope::Global, limit: self.global });
         }
         if let Some(owner) = owner {
-            let running = counts.owners.entry(owner.to_owned()).or_default();
-            if *running >= self.per_owner {
-                return Err(Error::StreamLimitExceeded { scope: LimitScope::Owner, limit: self.per_owner });
-            }
-            *running += 1;
+            self.count(&mut counts, owner)?;
         }
         counts.total += 1;
-        Ok(Permit { limiter: self.clone(), owner: owner.map(str::to_owned) })
+        Ok(Permit { limiter: self.clone(), owner: owner.map(str::to_owned), global: true })
+    }
+
+    /// Takes a place among the streams of `owner` only: for what they publish, which other limits hold for.
+    pub(crate) fn admit_published(&self, owner: &str) -> Result<Permit, Error> {
+        self.count(&mut self.inner.lock(), owner)?;
+        Ok(Permit { limiter: self.clone(), owner: Some(owner.to_owned()), global: false })
+    }
+
+    fn count(&self, counts: &mut Counts, owner: &str) -> Result<(), Error> {
+        let running = counts.owners.get(owner).copied().unwrap_or(0);
+        if running >= self.per_owner {
+            return Err(Error::StreamLimitExceeded { scope: LimitScope::Owner, limit: self.per_owner });
+        }
+        counts.owners.insert(owner.to_owned(), running + 1);
+        Ok(())
     }
 
     /// Streams running now.
@@ -60,7 +73,7 @@ impl Limiter {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limiter.inner.lock();
-        counts.total = counts.total.saturating_sub(1);
+        counts.total = counts.total.saturating_sub(usize::from(self.global));
         if let Some(owner) = &self.owner
             && let Some(running) = counts.owners.get_mut(owner)
         {
@@ -88,6 +101,17 @@ mod tests {
         assert!(limiter.admit(Some("bob")).is_err(), "the engine is full");
         drop(first);
         assert!(limiter.admit(Some("alice")).is_ok());
+    }
+
+    #[test]
+    fn what_an_owner_publishes_counts_with_what_they_started_and_not_for_the_engine() {
+        let limiter = Limiter::new(2, 1);
+        let _started = limiter.admit(Some("alice")).expect("a place is free");
+        let published = limiter.admit_published("alice").expect("the engine's limit is for what is started");
+        assert!(limiter.admit_published("alice").is_err() && limiter.admit_published("bob").is_ok());
+        assert_eq!(limiter.running(), 1);
+        drop(published);
+        assert!(limiter.admit_published("alice").is_ok());
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub use flowcast_core::{
     ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase,
     StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
+pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,

@@ -1,6 +1,7 @@
 //! Handles to a running stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::mailbox::Command;
@@ -74,6 +75,19 @@ impl StreamRef {
         self.send(Command::Seek(position))
     }
 
+    /// Players of it now.
+    #[must_use]
+    pub fn players(&self) -> usize {
+        self.shared.players.load(Ordering::Relaxed)
+    }
+
+    /// A player's place among those counted: what a server keeps as long as it serves the player.
+    #[must_use]
+    pub fn seat(&self) -> Seat {
+        self.shared.players.fetch_add(1, Ordering::Relaxed);
+        Seat(self.shared.players.clone())
+    }
+
     /// Whether the stream has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -82,6 +96,16 @@ impl StreamRef {
 
     fn send(&self, command: Command) -> Result<(), Error> {
         if self.has_ended() || !self.shared.mailbox.send(command) { Err(Error::Ended) } else { Ok(()) }
+    }
+}
+
+/// One of a stream's players, as long as it exists; see [`StreamRef::seat`].
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

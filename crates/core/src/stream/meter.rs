@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
-use crate::stats::StreamStats;
+use crate::stats::{Codec, StreamStats};
 
 /// The least time a rate is measured over.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ pub(crate) struct Meter {
     /// The largest lateness of a tick in this window, and ever.
     late: Duration,
     latest: Duration,
+    video: Option<Codec>,
+    audio: Option<Codec>,
 }
 
 impl Meter {
@@ -30,6 +32,8 @@ impl Meter {
             cpu: Duration::ZERO,
             late: Duration::ZERO,
             latest: Duration::ZERO,
+            video: None,
+            audio: None,
         }
     }
 
@@ -37,6 +41,15 @@ impl Meter {
     pub(crate) fn count(&mut self, tag: &Tag) {
         self.frames += u64::from(tag.is_video() && !tag.is_sequence_header());
         self.bytes += tag.body.len() as u64;
+        let codec = match tag.kind {
+            TagKind::Video => &mut self.video,
+            TagKind::Audio => &mut self.audio,
+            TagKind::Script => return,
+        };
+        // A sequence header may bring another one.
+        if codec.is_none() || tag.is_sequence_header() {
+            *codec = Codec::of(tag).or(*codec);
+        }
     }
 
     /// Notes how late the thread came to a tick.
@@ -60,7 +73,9 @@ impl Meter {
         }
         stats.schedule_lag = self.late;
         stats.schedule_lag_max = self.latest;
-        *self = Self { cpu, latest: self.latest, ..Self::new(now) };
+        (stats.video, stats.audio) = (self.video, self.audio);
+        let Self { latest, video, audio, .. } = *self;
+        *self = Self { cpu, latest, video, audio, ..Self::new(now) };
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a stream's thread shares with the handles to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -34,6 +34,8 @@ pub(crate) struct StreamShared {
     stop_by: Mutex<Option<Instant>>,
     /// The name players find the stream by.
     claim: Mutex<Option<Claim>>,
+    /// Players, wherever they are served.
+    pub(crate) players: Arc<AtomicUsize>,
 }
 
 impl StreamShared {
@@ -51,6 +53,7 @@ impl StreamShared {
             ended: Condvar::new(),
             stop_by: Mutex::new(None),
             claim: Mutex::new(None),
+            players: Arc::default(),
         }
     }
 

@@ -1,0 +1,57 @@
+//! What is published now.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::hub::Hub;
+use crate::stats::Codec;
+use crate::stream::handle::StreamRef;
+
+/// A stream that is published now. Figures are at most a second old.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ActiveStream {
+    /// The name players use.
+    pub name: String,
+    /// Whose it is, if the key or the program said so.
+    pub owner: Option<String>,
+    /// Where the publisher is.
+    pub peer: Option<SocketAddr>,
+    /// For how long it has been published.
+    pub since: Duration,
+    /// Its picture's codec; `None` before its first tag, and without a picture.
+    pub video: Option<Codec>,
+    /// Its sound's codec; `None` before its first tag, and without sound.
+    pub audio: Option<Codec>,
+    /// Media bits per second over the last second, in thousands.
+    pub kbps: f64,
+    /// Players now.
+    pub players: usize,
+}
+
+/// What stands behind each name; figures are asked for outside the hub's lock.
+pub(super) fn list(hub: &Hub) -> Vec<ActiveStream> {
+    let now = Instant::now();
+    let described = hub.published(|name, published| {
+        let active = ActiveStream {
+            name: name.to_owned(),
+            owner: published.owner.map(str::to_owned),
+            peer: published.peer,
+            since: now.saturating_duration_since(published.since),
+            video: None,
+            audio: None,
+            kbps: 0.0,
+            players: 0,
+        };
+        (active, published.stream.cloned())
+    });
+    let figures = |(mut active, stream): (ActiveStream, Option<StreamRef>)| {
+        if let Some(stream) = stream {
+            let stats = stream.stats();
+            (active.video, active.audio, active.kbps) = (stats.video, stats.audio, stats.kbps);
+            active.players = stream.players();
+        }
+        active
+    };
+    described.into_iter().map(figures).collect()
+}

@@ -1,0 +1,271 @@
+//! The stream keys a server accepts.
+//!
+//! In: keys of the program, and what publishers and players say. Out: whether they may. Secrets are kept as salted hashes and
+//! found by them; on whichever thread asks.
+
+mod active;
+mod rules;
+mod secret;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use flowcast_rtmp::key::StreamKey;
+use parking_lot::Mutex;
+
+pub use self::active::ActiveStream;
+pub use self::rules::{KeyRules, Play};
+use self::secret::{Digest, Salt, random_key};
+pub use self::store::{Asker, Denial, Grant, KeyStore};
+use crate::error::Error;
+use crate::hub::Hub;
+
+/// Longest name, in bytes.
+const MAX_NAME: usize = 128;
+/// Shortest and longest secret, in bytes.
+const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;
+/// Keys that have ended are looked for when there are so many keys, and then whenever they have doubled.
+const SWEEP_FROM: usize = 64;
+
+/// Stream keys and the names they publish under. Publishers say the key, which is secret; players say the name.
+///
+/// Keys are kept as salted hashes: [`issue`](Self::issue) is the only time a key is seen. Clones share the same keys.
+#[derive(Debug, Clone)]
+pub struct KeyRegistry {
+    keys: Arc<Mutex<Keys>>,
+    salt: Salt,
+    hub: Hub,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    entries: HashMap<String, Entry>,
+    names: HashMap<Digest, String>,
+    sweep_at: usize,
+}
+
+/// What is known of a name.
+#[derive(Debug)]
+struct Entry {
+    key: Digest,
+    play: PlayRule,
+    /// `play` in it is not used.
+    rules: KeyRules,
+}
+
+/// [`Play`] without the secret.
+#[derive(Debug, Clone, Copy)]
+enum PlayRule {
+    Public,
+    Token(Digest),
+    Nobody,
+}
+
+impl KeyRegistry {
+    pub(crate) fn new(hub: Hub) -> Self {
+        Self { keys: Arc::default(), salt: Salt::new(), hub }
+    }
+
+    /// Registers `key` for `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the name has a key already, another name has this key, or one of them is unusable: names are 1 to
+    /// 128 bytes of letters, digits, `-`, `_` and `.`; keys 4 to 256 printable ASCII bytes without `/`, `?` and space.
+    pub fn add(&self, name: &str, key: impl Into<StreamKey>) -> Result<(), Error> {
+        self.add_with(name, key, KeyRules::default())
+    }
+
+    /// Registers `key` for `name` with `rules`.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyRegistry::add`]; and a play token that is unusable, see [`Play::Token`].
+    pub fn add_with(&self, name: &str, key: impl Into<StreamKey>, rules: KeyRules) -> Result<(), Error> {
+        let key = key.into();
+        let fail = |reason| Err(refused(name, reason));
+        if !is_name(name) {
+            return fail("a name is 1 to 128 letters, digits, '-', '_' or '.'");
+        }
+        if !is_secret(&key, |byte| byte.is_ascii_graphic() && !b"/?".contains(&byte)) {
+            return fail("a key is 4 to 256 printable characters without '/', '?' and space");
+        }
+        let play = self.play_rule(name, &rules.play)?;
+        let rules = KeyRules { play: Play::Public, ..rules };
+        let digest = self.salt.digest(&key);
+        let mut keys = self.keys.lock();
+        keys.sweep(&self.hub);
+        if keys.entries.get(name).is_some_and(|entry| !entry.rules.is_over(SystemTime::now())) {
+            return fail("has a key already");
+        }
+        if keys.names.get(&digest).is_some_and(|holder| holder != name) {
+            return fail("the key is another name's already");
+        }
+        keys.forget(name, &self.hub);
+        keys.names.insert(digest, name.to_owned());
+        keys.entries.insert(name.to_owned(), Entry { key: digest, play, rules });
+        Ok(())
+    }
+
+    /// Registers a new random key of 128 bits for `name` and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyRegistry::add`].
+    pub fn issue(&self, name: &str) -> Result<StreamKey, Error> {
+        self.issue_with(name, KeyRules::default())
+    }
+
+    /// Registers a new random key of 128 bits for `name` with `rules` and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyRegistry::add_with`].
+    pub fn issue_with(&self, name: &str, rules: KeyRules) -> Result<StreamKey, Error> {
+        let key = random_key(name)?;
+        self.add_with(name, key.clone(), rules)?;
+        Ok(key)
+    }
+
+    /// A new random secret of 128 bits that is registered nowhere: for a [`Play::Token`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the system gives no random numbers.
+    pub fn random() -> Result<StreamKey, Error> {
+        random_key("a token")
+    }
+
+    /// Changes who may play `name`; those who play already go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the name has no key, or the token is unusable.
+    pub fn set_play(&self, name: &str, play: &Play) -> Result<(), Error> {
+        let play = self.play_rule(name, play)?;
+        match self.keys.lock().entries.get_mut(name) {
+            Some(entry) => entry.play = play,
+            None => return Err(refused(name, "has no key")),
+        }
+        Ok(())
+    }
+
+    /// Forgets the key of `name` and takes its publisher off the air; `false` if there was none.
+    #[must_use = "says whether there was such a key"]
+    pub fn remove(&self, name: &str) -> bool {
+        self.keys.lock().forget(name, &self.hub)
+    }
+
+    /// Takes what is on the air under `name` off it, without waiting; its key stays, so its publisher may come back. `false` if
+    /// nothing was.
+    pub fn take_off(&self, name: &str) -> bool {
+        self.hub.take_off(name)
+    }
+
+    /// The name `key` publishes under now, from wherever.
+    #[must_use]
+    pub fn name_of(&self, key: &StreamKey) -> Option<String> {
+        let digest = self.salt.digest(key);
+        let keys = self.keys.lock();
+        let (name, entry) = keys.find(&digest)?;
+        (!entry.rules.is_over(SystemTime::now())).then(|| name.to_owned())
+    }
+
+    /// The streams published now.
+    #[must_use]
+    pub fn active(&self) -> Vec<ActiveStream> {
+        active::list(&self.hub)
+    }
+
+    fn play_rule(&self, name: &str, play: &Play) -> Result<PlayRule, Error> {
+        Ok(match play {
+            Play::Public => PlayRule::Public,
+            Play::Nobody => PlayRule::Nobody,
+            Play::Token(token) => {
+                if !is_secret(token, |byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
+                    return Err(refused(
+                        name,
+                        "a play token is 4 to 256 letters, digits, '-', '_', '.' or '~'",
+                    ));
+                }
+                PlayRule::Token(self.salt.digest(token))
+            }
+        })
+    }
+}
+
+impl KeyStore for KeyRegistry {
+    fn publisher(&self, key: &StreamKey, asker: &Asker<'_>) -> Result<Grant, Denial> {
+        let digest = self.salt.digest(key);
+        let keys = self.keys.lock();
+        let (name, entry) = keys.find(&digest).ok_or(Denial::UnknownKey)?;
+        if entry.rules.is_over(SystemTime::now()) {
+            return Err(Denial::Expired);
+        }
+        if !entry.rules.allows(asker.peer.ip()) {
+            return Err(Denial::Address);
+        }
+        let (owner, until) = (entry.rules.owner.clone(), entry.rules.expires);
+        Ok(Grant { name: name.to_owned(), owner, until })
+    }
+
+    /// Names without a key are public: what the program itself puts on the air.
+    fn player(&self, name: &str, token: Option<&StreamKey>, _asker: &Asker<'_>) -> Result<(), Denial> {
+        let play = self.keys.lock().entries.get(name).map_or(PlayRule::Public, |entry| entry.play);
+        match (play, token) {
+            (PlayRule::Public, _) => Ok(()),
+            (PlayRule::Nobody, _) => Err(Denial::NotPlayable),
+            (PlayRule::Token(_), None) => Err(Denial::NoToken),
+            (PlayRule::Token(right), Some(token)) if right == self.salt.digest(token) => Ok(()),
+            (PlayRule::Token(_), Some(_)) => Err(Denial::WrongToken),
+        }
+    }
+}
+
+impl Keys {
+    /// Finds by the hash, then compares all of it: what a map does inside is its own affair.
+    fn find(&self, digest: &Digest) -> Option<(&str, &Entry)> {
+        let name = self.names.get(digest)?;
+        let entry = self.entries.get(name).filter(|entry| entry.key == *digest)?;
+        Some((name, entry))
+    }
+
+    /// Forgets a name and takes it off the air, under one lock: nobody can find the stream while its rules are gone.
+    fn forget(&mut self, name: &str, hub: &Hub) -> bool {
+        let Some(entry) = self.entries.remove(name) else { return false };
+        self.names.remove(&entry.key);
+        hub.take_off(name);
+        true
+    }
+
+    /// Forgets the keys that have ended, now and then.
+    fn sweep(&mut self, hub: &Hub) {
+        if self.entries.len() < self.sweep_at.max(SWEEP_FROM) {
+            return;
+        }
+        let now = SystemTime::now();
+        let over = self.entries.iter().filter(|(_, entry)| entry.rules.is_over(now));
+        for name in over.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.forget(&name, hub);
+        }
+        self.sweep_at = self.entries.len() * 2;
+    }
+}
+
+fn refused(name: &str, reason: &'static str) -> Error {
+    Error::Key { name: name.chars().take(MAX_NAME).collect(), reason }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn is_secret(key: &StreamKey, allowed: impl Fn(u8) -> bool) -> bool {
+    SECRET_LENGTH.contains(&key.reveal().len()) && key.reveal().bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests;

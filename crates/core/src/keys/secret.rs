@@ -1,0 +1,102 @@
+//! Secrets as they are kept: their hashes.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use flowcast_rtmp::key::StreamKey;
+use ring::digest::{Context, SHA256};
+
+use crate::error::Error;
+use crate::net::random;
+
+/// Bytes of a hash.
+const LENGTH: usize = 32;
+
+/// What secrets are hashed with. It is random and never leaves the process, so that hashes seen in a memory dump, or
+/// through the time a lookup takes, fit no table made before.
+#[derive(Clone)]
+pub(super) struct Salt([u8; LENGTH]);
+
+/// The salted SHA-256 of a secret. To look one up in a map is safe: who does not know the salt cannot choose which hashes
+/// share their first bytes.
+#[derive(Clone, Copy, Eq)]
+pub(super) struct Digest([u8; LENGTH]);
+
+impl Digest {
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Salt {
+    pub(super) fn new() -> Self {
+        Self(random::bytes())
+    }
+
+    pub(super) fn digest(&self, secret: &StreamKey) -> Digest {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.0);
+        context.update(secret.reveal().as_bytes());
+        let mut digest = [0; LENGTH];
+        digest.copy_from_slice(context.finish().as_ref());
+        Digest(digest)
+    }
+}
+
+/// All bytes are looked at, wherever the first difference is.
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        let difference =
+            self.0.iter().zip(&other.0).fold(0u8, |seen, (a, b)| std::hint::black_box(seen | (a ^ b)));
+        difference == 0
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(****)")
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(****)")
+    }
+}
+
+/// A new random secret of 128 bits, as 32 hexadecimal digits.
+pub(super) fn random_key(name: &str) -> Result<StreamKey, Error> {
+    use std::fmt::Write as _;
+    let Some(bytes) = random::secret::<16>() else {
+        return Err(Error::Key { name: name.to_owned(), reason: "the system gives no random numbers" });
+    };
+    let mut text = String::with_capacity(32);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(StreamKey::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_secrets_apart_and_mean_nothing_elsewhere() {
+        let (here, elsewhere) = (Salt::new(), Salt::new());
+        let digest = here.digest(&"s3cret".into());
+        assert_eq!(digest, here.digest(&"s3cret".into()));
+        for other in ["s3cre", "s3crets", "S3cret", ""] {
+            assert_ne!(digest, here.digest(&other.into()), "{other}");
+        }
+        assert_ne!(digest, elsewhere.digest(&"s3cret".into()));
+        assert_eq!(format!("{here:?} {digest:?}"), "Salt(****) Digest(****)");
+    }
+}

@@ -1,0 +1,117 @@
+//! Who is asked whether a key is right.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use flowcast_rtmp::key::StreamKey;
+
+/// Knows which keys publish what, and who may play it. A server asks its engine's
+/// [`KeyRegistry`](crate::KeyRegistry) unless it was given another one.
+///
+/// It is asked on the server's thread, where everybody waits: it must answer from memory. What has to ask elsewhere (a database,
+/// an HTTP service) is a hook of the server. It may be asked twice about one publisher.
+pub trait KeyStore: fmt::Debug + Send + Sync {
+    /// What a publisher who says `key` is granted. Compare keys in constant time ([`StreamKey`] does).
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused. The publisher is told the same whatever it is.
+    fn publisher(&self, key: &StreamKey, asker: &Asker<'_>) -> Result<Grant, Denial>;
+
+    /// Whether `asker` may play `name`; `token` is what stood in its URL's `?token=`. Whether the name is on the air is asked
+    /// afterwards, elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused.
+    fn player(&self, name: &str, token: Option<&StreamKey>, asker: &Asker<'_>) -> Result<(), Denial>;
+}
+
+/// Who wants to publish or play.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Asker<'a> {
+    /// Where it is.
+    pub peer: SocketAddr,
+    /// The application it connected to.
+    pub app: &'a str,
+}
+
+impl<'a> Asker<'a> {
+    /// Somebody at `peer` who connected to `app`.
+    #[must_use]
+    pub fn new(peer: SocketAddr, app: &'a str) -> Self {
+        Self { peer, app }
+    }
+}
+
+/// What a publisher is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Grant {
+    /// The name it publishes under, which players use.
+    pub name: String,
+    /// Whose stream it is, for the limit per owner.
+    pub owner: Option<String>,
+    /// When it is taken off the air.
+    pub until: Option<SystemTime>,
+}
+
+impl Grant {
+    /// Publishing under `name`, for nobody in particular, without an end.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), owner: None, until: None }
+    }
+
+    /// It is `owner`'s stream.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = Some(owner.into());
+        self
+    }
+
+    /// It is taken off the air at `at`.
+    #[must_use]
+    pub fn until(mut self, at: SystemTime) -> Self {
+        self.until = Some(at);
+        self
+    }
+
+    /// Whether the name can be one: 1 to 128 bytes of letters, digits, `-`, `_` and `.`.
+    #[must_use]
+    pub fn has_usable_name(&self) -> bool {
+        super::is_name(&self.name)
+    }
+}
+
+impl From<&str> for Grant {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Grant {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+/// Why a [`KeyStore`] refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Denial {
+    /// No such key.
+    UnknownKey,
+    /// The key has ended.
+    Expired,
+    /// The key may not be used from this address.
+    Address,
+    /// The name is played with a token, and none was said.
+    NoToken,
+    /// Another token was said.
+    WrongToken,
+    /// Nobody may play the name.
+    NotPlayable,
+}
