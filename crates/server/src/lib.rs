@@ -8,17 +8,25 @@ mod admission;
 mod config;
 mod connection;
 mod error;
+mod event;
 mod lobby;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod player;
 mod publisher;
 mod refusal;
 mod server;
 mod stats;
 mod throttle;
+mod visit;
 
 pub use admission::{Admission, AdmissionKind};
 pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
+pub use event::{Departure, ServerEvent, ServerEventKind};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
+pub use visit::PlayerStats;

@@ -15,9 +15,11 @@ use super::failures::Origin;
 use super::guest::{Stage, Wish};
 use crate::admission::{Admission, AdmissionKind, AdmissionRequest, Answer};
 use crate::connection::Connection;
+use crate::event::ServerEventKind;
 use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::refusal::RefusalReason;
+use crate::visit::Role;
 
 /// How long a connection that was refused is kept to take the reason.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -120,10 +122,12 @@ impl Lobby {
             Wish::Publish(_) => {
                 counters.refused_publish.fetch_add(1, Ordering::Relaxed);
                 log::warn!("{peer}: publish refused ({reason})");
+                counters.roll.tell(Some(peer), ServerEventKind::PublishRefused { reason });
             }
             Wish::Play(_) => {
                 counters.refused_play.fetch_add(1, Ordering::Relaxed);
                 log::info!("{peer}: play refused ({reason})");
+                counters.roll.tell(Some(peer), ServerEventKind::PlayRefused { reason });
             }
         }
         let wait = if is_guess { self.failures.failed(Origin::of(peer.ip()), now) } else { Duration::ZERO };
@@ -202,18 +206,22 @@ impl Lobby {
     }
 
     /// Makes a publisher the source of a stream.
-    fn put_on_air(&mut self, connection: Connection, claim: Claim, grant: Grant) {
+    fn put_on_air(&mut self, mut connection: Connection, claim: Claim, grant: Grant) {
         let (peer, name, options) = (connection.peer, grant.name, &self.house.options);
+        let visit = connection.goes_on_air(Role::Publisher, &name);
         let publisher = Publisher::new(connection, options.first_media, options.no_progress);
         match self.house.engine.publish(claim, Box::new(publisher)) {
             Ok(stream) => {
                 log::info!("{peer}: publishes {name} as {}", stream.id());
+                visit.announce(ServerEventKind::PublisherJoined { name: visit.name(), stream: stream.id() });
                 self.watch_end(name, grant.until, &stream);
                 self.shared.streams.lock().push(stream);
             }
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
                 log::error!("{peer}: cannot put {name} on the air: {error}");
+                let kind = ServerEventKind::PublishRefused { reason: RefusalReason::Resources };
+                self.shared.counters.roll.tell(Some(peer), kind);
             }
         }
     }
@@ -234,11 +242,15 @@ impl Lobby {
         let stream = stream.ok_or(RefusalReason::NoStream)?;
         let Some(mut connection) = self.leave(id) else { return Ok(()) };
         connection.seat = Some(stream.seat());
+        let visit = connection.goes_on_air(Role::Player, &name);
         let player =
             Player::new(connection, self.house.engine.config().lag.clone(), self.house.options.merge);
         let name = format!("player {peer}");
-        if let Err(error) = self.house.engine.attach(&stream, name, Box::new(player)) {
-            log::info!("{peer}: {error}");
+        match self.house.engine.attach(&stream, name, Box::new(player)) {
+            Ok(_) => {
+                visit.announce(ServerEventKind::PlayerJoined { name: visit.name(), stream: stream.id() })
+            }
+            Err(error) => log::info!("{peer}: {error}"),
         }
         Ok(())
     }

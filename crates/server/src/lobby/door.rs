@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::failures::Origin;
 use super::guest::Guest;
 use super::{FIRST, Lobby};
 use crate::connection::{Assembly, Connection};
+use crate::event::ServerEventKind;
 use crate::refusal::RefusalReason;
 
 /// How long accepting rests when the process has no descriptor left.
@@ -81,11 +83,13 @@ impl Lobby {
                         .is_some_and(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno));
                     if no_descriptor && turned_away < TURNED_AWAY && self.door.turn_away() {
                         turned_away += 1;
-                        self.shared.counters.turned_away(RefusalReason::Resources);
+                        self.turned_away(None, RefusalReason::Resources);
                         continue;
                     }
                     // The ones on the air go on.
                     log::warn!("cannot accept: {error}");
+                    let kind = ServerEventKind::AcceptFailed { error: Arc::new(error) };
+                    self.shared.counters.roll.tell(None, kind);
                     self.door.again = Some(now + REST);
                     return;
                 }
@@ -96,7 +100,7 @@ impl Lobby {
     fn welcome(&mut self, socket: TcpStream, peer: SocketAddr, now: Instant, scratch: &mut [u8]) {
         let counters = &self.shared.counters;
         if let Some(reason) = self.refuses_entry(peer, now) {
-            counters.turned_away(reason);
+            self.turned_away(Some(peer), reason);
             log::debug!("{peer}: not let in ({reason})");
             return;
         }
@@ -119,6 +123,11 @@ impl Lobby {
         *self.door.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
         self.guests.insert(id, Guest::new(connection));
         self.turn(id, now, true, true, scratch);
+    }
+
+    fn turned_away(&self, peer: Option<SocketAddr>, reason: RefusalReason) {
+        self.shared.counters.turned_away(reason);
+        self.shared.counters.roll.tell(peer, ServerEventKind::ConnectionRefused { reason });
     }
 
     fn refuses_entry(&self, peer: SocketAddr, now: Instant) -> Option<RefusalReason> {
