@@ -238,6 +238,16 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// A publisher sent more than it may, and did not slow down.
+    #[error("{host}: sent more than {limit_kbps} kbit/s for {after:?}")]
+    TooFast {
+        /// The publisher.
+        host: String,
+        /// What it may send, in thousand bits a second.
+        limit_kbps: u32,
+        /// For how long it had been slowed down.
+        after: Duration,
+    },
     /// The peer acknowledged nothing for too long.
     #[error("{host}: no progress for {after:?}")]
     Stalled {
@@ -342,6 +352,7 @@ impl Error {
             Self::Rtmp { source, .. } => source.code(),
             Self::ConnectionLost { .. } => "CONNECTION_LOST",
             Self::TooSlow { .. } => "TOO_SLOW",
+            Self::TooFast { .. } => "TOO_FAST",
             Self::Stalled { .. } => "STALLED",
             Self::GaveUp { .. } => "GAVE_UP",
             Self::Recording { .. } => "RECORDING_FAILED",

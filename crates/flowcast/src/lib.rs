@@ -100,6 +100,7 @@ pub use flowcast_core::{
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 pub use flowcast_server::{
-    Error as ServerError, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats,
+    Admission, AdmissionKind, DEFAULT_PORT, Error as ServerError, FailurePolicy, RefusalReason, RtmpServer,
+    RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats,
 };
 pub use versions::{LibavVersions, Versions, versions};

@@ -3,13 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use flowcast_core::Seat;
 use flowcast_core::net::transport::Transport;
 use flowcast_rtmp::session::{ServerEvent, ServerSession};
 use mio::{Interest, Registry, Token};
 
-use crate::stats::{Counted, Counters};
+use crate::config::ServerOptions;
+use crate::refusal::RefusalReason;
+use crate::stats::{Counted, Counters, Share};
+use crate::throttle::{TOO_FAST_AFTER, Throttle};
 
 /// A client's connection. It moves from the lobby to a stream's thread with everything that has arrived.
 #[derive(Debug)]
@@ -21,7 +26,28 @@ pub(crate) struct Connection {
     /// Edges seen and not used up.
     readable: bool,
     writable: bool,
+    share: Share,
+    assembly: Assembly,
+    throttle: Option<Throttle>,
+    /// A player's place among those of its stream.
+    pub(crate) seat: Option<Seat>,
     _counted: Counted,
+}
+
+/// How much may be held of unfinished messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Assembly {
+    /// By all connections together.
+    total: u64,
+    /// By one, also when the total is used up.
+    even_share: u64,
+}
+
+impl Assembly {
+    pub(crate) fn new(options: &ServerOptions) -> Self {
+        let (total, connections) = (options.assembly as u64, options.max_connections as u64);
+        Self { total, even_share: total / connections.max(1) }
+    }
 }
 
 /// Why a connection is over.
@@ -31,6 +57,13 @@ pub(crate) enum Over {
     Io(io::Error),
     /// The session refused what came, or a deadline passed.
     Rtmp(flowcast_rtmp::error::Error),
+    /// The memory for unfinished messages is used up, most of it not by others.
+    NoMemory,
+    /// A publisher sent more than it may for too long.
+    TooFast {
+        /// What it may send, in thousand bits a second.
+        kbps: u32,
+    },
 }
 
 impl Connection {
@@ -39,9 +72,27 @@ impl Connection {
         session: ServerSession,
         peer: SocketAddr,
         counters: Arc<Counters>,
+        assembly: Assembly,
     ) -> Self {
         let counted = Counted::new(&counters, |counters| &counters.connections);
-        Self { transport, session, peer, counters, readable: true, writable: true, _counted: counted }
+        Self {
+            transport,
+            session,
+            peer,
+            share: Share::new(&counters),
+            counters,
+            readable: true,
+            writable: true,
+            assembly,
+            throttle: None,
+            seat: None,
+            _counted: counted,
+        }
+    }
+
+    /// From now on it is read at `kbps` thousand bits a second at most.
+    pub(crate) fn throttle(&mut self, kbps: u32, now: Instant) {
+        self.throttle = Some(Throttle::new(kbps, now));
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -78,10 +129,16 @@ impl Connection {
             }
         }
         while self.readable {
-            match self.transport.read(scratch) {
+            let allowed = self.allowed(now, scratch.len())?;
+            // What is left in the socket slows the publisher down; it is read with the next tick.
+            if allowed == 0 {
+                return Ok(false);
+            }
+            match self.transport.read(scratch.get_mut(..allowed).unwrap_or_default()) {
                 Ok(count) => {
                     let bytes = scratch.get(..count).unwrap_or_default();
                     let result = self.session.handle_input(now, bytes);
+                    self.took(count)?;
                     while let Some(event) = self.session.poll_event() {
                         if !sink(event) {
                             return Ok(true);
@@ -93,12 +150,38 @@ impl Connection {
                         return Ok(true);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    if let Some(throttle) = &mut self.throttle {
+                        throttle.drained();
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Over::Io(error)),
             }
         }
         Ok(false)
+    }
+
+    /// How many of `wanted` bytes may be read now.
+    fn allowed(&mut self, now: Instant, wanted: usize) -> Result<usize, Over> {
+        let Some(throttle) = &mut self.throttle else { return Ok(wanted) };
+        let allowed = throttle.allowed(now);
+        if allowed == 0 && throttle.is_too_fast(now) {
+            return Err(Over::TooFast { kbps: throttle.kbps() });
+        }
+        Ok(allowed.min(wanted))
+    }
+
+    /// Accounts for bytes that were read.
+    fn took(&mut self, count: usize) -> Result<(), Over> {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.took(count);
+        }
+        let held = self.session.buffered_bytes();
+        let total = self.share.set(held);
+        let is_over = total.is_some_and(|total| total > self.assembly.total);
+        if is_over && held as u64 > self.assembly.even_share { Err(Over::NoMemory) } else { Ok(()) }
     }
 
     /// Writes what the session has to say, at most `budget` bytes; says how much was written.
@@ -140,6 +223,17 @@ impl Connection {
                 self.counters.failed(&source);
                 log::warn!("{host}: {source}");
                 flowcast_core::Error::Rtmp { host, source }
+            }
+            Over::NoMemory => {
+                self.counters.refused(RefusalReason::Memory);
+                log::warn!("{host}: no memory left for unfinished messages");
+                let what = "no memory left for unfinished messages of the server's connections";
+                flowcast_core::Error::System { what, source: io::ErrorKind::OutOfMemory.into() }
+            }
+            Over::TooFast { kbps } => {
+                self.counters.too_fast.fetch_add(1, Ordering::Relaxed);
+                log::warn!("{host}: sends more than {kbps} kbit/s");
+                flowcast_core::Error::TooFast { host, limit_kbps: kbps, after: TOO_FAST_AFTER }
             }
         }
     }

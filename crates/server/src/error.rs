@@ -25,6 +25,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A setting cannot work.
+    #[error("{name}: {reason}")]
+    Options {
+        /// The field of [`ServerOptions`](crate::ServerOptions).
+        name: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No thread or descriptor is left.
     #[error("cannot start the server's thread")]
     Start {
@@ -41,6 +49,7 @@ impl Error {
         match self {
             Self::Address { .. } => "ADDRESS_INVALID",
             Self::Listen { .. } => "LISTEN_FAILED",
+            Self::Options { .. } => "CONFIG_INVALID",
             Self::Start { .. } => "SYSTEM_RESOURCE",
         }
     }
@@ -48,6 +57,6 @@ impl Error {
     /// Whether trying the same again later can help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Address { .. })
+        !matches!(self, Self::Address { .. } | Self::Options { .. })
     }
 }

@@ -4,16 +4,21 @@
 //! publisher whose key is known becomes the source of a new stream and moves to that stream's thread; a player becomes an
 //! output of the stream it asked for. Nothing in the lobby can delay a stream.
 
+mod admission;
 mod config;
 mod connection;
 mod error;
 mod lobby;
 mod player;
 mod publisher;
+mod refusal;
 mod server;
 mod stats;
+mod throttle;
 
-pub use config::ServerOptions;
+pub use admission::{Admission, AdmissionKind};
+pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
+pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;

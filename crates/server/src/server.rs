@@ -6,27 +6,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::Engine;
+use flowcast_core::{Engine, KeyStore};
 use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
 
-use crate::config::ServerOptions;
+use crate::admission::{Admission, Hooks};
+use crate::config::{DEFAULT_PORT, ServerOptions};
 use crate::error::Error;
-use crate::lobby::{LISTENER, Lobby, Shared, WAKE};
+use crate::lobby::{House, LISTENER, Lobby, Shared, WAKE};
 use crate::stats::ServerStats;
 
 const STACK: usize = 256 << 10;
 
 /// Adds [`rtmp_server`](RtmpServerExt::rtmp_server) to the engine.
 pub trait RtmpServerExt {
-    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one). It accepts publishers
+    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one, none is
+    /// [`DEFAULT_PORT`](crate::DEFAULT_PORT)). It accepts publishers
     /// whose key is in [`Engine::keys`], under the app `live`, and players of what they publish.
     fn rtmp_server(&self, address: impl Into<String>) -> RtmpServerBuilder;
 }
 
 impl RtmpServerExt for Engine {
     fn rtmp_server(&self, address: impl Into<String>) -> RtmpServerBuilder {
-        RtmpServerBuilder { engine: self.clone(), address: address.into(), options: ServerOptions::default() }
+        RtmpServerBuilder {
+            engine: self.clone(),
+            address: address.into(),
+            options: ServerOptions::default(),
+            store: Arc::new(self.keys().clone()),
+            hooks: Hooks::default(),
+        }
     }
 }
 
@@ -37,6 +45,8 @@ pub struct RtmpServerBuilder {
     engine: Engine,
     address: String,
     options: ServerOptions,
+    store: Arc<dyn KeyStore>,
+    hooks: Hooks,
 }
 
 /// A running RTMP server. Dropping it stops it.
@@ -46,7 +56,6 @@ pub struct RtmpServer {
     engine: Engine,
     address: SocketAddr,
     shared: Arc<Shared>,
-    waker: Waker,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -57,18 +66,58 @@ impl RtmpServerBuilder {
         self
     }
 
+    /// Asks `store` for keys and play tokens instead of [`Engine::keys`].
+    pub fn key_store(mut self, store: impl KeyStore + 'static) -> Self {
+        self.store = Arc::new(store);
+        self
+    }
+
+    /// Asks `hook` before a publisher is let in, also about those whose key is unknown. It is called on the server's thread, where
+    /// everybody waits: what takes time, such as asking an HTTP service, hands the [`Admission`] to another thread, which has
+    /// [`ServerOptions::admission`] for its answer. A panic in it refuses. It should not hold an [`Engine`] or an [`RtmpServer`],
+    /// which would then never be dropped.
+    ///
+    /// ```
+    /// use flowcast_core::{Config, Engine};
+    /// use flowcast_server::RtmpServerExt;
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let server = engine
+    ///     .rtmp_server("127.0.0.1:0")
+    ///     .on_publish(|admission| {
+    ///         std::thread::spawn(move || match admission.query() {
+    ///             "pass=friend" => admission.accept_as("guests"),
+    ///             _ => admission.accept(), // as the keys say
+    ///         });
+    ///     })
+    ///     .start()?;
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_publish(mut self, hook: impl Fn(Admission) + Send + Sync + 'static) -> Self {
+        self.hooks.publish = Some(Arc::new(hook));
+        self
+    }
+
+    /// Asks `hook` before a player is let in, as [`on_publish`](Self::on_publish) does before a publisher is.
+    pub fn on_play(mut self, hook: impl Fn(Admission) + Send + Sync + 'static) -> Self {
+        self.hooks.play = Some(Arc::new(hook));
+        self
+    }
+
     /// Starts listening.
     ///
     /// # Errors
     ///
-    /// The address is unknown or taken, or there is no thread or descriptor left.
+    /// A setting cannot work, the address is unknown or taken, or there is no thread or descriptor left.
     ///
     /// # Blocking
     ///
     /// On looking the address up, if it is a name.
     pub fn start(self) -> Result<RtmpServer, Error> {
+        self.options.check()?;
         let unknown = |source| Error::Address { address: self.address.clone(), source };
-        let mut addresses = self.address.to_socket_addrs().map_err(unknown)?;
+        let mut addresses = resolve(&self.address).map_err(unknown)?;
         let address = addresses.next().ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
         let listen = |source| Error::Listen { address, source };
         let mut listener = TcpListener::bind(address).map_err(listen)?;
@@ -77,14 +126,20 @@ impl RtmpServerBuilder {
         let poll = Poll::new().map_err(start)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(start)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(start)?;
-        let shared = Arc::new(Shared::default());
-        let lobby = Lobby::new(poll, listener, self.engine.clone(), self.options, shared.clone());
+        let shared = Arc::new(Shared::new(waker));
+        let house = House {
+            engine: self.engine.clone(),
+            options: self.options,
+            store: self.store,
+            hooks: self.hooks,
+        };
+        let lobby = Lobby::new(poll, listener, house, shared.clone());
         let thread = std::thread::Builder::new()
             .name("fc-lobby".into())
             .stack_size(STACK)
             .spawn(move || lobby.run())
             .map_err(start)?;
-        Ok(RtmpServer { engine: self.engine, address, shared, waker, thread: Some(thread) })
+        Ok(RtmpServer { engine: self.engine, address, shared, thread: Some(thread) })
     }
 }
 
@@ -115,7 +170,7 @@ impl RtmpServer {
         let Some(thread) = self.thread.take() else { return 0 };
         let until = Instant::now() + deadline;
         self.shared.stop.store(true, Ordering::Release);
-        if self.waker.wake().is_ok() && thread.join().is_err() {
+        if self.shared.desk.wake() && thread.join().is_err() {
             log::error!("the server's thread panicked");
         }
         let streams = std::mem::take(&mut *self.shared.streams.lock());
@@ -127,5 +182,30 @@ impl Drop for RtmpServer {
     fn drop(&mut self) {
         let deadline = self.engine.config().force_stop_after;
         self.end(deadline);
+    }
+}
+
+/// The addresses of `host:port` or `host`.
+fn resolve(address: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    let has_port =
+        address.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    if has_port { address.to_socket_addrs() } else { (bare, DEFAULT_PORT).to_socket_addrs() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_has_the_usual_one() {
+        let port = |address: &str| resolve(address).ok()?.next().map(|address| address.port());
+        for address in ["127.0.0.1", "::1", "[::1]", "0.0.0.0"] {
+            assert_eq!(port(address), Some(1935), "{address}");
+        }
+        for address in ["127.0.0.1:80", "[::1]:80"] {
+            assert_eq!(port(address), Some(80), "{address}");
+        }
+        assert_eq!((port("127.0.0.1:x"), port("")), (None, None));
     }
 }

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::refusal::RefusalReason;
+
+const REASONS: usize = RefusalReason::ALL.len();
+
 /// Figures of one server since it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -15,12 +19,18 @@ pub struct ServerStats {
     pub publishers: u64,
     /// Players on the air now.
     pub players: u64,
-    /// Connections closed at once because a limit was reached.
+    /// Connections closed at once because a limit was reached or their address was banned.
     pub refused_full: u64,
-    /// Publishers refused for their key or app, or because the name was taken.
+    /// Publishers refused, for whatever reason.
     pub refused_publish: u64,
-    /// Players refused because there is no such stream.
+    /// Players refused, for whatever reason.
     pub refused_play: u64,
+    /// Each refusal by its reason.
+    refusals: [u64; REASONS],
+    /// Publishers disconnected because they sent more than [`publisher_kbps`](crate::ServerOptions::publisher_kbps).
+    pub too_fast: u64,
+    /// Bytes of unfinished messages held now.
+    pub assembly_bytes: u64,
     /// Connections that broke the protocol or a limit of it.
     pub protocol_errors: u64,
     /// Connections that let a deadline pass.
@@ -29,6 +39,14 @@ pub struct ServerStats {
     pub bytes_received: u64,
     /// Bytes sent to players.
     pub bytes_sent: u64,
+}
+
+impl ServerStats {
+    /// How many were refused for `reason`.
+    #[must_use]
+    pub fn refused(&self, reason: RefusalReason) -> u64 {
+        self.refusals.get(reason as usize).copied().unwrap_or(0)
+    }
 }
 
 /// The counters behind [`ServerStats`].
@@ -41,6 +59,9 @@ pub(crate) struct Counters {
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_publish: AtomicU64,
     pub(crate) refused_play: AtomicU64,
+    refusals: [AtomicU64; REASONS],
+    pub(crate) too_fast: AtomicU64,
+    pub(crate) assembly: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
@@ -58,11 +79,27 @@ impl Counters {
             refused_full: read(&self.refused_full),
             refused_publish: read(&self.refused_publish),
             refused_play: read(&self.refused_play),
+            refusals: std::array::from_fn(|index| self.refusals.get(index).map_or(0, read)),
+            too_fast: read(&self.too_fast),
+            assembly_bytes: read(&self.assembly),
             protocol_errors: read(&self.protocol_errors),
             timeouts: read(&self.timeouts),
             bytes_received: read(&self.bytes_received),
             bytes_sent: read(&self.bytes_sent),
         }
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refused(&self, reason: RefusalReason) {
+        if let Some(counter) = self.refusals.get(reason as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection that is closed before it could ask for anything.
+    pub(crate) fn turned_away(&self, reason: RefusalReason) {
+        self.refused(reason);
+        self.refused_full.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a session's failure as what it was.
@@ -92,5 +129,38 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         (self.which)(&self.counters).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a connection holds of the memory that all share.
+#[derive(Debug)]
+pub(crate) struct Share {
+    counters: Arc<Counters>,
+    bytes: u64,
+}
+
+impl Share {
+    pub(crate) fn new(counters: &Arc<Counters>) -> Self {
+        Self { counters: counters.clone(), bytes: 0 }
+    }
+
+    /// It holds `bytes` now; says what all hold, unless it took no more than before.
+    pub(crate) fn set(&mut self, bytes: usize) -> Option<u64> {
+        let (bytes, before) = (bytes as u64, self.bytes);
+        self.bytes = bytes;
+        match bytes.checked_sub(before) {
+            None => {
+                self.counters.assembly.fetch_sub(before - bytes, Ordering::Relaxed);
+                None
+            }
+            Some(0) => None,
+            Some(more) => Some(self.counters.assembly.fetch_add(more, Ordering::Relaxed) + more),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.counters.assembly.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

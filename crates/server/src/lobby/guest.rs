@@ -1,0 +1,73 @@
+//! Somebody in the lobby: connected, and not yet a publisher or player.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject, ServerEvent};
+
+use crate::connection::{Connection, Over};
+
+/// Bytes read from one connection in one turn.
+const READ_BUDGET: usize = 64 << 10;
+
+pub(super) struct Guest {
+    pub(super) connection: Connection,
+    pub(super) stage: Stage,
+}
+
+/// How far a guest has come.
+pub(super) enum Stage {
+    /// It has not said what it wants.
+    Arriving,
+    /// The program decides until then. Nothing is read meanwhile.
+    Waiting { wish: Wish, until: Instant, _waiting: Arc<()> },
+    /// It is refused, and hears of it at that time. Nothing is read meanwhile.
+    Delayed { reject: Reject, until: Instant },
+    /// It was told, and may take the reason until then.
+    Leaving { until: Instant, told: bool },
+}
+
+/// What a guest asked for.
+#[derive(Clone)]
+pub(super) enum Wish {
+    Publish(PublishRequest),
+    Play(PlayRequest),
+}
+
+impl Guest {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, stage: Stage::Arriving }
+    }
+
+    /// Reads until the guest says what it wants, and answers as far as the socket takes it.
+    pub(super) fn pump(&mut self, now: Instant, scratch: &mut [u8]) -> Result<Option<Wish>, Over> {
+        let mut wish = None;
+        loop {
+            let more = self.connection.read(now, READ_BUDGET, scratch, |event| {
+                match event {
+                    ServerEvent::Publish(request) => wish = Some(Wish::Publish(request)),
+                    ServerEvent::Play(request) => wish = Some(Wish::Play(request)),
+                    _ => {}
+                }
+                wish.is_none()
+            })?;
+            self.connection.write(usize::MAX)?;
+            if wish.is_some() || !more {
+                return Ok(wish);
+            }
+        }
+    }
+
+    /// Tells a guest that was refused why, and reads on until it closes; one read a turn, so that it cannot hold the lobby.
+    pub(super) fn say_goodbye(&mut self, now: Instant, scratch: &mut [u8]) -> Result<(), Over> {
+        self.connection.write(usize::MAX)?;
+        if let Stage::Leaving { told, .. } = &mut self.stage
+            && !*told
+            && self.connection.is_flushed()
+        {
+            *told = true;
+            self.connection.transport.close();
+        }
+        self.connection.read(now, 1, scratch, |_| true).map(drop)
+    }
+}

@@ -1,0 +1,217 @@
+//! The lobby: accepts connections and keeps them until they say what they want and it is decided.
+//!
+//! In: sockets from the listener, decisions of the program. Out: publishers and players, handed to stream threads with
+//! everything that has arrived. One thread; nothing in it blocks, and what waits in it has deadlines and limits.
+
+mod admission;
+mod door;
+mod failures;
+mod guest;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use flowcast_core::{Engine, KeyStore, StreamRef};
+use mio::net::TcpListener;
+use mio::{Events, Poll, Token, Waker};
+use parking_lot::Mutex;
+
+use self::door::Door;
+use self::failures::Failures;
+use self::guest::{Guest, Stage};
+use crate::admission::{Desk, Hooks};
+use crate::config::ServerOptions;
+use crate::connection::Over;
+use crate::stats::Counters;
+
+pub(crate) const WAKE: Token = Token(0);
+pub(crate) const LISTENER: Token = Token(1);
+const FIRST: usize = 2;
+const SCRATCH: usize = 16 << 10;
+/// Deadlines are looked at this often while anybody is in the lobby.
+const TICK: Duration = Duration::from_millis(250);
+/// Keys that end by the clock are looked at least this often, since somebody may set it.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// What the lobby shares with the server's handle.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) stop: AtomicBool,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) counters: Arc<Counters>,
+    /// Streams this server put on the air.
+    pub(crate) streams: Mutex<Vec<StreamRef>>,
+}
+
+impl Shared {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            desk: Arc::new(Desk::new(waker)),
+            counters: Arc::default(),
+            streams: Mutex::default(),
+        }
+    }
+}
+
+/// What the lobby lets people into, and by which rules.
+pub(crate) struct House {
+    pub(crate) engine: Engine,
+    pub(crate) options: ServerOptions,
+    pub(crate) store: Arc<dyn KeyStore>,
+    pub(crate) hooks: Hooks,
+}
+
+/// The lobby's thread.
+pub(crate) struct Lobby {
+    poll: Poll,
+    house: House,
+    shared: Arc<Shared>,
+    door: Door,
+    guests: HashMap<usize, Guest>,
+    failures: Failures,
+    /// When publications have to end, by their names.
+    ends: HashMap<String, (SystemTime, StreamRef)>,
+}
+
+impl Lobby {
+    pub(crate) fn new(poll: Poll, listener: TcpListener, house: House, shared: Arc<Shared>) -> Self {
+        Self {
+            poll,
+            shared,
+            door: Door::new(listener),
+            guests: HashMap::new(),
+            failures: Failures::new(house.options.failures.clone()),
+            ends: HashMap::new(),
+            house,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        let mut scratch = vec![0; SCRATCH];
+        let mut next_tick = Instant::now() + TICK;
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let timeout = self.rest(Instant::now(), next_tick);
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("the server cannot wait for sockets: {error}");
+                return;
+            }
+            let now = Instant::now();
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    LISTENER => self.accept(now, &mut scratch),
+                    Token(id) => {
+                        let hung_up = event.is_read_closed() || event.is_error();
+                        let readable = event.is_readable() || hung_up;
+                        let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                        if !(hung_up && self.forget_waiting(id)) {
+                            self.turn(id, now, readable, writable, &mut scratch);
+                        }
+                    }
+                }
+            }
+            self.read_answers(now);
+            if self.door.again.is_some_and(|at| at <= now) {
+                self.door.again = None;
+                self.accept(now, &mut scratch);
+            }
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.check_deadlines(now);
+                self.end_expired();
+                self.shared.streams.lock().retain(|stream| !stream.has_ended());
+            }
+        }
+        self.close_all();
+    }
+
+    /// How long nothing is to be done unless something happens; `None` if nothing is at all.
+    fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
+        let tick = (!self.guests.is_empty()).then(|| next_tick.saturating_duration_since(now));
+        let again = self.door.again.map(|at| at.saturating_duration_since(now));
+        let clock = SystemTime::now();
+        let end = self.ends.values().map(|(until, _)| until.duration_since(clock).unwrap_or_default()).min();
+        let end = end.map(|end| end.clamp(next_tick.saturating_duration_since(now), LONGEST_REST));
+        [tick, again, end].into_iter().flatten().min()
+    }
+
+    /// Takes a guest out of the lobby.
+    fn take(&mut self, id: usize) -> Option<Guest> {
+        let guest = self.guests.remove(&id)?;
+        self.door.left(guest.connection.peer);
+        Some(guest)
+    }
+
+    fn turn(&mut self, id: usize, now: Instant, readable: bool, writable: bool, scratch: &mut [u8]) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        guest.connection.note(readable, writable);
+        match guest.stage {
+            Stage::Arriving => match guest.pump(now, scratch) {
+                Ok(Some(wish)) => self.hear(id, wish, now),
+                Ok(None) => {}
+                Err(over) => self.close(id, over),
+            },
+            Stage::Waiting { .. } | Stage::Delayed { .. } => {}
+            Stage::Leaving { .. } => {
+                if guest.say_goodbye(now, scratch).is_err() {
+                    drop(self.take(id));
+                }
+            }
+        }
+    }
+
+    /// Forgets a guest that hung up while it waited for an answer; `false` if it was not waiting.
+    fn forget_waiting(&mut self, id: usize) -> bool {
+        let stage = self.guests.get(&id).map(|guest| &guest.stage);
+        let waits = matches!(stage, Some(Stage::Waiting { .. } | Stage::Delayed { .. }));
+        if waits {
+            drop(self.take(id));
+        }
+        waits
+    }
+
+    fn close(&mut self, id: usize, over: Over) {
+        if let Some(mut guest) = self.take(id) {
+            // The session may have words about its own end.
+            let _ = guest.connection.write(usize::MAX);
+            drop(guest.connection.explain(over));
+        }
+    }
+
+    fn check_deadlines(&mut self, now: Instant) {
+        let ids: Vec<_> = self.guests.keys().copied().collect();
+        for id in ids {
+            let Some(guest) = self.guests.get_mut(&id) else { continue };
+            match &guest.stage {
+                Stage::Arriving => {
+                    if let Err(over) = guest.connection.check_deadlines(now) {
+                        self.close(id, over);
+                    }
+                }
+                Stage::Waiting { until, .. } if *until <= now => self.give_up_waiting(id, now),
+                Stage::Delayed { reject, until } if *until <= now => {
+                    let reject = reject.clone();
+                    self.tell(id, reject, now);
+                }
+                Stage::Leaving { until, .. } if *until <= now => drop(self.take(id)),
+                Stage::Waiting { .. } | Stage::Delayed { .. } | Stage::Leaving { .. } => {}
+            }
+        }
+    }
+
+    /// The server stops: who waits for an answer hears so.
+    fn close_all(&mut self) {
+        for guest in self.guests.values_mut() {
+            guest.connection.session.finish();
+            let _ = guest.connection.write(usize::MAX);
+            guest.connection.transport.close();
+        }
+    }
+}

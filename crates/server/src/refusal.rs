@@ -1,0 +1,142 @@
+//! Why somebody was refused.
+
+use std::fmt;
+
+use flowcast_core::Denial;
+use flowcast_rtmp::session::Reject;
+
+/// Why a connection, a publish or a play was refused. [`ServerStats::refused`](crate::ServerStats::refused) counts each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// As many connections as [`max_connections`](crate::ServerOptions::max_connections) are open.
+    Connections,
+    /// Too many connections of the address have not yet published or played.
+    Crowd,
+    /// The address failed too often, see [`FailurePolicy`](crate::FailurePolicy).
+    Banned,
+    /// The process has no descriptor, thread or socket left.
+    Resources,
+    /// The memory for messages under assembly is used up.
+    Memory,
+    /// Another application than the server's.
+    App,
+    /// No such stream key.
+    Key,
+    /// The stream key has ended.
+    Expired,
+    /// The stream key may not be used from this address.
+    Address,
+    /// Somebody else publishes under the name.
+    NameInUse,
+    /// The owner of the key has as many streams as allowed.
+    OwnerLimit,
+    /// The name is played with a token, and none was said.
+    NoToken,
+    /// A wrong play token.
+    Token,
+    /// Nobody may play the name.
+    NotPlayable,
+    /// Nothing is on the air under the name.
+    NoStream,
+    /// A hook said no, or gave its [`Admission`](crate::Admission) up.
+    Denied,
+    /// A hook did not answer in time.
+    NoAnswer,
+}
+
+impl RefusalReason {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Connections,
+        Self::Crowd,
+        Self::Banned,
+        Self::Resources,
+        Self::Memory,
+        Self::App,
+        Self::Key,
+        Self::Expired,
+        Self::Address,
+        Self::NameInUse,
+        Self::OwnerLimit,
+        Self::NoToken,
+        Self::Token,
+        Self::NotPlayable,
+        Self::NoStream,
+        Self::Denied,
+        Self::NoAnswer,
+    ];
+
+    /// A stable word for logs and metrics, such as `name_in_use`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Crowd => "crowd",
+            Self::Banned => "banned",
+            Self::Resources => "resources",
+            Self::Memory => "memory",
+            Self::App => "app",
+            Self::Key => "key",
+            Self::Expired => "expired",
+            Self::Address => "address",
+            Self::NameInUse => "name_in_use",
+            Self::OwnerLimit => "owner_limit",
+            Self::NoToken => "no_token",
+            Self::Token => "token",
+            Self::NotPlayable => "not_playable",
+            Self::NoStream => "no_stream",
+            Self::Denied => "denied",
+            Self::NoAnswer => "no_answer",
+        }
+    }
+
+    /// Whether whoever asked may have been guessing. A key that has ended or is used from elsewhere looks just like one that
+    /// does not exist, also in time: whoever found it learns nothing.
+    pub(crate) fn is_guess(self) -> bool {
+        matches!(self, Self::Key | Self::Expired | Self::Address | Self::Token)
+    }
+
+    /// What the client is told.
+    pub(crate) fn reject(self) -> Reject {
+        match self {
+            Self::App | Self::Key | Self::Expired | Self::Address => Reject::BadName,
+            Self::NoStream => Reject::NotFound,
+            Self::NameInUse => Reject::Busy,
+            _ => Reject::Denied,
+        }
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Denial> for RefusalReason {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::UnknownKey => Self::Key,
+            Denial::Expired => Self::Expired,
+            Denial::Address => Self::Address,
+            Denial::NoToken => Self::NoToken,
+            Denial::WrongToken => Self::Token,
+            Denial::NotPlayable => Self::NotPlayable,
+            _ => Self::Denied,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_place_and_its_word() {
+        for (index, reason) in RefusalReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason}");
+            assert!(!RefusalReason::ALL[..index].iter().any(|other| other.as_str() == reason.as_str()));
+        }
+    }
+}

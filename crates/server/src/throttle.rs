@@ -1,0 +1,117 @@
+//! How fast a publisher may send.
+
+use std::time::{Duration, Instant};
+
+/// Bytes that may come at once, however little is allowed per second: a keyframe.
+const LEAST_BURST: u64 = 256 << 10;
+/// A publisher that always has more waiting than it may send is disconnected after this.
+pub(crate) const TOO_FAST_AFTER: Duration = Duration::from_secs(10);
+
+/// A token bucket: a second's worth of bytes may come at once.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    kbps: u32,
+    room: u64,
+    filled: Instant,
+    /// Since when there was more to read than allowed, without a break.
+    over_since: Option<Instant>,
+}
+
+impl Throttle {
+    /// Lets `kbps` thousand bits a second through from `now` on.
+    pub(crate) fn new(kbps: u32, now: Instant) -> Self {
+        let mut throttle = Self { kbps, room: 0, filled: now, over_since: None };
+        throttle.room = throttle.burst();
+        throttle
+    }
+
+    /// Thousand bits a second.
+    pub(crate) fn kbps(&self) -> u32 {
+        self.kbps
+    }
+
+    /// Bytes that may be read now. With `0`, what is still to be read waits.
+    pub(crate) fn allowed(&mut self, now: Instant) -> usize {
+        let micros = now.saturating_duration_since(self.filled).as_micros();
+        let fresh = u128::from(self.per_second()) * micros / 1_000_000;
+        if fresh > 0 {
+            // What is less than a byte is left for the next time.
+            self.filled = now;
+            let room = u128::from(self.room).saturating_add(fresh);
+            self.room = u64::try_from(room).unwrap_or(u64::MAX).min(self.burst());
+        }
+        if self.room == 0 {
+            self.over_since.get_or_insert(now);
+        }
+        usize::try_from(self.room).unwrap_or(usize::MAX)
+    }
+
+    /// So many bytes were read.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.room = self.room.saturating_sub(bytes as u64);
+    }
+
+    /// Nothing more is to be read: the publisher is not too fast.
+    pub(crate) fn drained(&mut self) {
+        self.over_since = None;
+    }
+
+    /// Whether the publisher has been too fast for too long.
+    pub(crate) fn is_too_fast(&self, now: Instant) -> bool {
+        self.over_since.is_some_and(|since| now.saturating_duration_since(since) >= TOO_FAST_AFTER)
+    }
+
+    fn per_second(&self) -> u64 {
+        u64::from(self.kbps) * 125
+    }
+
+    fn burst(&self) -> u64 {
+        self.per_second().max(LEAST_BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    /// Reads as much as allowed of `offered` bytes a tick for `ticks` ticks; how much that was, and whether it ended as too
+    /// fast.
+    fn run(throttle: &mut Throttle, start: Instant, offered: usize, ticks: u32) -> (usize, bool) {
+        let (mut waiting, mut read) = (0usize, 0);
+        for tick in 1..=ticks {
+            let now = start + TICK * tick;
+            waiting += offered;
+            let taken = throttle.allowed(now).min(waiting);
+            throttle.took(taken);
+            (waiting, read) = (waiting - taken, read + taken);
+            if waiting == 0 {
+                throttle.drained();
+            } else if throttle.allowed(now) == 0 && throttle.is_too_fast(now) {
+                return (read, true);
+            }
+        }
+        (read, false)
+    }
+
+    #[test]
+    fn what_is_allowed_comes_through_whole_also_in_bursts() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(4000, start);
+        // 4000 kbit/s are 50,000 bytes a tick.
+        assert_eq!(run(&mut throttle, start, 49_000, 600), (49_000 * 600, false));
+        let later = start + TICK * 700;
+        assert_eq!(run(&mut throttle, later, 450_000, 1), (450_000, false), "a keyframe after a pause");
+    }
+
+    #[test]
+    fn what_is_too_much_is_held_back_and_ends_after_ten_seconds() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(4000, start);
+        let (read, too_fast) = run(&mut throttle, start, 100_000, 600);
+        assert!(too_fast);
+        // Ten seconds of backlog after the burst, and no more than the rate allows.
+        assert!((5_500_000..6_600_000).contains(&read), "{read}");
+    }
+}
