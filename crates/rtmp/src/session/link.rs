@@ -9,7 +9,7 @@ use crate::command::{Command, unwrap_amf3};
 use crate::error::Error;
 use crate::flv::script::strip_set_data_frame;
 use crate::flv::{Tag, TagKind};
-use crate::handshake::{Handshake, Role};
+use crate::handshake::Handshake;
 use crate::limits::{LimitKind, Limits};
 use crate::message::{Control, UserControl, type_id};
 use crate::time::{MediaTime, TimeUnwrapper, WireTime};
@@ -51,10 +51,10 @@ pub(super) enum Incoming {
 }
 
 impl Link {
-    pub(super) fn new(role: Role, random: [u8; 1528], limits: &Limits) -> Self {
+    pub(super) fn new(shake: impl FnOnce(&mut WireBuf) -> Handshake, limits: &Limits) -> Self {
         let mut out = WireBuf::new();
         Self {
-            handshake: Some(Box::new(Handshake::new(role, random, &mut out))),
+            handshake: Some(Box::new(shake(&mut out))),
             out,
             limits: *limits,
             base: MediaTime::ZERO,

@@ -10,6 +10,6 @@ mod event;
 mod link;
 mod server;
 
-pub use client::{ClientConfig, ClientRole, ClientSession};
+pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm};
 pub use event::{ClientEvent, PlayRequest, PublishRequest, Reject, ServerEvent};
 pub use server::{ServerConfig, ServerSession};

@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-pub use config::ClientConfig;
+pub use config::{ClientConfig, HandshakeForm};
 
 use super::event::ClientEvent;
 use super::link::{Incoming, Link};
 use crate::error::{Deadline, Error};
-use crate::handshake::Role;
+use crate::handshake::{Handshake, Role};
 use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::UserControl;
@@ -100,12 +100,16 @@ impl ClientSession {
             ClientRole::Publish => Limits::player(),
             ClientRole::Play => Limits::publisher(),
         });
+        let shake: fn([u8; 1528], &mut WireBuf) -> Handshake = match config.handshake {
+            HandshakeForm::Simple => |random, out| Handshake::new(Role::Client, random, out),
+            HandshakeForm::Digest => Handshake::with_digest,
+        };
         let mut session = Self {
             role,
             app: destination.app().to_owned(),
             tc_url: destination.tc_url(),
             key: destination.key().clone(),
-            link: Link::new(Role::Client, random, &limits),
+            link: Link::new(|out| shake(random, out), &limits),
             step: Step::Handshake,
             waiting: None,
             events: VecDeque::new(),

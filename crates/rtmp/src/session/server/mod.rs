@@ -18,7 +18,7 @@ pub use config::ServerConfig;
 use super::event::ServerEvent;
 use super::link::{Incoming, Link};
 use crate::error::Error;
-use crate::handshake::Role;
+use crate::handshake::{Handshake, Role};
 use crate::limits::LimitKind;
 use crate::message::UserControl;
 use crate::wire::WireBuf;
@@ -94,7 +94,7 @@ impl ServerSession {
     /// A session for a connection accepted at `now`. `random` is for the handshake and need not be secret.
     #[must_use]
     pub fn new(config: ServerConfig, peer: Option<SocketAddr>, random: [u8; 1528], now: Instant) -> Self {
-        let mut link = Link::new(Role::Server, random, &config.before_auth);
+        let mut link = Link::new(|out| Handshake::new(Role::Server, random, out), &config.before_auth);
         link.set_total(config.before_auth.total_bytes_before_auth);
         Self {
             config,
