@@ -5,9 +5,11 @@
 //! `handle_timeout` wants to be called. Nothing blocks, nothing is locked, and the whole session may be sent to
 //! another thread between any two calls.
 
+mod aggregate;
 mod client;
 mod event;
 mod link;
+mod queue;
 mod server;
 
 pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm};

@@ -6,7 +6,6 @@ mod commands;
 mod config;
 mod media;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ pub use config::{ClientConfig, HandshakeForm};
 
 use super::event::ClientEvent;
 use super::link::{Incoming, Link};
+use super::queue::EventQueue;
 use crate::error::{Deadline, Error};
 use crate::handshake::{Handshake, Role};
 use crate::key::StreamKey;
@@ -58,7 +58,7 @@ pub struct ClientSession {
     step: Step,
     /// The answer that is waited for, until when, and how long that is in all.
     waiting: Option<(Deadline, Instant, Duration)>,
-    events: VecDeque<ClientEvent>,
+    events: EventQueue<ClientEvent>,
     stream_id: u32,
 }
 
@@ -112,7 +112,7 @@ impl ClientSession {
             link: Link::new(|out| shake(random, out), &limits),
             step: Step::Handshake,
             waiting: None,
-            events: VecDeque::new(),
+            events: EventQueue::new(ClientEvent::Tag),
             stream_id: 0,
             config,
         };
@@ -207,6 +207,7 @@ impl ClientSession {
                 None => break,
                 Some(Incoming::Command { command, .. }) => self.command(&command, now)?,
                 Some(Incoming::Media { kind, timestamp, payload }) => self.media(kind, timestamp, payload),
+                Some(Incoming::Aggregate { timestamp, payload }) => self.aggregate(timestamp, payload)?,
                 Some(Incoming::Event(UserControl::StreamBegin(_))) => {
                     self.events.push_back(ClientEvent::StreamBegin);
                 }
