@@ -47,7 +47,7 @@ impl Command {
         Self { name: name.to_owned(), transaction, object, arguments }
     }
 
-    /// Reads the body of a message of type 20, or 17 whose AMF3 wrapper holds AMF0; `None` if it is no command: its
+    /// Reads the body of a message of type 20, or of type 17 (a zero byte, then AMF0 that may hold AMF3 values); `None` if it is no command: its
     /// first value is not a name.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Command {
     }
 }
 
-/// The AMF0 body in an AMF3 message: one zero byte, then AMF0, which is what all known encoders send.
+/// The AMF0 body in an AMF3 message: one zero byte, then AMF0 which may switch to AMF3 for single values.
 pub(crate) fn unwrap_amf3(type_id: u8, body: &[u8]) -> &[u8] {
     match (type_id, body) {
         (type_id::COMMAND_AMF3 | type_id::DATA_AMF3, [0, rest @ ..]) => rest,

@@ -16,6 +16,8 @@ pub enum LimitKind {
     AmfDepth,
     /// AMF0 values in one message: [`Limits::amf_values`].
     AmfValues,
+    /// Bytes that one message repeats by AMF3 references: 64 KiB.
+    AmfRepeated,
     /// All bytes of a connection before its publish or play was accepted: [`Limits::total_bytes_before_auth`].
     BytesBeforeAuth,
     /// Bytes received while a publish or play waits for its decision.
@@ -36,6 +38,7 @@ impl fmt::Display for LimitKind {
             Self::ChunkStreams => "chunk streams",
             Self::AmfDepth => "AMF0 nesting depth",
             Self::AmfValues => "AMF0 values in a message",
+            Self::AmfRepeated => "bytes repeated by AMF3 references",
             Self::BytesBeforeAuth => "bytes before publish or play",
             Self::HeldBytes => "bytes held for a decision",
             Self::MessageStreams => "message streams",

@@ -105,7 +105,7 @@ fn amf_counts_and_lengths_of_4_gib() {
     let AmfError::Limit { kind, .. } = amf(&connect_then(&many)) else { panic!("no limit") };
     assert_eq!(kind, LimitKind::AmfValues);
     assert!(matches!(amf(&connect_then(&[7, 0, 0])), AmfError::Reference { .. }));
-    assert!(matches!(amf(&connect_then(&[0x11, 9])), AmfError::Amf3 { .. }));
+    assert!(matches!(amf(&connect_then(&[0x11, 0x0D])), AmfError::Amf3 { .. }));
 }
 
 #[test]
@@ -243,7 +243,8 @@ fn an_aggregate_with_a_lying_size() {
     let bytes = message(6, 22, &body, 1, 128);
     assert_eq!(protocol(&bytes), bytes.len() as u64);
     let mut server = Server::publishing();
-    server.input(&bytes).unwrap();
+    let error = server.input(&bytes).unwrap_err();
+    assert_eq!(error.code(), "RTMP_PROTOCOL", "{error}");
     assert!(server.events().is_empty());
 }
 

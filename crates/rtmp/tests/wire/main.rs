@@ -7,6 +7,8 @@
 )]
 
 mod abuse;
+mod aggregates;
+mod amf3;
 mod chunk_limits;
 mod chunk_times;
 mod chunks;

@@ -11,11 +11,11 @@ use crate::command::{Command, Status};
 use crate::error::Error;
 use crate::flv::{Tag, TagKind};
 use crate::message::{Control, UserControl};
-use crate::session::event::{Reject, ServerEvent};
+use crate::session::event::Reject;
 use crate::time::{MediaTime, WireTime};
 
 impl ServerSession {
-    /// Says yes to the [`Publish`](ServerEvent::Publish) event: the publisher is told to start. Bytes that came
+    /// Says yes to the [`Publish`](crate::session::ServerEvent::Publish) event: the publisher is told to start. Bytes that came
     /// meanwhile are parsed now, so ask for events again. Without a waiting publish this does nothing.
     pub fn accept_publish(&mut self, now: Instant) {
         let Phase::Deciding(asked) = self.phase else { return };
@@ -30,7 +30,7 @@ impl ServerSession {
         self.resume();
     }
 
-    /// Says yes to the [`Play`](ServerEvent::Play) event: the player is told that the stream begins. Bytes that came
+    /// Says yes to the [`Play`](crate::session::ServerEvent::Play) event: the player is told that the stream begins. Bytes that came
     /// meanwhile are parsed now, so ask for events again. Without a waiting play this does nothing.
     pub fn accept_play(&mut self, now: Instant) {
         let Phase::Deciding(asked) = self.phase else { return };
@@ -122,13 +122,29 @@ impl ServerSession {
 
     /// Audio, video or data of the client.
     pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
+        if self.wants_media(kind == TagKind::Script)?
+            && let Some(tag) = self.link.tag(kind, timestamp, payload)
+        {
+            self.events.push_tag(tag);
+        }
+        Ok(())
+    }
+
+    /// Several of them in one message.
+    pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
+        if self.wants_media(false)? {
+            let aggregate = self.link.aggregate(timestamp, payload)?;
+            self.events.push_aggregate(aggregate);
+        }
+        Ok(())
+    }
+
+    /// Whether media is of interest now; an error where it has no place.
+    fn wants_media(&self, is_script: bool) -> Result<bool, Error> {
         match self.phase {
-            Phase::Publishing(_) => {
-                self.events.extend(self.link.tag(kind, timestamp, payload).map(ServerEvent::Tag));
-                Ok(())
-            }
-            Phase::Playing(_) if kind == TagKind::Script => Ok(()),
-            Phase::Leaving { .. } => Ok(()),
+            Phase::Publishing(_) => Ok(true),
+            Phase::Leaving { .. } => Ok(false),
+            Phase::Playing(_) if is_script => Ok(false),
             Phase::Playing(_) => Err(self.protocol("media from a player")),
             _ => Err(self.protocol("media before publish")),
         }
