@@ -20,6 +20,7 @@ use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
+use crate::source::ingest::{Desk, Ingest};
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Commands, Mailbox};
@@ -237,16 +238,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
-    /// the [`Hub`]. The stream ends with its source; it does not count against the limit of all started streams, and
-    /// against an owner's only after [`publish_for`](Self::publish_for).
+    /// Puts a publisher on the air under a name: what an embedded server does. Players find the stream through the [`Hub`],
+    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for, up to `grace`: the
+    /// stream, its outputs and its players stay up, and whoever comes continues its time. The stream ends at once when a
+    /// publisher is complete ([`SourceState::Ended`](crate::source::SourceState::Ended)), with a zero `grace`, or if there was no
+    /// media yet. It does not count against the limit of all started streams, and against an
+    /// owner's only after [`publish_for`](Self::publish_for).
     ///
     /// # Errors
     ///
     /// [`Error::System`] if there is no thread or descriptor left.
-    pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+    pub fn publish(
+        &self,
+        mut claim: Claim,
+        publisher: Box<dyn SourceDriver>,
+        grace: Duration,
+    ) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
         let keep_gop = claim.terms().gop_cache;
+        let desk = Desk::new();
+        claim.set_desk(desk.clone());
+        let source = Box::new(Ingest::new(publisher, desk, grace));
         let parts = Parts { source, keep_gop, hold: false, needs_outputs: false, claim: Some(claim) };
         self.inner.launch(prepared, parts)
     }

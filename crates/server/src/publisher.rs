@@ -109,11 +109,6 @@ impl SourceDriver for Publisher {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         match self.turn(cx) {
             Ok(state) => state,
-            // A publisher that just hangs up has ended its stream; that is no fault.
-            Err(Over::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.over = true;
-                SourceState::Ended
-            }
             Err(over) => {
                 self.over = true;
                 SourceState::Failed(Arc::new(self.connection.explain(over)))

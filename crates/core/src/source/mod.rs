@@ -6,6 +6,7 @@ pub mod continuity;
 mod cutter;
 #[cfg(feature = "libav")]
 mod direct;
+pub(crate) mod ingest;
 #[cfg(feature = "libav")]
 mod interleave;
 mod item;
@@ -23,7 +24,9 @@ mod shortfall;
 #[cfg(feature = "libav")]
 mod store;
 mod supply;
+mod timeline;
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -247,6 +250,12 @@ pub trait SourceDriver: Send {
     /// each time the stream's thread was woken by another one.
     fn is_due(&self) -> bool {
         false
+    }
+
+    /// Takes what another thread sent to this driver; who has no use for it drops it. `registry` and `token` are those of
+    /// [`attach`](Self::attach).
+    fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &mio::Registry, token: mio::Token) {
+        let _ = (message, registry, token);
     }
 
     /// Goes to another place of what is played, if the source can.

@@ -264,6 +264,9 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Deliver(message) => {
+                    self.setup.source.deliver(message, self.setup.poll.registry(), SOURCE);
+                }
                 Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use flowcast_core::{Asker, Claim, Error, Grant, StreamRef};
+use flowcast_core::{Asker, Entrance, Error, Grant, StreamRef};
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
@@ -175,7 +175,7 @@ impl Lobby {
             }
             None => by_key()?,
         };
-        let claim = self.claim(&grant, peer)?;
+        let entrance = self.enter(&grant, peer)?;
         // A key that was removed before the name was taken did not take it off the air.
         if is_by_key && by_key()? != grant {
             return Err(RefusalReason::Key.into());
@@ -184,32 +184,41 @@ impl Lobby {
         if let Some(kbps) = self.house.options.publisher_kbps {
             connection.throttle(kbps, now);
         }
-        self.put_on_air(connection, claim, grant);
+        self.put_on_air(connection, entrance, grant);
         Ok(())
     }
 
-    /// Takes the name for a publisher.
-    fn claim(&self, grant: &Grant, peer: SocketAddr) -> Result<Claim, Refusal> {
-        let engine = &self.house.engine;
-        let mut claim = engine.hub().claim(&grant.name, Some(peer)).map_err(|_| RefusalReason::NameInUse)?;
-        if let Some(owner) = &grant.owner {
-            engine.publish_for(&mut claim, owner).map_err(|error| owner_limit(&error))?;
+    /// Takes the name for a publisher, or its place in the stream that goes on under it.
+    fn enter(&self, grant: &Grant, peer: SocketAddr) -> Result<Entrance, Refusal> {
+        let (engine, options) = (&self.house.engine, &self.house.options);
+        let entrance = engine.hub().enter(&grant.name, Some(peer), options.takeover_after);
+        let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
+        if let Entrance::New(claim) = &mut entrance {
+            if let Some(owner) = &grant.owner {
+                engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
+            }
+            if !options.gop_cache {
+                claim.without_gop_cache();
+            }
         }
-        if !self.house.options.gop_cache {
-            claim.without_gop_cache();
-        }
-        Ok(claim)
+        Ok(entrance)
     }
 
     /// Makes a publisher the source of a stream.
-    fn put_on_air(&mut self, connection: Connection, claim: Claim, grant: Grant) {
+    fn put_on_air(&mut self, connection: Connection, entrance: Entrance, grant: Grant) {
         let (peer, name, options) = (connection.peer, grant.name, &self.house.options);
-        let publisher = Publisher::new(connection, options.first_media, options.no_progress);
-        match self.house.engine.publish(claim, Box::new(publisher)) {
+        let publisher = Box::new(Publisher::new(connection, options.first_media, options.no_progress));
+        let on_air = match entrance {
+            Entrance::New(claim) => {
+                let stream = self.house.engine.publish(claim, publisher, options.publisher_grace);
+                stream.inspect(|stream| self.shared.streams.lock().push(stream.clone()))
+            }
+            Entrance::Handover(handover) => handover.deliver(publisher),
+        };
+        match on_air {
             Ok(stream) => {
                 log::info!("{peer}: publishes {name} as {}", stream.id());
                 self.watch_end(name, grant.until, &stream);
-                self.shared.streams.lock().push(stream);
             }
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
