@@ -100,5 +100,6 @@ pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 pub use flowcast_server::{
     Error as ServerError, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats,
+    TlsIdentity,
 };
 pub use versions::{LibavVersions, Versions, versions};

@@ -23,7 +23,7 @@ pub struct ServerOptions {
     pub ping: Duration,
     /// A connection that is silent this long is closed. Default 60 s.
     pub ping_timeout: Duration,
-    /// From connection to the end of the RTMP handshake. Default 5 s.
+    /// From connection to the end of the RTMP handshake, that of TLS before it included. Default 5 s.
     pub handshake: Duration,
     /// From the handshake to publish or play. Default 10 s.
     pub command: Duration,

@@ -25,6 +25,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The certificate or private key of an RTMPS server cannot be used.
+    #[error("TLS identity: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No thread or descriptor is left.
     #[error("cannot start the server's thread")]
     Start {
@@ -41,6 +47,7 @@ impl Error {
         match self {
             Self::Address { .. } => "ADDRESS_INVALID",
             Self::Listen { .. } => "LISTEN_FAILED",
+            Self::Certificate { .. } => "CERTIFICATE_INVALID",
             Self::Start { .. } => "SYSTEM_RESOURCE",
         }
     }
@@ -48,6 +55,6 @@ impl Error {
     /// Whether trying the same again later can help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Address { .. })
+        !matches!(self, Self::Address { .. } | Self::Certificate { .. })
     }
 }

@@ -6,14 +6,17 @@
 
 mod config;
 mod connection;
+mod doors;
 mod error;
 mod lobby;
 mod player;
 mod publisher;
 mod server;
 mod stats;
+mod tls;
 
 pub use config::ServerOptions;
 pub use error::Error;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
+pub use tls::TlsIdentity;

@@ -5,27 +5,29 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use flowcast_core::net::transport::{Transport, tune};
+use flowcast_core::net::transport::tune;
 use flowcast_core::{Engine, StreamRef};
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject, ServerEvent, ServerSession};
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use parking_lot::Mutex;
 
 use crate::config::ServerOptions;
 use crate::connection::{Connection, Over};
+use crate::doors::{Arrival, Doors};
 use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::stats::Counters;
+use crate::tls::Identity;
 
 pub(crate) const WAKE: Token = Token(0);
-pub(crate) const LISTENER: Token = Token(1);
-const FIRST: usize = 2;
+/// Of the first door; the second has the next.
+pub(crate) const DOORS: Token = Token(1);
+const FIRST: usize = 3;
 const SCRATCH: usize = 16 << 10;
 /// Bytes read from one connection in one turn.
 const READ_BUDGET: usize = 64 << 10;
@@ -41,6 +43,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) identity: Identity,
     /// Streams this server put on the air.
     pub(crate) streams: Mutex<Vec<StreamRef>>,
 }
@@ -48,7 +51,7 @@ pub(crate) struct Shared {
 /// The lobby's thread.
 pub(crate) struct Lobby {
     pub(crate) poll: Poll,
-    pub(crate) listener: TcpListener,
+    pub(crate) doors: Doors,
     pub(crate) engine: Engine,
     pub(crate) options: ServerOptions,
     pub(crate) shared: Arc<Shared>,
@@ -74,14 +77,14 @@ enum Wish {
 impl Lobby {
     pub(crate) fn new(
         poll: Poll,
-        listener: TcpListener,
+        doors: Doors,
         engine: Engine,
         options: ServerOptions,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             poll,
-            listener,
+            doors,
             engine,
             options,
             shared,
@@ -111,7 +114,7 @@ impl Lobby {
             for event in &events {
                 match event.token() {
                     WAKE => {}
-                    LISTENER => self.accept(now, &mut scratch),
+                    Token(id) if id < FIRST => self.accept(now, &mut scratch),
                     Token(id) => {
                         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                         let writable = event.is_writable() || event.is_write_closed() || event.is_error();
@@ -133,8 +136,8 @@ impl Lobby {
 
     fn accept(&mut self, now: Instant, scratch: &mut [u8]) {
         loop {
-            match self.listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer, now, scratch),
+            match self.doors.accept() {
+                Ok(arrival) => self.welcome(arrival, now, scratch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -147,7 +150,8 @@ impl Lobby {
         }
     }
 
-    fn welcome(&mut self, socket: TcpStream, peer: SocketAddr, now: Instant, scratch: &mut [u8]) {
+    fn welcome(&mut self, arrival: Arrival, now: Instant, scratch: &mut [u8]) {
+        let Arrival { socket, peer, secure } = arrival;
         let counters = &self.shared.counters;
         let here = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
         let connections = usize::try_from(counters.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
@@ -160,9 +164,13 @@ impl Lobby {
             log::debug!("{peer}: {error}");
             return;
         }
+        let transport = match self.shared.identity.transport(socket, secure) {
+            Ok(transport) => transport,
+            Err(error) => return log::error!("{peer}: {error}"),
+        };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
         let session = ServerSession::new(self.options.session(), Some(peer), random(), now);
-        let mut connection = Connection::new(Transport::plain(socket), session, peer, counters.clone());
+        let mut connection = Connection::new(transport, session, peer, counters.clone());
         let id = self.next;
         self.next = self.next.checked_add(1).unwrap_or(FIRST);
         if let Err(error) = connection.register(self.poll.registry(), Token(id)) {

@@ -23,6 +23,8 @@ pub struct ServerStats {
     pub refused_play: u64,
     /// Connections that broke the protocol or a limit of it.
     pub protocol_errors: u64,
+    /// Connections that broke TLS, or did not speak it where they had to.
+    pub tls_errors: u64,
     /// Connections that let a deadline pass.
     pub timeouts: u64,
     /// Bytes received from publishers.
@@ -42,6 +44,7 @@ pub(crate) struct Counters {
     pub(crate) refused_publish: AtomicU64,
     pub(crate) refused_play: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
+    pub(crate) tls_errors: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
@@ -59,6 +62,7 @@ impl Counters {
             refused_publish: read(&self.refused_publish),
             refused_play: read(&self.refused_play),
             protocol_errors: read(&self.protocol_errors),
+            tls_errors: read(&self.tls_errors),
             timeouts: read(&self.timeouts),
             bytes_received: read(&self.bytes_received),
             bytes_sent: read(&self.bytes_sent),
