@@ -136,7 +136,15 @@ impl Hub {
         let token = u64::from_le_bytes(crate::net::random::bytes());
         names.insert(
             name.to_owned(),
-            Entry { token, since: Instant::now(), peer, owner: None, stream: None, desk: None, revoked: false },
+            Entry {
+                token,
+                since: Instant::now(),
+                peer,
+                owner: None,
+                stream: None,
+                desk: None,
+                revoked: false,
+            },
         );
         let terms = Terms { gop_cache: true, place: None };
         Ok(Claim { hub: self.clone(), name: name.to_owned(), token, terms, desk: None })

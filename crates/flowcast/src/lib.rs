@@ -101,6 +101,6 @@ pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 pub use flowcast_server::{
     Admission, AdmissionKind, DEFAULT_PORT, Error as ServerError, FailurePolicy, RefusalReason, RtmpServer,
-    RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats,
+    RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats, TlsIdentity,
 };
 pub use versions::{LibavVersions, Versions, versions};

@@ -8,6 +8,8 @@ use crate::error::Error;
 
 /// The port RTMP servers listen on.
 pub const DEFAULT_PORT: u16 = 1935;
+/// The port of RTMPS.
+pub(crate) const RTMPS_PORT: u16 = 443;
 /// Longest a deadline may be.
 const MAX_STEP: Duration = Duration::from_secs(3600);
 
@@ -56,7 +58,7 @@ pub struct ServerOptions {
     pub ping: Duration,
     /// A connection that is silent this long is closed. Default 60 s.
     pub ping_timeout: Duration,
-    /// From connection to the end of the RTMP handshake. Default 5 s.
+    /// From connection to the end of the RTMP handshake, that of TLS before it included. Default 5 s.
     pub handshake: Duration,
     /// From the handshake to publish or play. Default 10 s.
     pub command: Duration,

@@ -218,6 +218,11 @@ impl Connection {
     pub(crate) fn explain(&self, over: Over) -> flowcast_core::Error {
         let host = self.peer.to_string();
         match over {
+            Over::Io(source) if source.get_ref().is_some_and(|error| error.is::<rustls::Error>()) => {
+                self.counters.tls_errors.fetch_add(1, Ordering::Relaxed);
+                log::warn!("{host}: {source}");
+                flowcast_core::Error::ConnectionLost { host, source }
+            }
             Over::Io(source) => flowcast_core::Error::ConnectionLost { host, source },
             Over::Rtmp(source) => {
                 self.counters.failed(&source);

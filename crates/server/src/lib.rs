@@ -7,6 +7,7 @@
 mod admission;
 mod config;
 mod connection;
+mod doors;
 mod error;
 mod lobby;
 mod player;
@@ -15,6 +16,7 @@ mod refusal;
 mod server;
 mod stats;
 mod throttle;
+mod tls;
 
 pub use admission::{Admission, AdmissionKind};
 pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
@@ -22,3 +24,4 @@ pub use error::Error;
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
+pub use tls::TlsIdentity;

@@ -4,6 +4,7 @@
 //! embeds us, whatever it did with its signal handlers.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
 
 use bytes::Buf;
 use flowcast_rtmp::wire::WireBuf;
@@ -37,15 +38,25 @@ impl Transport {
         Self { socket, tls: Some(Box::new(tls)), in_tls: 0 }
     }
 
-    /// The socket, to register it.
-    pub fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+    /// A client's connection that begins with a TLS handshake. [`Transport::read`] and [`Transport::write`] take the
+    /// handshake along, so the owner serves it like any other connection; its deadline is the owner's, too.
+    ///
+    /// # Errors
+    ///
+    /// The settings are unusable.
+    pub fn accept_tls(socket: TcpStream, config: Arc<rustls::ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self::tls(socket, rustls::ServerConnection::new(config)?.into()))
     }
 
     /// Whether it is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The socket, to register it.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// Whether the TLS handshake is still going on.
@@ -78,7 +89,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when nothing has; an orderly close is `UnexpectedEof`.
+    /// `WouldBlock` when nothing has; an orderly close is `UnexpectedEof`. A peer that breaks TLS is `InvalidData` with
+    /// the [`rustls::Error`] inside.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return match (&self.socket).read(buffer)? {
@@ -96,7 +108,11 @@ impl Transport {
             if tls.read_tls(&mut &self.socket)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Err(error) = tls.process_new_packets() {
+                // Tell the peer why, as far as it can be told without waiting.
+                let _ = tls.write_tls(&mut NoSignal(&self.socket));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The door of the lobby: who may come in.
+//! The gate of the lobby: who may come in.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,16 +7,16 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::net::transport::{Transport, tune};
+use flowcast_core::net::transport::tune;
 use flowcast_rtmp::session::ServerSession;
 use mio::Token;
-use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 
 use super::failures::Origin;
 use super::guest::Guest;
 use super::{FIRST, Lobby};
 use crate::connection::{Assembly, Connection};
+use crate::doors::{Arrival, Doors};
 use crate::refusal::RefusalReason;
 
 /// How long accepting rests when the process has no descriptor left.
@@ -24,8 +24,8 @@ const REST: Duration = Duration::from_millis(100);
 /// Connections turned away before such a rest.
 const TURNED_AWAY: usize = 64;
 
-pub(super) struct Door {
-    listener: TcpListener,
+pub(super) struct Gate {
+    doors: Doors,
     /// Given up to accept, and close, a connection when the process has no descriptor left: its peer then knows, instead of waiting
     /// in the kernel's queue.
     spare: Option<File>,
@@ -36,9 +36,9 @@ pub(super) struct Door {
     pub(super) again: Option<Instant>,
 }
 
-impl Door {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, spare: spare(), crowd: HashMap::new(), next: FIRST, again: None }
+impl Gate {
+    pub(super) fn new(doors: Doors) -> Self {
+        Self { doors, spare: spare(), crowd: HashMap::new(), next: FIRST, again: None }
     }
 
     /// A guest has left the lobby.
@@ -58,7 +58,7 @@ impl Door {
             self.spare = spare();
             return false;
         }
-        let turned_away = self.listener.accept().is_ok();
+        let turned_away = self.doors.accept().is_ok();
         self.spare = spare();
         turned_away
     }
@@ -72,28 +72,29 @@ impl Lobby {
     pub(super) fn accept(&mut self, now: Instant, scratch: &mut [u8]) {
         let mut turned_away = 0;
         loop {
-            match self.door.listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer, now, scratch),
+            match self.gate.doors.accept() {
+                Ok(arrival) => self.welcome(arrival, now, scratch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     let no_descriptor = Errno::from_io_error(&error)
                         .is_some_and(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno));
-                    if no_descriptor && turned_away < TURNED_AWAY && self.door.turn_away() {
+                    if no_descriptor && turned_away < TURNED_AWAY && self.gate.turn_away() {
                         turned_away += 1;
                         self.shared.counters.turned_away(RefusalReason::Resources);
                         continue;
                     }
                     // The ones on the air go on.
                     log::warn!("cannot accept: {error}");
-                    self.door.again = Some(now + REST);
+                    self.gate.again = Some(now + REST);
                     return;
                 }
             }
         }
     }
 
-    fn welcome(&mut self, socket: TcpStream, peer: SocketAddr, now: Instant, scratch: &mut [u8]) {
+    fn welcome(&mut self, arrival: Arrival, now: Instant, scratch: &mut [u8]) {
+        let Arrival { socket, peer, secure } = arrival;
         let counters = &self.shared.counters;
         if let Some(reason) = self.refuses_entry(peer, now) {
             counters.turned_away(reason);
@@ -104,19 +105,22 @@ impl Lobby {
             log::debug!("{peer}: {error}");
             return;
         }
+        let transport = match self.shared.identity.transport(socket, secure) {
+            Ok(transport) => transport,
+            Err(error) => return log::error!("{peer}: {error}"),
+        };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
         let random = flowcast_core::net::random_bytes();
         let session = ServerSession::new(self.house.options.session(), Some(peer), random, now);
         let assembly = Assembly::new(&self.house.options);
-        let transport = Transport::plain(socket);
         let mut connection = Connection::new(transport, session, peer, counters.clone(), assembly);
-        let id = self.door.next;
-        self.door.next = self.door.next.checked_add(1).unwrap_or(FIRST);
+        let id = self.gate.next;
+        self.gate.next = self.gate.next.checked_add(1).unwrap_or(FIRST);
         if let Err(error) = connection.register(self.poll.registry(), Token(id)) {
             log::warn!("{peer}: {error}");
             return;
         }
-        *self.door.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
+        *self.gate.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
         self.guests.insert(id, Guest::new(connection));
         self.turn(id, now, true, true, scratch);
     }
@@ -130,7 +134,7 @@ impl Lobby {
         if connections >= options.max_connections as u64 {
             return Some(RefusalReason::Connections);
         }
-        let here = self.door.crowd.get(&origin).copied().unwrap_or(0);
+        let here = self.gate.crowd.get(&origin).copied().unwrap_or(0);
         let spared = options.crowd_spares_loopback && origin.is_loopback();
         (here >= options.lobby_per_address && !spared).then_some(RefusalReason::Crowd)
     }
