@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, ReelStore, StreamStats};
+use flowcast::{Config, Engine, ReelStore};
 
 /// How long between two looks at the store.
 const LOOK: Duration = Duration::from_millis(20);
@@ -11,12 +11,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Lets looped files play from reels kept in `directory`.
 pub fn keep_in(config: &mut Config, directory: &Path) {
     config.reels = Some(ReelStore::new(directory));
-}
-
-/// How late a stream's thread woke at the worst, if the library tells.
-#[must_use]
-pub fn schedule_lag_max(stats: &StreamStats) -> Option<Duration> {
-    Some(stats.schedule_lag_max)
 }
 
 /// Waits until no reel is being cut, or for `patience`.

@@ -243,6 +243,12 @@ pub trait SourceDriver: Send {
     /// Hands over what is due.
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState;
 
+    /// Whether [`pull`](Self::pull) has something to do now, outside of ticks and of readiness of the driver's socket; asked
+    /// each time the stream's thread was woken by another one.
+    fn is_due(&self) -> bool {
+        false
+    }
+
     /// Goes to another place of what is played, if the source can.
     fn seek(&mut self, to: Duration) {
         let _ = to;

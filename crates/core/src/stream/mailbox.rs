@@ -46,6 +46,13 @@ impl Mailbox {
     pub(crate) fn send(&self, command: Command) -> bool {
         self.commands.send(Box::new(command)).is_ok() && self.waker.wake().is_ok()
     }
+
+    /// Wakes the thread without a command: something it will find by itself is there.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("a stream's thread cannot be woken: {error}");
+        }
+    }
 }
 
 impl std::fmt::Debug for Mailbox {

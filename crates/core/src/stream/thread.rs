@@ -172,7 +172,9 @@ impl StreamThread {
             // What begins the stream is not made to wait for the tick.
             let begins = self.release_clock(now);
             let mut fresh = false;
-            if tick || begins || self.source_more || woken.source_readable || woken.source_writable {
+            let ready = woken.source_readable || woken.source_writable;
+            let due = woken.asked && self.setup.source.is_due();
+            if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
                 match state {

@@ -44,7 +44,7 @@ pub(crate) struct Seen {
     pub(crate) cpu_percent: f64,
     /// Share of the machine's processors that had nothing to do, 0 to 1.
     pub(crate) idle: f64,
-    pub(crate) schedule_lag: Option<Duration>,
+    pub(crate) schedule_lag: Duration,
     pub(crate) lag: Duration,
     pub(crate) drops: u64,
     pub(crate) reconnects: u64,
@@ -160,7 +160,7 @@ impl Fleet {
             self.rest(look.min(window.saturating_sub(began.elapsed())));
             for stats in self.stats() {
                 seen.lag = seen.lag.max(stats.lag);
-                seen.schedule_lag = seen.schedule_lag.max(reels::schedule_lag_max(&stats));
+                seen.schedule_lag = seen.schedule_lag.max(stats.schedule_lag);
             }
         }
         let elapsed = began.elapsed();
@@ -242,7 +242,7 @@ impl Seen {
             .value("cpu_ms_per_stream_second", format!("{:.4}", self.cpu_ms))
             .value("cpu_percent", format!("{:.1}", self.cpu_percent))
             .value("machine_idle_percent", format!("{:.1}", self.idle * 100.0))
-            .optional("schedule_lag_max_ms", self.schedule_lag.map(millis))
+            .value("schedule_lag_max_ms", millis(self.schedule_lag))
             .value("lag_max_ms", millis(self.lag))
             .value("drops", self.drops)
             .value("reconnects", self.reconnects)

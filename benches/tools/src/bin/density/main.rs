@@ -32,8 +32,8 @@ usage: density FILE... --to URL [--streams N] [--seconds N] [--warm-up N] [--ree
 
 /// How long all streams together may take to get on the air.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often the streams are looked at while they are measured.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the streams are looked at while they are measured: their figures are of the last second.
+const LOOK: Duration = Duration::from_millis(900);
 
 fn main() -> ExitCode {
     support::exit(run())

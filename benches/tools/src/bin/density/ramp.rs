@@ -42,8 +42,14 @@ pub(crate) fn run(
             break;
         }
         fleet.rest(warm_up);
-        let seen = fleet.watch(window, LOOK);
+        let mut seen = fleet.watch(window, LOOK);
         broke = judge(&seen);
+        if let Some(once) = broke.take() {
+            // A machine that stands still for a moment is no limit: one that is will show again.
+            eprintln!("looking again: {once}");
+            seen = fleet.watch(window, LOOK);
+            broke = judge(&seen);
+        }
         if broke.is_none() {
             carried = seen.streams;
         }
@@ -93,8 +99,8 @@ fn judge(seen: &Seen) -> Option<String> {
     if seen.lag > LAG {
         wrong.push(format!("lag {} ms", seen.lag.as_millis()));
     }
-    if let Some(lag) = seen.schedule_lag.filter(|lag| *lag > SCHEDULE_LAG) {
-        wrong.push(format!("woke {} ms late", lag.as_millis()));
+    if seen.schedule_lag > SCHEDULE_LAG {
+        wrong.push(format!("woke {} ms late", seen.schedule_lag.as_millis()));
     }
     for speed in [seen.speed.0, seen.speed.1] {
         if (speed - 1.0).abs() > SPEED {
