@@ -117,7 +117,8 @@ SIDES = {
 class Players:
     def __init__(self, arguments, address, count, speaks):
         play = ["--play", "live/demo"] if speaks else []
-        self.process = subprocess.Popen([arguments.programs / "players", address, "--count", str(count), *play],
+        self.process = subprocess.Popen([arguments.programs / "players", address, "--count", str(count),
+                                         "--round", str(arguments.round), *play],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "live":
             sys.exit(f"fanout: the players did not get on the air ({count} at {address})")
@@ -191,7 +192,7 @@ def table(count, results, expected):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name, kind in [("programs", pathlib.Path), ("clip", str), ("seconds", float), ("rounds", int), ("sides", str),
+    for name, kind in [("programs", pathlib.Path), ("clip", str), ("seconds", float), ("rounds", int), ("round", int), ("sides", str),
                        ("peers", pathlib.Path)]:
         parser.add_argument(f"--{name}", type=kind, required=True)
     parser.add_argument("players", nargs="+")

@@ -6,6 +6,8 @@
 #
 #   SECONDS_EACH=10         the window that is measured
 #   ROUNDS=1                how often all sides take their turn; medians are shown
+#   ROUND=0                 rest of the players between two looks at their sockets, ms: 0 reads as soon as something is there,
+#                           so that every write wakes somebody; 5 leaves the waking out, as a network card would
 #   SIDES="flowcast flowcast-0 nginx rtmp bare bare-0"    which; -0 is without merging
 #   PEERS_BIN=DIR           where tests/peers was built; without it the `rtmp` crate is left out
 #   PROGRAMS=DIR            where the measuring programs are; without it they are built
@@ -20,6 +22,6 @@ if [ -z "${PROGRAMS:-}" ]; then
     PROGRAMS=$target/dist
 fi
 ulimit -n "$(ulimit -Hn)"
-exec python3 benches/fanout.py --programs "$PROGRAMS" --clip "$clip" --seconds "${SECONDS_EACH:-10}" --rounds "${ROUNDS:-1}" \
+exec python3 benches/fanout.py --programs "$PROGRAMS" --clip "$clip" --seconds "${SECONDS_EACH:-10}" --rounds "${ROUNDS:-1}" --round "${ROUND:-0}" \
     --sides "${SIDES:-flowcast flowcast-0 nginx rtmp bare bare-0}" --peers "${PEERS_BIN:-$PWD/tests/peers/target/bin}" \
     "${@:-1 50 200 1000}"

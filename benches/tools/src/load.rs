@@ -22,7 +22,7 @@ const DISCARD: usize = 4 << 20;
 /// Most bytes read with one call where they are looked at.
 const READ: usize = 64 << 10;
 /// Players that are being let in at a time.
-const AT_THE_DOOR: usize = 64;
+const AT_THE_DOOR: usize = 16;
 /// Rest between two bytes of one that drips.
 const DRIP: Duration = Duration::from_secs(1);
 

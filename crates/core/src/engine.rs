@@ -76,6 +76,7 @@ pub struct ShutdownReport {
 /// What a stream is made of besides its outputs.
 pub(crate) struct Parts {
     pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) tick: Option<Duration>,
     pub(crate) keep_gop: bool,
     pub(crate) hold: bool,
     pub(crate) needs_outputs: bool,
@@ -227,14 +228,21 @@ impl Engine {
     }
 
     /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
-    /// the [`Hub`]. The stream ends with its source; it does not count against the limits of started streams.
+    /// the [`Hub`]. The stream ends with its source; it does not count against the limits of started streams. It ticks
+    /// every `tick`, which is what its players' writes are merged over; `None` is [`Config::tick`].
     ///
     /// # Errors
     ///
     /// [`Error::System`] if there is no thread or descriptor left.
-    pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+    pub fn publish(
+        &self,
+        claim: Claim,
+        source: Box<dyn SourceDriver>,
+        tick: Option<Duration>,
+    ) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
-        let parts = Parts { source, keep_gop: true, hold: false, needs_outputs: false, claim: Some(claim) };
+        let claim = Some(claim);
+        let parts = Parts { source, tick, keep_gop: true, hold: false, needs_outputs: false, claim };
         self.inner.launch(prepared, parts)
     }
 
@@ -295,6 +303,7 @@ impl Inner {
             commands,
             source: parts.source,
             config: self.config.clone(),
+            tick: parts.tick,
             keep_gop: parts.keep_gop,
             hold: parts.hold,
             needs_outputs: parts.needs_outputs,

@@ -27,9 +27,11 @@ pub struct ServerOptions {
     pub handshake: Duration,
     /// From the handshake to publish or play. Default 10 s.
     pub command: Duration,
-    /// Whether players get what was sent in the last tick at once per tag (`false`) or merged once a tick. Default
-    /// `true`: it costs up to a tick (100 ms) of latency and saves most of the CPU of many players.
-    pub merge: bool,
+    /// What a publisher sends in this time goes to each player in one write, up to 350 ms; more is taken for that, and less
+    /// than 5 ms for 5 ms. It is latency that most players do not notice, and saves most of the CPU of many of them.
+    /// [`Duration::ZERO`] sends each tag at once. Default 100 ms. Streams of the engine itself are merged over
+    /// [`Config::tick`](flowcast_core::Config::tick) instead.
+    pub merge: Duration,
 }
 
 impl Default for ServerOptions {
@@ -44,12 +46,19 @@ impl Default for ServerOptions {
             ping_timeout: Duration::from_secs(60),
             handshake: Duration::from_secs(5),
             command: Duration::from_secs(10),
-            merge: true,
+            merge: Duration::from_millis(100),
         }
     }
 }
 
 impl ServerOptions {
+    /// The window players' writes are merged over; `None` to send each tag at once.
+    pub(crate) fn merge_window(&self) -> Option<Duration> {
+        const LEAST: Duration = Duration::from_millis(5);
+        const MOST: Duration = Duration::from_millis(350);
+        (!self.merge.is_zero()).then(|| self.merge.clamp(LEAST, MOST))
+    }
+
     /// The settings of each session.
     pub(crate) fn session(&self) -> ServerConfig {
         ServerConfig {

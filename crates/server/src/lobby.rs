@@ -245,7 +245,7 @@ impl Lobby {
         let Some(connection) = self.leave(id) else { return Ok(()) };
         let name = claim.name().to_owned();
         let publisher = Publisher::new(connection, self.options.first_media, self.options.no_progress);
-        match self.engine.publish(claim, Box::new(publisher)) {
+        match self.engine.publish(claim, Box::new(publisher), self.options.merge_window()) {
             Ok(stream) => {
                 log::info!("{peer}: publishes {name} as {}", stream.id());
                 self.shared.streams.lock().push(stream);
@@ -265,7 +265,7 @@ impl Lobby {
             return Err(Reject::NotFound);
         };
         let Some(connection) = self.leave(id) else { return Ok(()) };
-        let player = Player::new(connection, self.engine.config().lag.clone(), self.options.merge);
+        let player = Player::new(connection, self.engine.config().lag.clone(), self.options.merge_window().is_some());
         let name = format!("player {peer}");
         if let Err(error) = self.engine.attach(&stream, name, Box::new(player)) {
             log::info!("{peer}: {error}");

@@ -37,7 +37,7 @@ fn run() -> Result<()> {
         .options(|options| {
             options.max_connections = 10_000;
             if let Some(merge) = merge {
-                options.merge = merge > 0;
+                options.merge = Duration::from_millis(merge);
             }
         })
         .start()?;
