@@ -77,6 +77,7 @@ pub struct ShutdownReport {
 /// What a stream is made of besides its outputs.
 pub(crate) struct Parts {
     pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) tick: Option<Duration>,
     pub(crate) keep_gop: bool,
     pub(crate) hold: bool,
     pub(crate) needs_outputs: bool,
@@ -88,6 +89,24 @@ pub(crate) struct Prepared {
     pub(crate) shared: Arc<StreamShared>,
     poll: Poll,
     commands: Commands,
+}
+
+/// How a publisher is put on the air; see [`Engine::publish`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PublishOptions {
+    /// How long a publisher that was lost is waited for. Default 30 s.
+    pub grace: Duration,
+    /// The stream's tick, which is what its players' writes are merged over. Default [`Config::tick`].
+    pub tick: Option<Duration>,
+    /// Players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
+    pub gop_cache: bool,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30), tick: None, gop_cache: true }
+    }
 }
 
 impl Engine {
@@ -239,11 +258,10 @@ impl Engine {
     }
 
     /// Puts a publisher on the air under a name: what an embedded server does. Players find the stream through the [`Hub`],
-    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for, up to `grace`: the
-    /// stream, its outputs and its players stay up, and whoever comes continues its time. The stream ends at once when a
-    /// publisher is complete ([`SourceState::Ended`](crate::source::SourceState::Ended)), with a zero `grace`, or if there was no
-    /// media yet. It does not count against the limit of all started streams, and against an
-    /// owner's only after [`publish_for`](Self::publish_for).
+    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for: the stream, its outputs
+    /// and its players stay up, and whoever comes continues its time. The stream ends at once when a publisher is complete
+    /// ([`SourceState::Ended`](crate::source::SourceState::Ended)), with a zero grace, or if there was no media yet. It does not
+    /// count against the limit of all started streams, and against an owner's only after [`publish_for`](Self::publish_for).
     ///
     /// # Errors
     ///
@@ -252,14 +270,15 @@ impl Engine {
         &self,
         mut claim: Claim,
         publisher: Box<dyn SourceDriver>,
-        grace: Duration,
+        options: &PublishOptions,
     ) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
-        let keep_gop = claim.terms().gop_cache;
         let desk = Desk::new();
         claim.set_desk(desk.clone());
-        let source = Box::new(Ingest::new(publisher, desk, grace));
-        let parts = Parts { source, keep_gop, hold: false, needs_outputs: false, claim: Some(claim) };
+        let source = Box::new(Ingest::new(publisher, desk, options.grace));
+        let PublishOptions { tick, gop_cache: keep_gop, .. } = *options;
+        let claim = Some(claim);
+        let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
         self.inner.launch(prepared, parts)
     }
 
@@ -320,6 +339,7 @@ impl Inner {
             commands,
             source: parts.source,
             config: self.config.clone(),
+            tick: parts.tick,
             keep_gop: parts.keep_gop,
             hold: parts.hold,
             needs_outputs: parts.needs_outputs,

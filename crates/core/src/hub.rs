@@ -48,17 +48,9 @@ pub struct Claim {
     hub: Hub,
     name: String,
     token: u64,
-    terms: Terms,
-    desk: Option<Arc<Desk>>,
-}
-
-/// What holds for the stream of a claim.
-#[derive(Debug)]
-pub(crate) struct Terms {
-    /// Players that join get the newest GOP.
-    pub(crate) gop_cache: bool,
     /// The owner's place among the limits.
     place: Option<Permit>,
+    desk: Option<Arc<Desk>>,
 }
 
 /// How a publisher with the right key comes in; see [`Hub::enter`].
@@ -146,8 +138,7 @@ impl Hub {
                 revoked: false,
             },
         );
-        let terms = Terms { gop_cache: true, place: None };
-        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, terms, desk: None })
+        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, place: None, desk: None })
     }
 
     /// The stream behind `name`, unless it was just taken off the air.
@@ -188,18 +179,9 @@ impl Claim {
         &self.name
     }
 
-    /// Players that join wait for the next keyframe; without this they get the newest GOP.
-    pub fn without_gop_cache(&mut self) {
-        self.terms.gop_cache = false;
-    }
-
-    pub(crate) fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
     /// The name is published for `owner`, whose place is kept as long as the claim is.
     pub(crate) fn belongs_to(&mut self, owner: &str, place: Permit) {
-        self.terms.place = Some(place);
+        self.place = Some(place);
         if let Some(entry) =
             self.hub.names.lock().get_mut(&self.name).filter(|entry| entry.token == self.token)
         {

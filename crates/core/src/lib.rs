@@ -40,7 +40,7 @@ pub use capacity::{
     ResourceFit, StreamKind, TransportKind,
 };
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
-pub use engine::{Engine, ShutdownReport};
+pub use engine::{Engine, PublishOptions, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::{Event, EventKind, Events, OutputId, StreamId};
 pub use hub::{Claim, Entrance, Handover, Hub};

@@ -196,6 +196,11 @@ impl Connection {
         Ok(taken)
     }
 
+    /// Whether something may have arrived.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
     /// Whether the socket takes more.
     pub(crate) fn is_writable(&self) -> bool {
         self.writable

@@ -130,12 +130,11 @@ impl Transport {
             if wire.is_empty() || taken >= budget {
                 return Ok(taken);
             }
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = wire.chunks_vectored(&mut slices);
-            let slices = slices.get(..count).unwrap_or_default();
             let result = match &mut self.tls {
-                Some(tls) => tls.writer().write_vectored(slices),
-                None => NoSignal(&self.socket).write_vectored(slices),
+                Some(tls) => write_slices(wire, &mut tls.writer()),
+                // What many players are sent is one piece.
+                None if wire.chunk().len() == wire.len() => NoSignal(&self.socket).write(wire.chunk()),
+                None => write_slices(wire, &mut NoSignal(&self.socket)),
             };
             match result {
                 // rustls takes nothing while its buffer is full; flush_tls then says whether the socket is, too.
@@ -200,6 +199,12 @@ impl Transport {
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
+}
+
+fn write_slices(wire: &WireBuf, to: &mut impl Write) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let count = wire.chunks_vectored(&mut slices);
+    to.write_vectored(slices.get(..count).unwrap_or_default())
 }
 
 /// Why a TLS handshake did not go on.

@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) commands: Commands,
     pub(crate) source: Box<dyn SourceDriver>,
     pub(crate) config: Config,
+    /// How often it ticks, if not as the engine's streams do.
+    pub(crate) tick: Option<Duration>,
     /// Players may join: keep the newest GOP.
     pub(crate) keep_gop: bool,
     /// Media time waits for the first outputs; a live source does not.
@@ -71,7 +73,10 @@ struct Slot {
     driver: Box<dyn OutputDriver>,
     readable: bool,
     writable: bool,
-    more: bool,
+    /// Has something to do before the next tick, and is on the list of those.
+    ready: bool,
+    /// New tags are sent at once.
+    immediate: bool,
     finished: bool,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
@@ -87,6 +92,12 @@ enum Clock {
 pub(crate) struct StreamThread {
     setup: Setup,
     slots: Vec<Option<Slot>>,
+    /// The slots of outputs that are ready, or were when they were put here: a thousand that are not cost nothing between ticks.
+    ready: Vec<usize>,
+    /// The room of the list while it is gone through.
+    served: Vec<usize>,
+    /// Outputs that send new tags at once.
+    immediate: usize,
     ended: Vec<OutputStats>,
     gone: Gone,
     ring: Ring,
@@ -123,7 +134,7 @@ impl StreamThread {
         };
         Self {
             ring: Ring::new(setup.config.backlog.clone(), setup.keep_gop),
-            ticker: Ticker::new(now, setup.config.tick, setup.shared.id.0),
+            ticker: Ticker::new(now, setup.tick.unwrap_or(setup.config.tick), setup.shared.id.0),
             clock,
             meter: Meter::new(now),
             cpu: CpuLap::default(),
@@ -135,6 +146,9 @@ impl StreamThread {
             stopping: false,
             laps: 0,
             slots: Vec::new(),
+            ready: Vec::new(),
+            served: Vec::new(),
+            immediate: 0,
             ended: Vec::new(),
             gone: Gone::default(),
             last_failure: None,
@@ -221,7 +235,7 @@ impl StreamThread {
 
     /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
     fn wait(&mut self, events: &mut Events, now: Instant, until: Instant) -> Result<Woken, Arc<Error>> {
-        let left_over = self.source_more || self.slots.iter().flatten().any(|slot| slot.more);
+        let left_over = self.source_more || !self.ready.is_empty();
         let timeout = if left_over { Duration::ZERO } else { until.saturating_duration_since(now) };
         if let Err(source) = self.setup.poll.poll(events, Some(timeout))
             && source.kind() != std::io::ErrorKind::Interrupted
@@ -239,9 +253,13 @@ impl StreamThread {
                     woken.source_writable |= writable;
                 }
                 Token(token) => {
-                    if let Some(Some(slot)) = self.slots.get_mut(token - FIRST_OUTPUT) {
+                    let index = token - FIRST_OUTPUT;
+                    if let Some(Some(slot)) = self.slots.get_mut(index) {
                         slot.readable |= readable;
                         slot.writable |= writable;
+                        if !std::mem::replace(&mut slot.ready, true) {
+                            self.ready.push(index);
+                        }
                     }
                 }
             }
@@ -278,13 +296,16 @@ impl StreamThread {
         if self.stopping {
             return;
         }
+        let immediate = driver.is_immediate();
+        self.immediate += usize::from(immediate);
         let slot = Slot {
             id,
             name,
             driver,
             readable: false,
             writable: false,
-            more: false,
+            ready: false,
+            immediate,
             finished: false,
             leaving: None,
         };
@@ -349,14 +370,19 @@ impl StreamThread {
             notices: &mut self.notices,
         };
         match turn(slot.driver.as_mut(), &mut cx) {
-            OutputState::Running => slot.more = false,
-            OutputState::More => slot.more = true,
+            OutputState::Running => {}
+            OutputState::More => {
+                if !std::mem::replace(&mut slot.ready, true) {
+                    self.ready.push(index);
+                }
+            }
             OutputState::Ended(error) => self.end_output(index, error),
         }
     }
 
     fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
         let Some(slot) = self.slots[index].take() else { return };
+        self.immediate -= usize::from(slot.immediate);
         let mut stats = slot.stats();
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
@@ -428,11 +454,25 @@ impl StreamThread {
     }
 
     fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
-        for index in 0..self.slots.len() {
-            let Some(Some(slot)) = self.slots.get(index) else { continue };
-            let ready = slot.readable || slot.writable || slot.more;
-            if tick || ready || (fresh && slot.driver.is_immediate()) {
-                self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+        // Whoever is not done after its turn comes on the list again.
+        let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
+        for &index in &served {
+            if let Some(Some(slot)) = self.slots.get_mut(index) {
+                slot.ready = false;
+                if !tick && !(fresh && slot.immediate) {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
+            }
+        }
+        served.clear();
+        self.served = served;
+        if tick || (fresh && self.immediate > 0) {
+            for index in 0..self.slots.len() {
+                if let Some(Some(slot)) = self.slots.get(index)
+                    && (tick || slot.immediate)
+                {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
             }
         }
     }

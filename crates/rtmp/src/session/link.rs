@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::aggregate::Aggregate;
 use crate::amf0::{self, AmfError};
 use crate::chunk::{
-    ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedMessage, csid,
+    ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedBatch, SharedMessage, csid,
 };
 use crate::command::{Command, unwrap_amf3};
 use crate::error::Error;
@@ -267,6 +267,10 @@ impl Link {
 
     pub(super) fn send_shared(&mut self, stream_id: u32, message: &SharedMessage) {
         self.writer.write_shared(message, stream_id, self.base, &mut self.out);
+    }
+
+    pub(super) fn send_batch(&mut self, stream_id: u32, batch: &SharedBatch) -> bool {
+        self.writer.write_batch(batch, stream_id, self.base, &mut self.out)
     }
 
     /// A tag out of a media message; `None` if it says nothing.

@@ -193,13 +193,8 @@ impl Lobby {
         let (engine, options) = (&self.house.engine, &self.house.options);
         let entrance = engine.hub().enter(&grant.name, Some(peer), options.takeover_after);
         let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
-        if let Entrance::New(claim) = &mut entrance {
-            if let Some(owner) = &grant.owner {
-                engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
-            }
-            if !options.gop_cache {
-                claim.without_gop_cache();
-            }
+        if let (Entrance::New(claim), Some(owner)) = (&mut entrance, &grant.owner) {
+            engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
         }
         Ok(entrance)
     }
@@ -210,7 +205,7 @@ impl Lobby {
         let publisher = Box::new(Publisher::new(connection, options.first_media, options.no_progress));
         let on_air = match entrance {
             Entrance::New(claim) => {
-                let stream = self.house.engine.publish(claim, publisher, options.publisher_grace);
+                let stream = self.house.engine.publish(claim, publisher, &options.publish());
                 stream.inspect(|stream| self.shared.streams.lock().push(stream.clone()))
             }
             Entrance::Handover(handover) => handover.deliver(publisher),
@@ -243,8 +238,11 @@ impl Lobby {
         let stream = stream.ok_or(RefusalReason::NoStream)?;
         let Some(mut connection) = self.leave(id) else { return Ok(()) };
         connection.seat = Some(stream.seat());
-        let player =
-            Player::new(connection, self.house.engine.config().lag.clone(), self.house.options.merge);
+        let player = Player::new(
+            connection,
+            self.house.engine.config().lag.clone(),
+            self.house.options.merge_window().is_some(),
+        );
         let name = format!("player {peer}");
         if let Err(error) = self.house.engine.attach(&stream, name, Box::new(player)) {
             log::info!("{peer}: {error}");

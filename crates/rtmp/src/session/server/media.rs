@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
-use crate::chunk::SharedMessage;
+use crate::chunk::{SharedBatch, SharedMessage};
 use crate::command::{Command, Status};
 use crate::error::Error;
 use crate::flv::{Tag, TagKind};
@@ -81,6 +81,17 @@ impl ServerSession {
     pub fn send_shared(&mut self, message: &SharedMessage) {
         if let Phase::Playing(asked) = self.phase {
             self.link.send_shared(asked.stream_id, message);
+        }
+    }
+
+    /// Sends tags that were put together for all players. Says `false`, and sends nothing, if this player did not get what came
+    /// before them as the others did: then each is to be sent by [`send_shared`](Self::send_shared). Without an accepted
+    /// play nothing is sent, either way.
+    #[must_use]
+    pub fn send_batch(&mut self, batch: &SharedBatch) -> bool {
+        match self.phase {
+            Phase::Playing(asked) => self.link.send_batch(asked.stream_id, batch),
+            _ => false,
         }
     }
 
