@@ -1,14 +1,13 @@
 //! What a stream tells the program that embeds it.
 
+pub(crate) mod bus;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use parking_lot::RwLock;
-
+use self::bus::{Bus, Events};
 use crate::error::{Error, chain};
 use crate::source::SourceMode;
 
@@ -154,125 +153,27 @@ pub enum EventKind {
     Abandoned,
 }
 
-type Callback = dyn Fn(&Event) + Send + Sync;
-
-/// Spreads events to all receivers; never blocks the stream.
-#[derive(Clone, Default)]
+/// Spreads the events of streams to all receivers; never blocks the stream.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct EventBus {
-    inner: Arc<RwLock<Listeners>>,
-}
-
-#[derive(Default)]
-struct Listeners {
-    queues: Vec<Queue>,
-    callbacks: Vec<Arc<Callback>>,
-}
-
-struct Queue {
-    stream: Option<StreamId>,
-    send: Sender<Event>,
-    /// The receiving end, to drop the oldest from.
-    drop_from: Receiver<Event>,
-    dropped: Arc<AtomicU64>,
-    alive: std::sync::Weak<()>,
-}
-
-/// Events, oldest first, at most 1024 waiting: then the oldest is dropped and counted.
-#[derive(Debug)]
-pub struct Events {
-    receiver: Receiver<Event>,
-    dropped: Arc<AtomicU64>,
-    _alive: Arc<()>,
-}
-
-impl Events {
-    /// Most events that wait in one receiver.
-    pub const CAPACITY: usize = 1024;
-
-    /// The next event, if one is waiting.
-    #[must_use]
-    pub fn try_next(&self) -> Option<Event> {
-        self.receiver.try_recv().ok()
-    }
-
-    /// The next event, or `None` when `timeout` passes first.
-    ///
-    /// # Blocking
-    ///
-    /// Up to `timeout`.
-    #[must_use]
-    pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
-        self.receiver.recv_timeout(timeout).ok()
-    }
-
-    /// Events dropped because nobody took them in time.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
+    bus: Bus<Event>,
 }
 
 impl EventBus {
     pub(crate) fn subscribe(&self, stream: Option<StreamId>) -> Events {
-        let (send, receiver) = crossbeam_channel::bounded(Events::CAPACITY);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let alive = Arc::new(());
-        let queue = Queue {
-            stream,
-            send,
-            drop_from: receiver.clone(),
-            dropped: dropped.clone(),
-            alive: Arc::downgrade(&alive),
-        };
-        self.inner.write().queues.push(queue);
-        Events { receiver, dropped, _alive: alive }
+        match stream {
+            None => self.bus.subscribe(),
+            Some(stream) => self.bus.subscribe_to(move |event| event.stream == stream),
+        }
     }
 
-    pub(crate) fn on_event(&self, callback: Arc<Callback>) {
-        self.inner.write().callbacks.push(callback);
+    pub(crate) fn on_event(&self, callback: Arc<dyn Fn(&Event) + Send + Sync>) {
+        self.bus.on_event(callback);
     }
 
     pub(crate) fn emit(&self, stream: StreamId, kind: EventKind) {
         log_event(stream, &kind);
-        let event = Event { stream, kind };
-        let mut gone = false;
-        let callbacks = {
-            let listeners = self.inner.read();
-            for queue in &listeners.queues {
-                gone |= !queue.offer(&event);
-            }
-            listeners.callbacks.clone()
-        };
-        if gone {
-            self.inner.write().queues.retain(|queue| queue.alive.strong_count() > 0);
-        }
-        for callback in callbacks {
-            // A panic in the embedding program's callback must not end the stream it was told about.
-            let call = std::panic::AssertUnwindSafe(|| callback(&event));
-            if std::panic::catch_unwind(call).is_err() {
-                log::error!("{stream}: an event callback panicked");
-            }
-        }
-    }
-}
-
-impl Queue {
-    /// Queues the event if it is for this receiver; `false` once the receiver is gone.
-    fn offer(&self, event: &Event) -> bool {
-        if self.alive.strong_count() == 0 {
-            return false;
-        }
-        if self.stream.is_some_and(|stream| stream != event.stream) {
-            return true;
-        }
-        let mut event = event.clone();
-        while let Err(TrySendError::Full(back)) = self.send.try_send(event) {
-            event = back;
-            if self.drop_from.try_recv().is_ok() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        true
+        self.bus.emit(&Event { stream, kind });
     }
 }
 
@@ -307,42 +208,5 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         }
         EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
         other => log::debug!("{stream}: {other:?}"),
-    }
-}
-
-impl fmt::Debug for EventBus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventBus").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_receiver_loses_the_oldest_and_counts_them() {
-        let bus = EventBus::default();
-        let events = bus.subscribe(None);
-        for laps in 0..(Events::CAPACITY as u64 + 10) {
-            bus.emit(StreamId(1), EventKind::Looped { laps });
-        }
-        assert_eq!(events.dropped(), 10);
-        let first = events.try_next().expect("the receiver is full");
-        assert!(matches!(first.kind, EventKind::Looped { laps: 10 }));
-    }
-
-    #[test]
-    fn a_receiver_of_one_stream_hears_only_that_one_and_a_panicking_callback_harms_nobody() {
-        let bus = EventBus::default();
-        let events = bus.subscribe(Some(StreamId(2)));
-        bus.on_event(Arc::new(|_| panic!("in the callback")));
-        bus.emit(StreamId(1), EventKind::Started);
-        bus.emit(StreamId(2), EventKind::Started);
-        assert_eq!(events.try_next().map(|event| event.stream), Some(StreamId(2)));
-        assert!(events.try_next().is_none());
-        drop(events);
-        bus.emit(StreamId(2), EventKind::Started);
-        assert!(bus.inner.read().queues.is_empty(), "a dropped receiver is forgotten");
     }
 }

@@ -42,7 +42,8 @@ pub use capacity::{
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
 pub use engine::{Engine, PublishOptions, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
-pub use event::{Event, EventKind, Events, OutputId, StreamId};
+pub use event::bus::{Bus, Events};
+pub use event::{Event, EventKind, OutputId, StreamId};
 pub use hub::{Claim, Entrance, Handover, Hub};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};

@@ -8,7 +8,8 @@ use super::mailbox::Command;
 use super::shared::StreamShared;
 use crate::engine::Inner;
 use crate::error::Error;
-use crate::event::{Events, OutputId, StreamId};
+use crate::event::bus::Events;
+use crate::event::{OutputId, StreamId};
 use crate::output::Output;
 use crate::stats::StreamStats;
 
