@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
+use crate::capability::Extended;
 use crate::chunk::SharedMessage;
-use crate::command::{Command, Status};
+use crate::command::{Command, RECONNECT_REQUEST, Status};
 use crate::error::Error;
 use crate::flv::{Tag, TagKind};
 use crate::message::{Control, UserControl};
@@ -96,6 +97,24 @@ impl ServerSession {
         if let Phase::Playing(asked) = self.phase {
             self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
         }
+    }
+
+    /// Asks the client to connect anew, to `url` (a whole or relative URL of server and application) or to where it is
+    /// now: the server is going away, or wants the client elsewhere. True if it was asked, which is so after `connect`
+    /// and if it announced [`Extended::RECONNECT`]. The session goes on until the client leaves.
+    pub fn request_reconnect(&mut self, url: Option<&str>, description: &str) -> bool {
+        let is_over = matches!(self.phase, Phase::Handshake | Phase::Ended | Phase::Leaving { .. });
+        if is_over || !self.capabilities.extended().contains(Extended::RECONNECT) {
+            return false;
+        }
+        let mut info = vec![
+            ("level", Value::from("status")),
+            ("code", Value::from(RECONNECT_REQUEST)),
+            ("description", Value::from(description)),
+        ];
+        info.extend(url.map(|url| ("tcUrl", Value::from(url))));
+        self.link.send_command(0, &Command::new("onStatus", 0.0, vec![Value::object(info)]));
+        true
     }
 
     /// Ends the session from the server's side: a player hears that the stream was unpublished, a publisher that its
