@@ -64,6 +64,12 @@ impl ServerSession {
             let allowed = self.config.app_bytes as u64;
             return Err(Error::limit(LimitKind::AppBytes, allowed, self.link.received()));
         }
+        if let Some(description) = self.refusal.take() {
+            let info = Status::error("NetConnection.Connect.Rejected", &description).to_value();
+            self.link.reply_command(0, &Command::new("_error", transaction, vec![info]))?;
+            self.end();
+            return Ok(());
+        }
         self.link.send_control(&Control::WindowAckSize(self.config.window));
         self.link.send_control(&Control::SetPeerBandwidth { window: self.config.peer_bandwidth, limit: 2 });
         self.link.send_control(&Control::SetChunkSize(self.config.chunk_size.clamp(1, 0xFF_FFFF)));

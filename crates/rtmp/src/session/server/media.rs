@@ -65,6 +65,18 @@ impl ServerSession {
         self.end();
     }
 
+    /// Refuses the connection as a whole, whatever the client wants: its `connect` is answered with
+    /// `NetConnection.Connect.Rejected` and `description`, and the session is [finished](Self::is_finished). For a server
+    /// that is full; clients try again if the description says "busy" or "too many". After `connect` was answered this
+    /// is [`finish`](Self::finish).
+    pub fn refuse_connect(&mut self, description: &str) {
+        if self.app.is_some() {
+            self.finish();
+        } else if self.phase != Phase::Ended {
+            self.refusal = Some(description.to_owned());
+        }
+    }
+
     /// Sends the timestamps of tags minus `base`: what the player sees as time 0. Default
     /// [`MediaTime::ZERO`].
     pub fn set_base(&mut self, base: MediaTime) {
@@ -184,7 +196,7 @@ impl ServerSession {
         self.link.send_command(stream_id, &status.to_command());
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.held = BytesMut::new();
     }

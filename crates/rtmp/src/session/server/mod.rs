@@ -56,6 +56,8 @@ pub struct ServerSession {
     failure: Option<Error>,
     app: Option<String>,
     capabilities: Capabilities,
+    /// What to say to `connect` instead of yes.
+    refusal: Option<String>,
     /// Transactions of `connect` and of the last `createStream`.
     essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
@@ -108,6 +110,7 @@ impl ServerSession {
             failure: None,
             app: None,
             capabilities: Capabilities::default(),
+            refusal: None,
             essential: [0.0; 2],
             created: 0,
             started: now,
