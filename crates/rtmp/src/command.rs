@@ -6,9 +6,13 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use crate::amf0::{self, AmfError, Value};
+use crate::capability::Capabilities;
 use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::type_id;
+
+/// The status that asks a client to connect anew: Enhanced RTMP v2, "Reconnect Request".
+pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 
 /// A command as it is on the wire: name, transaction, command object, arguments.
 ///
@@ -167,6 +171,8 @@ pub struct Connect {
     pub tc_url: String,
     /// Name and version of the client software; empty if left out.
     pub flash_ver: String,
+    /// What it can do beyond RTMP 1.0.
+    pub capabilities: Capabilities,
 }
 
 /// The arguments of `play`.
@@ -226,6 +232,7 @@ impl Connect {
             app: text("app").trim_matches('/').to_owned(),
             tc_url: text("tcUrl").to_owned(),
             flash_ver: text("flashVer").to_owned(),
+            capabilities: Capabilities::from_object(object),
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::amf0;
 use crate::command::unwrap_amf3;
-use crate::flv::script::strip_set_data_frame;
+use crate::flv::script::for_players;
 use crate::flv::{Tag, TagKind};
 use crate::message::type_id;
 use crate::time::MediaTime;
@@ -71,7 +71,7 @@ impl SubMessage<'_> {
             _ => return None,
         };
         let body = Bytes::copy_from_slice(unwrap_amf3(self.type_id, self.body));
-        let body = if kind == TagKind::Script { strip_set_data_frame(body) } else { body };
+        let body = if kind == TagKind::Script { for_players(body) } else { body };
         (!body.is_empty()).then(|| Tag::from_wire(kind, time, body))
     }
 }

@@ -9,7 +9,7 @@ use crate::chunk::{
 };
 use crate::command::{Command, unwrap_amf3};
 use crate::error::Error;
-use crate::flv::script::strip_set_data_frame;
+use crate::flv::script::for_players;
 use crate::flv::{Tag, TagKind};
 use crate::handshake::Handshake;
 use crate::limits::{LimitKind, Limits};
@@ -275,7 +275,7 @@ impl Link {
 
     /// A tag out of a media message; `None` if it says nothing.
     pub(super) fn tag(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Option<Tag> {
-        let payload = if kind == TagKind::Script { strip_set_data_frame(payload) } else { payload };
+        let payload = if kind == TagKind::Script { for_players(payload) } else { payload };
         if payload.is_empty() {
             return None;
         }

@@ -13,6 +13,7 @@ mod chunk_limits;
 mod chunk_times;
 mod chunks;
 mod client;
+mod enhanced;
 mod mutations;
 mod round_trip;
 mod server;

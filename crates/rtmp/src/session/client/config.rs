@@ -30,6 +30,10 @@ pub struct ClientConfig {
     /// Limits for what the server sends. Default `None`: [`Limits::player`] for a client that publishes,
     /// [`Limits::publisher`] for one that plays.
     pub limits: Option<Limits>,
+    /// Whether `connect` announces Enhanced RTMP: codecs by FourCC, multitrack, ModEx, reconnect requests. Default false:
+    /// there are plain servers that refuse a `connect` with values they do not know. Tags with Enhanced RTMP headers are
+    /// sent either way.
+    pub enhanced: bool,
     /// Form of the handshake. Default [`HandshakeForm::Simple`].
     pub handshake: HandshakeForm,
     /// From the start to the end of the handshake. Default 5 s.
@@ -46,6 +50,7 @@ impl Default for ClientConfig {
             buffer_millis: 3_000,
             flash_ver: "FMLE/3.0 (compatible; flowcast)".to_owned(),
             limits: None,
+            enhanced: false,
             handshake: HandshakeForm::Simple,
             handshake_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),

@@ -14,6 +14,7 @@ pub use config::{ClientConfig, HandshakeForm};
 use super::event::ClientEvent;
 use super::link::{Incoming, Link};
 use super::queue::EventQueue;
+use crate::capability::Capabilities;
 use crate::error::{Deadline, Error};
 use crate::handshake::{Handshake, Role};
 use crate::key::StreamKey;
@@ -60,6 +61,7 @@ pub struct ClientSession {
     waiting: Option<(Deadline, Instant, Duration)>,
     events: EventQueue<ClientEvent>,
     stream_id: u32,
+    capabilities: Capabilities,
 }
 
 /// How far the session has come.
@@ -114,6 +116,7 @@ impl ClientSession {
             waiting: None,
             events: EventQueue::new(ClientEvent::Tag),
             stream_id: 0,
+            capabilities: Capabilities::default(),
             config,
         };
         session.wait_for(Deadline::Handshake, session.config.handshake_timeout, now);
@@ -175,6 +178,13 @@ impl ClientSession {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.step == Step::Ended
+    }
+
+    /// What the server said in its answer to `connect` that it can do beyond RTMP 1.0. Few say anything, and only to a
+    /// client that is [`enhanced`](ClientConfig::enhanced).
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     /// Bytes received since the connection began, the handshake included.

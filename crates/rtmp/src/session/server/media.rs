@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
+use crate::capability::Extended;
 use crate::chunk::{SharedBatch, SharedMessage};
-use crate::command::{Command, Status};
+use crate::command::{Command, RECONNECT_REQUEST, Status};
 use crate::error::Error;
 use crate::flv::{Tag, TagKind};
 use crate::message::{Control, UserControl};
@@ -64,6 +65,18 @@ impl ServerSession {
         self.end();
     }
 
+    /// Refuses the connection as a whole, whatever the client wants: its `connect` is answered with
+    /// `NetConnection.Connect.Rejected` and `description`, and the session is [finished](Self::is_finished). For a server
+    /// that is full; clients try again if the description says "busy" or "too many". After `connect` was answered this
+    /// is [`finish`](Self::finish).
+    pub fn refuse_connect(&mut self, description: &str) {
+        if self.app.is_some() {
+            self.finish();
+        } else if self.phase != Phase::Ended {
+            self.refusal = Some(description.to_owned());
+        }
+    }
+
     /// Sends the timestamps of tags minus `base`: what the player sees as time 0. Default
     /// [`MediaTime::ZERO`].
     pub fn set_base(&mut self, base: MediaTime) {
@@ -107,6 +120,24 @@ impl ServerSession {
         if let Phase::Playing(asked) = self.phase {
             self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
         }
+    }
+
+    /// Asks the client to connect anew, to `url` (a whole or relative URL of server and application) or to where it is
+    /// now: the server is going away, or wants the client elsewhere. True if it was asked, which is so after `connect`
+    /// and if it announced [`Extended::RECONNECT`]. The session goes on until the client leaves.
+    pub fn request_reconnect(&mut self, url: Option<&str>, description: &str) -> bool {
+        let is_over = matches!(self.phase, Phase::Handshake | Phase::Ended | Phase::Leaving { .. });
+        if is_over || !self.capabilities.extended().contains(Extended::RECONNECT) {
+            return false;
+        }
+        let mut info = vec![
+            ("level", Value::from("status")),
+            ("code", Value::from(RECONNECT_REQUEST)),
+            ("description", Value::from(description)),
+        ];
+        info.extend(url.map(|url| ("tcUrl", Value::from(url))));
+        self.link.send_command(0, &Command::new("onStatus", 0.0, vec![Value::object(info)]));
+        true
     }
 
     /// Ends the session from the server's side: a player hears that the stream was unpublished, a publisher that its
@@ -176,7 +207,7 @@ impl ServerSession {
         self.link.send_command(stream_id, &status.to_command());
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.held = BytesMut::new();
     }

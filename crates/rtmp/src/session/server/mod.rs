@@ -17,6 +17,7 @@ pub use config::ServerConfig;
 use super::event::ServerEvent;
 use super::link::{Incoming, Link};
 use super::queue::EventQueue;
+use crate::capability::Capabilities;
 use crate::error::Error;
 use crate::handshake::{Handshake, Role};
 use crate::limits::LimitKind;
@@ -54,6 +55,9 @@ pub struct ServerSession {
     /// What went wrong in held bytes, for the next call that can say so.
     failure: Option<Error>,
     app: Option<String>,
+    capabilities: Capabilities,
+    /// What to say to `connect` instead of yes.
+    refusal: Option<String>,
     /// Transactions of `connect` and of the last `createStream`.
     essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
@@ -105,6 +109,8 @@ impl ServerSession {
             held: BytesMut::new(),
             failure: None,
             app: None,
+            capabilities: Capabilities::default(),
+            refusal: None,
             essential: [0.0; 2],
             created: 0,
             started: now,
@@ -172,6 +178,12 @@ impl ServerSession {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Ended
+    }
+
+    /// What the client said in `connect` that it can do beyond RTMP 1.0; nothing before that.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     /// Bytes received and parsed since the connection began, the handshake included.
