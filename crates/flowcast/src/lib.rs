@@ -86,11 +86,11 @@ mod versions;
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
 pub use flowcast_core::{
-    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
-    Events, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase,
-    OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy, ReelStore,
-    ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase,
-    StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
+    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
+    EventKind, Events, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId,
+    OutputPhase, OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy,
+    ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId,
+    StreamPhase, StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
