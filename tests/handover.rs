@@ -226,7 +226,7 @@ fn a_looped_file_on_the_hub_is_played_over_its_loop_points() {
         for recording in &recordings {
             let found =
                 laps(&frame_hashes(recording), &original).unwrap_or_else(|why| panic!("{mode}: {why}"));
-            assert!(found.seams >= 2 && found.first % 25 == 0, "{mode}: {found}");
+            assert!(found.seams >= 2 && found.first.is_multiple_of(25), "{mode}: {found}");
         }
         assert!(wait_until(PATIENCE, || engine.hub().find("loop").is_none()));
     }

@@ -66,7 +66,7 @@ impl StreamBuilder<Ready> {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// [`Error::StreamLimitExceeded`]; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left. What happens to connections later is told by
     /// events.
     ///

@@ -60,6 +60,24 @@
 //! # }
 //! ```
 //!
+//! # Restream what is published, and put a stream on the server
+//!
+//! ```no_run
+//! use flowcast::{Config, Engine, Output, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let engine = Engine::new(Config::default())?;
+//! let restream = engine
+//!     .stream(Source::published("studio")) // may be started before anybody publishes
+//!     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+//!     .record("studio.flv")
+//!     .start()?;
+//! let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+//! # drop((restream, rain));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Hear what happens
 //!
 //! ```no_run

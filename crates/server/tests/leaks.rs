@@ -80,7 +80,7 @@ impl Rig {
     /// Publishes and stops, in one of the ways there are.
     fn cycle(&self, thread: usize, cycle: usize) {
         let (name, key) = (format!("name-{thread}"), format!("key-{thread}"));
-        let copies = (cycle % 5 == 0).then(|| {
+        let copies = cycle.is_multiple_of(5).then(|| {
             let copy = Output::hub(format!("copy-{thread}"));
             self.engine.stream(Source::published(&name)).to(copy).start().expect("a free place")
         });

@@ -72,6 +72,15 @@ impl Output {
     /// stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such output is
     /// removed, its players are told that the stream is over. A name that is in use is refused by `start` or `add_output`,
     /// and publishers of the name are refused as long as it is held.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+    /// # drop(rain);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
     pub fn hub(name: impl Into<String>) -> Self {
         Self { kind: Ok(OutputKind::Hub { name: name.into() }) }
     }

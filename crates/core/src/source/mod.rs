@@ -94,6 +94,19 @@ impl Source {
     /// publication ends they say goodbye, and they are dialled again for the next one, whose first keyframe after that is
     /// where they begin. Recordings stay open, and their time goes on with the time that passes. While a publisher that was
     /// lost is waited for, everything stays up. See [`Source::once`].
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let live = engine
+    ///     .stream(Source::published("studio"))
+    ///     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+    ///     .record("studio.flv")
+    ///     .start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
     pub fn published(name: impl Into<String>) -> Self {
         Self::of(Media::Published { name: name.into(), once: false })
     }
