@@ -78,6 +78,8 @@ struct Slot {
     /// New tags are sent at once.
     immediate: bool,
     finished: bool,
+    /// A player.
+    guest: bool,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
 }
@@ -110,6 +112,8 @@ pub(crate) struct StreamThread {
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
+    /// The source rests, and the outputs know.
+    rests: bool,
     stopping: bool,
     laps: u64,
     last_failure: Option<Arc<Error>>,
@@ -143,6 +147,7 @@ impl StreamThread {
             refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
+            rests: setup.source.is_resting(),
             stopping: false,
             laps: 0,
             slots: Vec::new(),
@@ -191,6 +196,7 @@ impl StreamThread {
             if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
+                self.note_rest(now);
                 match state {
                     SourceState::Running => self.source_more = false,
                     SourceState::More => self.source_more = true,
@@ -271,7 +277,9 @@ impl StreamThread {
     fn obey(&mut self, now: Instant) {
         while let Ok(command) = self.setup.commands.try_recv() {
             match *command {
-                Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
+                Command::AddOutput { output, name, driver, guest } => {
+                    self.add_output(now, output, name, driver, guest);
+                }
                 Command::RemoveOutput(output) => self.remove_output(now, output),
                 Command::Dialed { output, attempt, result } => {
                     let found = self
@@ -292,7 +300,14 @@ impl StreamThread {
         }
     }
 
-    fn add_output(&mut self, now: Instant, id: OutputId, name: String, driver: Box<dyn OutputDriver>) {
+    fn add_output(
+        &mut self,
+        now: Instant,
+        id: OutputId,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+        guest: bool,
+    ) {
         if self.stopping {
             return;
         }
@@ -307,6 +322,7 @@ impl StreamThread {
             ready: false,
             immediate,
             finished: false,
+            guest,
             leaving: None,
         };
         // The stream has somewhere to go again, whatever became of those before.
@@ -318,8 +334,47 @@ impl StreamThread {
                 self.slots.len() - 1
             }
         };
+        if slot.driver.lets_players_in() {
+            self.ring.set_keep_gop(true);
+        }
         self.slots[index] = Some(slot);
-        self.with_output(index, now, false, |driver, cx| driver.turn(cx));
+        let rests = self.setup.source.is_resting();
+        self.with_output(
+            index,
+            now,
+            false,
+            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
+        );
+    }
+
+    /// Tells the outputs when the source has nothing to send for an indefinite time, and when it has again.
+    fn note_rest(&mut self, now: Instant) {
+        let rests = self.setup.source.is_resting();
+        if std::mem::replace(&mut self.rests, rests) == rests {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.with_output(
+                index,
+                now,
+                false,
+                |driver, cx| {
+                    if rests { driver.rest(cx) } else { driver.resume(cx) }
+                },
+            );
+        }
+    }
+
+    /// An output ended that let players in: if none is left that does, they are told that the stream is over.
+    fn close_door(&mut self, now: Instant) {
+        let open = self.slots.iter().flatten().any(|slot| slot.driver.lets_players_in());
+        if self.setup.keep_gop || self.stopping || open {
+            return;
+        }
+        self.ring.set_keep_gop(false);
+        let guests = self.slots.iter().flatten().filter(|slot| slot.guest && slot.leaving.is_none());
+        let guests: Vec<_> = guests.map(|slot| slot.id).collect();
+        guests.into_iter().for_each(|id| self.remove_output(now, id));
     }
 
     /// Lets the output say goodbye; it is gone once it has.
@@ -397,6 +452,11 @@ impl StreamThread {
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
+        let let_in = slot.driver.lets_players_in();
+        drop(slot);
+        if let_in {
+            self.close_door(Instant::now());
+        }
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
@@ -495,7 +555,7 @@ impl StreamThread {
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
     fn drain(&mut self) {
         // A publisher that comes back finds its name free at once.
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
         self.turns_until(until, |thread| {
@@ -507,7 +567,7 @@ impl StreamThread {
 
     /// The orderly end of everything, within the deadline that was given.
     fn finish(&mut self) {
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
         self.stopping = true;
         self.setup.source.stop();

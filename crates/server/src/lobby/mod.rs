@@ -138,7 +138,9 @@ impl Lobby {
 
     /// How long nothing is to be done unless something happens; `None` if nothing is at all.
     fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
-        let tick = (!self.guests.is_empty()).then(|| next_tick.saturating_duration_since(now));
+        // A stream that has ended is let go of with its descriptors.
+        let idle = self.guests.is_empty() && self.shared.streams.lock().is_empty();
+        let tick = (!idle).then(|| next_tick.saturating_duration_since(now));
         let again = self.gate.again.map(|at| at.saturating_duration_since(now));
         let clock = SystemTime::now();
         let end = self.ends.values().map(|(until, _)| until.duration_since(clock).unwrap_or_default()).min();
