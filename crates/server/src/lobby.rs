@@ -102,7 +102,10 @@ impl Lobby {
         while !self.shared.stop.load(Ordering::Acquire) {
             let now = Instant::now();
             let until = self.accept_again.map_or(next_tick, |at| at.min(next_tick));
-            let idle = self.guests.is_empty() && self.accept_again.is_none();
+            // Streams that have ended hold a descriptor until they are forgotten.
+            let idle = self.guests.is_empty()
+                && self.accept_again.is_none()
+                && self.shared.streams.lock().is_empty();
             let timeout = (!idle).then(|| until.saturating_duration_since(now));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
