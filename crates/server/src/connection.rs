@@ -12,6 +12,9 @@ use mio::{Interest, Registry, Token};
 
 use crate::stats::{Counted, Counters};
 
+/// What a read takes of the budget at least, bytes: a peer that sends TLS records of one byte each makes work, too.
+const READ_COST: usize = 256;
+
 /// A client's connection. It moves from the lobby to a stream's thread with everything that has arrived.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -22,6 +25,8 @@ pub(crate) struct Connection {
     /// Edges seen and not used up.
     readable: bool,
     writable: bool,
+    /// What reading has cost so far, in bytes.
+    heard: u64,
     _counted: Counted,
 }
 
@@ -42,7 +47,16 @@ impl Connection {
         counters: Arc<Counters>,
     ) -> Self {
         let counted = Counted::new(&counters, |counters| &counters.connections);
-        Self { transport, session, peer, counters, readable: true, writable: true, _counted: counted }
+        Self {
+            transport,
+            session,
+            peer,
+            counters,
+            readable: true,
+            writable: true,
+            heard: 0,
+            _counted: counted,
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -89,7 +103,9 @@ impl Connection {
                         }
                     }
                     result.map_err(Over::Rtmp)?;
-                    left = left.saturating_sub(count);
+                    let cost = count.max(READ_COST);
+                    self.heard = self.heard.saturating_add(cost as u64);
+                    left = left.saturating_sub(cost);
                     if left == 0 {
                         return Ok(true);
                     }
@@ -100,6 +116,11 @@ impl Connection {
             }
         }
         Ok(false)
+    }
+
+    /// What reading has cost since the connection began, in bytes; a small read counts for more than it brought.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Writes what the session has to say, at most `budget` bytes; says how much was written.
