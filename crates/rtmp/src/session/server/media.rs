@@ -9,7 +9,8 @@ use crate::amf0::Value;
 use crate::chunk::SharedMessage;
 use crate::command::{Command, Status};
 use crate::error::Error;
-use crate::flv::{Tag, TagKind};
+use crate::flv::{Tag, TagFlags, TagKind};
+use crate::limits::LimitKind;
 use crate::message::{Control, UserControl};
 use crate::session::event::{Reject, ServerEvent};
 use crate::time::{MediaTime, WireTime};
@@ -124,7 +125,13 @@ impl ServerSession {
     pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
         match self.phase {
             Phase::Publishing(_) => {
-                self.events.extend(self.link.tag(kind, timestamp, payload).map(ServerEvent::Tag));
+                let Some(tag) = self.link.tag(kind, timestamp, payload) else { return Ok(()) };
+                let is_kept = tag.is_sequence_header() || tag.flags.contains(TagFlags::METADATA);
+                let allowed = self.link.limits.header_bytes;
+                if is_kept && tag.body.len() > allowed {
+                    return Err(Error::limit(LimitKind::HeaderBytes, allowed as u64, self.link.received()));
+                }
+                self.events.push_back(ServerEvent::Tag(tag));
                 Ok(())
             }
             Phase::Playing(_) if kind == TagKind::Script => Ok(()),
