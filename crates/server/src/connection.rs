@@ -99,7 +99,7 @@ impl Connection {
                     let result = self.session.handle_input(now, bytes);
                     while let Some(event) = self.session.poll_event() {
                         if !sink(event) {
-                            return Ok(true);
+                            return result.map(|()| true).map_err(Over::Rtmp);
                         }
                     }
                     result.map_err(Over::Rtmp)?;
