@@ -35,6 +35,8 @@ const READ_BUDGET: usize = 64 << 10;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a connection that was refused is kept to take the reason.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections taken in before those that are there have their turn again.
+const ACCEPT_BUDGET: usize = 64;
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -138,7 +140,7 @@ impl Lobby {
     }
 
     fn accept(&mut self, now: Instant, scratch: &mut [u8]) {
-        loop {
+        for _ in 0..ACCEPT_BUDGET {
             match self.doors.accept() {
                 Ok(arrival) => self.welcome(arrival, now, scratch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -151,6 +153,7 @@ impl Lobby {
                 }
             }
         }
+        self.accept_again = Some(now);
     }
 
     fn welcome(&mut self, arrival: Arrival, now: Instant, scratch: &mut [u8]) {
