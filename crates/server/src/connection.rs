@@ -16,6 +16,9 @@ use crate::refusal::RefusalReason;
 use crate::stats::{Counted, Counters, Share};
 use crate::throttle::{TOO_FAST_AFTER, Throttle};
 
+/// What a read takes of the budget at least, bytes: a peer that sends TLS records of one byte each makes work, too.
+const READ_COST: usize = 256;
+
 /// A client's connection. It moves from the lobby to a stream's thread with everything that has arrived.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -29,6 +32,8 @@ pub(crate) struct Connection {
     share: Share,
     assembly: Assembly,
     throttle: Option<Throttle>,
+    /// What reading has cost so far, in bytes.
+    heard: u64,
     /// A player's place among those of its stream.
     pub(crate) seat: Option<Seat>,
     _counted: Counted,
@@ -85,6 +90,7 @@ impl Connection {
             writable: true,
             assembly,
             throttle: None,
+            heard: 0,
             seat: None,
             _counted: counted,
         }
@@ -141,11 +147,13 @@ impl Connection {
                     self.took(count)?;
                     while let Some(event) = self.session.poll_event() {
                         if !sink(event) {
-                            return Ok(true);
+                            return result.map(|()| true).map_err(Over::Rtmp);
                         }
                     }
                     result.map_err(Over::Rtmp)?;
-                    left = left.saturating_sub(count);
+                    let cost = count.max(READ_COST);
+                    self.heard = self.heard.saturating_add(cost as u64);
+                    left = left.saturating_sub(cost);
                     if left == 0 {
                         return Ok(true);
                     }
@@ -182,6 +190,11 @@ impl Connection {
         let total = self.share.set(held);
         let is_over = total.is_some_and(|total| total > self.assembly.total);
         if is_over && held as u64 > self.assembly.even_share { Err(Over::NoMemory) } else { Ok(()) }
+    }
+
+    /// What reading has cost since the connection began, in bytes; a small read counts for more than it brought.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Writes what the session has to say, at most `budget` bytes; says how much was written.

@@ -13,7 +13,8 @@ use flowcast_rtmp::session::ServerEvent;
 use crate::connection::{Connection, Over};
 use crate::stats::Counted;
 
-/// Bytes read in one turn; players only send commands and acknowledgements.
+/// Bytes read from one tick to the next: players only send commands and acknowledgements, and one that talks without end
+/// must not keep the thread busy.
 const READ_BUDGET: usize = 16 << 10;
 /// Bytes written in one turn, so that one fast player does not hold the others up.
 const WRITE_BUDGET: usize = 512 << 10;
@@ -37,6 +38,8 @@ pub(crate) struct Player {
     /// When its lag is measured next, and what the kernel held when it was measured last.
     measure_at: Option<Instant>,
     unacknowledged: u64,
+    /// Bytes that may be read until the next tick.
+    ear: usize,
     finishing: Option<Instant>,
     ended: bool,
     _counted: Counted,
@@ -55,6 +58,7 @@ impl Player {
             sent: 0,
             measure_at: None,
             unacknowledged: 0,
+            ear: READ_BUDGET,
             finishing: None,
             ended: false,
             _counted: counted,
@@ -78,7 +82,9 @@ impl Player {
             self.join(cx)?;
         }
         self.connection.note(cx.readable, cx.writable);
-        let more_to_read = self.connection.is_readable() && self.read(cx)?;
+        if self.connection.is_readable() {
+            self.read(cx)?;
+        }
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
             if self.is_to_be_measured(cx.now)
@@ -92,25 +98,31 @@ impl Player {
             self.ended = true;
             return Ok(OutputState::Ended(None));
         }
-        Ok(if more_to_read || more_to_write { OutputState::More } else { OutputState::Running })
+        Ok(if more_to_write { OutputState::More } else { OutputState::Running })
     }
 
-    /// Takes what the player says; `true` if there may be more.
-    fn read(&mut self, cx: &mut OutputContext<'_>) -> Result<bool, Over> {
+    /// Takes what the player says; one that talks without end is heard out with the next tick.
+    fn read(&mut self, cx: &mut OutputContext<'_>) -> Result<(), Over> {
         let mut pause = None;
         let leaving = &mut self.leaving;
-        let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
-            match event {
-                ServerEvent::StopPlay => *leaving = true,
-                ServerEvent::Pause(paused) => pause = Some(paused),
-                _ => {}
-            }
-            true
-        })?;
+        self.ear = if cx.tick { READ_BUDGET } else { self.ear };
+        if self.ear > 0 {
+            let before = self.connection.heard();
+            self.connection.read(cx.now, self.ear, cx.scratch, |event| {
+                match event {
+                    ServerEvent::StopPlay => *leaving = true,
+                    ServerEvent::Pause(paused) => pause = Some(paused),
+                    _ => {}
+                }
+                true
+            })?;
+            let heard = self.connection.heard().saturating_sub(before);
+            self.ear = self.ear.saturating_sub(usize::try_from(heard).unwrap_or(usize::MAX));
+        }
         if let Some(paused) = pause {
             self.pause(paused, cx);
         }
-        Ok(more)
+        Ok(())
     }
 
     /// A live stream cannot wait: who pauses goes on at what is newest then.

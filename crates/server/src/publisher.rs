@@ -16,6 +16,9 @@ use crate::stats::Counted;
 /// Bytes read in one turn, so that a fast publisher does not hold its players up.
 const READ_BUDGET: usize = 1 << 20;
 
+/// Tags taken in one turn: one of a byte takes a hundred in memory.
+const TAG_BUDGET: usize = 2048;
+
 /// A publisher whose key was accepted.
 pub(crate) struct Publisher {
     connection: Connection,
@@ -57,6 +60,7 @@ impl Publisher {
         self.connection.note(cx.readable, cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
+        let enough = tags_before + TAG_BUDGET;
         let unpublished = &mut self.unpublished;
         let (tags, notices, continuity) = (&mut *cx.tags, &mut *cx.notices, &mut self.continuity);
         let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
@@ -68,7 +72,7 @@ impl Publisher {
                 ServerEvent::Unpublish => *unpublished = true,
                 _ => {}
             }
-            !*unpublished
+            !*unpublished && tags.len() < enough
         });
         let received = self.connection.session.received().saturating_sub(before);
         self.connection.counters.bytes_received.fetch_add(received, Ordering::Relaxed);

@@ -46,6 +46,17 @@ impl Aggregate {
         Ok(Self { payload, position: 0, base, first: None })
     }
 
+    /// Whether any tag of more than `bytes` is one of `these`.
+    pub(super) fn any_over(&self, bytes: usize, these: impl Fn(&Tag) -> bool) -> bool {
+        let mut position = self.position;
+        while let Ok(Some(sub)) = sub_message(&self.payload, &mut position) {
+            if sub.body.len() > bytes && sub.tag(self.base).is_some_and(|tag| these(&tag)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The next tag; `None` at the end. What is neither audio, video nor data is passed over.
     pub(super) fn pull(&mut self) -> Option<Tag> {
         let payload = self.payload.clone();

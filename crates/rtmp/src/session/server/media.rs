@@ -10,7 +10,8 @@ use crate::capability::Extended;
 use crate::chunk::{SharedBatch, SharedMessage};
 use crate::command::{Command, RECONNECT_REQUEST, Status};
 use crate::error::Error;
-use crate::flv::{Tag, TagKind};
+use crate::flv::{Tag, TagFlags, TagKind};
+use crate::limits::LimitKind;
 use crate::message::{Control, UserControl};
 use crate::session::event::Reject;
 use crate::time::{MediaTime, WireTime};
@@ -167,6 +168,9 @@ impl ServerSession {
         if self.wants_media(kind == TagKind::Script)?
             && let Some(tag) = self.link.tag(kind, timestamp, payload)
         {
+            if is_kept(&tag) && tag.body.len() > self.link.limits.header_bytes {
+                return Err(self.too_long_header());
+            }
             self.events.push_tag(tag);
         }
         Ok(())
@@ -176,9 +180,16 @@ impl ServerSession {
     pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
         if self.wants_media(false)? {
             let aggregate = self.link.aggregate(timestamp, payload)?;
+            if aggregate.any_over(self.link.limits.header_bytes, is_kept) {
+                return Err(self.too_long_header());
+            }
             self.events.push_aggregate(aggregate);
         }
         Ok(())
+    }
+
+    fn too_long_header(&self) -> Error {
+        Error::limit(LimitKind::HeaderBytes, self.link.limits.header_bytes as u64, self.link.received())
     }
 
     /// Whether media is of interest now; an error where it has no place.
@@ -211,6 +222,11 @@ impl ServerSession {
         self.phase = Phase::Ended;
         self.held = BytesMut::new();
     }
+}
+
+/// Whether the tag is one that is kept for whoever joins later.
+fn is_kept(tag: &Tag) -> bool {
+    tag.is_sequence_header() || tag.flags.contains(TagFlags::METADATA)
 }
 
 /// The table in the documentation of [`Reject`].
