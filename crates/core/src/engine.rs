@@ -20,6 +20,7 @@ use crate::net::dialer::Dialer;
 use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
 use crate::registry::KeyRegistry;
+use crate::source::ingest::{Desk, Ingest};
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Commands, Mailbox};
@@ -227,20 +228,27 @@ impl Engine {
         self.inner.shutdown(deadline)
     }
 
-    /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
-    /// the [`Hub`]. The stream ends with its source; it does not count against the limits of started streams. It ticks
-    /// every `tick`, which is what its players' writes are merged over; `None` is [`Config::tick`].
+    /// Puts a publisher on the air under a name: what an embedded server does. Players find the stream through the [`Hub`],
+    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for, up to `grace`: the
+    /// stream, its outputs and its players stay up, and whoever comes continues its time. The stream ends at once when a
+    /// publisher is complete ([`SourceState::Ended`](crate::source::SourceState::Ended)), with a zero `grace`, or if there was no
+    /// media yet. It does not count against the limits of started streams. It ticks every `tick`, which is what its players'
+    /// writes are merged over; `None` is [`Config::tick`].
     ///
     /// # Errors
     ///
     /// [`Error::System`] if there is no thread or descriptor left.
     pub fn publish(
         &self,
-        claim: Claim,
-        source: Box<dyn SourceDriver>,
+        mut claim: Claim,
+        publisher: Box<dyn SourceDriver>,
+        grace: Duration,
         tick: Option<Duration>,
     ) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
+        let desk = Desk::new();
+        claim.set_desk(desk.clone());
+        let source = Box::new(Ingest::new(publisher, desk, grace));
         let claim = Some(claim);
         let parts = Parts { source, tick, keep_gop: true, hold: false, needs_outputs: false, claim };
         self.inner.launch(prepared, parts)

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::source::SourceDriver;
+use crate::source::ingest::{Answer, Delivery, Desk};
 use crate::stream::handle::StreamRef;
+use crate::stream::mailbox::Command;
 
 /// Names and the streams behind them. Clones share the same names.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,8 @@ struct Entry {
     peer: Option<SocketAddr>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
+    /// Where other publishers of the name ask; `None` between the claim and the start, and for what is not published.
+    desk: Option<Arc<Desk>>,
     /// The name was taken away before its stream began.
     revoked: bool,
 }
@@ -33,10 +38,72 @@ pub struct Claim {
     hub: Hub,
     name: String,
     token: u64,
+    desk: Option<Arc<Desk>>,
+}
+
+/// How a publisher with the right key comes in; see [`Hub::enter`].
+#[derive(Debug)]
+pub enum Entrance {
+    /// Nobody publishes under the name: a stream begins.
+    New(Claim),
+    /// The stream is there; the publisher it had is gone or silent.
+    Handover(Handover),
+}
+
+/// The place of a publisher in a stream that goes on. Dropping it leaves the stream as it was.
+#[derive(Debug)]
+pub struct Handover {
+    stream: StreamRef,
+    /// `None` once it was used.
+    desk: Option<Arc<Desk>>,
+    takeover: bool,
 }
 
 impl Hub {
-    /// Takes `name` for a publisher at `peer`.
+    /// Where a publisher that may use `name` belongs: to a new stream, or in the place of the one before, if that was lost
+    /// or has sent no media for `takeover_after` (zero: at once).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameInUse`].
+    pub fn enter(
+        &self,
+        name: &str,
+        peer: Option<SocketAddr>,
+        takeover_after: Duration,
+    ) -> Result<Entrance, Error> {
+        let in_use = || Error::NameInUse { name: name.to_owned() };
+        let over = {
+            let mut names = self.names.lock();
+            match names.get_mut(name) {
+                None => None,
+                Some(entry) => {
+                    let (Some(stream), Some(desk), false) = (&entry.stream, &entry.desk, entry.revoked)
+                    else {
+                        return Err(in_use());
+                    };
+                    let answer = desk.ask(takeover_after);
+                    match answer {
+                        Answer::Taken => return Err(in_use()),
+                        Answer::Vacant | Answer::Silent => {
+                            entry.peer = peer;
+                            return Ok(Entrance::Handover(Handover {
+                                stream: stream.clone(),
+                                desk: Some(desk.clone()),
+                                takeover: answer == Answer::Silent,
+                            }));
+                        }
+                        // Its claim is about to be dropped, and does no harm to the next one's.
+                        Answer::Over => names.remove(name),
+                    }
+                }
+            }
+        };
+        drop(over);
+        self.claim(name, peer).map(Entrance::New)
+    }
+
+    /// Takes `name` for a publisher at `peer`, if it is free.
     ///
     /// # Errors
     ///
@@ -49,9 +116,9 @@ impl Hub {
         let token = u64::from_le_bytes(crate::net::random::bytes());
         names.insert(
             name.to_owned(),
-            Entry { token, since: Instant::now(), peer, stream: None, revoked: false },
+            Entry { token, since: Instant::now(), peer, stream: None, desk: None, revoked: false },
         );
-        Ok(Claim { hub: self.clone(), name: name.to_owned(), token })
+        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, desk: None })
     }
 
     /// The stream behind `name`.
@@ -88,11 +155,17 @@ impl Claim {
         &self.name
     }
 
+    /// Lets other publishers of the name ask at `desk`, once the stream is open.
+    pub(crate) fn set_desk(&mut self, desk: Arc<Desk>) {
+        self.desk = Some(desk);
+    }
+
     /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.
     pub(crate) fn open(&self, stream: &StreamRef) -> Result<(), Error> {
         match self.hub.names.lock().get_mut(&self.name) {
             Some(entry) if entry.token == self.token && !entry.revoked => {
                 entry.stream = Some(stream.clone());
+                entry.desk.clone_from(&self.desk);
                 Ok(())
             }
             _ => Err(Error::Ended),
@@ -113,6 +186,41 @@ impl Drop for Claim {
     }
 }
 
+impl Handover {
+    /// The stream that goes on.
+    #[must_use]
+    pub fn stream(&self) -> &StreamRef {
+        &self.stream
+    }
+
+    /// Whether a publisher that is still connected is replaced; otherwise it was lost before.
+    #[must_use]
+    pub fn is_takeover(&self) -> bool {
+        self.takeover
+    }
+
+    /// Hands the publisher over to the stream's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`]: the stream was stopped meanwhile.
+    pub fn deliver(mut self, publisher: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+        if !self.stream.shared.mailbox.send(Command::Deliver(Box::new(Delivery(publisher)))) {
+            return Err(Error::Ended);
+        }
+        self.desk = None;
+        Ok(self.stream.clone())
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        if let Some(desk) = &self.desk {
+            desk.withdraw();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +232,19 @@ mod tests {
         assert!(matches!(hub.claim("studio", None), Err(Error::NameInUse { .. })));
         assert!(hub.find("studio").is_none(), "no stream yet");
         drop(claim);
+        assert!(hub.claim("studio", None).is_ok());
+    }
+
+    #[test]
+    fn only_the_token_of_its_owner_releases_a_name() {
+        let hub = Hub::default();
+        let old = hub.claim("studio", None).expect("the name is free");
+        // As for the publisher that comes when the stream before has not quite ended.
+        hub.names.lock().remove("studio");
+        let new = hub.claim("studio", None).expect("the name is free");
+        drop(old);
+        assert!(matches!(hub.claim("studio", None), Err(Error::NameInUse { .. })));
+        drop(new);
         assert!(hub.claim("studio", None).is_ok());
     }
 }

@@ -43,7 +43,7 @@ pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, R
 pub use engine::{Engine, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::{Event, EventKind, Events, OutputId, StreamId};
-pub use hub::{Claim, Hub};
+pub use hub::{Claim, Entrance, Handover, Hub};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};

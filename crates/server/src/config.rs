@@ -19,6 +19,12 @@ pub struct ServerOptions {
     pub first_media: Duration,
     /// A publisher that sent no media for this long is disconnected. Default 30 s.
     pub no_progress: Duration,
+    /// A publisher that hangs up or fails without ending its stream is waited for this long: its players, pushes and
+    /// recordings stay up, and when it is back, their time goes on. Default 30 s; zero ends the stream at once.
+    pub publisher_grace: Duration,
+    /// A publisher that has sent no media for this long may be replaced by another one with the same key. Default 5 s; zero
+    /// replaces any at once.
+    pub takeover_after: Duration,
     /// A connection that is silent this long is pinged. Default 30 s.
     pub ping: Duration,
     /// A connection that is silent this long is closed. Default 60 s.
@@ -42,6 +48,8 @@ impl Default for ServerOptions {
             lobby_per_address: 16,
             first_media: Duration::from_secs(20),
             no_progress: Duration::from_secs(30),
+            publisher_grace: Duration::from_secs(30),
+            takeover_after: Duration::from_secs(5),
             ping: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(60),
             handshake: Duration::from_secs(5),

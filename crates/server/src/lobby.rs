@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flowcast_core::net::transport::{Transport, tune};
-use flowcast_core::{Engine, StreamRef};
+use flowcast_core::{Engine, Entrance, StreamRef};
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject, ServerEvent, ServerSession};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
@@ -234,22 +234,30 @@ impl Lobby {
         let Some(guest) = self.guests.get(&id) else { return Ok(()) };
         let peer = guest.connection.peer;
         let name = self.engine.keys().name_of(&request.key).filter(|_| self.is_our_app(&request.app));
-        let claim = match name {
+        let entrance = match &name {
             None => Err(Reject::BadName),
-            Some(name) => self.engine.hub().claim(&name, Some(peer)).map_err(|_| Reject::Busy),
+            Some(name) => {
+                let entrance = self.engine.hub().enter(name, Some(peer), self.options.takeover_after);
+                entrance.map_err(|_| Reject::Busy)
+            }
         };
-        let claim = claim.inspect_err(|reason| {
+        let entrance = entrance.inspect_err(|reason| {
             self.shared.counters.refused_publish.fetch_add(1, Ordering::Relaxed);
             log::warn!("{peer}: publish refused ({reason:?})");
         })?;
         let Some(connection) = self.leave(id) else { return Ok(()) };
-        let name = claim.name().to_owned();
+        let name = name.unwrap_or_default();
         let publisher = Publisher::new(connection, self.options.first_media, self.options.no_progress);
-        match self.engine.publish(claim, Box::new(publisher), self.options.merge_window()) {
-            Ok(stream) => {
-                log::info!("{peer}: publishes {name} as {}", stream.id());
-                self.shared.streams.lock().push(stream);
+        let on_air = match entrance {
+            Entrance::New(claim) => {
+                let (grace, tick) = (self.options.publisher_grace, self.options.merge_window());
+                let stream = self.engine.publish(claim, Box::new(publisher), grace, tick);
+                stream.inspect(|stream| self.shared.streams.lock().push(stream.clone()))
             }
+            Entrance::Handover(handover) => handover.deliver(Box::new(publisher)),
+        };
+        match on_air {
+            Ok(stream) => log::info!("{peer}: publishes {name} as {}", stream.id()),
             Err(error) => log::error!("{peer}: cannot put {name} on the air: {error}"),
         }
         Ok(())

@@ -6,6 +6,7 @@ pub mod continuity;
 mod cutter;
 #[cfg(feature = "libav")]
 mod direct;
+pub(crate) mod ingest;
 #[cfg(feature = "libav")]
 mod interleave;
 mod item;
@@ -23,7 +24,9 @@ mod shortfall;
 #[cfg(feature = "libav")]
 mod store;
 mod supply;
+mod timeline;
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -163,6 +166,12 @@ pub struct SourceContext<'a> {
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines).
     pub tick: bool,
+    /// All outputs take what is new with ticks only: what arrives between two of them can be left where it is.
+    pub ticks_only: bool,
+    /// The poll of the thread.
+    pub registry: &'a mio::Registry,
+    /// The driver's token.
+    pub token: mio::Token,
     /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
     pub scratch: &'a mut Scratch,
     /// Where due tags go.
@@ -247,6 +256,12 @@ pub trait SourceDriver: Send {
     /// each time the stream's thread was woken by another one.
     fn is_due(&self) -> bool {
         false
+    }
+
+    /// Takes what another thread sent to this driver; who has no use for it drops it. `registry` and `token` are those of
+    /// [`attach`](Self::attach).
+    fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &mio::Registry, token: mio::Token) {
+        let _ = (message, registry, token);
     }
 
     /// Goes to another place of what is played, if the source can.

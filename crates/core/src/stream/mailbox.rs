@@ -18,6 +18,8 @@ pub(crate) enum Command {
     RemoveOutput(OutputId),
     /// Go to another place of what is played.
     Seek(std::time::Duration),
+    /// Something for the source.
+    Deliver(Box<dyn std::any::Any + Send>),
     /// The dialer's answer.
     Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
     /// End the stream.

@@ -282,6 +282,9 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Deliver(message) => {
+                    self.setup.source.deliver(message, self.setup.poll.registry(), SOURCE);
+                }
                 Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
@@ -424,6 +427,9 @@ impl StreamThread {
             readable: woken.source_readable,
             writable: woken.source_writable,
             tick,
+            ticks_only: self.immediate == 0,
+            registry: self.setup.poll.registry(),
+            token: SOURCE,
             scratch: &mut self.scratch,
             tags: &mut self.tags,
             refills: &mut self.refills,
