@@ -43,7 +43,8 @@ impl Messages {
         let mut due = Duration::ZERO;
         let mut bytes = Vec::with_capacity(tags.len());
         for tag in &tags {
-            due = due.max(Duration::from_millis(u64::try_from(tag.timestamp.as_millis() - first).unwrap_or(0)));
+            due =
+                due.max(Duration::from_millis(u64::try_from(tag.timestamp.as_millis() - first).unwrap_or(0)));
             writer.write_tag(tag, 1, MediaTime::ZERO, &mut wire);
             bytes.push((due, wire.copy_to_bytes(wire.remaining())));
         }
@@ -85,8 +86,7 @@ fn media(path: &Path) -> Result<Vec<Tag>> {
 fn lap(tags: &[Tag]) -> Result<(i64, i64)> {
     let first = tags.first().ok_or("the clip is empty")?.timestamp.as_millis();
     let last_of = |kind| {
-        let mut times =
-            tags.iter().rev().filter(|tag| tag.kind == kind).map(|tag| tag.timestamp.as_millis());
+        let mut times = tags.iter().rev().filter(|tag| tag.kind == kind).map(|tag| tag.timestamp.as_millis());
         Some((times.next()?, times.next()?))
     };
     let (last, before) =

@@ -166,11 +166,7 @@ impl Crowd {
     }
 
     /// Takes what has arrived, waiting up to `patience` for it.
-    pub fn turn(
-        &mut self,
-        patience: Duration,
-        on_tag: &mut dyn FnMut(usize, &Tag, Instant),
-    ) -> Result<()> {
+    pub fn turn(&mut self, patience: Duration, on_tag: &mut dyn FnMut(usize, &Tag, Instant)) -> Result<()> {
         if let Err(error) = self.poll.poll(&mut self.events, Some(patience))
             && error.kind() != io::ErrorKind::Interrupted
         {

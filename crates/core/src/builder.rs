@@ -100,7 +100,8 @@ impl StreamBuilder<Ready> {
         for driver in drivers {
             shared.mailbox.send(driver);
         }
-        let parts = Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs: true, claim: None };
+        let parts =
+            Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs: true, claim: None };
         let stream = self.engine.launch(prepared, parts)?;
         Ok(StreamHandle::new(stream))
     }

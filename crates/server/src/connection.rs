@@ -52,12 +52,7 @@ impl Connection {
     }
 
     /// Whether to be woken when something arrives; without that the caller looks for itself.
-    pub(crate) fn wake_for_input(
-        &mut self,
-        wake: bool,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<()> {
+    pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
         registry.reregister(self.transport.socket(), token, interest)
     }

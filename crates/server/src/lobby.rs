@@ -273,7 +273,8 @@ impl Lobby {
             return Err(Reject::NotFound);
         };
         let Some(connection) = self.leave(id) else { return Ok(()) };
-        let player = Player::new(connection, self.engine.config().lag.clone(), self.options.merge_window().is_some());
+        let player =
+            Player::new(connection, self.engine.config().lag.clone(), self.options.merge_window().is_some());
         let name = format!("player {peer}");
         if let Err(error) = self.engine.attach(&stream, name, Box::new(player)) {
             log::info!("{peer}: {error}");

@@ -101,7 +101,8 @@ impl Publisher {
 
     /// Decides whether the publisher's packets wake this thread, now that `received` bytes of it were read in this turn.
     fn rest(&mut self, cx: &SourceContext<'_>, received: u64) -> io::Result<()> {
-        let is_much = || received.saturating_mul(ROOM as u64) > self.connection.transport.receive_buffer() as u64;
+        let is_much =
+            || received.saturating_mul(ROOM as u64) > self.connection.transport.receive_buffer() as u64;
         if self.resting && is_much() {
             self.busy_until = cx.now + BUSY;
         }

@@ -73,7 +73,8 @@ impl Places {
 }
 
 fn make(from: u64, (front, back): (&[Entry], &[Entry])) -> Option<Together> {
-    let in_a_row = (from..).zip(front.iter().chain(back)).take_while(|(number, entry)| entry.number == *number);
+    let in_a_row =
+        (from..).zip(front.iter().chain(back)).take_while(|(number, entry)| entry.number == *number);
     let messages = in_a_row.map(|(_, entry)| &entry.message);
     let oldest = messages.clone().next()?.tag().timestamp;
     let (batch, count) = SharedBatch::collect(messages, LIMIT)?;

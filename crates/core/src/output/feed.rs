@@ -235,7 +235,8 @@ impl Feed {
         }
         // One that keeps up is where most others are.
         let keeps_up = self.joined && self.skipping == Skipping::Nothing && self.lag.lag.is_zero();
-        if keeps_up && ring.read_together(self.cursor, |tags| self.take_together(tags, session)) == Some(true) {
+        if keeps_up && ring.read_together(self.cursor, |tags| self.take_together(tags, session)) == Some(true)
+        {
             let done = self.cursor >= ring.end();
             if done || session.wire().len() >= prepared {
                 return !done;

@@ -93,7 +93,7 @@ impl Rig {
             tick: false,
             ticks_only: false,
             registry: self.reader.registry(),
-            token: mio::Token(1),
+            token: Token(1),
             scratch: &mut scratch,
             tags: &mut tags,
             refills: &mut refills,
