@@ -17,7 +17,7 @@ use crate::event::{Event, EventBus, Events, OutputId, StreamId};
 use crate::hub::{Claim, Hub};
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
-use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
+use crate::output::{HubOutput, Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
 use crate::registry::KeyRegistry;
 use crate::source::ingest::{Desk, Ingest};
@@ -266,12 +266,17 @@ impl Engine {
         driver: Box<dyn OutputDriver>,
     ) -> Result<OutputId, Error> {
         let output = stream.shared.next_output();
-        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver });
+        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver, guest: true });
         if sent { Ok(output) } else { Err(Error::Ended) }
     }
 }
 
 impl Inner {
+    /// The streams players can ask for.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The store of reels, if there is one.
     pub(crate) fn reels(&self) -> Option<&Store> {
         self.reels.as_ref()
@@ -321,7 +326,7 @@ impl Inner {
             let mut streams = self.streams.lock();
             // Who waited for a file meanwhile starts no more: nobody would end it.
             if self.closed.load(Ordering::Acquire) {
-                shared.release_name();
+                shared.release_names();
                 return Err(Error::Ended);
             }
             streams.insert(shared.id, shared.clone());
@@ -341,7 +346,7 @@ impl Inner {
             });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
-            shared.release_name();
+            shared.release_names();
             return Err(Error::System { what: "no thread for a stream", source });
         }
         Ok(stream)
@@ -349,12 +354,17 @@ impl Inner {
 
     /// Makes the driver of an output.
     pub(crate) fn driver(
-        &self,
-        shared: &StreamShared,
+        self: &Arc<Self>,
+        shared: &Arc<StreamShared>,
         id: OutputId,
         output: Output,
     ) -> Result<(String, Box<dyn OutputDriver>), Error> {
         Ok(match output.kind? {
+            OutputKind::Hub { name } => {
+                let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
+                let hub = HubOutput::open(name.clone(), &stream)?;
+                (format!("hub {name}"), Box::new(hub))
+            }
             OutputKind::Rtmp { destination, roots, reconnect } => {
                 let name = destination.to_string();
                 let (dialer, mailbox) = (self.dialer.clone(), shared.mailbox.clone());

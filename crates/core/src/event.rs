@@ -97,6 +97,16 @@ pub enum EventKind {
         /// By how much, in milliseconds: negative is back.
         millis: i64,
     },
+    /// What the stream is made from is published.
+    PublicationBegan {
+        /// The name.
+        name: String,
+    },
+    /// What the stream was made from is not published any more; the stream rests until it is again.
+    PublicationEnded {
+        /// The name.
+        name: String,
+    },
     /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it.
     PublisherLost {
         /// Why.

@@ -13,10 +13,45 @@ use crate::source::ingest::{Answer, Delivery, Desk};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::Command;
 
+/// Longest name, in bytes.
+const MAX_NAME: usize = 128;
+
 /// Names and the streams behind them. Clones share the same names.
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     names: Arc<Mutex<HashMap<String, Entry>>>,
+    /// Locked after the names, if both are.
+    watchers: Arc<Mutex<Watchers>>,
+}
+
+/// Called with each stream that is opened under a name.
+type Watcher = dyn Fn(&StreamRef) + Send + Sync;
+
+/// Who watches which name.
+#[derive(Default)]
+struct Watchers {
+    names: HashMap<String, Vec<(u64, Arc<Watcher>)>>,
+    next: u64,
+}
+
+impl std::fmt::Debug for Watchers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names.keys()).finish()
+    }
+}
+
+/// A name that is watched, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    hub: Hub,
+    name: String,
+    number: u64,
+}
+
+/// Whether players can ask for this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_part)
 }
 
 #[derive(Debug)]
@@ -127,10 +162,31 @@ impl Hub {
         self.names.lock().get(name)?.stream.clone()
     }
 
+    /// Calls `watcher` for the stream that is open under `name`, if one is, and for each that is opened later: before its
+    /// thread has begun, on the thread that opens it.
+    pub(crate) fn watch(&self, name: &str, watcher: Arc<Watcher>) -> Watch {
+        let names = self.names.lock();
+        let open = names.get(name).and_then(|entry| entry.stream.clone());
+        let number = {
+            let mut watchers = self.watchers.lock();
+            let number = watchers.next;
+            watchers.next += 1;
+            watchers.names.entry(name.to_owned()).or_default().push((number, watcher.clone()));
+            number
+        };
+        drop(names);
+        if let Some(stream) = open {
+            watcher(&stream);
+        }
+        Watch { hub: self.clone(), name: name.to_owned(), number }
+    }
+
+    /// Ends the publication of `name`, if there is one. What the program itself put there has no publisher and goes on.
     pub(crate) fn take_off(&self, name: &str) {
         let stream = self.names.lock().get_mut(name).and_then(|entry| {
-            entry.revoked = true;
-            entry.stream.clone()
+            let is_ours = entry.stream.is_some() && entry.desk.is_none();
+            entry.revoked |= !is_ours;
+            entry.stream.clone().filter(|_| !is_ours)
         });
         // Outside the lock: the stream gives its name back when it ends.
         if let Some(stream) = stream {
@@ -162,14 +218,36 @@ impl Claim {
 
     /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.
     pub(crate) fn open(&self, stream: &StreamRef) -> Result<(), Error> {
-        match self.hub.names.lock().get_mut(&self.name) {
-            Some(entry) if entry.token == self.token && !entry.revoked => {
-                entry.stream = Some(stream.clone());
-                entry.desk.clone_from(&self.desk);
-                Ok(())
+        let watchers: Vec<_> = {
+            let mut names = self.hub.names.lock();
+            match names.get_mut(&self.name) {
+                Some(entry) if entry.token == self.token && !entry.revoked => {
+                    entry.stream = Some(stream.clone());
+                    entry.desk.clone_from(&self.desk);
+                }
+                _ => return Err(Error::Ended),
             }
-            _ => Err(Error::Ended),
-        }
+            let watchers = self.hub.watchers.lock();
+            watchers.names.get(&self.name).into_iter().flatten().map(|(_, watcher)| watcher.clone()).collect()
+        };
+        watchers.iter().for_each(|watcher| watcher(stream));
+        Ok(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let gone = {
+            let mut watchers = self.hub.watchers.lock();
+            let Some(of_name) = watchers.names.get_mut(&self.name) else { return };
+            let index = of_name.iter().position(|(number, _)| *number == self.number);
+            let gone = index.map(|index| of_name.swap_remove(index));
+            if of_name.is_empty() {
+                watchers.names.remove(&self.name);
+            }
+            gone
+        };
+        drop(gone);
     }
 }
 

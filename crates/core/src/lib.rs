@@ -31,7 +31,7 @@ mod stream;
 mod sys;
 #[cfg(feature = "libav")]
 pub mod tagger;
-#[allow(dead_code, reason = "for sources and branches that are not in yet")]
+
 mod tap;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};

@@ -100,6 +100,8 @@ impl Lobby {
             let now = Instant::now();
             let until = self.accept_again.map_or(next_tick, |at| at.min(next_tick));
             let idle = self.guests.is_empty() && self.accept_again.is_none();
+            // A stream that has ended is let go of with its descriptor.
+            let idle = idle && self.shared.streams.lock().is_empty();
             let timeout = (!idle).then(|| until.saturating_duration_since(now));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted

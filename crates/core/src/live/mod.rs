@@ -167,6 +167,11 @@ impl Ring {
         }
     }
 
+    /// Whether it serves as GOP cache from now on.
+    pub(crate) fn set_keep_gop(&mut self, keep_gop: bool) {
+        self.keep_gop = keep_gop;
+    }
+
     /// Takes the next tag of the stream.
     pub(crate) fn push(&mut self, tag: Tag) {
         let time = tag.timestamp;

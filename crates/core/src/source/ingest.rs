@@ -141,15 +141,7 @@ impl Ingest {
     /// Puts the publisher's new tags, which begin at `from`, on the stream's clock.
     fn place(&mut self, cx: &mut SourceContext<'_>, from: usize) {
         let new = cx.tags.len() > from;
-        let mut kept = from;
-        for index in from..cx.tags.len() {
-            let keep = cx.tags.get_mut(index).is_some_and(|tag| self.timeline.place(cx.now, tag));
-            if keep {
-                cx.tags.swap(kept, index);
-                kept += 1;
-            }
-        }
-        cx.tags.truncate(kept);
+        self.timeline.place_all(cx.now, cx.tags, from);
         // Places in the tags hold no more; a publisher has nothing that could be made again anyway.
         cx.refills.clear();
         if new {

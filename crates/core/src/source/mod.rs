@@ -17,6 +17,7 @@ mod metadata;
 mod opening;
 mod player;
 mod playout;
+mod published;
 #[cfg(feature = "libav")]
 mod reader;
 #[cfg(feature = "libav")]
@@ -64,6 +65,7 @@ pub struct Source {
 pub(crate) enum Media {
     File { path: PathBuf, looped: bool, video_only: bool },
     Playlist(Playlist),
+    Published { name: String, once: bool },
 }
 
 impl Source {
@@ -83,6 +85,39 @@ impl Source {
     /// left out, with an event.
     pub fn playlist(playlist: Playlist) -> Self {
         Self::of(Media::Playlist(playlist))
+    }
+
+    /// What is published under `name` on this engine's server, or put there by [`Output::hub`](crate::Output::hub): to be
+    /// pushed elsewhere, recorded, or let in under another name. The tags are shared with the players, nothing is copied.
+    ///
+    /// The stream may be started before anybody publishes. As long as nobody does, its pushes are not connected; when a
+    /// publication ends they say goodbye, and they are dialled again for the next one, whose first keyframe after that is
+    /// where they begin. Recordings stay open, and their time goes on with the time that passes. While a publisher that was
+    /// lost is waited for, everything stays up. See [`Source::once`].
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let live = engine
+    ///     .stream(Source::published("studio"))
+    ///     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+    ///     .record("studio.flv")
+    ///     .start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    pub fn published(name: impl Into<String>) -> Self {
+        Self::of(Media::Published { name: name.into(), once: false })
+    }
+
+    /// Ends the stream with the publication, if it is made from a [published](Self::published) one. Files are played once
+    /// anyway.
+    pub fn once(mut self) -> Self {
+        if let Media::Published { once, .. } = &mut self.media {
+            *once = true;
+        }
+        self
     }
 
     fn of(media: Media) -> Self {
@@ -127,7 +162,7 @@ impl Source {
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.media {
             Media::File { path, .. } => Some(path),
-            Media::Playlist(_) => None,
+            Media::Playlist(_) | Media::Published { .. } => None,
         }
     }
 }
@@ -255,6 +290,11 @@ pub trait SourceDriver: Send {
     /// Whether [`pull`](Self::pull) has something to do now, outside of ticks and of readiness of the driver's socket; asked
     /// each time the stream's thread was woken by another one.
     fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Whether there is nothing to send for an indefinite time: pushes say goodbye and are dialled when that is over.
+    fn is_resting(&self) -> bool {
         false
     }
 

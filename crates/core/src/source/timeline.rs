@@ -78,6 +78,18 @@ impl Timeline {
         true
     }
 
+    /// Does so with the tags from number `from` on, and takes out those that are to be left out.
+    pub(crate) fn place_all(&mut self, now: Instant, tags: &mut Vec<Tag>, from: usize) {
+        let mut kept = from;
+        for index in from..tags.len() {
+            if tags.get_mut(index).is_some_and(|tag| self.place(now, tag)) {
+                tags.swap(kept, index);
+                kept += 1;
+            }
+        }
+        tags.truncate(kept);
+    }
+
     fn place_header(&mut self, now: Instant, tag: &mut Tag) -> bool {
         let index = match tag.kind {
             TagKind::Script => 0,

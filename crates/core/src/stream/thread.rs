@@ -4,6 +4,7 @@
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
 mod figures;
+mod pauses;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,6 +79,8 @@ struct Slot {
     /// New tags are sent at once.
     immediate: bool,
     finished: bool,
+    /// A player.
+    guest: bool,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
 }
@@ -110,6 +113,8 @@ pub(crate) struct StreamThread {
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
+    /// The source rests, and the outputs know.
+    rests: bool,
     stopping: bool,
     laps: u64,
     last_failure: Option<Arc<Error>>,
@@ -143,6 +148,7 @@ impl StreamThread {
             refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
+            rests: setup.source.is_resting(),
             stopping: false,
             laps: 0,
             slots: Vec::new(),
@@ -191,6 +197,7 @@ impl StreamThread {
             if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
+                self.note_rest(now);
                 match state {
                     SourceState::Running => self.source_more = false,
                     SourceState::More => self.source_more = true,
@@ -271,7 +278,9 @@ impl StreamThread {
     fn obey(&mut self, now: Instant) {
         while let Ok(command) = self.setup.commands.try_recv() {
             match *command {
-                Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
+                Command::AddOutput { output, name, driver, guest } => {
+                    self.add_output(now, output, name, driver, guest);
+                }
                 Command::RemoveOutput(output) => self.remove_output(now, output),
                 Command::Dialed { output, attempt, result } => {
                     let found = self
@@ -292,7 +301,14 @@ impl StreamThread {
         }
     }
 
-    fn add_output(&mut self, now: Instant, id: OutputId, name: String, driver: Box<dyn OutputDriver>) {
+    fn add_output(
+        &mut self,
+        now: Instant,
+        id: OutputId,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+        guest: bool,
+    ) {
         if self.stopping {
             return;
         }
@@ -307,6 +323,7 @@ impl StreamThread {
             ready: false,
             immediate,
             finished: false,
+            guest,
             leaving: None,
         };
         // The stream has somewhere to go again, whatever became of those before.
@@ -318,8 +335,17 @@ impl StreamThread {
                 self.slots.len() - 1
             }
         };
+        if slot.driver.lets_players_in() {
+            self.ring.set_keep_gop(true);
+        }
         self.slots[index] = Some(slot);
-        self.with_output(index, now, false, |driver, cx| driver.turn(cx));
+        let rests = self.setup.source.is_resting();
+        self.with_output(
+            index,
+            now,
+            false,
+            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
+        );
     }
 
     /// Lets the output say goodbye; it is gone once it has.
@@ -397,6 +423,11 @@ impl StreamThread {
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
+        let let_in = slot.driver.lets_players_in();
+        drop(slot);
+        if let_in {
+            self.close_door(Instant::now());
+        }
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
@@ -498,7 +529,7 @@ impl StreamThread {
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
     fn drain(&mut self) {
         // A publisher that comes back finds its name free at once.
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
         self.turns_until(until, |thread| {
@@ -510,7 +541,7 @@ impl StreamThread {
 
     /// The orderly end of everything, within the deadline that was given.
     fn finish(&mut self) {
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
         self.stopping = true;
         self.setup.source.stop();

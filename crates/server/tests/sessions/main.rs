@@ -1,6 +1,7 @@
 //! Publishers that hang up, return, fall silent and are replaced, on real sockets.
 
 mod peer;
+mod restream;
 
 use std::sync::Arc;
 use std::time::Duration;
