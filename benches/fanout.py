@@ -121,7 +121,8 @@ class Players:
                                          "--round", str(arguments.round), *play],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "live":
-            sys.exit(f"fanout: the players did not get on the air ({count} at {address})")
+            self.process.wait()
+            raise RuntimeError(f"{count} players did not get on the air")
 
     def window(self):
         """Ends a window and begins another one."""
@@ -155,7 +156,9 @@ def measure(arguments, side, count):
             time.sleep(arguments.seconds)
             cpu, elapsed = cpu_seconds(server.pid) - cpu, time.monotonic() - since
             seen = players.window()
-            seen |= {"cpu": cpu * 1e3 / elapsed / count, "before": before, "first": rss_first, "after": rss_kb(server.pid)}
+            # Of media that arrived: who cannot keep up is not cheaper for it.
+            served = min(1.0, float(seen["kbps_median"]) / arguments.kbps)
+            seen |= {"cpu": cpu * 1e3 / elapsed / count / served, "core": cpu / elapsed, "before": before, "first": rss_first, "after": rss_kb(server.pid)}
         finally:
             for child in reversed(children):
                 end(child)
@@ -179,14 +182,14 @@ def judge(runs, expected):
 def table(count, results, expected):
     cost = {side: statistics.median(run["cpu"] for run in runs) for side, runs in results.items()}
     print(f"\n{count} players\n")
-    print("| | CPU ms per player-second | × bare 100 ms | × bare per message | × nginx | RSS MiB before, with players, at the end "
+    print("| | CPU ms per player-second | of a core | × bare 100 ms | × bare per message | × nginx | RSS MiB before, with players, at the end "
           "| longest silence | served |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for side, runs in results.items():
         ratio = lambda other: f"{cost[side] / cost[other]:.2f}" if other in cost else ""
         memory = ", ".join(f"{statistics.median(run[at] for run in runs) / 1024:.0f}" for at in ("before", "first", "after"))
         silence = max(run["silence_max_ms"] for run in runs)
-        print(f"| {SIDES[side][0]} | {cost[side]:.3f} | {ratio('bare')} | {ratio('bare-0')} | {ratio('nginx')} | {memory} "
+        print(f"| {SIDES[side][0]} | {cost[side]:.3f} | {statistics.median(run['core'] for run in runs):.0%} | {ratio('bare')} | {ratio('bare-0')} | {ratio('nginx')} | {memory} "
               f"| {silence} ms | {judge(runs, expected)} |", flush=True)
 
 
@@ -204,14 +207,19 @@ def main():
         facts = json.loads(subprocess.run(
             ["ffprobe", "-v", "error", "-show_entries", "format=size,duration", "-of", "json", arguments.flv],
             capture_output=True, check=True).stdout)["format"]
-        expected = int(facts["size"]) * 8 / 1000 / float(facts["duration"])
+        expected = arguments.kbps = int(facts["size"]) * 8 / 1000 / float(facts["duration"])
         for count in (int(word) for words in arguments.players for word in words.split()):
             results = {side: [] for side in sides}
             for _ in range(arguments.rounds):
                 for side in sides:
-                    results[side].append(measure(arguments, side, count))
-                    run = results[side][-1]
+                    try:
+                        run = measure(arguments, side, count)
+                    except RuntimeError as error:
+                        print(f"{count} players, {side}: {error}", file=sys.stderr, flush=True)
+                        continue
+                    results[side].append(run)
                     print(f"{count} players, {side}: {run['cpu']:.4f} ms", file=sys.stderr, flush=True)
+            results = {side: runs for side, runs in results.items() if runs}
             table(count, results, expected)
 
 

@@ -108,6 +108,12 @@ impl Connection {
         registry.register(self.transport.socket(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
+    /// Whether to be woken when something arrives; without that the caller looks for itself.
+    pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+        registry.reregister(self.transport.socket(), token, interest)
+    }
+
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.deregister(self.transport.socket())
     }

@@ -90,6 +90,8 @@ impl Player {
             if self.is_to_be_measured(cx.now)
                 && let Some(error) = self.measure(cx)
             {
+                // The kernel need not keep for half a minute what this player does not take.
+                self.connection.transport.abort();
                 return Ok(OutputState::Ended(Some(Arc::new(error))));
             }
         }

@@ -18,6 +18,11 @@ const READ_BUDGET: usize = 1 << 20;
 
 /// Tags taken in one turn: one of a byte takes a hundred in memory.
 const TAG_BUDGET: usize = 2048;
+/// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for us: it
+/// must never have to wait for a tick.
+const ROOM: usize = 2;
+/// One that sent more is read as it sends for this long.
+const BUSY: Duration = Duration::from_secs(3);
 
 /// A publisher whose key was accepted.
 pub(crate) struct Publisher {
@@ -27,6 +32,9 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
+    /// It is read with ticks only; its packets wake nobody.
+    resting: bool,
+    busy_until: Instant,
     continuity: Continuity,
     /// The publisher said that it is done.
     unpublished: bool,
@@ -45,6 +53,8 @@ impl Publisher {
             since,
             last_media: None,
             accepted: false,
+            resting: false,
+            busy_until: since,
             continuity: Continuity::new(Forward::Live),
             unpublished: false,
             over: false,
@@ -57,7 +67,7 @@ impl Publisher {
             self.accepted = true;
             self.connection.session.accept_publish(cx.now);
         }
-        self.connection.note(cx.readable, cx.writable);
+        self.connection.note(cx.readable || (self.resting && cx.tick), cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
         let enough = tags_before + TAG_BUDGET;
@@ -80,6 +90,7 @@ impl Publisher {
             self.last_media = Some(cx.now);
         }
         let more = more?;
+        self.rest(cx, received).map_err(Over::Io)?;
         self.connection.write(usize::MAX)?;
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
@@ -89,6 +100,21 @@ impl Publisher {
             return Ok(SourceState::Ended);
         }
         Ok(if more { SourceState::More } else { SourceState::Running })
+    }
+
+    /// Decides whether the publisher's packets wake this thread, now that `received` bytes of it were read in this turn.
+    fn rest(&mut self, cx: &SourceContext<'_>, received: u64) -> io::Result<()> {
+        let is_much =
+            || received.saturating_mul(ROOM as u64) > self.connection.transport.receive_buffer() as u64;
+        if self.resting && is_much() {
+            self.busy_until = cx.now + BUSY;
+        }
+        let rest = cx.ticks_only && self.last_media.is_some() && cx.now >= self.busy_until;
+        if rest != self.resting {
+            self.resting = rest;
+            self.connection.wake_for_input(!rest, cx.registry, cx.token)?;
+        }
+        Ok(())
     }
 
     fn check_progress(&self, now: Instant) -> Result<(), Over> {

@@ -186,6 +186,12 @@ impl Transport {
         crate::sys::unacknowledged_bytes(&self.socket).unwrap_or(0)
     }
 
+    /// Bytes the kernel keeps of what the peer sends before it is read; 0 where it does not tell.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        socket2::SockRef::from(&self.socket).recv_buffer_size().unwrap_or(0)
+    }
+
     /// Makes the coming close throw away what the kernel still holds, and tell the peer at once.
     pub fn abort(&mut self) {
         let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));

@@ -201,6 +201,12 @@ pub struct SourceContext<'a> {
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines).
     pub tick: bool,
+    /// All outputs take what is new with ticks only: what arrives between two of them can be left where it is.
+    pub ticks_only: bool,
+    /// The poll of the thread.
+    pub registry: &'a mio::Registry,
+    /// The driver's token.
+    pub token: mio::Token,
     /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
     pub scratch: &'a mut Scratch,
     /// Where due tags go.

@@ -4,6 +4,7 @@
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
 mod figures;
+mod pauses;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -347,36 +348,6 @@ impl StreamThread {
         );
     }
 
-    /// Tells the outputs when the source has nothing to send for an indefinite time, and when it has again.
-    fn note_rest(&mut self, now: Instant) {
-        let rests = self.setup.source.is_resting();
-        if std::mem::replace(&mut self.rests, rests) == rests {
-            return;
-        }
-        for index in 0..self.slots.len() {
-            self.with_output(
-                index,
-                now,
-                false,
-                |driver, cx| {
-                    if rests { driver.rest(cx) } else { driver.resume(cx) }
-                },
-            );
-        }
-    }
-
-    /// An output ended that let players in: if none is left that does, they are told that the stream is over.
-    fn close_door(&mut self, now: Instant) {
-        let open = self.slots.iter().flatten().any(|slot| slot.driver.lets_players_in());
-        if self.setup.keep_gop || self.stopping || open {
-            return;
-        }
-        self.ring.set_keep_gop(false);
-        let guests = self.slots.iter().flatten().filter(|slot| slot.guest && slot.leaving.is_none());
-        let guests: Vec<_> = guests.map(|slot| slot.id).collect();
-        guests.into_iter().for_each(|id| self.remove_output(now, id));
-    }
-
     /// Lets the output say goodbye; it is gone once it has.
     fn remove_output(&mut self, now: Instant, id: OutputId) {
         let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
@@ -487,6 +458,9 @@ impl StreamThread {
             readable: woken.source_readable,
             writable: woken.source_writable,
             tick,
+            ticks_only: self.immediate == 0,
+            registry: self.setup.poll.registry(),
+            token: SOURCE,
             scratch: &mut self.scratch,
             tags: &mut self.tags,
             refills: &mut self.refills,

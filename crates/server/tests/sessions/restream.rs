@@ -16,6 +16,19 @@ fn push_to(receiver: &Studio) -> Output {
 }
 
 impl Studio {
+    /// A publisher that tries until the name is free, which is before the stream that had it has ended.
+    fn publisher_when_free(&self) -> Client {
+        let mut publisher = None;
+        let let_in = wait_until(|| {
+            let mut next = Client::connect(ClientRole::Publish, self.server.address(), KEY);
+            let live = next.run_until(|next| next.session.is_live());
+            publisher = matches!(live, Ok(true)).then_some(next);
+            publisher.is_some()
+        });
+        assert!(let_in, "{:?}", self.server.stats());
+        publisher.expect("it was let in")
+    }
+
     fn restream(&self, source: Source, outputs: impl IntoIterator<Item = Output>) -> StreamHandle {
         let mut outputs = outputs.into_iter();
         let first = outputs.next().expect("an output");
@@ -87,6 +100,40 @@ fn a_push_is_up_while_somebody_publishes_and_a_recording_all_the_time() {
     let pictures = recorded(&file);
     std::fs::remove_file(&file).expect("the recording");
     assert_eq!(pictures.len() as i64, times, "all of them, from the first on");
+    assert!(pictures.windows(2).all(|pair| pair[0] < pair[1]), "{pictures:?}");
+}
+
+/// One ends while the one before is still being handed on, and the push is saying goodbye.
+#[test]
+fn publications_in_quick_succession_all_arrive() {
+    const ROUNDS: i64 = 20;
+    let (studio, receiver) = (Studio::start(|_| {}), receiver());
+    let file = std::env::temp_dir().join(format!("flowcast-succession-{}.flv", std::process::id()));
+    let live = studio.restream(Source::published(NAME), [push_to(&receiver), Output::record(&file)]);
+    for round in 0..ROUNDS {
+        let mut publisher = studio.publisher_when_free();
+        publisher.publish(&media(1, round * 10, 5));
+        publisher.session.finish();
+        publisher.send().expect("an open connection");
+    }
+    let (mut publisher, mut clock) = (studio.publisher_when_free(), 0);
+    let arrives = wait_until(|| {
+        let mut player = Client::connect(ClientRole::Play, receiver.server.address(), NAME);
+        let playing = player.run_until(|player| {
+            publisher.publish(&media(1, clock, 5));
+            clock += 200;
+            player.times(TagKind::Video).len() >= 10
+        });
+        matches!(playing, Ok(true))
+    });
+    assert!(arrives, "{}", live.stats());
+    publisher.session.finish();
+    publisher.send().expect("an open connection");
+    assert!(wait_until(|| phase(&live) == Some(OutputPhase::Resting)), "{}", live.stats());
+    live.stop(PATIENCE).expect("it runs well");
+    let pictures = recorded(&file);
+    std::fs::remove_file(&file).expect("the recording");
+    assert_eq!(pictures.len() as i64, ROUNDS * 5 + clock / 40);
     assert!(pictures.windows(2).all(|pair| pair[0] < pair[1]), "{pictures:?}");
 }
 
