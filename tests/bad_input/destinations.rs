@@ -101,7 +101,7 @@ fn a_server_that_cannot_listen() {
     let first = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
     let error = engine.rtmp_server(first.address().to_string()).start().expect_err("the port is taken");
     assert_eq!((error.code(), error.is_retryable()), ("LISTEN_FAILED", true));
-    for address in ["", "127.0.0.1", "127.0.0.1:port", "127.0.0.1:99999"] {
+    for address in ["", "127.0.0.1:port", "127.0.0.1:99999"] {
         let error = engine.rtmp_server(address).start().expect_err(address);
         assert_eq!((error.code(), error.is_retryable()), ("ADDRESS_INVALID", false), "{address}");
     }

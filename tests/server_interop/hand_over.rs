@@ -56,7 +56,12 @@ fn addresses_with_queries_and_ipv6_are_understood() {
         eprintln!("skipped: no IPv6 on this machine");
         return;
     }
-    let server = studio.engine.rtmp_server("[::1]:0").start().expect("a free port");
+    let server = studio
+        .engine
+        .rtmp_server("[::1]:0")
+        .options(|options| options.publisher_grace = Duration::ZERO)
+        .start()
+        .expect("a free port");
     let file = studio.clip(Clip { gop: 50, ..Clip::default() });
     let engine = Engine::new(Config::default()).expect("the defaults work");
     let publish: [Publish<'_>; 2] =

@@ -47,7 +47,12 @@ impl Studio {
     fn start() -> Self {
         let engine = Engine::new(Config::default()).expect("the defaults work");
         engine.keys().add(NAME, KEY).expect("a usable key");
-        let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+        // Who leaves without a goodbye has left: the tests wait for the end of the stream.
+        let server = engine
+            .rtmp_server("127.0.0.1:0")
+            .options(|options| options.publisher_grace = Duration::ZERO)
+            .start()
+            .expect("a free port");
         Self { engine, server, directory: TempDir::new().expect("a temporary directory") }
     }
 

@@ -21,6 +21,7 @@ mod process;
 pub(crate) mod rig;
 pub(crate) mod scripted;
 mod servers;
+mod session;
 mod tls;
 
 pub(crate) use clients::{
@@ -37,6 +38,7 @@ pub(crate) use net::{free_port, listening, wait_closed, wait_until};
 pub(crate) use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub(crate) use process::{Peer, run};
 pub(crate) use servers::{FfmpegListen, Nginx, PeerServer};
+pub(crate) use session::{Session, tcp, tls_stream, tls_stream_of};
 pub(crate) use tls::{Authority, Identity, TlsProxy};
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A clip as the bytes of its ticks: what a stream of it puts on the wire, cut every 100 ms.
+//! A clip as the bytes a stream of it puts on the wire: message by message, or cut every 100 ms.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,31 +25,84 @@ pub struct Ticks {
     pub bytes: Vec<Bytes>,
 }
 
+/// One lap of a clip, message by message.
+#[derive(Debug, Clone)]
+pub struct Messages {
+    /// When each is due in the lap, and its RTMP bytes.
+    bytes: Vec<(Duration, Bytes)>,
+    /// Length of a lap.
+    pub lap: Duration,
+}
+
+impl Messages {
+    /// Reads an FLV file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let tags = media(path)?;
+        let (first, lap) = lap(&tags)?;
+        let (mut writer, mut wire) = (ChunkWriter::new(CHUNK_SIZE), WireBuf::new());
+        let mut due = Duration::ZERO;
+        let mut bytes = Vec::with_capacity(tags.len());
+        for tag in &tags {
+            due =
+                due.max(Duration::from_millis(u64::try_from(tag.timestamp.as_millis() - first).unwrap_or(0)));
+            writer.write_tag(tag, 1, MediaTime::ZERO, &mut wire);
+            bytes.push((due, wire.copy_to_bytes(wire.remaining())));
+        }
+        Ok(Self { bytes, lap: Duration::from_millis(u64::try_from(lap)?) })
+    }
+
+    /// What is written at which time of the lap, if everything that comes in a window is written at its end; with a
+    /// window of zero each message by itself.
+    #[must_use]
+    pub fn merged(&self, window: Duration) -> Vec<(Duration, Bytes)> {
+        if window.is_zero() {
+            return self.bytes.clone();
+        }
+        let slot = |due: Duration| due.as_nanos() / window.as_nanos();
+        let slots = self.bytes.chunk_by(|one, other| slot(one.0) == slot(other.0));
+        let merge = |messages: &[(Duration, Bytes)]| {
+            let whole: Vec<u8> = messages.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+            let end = messages.first().map_or(0, |(due, _)| slot(*due) + 1);
+            (window * u32::try_from(end).unwrap_or(u32::MAX), Bytes::from(whole))
+        };
+        slots.map(merge).collect()
+    }
+}
+
+/// The media of an FLV file, in its order.
+fn media(path: &Path) -> Result<Vec<Tag>> {
+    let mut reader = FlvReader::new(&Limits::file());
+    reader.push_bytes(std::fs::read(path)?.into());
+    let mut tags = Vec::new();
+    while let Some(tag) = reader.pull()? {
+        if !tag.is_script() && !tag.is_sequence_header() {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+/// When a clip begins, and how long a lap of it is, milliseconds.
+fn lap(tags: &[Tag]) -> Result<(i64, i64)> {
+    let first = tags.first().ok_or("the clip is empty")?.timestamp.as_millis();
+    let last_of = |kind| {
+        let mut times = tags.iter().rev().filter(|tag| tag.kind == kind).map(|tag| tag.timestamp.as_millis());
+        Some((times.next()?, times.next()?))
+    };
+    let (last, before) =
+        last_of(TagKind::Video).or_else(|| last_of(TagKind::Audio)).ok_or("the clip is too short")?;
+    Ok((first, last + (last - before) - first))
+}
+
 impl Ticks {
     /// Reads an FLV file.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut reader = FlvReader::new(&Limits::file());
-        reader.push_bytes(std::fs::read(path)?.into());
-        let mut tags = Vec::new();
-        while let Some(tag) = reader.pull()? {
-            if !tag.is_script() && !tag.is_sequence_header() {
-                tags.push(tag);
-            }
-        }
-        Self::cut(&tags)
+        Self::cut(&media(path)?)
     }
 
     /// Cuts tags that are in the order of a file.
     fn cut(tags: &[Tag]) -> Result<Self> {
-        let first = tags.first().ok_or("the clip is empty")?.timestamp.as_millis();
-        let last_of = |kind| {
-            let mut times =
-                tags.iter().rev().filter(|tag| tag.kind == kind).map(|tag| tag.timestamp.as_millis());
-            Some((times.next()?, times.next()?))
-        };
-        let (last, before) =
-            last_of(TagKind::Video).or_else(|| last_of(TagKind::Audio)).ok_or("the clip is too short")?;
-        let lap = last + (last - before) - first;
+        let (first, lap) = lap(tags)?;
         let tick = i64::try_from(TICK.as_millis())?;
         let count = usize::try_from((lap + tick / 2) / tick)?.max(1);
 

@@ -1,7 +1,8 @@
-//! What the measuring programs share: the discarding sink, prepared clips, certificates, figures of the process.
+//! What the measuring programs share: the discarding sink, players, prepared clips, certificates, figures of the process.
 #![allow(clippy::missing_errors_doc, reason = "parts of the programs beside it, not for anybody else")]
 
 pub mod clip;
+pub mod load;
 pub mod process;
 pub mod reels;
 pub mod sink;

@@ -48,6 +48,17 @@ pub fn memory_available_kb() -> u64 {
     figure("/proc/meminfo", "MemAvailable")
 }
 
+/// Memory of all TCP sockets of this machine, both ends of loopback ones, KiB; 0 where /proc does not tell.
+#[must_use]
+pub fn tcp_memory_kb() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
+    let pages =
+        words.iter().position(|word| *word == "mem").and_then(|at| words.get(at + 1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64 / 1024
+}
+
 fn figure(file: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -66,7 +66,7 @@ impl StreamBuilder<Ready> {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// [`Error::StreamLimitExceeded`]; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left. What happens to connections later is told by
     /// events.
     ///
@@ -87,6 +87,9 @@ impl StreamBuilder<Ready> {
                 config: &self.engine.config,
                 store: self.engine.reels(),
                 name: shared.id.to_string(),
+                hub: self.engine.hub(),
+                mailbox: &shared.mailbox,
+                id: shared.id,
                 cpu: shared.cpu.clone(),
             },
         )?;
@@ -95,12 +98,13 @@ impl StreamBuilder<Ready> {
             output.check_is_not(&self.source)?;
             let id = shared.next_output();
             let (name, driver) = self.engine.driver(&shared, id, output)?;
-            drivers.push(Command::AddOutput { output: id, name, driver });
+            drivers.push(Command::AddOutput { output: id, name, driver, guest: false });
         }
         for driver in drivers {
             shared.mailbox.send(driver);
         }
-        let parts = Parts { source, keep_gop: false, hold: true, needs_outputs: true, claim: None };
+        let parts =
+            Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs: true, claim: None };
         let stream = self.engine.launch(prepared, parts)?;
         Ok(StreamHandle::new(stream))
     }

@@ -31,7 +31,7 @@ pub struct Config {
     pub lag: LagPolicy,
     /// Bounds of what a stream keeps for its outputs.
     pub backlog: BacklogConfig,
-    /// Bounds of what a source reads ahead.
+    /// Bounds of what a source reads ahead, and of what waits between a published stream and one that is made from it.
     pub read_ahead: QueueBounds,
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
     /// per stream.

@@ -19,8 +19,9 @@ use crate::hub::{Claim, Hub};
 use crate::keys::KeyRegistry;
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
-use crate::output::{Output, OutputDriver, OutputKind, Recorder, RtmpPush};
+use crate::output::{HubOutput, Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
+use crate::source::ingest::{Desk, Ingest};
 use crate::source::{Source, SourceDriver};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Commands, Mailbox};
@@ -77,6 +78,7 @@ pub struct ShutdownReport {
 /// What a stream is made of besides its outputs.
 pub(crate) struct Parts {
     pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) tick: Option<Duration>,
     pub(crate) keep_gop: bool,
     pub(crate) hold: bool,
     pub(crate) needs_outputs: bool,
@@ -88,6 +90,24 @@ pub(crate) struct Prepared {
     pub(crate) shared: Arc<StreamShared>,
     poll: Poll,
     commands: Commands,
+}
+
+/// How a publisher is put on the air; see [`Engine::publish`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PublishOptions {
+    /// How long a publisher that was lost is waited for. Default 30 s.
+    pub grace: Duration,
+    /// The stream's tick, which is what its players' writes are merged over. Default [`Config::tick`].
+    pub tick: Option<Duration>,
+    /// Players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
+    pub gop_cache: bool,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30), tick: None, gop_cache: true }
+    }
 }
 
 impl Engine {
@@ -238,17 +258,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts a live source on the air under a name: what an embedded server does with a publisher. Players find it through
-    /// the [`Hub`]. The stream ends with its source; it does not count against the limit of all started streams, and
-    /// against an owner's only after [`publish_for`](Self::publish_for).
+    /// Puts a publisher on the air under a name: what an embedded server does. Players find the stream through the [`Hub`],
+    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for: the stream, its outputs
+    /// and its players stay up, and whoever comes continues its time. The stream ends at once when a publisher is complete
+    /// ([`SourceState::Ended`](crate::source::SourceState::Ended)), with a zero grace, or if there was no media yet. It does not
+    /// count against the limit of all started streams, and against an owner's only after [`publish_for`](Self::publish_for).
     ///
     /// # Errors
     ///
     /// [`Error::System`] if there is no thread or descriptor left.
-    pub fn publish(&self, claim: Claim, source: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+    pub fn publish(
+        &self,
+        mut claim: Claim,
+        publisher: Box<dyn SourceDriver>,
+        options: &PublishOptions,
+    ) -> Result<StreamRef, Error> {
         let prepared = self.inner.prepare(None)?;
-        let keep_gop = claim.terms().gop_cache;
-        let parts = Parts { source, keep_gop, hold: false, needs_outputs: false, claim: Some(claim) };
+        let desk = Desk::new();
+        claim.set_desk(desk.clone());
+        let source = Box::new(Ingest::new(publisher, desk, options.grace));
+        let PublishOptions { tick, gop_cache: keep_gop, .. } = *options;
+        let claim = Some(claim);
+        let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
         self.inner.launch(prepared, parts)
     }
 
@@ -264,12 +295,17 @@ impl Engine {
         driver: Box<dyn OutputDriver>,
     ) -> Result<OutputId, Error> {
         let output = stream.shared.next_output();
-        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver });
+        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver, guest: true });
         if sent { Ok(output) } else { Err(Error::Ended) }
     }
 }
 
 impl Inner {
+    /// The streams players can ask for.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The store of reels, if there is one.
     pub(crate) fn reels(&self) -> Option<&Store> {
         self.reels.as_ref()
@@ -309,6 +345,7 @@ impl Inner {
             commands,
             source: parts.source,
             config: self.config.clone(),
+            tick: parts.tick,
             keep_gop: parts.keep_gop,
             hold: parts.hold,
             needs_outputs: parts.needs_outputs,
@@ -318,7 +355,7 @@ impl Inner {
             let mut streams = self.streams.lock();
             // Who waited for a file meanwhile starts no more: nobody would end it.
             if self.closed.load(Ordering::Acquire) {
-                shared.release_name();
+                shared.release_names();
                 return Err(Error::Ended);
             }
             streams.insert(shared.id, shared.clone());
@@ -338,7 +375,7 @@ impl Inner {
             });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
-            shared.release_name();
+            shared.release_names();
             return Err(Error::System { what: "no thread for a stream", source });
         }
         Ok(stream)
@@ -346,12 +383,17 @@ impl Inner {
 
     /// Makes the driver of an output.
     pub(crate) fn driver(
-        &self,
-        shared: &StreamShared,
+        self: &Arc<Self>,
+        shared: &Arc<StreamShared>,
         id: OutputId,
         output: Output,
     ) -> Result<(String, Box<dyn OutputDriver>), Error> {
         Ok(match output.kind? {
+            OutputKind::Hub { name } => {
+                let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
+                let hub = HubOutput::open(name.clone(), &stream)?;
+                (format!("hub {name}"), Box::new(hub))
+            }
             OutputKind::Rtmp { destination, roots, reconnect } => {
                 let name = destination.to_string();
                 let (dialer, mailbox) = (self.dialer.clone(), shared.mailbox.clone());

@@ -96,6 +96,33 @@ pub enum EventKind {
         /// By how much, in milliseconds: negative is back.
         millis: i64,
     },
+    /// What the stream is made from is published.
+    PublicationBegan {
+        /// The name.
+        name: String,
+    },
+    /// What the stream was made from is not published any more; the stream rests until it is again.
+    PublicationEnded {
+        /// The name.
+        name: String,
+    },
+    /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it.
+    PublisherLost {
+        /// Why.
+        error: Arc<Error>,
+        /// For how long the stream waits.
+        grace: Duration,
+    },
+    /// A publisher came in the place of the one that was lost; the stream goes on.
+    PublisherReturned {
+        /// For how long there was none.
+        after: Duration,
+    },
+    /// Another publisher with the right key took the place of the one that was there.
+    PublisherReplaced {
+        /// For how long the one before had sent no media.
+        silent: Duration,
+    },
     /// The stream reads its media another way from here on; see [`SourceMode`].
     ModeChanged {
         /// The way it is read now.
@@ -172,6 +199,15 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         EventKind::SourceFault { error } => log::warn!("{stream}: {}", chain(error)),
         EventKind::SourceStalled { after } => {
             log::warn!("{stream}: the source has given nothing for {after:?}")
+        }
+        EventKind::PublisherLost { error, grace } => {
+            log::info!("{stream}: the publisher is lost, waiting {grace:?} for it: {}", chain(error));
+        }
+        EventKind::PublisherReturned { after } => {
+            log::info!("{stream}: a publisher is back after {after:.1?}");
+        }
+        EventKind::PublisherReplaced { silent } => {
+            log::info!("{stream}: another publisher took over, after {silent:.1?} of silence");
         }
         EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
         EventKind::ModeChanged { mode, error: Some(error) } => {

@@ -3,18 +3,56 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::limiter::Permit;
+use crate::source::SourceDriver;
+use crate::source::ingest::{Answer, Delivery, Desk};
 use crate::stream::handle::StreamRef;
+use crate::stream::mailbox::Command;
+
+/// Longest name, in bytes.
+const MAX_NAME: usize = 128;
 
 /// Names and the streams behind them. Clones share the same names.
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     names: Arc<Mutex<HashMap<String, Entry>>>,
+    /// Locked after the names, if both are.
+    watchers: Arc<Mutex<Watchers>>,
+}
+
+/// Called with each stream that is opened under a name.
+type Watcher = dyn Fn(&StreamRef) + Send + Sync;
+
+/// Who watches which name.
+#[derive(Default)]
+struct Watchers {
+    names: HashMap<String, Vec<(u64, Arc<Watcher>)>>,
+    next: u64,
+}
+
+impl std::fmt::Debug for Watchers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names.keys()).finish()
+    }
+}
+
+/// A name that is watched, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    hub: Hub,
+    name: String,
+    number: u64,
+}
+
+/// Whether players can ask for this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_part)
 }
 
 #[derive(Debug)]
@@ -25,6 +63,8 @@ struct Entry {
     owner: Option<String>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
+    /// Where other publishers of the name ask; `None` between the claim and the start, and for what is not published.
+    desk: Option<Arc<Desk>>,
     /// The name was taken away before its stream began.
     revoked: bool,
 }
@@ -43,20 +83,74 @@ pub struct Claim {
     hub: Hub,
     name: String,
     token: u64,
-    terms: Terms,
-}
-
-/// What holds for the stream of a claim.
-#[derive(Debug)]
-pub(crate) struct Terms {
-    /// Players that join get the newest GOP.
-    pub(crate) gop_cache: bool,
     /// The owner's place among the limits.
     place: Option<Permit>,
+    desk: Option<Arc<Desk>>,
+}
+
+/// How a publisher with the right key comes in; see [`Hub::enter`].
+#[derive(Debug)]
+pub enum Entrance {
+    /// Nobody publishes under the name: a stream begins.
+    New(Claim),
+    /// The stream is there; the publisher it had is gone or silent.
+    Handover(Handover),
+}
+
+/// The place of a publisher in a stream that goes on. Dropping it leaves the stream as it was.
+#[derive(Debug)]
+pub struct Handover {
+    stream: StreamRef,
+    /// `None` once it was used.
+    desk: Option<Arc<Desk>>,
+    takeover: bool,
 }
 
 impl Hub {
-    /// Takes `name` for a publisher at `peer`.
+    /// Where a publisher that may use `name` belongs: to a new stream, or in the place of the one before, if that was lost
+    /// or has sent no media for `takeover_after` (zero: at once).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameInUse`].
+    pub fn enter(
+        &self,
+        name: &str,
+        peer: Option<SocketAddr>,
+        takeover_after: Duration,
+    ) -> Result<Entrance, Error> {
+        let in_use = || Error::NameInUse { name: name.to_owned() };
+        let over = {
+            let mut names = self.names.lock();
+            match names.get_mut(name) {
+                None => None,
+                Some(entry) => {
+                    let (Some(stream), Some(desk), false) = (&entry.stream, &entry.desk, entry.revoked)
+                    else {
+                        return Err(in_use());
+                    };
+                    let answer = desk.ask(takeover_after);
+                    match answer {
+                        Answer::Taken => return Err(in_use()),
+                        Answer::Vacant | Answer::Silent => {
+                            entry.peer = peer;
+                            return Ok(Entrance::Handover(Handover {
+                                stream: stream.clone(),
+                                desk: Some(desk.clone()),
+                                takeover: answer == Answer::Silent,
+                            }));
+                        }
+                        // Its claim is about to be dropped, and does no harm to the next one's.
+                        Answer::Over => names.remove(name),
+                    }
+                }
+            }
+        };
+        drop(over);
+        self.claim(name, peer).map(Entrance::New)
+    }
+
+    /// Takes `name` for a publisher at `peer`, if it is free.
     ///
     /// # Errors
     ///
@@ -69,10 +163,17 @@ impl Hub {
         let token = u64::from_le_bytes(crate::net::random::bytes());
         names.insert(
             name.to_owned(),
-            Entry { token, since: Instant::now(), peer, owner: None, stream: None, revoked: false },
+            Entry {
+                token,
+                since: Instant::now(),
+                peer,
+                owner: None,
+                stream: None,
+                desk: None,
+                revoked: false,
+            },
         );
-        let terms = Terms { gop_cache: true, place: None };
-        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, terms })
+        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, place: None, desk: None })
     }
 
     /// The stream behind `name`, unless it was just taken off the air.
@@ -81,11 +182,32 @@ impl Hub {
         self.names.lock().get(name).filter(|entry| !entry.revoked)?.stream.clone()
     }
 
-    /// Ends what is on the air under `name`, without waiting; `false` if nothing is.
+    /// Calls `watcher` for the stream that is open under `name`, if one is, and for each that is opened later: before its
+    /// thread has begun, on the thread that opens it.
+    pub(crate) fn watch(&self, name: &str, watcher: Arc<Watcher>) -> Watch {
+        let names = self.names.lock();
+        let open = names.get(name).and_then(|entry| entry.stream.clone());
+        let number = {
+            let mut watchers = self.watchers.lock();
+            let number = watchers.next;
+            watchers.next += 1;
+            watchers.names.entry(name.to_owned()).or_default().push((number, watcher.clone()));
+            number
+        };
+        drop(names);
+        if let Some(stream) = open {
+            watcher(&stream);
+        }
+        Watch { hub: self.clone(), name: name.to_owned(), number }
+    }
+
+    /// Ends the publication of `name`, without waiting; `false` if there is none. What the program itself put there has no
+    /// publisher and goes on.
     pub(crate) fn take_off(&self, name: &str) -> bool {
-        let taken = self.names.lock().get_mut(name).map(|entry| {
-            entry.revoked = true;
-            entry.stream.clone()
+        let taken = self.names.lock().get_mut(name).and_then(|entry| {
+            let is_ours = entry.stream.is_some() && entry.desk.is_none();
+            entry.revoked |= !is_ours;
+            (!is_ours).then(|| entry.stream.clone())
         });
         let Some(stream) = taken else { return false };
         // Outside the lock: the stream gives its name back when it ends.
@@ -113,18 +235,9 @@ impl Claim {
         &self.name
     }
 
-    /// Players that join wait for the next keyframe; without this they get the newest GOP.
-    pub fn without_gop_cache(&mut self) {
-        self.terms.gop_cache = false;
-    }
-
-    pub(crate) fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
     /// The name is published for `owner`, whose place is kept as long as the claim is.
     pub(crate) fn belongs_to(&mut self, owner: &str, place: Permit) {
-        self.terms.place = Some(place);
+        self.place = Some(place);
         if let Some(entry) =
             self.hub.names.lock().get_mut(&self.name).filter(|entry| entry.token == self.token)
         {
@@ -132,15 +245,43 @@ impl Claim {
         }
     }
 
+    /// Lets other publishers of the name ask at `desk`, once the stream is open.
+    pub(crate) fn set_desk(&mut self, desk: Arc<Desk>) {
+        self.desk = Some(desk);
+    }
+
     /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.
     pub(crate) fn open(&self, stream: &StreamRef) -> Result<(), Error> {
-        match self.hub.names.lock().get_mut(&self.name) {
-            Some(entry) if entry.token == self.token && !entry.revoked => {
-                entry.stream = Some(stream.clone());
-                Ok(())
+        let watchers: Vec<_> = {
+            let mut names = self.hub.names.lock();
+            match names.get_mut(&self.name) {
+                Some(entry) if entry.token == self.token && !entry.revoked => {
+                    entry.stream = Some(stream.clone());
+                    entry.desk.clone_from(&self.desk);
+                }
+                _ => return Err(Error::Ended),
             }
-            _ => Err(Error::Ended),
-        }
+            let watchers = self.hub.watchers.lock();
+            watchers.names.get(&self.name).into_iter().flatten().map(|(_, watcher)| watcher.clone()).collect()
+        };
+        watchers.iter().for_each(|watcher| watcher(stream));
+        Ok(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let gone = {
+            let mut watchers = self.hub.watchers.lock();
+            let Some(of_name) = watchers.names.get_mut(&self.name) else { return };
+            let index = of_name.iter().position(|(number, _)| *number == self.number);
+            let gone = index.map(|index| of_name.swap_remove(index));
+            if of_name.is_empty() {
+                watchers.names.remove(&self.name);
+            }
+            gone
+        };
+        drop(gone);
     }
 }
 
@@ -157,6 +298,41 @@ impl Drop for Claim {
     }
 }
 
+impl Handover {
+    /// The stream that goes on.
+    #[must_use]
+    pub fn stream(&self) -> &StreamRef {
+        &self.stream
+    }
+
+    /// Whether a publisher that is still connected is replaced; otherwise it was lost before.
+    #[must_use]
+    pub fn is_takeover(&self) -> bool {
+        self.takeover
+    }
+
+    /// Hands the publisher over to the stream's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`]: the stream was stopped meanwhile.
+    pub fn deliver(mut self, publisher: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+        if !self.stream.shared.mailbox.send(Command::Deliver(Box::new(Delivery(publisher)))) {
+            return Err(Error::Ended);
+        }
+        self.desk = None;
+        Ok(self.stream.clone())
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        if let Some(desk) = &self.desk {
+            desk.withdraw();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +344,19 @@ mod tests {
         assert!(matches!(hub.claim("studio", None), Err(Error::NameInUse { .. })));
         assert!(hub.find("studio").is_none(), "no stream yet");
         drop(claim);
+        assert!(hub.claim("studio", None).is_ok());
+    }
+
+    #[test]
+    fn only_the_token_of_its_owner_releases_a_name() {
+        let hub = Hub::default();
+        let old = hub.claim("studio", None).expect("the name is free");
+        // As for the publisher that comes when the stream before has not quite ended.
+        hub.names.lock().remove("studio");
+        let new = hub.claim("studio", None).expect("the name is free");
+        drop(old);
+        assert!(matches!(hub.claim("studio", None), Err(Error::NameInUse { .. })));
+        drop(new);
         assert!(hub.claim("studio", None).is_ok());
     }
 }

@@ -31,7 +31,7 @@ mod stream;
 mod sys;
 #[cfg(feature = "libav")]
 pub mod tagger;
-#[allow(dead_code, reason = "for sources and branches that are not in yet")]
+
 mod tap;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
@@ -40,11 +40,11 @@ pub use capacity::{
     ResourceFit, StreamKind, TransportKind,
 };
 pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
-pub use engine::{Engine, ShutdownReport};
+pub use engine::{Engine, PublishOptions, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events};
 pub use event::{Event, EventKind, OutputId, StreamId};
-pub use hub::{Claim, Hub};
+pub use hub::{Claim, Entrance, Handover, Hub};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use net::tls::TlsRoots;

@@ -60,6 +60,24 @@
 //! # }
 //! ```
 //!
+//! # Restream what is published, and put a stream on the server
+//!
+//! ```no_run
+//! use flowcast::{Config, Engine, Output, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let engine = Engine::new(Config::default())?;
+//! let restream = engine
+//!     .stream(Source::published("studio")) // may be started before anybody publishes
+//!     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+//!     .record("studio.flv")
+//!     .start()?;
+//! let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+//! # drop((restream, rain));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Hear what happens
 //!
 //! ```no_run
@@ -88,11 +106,11 @@ mod versions;
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
 pub use flowcast_core::{
-    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Error, Event, EventKind,
-    Events, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId, OutputPhase,
-    OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy, ReelStore,
-    ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId, StreamPhase,
-    StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
+    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
+    EventKind, Events, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId,
+    OutputPhase, OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy,
+    ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId,
+    StreamPhase, StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
@@ -106,6 +124,6 @@ pub use flowcast_server::Metrics;
 pub use flowcast_server::{
     Admission, AdmissionKind, DEFAULT_PORT, Departure, Error as ServerError, FailurePolicy, PlayerStats,
     RefusalReason, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
-    ServerStats,
+    ServerStats, TlsIdentity,
 };
 pub use versions::{LibavVersions, Versions, versions};

@@ -6,9 +6,13 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use crate::amf0::{self, AmfError, Value};
+use crate::capability::Capabilities;
 use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::type_id;
+
+/// The status that asks a client to connect anew: Enhanced RTMP v2, "Reconnect Request".
+pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 
 /// A command as it is on the wire: name, transaction, command object, arguments.
 ///
@@ -47,7 +51,7 @@ impl Command {
         Self { name: name.to_owned(), transaction, object, arguments }
     }
 
-    /// Reads the body of a message of type 20, or 17 whose AMF3 wrapper holds AMF0; `None` if it is no command: its
+    /// Reads the body of a message of type 20, or of type 17 (a zero byte, then AMF0 that may hold AMF3 values); `None` if it is no command: its
     /// first value is not a name.
     ///
     /// # Errors
@@ -90,7 +94,7 @@ impl Command {
     }
 }
 
-/// The AMF0 body in an AMF3 message: one zero byte, then AMF0, which is what all known encoders send.
+/// The AMF0 body in an AMF3 message: one zero byte, then AMF0 which may switch to AMF3 for single values.
 pub(crate) fn unwrap_amf3(type_id: u8, body: &[u8]) -> &[u8] {
     match (type_id, body) {
         (type_id::COMMAND_AMF3 | type_id::DATA_AMF3, [0, rest @ ..]) => rest,
@@ -167,6 +171,8 @@ pub struct Connect {
     pub tc_url: String,
     /// Name and version of the client software; empty if left out.
     pub flash_ver: String,
+    /// What it can do beyond RTMP 1.0.
+    pub capabilities: Capabilities,
 }
 
 /// The arguments of `play`.
@@ -226,6 +232,7 @@ impl Connect {
             app: text("app").trim_matches('/').to_owned(),
             tc_url: text("tcUrl").to_owned(),
             flash_ver: text("flashVer").to_owned(),
+            capabilities: Capabilities::from_object(object),
         }
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod amf0;
+pub mod capability;
 pub mod chunk;
 pub mod command;
 pub mod error;

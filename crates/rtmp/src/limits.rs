@@ -16,6 +16,8 @@ pub enum LimitKind {
     AmfDepth,
     /// AMF0 values in one message: [`Limits::amf_values`].
     AmfValues,
+    /// Bytes that one message repeats by AMF3 references: 64 KiB.
+    AmfRepeated,
     /// All bytes of a connection before its publish or play was accepted: [`Limits::total_bytes_before_auth`].
     BytesBeforeAuth,
     /// Bytes received while a publish or play waits for its decision.
@@ -26,6 +28,8 @@ pub enum LimitKind {
     ReplyBytes,
     /// Bytes of the application name in `connect`.
     AppBytes,
+    /// Bytes of one codec configuration, or of one metadata, of a publisher: [`Limits::header_bytes`].
+    HeaderBytes,
 }
 
 impl fmt::Display for LimitKind {
@@ -36,11 +40,13 @@ impl fmt::Display for LimitKind {
             Self::ChunkStreams => "chunk streams",
             Self::AmfDepth => "AMF0 nesting depth",
             Self::AmfValues => "AMF0 values in a message",
+            Self::AmfRepeated => "bytes repeated by AMF3 references",
             Self::BytesBeforeAuth => "bytes before publish or play",
             Self::HeldBytes => "bytes held for a decision",
             Self::MessageStreams => "message streams",
             Self::ReplyBytes => "bytes of unread answers",
             Self::AppBytes => "bytes of application name",
+            Self::HeaderBytes => "bytes of codec configuration or metadata",
         })
     }
 }
@@ -62,6 +68,9 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of all unfinished messages of one connection. At least `message_bytes`; default 24 MiB for publishers.
     pub assembly_bytes: usize,
+    /// Bytes of one codec configuration, or of one metadata, of a publisher; they are kept for whoever joins later. 1 MiB by
+    /// default, which holds the keyframe index of a day of video that some encoders put there; else they are a few hundred.
+    pub header_bytes: usize,
     /// Chunk streams in use on one connection, 64 by default. Encoders use about six.
     pub chunk_streams: usize,
     /// AMF0 objects and arrays inside each other, 16 by default. Real commands need three. Values are freed by
@@ -81,6 +90,7 @@ impl Limits {
         Self {
             message_bytes: 64 << 10,
             assembly_bytes: 64 << 10,
+            header_bytes: 1 << 20,
             chunk_streams: 64,
             amf_depth: 16,
             amf_values: 1024,

@@ -86,7 +86,7 @@ fn a_message_cut_anywhere_is_truncated_and_says_where() {
 #[test]
 fn references_amf3_and_reserved_markers_are_refused_by_name() {
     assert_eq!(one(b"\x07\0\0"), Err(AmfError::Reference { offset: 0 }));
-    assert_eq!(one(b"\x11\x01"), Err(AmfError::Amf3 { offset: 0 }));
+    assert_eq!(one(b"\x11\x42"), Err(AmfError::Amf3 { marker: 0x42, offset: 1 }));
     for marker in [0x04, 0x0E, 0x09, 0x12, 0x42, 0xFF] {
         assert_eq!(one(&[marker, 0, 0, 0]), Err(AmfError::Marker { marker, offset: 0 }));
     }

@@ -187,11 +187,11 @@ fn flags_and_codes_of_enhanced_headers() {
         (b"\xA1vp09", TagFlags::EMPTY, Some(b"vp09")),
         (b"\xB1vp09", TagFlags::DISPOSABLE, Some(b"vp09")),
         (b"\x92hvc1", TagFlags::EMPTY, Some(b"hvc1")),
-        (b"\xD4hvc1", TagFlags::EMPTY, Some(b"hvc1")),
+        (b"\xD4hvc1", TagFlags::SIDE_CONFIG, Some(b"hvc1")),
         (b"\x95av01", TagFlags::SEQUENCE_HEADER, Some(b"av01")),
         // Multitrack: one codec, then one for each track.
         (b"\x96\x10hvc1", TagFlags::SEQUENCE_HEADER, Some(b"hvc1")),
-        (b"\x96\x21\0hvc1", TagFlags::KEYFRAME, None),
+        (b"\x96\x21hvc1\0\0\0\0", TagFlags::KEYFRAME, None),
         // ModEx: two bytes of nanosecond offset, then what it modifies.
         (b"\x97\x02\x01\x02\x03\x01av01", TagFlags::KEYFRAME, Some(b"av01")),
     ];

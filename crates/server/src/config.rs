@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use flowcast_core::PublishOptions;
 use flowcast_rtmp::session::ServerConfig;
 
 use crate::error::Error;
 
 /// The port RTMP servers listen on.
 pub const DEFAULT_PORT: u16 = 1935;
+/// The port of RTMPS.
+pub(crate) const RTMPS_PORT: u16 = 443;
 /// Longest a deadline may be.
 const MAX_STEP: Duration = Duration::from_secs(3600);
 
@@ -46,17 +49,25 @@ pub struct ServerOptions {
     pub first_media: Duration,
     /// A publisher that sent no media for this long is disconnected. Default 30 s.
     pub no_progress: Duration,
+    /// A publisher that hangs up or fails without ending its stream is waited for this long: its players, pushes and
+    /// recordings stay up, and when it is back, their time goes on. Default 30 s; zero ends the stream at once.
+    pub publisher_grace: Duration,
+    /// A publisher that has sent no media for this long may be replaced by another one with the same key. Default 5 s; zero
+    /// replaces any at once.
+    pub takeover_after: Duration,
     /// A connection that is silent this long is pinged. Default 30 s.
     pub ping: Duration,
     /// A connection that is silent this long is closed. Default 60 s.
     pub ping_timeout: Duration,
-    /// From connection to the end of the RTMP handshake. Default 5 s.
+    /// From connection to the end of the RTMP handshake, that of TLS before it included. Default 5 s.
     pub handshake: Duration,
     /// From the handshake to publish or play. Default 10 s.
     pub command: Duration,
-    /// Whether players get what was sent in the last tick at once per tag (`false`) or merged once a tick. Default
-    /// `true`: it costs up to a tick (100 ms) of latency and saves most of the CPU of many players.
-    pub merge: bool,
+    /// What a publisher sends in this time goes to each player in one write, up to 350 ms; more is taken for that, and less
+    /// than 5 ms for 5 ms. It is latency that most players do not notice, and saves most of the CPU of many of them.
+    /// [`Duration::ZERO`] sends each tag at once. Default 100 ms. Streams of the engine itself are merged over
+    /// [`Config::tick`](flowcast_core::Config::tick) instead.
+    pub merge: Duration,
 }
 
 impl Default for ServerOptions {
@@ -74,11 +85,13 @@ impl Default for ServerOptions {
             gop_cache: true,
             first_media: Duration::from_secs(20),
             no_progress: Duration::from_secs(30),
+            publisher_grace: Duration::from_secs(30),
+            takeover_after: Duration::from_secs(5),
             ping: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(60),
             handshake: Duration::from_secs(5),
             command: Duration::from_secs(10),
-            merge: true,
+            merge: Duration::from_millis(100),
         }
     }
 }
@@ -105,6 +118,21 @@ impl ServerOptions {
             return fail("deadlines", "each must be more than zero and at most an hour");
         }
         self.failures.check()
+    }
+
+    /// The window players' writes are merged over; `None` to send each tag at once.
+    pub(crate) fn merge_window(&self) -> Option<Duration> {
+        const LEAST: Duration = Duration::from_millis(5);
+        const MOST: Duration = Duration::from_millis(350);
+        (!self.merge.is_zero()).then(|| self.merge.clamp(LEAST, MOST))
+    }
+
+    /// How a publisher is put on the air.
+    pub(crate) fn publish(&self) -> PublishOptions {
+        let mut options = PublishOptions::default();
+        (options.grace, options.tick) = (self.publisher_grace, self.merge_window());
+        options.gop_cache = self.gop_cache;
+        options
     }
 
     /// The settings of each session.

@@ -18,6 +18,9 @@ use crate::stats::{Counted, Counters, Share};
 use crate::throttle::{TOO_FAST_AFTER, Throttle};
 use crate::visit::{Record, Role, Visit};
 
+/// What a read takes of the budget at least, bytes: a peer that sends TLS records of one byte each makes work, too.
+const READ_COST: usize = 256;
+
 /// A client's connection. It moves from the lobby to a stream's thread with everything that has arrived.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -31,6 +34,8 @@ pub(crate) struct Connection {
     share: Share,
     assembly: Assembly,
     throttle: Option<Throttle>,
+    /// What reading has cost so far, in bytes.
+    heard: u64,
     /// A player's place among those of its stream.
     pub(crate) seat: Option<Seat>,
     /// What is known of it outside, once it goes on the air.
@@ -103,6 +108,7 @@ impl Connection {
             writable: true,
             assembly,
             throttle: None,
+            heard: 0,
             seat: None,
             visit: None,
             _counted: counted,
@@ -125,6 +131,12 @@ impl Connection {
         self.readable = true;
         self.writable = true;
         registry.register(self.transport.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Whether to be woken when something arrives; without that the caller looks for itself.
+    pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+        registry.reregister(self.transport.socket(), token, interest)
     }
 
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
@@ -166,11 +178,13 @@ impl Connection {
                     self.took(count)?;
                     while let Some(event) = self.session.poll_event() {
                         if !sink(event) {
-                            return Ok(true);
+                            return result.map(|()| true).map_err(Over::Rtmp);
                         }
                     }
                     result.map_err(Over::Rtmp)?;
-                    left = left.saturating_sub(count);
+                    let cost = count.max(READ_COST);
+                    self.heard = self.heard.saturating_add(cost as u64);
+                    left = left.saturating_sub(cost);
                     if left == 0 {
                         return Ok(true);
                     }
@@ -209,6 +223,11 @@ impl Connection {
         if is_over && held as u64 > self.assembly.even_share { Err(Over::NoMemory) } else { Ok(()) }
     }
 
+    /// What reading has cost since the connection began, in bytes; a small read counts for more than it brought.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Writes what the session has to say, at most `budget` bytes; says how much was written.
     pub(crate) fn write(&mut self, budget: usize) -> Result<usize, Over> {
         if !self.writable || (self.session.wire().is_empty() && !self.transport.has_pending()) {
@@ -219,6 +238,11 @@ impl Connection {
             self.writable = false;
         }
         Ok(taken)
+    }
+
+    /// Whether something may have arrived.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
     }
 
     /// Whether the socket takes more.
@@ -259,6 +283,11 @@ impl Connection {
     fn failure(&self, over: Over) -> flowcast_core::Error {
         let host = self.peer.to_string();
         match over {
+            Over::Io(source) if source.get_ref().is_some_and(|error| error.is::<rustls::Error>()) => {
+                self.counters.tls_errors.fetch_add(1, Ordering::Relaxed);
+                log::warn!("{host}: {source}");
+                flowcast_core::Error::ConnectionLost { host, source }
+            }
             Over::Io(source) => flowcast_core::Error::ConnectionLost { host, source },
             Over::Rtmp(source) => {
                 self.counters.failed(&source);

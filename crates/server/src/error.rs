@@ -33,6 +33,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The certificate or private key of an RTMPS server cannot be used.
+    #[error("TLS identity: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No thread or descriptor is left.
     #[error("cannot start the server's thread")]
     Start {
@@ -50,6 +56,7 @@ impl Error {
             Self::Address { .. } => "ADDRESS_INVALID",
             Self::Listen { .. } => "LISTEN_FAILED",
             Self::Options { .. } => "CONFIG_INVALID",
+            Self::Certificate { .. } => "CERTIFICATE_INVALID",
             Self::Start { .. } => "SYSTEM_RESOURCE",
         }
     }
@@ -57,6 +64,6 @@ impl Error {
     /// Whether trying the same again later can help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Address { .. } | Self::Options { .. })
+        !matches!(self, Self::Address { .. } | Self::Options { .. } | Self::Certificate { .. })
     }
 }

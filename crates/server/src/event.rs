@@ -109,6 +109,17 @@ pub enum ServerEventKind {
     },
 }
 
+impl ServerEventKind {
+    /// A publisher was let in: to a stream of its own (`None`), or to one that was there, by taking over or coming back.
+    pub(crate) fn publisher(name: Arc<str>, stream: StreamId, takeover: Option<bool>) -> Self {
+        match takeover {
+            None => Self::PublisherJoined { name, stream },
+            Some(false) => Self::PublisherReturned { name, stream },
+            Some(true) => Self::PublisherTookOver { name, stream },
+        }
+    }
+}
+
 /// Why somebody who was on the air is not any more.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -7,6 +7,7 @@
 mod admission;
 mod config;
 mod connection;
+mod doors;
 mod error;
 mod event;
 mod lobby;
@@ -18,6 +19,7 @@ mod refusal;
 mod server;
 mod stats;
 mod throttle;
+mod tls;
 mod visit;
 
 pub use admission::{Admission, AdmissionKind};
@@ -29,4 +31,5 @@ pub use metrics::Metrics;
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
+pub use tls::TlsIdentity;
 pub use visit::PlayerStats;

@@ -12,10 +12,15 @@ use flowcast_rtmp::session::ServerEvent;
 use crate::connection::{Connection, Over};
 use crate::stats::Counted;
 
-/// Bytes read in one turn; players only send commands and acknowledgements.
+/// Bytes read from one tick to the next: players only send commands and acknowledgements, and one that talks without end
+/// must not keep the thread busy.
 const READ_BUDGET: usize = 16 << 10;
 /// Bytes written in one turn, so that one fast player does not hold the others up.
 const WRITE_BUDGET: usize = 512 << 10;
+/// The kernel is asked how much is not acknowledged this often while all is well.
+const CALM: Duration = Duration::from_millis(500);
+/// The same while the player is behind.
+const BEHIND: Duration = Duration::from_millis(100);
 /// How long a player is given to take the last bytes.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -29,6 +34,11 @@ pub(crate) struct Player {
     /// The player said that it is done; it closes the connection itself.
     leaving: bool,
     sent: u64,
+    /// When its lag is measured next, and what the kernel held when it was measured last.
+    measure_at: Option<Instant>,
+    unacknowledged: u64,
+    /// Bytes that may be read until the next tick.
+    ear: usize,
     finishing: Option<Instant>,
     ended: bool,
     _counted: Counted,
@@ -45,6 +55,9 @@ impl Player {
             paused: false,
             leaving: false,
             sent: 0,
+            measure_at: None,
+            unacknowledged: 0,
+            ear: READ_BUDGET,
             finishing: None,
             ended: false,
             _counted: counted,
@@ -68,22 +81,16 @@ impl Player {
             self.join(cx)?;
         }
         self.connection.note(cx.readable, cx.writable);
-        let mut pause = None;
-        let leaving = &mut self.leaving;
-        let more_to_read = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
-            match event {
-                ServerEvent::StopPlay => *leaving = true,
-                ServerEvent::Pause(paused) => pause = Some(paused),
-                _ => {}
-            }
-            true
-        })?;
-        if let Some(paused) = pause {
-            self.pause(paused, cx);
+        if self.connection.is_readable() {
+            self.read(cx)?;
         }
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
-            if let Some(error) = self.measure(cx) {
+            if self.is_to_be_measured(cx.now)
+                && let Some(error) = self.measure(cx)
+            {
+                // The kernel need not keep for half a minute what this player does not take.
+                self.connection.transport.abort();
                 return Ok(OutputState::Ended(Some(Arc::new(error))));
             }
         }
@@ -92,7 +99,31 @@ impl Player {
             self.ended = true;
             return Ok(OutputState::Ended(None));
         }
-        Ok(if more_to_read || more_to_write { OutputState::More } else { OutputState::Running })
+        Ok(if more_to_write { OutputState::More } else { OutputState::Running })
+    }
+
+    /// Takes what the player says; one that talks without end is heard out with the next tick.
+    fn read(&mut self, cx: &mut OutputContext<'_>) -> Result<(), Over> {
+        let mut pause = None;
+        let leaving = &mut self.leaving;
+        self.ear = if cx.tick { READ_BUDGET } else { self.ear };
+        if self.ear > 0 {
+            let before = self.connection.heard();
+            self.connection.read(cx.now, self.ear, cx.scratch, |event| {
+                match event {
+                    ServerEvent::StopPlay => *leaving = true,
+                    ServerEvent::Pause(paused) => pause = Some(paused),
+                    _ => {}
+                }
+                true
+            })?;
+            let heard = self.connection.heard().saturating_sub(before);
+            self.ear = self.ear.saturating_sub(usize::try_from(heard).unwrap_or(usize::MAX));
+        }
+        if let Some(paused) = pause {
+            self.pause(paused, cx);
+        }
+        Ok(())
     }
 
     /// A live stream cannot wait: who pauses goes on at what is newest then.
@@ -132,6 +163,18 @@ impl Player {
         }
     }
 
+    /// Not with every tick: it is a system call, and a thousand players that keep up are no news.
+    fn is_to_be_measured(&mut self, now: Instant) -> bool {
+        // The first time soon, and not all players that joined together at once.
+        let first = || now + CALM.mul_f64(f64::from(self.connection.peer.port() % 8) / 8.0);
+        if now < *self.measure_at.get_or_insert_with(first) {
+            return false;
+        }
+        let behind = self.feed.as_ref().is_some_and(|feed| !feed.lag().is_zero() || feed.is_waiting());
+        self.measure_at = Some(now + if behind { BEHIND } else { CALM });
+        true
+    }
+
     fn measure(&mut self, cx: &OutputContext<'_>) -> Option<Error> {
         if !self.is_fed() {
             return None;
@@ -140,7 +183,8 @@ impl Player {
         let pending = self.connection.transport.pending_bytes();
         let wire = self.connection.session.wire();
         let (total_in, unsent) = (wire.total_in(), (wire.len() + pending) as u64);
-        feed.measure(cx.now, cx.ring, total_in, unsent, self.connection.transport.unacknowledged());
+        self.unacknowledged = self.connection.transport.unacknowledged();
+        feed.measure(cx.now, cx.ring, total_in, unsent, self.unacknowledged);
         let host = || self.connection.peer.to_string();
         let (lag, stalled) = (feed.lag(), feed.stalled(cx.now));
         if feed.is_too_slow() && feed.has_joined() {
@@ -212,7 +256,7 @@ impl OutputDriver for Player {
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = if self.ended { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.sent;
-        stats.bytes_held = self.connection.transport.unacknowledged();
+        stats.bytes_held = self.unacknowledged;
         if let Some(feed) = &self.feed {
             stats.drops = feed.drops();
             stats.lag = feed.lag();

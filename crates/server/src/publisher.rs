@@ -15,6 +15,14 @@ use crate::stats::Counted;
 /// Bytes read in one turn, so that a fast publisher does not hold its players up.
 const READ_BUDGET: usize = 1 << 20;
 
+/// Tags taken in one turn: one of a byte takes a hundred in memory.
+const TAG_BUDGET: usize = 2048;
+/// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for us: it
+/// must never have to wait for a tick.
+const ROOM: usize = 2;
+/// One that sent more is read as it sends for this long.
+const BUSY: Duration = Duration::from_secs(3);
+
 /// A publisher whose key was accepted.
 pub(crate) struct Publisher {
     connection: Connection,
@@ -23,6 +31,9 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
+    /// It is read with ticks only; its packets wake nobody.
+    resting: bool,
+    busy_until: Instant,
     continuity: Continuity,
     /// The publisher said that it is done.
     unpublished: bool,
@@ -41,6 +52,8 @@ impl Publisher {
             since,
             last_media: None,
             accepted: false,
+            resting: false,
+            busy_until: since,
             continuity: Continuity::new(Forward::Live),
             unpublished: false,
             over: false,
@@ -53,9 +66,10 @@ impl Publisher {
             self.accepted = true;
             self.connection.session.accept_publish(cx.now);
         }
-        self.connection.note(cx.readable, cx.writable);
+        self.connection.note(cx.readable || (self.resting && cx.tick), cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
+        let enough = tags_before + TAG_BUDGET;
         let unpublished = &mut self.unpublished;
         let (tags, notices, continuity) = (&mut *cx.tags, &mut *cx.notices, &mut self.continuity);
         let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
@@ -67,7 +81,7 @@ impl Publisher {
                 ServerEvent::Unpublish => *unpublished = true,
                 _ => {}
             }
-            !*unpublished
+            !*unpublished && tags.len() < enough
         });
         let received = self.connection.session.received().saturating_sub(before);
         self.connection.counters.bytes_received.fetch_add(received, Ordering::Relaxed);
@@ -78,6 +92,7 @@ impl Publisher {
             self.last_media = Some(cx.now);
         }
         let more = more?;
+        self.rest(cx, received).map_err(Over::Io)?;
         self.connection.write(usize::MAX)?;
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
@@ -88,6 +103,21 @@ impl Publisher {
             return Ok(SourceState::Ended);
         }
         Ok(if more { SourceState::More } else { SourceState::Running })
+    }
+
+    /// Decides whether the publisher's packets wake this thread, now that `received` bytes of it were read in this turn.
+    fn rest(&mut self, cx: &SourceContext<'_>, received: u64) -> io::Result<()> {
+        let is_much =
+            || received.saturating_mul(ROOM as u64) > self.connection.transport.receive_buffer() as u64;
+        if self.resting && is_much() {
+            self.busy_until = cx.now + BUSY;
+        }
+        let rest = cx.ticks_only && self.last_media.is_some() && cx.now >= self.busy_until;
+        if rest != self.resting {
+            self.resting = rest;
+            self.connection.wake_for_input(!rest, cx.registry, cx.token)?;
+        }
+        Ok(())
     }
 
     fn check_progress(&self, now: Instant) -> Result<(), Over> {
@@ -112,12 +142,6 @@ impl SourceDriver for Publisher {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         match self.turn(cx) {
             Ok(state) => state,
-            // A publisher that just hangs up has ended its stream; that is no fault.
-            Err(Over::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.over = true;
-                self.connection.explain(Over::Io(error));
-                SourceState::Ended
-            }
             Err(over) => {
                 self.over = true;
                 SourceState::Failed(self.connection.explain(over))

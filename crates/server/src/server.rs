@@ -1,23 +1,23 @@
 //! The server's handle, and how it is started.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowcast_core::{Engine, Events, KeyStore};
-use mio::net::TcpListener;
-use mio::{Interest, Poll, Waker};
+use mio::{Poll, Waker};
 
 use crate::admission::{Admission, Hooks};
-use crate::config::{DEFAULT_PORT, ServerOptions};
+use crate::config::ServerOptions;
+use crate::doors::{Door, Doors};
 use crate::error::Error;
 use crate::event::ServerEvent;
-use crate::lobby::{House, LISTENER, Lobby, Shared, WAKE};
+use crate::lobby::{DOORS, House, Lobby, Shared, WAKE};
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
 use crate::stats::ServerStats;
+use crate::tls::TlsIdentity;
 use crate::visit::PlayerStats;
 
 const STACK: usize = 256 << 10;
@@ -35,6 +35,9 @@ impl RtmpServerExt for Engine {
         RtmpServerBuilder {
             engine: self.clone(),
             address: address.into(),
+            secure: false,
+            rtmps: None,
+            identity: None,
             options: ServerOptions::default(),
             store: Arc::new(self.keys().clone()),
             hooks: Hooks::default(),
@@ -48,6 +51,11 @@ impl RtmpServerExt for Engine {
 pub struct RtmpServerBuilder {
     engine: Engine,
     address: String,
+    /// `address` is for RTMPS.
+    secure: bool,
+    /// A further address, for RTMPS.
+    rtmps: Option<String>,
+    identity: Option<TlsIdentity>,
     options: ServerOptions,
     store: Arc<dyn KeyStore>,
     hooks: Hooks,
@@ -59,6 +67,7 @@ pub struct RtmpServerBuilder {
 pub struct RtmpServer {
     engine: Engine,
     address: SocketAddr,
+    rtmps: Option<SocketAddr>,
     shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -109,6 +118,34 @@ impl RtmpServerBuilder {
         self
     }
 
+    /// Makes the server's address one for RTMPS: who does not speak TLS there is refused.
+    ///
+    /// ```no_run
+    /// use flowcast_server::{RtmpServerExt, TlsIdentity};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = flowcast_core::Engine::new(flowcast_core::Config::default())?;
+    /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// let server = engine.rtmp_server("0.0.0.0:443").tls(identity).start()?;
+    /// // Later, with the renewed certificate; what is on the air goes on.
+    /// server.reload_tls(TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls(mut self, identity: TlsIdentity) -> Self {
+        self.secure = true;
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Listens for RTMPS on `address` as well; the server's own address stays plain. One identity serves the whole
+    /// server, that given last.
+    pub fn rtmps(mut self, address: impl Into<String>, identity: TlsIdentity) -> Self {
+        self.rtmps = Some(address.into());
+        self.identity = Some(identity);
+        self
+    }
+
     /// Starts listening.
     ///
     /// # Errors
@@ -120,30 +157,36 @@ impl RtmpServerBuilder {
     /// On looking the address up, if it is a name.
     pub fn start(self) -> Result<RtmpServer, Error> {
         self.options.check()?;
-        let unknown = |source| Error::Address { address: self.address.clone(), source };
-        let mut addresses = resolve(&self.address).map_err(unknown)?;
-        let address = addresses.next().ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
-        let listen = |source| Error::Listen { address, source };
-        let mut listener = TcpListener::bind(address).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (door, address) = Door::open(&self.address, self.secure)?;
+        let mut doors = vec![door];
+        let mut rtmps = self.secure.then_some(address);
+        if let Some(further) = &self.rtmps {
+            let (door, address) = Door::open(further, true)?;
+            doors.push(door);
+            rtmps = Some(address);
+        }
+        let mut doors = Doors::new(doors);
         let start = |source| Error::Start { source };
         let poll = Poll::new().map_err(start)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(start)?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(start)?;
+        doors.register(poll.registry(), DOORS).map_err(start)?;
         let shared = Arc::new(Shared::new(waker));
+        if let Some(identity) = self.identity {
+            shared.identity.set(identity);
+        }
         let house = House {
             engine: self.engine.clone(),
             options: self.options,
             store: self.store,
             hooks: self.hooks,
         };
-        let lobby = Lobby::new(poll, listener, house, shared.clone());
+        let lobby = Lobby::new(poll, doors, house, shared.clone());
         let thread = std::thread::Builder::new()
             .name("fc-lobby".into())
             .stack_size(STACK)
             .spawn(move || lobby.run())
             .map_err(start)?;
-        Ok(RtmpServer { engine: self.engine, address, shared, thread: Some(thread) })
+        Ok(RtmpServer { engine: self.engine, address, rtmps, shared, thread: Some(thread) })
     }
 }
 
@@ -152,6 +195,19 @@ impl RtmpServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for RTMPS: the address given to [`rtmps`](RtmpServerBuilder::rtmps), or the server's own if that
+    /// is one. `None` for a plain server.
+    #[must_use]
+    pub fn rtmps_address(&self) -> Option<SocketAddr> {
+        self.rtmps
+    }
+
+    /// Shows `identity` to RTMPS clients from now on, such as a renewed certificate. Connections that are open go on, and
+    /// no session of the old identity is resumed. Without effect on a plain server.
+    pub fn reload_tls(&self, identity: TlsIdentity) {
+        self.shared.identity.set(identity);
     }
 
     /// Its figures.
@@ -230,30 +286,5 @@ impl Drop for RtmpServer {
     fn drop(&mut self) {
         let deadline = self.engine.config().force_stop_after;
         self.end(deadline);
-    }
-}
-
-/// The addresses of `host:port` or `host`.
-fn resolve(address: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
-    let has_port =
-        address.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    if has_port { address.to_socket_addrs() } else { (bare, DEFAULT_PORT).to_socket_addrs() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_without_a_port_has_the_usual_one() {
-        let port = |address: &str| resolve(address).ok()?.next().map(|address| address.port());
-        for address in ["127.0.0.1", "::1", "[::1]", "0.0.0.0"] {
-            assert_eq!(port(address), Some(1935), "{address}");
-        }
-        for address in ["127.0.0.1:80", "[::1]:80"] {
-            assert_eq!(port(address), Some(80), "{address}");
-        }
-        assert_eq!((port("127.0.0.1:x"), port("")), (None, None));
     }
 }

@@ -34,6 +34,8 @@ pub struct ServerStats {
     pub assembly_bytes: u64,
     /// Connections that broke the protocol or a limit of it.
     pub protocol_errors: u64,
+    /// Connections that broke TLS, or did not speak it where they had to.
+    pub tls_errors: u64,
     /// Connections that let a deadline pass.
     pub timeouts: u64,
     /// Bytes received from publishers.
@@ -64,6 +66,7 @@ pub(crate) struct Counters {
     pub(crate) too_fast: AtomicU64,
     pub(crate) assembly: AtomicU64,
     pub(crate) protocol_errors: AtomicU64,
+    pub(crate) tls_errors: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
@@ -86,6 +89,7 @@ impl Counters {
             too_fast: read(&self.too_fast),
             assembly_bytes: read(&self.assembly),
             protocol_errors: read(&self.protocol_errors),
+            tls_errors: read(&self.tls_errors),
             timeouts: read(&self.timeouts),
             bytes_received: read(&self.bytes_received),
             bytes_sent: read(&self.bytes_sent),

@@ -8,6 +8,7 @@
 //! ask for them once more, a batch at a time.
 
 mod batch;
+mod together;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use self::batch::{Again, Batch};
+use self::together::Places;
+pub use self::together::Together;
 use crate::config::BacklogConfig;
 use crate::error::Error;
 use crate::pool::Shelf;
@@ -126,6 +129,8 @@ pub struct Ring {
     batches: VecDeque<Batch>,
     /// What was made again in this turn.
     again: RefCell<Again>,
+    /// What was put together for many outputs in this turn.
+    places: RefCell<Places>,
     /// Number of the first tag kept.
     first: u64,
     /// Number of the next tag.
@@ -149,6 +154,7 @@ impl Ring {
             entries: VecDeque::new(),
             batches: VecDeque::new(),
             again: RefCell::default(),
+            places: RefCell::default(),
             first: 0,
             end: 0,
             bytes: 0,
@@ -159,6 +165,11 @@ impl Ring {
             bounds,
             keep_gop,
         }
+    }
+
+    /// Whether it serves as GOP cache from now on.
+    pub(crate) fn set_keep_gop(&mut self, keep_gop: bool) {
+        self.keep_gop = keep_gop;
     }
 
     /// Takes the next tag of the stream.
@@ -236,6 +247,27 @@ impl Ring {
             }
         }
         false
+    }
+
+    /// Gives `sink` the tags from number `from` on put together, once more than one output has asked for them in this turn, and
+    /// says what it answered. `None`, and then they are to be read one by one, where they cannot be shared.
+    pub fn read_together<R>(&self, from: u64, sink: impl FnOnce(&Together) -> R) -> Option<R> {
+        if from >= self.end {
+            return None;
+        }
+        // Out of its cell while the sink runs, which is not ours.
+        let mut places = self.places.take();
+        let entries = || {
+            let index = self.entries.partition_point(|entry| entry.number < from);
+            let (front, back) = self.entries.as_slices();
+            match index.checked_sub(front.len()) {
+                Some(index) => (back.get(index..).unwrap_or_default(), &[][..]),
+                None => (front.get(index..).unwrap_or_default(), back),
+            }
+        };
+        let answer = places.at(from, entries).map(sink);
+        self.places.replace(places);
+        answer
     }
 
     /// Gives the tags from number `next` to the end of their batch, at most to `until`; `None` if the sink had enough.
@@ -367,6 +399,7 @@ impl Ring {
     /// Lets go of the memory of everything that can be made again, and of room that nothing is in.
     pub(crate) fn end_turn(&mut self) {
         self.again.get_mut().let_go(self.batches.is_empty());
+        self.places.get_mut().clear();
         if !self.batches.is_empty() {
             self.forget_refillable();
         }

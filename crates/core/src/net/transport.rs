@@ -4,6 +4,7 @@
 //! embeds us, whatever it did with its signal handlers.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
 
 use bytes::Buf;
 use flowcast_rtmp::wire::WireBuf;
@@ -37,15 +38,25 @@ impl Transport {
         Self { socket, tls: Some(Box::new(tls)), in_tls: 0 }
     }
 
-    /// The socket, to register it.
-    pub fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+    /// A client's connection that begins with a TLS handshake. [`Transport::read`] and [`Transport::write`] take the
+    /// handshake along, so the owner serves it like any other connection; its deadline is the owner's, too.
+    ///
+    /// # Errors
+    ///
+    /// The settings are unusable.
+    pub fn accept_tls(socket: TcpStream, config: Arc<rustls::ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self::tls(socket, rustls::ServerConnection::new(config)?.into()))
     }
 
     /// Whether it is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The socket, to register it.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// Whether the TLS handshake is still going on.
@@ -78,7 +89,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when nothing has; an orderly close is `UnexpectedEof`.
+    /// `WouldBlock` when nothing has; an orderly close is `UnexpectedEof`. A peer that breaks TLS is `InvalidData` with
+    /// the [`rustls::Error`] inside.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return match (&self.socket).read(buffer)? {
@@ -96,7 +108,11 @@ impl Transport {
             if tls.read_tls(&mut &self.socket)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Err(error) = tls.process_new_packets() {
+                // Tell the peer why, as far as it can be told without waiting.
+                let _ = tls.write_tls(&mut NoSignal(&self.socket));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
         }
     }
 
@@ -114,12 +130,11 @@ impl Transport {
             if wire.is_empty() || taken >= budget {
                 return Ok(taken);
             }
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = wire.chunks_vectored(&mut slices);
-            let slices = slices.get(..count).unwrap_or_default();
             let result = match &mut self.tls {
-                Some(tls) => tls.writer().write_vectored(slices),
-                None => NoSignal(&self.socket).write_vectored(slices),
+                Some(tls) => write_slices(wire, &mut tls.writer()),
+                // What many players are sent is one piece.
+                None if wire.chunk().len() == wire.len() => NoSignal(&self.socket).write(wire.chunk()),
+                None => write_slices(wire, &mut NoSignal(&self.socket)),
             };
             match result {
                 // rustls takes nothing while its buffer is full; flush_tls then says whether the socket is, too.
@@ -171,6 +186,12 @@ impl Transport {
         crate::sys::unacknowledged_bytes(&self.socket).unwrap_or(0)
     }
 
+    /// Bytes the kernel keeps of what the peer sends before it is read; 0 where it does not tell.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        socket2::SockRef::from(&self.socket).recv_buffer_size().unwrap_or(0)
+    }
+
     /// Makes the coming close throw away what the kernel still holds, and tell the peer at once.
     pub fn abort(&mut self) {
         let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
@@ -184,6 +205,12 @@ impl Transport {
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
+}
+
+fn write_slices(wire: &WireBuf, to: &mut impl Write) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let count = wire.chunks_vectored(&mut slices);
+    to.write_vectored(slices.get(..count).unwrap_or_default())
 }
 
 /// Why a TLS handshake did not go on.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use flowcast_rtmp::chunk::SharedMessage;
+use flowcast_rtmp::chunk::{SharedBatch, SharedMessage};
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::session::ClientSession;
 use flowcast_rtmp::session::ServerSession;
@@ -11,7 +11,7 @@ use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
 use crate::config::LagPolicy;
-use crate::live::{Entry, Read, Ring};
+use crate::live::{Entry, Read, Ring, Together};
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
@@ -34,6 +34,12 @@ pub trait MediaSession {
     fn send_tag(&mut self, tag: &Tag);
     /// Sends a tag that was prepared for all sessions.
     fn send_shared(&mut self, message: &SharedMessage);
+    /// Sends tags that were put together for all sessions; `false`, with nothing sent, if this one must have them one by
+    /// one.
+    fn send_batch(&mut self, batch: &SharedBatch) -> bool {
+        let _ = batch;
+        false
+    }
 }
 
 impl MediaSession for ClientSession {
@@ -67,6 +73,9 @@ impl MediaSession for ServerSession {
     }
     fn send_shared(&mut self, message: &SharedMessage) {
         self.send_shared(message);
+    }
+    fn send_batch(&mut self, batch: &SharedBatch) -> bool {
+        self.send_batch(batch)
     }
 }
 
@@ -224,6 +233,15 @@ impl Feed {
         if self.skipping == Skipping::Everything && !self.may_resume() {
             return false;
         }
+        // One that keeps up is where most others are.
+        let keeps_up = self.joined && self.skipping == Skipping::Nothing && self.lag.lag.is_zero();
+        if keeps_up && ring.read_together(self.cursor, |tags| self.take_together(tags, session)) == Some(true)
+        {
+            let done = self.cursor >= ring.end();
+            if done || session.wire().len() >= prepared {
+                return !done;
+            }
+        }
         ring.read(self.cursor, &mut |read| {
             match read {
                 Read::Tag(entry) => self.take(ring, entry, session),
@@ -240,6 +258,17 @@ impl Feed {
             self.drops += count;
             self.skipping = self.skipping.max(Skipping::Video);
         }
+    }
+
+    /// Prepares tags at the cursor that are the same for many sessions. None of them is older than what this one was sent
+    /// before, since they follow it.
+    fn take_together(&mut self, tags: &Together, session: &mut impl MediaSession) -> bool {
+        let sent = session.send_batch(&tags.batch);
+        if sent {
+            self.cursor = tags.end;
+            self.lag.queued(session.wire().total_in(), tags.oldest);
+        }
+        sent
     }
 
     /// Prepares the tag at the cursor, or leaves it out.

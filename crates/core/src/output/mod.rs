@@ -2,6 +2,7 @@
 
 pub mod feed;
 mod flv_file;
+mod hub;
 mod recorder;
 mod rtmp_push;
 
@@ -20,8 +21,9 @@ use crate::live::Ring;
 use crate::net::dialer::Dialed;
 use crate::net::tls::TlsRoots;
 use crate::pool::Scratch;
-use crate::source::Source;
+use crate::source::{Media, Source};
 
+pub(crate) use hub::HubOutput;
 pub(crate) use recorder::Recorder;
 pub(crate) use rtmp_push::RtmpPush;
 
@@ -36,6 +38,7 @@ pub struct Output {
 pub(crate) enum OutputKind {
     Rtmp { destination: Box<Destination>, roots: TlsRoots, reconnect: Option<ReconnectPolicy> },
     Record { path: PathBuf },
+    Hub { name: String },
 }
 
 impl Output {
@@ -65,6 +68,23 @@ impl Output {
         Self { kind: Ok(OutputKind::Record { path: path.into() }) }
     }
 
+    /// Lets players of the embedded server have the stream under `name`, without a socket in between. They join on the
+    /// stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such output is
+    /// removed, its players are told that the stream is over. A name that is in use is refused by `start` or `add_output`,
+    /// and publishers of the name are refused as long as it is held.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+    /// # drop(rain);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    pub fn hub(name: impl Into<String>) -> Self {
+        Self { kind: Ok(OutputKind::Hub { name: name.into() }) }
+    }
+
     /// Whom an RTMPS output trusts. Default: the platform's root certificates.
     pub fn tls_roots(mut self, trusted: TlsRoots) -> Self {
         if let Ok(OutputKind::Rtmp { roots, .. }) = &mut self.kind {
@@ -78,10 +98,15 @@ impl Output {
         self.kind.as_ref().map(drop).map_err(|error| Error::Url(error.clone()))
     }
 
-    /// Refuses to record over the file the stream is made from.
+    /// Refuses to go to where the stream comes from: to record over its file, or to take the name it waits for.
     pub(crate) fn check_is_not(&self, source: &Source) -> Result<(), Error> {
         let read = source.path();
         match &self.kind {
+            Ok(OutputKind::Hub { name }) if matches!(&source.media, Media::Published { name: from, .. } if from == name) =>
+            {
+                let reason = "is the name the stream is made from";
+                Err(Error::Key { name: name.clone(), reason })
+            }
             Ok(OutputKind::Record { path }) if read.is_some_and(|read| is_same_file(read, path)) => {
                 let source =
                     io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
@@ -116,6 +141,8 @@ pub enum OutputPhase {
     Connecting,
     /// It waits before it tries again.
     Waiting,
+    /// Nothing is published that it could send; it is dialled when something is.
+    Resting,
     /// It is on the air.
     Live,
     /// It has ended.
@@ -212,6 +239,22 @@ pub trait OutputDriver: Send {
     ) -> OutputState {
         let _ = (cx, attempt, result);
         OutputState::Running
+    }
+
+    /// The source has nothing to send for an indefinite time; called instead of a turn when that begins, and when the output
+    /// is added meanwhile.
+    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.turn(cx)
+    }
+
+    /// The source gives again; called instead of a turn.
+    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.turn(cx)
+    }
+
+    /// Whether players may join because of this output.
+    fn lets_players_in(&self) -> bool {
+        false
     }
 
     /// Whether new tags are sent at once; otherwise with the next tick.

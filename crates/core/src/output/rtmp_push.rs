@@ -34,6 +34,9 @@ const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
 const CALM: u32 = 5;
 /// How long a peer that took everything is given to close first.
 const LINGER: Duration = Duration::from_millis(250);
+/// When the source rests, how long what came before may take to be sent, and then the goodbye.
+const DRAIN: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(2);
 /// How often the bitrate is measured for that.
 const BITRATE_EVERY: Duration = Duration::from_secs(5);
 
@@ -54,6 +57,8 @@ pub(crate) struct RtmpPush {
     attempt: u64,
     settled: bool,
     finishing: bool,
+    /// The source rests: from which tag on there is nothing, and until when what is before that may take.
+    rest: Option<(u64, Instant)>,
     /// When the first media byte of the first connection was sent.
     first_media: Option<Instant>,
     last_error: Option<String>,
@@ -61,8 +66,14 @@ pub(crate) struct RtmpPush {
 
 enum State {
     Idle,
-    Dialing { cancelled: Arc<AtomicBool> },
-    Waiting { until: Instant },
+    Dialing {
+        cancelled: Arc<AtomicBool>,
+    },
+    Waiting {
+        until: Instant,
+    },
+    /// There is nothing to send.
+    Resting,
     Live(Box<Live>),
     Ended,
 }
@@ -79,6 +90,8 @@ struct Live {
     ticks: u32,
     readable: bool,
     writable: bool,
+    /// There is nothing to send, and the peer was told.
+    said_goodbye: bool,
     /// Everything was said; the peer is given a moment to take it and to close.
     closing: Option<Instant>,
 }
@@ -109,6 +122,7 @@ impl RtmpPush {
             attempt: 0,
             settled: false,
             finishing: false,
+            rest: None,
             first_media: None,
             last_error: None,
         }
@@ -152,9 +166,37 @@ impl RtmpPush {
             ticks: 0,
             readable: true,
             writable: true,
+            said_goodbye: false,
             closing: None,
         }));
         Ok(())
+    }
+
+    /// Says goodbye once everything is sent that came before the rest, and closes.
+    fn leave(&mut self, cx: &mut OutputContext<'_>, end: u64, until: Instant) -> OutputState {
+        let State::Live(live) = &mut self.state else { return OutputState::Running };
+        let late = cx.now >= until;
+        if !live.said_goodbye && (live.feed.cursor() >= end || late) {
+            live.said_goodbye = true;
+            live.session.finish();
+        }
+        let pumped = live.pump(cx, self.destination.host(), live.said_goodbye);
+        let left = live.said_goodbye && (live.has_left() || cx.now >= until + GOODBYE);
+        match pumped {
+            Ok(more) if !left => {
+                if more {
+                    OutputState::More
+                } else {
+                    OutputState::Running
+                }
+            }
+            // A peer that closes first is as good.
+            _ => {
+                self.close_connection();
+                self.state = State::Resting;
+                OutputState::Running
+            }
+        }
     }
 
     /// The connection is lost, or there never was one: dial again later, or end.
@@ -277,6 +319,19 @@ impl Live {
         }
     }
 
+    /// Closes once everything is sent; whether the peer has had time to take it.
+    fn has_left(&mut self) -> bool {
+        if !self.session.wire().is_empty() || self.transport.has_pending() {
+            return false;
+        }
+        // Closing with unread bytes would reset the connection and lose what the peer has not read yet.
+        let since = *self.closing.get_or_insert_with(|| {
+            self.transport.close();
+            Instant::now()
+        });
+        self.transport.unacknowledged() == 0 && since.elapsed() >= LINGER
+    }
+
     /// Whether the kernel was given media.
     fn has_sent_media(&mut self) -> bool {
         let wire = self.session.wire();
@@ -349,6 +404,11 @@ fn rtmp(host: &str, source: flowcast_rtmp::error::Error) -> Error {
 
 impl OutputDriver for RtmpPush {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        if let Some((end, until)) = self.rest
+            && !self.finishing
+        {
+            return self.leave(cx, end, until);
+        }
         match &mut self.state {
             State::Idle if self.finishing => self.state = State::Ended,
             State::Idle => self.dial(),
@@ -370,7 +430,7 @@ impl OutputDriver for RtmpPush {
                     Err(error) => self.failed(cx, error),
                 };
             }
-            State::Dialing { .. } | State::Waiting { .. } | State::Ended => {}
+            State::Dialing { .. } | State::Waiting { .. } | State::Resting | State::Ended => {}
         }
         OutputState::Running
     }
@@ -390,6 +450,34 @@ impl OutputDriver for RtmpPush {
             Ok(()) => self.turn(cx),
             Err(error) => self.failed(cx, error),
         }
+    }
+
+    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        // Nobody has to wait for it to begin.
+        self.settled = true;
+        self.rest = Some((cx.ring.end(), cx.now + DRAIN));
+        match self.state {
+            State::Live(_) => return self.turn(cx),
+            State::Ended => {}
+            _ => {
+                self.close_connection();
+                self.state = State::Resting;
+            }
+        }
+        OutputState::Running
+    }
+
+    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.rest = None;
+        match &self.state {
+            // A peer that was not told goes on as if nothing had been.
+            State::Live(live) if live.said_goodbye => {
+                self.close_connection();
+            }
+            State::Resting => self.state = State::Idle,
+            _ => {}
+        }
+        self.turn(cx)
     }
 
     fn cursor(&self) -> Option<u64> {
@@ -413,15 +501,7 @@ impl OutputDriver for RtmpPush {
     fn is_finished(&mut self) -> bool {
         match &mut self.state {
             State::Live(live) => {
-                if !live.session.wire().is_empty() || live.transport.has_pending() {
-                    return false;
-                }
-                // Closing with unread bytes would reset the connection and lose what the peer has not read yet.
-                let since = *live.closing.get_or_insert_with(|| {
-                    live.transport.close();
-                    Instant::now()
-                });
-                let done = live.transport.unacknowledged() == 0 && since.elapsed() >= LINGER;
+                let done = live.has_left();
                 if done {
                     self.close_connection();
                     self.state = State::Ended;
@@ -445,6 +525,7 @@ impl OutputDriver for RtmpPush {
         stats.phase = match &self.state {
             State::Idle | State::Dialing { .. } => OutputPhase::Connecting,
             State::Waiting { .. } => OutputPhase::Waiting,
+            State::Resting => OutputPhase::Resting,
             State::Live(_) => OutputPhase::Live,
             State::Ended => OutputPhase::Ended,
         };

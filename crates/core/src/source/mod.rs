@@ -6,6 +6,7 @@ pub mod continuity;
 mod cutter;
 #[cfg(feature = "libav")]
 mod direct;
+pub(crate) mod ingest;
 #[cfg(feature = "libav")]
 mod interleave;
 mod item;
@@ -16,6 +17,7 @@ mod metadata;
 mod opening;
 mod player;
 mod playout;
+mod published;
 #[cfg(feature = "libav")]
 mod reader;
 #[cfg(feature = "libav")]
@@ -23,7 +25,9 @@ mod shortfall;
 #[cfg(feature = "libav")]
 mod store;
 mod supply;
+mod timeline;
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +65,7 @@ pub struct Source {
 pub(crate) enum Media {
     File { path: PathBuf, looped: bool, video_only: bool },
     Playlist(Playlist),
+    Published { name: String, once: bool },
 }
 
 impl Source {
@@ -80,6 +85,39 @@ impl Source {
     /// left out, with an event.
     pub fn playlist(playlist: Playlist) -> Self {
         Self::of(Media::Playlist(playlist))
+    }
+
+    /// What is published under `name` on this engine's server, or put there by [`Output::hub`](crate::Output::hub): to be
+    /// pushed elsewhere, recorded, or let in under another name. The tags are shared with the players, nothing is copied.
+    ///
+    /// The stream may be started before anybody publishes. As long as nobody does, its pushes are not connected; when a
+    /// publication ends they say goodbye, and they are dialled again for the next one, whose first keyframe after that is
+    /// where they begin. Recordings stay open, and their time goes on with the time that passes. While a publisher that was
+    /// lost is waited for, everything stays up. See [`Source::once`].
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let live = engine
+    ///     .stream(Source::published("studio"))
+    ///     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+    ///     .record("studio.flv")
+    ///     .start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    pub fn published(name: impl Into<String>) -> Self {
+        Self::of(Media::Published { name: name.into(), once: false })
+    }
+
+    /// Ends the stream with the publication, if it is made from a [published](Self::published) one. Files are played once
+    /// anyway.
+    pub fn once(mut self) -> Self {
+        if let Media::Published { once, .. } = &mut self.media {
+            *once = true;
+        }
+        self
     }
 
     fn of(media: Media) -> Self {
@@ -124,7 +162,7 @@ impl Source {
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.media {
             Media::File { path, .. } => Some(path),
-            Media::Playlist(_) => None,
+            Media::Playlist(_) | Media::Published { .. } => None,
         }
     }
 }
@@ -163,6 +201,12 @@ pub struct SourceContext<'a> {
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines).
     pub tick: bool,
+    /// All outputs take what is new with ticks only: what arrives between two of them can be left where it is.
+    pub ticks_only: bool,
+    /// The poll of the thread.
+    pub registry: &'a mio::Registry,
+    /// The driver's token.
+    pub token: mio::Token,
     /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
     pub scratch: &'a mut Scratch,
     /// Where due tags go.
@@ -247,6 +291,17 @@ pub trait SourceDriver: Send {
     /// each time the stream's thread was woken by another one.
     fn is_due(&self) -> bool {
         false
+    }
+
+    /// Whether there is nothing to send for an indefinite time: pushes say goodbye and are dialled when that is over.
+    fn is_resting(&self) -> bool {
+        false
+    }
+
+    /// Takes what another thread sent to this driver; who has no use for it drops it. `registry` and `token` are those of
+    /// [`attach`](Self::attach).
+    fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &mio::Registry, token: mio::Token) {
+        let _ = (message, registry, token);
     }
 
     /// Goes to another place of what is played, if the source can.

@@ -12,13 +12,16 @@ use super::item::Item;
 use super::lane::{Lane, MetadataRole};
 use super::player::{Player, Program};
 use super::playout::Playout;
+use super::published::{Published, Reader};
 use super::supply::{Ready, Supply, Use};
 use super::{Media, Source, SourceDriver};
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::EventKind;
+use crate::event::{EventKind, StreamId};
+use crate::hub::{Hub, is_name};
 use crate::playlist::{Next, Playlist, PlaylistCursor};
 use crate::reel::{Recipe, Store};
+use crate::stream::mailbox::Mailbox;
 use crate::sys::CpuMeter;
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
@@ -29,6 +32,9 @@ const SILENCE: (u32, u8) = (44_100, 2);
 pub(crate) struct Opening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: Option<&'a Store>,
+    pub(crate) hub: &'a Hub,
+    pub(crate) mailbox: &'a Mailbox,
+    pub(crate) id: StreamId,
     /// The stream's name, for its threads.
     pub(crate) name: String,
     pub(crate) cpu: CpuMeter,
@@ -67,6 +73,7 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
             let recipe = if source.sound.is_some() { Recipe::Video } else { Recipe::Both };
             first_of(list, opening.supply(recipe), &mut notices)?
         }
+        Media::Published { name, once } => return opening.published(source, name, *once),
     };
     let sound = match &source.sound {
         Some(list) => Some(first_of(list, opening.supply(Recipe::Audio), &mut notices)?),
@@ -129,6 +136,20 @@ fn begin(ready: Ready, notices: &mut Vec<EventKind>) -> Item {
 }
 
 impl Opening<'_> {
+    fn published(&self, source: &Source, name: &str, once: bool) -> Result<Box<dyn SourceDriver>, Error> {
+        if !is_name(name) {
+            let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.'";
+            return Err(Error::Key { name: name.chars().take(128).collect(), reason });
+        }
+        if source.sound.is_some() {
+            let reason = "what is published has its own sound".to_owned();
+            return Err(Error::Config { name: "with_audio", reason });
+        }
+        let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
+        let reader = Reader { id: self.id, mailbox, bounds };
+        Ok(Box::new(Published::new(self.hub.clone(), name.to_owned(), once, reader)))
+    }
+
     fn supply(&self, recipe: Recipe) -> Supply {
         Supply {
             store: self.store.cloned(),

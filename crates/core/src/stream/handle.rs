@@ -52,7 +52,7 @@ impl StreamRef {
     pub fn add_output(&self, output: Output) -> Result<OutputId, Error> {
         let id = self.shared.next_output();
         let (name, driver) = self.engine.driver(&self.shared, id, output)?;
-        self.send(Command::AddOutput { output: id, name, driver })?;
+        self.send(Command::AddOutput { output: id, name, driver, guest: false })?;
         Ok(id)
     }
 

@@ -12,12 +12,14 @@ use crate::output::OutputDriver;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {
-    /// Send the stream to one more output.
-    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver> },
+    /// Send the stream to one more output. A guest is a player: it goes when the stream lets players in no more.
+    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver>, guest: bool },
     /// End an output.
     RemoveOutput(OutputId),
     /// Go to another place of what is played.
     Seek(std::time::Duration),
+    /// Something for the source.
+    Deliver(Box<dyn std::any::Any + Send>),
     /// The dialer's answer.
     Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
     /// End the stream.

@@ -32,8 +32,8 @@ pub(crate) struct StreamShared {
     ended: Condvar,
     /// Until when the thread may take to stop; `None` while nobody asked.
     stop_by: Mutex<Option<Instant>>,
-    /// The name players find the stream by.
-    claim: Mutex<Option<Claim>>,
+    /// The names players find the stream by.
+    claims: Mutex<Vec<Claim>>,
     /// Players, wherever they are served.
     pub(crate) players: Arc<AtomicUsize>,
 }
@@ -52,21 +52,31 @@ impl StreamShared {
             outcome: Mutex::new(None),
             ended: Condvar::new(),
             stop_by: Mutex::new(None),
-            claim: Mutex::new(None),
+            claims: Mutex::default(),
             players: Arc::default(),
         }
     }
 
-    /// Takes over the name players find the stream by, until its source ends.
+    /// Takes over a name players find the stream by, until its source ends.
     pub(crate) fn hold_name(&self, claim: Claim) {
-        *self.claim.lock() = Some(claim);
+        self.claims.lock().push(claim);
     }
 
-    /// Gives the name back.
-    pub(crate) fn release_name(&self) {
-        let claim = self.claim.lock().take();
+    /// Gives a name back.
+    pub(crate) fn release_name(&self, name: &str) {
+        let claim = {
+            let mut claims = self.claims.lock();
+            let index = claims.iter().position(|claim| claim.name() == name);
+            index.map(|index| claims.swap_remove(index))
+        };
         // Outside the lock: the hub may hold the last reference to this stream.
         drop(claim);
+    }
+
+    /// Gives all names back.
+    pub(crate) fn release_names(&self) {
+        let claims = std::mem::take(&mut *self.claims.lock());
+        drop(claims);
     }
 
     /// A number for a new output.
@@ -116,7 +126,7 @@ impl StreamShared {
                 return false;
             }
             // All of it is true before anybody can see that the stream has ended.
-            self.release_name();
+            self.release_names();
             *self.permit.lock() = None;
             self.publish_stats(|stats| {
                 stats.phase = StreamPhase::Ended;

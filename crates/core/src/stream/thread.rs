@@ -4,6 +4,7 @@
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
 mod figures;
+mod pauses;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) commands: Commands,
     pub(crate) source: Box<dyn SourceDriver>,
     pub(crate) config: Config,
+    /// How often it ticks, if not as the engine's streams do.
+    pub(crate) tick: Option<Duration>,
     /// Players may join: keep the newest GOP.
     pub(crate) keep_gop: bool,
     /// Media time waits for the first outputs; a live source does not.
@@ -71,8 +74,13 @@ struct Slot {
     driver: Box<dyn OutputDriver>,
     readable: bool,
     writable: bool,
-    more: bool,
+    /// Has something to do before the next tick, and is on the list of those.
+    ready: bool,
+    /// New tags are sent at once.
+    immediate: bool,
     finished: bool,
+    /// A player.
+    guest: bool,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
 }
@@ -87,6 +95,12 @@ enum Clock {
 pub(crate) struct StreamThread {
     setup: Setup,
     slots: Vec<Option<Slot>>,
+    /// The slots of outputs that are ready, or were when they were put here: a thousand that are not cost nothing between ticks.
+    ready: Vec<usize>,
+    /// The room of the list while it is gone through.
+    served: Vec<usize>,
+    /// Outputs that send new tags at once.
+    immediate: usize,
     ended: Vec<OutputStats>,
     gone: Gone,
     ring: Ring,
@@ -99,6 +113,8 @@ pub(crate) struct StreamThread {
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
+    /// The source rests, and the outputs know.
+    rests: bool,
     stopping: bool,
     laps: u64,
     last_failure: Option<Arc<Error>>,
@@ -123,7 +139,7 @@ impl StreamThread {
         };
         Self {
             ring: Ring::new(setup.config.backlog.clone(), setup.keep_gop),
-            ticker: Ticker::new(now, setup.config.tick, setup.shared.id.0),
+            ticker: Ticker::new(now, setup.tick.unwrap_or(setup.config.tick), setup.shared.id.0),
             clock,
             meter: Meter::new(now),
             cpu: CpuLap::default(),
@@ -132,9 +148,13 @@ impl StreamThread {
             refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
+            rests: setup.source.is_resting(),
             stopping: false,
             laps: 0,
             slots: Vec::new(),
+            ready: Vec::new(),
+            served: Vec::new(),
+            immediate: 0,
             ended: Vec::new(),
             gone: Gone::default(),
             last_failure: None,
@@ -177,6 +197,7 @@ impl StreamThread {
             if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
+                self.note_rest(now);
                 match state {
                     SourceState::Running => self.source_more = false,
                     SourceState::More => self.source_more = true,
@@ -221,7 +242,7 @@ impl StreamThread {
 
     /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
     fn wait(&mut self, events: &mut Events, now: Instant, until: Instant) -> Result<Woken, Arc<Error>> {
-        let left_over = self.source_more || self.slots.iter().flatten().any(|slot| slot.more);
+        let left_over = self.source_more || !self.ready.is_empty();
         let timeout = if left_over { Duration::ZERO } else { until.saturating_duration_since(now) };
         if let Err(source) = self.setup.poll.poll(events, Some(timeout))
             && source.kind() != std::io::ErrorKind::Interrupted
@@ -239,9 +260,13 @@ impl StreamThread {
                     woken.source_writable |= writable;
                 }
                 Token(token) => {
-                    if let Some(Some(slot)) = self.slots.get_mut(token - FIRST_OUTPUT) {
+                    let index = token - FIRST_OUTPUT;
+                    if let Some(Some(slot)) = self.slots.get_mut(index) {
                         slot.readable |= readable;
                         slot.writable |= writable;
+                        if !std::mem::replace(&mut slot.ready, true) {
+                            self.ready.push(index);
+                        }
                     }
                 }
             }
@@ -253,7 +278,9 @@ impl StreamThread {
     fn obey(&mut self, now: Instant) {
         while let Ok(command) = self.setup.commands.try_recv() {
             match *command {
-                Command::AddOutput { output, name, driver } => self.add_output(now, output, name, driver),
+                Command::AddOutput { output, name, driver, guest } => {
+                    self.add_output(now, output, name, driver, guest);
+                }
                 Command::RemoveOutput(output) => self.remove_output(now, output),
                 Command::Dialed { output, attempt, result } => {
                     let found = self
@@ -264,6 +291,9 @@ impl StreamThread {
                         self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
                     }
                 }
+                Command::Deliver(message) => {
+                    self.setup.source.deliver(message, self.setup.poll.registry(), SOURCE);
+                }
                 Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
@@ -271,18 +301,29 @@ impl StreamThread {
         }
     }
 
-    fn add_output(&mut self, now: Instant, id: OutputId, name: String, driver: Box<dyn OutputDriver>) {
+    fn add_output(
+        &mut self,
+        now: Instant,
+        id: OutputId,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+        guest: bool,
+    ) {
         if self.stopping {
             return;
         }
+        let immediate = driver.is_immediate();
+        self.immediate += usize::from(immediate);
         let slot = Slot {
             id,
             name,
             driver,
             readable: false,
             writable: false,
-            more: false,
+            ready: false,
+            immediate,
             finished: false,
+            guest,
             leaving: None,
         };
         // The stream has somewhere to go again, whatever became of those before.
@@ -294,8 +335,17 @@ impl StreamThread {
                 self.slots.len() - 1
             }
         };
+        if slot.driver.lets_players_in() {
+            self.ring.set_keep_gop(true);
+        }
         self.slots[index] = Some(slot);
-        self.with_output(index, now, false, |driver, cx| driver.turn(cx));
+        let rests = self.setup.source.is_resting();
+        self.with_output(
+            index,
+            now,
+            false,
+            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
+        );
     }
 
     /// Lets the output say goodbye; it is gone once it has.
@@ -346,14 +396,19 @@ impl StreamThread {
             notices: &mut self.notices,
         };
         match turn(slot.driver.as_mut(), &mut cx) {
-            OutputState::Running => slot.more = false,
-            OutputState::More => slot.more = true,
+            OutputState::Running => {}
+            OutputState::More => {
+                if !std::mem::replace(&mut slot.ready, true) {
+                    self.ready.push(index);
+                }
+            }
             OutputState::Ended(error) => self.end_output(index, error),
         }
     }
 
     fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
         let Some(slot) = self.slots[index].take() else { return };
+        self.immediate -= usize::from(slot.immediate);
         let mut stats = slot.stats();
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
@@ -368,6 +423,11 @@ impl StreamThread {
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
+        let let_in = slot.driver.lets_players_in();
+        drop(slot);
+        if let_in {
+            self.close_door(Instant::now());
+        }
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
@@ -398,6 +458,9 @@ impl StreamThread {
             readable: woken.source_readable,
             writable: woken.source_writable,
             tick,
+            ticks_only: self.immediate == 0,
+            registry: self.setup.poll.registry(),
+            token: SOURCE,
             scratch: &mut self.scratch,
             tags: &mut self.tags,
             refills: &mut self.refills,
@@ -425,11 +488,25 @@ impl StreamThread {
     }
 
     fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
-        for index in 0..self.slots.len() {
-            let Some(Some(slot)) = self.slots.get(index) else { continue };
-            let ready = slot.readable || slot.writable || slot.more;
-            if tick || ready || (fresh && slot.driver.is_immediate()) {
-                self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+        // Whoever is not done after its turn comes on the list again.
+        let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
+        for &index in &served {
+            if let Some(Some(slot)) = self.slots.get_mut(index) {
+                slot.ready = false;
+                if !tick && !(fresh && slot.immediate) {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
+            }
+        }
+        served.clear();
+        self.served = served;
+        if tick || (fresh && self.immediate > 0) {
+            for index in 0..self.slots.len() {
+                if let Some(Some(slot)) = self.slots.get(index)
+                    && (tick || slot.immediate)
+                {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
             }
         }
     }
@@ -452,7 +529,7 @@ impl StreamThread {
     /// The source is complete: the outputs get what is left of it, unless the stream is stopped meanwhile.
     fn drain(&mut self) {
         // A publisher that comes back finds its name free at once.
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
         self.turns_until(until, |thread| {
@@ -464,7 +541,7 @@ impl StreamThread {
 
     /// The orderly end of everything, within the deadline that was given.
     fn finish(&mut self) {
-        self.setup.shared.release_name();
+        self.setup.shared.release_names();
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
         self.stopping = true;
         self.setup.source.stop();

@@ -1,5 +1,7 @@
 //! Bytes to values, without recursion.
 
+mod amf3;
+
 use super::{AmfError, Value, marker};
 use crate::limits::{LimitKind, Limits};
 
@@ -47,13 +49,14 @@ pub struct Decoder<'a> {
     position: usize,
     values: usize,
     limits: Limits,
+    amf3: amf3::Tables<'a>,
 }
 
 impl<'a> Decoder<'a> {
     /// A decoder at the first byte of a message.
     #[must_use]
     pub const fn new(bytes: &'a [u8], limits: &Limits) -> Self {
-        Self { bytes, position: 0, values: 0, limits: *limits }
+        Self { bytes, position: 0, values: 0, limits: *limits, amf3: amf3::Tables::new() }
     }
 
     /// Bytes decoded so far.
@@ -105,8 +108,7 @@ impl<'a> Decoder<'a> {
     /// Reads a marker and, unless it opens a container, the value behind it.
     fn item(&mut self, depth: usize) -> Result<Item, AmfError> {
         let offset = self.offset();
-        self.values = self.values.saturating_add(1);
-        self.within(LimitKind::AmfValues, self.values, self.limits.amf_values, offset)?;
+        self.count_value(offset)?;
         let marker = self.u8()?;
         let whole = match marker {
             marker::NUMBER => Value::Number(self.f64()?),
@@ -123,7 +125,7 @@ impl<'a> Decoder<'a> {
                 return self.container(marker).map(Item::Opened);
             }
             marker::REFERENCE => return Err(AmfError::Reference { offset }),
-            marker::AVM_PLUS => return Err(AmfError::Amf3 { offset }),
+            marker::AVM_PLUS => self.amf3(depth)?,
             // Reserved (MovieClip 4, RecordSet 14), an object's end (9), or unknown.
             _ => return Err(AmfError::Marker { marker, offset }),
         };
@@ -177,6 +179,11 @@ impl<'a> Decoder<'a> {
                 }
             }
         }
+    }
+
+    fn count_value(&mut self, offset: u64) -> Result<(), AmfError> {
+        self.values = self.values.saturating_add(1);
+        self.within(LimitKind::AmfValues, self.values, self.limits.amf_values, offset)
     }
 
     fn within(&self, kind: LimitKind, is: usize, limit: usize, offset: u64) -> Result<(), AmfError> {

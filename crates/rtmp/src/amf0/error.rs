@@ -26,17 +26,20 @@ pub enum AmfError {
         /// The value that was one too many.
         offset: u64,
     },
-    /// A reference to an earlier object (marker 7). No known peer sends one, and they can make values of unbounded
-    /// size.
-    #[error("AMF0 reference at byte {offset} refused")]
+    /// A reference to an earlier object (marker 7, or AMF3's), or to a string or traits that are not there. No known
+    /// peer sends one, and they can make values of unbounded size.
+    #[error("AMF reference at byte {offset} refused")]
     Reference {
         /// Where the marker is.
         offset: u64,
     },
-    /// A switch to AMF3 (marker 0x11) within AMF0.
-    #[error("AMF3 value within AMF0 at byte {offset}")]
+    /// An AMF3 value (behind marker 0x11) that is not taken: a vector, a dictionary, an externalizable object, or no
+    /// value at all.
+    #[error("AMF3 marker {marker:#04x} at byte {offset} is not a value that is taken")]
     Amf3 {
-        /// Where the marker is.
+        /// The AMF3 marker.
+        marker: u8,
+        /// Where it is.
         offset: u64,
     },
     /// A marker that is reserved (MovieClip, RecordSet), unknown, or an object end outside of an object.
@@ -57,7 +60,7 @@ impl AmfError {
             Self::Truncated { offset, .. }
             | Self::Limit { offset, .. }
             | Self::Reference { offset }
-            | Self::Amf3 { offset }
+            | Self::Amf3 { offset, .. }
             | Self::Marker { offset, .. } => *offset,
         }
     }

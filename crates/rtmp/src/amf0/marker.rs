@@ -15,4 +15,4 @@ pub(super) const LONG_STRING: u8 = 0x0C;
 pub(super) const UNSUPPORTED: u8 = 0x0D;
 pub(super) const XML_DOCUMENT: u8 = 0x0F;
 pub(super) const TYPED_OBJECT: u8 = 0x10;
-pub(super) const AVM_PLUS: u8 = 0x11;
+pub(crate) const AVM_PLUS: u8 = 0x11;

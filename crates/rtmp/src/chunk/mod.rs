@@ -8,7 +8,7 @@ mod writer;
 
 pub use header::{MAX_CHUNK_SIZE, MAX_CHUNK_STREAM_ID, MessageHeader};
 pub use reader::{ChunkReader, Message};
-pub use shared::{SharedChunker, SharedMessage};
+pub use shared::{SharedBatch, SharedChunker, SharedMessage};
 pub use writer::ChunkWriter;
 
 /// Chunk size in both directions until a Set Chunk Size, bytes.

@@ -4,6 +4,8 @@
 //! message before, the chunks of a message are the same bytes on every connection that also got the message before,
 //! whatever time the connection started at.
 
+use bytes::{Bytes, BytesMut};
+
 use super::csid;
 use super::header::{EXTENDED, HeaderBytes, MAX_CHUNK_SIZE};
 use crate::flv::tag::MAX_HEAD;
@@ -151,6 +153,28 @@ impl SharedMessage {
         self.chunk_size
     }
 
+    /// Bytes of the shared form; `None` if there is none.
+    fn shared_len(&self) -> Option<usize> {
+        self.previous?;
+        let (payload, further) = (self.tag.body.payload().len(), self.further().as_slice().len());
+        let rest = payload.saturating_sub(self.first_piece);
+        let headers = rest.div_ceil(self.chunk_size.max(1)).saturating_mul(further);
+        Some(self.start.len.saturating_add(payload).saturating_add(headers))
+    }
+
+    /// Appends the shared form to `out`.
+    fn copy(&self, out: &mut BytesMut) {
+        out.extend_from_slice(self.start.as_slice());
+        let payload = self.tag.body.payload();
+        let (first, rest) = payload.split_at_checked(self.first_piece).unwrap_or((payload, &[]));
+        out.extend_from_slice(first);
+        let further = self.further();
+        for piece in rest.chunks(self.chunk_size.max(1)) {
+            out.extend_from_slice(further.as_slice());
+            out.extend_from_slice(piece);
+        }
+    }
+
     /// Queues the shared form: two pieces for a body of one chunk.
     pub(super) fn write(&self, out: &mut WireBuf) {
         let payload = self.tag.body.payload();
@@ -177,5 +201,79 @@ impl SharedMessage {
 
     fn further(&self) -> HeaderBytes {
         HeaderBytes::continuation(csid::of(self.tag.kind), 0)
+    }
+}
+
+/// Some messages in a row as one piece of bytes, for every connection that got the messages before them. Cloning shares
+/// the bytes.
+#[derive(Debug, Clone)]
+pub struct SharedBatch {
+    bytes: Bytes,
+    chunk_size: usize,
+    /// Of audio and video: when its last message before the batch was, and its last one in it.
+    spans: [Option<(MediaTime, MediaTime)>; 2],
+}
+
+impl SharedBatch {
+    /// Copies as many of `messages` together as have a shared form and, in all, up to `limit` bytes, in any case one; says how
+    /// many those are. `None` if already the first one has no shared form, or if it is a script tag: those are not sent alike
+    /// to every peer.
+    pub fn collect<'a>(
+        messages: impl Iterator<Item = &'a SharedMessage> + Clone,
+        limit: usize,
+    ) -> Option<(Self, usize)> {
+        let mut chunk_size = None;
+        let mut spans: [Option<(MediaTime, MediaTime)>; 2] = [None; 2];
+        let (mut len, mut count) = (0_usize, 0_usize);
+        for message in messages.clone() {
+            let [audio, video] = &mut spans;
+            let span = match message.tag.kind {
+                TagKind::Audio => audio,
+                TagKind::Video => video,
+                TagKind::Script => break,
+            };
+            let (Some(previous), Some(more)) = (message.previous, message.shared_len()) else { break };
+            let follows = span.is_none_or(|(_, last)| last == previous);
+            let fits = count == 0 || len.saturating_add(more) <= limit;
+            if !follows || !fits || *chunk_size.get_or_insert(message.chunk_size) != message.chunk_size {
+                break;
+            }
+            *span = Some((span.map_or(previous, |(before, _)| before), message.tag.timestamp));
+            len = len.saturating_add(more);
+            count = count.saturating_add(1);
+        }
+        let chunk_size = chunk_size.filter(|_| count > 0)?;
+        let mut bytes = BytesMut::with_capacity(len);
+        messages.take(count).for_each(|message| message.copy(&mut bytes));
+        Some((Self { bytes: bytes.freeze(), chunk_size, spans }, count))
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never true: there is a message in every batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(super) fn chunk_size(&self) -> usize {
+        self.chunk_size
+    }
+
+    /// Of each kind in the batch: its chunk stream, and the times before and at the end.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (u32, MediaTime, MediaTime)> {
+        let [audio, video] = self.spans;
+        let of = |kind, span: Option<(MediaTime, MediaTime)>| {
+            span.map(|(before, last)| (csid::of(kind), before, last))
+        };
+        of(TagKind::Audio, audio).into_iter().chain(of(TagKind::Video, video))
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::header::{EXTENDED, HeaderBytes, MAX_CHUNK_SIZE, MAX_CHUNK_STREAM_ID, MessageHeader};
-use super::{DEFAULT_CHUNK_SIZE, SharedMessage, csid};
+use super::{DEFAULT_CHUNK_SIZE, SharedBatch, SharedMessage, csid};
 use crate::flv::{Tag, TagKind};
 use crate::time::{MediaTime, WireTime};
 use crate::wire::WireBuf;
@@ -109,6 +109,34 @@ impl ChunkWriter {
             }
             _ => self.write_message(&header, tag.body.head(), tag.body.payload(), out),
         }
+    }
+
+    /// Queues messages that were put together for many connections, by reference.
+    ///
+    /// Says `false` and queues nothing if this connection did not get the messages before them as all others did, or has
+    /// another chunk size: then each of them is to be written by itself.
+    #[must_use]
+    pub fn write_batch(
+        &mut self,
+        batch: &SharedBatch,
+        stream_id: u32,
+        base: MediaTime,
+        out: &mut WireBuf,
+    ) -> bool {
+        let continues = |(csid, before, _): (u32, MediaTime, MediaTime)| {
+            let last = self.last.iter().find(|last| last.csid == csid);
+            last.is_some_and(|last| last.stream_id == stream_id && last.timestamp == relative(before, base))
+        };
+        if batch.chunk_size() != self.chunk_size || !batch.spans().all(continues) {
+            return false;
+        }
+        for (csid, _, end) in batch.spans() {
+            if let Some(last) = self.last.iter_mut().find(|last| last.csid == csid) {
+                last.timestamp = relative(end, base);
+            }
+        }
+        out.put_bytes(batch.bytes().clone());
+        true
     }
 
     /// The step from the last message of the chunk stream, if a type 1 header can say it.

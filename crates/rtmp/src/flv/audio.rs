@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{FlvError, Tag, TagBody, TagFlags, TagKind};
+use super::{FlvError, Tag, TagBody, TagFlags, TagKind, enhanced};
 use crate::time::MediaTime;
 
-/// The codec, the upper four bits of an audio tag.
+/// The codec: the upper four bits of an audio tag, or the FourCC of an Enhanced RTMP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AudioCodec {
@@ -13,7 +13,7 @@ pub enum AudioCodec {
     Pcm,
     /// 1: ADPCM.
     Adpcm,
-    /// 2: MP3.
+    /// 2, or `.mp3`: MP3.
     Mp3,
     /// 3: PCM, little endian.
     PcmLe,
@@ -27,7 +27,7 @@ pub enum AudioCodec {
     ALaw,
     /// 8: G.711 µ-law.
     MuLaw,
-    /// 10: AAC.
+    /// 10, or `mp4a`: AAC.
     Aac,
     /// 11: Speex.
     Speex,
@@ -35,8 +35,18 @@ pub enum AudioCodec {
     Mp38k,
     /// 15: device specific.
     Device,
+    /// `Opus`; no number.
+    Opus,
+    /// `fLaC`: FLAC; no number.
+    Flac,
+    /// `ac-3`: AC-3; no number.
+    Ac3,
+    /// `ec-3`: E-AC-3; no number.
+    Eac3,
     /// A number with no codec known to it.
     Unknown(u8),
+    /// A FourCC with no codec known to it.
+    UnknownFourCc([u8; 4]),
 }
 
 impl AudioCodec {
@@ -61,7 +71,54 @@ impl AudioCodec {
         }
     }
 
-    /// The number in the tag, and `audiocodecid` in the metadata.
+    /// The codec of this FourCC.
+    #[must_use]
+    pub const fn from_four_cc(code: [u8; 4]) -> Self {
+        match &code {
+            b"mp4a" => Self::Aac,
+            b".mp3" => Self::Mp3,
+            b"Opus" => Self::Opus,
+            b"fLaC" => Self::Flac,
+            b"ac-3" => Self::Ac3,
+            b"ec-3" => Self::Eac3,
+            _ => Self::UnknownFourCc(code),
+        }
+    }
+
+    /// The codec of a tag's body, by its number or, with an Enhanced RTMP header, by its FourCC; of several tracks that
+    /// of track 0, else of the first. `None` for a body that does not say.
+    #[must_use]
+    pub fn of(body: &TagBody) -> Option<Self> {
+        if enhanced::is_enhanced(TagKind::Audio, body) {
+            enhanced::main_four_cc(TagKind::Audio, body).map(Self::from_four_cc)
+        } else {
+            body.byte(0).map(|first| Self::from_wire(first >> 4))
+        }
+    }
+
+    /// A short name in lower case, such as `aac` or `opus`; `unknown` for those that have none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcm | Self::PcmLe => "pcm",
+            Self::Adpcm => "adpcm",
+            Self::Mp3 | Self::Mp38k => "mp3",
+            Self::Nellymoser16k | Self::Nellymoser8k | Self::Nellymoser => "nellymoser",
+            Self::ALaw => "alaw",
+            Self::MuLaw => "mulaw",
+            Self::Aac => "aac",
+            Self::Speex => "speex",
+            Self::Device => "device",
+            Self::Opus => "opus",
+            Self::Flac => "flac",
+            Self::Ac3 => "ac3",
+            Self::Eac3 => "eac3",
+            Self::Unknown(_) | Self::UnknownFourCc(_) => "unknown",
+        }
+    }
+
+    /// The number in the tag, and `audiocodecid` in the metadata; 9, which announces an Enhanced RTMP header, for those
+    /// that have a FourCC only.
     #[must_use]
     pub const fn wire(self) -> u8 {
         match self {
@@ -78,6 +135,7 @@ impl AudioCodec {
             Self::Speex => 11,
             Self::Mp38k => 14,
             Self::Device => 15,
+            Self::Opus | Self::Flac | Self::Ac3 | Self::Eac3 | Self::UnknownFourCc(_) => 9,
             Self::Unknown(id) => id & 0x0F,
         }
     }

@@ -24,5 +24,5 @@ pub use avcc::AvcConfig;
 pub use error::FlvError;
 pub use reader::{FileHeader, FlvReader, TagHeader};
 pub use script::Metadata;
-pub use tag::{Tag, TagBody, TagFlags, TagKind};
+pub use tag::{Codec, Tag, TagBody, TagFlags, TagKind};
 pub use writer::FlvWriter;

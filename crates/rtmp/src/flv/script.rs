@@ -11,6 +11,8 @@ use crate::time::MediaTime;
 pub(super) const ON_META_DATA: &[u8] = b"\x02\0\x0AonMetaData";
 /// The AMF0 string `@setDataFrame`, which a publisher puts before metadata that a server shall keep.
 pub(super) const SET_DATA_FRAME: &[u8] = b"\x02\0\x0D@setDataFrame";
+/// The AMF0 string `@clearDataFrame`.
+const CLEAR_DATA_FRAME: &[u8] = b"\x02\0\x0F@clearDataFrame";
 
 /// What `onMetaData` says of a stream. Everything is optional, and none of it is to be trusted: sequence headers say
 /// how to decode.
@@ -158,6 +160,12 @@ impl Metadata {
 #[must_use]
 pub fn strip_set_data_frame(mut body: Bytes) -> Bytes {
     if body.starts_with(SET_DATA_FRAME) { body.split_off(SET_DATA_FRAME.len()) } else { body }
+}
+
+/// A publisher's data message as players want it: without a leading `@setDataFrame`, and empty if it is
+/// `@clearDataFrame`, which takes back what a server keeps and is no data.
+pub(crate) fn for_players(body: Bytes) -> Bytes {
+    if body.starts_with(CLEAR_DATA_FRAME) { Bytes::new() } else { strip_set_data_frame(body) }
 }
 
 /// A script body with `@setDataFrame` before it, as servers want it from a publisher. One that has it stays as it is.

@@ -5,9 +5,10 @@ use std::ops::{BitOr, BitOrAssign};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::enhanced;
+use super::audio::AudioCodec;
+use super::enhanced::{self, PacketType};
 use super::script::{ON_META_DATA, SET_DATA_FRAME};
-use super::video::VideoCodec;
+use super::video::{FrameType, VideoCodec};
 use crate::time::MediaTime;
 
 /// What a tag carries. The numbers are those of FLV tag types and of RTMP message types alike.
@@ -44,6 +45,26 @@ impl TagKind {
     }
 }
 
+/// The codec of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Of a video tag.
+    Video(VideoCodec),
+    /// Of an audio tag.
+    Audio(AudioCodec),
+}
+
+impl Codec {
+    /// A short name in lower case: see [`VideoCodec::name`] and [`AudioCodec::name`].
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Video(codec) => codec.name(),
+            Self::Audio(codec) => codec.name(),
+        }
+    }
+}
+
 /// What queues and caches need to know of a tag without looking into its body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct TagFlags(u8);
@@ -51,14 +72,20 @@ pub struct TagFlags(u8);
 impl TagFlags {
     /// None of them.
     pub const EMPTY: Self = Self(0);
-    /// A video frame that decoding can begin at. Never set on a sequence header, nor on audio.
+    /// A video frame that decoding can begin at. Never set on a sequence header, nor on audio; of several tracks it is
+    /// track 0 that counts.
     pub const KEYFRAME: Self = Self(1);
-    /// Codec configuration, to be sent again to whoever joins later.
+    /// Codec configuration, to be sent again to whoever joins later: the last one of each kind and
+    /// [track](Tag::track).
     pub const SEQUENCE_HEADER: Self = Self(1 << 1);
     /// `onMetaData`, with or without `@setDataFrame` before it.
     pub const METADATA: Self = Self(1 << 2);
     /// A video frame that no other frame refers to: it may be dropped alone.
     pub const DISPOSABLE: Self = Self(1 << 3);
+    /// What belongs to the codec configuration and comes beside it: Enhanced RTMP's video metadata (`colorInfo`) and
+    /// channel configuration. To be sent again to whoever joins later, behind the sequence header of its kind and
+    /// [track](Tag::track). Never set together with [`SEQUENCE_HEADER`](Self::SEQUENCE_HEADER).
+    pub const SIDE_CONFIG: Self = Self(1 << 4);
 
     /// Whether all of `flags` are set.
     #[must_use]
@@ -88,12 +115,18 @@ impl fmt::Debug for TagFlags {
             (Self::SEQUENCE_HEADER, "SEQUENCE_HEADER"),
             (Self::METADATA, "METADATA"),
             (Self::DISPOSABLE, "DISPOSABLE"),
+            (Self::SIDE_CONFIG, "SIDE_CONFIG"),
         ];
         f.debug_set()
             .entries(names.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name))
             .finish()
     }
 }
+
+/// Packet type of AVC, AAC and what is carried like them: codec configuration.
+const SEQUENCE_HEADER: u8 = 0;
+/// Packet type of AVC and what is carried like it: frames.
+const CODED_FRAMES: u8 = 1;
 
 /// The most bytes that a [`TagBody`] keeps before its payload.
 pub const MAX_HEAD: usize = 16;
@@ -290,37 +323,79 @@ impl Tag {
     pub const fn is_disposable(&self) -> bool {
         self.flags.contains(TagFlags::DISPOSABLE)
     }
+
+    /// Whether this is configuration beside the sequence header: see [`TagFlags::SIDE_CONFIG`].
+    #[must_use]
+    pub const fn is_side_config(&self) -> bool {
+        self.flags.contains(TagFlags::SIDE_CONFIG)
+    }
+
+    /// The track of its kind that the tag belongs to: 0, unless it is an Enhanced RTMP multitrack tag. Of one that holds
+    /// several tracks the smallest id, which is that of the default track if it is among them.
+    ///
+    /// It is read from the body, in a time that does not depend on its length.
+    #[must_use]
+    pub fn track(&self) -> u8 {
+        enhanced::tracks(self.kind, &self.body).map(|track| track.id).min().unwrap_or(0)
+    }
+
+    /// The codec, as far as the tag says it: see [`VideoCodec::of`] and [`AudioCodec::of`].
+    #[must_use]
+    pub fn codec(&self) -> Option<Codec> {
+        match self.kind {
+            TagKind::Video => VideoCodec::of(&self.body).map(Codec::Video),
+            TagKind::Audio => AudioCodec::of(&self.body).map(Codec::Audio),
+            TagKind::Script => None,
+        }
+    }
 }
 
 /// FLV annex E.4.2.1: the sound format, and for AAC the packet type.
 fn audio_flags(body: &TagBody) -> TagFlags {
-    let packet_type = match body.byte(0).map(|first| first >> 4) {
-        Some(10) => body.byte(1),
-        Some(_) => enhanced::packet_type(TagKind::Audio, body),
-        None => None,
-    };
-    if packet_type == Some(enhanced::SEQUENCE_START) { TagFlags::SEQUENCE_HEADER } else { TagFlags::EMPTY }
+    if let Some(header) = enhanced::Header::read(TagKind::Audio, body) {
+        return match header.packet_type {
+            PacketType::SequenceStart => TagFlags::SEQUENCE_HEADER,
+            PacketType::MultichannelConfig => TagFlags::SIDE_CONFIG,
+            _ => TagFlags::EMPTY,
+        };
+    }
+    let is_aac = body.byte(0).is_some_and(|first| first >> 4 == 10);
+    if is_aac && body.byte(1) == Some(SEQUENCE_HEADER) { TagFlags::SEQUENCE_HEADER } else { TagFlags::EMPTY }
 }
 
 /// FLV annex E.4.3.1: the frame type, and for codecs that have configuration the packet type.
 fn video_flags(body: &TagBody) -> TagFlags {
     let Some(first) = body.byte(0) else { return TagFlags::EMPTY };
-    let packet_type = if enhanced::is_enhanced(TagKind::Video, body) {
-        match enhanced::packet_type(TagKind::Video, body) {
-            Some(enhanced::MPEG2_TS_SEQUENCE_START) => Some(enhanced::SEQUENCE_START),
-            Some(enhanced::CODED_FRAMES_X) => Some(enhanced::CODED_FRAMES),
-            other => other,
-        }
-    } else if VideoCodec::from_wire(first & 0x0F).has_packet_type() {
-        body.byte(1)
-    } else {
-        Some(enhanced::CODED_FRAMES)
-    };
-    match ((first >> 4) & 0x07, packet_type) {
+    if enhanced::is_enhanced(TagKind::Video, body) {
+        return enhanced_video_flags(body);
+    }
+    let packet_type =
+        if VideoCodec::from_wire(first & 0x0F).has_packet_type() { body.byte(1) } else { Some(CODED_FRAMES) };
+    match (first >> 4, packet_type) {
         (5, _) => TagFlags::EMPTY,
-        (_, Some(enhanced::SEQUENCE_START)) => TagFlags::SEQUENCE_HEADER,
-        (1, Some(enhanced::CODED_FRAMES)) => TagFlags::KEYFRAME,
-        (3, Some(enhanced::CODED_FRAMES)) => TagFlags::DISPOSABLE,
+        (_, Some(SEQUENCE_HEADER)) => TagFlags::SEQUENCE_HEADER,
+        (1, Some(CODED_FRAMES)) => TagFlags::KEYFRAME,
+        (3, Some(CODED_FRAMES)) => TagFlags::DISPOSABLE,
+        _ => TagFlags::EMPTY,
+    }
+}
+
+fn enhanced_video_flags(body: &TagBody) -> TagFlags {
+    let Some(header) = enhanced::Header::read(TagKind::Video, body) else { return TagFlags::EMPTY };
+    match (header.packet_type, header.frame_type) {
+        // Its frame type says nothing.
+        (PacketType::Metadata, _) => TagFlags::SIDE_CONFIG,
+        (_, Some(FrameType::Command)) => TagFlags::EMPTY,
+        (PacketType::SequenceStart | PacketType::Mpeg2TsSequenceStart, _) => TagFlags::SEQUENCE_HEADER,
+        (PacketType::CodedFrames | PacketType::CodedFramesX, Some(FrameType::Key)) => {
+            // Players begin with track 0, which may be in the middle of a GOP when another track has a keyframe.
+            let has_main = header.multitrack.is_none()
+                || enhanced::tracks(TagKind::Video, body).any(|track| track.id == 0);
+            if has_main { TagFlags::KEYFRAME } else { TagFlags::EMPTY }
+        }
+        (PacketType::CodedFrames | PacketType::CodedFramesX, Some(FrameType::DisposableInter)) => {
+            TagFlags::DISPOSABLE
+        }
         _ => TagFlags::EMPTY,
     }
 }

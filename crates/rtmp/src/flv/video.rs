@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{FlvError, Tag, TagBody, TagFlags, TagKind};
+use super::{FlvError, Tag, TagBody, TagFlags, TagKind, enhanced};
 use crate::time::MediaTime;
 
 /// What the coded picture is, the upper four bits of a video tag.
@@ -21,7 +21,7 @@ pub enum FrameType {
 }
 
 impl FrameType {
-    const fn from_wire(id: u8) -> Option<Self> {
+    pub(super) const fn from_wire(id: u8) -> Option<Self> {
         Some(match id {
             1 => Self::Key,
             2 => Self::Inter,
@@ -43,7 +43,7 @@ impl FrameType {
     }
 }
 
-/// The codec, the lower four bits of a video tag.
+/// The codec: the lower four bits of a video tag, or the FourCC of an Enhanced RTMP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VideoCodec {
@@ -57,16 +57,24 @@ pub enum VideoCodec {
     Vp6Alpha,
     /// 6: Screen video version 2.
     Screen2,
-    /// 7: H.264.
+    /// 7, or `avc1`: H.264.
     Avc,
     /// 9: MPEG-4 part 2, in no specification but written by libavformat.
     Mpeg4,
-    /// 12: HEVC, in no specification but common in China; others use Enhanced RTMP.
+    /// `hvc1`: HEVC. Also 12, in no specification but common in China.
     Hevc,
-    /// 13: AV1, likewise.
+    /// `av01`: AV1. Also 13, likewise.
     Av1,
+    /// `vvc1`: VVC; no number.
+    Vvc,
+    /// `vp08`: VP8; no number.
+    Vp8,
+    /// `vp09`: VP9; no number.
+    Vp9,
     /// A number with no codec known to it.
     Unknown(u8),
+    /// A FourCC with no codec known to it.
+    UnknownFourCc([u8; 4]),
 }
 
 impl VideoCodec {
@@ -87,7 +95,52 @@ impl VideoCodec {
         }
     }
 
-    /// The number in the tag, and `videocodecid` in the metadata.
+    /// The codec of this FourCC.
+    #[must_use]
+    pub const fn from_four_cc(code: [u8; 4]) -> Self {
+        match &code {
+            b"avc1" => Self::Avc,
+            b"hvc1" => Self::Hevc,
+            b"av01" => Self::Av1,
+            b"vvc1" => Self::Vvc,
+            b"vp08" => Self::Vp8,
+            b"vp09" => Self::Vp9,
+            _ => Self::UnknownFourCc(code),
+        }
+    }
+
+    /// The codec of a tag's body, by its number or, with an Enhanced RTMP header, by its FourCC; of several tracks that
+    /// of track 0, else of the first. `None` for a body that does not say.
+    #[must_use]
+    pub fn of(body: &TagBody) -> Option<Self> {
+        if enhanced::is_enhanced(TagKind::Video, body) {
+            enhanced::main_four_cc(TagKind::Video, body).map(Self::from_four_cc)
+        } else {
+            body.byte(0).map(Self::from_wire)
+        }
+    }
+
+    /// A short name in lower case, such as `h264` or `hevc`; `unknown` for those that have none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SorensonH263 => "h263",
+            Self::Screen => "screen",
+            Self::Vp6 => "vp6",
+            Self::Vp6Alpha => "vp6a",
+            Self::Screen2 => "screen2",
+            Self::Avc => "h264",
+            Self::Mpeg4 => "mpeg4",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+            Self::Vvc => "vvc",
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::Unknown(_) | Self::UnknownFourCc(_) => "unknown",
+        }
+    }
+
+    /// The number in the tag, and `videocodecid` in the metadata; 0, which is no codec, for those that have a FourCC only.
     #[must_use]
     pub const fn wire(self) -> u8 {
         match self {
@@ -100,6 +153,7 @@ impl VideoCodec {
             Self::Mpeg4 => 9,
             Self::Hevc => 12,
             Self::Av1 => 13,
+            Self::Vvc | Self::Vp8 | Self::Vp9 | Self::UnknownFourCc(_) => 0,
             Self::Unknown(id) => id & 0x0F,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::capability::Capabilities;
 use crate::flv::Tag;
 use crate::key::StreamKey;
 
@@ -57,6 +58,8 @@ pub struct PublishRequest {
     pub query: String,
     /// `live`, `record` or `append`; empty if left out.
     pub mode: String,
+    /// What the client said in `connect` that it can do beyond RTMP 1.0; most say nothing.
+    pub capabilities: Capabilities,
 }
 
 /// A client wants to play.
@@ -75,6 +78,8 @@ pub struct PlayRequest {
     pub duration: f64,
     /// False to add to a playlist instead of starting anew.
     pub reset: bool,
+    /// What the client said in `connect` that it can do beyond RTMP 1.0; most say nothing.
+    pub capabilities: Capabilities,
 }
 
 impl fmt::Debug for PublishRequest {
@@ -153,6 +158,15 @@ pub enum ClientEvent {
         /// Where to; not shown by `Debug`, it may hold a token.
         url: String,
     },
+    /// The server asks for a new connection, because it is going away or wants the client elsewhere. The session goes
+    /// on: connect anew, then leave at a keyframe. Only with [`ClientConfig::enhanced`](super::ClientConfig::enhanced).
+    ReconnectRequest {
+        /// Server and application to connect to, resolved to a whole URL; the same ones again if `None`. Not shown by
+        /// `Debug`, it may hold a token.
+        url: Option<String>,
+        /// For a person; may be empty.
+        description: String,
+    },
     /// The server ended the stream in an orderly way. The session is over.
     Closed {
         /// Such as `NetStream.Unpublish.Success`.
@@ -172,6 +186,7 @@ impl fmt::Debug for ClientEvent {
                 f.debug_struct("Status").field("level", level).field("code", code).finish_non_exhaustive()
             }
             Self::Redirect { .. } => f.write_str("Redirect(****)"),
+            Self::ReconnectRequest { .. } => f.write_str("ReconnectRequest(****)"),
             Self::Closed { code } => f.debug_struct("Closed").field("code", code).finish(),
         }
     }

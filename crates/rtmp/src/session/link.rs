@@ -1,15 +1,17 @@
 //! What both sessions do alike: handshake, chunks, acknowledgements, pings, tags.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::aggregate::Aggregate;
+use crate::amf0::{self, AmfError};
 use crate::chunk::{
-    ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedMessage, csid,
+    ChunkReader, ChunkWriter, DEFAULT_CHUNK_SIZE, Message, MessageHeader, SharedBatch, SharedMessage, csid,
 };
 use crate::command::{Command, unwrap_amf3};
 use crate::error::Error;
-use crate::flv::script::strip_set_data_frame;
+use crate::flv::script::for_players;
 use crate::flv::{Tag, TagKind};
-use crate::handshake::{Handshake, Role};
+use crate::handshake::Handshake;
 use crate::limits::{LimitKind, Limits};
 use crate::message::{Control, UserControl, type_id};
 use crate::time::{MediaTime, TimeUnwrapper, WireTime};
@@ -45,16 +47,28 @@ pub(super) struct Link {
 /// What came in, besides what the link answers by itself.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Command { stream_id: u32, command: Command },
-    Media { kind: TagKind, timestamp: WireTime, payload: Bytes },
+    Command {
+        stream_id: u32,
+        command: Command,
+    },
+    Media {
+        kind: TagKind,
+        timestamp: WireTime,
+        payload: Bytes,
+    },
+    /// Media in one message, to be taken apart by [`Link::aggregate`] if media has its place.
+    Aggregate {
+        timestamp: WireTime,
+        payload: Bytes,
+    },
     Event(UserControl),
 }
 
 impl Link {
-    pub(super) fn new(role: Role, random: [u8; 1528], limits: &Limits) -> Self {
+    pub(super) fn new(shake: impl FnOnce(&mut WireBuf) -> Handshake, limits: &Limits) -> Self {
         let mut out = WireBuf::new();
         Self {
-            handshake: Some(Box::new(Handshake::new(role, random, &mut out))),
+            handshake: Some(Box::new(shake(&mut out))),
             out,
             limits: *limits,
             base: MediaTime::ZERO,
@@ -125,22 +139,40 @@ impl Link {
             type_id::AUDIO => TagKind::Audio,
             type_id::VIDEO => TagKind::Video,
             type_id::DATA | type_id::DATA_AMF3 => TagKind::Script,
-            // Aggregates are media too. Until they are taken apart they end here, as an empty video message, so that
-            // they count as media where media is refused.
-            type_id::AGGREGATE => TagKind::Video,
+            type_id::AGGREGATE => {
+                return Ok(Some(Incoming::Aggregate {
+                    timestamp: message.timestamp,
+                    payload: message.payload,
+                }));
+            }
+            // Shared objects, and types that nobody knows.
             _ => return Ok(None),
         };
-        let payload = match message.type_id {
-            type_id::AGGREGATE => Bytes::new(),
-            type_id::DATA_AMF3 => message.payload.slice_ref(unwrap_amf3(message.type_id, &message.payload)),
-            _ => message.payload,
-        };
+        let payload =
+            if message.type_id == type_id::DATA_AMF3 { self.data_amf3(&message)? } else { message.payload };
         Ok(Some(Incoming::Media { kind, timestamp: message.timestamp, payload }))
+    }
+
+    /// The AMF0 in an AMF3 data message. Values that are AMF3 are written anew as AMF0, which is what players and files
+    /// expect of a script tag.
+    fn data_amf3(&self, message: &Message) -> Result<Bytes, Error> {
+        let data = unwrap_amf3(message.type_id, &message.payload);
+        if !data.contains(&amf0::AVM_PLUS) {
+            return Ok(message.payload.slice_ref(data));
+        }
+        let values = amf0::decode_all(data, &self.limits).map_err(|source| self.bad_amf(source))?;
+        let mut body = BytesMut::with_capacity(data.len());
+        amf0::encode_all(&values, &mut body);
+        Ok(body.freeze())
+    }
+
+    fn bad_amf(&self, source: AmfError) -> Error {
+        Error::Amf { source, offset: self.reader.offset(), peer: None }
     }
 
     fn command(&self, message: &Message) -> Result<Option<Incoming>, Error> {
         let command = Command::parse(message.type_id, &message.payload, &self.limits)
-            .map_err(|source| Error::Amf { source, offset: self.reader.offset(), peer: None })?;
+            .map_err(|source| self.bad_amf(source))?;
         let Some(command) = command else {
             return Err(Error::protocol("command without a name", self.reader.offset()));
         };
@@ -237,12 +269,22 @@ impl Link {
         self.writer.write_shared(message, stream_id, self.base, &mut self.out);
     }
 
+    pub(super) fn send_batch(&mut self, stream_id: u32, batch: &SharedBatch) -> bool {
+        self.writer.write_batch(batch, stream_id, self.base, &mut self.out)
+    }
+
     /// A tag out of a media message; `None` if it says nothing.
     pub(super) fn tag(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Option<Tag> {
-        let payload = if kind == TagKind::Script { strip_set_data_frame(payload) } else { payload };
+        let payload = if kind == TagKind::Script { for_players(payload) } else { payload };
         if payload.is_empty() {
             return None;
         }
         Some(Tag::from_wire(kind, self.clock.unwrap(timestamp), payload))
+    }
+
+    /// The tags of an aggregate message.
+    pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<Aggregate, Error> {
+        let base = self.clock.unwrap(timestamp);
+        Aggregate::new(payload, base).map_err(|reason| Error::protocol(reason, self.reader.offset()))
     }
 }

@@ -5,11 +5,13 @@
 //! `handle_timeout` wants to be called. Nothing blocks, nothing is locked, and the whole session may be sent to
 //! another thread between any two calls.
 
+mod aggregate;
 mod client;
 mod event;
 mod link;
+mod queue;
 mod server;
 
-pub use client::{ClientConfig, ClientRole, ClientSession};
+pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm};
 pub use event::{ClientEvent, PlayRequest, PublishRequest, Reject, ServerEvent};
 pub use server::{ServerConfig, ServerSession};

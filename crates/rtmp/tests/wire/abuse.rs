@@ -105,7 +105,7 @@ fn amf_counts_and_lengths_of_4_gib() {
     let AmfError::Limit { kind, .. } = amf(&connect_then(&many)) else { panic!("no limit") };
     assert_eq!(kind, LimitKind::AmfValues);
     assert!(matches!(amf(&connect_then(&[7, 0, 0])), AmfError::Reference { .. }));
-    assert!(matches!(amf(&connect_then(&[0x11, 9])), AmfError::Amf3 { .. }));
+    assert!(matches!(amf(&connect_then(&[0x11, 0x0D])), AmfError::Amf3 { .. }));
 }
 
 #[test]
@@ -243,8 +243,31 @@ fn an_aggregate_with_a_lying_size() {
     let bytes = message(6, 22, &body, 1, 128);
     assert_eq!(protocol(&bytes), bytes.len() as u64);
     let mut server = Server::publishing();
-    server.input(&bytes).unwrap();
+    let error = server.input(&bytes).unwrap_err();
+    assert_eq!(error.code(), "RTMP_PROTOCOL", "{error}");
     assert!(server.events().is_empty());
+}
+
+/// What is kept for whoever joins later is bounded; pictures may be larger.
+#[test]
+fn giant_headers_of_a_publisher() {
+    let tag = |kind: u8, first: &[u8], length: usize| {
+        let body = [first, &vec![0; length - first.len()]].concat();
+        message(6, kind, &body, 1, 128)
+    };
+    let kept: [(u8, &[u8]); 3] =
+        [(9, &[0x17, 0]), (8, &[0xAF, 0]), (18, b"\x02\0\x0aonMetaData\x08\0\0\0\0")];
+    for (kind, first) in kept {
+        let mut server = Server::publishing();
+        server.input(&tag(kind, first, 1 << 20)).unwrap();
+        assert_eq!(server.events().len(), 1, "type {kind}");
+        let error = server.input(&tag(kind, first, (1 << 20) + 1)).unwrap_err();
+        assert!(matches!(error, Error::Limit { limit: LimitKind::HeaderBytes, .. }), "type {kind}: {error}");
+        assert!(server.events().is_empty());
+    }
+    let mut server = Server::publishing();
+    server.input(&tag(9, &[0x17, 1], 2 << 20)).unwrap();
+    assert_eq!(server.events().len(), 1);
 }
 
 #[test]

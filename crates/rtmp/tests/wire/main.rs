@@ -7,10 +7,13 @@
 )]
 
 mod abuse;
+mod aggregates;
+mod amf3;
 mod chunk_limits;
 mod chunk_times;
 mod chunks;
 mod client;
+mod enhanced;
 mod mutations;
 mod round_trip;
 mod server;

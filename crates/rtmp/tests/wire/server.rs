@@ -7,9 +7,9 @@ use flowcast_rtmp::error::{Error, LimitKind};
 use flowcast_rtmp::flv::TagKind;
 use flowcast_rtmp::limits::Limits;
 use flowcast_rtmp::message::{Control, UserControl, type_id};
-use flowcast_rtmp::session::{Reject, ServerConfig, ServerEvent};
+use flowcast_rtmp::session::{ClientRole, Reject, ServerConfig, ServerEvent};
 
-use crate::util::{Server, command, commands, connect, message, publish_commands, short_stream};
+use crate::util::{Pair, Server, command, commands, connect, message, publish_commands, short_stream};
 
 fn codes(server: &mut Server) -> Vec<(String, f64, u32, String)> {
     commands(&server.sent())
@@ -444,6 +444,40 @@ fn acknowledgements_are_unwrapped_and_not_believed_beyond_what_was_sent() {
     server.input(&acknowledge(u32::MAX)).unwrap();
     server.input(&acknowledge(100)).unwrap();
     assert_eq!(server.session.acknowledged(), 3073);
+}
+
+#[test]
+fn a_connection_refused_as_a_whole_hears_why() {
+    let mut server = Server::new();
+    server.session.refuse_connect("Server is busy.");
+    assert!(!server.session.is_finished(), "the client has not asked yet");
+    server.input(&[connect(), command("createStream", 2.0, Vec::new(), 0)].concat()).unwrap();
+    assert_eq!(codes(&mut server), [entry("_error", 1.0, 0, "NetConnection.Connect.Rejected")]);
+    assert!(server.session.is_finished() && server.events().is_empty());
+    // Later it is too late to say so.
+    let mut server = Server::publishing();
+    server.session.refuse_connect("Server is busy.");
+    assert_eq!(codes(&mut server), [entry("onStatus", 0.0, 1, "NetStream.Unpublish.Success")]);
+    assert!(server.session.is_finished());
+}
+
+#[test]
+fn a_refused_client_of_ours_may_try_again() {
+    for (description, again) in [("Too many connections.", true), ("No such application.", false)] {
+        let mut pair = Pair::new(ClientRole::Publish, 1);
+        pair.server.refuse_connect(description);
+        let error = pair.drive().unwrap_err();
+        let Error::Rejected { code, .. } = &error else { panic!("{error}") };
+        assert_eq!((code.as_str(), error.is_retryable()), ("NetConnection.Connect.Rejected", again));
+    }
+}
+
+#[test]
+fn taking_metadata_back_is_no_data_for_players() {
+    let mut server = Server::publishing();
+    let clear = b"\x02\0\x0F@clearDataFrame\x02\0\x0AonMetaData";
+    server.input(&message(5, 18, clear, 1, 128)).unwrap();
+    assert!(server.events().is_empty());
 }
 
 #[test]

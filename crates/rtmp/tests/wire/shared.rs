@@ -1,7 +1,7 @@
 //! Chunking once for many connections: the shared form says what the plain form says.
 
 use bytes::Bytes;
-use flowcast_rtmp::chunk::{ChunkWriter, Message, SharedChunker};
+use flowcast_rtmp::chunk::{ChunkWriter, Message, SharedBatch, SharedChunker, SharedMessage};
 use flowcast_rtmp::flv::{Tag, TagBody, TagFlags, TagKind};
 use flowcast_rtmp::limits::Limits;
 use flowcast_rtmp::time::MediaTime;
@@ -192,4 +192,92 @@ fn wire_len_is_about_right() {
         connection.writer.write_shared(&message, STREAM, MediaTime::ZERO, &mut connection.out);
         assert!(message.wire_len().abs_diff(connection.out.len() - 16) <= 4);
     }
+}
+
+/// Sends `tags` once in batches of up to `limit` bytes and once in plain form, over connections that get the tags `keep`
+/// says; says how many batches were sent.
+fn compare_batches(
+    tags: &[Tag],
+    chunk_size: u32,
+    limit: usize,
+    mut keep: impl FnMut(usize) -> bool,
+) -> usize {
+    let mut chunker = SharedChunker::new(chunk_size);
+    let messages: Vec<SharedMessage> = tags.iter().map(|tag| chunker.chunk(tag)).collect();
+    let mut shared = Connection::new(chunk_size, 300);
+    let mut plain = Connection::new(chunk_size, 300);
+    let (mut next, mut batches) = (0, 0);
+    while next < messages.len() {
+        let batch = SharedBatch::collect(messages[next..].iter(), limit);
+        let kept = keep(next);
+        if kept && let Some((batch, count)) = &batch {
+            assert!(batch.len() <= limit || *count == 1);
+            if shared.writer.write_batch(batch, STREAM, shared.base, &mut shared.out) {
+                for tag in &tags[next..next + count] {
+                    plain.writer.write_tag(tag, STREAM, plain.base, &mut plain.out);
+                }
+                (next, batches) = (next + count, batches + 1);
+                continue;
+            }
+        }
+        if kept {
+            shared.writer.write_shared(&messages[next], STREAM, shared.base, &mut shared.out);
+            plain.writer.write_tag(&tags[next], STREAM, plain.base, &mut plain.out);
+        }
+        next += 1;
+    }
+    assert_eq!(shared.messages(), plain.messages());
+    batches
+}
+
+#[test]
+fn batches_and_plain_form_read_the_same() {
+    let mut random = XorShift::new(23);
+    for chunk_size in [1, 3, 128, 500, 60_000] {
+        for limit in [1, 700, 5000, usize::MAX] {
+            let tags = short_stream();
+            assert!(compare_batches(&tags, chunk_size, limit, |_| true) > 0);
+            for keep_of in 2..6 {
+                compare_batches(&tags, chunk_size, limit, |_| random.below(keep_of) != 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_goes_only_to_those_that_got_what_came_before() {
+    let mut chunker = SharedChunker::new(60_000);
+    let messages: Vec<_> = (0..6).map(|n| chunker.chunk(&video(n * 40, n == 0, 2000))).collect();
+    let (batch, count) = SharedBatch::collect(messages[2..].iter(), usize::MAX).unwrap();
+    assert_eq!(count, 4);
+    let write = |chunk_size, stream_id, sent: &[usize]| {
+        let mut player = Connection::new(chunk_size, 0);
+        for &index in sent {
+            player.writer.write_shared(&messages[index], STREAM, player.base, &mut player.out);
+        }
+        let before = player.out.len();
+        let written = player.writer.write_batch(&batch, stream_id, player.base, &mut player.out);
+        assert_eq!(player.out.len() - before, if written { batch.len() } else { 0 });
+        written
+    };
+    assert!(write(60_000, STREAM, &[0, 1]));
+    assert!(write(60_000, STREAM, &[1]), "where it began does not matter");
+    assert!(!write(60_000, STREAM, &[]), "nothing came before");
+    assert!(!write(60_000, STREAM, &[0]), "one is missing");
+    assert!(!write(128, STREAM, &[0, 1]), "another chunk size");
+    assert!(!write(60_000, STREAM + 1, &[0, 1]), "another message stream");
+}
+
+#[test]
+fn a_batch_ends_where_the_shared_form_does() {
+    let mut chunker = SharedChunker::new(60_000);
+    let script =
+        Tag::from_wire(TagKind::Script, MediaTime::from_millis(60), Bytes::from_static(b"\x02\0\x01x"));
+    // Back in time, then on; and a script tag.
+    let tags = [video(0, true, 10), video(40, false, 10), video(20, false, 10), video(60, false, 10), script];
+    let messages: Vec<_> = tags.iter().map(|tag| chunker.chunk(tag)).collect();
+    let count_from =
+        |index: usize| SharedBatch::collect(messages[index..].iter(), 1000).map(|(_, count)| count);
+    let counts: Vec<_> = (0..messages.len()).map(count_from).collect();
+    assert_eq!(counts, [None, Some(1), None, Some(1), None]);
 }

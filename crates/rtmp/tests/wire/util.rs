@@ -271,10 +271,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(role: ClientRole, step: usize) -> Self {
+        Self::with_config(role, step, ClientConfig::default())
+    }
+
+    pub(crate) fn with_config(role: ClientRole, step: usize, config: ClientConfig) -> Self {
         let now = Instant::now();
         let destination = Destination::parse("rtmp://host/live/key").unwrap();
         Self {
-            client: ClientSession::new(role, &destination, ClientConfig::default(), [1; 1528], now),
+            client: ClientSession::new(role, &destination, config, [1; 1528], now),
             server: ServerSession::new(ServerConfig::default(), None, [2; 1528], now),
             now,
             step,
@@ -309,14 +313,19 @@ impl Pair {
     /// Up to the accepted publish or play.
     pub(crate) fn go_live(role: ClientRole, step: usize) -> Self {
         let mut pair = Self::new(role, step);
-        pair.drive().unwrap();
-        match role {
-            ClientRole::Publish => pair.server.accept_publish(pair.now),
-            ClientRole::Play => pair.server.accept_play(pair.now),
-        }
-        pair.drive().unwrap();
-        assert!(pair.client.is_live() && pair.server.is_live());
+        pair.accept(role);
         pair
+    }
+
+    /// From the start to the accepted publish or play.
+    pub(crate) fn accept(&mut self, role: ClientRole) {
+        self.drive().unwrap();
+        match role {
+            ClientRole::Publish => self.server.accept_publish(self.now),
+            ClientRole::Play => self.server.accept_play(self.now),
+        }
+        self.drive().unwrap();
+        assert!(self.client.is_live() && self.server.is_live());
     }
 
     pub(crate) fn server_tags(&self) -> Vec<Tag> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use flowcast_core::{Asker, Claim, Error, Grant, StreamRef};
+use flowcast_core::{Asker, Entrance, Error, Grant, StreamRef};
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
@@ -179,7 +179,7 @@ impl Lobby {
             }
             None => by_key()?,
         };
-        let claim = self.claim(&grant, peer)?;
+        let entrance = self.enter(&grant, peer)?;
         // A key that was removed before the name was taken did not take it off the air.
         if is_by_key && by_key()? != grant {
             return Err(RefusalReason::Key.into());
@@ -188,34 +188,42 @@ impl Lobby {
         if let Some(kbps) = self.house.options.publisher_kbps {
             connection.throttle(kbps, now);
         }
-        self.put_on_air(connection, claim, grant);
+        self.put_on_air(connection, entrance, grant);
         Ok(())
     }
 
-    /// Takes the name for a publisher.
-    fn claim(&self, grant: &Grant, peer: SocketAddr) -> Result<Claim, Refusal> {
-        let engine = &self.house.engine;
-        let mut claim = engine.hub().claim(&grant.name, Some(peer)).map_err(|_| RefusalReason::NameInUse)?;
-        if let Some(owner) = &grant.owner {
-            engine.publish_for(&mut claim, owner).map_err(|error| owner_limit(&error))?;
+    /// Takes the name for a publisher, or its place in the stream that goes on under it.
+    fn enter(&self, grant: &Grant, peer: SocketAddr) -> Result<Entrance, Refusal> {
+        let (engine, options) = (&self.house.engine, &self.house.options);
+        let entrance = engine.hub().enter(&grant.name, Some(peer), options.takeover_after);
+        let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
+        if let (Entrance::New(claim), Some(owner)) = (&mut entrance, &grant.owner) {
+            engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
         }
-        if !self.house.options.gop_cache {
-            claim.without_gop_cache();
-        }
-        Ok(claim)
+        Ok(entrance)
     }
 
     /// Makes a publisher the source of a stream.
-    fn put_on_air(&mut self, mut connection: Connection, claim: Claim, grant: Grant) {
+    fn put_on_air(&mut self, mut connection: Connection, entrance: Entrance, grant: Grant) {
         let (peer, name, options) = (connection.peer, grant.name, &self.house.options);
         let visit = connection.goes_on_air(Role::Publisher, &name);
-        let publisher = Publisher::new(connection, options.first_media, options.no_progress);
-        match self.house.engine.publish(claim, Box::new(publisher)) {
+        let publisher = Box::new(Publisher::new(connection, options.first_media, options.no_progress));
+        let takeover = match &entrance {
+            Entrance::New(_) => None,
+            Entrance::Handover(handover) => Some(handover.is_takeover()),
+        };
+        let on_air = match entrance {
+            Entrance::New(claim) => {
+                let stream = self.house.engine.publish(claim, publisher, &options.publish());
+                stream.inspect(|stream| self.shared.streams.lock().push(stream.clone()))
+            }
+            Entrance::Handover(handover) => handover.deliver(publisher),
+        };
+        match on_air {
             Ok(stream) => {
                 log::info!("{peer}: publishes {name} as {}", stream.id());
-                visit.announce(ServerEventKind::PublisherJoined { name: visit.name(), stream: stream.id() });
+                visit.announce(ServerEventKind::publisher(visit.name(), stream.id(), takeover));
                 self.watch_end(name, grant.until, &stream);
-                self.shared.streams.lock().push(stream);
             }
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
@@ -243,8 +251,11 @@ impl Lobby {
         let Some(mut connection) = self.leave(id) else { return Ok(()) };
         connection.seat = Some(stream.seat());
         let visit = connection.goes_on_air(Role::Player, &name);
-        let player =
-            Player::new(connection, self.house.engine.config().lag.clone(), self.house.options.merge);
+        let player = Player::new(
+            connection,
+            self.house.engine.config().lag.clone(),
+            self.house.options.merge_window().is_some(),
+        );
         let name = format!("player {peer}");
         match self.house.engine.attach(&stream, name, Box::new(player)) {
             Ok(_) => {

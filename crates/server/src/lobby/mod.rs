@@ -4,8 +4,8 @@
 //! everything that has arrived. One thread; nothing in it blocks, and what waits in it has deadlines and limits.
 
 mod admission;
-mod door;
 mod failures;
+mod gate;
 mod guest;
 
 use std::collections::HashMap;
@@ -15,21 +15,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use flowcast_core::{Engine, KeyStore, StreamRef};
-use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 use parking_lot::Mutex;
 
-use self::door::Door;
 use self::failures::Failures;
+use self::gate::Gate;
 use self::guest::{Guest, Stage};
 use crate::admission::{Desk, Hooks};
 use crate::config::ServerOptions;
 use crate::connection::Over;
+use crate::doors::Doors;
 use crate::stats::Counters;
+use crate::tls::Identity;
 
 pub(crate) const WAKE: Token = Token(0);
-pub(crate) const LISTENER: Token = Token(1);
-const FIRST: usize = 2;
+/// Of the first door; the second has the next.
+pub(crate) const DOORS: Token = Token(1);
+const FIRST: usize = 3;
 const SCRATCH: usize = 16 << 10;
 /// Deadlines are looked at this often while anybody is in the lobby.
 const TICK: Duration = Duration::from_millis(250);
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     pub(crate) desk: Arc<Desk>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) identity: Identity,
     /// Streams this server put on the air.
     pub(crate) streams: Mutex<Vec<StreamRef>>,
 }
@@ -52,6 +55,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             desk: Arc::new(Desk::new(waker)),
             counters: Arc::default(),
+            identity: Identity::default(),
             streams: Mutex::default(),
         }
     }
@@ -70,7 +74,7 @@ pub(crate) struct Lobby {
     poll: Poll,
     house: House,
     shared: Arc<Shared>,
-    door: Door,
+    gate: Gate,
     guests: HashMap<usize, Guest>,
     failures: Failures,
     /// When publications have to end, by their names.
@@ -78,11 +82,11 @@ pub(crate) struct Lobby {
 }
 
 impl Lobby {
-    pub(crate) fn new(poll: Poll, listener: TcpListener, house: House, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(poll: Poll, doors: Doors, house: House, shared: Arc<Shared>) -> Self {
         Self {
             poll,
             shared,
-            door: Door::new(listener),
+            gate: Gate::new(doors),
             guests: HashMap::new(),
             failures: Failures::new(house.options.failures.clone()),
             ends: HashMap::new(),
@@ -106,7 +110,7 @@ impl Lobby {
             for event in &events {
                 match event.token() {
                     WAKE => {}
-                    LISTENER => self.accept(now, &mut scratch),
+                    Token(id) if id < FIRST => self.accept(now, &mut scratch),
                     Token(id) => {
                         let hung_up = event.is_read_closed() || event.is_error();
                         let readable = event.is_readable() || hung_up;
@@ -118,8 +122,8 @@ impl Lobby {
                 }
             }
             self.read_answers(now);
-            if self.door.again.is_some_and(|at| at <= now) {
-                self.door.again = None;
+            if self.gate.again.is_some_and(|at| at <= now) {
+                self.gate.again = None;
                 self.accept(now, &mut scratch);
             }
             if now >= next_tick {
@@ -134,8 +138,10 @@ impl Lobby {
 
     /// How long nothing is to be done unless something happens; `None` if nothing is at all.
     fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
-        let tick = (!self.guests.is_empty()).then(|| next_tick.saturating_duration_since(now));
-        let again = self.door.again.map(|at| at.saturating_duration_since(now));
+        // A stream that has ended is let go of with its descriptors.
+        let idle = self.guests.is_empty() && self.shared.streams.lock().is_empty();
+        let tick = (!idle).then(|| next_tick.saturating_duration_since(now));
+        let again = self.gate.again.map(|at| at.saturating_duration_since(now));
         let clock = SystemTime::now();
         let end = self.ends.values().map(|(until, _)| until.duration_since(clock).unwrap_or_default()).min();
         let end = end.map(|end| end.clamp(next_tick.saturating_duration_since(now), LONGEST_REST));
@@ -145,7 +151,7 @@ impl Lobby {
     /// Takes a guest out of the lobby.
     fn take(&mut self, id: usize) -> Option<Guest> {
         let guest = self.guests.remove(&id)?;
-        self.door.left(guest.connection.peer);
+        self.gate.left(guest.connection.peer);
         Some(guest)
     }
 

@@ -1,3 +1,5 @@
+mod together;
+
 use bytes::Bytes;
 use flowcast_rtmp::chunk::ChunkWriter;
 

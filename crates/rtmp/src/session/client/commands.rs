@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{ClientRole, ClientSession, Step};
 use crate::amf0::Value;
-use crate::command::{Command, Status};
+use crate::capability::Capabilities;
+use crate::command::{Command, RECONNECT_REQUEST, Status};
 use crate::error::{Deadline, Error};
 use crate::message::{Control, UserControl};
 use crate::session::event::ClientEvent;
@@ -42,6 +43,9 @@ impl ClientSession {
                 ("videoFunction", Value::from(1.0)),
             ]);
         }
+        if self.config.enhanced {
+            object.extend(Capabilities::own());
+        }
         let connect =
             Command::with_object("connect", transaction::CONNECT, Value::object(object), Vec::new());
         self.link.send_command(0, &connect);
@@ -57,6 +61,10 @@ impl ClientSession {
                 Ok(())
             }
             "_error" => self.error(command),
+            "onStatus" if self.config.enhanced && Status::of(command).code == RECONNECT_REQUEST => {
+                self.reconnect_request(command);
+                Ok(())
+            }
             "onStatus" => self.status(Status::of(command)),
             "close" => {
                 self.close("close");
@@ -70,6 +78,10 @@ impl ClientSession {
     fn result(&mut self, command: &Command, now: Instant) {
         let transaction = command.transaction;
         if self.step == Step::Connect && transaction == transaction::CONNECT {
+            // The object of the server's properties has them; some put them beside the status.
+            let objects = || std::iter::once(&command.object).chain(&command.arguments);
+            let announced = objects().map(Capabilities::from_object).find(Capabilities::is_announced);
+            self.capabilities = announced.unwrap_or_default();
             self.events.push_back(ClientEvent::Connected);
             self.link.send_control(&Control::WindowAckSize(self.config.window));
             if self.role == ClientRole::Publish {
@@ -163,6 +175,13 @@ impl ClientSession {
         Ok(())
     }
 
+    fn reconnect_request(&mut self, command: &Command) {
+        let url = command.arguments.iter().find_map(|value| value.get("tcUrl")).and_then(Value::as_str);
+        let url = url.map(|url| clip(&resolve(&self.tc_url, url), MAX_DESCRIPTION));
+        let description = self.redacted(&Status::of(command)).description;
+        self.events.push_back(ClientEvent::ReconnectRequest { url, description });
+    }
+
     pub(super) fn go_live(&mut self) {
         if self.step == Step::Start {
             self.step = Step::Live;
@@ -236,6 +255,25 @@ fn redirect(command: &Command) -> Option<String> {
     let ex = command.arguments.iter().find_map(|value| value.get("ex"))?;
     let url = ex.get("redirect").and_then(Value::as_str)?;
     (ex.get("code").and_then(Value::as_number) == Some(302.0)).then(|| clip(url, MAX_DESCRIPTION))
+}
+
+/// A URL reference made whole, seen from `base` (RFC 3986, section 5.2, without dot segments).
+fn resolve(base: &str, reference: &str) -> String {
+    let (scheme, rest) = base.split_once("://").unwrap_or(("rtmp", base));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if reference.contains("://") {
+        reference.to_owned()
+    } else if let Some(other) = reference.strip_prefix("//") {
+        format!("{scheme}://{other}")
+    } else if let Some(other) = reference.strip_prefix('/') {
+        format!("{scheme}://{authority}/{other}")
+    } else if reference.is_empty() {
+        base.to_owned()
+    } else {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let slash = if folder.is_empty() { "" } else { "/" };
+        format!("{scheme}://{authority}/{folder}{slash}{reference}")
+    }
 }
 
 /// The text, at most `limit` bytes of it.

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 
+/// How a client begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum HandshakeForm {
+    /// As the specification has it; every known server takes it.
+    #[default]
+    Simple,
+    /// With the digest of Flash Player 9, for servers that want one; falls back to simple if the server has none.
+    Digest,
+}
+
 /// Settings of a [`ClientSession`](super::ClientSession).
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -19,6 +30,12 @@ pub struct ClientConfig {
     /// Limits for what the server sends. Default `None`: [`Limits::player`] for a client that publishes,
     /// [`Limits::publisher`] for one that plays.
     pub limits: Option<Limits>,
+    /// Whether `connect` announces Enhanced RTMP: codecs by FourCC, multitrack, ModEx, reconnect requests. Default false:
+    /// there are plain servers that refuse a `connect` with values they do not know. Tags with Enhanced RTMP headers are
+    /// sent either way.
+    pub enhanced: bool,
+    /// Form of the handshake. Default [`HandshakeForm::Simple`].
+    pub handshake: HandshakeForm,
     /// From the start to the end of the handshake. Default 5 s.
     pub handshake_timeout: Duration,
     /// For each answer the server owes: to `connect`, `createStream`, `publish` and `play`. Default 10 s.
@@ -33,6 +50,8 @@ impl Default for ClientConfig {
             buffer_millis: 3_000,
             flash_ver: "FMLE/3.0 (compatible; flowcast)".to_owned(),
             limits: None,
+            enhanced: false,
+            handshake: HandshakeForm::Simple,
             handshake_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
         }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{ClientRole, ClientSession, Step};
 use crate::chunk::SharedMessage;
+use crate::error::Error;
 use crate::flv::{Tag, TagBody, TagFlags, TagKind};
-use crate::session::event::ClientEvent;
 use crate::time::{MediaTime, WireTime};
 
 /// The AMF0 string `@setDataFrame`: what makes a server keep metadata for players that come later.
@@ -57,16 +57,32 @@ impl ClientSession {
         self.step == Step::Live && self.role == ClientRole::Publish
     }
 
-    /// Media of the server. Servers that skip the start status are live with their first media.
+    /// Media of the server.
     pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) {
-        if self.role != ClientRole::Play {
-            return;
+        if self.wants_media(kind != TagKind::Script)
+            && let Some(tag) = self.link.tag(kind, timestamp, payload)
+        {
+            self.events.push_tag(tag);
         }
-        if kind != TagKind::Script {
+    }
+
+    /// Several tags in one message.
+    pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
+        if self.wants_media(true) {
+            let aggregate = self.link.aggregate(timestamp, payload)?;
+            self.events.push_aggregate(aggregate);
+        }
+        Ok(())
+    }
+
+    /// Whether media is of interest now. Servers that skip the start status are live with their first media.
+    fn wants_media(&mut self, starts: bool) -> bool {
+        if self.role != ClientRole::Play {
+            return false;
+        }
+        if starts {
             self.go_live();
         }
-        if matches!(self.step, Step::Start | Step::Live) {
-            self.events.extend(self.link.tag(kind, timestamp, payload).map(ClientEvent::Tag));
-        }
+        matches!(self.step, Step::Start | Step::Live)
     }
 }

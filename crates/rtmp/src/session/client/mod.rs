@@ -6,16 +6,17 @@ mod commands;
 mod config;
 mod media;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-pub use config::ClientConfig;
+pub use config::{ClientConfig, HandshakeForm};
 
 use super::event::ClientEvent;
 use super::link::{Incoming, Link};
+use super::queue::EventQueue;
+use crate::capability::Capabilities;
 use crate::error::{Deadline, Error};
-use crate::handshake::Role;
+use crate::handshake::{Handshake, Role};
 use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::UserControl;
@@ -58,8 +59,9 @@ pub struct ClientSession {
     step: Step,
     /// The answer that is waited for, until when, and how long that is in all.
     waiting: Option<(Deadline, Instant, Duration)>,
-    events: VecDeque<ClientEvent>,
+    events: EventQueue<ClientEvent>,
     stream_id: u32,
+    capabilities: Capabilities,
 }
 
 /// How far the session has come.
@@ -100,16 +102,21 @@ impl ClientSession {
             ClientRole::Publish => Limits::player(),
             ClientRole::Play => Limits::publisher(),
         });
+        let shake: fn([u8; 1528], &mut WireBuf) -> Handshake = match config.handshake {
+            HandshakeForm::Simple => |random, out| Handshake::new(Role::Client, random, out),
+            HandshakeForm::Digest => Handshake::with_digest,
+        };
         let mut session = Self {
             role,
             app: destination.app().to_owned(),
             tc_url: destination.tc_url(),
             key: destination.key().clone(),
-            link: Link::new(Role::Client, random, &limits),
+            link: Link::new(|out| shake(random, out), &limits),
             step: Step::Handshake,
             waiting: None,
-            events: VecDeque::new(),
+            events: EventQueue::new(ClientEvent::Tag),
             stream_id: 0,
+            capabilities: Capabilities::default(),
             config,
         };
         session.wait_for(Deadline::Handshake, session.config.handshake_timeout, now);
@@ -173,6 +180,13 @@ impl ClientSession {
         self.step == Step::Ended
     }
 
+    /// What the server said in its answer to `connect` that it can do beyond RTMP 1.0. Few say anything, and only to a
+    /// client that is [`enhanced`](ClientConfig::enhanced).
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// Bytes received since the connection began, the handshake included.
     #[must_use]
     pub fn received(&self) -> u64 {
@@ -203,6 +217,7 @@ impl ClientSession {
                 None => break,
                 Some(Incoming::Command { command, .. }) => self.command(&command, now)?,
                 Some(Incoming::Media { kind, timestamp, payload }) => self.media(kind, timestamp, payload),
+                Some(Incoming::Aggregate { timestamp, payload }) => self.aggregate(timestamp, payload)?,
                 Some(Incoming::Event(UserControl::StreamBegin(_))) => {
                     self.events.push_back(ClientEvent::StreamBegin);
                 }

@@ -2,6 +2,7 @@
 
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
+use crate::capability::Capabilities;
 use crate::command::{Command, Connect, Play, Request, Status};
 use crate::error::Error;
 use crate::key::StreamKey;
@@ -63,11 +64,20 @@ impl ServerSession {
             let allowed = self.config.app_bytes as u64;
             return Err(Error::limit(LimitKind::AppBytes, allowed, self.link.received()));
         }
+        if let Some(description) = self.refusal.take() {
+            let info = Status::error("NetConnection.Connect.Rejected", &description).to_value();
+            self.link.reply_command(0, &Command::new("_error", transaction, vec![info]))?;
+            self.end();
+            return Ok(());
+        }
         self.link.send_control(&Control::WindowAckSize(self.config.window));
         self.link.send_control(&Control::SetPeerBandwidth { window: self.config.peer_bandwidth, limit: 2 });
         self.link.send_control(&Control::SetChunkSize(self.config.chunk_size.clamp(1, 0xFF_FFFF)));
-        let server =
-            Value::object([("fmsVer", Value::from(FMS_VERSION)), ("capabilities", Value::from(31.0))]);
+        let mut server = vec![("fmsVer", Value::from(FMS_VERSION)), ("capabilities", Value::from(31.0))];
+        if connect.capabilities.is_announced() {
+            server.extend(Capabilities::own());
+        }
+        let server = Value::object(server);
         let info = Value::object([
             ("level", Value::from("status")),
             ("code", Value::from("NetConnection.Connect.Success")),
@@ -76,7 +86,8 @@ impl ServerSession {
         ]);
         self.link.reply_command(0, &Command::with_object("_result", transaction, server, vec![info]))?;
         self.essential = [transaction, 0.0];
-        let Connect { app, tc_url, .. } = connect;
+        let Connect { app, tc_url, capabilities, .. } = connect;
+        self.capabilities = capabilities;
         self.app = Some(app.clone());
         self.events.push_back(ServerEvent::Connect { app, tc_url });
         Ok(())
@@ -103,7 +114,8 @@ impl ServerSession {
     ) -> Result<(), Error> {
         let stream_id = self.usable_stream(stream_id)?;
         let (app, name, query) = self.place(key.reveal());
-        let request = PublishRequest { app, key: StreamKey::new(name), query, mode };
+        let (key, capabilities) = (StreamKey::new(name), self.capabilities.clone());
+        let request = PublishRequest { app, key, query, mode, capabilities };
         self.phase = Phase::Deciding(Asked { publish: true, stream_id, transaction, reset: false });
         self.events.push_back(ServerEvent::Publish(request));
         Ok(())
@@ -114,7 +126,9 @@ impl ServerSession {
         let (app, name, query) = self.place(&play.name);
         let Play { start, duration, reset, .. } = play;
         self.phase = Phase::Deciding(Asked { publish: false, stream_id, transaction, reset });
-        self.events.push_back(ServerEvent::Play(PlayRequest { app, name, query, start, duration, reset }));
+        let capabilities = self.capabilities.clone();
+        let request = PlayRequest { app, name, query, start, duration, reset, capabilities };
+        self.events.push_back(ServerEvent::Play(request));
         Ok(())
     }
 

@@ -6,16 +6,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
-use crate::chunk::SharedMessage;
-use crate::command::{Command, Status};
+use crate::capability::Extended;
+use crate::chunk::{SharedBatch, SharedMessage};
+use crate::command::{Command, RECONNECT_REQUEST, Status};
 use crate::error::Error;
-use crate::flv::{Tag, TagKind};
+use crate::flv::{Tag, TagFlags, TagKind};
+use crate::limits::LimitKind;
 use crate::message::{Control, UserControl};
-use crate::session::event::{Reject, ServerEvent};
+use crate::session::event::Reject;
 use crate::time::{MediaTime, WireTime};
 
 impl ServerSession {
-    /// Says yes to the [`Publish`](ServerEvent::Publish) event: the publisher is told to start. Bytes that came
+    /// Says yes to the [`Publish`](crate::session::ServerEvent::Publish) event: the publisher is told to start. Bytes that came
     /// meanwhile are parsed now, so ask for events again. Without a waiting publish this does nothing.
     pub fn accept_publish(&mut self, now: Instant) {
         let Phase::Deciding(asked) = self.phase else { return };
@@ -30,7 +32,7 @@ impl ServerSession {
         self.resume();
     }
 
-    /// Says yes to the [`Play`](ServerEvent::Play) event: the player is told that the stream begins. Bytes that came
+    /// Says yes to the [`Play`](crate::session::ServerEvent::Play) event: the player is told that the stream begins. Bytes that came
     /// meanwhile are parsed now, so ask for events again. Without a waiting play this does nothing.
     pub fn accept_play(&mut self, now: Instant) {
         let Phase::Deciding(asked) = self.phase else { return };
@@ -64,6 +66,18 @@ impl ServerSession {
         self.end();
     }
 
+    /// Refuses the connection as a whole, whatever the client wants: its `connect` is answered with
+    /// `NetConnection.Connect.Rejected` and `description`, and the session is [finished](Self::is_finished). For a server
+    /// that is full; clients try again if the description says "busy" or "too many". After `connect` was answered this
+    /// is [`finish`](Self::finish).
+    pub fn refuse_connect(&mut self, description: &str) {
+        if self.app.is_some() {
+            self.finish();
+        } else if self.phase != Phase::Ended {
+            self.refusal = Some(description.to_owned());
+        }
+    }
+
     /// Sends the timestamps of tags minus `base`: what the player sees as time 0. Default
     /// [`MediaTime::ZERO`].
     pub fn set_base(&mut self, base: MediaTime) {
@@ -84,6 +98,17 @@ impl ServerSession {
         }
     }
 
+    /// Sends tags that were put together for all players. Says `false`, and sends nothing, if this player did not get what came
+    /// before them as the others did: then each is to be sent by [`send_shared`](Self::send_shared). Without an accepted
+    /// play nothing is sent, either way.
+    #[must_use]
+    pub fn send_batch(&mut self, batch: &SharedBatch) -> bool {
+        match self.phase {
+            Phase::Playing(asked) => self.link.send_batch(asked.stream_id, batch),
+            _ => false,
+        }
+    }
+
     /// Tells a player that the stream begins, again after [`send_stream_eof`](Self::send_stream_eof).
     pub fn send_stream_begin(&mut self) {
         if let Phase::Playing(asked) = self.phase {
@@ -96,6 +121,24 @@ impl ServerSession {
         if let Phase::Playing(asked) = self.phase {
             self.link.send_control(&Control::User(UserControl::StreamEof(asked.stream_id)));
         }
+    }
+
+    /// Asks the client to connect anew, to `url` (a whole or relative URL of server and application) or to where it is
+    /// now: the server is going away, or wants the client elsewhere. True if it was asked, which is so after `connect`
+    /// and if it announced [`Extended::RECONNECT`]. The session goes on until the client leaves.
+    pub fn request_reconnect(&mut self, url: Option<&str>, description: &str) -> bool {
+        let is_over = matches!(self.phase, Phase::Handshake | Phase::Ended | Phase::Leaving { .. });
+        if is_over || !self.capabilities.extended().contains(Extended::RECONNECT) {
+            return false;
+        }
+        let mut info = vec![
+            ("level", Value::from("status")),
+            ("code", Value::from(RECONNECT_REQUEST)),
+            ("description", Value::from(description)),
+        ];
+        info.extend(url.map(|url| ("tcUrl", Value::from(url))));
+        self.link.send_command(0, &Command::new("onStatus", 0.0, vec![Value::object(info)]));
+        true
     }
 
     /// Ends the session from the server's side: a player hears that the stream was unpublished, a publisher that its
@@ -122,13 +165,39 @@ impl ServerSession {
 
     /// Audio, video or data of the client.
     pub(super) fn media(&mut self, kind: TagKind, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
-        match self.phase {
-            Phase::Publishing(_) => {
-                self.events.extend(self.link.tag(kind, timestamp, payload).map(ServerEvent::Tag));
-                Ok(())
+        if self.wants_media(kind == TagKind::Script)?
+            && let Some(tag) = self.link.tag(kind, timestamp, payload)
+        {
+            if is_kept(&tag) && tag.body.len() > self.link.limits.header_bytes {
+                return Err(self.too_long_header());
             }
-            Phase::Playing(_) if kind == TagKind::Script => Ok(()),
-            Phase::Leaving { .. } => Ok(()),
+            self.events.push_tag(tag);
+        }
+        Ok(())
+    }
+
+    /// Several of them in one message.
+    pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<(), Error> {
+        if self.wants_media(false)? {
+            let aggregate = self.link.aggregate(timestamp, payload)?;
+            if aggregate.any_over(self.link.limits.header_bytes, is_kept) {
+                return Err(self.too_long_header());
+            }
+            self.events.push_aggregate(aggregate);
+        }
+        Ok(())
+    }
+
+    fn too_long_header(&self) -> Error {
+        Error::limit(LimitKind::HeaderBytes, self.link.limits.header_bytes as u64, self.link.received())
+    }
+
+    /// Whether media is of interest now; an error where it has no place.
+    fn wants_media(&self, is_script: bool) -> Result<bool, Error> {
+        match self.phase {
+            Phase::Publishing(_) => Ok(true),
+            Phase::Leaving { .. } => Ok(false),
+            Phase::Playing(_) if is_script => Ok(false),
             Phase::Playing(_) => Err(self.protocol("media from a player")),
             _ => Err(self.protocol("media before publish")),
         }
@@ -149,10 +218,15 @@ impl ServerSession {
         self.link.send_command(stream_id, &status.to_command());
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.held = BytesMut::new();
     }
+}
+
+/// Whether the tag is one that is kept for whoever joins later.
+fn is_kept(tag: &Tag) -> bool {
+    tag.is_sequence_header() || tag.flags.contains(TagFlags::METADATA)
 }
 
 /// The table in the documentation of [`Reject`].

@@ -7,7 +7,6 @@ mod config;
 mod media;
 mod timers;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -17,8 +16,10 @@ pub use config::ServerConfig;
 
 use super::event::ServerEvent;
 use super::link::{Incoming, Link};
+use super::queue::EventQueue;
+use crate::capability::Capabilities;
 use crate::error::Error;
-use crate::handshake::Role;
+use crate::handshake::{Handshake, Role};
 use crate::limits::LimitKind;
 use crate::message::UserControl;
 use crate::wire::WireBuf;
@@ -48,12 +49,15 @@ pub struct ServerSession {
     peer: Option<SocketAddr>,
     link: Link,
     phase: Phase,
-    events: VecDeque<ServerEvent>,
+    events: EventQueue<ServerEvent>,
     /// Bytes that came before the decision.
     held: BytesMut,
     /// What went wrong in held bytes, for the next call that can say so.
     failure: Option<Error>,
     app: Option<String>,
+    capabilities: Capabilities,
+    /// What to say to `connect` instead of yes.
+    refusal: Option<String>,
     /// Transactions of `connect` and of the last `createStream`.
     essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
@@ -94,17 +98,19 @@ impl ServerSession {
     /// A session for a connection accepted at `now`. `random` is for the handshake and need not be secret.
     #[must_use]
     pub fn new(config: ServerConfig, peer: Option<SocketAddr>, random: [u8; 1528], now: Instant) -> Self {
-        let mut link = Link::new(Role::Server, random, &config.before_auth);
+        let mut link = Link::new(|out| Handshake::new(Role::Server, random, out), &config.before_auth);
         link.set_total(config.before_auth.total_bytes_before_auth);
         Self {
             config,
             peer,
             link,
             phase: Phase::Handshake,
-            events: VecDeque::new(),
+            events: EventQueue::new(ServerEvent::Tag),
             held: BytesMut::new(),
             failure: None,
             app: None,
+            capabilities: Capabilities::default(),
+            refusal: None,
             essential: [0.0; 2],
             created: 0,
             started: now,
@@ -174,6 +180,12 @@ impl ServerSession {
         self.phase == Phase::Ended
     }
 
+    /// What the client said in `connect` that it can do beyond RTMP 1.0; nothing before that.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// Bytes received and parsed since the connection began, the handshake included.
     #[must_use]
     pub fn received(&self) -> u64 {
@@ -214,6 +226,7 @@ impl ServerSession {
                 None => return Ok(()),
                 Some(Incoming::Command { stream_id, command }) => self.command(stream_id, &command)?,
                 Some(Incoming::Media { kind, timestamp, payload }) => self.media(kind, timestamp, payload)?,
+                Some(Incoming::Aggregate { timestamp, payload }) => self.aggregate(timestamp, payload)?,
                 Some(Incoming::Event(UserControl::SetBufferLength { millis, .. })) => {
                     self.events.push_back(ServerEvent::BufferLength { millis });
                 }

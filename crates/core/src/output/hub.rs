@@ -1,0 +1,73 @@
+//! An output that lets players of the embedded server in.
+//!
+//! It sends nothing itself: each player that asks for the name becomes an output of the stream's own thread.
+
+use std::sync::Arc;
+
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
+use crate::error::Error;
+use crate::hub::is_name;
+use crate::stream::handle::StreamRef;
+use crate::stream::shared::StreamShared;
+
+/// The stream's name on the hub, for as long as this lives.
+pub(crate) struct HubOutput {
+    name: String,
+    shared: Arc<StreamShared>,
+    finished: bool,
+}
+
+impl HubOutput {
+    /// Puts `stream` on the hub.
+    pub(crate) fn open(name: String, stream: &StreamRef) -> Result<Self, Error> {
+        if !is_name(&name) {
+            let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.'";
+            return Err(Error::Key { name: name.chars().take(128).collect(), reason });
+        }
+        let claim = stream.engine.hub().claim(&name, None)?;
+        claim.open(stream)?;
+        stream.shared.hold_name(claim);
+        Ok(Self { name, shared: stream.shared.clone(), finished: false })
+    }
+}
+
+impl OutputDriver for HubOutput {
+    fn turn(&mut self, _cx: &mut OutputContext<'_>) -> OutputState {
+        OutputState::Running
+    }
+
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        None
+    }
+
+    fn finish(&mut self, _cx: &mut OutputContext<'_>) {
+        self.finished = true;
+        self.shared.release_name(&self.name);
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.finished
+    }
+
+    fn lets_players_in(&self) -> bool {
+        true
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
+    }
+}
+
+impl Drop for HubOutput {
+    fn drop(&mut self) {
+        self.shared.release_name(&self.name);
+    }
+}

@@ -1,0 +1,140 @@
+//! A published stream as the source of another: restreamed, recorded, given another name.
+//!
+//! In: the tags of whoever publishes under the name, through a tap on each publication that begins. Out: the same tags, on
+//! one clock that goes on from publication to publication. In between the source rests, and pushes with it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::timeline::Timeline;
+use super::{SourceContext, SourceDriver, SourceState};
+use crate::config::QueueBounds;
+use crate::event::{EventKind, StreamId};
+use crate::hub::{Hub, Watch};
+use crate::output::feed::Join;
+use crate::stream::handle::StreamRef;
+use crate::stream::mailbox::{Command, Mailbox};
+use crate::tap::{TapPace, TapSource, tap};
+
+/// What a source needs to know of its stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    pub(crate) id: StreamId,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) bounds: QueueBounds,
+}
+
+/// Taps on publications that have begun, oldest first.
+type Inbox = Arc<Mutex<VecDeque<TapSource>>>;
+
+/// The source of a stream that is made from a published one.
+pub(crate) struct Published {
+    hub: Hub,
+    name: String,
+    once: bool,
+    reader: Reader,
+    inbox: Inbox,
+    /// `None` until media time begins.
+    watch: Option<Watch>,
+    current: Option<TapSource>,
+    timeline: Timeline,
+    resting: bool,
+}
+
+impl Published {
+    /// Waits for `name` to be published; complete after the first publication if `once`.
+    pub(crate) fn new(hub: Hub, name: String, once: bool, reader: Reader) -> Self {
+        let resting = hub.find(&name).is_none();
+        Self {
+            hub,
+            name,
+            once,
+            reader,
+            inbox: Inbox::default(),
+            watch: None,
+            current: None,
+            timeline: Timeline::default(),
+            resting,
+        }
+    }
+
+    /// The publication has ended.
+    fn end(&mut self, cx: &mut SourceContext<'_>) {
+        if let Some(tap) = self.current.take()
+            && tap.drops() > 0
+        {
+            log::warn!("{}: {} tags of {} were left out", self.reader.id, tap.drops(), self.name);
+        }
+        cx.notices.push(EventKind::PublicationEnded { name: self.name.clone() });
+    }
+}
+
+/// Puts a tap on a publication, before its first tag if it is just beginning.
+fn tap_into(publication: &StreamRef, reader: &Reader, inbox: &Inbox) {
+    let (driver, source) = tap(reader.bounds, Join::Next, TapPace::Immediate, reader.mailbox.clone());
+    inbox.lock().push_back(source);
+    let output = publication.shared.next_output();
+    let name = format!("stream {}", reader.id);
+    // If it has ended meanwhile the driver is dropped, and with it the tap is complete.
+    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest: false };
+    publication.shared.mailbox.send(add);
+    reader.mailbox.wake();
+}
+
+impl SourceDriver for Published {
+    fn start(&mut self, _now: Instant) {
+        let (reader, inbox) = (self.reader.clone(), self.inbox.clone());
+        let watcher = move |publication: &StreamRef| tap_into(publication, &reader, &inbox);
+        self.watch = Some(self.hub.watch(&self.name, Arc::new(watcher)));
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        loop {
+            if self.current.is_none() {
+                self.current = self.inbox.lock().pop_front();
+                if self.current.is_some() {
+                    self.timeline.change();
+                    cx.notices.push(EventKind::PublicationBegan { name: self.name.clone() });
+                }
+            }
+            let Some(tap) = &mut self.current else {
+                // Before media time begins, what is published already is still to be found.
+                self.resting |= self.watch.is_some();
+                return SourceState::Running;
+            };
+            self.resting = false;
+            let from = cx.tags.len();
+            let state = tap.pull(cx);
+            self.timeline.place_all(cx.now, cx.tags, from);
+            if !matches!(state, SourceState::Ended) {
+                return SourceState::Running;
+            }
+            self.end(cx);
+            if self.once {
+                return SourceState::Ended;
+            }
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.current.as_ref().is_some_and(TapSource::is_due) || !self.inbox.lock().is_empty()
+    }
+
+    fn is_resting(&self) -> bool {
+        self.resting
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.current.as_ref().map_or(0, TapSource::bytes_held)
+    }
+
+    fn stop(&mut self) {
+        self.watch = None;
+        self.current = None;
+        let waiting = std::mem::take(&mut *self.inbox.lock());
+        drop(waiting);
+    }
+}

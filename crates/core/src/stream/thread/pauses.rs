@@ -1,0 +1,37 @@
+//! What concerns all outputs at once: the source rests, or players are let in no more.
+
+use std::time::Instant;
+
+use super::StreamThread;
+
+impl StreamThread {
+    /// Tells the outputs when the source has nothing to send for an indefinite time, and when it has again.
+    pub(super) fn note_rest(&mut self, now: Instant) {
+        let rests = self.setup.source.is_resting();
+        if std::mem::replace(&mut self.rests, rests) == rests {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.with_output(
+                index,
+                now,
+                false,
+                |driver, cx| {
+                    if rests { driver.rest(cx) } else { driver.resume(cx) }
+                },
+            );
+        }
+    }
+
+    /// An output ended that let players in: if none is left that does, they are told that the stream is over.
+    pub(super) fn close_door(&mut self, now: Instant) {
+        let open = self.slots.iter().flatten().any(|slot| slot.driver.lets_players_in());
+        if self.setup.keep_gop || self.stopping || open {
+            return;
+        }
+        self.ring.set_keep_gop(false);
+        let guests = self.slots.iter().flatten().filter(|slot| slot.guest && slot.leaving.is_none());
+        let guests: Vec<_> = guests.map(|slot| slot.id).collect();
+        guests.into_iter().for_each(|id| self.remove_output(now, id));
+    }
+}

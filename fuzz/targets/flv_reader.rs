@@ -1,0 +1,4 @@
+//! See `flv_reader` in `crates/rtmp/tests/corpus/targets.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| flowcast_fuzz::run("flv_reader", data));

@@ -1,0 +1,179 @@
+//! Hostile peers of the embedded server: whatever they do, an honest publisher and its player beside them miss nothing, every
+//! refusal is counted, and memory and descriptors come back.
+//!
+//! The tests attack with small numbers; `benches/hostile.sh` runs the same attacks with large ones and prints figures.
+
+#![allow(clippy::print_stdout, reason = "figures, and the talk between the test and its server")]
+
+mod attacks;
+mod honest;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+mod vectors;
+mod wire;
+
+use std::time::Duration;
+
+use flowcast::rtmp::session::ClientRole;
+use honest::Honest;
+use server::{NAME, Server, Setup};
+use support::{PATIENCE, Session, wait_until};
+
+/// A server, the honest pair on it, and room for an attack.
+struct Field {
+    server: Server,
+    honest: Honest,
+}
+
+/// One attack.
+struct Attack {
+    name: &'static str,
+    run: fn(&Field, usize),
+    /// Over RTMPS is the honest pair, too.
+    secure: bool,
+    /// How hard: in a test, and for the figures.
+    numbers: [usize; 2],
+    /// MiB of resident memory that it may cost at its worst, in a test and for the figures.
+    memory: [usize; 2],
+}
+
+impl Field {
+    /// Somebody who comes now is served.
+    fn wait_newcomer(&self) {
+        let served = wait_until(PATIENCE, || {
+            let mut newcomer = Session::plain(ClientRole::Play, self.server.address, &format!("live/{NAME}"));
+            matches!(newcomer.go_live(), Ok(true))
+        });
+        assert!(served, "newcomers are not served: {:?}", self.server.counters());
+    }
+}
+
+impl Attack {
+    /// Runs it and checks that nobody honest noticed; prints the figures.
+    fn launch(&self, setup: &Setup, full: bool) {
+        let (number, memory) = (self.numbers[usize::from(full)], self.memory[usize::from(full)]);
+        let server = Server::start(setup);
+        let honest = Honest::start(&server, self.secure);
+        let field = Field { server, honest };
+        let (before, counted) = (field.server.usage(), field.server.counters());
+        let began = std::time::Instant::now();
+        (self.run)(&field, number);
+        let took = began.elapsed();
+        field.wait_newcomer();
+        field.server.wait("connections stay", |counters| counters.get("connections") == 2);
+        field.honest.wait_played(30);
+        let back = wait_until(PATIENCE, || field.server.usage().descriptors <= before.descriptors);
+        let after = field.server.usage();
+        let counters = field.server.counters();
+        let Field { server: _server, honest } = field;
+        let seen = honest.finish();
+        println!(
+            "{:<28} x {number:>5}, {:>5.1} s | resident {:>3} MiB, peak {:>3}, after {:>3} | descriptors {} -> {} | cpu {:>5} ms | \
+             honest: {} pictures, gap {} ms, stall {} ms | {} came; {}",
+            self.name,
+            took.as_secs_f64(),
+            before.resident >> 10,
+            after.peak >> 10,
+            after.resident >> 10,
+            before.descriptors,
+            after.descriptors,
+            after.cpu - before.cpu,
+            seen.played,
+            seen.gap.as_millis(),
+            seen.stall.as_millis(),
+            counters.get("accepted") - counted.get("accepted"),
+            counters.shown(),
+        );
+        assert!(back, "descriptors {} -> {}", before.descriptors, after.descriptors);
+        let cost = after.peak.saturating_sub(before.resident) >> 10;
+        assert!(cost <= memory, "{cost} MiB, {memory} were expected at most");
+    }
+}
+
+/// Makes each attack a test, and a list of all for the figures.
+macro_rules! attacks {
+    ($($name:ident: $run:ident $([$secure:ident])?, $small:literal MiB $small_memory:literal, $full:literal MiB $full_memory:literal;)*) => {
+        const ATTACKS: &[Attack] = &[$(Attack {
+            name: stringify!($name),
+            run: attacks::$run,
+            secure: attacks!(@secure $($secure)?),
+            numbers: [$small, $full],
+            memory: [$small_memory, $full_memory],
+        }),*];
+        $(
+            #[test]
+            fn $name() {
+                let attack = ATTACKS.iter().find(|attack| attack.name == stringify!($name)).expect("it is listed");
+                attack.launch(&Setup::QUICK, false);
+            }
+        )*
+    };
+    (@secure) => { false };
+    (@secure secure) => { true };
+}
+
+attacks! {
+    abuse: vectors, 1 MiB 8, 20 MiB 8;
+    silence: silent, 60 MiB 8, 2000 MiB 32;
+    drips: dripping, 60 MiB 8, 2000 MiB 32;
+    silence_after_the_handshake: silent_after_the_handshake, 60 MiB 8, 2000 MiB 32;
+    silence_in_tls: silent_in_tls [secure], 60 MiB 8, 2000 MiB 64;
+    connections_that_come_and_go: storm, 200 MiB 8, 5000 MiB 16;
+    wrong_keys: wrong_keys, 60 MiB 8, 5000 MiB 16;
+    media_before_publish: media_before_publish, 12 MiB 8, 150 MiB 8;
+    amf: amf, 2 MiB 16, 100 MiB 16;
+    random_bytes: random_bytes, 5 MiB 16, 300 MiB 64;
+    giants: giants, 2 MiB 64, 20 MiB 560;
+    giant_pictures: giant_pictures, 1 MiB 160, 4 MiB 640;
+    chunks_of_one_byte: chunks_of_one_byte, 1 MiB 16, 4 MiB 64;
+    tiny_tags: tiny_tags, 1 MiB 64, 4 MiB 256;
+    talking_players: talking_players, 4 MiB 16, 32 MiB 64;
+    tls_storm: tls_storm [secure], 40 MiB 8, 2000 MiB 16;
+    tls_records: tls_records [secure], 2 MiB 16, 16 MiB 64;
+    usurpers: usurpers, 2 MiB 8, 100 MiB 8;
+}
+
+const DESCRIPTORS: Attack = Attack {
+    name: "no descriptor left",
+    run: attacks::descriptors,
+    secure: false,
+    numbers: [100, 2000],
+    memory: [8, 16],
+};
+
+#[test]
+fn no_descriptor_left() {
+    DESCRIPTORS.launch(&Setup { descriptors: 48, ..Setup::QUICK }, false);
+}
+
+/// The figures. Run alone, and with optimisation: `benches/hostile.sh`.
+#[test]
+#[ignore = "takes minutes; benches/hostile.sh runs it"]
+fn figures() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let wanted = |attack: &&Attack| only.is_empty() || only.split(' ').any(|name| name == attack.name);
+    let none = Attack {
+        name: "nothing",
+        run: |field, _| field.honest.wait_played(300),
+        secure: false,
+        numbers: [0; 2],
+        memory: [8; 2],
+    };
+    none.launch(&Setup::DEFAULTS, true);
+    let mut failed = Vec::new();
+    let mut launch = |attack: &Attack, setup: Setup| {
+        let result = std::panic::catch_unwind(|| attack.launch(&setup, true));
+        if result.is_err() {
+            failed.push(attack.name);
+        }
+    };
+    ATTACKS.iter().filter(wanted).for_each(|attack| launch(attack, Setup::DEFAULTS));
+    if wanted(&&DESCRIPTORS) {
+        launch(
+            &DESCRIPTORS,
+            Setup { descriptors: 256, handshake: Duration::from_secs(2), ..Setup::DEFAULTS },
+        );
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
