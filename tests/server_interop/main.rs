@@ -2,6 +2,7 @@
 
 mod client;
 mod hand_over;
+mod matrix;
 mod play;
 mod publish;
 mod refuse;
