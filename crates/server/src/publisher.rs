@@ -92,15 +92,17 @@ impl Publisher {
             self.last_media = Some(cx.now);
         }
         let more = more?;
+        if self.unpublished {
+            // Many close the connection right after their goodbye: that the answer cannot be sent does not make them lost.
+            let _ = self.connection.write(usize::MAX);
+            self.connection.visit.iter().for_each(|visit| visit.ends(None));
+            return Ok(SourceState::Ended);
+        }
         self.rest(cx, received).map_err(Over::Io)?;
         self.connection.write(usize::MAX)?;
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
             self.check_progress(cx.now)?;
-        }
-        if self.unpublished {
-            self.connection.visit.iter().for_each(|visit| visit.ends(None));
-            return Ok(SourceState::Ended);
         }
         Ok(if more { SourceState::More } else { SourceState::Running })
     }
@@ -142,6 +144,11 @@ impl SourceDriver for Publisher {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         match self.turn(cx) {
             Ok(state) => state,
+            Err(over) if over.is_hang_up() && self.connection.session.is_parting() => {
+                self.over = true;
+                self.connection.visit.iter().for_each(|visit| visit.ends(None));
+                SourceState::Ended
+            }
             Err(over) => {
                 self.over = true;
                 SourceState::Failed(self.connection.explain(over))

@@ -27,6 +27,7 @@ impl ServerSession {
             Request::Play(play) => self.play(stream_id, transaction, play),
             Request::FcPublish(_) => self.follow(transaction, "onFCPublish", "NetStream.Publish.Start"),
             Request::FcUnpublish(_) => {
+                self.parting |= matches!(self.phase, Phase::Publishing(_));
                 self.follow(transaction, "onFCUnpublish", "NetStream.Unpublish.Success")
             }
             Request::FcSubscribe(_) => self.follow(transaction, "onFCSubscribe", "NetStream.Play.Start"),

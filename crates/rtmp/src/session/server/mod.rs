@@ -58,6 +58,8 @@ pub struct ServerSession {
     capabilities: Capabilities,
     /// What to say to `connect` instead of yes.
     refusal: Option<String>,
+    /// The publisher has announced its end with FCUnpublish.
+    parting: bool,
     /// Transactions of `connect` and of the last `createStream`.
     essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
@@ -111,6 +113,7 @@ impl ServerSession {
             app: None,
             capabilities: Capabilities::default(),
             refusal: None,
+            parting: false,
             essential: [0.0; 2],
             created: 0,
             started: now,
@@ -168,6 +171,14 @@ impl ServerSession {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Publishing(_) | Phase::Playing(_))
+    }
+
+    /// Whether a publisher has announced that it will end its stream (FCUnpublish). The end itself
+    /// ([`Unpublish`](ServerEvent::Unpublish)) may get lost: a program that closes its socket at once, with answers unread, takes back
+    /// what its kernel has not sent. A connection that is lost after this was ended by the publisher.
+    #[must_use]
+    pub fn is_parting(&self) -> bool {
+        self.parting
     }
 
     /// True once nothing more will come of this session: send what [`wire`](Self::wire) holds, then close.
