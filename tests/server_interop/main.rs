@@ -57,6 +57,19 @@ impl Studio {
         let engine = Engine::new(Config::default()).expect("the defaults work");
         engine.keys().add(NAME, KEY).expect("a usable key");
         let server = engine.rtmp_server("127.0.0.1:0").options(options).start().expect("a free port");
+        Self::of(engine, server)
+    }
+
+    /// It speaks RTMPS as well.
+    fn start_secure(identity: flowcast::TlsIdentity) -> Self {
+        let engine = Engine::new(Config::default()).expect("the defaults work");
+        engine.keys().add(NAME, KEY).expect("a usable key");
+        let server = engine.rtmp_server("127.0.0.1:0").rtmps("127.0.0.1:0", identity);
+        let server = server.options(|options| options.publisher_grace = Duration::ZERO).start();
+        Self::of(engine, server.expect("free ports"))
+    }
+
+    fn of(engine: Engine, server: RtmpServer) -> Self {
         Self { engine, server, directory: TempDir::new().expect("a temporary directory") }
     }
 

@@ -13,6 +13,8 @@ pub(crate) enum Need {
     Nginx,
     /// `gst-launch-1.0` with `rtmp2sink` and `rtmp2src`.
     Gstreamer,
+    /// The same, and GLib's TLS (glib-networking), without which it knows no `rtmps`.
+    GstreamerTls,
     /// The `rtmpdump` program.
     Rtmpdump,
     /// stunnel.
@@ -40,6 +42,7 @@ impl Need {
                 program("gst-launch-1.0").is_some()
                     && ["rtmp2sink", "rtmp2src", "flvmux", "h264parse"].map(gst_has) == [true; 4]
             }
+            Self::GstreamerTls => Self::Gstreamer.is_there() && has_glib_tls(),
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
@@ -116,6 +119,17 @@ pub(crate) fn nginx_rtmp() -> Option<String> {
     }
     let facts = Command::new(nginx).arg("-V").output().ok()?;
     String::from_utf8_lossy(&facts.stderr).contains("rtmp").then(String::new)
+}
+
+/// Whether GLib finds a module for TLS.
+fn has_glib_tls() -> bool {
+    let lib = |place: &str| std::fs::read_dir(place).into_iter().flatten().flatten();
+    let places = ["/usr/lib", "/usr/lib64"]
+        .into_iter()
+        .flat_map(|place| lib(place).map(|entry| entry.path()).chain([PathBuf::from(place)]));
+    places
+        .map(|place| place.join("gio/modules"))
+        .any(|modules| ["libgiognutls.so", "libgioopenssl.so"].iter().any(|name| modules.join(name).exists()))
 }
 
 fn gst_has(element: &str) -> bool {

@@ -98,8 +98,7 @@ impl Collector for Metrics {
         page.gauge("rtmp_open_connections", "Connections now", stats.connections)?;
         page.gauge("rtmp_publishers", "Publishers on the air", stats.publishers)?;
         page.gauge("rtmp_players", "Players on the air", stats.players)?;
-        let drops = self.counters.roll.drops();
-        page.counter("rtmp_dropped_tags", "Tags dropped for players that were behind", drops)?;
+        page.counter("rtmp_dropped_tags", "Tags dropped for players that were behind", stats.dropped_tags)?;
         if self.streams == 0 {
             return Ok(());
         }

@@ -40,6 +40,8 @@ pub struct ServerStats {
     pub timeouts: u64,
     /// Bytes received from publishers.
     pub bytes_received: u64,
+    /// Tags dropped for players that were behind.
+    pub dropped_tags: u64,
     /// Bytes sent to players.
     pub bytes_sent: u64,
 }
@@ -92,6 +94,7 @@ impl Counters {
             tls_errors: read(&self.tls_errors),
             timeouts: read(&self.timeouts),
             bytes_received: read(&self.bytes_received),
+            dropped_tags: self.roll.drops(),
             bytes_sent: read(&self.bytes_sent),
         }
     }
