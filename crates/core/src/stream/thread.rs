@@ -493,7 +493,7 @@ impl StreamThread {
         for &index in &served {
             if let Some(Some(slot)) = self.slots.get_mut(index) {
                 slot.ready = false;
-                if !tick && !(fresh && slot.immediate) {
+                if !(tick || fresh && slot.immediate) {
                     self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
                 }
             }
