@@ -148,6 +148,23 @@ fn no_descriptor_left() {
     DESCRIPTORS.launch(&Setup { descriptors: 48, ..Setup::QUICK }, false);
 }
 
+/// Who comes when the house is full is refused at once and counted; when the silent have gone, newcomers are served again.
+#[test]
+fn more_than_the_server_takes() {
+    let attack = Attack {
+        name: "a full house",
+        run: |field, count| {
+            attacks::silent(field, count);
+            let counters = field.server.counters();
+            assert!(counters.get("refused_full") >= count as u64 - 18, "{counters:?}");
+        },
+        secure: false,
+        numbers: [60, 60],
+        memory: [8, 8],
+    };
+    attack.launch(&Setup { max_connections: 20, ..Setup::QUICK }, false);
+}
+
 /// The figures. Run alone, and with optimisation: `benches/hostile.sh`.
 #[test]
 #[ignore = "takes minutes; benches/hostile.sh runs it"]
