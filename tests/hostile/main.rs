@@ -114,7 +114,7 @@ macro_rules! attacks {
 }
 
 attacks! {
-    abuse: vectors, 1 MiB 8, 20 MiB 8;
+    abuse: vectors, 1 MiB 8, 3 MiB 8;
     silence: silent, 60 MiB 8, 2000 MiB 32;
     drips: dripping, 60 MiB 8, 2000 MiB 32;
     silence_after_the_handshake: silent_after_the_handshake, 60 MiB 8, 2000 MiB 32;
@@ -125,9 +125,10 @@ attacks! {
     amf: amf, 2 MiB 16, 100 MiB 16;
     random_bytes: random_bytes, 5 MiB 16, 300 MiB 64;
     giants: giants, 2 MiB 64, 20 MiB 560;
-    giant_pictures: giant_pictures, 1 MiB 160, 4 MiB 640;
+    giant_pictures: giant_pictures, 1 MiB 96, 4 MiB 320;
+    giant_headers: giant_headers, 1 MiB 64, 4 MiB 128;
     chunks_of_one_byte: chunks_of_one_byte, 1 MiB 16, 4 MiB 64;
-    tiny_tags: tiny_tags, 1 MiB 64, 4 MiB 256;
+    tiny_tags: tiny_tags, 1 MiB 32, 4 MiB 96;
     talking_players: talking_players, 4 MiB 16, 32 MiB 64;
     tls_storm: tls_storm [secure], 40 MiB 8, 2000 MiB 16;
     tls_records: tls_records [secure], 2 MiB 16, 16 MiB 64;
@@ -145,6 +146,23 @@ const DESCRIPTORS: Attack = Attack {
 #[test]
 fn no_descriptor_left() {
     DESCRIPTORS.launch(&Setup { descriptors: 48, ..Setup::QUICK }, false);
+}
+
+/// Who comes when the house is full is refused at once and counted; when the silent have gone, newcomers are served again.
+#[test]
+fn more_than_the_server_takes() {
+    let attack = Attack {
+        name: "a full house",
+        run: |field, count| {
+            attacks::silent(field, count);
+            let counters = field.server.counters();
+            assert!(counters.get("refused_full") >= count as u64 - 18, "{counters:?}");
+        },
+        secure: false,
+        numbers: [60, 60],
+        memory: [8, 8],
+    };
+    attack.launch(&Setup { max_connections: 20, ..Setup::QUICK }, false);
 }
 
 /// The figures. Run alone, and with optimisation: `benches/hostile.sh`.
