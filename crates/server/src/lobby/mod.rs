@@ -5,6 +5,7 @@
 
 mod admission;
 mod door;
+mod entry;
 mod failures;
 mod guest;
 
