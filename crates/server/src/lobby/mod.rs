@@ -4,6 +4,7 @@
 //! everything that has arrived. One thread; nothing in it blocks, and what waits in it has deadlines and limits.
 
 mod admission;
+mod entry;
 mod failures;
 mod gate;
 mod guest;
