@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
+use super::branch::Guest;
 use crate::error::Error;
 use crate::event::OutputId;
 use crate::net::dialer::Dialed;
@@ -12,8 +13,8 @@ use crate::output::OutputDriver;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {
-    /// Send the stream to one more output. A guest is a player: it goes when the stream lets players in no more.
-    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver>, guest: bool },
+    /// Send the stream to one more output.
+    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver>, guest: Option<Guest> },
     /// End an output.
     RemoveOutput(OutputId),
     /// Go to another place of what is played.

@@ -13,6 +13,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
 use self::figures::Gone;
+use super::branch::Guest;
 use super::mailbox::{Command, Commands};
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
@@ -66,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) hold: bool,
     /// The stream ends when its last output has failed for good.
     pub(crate) needs_outputs: bool,
+    /// Of a branch: its stream.
+    pub(crate) root: Option<Arc<StreamShared>>,
 }
 
 struct Slot {
@@ -79,8 +82,7 @@ struct Slot {
     /// New tags are sent at once.
     immediate: bool,
     finished: bool,
-    /// A player.
-    guest: bool,
+    guest: Option<Guest>,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
 }
@@ -116,6 +118,8 @@ pub(crate) struct StreamThread {
     /// The source rests, and the outputs know.
     rests: bool,
     stopping: bool,
+    /// When a branch last had players.
+    empty_since: Instant,
     laps: u64,
     last_failure: Option<Arc<Error>>,
 }
@@ -150,6 +154,7 @@ impl StreamThread {
             source_more: false,
             rests: setup.source.is_resting(),
             stopping: false,
+            empty_since: now,
             laps: 0,
             slots: Vec::new(),
             ready: Vec::new(),
@@ -212,10 +217,14 @@ impl StreamThread {
                     }
                 }
             }
-            self.serve_outputs(now, tick, fresh);
+            // The tags of a branch come with the ticks of its stream.
+            self.serve_outputs(now, tick || (fresh && self.setup.root.is_some()), fresh);
             if tick {
                 self.trim();
                 self.end_leaving(now);
+                if self.is_left(now) {
+                    return Ok(());
+                }
             }
             self.end_turn();
             self.flush_notices();
@@ -229,6 +238,15 @@ impl StreamThread {
                 return Err(error);
             }
         }
+    }
+
+    /// Whether this is a branch that nobody has needed for a while.
+    fn is_left(&mut self, now: Instant) -> bool {
+        let Some(root) = &self.setup.root else { return false };
+        if self.slots.iter().any(Option::is_some) {
+            self.empty_since = now;
+        }
+        root.branches.may_leave(&self.setup.shared, now.saturating_duration_since(self.empty_since))
     }
 
     /// Whether a tick is due.
@@ -307,7 +325,7 @@ impl StreamThread {
         id: OutputId,
         name: String,
         driver: Box<dyn OutputDriver>,
-        guest: bool,
+        guest: Option<Guest>,
     ) {
         if self.stopping {
             return;
@@ -409,6 +427,9 @@ impl StreamThread {
     fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
         let Some(slot) = self.slots[index].take() else { return };
         self.immediate -= usize::from(slot.immediate);
+        if matches!(slot.guest, Some(Guest::Branch)) {
+            return;
+        }
         let mut stats = slot.stats();
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
@@ -493,7 +514,8 @@ impl StreamThread {
         for &index in &served {
             if let Some(Some(slot)) = self.slots.get_mut(index) {
                 slot.ready = false;
-                if !(tick || fresh && slot.immediate) {
+                let with_the_others = tick || (fresh && slot.immediate);
+                if !with_the_others {
                     self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
                 }
             }
@@ -611,7 +633,7 @@ impl StreamThread {
             if let EventKind::Looped { laps } = &kind {
                 self.laps = *laps;
             }
-            self.setup.shared.events.emit(self.setup.shared.id, kind);
+            self.setup.shared.tell(kind);
         }
     }
 }
