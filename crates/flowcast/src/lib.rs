@@ -98,6 +98,8 @@
 //!
 //! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
 //! recordings still build, and no FFmpeg is needed.
+//!
+//! `metrics` (default): figures of a server for Prometheus, see `RtmpServer::metrics`.
 
 mod versions;
 
@@ -117,8 +119,11 @@ pub use flowcast_core::{
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
+#[cfg(feature = "metrics")]
+pub use flowcast_server::Metrics;
 pub use flowcast_server::{
-    Admission, AdmissionKind, DEFAULT_PORT, Error as ServerError, FailurePolicy, RefusalReason, RtmpServer,
-    RtmpServerBuilder, RtmpServerExt, ServerOptions, ServerStats, TlsIdentity,
+    Admission, AdmissionKind, DEFAULT_PORT, Departure, Error as ServerError, FailurePolicy, PlayerStats,
+    RefusalReason, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
+    ServerStats, TlsIdentity,
 };
 pub use versions::{LibavVersions, Versions, versions};

@@ -12,9 +12,11 @@ use flowcast_rtmp::session::{ServerEvent, ServerSession};
 use mio::{Interest, Registry, Token};
 
 use crate::config::ServerOptions;
+use crate::event::{Departure, ServerEventKind};
 use crate::refusal::RefusalReason;
 use crate::stats::{Counted, Counters, Share};
 use crate::throttle::{TOO_FAST_AFTER, Throttle};
+use crate::visit::{Record, Role, Visit};
 
 /// What a read takes of the budget at least, bytes: a peer that sends TLS records of one byte each makes work, too.
 const READ_COST: usize = 256;
@@ -36,6 +38,8 @@ pub(crate) struct Connection {
     heard: u64,
     /// A player's place among those of its stream.
     pub(crate) seat: Option<Seat>,
+    /// What is known of it outside, once it goes on the air.
+    pub(crate) visit: Option<Visit>,
     _counted: Counted,
 }
 
@@ -71,6 +75,20 @@ pub(crate) enum Over {
     },
 }
 
+impl Over {
+    /// Whether the peer has just gone; that is no fault.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionAborted
+        )
+    }
+}
+
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
@@ -92,8 +110,15 @@ impl Connection {
             throttle: None,
             heard: 0,
             seat: None,
+            visit: None,
             _counted: counted,
         }
+    }
+
+    /// It goes on the air under `name`; whoever lets it announces that.
+    pub(crate) fn goes_on_air(&mut self, role: Role, name: &str) -> Arc<Record> {
+        let visit = Visit::new(&self.counters.roll, role, self.peer, name);
+        self.visit.insert(visit).record()
     }
 
     /// From now on it is read at `kbps` thousand bits a second at most.
@@ -238,8 +263,24 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts and logs why the connection is over, and turns it into an error of the stream.
-    pub(crate) fn explain(&self, over: Over) -> flowcast_core::Error {
+    /// Counts, logs and tells why the connection is over, and turns it into an error of the stream.
+    pub(crate) fn explain(&self, over: Over) -> Arc<flowcast_core::Error> {
+        let (hung_up, broken) = (over.is_hang_up(), !matches!(over, Over::Io(_)));
+        let error = Arc::new(self.failure(over));
+        match &self.visit {
+            Some(visit) if hung_up => visit.leaves(Departure::HungUp),
+            Some(visit) => visit.ends(Some(&error)),
+            None if broken => {
+                let kind = ServerEventKind::ConnectionFailed { error: error.clone() };
+                self.counters.roll.tell(Some(self.peer), kind);
+            }
+            // Whoever comes and goes without a word is nobody's business.
+            None => {}
+        }
+        error
+    }
+
+    fn failure(&self, over: Over) -> flowcast_core::Error {
         let host = self.peer.to_string();
         match over {
             Over::Io(source) if source.get_ref().is_some_and(|error| error.is::<rustls::Error>()) => {

@@ -9,7 +9,10 @@ mod config;
 mod connection;
 mod doors;
 mod error;
+mod event;
 mod lobby;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod player;
 mod publisher;
 mod refusal;
@@ -17,11 +20,16 @@ mod server;
 mod stats;
 mod throttle;
 mod tls;
+mod visit;
 
 pub use admission::{Admission, AdmissionKind};
 pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
+pub use event::{Departure, ServerEvent, ServerEventKind};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
 pub use tls::TlsIdentity;
+pub use visit::PlayerStats;

@@ -1,6 +1,5 @@
 //! A player: an output of the stream it asked for.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -197,16 +196,26 @@ impl Player {
 
 impl OutputDriver for Player {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
-        match self.serve(cx) {
-            Ok(state) => state,
+        let state = match self.serve(cx) {
+            Ok(state) => {
+                if let (OutputState::Ended(error), Some(visit)) = (&state, &self.connection.visit) {
+                    visit.ends(error.as_ref());
+                }
+                state
+            }
             Err(over) => {
                 self.ended = true;
                 // A player that leaves is no fault of anybody.
-                let left = matches!(&over, Over::Io(error) if is_goodbye(error));
+                let left = over.is_hang_up();
                 let error = self.connection.explain(over);
-                OutputState::Ended((!left).then(|| Arc::new(error)))
+                OutputState::Ended((!left).then_some(error))
             }
+        };
+        if let Some(visit) = &self.connection.visit {
+            let (drops, lag) = self.feed.as_ref().map_or((0, Duration::ZERO), |f| (f.drops(), f.lag()));
+            visit.measured(self.sent, drops, lag);
         }
+        state
     }
 
     fn is_immediate(&self) -> bool {
@@ -253,14 +262,4 @@ impl OutputDriver for Player {
             stats.lag = feed.lag();
         }
     }
-}
-
-fn is_goodbye(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionAborted
-    )
 }

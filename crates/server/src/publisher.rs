@@ -1,7 +1,6 @@
 //! A publisher: the source of a stream.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -86,6 +85,9 @@ impl Publisher {
         });
         let received = self.connection.session.received().saturating_sub(before);
         self.connection.counters.bytes_received.fetch_add(received, Ordering::Relaxed);
+        if let Some(visit) = &self.connection.visit {
+            visit.measured(self.connection.session.received(), 0, Duration::ZERO);
+        }
         if cx.tags.len() > tags_before {
             self.last_media = Some(cx.now);
         }
@@ -97,6 +99,7 @@ impl Publisher {
             self.check_progress(cx.now)?;
         }
         if self.unpublished {
+            self.connection.visit.iter().for_each(|visit| visit.ends(None));
             return Ok(SourceState::Ended);
         }
         Ok(if more { SourceState::More } else { SourceState::Running })
@@ -141,7 +144,7 @@ impl SourceDriver for Publisher {
             Ok(state) => state,
             Err(over) => {
                 self.over = true;
-                SourceState::Failed(Arc::new(self.connection.explain(over)))
+                SourceState::Failed(self.connection.explain(over))
             }
         }
     }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Engine, KeyStore};
+use flowcast_core::{Engine, Events, KeyStore};
 use mio::{Poll, Waker};
 
 use crate::admission::{Admission, Hooks};
 use crate::config::ServerOptions;
 use crate::doors::{Door, Doors};
 use crate::error::Error;
+use crate::event::ServerEvent;
 use crate::lobby::{DOORS, House, Lobby, Shared, WAKE};
+#[cfg(feature = "metrics")]
+use crate::metrics::Metrics;
 use crate::stats::ServerStats;
 use crate::tls::TlsIdentity;
+use crate::visit::PlayerStats;
 
 const STACK: usize = 256 << 10;
 
@@ -210,6 +214,50 @@ impl RtmpServer {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.shared.counters.snapshot()
+    }
+
+    /// Its figures for Prometheus.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self.shared.counters.clone(), self.engine.keys().clone())
+    }
+
+    /// The players that are on the air, in no order; those of one name only if `name` is given. Publishers are told by
+    /// [`KeyRegistry::active`](flowcast_core::KeyRegistry::active).
+    #[must_use]
+    pub fn players(&self, name: Option<&str>) -> Vec<PlayerStats> {
+        self.shared.counters.roll.players(name)
+    }
+
+    /// Its events from here on: at most 1024 wait, then the oldest is dropped and counted. The events of the streams
+    /// themselves are the engine's, see [`Engine::events`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use flowcast_core::{Config, Engine};
+    /// use flowcast_server::{RtmpServerExt, ServerEventKind};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let server = engine.rtmp_server("127.0.0.1:0").start()?;
+    /// let events = server.events();
+    /// while let Some(event) = events.next_timeout(Duration::from_millis(1)) {
+    ///     if let ServerEventKind::PublishRefused { reason } = event.kind {
+    ///         eprintln!("{:?}: {reason}", event.peer);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events<ServerEvent> {
+        self.shared.counters.roll.bus.subscribe()
+    }
+
+    /// Calls `callback` for every event, on the server's or a stream's thread: it must be quick and must not block (hand the
+    /// event to an async runtime's channel, say). A panic in it is caught. It should not hold an [`Engine`] or an
+    /// [`RtmpServer`], which would then never be dropped.
+    pub fn on_event(&self, callback: impl Fn(&ServerEvent) + Send + Sync + 'static) {
+        self.shared.counters.roll.bus.on_event(Arc::new(callback));
     }
 
     /// Stops listening and ends the streams that were published to it, all under one deadline. Says how many streams did

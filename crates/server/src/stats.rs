@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::refusal::RefusalReason;
+use crate::visit::Roll;
 
 const REASONS: usize = RefusalReason::ALL.len();
 
@@ -51,7 +52,7 @@ impl ServerStats {
     }
 }
 
-/// The counters behind [`ServerStats`].
+/// The counters behind [`ServerStats`], and what else all connections of a server share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
@@ -69,6 +70,8 @@ pub(crate) struct Counters {
     pub(crate) timeouts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
+    /// Who is on the air, and who is told of it.
+    pub(crate) roll: Arc<Roll>,
 }
 
 impl Counters {

@@ -12,6 +12,7 @@ use super::Lobby;
 use super::failures::Origin;
 use super::guest::{Stage, Wish};
 use crate::admission::{Admission, AdmissionKind, AdmissionRequest, Answer};
+use crate::event::ServerEventKind;
 use crate::refusal::RefusalReason;
 
 /// How long a connection that was refused is kept to take the reason.
@@ -115,10 +116,12 @@ impl Lobby {
             Wish::Publish(_) => {
                 counters.refused_publish.fetch_add(1, Ordering::Relaxed);
                 log::warn!("{peer}: publish refused ({reason})");
+                counters.roll.tell(Some(peer), ServerEventKind::PublishRefused { reason });
             }
             Wish::Play(_) => {
                 counters.refused_play.fetch_add(1, Ordering::Relaxed);
                 log::info!("{peer}: play refused ({reason})");
+                counters.roll.tell(Some(peer), ServerEventKind::PlayRefused { reason });
             }
         }
         let wait = if is_guess { self.failures.failed(Origin::of(peer.ip()), now) } else { Duration::ZERO };

@@ -10,9 +10,11 @@ use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 use super::Lobby;
 use super::admission::Refusal;
 use crate::connection::Connection;
+use crate::event::ServerEventKind;
 use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::refusal::RefusalReason;
+use crate::visit::Role;
 
 impl Lobby {
     /// Puts a publisher on the air: as `granted`, else as its key says.
@@ -63,9 +65,14 @@ impl Lobby {
     }
 
     /// Makes a publisher the source of a stream.
-    fn put_on_air(&mut self, connection: Connection, entrance: Entrance, grant: Grant) {
+    fn put_on_air(&mut self, mut connection: Connection, entrance: Entrance, grant: Grant) {
         let (peer, name, options) = (connection.peer, grant.name, &self.house.options);
+        let visit = connection.goes_on_air(Role::Publisher, &name);
         let publisher = Box::new(Publisher::new(connection, options.first_media, options.no_progress));
+        let takeover = match &entrance {
+            Entrance::New(_) => None,
+            Entrance::Handover(handover) => Some(handover.is_takeover()),
+        };
         let on_air = match entrance {
             Entrance::New(claim) => {
                 let stream = self.house.engine.publish(claim, publisher, &options.publish());
@@ -76,11 +83,14 @@ impl Lobby {
         match on_air {
             Ok(stream) => {
                 log::info!("{peer}: publishes {name} as {}", stream.id());
+                visit.announce(ServerEventKind::publisher(visit.name(), stream.id(), takeover));
                 self.watch_end(name, grant.until, &stream);
             }
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
                 log::error!("{peer}: cannot put {name} on the air: {error}");
+                let kind = ServerEventKind::PublishRefused { reason: RefusalReason::Resources };
+                self.shared.counters.roll.tell(Some(peer), kind);
             }
         }
     }
@@ -106,14 +116,18 @@ impl Lobby {
         let stream = stream.ok_or(RefusalReason::NoStream)?;
         let Some(mut connection) = self.leave(id) else { return Ok(()) };
         connection.seat = Some(stream.seat());
+        let visit = connection.goes_on_air(Role::Player, &name);
         let player = Player::new(
             connection,
             self.house.engine.config().lag.clone(),
             self.house.options.merge_window().is_some(),
         );
         let name = format!("player {peer}");
-        if let Err(error) = self.house.engine.attach(&stream, name, Box::new(player)) {
-            log::info!("{peer}: {error}");
+        match self.house.engine.attach(&stream, name, Box::new(player)) {
+            Ok(_) => {
+                visit.announce(ServerEventKind::PlayerJoined { name: visit.name(), stream: stream.id() })
+            }
+            Err(error) => log::info!("{peer}: {error}"),
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::guest::Guest;
 use super::{FIRST, Lobby};
 use crate::connection::{Assembly, Connection};
 use crate::doors::{Arrival, Doors};
+use crate::event::ServerEventKind;
 use crate::refusal::RefusalReason;
 
 /// How long accepting rests when the process has no descriptor left.
@@ -83,11 +85,13 @@ impl Lobby {
                         .is_some_and(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno));
                     if no_descriptor && turned_away < TURNED_AWAY && self.gate.turn_away() {
                         turned_away += 1;
-                        self.shared.counters.turned_away(RefusalReason::Resources);
+                        self.turned_away(None, RefusalReason::Resources);
                         continue;
                     }
                     // The ones on the air go on.
                     log::warn!("cannot accept: {error}");
+                    let kind = ServerEventKind::AcceptFailed { error: Arc::new(error) };
+                    self.shared.counters.roll.tell(None, kind);
                     self.gate.again = Some(now + REST);
                     return;
                 }
@@ -100,7 +104,7 @@ impl Lobby {
         let Arrival { socket, peer, secure } = arrival;
         let counters = &self.shared.counters;
         if let Some(reason) = self.refuses_entry(peer, now) {
-            counters.turned_away(reason);
+            self.turned_away(Some(peer), reason);
             log::debug!("{peer}: not let in ({reason})");
             return;
         }
@@ -126,6 +130,11 @@ impl Lobby {
         *self.gate.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
         self.guests.insert(id, Guest::new(connection));
         self.turn(id, now, true, true, scratch);
+    }
+
+    fn turned_away(&self, peer: Option<SocketAddr>, reason: RefusalReason) {
+        self.shared.counters.turned_away(reason);
+        self.shared.counters.roll.tell(peer, ServerEventKind::ConnectionRefused { reason });
     }
 
     fn refuses_entry(&self, peer: SocketAddr, now: Instant) -> Option<RefusalReason> {

@@ -1,0 +1,148 @@
+//! What a server tells the program that embeds it, beside the events of its streams.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowcast_core::{Error, StreamId};
+
+use crate::refusal::RefusalReason;
+
+/// One event of one server. Stream keys, play tokens and names that were asked for in vain are in none.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerEvent {
+    /// Whom it is about, if that is known.
+    pub peer: Option<SocketAddr>,
+    /// What happened.
+    pub kind: ServerEventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ServerEventKind {
+    /// A connection was closed before it could say anything.
+    ConnectionRefused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// Somebody who wanted to publish was refused.
+    PublishRefused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// Somebody who wanted to play was refused.
+    PlayRefused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// Nothing could be accepted; the server tries again at once, and goes on meanwhile for those it has.
+    AcceptFailed {
+        /// What the system said.
+        error: Arc<io::Error>,
+    },
+    /// A connection that neither published nor played broke the protocol or a limit of it, or let a deadline pass.
+    ConnectionFailed {
+        /// What it was.
+        error: Arc<Error>,
+    },
+    /// A publisher was let in; its stream has begun.
+    PublisherJoined {
+        /// The name players use.
+        name: Arc<str>,
+        /// The number of the stream among the engine's.
+        stream: StreamId,
+    },
+    /// A publisher was let in whose predecessor had left without a word; the stream goes on.
+    PublisherReturned {
+        /// The name players use.
+        name: Arc<str>,
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A publisher was let in and replaced its predecessor; the stream goes on.
+    PublisherTookOver {
+        /// The name players use.
+        name: Arc<str>,
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A publisher has gone.
+    PublisherLeft {
+        /// The name players use.
+        name: Arc<str>,
+        /// Why.
+        why: Departure,
+        /// Bytes received from it.
+        bytes: u64,
+        /// How long it was there.
+        after: Duration,
+    },
+    /// A player was let in.
+    PlayerJoined {
+        /// The name it plays.
+        name: Arc<str>,
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A player was behind and tags were dropped for it up to a keyframe.
+    PlayerDropped {
+        /// The name it plays.
+        name: Arc<str>,
+        /// Tags dropped since the last such event.
+        tags: u64,
+    },
+    /// A player has gone.
+    PlayerLeft {
+        /// The name it played.
+        name: Arc<str>,
+        /// Why.
+        why: Departure,
+        /// Bytes sent to it.
+        bytes: u64,
+        /// Tags dropped for it in all.
+        drops: u64,
+        /// How long it was there.
+        after: Duration,
+    },
+}
+
+impl ServerEventKind {
+    /// A publisher was let in: to a stream of its own (`None`), or to one that was there, by taking over or coming back.
+    pub(crate) fn publisher(name: Arc<str>, stream: StreamId, takeover: Option<bool>) -> Self {
+        match takeover {
+            None => Self::PublisherJoined { name, stream },
+            Some(false) => Self::PublisherReturned { name, stream },
+            Some(true) => Self::PublisherTookOver { name, stream },
+        }
+    }
+}
+
+/// Why somebody who was on the air is not any more.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Departure {
+    /// It said that it is done.
+    SaidGoodbye,
+    /// It closed the connection without a word.
+    HungUp,
+    /// It was sent away: the stream ended, a publisher's key was removed or another took over, or the server stopped.
+    Dismissed,
+    /// It broke the protocol, was too slow or too fast, sent or took nothing for too long, or the network failed.
+    Failed(Arc<Error>),
+}
+
+impl Departure {
+    /// A stable word for logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::SaidGoodbye => "said goodbye",
+            Self::HungUp => "hung up",
+            Self::Dismissed => "dismissed",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
