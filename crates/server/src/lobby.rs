@@ -330,14 +330,15 @@ impl Guest {
         }
     }
 
-    /// Tells a guest that was refused why, and reads on until it closes; one read a turn, so that it cannot hold the lobby.
+    /// Tells a guest that was refused why, and reads on until it closes, so much in a turn that it cannot hold the lobby. What
+    /// came before is read, too: its end would not be seen behind it, and a flood of the refused would fill the house.
     fn say_goodbye(&mut self, now: Instant, scratch: &mut [u8]) -> Result<(), Over> {
         self.connection.write(usize::MAX)?;
         if !self.told && self.connection.is_flushed() {
             self.told = true;
             self.connection.transport.close();
         }
-        self.connection.read(now, 1, scratch, |_| true).map(drop)
+        self.connection.read(now, READ_BUDGET, scratch, |_| true).map(drop)
     }
 }
 
