@@ -91,7 +91,18 @@ impl Attack {
         let (before, counted) = (field.server.usage(), field.server.counters());
         let pauses = Pauses::start();
         let began = Instant::now();
-        (self.run)(&field, number);
+        // The attackers' own work is not to keep the honest from running: on Linux each thread has a priority of its own, which
+        // those it starts inherit.
+        let done = std::thread::scope(|scope| {
+            let attackers = scope.spawn(|| {
+                let _ = rustix::process::nice(19);
+                (self.run)(&field, number);
+            });
+            attackers.join()
+        });
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
         let took = began.elapsed();
         field.wait_newcomer();
         field.server.wait("connections stay", |counters| counters.get("connections") == 2);
