@@ -11,7 +11,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
 
 use crate::admission::{Admission, Hooks};
-use crate::config::{DEFAULT_PORT, ServerOptions};
+use crate::config::ServerOptions;
 use crate::error::Error;
 use crate::lobby::{House, LISTENER, Lobby, Shared, WAKE};
 use crate::stats::ServerStats;
@@ -20,7 +20,7 @@ const STACK: usize = 256 << 10;
 
 /// Adds [`rtmp_server`](RtmpServerExt::rtmp_server) to the engine.
 pub trait RtmpServerExt {
-    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one, none is
+    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one, the usual one is
     /// [`DEFAULT_PORT`](crate::DEFAULT_PORT)). It accepts publishers
     /// whose key is in [`Engine::keys`], under the app `live`, and players of what they publish.
     fn rtmp_server(&self, address: impl Into<String>) -> RtmpServerBuilder;
@@ -117,7 +117,7 @@ impl RtmpServerBuilder {
     pub fn start(self) -> Result<RtmpServer, Error> {
         self.options.check()?;
         let unknown = |source| Error::Address { address: self.address.clone(), source };
-        let mut addresses = resolve(&self.address).map_err(unknown)?;
+        let mut addresses = self.address.to_socket_addrs().map_err(unknown)?;
         let address = addresses.next().ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
         let listen = |source| Error::Listen { address, source };
         let mut listener = TcpListener::bind(address).map_err(listen)?;
@@ -182,30 +182,5 @@ impl Drop for RtmpServer {
     fn drop(&mut self) {
         let deadline = self.engine.config().force_stop_after;
         self.end(deadline);
-    }
-}
-
-/// The addresses of `host:port` or `host`.
-fn resolve(address: &str) -> io::Result<std::vec::IntoIter<SocketAddr>> {
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
-    let has_port =
-        address.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    if has_port { address.to_socket_addrs() } else { (bare, DEFAULT_PORT).to_socket_addrs() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_without_a_port_has_the_usual_one() {
-        let port = |address: &str| resolve(address).ok()?.next().map(|address| address.port());
-        for address in ["127.0.0.1", "::1", "[::1]", "0.0.0.0"] {
-            assert_eq!(port(address), Some(1935), "{address}");
-        }
-        for address in ["127.0.0.1:80", "[::1]:80"] {
-            assert_eq!(port(address), Some(80), "{address}");
-        }
-        assert_eq!((port("127.0.0.1:x"), port("")), (None, None));
     }
 }

@@ -21,8 +21,10 @@ use crate::refusal::RefusalReason;
 
 /// How long accepting rests when the process has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
-/// Connections turned away before such a rest.
-const TURNED_AWAY: usize = 64;
+/// Connections turned away for want of a descriptor before such a rest.
+const TURNED_AWAY: usize = 32;
+/// Connections taken in before those that are there have their turn again.
+const ACCEPT_BUDGET: usize = 64;
 
 pub(super) struct Door {
     listener: TcpListener,
@@ -71,7 +73,7 @@ fn spare() -> Option<File> {
 impl Lobby {
     pub(super) fn accept(&mut self, now: Instant, scratch: &mut [u8]) {
         let mut turned_away = 0;
-        loop {
+        for _ in 0..ACCEPT_BUDGET {
             match self.door.listener.accept() {
                 Ok((socket, peer)) => self.welcome(socket, peer, now, scratch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -91,6 +93,7 @@ impl Lobby {
                 }
             }
         }
+        self.door.again = Some(now);
     }
 
     fn welcome(&mut self, socket: TcpStream, peer: SocketAddr, now: Instant, scratch: &mut [u8]) {
