@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     /// Edges seen and not used up.
     readable: bool,
     writable: bool,
+    /// Nobody is woken by what arrives: whoever reads comes again by itself.
+    unwoken: bool,
     _counted: Counted,
 }
 
@@ -41,7 +43,16 @@ impl Connection {
         counters: Arc<Counters>,
     ) -> Self {
         let counted = Counted::new(&counters, |counters| &counters.connections);
-        Self { transport, session, peer, counters, readable: true, writable: true, _counted: counted }
+        Self {
+            transport,
+            session,
+            peer,
+            counters,
+            readable: true,
+            writable: true,
+            unwoken: false,
+            _counted: counted,
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -53,6 +64,7 @@ impl Connection {
 
     /// Whether to be woken when something arrives; without that the caller looks for itself.
     pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
+        self.unwoken = !wake;
         let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
         registry.reregister(self.transport.socket(), token, interest)
     }
@@ -94,6 +106,10 @@ impl Connection {
                         }
                     }
                     result.map_err(Over::Rtmp)?;
+                    // Asking again would mostly be told that there is nothing.
+                    if self.unwoken && count < scratch.len() && self.transport.is_plain() {
+                        self.readable = false;
+                    }
                     left = left.saturating_sub(count);
                     if left == 0 {
                         return Ok(true);
