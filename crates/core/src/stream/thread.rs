@@ -5,6 +5,7 @@
 
 mod figures;
 mod pauses;
+mod serving;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -238,15 +239,6 @@ impl StreamThread {
                 return Err(error);
             }
         }
-    }
-
-    /// Whether this is a branch that nobody has needed for a while.
-    fn is_left(&mut self, now: Instant) -> bool {
-        let Some(root) = &self.setup.root else { return false };
-        if self.slots.iter().any(Option::is_some) {
-            self.empty_since = now;
-        }
-        root.branches.may_leave(&self.setup.shared, now.saturating_duration_since(self.empty_since))
     }
 
     /// Whether a tick is due.
@@ -506,37 +498,6 @@ impl StreamThread {
             TAGS.put_back(room);
         }
         fresh
-    }
-
-    fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
-        // Whoever is not done after its turn comes on the list again.
-        let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
-        for &index in &served {
-            if let Some(Some(slot)) = self.slots.get_mut(index) {
-                slot.ready = false;
-                let with_the_others = tick || (fresh && slot.immediate);
-                if !with_the_others {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
-                }
-            }
-        }
-        served.clear();
-        self.served = served;
-        if tick || (fresh && self.immediate > 0) {
-            for index in 0..self.slots.len() {
-                if let Some(Some(slot)) = self.slots.get(index)
-                    && (tick || slot.immediate)
-                {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
-                }
-            }
-        }
-    }
-
-    fn trim(&mut self) {
-        let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
-        let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
-        self.ring.trim(needed);
     }
 
     /// Lets go of what was needed for this turn only.
