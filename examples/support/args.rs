@@ -16,6 +16,11 @@ impl Args {
     /// Parses this process's arguments. `options` take a value, `flags` do not; anything else that begins with `-` is an
     /// error that shows `usage`. `--help` prints it and ends the process.
     pub fn parse(usage: &str, options: &[&str], flags: &[&str]) -> Result<Self> {
+        Self::parse_pairs(usage, options, &[], flags)
+    }
+
+    /// The same, with options that take two values, see [`Args::pair`].
+    pub fn parse_pairs(usage: &str, options: &[&str], pairs: &[&str], flags: &[&str]) -> Result<Self> {
         let mut args = Self::default();
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -27,11 +32,13 @@ impl Args {
                 Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
                 _ => (word.clone(), None),
             };
-            if options.contains(&name.as_str()) {
-                let value = joined
-                    .or_else(|| words.next())
-                    .ok_or_else(|| format!("{name} needs a value\n{usage}"))?;
-                args.options.push((name, value));
+            let is_pair = pairs.contains(&name.as_str());
+            if is_pair || options.contains(&name.as_str()) {
+                let needs = if is_pair { "two values" } else { "a value" };
+                let missing = || format!("{name} needs {needs}\n{usage}");
+                let value = joined.or_else(|| words.next()).ok_or_else(missing)?;
+                let second = if is_pair { Some(words.next().ok_or_else(missing)?) } else { None };
+                args.options.extend(std::iter::once(value).chain(second).map(|value| (name.clone(), value)));
             } else if flags.contains(&word.as_str()) {
                 args.flags.push(word);
             } else if word.starts_with('-') {
@@ -52,6 +59,14 @@ impl Args {
     pub fn last<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         let Some(value) = self.all(name).last().copied() else { return Ok(None) };
         value.parse().map(Some).map_err(|_| format!("{name}: {value:?} is not usable").into())
+    }
+
+    /// The values given last for an option that takes two.
+    pub fn pair(&self, name: &str) -> Option<(&str, &str)> {
+        match self.all(name)[..] {
+            [.., first, second] => Some((first, second)),
+            _ => None,
+        }
     }
 
     /// Whether a flag was given.

@@ -2,11 +2,13 @@
 
 mod client;
 mod hand_over;
+mod matrix;
 mod play;
 mod publish;
 mod refuse;
 #[path = "../support/mod.rs"]
 mod support;
+mod tell;
 
 use bytes::{Buf, Bytes};
 use flowcast::rtmp::chunk::ChunkWriter;
@@ -17,7 +19,9 @@ use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSessi
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
 use flowcast::rtmp::wire::WireBuf;
-use flowcast::{Config, Engine, Error, EventKind, Output, RtmpServer, RtmpServerExt, Source, StreamRef};
+use flowcast::{
+    Config, Engine, Error, EventKind, Output, RtmpServer, RtmpServerExt, ServerOptions, Source, StreamRef,
+};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -44,15 +48,15 @@ struct Studio {
 }
 
 impl Studio {
+    /// Who leaves without a goodbye has left: the tests wait for the end of the stream.
     fn start() -> Self {
+        Self::start_with(|options| options.publisher_grace = Duration::ZERO)
+    }
+
+    fn start_with(options: impl FnOnce(&mut ServerOptions)) -> Self {
         let engine = Engine::new(Config::default()).expect("the defaults work");
         engine.keys().add(NAME, KEY).expect("a usable key");
-        // Who leaves without a goodbye has left: the tests wait for the end of the stream.
-        let server = engine
-            .rtmp_server("127.0.0.1:0")
-            .options(|options| options.publisher_grace = Duration::ZERO)
-            .start()
-            .expect("a free port");
+        let server = engine.rtmp_server("127.0.0.1:0").options(options).start().expect("a free port");
         Self { engine, server, directory: TempDir::new().expect("a temporary directory") }
     }
 

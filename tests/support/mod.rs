@@ -33,7 +33,7 @@ pub(crate) use dns::SilentDns;
 pub(crate) use fault::FaultProxy;
 pub(crate) use frames::{Laps, decode, frame_hashes, laps, packet_count};
 pub(crate) use media::{Clip, media, remux};
-pub(crate) use need::{Need, need};
+pub(crate) use need::{Need, ffmpeg7, need};
 pub(crate) use net::{free_port, listening, wait_closed, wait_until};
 pub(crate) use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub(crate) use process::{Peer, run};

@@ -23,6 +23,8 @@ pub(crate) enum Need {
     Strace,
     /// Root, to start programs with a name server of the test's own.
     SilentDns,
+    /// FFmpeg 7.1 or newer, with x265, SVT-AV1 and libvpx, as `scripts/ffmpeg7.sh` leaves it.
+    Ffmpeg7,
     /// A program of `tests/peers`.
     Peer(&'static str),
     /// A file of the shared test media.
@@ -43,6 +45,7 @@ impl Need {
             Self::Openssl => program("openssl").is_some(),
             Self::Strace => program("strace").is_some(),
             Self::SilentDns => super::SilentDns::is_possible(),
+            Self::Ffmpeg7 => ffmpeg7().exists(),
             Self::Peer(name) => peer_program(name).exists(),
             Self::Media(name) => super::media(name).is_some(),
         }
@@ -52,6 +55,7 @@ impl Need {
         match self {
             Self::Media(_) => "set FLOWCAST_TEST_MEDIA to the directory of the test media",
             Self::Peer(_) => "run scripts/peers.sh",
+            Self::Ffmpeg7 => "run scripts/ffmpeg7.sh",
             Self::SilentDns => "run the tests as root",
             _ => "run scripts/setup.sh --peers",
         }
@@ -59,12 +63,12 @@ impl Need {
 }
 
 /// Whether everything is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
-/// Neither the test media, which are not part of the repository, nor root are ever required.
+/// Neither the test media, which are not part of the repository, nor root, nor a second FFmpeg are ever required.
 pub(crate) fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
     let required = std::env::var_os("FLOWCAST_PEERS").is_some_and(|value| value == "required");
-    assert!(!required || matches!(missing, Need::Media(_) | Need::SilentDns), "{what}");
+    assert!(!required || matches!(missing, Need::Media(_) | Need::SilentDns | Need::Ffmpeg7), "{what}");
     eprintln!("skipped: {what}");
     false
 }
@@ -88,6 +92,11 @@ pub(crate) fn peer_program(name: &str) -> PathBuf {
     std::env::var_os("FLOWCAST_PEERS_BIN")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/target/bin"), PathBuf::from)
         .join(name)
+}
+
+/// FFmpeg 7.1 or newer, which knows Enhanced RTMP.
+pub(crate) fn ffmpeg7() -> PathBuf {
+    peer_program("ffmpeg7")
 }
 
 /// The line that loads nginx's RTMP module: empty if it is compiled in, `None` if there is none.

@@ -21,6 +21,15 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it with these apps.
     pub(crate) fn start(apps: &[&str]) -> Self {
+        Self::with_apps(&apps.iter().map(|app| (*app, String::new())).collect::<Vec<_>>())
+    }
+
+    /// Starts it with an app that also does what a directive of its RTMP module says: `push URL;`, `pull URL;`.
+    pub(crate) fn relay(app: &str, directive: String) -> Self {
+        Self::with_apps(&[(app, directive)])
+    }
+
+    fn with_apps(apps: &[(&str, String)]) -> Self {
         let directory = directory();
         let port = free_port();
         fs::write(directory.path().join("nginx.conf"), configuration(directory.path(), port, apps))
@@ -90,15 +99,15 @@ fn launch(directory: &Path, port: u16) -> Peer {
     process
 }
 
-fn configuration(directory: &Path, port: u16, apps: &[&str]) -> String {
+fn configuration(directory: &Path, port: u16, apps: &[(&str, String)]) -> String {
     let load = nginx_rtmp().expect("nginx's RTMP module, which the test said it needs");
     let home = directory.display();
     let mut applications = String::new();
-    for app in apps {
+    for (app, directive) in apps {
         let record = record_directory(directory, app);
         fs::create_dir_all(&record).expect("a directory in the new directory");
         applications += &format!(
-            "application {app} {{ live on; wait_key on; record all; record_path {}; record_unique on; record_suffix .flv; }}\n",
+            "application {app} {{ live on; wait_key on; record all; record_path {}; record_unique on; record_suffix .flv; {directive} }}\n",
             record.display()
         );
     }

@@ -27,7 +27,7 @@ const OTHERS: &str = "(others)";
 /// | `rtmp_connections_total` | counter | | connections taken in |
 /// | `rtmp_active_streams` | gauge | | streams players can ask for now; those of all servers of the engine |
 /// | `rtmp_bandwidth_bytes` | gauge, only ever grows | `direction` is `in`, `out` | bytes received from publishers and sent to players |
-/// | `rtmp_errors_total` | counter | `reason` is one of [`RefusalReason::as_str`], `protocol`, `timeout`, `too_fast` | connections refused, and those that ended in a fault |
+/// | `rtmp_errors_total` | counter | `reason` is one of [`RefusalReason::as_str`], `protocol`, `timeout`, `tls`, `too_fast` | connections refused, and those that ended in a fault |
 /// | `rtmp_open_connections` | gauge | | connections now |
 /// | `rtmp_publishers` | gauge | | publishers on the air now |
 /// | `rtmp_players` | gauge | | players on the air now |
@@ -88,8 +88,12 @@ impl Collector for Metrics {
         page.gauge("rtmp_active_streams", "Streams players can ask for", active.len() as u64)?;
         page.bandwidth(stats.bytes_received, stats.bytes_sent)?;
         let refused = RefusalReason::ALL.map(|reason| (reason.as_str(), stats.refused(reason)));
-        let faults =
-            [("protocol", stats.protocol_errors), ("timeout", stats.timeouts), ("too_fast", stats.too_fast)];
+        let faults = [
+            ("protocol", stats.protocol_errors),
+            ("timeout", stats.timeouts),
+            ("tls", stats.tls_errors),
+            ("too_fast", stats.too_fast),
+        ];
         page.errors(refused.into_iter().chain(faults))?;
         page.gauge("rtmp_open_connections", "Connections now", stats.connections)?;
         page.gauge("rtmp_publishers", "Publishers on the air", stats.publishers)?;

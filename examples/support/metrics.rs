@@ -1,0 +1,53 @@
+//! Metrics over HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tiny_http::{Header, Method, Response, Server};
+
+use super::Result;
+
+const TYPE: &[u8] = b"application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers `GET /metrics` until it is dropped.
+pub struct Exposition {
+    server: Arc<Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exposition {
+    /// Listens on `address`; `page` makes the text.
+    pub fn start(address: &str, page: impl Fn() -> String + Send + 'static) -> Result<Self> {
+        let server =
+            Arc::new(Server::http(address).map_err(|error| format!("--metrics {address}: {error}"))?);
+        let (asked, kind) = (server.clone(), Header::from_bytes("Content-Type", TYPE));
+        let kind = kind.map_err(|()| "a header that is none")?;
+        let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || {
+            for request in asked.incoming_requests() {
+                let is_ours = *request.method() == Method::Get && request.url() == "/metrics";
+                // Whoever asked may have gone.
+                let _ = if is_ours {
+                    request.respond(Response::from_string(page()).with_header(kind.clone()))
+                } else {
+                    request.respond(Response::empty(404))
+                };
+            }
+        })?;
+        Ok(Self { server, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.server_addr().to_ip()
+    }
+}
+
+impl Drop for Exposition {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
