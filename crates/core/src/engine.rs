@@ -396,10 +396,10 @@ impl Inner {
                 let hub = HubOutput::open(name.clone(), &stream)?;
                 (format!("hub {name}"), Box::new(hub))
             }
-            OutputKind::Rtmp { destination, roots, reconnect } => {
-                let name = destination.to_string();
+            OutputKind::Rtmp(target) => {
+                let name = target.destination.to_string();
                 let (dialer, mailbox) = (self.dialer.clone(), shared.mailbox.clone());
-                let push = RtmpPush::new(id, *destination, roots, reconnect, &self.config, dialer, mailbox);
+                let push = RtmpPush::new(id, *target, &self.config, dialer, mailbox);
                 (name, Box::new(push))
             }
             OutputKind::Record { path } => {

@@ -8,7 +8,7 @@ use mio::Waker;
 use super::branch::Guest;
 use crate::error::Error;
 use crate::event::OutputId;
-use crate::net::dialer::Dialed;
+use crate::net::dialer::Reached;
 use crate::output::OutputDriver;
 
 /// What a stream thread is asked to do.
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Something for the source.
     Deliver(Box<dyn std::any::Any + Send>),
     /// The dialer's answer.
-    Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
+    Dialed { output: OutputId, attempt: u64, result: Result<Reached, Error> },
     /// End the stream.
     Stop,
 }
