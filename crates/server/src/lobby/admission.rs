@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowcast_core::Asker;
-use flowcast_rtmp::session::Reject;
+use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
 use super::Lobby;
 use super::failures::Origin;
@@ -52,18 +52,20 @@ impl Lobby {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let (until, waiting) = (now + self.house.options.admission, Arc::new(()));
         let asker = Asker::new(guest.connection.peer, wish.app());
-        let (kind, name, key, query) = match &wish {
+        let (kind, name, key, query, capabilities) = match &wish {
             Wish::Publish(request) => {
                 let name = self.house.store.publisher(&request.key, &asker).ok().map(|grant| grant.name);
-                (AdmissionKind::Publish, name, Some(request.key.clone()), request.query.clone())
+                let PublishRequest { key, query, capabilities, .. } = request.clone();
+                (AdmissionKind::Publish, name, Some(key), query, capabilities)
             }
             Wish::Play(request) => {
-                (AdmissionKind::Play, Some(request.name.clone()), None, request.query.clone())
+                let PlayRequest { name, query, capabilities, .. } = request.clone();
+                (AdmissionKind::Play, Some(name), None, query, capabilities)
             }
         };
         let (peer, tls, app) =
             (guest.connection.peer, guest.connection.transport.is_tls(), wish.app().to_owned());
-        let request = AdmissionRequest { kind, peer, tls, app, name, key, query };
+        let request = AdmissionRequest { kind, peer, tls, app, name, key, query, capabilities };
         let admission =
             Admission::new(request, until, self.shared.desk.clone(), id, Arc::downgrade(&waiting));
         guest.stage = Stage::Waiting { wish, until, _waiting: waiting };
