@@ -10,4 +10,4 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 # Thousands of connections in one process.
 ulimit -n "$(ulimit -Hn)"
-ONLY="$*" cargo test --locked --quiet --release --test hostile -- --exact figures --ignored --nocapture --test-threads 1
+ONLY="$*" RUST_BACKTRACE=0 cargo test --locked --quiet --release --test hostile -- --exact figures --ignored --nocapture --test-threads 1

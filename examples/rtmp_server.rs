@@ -2,6 +2,8 @@
 //! recorded.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "support/metrics.rs"]
+mod metrics;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -14,8 +16,8 @@ use flowcast::{
     Config, Departure, Engine, Output, RtmpServer, RtmpServerExt, ServerEvent, ServerEventKind, Source,
     StreamHandle, TlsIdentity, chain,
 };
+use metrics::Exposition;
 use support::args::Args;
-use support::metrics::Exposition;
 use support::progress::Progress;
 use support::{Result, events, json, process};
 

@@ -11,14 +11,14 @@ use super::Result;
 const TYPE: &[u8] = b"application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers `GET /metrics` until it is dropped.
-pub struct Exposition {
+pub(crate) struct Exposition {
     server: Arc<Server>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Exposition {
     /// Listens on `address`; `page` makes the text.
-    pub fn start(address: &str, page: impl Fn() -> String + Send + 'static) -> Result<Self> {
+    pub(crate) fn start(address: &str, page: impl Fn() -> String + Send + 'static) -> Result<Self> {
         let server =
             Arc::new(Server::http(address).map_err(|error| format!("--metrics {address}: {error}"))?);
         let (asked, kind) = (server.clone(), Header::from_bytes("Content-Type", TYPE));
@@ -38,7 +38,7 @@ impl Exposition {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.server.server_addr().to_ip()
     }
 }

@@ -4,7 +4,6 @@
 pub mod args;
 pub mod events;
 pub mod json;
-pub mod metrics;
 pub mod outputs;
 pub mod process;
 pub mod progress;

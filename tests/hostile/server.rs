@@ -239,6 +239,8 @@ fn under_attack() {
             options.max_connections = usize::try_from(number(connections)).expect("a small number");
             options.handshake = Duration::from_millis(number(handshake));
             options.command = Duration::from_millis(number(command));
+            // What they leave behind is looked for at once.
+            options.publisher_grace = Duration::ZERO;
         })
         .start()
         .expect("free ports");

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::PATIENCE;
 
 pub(crate) const COMMAND: u8 = 20;
@@ -117,10 +119,15 @@ pub(crate) fn publish(key: &str) -> Vec<u8> {
     [handshake(), connect(), create_stream(), command("publish", 3.0, &[key, "live"], 1)].concat()
 }
 
+/// A connection from an address that is not the honest pair's.
 pub(crate) fn tcp(server: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(server).expect("a listening server");
-    socket.set_nodelay(true).expect("a TCP socket");
-    socket
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+    if cfg!(target_os = "linux") {
+        socket.bind(&SocketAddr::from(([127, 0, 0, 66], 0)).into()).expect("a free port");
+    }
+    socket.connect(&server.into()).expect("a listening server");
+    socket.set_tcp_nodelay(true).expect("a TCP socket");
+    socket.into()
 }
 
 /// Writes as much as the server takes before it closes, and no longer than `at_most`; says how much.

@@ -2,7 +2,8 @@
 //! way no real server would do on command.
 
 use super::net::wait_until;
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
+use flowcast::rtmp::amf0::{Value, encode_all};
 use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::{Reject, ServerConfig, ServerEvent, ServerSession};
 use socket2::SockRef;
@@ -38,6 +39,10 @@ pub(crate) enum Script {
     Refuse(&'static str, &'static str),
     /// Lets the client publish, and reads no more.
     Deaf,
+    /// Answers `connect` with the address of another server.
+    Redirect(String),
+    /// Lets the client publish, and after so many coded pictures asks it to go to another server.
+    SendAway(usize, String),
 }
 
 /// One tag as it arrived.
@@ -266,6 +271,9 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
 fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
     let _ = socket.set_read_timeout(Some(GLANCE));
     let began = Instant::now();
+    if let Script::Redirect(url) = script {
+        return redirect(&mut socket, url, state);
+    }
     let mut session = ServerSession::new(ServerConfig::default(), None, [0x5a; 1528], began);
     let mut dripped = Instant::now();
     let mut deaf = false;
@@ -317,10 +325,60 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
                         deaf = *script == Script::Deaf;
                     }
                 },
-                ServerEvent::Tag(tag) => lock(&state.visits)[number].tags.push(Seen::new(&tag, now)),
+                ServerEvent::Tag(tag) => {
+                    let mut visits = lock(&state.visits);
+                    visits[number].tags.push(Seen::new(&tag, now));
+                    let pictures = visits[number].tags.iter().filter(|tag| tag.is_picture()).count();
+                    if let Script::SendAway(after, url) = script
+                        && tag.is_video()
+                        && pictures == *after
+                    {
+                        assert!(
+                            session.request_reconnect(Some(url), "going down"),
+                            "the client did not say so"
+                        );
+                    }
+                }
                 ServerEvent::Unpublish => return,
                 _ => {}
             }
         }
     }
+}
+
+/// By hand, since no session of ours redirects.
+fn redirect(socket: &mut TcpStream, url: &str, state: &State) {
+    const C1: usize = 1536;
+    let mut heard = Vec::new();
+    let mut hear = |socket: &mut TcpStream, done: &dyn Fn(&[u8]) -> bool| {
+        let mut buffer = [0; 4096];
+        while !done(&heard) && !state.down.load(Ordering::SeqCst) {
+            match socket.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => heard.extend(&buffer[..count]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => break,
+            }
+        }
+        heard.clone()
+    };
+    let c1 = hear(socket, &|heard| heard.len() > C1);
+    let echo = c1.get(1..=C1).unwrap_or_default();
+    let _ = socket.write_all(&[&[3], &[0; C1][..], echo].concat());
+    hear(socket, &|heard| heard.windows(7).any(|window| window == b"connect"));
+    let elsewhere = Value::object([("code", Value::from(302.0)), ("redirect", Value::from(url))]);
+    let info = Value::object([
+        ("level", Value::from("error")),
+        ("code", Value::from("NetConnection.Connect.Rejected")),
+        ("description", Value::from("elsewhere")),
+        ("ex", elsewhere),
+    ]);
+    let mut body = BytesMut::new();
+    encode_all(&[Value::from("_error"), Value::from(1.0), Value::Null, info], &mut body);
+    let length = u32::try_from(body.len()).expect("a short message").to_be_bytes();
+    // Larger than the default chunk: said in one after Set Chunk Size.
+    let _ = socket.write_all(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 16, 0]);
+    let header = [3, 0, 0, 0, length[1], length[2], length[3], 20, 0, 0, 0, 0];
+    let _ = socket.write_all(&[&header[..], &body].concat());
+    hear(socket, &|_| false);
 }

@@ -98,7 +98,7 @@ impl StreamBuilder<Ready> {
             output.check_is_not(&self.source)?;
             let id = shared.next_output();
             let (name, driver) = self.engine.driver(&shared, id, output)?;
-            drivers.push(Command::AddOutput { output: id, name, driver, guest: false });
+            drivers.push(Command::AddOutput { output: id, name, driver, guest: None });
         }
         for driver in drivers {
             shared.mailbox.send(driver);

@@ -13,7 +13,7 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Streams one owner may run at once. Default 5; `MAX_CONCURRENT_STREAMS_PER_USER`.
+    /// Streams one owner may run at once, those included that are published with keys of theirs. Default 5; `MAX_CONCURRENT_STREAMS_PER_USER`.
     pub max_streams_per_owner: usize,
     /// Streams the engine runs at once. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
     pub max_streams: usize,
@@ -23,6 +23,10 @@ pub struct Config {
     /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. Shorter costs more CPU per stream
     /// and lowers nothing but the latency.
     pub tick: Duration,
+    /// Players of a stream that one thread serves. Those beyond it are spread over more threads, one per processor at most, which
+    /// take the stream's tags from it; a thread that uses 70 % of a core gets no more of them either. Default 400, at
+    /// least 1.
+    pub players_per_thread: usize,
     /// Deadlines of an outgoing connection.
     pub connect: ConnectConfig,
     /// When and how often a lost output is dialled again.
@@ -45,6 +49,7 @@ impl Default for Config {
             max_streams: 20,
             force_stop_after: Duration::from_secs(5),
             tick: Duration::from_millis(100),
+            players_per_thread: 400,
             connect: ConnectConfig::default(),
             reconnect: ReconnectPolicy::default(),
             lag: LagPolicy::default(),
@@ -87,6 +92,9 @@ impl Config {
         let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
         if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
             return fail("tick", "must be 20 ms to 1 s");
+        }
+        if self.players_per_thread == 0 {
+            return fail("players_per_thread", "must be at least 1");
         }
         let connect = &self.connect;
         let steps =

@@ -23,15 +23,16 @@ use crate::output::{HubOutput, Output, OutputDriver, OutputKind, Recorder, RtmpP
 use crate::reel::{ReelStoreStats, Store};
 use crate::source::ingest::{Desk, Ingest};
 use crate::source::{Source, SourceDriver};
+use crate::stream::branch;
 use crate::stream::handle::StreamRef;
-use crate::stream::mailbox::{Command, Commands, Mailbox};
+use crate::stream::mailbox::{Commands, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
 
 /// Longer deadlines are no deadlines.
 pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Stack of a stream thread. Only what is touched counts as memory.
-const STREAM_STACK: usize = 256 << 10;
+pub(crate) const STREAM_STACK: usize = 256 << 10;
 const REAPER_STACK: usize = 64 << 10;
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles there are, and
@@ -283,7 +284,8 @@ impl Engine {
         self.inner.launch(prepared, parts)
     }
 
-    /// Adds a driver of an embedded server (a player) to a stream.
+    /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or on another one that takes its
+    /// tags from there if that has enough to do ([`Config::players_per_thread`]).
     ///
     /// # Errors
     ///
@@ -294,9 +296,7 @@ impl Engine {
         name: String,
         driver: Box<dyn OutputDriver>,
     ) -> Result<OutputId, Error> {
-        let output = stream.shared.next_output();
-        let sent = stream.shared.mailbox.send(Command::AddOutput { output, name, driver, guest: true });
-        if sent { Ok(output) } else { Err(Error::Ended) }
+        branch::attach(stream, name, driver)
     }
 }
 
@@ -349,6 +349,7 @@ impl Inner {
             keep_gop: parts.keep_gop,
             hold: parts.hold,
             needs_outputs: parts.needs_outputs,
+            root: None,
         };
         let engine = Arc::downgrade(self);
         {
@@ -361,13 +362,14 @@ impl Inner {
             streams.insert(shared.id, shared.clone());
         }
         let id = shared.id;
-        let ending = shared.clone();
+        let (ending, patience) = (shared.clone(), self.config.force_stop_after);
         let spawned =
             std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
                 let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
                 let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
                     Err(Arc::new(Error::Panicked { message: panic_message(&*panic) }))
                 });
+                ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
                 if let Some(engine) = engine.upgrade() {
                     engine.streams.lock().remove(&id);
                 }
@@ -394,10 +396,10 @@ impl Inner {
                 let hub = HubOutput::open(name.clone(), &stream)?;
                 (format!("hub {name}"), Box::new(hub))
             }
-            OutputKind::Rtmp { destination, roots, reconnect } => {
-                let name = destination.to_string();
+            OutputKind::Rtmp(target) => {
+                let name = target.destination.to_string();
                 let (dialer, mailbox) = (self.dialer.clone(), shared.mailbox.clone());
-                let push = RtmpPush::new(id, *destination, roots, reconnect, &self.config, dialer, mailbox);
+                let push = RtmpPush::new(id, *target, &self.config, dialer, mailbox);
                 (name, Box::new(push))
             }
             OutputKind::Record { path } => {

@@ -62,6 +62,13 @@ pub enum EventKind {
         /// How long it waits.
         wait: Duration,
     },
+    /// The server sent an output elsewhere, and it is dialled there.
+    OutputMoved {
+        /// The output.
+        output: OutputId,
+        /// The host it goes to.
+        host: String,
+    },
     /// An output ended for good; the others go on.
     OutputEnded {
         /// The output.
@@ -189,6 +196,9 @@ impl EventBus {
 
 fn log_event(stream: StreamId, kind: &EventKind) {
     match kind {
+        EventKind::OutputMoved { output, host } => {
+            log::info!("{stream}/{output}: the server sends it to {host}");
+        }
         EventKind::OutputRetrying { output, error, wait } => {
             log::warn!("{stream}/{output}: {}; trying again in {wait:.1?}", chain(error));
         }

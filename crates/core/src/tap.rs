@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 use parking_lot::Mutex;
 
@@ -176,7 +176,7 @@ impl TapOutput {
             self.base.get_or_insert(tag.timestamp);
             self.skipping = false;
             for header in headers.at(tag.timestamp) {
-                if self.note(&header) {
+                if self.given.note(&header) {
                     self.batch.push(header);
                 }
             }
@@ -189,24 +189,8 @@ impl TapOutput {
             self.shared.drops.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        if tag.is_sequence_header() || tag.is_metadata() {
-            self.note(tag);
-        }
+        self.given.note(tag);
         self.batch.push(tag.clone());
-    }
-
-    /// Remembers a header; `false` if the source has this one already.
-    fn note(&mut self, header: &Tag) -> bool {
-        let place = match header.kind {
-            TagKind::Script => &mut self.given.metadata,
-            TagKind::Video => &mut self.given.video,
-            TagKind::Audio => &mut self.given.audio,
-        };
-        let is_new = place.as_ref().is_none_or(|given| given.body != header.body);
-        if is_new {
-            *place = Some(header.clone());
-        }
-        is_new
     }
 
     fn hand_over(&mut self) {

@@ -3,6 +3,8 @@
 //! Specification: Veovera, [*Enhanced RTMP v2*](https://veovera.org/docs/enhanced/enhanced-rtmp-v2), "Enhancing
 //! NetConnection connect Command". Nothing of it is a condition for anything: encoders publish HEVC without a word here.
 
+use std::sync::Arc;
+
 use crate::amf0::Value;
 use crate::flv::TagKind;
 
@@ -53,7 +55,7 @@ impl Extended {
     }
 }
 
-/// What a peer announced; by default nothing.
+/// What a peer announced; by default nothing. A clone shares it.
 ///
 /// ```
 /// use flowcast_rtmp::amf0::Value;
@@ -66,8 +68,10 @@ impl Extended {
 /// assert!(capabilities.extended().contains(Extended::RECONNECT));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Capabilities {
-    announced: bool,
+pub struct Capabilities(Option<Arc<Announced>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Announced {
     list: Codes<()>,
     video: Codes<CodecSupport>,
     audio: Codes<CodecSupport>,
@@ -111,54 +115,44 @@ impl Capabilities {
         let video = object.get("videoFourCcInfoMap");
         let audio = object.get("audioFourCcInfoMap");
         let extended = object.get("capsEx").and_then(Value::as_number);
-        let mut capabilities = Self {
-            announced: list.is_some() || video.is_some() || audio.is_some() || extended.is_some(),
+        if list.is_none() && video.is_none() && audio.is_none() && extended.is_none() {
+            return Self(None);
+        }
+        Self(Some(Arc::new(Announced {
+            list: codec_list(list),
             video: codec_map(video),
             audio: codec_map(audio),
             extended: Extended(extended.unwrap_or_default() as u8),
-            ..Self::default()
-        };
-        match list {
-            Some(Value::StrictArray(codes)) => {
-                codes.iter().filter_map(Value::as_str).for_each(|code| capabilities.list.put(code, ()));
-            }
-            // Some write an array with indexes as names.
-            Some(other) => {
-                let codes = other.properties().unwrap_or_default().iter();
-                codes.filter_map(|(_, code)| code.as_str()).for_each(|code| capabilities.list.put(code, ()));
-            }
-            None => {}
-        }
-        capabilities
+        })))
     }
 
     /// Whether the peer announced anything at all, that is, speaks Enhanced RTMP and says so.
     #[must_use]
     pub const fn is_announced(&self) -> bool {
-        self.announced
+        self.0.is_some()
     }
 
     /// Extended capabilities.
     #[must_use]
-    pub const fn extended(&self) -> Extended {
-        self.extended
+    pub fn extended(&self) -> Extended {
+        self.0.as_ref().map_or(Extended(0), |announced| announced.extended)
     }
 
     /// What it can do with a codec of a kind, such as `hvc1`; nothing for codecs it did not mention.
     #[must_use]
     pub fn codec(&self, kind: TagKind, code: [u8; 4]) -> CodecSupport {
-        let codes = match kind {
-            TagKind::Video => &self.video,
-            TagKind::Audio => &self.audio,
-            TagKind::Script => return CodecSupport::default(),
-        };
-        codes.get(code).unwrap_or_default()
+        let support = self.0.as_ref().and_then(|announced| match kind {
+            TagKind::Video => announced.video.get(code),
+            TagKind::Audio => announced.audio.get(code),
+            TagKind::Script => None,
+        });
+        support.unwrap_or_default()
     }
 
     /// Whether a codec is in `fourCcList`, the older list which does not say what for.
     #[must_use]
     pub fn lists(&self, code: [u8; 4]) -> bool {
-        self.list.get(code).is_some()
+        self.0.as_ref().is_some_and(|announced| announced.list.get(code).is_some())
     }
 
     /// What this crate says of itself on either side: it passes on everything.
@@ -173,6 +167,22 @@ impl Capabilities {
             ("capsEx", Value::from(f64::from(all))),
         ]
     }
+}
+
+fn codec_list(list: Option<&Value>) -> Codes<()> {
+    let mut codes = Codes::default();
+    match list {
+        Some(Value::StrictArray(items)) => {
+            items.iter().filter_map(Value::as_str).for_each(|code| codes.put(code, ()));
+        }
+        // Some write an array with indexes as names.
+        Some(other) => {
+            let items = other.properties().unwrap_or_default().iter();
+            items.filter_map(|(_, code)| code.as_str()).for_each(|code| codes.put(code, ()));
+        }
+        None => {}
+    }
+    codes
 }
 
 fn codec_map(map: Option<&Value>) -> Codes<CodecSupport> {

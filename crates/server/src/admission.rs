@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use flowcast_core::Grant;
+use flowcast_rtmp::capability::Capabilities;
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::Reject;
 use mio::Waker;
@@ -34,6 +35,7 @@ pub(crate) struct AdmissionRequest {
     pub(crate) name: Option<String>,
     pub(crate) key: Option<StreamKey>,
     pub(crate) query: String,
+    pub(crate) capabilities: Capabilities,
 }
 
 /// What somebody wants.
@@ -117,6 +119,12 @@ impl Admission {
     #[must_use]
     pub fn query(&self) -> &str {
         &self.request.query
+    }
+
+    /// What they said in `connect` of Enhanced RTMP; most say nothing.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.request.capabilities
     }
 
     /// Until when an answer counts.

@@ -14,8 +14,8 @@ pub(crate) const RTMPS_PORT: u16 = 443;
 /// Longest a deadline may be.
 const MAX_STEP: Duration = Duration::from_secs(3600);
 
-/// Settings of an [`RtmpServer`](crate::RtmpServer). The port is part of the address a server is made with; without one
-/// it is [`DEFAULT_PORT`].
+/// Settings of an [`RtmpServer`](crate::RtmpServer). The port is part of the address a server is made with, see
+/// [`DEFAULT_PORT`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerOptions {

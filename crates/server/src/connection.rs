@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) seat: Option<Seat>,
     /// What is known of it outside, once it goes on the air.
     pub(crate) visit: Option<Visit>,
+    /// Nobody is woken by what arrives: whoever reads comes again by itself.
+    unwoken: bool,
     _counted: Counted,
 }
 
@@ -111,6 +113,7 @@ impl Connection {
             heard: 0,
             seat: None,
             visit: None,
+            unwoken: false,
             _counted: counted,
         }
     }
@@ -135,6 +138,7 @@ impl Connection {
 
     /// Whether to be woken when something arrives; without that the caller looks for itself.
     pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
+        self.unwoken = !wake;
         let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
         registry.reregister(self.transport.socket(), token, interest)
     }
@@ -182,6 +186,10 @@ impl Connection {
                         }
                     }
                     result.map_err(Over::Rtmp)?;
+                    // Asking again would mostly be told that there is nothing.
+                    if self.unwoken && count < scratch.len() && self.transport.is_plain() {
+                        self.readable = false;
+                    }
                     let cost = count.max(READ_COST);
                     self.heard = self.heard.saturating_add(cost as u64);
                     left = left.saturating_sub(cost);

@@ -1,4 +1,9 @@
 //! A player: an output of the stream it asked for.
+//!
+//! What it is still to be sent stays in the stream's ring, which all players share. Of its own a player that does not read holds
+//! up to 128 KiB prepared, and at most as much again that the last write was put together with (bytes it shares with whoever
+//! stands at the same place), until it is given up; in the kernel it holds 128 KiB that are not sent, and what its peer's
+//! window lets in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

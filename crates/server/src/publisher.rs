@@ -19,7 +19,7 @@ const READ_BUDGET: usize = 1 << 20;
 const TAG_BUDGET: usize = 2048;
 /// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for us: it
 /// must never have to wait for a tick.
-const ROOM: usize = 2;
+const ROOM: u64 = 2;
 /// One that sent more is read as it sends for this long.
 const BUSY: Duration = Duration::from_secs(3);
 
@@ -34,6 +34,8 @@ pub(crate) struct Publisher {
     /// It is read with ticks only; its packets wake nobody.
     resting: bool,
     busy_until: Instant,
+    /// Bytes its kernel buffers for us, as far as it was asked: it grows with what is sent.
+    buffer: u64,
     continuity: Continuity,
     /// The publisher said that it is done.
     unpublished: bool,
@@ -54,6 +56,7 @@ impl Publisher {
             accepted: false,
             resting: false,
             busy_until: since,
+            buffer: 0,
             continuity: Continuity::new(Forward::Live),
             unpublished: false,
             over: false,
@@ -109,10 +112,11 @@ impl Publisher {
 
     /// Decides whether the publisher's packets wake this thread, now that `received` bytes of it were read in this turn.
     fn rest(&mut self, cx: &SourceContext<'_>, received: u64) -> io::Result<()> {
-        let is_much =
-            || received.saturating_mul(ROOM as u64) > self.connection.transport.receive_buffer() as u64;
-        if self.resting && is_much() {
-            self.busy_until = cx.now + BUSY;
+        if self.resting && received.saturating_mul(ROOM) > self.buffer {
+            self.buffer = self.connection.transport.receive_buffer() as u64;
+            if received.saturating_mul(ROOM) > self.buffer {
+                self.busy_until = cx.now + BUSY;
+            }
         }
         let rest = cx.ticks_only && self.last_media.is_some() && cx.now >= self.busy_until;
         if rest != self.resting {

@@ -24,7 +24,7 @@ const STACK: usize = 256 << 10;
 
 /// Adds [`rtmp_server`](RtmpServerExt::rtmp_server) to the engine.
 pub trait RtmpServerExt {
-    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one, none is
+    /// Describes an RTMP server that listens on `address` (`host:port`; port 0 takes a free one, the usual one is
     /// [`DEFAULT_PORT`](crate::DEFAULT_PORT)). It accepts publishers
     /// whose key is in [`Engine::keys`], under the app `live`, and players of what they publish.
     fn rtmp_server(&self, address: impl Into<String>) -> RtmpServerBuilder;

@@ -158,8 +158,8 @@ impl KeyRegistry {
         self.keys.lock().forget(name, &self.hub)
     }
 
-    /// Takes what is on the air under `name` off it, without waiting; its key stays, so its publisher may come back. `false` if
-    /// nothing was.
+    /// Takes the publisher of `name` off the air, without waiting; its key stays, so it may come back. `false` if nobody
+    /// publishes.
     pub fn take_off(&self, name: &str) -> bool {
         self.hub.take_off(name)
     }

@@ -8,6 +8,7 @@
 //! ask for them once more, a batch at a time.
 
 mod batch;
+mod headers;
 mod together;
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use self::batch::{Again, Batch};
+pub use self::headers::Headers;
 use self::together::Places;
 pub use self::together::Together;
 use crate::config::BacklogConfig;
@@ -42,27 +44,6 @@ static ROOM: Shelf<VecDeque<Entry>> = Shelf::new();
 /// What a tag takes in memory: small ones cost more than their bytes.
 fn held(message: &SharedMessage) -> usize {
     message.wire_len() + size_of::<Entry>()
-}
-
-/// What a decoder must be given before a keyframe.
-#[derive(Debug, Clone, Default)]
-pub struct Headers {
-    /// `onMetaData`.
-    pub metadata: Option<Tag>,
-    /// The video sequence header.
-    pub video: Option<Tag>,
-    /// The audio sequence header.
-    pub audio: Option<Tag>,
-}
-
-impl Headers {
-    /// All of them, in the order they are sent, with the time of the keyframe they precede.
-    pub fn at(&self, time: MediaTime) -> impl Iterator<Item = Tag> + '_ {
-        [&self.metadata, &self.video, &self.audio]
-            .into_iter()
-            .flatten()
-            .map(move |tag| Tag { timestamp: time, ..tag.clone() })
-    }
 }
 
 /// One tag of the ring.
@@ -95,27 +76,16 @@ struct Preparer {
 
 impl Preparer {
     fn entry(&mut self, number: u64, tag: Tag) -> Entry {
-        self.note_header(&tag);
+        if tag.is_sequence_header() || tag.is_metadata() || tag.is_side_config() {
+            Arc::make_mut(&mut self.headers).note(&tag);
+        }
         let can_join = match tag.kind {
             TagKind::Video => tag.is_keyframe() && !tag.is_sequence_header(),
-            TagKind::Audio => self.headers.video.is_none() && !tag.is_sequence_header(),
+            TagKind::Audio => !self.headers.has_video() && !tag.is_sequence_header(),
             TagKind::Script => false,
         };
         let join = can_join.then(|| self.headers.clone());
         Entry { number, message: self.chunker.chunk_owned(tag), join }
-    }
-
-    fn note_header(&mut self, tag: &Tag) {
-        let is_header = tag.is_sequence_header() || tag.is_metadata();
-        if is_header {
-            let headers = Arc::make_mut(&mut self.headers);
-            let place = match tag.kind {
-                TagKind::Video => &mut headers.video,
-                TagKind::Audio => &mut headers.audio,
-                TagKind::Script => &mut headers.metadata,
-            };
-            *place = Some(tag.clone());
-        }
     }
 }
 

@@ -39,7 +39,7 @@ fn the_gop_cache_begins_with_the_newest_keyframe_and_its_own_headers() {
     let entry = found.expect("it is kept");
     assert_eq!((entry.number, entry.message.tag().timestamp.as_millis()), (join, 75 * 40));
     let headers = entry.join.expect("a keyframe is a place to join");
-    assert_eq!(headers.video.as_ref().and_then(|tag| tag.body.byte(5)), Some(2));
+    assert_eq!(headers.at(MediaTime::ZERO).find(Tag::is_video).and_then(|tag| tag.body.byte(5)), Some(2));
     assert_eq!(ring.end() - join, 25);
 }
 

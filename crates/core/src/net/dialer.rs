@@ -5,6 +5,7 @@
 //! the host, TLS, the RTMP handshake and its commands, each with its own deadline.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,17 +41,35 @@ pub struct Dialed {
     pub session: ClientSession,
 }
 
+/// Where an attempt led.
+#[derive(Debug)]
+pub enum Reached {
+    /// To a peer that takes the stream.
+    Peer(Box<Dialed>),
+    /// To one that wants the client elsewhere: server and application.
+    Elsewhere(ServerUrl),
+}
+
+/// An address that may hold a token: `Debug` does not show it.
+pub struct ServerUrl(pub String);
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
 /// What becomes of an attempt, told on the dialer's thread. It is always told: dropped unanswered, it says so.
 pub(crate) struct Reply(Option<Tell>);
 
-type Tell = Box<dyn FnOnce(Result<Dialed, Error>) + Send>;
+type Tell = Box<dyn FnOnce(Result<Reached, Error>) + Send>;
 
 impl Reply {
-    pub(crate) fn new(tell: impl FnOnce(Result<Dialed, Error>) + Send + 'static) -> Self {
+    pub(crate) fn new(tell: impl FnOnce(Result<Reached, Error>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    fn tell(mut self, result: Result<Dialed, Error>) {
+    fn tell(mut self, result: Result<Reached, Error>) {
         if let Some(tell) = self.0.take() {
             tell(result);
         }
@@ -72,6 +91,8 @@ pub(crate) struct Request {
     pub(crate) role: ClientRole,
     pub(crate) roots: TlsRoots,
     pub(crate) config: ConnectConfig,
+    /// Says and asks for what Enhanced RTMP has beyond the old protocol.
+    pub(crate) enhanced: bool,
     /// Set by whoever asked, when the answer is not wanted any more.
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) reply: Reply,
@@ -140,8 +161,8 @@ impl Dialer {
     }
 }
 
-impl std::fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer").finish_non_exhaustive()
     }
 }
@@ -183,6 +204,7 @@ enum State {
 enum Turn {
     Wait(State, Instant),
     Done(Box<Dialed>),
+    Elsewhere(ServerUrl),
 }
 
 struct Thread {
@@ -320,11 +342,12 @@ impl Thread {
                 self.attempts.insert(id, Attempt { request, state, deadline });
             }
             Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
-                Ok(()) => request.reply.tell(Ok(*dialed)),
+                Ok(()) => request.reply.tell(Ok(Reached::Peer(dialed))),
                 Err(source) => {
                     request.reply.tell(Err(Error::System { what: "cannot hand a socket over", source }))
                 }
             },
+            Ok(Turn::Elsewhere(url)) => request.reply.tell(Ok(Reached::Elsewhere(url))),
             Err(error) => request.reply.tell(Err(error)),
         }
     }
@@ -390,6 +413,7 @@ fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
         chunk_size: crate::live::CHUNK_SIZE,
         handshake_timeout: request.config.handshake,
         reply_timeout: request.config.reply,
+        enhanced: request.enhanced,
         ..ClientConfig::default()
     };
     let random = super::random::bytes();
@@ -402,7 +426,7 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
     let host = || request.destination.host().to_owned();
     let (state, deadline) = match turn {
         Turn::Wait(state, deadline) => (state, deadline),
-        done @ Turn::Done(_) => return Ok(done),
+        done => return Ok(done),
     };
     match state {
         State::Tls { mut transport } => match transport.handshake() {
@@ -417,8 +441,10 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
             Err(TlsError::Tls(source)) => Err(Error::Tls { host: host(), source }),
         },
         State::Rtmp { mut transport, mut session } => {
-            if pump(&mut transport, &mut session, now, buffer).map_err(|error| error.of(host()))? {
-                return Ok(Turn::Done(Box::new(Dialed { transport, session: *session })));
+            match pump(&mut transport, &mut session, now, buffer).map_err(|error| error.of(host()))? {
+                Pumped::Live => return Ok(Turn::Done(Box::new(Dialed { transport, session: *session }))),
+                Pumped::Elsewhere(url) => return Ok(Turn::Elsewhere(url)),
+                Pumped::Waits => {}
             }
             let deadline = session.next_timeout().unwrap_or(now + request.config.reply);
             Ok(Turn::Wait(State::Rtmp { transport, session }, deadline))
@@ -441,20 +467,28 @@ impl PumpError {
     }
 }
 
-/// Exchanges bytes until the peer accepted the stream (`true`) or the socket has to be waited for.
+enum Pumped {
+    /// The socket has to be waited for.
+    Waits,
+    /// The peer accepted the stream.
+    Live,
+    Elsewhere(ServerUrl),
+}
+
+/// Exchanges bytes until the peer has decided or the socket has to be waited for.
 fn pump(
     transport: &mut Transport,
     session: &mut ClientSession,
     now: Instant,
     buffer: &mut [u8],
-) -> Result<bool, PumpError> {
+) -> Result<Pumped, PumpError> {
     loop {
         transport.write(session.wire(), usize::MAX).map_err(PumpError::Io)?;
         while let Some(event) = session.poll_event() {
             let refused = match event {
-                ClientEvent::Live => return Ok(true),
+                ClientEvent::Live => return Ok(Pumped::Live),
                 ClientEvent::Closed { code } => code,
-                ClientEvent::Redirect { .. } => "the server redirects to another address".to_owned(),
+                ClientEvent::Redirect { url } => return Ok(Pumped::Elsewhere(ServerUrl(url))),
                 _ => continue,
             };
             return Err(PumpError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, refused)));
@@ -470,5 +504,5 @@ fn pump(
         }
     }
     session.handle_timeout(now).map_err(PumpError::Rtmp)?;
-    Ok(false)
+    Ok(Pumped::Waits)
 }

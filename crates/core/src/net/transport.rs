@@ -186,6 +186,12 @@ impl Transport {
         crate::sys::unacknowledged_bytes(&self.socket).unwrap_or(0)
     }
 
+    /// Whether it is without TLS: what the socket has is then what there is to read.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
     /// Bytes the kernel keeps of what the peer sends before it is read; 0 where it does not tell.
     #[must_use]
     pub fn receive_buffer(&self) -> usize {

@@ -18,7 +18,7 @@ use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::event::{EventKind, OutputId};
 use crate::live::Ring;
-use crate::net::dialer::Dialed;
+use crate::net::dialer::Reached;
 use crate::net::tls::TlsRoots;
 use crate::pool::Scratch;
 use crate::source::{Media, Source};
@@ -36,9 +36,18 @@ pub struct Output {
 
 #[derive(Debug, Clone)]
 pub(crate) enum OutputKind {
-    Rtmp { destination: Box<Destination>, roots: TlsRoots, reconnect: Option<ReconnectPolicy> },
+    Rtmp(Box<Target>),
     Record { path: PathBuf },
     Hub { name: String },
+}
+
+/// A server a stream is pushed to, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) destination: Destination,
+    pub(crate) roots: TlsRoots,
+    pub(crate) reconnect: Option<ReconnectPolicy>,
+    pub(crate) enhanced: bool,
 }
 
 impl Output {
@@ -55,12 +64,18 @@ impl Output {
     }
 
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
-        let kind = destination.map(|destination| OutputKind::Rtmp {
-            destination: Box::new(destination),
-            roots: TlsRoots::Platform,
-            reconnect: None,
+        let kind = destination.map(|destination| {
+            let target = Target { destination, roots: TlsRoots::Platform, reconnect: None, enhanced: false };
+            OutputKind::Rtmp(Box::new(target))
         });
         Self { kind }
+    }
+
+    fn with_target(mut self, change: impl FnOnce(&mut Target)) -> Self {
+        if let Ok(OutputKind::Rtmp(target)) = &mut self.kind {
+            change(target);
+        }
+        self
     }
 
     /// Records to an FLV file; an existing file is replaced.
@@ -86,11 +101,15 @@ impl Output {
     }
 
     /// Whom an RTMPS output trusts. Default: the platform's root certificates.
-    pub fn tls_roots(mut self, trusted: TlsRoots) -> Self {
-        if let Ok(OutputKind::Rtmp { roots, .. }) = &mut self.kind {
-            *roots = trusted;
-        }
-        self
+    pub fn tls_roots(self, trusted: TlsRoots) -> Self {
+        self.with_target(|target| target.roots = trusted)
+    }
+
+    /// Says in `connect` that it knows Enhanced RTMP v2: its codecs, and requests to connect anew, which servers make before
+    /// they go away; the output then goes on there at a keyframe. Default off: there are servers that refuse a `connect`
+    /// with words they do not know. Tags of such codecs are sent in either case.
+    pub fn enhanced(self) -> Self {
+        self.with_target(|target| target.enhanced = true)
     }
 
     /// Refuses a malformed address.
@@ -117,11 +136,8 @@ impl Output {
     }
 
     /// When this output is dialled again after it was lost. Default: the engine's policy.
-    pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
-        if let Ok(OutputKind::Rtmp { reconnect, .. }) = &mut self.kind {
-            *reconnect = Some(policy);
-        }
-        self
+    pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
+        self.with_target(|target| target.reconnect = Some(policy))
     }
 }
 
@@ -230,12 +246,12 @@ pub trait OutputDriver: Send {
     /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
 
-    /// Takes the connection the dialer made for attempt number `attempt`, or learns why there is none.
+    /// Learns where the dialer's attempt number `attempt` led, or why nowhere.
     fn dialed(
         &mut self,
         cx: &mut OutputContext<'_>,
         attempt: u64,
-        result: Result<Box<Dialed>, Error>,
+        result: Result<Reached, Error>,
     ) -> OutputState {
         let _ = (cx, attempt, result);
         OutputState::Running

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flowcast_rtmp::session::{ClientEvent, ClientRole, ClientSession};
-use flowcast_rtmp::url::Destination;
+use flowcast_rtmp::url::{Destination, Scheme};
 use mio::Interest;
 
 use super::feed::{Feed, Join, SessionClock};
-use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
-use crate::config::{Config, LagPolicy, ReconnectPolicy};
+use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness, Target};
+use crate::config::{Config, LagPolicy};
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
-use crate::net::dialer::{Dialed, Dialer, Reply, Request};
+use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::tls::TlsRoots;
 use crate::net::transport::{Transport, tune};
 use crate::net::{Backoff, random};
@@ -37,6 +37,10 @@ const LINGER: Duration = Duration::from_millis(250);
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Redirections in a row.
+const MOST_HOPS: u32 = 5;
+/// A connection that lasted this long begins a new row.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 /// How often the bitrate is measured for that.
 const BITRATE_EVERY: Duration = Duration::from_secs(5);
 
@@ -44,6 +48,10 @@ const BITRATE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct RtmpPush {
     id: OutputId,
     destination: Destination,
+    /// Where the server sent it instead, as long as that works, and how often in a row.
+    elsewhere: Option<Destination>,
+    hops: u32,
+    enhanced: bool,
     roots: TlsRoots,
     config: Config,
     dialer: Dialer,
@@ -82,6 +90,7 @@ struct Live {
     transport: Transport,
     session: ClientSession,
     feed: Feed,
+    since: Instant,
     sent: u64,
     /// When the bitrate was last measured, and the bytes sent until then.
     measured: (Instant, u64),
@@ -94,22 +103,26 @@ struct Live {
     said_goodbye: bool,
     /// Everything was said; the peer is given a moment to take it and to close.
     closing: Option<Instant>,
+    /// The peer asked for another connection, there.
+    wanted_elsewhere: Option<Option<ServerUrl>>,
 }
 
 impl RtmpPush {
     /// An output that dials with its first turn.
     pub(crate) fn new(
         id: OutputId,
-        destination: Destination,
-        roots: TlsRoots,
-        reconnect: Option<ReconnectPolicy>,
+        target: Target,
         config: &Config,
         dialer: Dialer,
         mailbox: Mailbox,
     ) -> Self {
+        let Target { destination, roots, reconnect, enhanced } = target;
         Self {
             id,
             destination,
+            elsewhere: None,
+            hops: 0,
+            enhanced,
             roots,
             backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
             config: config.clone(),
@@ -128,19 +141,56 @@ impl RtmpPush {
         }
     }
 
+    /// Who is pushed to at the moment.
+    fn peer(&self) -> &Destination {
+        self.elsewhere.as_ref().unwrap_or(&self.destination)
+    }
+
+    /// The server wants the output elsewhere (or, without an address, wants another connection): goes there at once. When
+    /// that fails, or is lost later, the output begins anew where it was sent by the program.
+    fn go_elsewhere(&mut self, cx: &mut OutputContext<'_>, url: Option<ServerUrl>) -> OutputState {
+        let host = self.peer().host().to_owned();
+        let lost = |reason: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
+            Error::ConnectionLost { host: host.clone(), source }
+        };
+        let to = match url.map(|ServerUrl(url)| Destination::with_key(&url, self.destination.key().clone())) {
+            None => self.peer().clone(),
+            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.destination.scheme() == Scheme::Rtmps => {
+                return self.failed(cx, lost("the server redirects to an address without TLS"));
+            }
+            Some(Ok(to)) => to,
+            Some(Err(_)) => return self.failed(cx, lost("the server redirects to an address that is none")),
+        };
+        if matches!(&self.state, State::Live(live) if cx.now.saturating_duration_since(live.since) >= SETTLED_AFTER)
+        {
+            self.hops = 0;
+        }
+        if self.hops == MOST_HOPS {
+            return self.failed(cx, lost("the server redirects again and again"));
+        }
+        self.close_connection();
+        let host = to.host().to_owned();
+        cx.notices.push(EventKind::OutputMoved { output: self.id, host });
+        self.hops += 1;
+        self.elsewhere = Some(to);
+        self.dial();
+        OutputState::Running
+    }
+
     fn dial(&mut self) {
         let cancelled = Arc::new(AtomicBool::new(false));
         self.attempt += 1;
         let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
         self.state = State::Dialing { cancelled: cancelled.clone() };
         self.dialer.dial(Request {
-            destination: self.destination.clone(),
+            destination: self.peer().clone(),
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
+            enhanced: self.enhanced,
             cancelled,
             reply: Reply::new(move |result| {
-                let result = result.map(Box::new);
                 mailbox.send(Command::Dialed { output, attempt, result });
             }),
         });
@@ -160,6 +210,7 @@ impl RtmpPush {
             transport,
             session,
             feed,
+            since: cx.now,
             sent: 0,
             measured: (cx.now, 0),
             send_buffer: 0,
@@ -168,6 +219,7 @@ impl RtmpPush {
             writable: true,
             said_goodbye: false,
             closing: None,
+            wanted_elsewhere: None,
         }));
         Ok(())
     }
@@ -180,7 +232,8 @@ impl RtmpPush {
             live.said_goodbye = true;
             live.session.finish();
         }
-        let pumped = live.pump(cx, self.destination.host(), live.said_goodbye);
+        let pumped =
+            live.pump(cx, self.elsewhere.as_ref().unwrap_or(&self.destination).host(), live.said_goodbye);
         let left = live.said_goodbye && (live.has_left() || cx.now >= until + GOODBYE);
         match pumped {
             Ok(more) if !left => {
@@ -202,6 +255,7 @@ impl RtmpPush {
     /// The connection is lost, or there never was one: dial again later, or end.
     fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
         self.settled = true;
+        (self.elsewhere, self.hops) = (None, 0);
         if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
         {
             // What the kernel still holds would keep the peer busy with a connection that is given up.
@@ -282,9 +336,16 @@ impl Live {
     /// What the server said.
     fn hear(&mut self, host: &str) -> Result<(), Error> {
         while let Some(event) = self.session.poll_event() {
-            if let ClientEvent::Closed { code } = event {
-                let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
-                return Err(Error::ConnectionLost { host: host.to_owned(), source });
+            match event {
+                ClientEvent::Closed { code } => {
+                    let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
+                    return Err(Error::ConnectionLost { host: host.to_owned(), source });
+                }
+                ClientEvent::ReconnectRequest { url, .. } => {
+                    self.wanted_elsewhere = Some(url.map(ServerUrl));
+                }
+                ClientEvent::Redirect { url } => self.wanted_elsewhere = Some(Some(ServerUrl(url))),
+                _ => {}
             }
         }
         Ok(())
@@ -414,7 +475,7 @@ impl OutputDriver for RtmpPush {
             State::Idle => self.dial(),
             State::Waiting { until } if *until <= cx.now => self.dial(),
             State::Live(live) => {
-                let host = self.destination.host();
+                let host = self.elsewhere.as_ref().unwrap_or(&self.destination).host();
                 let measured = if cx.tick && live.is_to_be_measured() {
                     live.measure(cx, self.id, host, &self.config.lag)
                 } else {
@@ -423,6 +484,12 @@ impl OutputDriver for RtmpPush {
                 let pumped = measured.and_then(|()| live.pump(cx, host, self.finishing));
                 if self.first_media.is_none() && live.has_sent_media() {
                     self.first_media = Some(Instant::now());
+                }
+                let wanted = live.wanted_elsewhere.take().filter(|_| pumped.is_ok() && !self.finishing);
+                if let Some(url) = wanted {
+                    live.session.finish();
+                    let _ = live.transport.write(live.session.wire(), usize::MAX);
+                    return self.go_elsewhere(cx, url);
                 }
                 return match pumped {
                     Ok(true) => OutputState::More,
@@ -439,15 +506,19 @@ impl OutputDriver for RtmpPush {
         &mut self,
         cx: &mut OutputContext<'_>,
         attempt: u64,
-        result: Result<Box<Dialed>, Error>,
+        result: Result<Reached, Error>,
     ) -> OutputState {
         if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
             return OutputState::Running;
         }
         self.settled = true;
-        match result.and_then(|dialed| self.adopt(cx, *dialed)) {
-            // What arrived with the acceptance is in the session: the first turn takes it before any poll.
-            Ok(()) => self.turn(cx),
+        match result {
+            Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
+            Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
+                // What arrived with the acceptance is in the session: the first turn takes it before any poll.
+                Ok(()) => self.turn(cx),
+                Err(error) => self.failed(cx, error),
+            },
             Err(error) => self.failed(cx, error),
         }
     }

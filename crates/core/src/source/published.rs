@@ -79,7 +79,7 @@ fn tap_into(publication: &StreamRef, reader: &Reader, inbox: &Inbox) {
     let output = publication.shared.next_output();
     let name = format!("stream {}", reader.id);
     // If it has ended meanwhile the driver is dropped, and with it the tap is complete.
-    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest: false };
+    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest: None };
     publication.shared.mailbox.send(add);
     reader.mailbox.wake();
 }

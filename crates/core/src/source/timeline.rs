@@ -5,8 +5,10 @@
 
 use std::time::Instant;
 
-use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
+use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
+
+use crate::live::Headers;
 
 /// Places the tags of publishers that come one after the other.
 #[derive(Debug, Default)]
@@ -23,10 +25,9 @@ pub(crate) struct Timeline {
     begins: bool,
     /// Pictures are left out until a keyframe.
     skips: bool,
-    /// The newest metadata, video header and audio header.
-    headers: [Option<TagBody>; 3],
-    /// Which of them the other publisher has not said yet.
-    unsaid: [bool; 3],
+    headers: Headers,
+    /// Those of the publisher before that this one has not said yet.
+    unsaid: Headers,
 }
 
 impl Timeline {
@@ -39,14 +40,14 @@ impl Timeline {
     pub(crate) fn change(&mut self) {
         if let Some((newest, _)) = self.newest {
             self.floor = Some(newest);
-            (self.begins, self.skips, self.unsaid) = (true, true, [true; 3]);
+            (self.begins, self.skips, self.unsaid) = (true, true, self.headers.clone());
         }
     }
 
     /// Moves a tag to where it belongs; `false` if it is to be left out: a header the stream has, or a picture that needs one
     /// of another publisher.
     pub(crate) fn place(&mut self, now: Instant, tag: &mut Tag) -> bool {
-        if tag.is_sequence_header() || tag.is_metadata() {
+        if tag.is_sequence_header() || tag.is_metadata() || tag.is_side_config() {
             return self.place_header(now, tag);
         }
         let millis = tag.timestamp.as_millis();
@@ -91,16 +92,11 @@ impl Timeline {
     }
 
     fn place_header(&mut self, now: Instant, tag: &mut Tag) -> bool {
-        let index = match tag.kind {
-            TagKind::Script => 0,
-            TagKind::Video => 1,
-            TagKind::Audio => 2,
-        };
-        let again = std::mem::take(&mut self.unsaid[index]);
-        if again && self.headers[index].as_ref() == Some(&tag.body) {
+        if self.unsaid.take(tag) {
             return false;
         }
-        self.headers[index] = Some(tag.body.clone());
+        self.unsaid.forget(tag);
+        self.headers.note(tag);
         tag.timestamp = MediaTime::from_millis(self.here(now, tag.timestamp.as_millis()));
         true
     }
@@ -124,6 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use flowcast_rtmp::flv::tag::TagKind;
 
     use super::*;
 

@@ -52,7 +52,7 @@ impl StreamRef {
     pub fn add_output(&self, output: Output) -> Result<OutputId, Error> {
         let id = self.shared.next_output();
         let (name, driver) = self.engine.driver(&self.shared, id, output)?;
-        self.send(Command::AddOutput { output: id, name, driver, guest: false })?;
+        self.send(Command::AddOutput { output: id, name, driver, guest: None })?;
         Ok(id)
     }
 
@@ -62,6 +62,7 @@ impl StreamRef {
     ///
     /// [`Error::Ended`].
     pub fn remove_output(&self, output: OutputId) -> Result<(), Error> {
+        self.shared.branches.tell(|| Command::RemoveOutput(output));
         self.send(Command::RemoveOutput(output))
     }
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
+use super::branch::Guest;
 use crate::error::Error;
 use crate::event::OutputId;
-use crate::net::dialer::Dialed;
+use crate::net::dialer::Reached;
 use crate::output::OutputDriver;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {
-    /// Send the stream to one more output. A guest is a player: it goes when the stream lets players in no more.
-    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver>, guest: bool },
+    /// Send the stream to one more output.
+    AddOutput { output: OutputId, name: String, driver: Box<dyn OutputDriver>, guest: Option<Guest> },
     /// End an output.
     RemoveOutput(OutputId),
     /// Go to another place of what is played.
@@ -21,7 +22,7 @@ pub(crate) enum Command {
     /// Something for the source.
     Deliver(Box<dyn std::any::Any + Send>),
     /// The dialer's answer.
-    Dialed { output: OutputId, attempt: u64, result: Result<Box<Dialed>, Error> },
+    Dialed { output: OutputId, attempt: u64, result: Result<Reached, Error> },
     /// End the stream.
     Stop,
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::branch::Branches;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind, OutputId, StreamId};
@@ -36,6 +37,10 @@ pub(crate) struct StreamShared {
     claims: Mutex<Vec<Claim>>,
     /// Players, wherever they are served.
     pub(crate) players: Arc<AtomicUsize>,
+    /// Other threads that serve its players.
+    pub(crate) branches: Branches,
+    /// A branch of another one: its beginning and its end are no news.
+    is_branch: bool,
 }
 
 impl StreamShared {
@@ -54,7 +59,27 @@ impl StreamShared {
             stop_by: Mutex::new(None),
             claims: Mutex::default(),
             players: Arc::default(),
+            branches: Branches::default(),
+            is_branch: false,
         }
+    }
+
+    /// A branch of `root`, with its number.
+    pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
+        Self { is_branch: true, ..Self::new(root.id, mailbox, root.events.clone(), None) }
+    }
+
+    /// Tells what happened. Of a branch only what happens to its players is told.
+    pub(crate) fn tell(&self, kind: EventKind) {
+        let is_players = matches!(kind, EventKind::OutputEnded { .. } | EventKind::OutputDropped { .. });
+        if !self.is_branch || is_players {
+            self.events.emit(self.id, kind);
+        }
+    }
+
+    /// CPU use of its own thread over the last second, in percent of one core.
+    pub(crate) fn cpu_percent(&self) -> f64 {
+        self.stats.lock().cpu_percent
     }
 
     /// Takes over a name players find the stream by, until its source ends.
@@ -91,6 +116,7 @@ impl StreamShared {
         if stats.phase != StreamPhase::Ended {
             stats.uptime = self.started.elapsed();
         }
+        self.branches.add_to(&mut stats);
         stats
     }
 
@@ -134,7 +160,7 @@ impl StreamShared {
             });
             *slot = Some(outcome.clone());
         }
-        self.events.emit(self.id, EventKind::Ended { error: outcome.err() });
+        self.tell(EventKind::Ended { error: outcome.err() });
         self.ended.notify_all();
         true
     }
@@ -143,7 +169,7 @@ impl StreamShared {
     pub(crate) fn abandon(&self, deadline: Duration) -> bool {
         let ended = self.end(Err(Arc::new(Error::ForceKillRequired { deadline })));
         if ended {
-            self.events.emit(self.id, EventKind::Abandoned);
+            self.tell(EventKind::Abandoned);
         }
         ended
     }

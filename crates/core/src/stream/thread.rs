@@ -5,6 +5,7 @@
 
 mod figures;
 mod pauses;
+mod serving;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
 use self::figures::Gone;
+use super::branch::Guest;
 use super::mailbox::{Command, Commands};
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
@@ -66,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) hold: bool,
     /// The stream ends when its last output has failed for good.
     pub(crate) needs_outputs: bool,
+    /// Of a branch: its stream.
+    pub(crate) root: Option<Arc<StreamShared>>,
 }
 
 struct Slot {
@@ -79,8 +83,7 @@ struct Slot {
     /// New tags are sent at once.
     immediate: bool,
     finished: bool,
-    /// A player.
-    guest: bool,
+    guest: Option<Guest>,
     /// Removed: since when it says goodbye.
     leaving: Option<Instant>,
 }
@@ -116,6 +119,8 @@ pub(crate) struct StreamThread {
     /// The source rests, and the outputs know.
     rests: bool,
     stopping: bool,
+    /// When a branch last had players.
+    empty_since: Instant,
     laps: u64,
     last_failure: Option<Arc<Error>>,
 }
@@ -150,6 +155,7 @@ impl StreamThread {
             source_more: false,
             rests: setup.source.is_resting(),
             stopping: false,
+            empty_since: now,
             laps: 0,
             slots: Vec::new(),
             ready: Vec::new(),
@@ -212,10 +218,14 @@ impl StreamThread {
                     }
                 }
             }
-            self.serve_outputs(now, tick, fresh);
+            // The tags of a branch come with the ticks of its stream.
+            self.serve_outputs(now, tick || (fresh && self.setup.root.is_some()), fresh);
             if tick {
                 self.trim();
                 self.end_leaving(now);
+                if self.is_left(now) {
+                    return Ok(());
+                }
             }
             self.end_turn();
             self.flush_notices();
@@ -307,7 +317,7 @@ impl StreamThread {
         id: OutputId,
         name: String,
         driver: Box<dyn OutputDriver>,
-        guest: bool,
+        guest: Option<Guest>,
     ) {
         if self.stopping {
             return;
@@ -409,6 +419,9 @@ impl StreamThread {
     fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
         let Some(slot) = self.slots[index].take() else { return };
         self.immediate -= usize::from(slot.immediate);
+        if matches!(slot.guest, Some(Guest::Branch)) {
+            return;
+        }
         let mut stats = slot.stats();
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
@@ -485,36 +498,6 @@ impl StreamThread {
             TAGS.put_back(room);
         }
         fresh
-    }
-
-    fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
-        // Whoever is not done after its turn comes on the list again.
-        let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
-        for &index in &served {
-            if let Some(Some(slot)) = self.slots.get_mut(index) {
-                slot.ready = false;
-                if !tick && !(fresh && slot.immediate) {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
-                }
-            }
-        }
-        served.clear();
-        self.served = served;
-        if tick || (fresh && self.immediate > 0) {
-            for index in 0..self.slots.len() {
-                if let Some(Some(slot)) = self.slots.get(index)
-                    && (tick || slot.immediate)
-                {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
-                }
-            }
-        }
-    }
-
-    fn trim(&mut self) {
-        let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
-        let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
-        self.ring.trim(needed);
     }
 
     /// Lets go of what was needed for this turn only.
@@ -611,7 +594,7 @@ impl StreamThread {
             if let EventKind::Looped { laps } = &kind {
                 self.laps = *laps;
             }
-            self.setup.shared.events.emit(self.setup.shared.id, kind);
+            self.setup.shared.tell(kind);
         }
     }
 }

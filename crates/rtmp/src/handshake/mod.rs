@@ -338,6 +338,41 @@ mod tests {
     }
 
     #[test]
+    fn every_c1_is_answered_whatever_it_holds() {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let (mut simple, mut signed) = (0, 0);
+        for round in 0..2000 {
+            let mut bytes = CAPTURES[round % 2].0.to_vec();
+            // C2 is of no interest; changes there leave the digest of C1 alone.
+            for _ in 0..next() % 3 {
+                bytes[1 + (next() % 3072) as usize] = next() as u8;
+            }
+            let mut out = WireBuf::new();
+            let mut server = Handshake::new(Role::Server, [2; 1528], &mut out);
+            assert!(server.pull(&mut bytes.as_slice(), &mut out).unwrap());
+            let sent = take(&mut out);
+            assert_eq!(sent.len(), 3073);
+            match digest::find(Signer::Client, &packet(&bytes, 1)) {
+                Some((schema, _)) => {
+                    signed += 1;
+                    assert_eq!(digest::find(Signer::Server, &packet(&sent, 1)).unwrap().0, schema);
+                }
+                None => {
+                    simple += 1;
+                    assert_eq!(sent[1537..], bytes[1..1537]);
+                }
+            }
+        }
+        assert!(simple > 200 && signed > 200, "{simple} simple, {signed} signed");
+    }
+
+    #[test]
     fn a_client_with_digest_takes_a_simple_server() {
         let mut out = WireBuf::new();
         let mut client = Handshake::with_digest([1; 1528], &mut out);

@@ -23,10 +23,10 @@ use crate::refusal::RefusalReason;
 
 /// How long accepting rests when the process has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
+/// Connections turned away for want of a descriptor before such a rest.
+const TURNED_AWAY: usize = 32;
 /// Connections taken in before those that are there have their turn again.
 const ACCEPT_BUDGET: usize = 64;
-/// Connections turned away before such a rest.
-const TURNED_AWAY: usize = 64;
 
 pub(super) struct Gate {
     doors: Doors,

@@ -58,7 +58,8 @@ impl Guest {
         }
     }
 
-    /// Tells a guest that was refused why, and reads on until it closes; one read a turn, so that it cannot hold the lobby.
+    /// Tells a guest that was refused why, and reads on until it closes, so much in a turn that it cannot hold the lobby. What
+    /// came before is read, too: its end would not be seen behind it, and a flood of the refused would fill the house.
     pub(super) fn say_goodbye(&mut self, now: Instant, scratch: &mut [u8]) -> Result<(), Over> {
         self.connection.write(usize::MAX)?;
         if let Stage::Leaving { told, .. } = &mut self.stage
@@ -68,6 +69,6 @@ impl Guest {
             *told = true;
             self.connection.transport.close();
         }
-        self.connection.read(now, 1, scratch, |_| true).map(drop)
+        self.connection.read(now, READ_BUDGET, scratch, |_| true).map(drop)
     }
 }

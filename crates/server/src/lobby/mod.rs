@@ -4,6 +4,7 @@
 //! everything that has arrived. One thread; nothing in it blocks, and what waits in it has deadlines and limits.
 
 mod admission;
+mod entry;
 mod failures;
 mod gate;
 mod guest;
@@ -33,10 +34,8 @@ pub(crate) const WAKE: Token = Token(0);
 pub(crate) const DOORS: Token = Token(1);
 const FIRST: usize = 3;
 const SCRATCH: usize = 16 << 10;
-/// Deadlines are looked at this often while anybody is in the lobby.
+/// Deadlines are looked at this often while anybody is in the lobby or publishes.
 const TICK: Duration = Duration::from_millis(250);
-/// Keys that end by the clock are looked at least this often, since somebody may set it.
-const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// What the lobby shares with the server's handle.
 #[derive(Debug)]
@@ -138,14 +137,10 @@ impl Lobby {
 
     /// How long nothing is to be done unless something happens; `None` if nothing is at all.
     fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
-        // A stream that has ended is let go of with its descriptors.
-        let idle = self.guests.is_empty() && self.shared.streams.lock().is_empty();
-        let tick = (!idle).then(|| next_tick.saturating_duration_since(now));
-        let again = self.gate.again.map(|at| at.saturating_duration_since(now));
-        let clock = SystemTime::now();
-        let end = self.ends.values().map(|(until, _)| until.duration_since(clock).unwrap_or_default()).min();
-        let end = end.map(|end| end.clamp(next_tick.saturating_duration_since(now), LONGEST_REST));
-        [tick, again, end].into_iter().flatten().min()
+        // A stream that has ended is let go of with its descriptor, one whose key has ended is ended.
+        let ticks = !self.guests.is_empty() || !self.shared.streams.lock().is_empty();
+        let tick = ticks.then_some(next_tick);
+        [tick, self.gate.again].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
     }
 
     /// Takes a guest out of the lobby.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flowcast_core::{Config, Engine};
 use flowcast_rtmp::flv::{Tag, TagKind};
+use flowcast_rtmp::session::ClientEvent;
 use flowcast_rtmp::time::MediaTime;
 use flowcast_server::{RtmpServer, RtmpServerExt};
 use peer::{Client, wait_until};
@@ -35,17 +36,19 @@ fn frame(number: i64) -> [Tag; 2] {
     [picture, Tag::from_wire(TagKind::Audio, time, body(&[0xAF, 1], 200))]
 }
 
-fn start(merge: Duration) -> (Engine, RtmpServer) {
-    let engine = Engine::new(Config::default()).expect("the defaults work");
+fn start(merge: Duration, players_per_thread: usize) -> (Engine, RtmpServer) {
+    let mut config = Config::default();
+    config.players_per_thread = players_per_thread;
+    let engine = Engine::new(config).expect("usable settings");
     engine.keys().add("demo", "demo-key").expect("a usable key");
     let server = engine.rtmp_server("127.0.0.1:0").options(|options| options.merge = merge).start();
     (engine, server.expect("a free port"))
 }
 
 /// Players join between any two pictures; all get everything from their keyframe on.
-fn plays_to_all(merge: Duration) {
+fn plays_to_all(merge: Duration, players_per_thread: usize) {
     const PICTURES: i64 = 60;
-    let (engine, server) = start(merge);
+    let (engine, server) = start(merge, players_per_thread);
     let mut publisher = Client::publisher(server.address(), "demo-key");
     publisher.publish(&headers());
     assert!(wait_until(|| engine.hub().find("demo").is_some()), "{:?}", server.stats());
@@ -78,24 +81,70 @@ fn plays_to_all(merge: Duration) {
             assert_eq!(got.timestamp.as_millis(), expected.timestamp.millis_since(zero), "player {index}");
         }
     }
-    let stats = engine.hub().find("demo").expect("on the air").stats();
+    let stream = engine.hub().find("demo").expect("on the air");
+    let stats = stream.stats();
     assert_eq!((stats.drops, server.stats().protocol_errors), (0, 0), "{stats}");
+    assert!(wait_until(|| stream.stats().outputs.len() == players.len()), "{}", stream.stats());
+    let sent = server.stats().bytes_sent;
+    assert!(wait_until(|| stream.stats().bytes_sent == sent), "{} of {sent}", stream.stats().bytes_sent);
+
+    // All are told of the end, wherever they are served.
+    publisher.session.finish();
+    publisher.send().expect("an open connection");
+    for player in &mut players {
+        player.wait_closed();
+        let last = player.events.last();
+        let told = |event: &ClientEvent| matches!(event, ClientEvent::Closed { .. });
+        assert!(last.is_some_and(told), "{last:?}");
+    }
+    assert!(wait_until(|| stream.has_ended()) && stream.stats().bytes_sent >= sent, "{}", stream.stats());
+    assert!(wait_until(|| server.stats().players == 0), "{:?}", server.stats());
 }
 
 #[test]
 fn players_join_at_any_time_and_are_served_with_ticks() {
-    plays_to_all(Duration::from_millis(50));
+    plays_to_all(Duration::from_millis(50), 400);
 }
 
 #[test]
 fn players_join_at_any_time_and_are_served_at_once() {
-    plays_to_all(Duration::ZERO);
+    plays_to_all(Duration::ZERO, 400);
+}
+
+#[test]
+fn players_are_spread_over_threads_and_served_with_ticks() {
+    plays_to_all(Duration::from_millis(50), 3);
+}
+
+#[test]
+fn players_are_spread_over_threads_and_served_at_once() {
+    plays_to_all(Duration::ZERO, 3);
+}
+
+#[test]
+fn players_of_a_branch_are_removed_and_stopped_like_others() {
+    let (engine, server) = start(Duration::from_millis(20), 1);
+    let mut publisher = Client::publisher(server.address(), "demo-key");
+    publisher.publish(&headers());
+    publisher.publish(&frame(0));
+    assert!(wait_until(|| engine.hub().find("demo").is_some()), "{:?}", server.stats());
+    let stream = engine.hub().find("demo").expect("on the air");
+    let mut players: Vec<_> = (0..4).map(|_| Client::player(server.address(), "demo")).collect();
+    players.iter_mut().for_each(|player| player.wait_pictures(1));
+    assert!(wait_until(|| stream.stats().outputs.len() == 4), "{}", stream.stats());
+    let last = stream.stats().outputs.iter().map(|output| output.id).max().expect("there are four");
+    stream.remove_output(last).expect("it is on the air");
+    assert!(wait_until(|| server.stats().players == 3), "{:?}", server.stats());
+    let report = engine.stop_all(&[stream], Duration::from_secs(5));
+    assert_eq!((report.stopped, report.abandoned), (1, 0));
+    assert!(wait_until(|| server.stats().players == 0), "{:?}", server.stats());
+    players.iter_mut().for_each(|player| player.wait_closed());
 }
 
 /// A publisher whose packets wake nobody is read all the same, whatever it sends at once.
 #[test]
 fn a_publisher_that_bursts_is_taken_whole() {
-    let (engine, server) = start(Duration::from_millis(100));
+    let (engine, server) = start(Duration::from_millis(100), 400);
     let mut publisher = Client::publisher(server.address(), "demo-key");
     publisher.publish(&headers());
     publisher.publish(&frame(0));

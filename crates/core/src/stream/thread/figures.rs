@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Slot, StreamThread};
+use super::{Guest, Slot, StreamThread};
 use crate::output::{OutputPhase, OutputStats};
 use crate::stats::StreamStats;
 
@@ -32,7 +32,9 @@ impl StreamThread {
         let cpu = self.setup.shared.cpu.total();
         let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
         let mode = self.setup.source.mode();
-        let slots = || self.slots.iter().flatten();
+        // The players of a branch are shown, not the branch.
+        let is_output = |slot: &&Slot| !matches!(slot.guest, Some(Guest::Branch));
+        let slots = || self.slots.iter().flatten().filter(is_output);
         let first_media = slots().filter_map(|slot| slot.driver.first_media()).min();
         let started = self.setup.shared.started;
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);

@@ -30,7 +30,8 @@ impl StreamThread {
             return;
         }
         self.ring.set_keep_gop(false);
-        let guests = self.slots.iter().flatten().filter(|slot| slot.guest && slot.leaving.is_none());
+        let guests =
+            self.slots.iter().flatten().filter(|slot| slot.guest.is_some() && slot.leaving.is_none());
         let guests: Vec<_> = guests.map(|slot| slot.id).collect();
         guests.into_iter().for_each(|id| self.remove_output(now, id));
     }

@@ -1,0 +1,229 @@
+//! Players beyond what one thread serves: branches of a stream.
+//!
+//! A branch is a thread like that of a stream, whose source is a tap on it and whose outputs are players. It has the number of
+//! its stream and nothing to say of its own: its figures are part of the stream's, it ends with the stream, and once it has
+//! been without players for a while. The newest GOP is kept on each branch, so players join there as anywhere.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Waker};
+use parking_lot::Mutex;
+
+use super::handle::StreamRef;
+use super::mailbox::{Command, Mailbox};
+use super::shared::StreamShared;
+use super::thread::{Setup, StreamThread, WAKE};
+use crate::engine::STREAM_STACK;
+use crate::error::Error;
+use crate::event::OutputId;
+use crate::output::OutputDriver;
+use crate::output::feed::Join;
+use crate::stats::StreamStats;
+use crate::tap::{TapPace, tap};
+
+/// A thread that needs more of a core than this gets no more players, percent.
+const BUSY: f64 = 70.0;
+/// A branch without players ends after this.
+const IDLE: Duration = Duration::from_secs(10);
+/// A branch sends when tags come, so its own ticks are for timers and for forgetting.
+const TICK: Duration = Duration::from_millis(250);
+
+/// An output that somebody else added to the stream: it goes when the stream lets players in no more.
+#[derive(Debug)]
+pub(crate) enum Guest {
+    /// A player.
+    Player {
+        /// Given back with the player.
+        _seat: Seat,
+    },
+    /// The tap of a branch, which is nobody's output.
+    Branch,
+}
+
+/// A player's place on a thread; dropping it gives it back, wherever the player ends.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn on(shared: &StreamShared) -> Self {
+        let seats = &shared.branches.seats;
+        seats.fetch_add(1, Ordering::Relaxed);
+        Self(seats.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The branches of a stream, and the players on its own thread.
+#[derive(Debug, Default)]
+pub(crate) struct Branches {
+    seats: Arc<AtomicUsize>,
+    list: Mutex<Vec<Arc<StreamShared>>>,
+    /// What branches that are gone have done, so that the stream's sums never go back.
+    gone: Mutex<Gone>,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Gone {
+    bytes_sent: u64,
+    drops: u64,
+    cpu_time: Duration,
+}
+
+/// Puts a player on the thread of `stream` or one of its branches, wherever there is room.
+pub(crate) fn attach(
+    stream: &StreamRef,
+    name: String,
+    driver: Box<dyn OutputDriver>,
+) -> Result<OutputId, Error> {
+    let root = &stream.shared;
+    let output = root.next_output();
+    let limit = stream.engine.config.players_per_thread;
+    let has_room = |shared: &StreamShared| {
+        shared.branches.seats.load(Ordering::Relaxed) < limit && shared.cpu_percent() < BUSY
+    };
+    // Held until the command is on its way: a branch that finds nobody wants it leaves under this lock.
+    let mut branches = root.branches.list.lock();
+    let mut place = if has_room(root) { Some(root) } else { branches.iter().find(|branch| has_room(branch)) };
+    if place.is_none() && branches.len() + 1 < most_threads() {
+        match grow(stream, driver.is_immediate()) {
+            Ok(branch) => branches.push(branch),
+            Err(error) => log::warn!("{}: no branch for more players: {error}", root.id),
+        }
+        place = branches.last();
+    }
+    let crowd = |shared: &&Arc<StreamShared>| shared.branches.seats.load(Ordering::Relaxed);
+    let place = place.or_else(|| std::iter::once(root).chain(branches.iter()).min_by_key(crowd));
+    let place = place.unwrap_or(root);
+    let guest = Some(Guest::Player { _seat: Seat::on(place) });
+    let sent = place.mailbox.send(Command::AddOutput { output, name, driver, guest });
+    if sent { Ok(output) } else { Err(Error::Ended) }
+}
+
+/// More threads than processors serve nobody faster; two, so that there is one to spare for the publisher.
+fn most_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
+/// Starts a branch.
+fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error> {
+    let (root, config) = (&stream.shared, &stream.engine.config);
+    let system = |source| Error::System { what: "no descriptor for a branch", source };
+    let poll = Poll::new().map_err(system)?;
+    let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
+    let (mailbox, commands) = Mailbox::new(waker);
+    let pace = if immediate { TapPace::Immediate } else { TapPace::Ticks };
+    let (tap, source) = tap(config.read_ahead, Join::Newest, pace, mailbox.clone());
+    let shared = Arc::new(StreamShared::branch(root, mailbox));
+    let setup = Setup {
+        shared: shared.clone(),
+        poll,
+        commands,
+        source: Box::new(source),
+        config: config.clone(),
+        tick: Some(TICK),
+        keep_gop: true,
+        hold: false,
+        needs_outputs: false,
+        root: Some(root.clone()),
+    };
+    let number = root.branches.next.fetch_add(1, Ordering::Relaxed) + 1;
+    let (ending, of) = (shared.clone(), root.clone());
+    let thread =
+        std::thread::Builder::new().name(format!("fc-{}.{number}", root.id)).stack_size(STREAM_STACK);
+    let run = move || {
+        let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+        let outcome = std::panic::catch_unwind(run);
+        if outcome.is_err() {
+            log::error!("{}: branch {number} panicked, its players are lost", ending.id);
+        }
+        ending.end(Ok(()));
+        of.branches.forget(&ending);
+    };
+    thread.spawn(run).map_err(|source| Error::System { what: "no thread for a branch", source })?;
+    let (output, name, guest) = (root.next_output(), format!("branch {number}"), Some(Guest::Branch));
+    root.mailbox.send(Command::AddOutput { output, name, driver: Box::new(tap), guest });
+    Ok(shared)
+}
+
+impl Branches {
+    /// Lets a branch end that has had no players for `idle`, unless one is on the way.
+    pub(crate) fn may_leave(&self, branch: &Arc<StreamShared>, idle: Duration) -> bool {
+        if idle < IDLE {
+            return false;
+        }
+        let mut list = self.list.lock();
+        let free = branch.branches.seats.load(Ordering::Relaxed) == 0;
+        if free {
+            list.retain(|other| !Arc::ptr_eq(other, branch));
+        }
+        free
+    }
+
+    /// A branch has ended.
+    fn forget(&self, branch: &Arc<StreamShared>) {
+        self.list.lock().retain(|other| !Arc::ptr_eq(other, branch));
+        let stats = branch.stats();
+        let mut gone = self.gone.lock();
+        gone.bytes_sent += stats.bytes_sent;
+        gone.drops += stats.drops;
+        gone.cpu_time += stats.cpu_time;
+    }
+
+    /// Sends a command to each of them.
+    pub(crate) fn tell(&self, command: impl Fn() -> Command) {
+        for branch in self.list.lock().iter() {
+            branch.mailbox.send(command());
+        }
+    }
+
+    /// Waits until all have ended, which they do by themselves once their taps have; asks them to when half of the time is over.
+    pub(crate) fn wait(&self, until: Instant) {
+        /// Left for the stream itself to end.
+        const SPARE: Duration = Duration::from_millis(100);
+        let branches = self.list.lock().clone();
+        let now = Instant::now();
+        let left = until.saturating_duration_since(now);
+        let until = now + (left - SPARE.min(left / 4));
+        let patience = now + left / 2;
+        for branch in &branches {
+            if branch.wait_until(Some(patience)).is_none() {
+                branch.ask_to_stop(until);
+            }
+        }
+        for branch in &branches {
+            if branch.wait_until(Some(until)).is_none() {
+                log::warn!("{}: a branch does not stop, it is left behind", branch.id);
+            }
+        }
+    }
+
+    /// Adds what happens on branches to the figures of their stream.
+    pub(crate) fn add_to(&self, stats: &mut StreamStats) {
+        let branches = self.list.lock().clone();
+        for branch in branches {
+            let more = branch.stats();
+            stats.cpu_time += more.cpu_time;
+            stats.cpu_percent += more.cpu_percent;
+            stats.bytes_held += more.bytes_held;
+            stats.bytes_sent += more.bytes_sent;
+            stats.drops += more.drops;
+            stats.lag = stats.lag.max(more.lag);
+            stats.schedule_lag = stats.schedule_lag.max(more.schedule_lag);
+            stats.schedule_lag_max = stats.schedule_lag_max.max(more.schedule_lag_max);
+            stats.outputs.extend(more.outputs);
+        }
+        let gone = self.gone.lock();
+        stats.bytes_sent += gone.bytes_sent;
+        stats.drops += gone.drops;
+        stats.cpu_time += gone.cpu_time;
+    }
+}

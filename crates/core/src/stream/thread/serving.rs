@@ -1,0 +1,49 @@
+//! Whose turn it is, and whether anybody is left to have one.
+
+use std::time::Instant;
+
+use super::StreamThread;
+
+impl StreamThread {
+    /// Whether this is a branch that nobody has needed for a while.
+    pub(super) fn is_left(&mut self, now: Instant) -> bool {
+        let Some(root) = &self.setup.root else { return false };
+        if self.slots.iter().any(Option::is_some) {
+            self.empty_since = now;
+        }
+        root.branches.may_leave(&self.setup.shared, now.saturating_duration_since(self.empty_since))
+    }
+
+    /// Gives their turns to all outputs with a tick, with new tags to those that send them at once, and to those that are ready.
+    pub(super) fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
+        // Whoever is not done after its turn comes on the list again.
+        let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
+        for &index in &served {
+            if let Some(Some(slot)) = self.slots.get_mut(index) {
+                slot.ready = false;
+                let with_the_others = tick || (fresh && slot.immediate);
+                if !with_the_others {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
+            }
+        }
+        served.clear();
+        self.served = served;
+        if tick || (fresh && self.immediate > 0) {
+            for index in 0..self.slots.len() {
+                if let Some(Some(slot)) = self.slots.get(index)
+                    && (tick || slot.immediate)
+                {
+                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                }
+            }
+        }
+    }
+
+    /// Forgets what no output still has to send.
+    pub(super) fn trim(&mut self) {
+        let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());
+        let needed = cursors.min().unwrap_or(u64::MAX).min(self.ring.end());
+        self.ring.trim(needed);
+    }
+}

@@ -1,0 +1,10 @@
+//! The lobby, over real sockets: who gets in, who is told no, and what that costs the others.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failures;
+mod hooks;
+mod keys;
+mod limits;
