@@ -15,7 +15,8 @@ use crate::error::Error;
 
 /// A certificate chain and its private key: what an RTMPS server shows its clients.
 ///
-/// TLS 1.2 and 1.3, no client certificates, no ALPN; sessions are resumed from a bounded memory of the last 256.
+/// TLS 1.2 and 1.3, no client certificates, no ALPN. Sessions of TLS 1.2 are resumed from a bounded memory of the last 256; with TLS
+/// 1.3 there are no tickets to resume from, because librtmp cannot take them.
 ///
 /// ```no_run
 /// use flowcast_server::TlsIdentity;
@@ -65,10 +66,12 @@ impl TlsIdentity {
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| unusable("no usable private key in it".to_owned()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(|error| unusable(error.to_string()))?;
+        // librtmp takes the tickets of TLS 1.3 for a read that failed; a connection that lasts for hours gains nothing by them.
+        config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
     }
 }
