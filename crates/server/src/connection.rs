@@ -187,8 +187,8 @@ impl Connection {
                     }
                     result.map_err(Over::Rtmp)?;
                     // Asking again would mostly be told that there is nothing.
-                    if self.unwoken && count < scratch.len() && self.transport.is_plain() {
-                        self.readable = false;
+                    if self.unwoken && count < allowed && self.transport.is_plain() {
+                        self.drained();
                     }
                     let cost = count.max(READ_COST);
                     self.heard = self.heard.saturating_add(cost as u64);
@@ -197,17 +197,20 @@ impl Connection {
                         return Ok(true);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    if let Some(throttle) = &mut self.throttle {
-                        throttle.drained();
-                    }
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drained(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Over::Io(error)),
             }
         }
         Ok(false)
+    }
+
+    /// Nothing more is to be read.
+    fn drained(&mut self) {
+        self.readable = false;
+        if let Some(throttle) = &mut self.throttle {
+            throttle.drained();
+        }
     }
 
     /// How many of `wanted` bytes may be read now.
