@@ -7,9 +7,9 @@ use std::time::Duration;
 use flowcast::av::SampleSpec;
 use flowcast::{Output, Source, SourceMode};
 
-use crate::support::rig::{Known, alone, engine, read_flv, role_arguments};
+use crate::support::rig::{Known, alone, read_flv, role_arguments};
 use crate::support::{PATIENCE, Peer, wait_until};
-use crate::{Air, stored, with_reels};
+use crate::{Air, stored, with_reels, with_store};
 
 const KILLS: u32 = 24;
 const DIRECTORY: &str = "FLOWCAST_TEST_DIRECTORY";
@@ -83,12 +83,8 @@ fn what_is_left_of_a_killed_process_is_whole_or_removed() {
 
 fn loop_until_killed() {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("whoever starts it says where"));
-    let engine = engine(|config| {
-        let mut store = flowcast::ReelStore::new(directory.join("reels"));
-        // So that cutting takes some time.
-        store.bytes_per_second = Some(4 << 20);
-        config.reels = Some(store);
-    });
+    // So that cutting takes some time.
+    let engine = with_store(&directory.join("reels"), |store| store.bytes_per_second = Some(4 << 20));
     let streams: Vec<_> = (0..4)
         .map(|number| {
             let copy = directory.join(format!("{number}.mp4"));

@@ -28,7 +28,14 @@ use support::{PATIENCE, wait_until};
 
 /// An engine that keeps reels in `directory`.
 fn with_reels(directory: &Path) -> Engine {
-    engine(|config| config.reels = Some(ReelStore::new(directory)))
+    with_store(directory, |_| {})
+}
+
+/// As [`with_reels`], in a store with other settings.
+fn with_store(directory: &Path, change: impl FnOnce(&mut ReelStore)) -> Engine {
+    let mut store = ReelStore::new(directory);
+    change(&mut store);
+    engine(|config| config.reels = Some(store))
 }
 
 /// A stream on the air, to a server that takes down what comes, and all that is told of it.

@@ -11,7 +11,7 @@ use crate::support::rig::{
 };
 use crate::support::scripted::{Script, Scripted};
 use crate::support::{PATIENCE, Peer, wait_until};
-use crate::{Air, only_reel, stored, timed, with_reels};
+use crate::{Air, only_reel, stored, timed, with_reels, with_store};
 
 #[test]
 fn a_hundred_streams_of_a_new_file_are_cut_once() {
@@ -66,11 +66,7 @@ fn ends_in_the_middle_of_cutting_leave_nothing_behind() {
 
 /// An engine whose reels take for ever.
 fn slow(directory: &Path) -> Engine {
-    engine(|config| {
-        let mut store = ReelStore::new(directory);
-        store.bytes_per_second = Some(1);
-        config.reels = Some(store);
-    })
+    with_store(directory, |store| store.bytes_per_second = Some(1))
 }
 
 /// Copies of a clip, so that each is cut by itself.

@@ -8,9 +8,9 @@ use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
 use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source, SourceMode, WhenInUse};
 
-use crate::support::rig::{Known, engine};
+use crate::support::rig::Known;
 use crate::support::{Need, PATIENCE, SmallDisk, need, wait_until};
-use crate::{Air, assert_steady, only_reel, stored, with_reels};
+use crate::{Air, assert_steady, only_reel, stored, with_reels, with_store};
 
 /// Plays the clip, which has to be played directly from some time on, because of this; the stream misses nothing.
 #[track_caller]
@@ -49,11 +49,7 @@ fn a_store_that_may_hold_too_little() {
     }
     let clip = Known::heavy();
     let directory = clip.beside("reels");
-    let engine = engine(|config| {
-        let mut store = ReelStore::new(&directory);
-        store.max_bytes = 500_000;
-        config.reels = Some(store);
-    });
+    let engine = with_store(&directory, |store| store.max_bytes = 500_000);
     plays_directly(&engine, &clip, "half a megabyte at most", "REEL_STORE_FULL");
     let stats = engine.reel_store_stats().expect("there is a store");
     assert_eq!((stats.reels, stats.bytes, stats.cutting), (0, 0, 0), "{stats:?}");
@@ -149,12 +145,8 @@ fn a_reel_that_grows_too_slowly_is_left_and_taken_up_when_it_is_complete() {
     }
     let clip = Known::heavy();
     let directory = clip.beside("reels");
-    let engine = engine(|config| {
-        let mut store = ReelStore::new(&directory);
-        // The clip has some 2 MB a second.
-        store.bytes_per_second = Some(700_000);
-        config.reels = Some(store);
-    });
+    // The clip has some 2 MB a second.
+    let engine = with_store(&directory, |store| store.bytes_per_second = Some(700_000));
     let air = Air::start(&engine, Source::file(&clip.file).looped());
     assert_eq!(air.live.stats().mode, SourceMode::Reel);
     air.wait("direct REEL_TOO_SLOW");

@@ -193,17 +193,9 @@ mod tests {
         stats.uptime = Duration::from_secs(100);
         stats.cpu_time = Duration::from_millis(50);
         stats.kbps = 2100.0;
-        stats.outputs.push(OutputStats {
-            id: OutputId(0),
-            name: name.to_owned(),
-            phase: OutputPhase::Live,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        });
+        let mut output = OutputStats::new(OutputId(0), name.to_owned());
+        output.phase = OutputPhase::Live;
+        stats.outputs.push(output);
         stats
     }
 

@@ -188,6 +188,23 @@ pub struct OutputStats {
     pub last_error: Option<String>,
 }
 
+impl OutputStats {
+    /// Of an output that has done nothing yet.
+    pub(crate) fn new(id: OutputId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            phase: OutputPhase::Connecting,
+            bytes_sent: 0,
+            lag: Duration::ZERO,
+            drops: 0,
+            reconnects: 0,
+            bytes_held: 0,
+            last_error: None,
+        }
+    }
+}
+
 /// What a driver is given on each turn of the stream thread.
 pub struct OutputContext<'a> {
     /// The instant of this turn.

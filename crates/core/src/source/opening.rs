@@ -126,12 +126,10 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
 }
 
 fn begin(ready: Ready, notices: &mut Vec<EventKind>) -> Item {
-    let Ready { item, fallback, skipped } = ready;
-    notices.extend(item.damage());
+    let (item, fallback) = ready.told(notices);
     if let Some(error) = fallback {
         notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
     }
-    notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
     item
 }
 

@@ -342,9 +342,7 @@ impl Player {
     }
 
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
-        let Ready { item, fallback, skipped } = ready;
-        notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
-        notices.extend(item.damage());
+        let (item, fallback) = ready.told(notices);
         self.set_mode(item.mode(), fallback, notices);
         self.lane.begin(item, 0);
     }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile};
 use super::item::{Feed, Item};
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
 
 /// Makes items of files, for one lane.
@@ -40,6 +41,16 @@ pub(crate) struct Ready {
     pub(crate) fallback: Option<Arc<Error>>,
     /// Tracks that are left out, and why.
     pub(crate) skipped: Vec<(usize, String)>,
+}
+
+impl Ready {
+    /// Tells what is missing or was wrong; the item, and why it is not played from a reel.
+    pub(crate) fn told(self, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
+        let Self { item, fallback, skipped } = self;
+        notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
+        notices.extend(item.damage());
+        (item, fallback)
+    }
 }
 
 /// An item that is being got ready.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Guest, Slot, StreamThread};
-use crate::output::{OutputPhase, OutputStats};
+use crate::output::OutputStats;
 use crate::stats::StreamStats;
 
 /// What outputs that are forgotten have done, so that the stream's sums never go back.
@@ -77,17 +77,7 @@ impl StreamThread {
 
 impl Slot {
     pub(super) fn stats(&self) -> OutputStats {
-        let mut stats = OutputStats {
-            id: self.id,
-            name: self.name.clone(),
-            phase: OutputPhase::Connecting,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        };
+        let mut stats = OutputStats::new(self.id, self.name.clone());
         self.driver.stats(&mut stats);
         stats
     }
