@@ -21,7 +21,8 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 pub struct ServerOptions {
     /// The application clients connect to; others are refused. `None` accepts any. Default `live`.
     pub app: Option<String>,
-    /// Connections at once, those on the air included. Default 1000.
+    /// Connections at once, those on the air included. When there are so many, whoever comes takes the place of the one that has
+    /// been there longest without publishing or playing, if that is a second or more. Default 1000.
     pub max_connections: usize,
     /// Connections of one address that have not yet published or played; the addresses of an IPv6 /64 count as one. Default
     /// 16.
