@@ -53,7 +53,7 @@ impl Cut for CopyCut {
                     continue;
                 }
                 Step::End => match self.reader.take_failure() {
-                    Some(error) => return Err(Error::Media(error)),
+                    Some(error) => return Err(error),
                     None => CutStep::End(self.facts.take().unwrap_or_default()),
                 },
             });

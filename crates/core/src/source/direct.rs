@@ -89,7 +89,7 @@ impl OpenFile {
         interrupt: Interrupt,
     ) -> Result<Self, Error> {
         let demuxer = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        Ok(Self { reader: LapReader::new(path, demuxer, recipe, tail)?, interrupt })
+        Ok(Self { reader: LapReader::new(path, Box::new(demuxer), recipe, tail)?, interrupt })
     }
 
     /// The reader, to be used on this thread.
@@ -254,7 +254,7 @@ fn read_laps(
         if is_end {
             match (laps, reader.take_failure()) {
                 (Laps::Endless, _) => {}
-                (_, Some(error)) => return Finish::Failed(Arc::new(Error::Media(error))),
+                (_, Some(error)) => return Finish::Failed(Arc::new(error)),
                 (_, None) => return Finish::End,
             }
             if let Err(error) = reader.rewind() {

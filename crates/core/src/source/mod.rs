@@ -15,6 +15,8 @@ mod lane;
 mod measure;
 mod metadata;
 mod opening;
+#[cfg(feature = "libav")]
+mod packets;
 mod player;
 mod playout;
 mod published;

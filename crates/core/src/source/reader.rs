@@ -1,6 +1,6 @@
 //! Reads a file in laps.
 //!
-//! In: packets of a demuxer. Out: for each lap its tags in order of time, on the file's own clock, which begins at zero, and
+//! In: packets of a file, or of what is made of one. Out: for each lap its tags in order of time, on the file's own clock, which begins at zero, and
 //! what the lap is to the sample. Where laps lie on the clock of a stream is not known here. Runs on a worker thread: the
 //! cutter of a reel, or a stream that plays the file directly.
 
@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
+use flowcast_av::{Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
 use super::measure::{AudioMeasure, Increasing, VideoMeasure};
+use super::packets::{PacketSource, is_final};
 use super::shortfall::Shortfall;
 use super::store::Store;
 use crate::error::Error;
@@ -93,7 +94,7 @@ enum Progress {
 #[derive(Debug)]
 pub(crate) struct LapReader {
     path: PathBuf,
-    demuxer: Demuxer,
+    source: Box<dyn PacketSource>,
     tagger: Tagger,
     tail: Tail,
     video: Option<VideoTrack>,
@@ -109,11 +110,13 @@ pub(crate) struct LapReader {
     shortfall: Shortfall,
     progress: Progress,
     /// What ended the lap early.
-    failure: Option<flowcast_av::Error>,
+    failure: Option<Error>,
     /// Places in a row that could not be read.
     damaged: u32,
     continuity: Continuity,
     store: Store,
+    /// Room for what the source tells.
+    told: Vec<EventKind>,
 }
 
 fn unit(base: TimeBase) -> Unit {
@@ -126,8 +129,13 @@ impl LapReader {
     /// # Errors
     ///
     /// [`Error::NoPlayableTrack`].
-    pub(crate) fn new(path: &Path, mut demuxer: Demuxer, recipe: Recipe, tail: Tail) -> Result<Self, Error> {
-        let mut selection = Selection::of(demuxer.media());
+    pub(crate) fn new(
+        path: &Path,
+        mut source: Box<dyn PacketSource>,
+        recipe: Recipe,
+        tail: Tail,
+    ) -> Result<Self, Error> {
+        let mut selection = Selection::of(source.media());
         match recipe {
             Recipe::Both => {}
             Recipe::Video => selection.audio = None,
@@ -135,18 +143,18 @@ impl LapReader {
         }
         if selection.is_empty() {
             let found =
-                demuxer.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();
+                source.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();
             let found = if found.is_empty() { "no track at all".to_owned() } else { found.join(", ") };
             return Err(Error::NoPlayableTrack { path: path.to_owned(), found });
         }
-        demuxer.select(&selection.indices());
+        source.select(&selection.indices());
         let video = selection.video.as_ref().map(|track| VideoTrack::new(unit(track.time_base)));
         let audio = selection.audio.as_ref().map(AudioTrack::new);
         let shortfall =
             Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
         Ok(Self {
             path: path.to_owned(),
-            demuxer,
+            source,
             interleaver: Interleaver::new(video.is_some(), audio.is_some()),
             tagger: Tagger::new(selection),
             tail,
@@ -163,6 +171,7 @@ impl LapReader {
             damaged: 0,
             continuity: Continuity::new(Forward::File),
             store: Store::default(),
+            told: Vec::new(),
         })
     }
 
@@ -184,7 +193,7 @@ impl LapReader {
     ///
     /// # Blocking
     ///
-    /// On reading the file, until the demuxer's interrupt.
+    /// On reading the file, until its interrupt.
     pub(crate) fn next(&mut self) -> Result<Step, Error> {
         loop {
             if let Some(step) = self.ready.pop_front() {
@@ -224,7 +233,7 @@ impl LapReader {
         let selection = self.tagger.selection();
         let Some(track) = selection.video.as_ref().or(selection.audio.as_ref()) else { return Ok(()) };
         let (index, unit) = (track.index, unit(track.time_base));
-        if self.demuxer.seek(index, Unit::MILLIS.to(self.zero + millis, unit)) {
+        if self.source.seek(index, Unit::MILLIS.to(self.zero + millis, unit)) {
             self.continuity = Continuity::new(Forward::File);
             self.interleaver = Interleaver::new(self.video.is_some(), self.audio.is_some());
             self.ready.clear();
@@ -233,22 +242,23 @@ impl LapReader {
     }
 
     fn read(&mut self) -> Result<(), Error> {
-        match self.demuxer.read() {
+        let read = self.source.read();
+        self.source.tell(&mut self.told);
+        self.ready.extend(self.told.drain(..).map(Step::Notice));
+        match read {
             Ok(Some(packet)) => {
                 self.damaged = 0;
                 self.take(packet);
                 Ok(())
             }
             Ok(None) => self.end_lap(None),
-            Err(error @ (flowcast_av::Error::Cancelled { .. } | flowcast_av::Error::Timeout { .. })) => {
-                Err(Error::Media(error))
-            }
+            Err(error) if is_final(&error) => Err(error),
             // Behind a damaged place there may be more; only if there is not, the lap is over.
             Err(error) if self.damaged >= MAX_DAMAGED => self.end_lap(Some(error)),
             Err(error) => {
                 self.damaged += 1;
                 if self.damaged == 1 {
-                    self.fault(Error::Media(error));
+                    self.fault(error);
                 }
                 Ok(())
             }
@@ -256,7 +266,7 @@ impl LapReader {
     }
 
     /// What ended the lap before the end of the file, once it is over.
-    pub(crate) fn take_failure(&mut self) -> Option<flowcast_av::Error> {
+    pub(crate) fn take_failure(&mut self) -> Option<Error> {
         self.failure.take()
     }
 
@@ -266,7 +276,7 @@ impl LapReader {
     ///
     /// The file cannot be read from its beginning again.
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
-        self.demuxer.rewind()?;
+        self.source.rewind()?;
         if let Some(video) = &mut self.video {
             *video = VideoTrack::new(video.unit);
         }
@@ -438,11 +448,11 @@ impl LapReader {
     }
 
     /// The file was read to its end, or as far as it could be.
-    fn end_lap(&mut self, fault: Option<flowcast_av::Error>) -> Result<(), Error> {
+    fn end_lap(&mut self, fault: Option<Error>) -> Result<(), Error> {
         self.open_clock();
         self.place_held();
         if self.sent_in_lap == 0 {
-            return Err(fault.map_or_else(|| Error::SourceDried { path: self.path.clone() }, Error::Media));
+            return Err(fault.unwrap_or_else(|| Error::SourceDried { path: self.path.clone() }));
         }
         let facts = self.measure();
         if let Some(reason) = self.shortfall.end_lap() {

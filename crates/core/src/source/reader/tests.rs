@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flowcast_av::{Muxer, OpenOptions, SampleSpec, sample_clip};
+use flowcast_av::{Demuxer, Muxer, OpenOptions, SampleSpec, sample_clip};
 use flowcast_rtmp::flv::{FlvReader, TagKind};
 use flowcast_rtmp::limits::Limits;
 
@@ -36,7 +36,8 @@ fn open(path: &Path) -> Result<Demuxer, flowcast_av::Error> {
 }
 
 fn reader(path: &Path) -> LapReader {
-    LapReader::new(path, open(path).expect("it opens"), Recipe::Both, Tail::Whole).expect("it can be sent")
+    LapReader::new(path, Box::new(open(path).expect("it opens")), Recipe::Both, Tail::Whole)
+        .expect("it can be sent")
 }
 
 /// All tags of one lap.
@@ -145,7 +146,7 @@ fn tags_equal_those_of_libavs_muxer_for_real_footage() {
     for entry in folders {
         let path = entry.expect("it is readable").path();
         let Ok(demuxer) = open(&path) else { continue };
-        if LapReader::new(&path, demuxer, Recipe::Both, Tail::Whole).is_err() {
+        if LapReader::new(&path, Box::new(demuxer), Recipe::Both, Tail::Whole).is_err() {
             continue;
         }
         // A fragment's header has tracks and no frame: there is nothing to compare.
@@ -162,8 +163,9 @@ fn every_lap_is_read_alike_and_measured_to_the_sample() {
     let scratch = Scratch::new("laps");
     let spec = SampleSpec { b_frames: 2, seconds: 2.0, audio_seconds: Some(2.5), ..SampleSpec::default() };
     let clip = scratch.clip("clip.mp4", &spec);
-    let mut reader = LapReader::new(&clip, open(&clip).expect("it opens"), Recipe::Both, Tail::Looped)
-        .expect("it can be sent");
+    let mut reader =
+        LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Recipe::Both, Tail::Looped)
+            .expect("it can be sent");
     let mut laps: Vec<(Vec<Tag>, Option<LapFacts>)> = vec![(Vec::new(), None)];
     while laps.len() < 4 {
         let (tags, facts) = laps.last_mut().expect("there is one");
@@ -199,7 +201,7 @@ fn what_follows_a_seek_is_what_reading_through_gives() {
         let clip = scratch.clip(name, &spec);
         let rest = |seeks: bool| {
             let mut reader =
-                LapReader::new(&clip, open(&clip).expect("it opens"), Recipe::Both, Tail::Looped)
+                LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Recipe::Both, Tail::Looped)
                     .expect("it can be sent");
             if seeks {
                 reader.skip_to(15_000).expect("it can be read");
