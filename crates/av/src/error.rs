@@ -62,6 +62,16 @@ pub enum Error {
         /// The scheme or protocol that was refused.
         protocol: String,
     },
+    /// A packet cannot be decoded: the input is damaged there. The decoder goes on with the next packet.
+    #[error("track {track}: damaged{}: {message}", at(*pts))]
+    Damaged {
+        /// Index of the track.
+        track: usize,
+        /// Time of the packet in ticks of its track, if known. Decoders hold packets back, so the damage may lie a few before.
+        pts: Option<i64>,
+        /// libav's text.
+        message: String,
+    },
     /// The input has no audio and no video track.
     #[error("{input}: no playable track")]
     NoPlayableTrack {
@@ -94,10 +104,10 @@ pub enum Error {
         /// What was going on.
         operation: &'static str,
     },
-    /// libav has no encoder, muxer or demuxer of that name, or none of them works on this machine.
+    /// libav has no encoder, decoder, filter, muxer or demuxer of that name, or none of them works on this machine.
     #[error("no usable {what}: {name}")]
     Unavailable {
-        /// "encoder", "muxer", "format".
+        /// "encoder", "decoder", "filter", "muxer", "format".
         what: &'static str,
         /// Its name.
         name: String,
@@ -142,6 +152,7 @@ impl Error {
             Self::InvalidData { .. } => "INPUT_INVALID",
             Self::UnsupportedFormat { .. } => "FORMAT_UNSUPPORTED",
             Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
+            Self::Damaged { .. } => "PACKET_DAMAGED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",
             Self::NotSeekable { .. } => "INPUT_NOT_SEEKABLE",
@@ -154,9 +165,21 @@ impl Error {
         }
     }
 
+    /// Whether it is damage in the input behind which reading or decoding goes on with the next packet: to be counted, and
+    /// tolerated up to a limit.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::InvalidData { .. })
+    }
+
     /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. })
     }
+}
+
+/// " at 512", or nothing.
+fn at(pts: Option<i64>) -> String {
+    pts.map(|pts| format!(" at {pts}")).unwrap_or_default()
 }

@@ -1,10 +1,12 @@
-//! H.264 encoding.
+//! Encoding of pictures.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
+use super::options::{self, Family};
+use super::{RateControl, VideoCodecKind, VideoSettings};
 use crate::convert::{Converted, Converter};
-use crate::sys::{self, RawEncoder, RawFrame, VideoSetup};
-use crate::{Codec, Error, FieldOrder, Packet, Ratio, TrackInfo, TrackKind, VideoInfo, describe};
+use crate::sys::{self, Failure, Rates, RawEncoder, RawFrame, VideoSetup};
+use crate::{Error, FieldOrder, Packet, TimeBase, TrackInfo, TrackKind, VideoFrame, VideoInfo, describe};
 
 /// An 8-bit 4:2:0 picture, planes without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,49 +33,8 @@ impl Picture {
     }
 }
 
-/// How to encode video.
-#[derive(Debug, Clone)]
-pub struct VideoSettings {
-    /// libav's name of the encoder; `None` for libx264, else the first H.264 encoder that opens.
-    pub encoder: Option<String>,
-    /// Width in pixels, even.
-    pub width: u32,
-    /// Height in pixels, even.
-    pub height: u32,
-    /// Frames per second. The encoder's clock ticks once per frame.
-    pub frame_rate: Ratio,
-    /// Frames from one keyframe to the next, fixed. Default 50.
-    pub gop_frames: u32,
-    /// B-frames in a row at most. Default 0.
-    pub b_frames: u32,
-    /// Bits per second on average. Default 1,000,000.
-    pub bit_rate: u64,
-    /// Preset, for libx264. Default "veryfast".
-    pub preset: String,
-    /// Threads; 0 lets the encoder choose. With 1 (the default) the output depends on nothing but the input.
-    pub threads: u32,
-}
-
-impl VideoSettings {
-    /// The defaults for a size in pixels and a rate in frames per second.
-    #[must_use]
-    pub fn new(width: u32, height: u32, frame_rate: Ratio) -> Self {
-        Self {
-            encoder: None,
-            width,
-            height,
-            frame_rate,
-            gop_frames: 50,
-            b_frames: 0,
-            bit_rate: 1_000_000,
-            preset: "veryfast".to_owned(),
-            threads: 1,
-        }
-    }
-}
-
-/// An H.264 encoder: [`push`](Self::push) pictures, [`pull`](Self::pull) packets until there is none, [`finish`](Self::finish),
-/// pull the rest.
+/// An encoder: [`push`](Self::push) pictures or [`push_frame`](Self::push_frame)s of a decoder, [`pull`](Self::pull) packets
+/// until there is none, [`finish`](Self::finish), pull the rest.
 ///
 /// ```no_run
 /// use flowcast_av::encoder::{Picture, VideoEncoder, VideoSettings};
@@ -96,16 +57,25 @@ impl VideoSettings {
 #[derive(Debug)]
 pub struct VideoEncoder {
     encoder: RawEncoder,
-    frame: RawFrame,
+    /// For pictures that are copied in.
+    frame: Option<RawFrame>,
     converter: Converter,
     track: TrackInfo,
+    pixel_format: String,
+    /// One frame in ticks, for packets whose encoder does not say.
+    frame_ticks: i64,
+    /// The time of the picture pushed last.
+    last: Option<i64>,
 }
 
 impl VideoEncoder {
     /// Opens an encoder whose packets carry the track index `track`.
     ///
+    /// H.264 packets have 4-byte length prefixes and an avcC record; those of other codecs, and their configuration, are as
+    /// libav has them.
+    ///
     /// # Errors
-    /// [`Error::Unavailable`] if no encoder of that name, or none for H.264, opens with these settings;
+    /// [`Error::Unavailable`] if no encoder of that name, or none for the codec, opens with these settings;
     /// [`Error::InvalidArgument`] for a size that is zero or odd; [`Error::VersionMismatch`].
     ///
     /// # Blocking
@@ -118,10 +88,9 @@ impl VideoEncoder {
             return Err(Error::InvalidArgument { message });
         }
         let encoder = open_first(settings)?;
-        let frame = RawFrame::picture(settings.width, settings.height)?;
         let output = encoder.output();
-        let mut info = TrackInfo::new(track, TrackKind::Video, Codec::H264, output.time_base);
-        info.bit_rate = Some(settings.bit_rate);
+        let mut info = TrackInfo::new(track, TrackKind::Video, settings.codec.codec(), output.time_base);
+        info.bit_rate = settings.rate_control.bit_rate();
         info.config = output.config;
         info.default = true;
         info.video = Some(VideoInfo {
@@ -129,18 +98,35 @@ impl VideoEncoder {
             height: settings.height,
             frame_rate: Some(settings.frame_rate),
             real_frame_rate: Some(settings.frame_rate),
-            pixel_format: "yuv420p".to_owned(),
+            // The order of bytes in memory is not part of what is coded.
+            pixel_format: if output.pixel_format == "nv12" { "yuv420p" } else { &output.pixel_format }
+                .to_owned(),
             field_order: FieldOrder::Progressive,
             sample_aspect: None,
             rotation_degrees: 0,
             mirrored: false,
             b_frames: output.delay,
-            color: crate::ColorInfo::default(),
+            color: settings.color.clone(),
         });
         let (converter, config) = Converter::new(&info, None);
         info.config = config;
         describe::complete(&mut info);
-        Ok(Self { encoder, frame, converter, track: info })
+        let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
+        let frame_ticks = frame.rescale(1, output.time_base).max(1);
+        let pixel_format = output.pixel_format;
+        Ok(Self { encoder, frame: None, converter, track: info, pixel_format, frame_ticks, last: None })
+    }
+
+    /// libav's name of the encoder.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.encoder.name()
+    }
+
+    /// libav's name of the pixel format it takes.
+    #[must_use]
+    pub fn pixel_format(&self) -> &str {
+        &self.pixel_format
     }
 
     /// What it makes, as a demuxer would describe it.
@@ -149,20 +135,58 @@ impl VideoEncoder {
         &self.track
     }
 
-    /// Gives it a picture to show at frame number `pts`, which must rise from picture to picture.
+    /// Gives it a picture to show at `pts`, in ticks of the time base, which must rise from picture to picture. The picture
+    /// is copied.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a picture of another size; [`Error::Libav`].
+    /// [`Error::InvalidArgument`] for a picture of another size, a time that does not rise, or an encoder that does not take
+    /// "yuv420p"; [`Error::Libav`].
     pub fn push(&mut self, picture: &Picture, pts: i64) -> Result<(), Error> {
+        self.check_time(Some(pts))?;
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => RawFrame::picture(picture.width, picture.height)?,
+        };
         let chroma_width = picture.width.div_ceil(2) as usize;
         let planes =
             [(&picture.y, picture.width as usize), (&picture.u, chroma_width), (&picture.v, chroma_width)];
         for (plane, (rows, width)) in planes.into_iter().enumerate() {
-            let filled = self.frame.fill_plane(plane, rows, width);
-            filled.map_err(|_| Error::InvalidArgument { message: "a picture of another size".to_owned() })?;
+            frame.fill_plane(plane, rows, width).map_err(|_| refuse("a picture of another size"))?;
         }
-        self.frame.set_pts(pts);
-        Ok(self.encoder.send(Some(&self.frame))?)
+        frame.set_pts(Some(pts));
+        let result = self.send(&frame);
+        self.frame = Some(frame);
+        result
+    }
+
+    /// Gives it a picture of a decoder or a filter, which is not copied. Its [`pts`](VideoFrame::pts) is in ticks of the
+    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a picture of another size or pixel format, or a time that does not rise;
+    /// [`Error::Libav`].
+    pub fn push_frame(&mut self, frame: &VideoFrame, force_keyframe: bool) -> Result<(), Error> {
+        self.check_time(frame.pts())?;
+        if !force_keyframe {
+            return self.send(frame.raw());
+        }
+        let mut forced = frame.raw().share()?;
+        forced.force_keyframe(true);
+        self.send(&forced)
+    }
+
+    fn check_time(&self, pts: Option<i64>) -> Result<(), Error> {
+        let rises = pts.is_some_and(|pts| self.last.is_none_or(|last| pts > last));
+        if rises { Ok(()) } else { Err(refuse("a picture whose time does not rise")) }
+    }
+
+    fn send(&mut self, frame: &RawFrame) -> Result<(), Error> {
+        if !self.encoder.takes(frame) {
+            return Err(refuse("a picture of another size or pixel format"));
+        }
+        self.encoder.send(Some(frame))?;
+        self.last = frame.pts();
+        Ok(())
     }
 
     /// The next packet, or `None` if it needs another picture, or has given all after [`finish`](Self::finish).
@@ -173,7 +197,7 @@ impl VideoEncoder {
         while let Some(mut packet) = self.encoder.receive()? {
             packet.track = self.track.index;
             if packet.duration == 0 {
-                packet.duration = 1;
+                packet.duration = self.frame_ticks;
             }
             if let Converted::Packet(packet) = self.converter.convert(packet) {
                 return Ok(Some(packet));
@@ -193,31 +217,74 @@ impl VideoEncoder {
 
 /// The encoder that was asked for, or the first that opens: listed encoders need hardware that may not be there.
 fn open_first(settings: &VideoSettings) -> Result<RawEncoder, Error> {
-    let gop = settings.gop_frames.to_string();
-    // Fixed GOPs of the given structure, each starting with an IDR picture; unknown options are ignored by the others.
-    let x264 = format!("scenecut=0:open-gop=0:b-adapt=0:keyint={gop}:min-keyint={gop}");
-    let options = [("preset", settings.preset.as_str()), ("x264-params", &x264), ("forced-idr", "1")];
+    if let Some(name) = &settings.encoder {
+        return open_named(settings, name)
+            .map_err(|_| Error::Unavailable { what: "encoder", name: name.clone() });
+    }
+    let known: &[&str] = match settings.codec {
+        VideoCodecKind::H264 => &["libx264", "libopenh264", "h264_videotoolbox", "h264_mf"],
+        VideoCodecKind::Hevc => &["libx265", "hevc_videotoolbox", "hevc_mf"],
+        VideoCodecKind::Av1 => &["libsvtav1"],
+        VideoCodecKind::Vp8 => &["libvpx"],
+        VideoCodecKind::Vp9 => &["libvpx-vp9"],
+    };
+    let codec = settings.codec.codec();
+    known
+        .iter()
+        .find_map(|name| open_named(settings, name).ok())
+        .or_else(|| open_as(settings, None, Family::Other).ok())
+        .ok_or_else(|| Error::Unavailable { what: "encoder", name: codec.name().to_owned() })
+}
+
+/// Opens an encoder by libav's name for it.
+pub(super) fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, Failure> {
+    let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_find_encoder_by_name");
+    let text = CString::new(name).map_err(refuse)?;
+    open_as(settings, Some(&text), Family::of(name))
+}
+
+fn open_as(settings: &VideoSettings, name: Option<&CStr>, family: Family) -> Result<RawEncoder, Failure> {
+    let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_descriptor_get_by_name");
+    let codec = CString::new(settings.codec.codec().name()).map_err(refuse)?;
+    let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
     let setup = VideoSetup {
         width: settings.width,
         height: settings.height,
         frame_rate: settings.frame_rate,
+        time_base: settings.time_base.unwrap_or(frame),
+        pixel_format: settings.pixel_format.as_deref(),
+        color: &settings.color,
         gop_frames: settings.gop_frames,
         b_frames: settings.b_frames,
-        bit_rate: settings.bit_rate,
+        refs: settings.refs,
+        rates: rates(settings.rate_control, family),
         threads: settings.threads,
-        options: &options,
+        thread_mode: settings.thread_mode,
+        options: &options::options(settings, family),
     };
-    if let Some(name) = &settings.encoder {
-        let name = std::ffi::CString::new(name.as_str())
-            .map_err(|_| Error::InvalidArgument { message: "the encoder's name holds a NUL".to_owned() })?;
-        return RawEncoder::video(Some(&name), c"h264", &setup)
-            .map_err(|_| Error::Unavailable { what: "encoder", name: name.to_string_lossy().into_owned() });
+    RawEncoder::video(name, &codec, &setup)
+}
+
+fn rates(control: RateControl, family: Family) -> Rates {
+    // What the others take as an option of their own.
+    let quality = match (control.crf(), family) {
+        (Some(crf), Family::Qsv | Family::Vaapi) => crf.round() as u32,
+        _ => 0,
+    };
+    match control {
+        RateControl::Cbr { bit_rate, vbv_bits, .. } => {
+            // The sign of a constant rate to libvpx.
+            let least = if family == Family::Vpx { bit_rate } else { 0 };
+            Rates { average: bit_rate, least, most: bit_rate, buffer: vbv_bits, quality }
+        }
+        RateControl::CappedCrf { max_bit_rate, vbv_bits, .. } => {
+            Rates { most: max_bit_rate, buffer: vbv_bits, quality, ..Rates::default() }
+        }
+        RateControl::Crf(_) => Rates { quality, ..Rates::default() },
+        RateControl::Abr(bit_rate) => Rates { average: bit_rate, quality, ..Rates::default() },
     }
-    let known: [&CStr; 4] = [c"libx264", c"libopenh264", c"h264_videotoolbox", c"h264_mf"];
-    known
-        .into_iter()
-        .map(Some)
-        .chain([None])
-        .find_map(|name| RawEncoder::video(name, c"h264", &setup).ok())
-        .ok_or_else(|| Error::Unavailable { what: "encoder", name: "h264".to_owned() })
+}
+
+fn refuse(message: &str) -> Error {
+    Error::InvalidArgument { message: message.to_owned() }
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use super::check::{Failure, check, non_null};
 use super::ffi::{self, by_int, set_enum_field};
+use super::kind::{self, Color};
+use super::layout::Sound;
 use super::{Dict, RawFrame, RawPacket};
-use crate::{Packet, Ratio, TimeBase};
+use crate::{ColorInfo, Packet, Ratio, ThreadMode, TimeBase};
 
 /// An open encoder. Used by one thread at a time.
 #[derive(Debug)]
@@ -26,20 +28,29 @@ pub(crate) struct VideoSetup<'a> {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) frame_rate: Ratio,
+    pub(crate) time_base: TimeBase,
+    /// libav's name; `None` for 8-bit 4:2:0 in the order the encoder takes.
+    pub(crate) pixel_format: Option<&'a str>,
+    pub(crate) color: &'a ColorInfo,
     pub(crate) gop_frames: u32,
     pub(crate) b_frames: u32,
-    pub(crate) bit_rate: u64,
+    pub(crate) refs: Option<u32>,
+    pub(crate) rates: Rates,
     pub(crate) threads: u32,
+    pub(crate) thread_mode: ThreadMode,
     /// The encoder's own options; unknown ones are ignored.
-    pub(crate) options: &'a [(&'a str, &'a str)],
+    pub(crate) options: &'a [(&'static str, String)],
 }
 
-/// What to set on an audio encoder.
-#[derive(Debug)]
-pub(crate) struct AudioSetup {
-    pub(crate) sample_rate: u32,
-    pub(crate) channels: u32,
-    pub(crate) bit_rate: u64,
+/// Bits per second and bits; 0 where nothing is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rates {
+    pub(crate) average: u64,
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+    pub(crate) buffer: u64,
+    /// Quality for encoders that take it as a number of libav's own.
+    pub(crate) quality: u32,
 }
 
 /// What an open encoder says about its output.
@@ -48,6 +59,8 @@ pub(crate) struct Output {
     pub(crate) time_base: TimeBase,
     pub(crate) config: Option<Bytes>,
     pub(crate) delay: u32,
+    /// Of the pictures it takes.
+    pub(crate) pixel_format: String,
     pub(crate) frame_samples: u32,
     pub(crate) priming_samples: u32,
 }
@@ -83,49 +96,77 @@ impl RawEncoder {
         }
     }
 
-    /// Opens a video encoder for 8-bit 4:2:0 pictures. Its clock ticks once per frame.
+    /// Opens a video encoder.
     pub(crate) fn video(name: Option<&CStr>, codec: &CStr, setup: &VideoSetup<'_>) -> Result<Self, Failure> {
         let (context, codec) = Self::allocate(name, codec)?;
         // Owned from here on, so that every early return frees it.
         let mut encoder = Self { context, packet: RawPacket::new()? };
         let raw = encoder.context.as_ptr();
-        // SAFETY: our own context, not yet open; these are the fields for the user to set.
+        let format = match setup.pixel_format {
+            Some(name) => kind::pixel_format(name)?,
+            None => usual_format(codec)?,
+        };
+        let color = Color::of(setup.color);
+        let rate = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        // SAFETY: our own context, not yet open; these are the fields for the user to set. The numbers of enums come from
+        // libav's own tables.
         unsafe {
             (*raw).width = number(setup.width)?;
             (*raw).height = number(setup.height)?;
-            set_enum_field!(raw, pix_fmt, by_int::av_get_pix_fmt(c"yuv420p".as_ptr()));
-            let rate =
+            set_enum_field!(raw, pix_fmt, format);
+            set_enum_field!(raw, color_range, color.range);
+            set_enum_field!(raw, colorspace, color.space);
+            set_enum_field!(raw, color_primaries, color.primaries);
+            set_enum_field!(raw, color_trc, color.transfer);
+            (*raw).framerate =
                 ffi::AVRational { num: number(setup.frame_rate.num)?, den: number(setup.frame_rate.den)? };
-            (*raw).framerate = rate;
-            (*raw).time_base = ffi::AVRational { num: rate.den, den: rate.num };
+            (*raw).time_base =
+                ffi::AVRational { num: number(setup.time_base.num)?, den: number(setup.time_base.den)? };
             (*raw).gop_size = number(setup.gop_frames)?;
             (*raw).keyint_min = number(setup.gop_frames)?;
             (*raw).max_b_frames = number(setup.b_frames)?;
-            (*raw).bit_rate = i64::try_from(setup.bit_rate).unwrap_or(0);
+            if let Some(refs) = setup.refs {
+                (*raw).refs = number(refs)?;
+            }
+            (*raw).bit_rate = rate(setup.rates.average);
+            (*raw).rc_min_rate = rate(setup.rates.least);
+            (*raw).rc_max_rate = rate(setup.rates.most);
+            (*raw).rc_buffer_size = c_int::try_from(setup.rates.buffer).unwrap_or(c_int::MAX);
+            (*raw).global_quality = number(setup.rates.quality)?;
             (*raw).thread_count = number(setup.threads)?;
+            (*raw).thread_type = match setup.thread_mode {
+                ThreadMode::Frame => ffi::FF_THREAD_FRAME as c_int,
+                ThreadMode::Slice => ffi::FF_THREAD_SLICE as c_int,
+            };
+            (*raw).flags |= ffi::AV_CODEC_FLAG_CLOSED_GOP.cast_signed();
         }
         encoder.open(codec, setup.options)?;
         Ok(encoder)
     }
 
-    /// Opens an audio encoder for planar 32-bit float samples. Its clock ticks once per sample.
-    pub(crate) fn audio(name: Option<&CStr>, codec: &CStr, setup: &AudioSetup) -> Result<Self, Failure> {
+    /// Opens an audio encoder. Its clock ticks once per sample.
+    pub(crate) fn audio(
+        name: Option<&CStr>,
+        codec: &CStr,
+        sound: &Sound,
+        bit_rate: u64,
+    ) -> Result<Self, Failure> {
         let (context, codec) = Self::allocate(name, codec)?;
         let mut encoder = Self { context, packet: RawPacket::new()? };
         let raw = encoder.context.as_ptr();
-        // SAFETY: as for `video`.
+        // SAFETY: as for `video`; the layout of the context is empty.
         unsafe {
-            set_enum_field!(raw, sample_fmt, ffi::AVSampleFormat::AV_SAMPLE_FMT_FLTP as c_int);
-            (*raw).sample_rate = number(setup.sample_rate)?;
-            (*raw).time_base = ffi::AVRational { num: 1, den: number(setup.sample_rate)? };
-            (*raw).bit_rate = i64::try_from(setup.bit_rate).unwrap_or(0);
-            ffi::av_channel_layout_default(&raw mut (*raw).ch_layout, number(setup.channels)?);
+            set_enum_field!(raw, sample_fmt, sound.format);
+            (*raw).sample_rate = sound.rate;
+            (*raw).time_base = ffi::AVRational { num: 1, den: sound.rate };
+            (*raw).bit_rate = i64::try_from(bit_rate).unwrap_or(0);
+            sound.layout.copy_to(&raw mut (*raw).ch_layout)?;
         }
         encoder.open(codec, &[])?;
         Ok(encoder)
     }
 
-    fn open(&mut self, codec: *const ffi::AVCodec, options: &[(&str, &str)]) -> Result<(), Failure> {
+    fn open(&mut self, codec: *const ffi::AVCodec, options: &[(&str, String)]) -> Result<(), Failure> {
         let mut dict = Dict::new();
         for (key, value) in options {
             dict.set(key, value)?;
@@ -152,9 +193,28 @@ impl RawEncoder {
                 time_base: TimeBase::new(unsigned((*raw).time_base.num), unsigned((*raw).time_base.den)),
                 config,
                 delay: unsigned((*raw).has_b_frames),
+                pixel_format: kind::pixel_format_name(ffi::enum_field!(raw, pix_fmt)),
                 frame_samples: unsigned((*raw).frame_size),
                 priming_samples: unsigned((*raw).initial_padding),
             }
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        // SAFETY: our own open context, whose codec is static data with a NUL-terminated name.
+        unsafe { ffi::text((*(*self.context.as_ptr()).codec).name) }.unwrap_or_default()
+    }
+
+    /// Whether a picture is of the size and pixel format it was opened for.
+    pub(crate) fn takes(&self, frame: &RawFrame) -> bool {
+        let (raw, key) = (self.context.as_ptr(), frame.picture_key());
+        // SAFETY: our own open context.
+        unsafe {
+            key.width == (*raw).width
+                && key.height == (*raw).height
+                && key.format == ffi::enum_field!(raw, pix_fmt)
+                && frame.has_data()
         }
     }
 
@@ -187,4 +247,40 @@ impl Drop for RawEncoder {
         // SAFETY: our own context; this closes it and ends its threads.
         unsafe { ffi::avcodec_free_context(&raw mut context) };
     }
+}
+
+/// The order of bytes an encoder takes 8-bit 4:2:0 in: three planes, or two if it does not take that.
+fn usual_format(codec: *const ffi::AVCodec) -> Result<c_int, Failure> {
+    let [planar, paired] = [kind::pixel_format("yuv420p")?, kind::pixel_format("nv12")?];
+    let formats = formats(codec);
+    if formats.is_empty() || formats.contains(&planar) {
+        return Ok(planar);
+    }
+    if formats.contains(&paired) {
+        return Ok(paired);
+    }
+    Err(Failure::new(Failure::NO_SYSTEM, "avcodec_open2"))
+}
+
+/// The pixel formats an encoder takes; none if it does not say.
+fn formats(codec: *const ffi::AVCodec) -> Vec<c_int> {
+    let mut formats = Vec::new();
+    // SAFETY: a codec of libav's tables, whose list of formats is static and ends with -1 (`AV_PIX_FMT_NONE`).
+    unsafe {
+        #[cfg(not(ffmpeg_7_1))]
+        let mut place = (*codec).pix_fmts.cast::<c_int>();
+        #[cfg(ffmpeg_7_1)]
+        let mut place = {
+            let mut list = std::ptr::null();
+            let what = ffi::AVCodecConfig::AV_CODEC_CONFIG_PIX_FORMAT as c_int;
+            let count = std::ptr::null_mut();
+            by_int::avcodec_get_supported_config(std::ptr::null(), codec, what, 0, &raw mut list, count);
+            list.cast::<c_int>()
+        };
+        while !place.is_null() && *place != -1 {
+            formats.push(*place);
+            place = place.add(1);
+        }
+    }
+    formats
 }
