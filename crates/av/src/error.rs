@@ -112,6 +112,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A hardware encoder runs no more at a time. It is not broken: one may become free, and software encoders remain.
+    #[error("encoder {name}: all its sessions are in use")]
+    NoFreeSession {
+        /// libav's name of the encoder.
+        name: String,
+    },
     /// An argument that can never work: a zero size, a string with a NUL, a track without a configuration.
     #[error("invalid argument: {message}")]
     InvalidArgument {
@@ -159,6 +165,7 @@ impl Error {
             Self::Timeout { .. } => "TIMEOUT",
             Self::Cancelled { .. } => "CANCELLED",
             Self::Unavailable { .. } => "UNAVAILABLE",
+            Self::NoFreeSession { .. } => "NO_FREE_SESSION",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::VersionMismatch { .. } => "LIBAV_VERSION_MISMATCH",
             Self::Libav { .. } => "LIBAV",
@@ -172,10 +179,14 @@ impl Error {
         matches!(self, Self::Damaged { .. } | Self::InvalidData { .. })
     }
 
-    /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble.
+    /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble, a
+    /// busy device.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. })
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. } | Self::NoFreeSession { .. }
+        )
     }
 }
 

@@ -34,6 +34,14 @@ impl VideoFrame {
         Self { raw, format }
     }
 
+    /// A black picture, without a time.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] for a pixel format libav does not know or cannot fill, a size of zero, or without memory.
+    pub fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Error> {
+        Ok(Self::new(RawFrame::black(width, height, pixel_format)?, &mut VideoFormats::default()))
+    }
+
     pub(crate) fn raw(&self) -> &RawFrame {
         &self.raw
     }

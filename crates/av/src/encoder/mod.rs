@@ -3,10 +3,13 @@
 mod audio;
 mod level;
 mod options;
+pub(crate) mod sessions;
 mod settings;
 mod video;
 
 pub use crate::options::ThreadMode;
 pub use audio::{AudioCodecKind, AudioEncoder, AudioSettings};
+pub(crate) use options::Family;
 pub use settings::{RateControl, VideoCodecKind, VideoSettings};
+pub(crate) use video::OpenFailure;
 pub use video::{Picture, VideoEncoder};

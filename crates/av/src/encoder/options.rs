@@ -34,6 +34,11 @@ impl Family {
             },
         }
     }
+
+    /// Encoding is done by a device, of which there are few.
+    pub(crate) const fn is_hardware(self) -> bool {
+        matches!(self, Self::Nvenc | Self::Qsv | Self::VideoToolbox | Self::Vaapi)
+    }
 }
 
 /// The encoder's own options. Those it does not know are ignored by libav; values it does not know are not, so each family

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use super::options::{self, Family};
+use super::sessions::{self, Session};
 use super::{RateControl, VideoCodecKind, VideoSettings};
 use crate::convert::{Converted, Converter};
 use crate::sys::{self, Failure, Rates, RawEncoder, RawFrame, VideoSetup};
@@ -66,6 +67,19 @@ pub struct VideoEncoder {
     frame_ticks: i64,
     /// The time of the picture pushed last.
     last: Option<i64>,
+    /// Dropped after the encoder is closed.
+    _session: Option<Session>,
+}
+
+/// Why an encoder did not open.
+#[derive(Debug)]
+pub(crate) enum OpenFailure {
+    /// Its device runs no more of them.
+    Full,
+    /// It is not there, does not take the settings, or its device does not work; libav's text.
+    Broken(String),
+    /// It was not tried.
+    Refused(Error),
 }
 
 impl VideoEncoder {
@@ -76,18 +90,36 @@ impl VideoEncoder {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if no encoder of that name, or none for the codec, opens with these settings;
-    /// [`Error::InvalidArgument`] for a size that is zero or odd; [`Error::VersionMismatch`].
+    /// [`Error::NoFreeSession`] if a hardware encoder runs no more; [`Error::InvalidArgument`] for a size that is zero or odd;
+    /// [`Error::VersionMismatch`].
     ///
     /// # Blocking
     /// Hardware encoders may take seconds to open; nothing interrupts that.
     pub fn open(track: usize, settings: &VideoSettings) -> Result<Self, Error> {
-        sys::check_versions()?;
-        let odd = !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2);
-        if settings.width == 0 || settings.height == 0 || odd {
-            let message = format!("a picture of {} x {}", settings.width, settings.height);
-            return Err(Error::InvalidArgument { message });
-        }
+        Self::open_or_say(track, settings).map_err(|failure| {
+            let name = settings.encoder.clone().unwrap_or_else(|| settings.codec.codec().name().to_owned());
+            match failure {
+                OpenFailure::Full => Error::NoFreeSession { name },
+                OpenFailure::Broken(_) => Error::Unavailable { what: "encoder", name },
+                OpenFailure::Refused(error) => error,
+            }
+        })
+    }
+
+    pub(crate) fn open_or_say(track: usize, settings: &VideoSettings) -> Result<Self, OpenFailure> {
+        check_settings(settings).map_err(OpenFailure::Refused)?;
         let encoder = open_first(settings)?;
+        let name = encoder.name();
+        let session = Family::of(&name).is_hardware().then(|| Session::begin(&name));
+        Ok(Self::assemble(track, settings, encoder, session))
+    }
+
+    fn assemble(
+        track: usize,
+        settings: &VideoSettings,
+        encoder: RawEncoder,
+        session: Option<Session>,
+    ) -> Self {
         let output = encoder.output();
         let mut info = TrackInfo::new(track, TrackKind::Video, settings.codec.codec(), output.time_base);
         info.bit_rate = settings.rate_control.bit_rate();
@@ -114,7 +146,16 @@ impl VideoEncoder {
         let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
         let frame_ticks = frame.rescale(1, output.time_base).max(1);
         let pixel_format = output.pixel_format;
-        Ok(Self { encoder, frame: None, converter, track: info, pixel_format, frame_ticks, last: None })
+        Self {
+            encoder,
+            frame: None,
+            converter,
+            track: info,
+            pixel_format,
+            frame_ticks,
+            last: None,
+            _session: session,
+        }
     }
 
     /// libav's name of the encoder.
@@ -145,7 +186,7 @@ impl VideoEncoder {
         self.check_time(Some(pts))?;
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
-            None => RawFrame::picture(picture.width, picture.height)?,
+            None => RawFrame::black(picture.width, picture.height, "yuv420p")?,
         };
         let chroma_width = picture.width.div_ceil(2) as usize;
         let planes =
@@ -160,7 +201,7 @@ impl VideoEncoder {
     }
 
     /// Gives it a picture of a decoder or a filter, which is not copied. Its [`pts`](VideoFrame::pts) is in ticks of the
-    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it.
+    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it (SVT-AV1 keeps to its fixed GOPs).
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a picture of another size or pixel format, or a time that does not rise;
@@ -215,11 +256,19 @@ impl VideoEncoder {
     }
 }
 
+fn check_settings(settings: &VideoSettings) -> Result<(), Error> {
+    sys::check_versions()?;
+    let odd = !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2);
+    if settings.width == 0 || settings.height == 0 || odd {
+        return Err(refuse(&format!("a picture of {} x {}", settings.width, settings.height)));
+    }
+    Ok(())
+}
+
 /// The encoder that was asked for, or the first that opens: listed encoders need hardware that may not be there.
-fn open_first(settings: &VideoSettings) -> Result<RawEncoder, Error> {
+fn open_first(settings: &VideoSettings) -> Result<RawEncoder, OpenFailure> {
     if let Some(name) = &settings.encoder {
-        return open_named(settings, name)
-            .map_err(|_| Error::Unavailable { what: "encoder", name: name.clone() });
+        return open_named(settings, name);
     }
     let known: &[&str] = match settings.codec {
         VideoCodecKind::H264 => &["libx264", "libopenh264", "h264_videotoolbox", "h264_mf"],
@@ -228,19 +277,23 @@ fn open_first(settings: &VideoSettings) -> Result<RawEncoder, Error> {
         VideoCodecKind::Vp8 => &["libvpx"],
         VideoCodecKind::Vp9 => &["libvpx-vp9"],
     };
-    let codec = settings.codec.codec();
-    known
-        .iter()
-        .find_map(|name| open_named(settings, name).ok())
-        .or_else(|| open_as(settings, None, Family::Other).ok())
-        .ok_or_else(|| Error::Unavailable { what: "encoder", name: codec.name().to_owned() })
+    let any =
+        || open_as(settings, None, Family::Other).map_err(|failure| OpenFailure::Broken(failure.message()));
+    known.iter().find_map(|name| open_named(settings, name).ok()).map_or_else(any, Ok)
 }
 
 /// Opens an encoder by libav's name for it.
-pub(super) fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, Failure> {
-    let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_find_encoder_by_name");
-    let text = CString::new(name).map_err(refuse)?;
-    open_as(settings, Some(&text), Family::of(name))
+fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, OpenFailure> {
+    let refuse = |_| OpenFailure::Broken("a NUL in its name".to_owned());
+    let (text, family) = (CString::new(name).map_err(refuse)?, Family::of(name));
+    open_as(settings, Some(&text), family).map_err(|failure| {
+        if failure.code == Failure::NO_MEMORY && family.is_hardware() {
+            sessions::refuse(name);
+            OpenFailure::Full
+        } else {
+            OpenFailure::Broken(failure.message())
+        }
+    })
 }
 
 fn open_as(settings: &VideoSettings, name: Option<&CStr>, family: Family) -> Result<RawEncoder, Failure> {

@@ -1,6 +1,6 @@
 //! An open encoder: `AVCodecContext` on the encoding side.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr::NonNull;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use super::check::{Failure, check, non_null};
 use super::ffi::{self, by_int, set_enum_field};
 use super::kind::{self, Color};
 use super::layout::Sound;
+use super::upload::Upload;
 use super::{Dict, RawFrame, RawPacket};
 use crate::{ColorInfo, Packet, Ratio, ThreadMode, TimeBase};
 
@@ -17,6 +18,12 @@ use crate::{ColorInfo, Packet, Ratio, ThreadMode, TimeBase};
 pub(crate) struct RawEncoder {
     context: NonNull<ffi::AVCodecContext>,
     packet: RawPacket,
+    /// `AVPixelFormat` of the pictures it is given.
+    format: c_int,
+    /// For an encoder that takes pictures on a device only.
+    upload: Option<Upload>,
+    /// It has been given a frame, and the end.
+    sent: (bool, bool),
 }
 
 // SAFETY: an AVCodecContext may be used by any one thread at a time; its own threads are its business.
@@ -51,6 +58,13 @@ pub(crate) struct Rates {
     pub(crate) buffer: u64,
     /// Quality for encoders that take it as a number of libav's own.
     pub(crate) quality: u32,
+}
+
+/// Whether libav has an encoder of this name.
+pub(crate) fn has_encoder(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: NUL-terminated; the result is null or static data.
+    !unsafe { ffi::avcodec_find_encoder_by_name(name.as_ptr()) }.is_null()
 }
 
 /// What an open encoder says about its output.
@@ -100,9 +114,10 @@ impl RawEncoder {
     pub(crate) fn video(name: Option<&CStr>, codec: &CStr, setup: &VideoSetup<'_>) -> Result<Self, Failure> {
         let (context, codec) = Self::allocate(name, codec)?;
         // Owned from here on, so that every early return frees it.
-        let mut encoder = Self { context, packet: RawPacket::new()? };
+        let mut encoder =
+            Self { context, packet: RawPacket::new()?, format: -1, upload: None, sent: (false, false) };
         let raw = encoder.context.as_ptr();
-        let format = match setup.pixel_format {
+        encoder.format = match setup.pixel_format {
             Some(name) => kind::pixel_format(name)?,
             None => usual_format(codec)?,
         };
@@ -113,7 +128,7 @@ impl RawEncoder {
         unsafe {
             (*raw).width = number(setup.width)?;
             (*raw).height = number(setup.height)?;
-            set_enum_field!(raw, pix_fmt, format);
+            set_enum_field!(raw, pix_fmt, encoder.format);
             set_enum_field!(raw, color_range, color.range);
             set_enum_field!(raw, colorspace, color.space);
             set_enum_field!(raw, color_primaries, color.primaries);
@@ -140,6 +155,7 @@ impl RawEncoder {
             };
             (*raw).flags |= ffi::AV_CODEC_FLAG_CLOSED_GOP.cast_signed();
         }
+        encoder.set_upload(codec)?;
         encoder.open(codec, setup.options)?;
         Ok(encoder)
     }
@@ -152,7 +168,8 @@ impl RawEncoder {
         bit_rate: u64,
     ) -> Result<Self, Failure> {
         let (context, codec) = Self::allocate(name, codec)?;
-        let mut encoder = Self { context, packet: RawPacket::new()? };
+        let mut encoder =
+            Self { context, packet: RawPacket::new()?, format: -1, upload: None, sent: (false, false) };
         let raw = encoder.context.as_ptr();
         // SAFETY: as for `video`; the layout of the context is empty.
         unsafe {
@@ -164,6 +181,23 @@ impl RawEncoder {
         }
         encoder.open(codec, &[])?;
         Ok(encoder)
+    }
+
+    /// Prepares the way to the device if the encoder takes its pictures from there only.
+    fn set_upload(&mut self, codec: *const ffi::AVCodec) -> Result<(), Failure> {
+        let device = kind::pixel_format("vaapi").unwrap_or(-1);
+        if formats(codec) != [device] {
+            return Ok(());
+        }
+        let raw = self.context.as_ptr();
+        // SAFETY: our own context, not yet open, which owns the reference to the pool it is given.
+        unsafe {
+            let upload = Upload::vaapi((*raw).width, (*raw).height, self.format, device)?;
+            (*raw).hw_frames_ctx = upload.share()?;
+            set_enum_field!(raw, pix_fmt, device);
+            self.upload = Some(upload);
+        }
+        Ok(())
     }
 
     fn open(&mut self, codec: *const ffi::AVCodec, options: &[(&str, String)]) -> Result<(), Failure> {
@@ -193,7 +227,7 @@ impl RawEncoder {
                 time_base: TimeBase::new(unsigned((*raw).time_base.num), unsigned((*raw).time_base.den)),
                 config,
                 delay: unsigned((*raw).has_b_frames),
-                pixel_format: kind::pixel_format_name(ffi::enum_field!(raw, pix_fmt)),
+                pixel_format: kind::pixel_format_name(self.format),
                 frame_samples: unsigned((*raw).frame_size),
                 priming_samples: unsigned((*raw).initial_padding),
             }
@@ -213,17 +247,27 @@ impl RawEncoder {
         unsafe {
             key.width == (*raw).width
                 && key.height == (*raw).height
-                && key.format == ffi::enum_field!(raw, pix_fmt)
+                && key.format == self.format
                 && frame.has_data()
         }
     }
 
     /// Gives it a frame, or `None` for the end. libav keeps its own reference to the frame's buffers.
     pub(crate) fn send(&mut self, frame: Option<&RawFrame>) -> Result<(), Failure> {
+        let uploaded = match (&self.upload, frame) {
+            (Some(upload), Some(frame)) => Some(upload.put(frame)?),
+            _ => None,
+        };
+        let frame = uploaded.as_ref().or(frame);
         let frame = frame.map_or(std::ptr::null(), |frame| frame.as_ptr().cast_const());
         // SAFETY: our own open context; the frame is live or null.
-        check(unsafe { ffi::avcodec_send_frame(self.context.as_ptr(), frame) }, "avcodec_send_frame")
-            .map(drop)
+        check(unsafe { ffi::avcodec_send_frame(self.context.as_ptr(), frame) }, "avcodec_send_frame")?;
+        if frame.is_null() {
+            self.sent.1 = true;
+        } else {
+            self.sent.0 = true;
+        }
+        Ok(())
     }
 
     /// The next packet; `None` if it needs more frames, or is at its end. The packet's track is 0.
@@ -241,8 +285,37 @@ impl RawEncoder {
     }
 }
 
+impl RawEncoder {
+    /// SVT-AV1 (up to 1.4 at least) waits for ever when it is closed before it has had a picture and the end, and given all.
+    fn bring_to_an_end(&mut self) -> Result<(), Failure> {
+        if !self.sent.0 {
+            // SAFETY: our own context.
+            let (width, height) =
+                unsafe { ((*self.context.as_ptr()).width, (*self.context.as_ptr()).height) };
+            let name = kind::pixel_format_name(self.format);
+            let mut frame = RawFrame::black(width.unsigned_abs(), height.unsigned_abs(), &name)?;
+            frame.set_pts(Some(0));
+            self.send(Some(&frame))?;
+        }
+        if !self.sent.1 {
+            self.send(None)?;
+        }
+        while self.receive()?.is_some() {}
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        // SAFETY: our own context.
+        unsafe { ffi::avcodec_is_open(self.context.as_ptr()) != 0 }
+    }
+}
+
 impl Drop for RawEncoder {
     fn drop(&mut self) {
+        if self.is_open() && self.name() == "libsvtav1" {
+            // What fails here fails again below, where nothing can be done about it.
+            let _ = self.bring_to_an_end();
+        }
         let mut context = self.context.as_ptr();
         // SAFETY: our own context; this closes it and ends its threads.
         unsafe { ffi::avcodec_free_context(&raw mut context) };
@@ -256,7 +329,8 @@ fn usual_format(codec: *const ffi::AVCodec) -> Result<c_int, Failure> {
     if formats.is_empty() || formats.contains(&planar) {
         return Ok(planar);
     }
-    if formats.contains(&paired) {
+    // What is uploaded is of the second kind, too.
+    if formats.contains(&paired) || formats == [kind::pixel_format("vaapi").unwrap_or(-1)] {
         return Ok(paired);
     }
     Err(Failure::new(Failure::NO_SYSTEM, "avcodec_open2"))

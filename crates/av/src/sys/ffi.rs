@@ -50,6 +50,14 @@ pub(super) mod by_int {
             height: c_int,
             align: c_int,
         ) -> c_int;
+        pub(crate) fn av_image_fill_black(
+            data: *const *mut u8,
+            strides: *const isize,
+            format: c_int,
+            range: c_int,
+            width: c_int,
+            height: c_int,
+        ) -> c_int;
         pub(crate) fn swr_alloc_set_opts2(
             context: *mut *mut SwrContext,
             to_layout: *const AVChannelLayout,

@@ -21,16 +21,27 @@ impl RawFrame {
         Ok(Self(non_null(unsafe { ffi::av_frame_alloc() }, "av_frame_alloc")?))
     }
 
-    /// Room for an 8-bit 4:2:0 picture. Sizes are in pixels and above 0.
-    pub(crate) fn picture(width: u32, height: u32) -> Result<Self, Failure> {
+    /// Room for a picture, black. Sizes are in pixels and above 0.
+    pub(crate) fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Failure> {
         let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "av_frame_get_buffer");
         let frame = Self::empty()?;
-        // SAFETY: our own empty frame; get_buffer allocates what the fields ask for.
+        // SAFETY: our own empty frame; get_buffer allocates what the fields ask for, and those buffers are filled. The array of
+        // distances is our own.
         unsafe {
-            (*frame.as_ptr()).width = c_int::try_from(width).map_err(refuse)?;
-            (*frame.as_ptr()).height = c_int::try_from(height).map_err(refuse)?;
-            (*frame.as_ptr()).format = by_int::av_get_pix_fmt(c"yuv420p".as_ptr());
-            check(ffi::av_frame_get_buffer(frame.as_ptr(), 0), "av_frame_get_buffer")?;
+            let raw = frame.as_ptr();
+            (*raw).width = c_int::try_from(width).map_err(refuse)?;
+            (*raw).height = c_int::try_from(height).map_err(refuse)?;
+            (*raw).format = super::kind::pixel_format(pixel_format)?;
+            check(ffi::av_frame_get_buffer(raw, 0), "av_frame_get_buffer")?;
+            let mut strides = [0; 4];
+            for (stride, line) in strides.iter_mut().zip((*raw).linesize) {
+                *stride = isize::try_from(line).unwrap_or(0);
+            }
+            let (data, format) = ((*raw).data.as_ptr(), (*raw).format);
+            let (width, height) = ((*raw).width, (*raw).height);
+            // Range 1 is limited ("tv").
+            let result = by_int::av_image_fill_black(data, strides.as_ptr(), format, 1, width, height);
+            check(result, "av_image_fill_black")?;
         }
         Ok(frame)
     }

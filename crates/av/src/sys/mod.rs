@@ -27,12 +27,13 @@ mod output;
 mod packet;
 mod resampler;
 mod tracks;
+mod upload;
 mod version;
 
 pub(crate) use check::Failure;
 pub(crate) use decoder::{DecoderSetup, RawDecoder};
 pub(crate) use dict::Dict;
-pub(crate) use encoder::{Rates, RawEncoder, VideoSetup};
+pub(crate) use encoder::{Rates, RawEncoder, VideoSetup, has_encoder};
 pub(crate) use filter::{RawGraph, has_filter};
 pub(crate) use frame::{PictureKey, RawFrame, SoundKey};
 pub(crate) use guard::Guard;
