@@ -37,6 +37,12 @@ pub struct Config {
     pub backlog: BacklogConfig,
     /// Bounds of what a source reads ahead, and of what waits between a published stream and one that is made from it.
     pub read_ahead: QueueBounds,
+    /// Whether sources that encode take hardware where it works ([`EncoderChoice::Auto`](crate::EncoderChoice::Auto)). Default
+    /// `true`; `PREFER_HARDWARE_ENCODING`.
+    pub prefer_hardware_encoding: bool,
+    /// Whether software takes over where another encoder does not open or fails. Default `true`;
+    /// `HARDWARE_ENCODER_FALLBACK`.
+    pub hardware_encoder_fallback: bool,
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
     /// per stream.
     pub reels: Option<ReelStore>,
@@ -55,6 +61,8 @@ impl Default for Config {
             lag: LagPolicy::default(),
             backlog: BacklogConfig::default(),
             read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
+            prefer_hardware_encoding: true,
+            hardware_encoder_fallback: true,
             reels: None,
         }
     }
@@ -65,7 +73,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A variable that is set but is not a positive number.
+    /// A variable that is set but is not a positive number; of the last two, not `true`, `false`, `1` or `0`.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -84,6 +92,13 @@ impl Config {
             count(number("MAX_CONCURRENT_STREAMS_PER_USER", config.max_streams_per_owner as u64)?);
         config.max_streams = count(number("MAX_CONCURRENT_STREAMS_GLOBAL", config.max_streams as u64)?);
         config.force_stop_after = Duration::from_millis(number("FORCE_KILL_TIMEOUT_MS", 5000)?);
+        let flag = |name: &'static str| match lookup(name).as_deref().map(str::trim) {
+            None | Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(text) => Err(Error::Config { name, reason: format!("{text:?} is neither true nor false") }),
+        };
+        config.prefer_hardware_encoding = flag("PREFER_HARDWARE_ENCODING")?;
+        config.hardware_encoder_fallback = flag("HARDWARE_ENCODER_FALLBACK")?;
         Ok(config)
     }
 
@@ -255,6 +270,12 @@ mod tests {
         assert_eq!((config.max_streams, config.max_streams_per_owner), (50, 5));
         let refused = Config::from_lookup(|name| (name == "FORCE_KILL_TIMEOUT_MS").then(|| "soon".into()));
         assert!(refused.expect_err("not a number").to_string().contains("FORCE_KILL_TIMEOUT_MS"));
+        let config = Config::from_lookup(|name| (name == "PREFER_HARDWARE_ENCODING").then(|| "false".into()));
+        let config = config.expect("it is one of two words");
+        assert!(!config.prefer_hardware_encoding && config.hardware_encoder_fallback);
+        let refused =
+            Config::from_lookup(|name| (name == "HARDWARE_ENCODER_FALLBACK").then(|| "maybe".into()));
+        assert!(refused.expect_err("no word").to_string().contains("HARDWARE_ENCODER_FALLBACK"));
     }
 
     #[test]

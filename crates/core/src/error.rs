@@ -139,6 +139,15 @@ pub enum Error {
         /// The source's file.
         path: PathBuf,
     },
+    /// An encoder does not open, or stopped working, and there is none to take its place.
+    #[error("encoder {encoder} failed")]
+    EncoderFailed {
+        /// libav's name of it.
+        encoder: String,
+        /// What it said.
+        #[source]
+        source: std::sync::Arc<Self>,
+    },
     /// A playlist cannot be read, or has nothing to play.
     #[error("playlist {path}: {reason}", path = path.display())]
     Playlist {
@@ -339,6 +348,7 @@ impl Error {
             Self::ReelStoreFull { .. } => "REEL_STORE_FULL",
             Self::ReelDamaged { .. } => "REEL_DAMAGED",
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
+            Self::EncoderFailed { .. } => "ENCODER_FAILED",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
             Self::Shared(error) => error.code(),

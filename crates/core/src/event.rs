@@ -137,6 +137,15 @@ pub enum EventKind {
         /// What made it change; `None` if nothing failed.
         error: Option<Arc<Error>>,
     },
+    /// An encoder failed and another one took its place; the picture goes on with a keyframe.
+    EncoderChanged {
+        /// libav's name of the one that failed.
+        from: String,
+        /// That of the one that took its place.
+        to: String,
+        /// Why.
+        error: Arc<Error>,
+    },
     /// An item of a playlist begins.
     ItemStarted {
         /// The item's file.
@@ -222,6 +231,9 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
         EventKind::ModeChanged { mode, error: Some(error) } => {
             log::warn!("{stream}: plays {mode} from here on: {}", chain(error));
+        }
+        EventKind::EncoderChanged { from, to, error } => {
+            log::warn!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error));
         }
         EventKind::ItemSkipped { path, error } => {
             log::warn!("{stream}: {} is left out: {}", path.display(), chain(error));

@@ -31,8 +31,9 @@ mod stream;
 mod sys;
 #[cfg(feature = "libav")]
 pub mod tagger;
-
 mod tap;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+mod transcode;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
 pub use capacity::{
@@ -55,3 +56,6 @@ pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
 pub use stats::{Codec, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
+pub use transcode::{
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+};

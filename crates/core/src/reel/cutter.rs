@@ -8,34 +8,66 @@ use flowcast_rtmp::flv::tag::Tag;
 
 use crate::error::Error;
 use crate::lap::LapFacts;
+use crate::transcode::Plan;
 
 /// Which tracks of the source a reel holds, and what is done to them: a part of the reel's key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Recipe {
+    pub(crate) tracks: Tracks,
+    pub(crate) plan: Plan,
+}
+
+/// Which tracks of a source are played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Recipe {
-    /// Video and audio, as they are.
+pub(crate) enum Tracks {
+    /// Video and audio.
     Both,
-    /// The video track alone, as it is.
+    /// The video track alone.
     Video,
-    /// The audio track alone, as it is.
+    /// The audio track alone.
     Audio,
 }
 
 impl Recipe {
+    /// Video and audio, as they are.
+    pub(crate) const BOTH: Self = Self::copy(Tracks::Both);
+    /// The video track alone, as it is.
+    #[cfg(test)]
+    pub(crate) const VIDEO: Self = Self::copy(Tracks::Video);
+    /// The audio track alone, as it is.
+    #[cfg(test)]
+    pub(crate) const AUDIO: Self = Self::copy(Tracks::Audio);
+
+    /// These tracks, as they are.
+    pub(crate) const fn copy(tracks: Tracks) -> Self {
+        Self { tracks, plan: Plan::COPY }
+    }
+
+    /// Whether a source that is fit to be played as it is may be its own reel.
+    pub(super) fn takes_all_as_it_is(&self) -> bool {
+        *self == Self::BOTH
+    }
+
     /// The recipe as the key has it. Never changed: a reel would not be found again, or a wrong one would be.
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::Both => "copy video+audio",
-            Self::Video => "copy video",
-            Self::Audio => "copy audio",
+    pub(super) fn text(&self) -> String {
+        let tracks = match self.tracks {
+            Tracks::Both => "video+audio",
+            Tracks::Video => "video",
+            Tracks::Audio => "audio",
+        };
+        if self.plan.is_copy() {
+            format!("copy {tracks}")
+        } else {
+            format!("encode 1 {tracks}: {}", self.plan)
         }
     }
 
-    /// About how many bytes the reel of a source of `size` bytes takes: what is made room for before it is cut. It may
-    /// become more, or not fit then.
-    pub(super) fn estimate(self, size: u64) -> u64 {
-        match self {
-            Self::Both | Self::Video => size,
-            Self::Audio => size / 10,
+    /// About how many bytes the reel of a source of `size` bytes takes, if nothing is encoded: what is made room for before it is
+    /// cut. It may become more, or not fit then.
+    pub(super) fn estimate(&self, size: u64) -> u64 {
+        match self.tracks {
+            Tracks::Both | Tracks::Video => size,
+            Tracks::Audio => size / 10,
         }
     }
 }
@@ -44,6 +76,11 @@ impl Recipe {
 pub(crate) trait Cutter: Send {
     /// Opens the source. Once `cancel` is set, whatever takes time ends with any error.
     fn open(self: Box<Self>, path: &Path, cancel: &AtomicBool) -> Result<Box<dyn Cut>, Error>;
+
+    /// About how many bytes will come out, if that does not follow from the source's own.
+    fn estimate(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A source that is being cut. It is made, used and dropped on one thread.
@@ -65,4 +102,16 @@ pub(crate) enum CutStep {
     Fault(Arc<Error>),
     /// The source is complete.
     End(LapFacts),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_of_copies_stay_what_they_are() {
+        assert_eq!(Recipe::BOTH.text(), "copy video+audio");
+        assert_eq!(Recipe::VIDEO.text(), "copy video");
+        assert_eq!(Recipe::AUDIO.text(), "copy audio");
+    }
 }

@@ -101,7 +101,8 @@ impl Identity {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"flowcast reel");
         hash.update(&index::VERSION.to_le_bytes());
-        for text in [recipe.text().as_bytes(), canonical.as_os_str().as_bytes()] {
+        let recipe_text = recipe.text();
+        for text in [recipe_text.as_bytes(), canonical.as_os_str().as_bytes()] {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text);
         }
@@ -186,23 +187,23 @@ mod tests {
         let mut content = vec![7u8; 1 << 20];
         std::fs::write(&path, &content).expect("there is room");
         let modified = std::fs::metadata(&path).and_then(|facts| facts.modified()).expect("Linux has one");
-        let first = key(&path, Recipe::Both);
-        assert_eq!(first, key(&path, Recipe::Both));
-        assert_ne!(first, key(&path, Recipe::Audio));
+        let first = key(&path, Recipe::BOTH);
+        assert_eq!(first, key(&path, Recipe::BOTH));
+        assert_ne!(first, key(&path, Recipe::AUDIO));
         assert_eq!(Key::parse(&first.to_string()), Some(first));
         // Another name of the same file is another source; the same name by another way is not.
-        assert_eq!(first, key(&dir.path().join("../").join(dir.path()).join("a.mp4"), Recipe::Both));
+        assert_eq!(first, key(&dir.path().join("../").join(dir.path()).join("a.mp4"), Recipe::BOTH));
         // The content alone, with size and time as they were.
         for place in [0, 1 << 19, (1 << 20) - 1] {
             content[place] ^= 1;
             std::fs::write(&path, &content).expect("there is room");
             File::options().write(true).open(&path).and_then(|f| f.set_modified(modified)).expect("is ours");
-            assert_ne!(first, key(&path, Recipe::Both), "byte {place}");
+            assert_ne!(first, key(&path, Recipe::BOTH), "byte {place}");
             content[place] ^= 1;
         }
         std::fs::write(&path, &content).expect("there is room");
         File::options().write(true).open(&path).and_then(|f| f.set_modified(modified)).expect("is ours");
-        assert_eq!(first, key(&path, Recipe::Both));
+        assert_eq!(first, key(&path, Recipe::BOTH));
     }
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
         )
         .expect("a FIFO needs no privilege");
         for path in [fifo.as_path(), dir.path(), Path::new("/dev/zero"), &dir.path().join("gone")] {
-            let error = Identity::of(path, Recipe::Both).expect_err("no file");
+            let error = Identity::of(path, Recipe::BOTH).expect_err("no file");
             assert!(!matches!(error, Error::ReelStore { .. }), "{error:?}");
         }
     }

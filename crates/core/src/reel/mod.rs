@@ -24,7 +24,7 @@ mod tests;
 
 #[cfg(feature = "libav")]
 pub(crate) use cutter::CutStep;
-pub(crate) use cutter::{Cut, Cutter, Recipe};
+pub(crate) use cutter::{Cut, Cutter, Recipe, Tracks};
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
 pub(crate) use slots::SLOT_MS;

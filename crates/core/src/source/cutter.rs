@@ -1,6 +1,7 @@
-//! Cuts a file into a reel by copying packets: the reader of a file as the store wants it.
+//! Cuts a file into a reel: the reader of a file as the store wants it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flowcast_av::Interrupt;
@@ -8,35 +9,45 @@ use flowcast_rtmp::flv::tag::Tag;
 
 use super::direct::OpenFile;
 use super::reader::{LapReader, Step, Tail};
-use crate::error::Error;
+use super::wanted::Settled;
+use crate::error::{Error, chain};
 use crate::event::EventKind;
 use crate::lap::LapFacts;
 use crate::reel::{Cut, CutStep, Cutter, Recipe};
+use crate::transcode::Encoders;
 
-/// Copies packets.
+/// Copies packets, or encodes them.
 #[derive(Debug)]
-pub(crate) struct CopyCutter {
-    /// Which tracks.
-    pub(crate) recipe: Recipe,
+pub(crate) struct FileCutter {
+    /// What becomes of the file.
+    pub(crate) settled: Settled,
+    /// What opens encoders, if any are needed.
+    pub(crate) encoders: Option<Arc<dyn Encoders>>,
 }
 
-struct CopyCut {
+struct FileCut {
     reader: LapReader,
     facts: Option<LapFacts>,
 }
 
-impl Cutter for CopyCutter {
+impl Cutter for FileCutter {
     fn open(self: Box<Self>, path: &Path, cancel: &AtomicBool) -> Result<Box<dyn Cut>, Error> {
         let interrupt = Interrupt::new();
         if cancel.load(Ordering::Relaxed) {
             interrupt.cancel();
         }
-        let file = OpenFile::open_with(path, self.recipe, Tail::Looped, interrupt)?;
-        Ok(Box::new(CopyCut { reader: file.into_reader(), facts: None }))
+        let Recipe { tracks, plan } = &self.settled.recipe;
+        let encoding = (plan, self.encoders.as_ref());
+        let file = OpenFile::open_settled(path, *tracks, encoding, Tail::Looped, interrupt)?;
+        Ok(Box::new(FileCut { reader: file.into_reader(), facts: None }))
+    }
+
+    fn estimate(&self) -> Option<u64> {
+        self.settled.bytes
     }
 }
 
-impl Cut for CopyCut {
+impl Cut for FileCut {
     fn headers(&self) -> Vec<Tag> {
         self.reader.headers()
     }
@@ -46,6 +57,10 @@ impl Cut for CopyCut {
             return Ok(match self.reader.next()? {
                 Step::Tag(tag) => CutStep::Tag(tag),
                 Step::Notice(EventKind::SourceFault { error }) => CutStep::Fault(error),
+                Step::Notice(EventKind::EncoderChanged { from, to, error }) => {
+                    log::warn!("a reel's encoder {from} failed, {to} goes on: {}", chain(&*error));
+                    continue;
+                }
                 // A clock that jumped was mended: the reel has none of it.
                 Step::Notice(_) => continue,
                 Step::Ending(facts) => {

@@ -9,16 +9,20 @@ use flowcast_av::{Demuxer, Interrupt, OpenOptions};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
+use super::packets::PacketSource;
 use super::reader::{LapReader, Step, Tail};
+use super::wanted::Wanted;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::lap::LapFacts;
 use crate::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
-use crate::reel::{Recipe, SLOT_MS};
+use crate::reel::{SLOT_MS, Tracks};
 use crate::sys::{CpuLap, CpuMeter};
+use crate::transcode::{Encoders, Plan, Transcoder};
 
-/// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes.
+/// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
 const WORKER_STACK: usize = 256 << 10;
+const ENCODING_STACK: usize = 2 << 20;
 
 /// How often a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,23 +77,53 @@ pub(crate) enum Given {
 }
 
 impl OpenFile {
-    /// Opens a file and looks for tracks that can be sent by copy.
+    /// Opens a file, looks for tracks that can be sent, and opens encoders for those that are encoded.
     ///
     /// # Blocking
     ///
     /// On the file, up to the open options' timeout.
-    pub(crate) fn open(path: &Path, recipe: Recipe, tail: Tail) -> Result<Self, Error> {
-        Self::open_with(path, recipe, tail, Interrupt::new())
+    pub(crate) fn open(path: &Path, wanted: &Wanted, tail: Tail) -> Result<Self, Error> {
+        Self::open_with(path, wanted, tail, Interrupt::new())
     }
 
     pub(crate) fn open_with(
         path: &Path,
-        recipe: Recipe,
+        wanted: &Wanted,
         tail: Tail,
         interrupt: Interrupt,
     ) -> Result<Self, Error> {
-        let demuxer = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        Ok(Self { reader: LapReader::new(path, Box::new(demuxer), recipe, tail)?, interrupt })
+        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
+        let plan = wanted.plan(file.media());
+        Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, interrupt)
+    }
+
+    /// Opens a file of which it is settled what is encoded.
+    pub(crate) fn open_settled(
+        path: &Path,
+        tracks: Tracks,
+        encoding: (&Plan, Option<&Arc<dyn Encoders>>),
+        tail: Tail,
+        interrupt: Interrupt,
+    ) -> Result<Self, Error> {
+        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
+        Self::assemble(path, file, tracks, encoding, tail, interrupt)
+    }
+
+    fn assemble(
+        path: &Path,
+        file: Demuxer,
+        tracks: Tracks,
+        (plan, encoders): (&Plan, Option<&Arc<dyn Encoders>>),
+        tail: Tail,
+        interrupt: Interrupt,
+    ) -> Result<Self, Error> {
+        let source: Box<dyn PacketSource> = match encoders {
+            Some(encoders) if !plan.is_copy() => {
+                Box::new(Transcoder::new(path, file, plan, encoders, &interrupt)?)
+            }
+            _ => Box::new(file),
+        };
+        Ok(Self { reader: LapReader::new(path, source, tracks, tail)?, interrupt })
     }
 
     /// The reader, to be used on this thread.
@@ -110,7 +144,8 @@ impl OpenFile {
     /// Starts the worker; its first lap begins with slot number `from` of the item.
     pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
         let interrupt = self.interrupt.clone();
-        DirectFeed::spawn(options, interrupt, move |sender, cpu| {
+        let encodes = self.reader.encodes();
+        DirectFeed::spawn(options, interrupt, encodes, move |sender, cpu| {
             read_ahead(self.reader, laps, from, sender, cpu);
         })
     }
@@ -120,15 +155,15 @@ impl DirectFeed {
     /// Opens and reads a file on a thread of its own, from slot number `from` of its first lap on.
     pub(crate) fn open(
         path: PathBuf,
-        recipe: Recipe,
+        wanted: &Wanted,
         laps: Laps,
         from: usize,
         options: &DirectOptions,
     ) -> Result<Self, Error> {
         let interrupt = Interrupt::new();
-        let opener = interrupt.clone();
-        Self::spawn(options, interrupt, move |sender, cpu| {
-            match OpenFile::open_with(&path, recipe, laps.tail(), opener) {
+        let (opener, wanted) = (interrupt.clone(), wanted.clone());
+        Self::spawn(options, interrupt, wanted.may_encode(), move |sender, cpu| {
+            match OpenFile::open_with(&path, &wanted, laps.tail(), opener) {
                 Ok(file) => read_ahead(file.reader, laps, from, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
             }
@@ -138,14 +173,20 @@ impl DirectFeed {
     fn spawn(
         options: &DirectOptions,
         interrupt: Interrupt,
+        encodes: bool,
         work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
         let cpu = options.cpu.clone();
         let worker = std::thread::Builder::new()
             .name(format!("fw-{}", options.name))
-            .stack_size(WORKER_STACK)
-            .spawn(move || work(&sender, &cpu))
+            .stack_size(if encodes { ENCODING_STACK } else { WORKER_STACK })
+            .spawn(move || {
+                if encodes {
+                    crate::sys::yield_to_others();
+                }
+                work(&sender, &cpu);
+            })
             .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
         Ok(Self { receiver: Some(receiver), interrupt, worker: Some(worker) })
     }
@@ -232,9 +273,10 @@ fn read_laps(
         return Finish::End;
     }
     let mut skip = Skip { slot: 0, from };
-    if from > WORTH_SEEKING
-        && let Err(error) = reader.skip_to((from as i64 - 1) * SLOT_MS)
-    {
+    // What is encoded begins with a keyframe just there; of what is copied, a slot is read that is left out.
+    let (seeks, to) =
+        if reader.encodes() { (from > 0, from) } else { (from > WORTH_SEEKING, from.max(1) - 1) };
+    if seeks && let Err(error) = reader.skip_to(to as i64 * SLOT_MS) {
         return Finish::Failed(Arc::new(error));
     }
     let mut since_report = 0u32;

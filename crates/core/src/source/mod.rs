@@ -16,7 +16,7 @@ mod measure;
 mod metadata;
 mod opening;
 #[cfg(feature = "libav")]
-mod packets;
+pub(crate) mod packets;
 mod player;
 mod playout;
 mod published;
@@ -28,6 +28,7 @@ mod shortfall;
 mod store;
 mod supply;
 mod timeline;
+mod wanted;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::Playlist;
 use crate::pool::Scratch;
+use crate::transcode::{Encoding, Mode, Wish};
 
 pub(crate) use opening::{Opening, open};
 
@@ -60,6 +62,7 @@ pub struct Source {
     pub(crate) sound: Option<Playlist>,
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
+    pub(crate) wish: Wish,
 }
 
 /// Where the pictures, or both tracks, come from.
@@ -123,7 +126,7 @@ impl Source {
     }
 
     fn of(media: Media) -> Self {
-        Self { media, sound: None, silence: false, start_at: Duration::ZERO }
+        Self { media, sound: None, silence: false, start_at: Duration::ZERO, wish: Wish::default() }
     }
 
     /// Plays the file again and again, without a seam a player could notice: times go on strictly increasing, video
@@ -157,6 +160,28 @@ impl Source {
     /// from a reel, begins at its beginning.
     pub fn starting_at(mut self, offset: Duration) -> Self {
         self.start_at = offset;
+        self
+    }
+
+    /// Whether tracks are sent as they are or encoded. Default [`Mode::Copy`].
+    ///
+    /// What is encoded of a file that is looped, or of a list, is encoded once, into its reel, if there is a
+    /// [reel store](crate::Config::reels); without one it is encoded again in every lap.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Mode, Profile, Source};
+    ///
+    /// let old = Source::file("old.avi").looped().mode(Mode::Auto).encoding(Profile::High);
+    /// ```
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.wish.mode = mode;
+        self
+    }
+
+    /// How tracks that are encoded are encoded. Default [`Profile::Default`](crate::Profile::Default). All items of a list are
+    /// encoded to the same size, frame rate and sound, which the first one settles where nothing is given here.
+    pub fn encoding(mut self, encoding: impl Into<Encoding>) -> Self {
+        self.wish.encoding = encoding.into();
         self
     }
 

@@ -14,15 +14,18 @@ use super::player::{Player, Program};
 use super::playout::Playout;
 use super::published::{Published, Reader};
 use super::supply::{Ready, Supply, Use};
+use super::wanted::Wanted;
 use super::{Media, Source, SourceDriver};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::{EventKind, StreamId};
 use crate::hub::{Hub, is_name};
 use crate::playlist::{Next, Playlist, PlaylistCursor};
-use crate::reel::{Recipe, Store};
+use crate::reel::{Store, Tracks};
 use crate::stream::mailbox::Mailbox;
 use crate::sys::CpuMeter;
+#[cfg(feature = "libav")]
+use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
 const SILENCE: (u32, u8) = (44_100, 2);
@@ -62,21 +65,21 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
     let silence = source.silence.then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
-            let recipe = if *video_only { Recipe::Video } else { Recipe::Both };
-            let supply = opening.supply(recipe);
+            let tracks = if *video_only { Tracks::Video } else { Tracks::Both };
+            let supply = opening.supply(tracks, source)?;
             let (how, program) =
                 if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
             let item = Some(begin(supply.ready(path, how)?, &mut notices));
             First { item, program, supply }
         }
         Media::Playlist(list) => {
-            let recipe = if source.sound.is_some() { Recipe::Video } else { Recipe::Both };
-            first_of(list, opening.supply(recipe), &mut notices)?
+            let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            first_of(list, opening.supply(tracks, source)?, &mut notices)?
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
     };
     let sound = match &source.sound {
-        Some(list) => Some(first_of(list, opening.supply(Recipe::Audio), &mut notices)?),
+        Some(list) => Some(first_of(list, opening.supply(Tracks::Audio, source)?, &mut notices)?),
         None => None,
     };
     let companion = sound.as_ref().and_then(|first| {
@@ -148,16 +151,40 @@ impl Opening<'_> {
         Ok(Box::new(Published::new(self.hub.clone(), name.to_owned(), once, reader)))
     }
 
-    fn supply(&self, recipe: Recipe) -> Supply {
-        Supply {
+    fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
+        Ok(Supply {
             store: self.store.cloned(),
-            recipe,
+            wanted: self.wanted(tracks, source)?,
             #[cfg(feature = "libav")]
             direct: DirectOptions {
                 name: self.name.clone(),
                 read_ahead: self.config.read_ahead,
                 cpu: self.cpu.clone(),
             },
+        })
+    }
+
+    /// What is wanted of the files of a lane.
+    #[cfg(feature = "libav")]
+    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+        source.wish.encoding.check()?;
+        if source.wish.is_copy() {
+            return Ok(Wanted::copy(tracks));
+        }
+        let defaults = EncoderDefaults {
+            prefer_hardware: self.config.prefer_hardware_encoding,
+            fallback: self.config.hardware_encoder_fallback,
+        };
+        let settling = Settling::new(source.wish.clone(), defaults);
+        Ok(Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)))
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+        if source.wish.is_copy() {
+            Ok(Wanted::copy(tracks))
+        } else {
+            Err(Error::NotBuilt { feature: "libav" })
         }
     }
 }

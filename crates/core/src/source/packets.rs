@@ -31,6 +31,11 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
     /// has no index.
     fn seek(&mut self, track: usize, dts: i64) -> bool;
 
+    /// Whether any of it is encoded.
+    fn encodes(&self) -> bool {
+        false
+    }
+
     /// Puts what there is to tell since the last time into `notices`.
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
         let _ = notices;

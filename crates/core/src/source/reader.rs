@@ -20,7 +20,7 @@ use super::store::Store;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::{LapFacts, Unit};
-use crate::reel::Recipe;
+use crate::reel::Tracks;
 use crate::tagger::{Selection, Tagger};
 
 /// Packets and bytes held at most until the first packet of each track is known.
@@ -124,7 +124,7 @@ fn unit(base: TimeBase) -> Unit {
 }
 
 impl LapReader {
-    /// Reads what can be sent by copy of an open file, of the tracks that `recipe` asks for.
+    /// Reads what can be sent by copy of an open file, of these tracks.
     ///
     /// # Errors
     ///
@@ -132,14 +132,14 @@ impl LapReader {
     pub(crate) fn new(
         path: &Path,
         mut source: Box<dyn PacketSource>,
-        recipe: Recipe,
+        tracks: Tracks,
         tail: Tail,
     ) -> Result<Self, Error> {
         let mut selection = Selection::of(source.media());
-        match recipe {
-            Recipe::Both => {}
-            Recipe::Video => selection.audio = None,
-            Recipe::Audio => selection.video = None,
+        match tracks {
+            Tracks::Both => {}
+            Tracks::Video => selection.audio = None,
+            Tracks::Audio => selection.video = None,
         }
         if selection.is_empty() {
             let found =
@@ -178,6 +178,11 @@ impl LapReader {
     /// What is played and what is left out.
     pub(crate) fn selection(&self) -> &Selection {
         self.tagger.selection()
+    }
+
+    /// Whether any of it is encoded.
+    pub(crate) fn encodes(&self) -> bool {
+        self.source.encodes()
     }
 
     /// What a session begins with: metadata and the sequence headers known so far.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 #[cfg(feature = "libav")]
 use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile};
 use super::item::{Feed, Item};
+use super::wanted::Wanted;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
@@ -16,7 +17,7 @@ use crate::reel::{Cutter, Recipe, Reel, Store};
 #[derive(Debug, Clone)]
 pub(crate) struct Supply {
     pub(crate) store: Option<Store>,
-    pub(crate) recipe: Recipe,
+    pub(crate) wanted: Wanted,
     #[cfg(feature = "libav")]
     pub(crate) direct: DirectOptions,
 }
@@ -92,7 +93,8 @@ impl Supply {
         // A file that is played once is not worth a reel, unless nothing else can read it.
         let wanted = how != Use::Once || cfg!(not(feature = "libav"));
         if let (Some(store), true) = (&self.store, wanted) {
-            match store.prepare(path, self.recipe, cutter(self.recipe)) {
+            let order = order(&self.wanted, path)?;
+            match store.prepare(path, order.0, order.1) {
                 Ok(reel) => {
                     let item = Item::new(path, Feed::Reel { reel, slot: 0 }, how != Use::Once);
                     return Ok(Ready { item, fallback: None, skipped: Vec::new() });
@@ -107,7 +109,7 @@ impl Supply {
     #[cfg(feature = "libav")]
     fn open(&self, path: &Path, how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
         let laps = how.laps();
-        let file = OpenFile::open(path, self.recipe, laps.tail())?;
+        let file = OpenFile::open(path, &self.wanted, laps.tail())?;
         let skipped = file.skipped().to_vec();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(laps, 0, &self.direct)?);
@@ -129,10 +131,10 @@ impl Supply {
             Some(store) => {
                 let answer = Answer::default();
                 let slot = answer.clone();
+                let (wanted, file) = (self.wanted.clone(), path.to_owned());
                 store.prepare_async(
                     path,
-                    self.recipe,
-                    cutter(self.recipe),
+                    Box::new(move || order(&wanted, &file)),
                     Box::new(move |result| *slot.lock() = Some(result)),
                 );
                 State::Asked(answer)
@@ -144,7 +146,7 @@ impl Supply {
 
     #[cfg(feature = "libav")]
     fn opening(&self, path: &Path, how: Use, _why: Option<Arc<Error>>) -> State {
-        match DirectFeed::open(path.to_owned(), self.recipe, how.laps(), 0, &self.direct) {
+        match DirectFeed::open(path.to_owned(), &self.wanted, how.laps(), 0, &self.direct) {
             Ok(feed) => State::Opening(Box::new(Item::new(path, Feed::Direct(feed), true))),
             Err(error) => State::Failed(Arc::new(error)),
         }
@@ -158,7 +160,7 @@ impl Supply {
     /// Goes on with `path` directly, from slot number `from` of its first lap on; never blocks.
     #[cfg(feature = "libav")]
     pub(crate) fn go_on(&self, path: &Path, how: Use, from: usize) -> Result<Feed, Error> {
-        DirectFeed::open(path.to_owned(), self.recipe, how.laps(), from, &self.direct).map(Feed::Direct)
+        DirectFeed::open(path.to_owned(), &self.wanted, how.laps(), from, &self.direct).map(Feed::Direct)
     }
 }
 
@@ -250,14 +252,17 @@ impl Use {
     }
 }
 
+/// What the store is asked for.
 #[cfg(feature = "libav")]
-fn cutter(recipe: Recipe) -> Box<dyn Cutter> {
-    Box::new(super::cutter::CopyCutter { recipe })
+fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+    let settled = wanted.settle(path)?;
+    let (recipe, encoders) = (settled.recipe.clone(), wanted.encoders().cloned());
+    Ok((recipe, Box::new(super::cutter::FileCutter { settled, encoders })))
 }
 
 /// Without libav only files that already are reels can be played.
 #[cfg(not(feature = "libav"))]
-fn cutter(_recipe: Recipe) -> Box<dyn Cutter> {
+fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     struct NoCutter;
     impl Cutter for NoCutter {
         fn open(
@@ -268,5 +273,5 @@ fn cutter(_recipe: Recipe) -> Box<dyn Cutter> {
             Err(Error::NotBuilt { feature: "libav" })
         }
     }
-    Box::new(NoCutter)
+    Ok((wanted.settle(path)?.recipe, Box::new(NoCutter)))
 }

@@ -6,5 +6,4 @@ mod outq;
 mod thread;
 
 pub(crate) use outq::unacknowledged_bytes;
-pub(crate) use thread::CpuLap;
-pub(crate) use thread::CpuMeter;
+pub(crate) use thread::{CpuLap, CpuMeter, yield_to_others};

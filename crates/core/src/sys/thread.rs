@@ -31,6 +31,18 @@ impl CpuMeter {
     }
 }
 
+/// How much less of the processor a thread gets that can wait.
+const NICE: i32 = 10;
+
+/// Lets streams go first. Not every system gives threads a priority of their own.
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing takes long"))]
+pub(crate) fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        log::debug!("a thread keeps its priority: {error}");
+    }
+}
+
 /// CPU time of the calling thread since it started.
 fn thread_cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

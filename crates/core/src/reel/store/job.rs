@@ -10,17 +10,15 @@ use super::dir::{self, Dir, Part};
 use super::state::{Cutting, Entry, Order, Place, State};
 use super::{Inner, MOST_JOBS};
 use crate::error::{Error, chain};
-use crate::reel::cutter::{Cut, CutStep, Cutter, Recipe};
+use crate::reel::cutter::{Cut, CutStep, Cutter};
 use crate::reel::foreign::{Misfit, Progress, Scan};
 use crate::reel::identity::{Identity, Key};
 use crate::reel::index::Data;
 use crate::reel::reader::Reel;
 use crate::reel::writer::{Room, Writer};
 
-/// Stack of a job: libav's demuxers and parsers need a few tens of kilobytes.
-pub(super) const STACK: usize = 512 << 10;
-/// How much less of the processor a job gets than streams do.
-const NICE: i32 = 10;
+/// Stack of a job: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
+pub(super) const STACK: usize = 2 << 20;
 
 /// What a job has made.
 struct Made {
@@ -31,7 +29,7 @@ struct Made {
 impl Inner {
     /// A job's thread: cuts one source after the other as long as any waits.
     pub(super) fn work(self: Arc<Self>, first: Order) {
-        yield_to_streams();
+        crate::sys::yield_to_others();
         let mut next = Some(first);
         while let Some(order) = next.take() {
             let heavy = order.heavy;
@@ -102,10 +100,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, cutter: Box<dyn Cutter>) -> Result<(), Arc<Error>> {
         let dir = self.inner.attach().map_err(Arc::new)?;
-        let scanned = match self.identity.recipe {
-            Recipe::Both => self.scan()?,
-            Recipe::Video | Recipe::Audio => None,
-        };
+        let scanned = if self.identity.recipe.takes_all_as_it_is() { self.scan()? } else { None };
         let made = match scanned {
             Some(made) => made,
             None => self.cut(dir, cutter)?,
@@ -176,7 +171,7 @@ impl Job<'_> {
     /// Cuts the source into a file of the store.
     fn cut(&self, dir: &Dir, cutter: Box<dyn Cutter>) -> Result<Made, Arc<Error>> {
         let key = self.identity.key;
-        self.reserve()?;
+        self.reserve(cutter.estimate())?;
         let mut cut = cutter.open(&self.identity.path, self.cancel).map_err(|error| self.cancelled(error))?;
         self.check()?;
         let file = dir.create(key, Part::Data).map_err(|error| self.failed("creating a file", error))?;
@@ -275,10 +270,11 @@ impl Job<'_> {
     }
 
     /// Makes room for what the reel is expected to become.
-    fn reserve(&self) -> Result<(), Error> {
+    fn reserve(&self, estimate: Option<u64>) -> Result<(), Error> {
         let key = self.identity.key;
         let mut state = self.inner.state.lock();
-        let expected = self.identity.recipe.estimate(self.identity.facts.size).max(state.known_size(key));
+        let estimate = estimate.unwrap_or_else(|| self.identity.recipe.estimate(self.identity.facts.size));
+        let expected = estimate.max(state.known_size(key));
         let max = self.inner.settings.max_bytes;
         let going = state.make_room(Some(key), expected, max).ok_or_else(|| self.full())?;
         state.resize(key, 0, expected);
@@ -346,13 +342,5 @@ impl Room for Job<'_> {
 
     fn failed(&self, what: &'static str, source: io::Error) -> Error {
         self.inner.failed(what, source)
-    }
-}
-
-/// Lets streams go first. Not every system gives threads a priority of their own.
-fn yield_to_streams() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        log::debug!("a reel job keeps its priority: {error}");
     }
 }

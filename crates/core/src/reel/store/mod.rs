@@ -37,6 +37,9 @@ const HEAVY: u64 = 1 << 30;
 /// Most time that jobs are waited for when the last handle is dropped.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// Finds out what is to be made of a source; may look at it.
+pub(crate) type What = Box<dyn FnOnce() -> Result<(Recipe, Box<dyn Cutter>), Error> + Send>;
+
 /// A store that is open. Clones are the same one; when the last is dropped its jobs are ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<Guard>);
@@ -126,10 +129,14 @@ impl Store {
         receive.recv().unwrap_or_else(|_| Err(Arc::new(Error::Ended)))
     }
 
-    /// As [`prepare`](Self::prepare), answered on a thread of the store's. `done` must not block.
-    pub(crate) fn prepare_async(&self, source: &Path, recipe: Recipe, cutter: Box<dyn Cutter>, done: Done) {
+    /// As [`prepare`](Self::prepare), answered on a thread of the store's, where `what` says what is to be made. `done` must not
+    /// block.
+    pub(crate) fn prepare_async(&self, source: &Path, what: What, done: Done) {
         let (inner, source) = (self.0.0.clone(), source.to_owned());
-        self.0.0.workers.run(move || inner.ask(&source, recipe, cutter, done));
+        self.0.0.workers.run(move || match what() {
+            Ok((recipe, cutter)) => inner.ask(&source, recipe, cutter, done),
+            Err(error) => done(Err(Arc::new(error))),
+        });
     }
 
     /// The store in figures.

@@ -25,7 +25,7 @@ fn cutting_until_killed() {
         std::fs::write(&source, n.to_le_bytes()).expect("there is room");
         let script = Script::of(2 + i64::from(n % 5));
         let done = Box::new(|_| {});
-        store.prepare_async(&source, Recipe::Both, script.cutter(), done);
+        store.prepare_async(&source, what(&script), done);
         if let Ok(reel) = prepare(&store, &source, &script)
             && n % 7 == 0
         {

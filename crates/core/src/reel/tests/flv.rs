@@ -79,7 +79,7 @@ fn a_fitting_file_gets_an_index_and_nothing_else() {
     assert_eq!((script.opened(), room.names().len()), (1, 2));
     // Another recipe leaves something out.
     let source = put(&room, &file(&tags));
-    settled(&store, &store.prepare(&source, Recipe::Video, script.cutter()).expect("it is cut"));
+    settled(&store, &store.prepare(&source, Recipe::VIDEO, script.cutter()).expect("it is cut"));
     assert_eq!(script.opened(), 2);
 }
 

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use super::cutter::{Cut, CutStep, Cutter, Recipe};
 use super::reader::Reel;
 use super::settings::ReelStore;
-use super::store::Store;
+use super::store::{Store, What};
 use crate::error::Error;
 use crate::lap::{AudioLap, LapFacts, Unit, VideoLap};
 
@@ -246,6 +246,12 @@ fn read_all(reel: &Reel) -> Result<Vec<Tag>, Error> {
     Ok(tags)
 }
 
+/// What the store is asked for.
+fn what(script: &Script) -> What {
+    let cutter = script.cutter();
+    Box::new(move || Ok((Recipe::BOTH, cutter)))
+}
+
 fn prepare(store: &Store, source: &Path, script: &Script) -> Result<Arc<Reel>, Arc<Error>> {
-    store.prepare(source, Recipe::Both, script.cutter())
+    store.prepare(source, Recipe::BOTH, script.cutter())
 }

@@ -26,7 +26,7 @@ fn a_reel_is_cut_once_kept_and_found_again() {
     let on_disk: u64 = room.names().iter().map(|name| size(&room.settings().dir.join(name))).sum();
     assert_eq!(stats.bytes, on_disk);
     // Another recipe is another reel.
-    let sound = store.prepare(&source, Recipe::Audio, script.cutter()).expect("it is cut");
+    let sound = store.prepare(&source, Recipe::AUDIO, script.cutter()).expect("it is cut");
     settled(&store, &sound);
     assert_eq!((script.opened(), store.stats().reels), (2, 2));
     drop(sound);
@@ -110,7 +110,7 @@ fn all_who_ask_at_once_get_the_same_reel() {
     for _ in 0..8 {
         let send = send.clone();
         let done = move |answer| send.send(answer).expect("the test waits");
-        store.prepare_async(&source, Recipe::Both, script.cutter(), Box::new(done));
+        store.prepare_async(&source, what(&script), Box::new(done));
     }
     let reels: Vec<_> = (0..8).map(|_| receive.recv().expect("all answer").expect("it is there")).collect();
     assert!(reels.iter().all(|reel| Arc::ptr_eq(reel, &reels[0])));
@@ -348,7 +348,7 @@ fn closing_ends_jobs_and_removes_what_they_began() {
     let waiting = room.source("b.mp4", 1000);
     let (send, receive) = crossbeam_channel::unbounded();
     let done = Box::new(move |answer| send.send(answer).expect("the test waits"));
-    store.prepare_async(&waiting, Recipe::Both, other.cutter(), done);
+    store.prepare_async(&waiting, what(&other), done);
     at_gate.recv().expect("it comes to its gate");
     drop(gate);
     store.close(Duration::from_secs(30));
@@ -379,7 +379,7 @@ fn long_sources_are_cut_one_at_a_time() {
     let (script, at_gate, gate) = Script::of(5).gated(0);
     let (send, receive) = crossbeam_channel::unbounded();
     let done = Box::new(move |answer| send.send(answer).expect("the test waits"));
-    store.prepare_async(&first, Recipe::Both, script.cutter(), done);
+    store.prepare_async(&first, what(&script), done);
     at_gate.recv().expect("it comes to its gate");
     let later = Script::of(5);
     for _ in 0..2 {

@@ -1,5 +1,6 @@
 //! Laps and lists across their seams, played without a clock.
 
+mod encoded;
 mod faults;
 mod long;
 
@@ -15,9 +16,10 @@ use super::super::batch::Batch;
 use super::super::direct::DirectOptions;
 use super::super::player::{Player, PlayerState, Program};
 use super::super::supply::{Supply, Use};
+use super::super::wanted::Wanted;
 use super::*;
 use crate::config::Config;
-use crate::reel::{Recipe, ReelStore, Store};
+use crate::reel::{ReelStore, Store, Tracks};
 use crate::sys::CpuMeter;
 
 mod seams;
@@ -41,13 +43,17 @@ impl Scratch {
     }
 }
 
-fn supply(store: Option<Store>, recipe: Recipe) -> Supply {
+fn supply(store: Option<Store>, tracks: Tracks) -> Supply {
+    supply_of(store, Wanted::copy(tracks))
+}
+
+fn supply_of(store: Option<Store>, wanted: Wanted) -> Supply {
     let direct = DirectOptions {
         name: "test".to_owned(),
         read_ahead: Config::default().read_ahead,
         cpu: CpuMeter::default(),
     };
-    Supply { store, recipe, direct }
+    Supply { store, wanted, direct }
 }
 
 /// Plays a file without waiting for any clock.
@@ -66,7 +72,10 @@ impl Unpaced {
     }
 
     fn looped(path: &Path, store: Option<Store>, silence: bool) -> Self {
-        let supply = supply(store, Recipe::Both);
+        Self::looped_as(path, supply(store, Tracks::Both), silence)
+    }
+
+    fn looped_as(path: &Path, supply: Supply, silence: bool) -> Self {
         let ready = supply.ready(path, Use::Loop).expect("it can be played");
         assert!(ready.fallback.is_none(), "{:?}", ready.fallback);
         while ready.item.reel().is_some_and(|reel| !reel.is_complete()) {

@@ -36,7 +36,7 @@ fn open(path: &Path) -> Result<Demuxer, flowcast_av::Error> {
 }
 
 fn reader(path: &Path) -> LapReader {
-    LapReader::new(path, Box::new(open(path).expect("it opens")), Recipe::Both, Tail::Whole)
+    LapReader::new(path, Box::new(open(path).expect("it opens")), Tracks::Both, Tail::Whole)
         .expect("it can be sent")
 }
 
@@ -146,7 +146,7 @@ fn tags_equal_those_of_libavs_muxer_for_real_footage() {
     for entry in folders {
         let path = entry.expect("it is readable").path();
         let Ok(demuxer) = open(&path) else { continue };
-        if LapReader::new(&path, Box::new(demuxer), Recipe::Both, Tail::Whole).is_err() {
+        if LapReader::new(&path, Box::new(demuxer), Tracks::Both, Tail::Whole).is_err() {
             continue;
         }
         // A fragment's header has tracks and no frame: there is nothing to compare.
@@ -164,7 +164,7 @@ fn every_lap_is_read_alike_and_measured_to_the_sample() {
     let spec = SampleSpec { b_frames: 2, seconds: 2.0, audio_seconds: Some(2.5), ..SampleSpec::default() };
     let clip = scratch.clip("clip.mp4", &spec);
     let mut reader =
-        LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Recipe::Both, Tail::Looped)
+        LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Tracks::Both, Tail::Looped)
             .expect("it can be sent");
     let mut laps: Vec<(Vec<Tag>, Option<LapFacts>)> = vec![(Vec::new(), None)];
     while laps.len() < 4 {
@@ -201,7 +201,7 @@ fn what_follows_a_seek_is_what_reading_through_gives() {
         let clip = scratch.clip(name, &spec);
         let rest = |seeks: bool| {
             let mut reader =
-                LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Recipe::Both, Tail::Looped)
+                LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Tracks::Both, Tail::Looped)
                     .expect("it can be sent");
             if seeks {
                 reader.skip_to(15_000).expect("it can be read");

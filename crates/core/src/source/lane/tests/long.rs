@@ -65,8 +65,8 @@ impl Track {
 }
 
 /// Cuts the files, so that nothing below waits for that.
-fn cut_all(files: &[PathBuf], store: &Store, recipe: Recipe) {
-    let supply = supply(Some(store.clone()), recipe);
+fn cut_all(files: &[PathBuf], store: &Store, tracks: Tracks) {
+    let supply = supply(Some(store.clone()), tracks);
     for file in files {
         let ready = supply.ready(file, Use::Item).expect("it can be played");
         let reel = ready.item.reel().expect("there is a store");
@@ -76,8 +76,8 @@ fn cut_all(files: &[PathBuf], store: &Store, recipe: Recipe) {
     }
 }
 
-fn list_player(list: &Playlist, store: &Store, recipe: Recipe, role: MetadataRole) -> Player {
-    let supply = supply(Some(store.clone()), recipe);
+fn list_player(list: &Playlist, store: &Store, tracks: Tracks, role: MetadataRole) -> Player {
+    let supply = supply(Some(store.clone()), tracks);
     Player::new(Lane::new(role, None), Program::List(list.cursor()), supply, None, Duration::ZERO)
 }
 
@@ -118,14 +118,14 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
         })
         .collect();
     let store = scratch.store();
-    cut_all(&music, &store, Recipe::Audio);
+    cut_all(&music, &store, Tracks::Audio);
     let list = Playlist::files(music).shuffled().seed(1);
-    let video_supply = supply(Some(store.clone()), Recipe::Video);
+    let video_supply = supply(Some(store.clone()), Tracks::Video);
     let ready = video_supply.ready(&clip, Use::Loop).expect("it can be played");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut pair = Pair {
         video: Player::new(lane, Program::Loop, video_supply, Some(ready.item), Duration::ZERO),
-        audio: list_player(&list, &store, Recipe::Audio, MetadataRole::Silent),
+        audio: list_player(&list, &store, Tracks::Audio, MetadataRole::Silent),
         batch: Batch::default(),
         notices: Vec::new(),
     };
@@ -188,10 +188,10 @@ fn items_of_many_frame_and_sample_rates_do_not_drift_in_six_hours() {
         })
         .collect();
     let store = scratch.store();
-    cut_all(&files, &store, Recipe::Both);
+    cut_all(&files, &store, Tracks::Both);
     let list = Playlist::files(files).on_change(ParameterChange::Allow);
     let role = MetadataRole::Sends { companion: None };
-    let mut played = Unpaced::of(list_player(&list, &store, Recipe::Both, role));
+    let mut played = Unpaced::of(list_player(&list, &store, Tracks::Both, role));
     let began = Instant::now();
     let (mut video, mut audio) = (Track::default(), Track::default());
     // The item that plays, its frames so far, and where the item's first frame would be by the lengths of all before it.

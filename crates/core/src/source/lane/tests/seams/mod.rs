@@ -3,7 +3,7 @@
 //! Each file is played both ways without a clock, recorded as FLV and decoded. `docs/interop.md` has what this prints.
 
 mod cases;
-mod tools;
+pub(super) mod tools;
 
 use cases::Case;
 use flowcast_rtmp::flv::video::VideoHeader;

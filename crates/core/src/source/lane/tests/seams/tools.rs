@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether `ffmpeg` is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
-pub(super) fn need_ffmpeg() -> bool {
+pub(in super::super) fn need_ffmpeg() -> bool {
     let is_there = Command::new("ffmpeg")
         .arg("-version")
         .stdin(Stdio::null())
@@ -21,7 +21,7 @@ pub(super) fn need_ffmpeg() -> bool {
 }
 
 /// Runs `ffmpeg` in `directory`; what it complained of. Arguments are separated by single spaces.
-pub(super) fn ffmpeg(directory: &Path, arguments: &str) -> String {
+pub(in super::super) fn ffmpeg(directory: &Path, arguments: &str) -> String {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])
         .args(arguments.split(' '))
@@ -35,31 +35,31 @@ pub(super) fn ffmpeg(directory: &Path, arguments: &str) -> String {
 
 /// One line of a `framemd5` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(in super::super) struct Frame {
     /// In units of the track: 1/90000 s for video, samples for sound.
-    pub(super) pts: i64,
-    pub(super) duration: i64,
-    pub(super) hash: String,
+    pub(in super::super) pts: i64,
+    pub(in super::super) duration: i64,
+    pub(in super::super) hash: String,
 }
 
 /// What a file decodes to.
 #[derive(Debug, Default)]
-pub(super) struct Decoded {
+pub(in super::super) struct Decoded {
     /// The pictures, in the order of presentation.
-    pub(super) frames: Vec<Frame>,
+    pub(in super::super) frames: Vec<Frame>,
     /// The decoded frames of sound.
-    pub(super) sound: Vec<Frame>,
-    pub(super) rate: u32,
+    pub(in super::super) sound: Vec<Frame>,
+    pub(in super::super) rate: u32,
     /// The packets of sound.
-    pub(super) packets: Vec<String>,
+    pub(in super::super) packets: Vec<String>,
     /// One channel of the sound, all frames joined.
-    pub(super) samples: Vec<f32>,
-    pub(super) complaints: String,
+    pub(in super::super) samples: Vec<f32>,
+    pub(in super::super) complaints: String,
 }
 
 impl Decoded {
     /// Decodes `name` in `directory`; `before` are options of the input.
-    pub(super) fn of(directory: &Path, name: &str, before: &str, sound: bool, video: bool) -> Self {
+    pub(in super::super) fn of(directory: &Path, name: &str, before: &str, sound: bool, video: bool) -> Self {
         let mut arguments = format!("{before}-i {name}");
         if video {
             arguments += " -map 0:v:0 -fps_mode passthrough -enc_time_base:v 1:90000 -f framemd5 frames.md5";
@@ -90,7 +90,7 @@ impl Decoded {
     }
 
     /// Where the beeps begin, in seconds of the file's clock.
-    pub(super) fn beeps(&self) -> Vec<f64> {
+    pub(in super::super) fn beeps(&self) -> Vec<f64> {
         let rate = f64::from(self.rate.max(1));
         // A gap of the sound shows in the times of its frames only.
         let mut moved = Vec::new();

@@ -1,0 +1,115 @@
+//! What is wanted of the files of a lane, and what that means for each of them.
+//!
+//! In: what the source asks for, and what is in a file. Out: the recipe of its reel. What is encoded is encoded to the same
+//! figures for all files of a lane, which the first of them settles: so items follow each other as one stream.
+
+use std::path::Path;
+#[cfg(feature = "libav")]
+use std::sync::Arc;
+
+#[cfg(feature = "libav")]
+use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
+
+use crate::error::Error;
+use crate::reel::{Recipe, Tracks};
+#[cfg(feature = "libav")]
+use crate::transcode::{Encoders, Plan, Settling};
+
+/// What is wanted of the files of one lane. Clones share what was settled.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) tracks: Tracks,
+    #[cfg(feature = "libav")]
+    encoding: Option<Encoding>,
+}
+
+#[cfg(feature = "libav")]
+#[derive(Debug, Clone)]
+struct Encoding {
+    settling: Arc<Settling>,
+    encoders: Arc<dyn Encoders>,
+}
+
+/// What becomes of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    pub(crate) recipe: Recipe,
+    /// About how many bytes what is encoded takes, if that is known.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) bytes: Option<u64>,
+}
+
+impl Wanted {
+    /// These tracks, as they are.
+    pub(crate) fn copy(tracks: Tracks) -> Self {
+        Self {
+            tracks,
+            #[cfg(feature = "libav")]
+            encoding: None,
+        }
+    }
+
+    /// These tracks, encoded where `settling` says so.
+    #[cfg(feature = "libav")]
+    pub(crate) fn encoded(tracks: Tracks, settling: Settling, encoders: Arc<dyn Encoders>) -> Self {
+        Self { tracks, encoding: Some(Encoding { settling: Arc::new(settling), encoders }) }
+    }
+
+    /// What becomes of the file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, where it has to be looked at.
+    ///
+    /// # Blocking
+    ///
+    /// On the file, where it has to be looked at.
+    #[cfg(feature = "libav")]
+    pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
+        if self.encoding.is_none() {
+            return Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None });
+        }
+        let file = Demuxer::open(path, &OpenOptions::default(), &Interrupt::new())?;
+        let plan = self.plan(file.media());
+        let seconds = file.media().duration.map(|duration| duration.as_secs());
+        let copied = if plan.video.is_some() { 0 } else { file.media().bit_rate.unwrap_or(0) };
+        let bytes = seconds.filter(|_| !plan.is_copy()).map(|seconds| {
+            let bits = plan.encoded_bits().saturating_add(copied);
+            // Tags have headers, and lengths are rounded.
+            (seconds + 1).saturating_mul(bits / 8 + 2048)
+        });
+        Ok(Settled { recipe: Recipe { tracks: self.tracks, plan }, bytes })
+    }
+
+    /// What becomes of the file.
+    #[cfg(not(feature = "libav"))]
+    #[allow(clippy::unnecessary_wraps, reason = "with libav files are looked at")]
+    pub(crate) fn settle(&self, _path: &Path) -> Result<Settled, Error> {
+        Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None })
+    }
+
+    /// What is done to the tracks of a file.
+    #[cfg(feature = "libav")]
+    pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
+        let Some(encoding) = &self.encoding else { return Plan::COPY };
+        let mut plan = encoding.settling.plan(media);
+        match self.tracks {
+            Tracks::Both => {}
+            Tracks::Video => plan.audio = None,
+            Tracks::Audio => plan.video = None,
+        }
+        plan
+    }
+
+    /// What opens encoders.
+    #[cfg(feature = "libav")]
+    pub(crate) fn encoders(&self) -> Option<&Arc<dyn Encoders>> {
+        self.encoding.as_ref().map(|encoding| &encoding.encoders)
+    }
+
+    /// Whether anything is ever encoded.
+    #[cfg(feature = "libav")]
+    pub(crate) fn may_encode(&self) -> bool {
+        self.encoding.is_some()
+    }
+}

@@ -1,0 +1,120 @@
+//! Where encoders come from: libav's, the best that opens, and the next one where it fails.
+
+use std::fmt::Debug;
+
+use flowcast_av::encoder::{RateControl, ThreadMode, VideoCodecKind, VideoEncoder, VideoSettings};
+use flowcast_av::{ColorInfo, Error, Hardware, Packet, Ratio, TrackInfo, VideoFrame};
+
+use super::encoding::Threading;
+use super::plan::{EncoderPlan, FirstEncoder, VideoPlan};
+
+/// Opens encoders. Tests have others that fail.
+pub(crate) trait Encoders: Debug + Send + Sync {
+    /// libav's names of the encoders to try, in their order.
+    ///
+    /// # Blocking
+    ///
+    /// The first time on devices, up to some seconds.
+    fn candidates(&self, plan: &EncoderPlan) -> Vec<String>;
+
+    /// Opens the encoder that the settings name.
+    fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error>;
+
+    /// The encoder failed: it is not to be tried again for a while.
+    fn failed(&self, name: &str);
+}
+
+/// An open encoder of pictures.
+pub(crate) trait PictureEncoder: Debug + Send {
+    /// The pixel format it takes.
+    fn pixel_format(&self) -> &str;
+    /// What it makes.
+    fn track(&self) -> &TrackInfo;
+    /// Gives it a picture.
+    fn push(&mut self, frame: &VideoFrame) -> Result<(), Error>;
+    /// The next packet.
+    fn pull(&mut self) -> Result<Option<Packet>, Error>;
+    /// No picture follows.
+    fn finish(&mut self) -> Result<(), Error>;
+}
+
+/// libav's encoders.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LibavEncoders;
+
+const SOFTWARE: &str = "libx264";
+
+impl Encoders for LibavEncoders {
+    fn candidates(&self, plan: &EncoderPlan) -> Vec<String> {
+        let hardware = || {
+            let known = Hardware::shared().candidates(VideoCodecKind::H264).into_iter();
+            let works = known.filter(|known| known.is_hardware && known.opens.is_ok() && !known.is_full);
+            works.map(|known| known.name).collect::<Vec<_>>()
+        };
+        let mut names = match &plan.first {
+            FirstEncoder::Best | FirstEncoder::Hardware => hardware(),
+            FirstEncoder::Software => vec![SOFTWARE.to_owned()],
+            FirstEncoder::Named(name) => vec![name.clone()],
+        };
+        let fallback = plan.fallback || (names.is_empty() && plan.first == FirstEncoder::Best);
+        if fallback && !names.iter().any(|name| name == SOFTWARE) {
+            names.push(SOFTWARE.to_owned());
+        }
+        names
+    }
+
+    fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error> {
+        Ok(Box::new(VideoEncoder::open(track, settings)?))
+    }
+
+    fn failed(&self, name: &str) {
+        Hardware::shared().invalidate(name);
+    }
+}
+
+impl PictureEncoder for VideoEncoder {
+    fn pixel_format(&self) -> &str {
+        Self::pixel_format(self)
+    }
+
+    fn track(&self) -> &TrackInfo {
+        Self::track(self)
+    }
+
+    fn push(&mut self, frame: &VideoFrame) -> Result<(), Error> {
+        self.push_frame(frame, false)
+    }
+
+    fn pull(&mut self) -> Result<Option<Packet>, Error> {
+        Self::pull(self)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Self::finish(self)
+    }
+}
+
+/// The settings of a plan, for the encoder of this name.
+pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> VideoSettings {
+    let frame_rate = Ratio { num: plan.frame_rate.num(), den: plan.frame_rate.den() };
+    let mut settings = VideoSettings::new(plan.width, plan.height, frame_rate);
+    settings.encoder = Some(name.to_owned());
+    settings.rate_control = RateControl::Cbr {
+        bit_rate: 1000 * u64::from(plan.kbps),
+        vbv_bits: 1000 * u64::from(plan.vbv_kbits),
+        filler: plan.filler,
+    };
+    settings.gop_frames = plan.gop_frames;
+    settings.b_frames = plan.b_frames;
+    settings.profile = Some(plan.profile.clone());
+    settings.preset.clone_from(&plan.preset);
+    settings.tune = Some(plan.tune.clone()).filter(|tune| !tune.is_empty());
+    settings.threads = plan.threads;
+    settings.thread_mode = match plan.threading {
+        Threading::Frame => ThreadMode::Frame,
+        Threading::Slice => ThreadMode::Slice,
+    };
+    settings.color = color.clone();
+    settings.x264_params = Some(plan.x264_params.clone()).filter(|params| !params.is_empty());
+    settings
+}

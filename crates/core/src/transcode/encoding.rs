@@ -1,0 +1,316 @@
+//! What is asked for: whether to encode, and how.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::profile::Profile;
+use crate::error::Error;
+
+/// Whether the tracks of a source are sent as they are or encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// As they are. Tracks that cannot be sent so are left out, with an event.
+    #[default]
+    Copy,
+    /// Each track as it is if it fits where it goes, encoded if it does not.
+    Auto,
+    /// Encoded.
+    Encode,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Copy => "copy",
+            Self::Auto => "auto",
+            Self::Encode => "encode",
+        })
+    }
+}
+
+/// Frames per second, as a ratio: 30000/1001 is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameRate {
+    num: u32,
+    den: u32,
+}
+
+impl FrameRate {
+    /// `num / den` frames per second; `None` if it is not between 1 and 240, or a part of it is above 1,000,000.
+    #[must_use]
+    pub const fn new(num: u32, den: u32) -> Option<Self> {
+        if den == 0 || num < den || num / den >= 240 || num > 1_000_000 {
+            return None;
+        }
+        Some(Self { num, den })
+    }
+
+    /// So many whole frames per second, brought into the range of 1 to 239.
+    #[must_use]
+    pub const fn whole(frames: u32) -> Self {
+        let num = if frames == 0 {
+            1
+        } else if frames > 239 {
+            239
+        } else {
+            frames
+        };
+        Self { num, den: 1 }
+    }
+
+    /// Numerator.
+    #[must_use]
+    pub const fn num(self) -> u32 {
+        self.num
+    }
+
+    /// Denominator.
+    #[must_use]
+    pub const fn den(self) -> u32 {
+        self.den
+    }
+
+    /// Frames per second.
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
+}
+
+impl fmt::Display for FrameRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.den == 1 { write!(f, "{}", self.num) } else { write!(f, "{}/{}", self.num, self.den) }
+    }
+}
+
+/// What an encoder's threads share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Threading {
+    /// Whole pictures: better compression, and a picture of delay for each thread.
+    Frame,
+    /// Slices of one picture: no delay. Not together with frame threads: x264 does one or the other.
+    Slice,
+}
+
+/// Which encoder is used for pictures.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum EncoderChoice {
+    /// Hardware or software, as [`Config::prefer_hardware_encoding`](crate::Config::prefer_hardware_encoding) says.
+    #[default]
+    Auto,
+    /// Hardware that works here, the best first: NVENC, Quick Sync, VideoToolbox.
+    Hardware,
+    /// libx264.
+    Software,
+    /// The one libav calls so, such as `h264_nvenc`.
+    Named(String),
+}
+
+/// Which codec sound is encoded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AudioCodec {
+    /// AAC-LC, which every platform takes.
+    #[default]
+    Aac,
+}
+
+/// How tracks that are encoded are encoded. What is `None` is taken from the [`Profile`], or from the source.
+///
+/// ```
+/// use flowcast_core::{Encoding, FrameRate, Profile, Source};
+///
+/// let mut encoding = Encoding::new(Profile::Ultra);
+/// encoding.size = Some((1280, 720));
+/// encoding.frame_rate = Some(FrameRate::whole(30));
+/// encoding.video_kbps = Some(2000);
+/// let source = Source::file("old.avi").looped().mode(flowcast_core::Mode::Encode).encoding(encoding);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Encoding {
+    /// Where all figures come from that are not given below. Default [`Profile::Default`].
+    pub profile: Profile,
+    /// Width and height in pixels, both even, 16 to 8192. Default `None`: the source's (of a list, the first item's) as it is shown,
+    /// turned upright and with square pixels, within what the platforms take. A picture of another shape is fitted in.
+    pub size: Option<(u32, u32)>,
+    /// Frames per second, constant. Default `None`: the source's (of a list, the first item's), at most 60.
+    pub frame_rate: Option<FrameRate>,
+    /// Bits per second of the pictures, in thousands, 64 to 100,000. Default `None`: the profile's, within what the platforms
+    /// take.
+    pub video_kbps: Option<u32>,
+    /// The decoder's buffer the encoder reckons with (VBV), in thousand bits. Default `None`: the profile's, in proportion to the
+    /// bit rate.
+    pub vbv_kbits: Option<u32>,
+    /// From one keyframe to the next, always the same. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
+    pub gop: Duration,
+    /// The encoder's preset, such as `veryfast`. Default `None`: the profile's.
+    pub preset: Option<String>,
+    /// The encoder's tune, such as `zerolatency`; empty for none. Default `None`: the profile's.
+    pub tune: Option<String>,
+    /// B-frames in a row, 0 to 16: better compression, and some delay. Default `None`: the profile's.
+    pub b_frames: Option<u32>,
+    /// The highest H.264 profile that may be used: `baseline`, `main` or `high`. Default `None`: the profile's.
+    pub h264_profile: Option<String>,
+    /// Threads of the encoder, 1 to 64. Default `None`: the profile's.
+    pub threads: Option<u32>,
+    /// What the threads share. Default `None`: the profile's.
+    pub threading: Option<Threading>,
+    /// Parameters for x264 as it writes them, separated by colons (`aq-mode=2:subme=6`), after those of the profile; the last of a
+    /// name holds. Default empty. Other encoders ignore them.
+    pub x264_params: String,
+    /// Which encoder is used. Default [`EncoderChoice::Auto`].
+    pub encoder: EncoderChoice,
+    /// Whether another encoder takes over where one fails. Default `None`: as
+    /// [`Config::hardware_encoder_fallback`](crate::Config::hardware_encoder_fallback) says.
+    pub fallback: Option<bool>,
+    /// Fills up what the pictures do not need, so that the bit rate is never less. Default `false`: no platform wants to pay for it.
+    pub filler: bool,
+    /// How sound is encoded.
+    pub audio: AudioEncoding,
+}
+
+/// How sound that is encoded is encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct AudioEncoding {
+    /// The codec. Default AAC-LC.
+    pub codec: AudioCodec,
+    /// Bits per second, in thousands, 16 to 512. Default `None`: the profile's.
+    pub kbps: Option<u32>,
+    /// Samples per second: 44,100 or 48,000 for most platforms. Default `None`: the source's if it is one of these, else 48,000.
+    pub sample_rate: Option<u32>,
+    /// Channels, 1 to 8. Default `None`: 2.
+    pub channels: Option<u32>,
+}
+
+impl Encoding {
+    /// All as `profile` says.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            size: None,
+            frame_rate: None,
+            video_kbps: None,
+            vbv_kbits: None,
+            gop: Duration::from_secs(2),
+            preset: None,
+            tune: None,
+            b_frames: None,
+            h264_profile: None,
+            threads: None,
+            threading: None,
+            x264_params: String::new(),
+            encoder: EncoderChoice::Auto,
+            fallback: None,
+            filler: false,
+            audio: AudioEncoding::default(),
+        }
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if let Some((width, height)) = self.size
+            && [width, height].iter().any(|side| !(16..=8192).contains(side) || side % 2 != 0)
+        {
+            return fail("encoding.size", "each side must be even and 16 to 8192 pixels");
+        }
+        if self.video_kbps.is_some_and(|kbps| !(64..=100_000).contains(&kbps)) {
+            return fail("encoding.video_kbps", "must be 64 to 100000");
+        }
+        if self.vbv_kbits.is_some_and(|kbits| !(16..=200_000).contains(&kbits)) {
+            return fail("encoding.vbv_kbits", "must be 16 to 200000");
+        }
+        if !(Duration::from_millis(500)..=Duration::from_secs(10)).contains(&self.gop) {
+            return fail("encoding.gop", "must be 0.5 to 10 s");
+        }
+        if self.threads.is_some_and(|threads| !(1..=64).contains(&threads)) {
+            return fail("encoding.threads", "must be 1 to 64");
+        }
+        if self.b_frames.is_some_and(|frames| frames > 16) {
+            return fail("encoding.b_frames", "must be at most 16");
+        }
+        let known = ["baseline", "main", "high"];
+        if self.h264_profile.as_deref().is_some_and(|profile| !known.contains(&profile)) {
+            return fail("encoding.h264_profile", "must be baseline, main or high");
+        }
+        let audio = &self.audio;
+        if audio.kbps.is_some_and(|kbps| !(16..=512).contains(&kbps)) {
+            return fail("encoding.audio.kbps", "must be 16 to 512");
+        }
+        if audio.sample_rate.is_some_and(|rate| !(8000..=96_000).contains(&rate)) {
+            return fail("encoding.audio.sample_rate", "must be 8000 to 96000");
+        }
+        if audio.channels.is_some_and(|channels| !(1..=8).contains(&channels)) {
+            return fail("encoding.audio.channels", "must be 1 to 8");
+        }
+        let texts = [self.preset.as_deref(), self.tune.as_deref(), Some(self.x264_params.as_str())];
+        if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
+            return fail("encoding", "a preset, a tune or a parameter holds a control character");
+        }
+        Ok(())
+    }
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Self::new(Profile::Default)
+    }
+}
+
+impl From<Profile> for Encoding {
+    fn from(profile: Profile) -> Self {
+        Self::new(profile)
+    }
+}
+
+/// What a source asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Wish {
+    pub(crate) mode: Mode,
+    pub(crate) encoding: Encoding,
+}
+
+impl Wish {
+    /// Whether nothing is ever encoded.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.mode == Mode::Copy || self.encoding.profile == Profile::Copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        assert!(Encoding::default().check().is_ok());
+        let refused = |change: fn(&mut Encoding)| {
+            let mut encoding = Encoding::default();
+            change(&mut encoding);
+            encoding.check().expect_err("it cannot work").to_string()
+        };
+        assert!(refused(|encoding| encoding.size = Some((1281, 720))).contains("encoding.size"));
+        assert!(refused(|encoding| encoding.video_kbps = Some(10)).contains("video_kbps"));
+        assert!(refused(|encoding| encoding.gop = Duration::ZERO).contains("gop"));
+        assert!(refused(|encoding| encoding.threads = Some(0)).contains("threads"));
+        assert!(refused(|encoding| encoding.h264_profile = Some("high10".into())).contains("h264_profile"));
+        assert!(refused(|encoding| encoding.audio.channels = Some(9)).contains("channels"));
+        assert!(refused(|encoding| encoding.x264_params = "a\n".into()).contains("control"));
+    }
+
+    #[test]
+    fn frame_rates_stay_in_range() {
+        assert_eq!(FrameRate::new(30_000, 1001).map(|rate| rate.to_string()).as_deref(), Some("30000/1001"));
+        assert_eq!(FrameRate::new(25, 1), Some(FrameRate::whole(25)));
+        for (num, den) in [(0, 1), (1, 0), (1, 2), (240, 1), (90_000_000, 1_000_000)] {
+            assert_eq!(FrameRate::new(num, den), None, "{num}/{den}");
+        }
+        assert_eq!((FrameRate::whole(0).num(), FrameRate::whole(1000).num()), (1, 239));
+    }
+}

@@ -1,0 +1,35 @@
+//! What is done to tracks that do not fit where they go: they are decoded, changed and encoded again.
+//!
+//! A source carries a *wish* ([`Mode`], [`Encoding`]); together with what is in a file it becomes a [`Plan`]: for each track,
+//! copy or encode, with every figure settled. A plan is a part of a reel's key.
+
+#[cfg(feature = "libav")]
+mod audio;
+#[cfg(feature = "libav")]
+mod encoders;
+mod encoding;
+#[cfg(feature = "libav")]
+mod grid;
+#[cfg(feature = "libav")]
+mod pipeline;
+mod plan;
+mod profile;
+#[cfg(feature = "libav")]
+mod settle;
+#[cfg(feature = "libav")]
+mod shaper;
+#[cfg(feature = "libav")]
+mod video;
+
+#[cfg(feature = "libav")]
+pub(crate) use encoders::{Encoders, LibavEncoders};
+pub(crate) use encoding::Wish;
+pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading};
+#[cfg(feature = "libav")]
+pub(crate) use pipeline::Transcoder;
+pub(crate) use plan::Plan;
+pub use profile::Profile;
+#[cfg(feature = "libav")]
+pub(crate) use settle::{EncoderDefaults, Settling};
+#[cfg(all(test, feature = "libav"))]
+pub(crate) use {encoders::PictureEncoder, plan::EncoderPlan};

@@ -1,0 +1,312 @@
+//! A source of packets over another one: tracks that do not fit are encoded, the others pass.
+//!
+//! In: the packets of a file. Out: packets of the same file as if it had been made to fit. Each lap has encoders of its own, so
+//! that all are alike and begin with a keyframe. Everything that can be pulled is, before the next packet is read: what waits
+//! here are finished packets only. Runs on the thread that reads.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowcast_av::{Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo};
+
+use super::audio::AudioTrack;
+use super::encoders::Encoders;
+use super::plan::Plan;
+use super::video::VideoTrack;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::source::continuity::{Continuity, Forward, Side};
+use crate::source::packets::PacketSource;
+use crate::tagger::Selection;
+
+/// Packets in a row that may be damaged before the rest of a track is given up for this lap.
+const MOST_DAMAGED: u32 = 500;
+
+/// Encodes some of the tracks of `S`.
+#[derive(Debug)]
+pub(crate) struct Transcoder<S> {
+    path: PathBuf,
+    source: S,
+    interrupt: Interrupt,
+    media: MediaInfo,
+    /// The tracks that are read: video and audio.
+    inputs: [Option<(usize, TimeBase)>; 2],
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+    continuity: Continuity,
+    ready: VecDeque<Packet>,
+    notices: Vec<EventKind>,
+    damage: Damage,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The lap was read to its end; what codecs hold comes out.
+    Draining,
+    Over,
+}
+
+/// What could not be decoded.
+#[derive(Debug, Default)]
+struct Damage {
+    /// In this lap, and in a row.
+    packets: u64,
+    in_a_row: u32,
+    /// The first in this lap.
+    first: Option<Arc<Error>>,
+    /// What was told of the lap before.
+    told: u64,
+}
+
+impl<S: PacketSource> Transcoder<S> {
+    /// Encodes what `plan` says of the open file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// There is no decoder for a track that is to be encoded, or no encoder opens.
+    pub(crate) fn new(
+        path: &Path,
+        source: S,
+        plan: &Plan,
+        encoders: &Arc<dyn Encoders>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
+        let mut media = source.media().clone();
+        let copied = Selection::of(&media);
+        let place = |track: &TrackInfo| (track.index, track.time_base);
+        let mut video = None;
+        let mut inputs = [copied.video.as_ref().map(place), copied.audio.as_ref().map(place)];
+        if let (Some(plan), Some(track)) = (&plan.video, media.video().cloned()) {
+            let opened = VideoTrack::open(&track, plan, encoders)?;
+            inputs[0] = Some(place(&track));
+            replace(&mut media, opened.output());
+            video = Some(opened);
+        }
+        let mut audio = None;
+        if let (Some(plan), Some(track)) = (&plan.audio, media.audio().cloned()) {
+            let opened = AudioTrack::open(&track, plan)?;
+            inputs[1] = Some(place(&track));
+            replace(&mut media, opened.output());
+            audio = Some(opened);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            source,
+            interrupt: interrupt.clone(),
+            media,
+            inputs,
+            video,
+            audio,
+            continuity: Continuity::new(Forward::File),
+            ready: VecDeque::new(),
+            notices: Vec::new(),
+            damage: Damage::default(),
+            state: State::Reading,
+        })
+    }
+
+    /// Takes a packet of the file.
+    fn take(&mut self, mut packet: Packet) -> Result<(), Error> {
+        let is = |input: Option<(usize, TimeBase)>| input.is_some_and(|(index, _)| index == packet.track);
+        let [video, audio] = self.inputs;
+        let (base, side) = match (is(video), is(audio)) {
+            (true, _) => (video.map(|(_, base)| base), Side::Video),
+            (_, true) => (audio.map(|(_, base)| base), Side::Audio),
+            _ => return Ok(()),
+        };
+        if let Some(base) = base {
+            self.mend_clock(&mut packet, side, base);
+        }
+        let pushed = match (side, &mut self.video, &mut self.audio) {
+            (Side::Video, Some(track), _) if !packet.corrupt => track.push(&packet),
+            (Side::Audio, _, Some(track)) if !packet.corrupt => track.push(&packet),
+            (Side::Video, Some(_), _) | (Side::Audio, _, Some(_)) => {
+                let message = "the container says that it is damaged".to_owned();
+                Err(Media::Damaged { track: packet.track, pts: packet.pts, message })
+            }
+            _ => {
+                self.ready.push_back(packet);
+                return Ok(());
+            }
+        };
+        pushed.or_else(|error| self.tolerate(Error::Media(error)))
+    }
+
+    /// Takes out a jump of the file's own clock, before a decoder sees it.
+    fn mend_clock(&mut self, packet: &mut Packet, side: Side, base: TimeBase) {
+        let Some(time) = packet.dts.or(packet.pts) else { return };
+        let (shift, jumped) = self.continuity.shift(side, base.millis(time));
+        if jumped {
+            self.notices.push(EventKind::ClockJumped { millis: -shift });
+        }
+        if shift != 0 {
+            let ticks = TimeBase::MILLIS.rescale(shift, base);
+            packet.pts = packet.pts.map(|pts| pts + ticks);
+            packet.dts = packet.dts.map(|dts| dts + ticks);
+        }
+    }
+
+    /// Counts what could not be decoded; other errors are the end.
+    fn tolerate(&mut self, error: Error) -> Result<(), Error> {
+        if !matches!(&error, Error::Media(media) if media.is_damage()) {
+            return Err(error);
+        }
+        self.damage.packets += 1;
+        self.damage.in_a_row += 1;
+        if self.damage.first.is_none() {
+            self.damage.first = Some(Arc::new(error));
+        }
+        Ok(())
+    }
+
+    /// Brings something through the codecs, if there is anything.
+    fn work(&mut self) -> Result<bool, Error> {
+        let before = self.ready.len();
+        let worked = match &mut self.video {
+            Some(video) => video.work(&mut self.ready, &mut self.notices),
+            None => Ok(false),
+        };
+        let worked = match (worked, &mut self.audio) {
+            (Ok(false), Some(audio)) => audio.work(&mut self.ready),
+            (worked, _) => worked,
+        };
+        if self.ready.len() > before {
+            self.damage.in_a_row = 0;
+        }
+        worked.or_else(|error| self.tolerate(error).map(|()| true))
+    }
+
+    /// Nothing more is read of this lap.
+    fn drain(&mut self) -> Result<(), Error> {
+        self.state = State::Draining;
+        if let Some(video) = &mut self.video
+            && let Err(error) = video.finish()
+        {
+            self.tolerate(Error::Media(error))?;
+        }
+        if let Some(audio) = &mut self.audio
+            && let Err(error) = audio.finish()
+        {
+            self.tolerate(Error::Media(error))?;
+        }
+        Ok(())
+    }
+
+    /// The lap is over: what could not be decoded is told, unless it was the same in the lap before.
+    fn end(&mut self) {
+        self.state = State::Over;
+        let Damage { packets, first, told, .. } = std::mem::take(&mut self.damage);
+        self.damage.told = packets;
+        if let Some(first) = first.filter(|_| packets != told) {
+            let reason =
+                format!("{packets} packets could not be decoded, the first: {}", crate::chain(&*first));
+            let error = Arc::new(Error::SourceDamaged { path: self.path.clone(), reason });
+            self.notices.push(EventKind::SourceFault { error });
+        }
+    }
+
+    fn begin(&mut self) {
+        self.continuity = Continuity::new(Forward::File);
+        self.ready.clear();
+        self.state = State::Reading;
+    }
+}
+
+impl<S: PacketSource> PacketSource for Transcoder<S> {
+    fn media(&self) -> &MediaInfo {
+        &self.media
+    }
+
+    fn select(&mut self, tracks: &[usize]) {
+        self.source.select(tracks);
+    }
+
+    fn read(&mut self) -> Result<Option<Packet>, Error> {
+        loop {
+            if let Some(packet) = self.ready.pop_front() {
+                return Ok(Some(packet));
+            }
+            if self.interrupt.is_cancelled() {
+                return Err(Error::Media(Media::Cancelled { operation: "encode" }));
+            }
+            if self.state != State::Over && self.work()? {
+                continue;
+            }
+            match self.state {
+                State::Reading if self.damage.in_a_row >= MOST_DAMAGED => self.drain()?,
+                State::Reading => match self.source.read()? {
+                    Some(packet) => self.take(packet)?,
+                    None => self.drain()?,
+                },
+                State::Draining => self.end(),
+                State::Over => return Ok(None),
+            }
+        }
+    }
+
+    fn rewind(&mut self) -> Result<(), Error> {
+        self.source.rewind()?;
+        if let Some(video) = &mut self.video {
+            video.rewind()?;
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.rewind()?;
+        }
+        self.begin();
+        Ok(())
+    }
+
+    fn seek(&mut self, track: usize, dts: i64) -> bool {
+        // Without an index everything up to there is decoded, but not encoded.
+        let sought = self.seek_source(track, dts);
+        let begun = sought.and_then(|()| {
+            if let Some(video) = &mut self.video {
+                let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
+                video.begin_at(base.rescale(dts, video.output().time_base))?;
+            }
+            self.audio.as_mut().map_or(Ok(()), AudioTrack::rewind)
+        });
+        self.begin();
+        if let Err(error) = &begun {
+            log::warn!("{}: cannot go on elsewhere: {}", self.path.display(), crate::chain(error));
+        }
+        begun.is_ok()
+    }
+
+    fn tell(&mut self, notices: &mut Vec<EventKind>) {
+        notices.append(&mut self.notices);
+        self.source.tell(notices);
+    }
+
+    fn encodes(&self) -> bool {
+        true
+    }
+}
+
+impl<S: PacketSource> Transcoder<S> {
+    fn seek_source(&mut self, track: usize, dts: i64) -> Result<(), Error> {
+        let [video, audio] = self.inputs;
+        let input = video.or(audio).filter(|(index, _)| *index == track);
+        let from = self.media.track(track).map(|track| track.time_base);
+        if let (Some((index, to)), Some(from)) = (input, from)
+            && self.source.seek(index, from.rescale(dts, to))
+        {
+            return Ok(());
+        }
+        self.source.rewind()
+    }
+}
+
+/// Describes a track anew, which is the one of its kind that is sent.
+fn replace(media: &mut MediaInfo, output: &TrackInfo) {
+    for track in &mut media.tracks {
+        if track.index == output.index {
+            *track = output.clone();
+        } else if track.kind == output.kind {
+            track.default = false;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What is settled: for each track copy or encode, with every figure.
+
+use std::fmt;
+
+use super::encoding::{AudioCodec, FrameRate, Threading};
+
+/// What is done to the tracks of a file. `None` is copy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Plan {
+    pub(crate) video: Option<VideoPlan>,
+    pub(crate) audio: Option<AudioPlan>,
+}
+
+/// How pictures are encoded: H.264.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct VideoPlan {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) frame_rate: FrameRate,
+    pub(crate) kbps: u32,
+    pub(crate) vbv_kbits: u32,
+    pub(crate) filler: bool,
+    pub(crate) gop_frames: u32,
+    pub(crate) b_frames: u32,
+    pub(crate) preset: String,
+    pub(crate) tune: String,
+    pub(crate) profile: String,
+    pub(crate) threads: u32,
+    pub(crate) threading: Threading,
+    pub(crate) x264_params: String,
+    pub(crate) encoder: EncoderPlan,
+}
+
+/// Which encoders are tried, in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct EncoderPlan {
+    pub(crate) first: FirstEncoder,
+    /// Others take over where one fails.
+    pub(crate) fallback: bool,
+}
+
+/// The encoder that is tried first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum FirstEncoder {
+    /// Hardware if any works, else software.
+    Best,
+    Hardware,
+    Software,
+    Named(String),
+}
+
+/// How sound is encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct AudioPlan {
+    pub(crate) codec: AudioCodec,
+    pub(crate) kbps: u32,
+    pub(crate) sample_rate: u32,
+    pub(crate) channels: u32,
+}
+
+impl Plan {
+    /// Every track as it is.
+    pub(crate) const COPY: Self = Self { video: None, audio: None };
+
+    /// Whether no track is encoded.
+    pub(crate) fn is_copy(&self) -> bool {
+        *self == Self::COPY
+    }
+
+    /// About how many bits a second what is encoded has.
+    pub(crate) fn encoded_bits(&self) -> u64 {
+        let video = self.video.as_ref().map_or(0, |video| video.kbps);
+        let audio = self.audio.as_ref().map_or(0, |audio| audio.kbps);
+        1000 * (u64::from(video) + u64::from(audio))
+    }
+}
+
+/// The text that goes into a reel's key. It must change when what comes out does, and never otherwise: reels would not be found
+/// again, or wrong ones would be.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.video {
+            Some(video) => write!(f, "video {video}")?,
+            None => f.write_str("video copy")?,
+        }
+        match &self.audio {
+            Some(audio) => write!(f, "; audio {audio}"),
+            None => f.write_str("; audio copy"),
+        }
+    }
+}
+
+impl fmt::Display for VideoPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { width, height, frame_rate, kbps, vbv_kbits, gop_frames, b_frames, preset, .. } = self;
+        let Self { tune, profile, .. } = self;
+        let threading = match self.threading {
+            Threading::Frame => "frame",
+            Threading::Slice => "slice",
+        };
+        write!(
+            f,
+            "h264 {width}x{height} fps {frame_rate} cbr {kbps}k vbv {vbv_kbits}k filler {} gop {gop_frames} b {b_frames} preset {preset:?} \
+             tune {tune:?} profile {profile:?} threads {} {threading} x264 {:?} encoder {}",
+            self.filler, self.threads, self.x264_params, self.encoder
+        )
+    }
+}
+
+impl fmt::Display for EncoderPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.first {
+            FirstEncoder::Best => f.write_str("best")?,
+            FirstEncoder::Hardware => f.write_str("hardware")?,
+            FirstEncoder::Software => f.write_str("software")?,
+            FirstEncoder::Named(name) => write!(f, "{name:?}")?,
+        }
+        f.write_str(if self.fallback { " or another" } else { "" })
+    }
+}
+
+impl fmt::Display for AudioPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codec = match self.codec {
+            AudioCodec::Aac => "aac",
+        };
+        write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_plan_stays_what_it_is() {
+        let video = VideoPlan {
+            width: 1280,
+            height: 720,
+            frame_rate: FrameRate::new(30_000, 1001).expect("a usual rate"),
+            kbps: 2500,
+            vbv_kbits: 2500,
+            filler: false,
+            gop_frames: 60,
+            b_frames: 2,
+            preset: "ultrafast".to_owned(),
+            tune: String::new(),
+            profile: "main".to_owned(),
+            threads: 2,
+            threading: Threading::Frame,
+            x264_params: "aq-mode=2".to_owned(),
+            encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
+        };
+        let audio = AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2 };
+        let plan = Plan { video: Some(video), audio: Some(audio) };
+        assert_eq!(
+            plan.to_string(),
+            "video h264 1280x720 fps 30000/1001 cbr 2500k vbv 2500k filler false gop 60 b 2 preset \"ultrafast\" tune \"\" profile \
+             \"main\" threads 2 frame x264 \"aq-mode=2\" encoder software or another; audio aac 128k 48000 Hz 2 channels"
+        );
+        assert_eq!(Plan::COPY.to_string(), "video copy; audio copy");
+    }
+}

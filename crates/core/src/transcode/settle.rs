@@ -1,0 +1,337 @@
+//! A wish and a file become a plan.
+//!
+//! In: what the source asks for, and what is in a file. Out: which tracks are encoded, and to which figures. The first file
+//! settles the figures; those after it are encoded to the same.
+
+use std::sync::OnceLock;
+
+use flowcast_av::{Codec, FieldOrder, MediaInfo, Ratio, TrackInfo, TrackKind};
+
+use super::encoding::{EncoderChoice, FrameRate, Mode, Wish};
+use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use crate::tagger::Selection;
+
+/// Frame rates in use. A source near one of them is meant to have it.
+const RATES: [(u32, u32); 13] = [
+    (1, 1),
+    (5, 1),
+    (10, 1),
+    (12, 1),
+    (15, 1),
+    (20, 1),
+    (24_000, 1001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1001),
+    (30, 1),
+    (50, 1),
+    (60_000, 1001),
+];
+const FASTEST: (u32, u32) = (60, 1);
+/// How far off a rate may be, in thousandths, to be taken for one in use.
+const NEAR: f64 = 0.5;
+
+/// What the engine's configuration says of encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EncoderDefaults {
+    pub(crate) prefer_hardware: bool,
+    pub(crate) fallback: bool,
+}
+
+/// What a lane's files are encoded to.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    wish: Wish,
+    defaults: EncoderDefaults,
+    video: OnceLock<VideoPlan>,
+    audio: OnceLock<AudioPlan>,
+}
+
+impl Settling {
+    pub(crate) fn new(wish: Wish, defaults: EncoderDefaults) -> Self {
+        Self { wish, defaults, video: OnceLock::new(), audio: OnceLock::new() }
+    }
+
+    /// What is done to the tracks of `media`.
+    pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
+        let needs = match self.wish.mode {
+            _ if self.wish.is_copy() => return Plan::COPY,
+            Mode::Copy => return Plan::COPY,
+            Mode::Encode => Needs { video: true, audio: true },
+            Mode::Auto => decide(media),
+        };
+        let video = media.video().filter(|_| needs.video).and_then(|track| {
+            let settled = self.video.get().cloned();
+            settled.or_else(|| Some(self.video.get_or_init(|| self.video_plan(track)).clone()))
+        });
+        let audio = media
+            .audio()
+            .filter(|_| needs.audio)
+            .map(|track| self.audio.get_or_init(|| self.audio_plan(track)).clone());
+        Plan { video, audio }
+    }
+
+    fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
+        let encoding = &self.wish.encoding;
+        let figures = encoding.profile.figures();
+        let (width, height) = encoding.size.unwrap_or_else(|| shown_size(track));
+        let frame_rate = encoding.frame_rate.unwrap_or_else(|| frame_rate(track));
+        let kbps = encoding.video_kbps.unwrap_or(figures.kbps);
+        let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
+        let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
+        let gop_frames = (encoding.gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
+        let parameters: Vec<_> = [figures.x264_params, encoding.x264_params.as_str()]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
+        let text =
+            |wanted: &Option<String>, figure: &str| wanted.clone().unwrap_or_else(|| figure.to_owned());
+        VideoPlan {
+            width,
+            height,
+            frame_rate,
+            kbps,
+            vbv_kbits,
+            filler: encoding.filler,
+            gop_frames,
+            b_frames: encoding.b_frames.unwrap_or(figures.b_frames),
+            preset: text(&encoding.preset, figures.preset),
+            tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
+            profile: text(&encoding.h264_profile, figures.profile),
+            threads: encoding.threads.unwrap_or(figures.threads),
+            threading: encoding.threading.unwrap_or(figures.threading),
+            x264_params: parameters.join(":"),
+            encoder: self.encoder(),
+        }
+    }
+
+    fn encoder(&self) -> EncoderPlan {
+        let first = match &self.wish.encoding.encoder {
+            EncoderChoice::Named(name) => FirstEncoder::Named(name.clone()),
+            EncoderChoice::Hardware => FirstEncoder::Hardware,
+            EncoderChoice::Auto if self.defaults.prefer_hardware => FirstEncoder::Best,
+            EncoderChoice::Auto | EncoderChoice::Software => FirstEncoder::Software,
+        };
+        EncoderPlan { first, fallback: self.wish.encoding.fallback.unwrap_or(self.defaults.fallback) }
+    }
+
+    fn audio_plan(&self, track: &TrackInfo) -> AudioPlan {
+        let wanted = &self.wish.encoding.audio;
+        let figures = self.wish.encoding.profile.figures();
+        let source = track.audio.as_ref().map_or(0, |audio| audio.sample_rate);
+        let fitting = if matches!(source, 44_100 | 48_000) { source } else { 48_000 };
+        AudioPlan {
+            codec: wanted.codec,
+            kbps: wanted.kbps.unwrap_or(figures.audio_kbps),
+            sample_rate: wanted.sample_rate.unwrap_or(fitting),
+            channels: wanted.channels.unwrap_or(2),
+        }
+    }
+}
+
+/// The size a track is shown at: upright, with square pixels, even.
+fn shown_size(track: &TrackInfo) -> (u32, u32) {
+    let Some(video) = &track.video else { return (1280, 720) };
+    let aspect = video.sample_aspect.unwrap_or(Ratio { num: 1, den: 1 });
+    let aspect = aspect.as_f64().clamp(0.1, 10.0);
+    // The larger side of a pixel is kept.
+    let (wider, higher) = (aspect.max(1.0), aspect.recip().max(1.0));
+    let even = |side: f64| ((side / 2.0).round() as u32 * 2).clamp(16, 8192);
+    let (width, height) = (even(f64::from(video.width) * wider), even(f64::from(video.height) * higher));
+    if video.rotation_degrees % 180 == 90 { (height, width) } else { (width, height) }
+}
+
+/// The constant rate a track is meant to have.
+fn frame_rate(track: &TrackInfo) -> FrameRate {
+    let video = track.video.as_ref();
+    let average = video.and_then(|video| video.frame_rate).map(Ratio::as_f64);
+    let real = video.and_then(|video| video.real_frame_rate).map(Ratio::as_f64);
+    let usual = || RATES.into_iter().chain([FASTEST]).filter_map(|(num, den)| FrameRate::new(num, den));
+    let near = |wanted: f64| usual().find(|rate| (rate.as_f64() / wanted - 1.0).abs() * 1000.0 <= NEAR);
+    // Of a rate that varies, the one that all times fit in, if it is in use; else the next above the average.
+    let above = |wanted: f64| usual().find(|rate| rate.as_f64() >= wanted);
+    let found = average.and_then(near).or_else(|| real.and_then(near));
+    found.or_else(|| above(average.or(real)?)).unwrap_or_else(|| FrameRate::whole(FASTEST.0))
+}
+
+/// Which tracks have to be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub(super) video: bool,
+    pub(super) audio: bool,
+}
+
+/// What has to be encoded to be shown everywhere.
+pub(super) fn decide(media: &MediaInfo) -> Needs {
+    let copied = Selection::of(media);
+    let fits = |kind| match kind {
+        TrackKind::Video => copied.video.as_ref().is_some_and(video_fits),
+        _ => copied.audio.as_ref().is_some_and(audio_fits),
+    };
+    Needs { video: !fits(TrackKind::Video), audio: !fits(TrackKind::Audio) }
+}
+
+fn video_fits(track: &TrackInfo) -> bool {
+    track.video.as_ref().is_some_and(|video| {
+        let square = video.sample_aspect.is_none_or(|aspect| aspect.num == aspect.den);
+        let even = video.width % 2 == 0 && video.height % 2 == 0;
+        let upright = video.rotation_degrees == 0 && !video.mirrored;
+        let whole = matches!(video.field_order, FieldOrder::Unknown | FieldOrder::Progressive);
+        let usual = matches!(video.pixel_format.as_str(), "" | "yuv420p" | "yuvj420p");
+        square && even && upright && whole && usual
+    })
+}
+
+fn audio_fits(track: &TrackInfo) -> bool {
+    let is_low_complexity = track.profile.as_deref().is_none_or(|profile| profile == "LC");
+    let usual = track
+        .audio
+        .as_ref()
+        .is_some_and(|audio| matches!(audio.sample_rate, 44_100 | 48_000) && audio.channels <= 2);
+    track.codec == Codec::Aac && is_low_complexity && usual
+}
+
+#[cfg(test)]
+mod tests {
+    use flowcast_av::{AudioInfo, ColorInfo, TimeBase, VideoInfo};
+
+    use super::*;
+    use crate::transcode::{Encoding, Profile};
+
+    fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
+        let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
+        track.video = Some(VideoInfo {
+            width,
+            height,
+            frame_rate: Some(rate),
+            real_frame_rate: Some(rate),
+            pixel_format: "yuv420p".to_owned(),
+            field_order: FieldOrder::Progressive,
+            sample_aspect: None,
+            rotation_degrees: 0,
+            mirrored: false,
+            b_frames: 0,
+            color: ColorInfo::default(),
+        });
+        track
+    }
+
+    fn sound(codec: Codec, sample_rate: u32, channels: u32) -> TrackInfo {
+        let mut track = TrackInfo::new(1, TrackKind::Audio, codec, TimeBase::new(1, sample_rate));
+        track.audio = Some(AudioInfo {
+            sample_rate,
+            channels,
+            layout: String::new(),
+            frame_samples: 1024,
+            priming_samples: 0,
+        });
+        track.config = Some(bytes::Bytes::from_static(&[0x11, 0x90]));
+        track
+    }
+
+    fn media(tracks: Vec<TrackInfo>) -> MediaInfo {
+        MediaInfo {
+            format: String::new(),
+            duration: None,
+            start_micros: None,
+            bit_rate: None,
+            tracks,
+            metadata: Vec::new(),
+            seekable: true,
+        }
+    }
+
+    fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
+        let wish = Wish { mode, encoding: encoding.into() };
+        Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
+    }
+
+    #[test]
+    fn the_first_file_settles_what_all_are_encoded_to() {
+        let settling = settling(Mode::Encode, Profile::Ultra);
+        let first =
+            media(vec![picture(640, 360, Ratio { num: 30_000, den: 1001 }), sound(Codec::Aac, 44_100, 6)]);
+        let other = media(vec![picture(1920, 1080, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
+        let plan = settling.plan(&first);
+        assert_eq!(settling.plan(&other), plan);
+        let video = plan.video.expect("all is encoded");
+        assert_eq!(
+            (video.width, video.height, video.frame_rate.to_string()),
+            (640, 360, "30000/1001".into())
+        );
+        assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 1500));
+        assert_eq!(
+            (video.preset.as_str(), video.tune.as_str(), video.threads),
+            ("ultrafast", "zerolatency", 1)
+        );
+        let audio = plan.audio.expect("all is encoded");
+        assert_eq!((audio.kbps, audio.sample_rate, audio.channels), (96, 44_100, 2));
+        let mute = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
+        assert_eq!(settling.plan(&mute).audio, None);
+    }
+
+    #[test]
+    fn what_is_given_is_taken_and_the_buffer_follows_the_rate() {
+        let mut encoding = Encoding::new(Profile::LadderHigh);
+        encoding.size = Some((1280, 720));
+        encoding.frame_rate = Some(FrameRate::whole(50));
+        encoding.video_kbps = Some(5000);
+        encoding.x264_params = "ref=2".to_owned();
+        let settling = settling(Mode::Encode, encoding);
+        let plan = settling.plan(&media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
+        let video = plan.video.expect("all is encoded");
+        assert_eq!((video.width, video.height, video.gop_frames), (1280, 720, 100));
+        assert_eq!((video.kbps, video.vbv_kbits, video.x264_params.as_str()), (5000, 10_000, "ref=2"));
+    }
+
+    #[test]
+    fn sizes_are_as_shown_and_rates_are_those_in_use() {
+        let mut track = picture(719, 576, Ratio { num: 25, den: 1 });
+        let video = track.video.as_mut().expect("it has pictures");
+        video.sample_aspect = Ratio::new(16, 15);
+        assert_eq!(shown_size(&track), (766, 576));
+        track.video.as_mut().expect("it has pictures").rotation_degrees = 90;
+        assert_eq!(shown_size(&track), (576, 766));
+        for (average, wanted) in [
+            ((30_000, 1001), "30000/1001"),
+            ((2997, 100), "30000/1001"),
+            ((24, 1), "24"),
+            ((24_000, 1001), "24000/1001"),
+            ((2914, 100), "30000/1001"),
+            ((60_001, 1000), "60"),
+            ((120, 1), "60"),
+            ((7, 10), "1"),
+        ] {
+            let track = picture(640, 360, Ratio { num: average.0, den: average.1 });
+            assert_eq!(frame_rate(&track).to_string(), wanted, "{average:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_varies_is_the_one_all_times_fit_in() {
+        let mut track = picture(640, 360, Ratio { num: 1442, den: 100 });
+        let video = track.video.as_mut().expect("it has pictures");
+        video.real_frame_rate = Some(Ratio { num: 25, den: 1 });
+        assert_eq!(frame_rate(&track).to_string(), "25");
+        track.video.as_mut().expect("it has pictures").real_frame_rate = Some(Ratio { num: 90_000, den: 1 });
+        assert_eq!(frame_rate(&track).to_string(), "15");
+    }
+
+    #[test]
+    fn only_what_does_not_fit_is_encoded() {
+        let settling = settling(Mode::Auto, Profile::Default);
+        let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
+        fitting.codec = Codec::H264;
+        let needs = |video: &TrackInfo, audio: TrackInfo| {
+            let plan = settling.plan(&media(vec![video.clone(), audio]));
+            (plan.video.is_some(), plan.audio.is_some())
+        };
+        assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 2)), (false, false));
+        assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 6)), (false, true));
+        assert_eq!(needs(&fitting, sound(Codec::Mp3, 48_000, 1)), (false, true));
+        let asp = picture(640, 360, Ratio { num: 25, den: 1 });
+        assert_eq!(needs(&asp, sound(Codec::Aac, 44_100, 2)), (true, false));
+        fitting.video.as_mut().expect("it has pictures").rotation_degrees = 90;
+        assert_eq!(needs(&fitting, sound(Codec::Aac, 44_100, 1)), (true, false));
+    }
+}

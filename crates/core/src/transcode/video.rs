@@ -1,0 +1,343 @@
+//! The pictures of one lap: decoded, brought into shape, put on the grid, encoded.
+//!
+//! In: packets of a video track. Out: packets of H.264 at a constant frame rate, on the same clock. Frames are pulled through
+//! one at a time: nothing is kept but what decoder, filter and encoder hold. Runs on the thread that reads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flowcast_av::{
+    ColorInfo, DecoderOptions, Error as Media, Packet, TimeBase, TrackInfo, VideoDecoder, VideoFrame,
+};
+
+use super::encoders::{Encoders, PictureEncoder, settings};
+use super::grid::Grid;
+use super::plan::VideoPlan;
+use super::shaper::Shaper;
+use crate::error::Error;
+use crate::event::EventKind;
+
+/// Ticks a second of the clock of what comes out, at least.
+const FINEST: u32 = 90_000;
+
+/// Pictures that an encoder took with it when it failed, and that are made up for, at most this many seconds.
+const MOST_MADE_UP: i64 = 2;
+
+/// A video track that is encoded.
+#[derive(Debug)]
+pub(super) struct VideoTrack {
+    plan: VideoPlan,
+    input: TrackInfo,
+    output: TrackInfo,
+    color: ColorInfo,
+    encoders: Arc<dyn Encoders>,
+    /// The encoders that may be tried, in their order.
+    candidates: Vec<String>,
+    decoder: VideoDecoder,
+    shaper: Shaper,
+    grid: Grid,
+    encoder: Encoder,
+    /// Ticks of one frame, of the clock of what comes out.
+    step: i64,
+    /// The configuration that was given out last.
+    told: Option<Bytes>,
+    stage: Stage,
+}
+
+/// An encoder and what it was given.
+#[derive(Debug)]
+struct Encoder {
+    name: String,
+    /// How many of the candidates came before it.
+    number: usize,
+    inner: Box<dyn PictureEncoder>,
+    /// The first place it was given a picture for.
+    first: Option<i64>,
+    /// Packets it gave.
+    given: i64,
+}
+
+/// How far a lap is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    /// The decoder gives what it holds, then the shaper, then the grid, then the encoder.
+    Decoder,
+    Shaper,
+    Grid,
+    Encoder,
+    Over,
+}
+
+impl VideoTrack {
+    /// Opens decoder and encoder for a track.
+    ///
+    /// # Errors
+    ///
+    /// There is no decoder for it, or no encoder opens.
+    pub(super) fn open(
+        input: &TrackInfo,
+        plan: &VideoPlan,
+        encoders: &Arc<dyn Encoders>,
+    ) -> Result<Self, Error> {
+        let decoder = VideoDecoder::open(input, &DecoderOptions::default())?;
+        let video = input.video.as_ref();
+        let color = video.map(|video| shown_color(&video.color)).unwrap_or_default();
+        let candidates = encoders.candidates(&plan.encoder);
+        let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders };
+        let encoder = open.first_of(&candidates, 0)?;
+        let rate = plan.frame_rate;
+        let times = FINEST.div_ceil(rate.num());
+        let base = TimeBase::new(1, rate.num().saturating_mul(times));
+        let step = i64::from(rate.den()) * i64::from(times);
+        let mut output = encoder.inner.track().clone();
+        output.index = input.index;
+        output.time_base = base;
+        output.default = true;
+        let shaper = Shaper::new(input, plan, encoder.inner.pixel_format());
+        Ok(Self {
+            plan: plan.clone(),
+            input: input.clone(),
+            told: output.config.clone(),
+            output,
+            color,
+            encoders: encoders.clone(),
+            candidates,
+            decoder,
+            shaper,
+            grid: Grid::new(rate, input.time_base),
+            encoder,
+            step,
+            stage: Stage::Reading,
+        })
+    }
+
+    /// What comes out.
+    pub(super) fn output(&self) -> &TrackInfo {
+        &self.output
+    }
+
+    /// Begins another lap with a decoder and an encoder that remember nothing.
+    pub(super) fn rewind(&mut self) -> Result<(), Error> {
+        self.grid = Grid::new(self.plan.frame_rate, self.input.time_base);
+        self.begin()
+    }
+
+    /// Goes on elsewhere in the same lap: with the first picture that is decoded at or after `dts`, in ticks of what comes out.
+    /// A keyframe before it is to be pushed next.
+    pub(super) fn begin_at(&mut self, dts: i64) -> Result<(), Error> {
+        let delay = self.output.video.as_ref().map_or(0, |video| i64::from(video.b_frames));
+        // Finished times are whole milliseconds: what is rounded to this one counts.
+        let half = i64::from(self.output.time_base.den / 2000);
+        let pts = dts.saturating_add(delay * self.step - half);
+        let time = self.output.time_base.rescale(pts, self.input.time_base);
+        self.grid = self.grid.from(self.grid.place_from(time).max(0));
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.decoder = VideoDecoder::open(&self.input, &DecoderOptions::default())?;
+        self.shaper.reset();
+        self.stage = Stage::Reading;
+        self.encoder = self.open_encoder(self.encoder.number)?;
+        self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
+        Ok(())
+    }
+
+    /// Opens the first encoder that does, of the candidates from number `from` on.
+    fn open_encoder(&self, from: usize) -> Result<Encoder, Error> {
+        let Self { plan, color, .. } = self;
+        let open = Opening { track: self.input.index, plan, color, encoders: &*self.encoders };
+        open.first_of(&self.candidates, from)
+    }
+
+    /// Takes a packet, once there is no [`work`](Self::work) left.
+    ///
+    /// # Errors
+    ///
+    /// [`Media`] of damage: it goes on with the next one.
+    pub(super) fn push(&mut self, packet: &Packet) -> Result<(), Media> {
+        self.decoder.push(packet)
+    }
+
+    /// No packet follows in this lap; what is left is still to be worked through.
+    ///
+    /// # Errors
+    ///
+    /// As for [`push`](Self::push).
+    pub(super) fn finish(&mut self) -> Result<(), Media> {
+        self.stage = Stage::Decoder;
+        self.decoder.finish()
+    }
+
+    /// Brings one picture through; `false` if another packet is needed, or the lap is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Media`] of damage, after which it goes on; any other is the end.
+    pub(super) fn work(
+        &mut self,
+        packets: &mut VecDeque<Packet>,
+        notices: &mut Vec<EventKind>,
+    ) -> Result<bool, Error> {
+        if let Some((frame, place)) = self.next_frame()? {
+            self.encode(frame, place, packets, notices)?;
+            return Ok(true);
+        }
+        if self.stage != Stage::Encoder {
+            return Ok(false);
+        }
+        self.stage = Stage::Over;
+        // What an encoder loses at the end is not encoded again.
+        let finished = self.encoder.inner.finish().map_err(Error::from).and_then(|()| self.give(packets));
+        if let Err(error) = finished {
+            self.encoders.failed(&self.encoder.name);
+            let error = Arc::new(encoder_failed(&self.encoder.name, error));
+            notices.push(EventKind::SourceFault { error });
+        }
+        Ok(true)
+    }
+
+    /// The next picture on its place of the grid.
+    fn next_frame(&mut self) -> Result<Option<(VideoFrame, i64)>, Error> {
+        loop {
+            if let Some(given) = self.grid.pull()? {
+                return Ok(Some(given));
+            }
+            if let Some(frame) = self.shaper.pull()? {
+                let (time, duration) = (frame.pts(), frame.duration());
+                self.grid.push(frame, time, duration);
+                continue;
+            }
+            if matches!(self.stage, Stage::Reading | Stage::Decoder)
+                && let Some(frame) = self.decoder.pull()?
+            {
+                self.shaper.push(frame);
+                continue;
+            }
+            self.stage = match self.stage {
+                Stage::Reading | Stage::Encoder | Stage::Over => return Ok(None),
+                Stage::Decoder => {
+                    self.shaper.finish()?;
+                    Stage::Shaper
+                }
+                Stage::Shaper => {
+                    self.grid.finish();
+                    Stage::Grid
+                }
+                Stage::Grid => Stage::Encoder,
+            };
+        }
+    }
+
+    fn encode(
+        &mut self,
+        frame: VideoFrame,
+        place: i64,
+        packets: &mut VecDeque<Packet>,
+        notices: &mut Vec<EventKind>,
+    ) -> Result<(), Error> {
+        let mut frame = self.shaper.convert(frame)?;
+        let mut from = place;
+        while let Err(error) = self.encode_as(&mut frame, from..=place, packets) {
+            let failed = std::mem::take(&mut self.encoder.name);
+            self.encoders.failed(&failed);
+            // The next one takes over with this picture, and fills the places of those that are lost with it.
+            let lost = self.encoder.first.unwrap_or(place) + self.encoder.given;
+            let most = MOST_MADE_UP * i64::from(self.plan.frame_rate.num() / self.plan.frame_rate.den());
+            from = lost.clamp(place - most, place);
+            // That it failed says more than that there is no other.
+            let Ok(next) = self.open_encoder(self.encoder.number + 1) else {
+                return Err(encoder_failed(&failed, error));
+            };
+            self.encoder = next;
+            let (from, to) = (failed, self.encoder.name.clone());
+            notices.push(EventKind::EncoderChanged { from, to, error: Arc::new(error) });
+            self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
+            frame = self.shaper.convert(frame)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a picture to the encoder, once for each of these places.
+    fn encode_as(
+        &mut self,
+        frame: &mut VideoFrame,
+        places: std::ops::RangeInclusive<i64>,
+        packets: &mut VecDeque<Packet>,
+    ) -> Result<(), Error> {
+        for place in places {
+            frame.set_pts(Some(place));
+            self.encoder.inner.push(frame)?;
+            self.encoder.first.get_or_insert(place);
+            self.give(packets)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the encoder has.
+    fn give(&mut self, packets: &mut VecDeque<Packet>) -> Result<(), Error> {
+        while let Some(mut packet) = self.encoder.inner.pull()? {
+            let Some(origin) = self.grid.origin() else { return Ok(()) };
+            let zero = self.input.time_base.rescale(origin, self.output.time_base);
+            let base = self.encoder.inner.track().time_base;
+            let ticks = |ticks: i64| zero.saturating_add(base.rescale(ticks, self.output.time_base));
+            packet.track = self.output.index;
+            packet.pts = packet.pts.map(ticks);
+            packet.dts = packet.dts.map(ticks);
+            packet.duration = self.step;
+            let config = packet.config.take().or_else(|| {
+                (self.encoder.given == 0).then(|| self.encoder.inner.track().config.clone()).flatten()
+            });
+            if config.is_some() && config != self.told {
+                self.told.clone_from(&config);
+                packet.config = config;
+            }
+            self.encoder.given += 1;
+            packets.push_back(packet);
+        }
+        Ok(())
+    }
+}
+
+/// What an encoder is opened with.
+struct Opening<'a> {
+    track: usize,
+    plan: &'a VideoPlan,
+    color: &'a ColorInfo,
+    encoders: &'a dyn Encoders,
+}
+
+impl Opening<'_> {
+    fn first_of(&self, candidates: &[String], from: usize) -> Result<Encoder, Error> {
+        let mut failure = None;
+        for (number, name) in candidates.iter().enumerate().skip(from) {
+            match self.encoders.open(self.track, &settings(self.plan, name, self.color)) {
+                Ok(inner) => return Ok(Encoder { name: name.clone(), number, inner, first: None, given: 0 }),
+                Err(error) => {
+                    self.encoders.failed(name);
+                    failure = Some(encoder_failed(name, Error::Media(error)));
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let name = "h264".to_owned();
+            encoder_failed("h264", Error::Media(Media::Unavailable { what: "encoder", name }))
+        }))
+    }
+}
+
+fn encoder_failed(name: &str, error: Error) -> Error {
+    Error::EncoderFailed { encoder: name.to_owned(), source: Arc::new(error) }
+}
+
+/// What pictures are shown as after they were brought into shape.
+fn shown_color(color: &ColorInfo) -> ColorInfo {
+    let range = color.range.is_some().then(|| "tv".to_owned());
+    if matches!(color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67")) {
+        let name = || Some("bt709".to_owned());
+        return ColorInfo { range, space: name(), primaries: name(), transfer: name() };
+    }
+    ColorInfo { range, ..color.clone() }
+}
