@@ -49,6 +49,10 @@ impl Default for DecoderOptions {
 pub struct VideoDecoder {
     core: Core,
     formats: VideoFormats,
+    /// One frame in ticks, as the track says.
+    frame_ticks: i64,
+    /// Where the next picture is due if it does not say.
+    next: Option<i64>,
 }
 
 impl VideoDecoder {
@@ -61,7 +65,11 @@ impl VideoDecoder {
         if track.kind != TrackKind::Video {
             return Err(Error::InvalidArgument { message: "a track without pictures".to_owned() });
         }
-        Ok(Self { core: Core::open(track, options)?, formats: VideoFormats::default() })
+        let rate = track.video.as_ref().and_then(|video| video.frame_rate);
+        let frame_ticks =
+            rate.map_or(0, |rate| TimeBase::new(rate.den, rate.num).rescale(1, track.time_base));
+        let core = Core::open(track, options)?;
+        Ok(Self { core, formats: VideoFormats::default(), frame_ticks, next: None })
     }
 
     /// Gives it a packet in the form a [`Demuxer`](crate::Demuxer) gives it. A new configuration in it holds from there on.
@@ -83,20 +91,28 @@ impl VideoDecoder {
     }
 
     /// The next picture in the order they are shown, or `None` if it needs another packet, or has given all after
-    /// [`finish`](Self::finish). Pictures a packet says not to show ([`Packet::discard`]) are left out.
+    /// [`finish`](Self::finish). Pictures a packet says not to show ([`Packet::discard`]) are left out. A picture the input
+    /// gives no time (the last ones of some AVI files) follows the one before.
     ///
     /// # Errors
     /// As for [`push`](Self::push).
     pub fn pull(&mut self) -> Result<Option<VideoFrame>, Error> {
-        Ok(self.core.pull()?.map(|raw| VideoFrame::new(raw, &mut self.formats)))
+        let Some(raw) = self.core.pull()? else { return Ok(None) };
+        let mut frame = VideoFrame::new(raw, &mut self.formats);
+        let pts = frame.pts().or(self.next);
+        frame.set_pts(pts);
+        let length = if frame.duration() > 0 { frame.duration() } else { self.frame_ticks };
+        self.next = pts.filter(|_| length > 0).map(|pts| pts.saturating_add(length));
+        Ok(Some(frame))
     }
 
     /// Forgets what it has seen, also [`finish`](Self::finish): for packets from a keyframe elsewhere. Frames not pulled are
     /// lost.
     ///
     /// # Errors
-    /// As for [`open`](Self::open).
+    /// None so far.
     pub fn reset(&mut self) -> Result<(), Error> {
+        self.next = None;
         self.core.reset()
     }
 }
@@ -105,7 +121,7 @@ impl VideoDecoder {
 ///
 /// What a packet says to leave out at its start or end (priming, padding) is left out, to the sample. Times count samples: the
 /// clocks of containers are coarser, so a frame follows the one before without gap or overlap unless its time says otherwise by
-/// more than a tick.
+/// more than two ticks.
 #[derive(Debug)]
 pub struct AudioDecoder {
     core: Core,
@@ -159,13 +175,14 @@ impl AudioDecoder {
         Ok(None)
     }
 
-    /// As [`VideoDecoder::reset`].
+    /// As [`VideoDecoder::reset`]: what follows is decoded as by a decoder just opened.
     ///
     /// # Errors
-    /// As for [`VideoDecoder::reset`].
+    /// As for [`open`](Self::open).
     pub fn reset(&mut self) -> Result<(), Error> {
         self.clock.next = None;
-        self.core.reset()
+        // Priming that only the decoder knows of (Opus) is left out when it opens, and not again when it is flushed.
+        self.core.reopen()
     }
 }
 
@@ -217,8 +234,9 @@ impl Core {
             while let Some(frame) = self.decoder.receive().map_err(|failure| self.error(failure))? {
                 self.held.push_back(frame);
             }
-            self.decoder = open(&self.track, self.setup)?;
-            self.finished = false;
+            let held = std::mem::take(&mut self.held);
+            self.reopen()?;
+            self.held = held;
         }
         Ok(())
     }
@@ -241,6 +259,13 @@ impl Core {
     fn reset(&mut self) -> Result<(), Error> {
         self.held.clear();
         self.decoder.flush();
+        self.finished = false;
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        self.held.clear();
+        self.decoder = open(&self.track, self.setup)?;
         self.finished = false;
         Ok(())
     }
@@ -281,7 +306,8 @@ impl SampleClock {
         let unit = TimeBase::new(1, rate);
         let told = ticks.map(|ticks| self.time_base.rescale(ticks, unit));
         let next = self.next.map(|(next, old)| TimeBase::new(1, old).rescale(next, unit));
-        let tick = self.time_base.rescale(1, unit).saturating_add(1);
+        // Both ends of a distance are rounded.
+        let tick = self.time_base.rescale(2, unit).saturating_add(1);
         let at = match (next, told) {
             (Some(next), Some(told)) if next.abs_diff(told) <= tick.unsigned_abs() => next,
             (next, told) => told.or(next)?,

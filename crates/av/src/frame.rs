@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::encoder::Picture;
 use crate::sys::{PictureKey, RawFrame, Sound, SoundKey};
 use crate::{ColorInfo, Error, Ratio};
 
@@ -40,6 +41,16 @@ impl VideoFrame {
     /// [`Error::Libav`] for a pixel format libav does not know or cannot fill, a size of zero, or without memory.
     pub fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Error> {
         Ok(Self::new(RawFrame::black(width, height, pixel_format)?, &mut VideoFormats::default()))
+    }
+
+    /// A copy of a picture, without a time.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if its planes are not of its size; [`Error::Libav`] for a size of zero, or without memory.
+    pub fn from_picture(picture: &Picture) -> Result<Self, Error> {
+        let mut raw = RawFrame::black(picture.width, picture.height, "yuv420p")?;
+        picture.fill(&mut raw)?;
+        Ok(Self::new(raw, &mut VideoFormats::default()))
     }
 
     pub(crate) fn raw(&self) -> &RawFrame {
@@ -145,7 +156,28 @@ impl AudioFrame {
     /// [`Error::Libav`] for a format libav does not know, no samples, or without memory.
     pub fn silence(format: &AudioFormat, samples: usize) -> Result<Self, Error> {
         let raw = RawFrame::silence(samples, &Sound::of(format)?)?;
-        Ok(Self { raw, format: Arc::new(format.clone()) })
+        Ok(Self::new(raw, &mut AudioFormats::default()))
+    }
+
+    /// A copy of samples from -1 to 1, one slice for each channel, in the usual layout of so many channels, as "fltp";
+    /// without a time.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for slices of different lengths; [`Error::Libav`] for no channels, no samples or a rate of 0.
+    pub fn from_channels(sample_rate: u32, channels: &[&[f32]]) -> Result<Self, Error> {
+        let refuse = |message: &str| Error::InvalidArgument { message: message.to_owned() };
+        let format = AudioFormat {
+            sample_rate,
+            channels: u32::try_from(channels.len()).map_err(|_| refuse("too many channels"))?,
+            layout: String::new(),
+            sample_format: "fltp".to_owned(),
+        };
+        let samples = channels.first().map_or(0, |channel| channel.len());
+        let mut raw = RawFrame::silence(samples, &Sound::of(&format)?)?;
+        for (index, channel) in channels.iter().enumerate() {
+            raw.fill_channel(index, channel).map_err(|_| refuse("channels of different lengths"))?;
+        }
+        Ok(Self::new(raw, &mut AudioFormats::default()))
     }
 
     /// The number of its first sample: ticks of one sample each, at the rate of its format, from the zero of the track's

@@ -59,6 +59,20 @@ pub(super) fn options(settings: &VideoSettings, family: Family) -> Vec<(&'static
     options.0
 }
 
+/// Whether x264 and x265 know the names in the settings; about others they write to stderr. Other encoders say so by an error.
+pub(super) fn are_known(settings: &VideoSettings, family: Family) -> bool {
+    const TUNES: [&str; 8] =
+        ["film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode", "zerolatency"];
+    const PROFILES: [&str; 6] = ["baseline", "main", "high", "high10", "high422", "high444"];
+    if !matches!(family, Family::X264 | Family::X265) {
+        return true;
+    }
+    let profile = settings.profile.as_deref().filter(|_| family == Family::X264);
+    (settings.preset == "placebo" || speed(&settings.preset).is_some())
+        && settings.tune.as_deref().is_none_or(|tune| TUNES.contains(&tune))
+        && profile.is_none_or(|profile| PROFILES.contains(&profile))
+}
+
 struct Options(Vec<(&'static str, String)>);
 
 impl Options {
@@ -145,7 +159,10 @@ fn svt_av1(settings: &VideoSettings, options: &mut Options) {
         own.push(format!("lp={}", settings.threads));
     }
     // SVT-AV1 keeps a constant rate only without pictures that refer to later ones.
-    if matches!(settings.rate_control, RateControl::Cbr { .. }) || is_low_latency(settings) {
+    if let RateControl::Cbr { bit_rate, vbv_bits, .. } = settings.rate_control {
+        let buffer_millis = (vbv_bits.saturating_mul(1000) / bit_rate.max(1)).clamp(20, 10_000);
+        own.push(format!("rc=2:pred-struct=1:buf-sz={buffer_millis}"));
+    } else if is_low_latency(settings) {
         own.push("pred-struct=1".to_owned());
     }
     options.set("svtav1-params", own.join(":"));

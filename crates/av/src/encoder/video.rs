@@ -32,6 +32,16 @@ impl Picture {
         let chroma = width.div_ceil(2) as usize * height.div_ceil(2) as usize;
         Self { width, height, y: vec![16; luma], u: vec![128; chroma], v: vec![128; chroma] }
     }
+
+    /// Copies it into a frame of the same size.
+    pub(crate) fn fill(&self, frame: &mut RawFrame) -> Result<(), Error> {
+        let chroma_width = self.width.div_ceil(2) as usize;
+        let planes = [(&self.y, self.width as usize), (&self.u, chroma_width), (&self.v, chroma_width)];
+        for (plane, (rows, width)) in planes.into_iter().enumerate() {
+            frame.fill_plane(plane, rows, width).map_err(|_| refuse("a picture of another size"))?;
+        }
+        Ok(())
+    }
 }
 
 /// An encoder: [`push`](Self::push) pictures or [`push_frame`](Self::push_frame)s of a decoder, [`pull`](Self::pull) packets
@@ -188,12 +198,7 @@ impl VideoEncoder {
             Some(frame) => frame,
             None => RawFrame::black(picture.width, picture.height, "yuv420p")?,
         };
-        let chroma_width = picture.width.div_ceil(2) as usize;
-        let planes =
-            [(&picture.y, picture.width as usize), (&picture.u, chroma_width), (&picture.v, chroma_width)];
-        for (plane, (rows, width)) in planes.into_iter().enumerate() {
-            frame.fill_plane(plane, rows, width).map_err(|_| refuse("a picture of another size"))?;
-        }
+        picture.fill(&mut frame)?;
         frame.set_pts(Some(pts));
         let result = self.send(&frame);
         self.frame = Some(frame);
@@ -277,9 +282,14 @@ fn open_first(settings: &VideoSettings) -> Result<RawEncoder, OpenFailure> {
         VideoCodecKind::Vp8 => &["libvpx"],
         VideoCodecKind::Vp9 => &["libvpx-vp9"],
     };
-    let any =
-        || open_as(settings, None, Family::Other).map_err(|failure| OpenFailure::Broken(failure.message()));
-    known.iter().find_map(|name| open_named(settings, name).ok()).map_or_else(any, Ok)
+    for name in known.iter().filter(|name| sys::has_encoder(name)) {
+        let opened = open_named(settings, name);
+        // Software that does not open does not take the settings, and another encoder would only hide that.
+        if opened.is_ok() || !Family::of(name).is_hardware() {
+            return opened;
+        }
+    }
+    open_as(settings, None, Family::Other).map_err(|failure| OpenFailure::Broken(failure.message()))
 }
 
 /// Opens an encoder by libav's name for it.
@@ -299,6 +309,9 @@ fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, OpenFa
 fn open_as(settings: &VideoSettings, name: Option<&CStr>, family: Family) -> Result<RawEncoder, Failure> {
     let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_descriptor_get_by_name");
     let codec = CString::new(settings.codec.codec().name()).map_err(refuse)?;
+    if !options::are_known(settings, family) {
+        return Err(Failure::new(Failure::INVALID_ARGUMENT, "avcodec_open2"));
+    }
     let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
     let setup = VideoSetup {
         width: settings.width,
@@ -325,6 +338,10 @@ fn rates(control: RateControl, family: Family) -> Rates {
         _ => 0,
     };
     match control {
+        // The rest is among its options; it refuses a limit here.
+        RateControl::Cbr { bit_rate, .. } if family == Family::SvtAv1 => {
+            Rates { average: bit_rate, quality, ..Rates::default() }
+        }
         RateControl::Cbr { bit_rate, vbv_bits, .. } => {
             // The sign of a constant rate to libvpx.
             let least = if family == Family::Vpx { bit_rate } else { 0 };
