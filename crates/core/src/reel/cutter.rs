@@ -48,6 +48,11 @@ impl Recipe {
         *self == Self::BOTH
     }
 
+    /// Whether any track is encoded.
+    pub(super) fn encodes(&self) -> bool {
+        !self.plan.is_copy()
+    }
+
     /// The recipe as the key has it. Never changed: a reel would not be found again, or a wrong one would be.
     pub(super) fn text(&self) -> String {
         let tracks = match self.tracks {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::Inner;
 use super::dir::{self, Dir, Part};
 use super::state::{Cutting, Entry, Order, Place, State};
-use super::{Inner, MOST_JOBS};
 use crate::error::{Error, chain};
 use crate::reel::cutter::{Cut, CutStep, Cutter};
 use crate::reel::foreign::{Misfit, Progress, Scan};
@@ -32,16 +32,15 @@ impl Inner {
         crate::sys::yield_to_others();
         let mut next = Some(first);
         while let Some(order) = next.take() {
-            let heavy = order.heavy;
+            let kinds = order.kinds();
             // What was asked is answered within; here only the count must be right whatever happens.
             let run = AssertUnwindSafe(|| self.run(order));
             if std::panic::catch_unwind(run).is_err() {
                 log::error!("telling of a reel panicked");
             }
             let mut state = self.state.lock();
-            state.running -= 1;
-            state.heavy -= usize::from(heavy);
-            next = state.next_order(MOST_JOBS);
+            state.ended(kinds);
+            next = state.next_order(self.most);
             self.release(&mut state);
             self.changed.notify_all();
         }

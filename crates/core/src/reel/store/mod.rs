@@ -1,7 +1,8 @@
 //! The reel store: finds the reel of a source or has it cut, keeps within its bytes, and lets nothing go that is in use.
 //!
 //! Locks are held for moments only, never while a file is touched. Reels are opened on the thread that asks, or on one of
-//! a few threads for those who do not want to wait; cutting has threads of its own, at most four.
+//! a few threads for those who do not want to wait; cutting has threads of its own, at most four for what is copied and as many
+//! as there are processors for what is encoded.
 
 mod dir;
 mod job;
@@ -21,7 +22,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::dir::{Dir, Part};
 use self::pace::Pace;
-use self::state::{Cutting, Done, Entry, Order, Place, State};
+use self::state::{Cutting, Done, Entry, Most, Order, Place, State};
 use self::workers::Workers;
 use super::cutter::{Cutter, Recipe};
 use super::identity::{Identity, Key};
@@ -30,8 +31,8 @@ use super::reader::Reel;
 use super::settings::{ReelStore, ReelStoreStats};
 use crate::error::{Error, chain};
 
-/// Sources that are cut at once.
-const MOST_JOBS: usize = 4;
+/// Sources that are copied at once. Those that are encoded are bounded by the processors.
+const MOST_COPYING: usize = 4;
 /// From this size on sources are cut one at a time: libav's tables of a ten-hour file take some 200 MB.
 const HEAVY: u64 = 1 << 30;
 /// Most time that jobs are waited for when the last handle is dropped.
@@ -60,6 +61,8 @@ pub(super) struct Inner {
     closing: Condvar,
     pace: Option<Pace>,
     workers: Workers,
+    /// Jobs that may run at once.
+    most: Most,
 }
 
 /// Where a reel is kept.
@@ -84,6 +87,7 @@ impl Store {
     /// On the directory.
     pub(crate) fn open(settings: &ReelStore) -> Result<Self, Error> {
         settings.check()?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let inner = Arc::new(Inner {
             settings: settings.clone(),
             dir: OnceLock::new(),
@@ -93,6 +97,7 @@ impl Store {
             closing: Condvar::new(),
             pace: settings.bytes_per_second.map(Pace::new),
             workers: Workers::default(),
+            most: Most { copying: MOST_COPYING, encoding: cores },
         });
         match inner.attach() {
             Err(error @ Error::ReelStoreInUse { .. }) => return Err(error),
@@ -287,16 +292,15 @@ impl Inner {
         let cutting = Cutting { cancel: cancel.clone(), heavy, running: false, reel: None, waiting };
         state.insert(key, Entry::new(Place::Cutting(cutting), dir::micros(SystemTime::now())));
         state.queue.push_back(Order { identity, cutter, cancel, heavy });
-        while let Some(order) = state.next_order(MOST_JOBS) {
+        while let Some(order) = state.next_order(self.most) {
             let started = self.clone();
-            let (key, heavy) = (order.identity.key, order.heavy);
+            let (key, kinds) = (order.identity.key, order.kinds());
             let spawned = std::thread::Builder::new()
                 .name("reel-cut".into())
                 .stack_size(job::STACK)
                 .spawn(move || started.work(order));
             if let Err(source) = spawned {
-                state.running -= 1;
-                state.heavy -= usize::from(heavy);
+                state.ended(kinds);
                 let error = Arc::new(Error::System { what: "no thread to cut a reel", source });
                 self.give_up(state, key, &error);
                 return;

@@ -24,9 +24,9 @@ pub(super) struct State {
     pub(super) entries: HashMap<Key, Entry>,
     /// Sources that wait to be cut.
     pub(super) queue: VecDeque<Order>,
-    /// Jobs that run, and how many of them are heavy.
+    /// Jobs that run, and how many of them are of each kind.
     pub(super) running: usize,
-    pub(super) heavy: usize,
+    pub(super) kinds: Kinds,
     /// Bytes of all entries, with what is reserved.
     total: u64,
     /// How large reels became that did not fit.
@@ -82,6 +82,28 @@ pub(super) struct Order {
     pub(super) cutter: Box<dyn Cutter>,
     pub(super) cancel: Arc<AtomicBool>,
     pub(super) heavy: bool,
+}
+
+/// How many jobs are of a kind that is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Kinds {
+    pub(super) heavy: usize,
+    pub(super) encoding: usize,
+}
+
+/// How many jobs may run at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    /// Of those that copy.
+    pub(super) copying: usize,
+    /// Of those that encode.
+    pub(super) encoding: usize,
+}
+
+impl Order {
+    pub(super) fn kinds(&self) -> Kinds {
+        Kinds { heavy: usize::from(self.heavy), encoding: usize::from(self.identity.recipe.encodes()) }
+    }
 }
 
 impl Entry {
@@ -178,19 +200,37 @@ impl State {
     }
 
     /// The next source that may be cut now.
-    pub(super) fn next_order(&mut self, most: usize) -> Option<Order> {
-        if self.running >= most || self.closed {
+    pub(super) fn next_order(&mut self, most: Most) -> Option<Order> {
+        if self.closed {
             return None;
         }
-        let place = self.queue.iter().position(|order| !order.heavy || self.heavy == 0)?;
+        let Kinds { heavy, encoding } = self.kinds;
+        let copying = self.running - encoding;
+        let may = |order: &Order| {
+            let has_turn = match order.kinds() {
+                Kinds { encoding: 0, .. } => copying < most.copying,
+                _ => encoding < most.encoding,
+            };
+            has_turn && (!order.heavy || heavy == 0)
+        };
+        let place = self.queue.iter().position(may)?;
         let order = self.queue.remove(place)?;
+        let kinds = order.kinds();
         self.running += 1;
-        self.heavy += usize::from(order.heavy);
+        self.kinds.heavy += kinds.heavy;
+        self.kinds.encoding += kinds.encoding;
         if let Some(Entry { place: Place::Cutting(cutting), .. }) = self.entries.get_mut(&order.identity.key)
         {
             cutting.running = true;
         }
         Some(order)
+    }
+
+    /// A job of these kinds runs no more.
+    pub(super) fn ended(&mut self, kinds: Kinds) {
+        self.running -= 1;
+        self.kinds.heavy -= kinds.heavy;
+        self.kinds.encoding -= kinds.encoding;
     }
 
     /// What a reel is known to need at least.

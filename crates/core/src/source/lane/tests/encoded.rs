@@ -11,6 +11,7 @@ use flowcast_rtmp::flv::writer::FlvWriter;
 
 use super::seams::tools::{Decoded, ffmpeg, need_ffmpeg};
 use super::*;
+use crate::source::SourceMode;
 use crate::transcode::{
     EncoderDefaults, EncoderPlan, Encoders, Encoding, FrameRate, LibavEncoders, Mode, PictureEncoder,
     Profile, Settling, Wish,
@@ -463,4 +464,68 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
     let audio = newest[1] - first[1] - audio * 1_024_000 / 44_100;
     eprintln!("{laps} laps of half a second: pictures drift by {video} ms, sound by {audio} ms");
     assert!(video.abs() <= 1 && audio.abs() <= 1, "{video} and {audio} ms");
+}
+
+#[test]
+fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = Case {
+        pictures: 200,
+        ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
+    };
+    make(directory, &case);
+    let path = directory.join(case.name);
+    let mut settings = ReelStore::new(directory.join("reels"));
+    settings.bytes_per_second = Some(150_000);
+    let store = Store::open(&settings).expect("the directory is writable");
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.video_kbps = Some(400);
+    encoding.filler = true;
+    let supply = supply_of(Some(store.clone()), wanted(Mode::Encode, encoding));
+    let ready = supply.ready(&path, Use::Loop).expect("it can be played");
+    let reel = ready.item.reel().cloned().expect("a reel");
+    let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+    let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    assert!(!reel.is_complete(), "the limit is too high for this test");
+    let mut tags = Vec::new();
+    let mut modes = Vec::new();
+    let mut play = |played: &mut Unpaced, tags: &mut Vec<Tag>| {
+        tags.append(&mut played.play(100));
+        for notice in played.notices.drain(..) {
+            if let EventKind::ModeChanged { mode, error } = notice {
+                modes.push((mode, error.map(|error| error.code())));
+            }
+        }
+        modes.len()
+    };
+    while play(&mut played, &mut tags) == 0 {}
+    // The direct lap goes on while the reel is still being made; a later one is the reel's.
+    while !reel.is_complete() {
+        if played.due < 60_000 {
+            play(&mut played, &mut tags);
+        }
+        std::thread::yield_now();
+    }
+    while play(&mut played, &mut tags) == 1 {}
+    for _ in 0..100 {
+        play(&mut played, &mut tags);
+    }
+    assert_eq!(modes, [(SourceMode::Direct, Some("REEL_TOO_SLOW")), (SourceMode::Reel, None)]);
+    write(&tags, directory);
+    let shown = numbers(directory, "recording.flv");
+    assert!(shown.len() > 400, "{}", shown.len());
+    for (at, number) in shown.iter().enumerate() {
+        assert_eq!(*number, at % 200, "picture {at} of {}", shown.len());
+    }
+    assert_eq!(Decoded::of(directory, "recording.flv", "", true, true).complaints, "");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+    for pair in times(&tags, TagKind::Audio).windows(2) {
+        assert!((20..=23).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
+    }
 }
