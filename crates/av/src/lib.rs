@@ -30,7 +30,7 @@ mod demuxer;
 mod describe;
 pub mod encoder;
 mod error;
-mod h264;
+pub mod h264;
 mod interrupt;
 pub mod log;
 mod media;
@@ -46,6 +46,7 @@ mod time;
 mod versions;
 
 pub use codec::{Codec, TrackKind};
+pub use convert::Conversion;
 pub use demuxer::Demuxer;
 pub use error::Error;
 pub use interrupt::Interrupt;
