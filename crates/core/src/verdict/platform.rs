@@ -343,6 +343,8 @@ impl Platform {
 
 /// A rate may be above a limit by as much: containers round times to milliseconds.
 pub(super) const RATE_TOLERANCE: f64 = 1.0025;
+/// Bit rates may be beyond a limit by as much: encoders come near to what they are told, and rarely to the bit.
+pub(super) const BITS_TOLERANCE: f64 = 1.05;
 /// Our own figures: no vendor says how short a GOP may be, nor how few bits sound may take.
 const SHORT_GOP: Duration = Duration::from_millis(500);
 const LOW_AUDIO_KBPS: u32 = 64;

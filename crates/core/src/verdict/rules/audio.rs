@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::video::{damage, large_packets, times};
+use super::video::{counted, damage, edits, large_packets, times};
 use super::{Error, Info, Judge, Warning};
 use crate::verdict::facts::AudioFacts;
+use crate::verdict::platform::BITS_TOLERANCE;
 use crate::verdict::reason::{ReasonCode, Subject};
 
 /// What FLV can carry.
@@ -22,11 +23,11 @@ pub(super) fn judge(judge: &mut Judge<'_>, audio: &AudioFacts) {
     damage(judge, audio.damaged, audio.packets, AUDIO);
     if audio.edits > 1 || audio.hidden > Duration::ZERO {
         let hidden = audio.hidden.as_secs_f64();
-        let detail = format!("{} parts, {hidden:.3} s that are not to be heard", audio.edits);
-        judge.any(ReasonCode::EditList, Error, AUDIO, detail);
+        let hidden = format!("{hidden:.3} s that are not to be heard");
+        judge.any(ReasonCode::EditList, Error, AUDIO, edits(audio.edits, hidden));
     }
     if audio.parameter_changes > 0 {
-        let detail = format!("{} times", audio.parameter_changes);
+        let detail = counted(audio.parameter_changes, "time");
         judge.own(ReasonCode::ParametersChange, judge.platform.parameter_changes, AUDIO, detail);
     }
 }
@@ -69,12 +70,13 @@ fn sound(judge: &mut Judge<'_>, audio: &AudioFacts) {
         judge.own(ReasonCode::AudioTooManyChannels, Error, AUDIO, detail);
     }
     let mean = audio.bit_rate as f64 / 1000.0;
-    if let Some(most) = platform.audio_max_kbps.map(f64::from).filter(|most| mean > *most) {
+    if let Some(most) = platform.audio_max_kbps.map(f64::from).filter(|most| mean > *most * BITS_TOLERANCE) {
         let detail = format!("{mean:.0} kbit/s, at most {most:.0}");
         judge.own(ReasonCode::AudioBitrateHigh, Error, AUDIO, detail);
     }
     // Silence needs few bits, and encoding again adds nothing.
-    if let Some(least) = platform.audio_min_kbps.map(f64::from).filter(|least| mean < *least) {
+    if let Some(least) = platform.audio_min_kbps.map(f64::from).filter(|least| mean * BITS_TOLERANCE < *least)
+    {
         let detail = format!("{mean:.0} kbit/s, {least:.0} are recommended");
         judge.own(ReasonCode::AudioBitrateLow, Info, AUDIO, detail);
     }

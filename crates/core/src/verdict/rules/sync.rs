@@ -21,15 +21,14 @@ pub(super) fn judge(judge: &mut Judge<'_>, facts: &Facts) {
         let side = if micros < 0 { "before" } else { "after" };
         format!("the sound {verb} {:.0} ms {side} the picture", micros.abs() as f64 / 1000.0)
     };
-    let severity = |micros: i64| if micros.abs() > LARGE_SKEW { Warning } else { Info };
     if start.abs() > SKEW {
-        let detail = apart(start, "begins");
-        judge.any(ReasonCode::StartSkew, severity(start), Subject::Audio, detail);
+        let severity = if start.abs() > LARGE_SKEW { Warning } else { Info };
+        judge.any(ReasonCode::StartSkew, severity, Subject::Audio, apart(start, "begins"));
     }
     let length = Duration::from_micros(end.unsigned_abs());
     // Whatever was not read has its own end.
     if facts.reach == Reach::Whole && length > audio.frame() {
-        judge.any(ReasonCode::LengthGap, severity(end), Subject::Audio, apart(end, "ends"));
+        judge.any(ReasonCode::LengthGap, Info, Subject::Audio, apart(end, "ends"));
         judge.fixes.push(if end < 0 { Fix::PadTail(length) } else { Fix::CutTail(length) });
     }
 }

@@ -18,6 +18,8 @@ const WIDE: [&str; 5] = ["smpte2084", "arib-std-b67", "bt2020-10", "bt2020-12", 
 const LARGEST_PACKET: u64 = (1 << 24) - 16;
 /// Packets of one track may be so far apart.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
+/// Times are rounded to milliseconds by some containers.
+const ROUNDING: Duration = Duration::from_millis(1);
 /// The share of pictures shown for an unusual time from which on the rate is called variable.
 const IRREGULAR: f64 = 0.01;
 
@@ -146,12 +148,12 @@ fn keyframes(judge: &mut Judge<'_>, video: &VideoFacts) {
 /// The clock of a track, which both kinds have.
 pub(super) fn times(judge: &mut Judge<'_>, clock: &Clock, track: Subject) {
     if clock.unordered > 0 {
-        let detail = format!("{} packets", clock.unordered);
+        let detail = counted(clock.unordered, "packet");
         judge.any(ReasonCode::UnorderedTimestamps, Warning, track, detail);
         judge.fixes.push(Fix::Retime(clock.unordered));
     }
     if clock.jumps > 0 {
-        let detail = format!("the time goes back {} times", clock.jumps);
+        let detail = format!("the time goes back {}", counted(clock.jumps, "time"));
         judge.any(ReasonCode::ClockJump, Error, track, detail);
     }
     if clock.longest_step > LONGEST_STEP {
@@ -165,16 +167,27 @@ fn packets(judge: &mut Judge<'_>, video: &VideoFacts) {
     large_packets(judge, video.largest_packet, VIDEO);
     damage(judge, video.damaged, video.packets, VIDEO);
     if video.edits > 1 || video.hidden > 0 {
-        let detail = format!("{} parts, {} pictures that are not to be shown", video.edits, video.hidden);
-        judge.any(ReasonCode::EditList, Error, VIDEO, detail);
+        let hidden = format!("{} that are not to be shown", counted(video.hidden, "picture"));
+        judge.any(ReasonCode::EditList, Error, VIDEO, edits(video.edits, hidden));
     }
     if video.size_changes > 0 {
-        let detail = format!("the size changes {} times", video.size_changes);
+        let detail = format!("the size changes {}", counted(video.size_changes, "time"));
         judge.any(ReasonCode::ParametersChange, Error, VIDEO, detail);
     } else if video.parameter_changes > 0 {
-        let detail = format!("{} times", video.parameter_changes);
+        let detail = counted(video.parameter_changes, "time");
         judge.own(ReasonCode::ParametersChange, judge.platform.parameter_changes, VIDEO, detail);
     }
+}
+
+/// What an edit list does: how many parts it has, and what it hides.
+pub(super) fn edits(parts: u32, hidden: String) -> String {
+    if parts > 1 { format!("{parts} parts, {hidden}") } else { hidden }
+}
+
+/// "1 time", "2 times".
+pub(super) fn counted(count: impl Into<u64>, what: &str) -> String {
+    let count = count.into();
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 pub(super) fn large_packets(judge: &mut Judge<'_>, largest: u64, track: Subject) {
@@ -214,7 +227,8 @@ fn size_and_rate(judge: &mut Judge<'_>, video: &VideoFacts) {
             judge.own(ReasonCode::FrameRateHigh, Warning, VIDEO, detail);
         }
     }
-    if video.irregular > IRREGULAR {
+    // A single picture that was left out does not make a rate variable.
+    if video.irregular > IRREGULAR && video.irregular * video.packets as f64 > 1.5 {
         let detail = format!(
             "{:.1} to {:.1} per second, {:.0} % of the pictures are shown for an unusual time",
             video.frame_rate_min,
@@ -240,8 +254,7 @@ fn size_and_rate(judge: &mut Judge<'_>, video: &VideoFacts) {
 fn gops(judge: &mut Judge<'_>, video: &VideoFacts) {
     let platform = judge.platform;
     let seconds = |length: Duration| length.as_secs_f64();
-    // Times are rounded to milliseconds by some containers.
-    let longer = |limit: &Duration| video.gop_max > *limit + Duration::from_millis(1);
+    let longer = |limit: &Duration| video.gop_max > *limit + ROUNDING;
     if let Some(most) = platform.gop_max.filter(longer) {
         let detail = format!("{:.2} s, at most {:.2} s", seconds(video.gop_max), seconds(most));
         judge.own(ReasonCode::GopSizeOver, Error, VIDEO, detail);
@@ -249,7 +262,9 @@ fn gops(judge: &mut Judge<'_>, video: &VideoFacts) {
         let detail = format!("{:.2} s, {:.2} s are recommended", seconds(video.gop_max), seconds(most));
         judge.own(ReasonCode::GopSizeLong, Warning, VIDEO, detail);
     }
-    if let Some(least) = platform.gop_min.filter(|least| video.keyframes > 1 && video.gop_mean < *least) {
+    if let Some(least) =
+        platform.gop_min.filter(|least| video.keyframes > 1 && video.gop_mean + ROUNDING < *least)
+    {
         let detail = format!("{:.2} s on average, below {:.2} s", seconds(video.gop_mean), seconds(least));
         judge.own(ReasonCode::GopSizeShort, Info, VIDEO, detail);
     }
