@@ -143,6 +143,15 @@ fn every_rule_at_its_limit() {
 }
 
 #[test]
+fn every_code_is_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verdict.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    for code in ReasonCode::ALL {
+        assert!(page.contains(&format!("`{code}`")), "{code} is not in docs/verdict.md");
+    }
+}
+
+#[test]
 fn facts_are_remembered_until_the_file_changes() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("clip.mp4");
