@@ -70,6 +70,7 @@ pub(crate) const CLIPS: &[Clip] = &[
     clip("2162p.mp4", "3844x2162:r=10:d=0.1", "", ""),
     clip("200p.mp4", "356x200:r=30:d=0.5", "", "-crf 35"),
     clip("odd.mp4", "321x181:r=30:d=0.5", "", "-vf scale=321:181 -pix_fmt yuv444p"),
+    clip("nearly-square-pixels.mp4", V, "", "-vf setsar=100/99"),
     clip("wide-pixels.mp4", V, "", "-vf setsar=4/3"),
     // Rates.
     clip("29.97.mp4", "64x48:r=30000/1001:d=2", "", ""),
@@ -82,6 +83,7 @@ pub(crate) const CLIPS: &[Clip] = &[
     clip("hole.mp4", "320x240:r=30:d=4", "", "-vf select='lt(t,1)+gt(t,2.5)' -fps_mode vfr"),
     // GOPs.
     clip("gop-4.0.mp4", "64x48:r=10:d=8", "", "-g 40 -keyint_min 40 -sc_threshold 0"),
+    clip("gop-4.004.mp4", "64x48:r=30000/1001:d=8", "", "-g 120 -keyint_min 120 -sc_threshold 0"),
     clip("gop-4.04.mp4", "64x48:r=25:d=8.08", "", "-g 101 -keyint_min 101 -sc_threshold 0"),
     clip("gop-2.05.mp4", "64x48:r=20:d=4.1", "", "-g 41 -keyint_min 41 -sc_threshold 0"),
     clip("gop-2.1.mp4", "64x48:r=20:d=4.2", "", "-g 42 -keyint_min 42 -sc_threshold 0"),
@@ -184,6 +186,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("200p.mp4", "youtube", CopyWithFix, &[(R::VideoResolutionSuboptimal, W)], &[]),
     row("200p.mp4", "facebook", CopyWithFix, &[(R::VideoResolutionSuboptimal, W)], &[]),
     row("odd.mp4", "any", Encode, &[(R::OddSize, E), (R::VideoPixelFormat, E)], &[]),
+    row("nearly-square-pixels.mp4", "any strict", Copy, &[(R::SampleAspect, I)], &[]),
     row("wide-pixels.mp4", "any", Encode, &[(R::SampleAspect, E)], &[]),
     row("rotated.mp4", "any", EncodeVideoCopyAudio, &[(R::VideoRotation, E)], &[]),
     // Rates.
@@ -200,6 +203,7 @@ pub(crate) const ROWS: &[Row] = &[
     // GOPs.
     row("gop-4.0.mp4", "youtube", CopyWithFix, &[(R::GopSizeLong, W)], &[R::GopSizeOver]),
     row("gop-4.0.mp4", "any strict", Copy, &[], &[R::GopSizeLong]),
+    row("gop-4.004.mp4", "youtube", CopyWithFix, &[(R::GopSizeLong, W)], &[R::GopSizeOver]),
     row("gop-4.04.mp4", "youtube", Encode, &[(R::GopSizeOver, E)], &[R::GopSizeLong]),
     row("gop-4.04.mp4", "any", Copy, &[(R::GopSizeLong, W)], &[R::GopSizeOver]),
     row("gop-4.04.mp4", "seed", Copy, &[], &[R::GopSizeLong, R::GopSizeOver]),

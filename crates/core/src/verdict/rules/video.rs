@@ -20,6 +20,8 @@ const LARGEST_PACKET: u64 = (1 << 24) - 16;
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 /// Times are rounded to milliseconds by some containers.
 const ROUNDING: Duration = Duration::from_millis(1);
+/// Pixels that are a hundredth wider or higher than square are taken for rounding of the picture's size.
+const NEARLY_SQUARE: u64 = 100;
 /// The share of pictures shown for an unusual time from which on the rate is called variable.
 const IRREGULAR: f64 = 0.01;
 
@@ -111,8 +113,10 @@ fn picture(judge: &mut Judge<'_>, video: &VideoFacts) {
         judge.any(ReasonCode::VideoRotation, Error, VIDEO, detail);
     }
     if let Some((width, height)) = video.sample_aspect.filter(|(width, height)| width != height) {
+        let square = u64::from(width.abs_diff(height)) * NEARLY_SQUARE <= u64::from(width.max(height));
+        let severity = if square { Info } else { Error };
         let detail = format!("pixels of {width}:{height}");
-        judge.any(ReasonCode::SampleAspect, Error, VIDEO, detail);
+        judge.any(ReasonCode::SampleAspect, severity, VIDEO, detail);
     }
     if !video.width.is_multiple_of(2) || !video.height.is_multiple_of(2) {
         let detail = format!("{}x{}", video.width, video.height);
@@ -254,7 +258,8 @@ fn size_and_rate(judge: &mut Judge<'_>, video: &VideoFacts) {
 fn gops(judge: &mut Judge<'_>, video: &VideoFacts) {
     let platform = judge.platform;
     let seconds = |length: Duration| length.as_secs_f64();
-    let longer = |limit: &Duration| video.gop_max > *limit + ROUNDING;
+    // 120 pictures at 29.97 per second are 4.004 s, and called 4 s by everybody.
+    let longer = |limit: &Duration| video.gop_max > limit.mul_f64(RATE_TOLERANCE) + ROUNDING;
     if let Some(most) = platform.gop_max.filter(longer) {
         let detail = format!("{:.2} s, at most {:.2} s", seconds(video.gop_max), seconds(most));
         judge.own(ReasonCode::GopSizeOver, Error, VIDEO, detail);
