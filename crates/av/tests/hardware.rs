@@ -86,8 +86,8 @@ fn the_best_encoder_encodes() {
         let mut keyframes: Vec<i64> =
             packets.iter().filter(|packet| packet.keyframe).filter_map(|packet| packet.pts).collect();
         keyframes.sort_unstable();
-        // Most start a GOP where they are told to and count from there; libvpx counts on from where it was, and older versions of
-        // SVT-AV1 keep to their GOPs.
+        // Most start a GOP where they are told to and count from there; libvpx counts on from where it was, and older
+        // versions of SVT-AV1 keep to their GOPs.
         let expected: &[&[i64]] = match name.as_str() {
             "libsvtav1" => &[&[0, 10, 15], &[0, 10, 20]],
             "libvpx" | "libvpx-vp9" => &[&[0, 10, 15, 20]],
