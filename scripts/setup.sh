@@ -82,7 +82,7 @@ find_missing() {
     want clang have_clang_headers
     want libclang-dev have_libclang
     local module
-    for module in avcodec avformat avutil swresample swscale; do
+    for module in avcodec avfilter avformat avutil swresample swscale; do
         want "lib$module-dev" have_module "lib$module"
     done
     want ca-certificates have_ca_bundle

@@ -62,6 +62,16 @@ pub enum Error {
         /// The scheme or protocol that was refused.
         protocol: String,
     },
+    /// A packet cannot be decoded: the input is damaged there. The decoder goes on with the next packet.
+    #[error("track {track}: damaged{}: {message}", at(*pts))]
+    Damaged {
+        /// Index of the track.
+        track: usize,
+        /// Time of the packet in ticks of its track, if known. Decoders hold packets back, so the damage may lie a few before.
+        pts: Option<i64>,
+        /// libav's text.
+        message: String,
+    },
     /// The input has no audio and no video track.
     #[error("{input}: no playable track")]
     NoPlayableTrack {
@@ -94,12 +104,18 @@ pub enum Error {
         /// What was going on.
         operation: &'static str,
     },
-    /// libav has no encoder, muxer or demuxer of that name, or none of them works on this machine.
+    /// libav has no encoder, decoder, filter, muxer or demuxer of that name, or none of them works on this machine.
     #[error("no usable {what}: {name}")]
     Unavailable {
-        /// "encoder", "muxer", "format".
+        /// "encoder", "decoder", "filter", "muxer", "format".
         what: &'static str,
         /// Its name.
+        name: String,
+    },
+    /// A hardware encoder runs no more at a time. It is not broken: one may become free, and software encoders remain.
+    #[error("encoder {name}: all its sessions are in use")]
+    NoFreeSession {
+        /// libav's name of the encoder.
         name: String,
     },
     /// An argument that can never work: a zero size, a string with a NUL, a track without a configuration.
@@ -142,21 +158,39 @@ impl Error {
             Self::InvalidData { .. } => "INPUT_INVALID",
             Self::UnsupportedFormat { .. } => "FORMAT_UNSUPPORTED",
             Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
+            Self::Damaged { .. } => "PACKET_DAMAGED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",
             Self::NotSeekable { .. } => "INPUT_NOT_SEEKABLE",
             Self::Timeout { .. } => "TIMEOUT",
             Self::Cancelled { .. } => "CANCELLED",
             Self::Unavailable { .. } => "UNAVAILABLE",
+            Self::NoFreeSession { .. } => "NO_FREE_SESSION",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::VersionMismatch { .. } => "LIBAV_VERSION_MISMATCH",
             Self::Libav { .. } => "LIBAV",
         }
     }
 
-    /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble.
+    /// Whether it is damage in the input behind which reading or decoding goes on with the next packet: to be counted, and
+    /// tolerated up to a limit.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::InvalidData { .. })
+    }
+
+    /// Whether the same call may succeed later without anything being changed: time-outs, network and system trouble, a
+    /// busy device.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. })
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. } | Self::NoFreeSession { .. }
+        )
     }
+}
+
+/// " at 512", or nothing.
+fn at(pts: Option<i64>) -> String {
+    pts.map(|pts| format!(" at {pts}")).unwrap_or_default()
 }

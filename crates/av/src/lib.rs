@@ -1,4 +1,4 @@
-//! libav for flowcast: probe, demux, encode and mux, behind owned types.
+//! libav for flowcast: probe, demux, decode, filter, resample, encode and mux, behind owned types.
 //!
 //! What comes in: media files and live inputs of any kind libav reads. What goes out: [`MediaInfo`], and [`Packet`]s in the
 //! form FLV and MP4 want (H.264 with length prefixes and an avcC record, AAC without ADTS headers and an
@@ -26,11 +26,15 @@ mod adts;
 mod bits;
 mod codec;
 mod convert;
+mod decoder;
 mod demuxer;
 mod describe;
 pub mod encoder;
 mod error;
+mod filter;
+mod frame;
 pub mod h264;
+mod hardware;
 mod interrupt;
 pub mod log;
 mod media;
@@ -40,6 +44,7 @@ mod origin;
 mod packet;
 mod probe;
 mod redact;
+mod resampler;
 mod sample;
 mod sys;
 mod time;
@@ -47,13 +52,18 @@ mod versions;
 
 pub use codec::{Codec, TrackKind};
 pub use convert::Conversion;
+pub use decoder::{AudioDecoder, DecoderOptions, VideoDecoder};
 pub use demuxer::Demuxer;
 pub use error::Error;
+pub use filter::{VideoFilter, VideoTarget};
+pub use frame::{AudioFormat, AudioFrame, VideoFormat, VideoFrame};
+pub use hardware::{EncoderReport, Hardware};
 pub use interrupt::Interrupt;
 pub use media::{AudioInfo, ColorInfo, FieldOrder, MediaInfo, TrackInfo, VideoInfo};
 pub use muxer::{Muxer, MuxerOptions};
-pub use options::{OpenOptions, Probe, Protocols};
+pub use options::{OpenOptions, Probe, Protocols, ThreadMode};
 pub use packet::Packet;
+pub use resampler::Resampler;
 pub use sample::{SampleSpec, sample_clip};
 pub use time::{Ratio, TimeBase};
 pub use versions::{Version, Versions, versions};

@@ -77,6 +77,12 @@ pub struct TrackInfo {
     /// Codec configuration in the form FLV and MP4 want (H.264: avcC, AAC: `AudioSpecificConfig`; other codecs: as libav has
     /// it). Made from in-band parameters if the container has none; `None` if there are none.
     pub config: Option<Bytes>,
+    /// The codec's four letters as the container writes them, lowest byte first; 0 if it writes none. Some decoders go by it.
+    pub codec_tag: u32,
+    /// Bits of a coded sample or pixel, as the container says; 0 if it does not. Some decoders go by it (PCM, ADPCM).
+    pub coded_bits: u32,
+    /// Bytes of a block of samples, as the container says; 0 if it does not. Some decoders go by it (ADPCM, WMA).
+    pub block_bytes: u32,
     /// Only for video.
     pub video: Option<VideoInfo>,
     /// Only for audio.
@@ -121,6 +127,9 @@ impl TrackInfo {
             bit_rate: None,
             frames: None,
             config: None,
+            codec_tag: 0,
+            coded_bits: 0,
+            block_bytes: 0,
             video: None,
             audio: None,
             language: None,

@@ -1,4 +1,4 @@
-//! How to open an input.
+//! How to open an input, and what threads share.
 
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub struct OpenOptions {
 
 /// How thoroughly to look at an input when opening it.
 ///
-/// What [`Demuxer::open`](crate::Demuxer::open) costs, median of 200 with libav 5.1 on one core of a shared machine, file cached:
+/// What [`Demuxer::open`](crate::Demuxer::open) costs, median of 200 with libav 5.1 on one core of a shared machine, file
+/// cached:
 ///
 /// | file | fast | thorough |
 /// |---|---|---|
@@ -57,6 +58,16 @@ pub enum Probe {
     Fast,
     /// Always let libav analyse packets, which decodes some.
     Thorough,
+}
+
+/// What the threads of a decoder or an encoder share. x264 knows no mixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ThreadMode {
+    /// Each works on a picture of its own: the better compression, one picture of delay for each further thread.
+    #[default]
+    Frame,
+    /// All work on parts of one picture: no delay, some compression lost.
+    Slice,
 }
 
 impl Default for OpenOptions {

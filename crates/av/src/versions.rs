@@ -30,6 +30,10 @@ pub struct Versions {
     pub avcodec: Version,
     /// libavformat.
     pub avformat: Version,
+    /// libavfilter.
+    pub avfilter: Version,
+    /// libswresample.
+    pub swresample: Version,
     /// The FFmpeg release whose headers this was compiled with ("5.1"); the loaded one has the same major versions.
     pub headers: &'static str,
     /// libavformat's licence ("GPL version 2 or later"). It binds a program that is given to others.
@@ -46,7 +50,7 @@ pub struct Versions {
 /// ```
 #[must_use]
 pub fn versions() -> Versions {
-    let [avutil, avcodec, avformat] = sys::linked().map(|(_, packed, _)| Version {
+    let [avutil, avcodec, avformat, avfilter, swresample] = sys::linked().map(|(_, packed, _)| Version {
         major: sys::major(packed),
         minor: packed >> 8 & 0xFF,
         micro: packed & 0xFF,
@@ -55,6 +59,8 @@ pub fn versions() -> Versions {
         avutil,
         avcodec,
         avformat,
+        avfilter,
+        swresample,
         headers: env!("FLOWCAST_AV_FFMPEG"),
         licence: sys::licence(),
         configuration: sys::configuration(),

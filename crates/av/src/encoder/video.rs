@@ -1,10 +1,13 @@
-//! H.264 encoding.
+//! Encoding of pictures.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
+use super::options::{self, Family};
+use super::sessions::{self, Session};
+use super::{RateControl, VideoCodecKind, VideoSettings};
 use crate::convert::{Converted, Converter};
-use crate::sys::{self, RawEncoder, RawFrame, VideoSetup};
-use crate::{Codec, Error, FieldOrder, Packet, Ratio, TrackInfo, TrackKind, VideoInfo, describe};
+use crate::sys::{self, Failure, Rates, RawEncoder, RawFrame, VideoSetup};
+use crate::{Error, FieldOrder, Packet, TimeBase, TrackInfo, TrackKind, VideoFrame, VideoInfo, describe};
 
 /// An 8-bit 4:2:0 picture, planes without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,51 +32,20 @@ impl Picture {
         let chroma = width.div_ceil(2) as usize * height.div_ceil(2) as usize;
         Self { width, height, y: vec![16; luma], u: vec![128; chroma], v: vec![128; chroma] }
     }
-}
 
-/// How to encode video.
-#[derive(Debug, Clone)]
-pub struct VideoSettings {
-    /// libav's name of the encoder; `None` for libx264, else the first H.264 encoder that opens.
-    pub encoder: Option<String>,
-    /// Width in pixels, even.
-    pub width: u32,
-    /// Height in pixels, even.
-    pub height: u32,
-    /// Frames per second. The encoder's clock ticks once per frame.
-    pub frame_rate: Ratio,
-    /// Frames from one keyframe to the next, fixed. Default 50.
-    pub gop_frames: u32,
-    /// B-frames in a row at most. Default 0.
-    pub b_frames: u32,
-    /// Bits per second on average. Default 1,000,000.
-    pub bit_rate: u64,
-    /// Preset, for libx264. Default "veryfast".
-    pub preset: String,
-    /// Threads; 0 lets the encoder choose. With 1 (the default) the output depends on nothing but the input.
-    pub threads: u32,
-}
-
-impl VideoSettings {
-    /// The defaults for a size in pixels and a rate in frames per second.
-    #[must_use]
-    pub fn new(width: u32, height: u32, frame_rate: Ratio) -> Self {
-        Self {
-            encoder: None,
-            width,
-            height,
-            frame_rate,
-            gop_frames: 50,
-            b_frames: 0,
-            bit_rate: 1_000_000,
-            preset: "veryfast".to_owned(),
-            threads: 1,
+    /// Copies it into a frame of the same size.
+    pub(crate) fn fill(&self, frame: &mut RawFrame) -> Result<(), Error> {
+        let chroma_width = self.width.div_ceil(2) as usize;
+        let planes = [(&self.y, self.width as usize), (&self.u, chroma_width), (&self.v, chroma_width)];
+        for (plane, (rows, width)) in planes.into_iter().enumerate() {
+            frame.fill_plane(plane, rows, width).map_err(|_| refuse("a picture of another size"))?;
         }
+        Ok(())
     }
 }
 
-/// An H.264 encoder: [`push`](Self::push) pictures, [`pull`](Self::pull) packets until there is none, [`finish`](Self::finish),
-/// pull the rest.
+/// An encoder: [`push`](Self::push) pictures or [`push_frame`](Self::push_frame)s of a decoder, [`pull`](Self::pull) packets
+/// until there is none, [`finish`](Self::finish), pull the rest.
 ///
 /// ```no_run
 /// use flowcast_av::encoder::{Picture, VideoEncoder, VideoSettings};
@@ -96,32 +68,71 @@ impl VideoSettings {
 #[derive(Debug)]
 pub struct VideoEncoder {
     encoder: RawEncoder,
-    frame: RawFrame,
+    /// For pictures that are copied in.
+    frame: Option<RawFrame>,
     converter: Converter,
     track: TrackInfo,
+    pixel_format: String,
+    /// One frame in ticks, for packets whose encoder does not say.
+    frame_ticks: i64,
+    /// The time of the picture pushed last.
+    last: Option<i64>,
+    /// Dropped after the encoder is closed.
+    _session: Option<Session>,
+}
+
+/// Why an encoder did not open.
+#[derive(Debug)]
+pub(crate) enum OpenFailure {
+    /// Its device runs no more of them.
+    Full,
+    /// It is not there, does not take the settings, or its device does not work; libav's text.
+    Broken(String),
+    /// It was not tried.
+    Refused(Error),
 }
 
 impl VideoEncoder {
     /// Opens an encoder whose packets carry the track index `track`.
     ///
+    /// H.264 packets have 4-byte length prefixes and an avcC record; those of other codecs, and their configuration, are as
+    /// libav has them.
+    ///
     /// # Errors
-    /// [`Error::Unavailable`] if no encoder of that name, or none for H.264, opens with these settings;
-    /// [`Error::InvalidArgument`] for a size that is zero or odd; [`Error::VersionMismatch`].
+    /// [`Error::Unavailable`] if no encoder of that name, or none for the codec, opens with these settings;
+    /// [`Error::NoFreeSession`] if a hardware encoder runs no more; [`Error::InvalidArgument`] for a size that is zero or odd;
+    /// [`Error::VersionMismatch`].
     ///
     /// # Blocking
     /// Hardware encoders may take seconds to open; nothing interrupts that.
     pub fn open(track: usize, settings: &VideoSettings) -> Result<Self, Error> {
-        sys::check_versions()?;
-        let odd = !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2);
-        if settings.width == 0 || settings.height == 0 || odd {
-            let message = format!("a picture of {} x {}", settings.width, settings.height);
-            return Err(Error::InvalidArgument { message });
-        }
+        Self::open_or_say(track, settings).map_err(|failure| {
+            let name = settings.encoder.clone().unwrap_or_else(|| settings.codec.codec().name().to_owned());
+            match failure {
+                OpenFailure::Full => Error::NoFreeSession { name },
+                OpenFailure::Broken(_) => Error::Unavailable { what: "encoder", name },
+                OpenFailure::Refused(error) => error,
+            }
+        })
+    }
+
+    pub(crate) fn open_or_say(track: usize, settings: &VideoSettings) -> Result<Self, OpenFailure> {
+        check_settings(settings).map_err(OpenFailure::Refused)?;
         let encoder = open_first(settings)?;
-        let frame = RawFrame::picture(settings.width, settings.height)?;
+        let name = encoder.name();
+        let session = Family::of(&name).is_hardware().then(|| Session::begin(&name));
+        Ok(Self::assemble(track, settings, encoder, session))
+    }
+
+    fn assemble(
+        track: usize,
+        settings: &VideoSettings,
+        encoder: RawEncoder,
+        session: Option<Session>,
+    ) -> Self {
         let output = encoder.output();
-        let mut info = TrackInfo::new(track, TrackKind::Video, Codec::H264, output.time_base);
-        info.bit_rate = Some(settings.bit_rate);
+        let mut info = TrackInfo::new(track, TrackKind::Video, settings.codec.codec(), output.time_base);
+        info.bit_rate = settings.rate_control.bit_rate();
         info.config = output.config;
         info.default = true;
         info.video = Some(VideoInfo {
@@ -129,18 +140,44 @@ impl VideoEncoder {
             height: settings.height,
             frame_rate: Some(settings.frame_rate),
             real_frame_rate: Some(settings.frame_rate),
-            pixel_format: "yuv420p".to_owned(),
+            // The order of bytes in memory is not part of what is coded.
+            pixel_format: if output.pixel_format == "nv12" { "yuv420p" } else { &output.pixel_format }
+                .to_owned(),
             field_order: FieldOrder::Progressive,
             sample_aspect: None,
             rotation_degrees: 0,
             mirrored: false,
             b_frames: output.delay,
-            color: crate::ColorInfo::default(),
+            color: settings.color.clone(),
         });
         let (converter, config) = Converter::new(&info, None);
         info.config = config;
         describe::complete(&mut info);
-        Ok(Self { encoder, frame, converter, track: info })
+        let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
+        let frame_ticks = frame.rescale(1, output.time_base).max(1);
+        let pixel_format = output.pixel_format;
+        Self {
+            encoder,
+            frame: None,
+            converter,
+            track: info,
+            pixel_format,
+            frame_ticks,
+            last: None,
+            _session: session,
+        }
+    }
+
+    /// libav's name of the encoder.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.encoder.name()
+    }
+
+    /// libav's name of the pixel format it takes.
+    #[must_use]
+    pub fn pixel_format(&self) -> &str {
+        &self.pixel_format
     }
 
     /// What it makes, as a demuxer would describe it.
@@ -149,20 +186,53 @@ impl VideoEncoder {
         &self.track
     }
 
-    /// Gives it a picture to show at frame number `pts`, which must rise from picture to picture.
+    /// Gives it a picture to show at `pts`, in ticks of the time base, which must rise from picture to picture. The picture
+    /// is copied.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a picture of another size; [`Error::Libav`].
+    /// [`Error::InvalidArgument`] for a picture of another size, a time that does not rise, or an encoder that does not take
+    /// "yuv420p"; [`Error::Libav`].
     pub fn push(&mut self, picture: &Picture, pts: i64) -> Result<(), Error> {
-        let chroma_width = picture.width.div_ceil(2) as usize;
-        let planes =
-            [(&picture.y, picture.width as usize), (&picture.u, chroma_width), (&picture.v, chroma_width)];
-        for (plane, (rows, width)) in planes.into_iter().enumerate() {
-            let filled = self.frame.fill_plane(plane, rows, width);
-            filled.map_err(|_| Error::InvalidArgument { message: "a picture of another size".to_owned() })?;
+        self.check_time(Some(pts))?;
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => RawFrame::black(picture.width, picture.height, "yuv420p")?,
+        };
+        picture.fill(&mut frame)?;
+        frame.set_pts(Some(pts));
+        let result = self.send(&frame);
+        self.frame = Some(frame);
+        result
+    }
+
+    /// Gives it a picture of a decoder or a filter, which is not copied. Its [`pts`](VideoFrame::pts) is in ticks of the
+    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it (SVT-AV1 1.4 keeps to its fixed GOPs).
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a picture of another size or pixel format, or a time that does not rise;
+    /// [`Error::Libav`].
+    pub fn push_frame(&mut self, frame: &VideoFrame, force_keyframe: bool) -> Result<(), Error> {
+        self.check_time(frame.pts())?;
+        if !force_keyframe {
+            return self.send(frame.raw());
         }
-        self.frame.set_pts(pts);
-        Ok(self.encoder.send(Some(&self.frame))?)
+        let mut forced = frame.raw().share()?;
+        forced.force_keyframe(true);
+        self.send(&forced)
+    }
+
+    fn check_time(&self, pts: Option<i64>) -> Result<(), Error> {
+        let rises = pts.is_some_and(|pts| self.last.is_none_or(|last| pts > last));
+        if rises { Ok(()) } else { Err(refuse("a picture whose time does not rise")) }
+    }
+
+    fn send(&mut self, frame: &RawFrame) -> Result<(), Error> {
+        if !self.encoder.takes(frame) {
+            return Err(refuse("a picture of another size or pixel format"));
+        }
+        self.encoder.send(Some(frame))?;
+        self.last = frame.pts();
+        Ok(())
     }
 
     /// The next packet, or `None` if it needs another picture, or has given all after [`finish`](Self::finish).
@@ -173,7 +243,7 @@ impl VideoEncoder {
         while let Some(mut packet) = self.encoder.receive()? {
             packet.track = self.track.index;
             if packet.duration == 0 {
-                packet.duration = 1;
+                packet.duration = self.frame_ticks;
             }
             if let Converted::Packet(packet) = self.converter.convert(packet) {
                 return Ok(Some(packet));
@@ -191,33 +261,100 @@ impl VideoEncoder {
     }
 }
 
+fn check_settings(settings: &VideoSettings) -> Result<(), Error> {
+    sys::check_versions()?;
+    let odd = !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2);
+    if settings.width == 0 || settings.height == 0 || odd {
+        return Err(refuse(&format!("a picture of {} x {}", settings.width, settings.height)));
+    }
+    Ok(())
+}
+
 /// The encoder that was asked for, or the first that opens: listed encoders need hardware that may not be there.
-fn open_first(settings: &VideoSettings) -> Result<RawEncoder, Error> {
-    let gop = settings.gop_frames.to_string();
-    // Fixed GOPs of the given structure, each starting with an IDR picture; unknown options are ignored by the others.
-    let x264 = format!("scenecut=0:open-gop=0:b-adapt=0:keyint={gop}:min-keyint={gop}");
-    let options = [("preset", settings.preset.as_str()), ("x264-params", &x264), ("forced-idr", "1")];
+fn open_first(settings: &VideoSettings) -> Result<RawEncoder, OpenFailure> {
+    if let Some(name) = &settings.encoder {
+        return open_named(settings, name);
+    }
+    let known: &[&str] = match settings.codec {
+        VideoCodecKind::H264 => &["libx264", "libopenh264", "h264_videotoolbox", "h264_mf"],
+        VideoCodecKind::Hevc => &["libx265", "hevc_videotoolbox", "hevc_mf"],
+        VideoCodecKind::Av1 => &["libsvtav1"],
+        VideoCodecKind::Vp8 => &["libvpx"],
+        VideoCodecKind::Vp9 => &["libvpx-vp9"],
+    };
+    for name in known.iter().filter(|name| sys::has_encoder(name)) {
+        let opened = open_named(settings, name);
+        // Software that does not open does not take the settings, and another encoder would only hide that.
+        if opened.is_ok() || !Family::of(name).is_hardware() {
+            return opened;
+        }
+    }
+    open_as(settings, None, Family::Other).map_err(|failure| OpenFailure::Broken(failure.message()))
+}
+
+/// Opens an encoder by libav's name for it.
+fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, OpenFailure> {
+    let refuse = |_| OpenFailure::Broken("a NUL in its name".to_owned());
+    let (text, family) = (CString::new(name).map_err(refuse)?, Family::of(name));
+    open_as(settings, Some(&text), family).map_err(|failure| {
+        if failure.code == Failure::NO_MEMORY && family.is_hardware() {
+            sessions::refuse(name);
+            OpenFailure::Full
+        } else {
+            OpenFailure::Broken(failure.message())
+        }
+    })
+}
+
+fn open_as(settings: &VideoSettings, name: Option<&CStr>, family: Family) -> Result<RawEncoder, Failure> {
+    let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_descriptor_get_by_name");
+    let codec = CString::new(settings.codec.codec().name()).map_err(refuse)?;
+    if !options::are_known(settings, family) {
+        return Err(Failure::new(Failure::INVALID_ARGUMENT, "avcodec_open2"));
+    }
+    let frame = TimeBase::new(settings.frame_rate.den, settings.frame_rate.num);
     let setup = VideoSetup {
         width: settings.width,
         height: settings.height,
         frame_rate: settings.frame_rate,
+        time_base: settings.time_base.unwrap_or(frame),
+        pixel_format: settings.pixel_format.as_deref(),
+        color: &settings.color,
         gop_frames: settings.gop_frames,
         b_frames: settings.b_frames,
-        bit_rate: settings.bit_rate,
+        refs: settings.refs,
+        rates: rates(settings.rate_control, family),
         threads: settings.threads,
-        options: &options,
+        thread_mode: settings.thread_mode,
+        options: &options::options(settings, family),
     };
-    if let Some(name) = &settings.encoder {
-        let name = std::ffi::CString::new(name.as_str())
-            .map_err(|_| Error::InvalidArgument { message: "the encoder's name holds a NUL".to_owned() })?;
-        return RawEncoder::video(Some(&name), c"h264", &setup)
-            .map_err(|_| Error::Unavailable { what: "encoder", name: name.to_string_lossy().into_owned() });
+    RawEncoder::video(name, &codec, &setup)
+}
+
+fn rates(control: RateControl, family: Family) -> Rates {
+    // What the others take as an option of their own.
+    let quality = match (control.crf(), family) {
+        (Some(crf), Family::Qsv | Family::Vaapi) => crf.round() as u32,
+        _ => 0,
+    };
+    match control {
+        // The rest is among its options; it refuses a limit here.
+        RateControl::Cbr { bit_rate, .. } if family == Family::SvtAv1 => {
+            Rates { average: bit_rate, quality, ..Rates::default() }
+        }
+        RateControl::Cbr { bit_rate, vbv_bits, .. } => {
+            // The sign of a constant rate to libvpx.
+            let least = if family == Family::Vpx { bit_rate } else { 0 };
+            Rates { average: bit_rate, least, most: bit_rate, buffer: vbv_bits, quality }
+        }
+        RateControl::CappedCrf { max_bit_rate, vbv_bits, .. } => {
+            Rates { most: max_bit_rate, buffer: vbv_bits, quality, ..Rates::default() }
+        }
+        RateControl::Crf(_) => Rates { quality, ..Rates::default() },
+        RateControl::Abr(bit_rate) => Rates { average: bit_rate, quality, ..Rates::default() },
     }
-    let known: [&CStr; 4] = [c"libx264", c"libopenh264", c"h264_videotoolbox", c"h264_mf"];
-    known
-        .into_iter()
-        .map(Some)
-        .chain([None])
-        .find_map(|name| RawEncoder::video(name, c"h264", &setup).ok())
-        .ok_or_else(|| Error::Unavailable { what: "encoder", name: "h264".to_owned() })
+}
+
+fn refuse(message: &str) -> Error {
+    Error::InvalidArgument { message: message.to_owned() }
 }

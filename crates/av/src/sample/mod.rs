@@ -4,7 +4,7 @@ mod drawing;
 
 use std::path::Path;
 
-use crate::encoder::{AudioEncoder, AudioSettings, VideoEncoder, VideoSettings};
+use crate::encoder::{AudioEncoder, AudioSettings, RateControl, VideoEncoder, VideoSettings};
 use crate::{Error, Muxer, MuxerOptions, Packet, Ratio};
 
 /// What a sample clip is like.
@@ -110,8 +110,10 @@ impl PictureTrack {
         let settings = VideoSettings {
             gop_frames: spec.gop_frames,
             b_frames: spec.b_frames,
-            bit_rate: spec.bitrate,
+            rate_control: RateControl::Abr(spec.bitrate),
             preset: "ultrafast".to_owned(),
+            // As many B-frames in a row as there may be, whatever the picture.
+            x264_params: Some("b-adapt=0".to_owned()),
             ..VideoSettings::new(spec.width, spec.height, rate)
         };
         Ok(Self {

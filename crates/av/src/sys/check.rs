@@ -18,6 +18,8 @@ impl Failure {
     pub(crate) const INVALID_ARGUMENT: c_int = ffi::AVERROR(ffi::EINVAL);
     pub(crate) const NO_MEMORY: c_int = ffi::AVERROR(ffi::ENOMEM);
     pub(crate) const ACCESS: c_int = ffi::AVERROR(ffi::EACCES);
+    pub(crate) const NO_SYSTEM: c_int = ffi::AVERROR(ffi::ENOSYS);
+    pub(crate) const NO_DECODER: c_int = ffi::AVERROR_DECODER_NOT_FOUND;
     pub(crate) const EXIT: c_int = ffi::AVERROR_EXIT;
 
     pub(crate) const fn new(code: c_int, operation: &'static str) -> Self {

@@ -4,9 +4,10 @@ use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use super::check::{Failure, check, non_null};
-use super::ffi::{self, by_int};
+use super::ffi::{self, by_int, enum_field, set_enum_field};
+use super::layout::Sound;
 
-/// An owned `AVFrame` with buffers of its own.
+/// An owned `AVFrame`: its properties, and references to the buffers it shows.
 #[derive(Debug)]
 pub(crate) struct RawFrame(NonNull<ffi::AVFrame>);
 
@@ -14,52 +15,155 @@ pub(crate) struct RawFrame(NonNull<ffi::AVFrame>);
 unsafe impl Send for RawFrame {}
 
 impl RawFrame {
-    fn new() -> Result<Self, Failure> {
+    /// A frame without buffers.
+    pub(crate) fn empty() -> Result<Self, Failure> {
         // SAFETY: plain allocation.
         Ok(Self(non_null(unsafe { ffi::av_frame_alloc() }, "av_frame_alloc")?))
     }
 
-    /// Room for an 8-bit 4:2:0 picture. Sizes are in pixels and above 0.
-    pub(crate) fn picture(width: u32, height: u32) -> Result<Self, Failure> {
+    /// Room for a picture, black. Sizes are in pixels and above 0.
+    pub(crate) fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Failure> {
         let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "av_frame_get_buffer");
-        let frame = Self::new()?;
-        // SAFETY: our own empty frame; get_buffer allocates what the fields ask for.
+        let frame = Self::empty()?;
+        // SAFETY: our own empty frame; get_buffer allocates what the fields ask for, and those buffers are filled. The array of
+        // distances is our own.
         unsafe {
-            (*frame.as_ptr()).width = c_int::try_from(width).map_err(refuse)?;
-            (*frame.as_ptr()).height = c_int::try_from(height).map_err(refuse)?;
-            (*frame.as_ptr()).format = by_int::av_get_pix_fmt(c"yuv420p".as_ptr());
-            check(ffi::av_frame_get_buffer(frame.as_ptr(), 0), "av_frame_get_buffer")?;
+            let raw = frame.as_ptr();
+            (*raw).width = c_int::try_from(width).map_err(refuse)?;
+            (*raw).height = c_int::try_from(height).map_err(refuse)?;
+            (*raw).format = super::kind::pixel_format(pixel_format)?;
+            check(ffi::av_frame_get_buffer(raw, 0), "av_frame_get_buffer")?;
+            let mut strides = [0; 4];
+            for (stride, line) in strides.iter_mut().zip((*raw).linesize) {
+                *stride = isize::try_from(line).unwrap_or(0);
+            }
+            let (data, format) = ((*raw).data.as_ptr(), (*raw).format);
+            let (width, height) = ((*raw).width, (*raw).height);
+            // Range 1 is limited ("tv").
+            let result = by_int::av_image_fill_black(data, strides.as_ptr(), format, 1, width, height);
+            check(result, "av_image_fill_black")?;
         }
         Ok(frame)
     }
 
-    /// Room for `samples` samples of 32-bit float in each of `channels` planes.
-    pub(crate) fn sound(samples: usize, channels: usize, sample_rate: u32) -> Result<Self, Failure> {
+    /// Room for `samples` samples per channel, silent.
+    pub(crate) fn silence(samples: usize, sound: &Sound) -> Result<Self, Failure> {
         let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "av_frame_get_buffer");
-        let frame = Self::new()?;
-        let count = c_int::try_from(channels).map_err(refuse)?;
-        // SAFETY: as for `picture`.
+        let frame = Self::empty()?;
+        let count = c_int::try_from(samples).map_err(refuse)?;
+        // SAFETY: as for `picture`; the buffers hold `count` samples for each channel in each plane of `extended_data`.
         unsafe {
-            (*frame.as_ptr()).nb_samples = c_int::try_from(samples).map_err(refuse)?;
-            (*frame.as_ptr()).format = ffi::AVSampleFormat::AV_SAMPLE_FMT_FLTP as c_int;
-            (*frame.as_ptr()).sample_rate = c_int::try_from(sample_rate).map_err(refuse)?;
-            ffi::av_channel_layout_default(&raw mut (*frame.as_ptr()).ch_layout, count);
-            check(ffi::av_frame_get_buffer(frame.as_ptr(), 0), "av_frame_get_buffer")?;
+            let raw = frame.as_ptr();
+            (*raw).nb_samples = count;
+            (*raw).format = sound.format;
+            (*raw).sample_rate = sound.rate;
+            sound.layout.copy_to(&raw mut (*raw).ch_layout)?;
+            check(ffi::av_frame_get_buffer(raw, 0), "av_frame_get_buffer")?;
+            let channels = (*raw).ch_layout.nb_channels;
+            let data = (*raw).extended_data;
+            check(
+                by_int::av_samples_set_silence(data, 0, count, channels, sound.format),
+                "av_samples_set_silence",
+            )?;
         }
         Ok(frame)
+    }
+
+    /// Another frame that shows the same buffers.
+    pub(crate) fn share(&self) -> Result<Self, Failure> {
+        let other = Self::empty()?;
+        // SAFETY: an empty frame of ours, and this one, which owns its buffers.
+        check(unsafe { ffi::av_frame_ref(other.as_ptr(), self.as_ptr()) }, "av_frame_ref")?;
+        Ok(other)
     }
 
     pub(super) const fn as_ptr(&self) -> *mut ffi::AVFrame {
         self.0.as_ptr()
     }
 
-    pub(crate) fn set_pts(&mut self, pts: i64) {
+    pub(crate) fn pts(&self) -> Option<i64> {
         // SAFETY: our own frame.
-        unsafe { (*self.as_ptr()).pts = pts };
+        timestamp(unsafe { (*self.as_ptr()).pts })
     }
 
-    /// Copies one plane of a picture into it, row by row. `plane` is 0 (Y), 1 (U) or 2 (V); `rows` are tightly packed rows of
-    /// `width` bytes and must fill the plane.
+    pub(crate) fn set_pts(&mut self, pts: Option<i64>) {
+        // SAFETY: our own frame.
+        unsafe { (*self.as_ptr()).pts = pts.unwrap_or(ffi::AV_NOPTS_VALUE) };
+    }
+
+    /// The time to show a decoder made out of the times to show and to decode it was given.
+    pub(super) fn take_best_pts(&mut self) {
+        // SAFETY: our own frame.
+        unsafe { (*self.as_ptr()).pts = (*self.as_ptr()).best_effort_timestamp };
+    }
+
+    /// In ticks of the clock of `pts`; 0 if unknown.
+    pub(crate) fn duration(&self) -> i64 {
+        // SAFETY: our own frame.
+        unsafe {
+            #[cfg(ffmpeg_6_0)]
+            let duration = (*self.as_ptr()).duration;
+            #[cfg(not(ffmpeg_6_0))]
+            let duration = (*self.as_ptr()).pkt_duration;
+            duration.max(0)
+        }
+    }
+
+    /// Samples per channel.
+    pub(crate) fn samples(&self) -> usize {
+        // SAFETY: our own frame.
+        usize::try_from(unsafe { (*self.as_ptr()).nb_samples }).unwrap_or(0)
+    }
+
+    /// Shows fewer samples than it has room for.
+    pub(crate) fn cut_samples(&mut self, samples: usize) {
+        let samples = samples.min(self.samples());
+        // SAFETY: our own frame, which has at least as many.
+        unsafe { (*self.as_ptr()).nb_samples = c_int::try_from(samples).unwrap_or(0) };
+    }
+
+    pub(crate) fn is_interlaced(&self) -> bool {
+        // SAFETY: our own frame.
+        unsafe {
+            #[cfg(ffmpeg_6_1)]
+            return (*self.as_ptr()).flags & ffi::AV_FRAME_FLAG_INTERLACED as c_int != 0;
+            #[cfg(not(ffmpeg_6_1))]
+            return (*self.as_ptr()).interlaced_frame != 0;
+        }
+    }
+
+    pub(crate) fn is_keyframe(&self) -> bool {
+        // SAFETY: our own frame.
+        unsafe {
+            #[cfg(ffmpeg_6_1)]
+            return (*self.as_ptr()).flags & ffi::AV_FRAME_FLAG_KEY as c_int != 0;
+            #[cfg(not(ffmpeg_6_1))]
+            return (*self.as_ptr()).key_frame != 0;
+        }
+    }
+
+    pub(crate) fn is_corrupt(&self) -> bool {
+        // SAFETY: our own frame.
+        unsafe {
+            (*self.as_ptr()).decode_error_flags != 0
+                || (*self.as_ptr()).flags & ffi::AV_FRAME_FLAG_CORRUPT as c_int != 0
+        }
+    }
+
+    /// Says whether an encoder must make a keyframe of it; if not, the choice is the encoder's, whatever the picture was coded
+    /// as before.
+    pub(crate) fn force_keyframe(&mut self, force: bool) {
+        let kind = if force {
+            ffi::AVPictureType::AV_PICTURE_TYPE_I
+        } else {
+            ffi::AVPictureType::AV_PICTURE_TYPE_NONE
+        };
+        // SAFETY: our own frame, and a value of the headers.
+        unsafe { set_enum_field!(self.as_ptr(), pict_type, kind as c_int) };
+    }
+
+    /// Copies one plane of an 8-bit 4:2:0 picture into it, row by row. `plane` is 0 (Y), 1 (U) or 2 (V); `rows` are tightly
+    /// packed rows of `width` bytes and must fill the plane.
     pub(crate) fn fill_plane(&mut self, plane: usize, rows: &[u8], width: usize) -> Result<(), Failure> {
         let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame_make_writable");
         // SAFETY: our own frame with buffers. make_writable gives it buffers nobody else reads. A plane of a 4:2:0 picture has
@@ -83,23 +187,129 @@ impl RawFrame {
         Ok(())
     }
 
-    /// Copies the samples of one channel into it; they must fill the plane.
+    /// Copies the samples of one channel into a frame of 32-bit float, planar or not; they must be as many as it has.
     pub(crate) fn fill_channel(&mut self, channel: usize, samples: &[f32]) -> Result<(), Failure> {
         let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame_make_writable");
-        // SAFETY: our own frame with planes of `nb_samples` floats, one for each channel, made writable first; `extended_data`
-        // points to all planes. Both bounds are checked.
+        // SAFETY: our own frame, made writable first. Planar: one plane of `nb_samples` floats for each channel. Else: one
+        // plane of that many floats times the channels. `extended_data` points to all planes; all bounds are checked.
         unsafe {
             let frame = self.as_ptr();
             check(ffi::av_frame_make_writable(frame), "av_frame_make_writable")?;
             let channels = usize::try_from((*frame).ch_layout.nb_channels).map_err(|_| refuse())?;
-            let room = usize::try_from((*frame).nb_samples).map_err(|_| refuse())?;
-            if channel >= channels || samples.len() != room {
+            if channel >= channels || samples.len() != self.samples() {
                 return Err(refuse());
             }
-            let plane = *(*frame).extended_data.add(channel);
-            std::ptr::copy_nonoverlapping(samples.as_ptr(), plane.cast::<f32>(), room);
+            if (*frame).format == ffi::AVSampleFormat::AV_SAMPLE_FMT_FLTP as c_int {
+                let plane = *(*frame).extended_data.add(channel);
+                std::ptr::copy_nonoverlapping(samples.as_ptr(), plane.cast::<f32>(), samples.len());
+            } else if (*frame).format == ffi::AVSampleFormat::AV_SAMPLE_FMT_FLT as c_int {
+                let plane = (*(*frame).extended_data).cast::<f32>();
+                for (index, sample) in samples.iter().enumerate() {
+                    plane.add(index * channels + channel).write(*sample);
+                }
+            } else {
+                return Err(refuse());
+            }
         }
         Ok(())
+    }
+
+    /// The pixels, rows and planes without padding, one plane after the other.
+    pub(crate) fn copy_pixels(&self) -> Result<Vec<u8>, Failure> {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame that holds a picture of its width, height and format; the vector has the room libav asks for.
+        unsafe {
+            let (format, width, height) = ((*frame).format, (*frame).width, (*frame).height);
+            let size = check(
+                by_int::av_image_get_buffer_size(format, width, height, 1),
+                "av_image_get_buffer_size",
+            )?;
+            let mut pixels = vec![0; usize::try_from(size).unwrap_or(0)];
+            let (data, strides) = ((*frame).data.as_ptr().cast(), (*frame).linesize.as_ptr());
+            let result = by_int::av_image_copy_to_buffer(
+                pixels.as_mut_ptr(),
+                size,
+                data,
+                strides,
+                format,
+                width,
+                height,
+                1,
+            );
+            check(result, "av_image_copy_to_buffer")?;
+            Ok(pixels)
+        }
+    }
+
+    /// The samples, all channels of one sample behind each other, in the frame's sample format.
+    pub(crate) fn copy_samples(&self) -> Vec<u8> {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame that holds samples: for planar formats `samples` times `bytes` in one plane for each
+        // channel, else that times the channels in one plane.
+        unsafe {
+            let bytes = usize::try_from(by_int::av_get_bytes_per_sample((*frame).format)).unwrap_or(0);
+            let channels = usize::try_from((*frame).ch_layout.nb_channels).unwrap_or(0);
+            let samples = self.samples();
+            if by_int::av_sample_fmt_is_planar((*frame).format) == 0 {
+                return std::slice::from_raw_parts(*(*frame).extended_data, samples * bytes * channels)
+                    .to_vec();
+            }
+            let mut mixed = vec![0; samples * bytes * channels];
+            for channel in 0..channels {
+                let plane = std::slice::from_raw_parts(*(*frame).extended_data.add(channel), samples * bytes);
+                for (index, sample) in plane.chunks_exact(bytes.max(1)).enumerate() {
+                    let at = (index * channels + channel) * bytes;
+                    mixed[at..at + bytes].copy_from_slice(sample);
+                }
+            }
+            mixed
+        }
+    }
+
+    /// Whether it holds a picture, or samples, that can be read from here; not one in the memory of a device.
+    pub(super) fn has_data(&self) -> bool {
+        // SAFETY: our own frame.
+        unsafe { !(*self.as_ptr()).data[0].is_null() && (*self.as_ptr()).hw_frames_ctx.is_null() }
+    }
+
+    /// What tells pictures of one kind from those of another.
+    pub(crate) fn picture_key(&self) -> PictureKey {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame; enums are read as `int`.
+        unsafe {
+            let aspect = (*frame).sample_aspect_ratio;
+            PictureKey {
+                width: (*frame).width,
+                height: (*frame).height,
+                format: (*frame).format,
+                aspect: (aspect.num, aspect.den),
+                range: enum_field!(frame, color_range),
+                space: enum_field!(frame, colorspace),
+                primaries: enum_field!(frame, color_primaries),
+                transfer: enum_field!(frame, color_trc),
+            }
+        }
+    }
+
+    /// What tells samples of one kind from those of another.
+    pub(crate) fn sound_key(&self) -> SoundKey {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame; which part of the union is valid depends on `order`, and a map has an entry for each channel.
+        unsafe {
+            let layout = &raw const (*frame).ch_layout;
+            let order = enum_field!(layout, order);
+            let channels = (*layout).nb_channels;
+            let mut which = 0;
+            if order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_CUSTOM as c_int {
+                for index in 0..usize::try_from(channels).unwrap_or(0) {
+                    let channel = enum_field!((*layout).u.map.add(index), id);
+                    which = u64::rotate_left(which, 7) ^ u64::from(channel.unsigned_abs());
+                }
+            } else if order != ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC as c_int {
+                which = (*layout).u.mask;
+            }
+            SoundKey { rate: (*frame).sample_rate, format: (*frame).format, order, channels, which }
+        }
     }
 }
 
@@ -109,4 +319,31 @@ impl Drop for RawFrame {
         // SAFETY: our own frame; this drops its references too.
         unsafe { ffi::av_frame_free(&raw mut frame) };
     }
+}
+
+/// Everything of a picture that an encoder or a filter is set up for, as libav's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PictureKey {
+    pub(super) width: c_int,
+    pub(super) height: c_int,
+    pub(super) format: c_int,
+    pub(super) aspect: (c_int, c_int),
+    pub(super) range: c_int,
+    pub(super) space: c_int,
+    pub(super) primaries: c_int,
+    pub(super) transfer: c_int,
+}
+
+/// The same for samples. `which` tells the channels: a mask, or something made of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SoundKey {
+    rate: c_int,
+    format: c_int,
+    order: c_int,
+    channels: c_int,
+    which: u64,
+}
+
+fn timestamp(value: i64) -> Option<i64> {
+    (value != ffi::AV_NOPTS_VALUE).then_some(value)
 }

@@ -142,7 +142,8 @@ impl Input {
             // SAFETY: a live context and an empty packet of our own.
             let result = unsafe { ffi::av_read_frame(self.context.as_ptr(), self.packet.as_ptr()) };
             match result {
-                // Some live inputs say "again" when they have nothing yet, and libav has nothing to wait on. The guard bounds it.
+                // Some live inputs say "again" when they have nothing yet, and libav has nothing to wait on. The guard
+                // bounds it.
                 Failure::AGAIN => std::thread::sleep(std::time::Duration::from_millis(5)),
                 Failure::END => {
                     let code = self.io.as_ref().map_or(0, Io::error_code);

@@ -11,26 +11,37 @@
 )]
 
 mod check;
+mod decoder;
 mod dict;
 mod encoder;
 mod ffi;
+mod filter;
 mod frame;
 mod guard;
 mod input;
 mod io;
+mod kind;
+mod layout;
 pub(crate) mod log;
 mod output;
 mod packet;
+mod resampler;
 mod tracks;
+mod upload;
 mod version;
 
 pub(crate) use check::Failure;
+pub(crate) use decoder::{DecoderSetup, RawDecoder};
 pub(crate) use dict::Dict;
-pub(crate) use encoder::{AudioSetup, RawEncoder, VideoSetup};
-pub(crate) use frame::RawFrame;
+pub(crate) use encoder::{Rates, RawEncoder, VideoSetup, has_encoder};
+pub(crate) use filter::{RawGraph, has_filter};
+pub(crate) use frame::{PictureKey, RawFrame, SoundKey};
 pub(crate) use guard::Guard;
 pub(crate) use input::{Input, Limits, Opening};
 pub(crate) use io::{Io, Source};
+pub(crate) use kind::is_pixel_format;
+pub(crate) use layout::Sound;
 pub(crate) use output::Output;
 pub(crate) use packet::RawPacket;
+pub(crate) use resampler::{Feed, RawResampler};
 pub(crate) use version::{check_versions, configuration, licence, linked, major};

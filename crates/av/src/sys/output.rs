@@ -43,7 +43,8 @@ impl Output {
         options.set("protocol_whitelist", "file")?;
         let context = self.context.as_ptr();
         let callback = self.guard.callback();
-        // SAFETY: a fresh context of ours with a format; the guard outlives it. `pb` receives an I/O context that `Drop` closes.
+        // SAFETY: a fresh context of ours with a format; the guard outlives it. `pb` receives an I/O context that `Drop`
+        // closes.
         unsafe {
             (*context).interrupt_callback = callback;
             if (*(*context).oformat).flags & ffi::AVFMT_NOFILE != 0 {

@@ -1,12 +1,12 @@
 //! Copies what libav knows about an input into plain data.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dict;
 use super::ffi::{self, by_int, enum_field};
+use super::{dict, layout};
 use crate::{
     AudioInfo, Codec, ColorInfo, FieldOrder, MediaInfo, Ratio, TimeBase, TrackInfo, TrackKind, VideoInfo,
 };
@@ -66,6 +66,9 @@ unsafe fn track(index: usize, stream: *const ffi::AVStream) -> TrackInfo {
             bit_rate: positive((*parameters).bit_rate),
             frames: positive((*stream).nb_frames),
             config,
+            codec_tag: (*parameters).codec_tag,
+            coded_bits: u32::try_from((*parameters).bits_per_coded_sample).unwrap_or(0),
+            block_bytes: u32::try_from((*parameters).block_align).unwrap_or(0),
             video: (kind == TrackKind::Video).then(|| video(stream)),
             audio: (kind == TrackKind::Audio).then(|| audio(parameters)),
             language,
@@ -123,18 +126,13 @@ unsafe fn color(name: *const std::ffi::c_char) -> Option<String> {
 /// # Safety
 /// `parameters` are those of a live stream.
 unsafe fn audio(parameters: *const ffi::AVCodecParameters) -> AudioInfo {
-    // SAFETY: the caller promises live parameters; the layout is described into our own array, NUL included.
+    // SAFETY: the caller promises live parameters; its layout is valid.
     unsafe {
-        let mut name = [0_u8; 128];
         let layout = &raw const (*parameters).ch_layout;
-        let channels = u32::try_from((*layout).nb_channels).unwrap_or(0);
-        let length = ffi::av_channel_layout_describe(layout, name.as_mut_ptr().cast(), name.len());
-        let described =
-            if length > 0 && channels > 0 { CStr::from_bytes_until_nul(&name).ok() } else { None };
         AudioInfo {
             sample_rate: u32::try_from((*parameters).sample_rate).unwrap_or(0),
-            channels,
-            layout: described.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            channels: u32::try_from((*layout).nb_channels).unwrap_or(0),
+            layout: layout::describe(layout),
             frame_samples: u32::try_from((*parameters).frame_size).unwrap_or(0),
             priming_samples: u32::try_from((*parameters).initial_padding).unwrap_or(0),
         }

@@ -7,13 +7,17 @@ use super::ffi;
 use crate::Error;
 
 /// Name, version of the loaded library, major version of the headers.
-pub(crate) fn linked() -> [(&'static str, c_uint, c_uint); 3] {
+pub(crate) fn linked() -> [(&'static str, c_uint, c_uint); 5] {
     let (util, codec, format) =
         (ffmpeg_next::util::version(), ffmpeg_next::codec::version(), ffmpeg_next::format::version());
+    // SAFETY: functions without arguments that return a constant.
+    let (filter, resample) = unsafe { (ffi::avfilter_version(), ffi::swresample_version()) };
     [
         ("libavutil", util, ffi::LIBAVUTIL_VERSION_MAJOR.unsigned_abs()),
         ("libavcodec", codec, ffi::LIBAVCODEC_VERSION_MAJOR.unsigned_abs()),
         ("libavformat", format, ffi::LIBAVFORMAT_VERSION_MAJOR.unsigned_abs()),
+        ("libavfilter", filter, ffi::LIBAVFILTER_VERSION_MAJOR.unsigned_abs()),
+        ("libswresample", resample, ffi::LIBSWRESAMPLE_VERSION_MAJOR.unsigned_abs()),
     ]
 }
 

@@ -1,0 +1,257 @@
+//! Decoded pictures and samples, shared by reference count. Made by decoders, changed by filters and resamplers, taken by
+//! encoders; pixels and samples are never copied on the way. Every frame may move to another thread.
+
+use std::sync::Arc;
+
+use crate::encoder::Picture;
+use crate::sys::{PictureKey, RawFrame, Sound, SoundKey};
+use crate::{ColorInfo, Error, Ratio};
+
+/// What the pictures of a track are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoFormat {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// libav's name of the pixel format ("yuv420p").
+    pub pixel_format: String,
+    /// Shape of a pixel, `None` if not said (take it as 1:1).
+    pub sample_aspect: Option<Ratio>,
+    /// Colour description.
+    pub color: ColorInfo,
+}
+
+/// One decoded picture.
+#[derive(Debug)]
+pub struct VideoFrame {
+    raw: RawFrame,
+    format: Arc<VideoFormat>,
+}
+
+impl VideoFrame {
+    pub(crate) fn new(raw: RawFrame, formats: &mut VideoFormats) -> Self {
+        let format = formats.of(&raw);
+        Self { raw, format }
+    }
+
+    /// A black picture, without a time.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] for a pixel format libav does not know or cannot fill, a size of zero, or without memory.
+    pub fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Error> {
+        Ok(Self::new(RawFrame::black(width, height, pixel_format)?, &mut VideoFormats::default()))
+    }
+
+    /// A copy of a picture, without a time.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if its planes are not of its size; [`Error::Libav`] for a size of zero, or without memory.
+    pub fn from_picture(picture: &Picture) -> Result<Self, Error> {
+        let mut raw = RawFrame::black(picture.width, picture.height, "yuv420p")?;
+        picture.fill(&mut raw)?;
+        Ok(Self::new(raw, &mut VideoFormats::default()))
+    }
+
+    pub(crate) fn raw(&self) -> &RawFrame {
+        &self.raw
+    }
+
+    pub(crate) fn into_raw(self) -> RawFrame {
+        self.raw
+    }
+
+    /// When to show it, in ticks: of the track's time base after a decoder, of
+    /// [`VideoFilter::time_base`](crate::VideoFilter::time_base) after a filter. `None` if the input did not tell.
+    #[must_use]
+    pub fn pts(&self) -> Option<i64> {
+        self.raw.pts()
+    }
+
+    /// Sets when to show it, in the clock of whoever takes it next.
+    pub fn set_pts(&mut self, pts: Option<i64>) {
+        self.raw.set_pts(pts);
+    }
+
+    /// How long to show it, in the same ticks; 0 if unknown.
+    #[must_use]
+    pub fn duration(&self) -> i64 {
+        self.raw.duration()
+    }
+
+    /// What it is like.
+    #[must_use]
+    pub fn format(&self) -> &VideoFormat {
+        &self.format
+    }
+
+    /// It is made of two fields, as its coder said; most of interlaced material is, even where nothing moves.
+    #[must_use]
+    pub fn is_interlaced(&self) -> bool {
+        self.raw.is_interlaced()
+    }
+
+    /// It was coded as a keyframe.
+    #[must_use]
+    pub fn is_keyframe(&self) -> bool {
+        self.raw.is_keyframe()
+    }
+
+    /// The decoder concealed damage in it.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.raw.is_corrupt()
+    }
+
+    /// Another handle on the same picture, with a time of its own.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] without memory.
+    pub fn share(&self) -> Result<Self, Error> {
+        Ok(Self { raw: self.raw.share()?, format: Arc::clone(&self.format) })
+    }
+
+    /// A copy of the pixels, rows and planes without padding, one plane after the other: libav's "rawvideo".
+    ///
+    /// # Errors
+    /// [`Error::Libav`] for a pixel format that is not made of bytes in memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.raw.copy_pixels()?)
+    }
+}
+
+/// What the samples of a track are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Number of channels.
+    pub channels: u32,
+    /// libav's name of the channel layout ("stereo", "5.1"); the usual one of so many channels if empty or unknown.
+    pub layout: String,
+    /// libav's name of the sample format ("fltp").
+    pub sample_format: String,
+}
+
+/// A run of decoded samples of all channels.
+#[derive(Debug)]
+pub struct AudioFrame {
+    raw: RawFrame,
+    format: Arc<AudioFormat>,
+}
+
+impl AudioFrame {
+    pub(crate) fn new(raw: RawFrame, formats: &mut AudioFormats) -> Self {
+        let format = formats.of(&raw);
+        Self { raw, format }
+    }
+
+    pub(crate) fn raw(&self) -> &RawFrame {
+        &self.raw
+    }
+
+    /// `samples` samples of silence per channel, without a time.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] for a format libav does not know, no samples, or without memory.
+    pub fn silence(format: &AudioFormat, samples: usize) -> Result<Self, Error> {
+        let raw = RawFrame::silence(samples, &Sound::of(format)?)?;
+        Ok(Self::new(raw, &mut AudioFormats::default()))
+    }
+
+    /// A copy of samples from -1 to 1, one slice for each channel, in the usual layout of so many channels, as "fltp";
+    /// without a time.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for slices of different lengths; [`Error::Libav`] for no channels, no samples or a rate of 0.
+    pub fn from_channels(sample_rate: u32, channels: &[&[f32]]) -> Result<Self, Error> {
+        let refuse = |message: &str| Error::InvalidArgument { message: message.to_owned() };
+        let format = AudioFormat {
+            sample_rate,
+            channels: u32::try_from(channels.len()).map_err(|_| refuse("too many channels"))?,
+            layout: String::new(),
+            sample_format: "fltp".to_owned(),
+        };
+        let samples = channels.first().map_or(0, |channel| channel.len());
+        let mut raw = RawFrame::silence(samples, &Sound::of(&format)?)?;
+        for (index, channel) in channels.iter().enumerate() {
+            raw.fill_channel(index, channel).map_err(|_| refuse("channels of different lengths"))?;
+        }
+        Ok(Self::new(raw, &mut AudioFormats::default()))
+    }
+
+    /// The number of its first sample: ticks of one sample each, at the rate of its format, from the zero of the track's
+    /// clock on. `None` if the input did not tell.
+    #[must_use]
+    pub fn pts(&self) -> Option<i64> {
+        self.raw.pts()
+    }
+
+    /// Sets the number of its first sample.
+    pub fn set_pts(&mut self, pts: Option<i64>) {
+        self.raw.set_pts(pts);
+    }
+
+    /// Samples per channel.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.raw.samples()
+    }
+
+    /// What they are like.
+    #[must_use]
+    pub fn format(&self) -> &AudioFormat {
+        &self.format
+    }
+
+    /// Another handle on the same samples, with a time of its own.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] without memory.
+    pub fn share(&self) -> Result<Self, Error> {
+        Ok(Self { raw: self.raw.share()?, format: Arc::clone(&self.format) })
+    }
+
+    /// A copy of the samples in their sample format and this machine's byte order, all channels of one sample behind each
+    /// other.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.raw.copy_samples()
+    }
+}
+
+/// The format of the last picture: frames of one format share its description.
+#[derive(Debug, Default)]
+pub(crate) struct VideoFormats(Option<(PictureKey, Arc<VideoFormat>)>);
+
+impl VideoFormats {
+    fn of(&mut self, raw: &RawFrame) -> Arc<VideoFormat> {
+        let key = raw.picture_key();
+        if let Some((known, format)) = &self.0
+            && *known == key
+        {
+            return Arc::clone(format);
+        }
+        let format = Arc::new(key.describe());
+        self.0 = Some((key, Arc::clone(&format)));
+        format
+    }
+}
+
+/// The same for samples.
+#[derive(Debug, Default)]
+pub(crate) struct AudioFormats(Option<(SoundKey, Arc<AudioFormat>)>);
+
+impl AudioFormats {
+    fn of(&mut self, raw: &RawFrame) -> Arc<AudioFormat> {
+        let key = raw.sound_key();
+        if let Some((known, format)) = &self.0
+            && *known == key
+        {
+            return Arc::clone(format);
+        }
+        let format = Arc::new(raw.describe_sound());
+        self.0 = Some((key, Arc::clone(&format)));
+        format
+    }
+}
