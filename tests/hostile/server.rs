@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use flowcast::{Config, Engine, RtmpServerExt, TlsIdentity};
+use flowcast::{Config, Engine, RefusalReason, RtmpServerExt, TlsIdentity};
 use tempfile::TempDir;
 
 use crate::support::{Authority, PATIENCE, wait_until};
@@ -61,15 +61,19 @@ pub(crate) fn evil_key(number: usize) -> String {
 /// How many of them there are.
 pub(crate) const EVIL: usize = 32;
 
+/// Before the name of a counter of refusals for one reason.
+const BECAUSE: &str = "refused for ";
+
 /// The counters of the server's statistics by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// From the debug form of `ServerStats`, so that counters which are added later are here as well.
+    /// From the debug form of `ServerStats`, so that counters which are added later are here as well, and the refusals by
+    /// their reasons.
     fn parse(text: &str) -> Self {
-        let inside = text.split_once('{').map_or("", |(_, rest)| rest).trim_end_matches([' ', '}']);
-        let pairs = inside.split(',').filter_map(|pair| pair.split_once(':'));
+        let inside = text.split_once('{').map_or("", |(_, rest)| rest);
+        let pairs = inside.split([',', '}']).filter_map(|pair| pair.split_once(':'));
         Self(
             pairs
                 .filter_map(|(name, value)| Some((name.trim().into(), value.trim().parse().ok()?)))
@@ -85,15 +89,16 @@ impl Counters {
     /// Connections that were refused or ended, for whatever reason.
     pub(crate) fn refusals(&self) -> u64 {
         let is_refusal = |name: &str| {
-            name.starts_with("refused") || ["protocol_errors", "tls_errors", "timeouts"].contains(&name)
+            name.starts_with(BECAUSE) || ["protocol_errors", "tls_errors", "timeouts"].contains(&name)
         };
         self.0.iter().filter(|(name, _)| is_refusal(name)).map(|(_, value)| value).sum()
     }
 
     /// The refusals that are not zero, to be shown.
     pub(crate) fn shown(&self) -> String {
-        let silent = ["accepted", "connections", "publishers", "players", "bytes_received", "bytes_sent"];
-        let loud = self.0.iter().filter(|(name, value)| **value > 0 && !silent.contains(&name.as_str()));
+        let faults = ["protocol_errors", "tls_errors", "timeouts", "dropped_tags", "too_fast"];
+        let is_one = |name: &String| name.starts_with(BECAUSE) || faults.contains(&name.as_str());
+        let loud = self.0.iter().filter(|(name, value)| **value > 0 && is_one(name));
         loud.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
     }
 }
@@ -246,6 +251,9 @@ fn under_attack() {
         .expect("free ports");
     println!("\n{MARK}{} {}", server.address(), server.rtmps_address().expect("it speaks RTMPS"));
     for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-        println!("{MARK}{:?}", server.stats());
+        let stats = server.stats();
+        let reasons =
+            RefusalReason::ALL.map(|reason| format!("{BECAUSE}{reason}: {}", stats.refused(reason)));
+        println!("{MARK}{stats:?}, {}", reasons.join(", "));
     }
 }

@@ -31,6 +31,7 @@ mod stream;
 mod sys;
 #[cfg(feature = "libav")]
 pub mod tagger;
+pub mod verdict;
 
 mod tap;
 
@@ -55,3 +56,9 @@ pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
 pub use stats::{Codec, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
+pub use verdict::{
+    Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
+    TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all, verdict_of_failure,
+};
+#[cfg(feature = "libav")]
+pub use verdict::{ScanOptions, facts};

@@ -30,7 +30,6 @@ pub(crate) enum TapPace {
     /// At once, for a stream that is pushed elsewhere.
     Immediate,
     /// With the ticks of the stream the tap is on, which merges them; for a stream that only has players.
-    #[allow(dead_code, reason = "players are not spread over threads yet")]
     Ticks,
 }
 

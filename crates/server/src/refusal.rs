@@ -9,7 +9,7 @@ use flowcast_rtmp::session::Reject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// As many connections as [`max_connections`](crate::ServerOptions::max_connections) are open.
+    /// As many connections as [`max_connections`](crate::ServerOptions::max_connections) are open; or it made room for another.
     Connections,
     /// Too many connections of the address have not yet published or played.
     Crowd,

@@ -102,12 +102,14 @@ impl Lobby {
 
     fn welcome(&mut self, arrival: Arrival, now: Instant, scratch: &mut [u8]) {
         let Arrival { socket, peer, secure } = arrival;
-        let counters = &self.shared.counters;
         if let Some(reason) = self.refuses_entry(peer, now) {
             self.turned_away(Some(peer), reason);
             log::debug!("{peer}: not let in ({reason})");
             return;
         }
+        let counters = &self.shared.counters;
+        counters.accepted.fetch_add(1, Ordering::Relaxed);
+        // It may have gone again before it was accepted.
         if let Err(error) = tune(&socket, self.house.options.no_progress) {
             log::debug!("{peer}: {error}");
             return;
@@ -116,7 +118,6 @@ impl Lobby {
             Ok(transport) => transport,
             Err(error) => return log::error!("{peer}: {error}"),
         };
-        counters.accepted.fetch_add(1, Ordering::Relaxed);
         let random = flowcast_core::net::random_bytes();
         let session = ServerSession::new(self.house.options.session(), Some(peer), random, now);
         let assembly = Assembly::new(&self.house.options);
@@ -128,7 +129,7 @@ impl Lobby {
             return;
         }
         *self.gate.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
-        self.guests.insert(id, Guest::new(connection));
+        self.guests.insert(id, Guest::new(connection, now));
         self.turn(id, now, true, true, scratch);
     }
 
@@ -137,18 +138,32 @@ impl Lobby {
         self.shared.counters.roll.tell(peer, ServerEventKind::ConnectionRefused { reason });
     }
 
-    fn refuses_entry(&self, peer: SocketAddr, now: Instant) -> Option<RefusalReason> {
+    /// Sends away who has been in the lobby longest without saying what it wants; `false` if nobody has been there for long. Without
+    /// this a crowd of the silent would keep everybody out until their deadlines.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let Some((&id, _)) = self.guests.iter().find(|(_, guest)| guest.has_dawdled(now)) else {
+            return false;
+        };
+        if let Some(guest) = self.take(id) {
+            log::debug!("{}: makes room for somebody else", guest.connection.peer);
+            self.turned_away(Some(guest.connection.peer), RefusalReason::Connections);
+        }
+        true
+    }
+
+    fn refuses_entry(&mut self, peer: SocketAddr, now: Instant) -> Option<RefusalReason> {
         let (options, origin) = (&self.house.options, Origin::of(peer.ip()));
         if self.failures.is_banned(origin, now) {
             return Some(RefusalReason::Banned);
         }
         let connections = self.shared.counters.connections.load(Ordering::Relaxed);
-        if connections >= options.max_connections as u64 {
-            return Some(RefusalReason::Connections);
-        }
+        let is_full = connections >= options.max_connections as u64;
         let here = self.gate.crowd.get(&origin).copied().unwrap_or(0);
         let spared = options.crowd_spares_loopback && origin.is_loopback();
-        (here >= options.lobby_per_address && !spared).then_some(RefusalReason::Crowd)
+        if here >= options.lobby_per_address && !spared {
+            return Some(RefusalReason::Crowd);
+        }
+        (is_full && !self.make_room(now)).then_some(RefusalReason::Connections)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Somebody in the lobby: connected, and not yet a publisher or player.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject, ServerEvent};
 
@@ -9,10 +9,13 @@ use crate::connection::{Connection, Over};
 
 /// Bytes read from one connection in one turn.
 const READ_BUDGET: usize = 64 << 10;
+/// What a client needs to say what it wants, over a slow line: it is sent away before that only by a deadline of its own.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Guest {
     pub(super) connection: Connection,
     pub(super) stage: Stage,
+    since: Instant,
 }
 
 /// How far a guest has come.
@@ -35,8 +38,13 @@ pub(super) enum Wish {
 }
 
 impl Guest {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, stage: Stage::Arriving }
+    pub(super) fn new(connection: Connection, now: Instant) -> Self {
+        Self { connection, stage: Stage::Arriving, since: now }
+    }
+
+    /// Whether it may be sent away for somebody else: it has had time to say what it wants, or is refused already.
+    pub(super) fn has_dawdled(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= PATIENCE && !matches!(self.stage, Stage::Waiting { .. })
     }
 
     /// Reads until the guest says what it wants, and answers as far as the socket takes it.

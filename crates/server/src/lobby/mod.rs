@@ -9,7 +9,7 @@ mod failures;
 mod gate;
 mod guest;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,8 @@ pub(crate) struct Lobby {
     house: House,
     shared: Arc<Shared>,
     gate: Gate,
-    guests: HashMap<usize, Guest>,
+    /// By their numbers, and so in the order they came.
+    guests: BTreeMap<usize, Guest>,
     failures: Failures,
     /// When publications have to end, by their names.
     ends: HashMap<String, (SystemTime, StreamRef)>,
@@ -86,7 +87,7 @@ impl Lobby {
             poll,
             shared,
             gate: Gate::new(doors),
-            guests: HashMap::new(),
+            guests: BTreeMap::new(),
             failures: Failures::new(house.options.failures.clone()),
             ends: HashMap::new(),
             house,

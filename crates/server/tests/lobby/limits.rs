@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::session::ClientRole;
 use flowcast_server::{Error, RefusalReason, RtmpServerExt};
@@ -44,6 +44,39 @@ fn connections_have_a_limit_and_are_closed_beyond_it() {
     assert_eq!((stats.refused(RefusalReason::Connections), stats.refused_full, stats.accepted), (1, 1, 3));
     drop(all);
     assert!(wait_until(|| studio.stats().connections == 0));
+}
+
+#[test]
+fn a_crowd_of_the_silent_keeps_nobody_out_and_who_is_on_the_air_stays() {
+    let studio = Studio::start(|server| {
+        server.options(|options| {
+            options.max_connections = 5;
+            (options.handshake, options.command) = (Duration::from_secs(600), Duration::from_secs(600));
+        })
+    });
+    studio.engine.keys().add("studio", "good-key").unwrap();
+    let mut publisher = studio.on_air("good-key");
+    let mut player = studio.player("studio");
+    player.go_live();
+    let mut silent: Vec<_> = (0..3).map(|_| idle(&studio, Ipv4Addr::LOCALHOST)).collect();
+    assert!(wait_until(|| studio.stats().connections == 5));
+    // As soon as the silent have been there for a second.
+    let mut late = studio.player("studio");
+    assert!(wait_until(|| {
+        let is_in = matches!(late.run_until(|client| client.session.is_live()), Ok(true));
+        if !is_in {
+            late = studio.player("studio");
+        }
+        is_in
+    }));
+    silent.remove(0).wait_closed();
+    publisher.send(&[header(), picture(0, true, 1, 100)]);
+    for player in [&mut player, &mut late] {
+        assert!(matches!(player.run_until(|player| !player.pictures().is_empty()), Ok(true)));
+    }
+    let stats = studio.stats();
+    assert_eq!((stats.publishers, stats.players), (1, 2), "{stats:?}");
+    assert!(stats.refused(RefusalReason::Connections) >= 1, "{stats:?}");
 }
 
 /// A picture of which all but the end has been sent, and the end.
@@ -92,7 +125,7 @@ fn who_sends_too_much_is_held_back_then_disconnected_and_others_are_not() {
     let mut modest = studio.on_air("modest-key");
     let mut flood = studio.on_air("flood-key");
     let began = Instant::now();
-    flood.socket.set_write_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    flood.socket.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
     let junk: Vec<u8> = {
         flood.session.send_tag(&header());
         (0..400).for_each(|n| flood.session.send_tag(&picture(n * 40, true, 1, 60_000)));
