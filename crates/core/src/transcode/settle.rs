@@ -3,13 +3,21 @@
 //! In: what the source asks for, and what is in a file. Out: which tracks are encoded, and to which figures. The first file
 //! settles the figures; those after it are encoded to the same.
 
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use flowcast_av::{Codec, FieldOrder, MediaInfo, Ratio, TrackInfo, TrackKind};
+use flowcast_av::{Codec, FieldOrder, Interrupt, MediaInfo, Ratio, TrackInfo, TrackKind};
+use parking_lot::Mutex;
 
 use super::encoding::{EncoderChoice, FrameRate, Mode, Wish};
+use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use crate::event::EventKind;
+use crate::reel::Tracks;
 use crate::tagger::Selection;
+use crate::verdict::{
+    Platform, ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure,
+};
 
 /// Frame rates in use. A source near one of them is meant to have it.
 const RATES: [(u32, u32); 13] = [
@@ -42,24 +50,91 @@ pub(crate) struct EncoderDefaults {
 #[derive(Debug)]
 pub(crate) struct Settling {
     wish: Wish,
+    limits: Limits,
     defaults: EncoderDefaults,
+    judged: Mutex<Judged>,
     video: OnceLock<VideoPlan>,
     audio: OnceLock<AudioPlan>,
 }
 
+/// The verdicts that were passed.
+#[derive(Debug, Default)]
+struct Judged {
+    last: Option<(PathBuf, Arc<Verdict>)>,
+    untold: Vec<EventKind>,
+}
+
 impl Settling {
     pub(crate) fn new(wish: Wish, defaults: EncoderDefaults) -> Self {
-        Self { wish, defaults, video: OnceLock::new(), audio: OnceLock::new() }
+        let (limits, judged) = (Limits::of(&wish.platforms), Mutex::default());
+        Self { wish, limits, defaults, judged, video: OnceLock::new(), audio: OnceLock::new() }
     }
 
-    /// What is done to the tracks of `media`.
+    /// What is done to the tracks of `media`, of which nothing else is known.
     pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
-        let needs = match self.wish.mode {
-            _ if self.wish.is_copy() => return Plan::COPY,
-            Mode::Copy => return Plan::COPY,
-            Mode::Encode => Needs { video: true, audio: true },
-            Mode::Auto => decide(media),
+        match self.wish.mode() {
+            Mode::Copy => Plan::COPY,
+            Mode::Encode => self.plan_for(media, Needs::ALL),
+            Mode::Auto => self.plan_for(media, decide(media)),
+        }
+    }
+
+    /// What is done to those of a file, `tracks` of which are wanted.
+    ///
+    /// # Blocking
+    ///
+    /// On reading all of the file, if that decides it, until `interrupt`.
+    pub(crate) fn plan_file(
+        &self,
+        path: &Path,
+        media: &MediaInfo,
+        tracks: Tracks,
+        interrupt: &Interrupt,
+    ) -> Plan {
+        match self.wish.mode() {
+            Mode::Auto => self.plan_for(media, self.judge(path, media, tracks, interrupt)),
+            _ => self.plan(media),
+        }
+    }
+
+    /// What the packets of a file say. One that cannot be judged is encoded.
+    fn judge(&self, path: &Path, media: &MediaInfo, tracks: Tracks, interrupt: &Interrupt) -> Needs {
+        let mut platforms = match &*self.wish.platforms {
+            [] => vec![Platform::any()],
+            named => named.to_vec(),
         };
+        // What a part of the file lacks comes from elsewhere.
+        for platform in &mut platforms {
+            platform.needs_video &= tracks != Tracks::Audio;
+            platform.needs_audio &= tracks == Tracks::Both;
+        }
+        let facts = facts(path, &ScanOptions::default(), interrupt);
+        let verdict = facts.as_ref().map_or_else(
+            |error| Some(verdict_of_failure(error)),
+            |facts| verdict_for_all(facts, &platforms, self.wish.strictness),
+        );
+        let Some(verdict) = verdict.map(Arc::new) else { return Needs::ALL };
+        self.note(path, &verdict);
+        let (fits, failed) = (decide_form(media), facts.is_err());
+        let needs = |fits: bool, verdict| failed || !fits || verdict == TrackVerdict::Encode;
+        Needs { video: needs(fits.video, verdict.video), audio: needs(fits.audio, verdict.audio) }
+    }
+
+    fn note(&self, path: &Path, verdict: &Arc<Verdict>) {
+        let mut judged = self.judged.lock();
+        let is_known = judged.last.as_ref().is_some_and(|(known, last)| known == path && last == verdict);
+        if !is_known {
+            judged.last = Some((path.to_owned(), verdict.clone()));
+            judged.untold.push(EventKind::Judged { path: path.to_owned(), verdict: verdict.clone() });
+        }
+    }
+
+    /// Puts what was decided since the last time into `notices`.
+    pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
+        notices.append(&mut self.judged.lock().untold);
+    }
+
+    fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
         let video = media.video().filter(|_| needs.video).and_then(|track| {
             let settled = self.video.get().cloned();
             settled.or_else(|| Some(self.video.get_or_init(|| self.video_plan(track)).clone()))
@@ -74,9 +149,11 @@ impl Settling {
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
         let encoding = &self.wish.encoding;
         let figures = encoding.profile.figures();
-        let (width, height) = encoding.size.unwrap_or_else(|| shown_size(track));
-        let frame_rate = encoding.frame_rate.unwrap_or_else(|| frame_rate(track));
-        let kbps = encoding.video_kbps.unwrap_or(figures.kbps);
+        let limits = &self.limits;
+        let (width, height) = encoding.size.unwrap_or_else(|| limits.size(shown_size(track)));
+        let frame_rate = encoding.frame_rate.unwrap_or_else(|| limits.frame_rate(frame_rate(track)));
+        let of_profile = || limits.video_kbps(figures.kbps, (width, height), frame_rate);
+        let kbps = encoding.video_kbps.unwrap_or_else(of_profile);
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
         let gop_frames = (encoding.gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
@@ -94,10 +171,10 @@ impl Settling {
             vbv_kbits,
             filler: encoding.filler,
             gop_frames,
-            b_frames: encoding.b_frames.unwrap_or(figures.b_frames),
+            b_frames: encoding.b_frames.unwrap_or_else(|| limits.b_frames(figures.b_frames)),
             preset: text(&encoding.preset, figures.preset),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
-            profile: text(&encoding.h264_profile, figures.profile),
+            profile: text(&encoding.h264_profile, limits.h264_profile(figures.profile)),
             threads: encoding.threads.unwrap_or(figures.threads),
             threading: encoding.threading.unwrap_or(figures.threading),
             x264_params: parameters.join(":"),
@@ -119,12 +196,11 @@ impl Settling {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
         let source = track.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let fitting = if matches!(source, 44_100 | 48_000) { source } else { 48_000 };
         AudioPlan {
             codec: wanted.codec,
-            kbps: wanted.kbps.unwrap_or(figures.audio_kbps),
-            sample_rate: wanted.sample_rate.unwrap_or(fitting),
-            channels: wanted.channels.unwrap_or(2),
+            kbps: wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps)),
+            sample_rate: wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(source)),
+            channels: wanted.channels.unwrap_or_else(|| self.limits.channels(2)),
         }
     }
 }
@@ -156,13 +232,32 @@ fn frame_rate(track: &TrackInfo) -> FrameRate {
 
 /// Which tracks have to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Needs {
-    pub(super) video: bool,
-    pub(super) audio: bool,
+struct Needs {
+    video: bool,
+    audio: bool,
 }
 
-/// What has to be encoded to be shown everywhere.
-pub(super) fn decide(media: &MediaInfo) -> Needs {
+impl Needs {
+    const ALL: Self = Self { video: true, audio: true };
+}
+
+/// Which tracks can be sent as they are at all.
+#[derive(Debug, Clone, Copy)]
+struct Fits {
+    video: bool,
+    audio: bool,
+}
+
+fn decide_form(media: &MediaInfo) -> Fits {
+    let copied = Selection::of(media);
+    let is_taken = |track: &Option<TrackInfo>, best: Option<&TrackInfo>| {
+        best.is_none_or(|best| track.as_ref().is_some_and(|track| track.index == best.index))
+    };
+    Fits { video: is_taken(&copied.video, media.video()), audio: is_taken(&copied.audio, media.audio()) }
+}
+
+/// What has to be encoded to be shown everywhere, as far as headers tell.
+fn decide(media: &MediaInfo) -> Needs {
     let copied = Selection::of(media);
     let fits = |kind| match kind {
         TrackKind::Video => copied.video.as_ref().is_some_and(video_fits),
@@ -193,10 +288,11 @@ fn audio_fits(track: &TrackInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use flowcast_av::{AudioInfo, ColorInfo, TimeBase, VideoInfo};
+    use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
 
     use super::*;
     use crate::transcode::{Encoding, Profile};
+    use crate::verdict::ReasonCode;
 
     fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
         let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
@@ -242,7 +338,7 @@ mod tests {
     }
 
     fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
-        let wish = Wish { mode, encoding: encoding.into() };
+        let wish = Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() };
         Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
     }
 
@@ -315,6 +411,79 @@ mod tests {
         assert_eq!(frame_rate(&track).to_string(), "25");
         track.video.as_mut().expect("it has pictures").real_frame_rate = Some(Ratio { num: 90_000, den: 1 });
         assert_eq!(frame_rate(&track).to_string(), "15");
+    }
+
+    /// What becomes of the tracks of a clip, and what is told of it.
+    fn judged(
+        spec: &SampleSpec,
+        platforms: Vec<Platform>,
+        mode: Option<Mode>,
+        tracks: Tracks,
+    ) -> (Plan, Vec<EventKind>) {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("clip.mp4");
+        sample_clip(&path, spec).expect("libav has the encoders");
+        let wish = Wish { mode, platforms, ..Wish::default() };
+        let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+        let interrupt = Interrupt::new();
+        let media = flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt)
+            .expect("a clip of ours");
+        let mut told = Vec::new();
+        // Asked twice, it is told once.
+        let again = settling.plan_file(&path, &media, tracks, &interrupt);
+        let plan = settling.plan_file(&path, &media, tracks, &interrupt);
+        assert_eq!(plan, again);
+        settling.tell(&mut told);
+        (plan, told)
+    }
+
+    #[test]
+    fn platforms_decide_by_the_packets_and_limit_what_is_encoded() {
+        let spec = SampleSpec { seconds: 4.0, ..SampleSpec::default() };
+        let (plan, told) = judged(&spec, vec![Platform::twitch()], None, Tracks::Both);
+        assert_eq!(plan, Plan::COPY);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(!verdict.needs_encoding());
+
+        let mut own = Platform::twitch();
+        (own.max_kbps, own.max_size) = (Some(100), Some((200, 200)));
+        let (plan, told) = judged(&spec, vec![Platform::youtube(), own.clone()], None, Tracks::Both);
+        let video = plan.video.expect("it is too large and has too many bits");
+        assert_eq!((video.width, video.height, video.kbps), (200, 112, 100));
+        assert_eq!(plan.audio, None);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(verdict.has(ReasonCode::BitrateHigh) && verdict.has(ReasonCode::VideoResolutionUnsupported));
+
+        let (plan, told) = judged(&spec, vec![own], Some(Mode::Copy), Tracks::Both);
+        assert!(plan.is_copy() && told.is_empty());
+    }
+
+    #[test]
+    fn what_a_part_of_a_stream_lacks_is_no_reason_to_encode_it() {
+        let sound = SampleSpec { video: false, audio_seconds: Some(4.0), ..SampleSpec::default() };
+        let (plan, _) = judged(&sound, vec![Platform::youtube()], None, Tracks::Audio);
+        assert_eq!(plan, Plan::COPY);
+        let pictures = SampleSpec { seconds: 4.0, audio: None, ..SampleSpec::default() };
+        for tracks in [Tracks::Video, Tracks::Both] {
+            let (plan, _) = judged(&pictures, vec![Platform::youtube()], None, tracks);
+            assert_eq!(plan, Plan::COPY, "silence is sent beside it");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_encoded() {
+        let path = Path::new("/there/is/no/such/file.mp4");
+        let wish = Wish { platforms: vec![Platform::any()], ..Wish::default() };
+        let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+        let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
+        fitting.codec = Codec::H264;
+        let media = media(vec![fitting, sound(Codec::Aac, 48_000, 2)]);
+        let plan = settling.plan_file(path, &media, Tracks::Both, &Interrupt::new());
+        assert!(plan.video.is_some() && plan.audio.is_some());
+        let mut told = Vec::new();
+        settling.tell(&mut told);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(verdict.has(ReasonCode::ProbeFailed));
     }
 
     #[test]

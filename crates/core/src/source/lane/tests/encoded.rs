@@ -29,7 +29,8 @@ fn wanted(mode: Mode, encoding: impl Into<Encoding>) -> Wanted {
 
 fn wanted_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Wanted {
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
-    let settling = Settling::new(Wish { mode, encoding: encoding.into() }, defaults);
+    let settling =
+        Settling::new(Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() }, defaults);
     Wanted::encoded(Tracks::Both, settling, encoders)
 }
 
