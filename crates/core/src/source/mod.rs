@@ -8,11 +8,11 @@ mod cutter;
 mod direct;
 pub(crate) mod ingest;
 #[cfg(feature = "libav")]
-mod interleave;
+pub(crate) mod interleave;
 mod item;
 mod lane;
 #[cfg(feature = "libav")]
-mod measure;
+pub(crate) mod measure;
 mod metadata;
 mod opening;
 #[cfg(feature = "libav")]
@@ -182,13 +182,17 @@ impl Source {
 
     /// Where it goes; to be said once for each. What one of the platforms does not take is encoded, within the limits of all of
     /// them where the [encoding](Self::encoding) does not say otherwise; where there is no sound and one of them shows nothing
-    /// without, silence is sent.
+    /// without, silence is sent. Without effect with [`Mode::Copy`].
     ///
     /// ```no_run
     /// use flowcast_core::{Platform, Source};
     ///
     /// let show = Source::file("show.mp4").looped().platform(Platform::youtube()).platform(Platform::twitch());
     /// ```
+    ///
+    /// # Blocking
+    ///
+    /// With [`Mode::Auto`], starting the stream reads the whole file once, to know what is in it.
     pub fn platform(mut self, platform: Platform) -> Self {
         self.wish.platforms.push(platform);
         self

@@ -46,7 +46,11 @@ impl FrameRate {
         if den == 0 || num < den || num / den >= 240 || num > 1_000_000 {
             return None;
         }
-        Some(Self { num, den })
+        let (mut divisor, mut rest) = (num, den);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        Some(Self { num: num / divisor, den: den / divisor })
     }
 
     /// So many whole frames per second, brought into the range of 1 to 239.
@@ -298,9 +302,9 @@ impl Wish {
         self.mode() == Mode::Copy
     }
 
-    /// Whether one of the platforms shows nothing without sound.
+    /// Whether pictures without sound are refused somewhere.
     pub(crate) fn needs_audio(&self) -> bool {
-        self.platforms.iter().any(|platform| platform.needs_audio)
+        !self.is_copy() && self.platforms.iter().any(|platform| platform.needs_audio)
     }
 }
 

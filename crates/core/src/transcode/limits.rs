@@ -1,5 +1,7 @@
 //! What the platforms a stream goes to allow: the figures of a profile are brought within it.
 
+use std::time::Duration;
+
 use super::encoding::FrameRate;
 use crate::verdict::Platform;
 
@@ -49,6 +51,10 @@ impl Limits {
         let most = [limits.max_kbps, of_size].into_iter().flatten().min();
         let kbps = kbps.max(least.unwrap_or(0));
         most.map_or(kbps, |most| kbps.min(most))
+    }
+
+    pub(super) fn gop(&self, gop: Duration) -> Duration {
+        self.0.as_ref().and_then(|limits| limits.gop_max).map_or(gop, |most| gop.min(most))
     }
 
     pub(super) fn b_frames(&self, b_frames: u32) -> u32 {

@@ -13,6 +13,8 @@ mod grid;
 #[cfg(feature = "libav")]
 mod limits;
 #[cfg(feature = "libav")]
+mod live;
+#[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
 mod profile;
@@ -27,6 +29,8 @@ mod video;
 pub(crate) use encoders::{Encoders, LibavEncoders};
 pub(crate) use encoding::Wish;
 pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading};
+#[cfg(feature = "libav")]
+pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::Transcoder;
 pub(crate) use plan::Plan;

@@ -156,7 +156,8 @@ impl Settling {
         let kbps = encoding.video_kbps.unwrap_or_else(of_profile);
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
-        let gop_frames = (encoding.gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
+        let gop = limits.gop(encoding.gop);
+        let gop_frames = (gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
         let parameters: Vec<_> = [figures.x264_params, encoding.x264_params.as_str()]
             .into_iter()
             .filter(|text| !text.is_empty())
@@ -378,6 +379,24 @@ mod tests {
         let video = plan.video.expect("all is encoded");
         assert_eq!((video.width, video.height, video.gop_frames), (1280, 720, 100));
         assert_eq!((video.kbps, video.vbv_kbits, video.x264_params.as_str()), (5000, 10_000, "ref=2"));
+    }
+
+    #[test]
+    fn platforms_bound_what_is_not_given() {
+        let mut wish =
+            Wish { mode: Some(Mode::Encode), encoding: Profile::LowLatencyCbr.into(), ..Wish::default() };
+        wish.platforms = vec![Platform::facebook(), Platform::twitch()];
+        let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+        let large = media(vec![picture(3840, 2160, Ratio { num: 50, den: 1 })]);
+        let video = Settling::new(wish.clone(), defaults).plan(&large).video.expect("all is encoded");
+        assert_eq!((video.width, video.height, video.kbps), (1920, 1080, 6000));
+        let small = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
+        let video = Settling::new(wish.clone(), defaults).plan(&small).video.expect("all is encoded");
+        assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
+        assert_eq!(video.vbv_kbits, video.kbps);
+        wish.encoding.video_kbps = Some(5000);
+        let video = Settling::new(wish, defaults).plan(&small).video.expect("all is encoded");
+        assert_eq!(video.kbps, 5000, "what is given is taken");
     }
 
     #[test]
