@@ -1,11 +1,11 @@
-//! Brings packets into the form FLV and MP4 want, one converter per track: Annex B to length prefixes, ADTS to raw AAC, missing
-//! timestamps of raw H.264 filled in. Safe Rust.
+//! Brings packets into the form FLV and MP4 want, one converter per track: Annex B to length prefixes, AV1 without temporal
+//! delimiters, ADTS to raw AAC, missing timestamps of raw H.264 filled in; and makes the configuration records. Safe Rust.
 
 use bytes::Bytes;
 
 use crate::adts::{self, AdtsHeader};
-use crate::h264::{self, ParameterSets};
-use crate::{Codec, Packet, TimeBase, TrackInfo};
+use crate::vpx::Vpx;
+use crate::{Codec, Packet, TimeBase, TrackInfo, av1, h264, hevc, opus};
 
 /// What became of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Converted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Conversion {
-    /// Start codes of H.264 become length prefixes, and in-band parameter sets an avcC record.
+    /// Start codes of H.264 and HEVC become length prefixes, and in-band parameter sets an avcC or hvcC record.
     LengthPrefixes,
     /// ADTS headers of AAC are taken off, and an `AudioSpecificConfig` is made of them.
     RawAac,
@@ -50,12 +50,69 @@ pub(crate) struct Converter {
 enum Form {
     /// As it comes.
     Plain,
-    /// H.264 of which no configuration is known yet: the first packet tells.
-    UndecidedH264,
-    /// H.264 with start codes.
-    AnnexB(ParameterSets),
+    /// H.264 or HEVC of which no configuration is known yet: the first packet tells.
+    Undecided(Sets),
+    /// H.264 or HEVC with start codes.
+    AnnexB(Sets),
+    /// HEVC with length prefixes whose parameter sets are in the packets (`hev1`), and the bytes of a length.
+    Prefixed(Sets, usize),
     /// AAC of which no configuration is known yet: ADTS if the packets say so.
     Adts,
+    /// AV1, whose keyframes bring their configuration.
+    Av1,
+    /// VP8 or VP9, whose keyframes tell their format.
+    Vpx(Box<Vpx>),
+}
+
+/// Parameter sets seen so far.
+#[derive(Debug, Clone)]
+enum Sets {
+    H264(h264::ParameterSets),
+    Hevc(hevc::ParameterSets),
+}
+
+impl Sets {
+    fn of(codec: &Codec) -> Self {
+        if *codec == Codec::Hevc { Self::Hevc(Default::default()) } else { Self::H264(Default::default()) }
+    }
+
+    /// Takes in a configuration; true if it changes the sets.
+    fn announce(&mut self, config: &[u8]) -> bool {
+        match self {
+            Self::H264(sets) => sets.update(config),
+            Self::Hevc(sets) => sets.announce(config),
+        }
+    }
+
+    /// Takes in what a packet with start codes brings.
+    fn update(&mut self, annexb: &[u8]) -> bool {
+        match self {
+            Self::H264(sets) => sets.update(annexb),
+            Self::Hevc(sets) => {
+                h264::nal_units(annexb).fold(false, |changed, unit| sets.take(unit) | changed)
+            }
+        }
+    }
+
+    /// Takes in what a packet with lengths of so many bytes brings.
+    fn update_prefixed(&mut self, mut data: &[u8], length_size: usize) -> bool {
+        let Self::Hevc(sets) = self else { return false };
+        let mut changed = false;
+        while let Some((prefix, rest)) = data.split_at_checked(length_size).filter(|_| length_size > 0) {
+            let length = prefix.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+            let Some((unit, rest)) = rest.split_at_checked(length) else { break };
+            changed |= sets.take(unit);
+            data = rest;
+        }
+        changed
+    }
+
+    fn to_record(&self) -> Option<Bytes> {
+        match self {
+            Self::H264(sets) => sets.to_avcc(),
+            Self::Hevc(sets) => sets.to_hvcc(),
+        }
+    }
 }
 
 /// Timestamps for a raw stream: one tick count per picture.
@@ -100,18 +157,7 @@ impl Converter {
     ///
     /// `raw_frame` is the length of a picture in ticks for a raw stream without timestamps.
     pub(crate) fn new(track: &TrackInfo, raw_frame: Option<i64>) -> (Self, Option<Bytes>) {
-        let (form, config) = match (&track.codec, &track.config) {
-            (Codec::H264, Some(config)) if h264::is_avcc(config) => (Form::Plain, Some(config.clone())),
-            (Codec::H264, Some(config)) if h264::is_annexb(config) => {
-                let mut sets = ParameterSets::default();
-                sets.update(config);
-                let config = sets.to_avcc();
-                (Form::AnnexB(sets), config)
-            }
-            (Codec::H264, _) => (Form::UndecidedH264, None),
-            (Codec::Aac, None) => (Form::Adts, None),
-            (_, config) => (Form::Plain, config.clone()),
-        };
+        let (form, config) = Form::of(track);
         let in_order = track.video.as_ref().is_some_and(|video| video.b_frames == 0);
         let clock = raw_frame.map(|frame| FrameClock { next: 0, frame });
         (
@@ -134,7 +180,7 @@ impl Converter {
             _ if self.clock.is_some() => Some(Conversion::CountedTimes),
             Form::AnnexB(_) => Some(Conversion::LengthPrefixes),
             Form::Adts if self.current.is_some() => Some(Conversion::RawAac),
-            Form::Plain | Form::UndecidedH264 | Form::Adts => None,
+            _ => None,
         }
     }
 
@@ -159,22 +205,37 @@ impl Converter {
             packet.duration = self.frame_ticks;
         }
         let announced = packet.config.take();
-        if matches!(self.form, Form::UndecidedH264) {
-            self.form = if h264::is_annexb(&packet.data) {
-                Form::AnnexB(ParameterSets::default())
-            } else {
-                Form::Plain
-            };
+        if let Form::Undecided(sets) = &self.form {
+            self.form = if h264::is_annexb(&packet.data) { Form::AnnexB(sets.clone()) } else { Form::Plain };
         }
         let config = match &mut self.form {
             Form::AnnexB(sets) => {
-                let announced = announced.is_some_and(|config| sets.update(&config));
+                let announced = announced.is_some_and(|config| sets.announce(&config));
                 let in_band = sets.update(&packet.data);
                 packet.data = Bytes::from(h264::to_length_prefixed(&packet.data));
                 if packet.data.is_empty() {
                     return Converted::Dropped;
                 }
-                if announced || in_band || self.current.is_none() { sets.to_avcc() } else { None }
+                if announced || in_band || self.current.is_none() { sets.to_record() } else { None }
+            }
+            Form::Prefixed(sets, length_size) => {
+                let announced = announced.is_some_and(|config| sets.announce(&config));
+                let in_band = sets.update_prefixed(&packet.data, *length_size);
+                if announced || in_band { sets.to_record() } else { None }
+            }
+            Form::Av1 => {
+                packet.data = av1::without_delimiters(&packet.data);
+                if packet.data.is_empty() {
+                    return Converted::Dropped;
+                }
+                if packet.keyframe { av1::changed(&packet.data, self.current.as_deref()) } else { None }
+            }
+            Form::Vpx(vpx) => {
+                if packet.keyframe && vpx.update(&packet.data) {
+                    vpx.to_vpcc()
+                } else {
+                    None
+                }
             }
             Form::Adts if adts::is_adts(&packet.data) => {
                 let Some(header) = AdtsHeader::parse(&packet.data) else { return Converted::Dropped };
@@ -186,7 +247,7 @@ impl Converter {
                 packet.data = packet.data.slice(header.length..end);
                 header.config().map(|config| Bytes::copy_from_slice(&config))
             }
-            Form::Plain | Form::Adts | Form::UndecidedH264 => announced,
+            Form::Plain | Form::Adts | Form::Undecided(_) => announced,
         };
         if config.is_some() && config != self.current {
             self.current.clone_from(&config);
@@ -215,6 +276,40 @@ impl Converter {
             packet.dts = lead.dts(pts);
         }
         true
+    }
+}
+
+impl Form {
+    /// The form of a track's packets, and its configuration as far as it can be told.
+    fn of(track: &TrackInfo) -> (Self, Option<Bytes>) {
+        let mut sets = Sets::of(&track.codec);
+        match (&track.codec, &track.config) {
+            (Codec::H264, Some(config)) if h264::is_avcc(config) => (Self::Plain, Some(config.clone())),
+            (Codec::Hevc, Some(config)) if hevc::is_hvcc(config) && hevc::has_sets(config) => {
+                (Self::Plain, Some(config.clone()))
+            }
+            (Codec::Hevc, Some(config)) if hevc::is_hvcc(config) => {
+                sets.announce(config);
+                let length_size = config.get(21).map_or(4, |byte| usize::from(byte & 3) + 1);
+                (Self::Prefixed(sets, length_size), None)
+            }
+            (Codec::H264 | Codec::Hevc, Some(config)) if h264::is_annexb(config) => {
+                sets.announce(config);
+                let config = sets.to_record();
+                (Self::AnnexB(sets), config)
+            }
+            (Codec::H264 | Codec::Hevc, _) => (Self::Undecided(sets), None),
+            (Codec::Aac, None) => (Self::Adts, None),
+            (Codec::Av1, Some(config)) if av1::is_av1c(config) => (Self::Av1, Some(config.clone())),
+            (Codec::Av1, config) => (Self::Av1, config.as_ref().and_then(|config| av1::build(config, true))),
+            (Codec::Vp8 | Codec::Vp9, _) => {
+                let vpx = Vpx::new(track);
+                let config = vpx.to_vpcc();
+                (Self::Vpx(Box::new(vpx)), config)
+            }
+            (Codec::Opus, None) => (Self::Plain, track.audio.as_ref().and_then(opus::header)),
+            (_, config) => (Self::Plain, config.clone()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::adts::AudioConfig;
 use crate::h264::{self, Sps};
+use crate::opus;
 use crate::{Codec, FieldOrder, MediaInfo, Packet, Ratio, TimeBase, TrackInfo};
 
 /// Fills in what is missing and the configuration record tells.
@@ -14,6 +15,16 @@ pub(crate) fn complete(track: &mut TrackInfo) {
     let average = average_rate(track);
     if let Some(video) = &mut track.video {
         video.frame_rate = video.frame_rate.or(average);
+    }
+}
+
+/// Fills in what only a packet tells: how much an Opus packet holds.
+pub(crate) fn complete_by_packet(track: &mut TrackInfo, packet: &Packet) {
+    if let Some(audio) = &mut track.audio
+        && track.codec == Codec::Opus
+        && audio.frame_samples == 0
+    {
+        audio.frame_samples = opus::packet_samples(&packet.data).unwrap_or(0);
     }
 }
 

@@ -23,6 +23,7 @@
 //! ```
 
 mod adts;
+mod av1;
 mod bits;
 mod codec;
 mod convert;
@@ -35,11 +36,13 @@ mod filter;
 mod frame;
 pub mod h264;
 mod hardware;
+mod hevc;
 mod interrupt;
 pub mod log;
 mod media;
 mod muxer;
 mod options;
+mod opus;
 mod origin;
 mod packet;
 mod probe;
@@ -49,6 +52,7 @@ mod sample;
 mod sys;
 mod time;
 mod versions;
+mod vpx;
 
 pub use codec::{Codec, TrackKind};
 pub use convert::Conversion;

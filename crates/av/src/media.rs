@@ -74,8 +74,8 @@ pub struct TrackInfo {
     pub bit_rate: Option<u64>,
     /// Its number of packets, as the container says.
     pub frames: Option<u64>,
-    /// Codec configuration in the form FLV and MP4 want (H.264: avcC, AAC: `AudioSpecificConfig`; other codecs: as libav has
-    /// it). Made from in-band parameters if the container has none; `None` if there are none.
+    /// Codec configuration in the form FLV and MP4 want (H.264: avcC; HEVC: hvcC; AV1: av1C; VP8 and VP9: vpcC with its version
+    /// and flags in front; AAC: `AudioSpecificConfig`; Opus: `OpusHead`; other codecs: as libav has it). Made from in-band parameters if the container has none; `None` if there are none.
     pub config: Option<Bytes>,
     /// The codec's four letters as the container writes them, lowest byte first; 0 if it writes none. Some decoders go by it.
     pub codec_tag: u32,

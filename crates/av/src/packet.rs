@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 /// An encoded packet of one track: for video one picture, for audio one frame.
 ///
-/// `data` owns libav's buffer (no copy), unless the packet had to be converted: H.264 always has 4-byte length prefixes, AAC
-/// never has ADTS headers. Cloning is cheap. `Send`: the last clone may be dropped on any thread.
+/// `data` owns libav's buffer (no copy), unless the packet had to be converted: H.264 and HEVC always have length prefixes, AV1
+/// has no temporal delimiters, AAC never has ADTS headers. Cloning is cheap. `Send`: the last clone may be dropped on any thread.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Index of the track, as in [`TrackInfo::index`](crate::TrackInfo::index).
@@ -26,8 +26,8 @@ pub struct Packet {
     pub discard: bool,
     /// The payload.
     pub data: Bytes,
-    /// A new codec configuration that holds from this packet on (avcC, `AudioSpecificConfig`). Only set when it differs from
-    /// the one before.
+    /// A new codec configuration that holds from this packet on, as in [`TrackInfo::config`](crate::TrackInfo::config). Only set
+    /// when it differs from the one before.
     pub config: Option<Bytes>,
     /// Samples per channel to leave out at the start of the decoded packet (encoder priming).
     pub skip_start: u32,

@@ -212,7 +212,11 @@ impl Reader<'_> {
                 track.config = packet.config.take();
                 describe::complete(track);
             }
-            let needs_config = matches!(track.codec, Codec::H264 | Codec::Aac);
+            describe::complete_by_packet(track, packet);
+            let needs_config = matches!(
+                track.codec,
+                Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp8 | Codec::Vp9 | Codec::Aac
+            );
             track.start = track.start.or(packet.pts).or(packet.dts);
             *waits &= needs_config && track.config.is_none();
         } else if let Some(waits) = waiting.get_mut(index) {

@@ -95,8 +95,7 @@ pub(crate) enum OpenFailure {
 impl VideoEncoder {
     /// Opens an encoder whose packets carry the track index `track`.
     ///
-    /// H.264 packets have 4-byte length prefixes and an avcC record; those of other codecs, and their configuration, are as
-    /// libav has them.
+    /// Packets and configuration are in the form of [`Packet`] and [`TrackInfo::config`].
     ///
     /// # Errors
     /// [`Error::Unavailable`] if no encoder of that name, or none for the codec, opens with these settings;

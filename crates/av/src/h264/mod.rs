@@ -14,6 +14,7 @@ pub(crate) use annexb::{is_annexb, nal_units, to_length_prefixed};
 pub(crate) use avcc::{is_avcc, sps_of_avcc};
 pub use inspector::{Inspector, Picture, PictureKind};
 pub(crate) use parameter_sets::ParameterSets;
+pub(crate) use sps::without_emulation_prevention;
 pub use sps::{Hrd, Sps};
 
 /// `nal_unit_type` of a sequence parameter set (H.264, table 7-1).

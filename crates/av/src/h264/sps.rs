@@ -320,8 +320,8 @@ fn read_hrd(bits: &mut BitReader<'_>) -> Option<Hrd> {
     first
 }
 
-/// Takes out the 3 of every `00 00 03` (H.264, 7.4.1).
-pub(super) fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
+/// Takes out the 3 of every `00 00 03` (H.264, 7.4.1; H.265 has the same).
+pub(crate) fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(nal.len());
     let mut zeros = 0;
     for &byte in nal {

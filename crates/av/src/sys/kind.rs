@@ -34,6 +34,13 @@ impl Color {
     }
 }
 
+/// Primaries, transfer and matrix as H.273 numbers them, which libav does, too; 2 is unknown.
+pub(crate) fn color_numbers(info: &ColorInfo) -> (u8, u8, u8) {
+    let color = Color::of(info);
+    let number = |value: c_int| u8::try_from(value).unwrap_or(2);
+    (number(color.primaries), number(color.transfer), number(color.space))
+}
+
 /// The number of a pixel format by libav's name for it.
 pub(super) fn pixel_format(name: &str) -> Result<c_int, Failure> {
     let refuse = Failure::new(Failure::INVALID_ARGUMENT, "av_get_pix_fmt");

@@ -39,7 +39,7 @@ pub(crate) use frame::{PictureKey, RawFrame, SoundKey};
 pub(crate) use guard::Guard;
 pub(crate) use input::{Input, Limits, Opening};
 pub(crate) use io::{Io, Source};
-pub(crate) use kind::is_pixel_format;
+pub(crate) use kind::{color_numbers, is_pixel_format};
 pub(crate) use layout::Sound;
 pub(crate) use output::Output;
 pub(crate) use packet::RawPacket;

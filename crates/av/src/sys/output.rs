@@ -92,7 +92,9 @@ impl Output {
             };
             set_enum_field!(parameters, codec_type, kind);
             set_enum_field!(parameters, codec_id, ffi::enum_field!(descriptor, id));
-            if let Some(config) = &track.config {
+            // libav makes vpcC itself, and has no place for it.
+            let is_vpx = matches!(track.codec, crate::Codec::Vp8 | crate::Codec::Vp9);
+            if let Some(config) = track.config.as_ref().filter(|_| !is_vpx) {
                 set_extradata(parameters, config)?;
             }
             (*parameters).bit_rate = track.bit_rate.and_then(|rate| i64::try_from(rate).ok()).unwrap_or(0);
