@@ -3,6 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowcast_av::{Demuxer, Interrupt, OpenOptions, Packet, SampleSpec, sample_clip};
+use flowcast_core::Carriage;
 use flowcast_core::tagger::{Selection, Tagger};
 use flowcast_rtmp::time::MediaTime;
 
@@ -19,7 +20,7 @@ fn packets() -> (Vec<Packet>, Selection) {
     };
     sample_clip(&path, &spec).unwrap();
     let mut demuxer = Demuxer::open(&path, &OpenOptions::default(), &Interrupt::new()).unwrap();
-    let selection = Selection::of(demuxer.media());
+    let selection = Selection::of(demuxer.media(), Carriage::Plain);
     let mut packets = Vec::new();
     while let Some(packet) = demuxer.read().unwrap() {
         packets.push(packet);

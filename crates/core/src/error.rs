@@ -257,6 +257,17 @@ pub enum Error {
         /// For how long it had been slowed down.
         after: Duration,
     },
+    /// The stream has a codec that only Enhanced RTMP carries, and the server is not known to take it: see
+    /// [`Output::enhanced`](crate::Output::enhanced).
+    #[error("{host}: {codec} cannot be sent there: {reason}")]
+    CodecNotTaken {
+        /// The host.
+        host: String,
+        /// The codec, by its code ("hvc1", "av01", "Opus").
+        codec: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The peer acknowledged nothing for too long.
     #[error("{host}: no progress for {after:?}")]
     Stalled {
@@ -363,6 +374,7 @@ impl Error {
             Self::ConnectionLost { .. } => "CONNECTION_LOST",
             Self::TooSlow { .. } => "TOO_SLOW",
             Self::TooFast { .. } => "TOO_FAST",
+            Self::CodecNotTaken { .. } => "CODEC_NOT_TAKEN",
             Self::Stalled { .. } => "STALLED",
             Self::GaveUp { .. } => "GAVE_UP",
             Self::Recording { .. } => "RECORDING_FAILED",

@@ -58,7 +58,7 @@ pub use source::{Source, SourceMode};
 pub use stats::{Codec, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
-    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+    AudioCodec, AudioEncoding, Carriage, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
 };
 pub use verdict::{
     Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,

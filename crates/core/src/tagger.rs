@@ -1,15 +1,17 @@
 //! Packets of libav become FLV tags.
 //!
 //! In: packets of one video and one audio track, with times already on the stream's clock. Out: tags whose bytes are
-//! those libavformat's own FLV muxer would write. The payload is not copied: a tag is a few bytes of header in front of
-//! libav's buffer.
+//! those libavformat's own FLV muxer would write, but AV1's temporal delimiters, which are left out as in MP4. The payload is not
+//! copied: a tag is a few bytes of header in front of libav's buffer.
 
 use bytes::Bytes;
 use flowcast_av::{Codec, MediaInfo, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::Tag;
-use flowcast_rtmp::flv::{FlvError, audio, video};
+use flowcast_rtmp::flv::{FlvError, audio, enhanced, video};
 use flowcast_rtmp::time::MediaTime;
+
+use crate::transcode::Carriage;
 
 /// The tracks of a file that go on the air by copy, and why the others do not.
 #[derive(Debug, Clone, Default)]
@@ -23,9 +25,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Takes the first video and the first audio track that FLV can carry, the ones marked default before others.
+    /// Takes the first video and the first audio track that can be carried, the ones marked default before others.
     #[must_use]
-    pub fn of(media: &MediaInfo) -> Self {
+    pub fn of(media: &MediaInfo, carriage: Carriage) -> Self {
         let mut selection = Self::default();
         let mut tracks: Vec<_> = media.tracks.iter().collect();
         tracks.sort_by_key(|track| (!track.default, track.index));
@@ -35,7 +37,7 @@ impl Selection {
                 TrackKind::Audio => &mut selection.audio,
                 _ => continue,
             };
-            match refusal(track) {
+            match refusal(track, carriage) {
                 Some(reason) => selection.skipped.push((track.index, reason)),
                 None if place.is_some() => {
                     selection.skipped.push((track.index, "only one track of a kind is sent".to_owned()));
@@ -68,7 +70,8 @@ impl Selection {
         };
         let kbps = |bits: Option<u64>| bits.filter(|&bits| bits > 0).map(|bits| bits as f64 / 1000.0);
         if let Some(track) = &self.video {
-            metadata.videocodecid = Some(f64::from(VIDEO_AVC));
+            let code = four_cc(&track.codec).map(u32::from_be_bytes);
+            metadata.videocodecid = Some(code.map_or(f64::from(VIDEO_AVC), f64::from));
             metadata.videodatarate_kbps = kbps(track.bit_rate);
             if let Some(info) = &track.video {
                 metadata.width = Some(f64::from(info.width));
@@ -78,7 +81,8 @@ impl Selection {
         }
         if let Some(track) = &self.audio {
             let codec = if track.codec == Codec::Mp3 { AUDIO_MP3 } else { AUDIO_AAC };
-            metadata.audiocodecid = Some(f64::from(codec));
+            let code = four_cc(&track.codec).map(u32::from_be_bytes);
+            metadata.audiocodecid = Some(code.map_or(f64::from(codec), f64::from));
             metadata.audiodatarate_kbps = kbps(track.bit_rate);
             metadata.audiosamplesize = Some(16.0);
             if let Some(info) = &track.audio {
@@ -94,8 +98,20 @@ const VIDEO_AVC: u8 = 7;
 const AUDIO_AAC: u8 = 10;
 const AUDIO_MP3: u8 = 2;
 
+/// The code of a codec that is carried with an Enhanced RTMP header.
+fn four_cc(codec: &Codec) -> Option<[u8; 4]> {
+    Some(match codec {
+        Codec::Hevc => *b"hvc1",
+        Codec::Av1 => *b"av01",
+        Codec::Vp9 => *b"vp09",
+        Codec::Vp8 => *b"vp08",
+        Codec::Opus => *b"Opus",
+        _ => return None,
+    })
+}
+
 /// Why a track cannot be sent by copy, if it cannot.
-fn refusal(track: &TrackInfo) -> Option<String> {
+fn refusal(track: &TrackInfo, carriage: Carriage) -> Option<String> {
     if track.attached_picture {
         return Some("cover art".to_owned());
     }
@@ -111,6 +127,13 @@ fn refusal(track: &TrackInfo) -> Option<String> {
                 .err()
                 .map(|error| error.to_string())
         }
+        (_, codec) if four_cc(codec).is_some() => match (carriage, &track.config) {
+            (Carriage::Plain, _) => {
+                Some(format!("{} is sent over Enhanced RTMP only, which is not asked for", codec.name()))
+            }
+            (_, None) => Some(format!("{} without a configuration: no keyframe was found", codec.name())),
+            (Carriage::Enhanced, Some(_)) => None,
+        },
         (_, codec) => Some(format!("{} has no place in FLV, it would have to be encoded", codec.name())),
     }
 }
@@ -153,7 +176,13 @@ impl Tagger {
     #[must_use]
     pub fn sequence_header(&self, track: usize, config: Bytes, at: MediaTime) -> Option<Tag> {
         if self.is_video(track) {
-            return Some(video::avc_sequence_header(config, at));
+            return Some(match self.video_code() {
+                Some(code) => enhanced::video_sequence_start(code, config, at),
+                None => video::avc_sequence_header(config, at),
+            });
+        }
+        if let Some(code) = self.audio_code() {
+            return Some(enhanced::audio_sequence_start(code, config, at));
         }
         let is_aac = self.selection.audio.as_ref().is_some_and(|track| track.codec == Codec::Aac);
         is_aac.then(|| audio::aac_sequence_header(config, at))
@@ -172,7 +201,25 @@ impl Tagger {
         payload: Bytes,
     ) -> Result<Tag, FlvError> {
         let composition = i32::try_from(composition_ms).unwrap_or(i32::MAX);
-        video::avc_frame(at, composition, keyframe, payload)
+        match self.video_code() {
+            Some(code) => enhanced::video_frame(code, at, composition, keyframe, payload),
+            None => video::avc_frame(at, composition, keyframe, payload),
+        }
+    }
+
+    /// Whether tags of the video track can say that a picture is shown later than it is decoded. Else their time is that of
+    /// showing.
+    #[must_use]
+    pub fn has_composition(&self) -> bool {
+        self.video_code().is_none_or(|code| code == *b"hvc1")
+    }
+
+    fn video_code(&self) -> Option<[u8; 4]> {
+        self.selection.video.as_ref().and_then(|track| four_cc(&track.codec))
+    }
+
+    fn audio_code(&self) -> Option<[u8; 4]> {
+        self.selection.audio.as_ref().and_then(|track| four_cc(&track.codec))
     }
 
     /// An audio packet.
@@ -186,7 +233,10 @@ impl Tagger {
                 let (rate, channels) = rate_and_channels(track);
                 audio::mp3_frame(at, rate, channels, payload)
             }
-            _ => Ok(audio::aac_frame(at, payload)),
+            _ => Ok(match self.audio_code() {
+                Some(code) => enhanced::audio_frame(code, at, payload),
+                None => audio::aac_frame(at, payload),
+            }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod feed;
 mod flv_file;
+mod gate;
 mod hub;
 mod recorder;
 mod rtmp_push;
@@ -22,6 +23,7 @@ use crate::net::dialer::Reached;
 use crate::net::tls::TlsRoots;
 use crate::pool::Scratch;
 use crate::source::{Media, Source};
+use gate::Enhanced;
 
 pub(crate) use hub::HubOutput;
 pub(crate) use recorder::Recorder;
@@ -47,7 +49,7 @@ pub(crate) struct Target {
     pub(crate) destination: Destination,
     pub(crate) roots: TlsRoots,
     pub(crate) reconnect: Option<ReconnectPolicy>,
-    pub(crate) enhanced: bool,
+    pub(crate) enhanced: Enhanced,
 }
 
 impl Output {
@@ -65,7 +67,8 @@ impl Output {
 
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
         let kind = destination.map(|destination| {
-            let target = Target { destination, roots: TlsRoots::Platform, reconnect: None, enhanced: false };
+            let (roots, enhanced) = (TlsRoots::Platform, Enhanced::Off);
+            let target = Target { destination, roots, reconnect: None, enhanced };
             OutputKind::Rtmp(Box::new(target))
         });
         Self { kind }
@@ -107,9 +110,18 @@ impl Output {
 
     /// Says in `connect` that it knows Enhanced RTMP v2: its codecs, and requests to connect anew, which servers make before
     /// they go away; the output then goes on there at a keyframe. Default off: there are servers that refuse a `connect`
-    /// with words they do not know. Tags of such codecs are sent in either case.
+    /// with words they do not know.
+    ///
+    /// A stream with such codecs (see [`Source::enhanced`](crate::Source::enhanced)) is sent if the server says that it takes
+    /// them. If it does not, or if the output is not enhanced, the output ends with [`Error::CodecNotTaken`].
     pub fn enhanced(self) -> Self {
-        self.with_target(|target| target.enhanced = true)
+        self.with_target(|target| target.enhanced = Enhanced::Announced)
+    }
+
+    /// As [`enhanced`](Self::enhanced), and sends all codecs whatever the server says. For servers that are known to take them:
+    /// many do and say nothing.
+    pub fn enhanced_unasked(self) -> Self {
+        self.with_target(|target| target.enhanced = Enhanced::Always)
     }
 
     /// Refuses a malformed address.

@@ -12,6 +12,7 @@ use flowcast_rtmp::url::{Destination, Scheme};
 use mio::Interest;
 
 use super::feed::{Feed, Join, SessionClock};
+use super::gate::{Enhanced, Gate};
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness, Target};
 use crate::config::{Config, LagPolicy};
 use crate::error::{Error, chain};
@@ -51,7 +52,7 @@ pub(crate) struct RtmpPush {
     /// Where the server sent it instead, as long as that works, and how often in a row.
     elsewhere: Option<Destination>,
     hops: u32,
-    enhanced: bool,
+    enhanced: Enhanced,
     roots: TlsRoots,
     config: Config,
     dialer: Dialer,
@@ -89,6 +90,7 @@ enum State {
 struct Live {
     transport: Transport,
     session: ClientSession,
+    enhanced: Enhanced,
     feed: Feed,
     since: Instant,
     sent: u64,
@@ -188,7 +190,7 @@ impl RtmpPush {
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
-            enhanced: self.enhanced,
+            enhanced: self.enhanced.is_said(),
             cancelled,
             reply: Reply::new(move |result| {
                 mailbox.send(Command::Dialed { output, attempt, result });
@@ -209,6 +211,7 @@ impl RtmpPush {
         self.state = State::Live(Box::new(Live {
             transport,
             session,
+            enhanced: self.enhanced,
             feed,
             since: cx.now,
             sent: 0,
@@ -355,7 +358,12 @@ impl Live {
         let mut budget = WRITE_BUDGET;
         loop {
             // What a full socket does not take yet stays in the ring, where it costs less and can still be dropped.
-            let more = !finishing && self.writable && self.feed.fill(cx.ring, &mut self.session);
+            let mut more = !finishing && self.writable;
+            if more {
+                let mut gate = Gate::new(&mut self.session, self.enhanced);
+                more = self.feed.fill(cx.ring, &mut gate);
+                gate.check(host)?;
+            }
             let idle = self.session.wire().is_empty() && !self.transport.has_pending();
             if idle || !self.writable {
                 return Ok(false);

@@ -8,7 +8,7 @@ use flowcast_rtmp::flv::tag::Tag;
 
 use crate::error::Error;
 use crate::lap::LapFacts;
-use crate::transcode::Plan;
+use crate::transcode::{Carriage, Plan};
 
 /// Which tracks of the source a reel holds, and what is done to them: a part of the reel's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,22 +30,24 @@ pub(crate) enum Tracks {
 
 impl Recipe {
     /// Video and audio, as they are.
-    pub(crate) const BOTH: Self = Self::copy(Tracks::Both);
+    #[cfg(test)]
+    pub(crate) const BOTH: Self = Self::copy(Tracks::Both, Carriage::Plain);
     /// The video track alone, as it is.
     #[cfg(test)]
-    pub(crate) const VIDEO: Self = Self::copy(Tracks::Video);
+    pub(crate) const VIDEO: Self = Self::copy(Tracks::Video, Carriage::Plain);
     /// The audio track alone, as it is.
     #[cfg(test)]
-    pub(crate) const AUDIO: Self = Self::copy(Tracks::Audio);
+    pub(crate) const AUDIO: Self = Self::copy(Tracks::Audio, Carriage::Plain);
 
     /// These tracks, as they are.
-    pub(crate) const fn copy(tracks: Tracks) -> Self {
-        Self { tracks, plan: Plan::COPY }
+    pub(crate) const fn copy(tracks: Tracks, carriage: Carriage) -> Self {
+        Self { tracks, plan: Plan::copy(carriage) }
     }
 
-    /// Whether a source that is fit to be played as it is may be its own reel.
+    /// Whether a source that is fit to be played as it is may be its own reel. Such a file is plain FLV, of which all is taken
+    /// either way.
     pub(super) fn takes_all_as_it_is(&self) -> bool {
-        *self == Self::BOTH
+        self.tracks == Tracks::Both && self.plan.is_copy()
     }
 
     /// Whether any track is encoded.
@@ -60,10 +62,14 @@ impl Recipe {
             Tracks::Video => "video",
             Tracks::Audio => "audio",
         };
+        let carriage = match self.plan.carriage {
+            Carriage::Plain => "",
+            Carriage::Enhanced => "enhanced ",
+        };
         if self.plan.is_copy() {
-            format!("copy {tracks}")
+            format!("copy {carriage}{tracks}")
         } else {
-            format!("encode 1 {tracks}: {}", self.plan)
+            format!("encode 1 {carriage}{tracks}: {}", self.plan)
         }
     }
 
@@ -118,5 +124,6 @@ mod tests {
         assert_eq!(Recipe::BOTH.text(), "copy video+audio");
         assert_eq!(Recipe::VIDEO.text(), "copy video");
         assert_eq!(Recipe::AUDIO.text(), "copy audio");
+        assert_eq!(Recipe::copy(Tracks::Both, Carriage::Enhanced).text(), "copy enhanced video+audio");
     }
 }

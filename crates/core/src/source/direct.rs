@@ -123,7 +123,7 @@ impl OpenFile {
             }
             _ => Box::new(file),
         };
-        Ok(Self { reader: LapReader::new(path, source, tracks, tail)?, interrupt })
+        Ok(Self { reader: LapReader::new(path, source, (tracks, plan.carriage), tail)?, interrupt })
     }
 
     /// The reader, to be used on this thread.

@@ -315,7 +315,7 @@ impl Lane {
             let audio = self.audio_header.as_ref().or(companion.as_ref());
             changed.insert(0, super::metadata::with_audio(metadata, audio));
         }
-        let silence = self.silent_frame();
+        let silence = self.chain.as_ref().and_then(|chain| self.silent_frame(chain.frame));
         if let Some(chain) = &mut self.chain {
             chain.silence = silence;
         }

@@ -1,24 +1,43 @@
 //! `onMetaData` for a stream whose tracks come from more than one place.
 
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
+use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
 /// FLV's number of AAC.
 const AAC: f64 = 10.0;
 
-/// `tag` with what the AAC sequence header `audio` says, where it says nothing of audio itself.
+/// Bytes of a tag before `OpusHead`, and where that has the channels.
+const OPUS_HEADER: usize = 5;
+const OPUS_CHANNELS: usize = 9;
+const OPUS_RATE: f64 = 48_000.0;
+
+/// `tag` with what the sequence header `audio` of AAC or Opus says, where it says nothing of audio itself.
 pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>) -> Tag {
-    let config = audio.and_then(|body| AudioSpecificConfig::parse(body.to_bytes().get(2..)?).ok());
-    let (Some(config), Ok(mut metadata)) = (config, Metadata::parse(&tag.body.to_bytes())) else {
-        return tag.clone();
-    };
+    let Some((codec, rate, stereo)) = audio.and_then(described) else { return tag.clone() };
+    let Ok(mut metadata) = Metadata::parse(&tag.body.to_bytes()) else { return tag.clone() };
     if metadata.audiocodecid.is_some() {
         return tag.clone();
     }
-    metadata.audiocodecid = Some(AAC);
-    metadata.audiosamplerate = Some(f64::from(config.sample_rate_hz));
+    metadata.audiocodecid = Some(codec);
+    metadata.audiosamplerate = Some(rate);
     metadata.audiosamplesize = Some(16.0);
-    metadata.stereo = Some(config.channels >= 2);
+    metadata.stereo = Some(stereo);
     metadata.to_tag(tag.timestamp)
+}
+
+/// The number of the codec, the rate in hertz and whether there are two channels or more.
+fn described(header: &TagBody) -> Option<(f64, f64, bool)> {
+    match AudioCodec::of(header)? {
+        AudioCodec::Opus => {
+            let channels = header.byte(OPUS_HEADER + OPUS_CHANNELS)?;
+            Some((f64::from(u32::from_be_bytes(*b"Opus")), OPUS_RATE, channels >= 2))
+        }
+        AudioCodec::Aac => {
+            let config = AudioSpecificConfig::parse(header.to_bytes().get(2..)?).ok()?;
+            Some((AAC, f64::from(config.sample_rate_hz), config.channels >= 2))
+        }
+        _ => None,
+    }
 }

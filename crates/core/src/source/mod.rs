@@ -76,7 +76,7 @@ pub(crate) enum Media {
 
 impl Source {
     /// A media file: MP4, MOV, FLV, Matroska, MPEG-TS and whatever else libav reads. Its first H.264 track and its first
-    /// AAC or MP3 track are sent as they are. Played once; see [`Source::looped`].
+    /// AAC or MP3 track are sent as they are, with [`Source::enhanced`] also those of newer codecs. Played once; see [`Source::looped`].
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Media::File { path: path.into(), looped: false, video_only: false })
     }
@@ -195,6 +195,26 @@ impl Source {
     /// With [`Mode::Auto`], starting the stream reads the whole file once, to know what is in it.
     pub fn platform(mut self, platform: Platform) -> Self {
         self.wish.platforms.push(platform);
+        self
+    }
+
+    /// Also takes tracks that only Enhanced RTMP carries, as they are: HEVC, AV1, VP9, VP8 and Opus. Default off, and on with a
+    /// [platform](Self::platform) that has [`enhanced`](Platform::enhanced): receivers that do not know them show nothing.
+    ///
+    /// Each RTMP output of such a stream has to be [`Output::enhanced`](crate::Output::enhanced), and its server has to take the
+    /// codec. Recordings and the players of the embedded server are given the stream as it is.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let server = Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key").enhanced();
+    /// let live = engine.stream(Source::file("hevc.mp4").looped().enhanced()).to(server).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    pub fn enhanced(mut self) -> Self {
+        self.wish.enhanced = true;
         self
     }
 

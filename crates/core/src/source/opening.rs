@@ -219,7 +219,7 @@ impl Opening<'_> {
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         source.wish.encoding.check()?;
         if source.wish.is_copy() {
-            return Ok(Wanted::copy(tracks));
+            return Ok(Wanted::copy(tracks, source.wish.carriage()));
         }
         let settling = Settling::new(source.wish.clone(), self.encoder_defaults());
         Ok(Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)))
@@ -228,7 +228,7 @@ impl Opening<'_> {
     #[cfg(not(feature = "libav"))]
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         if source.wish.is_copy() {
-            Ok(Wanted::copy(tracks))
+            Ok(Wanted::copy(tracks, source.wish.carriage()))
         } else {
             Err(Error::NotBuilt { feature: "libav" })
         }

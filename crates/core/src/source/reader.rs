@@ -22,6 +22,7 @@ use crate::event::EventKind;
 use crate::lap::{LapFacts, Unit};
 use crate::reel::Tracks;
 use crate::tagger::{Selection, Tagger};
+use crate::transcode::Carriage;
 
 /// Packets and bytes held at most until the first packet of each track is known.
 const PRELUDE: (usize, usize) = (512, 4 << 20);
@@ -132,10 +133,10 @@ impl LapReader {
     pub(crate) fn new(
         path: &Path,
         mut source: Box<dyn PacketSource>,
-        tracks: Tracks,
+        (tracks, carriage): (Tracks, Carriage),
         tail: Tail,
     ) -> Result<Self, Error> {
-        let mut selection = Selection::of(source.media());
+        let mut selection = Selection::of(source.media(), carriage);
         match tracks {
             Tracks::Both => {}
             Tracks::Video => selection.audio = None,
@@ -387,6 +388,8 @@ impl LapReader {
     fn place_video(&mut self, packet: Packet) {
         let Some(track) = &mut self.video else { return };
         let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else { return };
+        // What is shown in the order it comes is decoded when it is shown: its tags have no other time.
+        let dts = if self.tagger.has_composition() { dts } else { pts };
         match track.keyframe {
             None if packet.keyframe => {
                 track.keyframe = Some(pts);
@@ -412,6 +415,7 @@ impl LapReader {
         if let Some(packet) = self.video.as_mut().and_then(|track| track.held.take())
             && let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts))
         {
+            let dts = if self.tagger.has_composition() { dts } else { pts };
             self.place_frame(packet, dts, pts);
         }
     }

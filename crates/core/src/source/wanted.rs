@@ -14,6 +14,7 @@ use crate::error::Error;
 #[cfg(feature = "libav")]
 use crate::event::EventKind;
 use crate::reel::{Recipe, Tracks};
+use crate::transcode::Carriage;
 #[cfg(feature = "libav")]
 use crate::transcode::{Encoders, Plan, Settling};
 
@@ -21,6 +22,7 @@ use crate::transcode::{Encoders, Plan, Settling};
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) tracks: Tracks,
+    carriage: Carriage,
     #[cfg(feature = "libav")]
     encoding: Option<Encoding>,
 }
@@ -43,9 +45,10 @@ pub(crate) struct Settled {
 
 impl Wanted {
     /// These tracks, as they are.
-    pub(crate) fn copy(tracks: Tracks) -> Self {
+    pub(crate) fn copy(tracks: Tracks, carriage: Carriage) -> Self {
         Self {
             tracks,
+            carriage,
             #[cfg(feature = "libav")]
             encoding: None,
         }
@@ -54,7 +57,8 @@ impl Wanted {
     /// These tracks, encoded where `settling` says so.
     #[cfg(feature = "libav")]
     pub(crate) fn encoded(tracks: Tracks, settling: Settling, encoders: Arc<dyn Encoders>) -> Self {
-        Self { tracks, encoding: Some(Encoding { settling: Arc::new(settling), encoders }) }
+        let carriage = settling.carriage();
+        Self { tracks, carriage, encoding: Some(Encoding { settling: Arc::new(settling), encoders }) }
     }
 
     /// What becomes of the file.
@@ -69,7 +73,7 @@ impl Wanted {
     #[cfg(feature = "libav")]
     pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
         if self.encoding.is_none() {
-            return Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None });
+            return Ok(Settled { recipe: Recipe::copy(self.tracks, self.carriage), bytes: None });
         }
         let interrupt = Interrupt::new();
         let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
@@ -88,7 +92,7 @@ impl Wanted {
     #[cfg(not(feature = "libav"))]
     #[allow(clippy::unnecessary_wraps, reason = "with libav files are looked at")]
     pub(crate) fn settle(&self, _path: &Path) -> Result<Settled, Error> {
-        Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None })
+        Ok(Settled { recipe: Recipe::copy(self.tracks, self.carriage), bytes: None })
     }
 
     /// What is done to the tracks of a file.
@@ -98,7 +102,7 @@ impl Wanted {
     /// On reading all of the file, if that decides it, until `interrupt`.
     #[cfg(feature = "libav")]
     pub(crate) fn plan(&self, path: &Path, media: &MediaInfo, interrupt: &Interrupt) -> Plan {
-        let Some(encoding) = &self.encoding else { return Plan::COPY };
+        let Some(encoding) = &self.encoding else { return Plan::copy(self.carriage) };
         let mut plan = encoding.settling.plan_file(path, media, self.tracks, interrupt);
         match self.tracks {
             Tracks::Both => {}

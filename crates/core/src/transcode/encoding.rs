@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::plan::Carriage;
 use super::profile::Profile;
 use crate::error::Error;
 use crate::verdict::{Platform, Strictness};
@@ -285,6 +286,8 @@ pub(crate) struct Wish {
     /// Where it goes.
     pub(crate) platforms: Vec<Platform>,
     pub(crate) strictness: Strictness,
+    /// Also what only Enhanced RTMP carries.
+    pub(crate) enhanced: bool,
 }
 
 impl Wish {
@@ -295,6 +298,26 @@ impl Wish {
             None if self.platforms.is_empty() => Mode::Copy,
             None => Mode::Auto,
         }
+    }
+
+    /// What tracks may be carried as: the source says so, or a platform it goes to.
+    pub(crate) fn carriage(&self) -> Carriage {
+        let enhanced = self.enhanced || self.platforms.iter().any(|platform| platform.enhanced);
+        if enhanced { Carriage::Enhanced } else { Carriage::Plain }
+    }
+
+    /// What has to take the stream: the platforms that are named, else any receiver.
+    pub(crate) fn receivers(&self) -> Vec<Platform> {
+        if !self.platforms.is_empty() {
+            return self.platforms.clone();
+        }
+        let mut any = Platform::any();
+        if self.enhanced {
+            any.enhanced = true;
+            any.enhanced_codecs.push("vp8".to_owned());
+            any.audio_codecs.push("opus".to_owned());
+        }
+        vec![any]
     }
 
     /// Whether nothing is ever encoded.

@@ -33,6 +33,7 @@ pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate
 pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::Transcoder;
+pub use plan::Carriage;
 pub(crate) use plan::Plan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]

@@ -75,7 +75,7 @@ impl<S: PacketSource> Transcoder<S> {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let mut media = source.media().clone();
-        let copied = Selection::of(&media);
+        let copied = Selection::of(&media, plan.carriage);
         let place = |track: &TrackInfo| (track.index, track.time_base);
         let mut video = None;
         let mut inputs = [copied.video.as_ref().map(place), copied.audio.as_ref().map(place)];

@@ -4,9 +4,20 @@ use std::fmt;
 
 use super::encoding::{AudioCodec, FrameRate, Threading};
 
+/// What tracks may be carried as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Carriage {
+    /// As FLV always had them: H.264, AAC, MP3.
+    #[default]
+    Plain,
+    /// Also as Enhanced RTMP has them: HEVC, AV1, VP9, VP8, Opus.
+    Enhanced,
+}
+
 /// What is done to the tracks of a file. `None` is copy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Plan {
+    pub(crate) carriage: Carriage,
     pub(crate) video: Option<VideoPlan>,
     pub(crate) audio: Option<AudioPlan>,
 }
@@ -59,12 +70,18 @@ pub(crate) struct AudioPlan {
 }
 
 impl Plan {
+    /// Every track as it is, if plain FLV can carry it.
+    #[cfg(test)]
+    pub(crate) const COPY: Self = Self::copy(Carriage::Plain);
+
     /// Every track as it is.
-    pub(crate) const COPY: Self = Self { video: None, audio: None };
+    pub(crate) const fn copy(carriage: Carriage) -> Self {
+        Self { carriage, video: None, audio: None }
+    }
 
     /// Whether no track is encoded.
-    pub(crate) fn is_copy(&self) -> bool {
-        *self == Self::COPY
+    pub(crate) const fn is_copy(&self) -> bool {
+        self.video.is_none() && self.audio.is_none()
     }
 
     /// About how many bits a second what is encoded has.
@@ -152,7 +169,7 @@ mod tests {
             encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
         };
         let audio = AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2 };
-        let plan = Plan { video: Some(video), audio: Some(audio) };
+        let plan = Plan { carriage: Carriage::Plain, video: Some(video), audio: Some(audio) };
         assert_eq!(
             plan.to_string(),
             "video h264 1280x720 fps 30000/1001 cbr 2500k vbv 2500k filler false gop 60 b 2 preset \"ultrafast\" tune \"\" profile \

@@ -15,9 +15,8 @@ use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
 use crate::event::EventKind;
 use crate::reel::Tracks;
 use crate::tagger::Selection;
-use crate::verdict::{
-    Platform, ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure,
-};
+use crate::transcode::Carriage;
+use crate::verdict::{ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure};
 
 /// Frame rates in use. A source near one of them is meant to have it.
 const RATES: [(u32, u32); 13] = [
@@ -70,12 +69,17 @@ impl Settling {
         Self { wish, limits, defaults, judged, video: OnceLock::new(), audio: OnceLock::new() }
     }
 
+    /// What tracks may be carried as.
+    pub(crate) fn carriage(&self) -> Carriage {
+        self.wish.carriage()
+    }
+
     /// What is done to the tracks of `media`, of which nothing else is known.
     pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
         match self.wish.mode() {
-            Mode::Copy => Plan::COPY,
+            Mode::Copy => Plan::copy(self.carriage()),
             Mode::Encode => self.plan_for(media, Needs::ALL),
-            Mode::Auto => self.plan_for(media, decide(media)),
+            Mode::Auto => self.plan_for(media, self.decide(media)),
         }
     }
 
@@ -99,10 +103,7 @@ impl Settling {
 
     /// What the packets of a file say. One that cannot be judged is encoded.
     fn judge(&self, path: &Path, media: &MediaInfo, tracks: Tracks, interrupt: &Interrupt) -> Needs {
-        let mut platforms = match &*self.wish.platforms {
-            [] => vec![Platform::any()],
-            named => named.to_vec(),
-        };
+        let mut platforms = self.wish.receivers();
         // What a part of the file lacks comes from elsewhere.
         for platform in &mut platforms {
             platform.needs_video &= tracks != Tracks::Audio;
@@ -115,7 +116,7 @@ impl Settling {
         );
         let Some(verdict) = verdict.map(Arc::new) else { return Needs::ALL };
         self.note(path, &verdict);
-        let (fits, failed) = (decide_form(media), facts.is_err());
+        let (fits, failed) = (self.decide_form(media), facts.is_err());
         let needs = |fits: bool, verdict| failed || !fits || verdict == TrackVerdict::Encode;
         Needs { video: needs(fits.video, verdict.video), audio: needs(fits.audio, verdict.audio) }
     }
@@ -143,7 +144,7 @@ impl Settling {
             .audio()
             .filter(|_| needs.audio)
             .map(|track| self.audio.get_or_init(|| self.audio_plan(track)).clone());
-        Plan { video, audio }
+        Plan { carriage: self.carriage(), video, audio }
     }
 
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
@@ -249,22 +250,34 @@ struct Fits {
     audio: bool,
 }
 
-fn decide_form(media: &MediaInfo) -> Fits {
-    let copied = Selection::of(media);
-    let is_taken = |track: &Option<TrackInfo>, best: Option<&TrackInfo>| {
-        best.is_none_or(|best| track.as_ref().is_some_and(|track| track.index == best.index))
-    };
-    Fits { video: is_taken(&copied.video, media.video()), audio: is_taken(&copied.audio, media.audio()) }
-}
+impl Settling {
+    fn decide_form(&self, media: &MediaInfo) -> Fits {
+        let copied = Selection::of(media, self.carriage());
+        let is_taken = |track: &Option<TrackInfo>, best: Option<&TrackInfo>| {
+            best.is_none_or(|best| track.as_ref().is_some_and(|track| track.index == best.index))
+        };
+        Fits { video: is_taken(&copied.video, media.video()), audio: is_taken(&copied.audio, media.audio()) }
+    }
 
-/// What has to be encoded to be shown everywhere, as far as headers tell.
-fn decide(media: &MediaInfo) -> Needs {
-    let copied = Selection::of(media);
-    let fits = |kind| match kind {
-        TrackKind::Video => copied.video.as_ref().is_some_and(video_fits),
-        _ => copied.audio.as_ref().is_some_and(audio_fits),
-    };
-    Needs { video: !fits(TrackKind::Video), audio: !fits(TrackKind::Audio) }
+    /// What has to be encoded to be shown everywhere, as far as headers tell.
+    fn decide(&self, media: &MediaInfo) -> Needs {
+        let copied = Selection::of(media, self.carriage());
+        let receivers = self.wish.receivers();
+        let all_take = |kind, track: &TrackInfo| {
+            let name = track.codec.name();
+            receivers.iter().all(|platform| match kind {
+                TrackKind::Video => platform.takes_video(name),
+                _ => platform.takes_audio(name),
+            })
+        };
+        let fits = |kind| match kind {
+            TrackKind::Video => {
+                copied.video.as_ref().is_some_and(|track| video_fits(track) && all_take(kind, track))
+            }
+            _ => copied.audio.as_ref().is_some_and(|track| audio_fits(track) && all_take(kind, track)),
+        };
+        Needs { video: !fits(TrackKind::Video), audio: !fits(TrackKind::Audio) }
+    }
 }
 
 fn video_fits(track: &TrackInfo) -> bool {
@@ -284,7 +297,8 @@ fn audio_fits(track: &TrackInfo) -> bool {
         .audio
         .as_ref()
         .is_some_and(|audio| matches!(audio.sample_rate, 44_100 | 48_000) && audio.channels <= 2);
-    track.codec == Codec::Aac && is_low_complexity && usual
+    let usual_codec = track.codec == Codec::Opus || (track.codec == Codec::Aac && is_low_complexity);
+    usual_codec && usual
 }
 
 #[cfg(test)]
@@ -293,7 +307,7 @@ mod tests {
 
     use super::*;
     use crate::transcode::{Encoding, Profile};
-    use crate::verdict::ReasonCode;
+    use crate::verdict::{Platform, ReasonCode};
 
     fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
         let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);

@@ -284,6 +284,19 @@ impl Platform {
         }
     }
 
+    /// Whether it takes video of this codec, by libav's name, in the way the stream is sent.
+    #[must_use]
+    pub fn takes_video(&self, codec: &str) -> bool {
+        let takes = |codecs: &[String]| codecs.iter().any(|known| known == codec);
+        takes(&self.video_codecs) || (self.enhanced && takes(&self.enhanced_codecs))
+    }
+
+    /// Whether it takes sound of this codec, by libav's name.
+    #[must_use]
+    pub fn takes_audio(&self, codec: &str) -> bool {
+        self.audio_codecs.is_empty() || self.audio_codecs.iter().any(|known| known == codec)
+    }
+
     /// The bit rates for a picture.
     #[must_use]
     pub fn bit_rates_of(&self, width: u32, height: u32, frame_rate: f64) -> Option<&BitRateRow> {

@@ -4,7 +4,11 @@
 //! Specification: Veovera,
 //! [*Enhanced RTMP v2*](https://veovera.org/docs/enhanced/enhanced-rtmp-v2), "ExAudioTagHeader" and
 //! "ExVideoTagHeader"; v1 is the part of it without tracks and ModEx. Read here is what a server needs to pass such tags
-//! on and to say what they are; the coded data is left alone.
+//! on and to say what they are; the coded data is left alone. Written are tags of one track.
+
+mod tags;
+
+pub use tags::{audio_frame, audio_sequence_start, video_frame, video_sequence_start};
 
 use super::video::FrameType;
 use super::{TagBody, TagKind};

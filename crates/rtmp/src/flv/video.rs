@@ -32,7 +32,7 @@ impl FrameType {
         })
     }
 
-    const fn wire(self) -> u8 {
+    pub(super) const fn wire(self) -> u8 {
         match self {
             Self::Key => 1,
             Self::Inter => 2,
@@ -276,12 +276,18 @@ pub fn avc_frame(
     keyframe: bool,
     payload: Bytes,
 ) -> Result<Tag, FlvError> {
-    if !(-MAX_COMPOSITION_TIME - 1..=MAX_COMPOSITION_TIME).contains(&composition_time) {
-        return Err(FlvError::CompositionTime { millis: i64::from(composition_time) });
-    }
+    check_composition_time(composition_time)?;
     let (frame_type, flags) =
         if keyframe { (FrameType::Key, TagFlags::KEYFRAME) } else { (FrameType::Inter, TagFlags::EMPTY) };
     Ok(tag(avc_header(frame_type, AvcPacketType::Nalu, composition_time), flags, timestamp, payload))
+}
+
+/// Refuses what 24 bits cannot hold.
+pub(super) fn check_composition_time(millis: i32) -> Result<(), FlvError> {
+    if (-MAX_COMPOSITION_TIME - 1..=MAX_COMPOSITION_TIME).contains(&millis) {
+        return Ok(());
+    }
+    Err(FlvError::CompositionTime { millis: i64::from(millis) })
 }
 
 /// The tag that ends an H.264 track.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
+use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::silence::aac_silence;
 use flowcast_rtmp::flv::tag::Tag;
 
@@ -13,6 +14,11 @@ use crate::lap::position::Position;
 
 /// FLV's audio header of a raw AAC frame.
 const AAC_RAW: [u8; 2] = [0xAF, 1];
+/// Enhanced RTMP's audio header of an Opus packet, and the rate of its clock.
+const OPUS: [u8; 5] = *b"\x91Opus";
+const OPUS_RATE: u32 = 48_000;
+/// Samples of a packet of the usual 20 ms.
+const OPUS_FRAME: u32 = 960;
 /// FLV's audio header of MP3 has its codec in the upper four bits.
 const MP3: u8 = 2;
 /// Samples of an MP3 frame, and below 32 kHz.
@@ -78,6 +84,9 @@ impl Lane {
 
     /// Sample rate and frame length of the item's audio, by its header or its first frame.
     pub(super) fn audio_format(&self, first: &Tag) -> (u32, u32) {
+        if let Some(samples) = opus_samples(first) {
+            return (OPUS_RATE, samples);
+        }
         let config = self.audio_header.as_ref().map(|body| body.to_bytes());
         let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
         let head = first.body.byte(0).unwrap_or(0);
@@ -97,7 +106,7 @@ impl Lane {
         let grid = Grid { first: samples.to_millis(start), rate, frame };
         let nominal = self.at.to(samples) + start;
         let skipped = if offset > 0 { grid.number(offset).max(0) } else { 0 };
-        let silence = self.silent_frame();
+        let silence = self.silent_frame(frame);
         let Some(chain) = &mut self.chain else {
             // At the very beginning nothing is to be joined on to, and the priming is played.
             self.chain = Some(Chain { rate, frame, next: nominal, silence });
@@ -210,19 +219,26 @@ impl Lane {
     /// A lap without any audio in a stream that has some.
     pub(super) fn begin_silence(&mut self) {
         let config = self.audio_header.as_ref().map(|body| body.to_bytes());
-        let Some(config) = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok()) else {
-            return;
+        let (rate, frame) = if self.is_opus() {
+            (OPUS_RATE, self.chain.as_ref().map_or(OPUS_FRAME, |chain| chain.frame))
+        } else {
+            let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
+            let Some(config) = config else { return };
+            (config.sample_rate_hz, u32::from(config.frame_samples))
         };
-        if self.silent_frame().is_some() {
-            self.begin_row(config.sample_rate_hz, u32::from(config.frame_samples), 0, self.video_from.max(0));
+        if self.silent_frame(frame).is_some() {
+            self.begin_row(rate, frame, 0, self.video_from.max(0));
             if let Some(row) = &mut self.row {
                 row.from = row.sent;
             }
         }
     }
 
-    /// A frame of silence in the format that holds, if it has one.
-    pub(super) fn silent_frame(&self) -> Option<Bytes> {
+    /// A frame of silence of so many samples in the format that holds, if it has one.
+    pub(super) fn silent_frame(&self, samples: u32) -> Option<Bytes> {
+        if self.is_opus() {
+            return opus_silence(samples);
+        }
         let body = self.audio_header.as_ref()?.to_bytes();
         let config = AudioSpecificConfig::parse(body.get(2..)?).ok()?;
         // With spectral band replication, a plain frame would change the rate for a moment.
@@ -231,4 +247,51 @@ impl Lane {
         let frame = aac_silence(configuration).filter(|_| is_plain)?;
         Some([&AAC_RAW, frame.as_ref()].concat().into())
     }
+
+    fn is_opus(&self) -> bool {
+        self.audio_header.as_ref().and_then(AudioCodec::of) == Some(AudioCodec::Opus)
+    }
+}
+
+/// Samples of an Opus packet (RFC 6716, 3.1 and 3.2); `None` if the tag is of another codec or the packet says none.
+fn opus_samples(tag: &Tag) -> Option<u32> {
+    if AudioCodec::of(&tag.body) != Some(AudioCodec::Opus) {
+        return None;
+    }
+    let first = tag.body.byte(OPUS.len())?;
+    let frame = match first >> 3 {
+        config @ 0..12 => [480, 960, 1920, 2880][usize::from(config & 3)],
+        config @ 12..16 => [480, 960][usize::from(config & 1)],
+        config => [120, 240, 480, 960][usize::from(config & 3)],
+    };
+    let frames = match first & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(tag.body.byte(OPUS.len() + 1)? & 0x3F),
+    };
+    Some(frame * frames).filter(|samples| (1..=5760).contains(samples))
+}
+
+/// A tag's body of one Opus packet of silence. `None` for a length that packets cannot have.
+fn opus_silence(samples: u32) -> Option<Bytes> {
+    /// CELT at full bandwidth; the first bit of such a frame says that it is silent.
+    const CELT: u8 = 28 << 3;
+    const SILENT: [u8; 2] = [0xFF, 0xFE];
+    let mut body = OPUS.to_vec();
+    match [120, 240, 480, 960].iter().position(|frame| *frame == samples) {
+        Some(config) => {
+            body.push(CELT | (config as u8) << 3);
+            body.extend_from_slice(&SILENT);
+        }
+        None => {
+            // Several of 20 ms, all of the same size.
+            let frames = samples / OPUS_FRAME;
+            if !samples.is_multiple_of(OPUS_FRAME) || !(1..=6).contains(&frames) {
+                return None;
+            }
+            body.extend_from_slice(&[CELT | 3 << 3 | 3, frames as u8]);
+            body.extend((0..frames).flat_map(|_| SILENT));
+        }
+    }
+    Some(body.into())
 }

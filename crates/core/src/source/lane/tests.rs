@@ -21,6 +21,7 @@ use super::*;
 use crate::config::Config;
 use crate::reel::{ReelStore, Store, Tracks};
 use crate::sys::CpuMeter;
+use crate::transcode::Carriage;
 
 mod seams;
 
@@ -44,7 +45,7 @@ impl Scratch {
 }
 
 fn supply(store: Option<Store>, tracks: Tracks) -> Supply {
-    supply_of(store, Wanted::copy(tracks))
+    supply_of(store, Wanted::copy(tracks, Carriage::Plain))
 }
 
 fn supply_of(store: Option<Store>, wanted: Wanted) -> Supply {

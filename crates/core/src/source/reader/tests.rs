@@ -36,8 +36,13 @@ fn open(path: &Path) -> Result<Demuxer, flowcast_av::Error> {
 }
 
 fn reader(path: &Path) -> LapReader {
-    LapReader::new(path, Box::new(open(path).expect("it opens")), Tracks::Both, Tail::Whole)
-        .expect("it can be sent")
+    LapReader::new(
+        path,
+        Box::new(open(path).expect("it opens")),
+        (Tracks::Both, Carriage::Plain),
+        Tail::Whole,
+    )
+    .expect("it can be sent")
 }
 
 /// All tags of one lap.
@@ -146,7 +151,7 @@ fn tags_equal_those_of_libavs_muxer_for_real_footage() {
     for entry in folders {
         let path = entry.expect("it is readable").path();
         let Ok(demuxer) = open(&path) else { continue };
-        if LapReader::new(&path, Box::new(demuxer), Tracks::Both, Tail::Whole).is_err() {
+        if LapReader::new(&path, Box::new(demuxer), (Tracks::Both, Carriage::Plain), Tail::Whole).is_err() {
             continue;
         }
         // A fragment's header has tracks and no frame: there is nothing to compare.
@@ -163,9 +168,13 @@ fn every_lap_is_read_alike_and_measured_to_the_sample() {
     let scratch = Scratch::new("laps");
     let spec = SampleSpec { b_frames: 2, seconds: 2.0, audio_seconds: Some(2.5), ..SampleSpec::default() };
     let clip = scratch.clip("clip.mp4", &spec);
-    let mut reader =
-        LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Tracks::Both, Tail::Looped)
-            .expect("it can be sent");
+    let mut reader = LapReader::new(
+        &clip,
+        Box::new(open(&clip).expect("it opens")),
+        (Tracks::Both, Carriage::Plain),
+        Tail::Looped,
+    )
+    .expect("it can be sent");
     let mut laps: Vec<(Vec<Tag>, Option<LapFacts>)> = vec![(Vec::new(), None)];
     while laps.len() < 4 {
         let (tags, facts) = laps.last_mut().expect("there is one");
@@ -200,9 +209,13 @@ fn what_follows_a_seek_is_what_reading_through_gives() {
     for name in ["clip.mp4", "clip.mkv", "clip.flv"] {
         let clip = scratch.clip(name, &spec);
         let rest = |seeks: bool| {
-            let mut reader =
-                LapReader::new(&clip, Box::new(open(&clip).expect("it opens")), Tracks::Both, Tail::Looped)
-                    .expect("it can be sent");
+            let mut reader = LapReader::new(
+                &clip,
+                Box::new(open(&clip).expect("it opens")),
+                (Tracks::Both, Carriage::Plain),
+                Tail::Looped,
+            )
+            .expect("it can be sent");
             if seeks {
                 reader.skip_to(15_000).expect("it can be read");
             }
@@ -241,7 +254,7 @@ fn a_file_without_a_track_that_fits_is_refused_with_what_it_has() {
     // a track list says as much.
     let mut media = open(&clip).expect("it opens").media().clone();
     media.tracks[0].codec = flowcast_av::Codec::Vorbis;
-    let selection = Selection::of(&media);
+    let selection = Selection::of(&media, Carriage::Plain);
     assert!(selection.is_empty());
     assert!(selection.skipped[0].1.contains("vorbis"), "{:?}", selection.skipped);
 }

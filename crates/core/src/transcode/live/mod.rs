@@ -216,7 +216,7 @@ impl Worker {
 
     /// Encodes until the publication ends, pauses or becomes something else.
     fn encode(&mut self, mut source: Transcoder<tags::TagPackets>) -> Result<Feed, Stop> {
-        let selection = Selection::of(source.media());
+        let selection = Selection::of(source.media(), self.options.settling.carriage());
         let mut order = Interleaver::live(selection.video.is_some(), selection.audio.is_some());
         let tagger = Tagger::new(selection);
         let mut headers = tagger.headers();
@@ -246,6 +246,7 @@ impl Worker {
     fn tags(&mut self, tagger: &Tagger, packet: Packet) -> Vec<Tag> {
         let Some(dts) = packet.dts.or(packet.pts) else { return Vec::new() };
         let is_video = tagger.is_video(packet.track);
+        let dts = packet.pts.filter(|_| is_video && !tagger.has_composition()).unwrap_or(dts);
         let selection = tagger.selection();
         let track = if is_video { &selection.video } else { &selection.audio };
         let Some(base) = track.as_ref().map(|track| track.time_base) else { return Vec::new() };

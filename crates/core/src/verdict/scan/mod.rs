@@ -18,6 +18,7 @@ use flowcast_av::{Conversion, Demuxer, Interrupt, MediaInfo, OpenOptions, TrackK
 use super::facts::{Facts, Form, Reach};
 use crate::error::Error;
 use crate::tagger::Selection;
+use crate::transcode::Carriage;
 use audio::AudioTally;
 use video::VideoTally;
 
@@ -94,7 +95,7 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
 
 /// The tracks that would be sent: those FLV can carry, else those a player would play.
 fn tracks(media: &MediaInfo) -> (Option<flowcast_av::TrackInfo>, Option<flowcast_av::TrackInfo>) {
-    let selection = Selection::of(media);
+    let selection = Selection::of(media, Carriage::Plain);
     let playable = |track: Option<flowcast_av::TrackInfo>| track.filter(flowcast_av::TrackInfo::is_playable);
     (
         playable(selection.video).or_else(|| media.video().cloned()),

@@ -16,8 +16,8 @@ use crate::source::direct::OpenFile;
 use crate::source::reader::{Step, Tail};
 use crate::stream::mailbox::Mailbox;
 use crate::transcode::{
-    EncoderDefaults, EncoderPlan, Encoders, Encoding, FrameRate, LibavEncoders, LiveEncoder, LiveOptions,
-    Mode, PictureEncoder, Profile, Settling, Wish,
+    Carriage, EncoderDefaults, EncoderPlan, Encoders, Encoding, FrameRate, LibavEncoders, LiveEncoder,
+    LiveOptions, Mode, PictureEncoder, Profile, Settling, Wish,
 };
 
 /// Laps that are recorded whole.
@@ -423,7 +423,7 @@ fn what_fits_is_copied_byte_by_byte_while_the_other_track_is_encoded() {
         let tags = record(&mut played, directory);
         (tags.iter().filter(|tag| tag.is_video()).map(|tag| tag.body.to_bytes()).collect::<Vec<_>>(), tags)
     };
-    let (copied, _) = video(Wanted::copy(Tracks::Video));
+    let (copied, _) = video(Wanted::copy(Tracks::Video, Carriage::Plain));
     let (beside, tags) = video(wanted(Mode::Auto, Profile::Default));
     let count = copied.len().min(beside.len());
     assert!(count > 60 * LAPS);
@@ -564,7 +564,7 @@ fn what_is_published_is_encoded_to_one_stream() {
     );
     let lap = |case: &Case, from: i64| {
         make(directory, case);
-        let wanted = Wanted::copy(Tracks::Both);
+        let wanted = Wanted::copy(Tracks::Both, Carriage::Plain);
         let file = OpenFile::open(&directory.join(case.name), &wanted, Tail::Looped).expect("it can be read");
         let mut reader = file.into_reader();
         let mut tags = reader.headers();
