@@ -84,7 +84,7 @@ fn number<T: TryInto<c_int>>(value: T) -> Result<c_int, Failure> {
 }
 
 impl RawEncoder {
-    /// An encoder by libav's name for it, or libav's first one for the codec.
+    /// An encoder of the codec by libav's name for it, or libav's first one.
     fn allocate(
         name: Option<&CStr>,
         codec: &CStr,
@@ -92,17 +92,16 @@ impl RawEncoder {
         let missing = Failure::new(ffi::AVERROR_ENCODER_NOT_FOUND, "avcodec_find_encoder");
         // SAFETY: NUL-terminated names; results are null or static data. The context is a plain allocation.
         unsafe {
+            let descriptor = by_int::avcodec_descriptor_get_by_name(codec.as_ptr());
+            if descriptor.is_null() {
+                return Err(missing);
+            }
+            let id = ffi::enum_field!(descriptor, id);
             let encoder = match name {
                 Some(name) => ffi::avcodec_find_encoder_by_name(name.as_ptr()),
-                None => {
-                    let descriptor = by_int::avcodec_descriptor_get_by_name(codec.as_ptr());
-                    if descriptor.is_null() {
-                        return Err(missing);
-                    }
-                    by_int::avcodec_find_encoder(ffi::enum_field!(descriptor, id))
-                }
+                None => by_int::avcodec_find_encoder(id),
             };
-            if encoder.is_null() {
+            if encoder.is_null() || ffi::enum_field!(encoder, id) != id {
                 return Err(missing);
             }
             let context = non_null(ffi::avcodec_alloc_context3(encoder), "avcodec_alloc_context3")?;
