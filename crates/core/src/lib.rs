@@ -59,6 +59,7 @@ pub use stats::{Codec, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
     AudioCodec, AudioEncoding, Carriage, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+    VideoCodec,
 };
 pub use verdict::{
     Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,

@@ -160,7 +160,7 @@ impl Opening<'_> {
         name: &str,
         published: Published,
     ) -> Result<Box<dyn SourceDriver>, Error> {
-        source.wish.encoding.check()?;
+        source.wish.check()?;
         if source.wish.is_copy() {
             return Ok(Box::new(published));
         }
@@ -217,7 +217,7 @@ impl Opening<'_> {
     /// What is wanted of the files of a lane.
     #[cfg(feature = "libav")]
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
-        source.wish.encoding.check()?;
+        source.wish.check()?;
         if source.wish.is_copy() {
             return Ok(Wanted::copy(tracks, source.wish.carriage()));
         }

@@ -1,6 +1,6 @@
 //! The sound of one lap: decoded, brought to the encoder's rate, channels and frame size, encoded.
 //!
-//! In: packets of an audio track. Out: packets of AAC, to the sample on the same clock; the first says how much of it is priming.
+//! In: packets of an audio track. Out: packets of AAC or Opus, to the sample on the same clock; the first says how much of it is priming.
 //! Runs on the thread that reads.
 
 use std::collections::VecDeque;
@@ -222,6 +222,7 @@ fn open_encoder(track: usize, plan: &AudioPlan) -> Result<AudioEncoder, Error> {
     let mut settings = AudioSettings::new(plan.sample_rate, plan.channels);
     settings.codec = match plan.codec {
         AudioCodec::Aac => AudioCodecKind::Aac,
+        AudioCodec::Opus => AudioCodecKind::Opus,
     };
     settings.bit_rate = 1000 * u64::from(plan.kbps);
     AudioEncoder::open(track, &settings).map_err(failed)

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use flowcast_av::encoder::{RateControl, ThreadMode, VideoCodecKind, VideoEncoder, VideoSettings};
 use flowcast_av::{ColorInfo, Error, Hardware, Packet, Ratio, TrackInfo, VideoFrame};
 
-use super::encoding::Threading;
+use super::encoding::{Threading, VideoCodec};
 use super::plan::{EncoderPlan, FirstEncoder, VideoPlan};
 
 /// Opens encoders. Tests have others that fail.
@@ -15,7 +15,7 @@ pub(crate) trait Encoders: Debug + Send + Sync {
     /// # Blocking
     ///
     /// The first time on devices, up to some seconds.
-    fn candidates(&self, plan: &EncoderPlan) -> Vec<String>;
+    fn candidates(&self, codec: VideoCodec, plan: &EncoderPlan) -> Vec<String>;
 
     /// Opens the encoder that the settings name.
     fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error>;
@@ -42,23 +42,44 @@ pub(crate) trait PictureEncoder: Debug + Send {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LibavEncoders;
 
-const SOFTWARE: &str = "libx264";
+/// The encoder that needs no device.
+const fn software(codec: VideoCodec) -> &'static str {
+    match codec {
+        VideoCodec::H264 => "libx264",
+        VideoCodec::Hevc => "libx265",
+        VideoCodec::Av1 => "libsvtav1",
+        VideoCodec::Vp9 => "libvpx-vp9",
+        VideoCodec::Vp8 => "libvpx",
+    }
+}
+
+/// The codec in av's terms.
+const fn kind(codec: VideoCodec) -> VideoCodecKind {
+    match codec {
+        VideoCodec::H264 => VideoCodecKind::H264,
+        VideoCodec::Hevc => VideoCodecKind::Hevc,
+        VideoCodec::Av1 => VideoCodecKind::Av1,
+        VideoCodec::Vp9 => VideoCodecKind::Vp9,
+        VideoCodec::Vp8 => VideoCodecKind::Vp8,
+    }
+}
 
 impl Encoders for LibavEncoders {
-    fn candidates(&self, plan: &EncoderPlan) -> Vec<String> {
+    fn candidates(&self, codec: VideoCodec, plan: &EncoderPlan) -> Vec<String> {
+        let software = software(codec);
         let hardware = || {
-            let known = Hardware::shared().candidates(VideoCodecKind::H264).into_iter();
+            let known = Hardware::shared().candidates(kind(codec)).into_iter();
             let works = known.filter(|known| known.is_hardware && known.opens.is_ok() && !known.is_full);
             works.map(|known| known.name).collect::<Vec<_>>()
         };
         let mut names = match &plan.first {
             FirstEncoder::Best | FirstEncoder::Hardware => hardware(),
-            FirstEncoder::Software => vec![SOFTWARE.to_owned()],
+            FirstEncoder::Software => vec![software.to_owned()],
             FirstEncoder::Named(name) => vec![name.clone()],
         };
         let fallback = plan.fallback || (names.is_empty() && plan.first == FirstEncoder::Best);
-        if fallback && !names.iter().any(|name| name == SOFTWARE) {
-            names.push(SOFTWARE.to_owned());
+        if fallback && !names.iter().any(|name| name == software) {
+            names.push(software.to_owned());
         }
         names
     }
@@ -98,6 +119,7 @@ impl PictureEncoder for VideoEncoder {
 pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> VideoSettings {
     let frame_rate = Ratio { num: plan.frame_rate.num(), den: plan.frame_rate.den() };
     let mut settings = VideoSettings::new(plan.width, plan.height, frame_rate);
+    settings.codec = kind(plan.codec);
     settings.encoder = Some(name.to_owned());
     settings.rate_control = RateControl::Cbr {
         bit_rate: 1000 * u64::from(plan.kbps),
@@ -106,7 +128,7 @@ pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> Video
     };
     settings.gop_frames = plan.gop_frames;
     settings.b_frames = plan.b_frames;
-    settings.profile = Some(plan.profile.clone());
+    settings.profile = Some(plan.profile.clone()).filter(|profile| !profile.is_empty());
     settings.preset.clone_from(&plan.preset);
     settings.tune = Some(plan.tune.clone()).filter(|tune| !tune.is_empty());
     settings.threads = plan.threads;

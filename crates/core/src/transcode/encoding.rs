@@ -111,10 +111,42 @@ pub enum EncoderChoice {
     Auto,
     /// Hardware that works here, the best first: NVENC, Quick Sync, VideoToolbox.
     Hardware,
-    /// libx264.
+    /// libx264, libx265, SVT-AV1 or libvpx.
     Software,
-    /// The one libav calls so, such as `h264_nvenc`.
+    /// The one libav calls so, such as `h264_nvenc`; it has to be one for the codec.
     Named(String),
+}
+
+/// Which codec pictures are encoded with. All but H.264 need a source that is [`Source::enhanced`](crate::Source::enhanced), or
+/// a platform that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum VideoCodec {
+    /// H.264, which every platform takes.
+    #[default]
+    H264,
+    /// HEVC: the same picture for about two thirds of the bits, and three times the work.
+    Hevc,
+    /// AV1: fewer bits still.
+    Av1,
+    /// VP9.
+    Vp9,
+    /// VP8.
+    Vp8,
+}
+
+impl VideoCodec {
+    /// libav's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+            Self::Vp9 => "vp9",
+            Self::Vp8 => "vp8",
+        }
+    }
 }
 
 /// Which codec sound is encoded with.
@@ -124,6 +156,19 @@ pub enum AudioCodec {
     /// AAC-LC, which every platform takes.
     #[default]
     Aac,
+    /// Opus, at 48,000 Hz. It needs a source that is [`Source::enhanced`](crate::Source::enhanced), or a platform that is.
+    Opus,
+}
+
+impl AudioCodec {
+    /// libav's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aac => "aac",
+            Self::Opus => "opus",
+        }
+    }
 }
 
 /// How tracks that are encoded are encoded. What is `None` is taken from the [`Profile`], or from the source.
@@ -142,6 +187,9 @@ pub enum AudioCodec {
 pub struct Encoding {
     /// Where all figures come from that are not given below. Default [`Profile::Default`].
     pub profile: Profile,
+    /// The codec of the pictures. Default H.264. With another one the profile's parameters for x264 are left out, and so is
+    /// [`h264_profile`](Self::h264_profile).
+    pub video_codec: VideoCodec,
     /// Width and height in pixels, both even, 16 to 8192. Default `None`: the source's (of a list, the first item's) as it is shown,
     /// turned upright and with square pixels, within what the platforms take. A picture of another shape is fitted in.
     pub size: Option<(u32, u32)>,
@@ -168,7 +216,7 @@ pub struct Encoding {
     /// What the threads share. Default `None`: the profile's.
     pub threading: Option<Threading>,
     /// Parameters for x264 as it writes them, separated by colons (`aq-mode=2:subme=6`), after those of the profile; the last of a
-    /// name holds. Default empty. Other encoders ignore them.
+    /// name holds; with HEVC, for x265. Default empty. Other encoders ignore them.
     pub x264_params: String,
     /// Which encoder is used. Default [`EncoderChoice::Auto`].
     pub encoder: EncoderChoice,
@@ -201,6 +249,7 @@ impl Encoding {
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
+            video_codec: VideoCodec::H264,
             size: None,
             frame_rate: None,
             video_kbps: None,
@@ -254,6 +303,9 @@ impl Encoding {
         if audio.sample_rate.is_some_and(|rate| !(8000..=96_000).contains(&rate)) {
             return fail("encoding.audio.sample_rate", "must be 8000 to 96000");
         }
+        if audio.codec == AudioCodec::Opus && audio.sample_rate.is_some_and(|rate| rate != 48_000) {
+            return fail("encoding.audio.sample_rate", "Opus has 48000 only");
+        }
         if audio.channels.is_some_and(|channels| !(1..=8).contains(&channels)) {
             return fail("encoding.audio.channels", "must be 1 to 8");
         }
@@ -298,6 +350,42 @@ impl Wish {
             None if self.platforms.is_empty() => Mode::Copy,
             None => Mode::Auto,
         }
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: among others, a codec that a platform does not take, or that only Enhanced RTMP carries, which is not
+    /// asked for.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.encoding.check()?;
+        let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
+        if self.is_copy() || (video == VideoCodec::H264 && audio == AudioCodec::Aac) {
+            return Ok(());
+        }
+        let fail = |name, reason| Err(Error::Config { name, reason });
+        if self.carriage() == Carriage::Plain {
+            let (name, codec) = match video {
+                VideoCodec::H264 => ("encoding.audio.codec", audio.name()),
+                _ => ("encoding.video_codec", video.name()),
+            };
+            return fail(
+                name,
+                format!("{codec} needs Enhanced RTMP: Source::enhanced, or a platform that is"),
+            );
+        }
+        for platform in &self.platforms {
+            if !platform.takes_video(video.name()) {
+                let reason = format!("{} does not take {}", platform.name, video.name());
+                return fail("encoding.video_codec", reason);
+            }
+            if !platform.takes_audio(audio.name()) {
+                let reason = format!("{} does not take {}", platform.name, audio.name());
+                return fail("encoding.audio.codec", reason);
+            }
+        }
+        Ok(())
     }
 
     /// What tracks may be carried as: the source says so, or a platform it goes to.
@@ -350,6 +438,31 @@ mod tests {
         assert!(refused(|encoding| encoding.h264_profile = Some("high10".into())).contains("h264_profile"));
         assert!(refused(|encoding| encoding.audio.channels = Some(9)).contains("channels"));
         assert!(refused(|encoding| encoding.x264_params = "a\n".into()).contains("control"));
+    }
+
+    #[test]
+    fn codecs_that_are_not_taken_are_refused() {
+        let hevc = |platforms: Vec<Platform>, enhanced| {
+            let mut wish = Wish { mode: Some(Mode::Encode), platforms, enhanced, ..Wish::default() };
+            wish.encoding.video_codec = VideoCodec::Hevc;
+            wish
+        };
+        let refused = |wish: &Wish| wish.check().expect_err("it is not taken").to_string();
+        assert!(refused(&hevc(Vec::new(), false)).contains("Source::enhanced"));
+        assert!(hevc(Vec::new(), true).check().is_ok());
+        let mut youtube = Platform::youtube();
+        assert!(refused(&hevc(vec![youtube.clone()], true)).contains("youtube does not take hevc"));
+        youtube.enhanced = true;
+        assert!(hevc(vec![youtube.clone()], false).check().is_ok());
+        let both = hevc(vec![youtube.clone(), Platform::twitch()], false);
+        assert!(refused(&both).contains("twitch does not take hevc"));
+        let mut opus = hevc(vec![youtube], false);
+        opus.encoding.audio.codec = AudioCodec::Opus;
+        assert!(refused(&opus).contains("youtube does not take opus"));
+        opus.mode = Some(Mode::Copy);
+        assert!(opus.check().is_ok(), "nothing is encoded");
+        opus.encoding.audio.sample_rate = Some(44_100);
+        assert!(refused(&opus).contains("48000"));
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod video;
 #[cfg(feature = "libav")]
 pub(crate) use encoders::{Encoders, LibavEncoders};
 pub(crate) use encoding::Wish;
-pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading};
+pub use encoding::{
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading, VideoCodec,
+};
 #[cfg(feature = "libav")]
 pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]

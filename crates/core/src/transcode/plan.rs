@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::encoding::{AudioCodec, FrameRate, Threading};
+use super::encoding::{AudioCodec, FrameRate, Threading, VideoCodec};
 
 /// What tracks may be carried as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,9 +22,10 @@ pub(crate) struct Plan {
     pub(crate) audio: Option<AudioPlan>,
 }
 
-/// How pictures are encoded: H.264.
+/// How pictures are encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct VideoPlan {
+    pub(crate) codec: VideoCodec,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) frame_rate: FrameRate,
@@ -35,6 +36,7 @@ pub(crate) struct VideoPlan {
     pub(crate) b_frames: u32,
     pub(crate) preset: String,
     pub(crate) tune: String,
+    /// Of H.264; empty for other codecs.
     pub(crate) profile: String,
     pub(crate) threads: u32,
     pub(crate) threading: Threading,
@@ -117,9 +119,13 @@ impl fmt::Display for VideoPlan {
         };
         write!(
             f,
-            "h264 {width}x{height} fps {frame_rate} cbr {kbps}k vbv {vbv_kbits}k filler {} gop {gop_frames} b {b_frames} preset {preset:?} \
+            "{} {width}x{height} fps {frame_rate} cbr {kbps}k vbv {vbv_kbits}k filler {} gop {gop_frames} b {b_frames} preset {preset:?} \
              tune {tune:?} profile {profile:?} threads {} {threading} x264 {:?} encoder {}",
-            self.filler, self.threads, self.x264_params, self.encoder
+            self.codec.name(),
+            self.filler,
+            self.threads,
+            self.x264_params,
+            self.encoder
         )
     }
 }
@@ -138,9 +144,7 @@ impl fmt::Display for EncoderPlan {
 
 impl fmt::Display for AudioPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codec = match self.codec {
-            AudioCodec::Aac => "aac",
-        };
+        let codec = self.codec.name();
         write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)
     }
 }
@@ -152,6 +156,7 @@ mod tests {
     #[test]
     fn the_text_of_a_plan_stays_what_it_is() {
         let video = VideoPlan {
+            codec: VideoCodec::H264,
             width: 1280,
             height: 720,
             frame_rate: FrameRate::new(30_000, 1001).expect("a usual rate"),

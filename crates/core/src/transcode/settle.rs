@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use flowcast_av::{Codec, FieldOrder, Interrupt, MediaInfo, Ratio, TrackInfo, TrackKind};
 use parking_lot::Mutex;
 
-use super::encoding::{EncoderChoice, FrameRate, Mode, Wish};
+use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wish};
 use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
 use crate::event::EventKind;
@@ -159,13 +159,21 @@ impl Settling {
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
         let gop = limits.gop(encoding.gop);
         let gop_frames = (gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
-        let parameters: Vec<_> = [figures.x264_params, encoding.x264_params.as_str()]
+        let codec = encoding.video_codec;
+        let is_h264 = codec == VideoCodec::H264;
+        let own = if is_h264 { figures.x264_params } else { "" };
+        let takes_parameters = is_h264 || codec == VideoCodec::Hevc;
+        let parameters: Vec<_> = [own, encoding.x264_params.as_str()]
             .into_iter()
+            .filter(|_| takes_parameters)
             .filter(|text| !text.is_empty())
             .collect();
         let text =
             |wanted: &Option<String>, figure: &str| wanted.clone().unwrap_or_else(|| figure.to_owned());
+        let b_frames = if takes_parameters { limits.b_frames(figures.b_frames) } else { 0 };
+        let profile = text(&encoding.h264_profile, limits.h264_profile(figures.profile));
         VideoPlan {
+            codec,
             width,
             height,
             frame_rate,
@@ -173,10 +181,10 @@ impl Settling {
             vbv_kbits,
             filler: encoding.filler,
             gop_frames,
-            b_frames: encoding.b_frames.unwrap_or_else(|| limits.b_frames(figures.b_frames)),
+            b_frames: encoding.b_frames.unwrap_or(b_frames),
             preset: text(&encoding.preset, figures.preset),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
-            profile: text(&encoding.h264_profile, limits.h264_profile(figures.profile)),
+            profile: if is_h264 { profile } else { String::new() },
             threads: encoding.threads.unwrap_or(figures.threads),
             threading: encoding.threading.unwrap_or(figures.threading),
             x264_params: parameters.join(":"),
@@ -197,7 +205,10 @@ impl Settling {
     fn audio_plan(&self, track: &TrackInfo) -> AudioPlan {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
-        let source = track.audio.as_ref().map_or(0, |audio| audio.sample_rate);
+        let source = match wanted.codec {
+            AudioCodec::Opus => 48_000,
+            AudioCodec::Aac => track.audio.as_ref().map_or(0, |audio| audio.sample_rate),
+        };
         AudioPlan {
             codec: wanted.codec,
             kbps: wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps)),

@@ -1,6 +1,6 @@
 //! The pictures of one lap: decoded, brought into shape, put on the grid, encoded.
 //!
-//! In: packets of a video track. Out: packets of H.264 at a constant frame rate, on the same clock. Frames are pulled through
+//! In: packets of a video track. Out: packets of the plan's codec at a constant frame rate, on the same clock. Frames are pulled through
 //! one at a time: nothing is kept but what decoder, filter and encoder hold. Runs on the thread that reads.
 
 use std::collections::VecDeque;
@@ -84,7 +84,7 @@ impl VideoTrack {
         let decoder = VideoDecoder::open(input, &DecoderOptions::default())?;
         let video = input.video.as_ref();
         let color = video.map(|video| shown_color(&video.color)).unwrap_or_default();
-        let candidates = encoders.candidates(&plan.encoder);
+        let candidates = encoders.candidates(plan.codec, &plan.encoder);
         let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders };
         let encoder = open.first_of(&candidates, 0)?;
         let rate = plan.frame_rate;
@@ -322,8 +322,8 @@ impl Opening<'_> {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            let name = "h264".to_owned();
-            encoder_failed("h264", Error::Media(Media::Unavailable { what: "encoder", name }))
+            let name = self.plan.codec.name().to_owned();
+            encoder_failed(self.plan.codec.name(), Error::Media(Media::Unavailable { what: "encoder", name }))
         }))
     }
 }

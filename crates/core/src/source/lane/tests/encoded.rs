@@ -17,7 +17,7 @@ use crate::source::reader::{Step, Tail};
 use crate::stream::mailbox::Mailbox;
 use crate::transcode::{
     Carriage, EncoderDefaults, EncoderPlan, Encoders, Encoding, FrameRate, LibavEncoders, LiveEncoder,
-    LiveOptions, Mode, PictureEncoder, Profile, Settling, Wish,
+    LiveOptions, Mode, PictureEncoder, Profile, Settling, VideoCodec, Wish,
 };
 
 /// Laps that are recorded whole.
@@ -303,7 +303,7 @@ impl Faulty {
 }
 
 impl Encoders for Faulty {
-    fn candidates(&self, _: &EncoderPlan) -> Vec<String> {
+    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
         ["closed", "faulty", "libx264"].map(str::to_owned).into()
     }
 
