@@ -267,3 +267,39 @@ fn mutated_headers_never_reach_past_the_body() {
     }
     assert!(seen > 50_000, "{seen}");
 }
+
+#[test]
+fn tags_that_are_made_read_as_what_they_are() {
+    let data = Bytes::from_static(b"data");
+    let at = MediaTime::from_millis(40);
+    for (code, codec) in
+        [(*b"hvc1", VideoCodec::Hevc), (*b"av01", VideoCodec::Av1), (*b"vp09", VideoCodec::Vp9)]
+    {
+        let start = enhanced::video_sequence_start(code, data.clone(), at);
+        let key = enhanced::video_frame(code, at, 80, true, data.clone()).unwrap();
+        let inter = enhanced::video_frame(code, at, 0, false, data.clone()).unwrap();
+        for made in [&start, &key, &inter] {
+            let read = tag(TagKind::Video, &made.body.to_bytes());
+            assert_eq!((read.flags, &read.body), (made.flags, &made.body), "{made:?}");
+            assert_eq!(read.codec(), Some(Codec::Video(codec)));
+            assert_eq!(made.timestamp, at);
+        }
+        let reordered = code == *b"hvc1";
+        let kinds = [&key, &inter].map(|made| Header::read(TagKind::Video, &made.body).unwrap().packet_type);
+        let second = if reordered { PacketType::CodedFramesX } else { PacketType::CodedFrames };
+        assert_eq!(kinds, [PacketType::CodedFrames, second]);
+        assert_eq!(key.body.len(), if reordered { 12 } else { 9 });
+    }
+    let early = enhanced::video_frame(*b"hvc1", at, -2, false, data.clone()).unwrap();
+    assert_eq!(early.body.to_bytes(), &b"\xa1hvc1\xff\xff\xfedata"[..]);
+    for composition in [1 << 23, -(1 << 23) - 1] {
+        assert!(enhanced::video_frame(*b"hvc1", at, composition, true, data.clone()).is_err());
+    }
+    let start = enhanced::audio_sequence_start(*b"Opus", data.clone(), at);
+    let frame = enhanced::audio_frame(*b"Opus", at, data);
+    assert!(start.is_sequence_header() && !frame.is_sequence_header());
+    for made in [&start, &frame] {
+        let read = tag(TagKind::Audio, &made.body.to_bytes());
+        assert_eq!((read.flags, read.codec()), (made.flags, Some(Codec::Audio(AudioCodec::Opus))));
+    }
+}

@@ -2,6 +2,7 @@
 
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::opus;
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
 
@@ -11,7 +12,6 @@ const AAC: f64 = 10.0;
 /// Bytes of a tag before `OpusHead`, and where that has the channels.
 const OPUS_HEADER: usize = 5;
 const OPUS_CHANNELS: usize = 9;
-const OPUS_RATE: f64 = 48_000.0;
 
 /// `tag` with what the sequence header `audio` of AAC or Opus says, where it says nothing of audio itself.
 pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>) -> Tag {
@@ -32,7 +32,7 @@ fn described(header: &TagBody) -> Option<(f64, f64, bool)> {
     match AudioCodec::of(header)? {
         AudioCodec::Opus => {
             let channels = header.byte(OPUS_HEADER + OPUS_CHANNELS)?;
-            Some((f64::from(u32::from_be_bytes(*b"Opus")), OPUS_RATE, channels >= 2))
+            Some((f64::from(u32::from_be_bytes(*b"Opus")), f64::from(opus::RATE_HZ), channels >= 2))
         }
         AudioCodec::Aac => {
             let config = AudioSpecificConfig::parse(header.to_bytes().get(2..)?).ok()?;

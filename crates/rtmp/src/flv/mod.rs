@@ -11,6 +11,7 @@ pub mod avcc;
 mod bits;
 pub mod enhanced;
 mod error;
+pub mod opus;
 pub mod reader;
 pub mod script;
 pub mod silence;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::opus;
 use flowcast_rtmp::flv::silence::aac_silence;
 use flowcast_rtmp::flv::tag::Tag;
 
@@ -14,11 +15,8 @@ use crate::lap::position::Position;
 
 /// FLV's audio header of a raw AAC frame.
 const AAC_RAW: [u8; 2] = [0xAF, 1];
-/// Enhanced RTMP's audio header of an Opus packet, and the rate of its clock.
+/// Enhanced RTMP's audio header of an Opus packet.
 const OPUS: [u8; 5] = *b"\x91Opus";
-const OPUS_RATE: u32 = 48_000;
-/// Samples of a packet of the usual 20 ms.
-const OPUS_FRAME: u32 = 960;
 /// FLV's audio header of MP3 has its codec in the upper four bits.
 const MP3: u8 = 2;
 /// Samples of an MP3 frame, and below 32 kHz.
@@ -85,7 +83,7 @@ impl Lane {
     /// Sample rate and frame length of the item's audio, by its header or its first frame.
     pub(super) fn audio_format(&self, first: &Tag) -> (u32, u32) {
         if let Some(samples) = opus_samples(first) {
-            return (OPUS_RATE, samples);
+            return (opus::RATE_HZ, samples);
         }
         let config = self.audio_header.as_ref().map(|body| body.to_bytes());
         let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
@@ -220,7 +218,7 @@ impl Lane {
     pub(super) fn begin_silence(&mut self) {
         let config = self.audio_header.as_ref().map(|body| body.to_bytes());
         let (rate, frame) = if self.is_opus() {
-            (OPUS_RATE, self.chain.as_ref().map_or(OPUS_FRAME, |chain| chain.frame))
+            (opus::RATE_HZ, self.chain.as_ref().map_or(opus::USUAL_SAMPLES, |chain| chain.frame))
         } else {
             let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
             let Some(config) = config else { return };
@@ -253,45 +251,56 @@ impl Lane {
     }
 }
 
-/// Samples of an Opus packet (RFC 6716, 3.1 and 3.2); `None` if the tag is of another codec or the packet says none.
+/// Samples of an Opus packet; `None` if the tag is of another codec or the packet says none.
 fn opus_samples(tag: &Tag) -> Option<u32> {
     if AudioCodec::of(&tag.body) != Some(AudioCodec::Opus) {
         return None;
     }
-    let first = tag.body.byte(OPUS.len())?;
-    let frame = match first >> 3 {
-        config @ 0..12 => [480, 960, 1920, 2880][usize::from(config & 3)],
-        config @ 12..16 => [480, 960][usize::from(config & 1)],
-        config => [120, 240, 480, 960][usize::from(config & 3)],
-    };
-    let frames = match first & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => u32::from(tag.body.byte(OPUS.len() + 1)? & 0x3F),
-    };
-    Some(frame * frames).filter(|samples| (1..=5760).contains(samples))
+    let first = [tag.body.byte(OPUS.len())?, tag.body.byte(OPUS.len() + 1).unwrap_or(0)];
+    opus::packet_samples(&first)
 }
 
 /// A tag's body of one Opus packet of silence. `None` for a length that packets cannot have.
 fn opus_silence(samples: u32) -> Option<Bytes> {
-    /// CELT at full bandwidth; the first bit of such a frame says that it is silent.
-    const CELT: u8 = 28 << 3;
-    const SILENT: [u8; 2] = [0xFF, 0xFE];
-    let mut body = OPUS.to_vec();
-    match [120, 240, 480, 960].iter().position(|frame| *frame == samples) {
-        Some(config) => {
-            body.push(CELT | (config as u8) << 3);
-            body.extend_from_slice(&SILENT);
-        }
-        None => {
-            // Several of 20 ms, all of the same size.
-            let frames = samples / OPUS_FRAME;
-            if !samples.is_multiple_of(OPUS_FRAME) || !(1..=6).contains(&frames) {
-                return None;
+    Some([&OPUS, opus::silence(samples)?.as_ref()].concat().into())
+}
+
+#[cfg(all(test, feature = "libav"))]
+mod tests {
+    use flowcast_av::{
+        AudioDecoder, AudioInfo, Codec, DecoderOptions, Packet, TimeBase, TrackInfo, TrackKind,
+    };
+    use flowcast_rtmp::flv::tag::TagKind;
+    use flowcast_rtmp::time::MediaTime;
+
+    use super::*;
+
+    #[test]
+    fn opus_has_silence_of_every_usual_length() {
+        let mut track = TrackInfo::new(0, TrackKind::Audio, Codec::Opus, TimeBase::new(1, 48_000));
+        track.config = Some(Bytes::from_static(b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00"));
+        track.audio = Some(AudioInfo {
+            sample_rate: 48_000,
+            channels: 2,
+            layout: "stereo".to_owned(),
+            frame_samples: 0,
+            priming_samples: 0,
+        });
+        for samples in [120, 240, 480, 960, 1920, 2880, 5760] {
+            let body = opus_silence(samples).expect("a length packets have");
+            let tag = Tag::from_wire(TagKind::Audio, MediaTime::ZERO, body.clone());
+            assert_eq!(opus_samples(&tag), Some(samples));
+            let mut decoder =
+                AudioDecoder::open(&track, &DecoderOptions::default()).expect("libav decodes Opus");
+            let packet = Packet::new(0, Some(0), Some(0), body.slice(OPUS.len()..));
+            decoder.push(&packet).expect("a whole packet");
+            decoder.finish().expect("it ends");
+            let mut decoded = 0;
+            while let Some(frame) = decoder.pull().expect("it decodes") {
+                decoded += frame.samples();
             }
-            body.extend_from_slice(&[CELT | 3 << 3 | 3, frames as u8]);
-            body.extend((0..frames).flat_map(|_| SILENT));
+            assert_eq!(u32::try_from(decoded), Ok(samples));
         }
+        assert_eq!(opus_silence(1000), None);
     }
-    Some(body.into())
 }

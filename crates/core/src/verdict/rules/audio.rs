@@ -10,6 +10,8 @@ use crate::verdict::reason::{ReasonCode, Subject};
 
 /// What FLV can carry.
 const CODECS: [&str; 2] = ["aac", "mp3"];
+/// What Enhanced RTMP can carry beyond that.
+const ENHANCED: &str = "opus";
 /// Sampling rates FLV can say of MP3; others would be played at the wrong speed.
 const MP3_RATES: [u32; 3] = [44_100, 22_050, 11_025];
 
@@ -34,7 +36,11 @@ pub(super) fn judge(judge: &mut Judge<'_>, audio: &AudioFacts) {
 
 fn codec(judge: &mut Judge<'_>, audio: &AudioFacts) {
     let (codec, platform) = (audio.codec.as_str(), judge.platform);
-    if !CODECS.contains(&codec) {
+    let enhanced = platform.enhanced && codec == ENHANCED;
+    if codec == ENHANCED && !enhanced {
+        let detail = format!("{codec} is only sent over Enhanced RTMP, which is not asked for");
+        judge.any(ReasonCode::AudioCodec, Error, AUDIO, detail);
+    } else if !CODECS.contains(&codec) && !enhanced {
         judge.any(ReasonCode::AudioCodec, Error, AUDIO, format!("{codec} has no place in FLV"));
     } else if !platform.audio_codecs.is_empty() && !platform.audio_codecs.iter().any(|known| known == codec) {
         judge.own(ReasonCode::AudioCodec, Error, AUDIO, format!("{codec} is not taken"));
