@@ -189,11 +189,16 @@ fn start_outputs(engine: &Engine, args: &Args) -> Result<Vec<StreamHandle>> {
     Ok(streams)
 }
 
-#[cfg(feature = "metrics")]
 fn expose(server: &RtmpServer, address: &str) -> Result<Exposition> {
+    Exposition::start(address, page(server)?)
+}
+
+/// What makes the page.
+#[cfg(feature = "metrics")]
+fn page(server: &RtmpServer) -> Result<impl Fn() -> String + Send + 'static> {
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(server.metrics()));
-    Exposition::start(address, move || {
+    Ok(move || {
         let mut page = String::new();
         // A string takes everything.
         let _ = prometheus_client::encoding::text::encode(&mut page, &registry);
@@ -202,7 +207,7 @@ fn expose(server: &RtmpServer, address: &str) -> Result<Exposition> {
 }
 
 #[cfg(not(feature = "metrics"))]
-fn expose(_server: &RtmpServer, _address: &str) -> Result<Exposition> {
+fn page(_server: &RtmpServer) -> Result<fn() -> String> {
     Err("--metrics: built without the feature `metrics`".into())
 }
 

@@ -44,6 +44,13 @@ impl Object {
         }
     }
 
+    /// Adds an object.
+    pub fn object(mut self, name: &str, object: Self) -> Self {
+        self.key(name);
+        self.0.push_str(&object.finish());
+        self
+    }
+
     /// Adds a list of objects.
     pub fn list(mut self, name: &str, items: impl IntoIterator<Item = Self>) -> Self {
         let items: Vec<_> = items.into_iter().map(Self::finish).collect();

@@ -138,9 +138,9 @@ pub(crate) fn storm(field: &Field, count: usize) {
             SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
         }
     });
-    field
-        .server
-        .wait("not everybody was taken in", |counters| came(counters) >= came(&before) + count as u64);
+    // A few are reset before the kernel has put them into the queue to be accepted.
+    let least = came(&before) + (count - count / 100) as u64;
+    field.server.wait("not everybody was taken in", |counters| came(counters) >= least);
     wait_alone(field);
 }
 

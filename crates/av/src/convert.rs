@@ -18,6 +18,18 @@ pub(crate) enum Converted {
     NoTimestamps,
 }
 
+/// What is done to the packets of a track so that FLV and MP4 can carry them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Conversion {
+    /// Start codes of H.264 become length prefixes, and in-band parameter sets an avcC record.
+    LengthPrefixes,
+    /// ADTS headers of AAC are taken off, and an `AudioSpecificConfig` is made of them.
+    RawAac,
+    /// Timestamps are made by counting pictures: the stream has none.
+    CountedTimes,
+}
+
 /// The converter of one track.
 #[derive(Debug, Clone)]
 pub(crate) struct Converter {
@@ -114,6 +126,16 @@ impl Converter {
             },
             config,
         )
+    }
+
+    /// What it does to the packets, as far as is known by now.
+    pub(crate) fn conversion(&self) -> Option<Conversion> {
+        match &self.form {
+            _ if self.clock.is_some() => Some(Conversion::CountedTimes),
+            Form::AnnexB(_) => Some(Conversion::LengthPrefixes),
+            Form::Adts if self.current.is_some() => Some(Conversion::RawAac),
+            Form::Plain | Form::UndecidedH264 | Form::Adts => None,
+        }
     }
 
     /// Back to the start of the input, with the configuration the receiver has from the probe.

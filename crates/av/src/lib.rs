@@ -33,7 +33,7 @@ pub mod encoder;
 mod error;
 mod filter;
 mod frame;
-mod h264;
+pub mod h264;
 mod hardware;
 mod interrupt;
 pub mod log;
@@ -51,6 +51,7 @@ mod time;
 mod versions;
 
 pub use codec::{Codec, TrackKind};
+pub use convert::Conversion;
 pub use decoder::{AudioDecoder, DecoderOptions, VideoDecoder};
 pub use demuxer::Demuxer;
 pub use error::Error;

@@ -34,6 +34,7 @@ pub mod tagger;
 mod tap;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod transcode;
+pub mod verdict;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
 pub use capacity::{
@@ -59,3 +60,9 @@ pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
 };
+pub use verdict::{
+    Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
+    TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all, verdict_of_failure,
+};
+#[cfg(feature = "libav")]
+pub use verdict::{ScanOptions, facts};

@@ -78,6 +78,23 @@
 //! # }
 //! ```
 //!
+//! # Ask whether a file fits a platform
+//!
+#![cfg_attr(feature = "libav", doc = "```no_run")]
+#![cfg_attr(not(feature = "libav"), doc = "```ignore")]
+//! use flowcast::{Platform, ScanOptions, Strictness, facts, verdict};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let facts = facts("intro.mp4".as_ref(), &ScanOptions::default(), &flowcast::av::Interrupt::new())?;
+//! let verdict = verdict(&facts, &Platform::youtube(), Strictness::Lenient);
+//! println!("{}", verdict.action); // "copy", "encode the video, copy the audio", ...
+//! for reason in &verdict.reasons {
+//!     println!("{} {}: {}", reason.severity, reason.code, reason.detail); // "error gopSizeOver: 10.00 s, at most 4.00 s"
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Hear what happens
 //!
 //! ```no_run
@@ -105,6 +122,12 @@ mod versions;
 
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
+/// Whether a file can be sent to a platform as it is: the function, and the module with all it needs.
+pub use flowcast_core::verdict;
+pub use flowcast_core::{
+    Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
+    TrackVerdict, Verdict, VideoFacts, plan_for, verdict_for_all, verdict_of_failure,
+};
 pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
     EventKind, Events, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId,
@@ -117,6 +140,8 @@ pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };
+#[cfg(feature = "libav")]
+pub use flowcast_core::{ScanOptions, facts};
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 #[cfg(feature = "metrics")]

@@ -38,7 +38,7 @@ pub struct ServerOptions {
     /// their even share. At least 1 MiB; a keyframe of each publisher should fit. Default 256 MiB.
     pub assembly: usize,
     /// What one publisher may send, in thousand bits a second, protocol included; a second's worth may come at once. Who sends
-    /// more is slowed down, and after 10 s without a pause disconnected. Default `None`, as much as comes.
+    /// more is slowed down, and disconnected after using all of it for 10 s. Default `None`, as much as comes.
     pub publisher_kbps: Option<u32>,
     /// Chunk size of what is sent, bytes, 128 to 16,777,215. With another size than the default, every player's chunks are made
     /// anew, which costs CPU. Default 60,000.

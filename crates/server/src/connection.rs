@@ -188,7 +188,7 @@ impl Connection {
                     result.map_err(Over::Rtmp)?;
                     // Asking again would mostly be told that there is nothing.
                     if self.unwoken && count < allowed && self.transport.is_plain() {
-                        self.drained();
+                        self.readable = false;
                     }
                     let cost = count.max(READ_COST);
                     self.heard = self.heard.saturating_add(cost as u64);
@@ -197,20 +197,12 @@ impl Connection {
                         return Ok(true);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drained(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Over::Io(error)),
             }
         }
         Ok(false)
-    }
-
-    /// Nothing more is to be read.
-    fn drained(&mut self) {
-        self.readable = false;
-        if let Some(throttle) = &mut self.throttle {
-            throttle.drained();
-        }
     }
 
     /// How many of `wanted` bytes may be read now.

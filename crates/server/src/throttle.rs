@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes that may come at once, however little is allowed per second: a keyframe.
 const LEAST_BURST: u64 = 256 << 10;
-/// A publisher that always has more waiting than it may send is disconnected after this.
+/// A publisher that has used all it may send for so long is disconnected.
 pub(crate) const TOO_FAST_AFTER: Duration = Duration::from_secs(10);
 
 /// A token bucket: a second's worth of bytes may come at once.
@@ -13,14 +13,14 @@ pub(crate) struct Throttle {
     kbps: u32,
     room: u64,
     filled: Instant,
-    /// Since when there was more to read than allowed, without a break.
-    over_since: Option<Instant>,
+    /// When nothing was left, and the bucket has not been full since: all of what it was given was used.
+    empty_since: Option<Instant>,
 }
 
 impl Throttle {
     /// Lets `kbps` thousand bits a second through from `now` on.
     pub(crate) fn new(kbps: u32, now: Instant) -> Self {
-        let mut throttle = Self { kbps, room: 0, filled: now, over_since: None };
+        let mut throttle = Self { kbps, room: 0, filled: now, empty_since: None };
         throttle.room = throttle.burst();
         throttle
     }
@@ -41,7 +41,9 @@ impl Throttle {
             self.room = u64::try_from(room).unwrap_or(u64::MAX).min(self.burst());
         }
         if self.room == 0 {
-            self.over_since.get_or_insert(now);
+            self.empty_since.get_or_insert(now);
+        } else if self.room == self.burst() {
+            self.empty_since = None;
         }
         usize::try_from(self.room).unwrap_or(usize::MAX)
     }
@@ -51,14 +53,9 @@ impl Throttle {
         self.room = self.room.saturating_sub(bytes as u64);
     }
 
-    /// Nothing more is to be read: the publisher is not too fast.
-    pub(crate) fn drained(&mut self) {
-        self.over_since = None;
-    }
-
-    /// Whether the publisher has been too fast for too long.
+    /// Whether the publisher has been too fast for too long; to be asked when nothing is [`allowed`](Self::allowed).
     pub(crate) fn is_too_fast(&self, now: Instant) -> bool {
-        self.over_since.is_some_and(|since| now.saturating_duration_since(since) >= TOO_FAST_AFTER)
+        self.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= TOO_FAST_AFTER)
     }
 
     fn per_second(&self) -> u64 {
@@ -86,9 +83,7 @@ mod tests {
             let taken = throttle.allowed(now).min(waiting);
             throttle.took(taken);
             (waiting, read) = (waiting - taken, read + taken);
-            if waiting == 0 {
-                throttle.drained();
-            } else if throttle.allowed(now) == 0 && throttle.is_too_fast(now) {
+            if waiting > 0 && throttle.allowed(now) == 0 && throttle.is_too_fast(now) {
                 return (read, true);
             }
         }
@@ -103,6 +98,31 @@ mod tests {
         assert_eq!(run(&mut throttle, start, 49_000, 600), (49_000 * 600, false));
         let later = start + TICK * 700;
         assert_eq!(run(&mut throttle, later, 450_000, 1), (450_000, false), "a keyframe after a pause");
+    }
+
+    #[test]
+    fn who_empties_it_now_and_then_is_not_too_fast_and_who_pauses_for_moments_is() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(4000, start);
+        let second = Duration::from_secs(1);
+        // Half of what is allowed, all of it at once every two seconds, which empties the bucket each time.
+        for turn in 1..60 {
+            let now = start + second * 2 * turn;
+            let allowed = throttle.allowed(now);
+            throttle.took(allowed);
+            assert_eq!(throttle.allowed(now), 0);
+            assert!(!throttle.is_too_fast(now), "turn {turn}");
+        }
+        // As much as is allowed, in half-second pieces between which nothing waits.
+        let later = start + second * 200;
+        let mut throttle = Throttle::new(4000, later);
+        let ended = (0..40).find(|turn| {
+            let now = later + second / 2 * *turn;
+            let allowed = throttle.allowed(now);
+            throttle.took(allowed);
+            throttle.allowed(now) == 0 && throttle.is_too_fast(now)
+        });
+        assert_eq!(ended, Some(20));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::convert::{Converted, Converter};
+use crate::convert::{Conversion, Converted, Converter};
 use crate::probe::{self, Opened, Request};
 use crate::redact::{self, Secrets};
 use crate::sys::{self, Guard, Input, Opening, Source};
@@ -215,6 +215,12 @@ impl Demuxer {
     #[must_use]
     pub fn media(&self) -> &MediaInfo {
         &self.media
+    }
+
+    /// What is done to the packets of a track on the way out, if anything.
+    #[must_use]
+    pub fn conversion(&self, track: usize) -> Option<Conversion> {
+        self.converters.get(track).and_then(Converter::conversion)
     }
 
     /// Packets left out so far because they were no frames of their codec (an ADTS track without ADTS headers).

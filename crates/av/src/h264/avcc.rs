@@ -16,6 +16,36 @@ pub(crate) fn sps_of_avcc(record: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes([*high, *low])))
 }
 
+/// What an avcC record holds.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    /// Bytes of the length in front of each NAL unit, 1 to 4.
+    pub(crate) length_size: usize,
+    /// Sequence and picture parameter sets, in this order. Fewer than it says if it is cut off.
+    pub(crate) sets: Vec<&'a [u8]>,
+}
+
+/// Takes an avcC record apart. `None` if it is none.
+pub(crate) fn parse(record: &[u8]) -> Option<Record<'_>> {
+    let [1, _, _, _, lengths, count, rest @ ..] = record else { return None };
+    let mut parsed = Record { length_size: usize::from(lengths & 3) + 1, sets: Vec::new() };
+    // Cut-off records leave what could be read.
+    let _ = read_sets(rest, count & 0x1F, &mut parsed.sets)
+        .and_then(|rest| rest.split_first())
+        .and_then(|(count, rest)| read_sets(rest, *count, &mut parsed.sets));
+    Some(parsed)
+}
+
+fn read_sets<'a>(mut rest: &'a [u8], count: u8, sets: &mut Vec<&'a [u8]>) -> Option<&'a [u8]> {
+    for _ in 0..count {
+        let [high, low, behind @ ..] = rest else { return None };
+        let (set, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+        sets.push(set);
+        rest = behind;
+    }
+    Some(rest)
+}
+
 /// An avcC record with 4-byte lengths, byte for byte as libavformat writes it: with the chroma and depth bytes for every
 /// profile but Baseline, Main and Extended.
 ///
@@ -66,6 +96,12 @@ mod tests {
         );
         assert!(is_avcc(&record));
         assert_eq!(sps_of_avcc(&record), Some(&SPS[..]));
+        let parsed = parse(&record).unwrap();
+        assert_eq!((parsed.length_size, parsed.sets), (4, vec![&SPS[..], &PPS]));
+        for length in 0..record.len() {
+            let cut = parse(record.get(..length).unwrap());
+            assert!(cut.is_none_or(|record| record.sets.len() < 2));
+        }
     }
 
     #[test]

@@ -1,16 +1,20 @@
-//! H.264 byte formats: Annex B, avcC, and what a sequence parameter set says. Safe Rust, no libav.
+//! H.264 without decoding: what its headers say of a stream ([`Sps`]) and of each picture ([`Inspector`]), and its byte
+//! formats, Annex B and avcC. Safe Rust, no libav.
 //!
 //! References are to ITU-T H.264 and ISO/IEC 14496-15.
 
 mod annexb;
 mod avcc;
+mod inspector;
 mod parameter_sets;
+mod slice;
 mod sps;
 
 pub(crate) use annexb::{is_annexb, nal_units, to_length_prefixed};
 pub(crate) use avcc::{is_avcc, sps_of_avcc};
+pub use inspector::{Inspector, Picture, PictureKind};
 pub(crate) use parameter_sets::ParameterSets;
-pub(crate) use sps::Sps;
+pub use sps::{Hrd, Sps};
 
 /// `nal_unit_type` of a sequence parameter set (H.264, table 7-1).
 const NAL_SPS: u8 = 7;

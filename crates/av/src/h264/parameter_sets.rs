@@ -17,28 +17,38 @@ impl ParameterSets {
     pub(crate) fn update(&mut self, annexb: &[u8]) -> bool {
         let mut changed = false;
         for unit in annexb::nal_units(annexb) {
-            let list = match nal_type(unit) {
-                NAL_SPS => &mut self.sps,
-                NAL_PPS => &mut self.pps,
-                _ => continue,
-            };
-            // Trailing zeros are not part of a parameter set, but a byte stream may have them (Annex B, B.1).
-            let end = unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            let set = unit.get(..end).unwrap_or_default();
-            let Some(id) = set_id(set) else { continue };
-            match list.iter_mut().find(|(known, _)| *known == id) {
-                Some((_, known)) if known.as_ref() == set => {}
-                Some((_, known)) => {
-                    *known = Bytes::copy_from_slice(set);
-                    changed = true;
-                }
-                None => {
-                    list.push((id, Bytes::copy_from_slice(set)));
-                    changed = true;
-                }
-            }
+            changed |= self.take(unit);
         }
         changed
+    }
+
+    /// Takes in one NAL unit. True if it is a parameter set that is new or differs from the one with its id.
+    pub(crate) fn take(&mut self, unit: &[u8]) -> bool {
+        let list = match nal_type(unit) {
+            NAL_SPS => &mut self.sps,
+            NAL_PPS => &mut self.pps,
+            _ => return false,
+        };
+        // Trailing zeros are not part of a parameter set, but a byte stream may have them (Annex B, B.1).
+        let end = unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let set = unit.get(..end).unwrap_or_default();
+        let Some(id) = set_id(set) else { return false };
+        match list.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, known)) if known.as_ref() == set => false,
+            Some((_, known)) => {
+                *known = Bytes::copy_from_slice(set);
+                true
+            }
+            None => {
+                list.push((id, Bytes::copy_from_slice(set)));
+                true
+            }
+        }
+    }
+
+    /// Whether there is an SPS and a PPS.
+    pub(crate) fn are_complete(&self) -> bool {
+        !self.sps.is_empty() && !self.pps.is_empty()
     }
 
     /// The avcC record of all sets, or `None` while an SPS or a PPS is missing.

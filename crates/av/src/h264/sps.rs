@@ -3,30 +3,62 @@
 use crate::bits::BitReader;
 use crate::{FieldOrder, Ratio};
 
-/// What an SPS says, as far as a probe needs it.
+/// What a sequence parameter set of H.264 says of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sps {
-    pub(crate) profile: u8,
-    /// The second byte: constraint flags.
-    pub(crate) constraints: u8,
-    pub(crate) level: u8,
+#[non_exhaustive]
+pub struct Sps {
+    /// `profile_idc`: 66 Baseline, 77 Main, 100 High, 110 High 10 and so on.
+    pub profile: u8,
+    /// The second byte: constraint flags, `constraint_set0_flag` highest.
+    pub constraints: u8,
+    /// `level_idc`: 31 is level 3.1.
+    pub level: u8,
     /// 0 monochrome, 1 4:2:0, 2 4:2:2, 3 4:4:4.
-    pub(crate) chroma_format: u8,
-    /// 8 to 14.
-    pub(crate) bit_depth_luma: u8,
-    /// 8 to 14.
-    pub(crate) bit_depth_chroma: u8,
-    /// Cropped size in pixels.
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+    pub chroma_format: u8,
+    /// Bits per sample of brightness, 8 to 14.
+    pub bit_depth_luma: u8,
+    /// Bits per sample of colour, 8 to 14.
+    pub bit_depth_chroma: u8,
+    /// Pictures a decoder keeps to predict from (`max_num_ref_frames`).
+    pub reference_frames: u32,
+    /// Width in pixels, after cropping.
+    pub width: u32,
+    /// Height in pixels, after cropping.
+    pub height: u32,
     /// `frame_mbs_only_flag`: no interlaced coding.
-    pub(crate) frames_only: bool,
-    pub(crate) sample_aspect: Option<Ratio>,
-    pub(crate) full_range: bool,
+    pub frames_only: bool,
+    /// `mb_adaptive_frame_field_flag`: pairs of macroblocks may be fields within frames (MBAFF).
+    pub adaptive_fields: bool,
+    /// Shape of a pixel, `None` if not said.
+    pub sample_aspect: Option<Ratio>,
+    /// Samples use all values (`video_full_range_flag`), not those of television.
+    pub full_range: bool,
+    /// Primaries, transfer and matrix as numbers of table E-3 to E-5 (1 is BT.709, 16 the transfer of PQ, 18 of HLG), if said.
+    pub color: Option<(u8, u8, u8)>,
     /// `max_num_reorder_frames`, if said.
-    pub(crate) reorder_frames: Option<u32>,
-    /// From `time_scale` and `num_units_in_tick`, in frames per second.
-    pub(crate) frame_rate: Option<Ratio>,
+    pub reorder_frames: Option<u32>,
+    /// From `time_scale` and `num_units_in_tick`, in frames per second, if said.
+    pub frame_rate: Option<Ratio>,
+    /// `fixed_frame_rate_flag`, if timing is said.
+    pub fixed_frame_rate: Option<bool>,
+    /// The hypothetical decoder's buffer, if said: the encoder kept to a rate.
+    pub hrd: Option<Hrd>,
+    /// `log2_max_frame_num`: bits of `frame_num` in a slice header.
+    pub(crate) frame_num_bits: u32,
+    /// Slice headers say which colour plane they are of.
+    pub(crate) separate_planes: bool,
+}
+
+/// Parameters of the hypothetical reference decoder (H.264, E.1.2), of its first schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hrd {
+    /// Bits per second that enter the buffer at most.
+    pub bit_rate: u64,
+    /// Size of the buffer in bits.
+    pub buffer_bits: u64,
+    /// `cbr_flag`: exactly that rate, with filler where the pictures need less.
+    pub constant: bool,
 }
 
 /// Table E-1: sample aspect ratios 1 to 16.
@@ -73,16 +105,14 @@ impl Sps {
                 skip_scaling_lists(&mut bits, chroma_format)?;
             }
         }
-        bits.unsigned()?; // log2_max_frame_num_minus4
+        let frame_num_bits = bits.unsigned().filter(|above| *above <= 12)? + 4;
         skip_picture_order(&mut bits)?;
-        bits.unsigned()?; // max_num_ref_frames
+        let reference_frames = bits.unsigned()?;
         bits.bit()?; // gaps_in_frame_num_value_allowed_flag
         let width_mbs = bits.unsigned().filter(|mbs| *mbs < 4096)? + 1;
         let height_units = bits.unsigned().filter(|mbs| *mbs < 4096)? + 1;
         let frames_only = bits.bit()?;
-        if !frames_only {
-            bits.bit()?; // mb_adaptive_frame_field_flag
-        }
+        let adaptive_fields = !frames_only && bits.bit()?;
         bits.bit()?; // direct_8x8_inference_flag
         let crop = if bits.bit()? {
             [bits.unsigned()?, bits.unsigned()?, bits.unsigned()?, bits.unsigned()?]
@@ -109,11 +139,18 @@ impl Sps {
             bit_depth_chroma: u8::try_from(bit_depth_chroma).ok()?,
             width: cropped(width_mbs * 16, left, right, unit_x)?,
             height: cropped(height_units * 16 * field_factor, top, bottom, unit_y)?,
+            reference_frames,
             frames_only,
+            adaptive_fields,
             sample_aspect: None,
             full_range: false,
+            color: None,
             reorder_frames: None,
             frame_rate: None,
+            fixed_frame_rate: None,
+            hrd: None,
+            frame_num_bits,
+            separate_planes,
         };
         if bits.bit()? {
             // A cut-off VUI leaves what was read: encoders have written wrong ones.
@@ -139,7 +176,8 @@ impl Sps {
             bits.bits(3)?; // video_format
             self.full_range = bits.bit()?;
             if bits.bit()? {
-                bits.skip(24)?; // primaries, transfer, matrix
+                let mut code = || bits.bits(8).and_then(|code| u8::try_from(code).ok());
+                self.color = Some((code()?, code()?, code()?));
             }
         }
         if bits.bit()? {
@@ -149,17 +187,18 @@ impl Sps {
         if bits.bit()? {
             let units_in_tick = bits.bits(32)?;
             let time_scale = bits.bits(32)?;
-            bits.bit()?; // fixed_frame_rate_flag
+            self.fixed_frame_rate = Some(bits.bit()?);
             // A tick is a field (D.2.1, table D-1): two make a frame.
             self.frame_rate = Ratio::reduced(u64::from(time_scale), u64::from(units_in_tick) * 2);
         }
         let nal_hrd = bits.bit()?;
         if nal_hrd {
-            skip_hrd(bits)?;
+            self.hrd = Some(read_hrd(bits)?);
         }
         let vcl_hrd = bits.bit()?;
         if vcl_hrd {
-            skip_hrd(bits)?;
+            let hrd = read_hrd(bits)?;
+            self.hrd = self.hrd.or(Some(hrd));
         }
         if nal_hrd || vcl_hrd {
             bits.bit()?; // low_delay_hrd_flag
@@ -264,19 +303,25 @@ fn skip_scaling_lists(bits: &mut BitReader<'_>, chroma_format: u32) -> Option<()
     Some(())
 }
 
-fn skip_hrd(bits: &mut BitReader<'_>) -> Option<()> {
+fn read_hrd(bits: &mut BitReader<'_>) -> Option<Hrd> {
     let count = bits.unsigned().filter(|count| *count < 32)? + 1;
-    bits.skip(8)?; // bit_rate_scale, cpb_size_scale
+    let (rate_scale, size_scale) = (bits.bits(4)?, bits.bits(4)?);
+    let mut first = None;
     for _ in 0..count {
-        bits.unsigned()?;
-        bits.unsigned()?;
-        bits.bit()?;
+        let (rate, size) = (u64::from(bits.unsigned()?) + 1, u64::from(bits.unsigned()?) + 1);
+        let constant = bits.bit()?;
+        first.get_or_insert(Hrd {
+            bit_rate: rate << (6 + rate_scale),
+            buffer_bits: size << (4 + size_scale),
+            constant,
+        });
     }
-    bits.skip(20)
+    bits.skip(20)?; // lengths of delays and of the time offset
+    first
 }
 
 /// Takes out the 3 of every `00 00 03` (H.264, 7.4.1).
-fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
+pub(super) fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(nal.len());
     let mut zeros = 0;
     for &byte in nal {
@@ -311,6 +356,23 @@ mod tests {
         assert_eq!(sps.pixel_format().as_deref(), Some("yuv420p"));
         assert_eq!(sps.frame_rate, Ratio::new(25, 1));
         assert_eq!(sps.field_order(), FieldOrder::Progressive);
+        assert_eq!((sps.fixed_frame_rate, sps.hrd, sps.color), (Some(false), None, None));
+        assert_eq!((sps.chroma_format, sps.bit_depth_luma, sps.reference_frames), (1, 8, 4));
+    }
+
+    /// 64x48, Main, BT.709, `nal-hrd=cbr` with 64 kbit/s into 64 kbit, interlaced MBAFF (x264).
+    const X264_CBR: [u8; 34] = [
+        0x67, 0x4d, 0x40, 0x15, 0xec, 0xa2, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x03,
+        0x00, 0x20, 0x00, 0x00, 0x06, 0x5c, 0xd4, 0x0f, 0xa0, 0x7d, 0xc9, 0x86, 0x01, 0xf1, 0x42, 0x99, 0x60,
+    ];
+
+    #[test]
+    fn reads_the_buffer_and_the_colour() {
+        let sps = Sps::parse(&X264_CBR).unwrap();
+        assert_eq!(sps.hrd, Some(Hrd { bit_rate: 64_000, buffer_bits: 64_000, constant: true }));
+        assert_eq!(sps.color, Some((1, 1, 1)));
+        assert_eq!(sps.fixed_frame_rate, Some(true));
+        assert!(!sps.frames_only && sps.adaptive_fields);
     }
 
     #[test]

@@ -515,6 +515,9 @@ impl StreamThread {
         self.setup.shared.release_names();
         let until = Instant::now() + DRAIN;
         let end = self.ring.end();
+        // What came last waits for no tick.
+        self.serve_outputs(Instant::now(), true, true);
+        self.end_turn();
         self.turns_until(until, |thread| {
             let stopped = thread.setup.shared.stop_by().is_some();
             let mut slots = thread.slots.iter().flatten();

@@ -1,44 +1,11 @@
-//! Says what a media file is, track by track.
-#![allow(clippy::print_stdout, reason = "an example talks to a person")]
+//! The tracks of a file, as the header tells.
 
-#[path = "support/mod.rs"]
-mod support;
+use flowcast::av::{MediaInfo, TrackInfo};
 
-use std::process::ExitCode;
+use crate::support::json::Object;
 
-use flowcast::av::{Demuxer, Interrupt, MediaInfo, OpenOptions, Probe, TrackInfo};
-use support::args::Args;
-use support::json::Object;
-use support::{Result, exit};
-
-const USAGE: &str = "\
-usage: probe FILE [--thorough] [--json]
-
-  --thorough   let libav read packets even where the file's header is complete
-  --json       print one JSON object";
-
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &[], &["--json", "--thorough"])?;
-    let [file] = args.rest() else { return Err(format!("which file?\n{USAGE}").into()) };
-    let mut options = OpenOptions::default();
-    if args.has("--thorough") {
-        options.probe = Probe::Thorough;
-    }
-    let demuxer = Demuxer::open(file.as_ref(), &options, &Interrupt::new())?;
-    let media = demuxer.media();
-    if args.has("--json") {
-        println!("{}", object(file, media).finish());
-    } else {
-        tell(file, media);
-    }
-    Ok(())
-}
-
-fn tell(file: &str, media: &MediaInfo) {
+/// Prints them.
+pub(crate) fn tell(file: &str, media: &MediaInfo) {
     let duration =
         media.duration.map_or_else(|| "unknown length".to_owned(), |d| format!("{:.3} s", d.as_secs_f64()));
     let rate = media.bit_rate.map_or_else(String::new, |rate| format!(", {} kbit/s", rate / 1000));
@@ -92,7 +59,8 @@ fn describe(track: &TrackInfo) -> String {
     text
 }
 
-fn object(file: &str, media: &MediaInfo) -> Object {
+/// The same as JSON.
+pub(crate) fn object(file: &str, media: &MediaInfo) -> Object {
     Object::default()
         .text("file", file)
         .text("format", &media.format)

@@ -1,0 +1,438 @@
+//! What platforms take, as data.
+//!
+//! Vendors change their limits; each table says when it was read, and every field may be changed. Where the figures come from
+//! is in `docs/verdict.md`.
+
+use std::time::Duration;
+
+use super::reason::Severity;
+
+/// When the tables were compiled, from copies of the vendors' pages.
+const READ: &str = "2026-11-21";
+
+/// What a platform takes. Start from a known one and change what differs:
+///
+/// ```
+/// use flowcast_core::verdict::Platform;
+///
+/// let mut own = Platform::twitch();
+/// own.name = "partner".to_owned();
+/// own.max_kbps = Some(8000);
+/// own.max_b_frames = Some(0);
+/// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
+/// ```
+///
+/// An empty list or `None` is no limit.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Platform {
+    /// Its name, lower case.
+    pub name: String,
+    /// When its limits were read, as YYYY-MM-DD; empty for made-up ones.
+    pub as_of: String,
+    /// Video codecs it takes over plain RTMP, by libav's names.
+    pub video_codecs: Vec<String>,
+    /// Video codecs it takes over Enhanced RTMP.
+    pub enhanced_codecs: Vec<String>,
+    /// Whether the stream is sent over Enhanced RTMP. Default false: it breaks destinations that do not expect it.
+    pub enhanced: bool,
+    /// H.264 profiles it wants, by libav's names; others are advised against.
+    pub profiles: Vec<String>,
+    /// Longer and shorter side of the largest picture in pixels, whichever way it is turned.
+    pub max_size: Option<(u32, u32)>,
+    /// Shorter side of the smallest picture it recommends, in pixels.
+    pub min_short_side: Option<u32>,
+    /// Sizes it recommends, longer side first; others are advised against.
+    pub sizes: Vec<(u32, u32)>,
+    /// Pictures per second at most.
+    pub max_frame_rate: Option<f64>,
+    /// Bit rates by size and rate, smallest first; the first row a picture fits into counts.
+    pub bit_rates: Vec<BitRateRow>,
+    /// Video at most, in thousand bits per second, whatever the size.
+    pub max_kbps: Option<u32>,
+    /// The densest two seconds may have so many times the most. Default 1.5.
+    pub peak_factor: f64,
+    /// The longest GOP it takes.
+    pub gop_max: Option<Duration>,
+    /// The longest GOP it recommends.
+    pub gop_recommended: Option<Duration>,
+    /// The shortest GOP that is of use, on average.
+    pub gop_min: Option<Duration>,
+    /// How much an open GOP weighs.
+    pub open_gop: Severity,
+    /// How much a change of the codec's parameters in the middle weighs. One of the picture's size is always an error.
+    pub parameter_changes: Severity,
+    /// B-frames in a row at most.
+    pub max_b_frames: Option<u32>,
+    /// It shows nothing without a picture.
+    pub needs_video: bool,
+    /// It shows nothing without sound.
+    pub needs_audio: bool,
+    /// Audio codecs it takes, by libav's names.
+    pub audio_codecs: Vec<String>,
+    /// AAC profiles it takes, by libav's names.
+    pub audio_profiles: Vec<String>,
+    /// Sampling rates it takes, in Hz.
+    pub sample_rates: Vec<u32>,
+    /// Channels at most.
+    pub max_channels: Option<u32>,
+    /// Sound at most, in thousand bits per second.
+    pub audio_max_kbps: Option<u32>,
+    /// Sound at least, in thousand bits per second, as recommended.
+    pub audio_min_kbps: Option<u32>,
+    /// A broadcast ends by itself after this.
+    pub longest_broadcast: Option<Duration>,
+}
+
+/// Bit rates of video up to a size and a frame rate, in thousand bits per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BitRateRow {
+    /// Shorter side of the picture in pixels, at most.
+    pub short_side: u32,
+    /// Pictures per second, at most.
+    pub frame_rate: f64,
+    /// Recommended.
+    pub recommended: Option<u32>,
+    /// At least, as recommended.
+    pub min: Option<u32>,
+    /// At most.
+    pub max: Option<u32>,
+    /// H.264 level at most (41 is level 4.1), as recommended.
+    pub max_level: Option<u32>,
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Platform {
+    /// The names [`by_name`](Self::by_name) knows.
+    pub const NAMES: [&str; 4] = ["youtube", "twitch", "facebook", "any"];
+
+    /// A known platform by its name, in any case.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "youtube" => Some(Self::youtube()),
+            "twitch" => Some(Self::twitch()),
+            "facebook" => Some(Self::facebook()),
+            "any" => Some(Self::any()),
+            _ => None,
+        }
+    }
+
+    /// Any RTMP server: what FLV carries and every player decodes. Long or open GOPs are advised against.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            name: "any".to_owned(),
+            as_of: String::new(),
+            video_codecs: names(&["h264"]),
+            enhanced_codecs: names(&["hevc", "av1", "vp9"]),
+            enhanced: false,
+            profiles: Vec::new(),
+            max_size: None,
+            min_short_side: None,
+            sizes: Vec::new(),
+            max_frame_rate: None,
+            bit_rates: Vec::new(),
+            max_kbps: None,
+            peak_factor: 1.5,
+            gop_max: None,
+            gop_recommended: Some(Duration::from_secs(4)),
+            gop_min: None,
+            open_gop: Severity::Warning,
+            parameter_changes: Severity::Warning,
+            max_b_frames: None,
+            needs_video: false,
+            needs_audio: false,
+            audio_codecs: names(&["aac", "mp3"]),
+            audio_profiles: Vec::new(),
+            sample_rates: Vec::new(),
+            max_channels: None,
+            audio_max_kbps: None,
+            audio_min_kbps: None,
+            longest_broadcast: None,
+        }
+    }
+
+    /// YouTube Live.
+    #[must_use]
+    pub fn youtube() -> Self {
+        let row = |short_side, frame_rate, recommended| BitRateRow {
+            short_side,
+            frame_rate,
+            recommended: Some(recommended),
+            min: None,
+            max: None,
+            max_level: None,
+        };
+        Self {
+            name: "youtube".to_owned(),
+            as_of: READ.to_owned(),
+            enhanced_codecs: names(&["hevc", "av1"]),
+            max_size: Some((3840, 2160)),
+            min_short_side: Some(240),
+            max_frame_rate: Some(60.0),
+            bit_rates: vec![
+                row(720, 30.0, 4_000),
+                row(720, 60.0, 6_000),
+                row(1080, 30.0, 10_000),
+                row(1080, 60.0, 12_000),
+                row(1440, 30.0, 15_000),
+                row(1440, 60.0, 24_000),
+                row(2160, 30.0, 30_000),
+                row(2160, 60.0, 35_000),
+            ],
+            max_kbps: Some(51_000),
+            gop_max: Some(Duration::from_secs(4)),
+            gop_recommended: Some(Duration::from_millis(2050)),
+            gop_min: Some(SHORT_GOP),
+            open_gop: Severity::Error,
+            needs_video: true,
+            needs_audio: true,
+            sample_rates: vec![44_100, 48_000],
+            max_channels: Some(6),
+            audio_max_kbps: Some(384),
+            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            ..Self::any()
+        }
+    }
+
+    /// Twitch.
+    #[must_use]
+    pub fn twitch() -> Self {
+        Self {
+            name: "twitch".to_owned(),
+            as_of: READ.to_owned(),
+            enhanced_codecs: Vec::new(),
+            max_size: Some((1920, 1080)),
+            max_frame_rate: Some(60.0),
+            max_kbps: Some(6_000),
+            gop_max: Some(Duration::from_secs(4)),
+            gop_recommended: Some(Duration::from_millis(2050)),
+            gop_min: Some(SHORT_GOP),
+            open_gop: Severity::Error,
+            needs_video: true,
+            needs_audio: true,
+            audio_codecs: names(&["aac"]),
+            audio_profiles: names(&["LC"]),
+            sample_rates: vec![44_100, 48_000],
+            max_channels: Some(2),
+            audio_max_kbps: Some(320),
+            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            longest_broadcast: Some(Duration::from_secs(48 * 3600)),
+            ..Self::any()
+        }
+    }
+
+    /// Facebook Live.
+    #[must_use]
+    pub fn facebook() -> Self {
+        let row = |short_side, frame_rate, min, max, level| BitRateRow {
+            short_side,
+            frame_rate,
+            recommended: None,
+            min: Some(min),
+            max: Some(max),
+            max_level: Some(level),
+        };
+        Self {
+            name: "facebook".to_owned(),
+            as_of: READ.to_owned(),
+            enhanced_codecs: Vec::new(),
+            profiles: names(&["Main", "High"]),
+            max_size: Some((1920, 1080)),
+            sizes: vec![(1920, 1080), (1280, 720), (854, 480), (852, 480), (640, 360)],
+            max_frame_rate: Some(60.0),
+            bit_rates: vec![
+                row(360, 60.0, 400, 1_000, 41),
+                row(480, 60.0, 600, 2_000, 41),
+                row(720, 30.0, 1_500, 4_000, 41),
+                row(720, 60.0, 2_250, 6_000, 42),
+                row(1080, 30.0, 3_000, 6_000, 41),
+                row(1080, 60.0, 4_500, 9_000, 42),
+            ],
+            gop_max: Some(Duration::from_secs(4)),
+            gop_recommended: Some(Duration::from_millis(2050)),
+            gop_min: Some(SHORT_GOP),
+            open_gop: Severity::Error,
+            parameter_changes: Severity::Error,
+            needs_video: true,
+            needs_audio: true,
+            audio_codecs: names(&["aac"]),
+            audio_profiles: names(&["LC"]),
+            sample_rates: vec![44_100, 48_000],
+            max_channels: Some(2),
+            audio_max_kbps: Some(256),
+            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            longest_broadcast: Some(Duration::from_secs(8 * 3600)),
+            ..Self::any()
+        }
+    }
+
+    /// What [`Strictness::Seed`](super::Strictness::Seed) asks instead of a platform's limits.
+    pub(super) fn seed() -> Self {
+        Self {
+            max_size: Some((1920, 1080)),
+            max_frame_rate: Some(30.0),
+            gop_recommended: None,
+            open_gop: Severity::Info,
+            parameter_changes: Severity::Info,
+            audio_codecs: Vec::new(),
+            ..Self::any()
+        }
+    }
+
+    /// The bit rates for a picture.
+    #[must_use]
+    pub fn bit_rates_of(&self, width: u32, height: u32, frame_rate: f64) -> Option<&BitRateRow> {
+        let short = width.min(height);
+        self.bit_rates
+            .iter()
+            .find(|row| short <= row.short_side && frame_rate <= row.frame_rate * RATE_TOLERANCE)
+    }
+
+    /// What all of these take: what one encode for all has to keep to. `None` for no platforms.
+    #[must_use]
+    pub fn intersection(platforms: &[Self]) -> Option<Self> {
+        let (first, others) = platforms.split_first()?;
+        Some(others.iter().fold(first.clone(), |all, other| all.and(other)))
+    }
+
+    fn and(mut self, other: &Self) -> Self {
+        self.name = format!("{}, {}", self.name, other.name);
+        // The older of the two dates; an undated one has no limits that age.
+        if self.as_of.is_empty() || !other.as_of.is_empty() && other.as_of < self.as_of {
+            self.as_of.clone_from(&other.as_of);
+        }
+        self.bit_rates = merged_rows(&self, other);
+        self.video_codecs = common(self.video_codecs, &other.video_codecs);
+        self.enhanced_codecs = common(self.enhanced_codecs, &other.enhanced_codecs);
+        self.enhanced &= other.enhanced;
+        self.profiles = common(self.profiles, &other.profiles);
+        self.max_size = match (self.max_size, other.max_size) {
+            (Some((long, short)), Some((other_long, other_short))) => {
+                Some((long.min(other_long), short.min(other_short)))
+            }
+            (one, other) => one.or(other),
+        };
+        self.min_short_side = self.min_short_side.max(other.min_short_side);
+        self.sizes = common(self.sizes, &other.sizes);
+        self.max_frame_rate = least(self.max_frame_rate, other.max_frame_rate);
+        self.max_kbps = least(self.max_kbps, other.max_kbps);
+        self.peak_factor = self.peak_factor.min(other.peak_factor);
+        self.gop_max = least(self.gop_max, other.gop_max);
+        self.gop_recommended = least(self.gop_recommended, other.gop_recommended);
+        self.gop_min = self.gop_min.max(other.gop_min);
+        self.open_gop = self.open_gop.max(other.open_gop);
+        self.parameter_changes = self.parameter_changes.max(other.parameter_changes);
+        self.max_b_frames = least(self.max_b_frames, other.max_b_frames);
+        self.needs_video |= other.needs_video;
+        self.needs_audio |= other.needs_audio;
+        self.audio_codecs = common(self.audio_codecs, &other.audio_codecs);
+        self.audio_profiles = common(self.audio_profiles, &other.audio_profiles);
+        self.sample_rates = common(self.sample_rates, &other.sample_rates);
+        self.max_channels = least(self.max_channels, other.max_channels);
+        self.audio_max_kbps = least(self.audio_max_kbps, other.audio_max_kbps);
+        self.audio_min_kbps = self.audio_min_kbps.max(other.audio_min_kbps);
+        self.longest_broadcast = least(self.longest_broadcast, other.longest_broadcast);
+        self
+    }
+}
+
+/// A rate may be above a limit by as much: containers round times to milliseconds.
+pub(super) const RATE_TOLERANCE: f64 = 1.0025;
+/// Bit rates may be beyond a limit by as much: encoders come near to what they are told, and rarely to the bit.
+pub(super) const BITS_TOLERANCE: f64 = 1.05;
+/// Our own figures: no vendor says how short a GOP may be, nor how few bits sound may take.
+const SHORT_GOP: Duration = Duration::from_millis(500);
+const LOW_AUDIO_KBPS: u32 = 64;
+
+/// What is in both lists; an empty one is no limit.
+fn common<T: PartialEq + Clone>(mut one: Vec<T>, other: &[T]) -> Vec<T> {
+    if one.is_empty() {
+        return other.to_vec();
+    }
+    if !other.is_empty() {
+        one.retain(|item| other.contains(item));
+    }
+    one
+}
+
+fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other < one { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Rows for every size and rate of either, with the tighter figures.
+fn merged_rows(one: &Platform, other: &Platform) -> Vec<BitRateRow> {
+    let rows = || one.bit_rates.iter().chain(&other.bit_rates);
+    let mut sides: Vec<u32> = rows().map(|row| row.short_side).collect();
+    sides.sort_unstable();
+    sides.dedup();
+    let mut rates: Vec<f64> = rows().map(|row| row.frame_rate).collect();
+    rates.sort_by(f64::total_cmp);
+    rates.dedup();
+    let mut merged = Vec::new();
+    for short_side in sides {
+        for &frame_rate in &rates {
+            let [a, b] = [one, other]
+                .map(|platform| platform.bit_rates_of(short_side, short_side, frame_rate).copied());
+            let Some(first) = a.or(b) else { continue };
+            let second = b.unwrap_or(first);
+            let max = least(first.max, second.max);
+            merged.push(BitRateRow {
+                short_side,
+                frame_rate,
+                recommended: least(first.recommended, second.recommended),
+                // A minimum above the other's maximum can be had by nobody.
+                min: first.min.max(second.min).filter(|min| max.is_none_or(|max| *min <= max)),
+                max,
+                max_level: least(first.max_level, second.max_level),
+            });
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known() {
+        for name in Platform::NAMES {
+            assert_eq!(Platform::by_name(name).unwrap().name, name);
+        }
+        assert_eq!(Platform::by_name("vimeo"), None);
+    }
+
+    #[test]
+    fn rows_are_found_whichever_way_a_picture_is_turned() {
+        let youtube = Platform::youtube();
+        let recommended =
+            |width, height, rate| youtube.bit_rates_of(width, height, rate).and_then(|row| row.recommended);
+        assert_eq!(recommended(1080, 1920, 60000.0 / 1001.0), Some(12_000));
+        assert_eq!(recommended(1920, 1080, 30.0), Some(10_000));
+        assert_eq!(recommended(640, 360, 25.0), Some(4_000));
+        assert_eq!(recommended(4096, 2300, 30.0), None);
+    }
+
+    #[test]
+    fn an_intersection_keeps_to_all() {
+        let all = [Platform::youtube(), Platform::twitch(), Platform::facebook()];
+        let shared = Platform::intersection(&all).unwrap();
+        assert_eq!(shared.name, "youtube, twitch, facebook");
+        assert_eq!(shared.max_size, Some((1920, 1080)));
+        assert_eq!((shared.max_kbps, shared.max_channels), (Some(6_000), Some(2)));
+        assert_eq!(shared.audio_codecs, ["aac"]);
+        let row = shared.bit_rates_of(1280, 720, 30.0).unwrap();
+        assert_eq!((row.recommended, row.min, row.max), (Some(4_000), Some(1_500), Some(4_000)));
+        assert_eq!(Platform::intersection(&[]), None);
+        assert_eq!(Platform::intersection(&all[..1]).unwrap(), all[0]);
+    }
+}

@@ -1,0 +1,255 @@
+//! What a verdict says.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::reason::{Reason, ReasonCode, Severity, Subject};
+use crate::error::{Error, chain};
+
+/// How strict to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Strictness {
+    /// Only what cannot be sent at all, and a picture that is not H.264, larger than 1920x1080 or above 30 pictures per second.
+    /// The platform's own limits are not asked.
+    Seed,
+    /// What the platform refuses is encoded, what it only advises against is told.
+    #[default]
+    Lenient,
+    /// What the platform advises against is encoded, too.
+    Strict,
+}
+
+impl Strictness {
+    /// The strictness of a name: "seed", "lenient" or "strict".
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Seed, Self::Lenient, Self::Strict].into_iter().find(|known| known.as_str() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Lenient => "lenient",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// What becomes of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrackVerdict {
+    /// Its packets are sent as they are.
+    Copy,
+    /// It is encoded.
+    Encode,
+    /// There is no such track.
+    Absent,
+}
+
+impl TrackVerdict {
+    /// "copy", "encode" or "absent".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Encode => "encode",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What becomes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Every packet is sent as it is.
+    Copy,
+    /// Packets are sent as they are, with something mended on the way ([`Verdict::fixes`]).
+    CopyWithFix,
+    /// Only the sound is encoded.
+    CopyVideoEncodeAudio,
+    /// Only the picture is encoded.
+    EncodeVideoCopyAudio,
+    /// All there is is encoded; or it cannot be sent at all.
+    Encode,
+}
+
+impl Action {
+    /// "copy", "copyWithFix", "copyVideoEncodeAudio", "encodeVideoCopyAudio" or "encode".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::CopyWithFix => "copyWithFix",
+            Self::CopyVideoEncodeAudio => "copyVideoEncodeAudio",
+            Self::EncodeVideoCopyAudio => "encodeVideoCopyAudio",
+            Self::Encode => "encode",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Copy => "copy",
+            Self::CopyWithFix => "copy, with fixes",
+            Self::CopyVideoEncodeAudio => "copy the video, encode the audio",
+            Self::EncodeVideoCopyAudio => "encode the video, copy the audio",
+            Self::Encode => "encode",
+        })
+    }
+}
+
+/// What is mended on the way, without encoding what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fix {
+    /// Silence is sent with the picture: there is no sound.
+    Silence,
+    /// The sound ends so much earlier than the picture: silence is sent for the rest of a lap.
+    PadTail(Duration),
+    /// The sound ends so much later than the picture: a lap leaves the rest out.
+    CutTail(Duration),
+    /// Tracks with these indices are not sent.
+    DropStreams(Vec<usize>),
+    /// What libav's bitstream filter of this name does is done to a track as it is read ("aac_adtstoasc").
+    BitstreamFilter {
+        /// Index of the track.
+        track: usize,
+        /// libav's name of the filter.
+        filter: &'static str,
+    },
+    /// So many pictures before the first keyframe are left out.
+    StartAtKeyframe(u64),
+    /// Times of so many packets are moved until they are in order.
+    Retime(u64),
+}
+
+impl fmt::Display for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |length: &Duration| length.as_secs_f64() * 1000.0;
+        match self {
+            Self::Silence => f.write_str("add silence"),
+            Self::PadTail(length) => write!(f, "add {:.0} ms of silence at the end", millis(length)),
+            Self::CutTail(length) => write!(f, "leave the last {:.0} ms of sound out", millis(length)),
+            Self::DropStreams(tracks) => {
+                let tracks: Vec<String> = tracks.iter().map(|track| format!("#{track}")).collect();
+                write!(f, "leave out {}", tracks.join(", "))
+            }
+            Self::BitstreamFilter { track, filter } => write!(f, "{filter} on #{track}"),
+            Self::StartAtKeyframe(pictures) => {
+                write!(f, "leave out {pictures} pictures before the first keyframe")
+            }
+            Self::Retime(packets) => write!(f, "put the times of {packets} packets in order"),
+        }
+    }
+}
+
+/// Whether a file can be sent to a platform as it is, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The platform, or several separated by commas.
+    pub platform: String,
+    /// What becomes of the file.
+    pub action: Action,
+    /// What becomes of the picture.
+    pub video: TrackVerdict,
+    /// What becomes of the sound.
+    pub audio: TrackVerdict,
+    /// What is mended on the way, for the tracks that are copied.
+    pub fixes: Vec<Fix>,
+    /// Why, in the order the rules are asked: the file, what FLV can carry, the platform's limits, sound against picture.
+    pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// Whether something has to be encoded.
+    #[must_use]
+    pub const fn needs_encoding(&self) -> bool {
+        !matches!(self.action, Action::Copy | Action::CopyWithFix)
+    }
+
+    /// The reasons that weigh at least as much as `least`.
+    pub fn at_least(&self, least: Severity) -> impl Iterator<Item = &Reason> {
+        self.reasons.iter().filter(move |reason| reason.severity >= least)
+    }
+
+    /// Whether there is a reason with this code.
+    #[must_use]
+    pub fn has(&self, code: ReasonCode) -> bool {
+        self.reasons.iter().any(|reason| reason.code == code)
+    }
+
+    /// What holds for all of these: a track is copied only if all copy it. `None` for no verdicts.
+    #[must_use]
+    pub fn intersect(verdicts: &[Self]) -> Option<Self> {
+        let (first, others) = verdicts.split_first()?;
+        let mut all = first.clone();
+        for other in others {
+            all.platform = format!("{}, {}", all.platform, other.platform);
+            all.video = stricter(all.video, other.video);
+            all.audio = stricter(all.audio, other.audio);
+            for fix in &other.fixes {
+                if !all.fixes.contains(fix) {
+                    all.fixes.push(fix.clone());
+                }
+            }
+            for reason in &other.reasons {
+                if !all.reasons.contains(reason) {
+                    all.reasons.push(reason.clone());
+                }
+            }
+        }
+        // One that cannot be sent at all to one of them cannot be sent to all.
+        let cannot = verdicts.iter().any(|verdict| verdict.action == Action::Encode);
+        let encodes = [all.video, all.audio].contains(&TrackVerdict::Encode);
+        all.action =
+            if cannot && !encodes { Action::Encode } else { action(all.video, all.audio, &all.fixes) };
+        Some(all)
+    }
+}
+
+const fn stricter(one: TrackVerdict, other: TrackVerdict) -> TrackVerdict {
+    match (one, other) {
+        (TrackVerdict::Encode, _) | (_, TrackVerdict::Encode) => TrackVerdict::Encode,
+        (TrackVerdict::Copy, _) | (_, TrackVerdict::Copy) => TrackVerdict::Copy,
+        _ => TrackVerdict::Absent,
+    }
+}
+
+/// What becomes of a file with these tracks.
+pub(super) const fn action(video: TrackVerdict, audio: TrackVerdict, fixes: &[Fix]) -> Action {
+    match (video, audio) {
+        (TrackVerdict::Encode, TrackVerdict::Copy) => Action::EncodeVideoCopyAudio,
+        (TrackVerdict::Copy, TrackVerdict::Encode) => Action::CopyVideoEncodeAudio,
+        (TrackVerdict::Encode, _) | (_, TrackVerdict::Encode) => Action::Encode,
+        _ if fixes.is_empty() => Action::Copy,
+        _ => Action::CopyWithFix,
+    }
+}
+
+/// The verdict on a file that could not be probed or scanned: never a copy.
+#[must_use]
+pub fn verdict_of_failure(error: &Error) -> Verdict {
+    let code = match error.code() {
+        "FORMAT_UNSUPPORTED" | "TIMESTAMPS_MISSING" => ReasonCode::BadContainer,
+        _ => ReasonCode::ProbeFailed,
+    };
+    let reason = Reason {
+        code,
+        severity: Severity::Error,
+        track: Subject::File,
+        platform: String::new(),
+        detail: format!("{}: {}", error.code(), chain(error)),
+    };
+    Verdict {
+        platform: String::new(),
+        action: Action::Encode,
+        video: TrackVerdict::Encode,
+        audio: TrackVerdict::Encode,
+        fixes: Vec::new(),
+        reasons: vec![reason],
+    }
+}
