@@ -32,7 +32,7 @@ fn wanted(mode: Mode, encoding: impl Into<Encoding>) -> Wanted {
 
 fn wanted_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Wanted {
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
-    let settling = Settling::new(Wish { mode, encoding: encoding.into() }, defaults);
+    let settling = Settling::new(Wish { mode, encoding: encoding.into(), platforms: Vec::new() }, defaults);
     Wanted::encoded(Tracks::Both, settling, encoders)
 }
 
@@ -582,7 +582,7 @@ fn what_is_published_is_encoded_to_one_stream() {
     let poll = mio::Poll::new().expect("the kernel has one");
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
     let (reader, _commands) = Mailbox::new(waker);
-    let mut wish = Wish { mode: Mode::Encode, encoding: Profile::Ultra.into() };
+    let mut wish = Wish { mode: Mode::Encode, encoding: Profile::Ultra.into(), platforms: Vec::new() };
     wish.encoding.video_kbps = Some(800);
     let mut encoder = LiveEncoder::start(LiveOptions {
         name: "studio".to_owned(),
