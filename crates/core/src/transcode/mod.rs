@@ -32,6 +32,8 @@ pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::Transcoder;
 pub(crate) use plan::Plan;
+#[cfg(feature = "libav")]
+pub(crate) use plan::VideoPlan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]
 pub(crate) use settle::{EncoderDefaults, Settling};
