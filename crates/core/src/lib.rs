@@ -23,6 +23,8 @@ mod pace;
 mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
+pub mod prepare;
+#[cfg(feature = "libav")]
 mod queue;
 mod reel;
 pub mod source;
@@ -53,6 +55,8 @@ pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
+#[cfg(feature = "libav")]
+pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
 pub use stats::{Codec, StreamPhase, StreamStats};

@@ -137,11 +137,16 @@ pub use flowcast_core::{
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+};
+pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };
 #[cfg(feature = "libav")]
-pub use flowcast_core::{ScanOptions, facts};
+pub use flowcast_core::{
+    Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack, ScanOptions, facts,
+};
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 #[cfg(feature = "metrics")]
