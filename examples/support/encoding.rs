@@ -1,0 +1,73 @@
+//! How the examples are told what to encode: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
+
+use flowcast::{EncoderChoice, Encoding, FrameRate, Mode, Platform, Profile, Source};
+
+use super::Result;
+use super::args::Args;
+
+/// The options, all of which take a value.
+pub const OPTIONS: [&str; 7] =
+    ["--mode", "--platform", "--profile", "--bitrate", "--size", "--fps", "--encoder"];
+/// What `--help` says of them.
+pub const USAGE: &str = "\
+  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
+  --platform P   youtube, twitch, facebook or any (RTMP server): where it goes; may be given several times
+  --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
+  --bitrate KBPS   of the picture
+  --size WxH, --fps N   otherwise the source's, within what the platforms take
+  --encoder E    software, hardware, or libav's name of one; by PREFER_HARDWARE_ENCODING otherwise";
+
+/// Gives a source what was asked for.
+pub fn source(source: Source, args: &Args) -> Result<Source> {
+    let platforms = platforms(args)?;
+    let profile = args.last::<String>("--profile")?;
+    let profile = match profile.as_deref() {
+        None => Profile::default(),
+        Some(name) => Profile::by_name(name).ok_or_else(|| format!("{name}: no such profile"))?,
+    };
+    let mut encoding = Encoding::new(profile);
+    apply(args, &mut encoding)?;
+    let mode = match args.last::<String>("--mode")?.as_deref() {
+        None if platforms.is_empty() => Mode::Copy,
+        None | Some("auto") => Mode::Auto,
+        Some("copy") => Mode::Copy,
+        Some("encode") => Mode::Encode,
+        Some(other) => return Err(format!("--mode {other}: copy, encode or auto").into()),
+    };
+    let source = source.mode(mode).encoding(encoding);
+    Ok(platforms.into_iter().fold(source, Source::platform))
+}
+
+/// The platforms that were named.
+pub fn platforms(args: &Args) -> Result<Vec<Platform>> {
+    let known = Platform::NAMES.join(", ");
+    let named = args.all("--platform").into_iter().map(|name| {
+        Platform::by_name(name).ok_or_else(|| format!("{name}: no such platform, but {known}").into())
+    });
+    named.collect()
+}
+
+/// Puts figures that were given into an encoding.
+pub fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
+    if let Some(kbps) = args.last("--bitrate")? {
+        encoding.video_kbps = Some(kbps);
+    }
+    if let Some(size) = args.last::<String>("--size")? {
+        let sides = size
+            .split_once('x')
+            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+        encoding.size = Some(sides.ok_or_else(|| format!("--size {size}: say 1280x720"))?);
+    }
+    if let Some(fps) = args.last::<String>("--fps")? {
+        let (num, den) = fps.split_once('/').unwrap_or((&fps, "1"));
+        let rate = num.parse().ok().zip(den.parse().ok()).and_then(|(num, den)| FrameRate::new(num, den));
+        encoding.frame_rate = Some(rate.ok_or_else(|| format!("--fps {fps}: say 25 or 30000/1001"))?);
+    }
+    match args.last::<String>("--encoder")?.as_deref() {
+        None => {}
+        Some("software") => encoding.encoder = EncoderChoice::Software,
+        Some("hardware") => encoding.encoder = EncoderChoice::Hardware,
+        Some(name) => encoding.encoder = EncoderChoice::Named(name.to_owned()),
+    }
+    Ok(())
+}
