@@ -1,6 +1,8 @@
 //! How the examples are told what to encode: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
 
-use flowcast::{EncoderChoice, Encoding, FrameRate, Mode, Platform, Profile, Source};
+use flowcast::av::Hardware;
+use flowcast::av::encoder::VideoCodecKind;
+use flowcast::{Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source};
 
 use super::Result;
 use super::args::Args;
@@ -17,9 +19,70 @@ pub const USAGE: &str = "\
   --size WxH, --fps N   otherwise the source's, within what the platforms take
   --encoder E    software, hardware, or libav's name of one; by PREFER_HARDWARE_ENCODING otherwise";
 
+/// What was asked for, as far as a person is told.
+#[derive(Debug)]
+pub struct Asked {
+    mode: Mode,
+    /// The encoder that is used where something is encoded; `None` if nothing ever is.
+    encoder: Option<String>,
+}
+
+impl Asked {
+    /// What the arguments say; the rest is as the engine is configured.
+    pub fn of(args: &Args, config: &Config) -> Result<Self> {
+        let mode = mode(args)?;
+        let mut encoding = Encoding::default();
+        apply(args, &mut encoding)?;
+        let software = || "libx264".to_owned();
+        let best = || Hardware::shared().best(VideoCodecKind::H264, true).unwrap_or_else(|_| software());
+        let encoder = match encoding.encoder {
+            _ if mode == Mode::Copy => None,
+            EncoderChoice::Named(name) => Some(name),
+            EncoderChoice::Auto if !config.prefer_hardware_encoding => Some(software()),
+            EncoderChoice::Auto | EncoderChoice::Hardware => Some(best()),
+            _ => Some(software()),
+        };
+        Ok(Self { mode, encoder })
+    }
+
+    /// Follows what happens.
+    pub fn hear(&mut self, event: &EventKind) {
+        if let EventKind::EncoderChanged { to, .. } = event {
+            self.encoder = Some(to.clone());
+        }
+    }
+
+    /// What was asked for: "copy", "auto", "encode".
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// libav's name of the encoder, or "none".
+    pub fn encoder(&self) -> &str {
+        self.encoder.as_deref().unwrap_or("none")
+    }
+
+    /// For a line.
+    pub fn text(&self) -> String {
+        match &self.encoder {
+            Some(encoder) => format!("{} by {encoder}", self.mode),
+            None => self.mode.to_string(),
+        }
+    }
+}
+
+fn mode(args: &Args) -> Result<Mode> {
+    match args.last::<String>("--mode")?.as_deref() {
+        None if args.all("--platform").is_empty() => Ok(Mode::Copy),
+        None | Some("auto") => Ok(Mode::Auto),
+        Some("copy") => Ok(Mode::Copy),
+        Some("encode") => Ok(Mode::Encode),
+        Some(other) => Err(format!("--mode {other}: copy, encode or auto").into()),
+    }
+}
+
 /// Gives a source what was asked for.
 pub fn source(source: Source, args: &Args) -> Result<Source> {
-    let platforms = platforms(args)?;
     let profile = args.last::<String>("--profile")?;
     let profile = match profile.as_deref() {
         None => Profile::default(),
@@ -27,15 +90,8 @@ pub fn source(source: Source, args: &Args) -> Result<Source> {
     };
     let mut encoding = Encoding::new(profile);
     apply(args, &mut encoding)?;
-    let mode = match args.last::<String>("--mode")?.as_deref() {
-        None if platforms.is_empty() => Mode::Copy,
-        None | Some("auto") => Mode::Auto,
-        Some("copy") => Mode::Copy,
-        Some("encode") => Mode::Encode,
-        Some(other) => return Err(format!("--mode {other}: copy, encode or auto").into()),
-    };
-    let source = source.mode(mode).encoding(encoding);
-    Ok(platforms.into_iter().fold(source, Source::platform))
+    let source = source.mode(mode(args)?).encoding(encoding);
+    Ok(platforms(args)?.into_iter().fold(source, Source::platform))
 }
 
 /// The platforms that were named.
