@@ -130,9 +130,12 @@ fn report(args: &Args, prepared: &Prepared, cpu: Duration) {
         println!("{}", object.finish());
         return;
     }
-    for reason in prepared.input.at_least(Severity::Warning) {
-        println!("{:<8}{}: {}", reason.track, reason.code, reason.detail);
-    }
+    let reasons = prepared.input.at_least(Severity::Warning);
+    let mut reasons: Vec<_> =
+        reasons.map(|reason| format!("{:<8}{}: {}", reason.track, reason.code, reason.detail)).collect();
+    // Several platforms may say the same.
+    reasons.dedup();
+    reasons.iter().for_each(|reason| println!("{reason}"));
     let picture = video.map(|video| {
         let (rate, kbps) = (video.frame_rate, video.bit_rate.mean / 1000);
         format!(" {}x{}, {rate:.2} fps, {kbps} kbit/s", video.width, video.height)

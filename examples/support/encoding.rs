@@ -11,8 +11,8 @@ use super::args::Args;
 pub const OPTIONS: [&str; 7] =
     ["--mode", "--platform", "--profile", "--bitrate", "--size", "--fps", "--encoder"];
 /// What `--help` says of them.
-pub const USAGE: &str = "\
-  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
+pub const USAGE: &str =
+    "  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
   --platform P   youtube, twitch, facebook or any (RTMP server): where it goes; may be given several times
   --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
   --bitrate KBPS   of the picture
