@@ -14,7 +14,7 @@ use crate::verdict::{
 
 /// Pictures a picture may refer to: 1080p stays within level 4.1.
 const REFERENCES: u32 = 4;
-/// The densest two seconds may have so many times the most; see [`verdict`](crate::verdict).
+/// The densest two seconds may have so many times the most; see [`verdict`](mod@crate::verdict).
 const PEAK: f64 = 1.05;
 /// AAC-LC's audio object type.
 const LOW_COMPLEXITY: u8 = 2;
