@@ -17,7 +17,7 @@ pub const USAGE: &str =
   --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
   --bitrate KBPS   of the picture
   --size WxH, --fps N   otherwise the source's, within what the platforms take
-  --encoder E    software, hardware, or libav's name of one; by PREFER_HARDWARE_ENCODING otherwise";
+  --encoder E    auto (default: by PREFER_HARDWARE_ENCODING), software, hardware, or libav's name of one";
 
 /// What was asked for, as far as a person is told.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ pub fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
         encoding.frame_rate = Some(rate.ok_or_else(|| format!("--fps {fps}: say 25 or 30000/1001"))?);
     }
     match args.last::<String>("--encoder")?.as_deref() {
-        None => {}
+        None | Some("auto") => {}
         Some("software") => encoding.encoder = EncoderChoice::Software,
         Some("hardware") => encoding.encoder = EncoderChoice::Hardware,
         Some(name) => encoding.encoder = EncoderChoice::Named(name.to_owned()),

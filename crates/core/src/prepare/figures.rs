@@ -6,7 +6,9 @@ use flowcast_av::{Codec, MediaInfo, TrackInfo};
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 
 use crate::tagger::Selection;
-use crate::transcode::{EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Settling, VideoPlan, Wish};
+use crate::transcode::{
+    EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Profile, Settling, VideoPlan, Wish,
+};
 use crate::verdict::{
     AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Strictness, Subject, Verdict,
     verdict_for_all,
@@ -94,9 +96,17 @@ pub(super) fn plan(
     }
     // One encoder makes all of it: parameters must not change on the way.
     encoding.fallback = Some(false);
-    let wish = Wish { mode: Mode::Encode, encoding: encoding.clone(), platforms: platforms.to_vec() };
+    if encoding.profile == Profile::Copy {
+        encoding.profile = Profile::Default;
+    }
+    let wish = Wish {
+        mode: Some(Mode::Encode),
+        encoding: encoding.clone(),
+        platforms: platforms.to_vec(),
+        ..Wish::default()
+    };
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: false };
-    let mut plan = Settling::new(wish, defaults).plan(None, media);
+    let mut plan = Settling::new(wish, defaults).plan(media);
     if let Some(video) = &mut plan.video {
         let limits = Platform::intersection(platforms).unwrap_or_else(Platform::any);
         if encoding.size.is_none() {
