@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use flowcast::PreparedTrack::{self, Copied, Encoded, Silence};
 use flowcast::{
-    Action, Config, Engine, Output, Platform, Prepared, Severity, Source, Strictness, verdict::verdict,
+    Action, Config, Engine, Output, Platform, Prepared, ReelStore, Severity, Source, Strictness,
+    verdict::verdict,
 };
 
 use crate::support::{
@@ -174,29 +175,34 @@ fn check(name: &str, prepared: &Prepared, seconds: f64) {
     assert!(steps.iter().all(|step| (step - frame).abs() < 1.1), "{name}: a hole in the sound: {steps:?}");
 }
 
-/// Loops files by copying; what is recorded is each file over and over.
+/// Loops files by copying, directly and from reels; what is recorded is each file over and over.
 fn check_loops(directory: &Path, prepared: &[(String, PathBuf)], seconds: f64) {
-    let mut config = Config::default();
-    config.max_streams = prepared.len();
-    let engine = Engine::new(config).expect("usable settings");
-    let record = |name: &str| directory.join(format!("{name}.flv"));
-    let streams: Vec<_> = prepared
-        .iter()
-        .map(|(name, file)| {
-            let stream = engine.stream(Source::file(file).looped()).to(Output::record(record(name)));
-            stream.start().unwrap_or_else(|error| panic!("{name}: {error}"))
-        })
-        .collect();
-    let wanted = (seconds * 1000.0) as i64;
-    for stream in &streams {
-        let done = wait_until(PATIENCE * 3, || stream.stats().media_time.as_millis() > wanted);
-        assert!(done, "{}", stream.stats());
+    let engine = |reels| {
+        let mut config = Config::default();
+        config.max_streams = prepared.len();
+        config.reels = reels;
+        Engine::new(config).expect("usable settings")
+    };
+    let modes = [("direct", engine(None)), ("reel", engine(Some(ReelStore::new(directory.join("reels")))))];
+    let mut streams = Vec::new();
+    for (mode, engine) in &modes {
+        for (name, file) in prepared {
+            let recorded = directory.join(format!("{name}-{mode}.flv"));
+            let stream = engine.stream(Source::file(file).looped()).to(Output::record(&recorded));
+            let stream = stream.start().unwrap_or_else(|error| panic!("{name}: {error}"));
+            streams.push((format!("{name}, {mode}"), file, recorded, stream));
+        }
     }
-    for (stream, (name, file)) in streams.into_iter().zip(prepared) {
+    let wanted = (seconds * 1000.0) as i64;
+    for (name, _, _, stream) in &streams {
+        let done = wait_until(PATIENCE * 3, || stream.stats().media_time.as_millis() > wanted);
+        assert!(done, "{name}: {}", stream.stats());
+        assert!(name.ends_with(&stream.stats().mode.to_string()), "{name}: {}", stream.stats());
+    }
+    for (name, file, recorded, stream) in streams {
         stream.stop(PATIENCE).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let recorded = record(name);
-        let found =
-            laps(&frame_hashes(&recorded), &frame_hashes(file)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let found = laps(&frame_hashes(&recorded), &frame_hashes(file));
+        let found = found.unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(found.seams >= 2, "{name}: {found}");
         let times = packet_times(&recorded, "v");
         assert!(times.windows(2).all(|pair| pair[1].dts > pair[0].dts), "{name}");
@@ -368,4 +374,66 @@ fn sound_stays_where_it_belongs() {
             check(name, &prepared, 2.0);
         }
     }
+}
+
+#[test]
+fn what_is_damaged_is_prepared_or_refused() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clips = directory();
+    let outputs = directory();
+    let both = "-f lavfi -i testsrc2=s=320x240:r=25:d=3 -f lavfi -i sine=440:d=3";
+    let kinds = [
+        ("mp4", format!("{X264} {AAC} -movflags +faststart")),
+        ("ts", "-c:v mpeg2video -c:a mp2".to_owned()),
+        ("mkv", format!("{X264} -bf 2 -c:a libopus")),
+        ("avi", "-c:v mpeg4 -c:a mp3".to_owned()),
+    ];
+    let whole = kinds.map(|(kind, options)| {
+        let file = make(clips.path(), &format!("whole.{kind}"), &format!("{both} {options}"));
+        (kind, std::fs::read(file).expect("it was made"))
+    });
+    // A generator of its own, so that a failure comes again.
+    let mut state = 7u64;
+    let mut below = move |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % limit
+    };
+    let (mut done, mut checked) = (0, 0);
+    for number in 0..40 {
+        let (kind, mut bytes) = whole[number % whole.len()].clone();
+        if number % 3 == 0 {
+            bytes.truncate(200 + below(bytes.len() - 200));
+        }
+        for _ in 0..[1, 5, 50, 400][number / 4 % 4] {
+            let place = below(bytes.len());
+            bytes[place] ^= 1 << below(8);
+        }
+        let input = clips.path().join(format!("damaged-{number}.{kind}"));
+        std::fs::write(&input, bytes).expect("there is room");
+        let output = outputs.path().join(format!("{number}.mp4"));
+        match crate::preparing(&input, &output).run(|_| {}, &flowcast::av::Interrupt::new()) {
+            Ok(prepared) => {
+                done += 1;
+                // What is copied is not decoded: damage that only a decoder sees stays in it.
+                if [prepared.video, prepared.audio].contains(&Copied) {
+                    continue;
+                }
+                let length = prepared.facts.video.as_ref().expect("a picture").length.as_secs_f64();
+                check(&format!("{number}.{kind}"), &prepared, length);
+                checked += 1;
+            }
+            Err(error) => {
+                println!("{number}.{kind}: {}", flowcast::chain(&error));
+                assert!(
+                    matches!(error, flowcast::Error::Media(_) | flowcast::Error::InputUnusable { .. }),
+                    "{number}.{kind}: {error:?}"
+                );
+            }
+        }
+    }
+    println!("{done} of 40 damaged files prepared, {checked} of them encoded");
+    assert_eq!(names(outputs.path()).len(), done, "nothing is left of the others");
+    assert!(done >= 30 && checked >= 20, "only {done} and {checked}");
 }

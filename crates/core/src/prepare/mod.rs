@@ -33,6 +33,7 @@ const CRF_TENTHS: u16 = 200;
 /// Makes of a file one that loops in copy mode. What is done, unless said otherwise:
 ///
 /// * A track that every platform takes gladly ([`Strictness::Strict`](crate::Strictness::Strict)) is copied.
+///   Copied packets are not decoded: damage that only a decoder sees stays in them, unless [`force`](Self::force) is said.
 /// * Pictures are encoded with x264, `slow`, at a constant quality of 20 with a limit (VBV) that follows from size, rate and
 ///   platforms: High profile, the lowest level that holds it, 8 bit 4:2:0, upright, whole, square pixels, a closed GOP of 2 s, a
 ///   constant frame rate of at most 60, within the size the platforms take.
