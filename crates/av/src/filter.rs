@@ -189,9 +189,10 @@ fn steps(from: &VideoFormat, to: &VideoTarget) -> Result<Vec<String>, Error> {
     let turned =
         if to.rotate_degrees % 180 == 90 { (from.height, from.width) } else { (from.width, from.height) };
     let (inner, outer) = (inner_size(from, to), (to.width, to.height));
-    let is_format = from.pixel_format == to.pixel_format && !tone_map;
+    let is_format = to.pixel_format == if tone_map { "yuv420p" } else { from.pixel_format.as_str() };
+    let full_range = full_range && !tone_map;
     if inner != turned || !is_format || full_range {
-        let range = if full_range && !tone_map { ":in_range=full:out_range=limited" } else { "" };
+        let range = if full_range { ":in_range=full:out_range=limited" } else { "" };
         steps.push(format!("scale={}:{}:flags=bicubic{range}", inner.0, inner.1));
     }
     if inner != outer {
@@ -212,13 +213,15 @@ fn is_high_dynamic_range(from: &VideoFormat) -> bool {
 }
 
 /// Linear light, BT.709's primaries, a curve for what is brighter than they can show, BT.709.
-fn tone_mapping() -> [String; 5] {
+fn tone_mapping() -> [String; 6] {
     [
         "zscale=transfer=linear:npl=100",
         "format=gbrpf32le",
         "zscale=primaries=bt709",
         "tonemap=hable:desat=0",
         "zscale=transfer=bt709:matrix=bt709:range=limited",
+        // Here, so that it is zscale that applies BT.709's matrix.
+        "format=yuv420p",
     ]
     .map(str::to_owned)
 }

@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::{Scratch, open};
 use flowcast_av::encoder::Picture;
-use flowcast_av::{ColorInfo, Error, Ratio, TimeBase, VideoFilter, VideoFormat, VideoFrame, VideoTarget};
+use flowcast_av::{
+    ColorInfo, DecoderOptions, Error, Ratio, TimeBase, VideoDecoder, VideoFilter, VideoFormat, VideoFrame,
+    VideoTarget,
+};
 
 const TICKS: TimeBase = TimeBase { num: 1, den: 90_000 };
 
@@ -180,4 +188,108 @@ fn misuse_is_refused() {
     assert!(VideoFrame::black(0, 4, "yuv420p").is_err());
     assert!(VideoFrame::black(4, 4, "nothing").is_err());
     assert!(VideoFrame::from_picture(&Picture { y: vec![0; 3], ..Picture::black(4, 4) }).is_err());
+}
+
+/// The pictures of a clip that `ffmpeg` makes of its own test picture; `None` where there is no such program.
+fn clip(scratch: &Scratch, name: &str, arguments: &str) -> Option<(TimeBase, Vec<VideoFrame>)> {
+    let path = scratch.file(name);
+    let status = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-nostdin",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=50:duration=0.4",
+        ])
+        .args(arguments.split_whitespace())
+        .arg(&path)
+        .stdin(Stdio::null())
+        .status();
+    assert!(status.ok()?.success(), "{arguments}");
+    let mut input = open(&path).unwrap();
+    let track = input.media().video().unwrap().clone();
+    let mut decoder = VideoDecoder::open(&track, &DecoderOptions::default()).unwrap();
+    let mut frames = Vec::new();
+    while let Some(packet) = input.read().unwrap() {
+        decoder.push(&packet).unwrap();
+        frames.extend(std::iter::from_fn(|| decoder.pull().unwrap()));
+    }
+    decoder.finish().unwrap();
+    frames.extend(std::iter::from_fn(|| decoder.pull().unwrap()));
+    Some((track.time_base, frames))
+}
+
+fn through(time_base: TimeBase, frames: Vec<VideoFrame>, to: &VideoTarget) -> Vec<VideoFrame> {
+    let mut filter = VideoFilter::new(frames[0].format(), time_base, to).unwrap().unwrap();
+    let mut out = Vec::new();
+    for frame in frames {
+        filter.push(frame).unwrap();
+        out.extend(std::iter::from_fn(|| filter.pull().unwrap()));
+    }
+    filter.finish().unwrap();
+    out.extend(std::iter::from_fn(|| filter.pull().unwrap()));
+    out
+}
+
+#[test]
+fn fields_become_whole_pictures() {
+    let scratch = Scratch::new();
+    let words = "-vf interlace -c:v libx264 -flags +ildct+ilme -preset ultrafast -pix_fmt yuv420p";
+    let Some((time_base, frames)) = clip(&scratch, "fields.mp4", words) else { return };
+    assert!(frames.iter().all(VideoFrame::is_interlaced));
+    let count = frames.len();
+    let before = frames[3].to_bytes().unwrap();
+    let to = VideoTarget { deinterlace: true, ..VideoTarget::new(320, 180) };
+    let out = through(time_base, frames, &to);
+    assert_eq!(out.len(), count);
+    assert!(out.iter().all(|frame| !frame.is_interlaced()));
+    assert_ne!(out[3].to_bytes().unwrap(), before);
+    // Whole pictures pass as they are.
+    let words = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+    let Some((time_base, frames)) = clip(&scratch, "whole.mp4", words) else { return };
+    let before: Vec<Vec<u8>> = frames.iter().map(|frame| frame.to_bytes().unwrap()).collect();
+    let out = through(time_base, frames, &to);
+    assert_eq!(out.iter().map(|frame| frame.to_bytes().unwrap()).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn high_dynamic_range_becomes_usual() {
+    let scratch = Scratch::new();
+    let words = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p10le \
+                 -x264-params colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc";
+    let Some((time_base, frames)) = clip(&scratch, "hdr.mp4", words) else { return };
+    assert_eq!(frames[0].format().color.transfer.as_deref(), Some("smpte2084"));
+    let to = VideoTarget { tone_map: true, ..VideoTarget::new(160, 90) };
+    if matches!(VideoFilter::new(frames[0].format(), time_base, &to), Err(Error::Unavailable { .. })) {
+        return;
+    }
+    let count = frames.len();
+    let out = through(time_base, frames, &to);
+    assert_eq!(out.len(), count);
+    let format = out[0].format();
+    assert_eq!((format.width, format.height, format.pixel_format.as_str()), (160, 90, "yuv420p"));
+    assert_eq!(
+        (format.color.transfer.as_deref(), format.color.space.as_deref()),
+        (Some("bt709"), Some("bt709"))
+    );
+    assert!(out[0].to_bytes().unwrap()[..160 * 90].iter().any(|luma| *luma > 100), "not black");
+}
+
+#[test]
+fn full_range_pictures_are_brought_to_limited_range() {
+    let scratch = Scratch::new();
+    let Some((time_base, frames)) = clip(&scratch, "full.avi", "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p") else {
+        return;
+    };
+    let before = frames[0].to_bytes().unwrap();
+    let out = through(time_base, frames, &VideoTarget::new(320, 180));
+    for (full, limited) in before.iter().zip(out[0].to_bytes().unwrap()).take(320 * 180) {
+        let expected = 16.0 + f64::from(*full) * 219.0 / 255.0;
+        assert!((f64::from(limited) - expected).abs() <= 1.0, "{full} became {limited}");
+    }
+    assert_eq!(out[0].format().pixel_format, "yuv420p");
+    assert_ne!(out[0].format().color.range.as_deref(), Some("pc"));
 }

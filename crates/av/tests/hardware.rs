@@ -86,14 +86,14 @@ fn the_best_encoder_encodes() {
         let mut keyframes: Vec<i64> =
             packets.iter().filter(|packet| packet.keyframe).filter_map(|packet| packet.pts).collect();
         keyframes.sort_unstable();
-        // Most start a GOP where they are told to and count from there; libvpx counts on from where it was, and SVT-AV1 keeps to
-        // its GOPs.
-        let expected: &[i64] = match name.as_str() {
-            "libsvtav1" => &[0, 10, 20],
-            "libvpx" | "libvpx-vp9" => &[0, 10, 15, 20],
-            _ => &[0, 10, 15],
+        // Most start a GOP where they are told to and count from there; libvpx counts on from where it was, and older
+        // versions of SVT-AV1 keep to their GOPs.
+        let expected: &[&[i64]] = match name.as_str() {
+            "libsvtav1" => &[&[0, 10, 15], &[0, 10, 20]],
+            "libvpx" | "libvpx-vp9" => &[&[0, 10, 15, 20]],
+            _ => &[&[0, 10, 15]],
         };
-        assert_eq!(keyframes, expected, "{name}");
+        assert!(expected.contains(&keyframes.as_slice()), "{name}: {keyframes:?}");
         assert!(packets.iter().all(|packet| packet.track == 3 && packet.duration == 1), "{name}");
     }
 }

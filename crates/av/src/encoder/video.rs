@@ -206,7 +206,7 @@ impl VideoEncoder {
     }
 
     /// Gives it a picture of a decoder or a filter, which is not copied. Its [`pts`](VideoFrame::pts) is in ticks of the
-    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it (SVT-AV1 keeps to its fixed GOPs).
+    /// encoder's time base and must rise. `force_keyframe` starts a GOP with it (SVT-AV1 1.4 keeps to its fixed GOPs).
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a picture of another size or pixel format, or a time that does not rise;

@@ -183,7 +183,7 @@ impl DirectFeed {
             .stack_size(if encodes { ENCODING_STACK } else { WORKER_STACK })
             .spawn(move || {
                 if encodes {
-                    crate::sys::yield_to_others();
+                    crate::sys::yield_to_others(crate::sys::Leave::Some);
                 }
                 work(&sender, &cpu);
             })
