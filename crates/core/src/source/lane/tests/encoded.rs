@@ -634,6 +634,8 @@ fn what_is_published_is_encoded_to_one_stream() {
         std::thread::yield_now();
     }
     assert_eq!(encoder.drops(), 0);
+    let stats = encoder.encoding().expect("it has encoded");
+    assert_eq!((stats.encoder.as_str(), stats.frames, stats.dropped, stats.damaged), ("libx264", 120, 0, 0));
     encoder.stop();
     while !encoder.is_stopped() {
         std::thread::yield_now();
