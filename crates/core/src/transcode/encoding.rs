@@ -14,7 +14,7 @@ pub enum Mode {
     /// As they are. Tracks that cannot be sent so are left out, with an event.
     #[default]
     Copy,
-    /// Each track as it is if it fits where it goes, encoded if it does not: by the [`verdict`](crate::verdict) of each file for
+    /// Each track as it is if it fits where it goes, encoded if it does not: by the [`verdict`](crate::verdict()) of each file for
     /// [`Source::platform`](crate::Source::platform). A file that cannot be looked at is encoded.
     Auto,
     /// Encoded.
