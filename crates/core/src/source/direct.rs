@@ -287,6 +287,8 @@ fn read_laps(
         return Finish::Failed(Arc::new(error));
     }
     let mut since_report = 0u32;
+    // Where an item's picture begins has to be known with its first sound.
+    let mut first = (from == 0 && reader.selection().video.is_some()).then(Vec::new);
     loop {
         let item = match reader.next() {
             Ok(Step::Tag(tag)) if skip.takes(&tag) => continue,
@@ -294,10 +296,22 @@ fn read_laps(
             Ok(Step::Notice(kind)) => Item::Notice(kind),
             Ok(Step::Ending(facts)) => Item::Ending(facts),
             Ok(Step::End) => Item::LapEnd,
-            Err(error) => return Finish::Failed(Arc::new(error)),
+            Err(error) => {
+                // What it had to tell comes first; if nobody is there any more, nobody hears of the error either.
+                let _ = sender.send_together(first.take().unwrap_or_default());
+                return Finish::Failed(Arc::new(error));
+            }
         };
         let is_end = matches!(item, Item::LapEnd);
-        if sender.send(item).is_err() {
+        let shows = matches!(&item, Item::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
+        let sent = match &mut first {
+            Some(held) => {
+                held.push(item);
+                if shows || is_end { sender.send_together(first.take().unwrap_or_default()) } else { Ok(()) }
+            }
+            None => sender.send(item),
+        };
+        if sent.is_err() {
             return Finish::End;
         }
         if is_end {

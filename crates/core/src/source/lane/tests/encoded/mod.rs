@@ -345,3 +345,52 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
     eprintln!("{laps} laps of half a second: pictures drift by {video} ms, sound by {audio} ms");
     assert!(video.abs() <= 1 && audio.abs() <= 1, "{video} and {audio} ms");
 }
+
+#[test]
+fn files_of_a_list_become_one_stream() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let first = case("first.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=44100:c=stereo:d=2.4|-c:a aac");
+    // Another size, frame rate and sound: the first one's are kept.
+    let second = Case {
+        pictures: 72,
+        ..case(
+            "second.webm",
+            "-r 30|-vf scale=320:192 -c:v libvpx-vp9 -b:v 800k -deadline realtime -cpu-used 8",
+            ":s=48000:c=mono:d=2.4|-c:a libopus",
+        )
+    };
+    let files = [&first, &second].map(|case| {
+        make(directory, case);
+        directory.join(case.name)
+    });
+    let list = crate::playlist::Playlist::files(files);
+    for store in [None, Some(scratch.store())] {
+        let supply = supply_of(store, wanted(Mode::Encode, Profile::Ultra));
+        let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+        let player = Player::new(lane, Program::List(list.cursor()), supply, None, Duration::ZERO);
+        let mut played = Unpaced::of(player);
+        let tags = played.play(10_500);
+        assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");
+        let skipped = played.notices.iter().find(|notice| !matches!(notice, EventKind::ItemStarted { .. }));
+        assert!(skipped.is_none(), "{skipped:?}");
+        for pair in times(&tags, TagKind::Video).windows(2) {
+            assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+        }
+        for pair in times(&tags, TagKind::Audio).windows(2) {
+            assert!((21..=25).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
+        }
+        write(&tags, directory);
+        let shown = numbers(directory, "recording.flv");
+        // 72 pictures in 2.4 s are 60 of 25 a second: each sixth is left out.
+        assert!(shown.len() > 240, "{}", shown.len());
+        for round in shown.chunks_exact(120) {
+            assert!(round[..60].iter().copied().eq(0..60), "{round:?}");
+            assert!(round[60..].is_sorted() && round[60] == 0 && round[119] >= 70, "{round:?}");
+            assert!(round[60..].windows(2).all(|pair| (1..=2).contains(&(pair[1] - pair[0]))), "{round:?}");
+        }
+    }
+}
