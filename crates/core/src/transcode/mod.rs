@@ -35,6 +35,8 @@ pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate
 pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::{Control, Transcoder};
+#[cfg(test)]
+pub(crate) use plan::AudioPlan;
 pub(crate) use plan::Plan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]
