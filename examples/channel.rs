@@ -75,6 +75,7 @@ fn run() -> Result<()> {
             skipped += u64::from(matches!(event.kind, EventKind::ItemSkipped { .. }));
             support::events::tell(event.stream, &event.kind);
         }
+        asked.see(&channel.stats());
         if progress.is_shown() {
             progress.show(&format!("{}; {}", channel.stats(), asked.text()));
         }

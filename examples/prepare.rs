@@ -115,7 +115,8 @@ fn report(args: &Args, prepared: &Prepared, cpu: Duration) {
             .value("media_seconds", format!("{seconds:.3}"))
             .value("bytes", facts.bytes)
             .optional("end_skew_micros", facts.end_skew_micros())
-            .value("notices", prepared.notices.len())
+            .text("encoder", prepared.encoder.as_deref().unwrap_or("none"))
+            .value("damaged", prepared.damaged)
             .list("reasons", refused);
         if let Some(video) = video {
             object = object
@@ -140,6 +141,9 @@ fn report(args: &Args, prepared: &Prepared, cpu: Duration) {
         let (rate, kbps) = (video.frame_rate, video.bit_rate.mean / 1000);
         format!(" {}x{}, {rate:.2} fps, {kbps} kbit/s", video.width, video.height)
     });
+    if prepared.damaged > 0 {
+        println!("{} packets could not be decoded", prepared.damaged);
+    }
     println!(
         "{}: video {}{}, audio {}, {seconds:.1} s, {:.1} MB, in {:.1} s; {} for {}",
         prepared.path.display(),

@@ -72,6 +72,7 @@ fn run() -> Result<()> {
             asked.hear(&event.kind);
             support::events::tell(event.stream, &event.kind);
         }
+        running.iter().for_each(|stream| asked.see(&stream.stats()));
         if running.iter().all(|stream| stream.has_ended()) {
             break;
         }

@@ -2,7 +2,9 @@
 
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
-use flowcast::{Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source};
+use flowcast::{
+    Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source, StreamStats,
+};
 
 use super::Result;
 use super::args::Args;
@@ -49,6 +51,13 @@ impl Asked {
     pub fn hear(&mut self, event: &EventKind) {
         if let EventKind::EncoderChanged { to, .. } = event {
             self.encoder = Some(to.clone());
+        }
+    }
+
+    /// Looks at what a stream really encodes; what comes from a reel was encoded before.
+    pub fn see(&mut self, stats: &StreamStats) {
+        if let Some(encoding) = &stats.encoding {
+            self.encoder = Some(encoding.encoder.clone());
         }
     }
 

@@ -59,7 +59,7 @@ pub use pool::Scratch;
 pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
-pub use stats::{Codec, StreamPhase, StreamStats};
+pub use stats::{Codec, EncodingStats, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,

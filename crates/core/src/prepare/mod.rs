@@ -108,6 +108,10 @@ pub struct Prepared {
     pub video: PreparedTrack,
     /// What became of the sound.
     pub audio: PreparedTrack,
+    /// libav's name of the encoder of the pictures, if they were encoded.
+    pub encoder: Option<String>,
+    /// Packets of the input that could not be decoded.
+    pub damaged: u64,
     /// What happened on the way: damaged places, jumps of the input's clock; the first hundred.
     pub notices: Vec<EventKind>,
     /// How long it took.
@@ -227,8 +231,9 @@ impl Prepare {
             return Err(Error::Cancelled { what: "prepare" });
         }
         let path = part.commit()?;
-        let writing::Written { video, audio, notices } = written;
-        Ok(Prepared { path, facts, verdict, input, video, audio, notices, took: began.elapsed() })
+        let writing::Written { video, audio, encoder, damaged, notices } = written;
+        let took = began.elapsed();
+        Ok(Prepared { path, facts, verdict, input, video, audio, encoder, damaged, notices, took })
     }
 
     /// Refuses an input of which nothing can be made.

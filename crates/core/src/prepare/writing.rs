@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::source::packets::PacketSource;
 use crate::tagger::Selection;
-use crate::transcode::{Encoders, LibavEncoders, Plan, Transcoder};
+use crate::transcode::{Control, Encoders, LibavEncoders, Plan, Transcoder};
 use crate::verdict::Facts;
 
 /// What is told of the way, at most.
@@ -45,6 +45,8 @@ pub(super) struct Job<'a> {
 pub(super) struct Written {
     pub(super) video: PreparedTrack,
     pub(super) audio: PreparedTrack,
+    pub(super) encoder: Option<String>,
+    pub(super) damaged: u64,
     pub(super) notices: Vec<EventKind>,
 }
 
@@ -52,11 +54,12 @@ impl Job<'_> {
     /// Reads `file` to its end.
     pub(super) fn run(&self, file: Demuxer, meter: &mut Meter<'_>) -> Result<Written, Error> {
         let encoders: Arc<dyn Encoders> = Arc::new(LibavEncoders);
+        let control = Control { interrupt: self.cancel.clone(), ..Control::default() };
         let file = Patient::new(file);
         let mut source: Box<dyn PacketSource> = if self.plan.is_copy() {
             Box::new(file)
         } else {
-            Box::new(Transcoder::new(self.input, file, self.plan, &encoders, self.cancel)?)
+            Box::new(Transcoder::new(self.input, file, self.plan, &encoders, &control)?)
         };
         let selection = Selection::of(source.media());
         source.select(&selection.indices());
@@ -103,7 +106,14 @@ impl Job<'_> {
             (_, None) => PreparedTrack::Silence,
             _ => of(self.plan.audio.is_some()),
         };
-        Ok(Written { video: of(self.plan.video.is_some()), audio, notices })
+        let encoding = control.meter.stats().unwrap_or_default();
+        Ok(Written {
+            video: of(self.plan.video.is_some()),
+            audio,
+            encoder: self.plan.video.as_ref().map(|_| encoding.encoder),
+            damaged: encoding.damaged,
+            notices,
+        })
     }
 
     fn no_picture(&self) -> Error {
