@@ -3,6 +3,8 @@
 //! With commands on its standard input it is edited while it is on the air: `add FILE`, `skip`, `list`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "support/encoding.rs"]
+mod encoding;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -12,9 +14,9 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use encoding::Asked;
 use flowcast::{Config, Engine, EventKind, ParameterChange, Playlist, Source, StreamStats};
 use support::args::Args;
-use support::encoding::{self, Asked};
 use support::progress::Progress;
 use support::{Result, json, process, reels};
 

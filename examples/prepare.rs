@@ -1,6 +1,9 @@
 //! Makes of a media file one that loops by copying packets: encodes what a platform does not take gladly, copies the rest.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "support/encoding.rs"]
+#[allow(dead_code, reason = "it uses a part")]
+mod encoding;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -11,7 +14,6 @@ use std::time::{Duration, Instant};
 use flowcast::av::Interrupt;
 use flowcast::{Error, Prepare, PrepareProgress, PrepareStage, Prepared, Severity, chain};
 use support::args::Args;
-use support::encoding;
 use support::json::Object;
 use support::progress::Progress;
 use support::{Result, process};

@@ -5,6 +5,8 @@
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 mod demo;
+#[path = "../support/encoding.rs"]
+mod encoding;
 mod player;
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,9 +15,9 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use encoding::Asked;
 use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
 use support::args::Args;
-use support::encoding::{self, Asked};
 use support::progress::Progress;
 use support::{Result, json, process, reels};
 

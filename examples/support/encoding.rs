@@ -6,14 +6,14 @@ use flowcast::{
     Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source, StreamStats,
 };
 
-use super::Result;
-use super::args::Args;
+use crate::support::Result;
+use crate::support::args::Args;
 
 /// The options, all of which take a value.
-pub const OPTIONS: [&str; 7] =
+pub(crate) const OPTIONS: [&str; 7] =
     ["--mode", "--platform", "--profile", "--bitrate", "--size", "--fps", "--encoder"];
 /// What `--help` says of them.
-pub const USAGE: &str =
+pub(crate) const USAGE: &str =
     "  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
   --platform P   youtube, twitch, facebook or any (RTMP server): where it goes; may be given several times
   --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
@@ -23,7 +23,7 @@ pub const USAGE: &str =
 
 /// What was asked for, as far as a person is told.
 #[derive(Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     mode: Mode,
     /// The encoder that is used where something is encoded; `None` if nothing ever is.
     encoder: Option<String>,
@@ -31,7 +31,7 @@ pub struct Asked {
 
 impl Asked {
     /// What the arguments say; the rest is as the engine is configured.
-    pub fn of(args: &Args, config: &Config) -> Result<Self> {
+    pub(crate) fn of(args: &Args, config: &Config) -> Result<Self> {
         let mode = mode(args)?;
         let mut encoding = Encoding::default();
         apply(args, &mut encoding)?;
@@ -48,31 +48,31 @@ impl Asked {
     }
 
     /// Follows what happens.
-    pub fn hear(&mut self, event: &EventKind) {
+    pub(crate) fn hear(&mut self, event: &EventKind) {
         if let EventKind::EncoderChanged { to, .. } = event {
             self.encoder = Some(to.clone());
         }
     }
 
     /// Looks at what a stream really encodes; what comes from a reel was encoded before.
-    pub fn see(&mut self, stats: &StreamStats) {
+    pub(crate) fn see(&mut self, stats: &StreamStats) {
         if let Some(encoding) = &stats.encoding {
             self.encoder = Some(encoding.encoder.clone());
         }
     }
 
     /// What was asked for: "copy", "auto", "encode".
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
     /// libav's name of the encoder, or "none".
-    pub fn encoder(&self) -> &str {
+    pub(crate) fn encoder(&self) -> &str {
         self.encoder.as_deref().unwrap_or("none")
     }
 
     /// For a line.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match &self.encoder {
             Some(encoder) => format!("{} by {encoder}", self.mode),
             None => self.mode.to_string(),
@@ -91,7 +91,7 @@ fn mode(args: &Args) -> Result<Mode> {
 }
 
 /// Gives a source what was asked for.
-pub fn source(source: Source, args: &Args) -> Result<Source> {
+pub(crate) fn source(source: Source, args: &Args) -> Result<Source> {
     let profile = args.last::<String>("--profile")?;
     let profile = match profile.as_deref() {
         None => Profile::default(),
@@ -104,7 +104,7 @@ pub fn source(source: Source, args: &Args) -> Result<Source> {
 }
 
 /// The platforms that were named.
-pub fn platforms(args: &Args) -> Result<Vec<Platform>> {
+pub(crate) fn platforms(args: &Args) -> Result<Vec<Platform>> {
     let known = Platform::NAMES.join(", ");
     let named = args.all("--platform").into_iter().map(|name| {
         Platform::by_name(name).ok_or_else(|| format!("{name}: no such platform, but {known}").into())
@@ -113,7 +113,7 @@ pub fn platforms(args: &Args) -> Result<Vec<Platform>> {
 }
 
 /// Puts figures that were given into an encoding.
-pub fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
+pub(crate) fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
     if let Some(kbps) = args.last("--bitrate")? {
         encoding.video_kbps = Some(kbps);
     }
