@@ -199,6 +199,11 @@ impl TagReceiver {
         self.0.state.lock().bytes + self.0.behind.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.state.lock().items.is_empty()
+    }
+
     /// Whether the producer has ended.
     pub(crate) fn is_read(&self) -> bool {
         self.0.state.lock().finished.is_some()

@@ -27,6 +27,8 @@ struct Patience {
 
 const VIDEO_FOR_AUDIO: Patience = Patience { media: Duration::from_secs(1), bytes: 4 << 20 };
 const AUDIO_FOR_VIDEO: Patience = Patience { media: Duration::from_secs(60), bytes: 8 << 20 };
+/// Of a live source, whose other track may have stopped.
+const AUDIO_FOR_LIVE_VIDEO: Patience = Patience { media: Duration::from_secs(2), bytes: 8 << 20 };
 
 #[derive(Debug, Default)]
 struct Track {
@@ -47,17 +49,23 @@ impl Track {
 }
 
 /// Orders video and audio tags by their timestamp.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Interleaver {
     video: Track,
     audio: Track,
+    audio_for_video: Patience,
 }
 
 impl Interleaver {
     /// Waits for tags of the kinds that are said to come.
     pub(crate) fn new(video: bool, audio: bool) -> Self {
         let track = |expected| Track { expected, ..Track::default() };
-        Self { video: track(video), audio: track(audio) }
+        Self { video: track(video), audio: track(audio), audio_for_video: AUDIO_FOR_VIDEO }
+    }
+
+    /// The same for a live source, where audio does not wait for long.
+    pub(crate) fn live(video: bool, audio: bool) -> Self {
+        Self { audio_for_video: AUDIO_FOR_LIVE_VIDEO, ..Self::new(video, audio) }
     }
 
     /// Takes a tag.
@@ -89,7 +97,7 @@ impl Interleaver {
                 self.take(video_first)
             }
             (Some(_), None) if !self.audio.expected || self.video.is_over(VIDEO_FOR_AUDIO) => self.take(true),
-            (None, Some(_)) if !self.video.expected || self.audio.is_over(AUDIO_FOR_VIDEO) => {
+            (None, Some(_)) if !self.video.expected || self.audio.is_over(self.audio_for_video) => {
                 self.take(false)
             }
             _ => None,

@@ -8,11 +8,11 @@ mod cutter;
 mod direct;
 pub(crate) mod ingest;
 #[cfg(feature = "libav")]
-mod interleave;
+pub(crate) mod interleave;
 mod item;
 mod lane;
 #[cfg(feature = "libav")]
-mod measure;
+pub(crate) mod measure;
 mod metadata;
 mod opening;
 #[cfg(feature = "libav")]

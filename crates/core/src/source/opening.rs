@@ -25,7 +25,7 @@ use crate::reel::{Store, Tracks};
 use crate::stream::mailbox::Mailbox;
 use crate::sys::CpuMeter;
 #[cfg(feature = "libav")]
-use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
+use crate::transcode::{EncoderDefaults, LibavEncoders, LiveEncoder, LiveOptions, Settling};
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
 const SILENCE: (u32, u8) = (44_100, 2);
@@ -148,7 +148,56 @@ impl Opening<'_> {
         }
         let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
         let reader = Reader { id: self.id, mailbox, bounds };
-        Ok(Box::new(Published::new(self.hub.clone(), name.to_owned(), once, reader)))
+        let published = Published::new(self.hub.clone(), name.to_owned(), once, reader);
+        self.encoded(source, name, published)
+    }
+
+    #[cfg(feature = "libav")]
+    fn encoded(
+        &self,
+        source: &Source,
+        name: &str,
+        published: Published,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        source.wish.encoding.check()?;
+        if source.wish.is_copy() {
+            return Ok(Box::new(published));
+        }
+        let mut wish = source.wish.clone();
+        // Who publishes live wants to be seen soon.
+        wish.encoding.tune.get_or_insert_with(|| "zerolatency".to_owned());
+        wish.encoding.b_frames.get_or_insert(0);
+        let encoder = LiveEncoder::start(LiveOptions {
+            name: name.to_owned(),
+            bounds: self.config.read_ahead,
+            reader: self.mailbox.clone(),
+            cpu: self.cpu.clone(),
+            settling: Settling::new(wish, self.encoder_defaults()),
+            encoders: Arc::new(LibavEncoders),
+        })?;
+        Ok(Box::new(published.encoded(encoder)))
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn encoded(
+        &self,
+        source: &Source,
+        _: &str,
+        published: Published,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        if source.wish.is_copy() {
+            Ok(Box::new(published))
+        } else {
+            Err(Error::NotBuilt { feature: "libav" })
+        }
+    }
+
+    #[cfg(feature = "libav")]
+    fn encoder_defaults(&self) -> EncoderDefaults {
+        EncoderDefaults {
+            prefer_hardware: self.config.prefer_hardware_encoding,
+            fallback: self.config.hardware_encoder_fallback,
+        }
     }
 
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
@@ -171,11 +220,7 @@ impl Opening<'_> {
         if source.wish.is_copy() {
             return Ok(Wanted::copy(tracks));
         }
-        let defaults = EncoderDefaults {
-            prefer_hardware: self.config.prefer_hardware_encoding,
-            fallback: self.config.hardware_encoder_fallback,
-        };
-        let settling = Settling::new(source.wish.clone(), defaults);
+        let settling = Settling::new(source.wish.clone(), self.encoder_defaults());
         Ok(Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)))
     }
 

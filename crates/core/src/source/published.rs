@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use flowcast_rtmp::flv::tag::Tag;
 use parking_lot::Mutex;
 
 use super::timeline::Timeline;
@@ -18,6 +19,8 @@ use crate::output::feed::Join;
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Mailbox};
 use crate::tap::{TapPace, TapSource, tap};
+#[cfg(feature = "libav")]
+use crate::transcode::LiveEncoder;
 
 /// What a source needs to know of its stream.
 #[derive(Debug, Clone)]
@@ -42,6 +45,14 @@ pub(crate) struct Published {
     current: Option<TapSource>,
     timeline: Timeline,
     resting: bool,
+    /// The one publication that was to be played is over.
+    ended: bool,
+    /// What is published is encoded.
+    #[cfg(feature = "libav")]
+    encoder: Option<LiveEncoder>,
+    /// Tags it left out, as far as they were told of.
+    #[cfg(feature = "libav")]
+    told_drops: u64,
 }
 
 impl Published {
@@ -58,11 +69,42 @@ impl Published {
             current: None,
             timeline: Timeline::default(),
             resting,
+            ended: false,
+            #[cfg(feature = "libav")]
+            encoder: None,
+            #[cfg(feature = "libav")]
+            told_drops: 0,
         }
     }
 
+    /// The same, encoded by `encoder`.
+    #[cfg(feature = "libav")]
+    pub(crate) fn encoded(self, encoder: LiveEncoder) -> Self {
+        Self { encoder: Some(encoder), ..self }
+    }
+
+    /// Gives the tags from number `from` on to the encoder, if there is one.
+    #[cfg(feature = "libav")]
+    fn encode(&self, tags: &mut Vec<Tag>, from: usize) {
+        if let Some(encoder) = self.encoder.as_ref().filter(|_| tags.len() > from) {
+            encoder.push(tags.drain(from..));
+        }
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn encode(&self, _tags: &mut Vec<Tag>, _from: usize) {}
+
     /// The publication has ended.
     fn end(&mut self, cx: &mut SourceContext<'_>) {
+        #[cfg(feature = "libav")]
+        if let Some(encoder) = &self.encoder {
+            encoder.end();
+            if encoder.drops() > self.told_drops {
+                let drops = encoder.drops() - self.told_drops;
+                log::warn!("{}: {drops} tags of {} were not encoded in time", self.reader.id, self.name);
+                self.told_drops = encoder.drops();
+            }
+        }
         if let Some(tap) = self.current.take()
             && tap.drops() > 0
         {
@@ -92,6 +134,67 @@ impl SourceDriver for Published {
     }
 
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        let state = self.pull_tags(cx);
+        #[cfg(feature = "libav")]
+        if let Some(encoder) = &self.encoder {
+            if matches!(state, SourceState::Ended) {
+                encoder.finish();
+            }
+            // What was published last comes out after the publication has ended.
+            return encoder.pull(cx);
+        }
+        state
+    }
+
+    fn is_due(&self) -> bool {
+        #[cfg(feature = "libav")]
+        if self.encoder.as_ref().is_some_and(LiveEncoder::is_due) {
+            return true;
+        }
+        self.current.as_ref().is_some_and(TapSource::is_due) || !self.inbox.lock().is_empty()
+    }
+
+    fn is_resting(&self) -> bool {
+        #[cfg(feature = "libav")]
+        if self.encoder.as_ref().is_some_and(|encoder| !encoder.is_idle()) {
+            return false;
+        }
+        self.resting
+    }
+
+    fn bytes_held(&self) -> usize {
+        let held = self.current.as_ref().map_or(0, TapSource::bytes_held);
+        #[cfg(feature = "libav")]
+        let held = held + self.encoder.as_ref().map_or(0, LiveEncoder::bytes_held);
+        held
+    }
+
+    fn stop(&mut self) {
+        self.watch = None;
+        self.current = None;
+        let waiting = std::mem::take(&mut *self.inbox.lock());
+        drop(waiting);
+        #[cfg(feature = "libav")]
+        if let Some(encoder) = &mut self.encoder {
+            encoder.stop();
+        }
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        #[cfg(feature = "libav")]
+        if let Some(encoder) = &mut self.encoder {
+            return encoder.is_stopped();
+        }
+        true
+    }
+}
+
+impl Published {
+    /// Takes what was published.
+    fn pull_tags(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        if self.ended {
+            return SourceState::Ended;
+        }
         loop {
             if self.current.is_none() {
                 self.current = self.inbox.lock().pop_front();
@@ -109,32 +212,15 @@ impl SourceDriver for Published {
             let from = cx.tags.len();
             let state = tap.pull(cx);
             self.timeline.place_all(cx.now, cx.tags, from);
+            self.encode(cx.tags, from);
             if !matches!(state, SourceState::Ended) {
                 return SourceState::Running;
             }
             self.end(cx);
             if self.once {
+                self.ended = true;
                 return SourceState::Ended;
             }
         }
-    }
-
-    fn is_due(&self) -> bool {
-        self.current.as_ref().is_some_and(TapSource::is_due) || !self.inbox.lock().is_empty()
-    }
-
-    fn is_resting(&self) -> bool {
-        self.resting
-    }
-
-    fn bytes_held(&self) -> usize {
-        self.current.as_ref().map_or(0, TapSource::bytes_held)
-    }
-
-    fn stop(&mut self) {
-        self.watch = None;
-        self.current = None;
-        let waiting = std::mem::take(&mut *self.inbox.lock());
-        drop(waiting);
     }
 }

@@ -11,6 +11,8 @@ mod encoding;
 #[cfg(feature = "libav")]
 mod grid;
 #[cfg(feature = "libav")]
+mod live;
+#[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
 mod profile;
@@ -25,6 +27,8 @@ mod video;
 pub(crate) use encoders::{Encoders, LibavEncoders};
 pub(crate) use encoding::Wish;
 pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading};
+#[cfg(feature = "libav")]
+pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::Transcoder;
 pub(crate) use plan::Plan;

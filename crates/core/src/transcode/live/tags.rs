@@ -1,0 +1,237 @@
+//! The tags of a publication as a source of packets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions, Packet, TimeBase};
+use flowcast_rtmp::flv::audio::{AacPacketType, AudioCodec, AudioHeader};
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::video::{AvcPacketType, VideoHeader};
+use flowcast_rtmp::flv::writer::FlvWriter;
+
+use super::inbox::{Entry, Inbox};
+use crate::error::Error;
+use crate::source::packets::PacketSource;
+
+/// Media time looked at until a track that has not shown itself is taken as missing, in milliseconds.
+const LOOK: i64 = 1000;
+/// Bytes looked at.
+const LOOK_BYTES: usize = 4 << 20;
+/// A pause of this many milliseconds is the end: what follows is encoded anew.
+const PAUSE: i64 = 2000;
+
+/// Where tags come from, with those that were looked at already.
+#[derive(Debug)]
+pub(super) struct Feed {
+    inbox: Arc<Inbox>,
+    ahead: VecDeque<Tag>,
+    /// Metadata and sequence headers that hold: of video, of audio.
+    metadata: Option<Tag>,
+    headers: [Option<Tag>; 2],
+}
+
+impl Feed {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, ahead: VecDeque::new(), metadata: None, headers: [None, None] }
+    }
+
+    /// The tracks of what is published, once they have shown themselves; `None` once nothing more comes.
+    ///
+    /// # Blocking
+    ///
+    /// Until somebody publishes.
+    pub(super) fn look(mut self) -> Option<TagPackets> {
+        let mut seen = [false; 2];
+        let (mut first, mut bytes) = (None, 0);
+        let mut tags = std::mem::take(&mut self.ahead);
+        loop {
+            let tag = match tags.pop_front() {
+                Some(tag) => tag,
+                None => match self.inbox.recv(self.ahead.is_empty())? {
+                    Entry::Tag(tag) => tag,
+                    // It was too short to be anything.
+                    Entry::End => {
+                        (self.metadata, self.headers) = (None, [None, None]);
+                        self.ahead.clear();
+                        (seen, first, bytes) = ([false; 2], None, 0);
+                        continue;
+                    }
+                },
+            };
+            let (at, side) = (tag.timestamp.as_millis(), usize::from(tag.is_audio()));
+            bytes += tag.body.len();
+            if tag.is_metadata() {
+                self.metadata = Some(tag);
+                continue;
+            }
+            if tag.is_script() {
+                continue;
+            }
+            if tag.is_sequence_header() {
+                self.headers[side] = Some(tag.clone());
+            } else {
+                seen[side] = true;
+                first = first.or(Some(at));
+            }
+            self.ahead.push_back(tag);
+            let long = first.is_some_and(|first| at - first >= LOOK) || bytes >= LOOK_BYTES;
+            if seen == [true; 2] || long {
+                if let Some(media) = self.describe() {
+                    self.ahead.append(&mut tags);
+                    return Some(TagPackets::new(self, media));
+                }
+                if long {
+                    log::warn!("what is published cannot be decoded");
+                    self.ahead.clear();
+                    (seen, first, bytes) = ([false; 2], None, 0);
+                }
+            }
+        }
+    }
+
+    /// What libav says of the first tags.
+    fn describe(&self) -> Option<MediaInfo> {
+        let mut file = BytesMut::from(&FlvWriter::header(true, true)[..]);
+        let headers = self.metadata.iter().chain(self.headers.iter().flatten());
+        for tag in headers.chain(&self.ahead) {
+            FlvWriter::write_tag(tag, &mut file).ok()?;
+        }
+        let opened =
+            Demuxer::open_bytes(file.freeze(), "live.flv", &OpenOptions::default(), &Interrupt::new());
+        opened.map(|file| file.media().clone()).ok()
+    }
+}
+
+/// Packets of one publication, until it ends, pauses or becomes something else.
+#[derive(Debug)]
+pub(super) struct TagPackets {
+    feed: Feed,
+    media: MediaInfo,
+    /// The tracks of video and audio, by their numbers.
+    tracks: [Option<usize>; 2],
+    /// Configurations that hold, and those the next packet has to say.
+    configs: [Option<Bytes>; 2],
+    changed: [Option<Bytes>; 2],
+    newest: Option<i64>,
+    over: bool,
+}
+
+impl TagPackets {
+    fn new(feed: Feed, media: MediaInfo) -> Self {
+        let (video, audio) = (media.video(), media.audio());
+        let tracks = [video.map(|track| track.index), audio.map(|track| track.index)];
+        let configs =
+            [video.and_then(|track| track.config.clone()), audio.and_then(|track| track.config.clone())];
+        Self { feed, media, tracks, configs, changed: [None, None], newest: None, over: false }
+    }
+
+    /// What is left, for what comes next.
+    pub(super) fn into_feed(self) -> Feed {
+        self.feed
+    }
+
+    /// The packet of a tag; `None` if it has none.
+    fn packet(&mut self, tag: &Tag) -> Option<Packet> {
+        let (at, body) = (tag.timestamp.as_millis(), tag.body.to_bytes());
+        let side = usize::from(tag.is_audio());
+        let track = self.tracks[side]?;
+        let (data, pts) = if tag.is_audio() {
+            let header = AudioHeader::parse(&body).ok()?;
+            let data = body.slice(header.len().min(body.len())..);
+            match (header.codec, header.packet_type) {
+                (AudioCodec::Aac, AacPacketType::SequenceHeader) => {
+                    self.configure(side, data);
+                    return None;
+                }
+                _ => (data, at),
+            }
+        } else {
+            let header = VideoHeader::parse(&body).ok()?;
+            let data = body.slice(header.len().min(body.len())..);
+            match header.packet_type {
+                AvcPacketType::SequenceHeader => {
+                    self.configure(side, data);
+                    return None;
+                }
+                AvcPacketType::Nalu => (data, at + i64::from(header.composition_time)),
+                _ => return None,
+            }
+        };
+        if data.is_empty() {
+            return None;
+        }
+        let ticks = |millis| {
+            let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
+            Some(TimeBase::MILLIS.rescale(millis, base))
+        };
+        let mut packet = Packet::new(track, ticks(pts), ticks(at), data);
+        packet.keyframe = tag.is_audio() || tag.is_keyframe();
+        packet.config = self.changed[side].take();
+        Some(packet)
+    }
+
+    fn configure(&mut self, side: usize, config: Bytes) {
+        if self.configs[side].as_ref() != Some(&config) {
+            self.configs[side] = Some(config.clone());
+            self.changed[side] = Some(config);
+        }
+    }
+
+    /// Whether something else begins with this tag: a track that was not there, or time after a pause.
+    fn begins_anew(&mut self, tag: &Tag) -> bool {
+        let at = tag.timestamp.as_millis();
+        let is_new = !tag.is_script() && self.tracks[usize::from(tag.is_audio())].is_none();
+        let paused = self.newest.is_some_and(|newest| at - newest >= PAUSE);
+        self.newest = self.newest.max(Some(at));
+        (is_new && tag.is_sequence_header()) || paused
+    }
+}
+
+impl PacketSource for TagPackets {
+    fn media(&self) -> &MediaInfo {
+        &self.media
+    }
+
+    fn select(&mut self, _tracks: &[usize]) {}
+
+    fn read(&mut self) -> Result<Option<Packet>, Error> {
+        while !self.over {
+            let tag = match self.feed.ahead.pop_front() {
+                Some(tag) => tag,
+                None => match self.feed.inbox.recv(false) {
+                    Some(Entry::Tag(tag)) => tag,
+                    Some(Entry::End) => {
+                        (self.feed.metadata, self.feed.headers) = (None, [None, None]);
+                        break;
+                    }
+                    None => break,
+                },
+            };
+            if self.begins_anew(&tag) {
+                self.feed.ahead.push_front(tag);
+                break;
+            }
+            if tag.is_metadata() {
+                self.feed.metadata = Some(tag);
+                continue;
+            }
+            if tag.is_sequence_header() {
+                self.feed.headers[usize::from(tag.is_audio())] = Some(tag.clone());
+            }
+            if let Some(packet) = self.packet(&tag) {
+                return Ok(Some(packet));
+            }
+        }
+        self.over = true;
+        Ok(None)
+    }
+
+    fn rewind(&mut self) -> Result<(), Error> {
+        Err(Error::Ended)
+    }
+
+    fn seek(&mut self, _track: usize, _dts: i64) -> bool {
+        false
+    }
+}
