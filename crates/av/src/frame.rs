@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::encoder::Picture;
-use crate::sys::{PictureKey, RawFrame, Sound, SoundKey};
+use crate::sys::{self, PictureKey, RawFrame, Sound, SoundKey};
 use crate::{ColorInfo, Error, Ratio};
 
 /// What the pictures of a track are like.
@@ -40,6 +40,7 @@ impl VideoFrame {
     /// # Errors
     /// [`Error::Libav`] for a pixel format libav does not know or cannot fill, a size of zero, or without memory.
     pub fn black(width: u32, height: u32, pixel_format: &str) -> Result<Self, Error> {
+        sys::check_versions()?;
         Ok(Self::new(RawFrame::black(width, height, pixel_format)?, &mut VideoFormats::default()))
     }
 
@@ -48,6 +49,7 @@ impl VideoFrame {
     /// # Errors
     /// [`Error::InvalidArgument`] if its planes are not of its size; [`Error::Libav`] for a size of zero, or without memory.
     pub fn from_picture(picture: &Picture) -> Result<Self, Error> {
+        sys::check_versions()?;
         let mut raw = RawFrame::black(picture.width, picture.height, "yuv420p")?;
         picture.fill(&mut raw)?;
         Ok(Self::new(raw, &mut VideoFormats::default()))
@@ -155,6 +157,7 @@ impl AudioFrame {
     /// # Errors
     /// [`Error::Libav`] for a format libav does not know, no samples, or without memory.
     pub fn silence(format: &AudioFormat, samples: usize) -> Result<Self, Error> {
+        sys::check_versions()?;
         let raw = RawFrame::silence(samples, &Sound::of(format)?)?;
         Ok(Self::new(raw, &mut AudioFormats::default()))
     }
@@ -165,6 +168,7 @@ impl AudioFrame {
     /// # Errors
     /// [`Error::InvalidArgument`] for slices of different lengths; [`Error::Libav`] for no channels, no samples or a rate of 0.
     pub fn from_channels(sample_rate: u32, channels: &[&[f32]]) -> Result<Self, Error> {
+        sys::check_versions()?;
         let refuse = |message: &str| Error::InvalidArgument { message: message.to_owned() };
         let format = AudioFormat {
             sample_rate,

@@ -2,7 +2,7 @@
 //! One thread at a time; nothing blocks.
 
 use crate::frame::{AudioFormats, AudioFrame};
-use crate::sys::{Feed, RawFrame, RawResampler, Sound};
+use crate::sys::{self, Failure, Feed, RawFrame, RawResampler, Sound};
 use crate::{AudioFormat, Error, TimeBase};
 
 /// Gaps and overlaps beyond this many seconds are taken as a new clock: nothing is filled in or dropped, the times jump.
@@ -88,6 +88,7 @@ impl Resampler {
     /// # Errors
     /// [`Error::Libav`] for a format libav does not know or cannot convert (more than 64 channels).
     pub fn new(from: &AudioFormat, to: &AudioFormat, frame_samples: usize) -> Result<Self, Error> {
+        sys::check_versions()?;
         let raw = RawResampler::open(Sound::of(from)?, Sound::of(to)?)?;
         Ok(Self {
             raw,
@@ -225,7 +226,7 @@ impl Resampler {
 
     fn fill(
         &mut self,
-        convert: impl FnOnce(&mut RawResampler, &mut RawFrame, usize) -> Result<usize, crate::sys::Failure>,
+        convert: impl FnOnce(&mut RawResampler, &mut RawFrame, usize) -> Result<usize, Failure>,
     ) -> Result<(), Error> {
         let mut partial = match self.partial.take() {
             Some(partial) => partial,

@@ -258,8 +258,8 @@ fn fields_become_whole_pictures() {
 #[test]
 fn high_dynamic_range_becomes_usual() {
     let scratch = Scratch::new();
-    let words = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p10le -color_range tv -colorspace bt2020nc \
-                 -color_primaries bt2020 -color_trc smpte2084";
+    let words = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p10le \
+                 -x264-params colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc";
     let Some((time_base, frames)) = clip(&scratch, "hdr.mp4", words) else { return };
     assert_eq!(frames[0].format().color.transfer.as_deref(), Some("smpte2084"));
     let to = VideoTarget { tone_map: true, ..VideoTarget::new(160, 90) };
