@@ -1,4 +1,4 @@
-//! Loops a media file to RTMP servers by copying packets.
+//! Loops a media file to RTMP servers, as it is or encoded.
 //!
 //! Without arguments it is the demo: it makes a short clip, starts the embedded server, loops the clip to it, plays it back
 //! in process and checks what arrives.
@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
 use support::args::Args;
 use support::progress::Progress;
-use support::{Result, json, process, reels};
+use support::{Result, encoding, json, process, reels};
 
 const USAGE: &str = "\
 usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--streams N] [--start S] [--silence]
+                 [--mode M] [--platform P]... [--profile P] [--bitrate K] [--encoder E]
                  [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
 
   FILE           what to loop; without it a demo runs by itself
@@ -38,9 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let usage = format!("{USAGE}{}", reels::USAGE);
+    let usage = format!("{USAGE}{}{}", encoding::USAGE, reels::USAGE);
     let own = ["--to", "--seconds", "--streams", "--record", "--ca", "--start"];
-    let options: Vec<_> = own.into_iter().chain(reels::OPTIONS).collect();
+    let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
     let Some(file) = args.rest().first() else {
         if args.all("--to").is_empty() && args.all("--record").is_empty() {
@@ -127,7 +128,7 @@ fn run() -> Result<()> {
 }
 
 fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<StreamHandle> {
-    let mut source = Source::file(file).looped();
+    let mut source = encoding::apply(Source::file(file).looped(), args)?;
     if args.has("--silence") {
         source = source.with_silence();
     }

@@ -137,6 +137,9 @@ pub use flowcast_core::{
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+};
+pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };

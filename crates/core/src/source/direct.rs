@@ -93,7 +93,7 @@ impl OpenFile {
         interrupt: Interrupt,
     ) -> Result<Self, Error> {
         let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        let plan = wanted.plan(file.media());
+        let plan = wanted.plan(Some(path), file.media());
         Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, interrupt)
     }
 
@@ -183,7 +183,7 @@ impl DirectFeed {
             .stack_size(if encodes { ENCODING_STACK } else { WORKER_STACK })
             .spawn(move || {
                 if encodes {
-                    crate::sys::yield_to_others();
+                    crate::sys::yield_to_others(crate::sys::Leave::Some);
                 }
                 work(&sender, &cpu);
             })

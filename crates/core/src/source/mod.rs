@@ -42,6 +42,7 @@ use crate::event::EventKind;
 use crate::playlist::Playlist;
 use crate::pool::Scratch;
 use crate::transcode::{Encoding, Mode, Wish};
+use crate::verdict::Platform;
 
 pub(crate) use opening::{Opening, open};
 
@@ -175,6 +176,24 @@ impl Source {
     /// ```
     pub fn mode(mut self, mode: Mode) -> Self {
         self.wish.mode = mode;
+        self
+    }
+
+    /// Where the stream goes, which decides what has to be encoded and what it is encoded to; may be said for several, all of
+    /// which then have to take the stream. Default [`Platform::any`](crate::Platform::any). Where a platform wants sound and
+    /// there is none, silence is sent. Without effect with [`Mode::Copy`].
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Mode, Platform, Source};
+    ///
+    /// let both = Source::file("clip.mkv").looped().mode(Mode::Auto).platform(Platform::youtube()).platform(Platform::twitch());
+    /// ```
+    ///
+    /// # Blocking
+    ///
+    /// With [`Mode::Auto`], starting the stream reads the whole file once, to know what is in it.
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.wish.platforms.push(platform);
         self
     }
 

@@ -62,7 +62,8 @@ struct First {
 /// On the files.
 pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let mut notices = Vec::new();
-    let silence = source.silence.then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
+    let silence =
+        (source.silence || source.wish.needs_audio()).then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
             let tracks = if *video_only { Tracks::Video } else { Tracks::Both };

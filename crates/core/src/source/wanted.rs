@@ -70,7 +70,7 @@ impl Wanted {
             return Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None });
         }
         let file = Demuxer::open(path, &OpenOptions::default(), &Interrupt::new())?;
-        let plan = self.plan(file.media());
+        let plan = self.plan(Some(path), file.media());
         let seconds = file.media().duration.map(|duration| duration.as_secs());
         let copied = if plan.video.is_some() { 0 } else { file.media().bit_rate.unwrap_or(0) };
         let bytes = seconds.filter(|_| !plan.is_copy()).map(|seconds| {
@@ -88,11 +88,11 @@ impl Wanted {
         Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None })
     }
 
-    /// What is done to the tracks of a file.
+    /// What is done to the tracks of a file, which may be read through for it.
     #[cfg(feature = "libav")]
-    pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
+    pub(crate) fn plan(&self, path: Option<&Path>, media: &MediaInfo) -> Plan {
         let Some(encoding) = &self.encoding else { return Plan::COPY };
-        let mut plan = encoding.settling.plan(media);
+        let mut plan = encoding.settling.plan(path, media);
         match self.tracks {
             Tracks::Both => {}
             Tracks::Video => plan.audio = None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::profile::Profile;
 use crate::error::Error;
+use crate::verdict::Platform;
 
 /// Whether the tracks of a source are sent as they are or encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -13,7 +14,8 @@ pub enum Mode {
     /// As they are. Tracks that cannot be sent so are left out, with an event.
     #[default]
     Copy,
-    /// Each track as it is if it fits where it goes, encoded if it does not.
+    /// Each track as it is if it fits where it goes, encoded if it does not: by the [`verdict`](crate::verdict) of each file for
+    /// [`Source::platform`](crate::Source::platform). A file that cannot be looked at is encoded.
     Auto,
     /// Encoded.
     Encode,
@@ -43,7 +45,11 @@ impl FrameRate {
         if den == 0 || num < den || num / den >= 240 || num > 1_000_000 {
             return None;
         }
-        Some(Self { num, den })
+        let (mut divisor, mut rest) = (num, den);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        Some(Self { num: num / divisor, den: den / divisor })
     }
 
     /// So many whole frames per second, brought into the range of 1 to 239.
@@ -270,16 +276,28 @@ impl From<Profile> for Encoding {
 }
 
 /// What a source asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Wish {
     pub(crate) mode: Mode,
     pub(crate) encoding: Encoding,
+    /// Where it goes; none is anywhere.
+    pub(crate) platforms: Vec<Platform>,
 }
 
 impl Wish {
     /// Whether nothing is ever encoded.
     pub(crate) fn is_copy(&self) -> bool {
         self.mode == Mode::Copy || self.encoding.profile == Profile::Copy
+    }
+
+    /// What all platforms take.
+    pub(crate) fn limits(&self) -> Platform {
+        Platform::intersection(&self.platforms).unwrap_or_else(Platform::any)
+    }
+
+    /// Whether pictures without sound are refused somewhere.
+    pub(crate) fn needs_audio(&self) -> bool {
+        !self.is_copy() && self.platforms.iter().any(|platform| platform.needs_audio)
     }
 }
 

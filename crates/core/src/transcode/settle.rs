@@ -3,13 +3,16 @@
 //! In: what the source asks for, and what is in a file. Out: which tracks are encoded, and to which figures. The first file
 //! settles the figures; those after it are encoded to the same.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
-use flowcast_av::{Codec, FieldOrder, MediaInfo, Ratio, TrackInfo, TrackKind};
+use flowcast_av::{Codec, FieldOrder, Interrupt, MediaInfo, Ratio, TrackInfo, TrackKind};
 
 use super::encoding::{EncoderChoice, FrameRate, Mode, Wish};
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use crate::error::chain;
 use crate::tagger::Selection;
+use crate::verdict::{Platform, ScanOptions, Severity, Strictness, TrackVerdict, facts, verdict_for_all};
 
 /// Frame rates in use. A source near one of them is meant to have it.
 const RATES: [(u32, u32); 13] = [
@@ -52,13 +55,20 @@ impl Settling {
         Self { wish, defaults, video: OnceLock::new(), audio: OnceLock::new() }
     }
 
-    /// What is done to the tracks of `media`.
-    pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
+    /// What is done to the tracks of `media`; of a file, its packets are looked at.
+    ///
+    /// # Blocking
+    ///
+    /// On reading the whole file, where that decides.
+    pub(crate) fn plan(&self, path: Option<&Path>, media: &MediaInfo) -> Plan {
         let needs = match self.wish.mode {
             _ if self.wish.is_copy() => return Plan::COPY,
             Mode::Copy => return Plan::COPY,
             Mode::Encode => Needs { video: true, audio: true },
-            Mode::Auto => decide(media),
+            Mode::Auto => match path {
+                Some(path) => self.decide_by_packets(path),
+                None => decide(media),
+            },
         };
         let video = media.video().filter(|_| needs.video).and_then(|track| {
             let settled = self.video.get().cloned();
@@ -71,15 +81,44 @@ impl Settling {
         Plan { video, audio }
     }
 
+    /// What the platforms say of a file.
+    fn decide_by_packets(&self, path: &Path) -> Needs {
+        let facts = match facts(path, &ScanOptions::default(), &Interrupt::new()) {
+            Ok(facts) => facts,
+            Err(error) => {
+                log::warn!("{}: is encoded, since it cannot be looked at: {}", path.display(), chain(&error));
+                return Needs { video: true, audio: true };
+            }
+        };
+        let any = [Platform::any()];
+        let platforms = if self.wish.platforms.is_empty() { &any[..] } else { &self.wish.platforms };
+        let Some(verdict) = verdict_for_all(&facts, platforms, Strictness::Lenient) else {
+            return Needs { video: true, audio: true };
+        };
+        log::info!("{}: {} for {}", path.display(), verdict.action, verdict.platform);
+        for reason in verdict.at_least(Severity::Warning) {
+            log::info!("{}: {}: {}", path.display(), reason.code, reason.detail);
+        }
+        let is = |track| matches!(track, TrackVerdict::Encode);
+        Needs { video: is(verdict.video), audio: is(verdict.audio) }
+    }
+
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
         let encoding = &self.wish.encoding;
         let figures = encoding.profile.figures();
-        let (width, height) = encoding.size.unwrap_or_else(|| shown_size(track));
-        let frame_rate = encoding.frame_rate.unwrap_or_else(|| frame_rate(track));
-        let kbps = encoding.video_kbps.unwrap_or(figures.kbps);
+        let limits = self.wish.limits();
+        let (width, height) = encoding.size.unwrap_or_else(|| within(shown_size(track), limits.max_size));
+        let frame_rate = encoding.frame_rate.unwrap_or_else(|| frame_rate(track, limits.max_frame_rate));
+        let row = limits.bit_rates_of(width, height, frame_rate.as_f64());
+        let least = row.and_then(|row| row.min).unwrap_or(0);
+        let most = row.and_then(|row| row.max).or(limits.max_kbps).unwrap_or(u32::MAX);
+        let kbps = encoding.video_kbps.unwrap_or_else(|| figures.kbps.max(least).min(most));
+        let gop = limits.gop_max.map_or(encoding.gop, |most| encoding.gop.min(most));
+        let b_frames = encoding.b_frames.unwrap_or(figures.b_frames);
+        let b_frames = limits.max_b_frames.map_or(b_frames, |most| b_frames.min(most));
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
-        let gop_frames = (encoding.gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
+        let gop_frames = (gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
         let parameters: Vec<_> = [figures.x264_params, encoding.x264_params.as_str()]
             .into_iter()
             .filter(|text| !text.is_empty())
@@ -94,7 +133,7 @@ impl Settling {
             vbv_kbits,
             filler: encoding.filler,
             gop_frames,
-            b_frames: encoding.b_frames.unwrap_or(figures.b_frames),
+            b_frames,
             preset: text(&encoding.preset, figures.preset),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
             profile: text(&encoding.h264_profile, figures.profile),
@@ -119,12 +158,19 @@ impl Settling {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
         let source = track.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let fitting = if matches!(source, 44_100 | 48_000) { source } else { 48_000 };
+        let limits = self.wish.limits();
+        let taken = |rate: &u32| limits.sample_rates.is_empty() || limits.sample_rates.contains(rate);
+        let usual = [source, 48_000, 44_100].into_iter().filter(|rate| matches!(rate, 44_100 | 48_000));
+        let fitting = usual.into_iter().find(taken).unwrap_or(48_000);
+        let least = limits.audio_min_kbps.unwrap_or(0);
+        let most = limits.audio_max_kbps.unwrap_or(u32::MAX);
         AudioPlan {
             codec: wanted.codec,
-            kbps: wanted.kbps.unwrap_or(figures.audio_kbps),
+            kbps: wanted.kbps.unwrap_or_else(|| figures.audio_kbps.max(least).min(most)),
             sample_rate: wanted.sample_rate.unwrap_or(fitting),
-            channels: wanted.channels.unwrap_or(2),
+            channels: wanted
+                .channels
+                .unwrap_or_else(|| limits.max_channels.map_or(2, |most| most.clamp(1, 2))),
         }
     }
 }
@@ -141,8 +187,24 @@ fn shown_size(track: &TrackInfo) -> (u32, u32) {
     if video.rotation_degrees % 180 == 90 { (height, width) } else { (width, height) }
 }
 
-/// The constant rate a track is meant to have.
-fn frame_rate(track: &TrackInfo) -> FrameRate {
+/// The size, no larger than a platform takes (its longer and its shorter side), in the same shape.
+fn within((width, height): (u32, u32), most: Option<(u32, u32)>) -> (u32, u32) {
+    let Some((long, short)) = most else { return (width, height) };
+    let (longer, shorter) = (f64::from(width.max(height)), f64::from(width.min(height)));
+    let shrink = (f64::from(long) / longer).min(f64::from(short) / shorter).min(1.0);
+    let even = |side: u32| ((f64::from(side) * shrink / 2.0).round() as u32 * 2).max(16);
+    if shrink < 1.0 { (even(width), even(height)) } else { (width, height) }
+}
+
+/// The constant rate a track is meant to have; of one that a platform does not take, a half or less.
+fn frame_rate(track: &TrackInfo, most: Option<f64>) -> FrameRate {
+    let rate = meant_rate(track);
+    let fits = |rate: &FrameRate| most.is_none_or(|most| rate.as_f64() <= most * 1.0025);
+    let parts = (1..=8).filter_map(|part| FrameRate::new(rate.num(), rate.den() * part));
+    parts.into_iter().find(fits).unwrap_or(rate)
+}
+
+fn meant_rate(track: &TrackInfo) -> FrameRate {
     let video = track.video.as_ref();
     let average = video.and_then(|video| video.frame_rate).map(Ratio::as_f64);
     let real = video.and_then(|video| video.real_frame_rate).map(Ratio::as_f64);
@@ -242,7 +304,7 @@ mod tests {
     }
 
     fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
-        let wish = Wish { mode, encoding: encoding.into() };
+        let wish = Wish { mode, encoding: encoding.into(), platforms: Vec::new() };
         Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
     }
 
@@ -252,14 +314,14 @@ mod tests {
         let first =
             media(vec![picture(640, 360, Ratio { num: 30_000, den: 1001 }), sound(Codec::Aac, 44_100, 6)]);
         let other = media(vec![picture(1920, 1080, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
-        let plan = settling.plan(&first);
-        assert_eq!(settling.plan(&other), plan);
+        let plan = settling.plan(None, &first);
+        assert_eq!(settling.plan(None, &other), plan);
         let video = plan.video.expect("all is encoded");
         assert_eq!(
             (video.width, video.height, video.frame_rate.to_string()),
             (640, 360, "30000/1001".into())
         );
-        assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 1500));
+        assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 750));
         assert_eq!(
             (video.preset.as_str(), video.tune.as_str(), video.threads),
             ("ultrafast", "zerolatency", 1)
@@ -267,7 +329,7 @@ mod tests {
         let audio = plan.audio.expect("all is encoded");
         assert_eq!((audio.kbps, audio.sample_rate, audio.channels), (96, 44_100, 2));
         let mute = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
-        assert_eq!(settling.plan(&mute).audio, None);
+        assert_eq!(settling.plan(None, &mute).audio, None);
     }
 
     #[test]
@@ -278,10 +340,28 @@ mod tests {
         encoding.video_kbps = Some(5000);
         encoding.x264_params = "ref=2".to_owned();
         let settling = settling(Mode::Encode, encoding);
-        let plan = settling.plan(&media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
+        let plan = settling.plan(None, &media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
         let video = plan.video.expect("all is encoded");
         assert_eq!((video.width, video.height, video.gop_frames), (1280, 720, 100));
         assert_eq!((video.kbps, video.vbv_kbits, video.x264_params.as_str()), (5000, 10_000, "ref=2"));
+    }
+
+    #[test]
+    fn platforms_bound_what_is_not_given() {
+        let mut wish =
+            Wish { mode: Mode::Encode, encoding: Profile::LowLatencyCbr.into(), platforms: Vec::new() };
+        wish.platforms = vec![Platform::facebook(), Platform::twitch()];
+        let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+        let large = media(vec![picture(3840, 2160, Ratio { num: 50, den: 1 })]);
+        let video = Settling::new(wish.clone(), defaults).plan(None, &large).video.expect("all is encoded");
+        assert_eq!((video.width, video.height, video.kbps), (1920, 1080, 6000));
+        let small = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
+        let video = Settling::new(wish.clone(), defaults).plan(None, &small).video.expect("all is encoded");
+        assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
+        assert_eq!(video.vbv_kbits, video.kbps / 2);
+        wish.encoding.video_kbps = Some(5000);
+        let video = Settling::new(wish, defaults).plan(None, &small).video.expect("all is encoded");
+        assert_eq!(video.kbps, 5000, "what is given is taken");
     }
 
     #[test]
@@ -303,7 +383,7 @@ mod tests {
             ((7, 10), "1"),
         ] {
             let track = picture(640, 360, Ratio { num: average.0, den: average.1 });
-            assert_eq!(frame_rate(&track).to_string(), wanted, "{average:?}");
+            assert_eq!(frame_rate(&track, None).to_string(), wanted, "{average:?}");
         }
     }
 
@@ -312,9 +392,11 @@ mod tests {
         let mut track = picture(640, 360, Ratio { num: 1442, den: 100 });
         let video = track.video.as_mut().expect("it has pictures");
         video.real_frame_rate = Some(Ratio { num: 25, den: 1 });
-        assert_eq!(frame_rate(&track).to_string(), "25");
+        assert_eq!(frame_rate(&track, None).to_string(), "25");
         track.video.as_mut().expect("it has pictures").real_frame_rate = Some(Ratio { num: 90_000, den: 1 });
-        assert_eq!(frame_rate(&track).to_string(), "15");
+        assert_eq!(frame_rate(&track, None).to_string(), "15");
+        track.video.as_mut().expect("it has pictures").frame_rate = Ratio::new(60_000, 1001);
+        assert_eq!(frame_rate(&track, Some(30.0)).to_string(), "30000/1001");
     }
 
     #[test]
@@ -323,7 +405,7 @@ mod tests {
         let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
         fitting.codec = Codec::H264;
         let needs = |video: &TrackInfo, audio: TrackInfo| {
-            let plan = settling.plan(&media(vec![video.clone(), audio]));
+            let plan = settling.plan(None, &media(vec![video.clone(), audio]));
             (plan.video.is_some(), plan.audio.is_some())
         };
         assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 2)), (false, false));

@@ -26,7 +26,7 @@ use crate::source::measure::Increasing;
 use crate::source::packets::PacketSource;
 use crate::source::{SourceContext, SourceState};
 use crate::stream::mailbox::Mailbox;
-use crate::sys::{CpuLap, CpuMeter, yield_to_others};
+use crate::sys::{CpuLap, CpuMeter, Leave, yield_to_others};
 use crate::tagger::{Selection, Tagger};
 
 /// Stack of the worker, for what libav's encoders need.
@@ -197,10 +197,10 @@ impl From<Error> for Stop {
 
 impl Worker {
     fn run(mut self, mut feed: Feed) {
-        yield_to_others();
+        yield_to_others(Leave::Some);
         let finish = loop {
             let Some(source) = feed.look() else { break Finish::End };
-            let plan = self.options.settling.plan(source.media());
+            let plan = self.options.settling.plan(None, source.media());
             let name = Path::new(&self.options.name);
             let opened = Transcoder::new(name, source, &plan, &self.options.encoders, &self.interrupt);
             match opened.map_err(Stop::from).and_then(|opened| self.encode(opened)) {

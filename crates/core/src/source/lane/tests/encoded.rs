@@ -32,7 +32,7 @@ fn wanted(mode: Mode, encoding: impl Into<Encoding>) -> Wanted {
 
 fn wanted_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Wanted {
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
-    let settling = Settling::new(Wish { mode, encoding: encoding.into() }, defaults);
+    let settling = Settling::new(Wish { mode, encoding: encoding.into(), platforms: Vec::new() }, defaults);
     Wanted::encoded(Tracks::Both, settling, encoders)
 }
 
@@ -582,7 +582,7 @@ fn what_is_published_is_encoded_to_one_stream() {
     let poll = mio::Poll::new().expect("the kernel has one");
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
     let (reader, _commands) = Mailbox::new(waker);
-    let mut wish = Wish { mode: Mode::Encode, encoding: Profile::Ultra.into() };
+    let mut wish = Wish { mode: Mode::Encode, encoding: Profile::Ultra.into(), platforms: Vec::new() };
     wish.encoding.video_kbps = Some(800);
     let mut encoder = LiveEncoder::start(LiveOptions {
         name: "studio".to_owned(),
@@ -661,4 +661,49 @@ fn what_is_published_is_encoded_to_one_stream() {
     let beeps: Vec<_> = decoded.beeps().iter().map(|beep| beep * 1000.0 - zero).collect();
     eprintln!("beeps at {beeps:.1?} ms");
     assert!((beeps[0] - 500.0).abs() < 30.0, "{beeps:?}");
+}
+
+#[test]
+fn what_cannot_be_decoded_is_told_once_and_the_rest_is_shown() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = case("asp.avi", "-r 25|-c:v mpeg4 -bf 0 -b:v 1M", ":s=44100:c=stereo:d=2.4|-c:a libmp3lame");
+    make(directory, &case);
+    let path = directory.join(case.name);
+    let mut bytes = std::fs::read(&path).expect("it was made");
+    // Noise over the contents of some chunks of pictures; their headers stay.
+    let mut chunks = 0;
+    for at in 4096..bytes.len() - 400 {
+        if bytes[at..at + 4] == *b"00dc" && bytes[at + 5] > 0 {
+            chunks += 1;
+            if chunks % 7 == 3 {
+                bytes[at + 8..at + 8 + 200].fill(0xA5);
+            }
+        }
+    }
+    assert!(chunks > 20, "{chunks}");
+    std::fs::write(&path, bytes).expect("it is ours");
+    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let mut played = Unpaced::looped_as(&path, supply, false);
+    let tags = record(&mut played, directory);
+    let faults: Vec<_> = played
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            EventKind::SourceFault { error } => Some(error.to_string()),
+            _ => None,
+        })
+        .collect();
+    eprintln!("{faults:?}");
+    assert!(faults.len() <= 1, "the same is told once: {faults:?}");
+    let shown = numbers(directory, "recording.flv");
+    assert!(shown.len() >= 55 * LAPS, "{} pictures", shown.len());
+    let is_lap = |length: &usize| shown.iter().skip(*length).eq(shown.iter().take(shown.len() - length));
+    assert!((55..=62).any(|length| is_lap(&length)), "each lap is the same: {shown:?}");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
 }
