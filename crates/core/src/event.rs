@@ -10,6 +10,7 @@ use std::time::Duration;
 use self::bus::{Bus, Events};
 use crate::error::{Error, chain};
 use crate::source::SourceMode;
+use crate::verdict::{Severity, Verdict};
 
 /// The number of a stream within its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +138,13 @@ pub enum EventKind {
         /// What made it change; `None` if nothing failed.
         error: Option<Arc<Error>>,
     },
+    /// It was decided what becomes of the tracks of a file ([`Mode::Auto`](crate::Mode::Auto)).
+    Judged {
+        /// The file.
+        path: PathBuf,
+        /// What becomes of them, and why.
+        verdict: Arc<Verdict>,
+    },
     /// An encoder failed and another one took its place; the picture goes on with a keyframe.
     EncoderChanged {
         /// libav's name of the one that failed.
@@ -231,6 +239,11 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
         EventKind::ModeChanged { mode, error: Some(error) } => {
             log::warn!("{stream}: plays {mode} from here on: {}", chain(error));
+        }
+        EventKind::Judged { path, verdict } => {
+            let codes: Vec<_> =
+                verdict.at_least(Severity::Warning).map(|reason| reason.code.as_str()).collect();
+            log::info!("{stream}: {}: {} ({})", path.display(), verdict.action, codes.join(", "));
         }
         EventKind::EncoderChanged { from, to, error } => {
             log::warn!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error));

@@ -93,7 +93,7 @@ impl OpenFile {
         interrupt: Interrupt,
     ) -> Result<Self, Error> {
         let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        let plan = wanted.plan(Some(path), file.media());
+        let plan = wanted.plan(path, file.media(), &interrupt);
         Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, interrupt)
     }
 

@@ -42,7 +42,7 @@ use crate::event::EventKind;
 use crate::playlist::Playlist;
 use crate::pool::Scratch;
 use crate::transcode::{Encoding, Mode, Wish};
-use crate::verdict::Platform;
+use crate::verdict::{Platform, Strictness};
 
 pub(crate) use opening::{Opening, open};
 
@@ -164,7 +164,8 @@ impl Source {
         self
     }
 
-    /// Whether tracks are sent as they are or encoded. Default [`Mode::Copy`].
+    /// Whether tracks are sent as they are or encoded. Default [`Mode::Copy`], and [`Mode::Auto`] once a
+    /// [platform](Self::platform) is named.
     ///
     /// What is encoded of a file that is looped, or of a list, is encoded once, into its reel, if there is a
     /// [reel store](crate::Config::reels); without one it is encoded again in every lap.
@@ -175,18 +176,18 @@ impl Source {
     /// let old = Source::file("old.avi").looped().mode(Mode::Auto).encoding(Profile::High);
     /// ```
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.wish.mode = mode;
+        self.wish.mode = Some(mode);
         self
     }
 
-    /// Where the stream goes, which decides what has to be encoded and what it is encoded to; may be said for several, all of
-    /// which then have to take the stream. Default [`Platform::any`](crate::Platform::any). Where a platform wants sound and
-    /// there is none, silence is sent. Without effect with [`Mode::Copy`].
+    /// Where it goes; to be said once for each. What one of the platforms does not take is encoded, within the limits of all of
+    /// them where the [encoding](Self::encoding) does not say otherwise; where there is no sound and one of them shows nothing
+    /// without, silence is sent. Without effect with [`Mode::Copy`].
     ///
     /// ```no_run
-    /// use flowcast_core::{Mode, Platform, Source};
+    /// use flowcast_core::{Platform, Source};
     ///
-    /// let both = Source::file("clip.mkv").looped().mode(Mode::Auto).platform(Platform::youtube()).platform(Platform::twitch());
+    /// let show = Source::file("show.mp4").looped().platform(Platform::youtube()).platform(Platform::twitch());
     /// ```
     ///
     /// # Blocking
@@ -194,6 +195,12 @@ impl Source {
     /// With [`Mode::Auto`], starting the stream reads the whole file once, to know what is in it.
     pub fn platform(mut self, platform: Platform) -> Self {
         self.wish.platforms.push(platform);
+        self
+    }
+
+    /// Whether what the platforms only advise against is encoded, too. Default [`Strictness::Lenient`]: it is not.
+    pub fn strictness(mut self, strictness: Strictness) -> Self {
+        self.wish.strictness = strictness;
         self
     }
 

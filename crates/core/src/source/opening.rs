@@ -62,15 +62,15 @@ struct First {
 /// On the files.
 pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let mut notices = Vec::new();
-    let silence =
-        (source.silence || source.wish.needs_audio()).then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
+    let silent = source.silence || source.wish.needs_audio();
+    let silence = silent.then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
             let tracks = if *video_only { Tracks::Video } else { Tracks::Both };
             let supply = opening.supply(tracks, source)?;
             let (how, program) =
                 if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
-            let item = Some(begin(supply.ready(path, how)?, &mut notices));
+            let item = Some(begin(supply.ready(path, how)?, &supply, &mut notices));
             First { item, program, supply }
         }
         Media::Playlist(list) => {
@@ -107,7 +107,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
             Next::Item(item) => match supply.ready(&item.path, Use::Item) {
                 Ok(ready) => {
                     notices.push(EventKind::ItemStarted { path: item.path });
-                    let item = Some(begin(ready, notices));
+                    let item = Some(begin(ready, &supply, notices));
                     return Ok(First { item, program: Program::List(cursor), supply });
                 }
                 Err(error) => {
@@ -129,8 +129,8 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
     }
 }
 
-fn begin(ready: Ready, notices: &mut Vec<EventKind>) -> Item {
-    let (item, fallback) = ready.told(notices);
+fn begin(ready: Ready, supply: &Supply, notices: &mut Vec<EventKind>) -> Item {
+    let (item, fallback) = ready.told(supply, notices);
     if let Some(error) = fallback {
         notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
     }

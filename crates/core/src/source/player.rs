@@ -342,7 +342,7 @@ impl Player {
     }
 
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
-        let (item, fallback) = ready.told(notices);
+        let (item, fallback) = ready.told(&self.supply, notices);
         self.set_mode(item.mode(), fallback, notices);
         self.lane.begin(item, 0);
     }

@@ -45,9 +45,13 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Tells what is missing or was wrong; the item, and why it is not played from a reel.
-    pub(crate) fn told(self, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
+    /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
+    pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
         let Self { item, fallback, skipped } = self;
+        #[cfg(feature = "libav")]
+        supply.wanted.tell(notices);
+        #[cfg(not(feature = "libav"))]
+        let _ = supply;
         notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
         notices.extend(item.damage());
         (item, fallback)

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
 
 use crate::error::Error;
+#[cfg(feature = "libav")]
+use crate::event::EventKind;
 use crate::reel::{Recipe, Tracks};
 #[cfg(feature = "libav")]
 use crate::transcode::{Encoders, Plan, Settling};
@@ -69,8 +71,9 @@ impl Wanted {
         if self.encoding.is_none() {
             return Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None });
         }
-        let file = Demuxer::open(path, &OpenOptions::default(), &Interrupt::new())?;
-        let plan = self.plan(Some(path), file.media());
+        let interrupt = Interrupt::new();
+        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
+        let plan = self.plan(path, file.media(), &interrupt);
         let seconds = file.media().duration.map(|duration| duration.as_secs());
         let copied = if plan.video.is_some() { 0 } else { file.media().bit_rate.unwrap_or(0) };
         let bytes = seconds.filter(|_| !plan.is_copy()).map(|seconds| {
@@ -88,17 +91,29 @@ impl Wanted {
         Ok(Settled { recipe: Recipe::copy(self.tracks), bytes: None })
     }
 
-    /// What is done to the tracks of a file, which may be read through for it.
+    /// What is done to the tracks of a file.
+    ///
+    /// # Blocking
+    ///
+    /// On reading all of the file, if that decides it, until `interrupt`.
     #[cfg(feature = "libav")]
-    pub(crate) fn plan(&self, path: Option<&Path>, media: &MediaInfo) -> Plan {
+    pub(crate) fn plan(&self, path: &Path, media: &MediaInfo, interrupt: &Interrupt) -> Plan {
         let Some(encoding) = &self.encoding else { return Plan::COPY };
-        let mut plan = encoding.settling.plan(path, media);
+        let mut plan = encoding.settling.plan_file(path, media, self.tracks, interrupt);
         match self.tracks {
             Tracks::Both => {}
             Tracks::Video => plan.audio = None,
             Tracks::Audio => plan.video = None,
         }
         plan
+    }
+
+    /// Puts what was decided since the last time into `notices`.
+    #[cfg(feature = "libav")]
+    pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
+        if let Some(encoding) = &self.encoding {
+            encoding.settling.tell(notices);
+        }
     }
 
     /// What opens encoders.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::profile::Profile;
 use crate::error::Error;
-use crate::verdict::Platform;
+use crate::verdict::{Platform, Strictness};
 
 /// Whether the tracks of a source are sent as they are or encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -14,8 +14,9 @@ pub enum Mode {
     /// As they are. Tracks that cannot be sent so are left out, with an event.
     #[default]
     Copy,
-    /// Each track as it is if it fits where it goes, encoded if it does not: by the [`verdict`](crate::verdict) of each file for
-    /// [`Source::platform`](crate::Source::platform). A file that cannot be looked at is encoded.
+    /// Each track as it is if it fits where it goes, encoded if it does not: what the [`verdict`](crate::verdict) on the file
+    /// says, for the platforms that are named ([`Source::platform`](crate::Source::platform)), or else for any receiver. A
+    /// file is read once to find out; one that cannot be judged is encoded. Of what is published, the headers have to do.
     Auto,
     /// Encoded.
     Encode,
@@ -278,21 +279,27 @@ impl From<Profile> for Encoding {
 /// What a source asks for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Wish {
-    pub(crate) mode: Mode,
+    /// `None` if nothing was said: copy, unless platforms are named.
+    pub(crate) mode: Option<Mode>,
     pub(crate) encoding: Encoding,
-    /// Where it goes; none is anywhere.
+    /// Where it goes.
     pub(crate) platforms: Vec<Platform>,
+    pub(crate) strictness: Strictness,
 }
 
 impl Wish {
-    /// Whether nothing is ever encoded.
-    pub(crate) fn is_copy(&self) -> bool {
-        self.mode == Mode::Copy || self.encoding.profile == Profile::Copy
+    pub(crate) fn mode(&self) -> Mode {
+        match self.mode {
+            _ if self.encoding.profile == Profile::Copy => Mode::Copy,
+            Some(mode) => mode,
+            None if self.platforms.is_empty() => Mode::Copy,
+            None => Mode::Auto,
+        }
     }
 
-    /// What all platforms take.
-    pub(crate) fn limits(&self) -> Platform {
-        Platform::intersection(&self.platforms).unwrap_or_else(Platform::any)
+    /// Whether nothing is ever encoded.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.mode() == Mode::Copy
     }
 
     /// Whether pictures without sound are refused somewhere.

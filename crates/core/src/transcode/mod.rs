@@ -11,6 +11,8 @@ mod encoding;
 #[cfg(feature = "libav")]
 mod grid;
 #[cfg(feature = "libav")]
+mod limits;
+#[cfg(feature = "libav")]
 mod live;
 #[cfg(feature = "libav")]
 mod pipeline;

@@ -3,16 +3,21 @@
 //! In: what the source asks for, and what is in a file. Out: which tracks are encoded, and to which figures. The first file
 //! settles the figures; those after it are encoded to the same.
 
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use flowcast_av::{Codec, FieldOrder, Interrupt, MediaInfo, Ratio, TrackInfo, TrackKind};
+use parking_lot::Mutex;
 
 use super::encoding::{EncoderChoice, FrameRate, Mode, Wish};
+use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
-use crate::error::chain;
+use crate::event::EventKind;
+use crate::reel::Tracks;
 use crate::tagger::Selection;
-use crate::verdict::{Platform, ScanOptions, Severity, Strictness, TrackVerdict, facts, verdict_for_all};
+use crate::verdict::{
+    Platform, ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure,
+};
 
 /// Frame rates in use. A source near one of them is meant to have it.
 const RATES: [(u32, u32); 13] = [
@@ -45,31 +50,91 @@ pub(crate) struct EncoderDefaults {
 #[derive(Debug)]
 pub(crate) struct Settling {
     wish: Wish,
+    limits: Limits,
     defaults: EncoderDefaults,
+    judged: Mutex<Judged>,
     video: OnceLock<VideoPlan>,
     audio: OnceLock<AudioPlan>,
 }
 
+/// The verdicts that were passed.
+#[derive(Debug, Default)]
+struct Judged {
+    last: Option<(PathBuf, Arc<Verdict>)>,
+    untold: Vec<EventKind>,
+}
+
 impl Settling {
     pub(crate) fn new(wish: Wish, defaults: EncoderDefaults) -> Self {
-        Self { wish, defaults, video: OnceLock::new(), audio: OnceLock::new() }
+        let (limits, judged) = (Limits::of(&wish.platforms), Mutex::default());
+        Self { wish, limits, defaults, judged, video: OnceLock::new(), audio: OnceLock::new() }
     }
 
-    /// What is done to the tracks of `media`; of a file, its packets are looked at.
+    /// What is done to the tracks of `media`, of which nothing else is known.
+    pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
+        match self.wish.mode() {
+            Mode::Copy => Plan::COPY,
+            Mode::Encode => self.plan_for(media, Needs::ALL),
+            Mode::Auto => self.plan_for(media, decide(media)),
+        }
+    }
+
+    /// What is done to those of a file, `tracks` of which are wanted.
     ///
     /// # Blocking
     ///
-    /// On reading the whole file, where that decides.
-    pub(crate) fn plan(&self, path: Option<&Path>, media: &MediaInfo) -> Plan {
-        let needs = match self.wish.mode {
-            _ if self.wish.is_copy() => return Plan::COPY,
-            Mode::Copy => return Plan::COPY,
-            Mode::Encode => Needs { video: true, audio: true },
-            Mode::Auto => match path {
-                Some(path) => self.decide_by_packets(path),
-                None => decide(media),
-            },
+    /// On reading all of the file, if that decides it, until `interrupt`.
+    pub(crate) fn plan_file(
+        &self,
+        path: &Path,
+        media: &MediaInfo,
+        tracks: Tracks,
+        interrupt: &Interrupt,
+    ) -> Plan {
+        match self.wish.mode() {
+            Mode::Auto => self.plan_for(media, self.judge(path, media, tracks, interrupt)),
+            _ => self.plan(media),
+        }
+    }
+
+    /// What the packets of a file say. One that cannot be judged is encoded.
+    fn judge(&self, path: &Path, media: &MediaInfo, tracks: Tracks, interrupt: &Interrupt) -> Needs {
+        let mut platforms = match &*self.wish.platforms {
+            [] => vec![Platform::any()],
+            named => named.to_vec(),
         };
+        // What a part of the file lacks comes from elsewhere.
+        for platform in &mut platforms {
+            platform.needs_video &= tracks != Tracks::Audio;
+            platform.needs_audio &= tracks == Tracks::Both;
+        }
+        let facts = facts(path, &ScanOptions::default(), interrupt);
+        let verdict = facts.as_ref().map_or_else(
+            |error| Some(verdict_of_failure(error)),
+            |facts| verdict_for_all(facts, &platforms, self.wish.strictness),
+        );
+        let Some(verdict) = verdict.map(Arc::new) else { return Needs::ALL };
+        self.note(path, &verdict);
+        let (fits, failed) = (decide_form(media), facts.is_err());
+        let needs = |fits: bool, verdict| failed || !fits || verdict == TrackVerdict::Encode;
+        Needs { video: needs(fits.video, verdict.video), audio: needs(fits.audio, verdict.audio) }
+    }
+
+    fn note(&self, path: &Path, verdict: &Arc<Verdict>) {
+        let mut judged = self.judged.lock();
+        let is_known = judged.last.as_ref().is_some_and(|(known, last)| known == path && last == verdict);
+        if !is_known {
+            judged.last = Some((path.to_owned(), verdict.clone()));
+            judged.untold.push(EventKind::Judged { path: path.to_owned(), verdict: verdict.clone() });
+        }
+    }
+
+    /// Puts what was decided since the last time into `notices`.
+    pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
+        notices.append(&mut self.judged.lock().untold);
+    }
+
+    fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
         let video = media.video().filter(|_| needs.video).and_then(|track| {
             let settled = self.video.get().cloned();
             settled.or_else(|| Some(self.video.get_or_init(|| self.video_plan(track)).clone()))
@@ -81,43 +146,17 @@ impl Settling {
         Plan { video, audio }
     }
 
-    /// What the platforms say of a file.
-    fn decide_by_packets(&self, path: &Path) -> Needs {
-        let facts = match facts(path, &ScanOptions::default(), &Interrupt::new()) {
-            Ok(facts) => facts,
-            Err(error) => {
-                log::warn!("{}: is encoded, since it cannot be looked at: {}", path.display(), chain(&error));
-                return Needs { video: true, audio: true };
-            }
-        };
-        let any = [Platform::any()];
-        let platforms = if self.wish.platforms.is_empty() { &any[..] } else { &self.wish.platforms };
-        let Some(verdict) = verdict_for_all(&facts, platforms, Strictness::Lenient) else {
-            return Needs { video: true, audio: true };
-        };
-        log::info!("{}: {} for {}", path.display(), verdict.action, verdict.platform);
-        for reason in verdict.at_least(Severity::Warning) {
-            log::info!("{}: {}: {}", path.display(), reason.code, reason.detail);
-        }
-        let is = |track| matches!(track, TrackVerdict::Encode);
-        Needs { video: is(verdict.video), audio: is(verdict.audio) }
-    }
-
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
         let encoding = &self.wish.encoding;
         let figures = encoding.profile.figures();
-        let limits = self.wish.limits();
-        let (width, height) = encoding.size.unwrap_or_else(|| within(shown_size(track), limits.max_size));
-        let frame_rate = encoding.frame_rate.unwrap_or_else(|| frame_rate(track, limits.max_frame_rate));
-        let row = limits.bit_rates_of(width, height, frame_rate.as_f64());
-        let least = row.and_then(|row| row.min).unwrap_or(0);
-        let most = row.and_then(|row| row.max).or(limits.max_kbps).unwrap_or(u32::MAX);
-        let kbps = encoding.video_kbps.unwrap_or_else(|| figures.kbps.max(least).min(most));
-        let gop = limits.gop_max.map_or(encoding.gop, |most| encoding.gop.min(most));
-        let b_frames = encoding.b_frames.unwrap_or(figures.b_frames);
-        let b_frames = limits.max_b_frames.map_or(b_frames, |most| b_frames.min(most));
+        let limits = &self.limits;
+        let (width, height) = encoding.size.unwrap_or_else(|| limits.size(shown_size(track)));
+        let frame_rate = encoding.frame_rate.unwrap_or_else(|| limits.frame_rate(frame_rate(track)));
+        let of_profile = || limits.video_kbps(figures.kbps, (width, height), frame_rate);
+        let kbps = encoding.video_kbps.unwrap_or_else(of_profile);
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
+        let gop = limits.gop(encoding.gop);
         let gop_frames = (gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
         let parameters: Vec<_> = [figures.x264_params, encoding.x264_params.as_str()]
             .into_iter()
@@ -133,10 +172,10 @@ impl Settling {
             vbv_kbits,
             filler: encoding.filler,
             gop_frames,
-            b_frames,
+            b_frames: encoding.b_frames.unwrap_or_else(|| limits.b_frames(figures.b_frames)),
             preset: text(&encoding.preset, figures.preset),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
-            profile: text(&encoding.h264_profile, figures.profile),
+            profile: text(&encoding.h264_profile, limits.h264_profile(figures.profile)),
             threads: encoding.threads.unwrap_or(figures.threads),
             threading: encoding.threading.unwrap_or(figures.threading),
             x264_params: parameters.join(":"),
@@ -158,19 +197,11 @@ impl Settling {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
         let source = track.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let limits = self.wish.limits();
-        let taken = |rate: &u32| limits.sample_rates.is_empty() || limits.sample_rates.contains(rate);
-        let usual = [source, 48_000, 44_100].into_iter().filter(|rate| matches!(rate, 44_100 | 48_000));
-        let fitting = usual.into_iter().find(taken).unwrap_or(48_000);
-        let least = limits.audio_min_kbps.unwrap_or(0);
-        let most = limits.audio_max_kbps.unwrap_or(u32::MAX);
         AudioPlan {
             codec: wanted.codec,
-            kbps: wanted.kbps.unwrap_or_else(|| figures.audio_kbps.max(least).min(most)),
-            sample_rate: wanted.sample_rate.unwrap_or(fitting),
-            channels: wanted
-                .channels
-                .unwrap_or_else(|| limits.max_channels.map_or(2, |most| most.clamp(1, 2))),
+            kbps: wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps)),
+            sample_rate: wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(source)),
+            channels: wanted.channels.unwrap_or_else(|| self.limits.channels(2)),
         }
     }
 }
@@ -187,24 +218,8 @@ fn shown_size(track: &TrackInfo) -> (u32, u32) {
     if video.rotation_degrees % 180 == 90 { (height, width) } else { (width, height) }
 }
 
-/// The size, no larger than a platform takes (its longer and its shorter side), in the same shape.
-fn within((width, height): (u32, u32), most: Option<(u32, u32)>) -> (u32, u32) {
-    let Some((long, short)) = most else { return (width, height) };
-    let (longer, shorter) = (f64::from(width.max(height)), f64::from(width.min(height)));
-    let shrink = (f64::from(long) / longer).min(f64::from(short) / shorter).min(1.0);
-    let even = |side: u32| ((f64::from(side) * shrink / 2.0).round() as u32 * 2).max(16);
-    if shrink < 1.0 { (even(width), even(height)) } else { (width, height) }
-}
-
-/// The constant rate a track is meant to have; of one that a platform does not take, a half or less.
-fn frame_rate(track: &TrackInfo, most: Option<f64>) -> FrameRate {
-    let rate = meant_rate(track);
-    let fits = |rate: &FrameRate| most.is_none_or(|most| rate.as_f64() <= most * 1.0025);
-    let parts = (1..=8).filter_map(|part| FrameRate::new(rate.num(), rate.den() * part));
-    parts.into_iter().find(fits).unwrap_or(rate)
-}
-
-fn meant_rate(track: &TrackInfo) -> FrameRate {
+/// The constant rate a track is meant to have.
+fn frame_rate(track: &TrackInfo) -> FrameRate {
     let video = track.video.as_ref();
     let average = video.and_then(|video| video.frame_rate).map(Ratio::as_f64);
     let real = video.and_then(|video| video.real_frame_rate).map(Ratio::as_f64);
@@ -218,13 +233,32 @@ fn meant_rate(track: &TrackInfo) -> FrameRate {
 
 /// Which tracks have to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Needs {
-    pub(super) video: bool,
-    pub(super) audio: bool,
+struct Needs {
+    video: bool,
+    audio: bool,
 }
 
-/// What has to be encoded to be shown everywhere.
-pub(super) fn decide(media: &MediaInfo) -> Needs {
+impl Needs {
+    const ALL: Self = Self { video: true, audio: true };
+}
+
+/// Which tracks can be sent as they are at all.
+#[derive(Debug, Clone, Copy)]
+struct Fits {
+    video: bool,
+    audio: bool,
+}
+
+fn decide_form(media: &MediaInfo) -> Fits {
+    let copied = Selection::of(media);
+    let is_taken = |track: &Option<TrackInfo>, best: Option<&TrackInfo>| {
+        best.is_none_or(|best| track.as_ref().is_some_and(|track| track.index == best.index))
+    };
+    Fits { video: is_taken(&copied.video, media.video()), audio: is_taken(&copied.audio, media.audio()) }
+}
+
+/// What has to be encoded to be shown everywhere, as far as headers tell.
+fn decide(media: &MediaInfo) -> Needs {
     let copied = Selection::of(media);
     let fits = |kind| match kind {
         TrackKind::Video => copied.video.as_ref().is_some_and(video_fits),
@@ -255,10 +289,11 @@ fn audio_fits(track: &TrackInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use flowcast_av::{AudioInfo, ColorInfo, TimeBase, VideoInfo};
+    use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
 
     use super::*;
     use crate::transcode::{Encoding, Profile};
+    use crate::verdict::ReasonCode;
 
     fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
         let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
@@ -304,7 +339,7 @@ mod tests {
     }
 
     fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
-        let wish = Wish { mode, encoding: encoding.into(), platforms: Vec::new() };
+        let wish = Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() };
         Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
     }
 
@@ -314,8 +349,8 @@ mod tests {
         let first =
             media(vec![picture(640, 360, Ratio { num: 30_000, den: 1001 }), sound(Codec::Aac, 44_100, 6)]);
         let other = media(vec![picture(1920, 1080, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
-        let plan = settling.plan(None, &first);
-        assert_eq!(settling.plan(None, &other), plan);
+        let plan = settling.plan(&first);
+        assert_eq!(settling.plan(&other), plan);
         let video = plan.video.expect("all is encoded");
         assert_eq!(
             (video.width, video.height, video.frame_rate.to_string()),
@@ -329,7 +364,7 @@ mod tests {
         let audio = plan.audio.expect("all is encoded");
         assert_eq!((audio.kbps, audio.sample_rate, audio.channels), (96, 44_100, 2));
         let mute = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
-        assert_eq!(settling.plan(None, &mute).audio, None);
+        assert_eq!(settling.plan(&mute).audio, None);
     }
 
     #[test]
@@ -340,7 +375,7 @@ mod tests {
         encoding.video_kbps = Some(5000);
         encoding.x264_params = "ref=2".to_owned();
         let settling = settling(Mode::Encode, encoding);
-        let plan = settling.plan(None, &media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
+        let plan = settling.plan(&media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
         let video = plan.video.expect("all is encoded");
         assert_eq!((video.width, video.height, video.gop_frames), (1280, 720, 100));
         assert_eq!((video.kbps, video.vbv_kbits, video.x264_params.as_str()), (5000, 10_000, "ref=2"));
@@ -349,18 +384,18 @@ mod tests {
     #[test]
     fn platforms_bound_what_is_not_given() {
         let mut wish =
-            Wish { mode: Mode::Encode, encoding: Profile::LowLatencyCbr.into(), platforms: Vec::new() };
+            Wish { mode: Some(Mode::Encode), encoding: Profile::LowLatencyCbr.into(), ..Wish::default() };
         wish.platforms = vec![Platform::facebook(), Platform::twitch()];
         let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
         let large = media(vec![picture(3840, 2160, Ratio { num: 50, den: 1 })]);
-        let video = Settling::new(wish.clone(), defaults).plan(None, &large).video.expect("all is encoded");
+        let video = Settling::new(wish.clone(), defaults).plan(&large).video.expect("all is encoded");
         assert_eq!((video.width, video.height, video.kbps), (1920, 1080, 6000));
         let small = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
-        let video = Settling::new(wish.clone(), defaults).plan(None, &small).video.expect("all is encoded");
+        let video = Settling::new(wish.clone(), defaults).plan(&small).video.expect("all is encoded");
         assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
         assert_eq!(video.vbv_kbits, video.kbps / 2);
         wish.encoding.video_kbps = Some(5000);
-        let video = Settling::new(wish, defaults).plan(None, &small).video.expect("all is encoded");
+        let video = Settling::new(wish, defaults).plan(&small).video.expect("all is encoded");
         assert_eq!(video.kbps, 5000, "what is given is taken");
     }
 
@@ -383,7 +418,7 @@ mod tests {
             ((7, 10), "1"),
         ] {
             let track = picture(640, 360, Ratio { num: average.0, den: average.1 });
-            assert_eq!(frame_rate(&track, None).to_string(), wanted, "{average:?}");
+            assert_eq!(frame_rate(&track).to_string(), wanted, "{average:?}");
         }
     }
 
@@ -392,11 +427,82 @@ mod tests {
         let mut track = picture(640, 360, Ratio { num: 1442, den: 100 });
         let video = track.video.as_mut().expect("it has pictures");
         video.real_frame_rate = Some(Ratio { num: 25, den: 1 });
-        assert_eq!(frame_rate(&track, None).to_string(), "25");
+        assert_eq!(frame_rate(&track).to_string(), "25");
         track.video.as_mut().expect("it has pictures").real_frame_rate = Some(Ratio { num: 90_000, den: 1 });
-        assert_eq!(frame_rate(&track, None).to_string(), "15");
-        track.video.as_mut().expect("it has pictures").frame_rate = Ratio::new(60_000, 1001);
-        assert_eq!(frame_rate(&track, Some(30.0)).to_string(), "30000/1001");
+        assert_eq!(frame_rate(&track).to_string(), "15");
+    }
+
+    /// What becomes of the tracks of a clip, and what is told of it.
+    fn judged(
+        spec: &SampleSpec,
+        platforms: Vec<Platform>,
+        mode: Option<Mode>,
+        tracks: Tracks,
+    ) -> (Plan, Vec<EventKind>) {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("clip.mp4");
+        sample_clip(&path, spec).expect("libav has the encoders");
+        let wish = Wish { mode, platforms, ..Wish::default() };
+        let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+        let interrupt = Interrupt::new();
+        let media = flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt)
+            .expect("a clip of ours");
+        let mut told = Vec::new();
+        // Asked twice, it is told once.
+        let again = settling.plan_file(&path, &media, tracks, &interrupt);
+        let plan = settling.plan_file(&path, &media, tracks, &interrupt);
+        assert_eq!(plan, again);
+        settling.tell(&mut told);
+        (plan, told)
+    }
+
+    #[test]
+    fn platforms_decide_by_the_packets_and_limit_what_is_encoded() {
+        let spec = SampleSpec { seconds: 4.0, ..SampleSpec::default() };
+        let (plan, told) = judged(&spec, vec![Platform::twitch()], None, Tracks::Both);
+        assert_eq!(plan, Plan::COPY);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(!verdict.needs_encoding());
+
+        let mut own = Platform::twitch();
+        (own.max_kbps, own.max_size) = (Some(100), Some((200, 200)));
+        let (plan, told) = judged(&spec, vec![Platform::youtube(), own.clone()], None, Tracks::Both);
+        let video = plan.video.expect("it is too large and has too many bits");
+        assert_eq!((video.width, video.height, video.kbps), (200, 112, 100));
+        assert_eq!(plan.audio, None);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(verdict.has(ReasonCode::BitrateHigh) && verdict.has(ReasonCode::VideoResolutionUnsupported));
+
+        let (plan, told) = judged(&spec, vec![own], Some(Mode::Copy), Tracks::Both);
+        assert!(plan.is_copy() && told.is_empty());
+    }
+
+    #[test]
+    fn what_a_part_of_a_stream_lacks_is_no_reason_to_encode_it() {
+        let sound = SampleSpec { video: false, audio_seconds: Some(4.0), ..SampleSpec::default() };
+        let (plan, _) = judged(&sound, vec![Platform::youtube()], None, Tracks::Audio);
+        assert_eq!(plan, Plan::COPY);
+        let pictures = SampleSpec { seconds: 4.0, audio: None, ..SampleSpec::default() };
+        for tracks in [Tracks::Video, Tracks::Both] {
+            let (plan, _) = judged(&pictures, vec![Platform::youtube()], None, tracks);
+            assert_eq!(plan, Plan::COPY, "silence is sent beside it");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_encoded() {
+        let path = Path::new("/there/is/no/such/file.mp4");
+        let wish = Wish { platforms: vec![Platform::any()], ..Wish::default() };
+        let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+        let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
+        fitting.codec = Codec::H264;
+        let media = media(vec![fitting, sound(Codec::Aac, 48_000, 2)]);
+        let plan = settling.plan_file(path, &media, Tracks::Both, &Interrupt::new());
+        assert!(plan.video.is_some() && plan.audio.is_some());
+        let mut told = Vec::new();
+        settling.tell(&mut told);
+        let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(verdict.has(ReasonCode::ProbeFailed));
     }
 
     #[test]
@@ -405,7 +511,7 @@ mod tests {
         let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
         fitting.codec = Codec::H264;
         let needs = |video: &TrackInfo, audio: TrackInfo| {
-            let plan = settling.plan(None, &media(vec![video.clone(), audio]));
+            let plan = settling.plan(&media(vec![video.clone(), audio]));
             (plan.video.is_some(), plan.audio.is_some())
         };
         assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 2)), (false, false));

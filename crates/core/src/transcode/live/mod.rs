@@ -200,7 +200,7 @@ impl Worker {
         yield_to_others(Leave::Some);
         let finish = loop {
             let Some(source) = feed.look() else { break Finish::End };
-            let plan = self.options.settling.plan(None, source.media());
+            let plan = self.options.settling.plan(source.media());
             let name = Path::new(&self.options.name);
             let opened = Transcoder::new(name, source, &plan, &self.options.encoders, &self.interrupt);
             match opened.map_err(Stop::from).and_then(|opened| self.encode(opened)) {

@@ -32,7 +32,8 @@ fn wanted(mode: Mode, encoding: impl Into<Encoding>) -> Wanted {
 
 fn wanted_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Wanted {
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
-    let settling = Settling::new(Wish { mode, encoding: encoding.into(), platforms: Vec::new() }, defaults);
+    let settling =
+        Settling::new(Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() }, defaults);
     Wanted::encoded(Tracks::Both, settling, encoders)
 }
 
@@ -582,7 +583,7 @@ fn what_is_published_is_encoded_to_one_stream() {
     let poll = mio::Poll::new().expect("the kernel has one");
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
     let (reader, _commands) = Mailbox::new(waker);
-    let mut wish = Wish { mode: Mode::Encode, encoding: Profile::Ultra.into(), platforms: Vec::new() };
+    let mut wish = Wish { mode: Some(Mode::Encode), encoding: Profile::Ultra.into(), ..Wish::default() };
     wish.encoding.video_kbps = Some(800);
     let mut encoder = LiveEncoder::start(LiveOptions {
         name: "studio".to_owned(),
