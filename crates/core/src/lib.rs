@@ -55,7 +55,7 @@ pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
-pub use stats::{Codec, StreamPhase, StreamStats};
+pub use stats::{Codec, EncodingStats, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,

@@ -137,7 +137,7 @@ pub use flowcast_core::{
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
-    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, EncodingStats, FrameRate, Mode, Profile, Threading,
 };
 pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,

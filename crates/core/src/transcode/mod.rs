@@ -15,6 +15,8 @@ mod limits;
 #[cfg(feature = "libav")]
 mod live;
 #[cfg(feature = "libav")]
+mod meter;
+#[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
 mod profile;
@@ -32,7 +34,7 @@ pub use encoding::{AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate
 #[cfg(feature = "libav")]
 pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
-pub(crate) use pipeline::Transcoder;
+pub(crate) use pipeline::{Control, Transcoder};
 pub(crate) use plan::Plan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]

@@ -118,6 +118,11 @@ impl VideoTrack {
         &self.output
     }
 
+    /// libav's name of the encoder that is at work.
+    pub(super) fn encoder(&self) -> &str {
+        &self.encoder.name
+    }
+
     /// Begins another lap with a decoder and an encoder that remember nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.grid = Grid::new(self.plan.frame_rate, self.input.time_base);
