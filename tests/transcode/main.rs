@@ -13,6 +13,7 @@ mod originals;
 mod picture;
 mod quality;
 mod shown;
+mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
