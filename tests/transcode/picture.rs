@@ -42,7 +42,7 @@ pub(crate) fn check(file: &Path) -> Result<Facts, String> {
         let verdict = verdict(&facts, &platform, Strictness::Lenient);
         let reasons: Vec<_> = verdict.at_least(Severity::Warning).collect();
         // A recording ends where the stream was stopped, not where a lap does.
-        let is_whole = verdict.fixes.iter().all(|fix| matches!(fix, Fix::PadTail(_)));
+        let is_whole = verdict.fixes.iter().all(|fix| matches!(fix, Fix::PadTail(_) | Fix::CutTail(_)));
         if verdict.needs_encoding() || !is_whole || !reasons.is_empty() {
             return Err(format!("{}: {:?} {:?} {reasons:#?}", platform.name, verdict.action, verdict.fixes));
         }

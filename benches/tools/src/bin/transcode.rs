@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Platform, Profile, Source, StreamHandle};
+use flowcast::{
+    Config, EncoderChoice, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle,
+};
 use flowcast_bench::{process, reels};
 use support::args::Args;
 use support::{Result, json};
@@ -36,7 +38,6 @@ Prints a JSON object a line: live says what the process uses then, laps what eac
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// How long the way to a first picture is, in which nothing is measured.
 const WARM_UP: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
     support::exit(run())
@@ -141,15 +142,19 @@ fn live(source: &Source, directory: &Path, args: &Args) -> Result<()> {
 fn laps(source: Source, directory: &Path, args: &Args) -> Result<()> {
     let laps: u64 = args.last("--laps")?.unwrap_or(4);
     let engine = engine(Some(directory))?;
+    let events = engine.events();
     let mut before = process::cpu_time();
     let began = Instant::now();
     let live = start(&engine, source, Path::new("/dev/null"))?;
     for lap in 1..=laps {
-        while live.stats().laps < lap {
-            if live.has_ended() {
-                return Err("the stream has ended".into());
+        // Not by looking at its figures again and again: that would cost more than a lap.
+        loop {
+            let event = events.next_timeout(PATIENCE).ok_or("nothing happens")?;
+            match event.kind {
+                EventKind::Looped { laps } if laps >= lap => break,
+                EventKind::Ended { .. } => return Err("the stream has ended".into()),
+                _ => {}
             }
-            std::thread::sleep(LOOK);
         }
         let now = process::cpu_time();
         let figures = json::Object::default()
