@@ -87,10 +87,11 @@ impl<S: PacketSource> Transcoder<S> {
         let mut media = source.media().clone();
         let copied = Selection::of(&media);
         let place = |track: &TrackInfo| (track.index, track.time_base);
-        let mut video = None;
+        let (mut video, mut notices) = (None, Vec::new());
         let mut inputs = [copied.video.as_ref().map(place), copied.audio.as_ref().map(place)];
         if let (Some(plan), Some(track)) = (&plan.video, media.video().cloned()) {
-            let opened = VideoTrack::open(&track, plan, encoders)?;
+            let mut opened = VideoTrack::open(&track, plan, encoders)?;
+            notices.extend(opened.take_change());
             inputs[0] = Some(place(&track));
             replace(&mut media, opened.output());
             control.meter.name(opened.encoder());
@@ -113,7 +114,7 @@ impl<S: PacketSource> Transcoder<S> {
             audio,
             continuity: Continuity::new(Forward::File),
             ready: VecDeque::new(),
-            notices: Vec::new(),
+            notices,
             damage: Damage::default(),
             state: State::Reading,
         })
