@@ -3,6 +3,8 @@
 //! With commands on its standard input it is edited while it is on the air: `add FILE`, `skip`, `list`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
+#[path = "support/encoding.rs"]
+mod encoding;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use encoding::Asked;
 use flowcast::{Config, Engine, EventKind, ParameterChange, Playlist, Source, StreamStats};
 use support::args::Args;
 use support::progress::Progress;
@@ -41,9 +44,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let usage = format!("{USAGE}{}", reels::USAGE);
+    let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
     let own = ["--video", "--audio", "--playlist", "--to", "--record", "--seconds", "--ca"];
-    let options: Vec<_> = own.into_iter().chain(reels::OPTIONS).collect();
+    let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let flags = ["--shuffle", "--once", "--refuse-changes", "--silence", "--json", reels::NO_REELS];
     let args = Args::parse(&usage, &options, &flags)?;
     let (source, list) = source(&args).map_err(|error| format!("{error}\n{usage}"))?;
@@ -52,6 +55,7 @@ fn run() -> Result<()> {
 
     let mut config = Config::from_env()?;
     config.reels = reels::store(&args)?;
+    let mut asked = Asked::of(&args, &config)?;
     let engine = Engine::new(config)?;
     let events = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
@@ -68,12 +72,14 @@ fn run() -> Result<()> {
     {
         if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
             progress.clear();
+            asked.hear(&event.kind);
             items += u64::from(matches!(event.kind, EventKind::ItemStarted { .. }));
             skipped += u64::from(matches!(event.kind, EventKind::ItemSkipped { .. }));
             support::events::tell(event.stream, &event.kind);
         }
+        asked.see(&channel.stats());
         if progress.is_shown() {
-            progress.show(&channel.stats().to_string());
+            progress.show(&format!("{}; {}", channel.stats(), asked.text()));
         }
     }
     progress.clear();
@@ -83,7 +89,7 @@ fn run() -> Result<()> {
     let stats = channel.stats();
     engine.shutdown(Duration::from_secs(5));
     let cpu_ms = cpu.as_secs_f64() * 1000.0 / elapsed.as_secs_f64();
-    report(&args, &stats, elapsed, cpu_ms, (items, skipped));
+    report(&args, &asked, &stats, elapsed, cpu_ms, (items, skipped));
     match ended {
         Some(Err(error)) => Err(flowcast::chain(error.as_ref()).into()),
         _ => Ok(()),
@@ -111,6 +117,7 @@ fn source(args: &Args) -> Result<(Source, Playlist)> {
         (None, None, Some(playlist)) => (Source::playlist(playlist.clone()), playlist),
         _ => return Err("give --video and --audio, or --playlist".into()),
     };
+    let source = encoding::source(source, args)?;
     Ok((if args.has("--silence") { source.with_silence() } else { source }, list))
 }
 
@@ -147,10 +154,19 @@ fn edit_from_stdin(list: Playlist) {
     });
 }
 
-fn report(args: &Args, stats: &StreamStats, elapsed: Duration, cpu_ms: f64, items: (u64, u64)) {
+fn report(
+    args: &Args,
+    asked: &Asked,
+    stats: &StreamStats,
+    elapsed: Duration,
+    cpu_ms: f64,
+    items: (u64, u64),
+) {
     if args.has("--json") {
         let object = json::Object::default()
             .text("mode", &stats.mode.to_string())
+            .text("asked_mode", &asked.mode().to_string())
+            .text("encoder", asked.encoder())
             .value("seconds", format!("{:.2}", elapsed.as_secs_f64()))
             .value("media_ms", stats.media_time.as_millis())
             .value("bytes_sent", stats.bytes_sent)
@@ -163,6 +179,7 @@ fn report(args: &Args, stats: &StreamStats, elapsed: Duration, cpu_ms: f64, item
             .value("reconnects", stats.reconnects);
         println!("{}", object.finish());
     } else {
-        println!("{stats}; {} items, {} left out, {cpu_ms:.2} ms CPU per second", items.0, items.1);
+        let (asked, played, left_out) = (asked.text(), items.0, items.1);
+        println!("{stats}; {asked}; {played} items, {left_out} left out, {cpu_ms:.2} ms CPU per second");
     }
 }

@@ -1,10 +1,12 @@
-//! Loops a media file to RTMP servers, as it is or encoded.
+//! Loops a media file to RTMP servers: by copying packets, or encoded where it does not fit.
 //!
 //! Without arguments it is the demo: it makes a short clip, starts the embedded server, loops the clip to it, plays it back
 //! in process and checks what arrives.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 mod demo;
+#[path = "../support/encoding.rs"]
+mod encoding;
 mod player;
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,15 +15,16 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use encoding::Asked;
 use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
 use support::args::Args;
 use support::progress::Progress;
-use support::{Result, encoding, json, process, reels};
+use support::{Result, json, process, reels};
 
 const USAGE: &str = "\
 usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--streams N] [--start S] [--silence]
-                 [--mode M] [--platform P]... [--profile P] [--bitrate K] [--encoder E]
-                 [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
+                 [--mode copy|auto|encode] [--platform P]... [--profile P] [--bitrate KBPS] [--size WxH] [--fps N]
+                 [--encoder E] [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
 
   FILE           what to loop; without it a demo runs by itself
   --to URL       rtmp(s)://host/app/key to send it to; {} in it becomes the stream's number
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let usage = format!("{USAGE}{}{}", encoding::USAGE, reels::USAGE);
+    let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
     let own = ["--to", "--seconds", "--streams", "--record", "--ca", "--start"];
     let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
@@ -56,6 +59,7 @@ fn run() -> Result<()> {
     let mut config = Config::from_env()?;
     config.max_streams = config.max_streams.max(streams);
     config.reels = reels::store(&args)?;
+    let mut asked = Asked::of(&args, &config)?;
     let engine = Engine::new(config)?;
     let events = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
@@ -67,14 +71,17 @@ fn run() -> Result<()> {
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
             progress.clear();
+            asked.hear(&event.kind);
             support::events::tell(event.stream, &event.kind);
         }
+        running.iter().for_each(|stream| asked.see(&stream.stats()));
         if running.iter().all(|stream| stream.has_ended()) {
             break;
         }
         if progress.is_shown() {
             let total = Total::of(&running);
-            progress.show(&total.line(began.elapsed(), process::cpu_time() - cpu_before));
+            let line = total.line(began.elapsed(), process::cpu_time() - cpu_before);
+            progress.show(&format!("{line}  {}", asked.text()));
         }
     }
     progress.clear();
@@ -91,6 +98,8 @@ fn run() -> Result<()> {
         let object = json::Object::default()
             .value("streams", streams)
             .text("mode", &total.mode.to_string())
+            .text("asked_mode", &asked.mode().to_string())
+            .text("encoder", asked.encoder())
             .optional(
                 "first_media_ms",
                 total.first_media.map(|time| format!("{:.1}", time.as_secs_f64() * 1e3)),
@@ -108,8 +117,9 @@ fn run() -> Result<()> {
         println!("{}", object.finish());
     } else {
         println!(
-            "{streams} stream(s), played {}, first media after {:.0} ms, {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
+            "{streams} stream(s), {}, played {}, first media after {:.0} ms, {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
              {} loops, {} drops, {} reconnects",
+            asked.text(),
             total.mode,
             total.first_media.unwrap_or_default().as_secs_f64() * 1e3,
             elapsed.as_secs_f64(),
@@ -128,7 +138,7 @@ fn run() -> Result<()> {
 }
 
 fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<StreamHandle> {
-    let mut source = encoding::apply(Source::file(file).looped(), args)?;
+    let mut source = encoding::source(Source::file(file).looped(), args)?;
     if args.has("--silence") {
         source = source.with_silence();
     }

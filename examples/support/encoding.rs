@@ -1,45 +1,138 @@
-//! How a source is encoded, by the command line.
+//! How the examples are told what to encode: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
 
-use flowcast::{EncoderChoice, Encoding, Mode, Platform, Profile, Source};
+use flowcast::av::Hardware;
+use flowcast::av::encoder::VideoCodecKind;
+use flowcast::{
+    Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source, StreamStats,
+};
 
-use super::Result;
-use super::args::Args;
+use crate::support::Result;
+use crate::support::args::Args;
 
-/// Lines for the usage.
-pub const USAGE: &str = "\
-  --mode M       copy (the default), auto (encode what does not fit) or encode
-  --platform P   youtube, twitch, facebook or any: where it has to fit; may be given several times
-  --profile P    ultra, default, high, ladder-high, ladder-medium, ladder-low, ladder-potato or low-latency-cbr
-  --bitrate K    thousand bits per second of what is encoded
-  --encoder E    auto, hardware, software, or libav's name of an encoder
-";
+/// The options, all of which take a value.
+pub(crate) const OPTIONS: [&str; 7] =
+    ["--mode", "--platform", "--profile", "--bitrate", "--size", "--fps", "--encoder"];
+/// What `--help` says of them.
+pub(crate) const USAGE: &str =
+    "  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
+  --platform P   youtube, twitch, facebook or any (RTMP server): where it goes; may be given several times
+  --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
+  --bitrate KBPS   of the picture
+  --size WxH, --fps N   otherwise the source's, within what the platforms take
+  --encoder E    auto (default: by PREFER_HARDWARE_ENCODING), software, hardware, or libav's name of one";
 
-/// Options that take a value.
-pub const OPTIONS: [&str; 5] = ["--mode", "--platform", "--profile", "--bitrate", "--encoder"];
+/// What was asked for, as far as a person is told.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    mode: Mode,
+    /// The encoder that is used where something is encoded; `None` if nothing ever is.
+    encoder: Option<String>,
+}
 
-/// The same source, encoded as the arguments say.
-pub fn apply(source: Source, args: &Args) -> Result<Source> {
-    let mut encoding = Encoding::default();
-    if let Some(name) = args.all("--profile").last() {
-        encoding.profile = Profile::by_name(name).ok_or_else(|| format!("no profile is called {name}"))?;
+impl Asked {
+    /// What the arguments say; the rest is as the engine is configured.
+    pub(crate) fn of(args: &Args, config: &Config) -> Result<Self> {
+        let mode = mode(args)?;
+        let mut encoding = Encoding::default();
+        apply(args, &mut encoding)?;
+        let software = || "libx264".to_owned();
+        let best = || Hardware::shared().best(VideoCodecKind::H264, true).unwrap_or_else(|_| software());
+        let encoder = match encoding.encoder {
+            _ if mode == Mode::Copy => None,
+            EncoderChoice::Named(name) => Some(name),
+            EncoderChoice::Auto if !config.prefer_hardware_encoding => Some(software()),
+            EncoderChoice::Auto | EncoderChoice::Hardware => Some(best()),
+            _ => Some(software()),
+        };
+        Ok(Self { mode, encoder })
     }
-    encoding.video_kbps = args.last("--bitrate")?;
-    encoding.encoder = match args.all("--encoder").last().copied() {
-        None | Some("auto") => EncoderChoice::Auto,
-        Some("hardware") => EncoderChoice::Hardware,
-        Some("software") => EncoderChoice::Software,
-        Some(name) => EncoderChoice::Named(name.to_owned()),
-    };
-    let mode = match args.all("--mode").last().copied() {
-        None | Some("copy") => Mode::Copy,
-        Some("auto") => Mode::Auto,
-        Some("encode") => Mode::Encode,
-        Some(name) => return Err(format!("no mode is called {name}").into()),
-    };
-    let mut source = source.mode(mode).encoding(encoding);
-    for name in args.all("--platform") {
-        let platform = Platform::by_name(name).ok_or_else(|| format!("no platform is called {name}"))?;
-        source = source.platform(platform);
+
+    /// Follows what happens.
+    pub(crate) fn hear(&mut self, event: &EventKind) {
+        if let EventKind::EncoderChanged { to, .. } = event {
+            self.encoder = Some(to.clone());
+        }
     }
-    Ok(source)
+
+    /// Looks at what a stream really encodes; what comes from a reel was encoded before.
+    pub(crate) fn see(&mut self, stats: &StreamStats) {
+        if let Some(encoding) = &stats.encoding {
+            self.encoder = Some(encoding.encoder.clone());
+        }
+    }
+
+    /// What was asked for: "copy", "auto", "encode".
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// libav's name of the encoder, or "none".
+    pub(crate) fn encoder(&self) -> &str {
+        self.encoder.as_deref().unwrap_or("none")
+    }
+
+    /// For a line.
+    pub(crate) fn text(&self) -> String {
+        match &self.encoder {
+            Some(encoder) => format!("{} by {encoder}", self.mode),
+            None => self.mode.to_string(),
+        }
+    }
+}
+
+fn mode(args: &Args) -> Result<Mode> {
+    match args.last::<String>("--mode")?.as_deref() {
+        None if args.all("--platform").is_empty() => Ok(Mode::Copy),
+        None | Some("auto") => Ok(Mode::Auto),
+        Some("copy") => Ok(Mode::Copy),
+        Some("encode") => Ok(Mode::Encode),
+        Some(other) => Err(format!("--mode {other}: copy, encode or auto").into()),
+    }
+}
+
+/// Gives a source what was asked for.
+pub(crate) fn source(source: Source, args: &Args) -> Result<Source> {
+    let profile = args.last::<String>("--profile")?;
+    let profile = match profile.as_deref() {
+        None => Profile::default(),
+        Some(name) => Profile::by_name(name).ok_or_else(|| format!("{name}: no such profile"))?,
+    };
+    let mut encoding = Encoding::new(profile);
+    apply(args, &mut encoding)?;
+    let source = source.mode(mode(args)?).encoding(encoding);
+    Ok(platforms(args)?.into_iter().fold(source, Source::platform))
+}
+
+/// The platforms that were named.
+pub(crate) fn platforms(args: &Args) -> Result<Vec<Platform>> {
+    let known = Platform::NAMES.join(", ");
+    let named = args.all("--platform").into_iter().map(|name| {
+        Platform::by_name(name).ok_or_else(|| format!("{name}: no such platform, but {known}").into())
+    });
+    named.collect()
+}
+
+/// Puts figures that were given into an encoding.
+pub(crate) fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
+    if let Some(kbps) = args.last("--bitrate")? {
+        encoding.video_kbps = Some(kbps);
+    }
+    if let Some(size) = args.last::<String>("--size")? {
+        let sides = size
+            .split_once('x')
+            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+        encoding.size = Some(sides.ok_or_else(|| format!("--size {size}: say 1280x720"))?);
+    }
+    if let Some(fps) = args.last::<String>("--fps")? {
+        let (num, den) = fps.split_once('/').unwrap_or((&fps, "1"));
+        let rate = num.parse().ok().zip(den.parse().ok()).and_then(|(num, den)| FrameRate::new(num, den));
+        encoding.frame_rate = Some(rate.ok_or_else(|| format!("--fps {fps}: say 25 or 30000/1001"))?);
+    }
+    match args.last::<String>("--encoder")?.as_deref() {
+        None | Some("auto") => {}
+        Some("software") => encoding.encoder = EncoderChoice::Software,
+        Some("hardware") => encoding.encoder = EncoderChoice::Hardware,
+        Some(name) => encoding.encoder = EncoderChoice::Named(name.to_owned()),
+    }
+    Ok(())
 }

@@ -26,6 +26,10 @@ pub fn tell(stream: StreamId, event: &EventKind) {
             eprintln!("{stream}: plays {mode} from here on: {}", chain(error.as_ref()));
         }
         EventKind::ModeChanged { mode, error: None } => eprintln!("{stream}: plays {mode} from here on"),
+        EventKind::Judged { path, verdict } => eprintln!("{stream}: {}: {}", path.display(), verdict.action),
+        EventKind::EncoderChanged { from, to, error } => {
+            eprintln!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error.as_ref()));
+        }
         EventKind::ItemStarted { path } => eprintln!("{stream}: plays {}", path.display()),
         EventKind::ItemSkipped { path, error } => {
             eprintln!("{stream}: leaves {} out: {}", path.display(), chain(error.as_ref()));

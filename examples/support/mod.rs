@@ -2,7 +2,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each example is a crate of its own and uses its part")]
 
 pub mod args;
-pub mod encoding;
 pub mod events;
 pub mod json;
 pub mod outputs;

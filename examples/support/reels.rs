@@ -10,8 +10,7 @@ pub const OPTIONS: [&str; 2] = ["--reels", "--max-reel-bytes"];
 /// The option that takes none.
 pub const NO_REELS: &str = "--no-reels";
 /// What `--help` says of them.
-pub const USAGE: &str = "\
-  --reels DIR    keep reels there; otherwise in the temporary directory
+pub const USAGE: &str = "  --reels DIR    keep reels there; otherwise in the temporary directory
   --max-reel-bytes N   let them take so many bytes, 10 GiB otherwise; those used longest ago go first
   --no-reels     read files directly through libav";
 

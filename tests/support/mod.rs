@@ -36,7 +36,7 @@ pub(crate) use media::{Clip, media, remux};
 pub(crate) use need::{Need, ffmpeg7, need};
 pub(crate) use net::{free_port, listening, wait_closed, wait_until};
 pub(crate) use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
-pub(crate) use process::{Peer, run};
+pub(crate) use process::{Peer, directory, files, run, text};
 pub(crate) use servers::{FfmpegListen, Nginx, PeerServer};
 pub(crate) use session::{Session, tcp, tls_stream, tls_stream_of};
 pub(crate) use tls::{Authority, Identity, TlsProxy};

@@ -148,6 +148,46 @@ pub enum Error {
         #[source]
         source: std::sync::Arc<Self>,
     },
+    /// Nothing can be made of a file that is to be prepared.
+    #[error("{path}: {reason}", path = path.display())]
+    InputUnusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file that is prepared cannot be written.
+    #[error("{path}: cannot be written", path = path.display())]
+    OutputUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no room for a file that is prepared.
+    #[error("{path}: there is no room for it", path = path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What was made of a file is not what the platforms take.
+    #[error("{path}: what was made of it is refused ({})", codes(verdict))]
+    ResultRefused {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// What the platforms say of it.
+        verdict: Box<crate::verdict::Verdict>,
+    },
+    /// It was ended before it was done, because that was asked for.
+    #[error("{what}: cancelled")]
+    Cancelled {
+        /// What was being done.
+        what: &'static str,
+    },
     /// A playlist cannot be read, or has nothing to play.
     #[error("playlist {path}: {reason}", path = path.display())]
     Playlist {
@@ -360,6 +400,11 @@ impl Error {
             Self::ReelDamaged { .. } => "REEL_DAMAGED",
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
             Self::EncoderFailed { .. } => "ENCODER_FAILED",
+            Self::InputUnusable { .. } => "INPUT_UNUSABLE",
+            Self::OutputUnwritable { .. } => "OUTPUT_UNWRITABLE",
+            Self::DiskFull { .. } => "DISK_FULL",
+            Self::ResultRefused { .. } => "RESULT_REFUSED",
+            Self::Cancelled { .. } => "CANCELLED",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
             Self::Shared(error) => error.code(),
@@ -401,6 +446,7 @@ impl Error {
             | Self::StreamLimitExceeded { .. }
             | Self::ReelStore { .. }
             | Self::ReelStoreFull { .. }
+            | Self::DiskFull { .. }
             | Self::System { .. } => true,
             // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
             // themselves.
@@ -419,6 +465,13 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// What weighs against a file.
+fn codes(verdict: &crate::verdict::Verdict) -> String {
+    let warnings = verdict.at_least(crate::verdict::Severity::Warning);
+    let codes: Vec<_> = warnings.map(|reason| reason.code.as_str()).collect();
+    codes.join(", ")
 }
 
 /// An error with all its causes in one line, for a log or a terminal: each error of this crate tells only its own part.

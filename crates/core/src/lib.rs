@@ -23,6 +23,8 @@ mod pace;
 mod playlist;
 mod pool;
 #[cfg(feature = "libav")]
+pub mod prepare;
+#[cfg(feature = "libav")]
 mod queue;
 mod reel;
 pub mod source;
@@ -53,9 +55,11 @@ pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
+#[cfg(feature = "libav")]
+pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode};
-pub use stats::{Codec, StreamPhase, StreamStats};
+pub use stats::{Codec, EncodingStats, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
     AudioCodec, AudioEncoding, Carriage, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::config::QueueBounds;
 
@@ -106,6 +106,17 @@ impl State {
         }
     }
 
+    fn put(&mut self, item: Item) -> Result<(), Closed> {
+        if self.closed {
+            return Err(Closed);
+        }
+        if let Item::Tag(tag) = &item {
+            self.bytes += tag.body.len();
+        }
+        self.items.push_back(item);
+        Ok(())
+    }
+
     fn is_full(&self, bounds: &QueueBounds) -> bool {
         !self.items.is_empty()
             && (self.items.len() >= bounds.items || self.bytes >= bounds.bytes || self.span() >= bounds.media)
@@ -129,6 +140,10 @@ impl TagSender {
     ///
     /// While the queue is full, until it is half empty or closed.
     pub(crate) fn send(&self, item: Item) -> Result<(), Closed> {
+        self.wait_for_room().put(item)
+    }
+
+    fn wait_for_room(&self) -> MutexGuard<'_, State> {
         let mut state = self.0.state.lock();
         if state.is_full(&self.0.bounds) {
             state.producer_waits = true;
@@ -137,13 +152,21 @@ impl TagSender {
             }
             state.producer_waits = false;
         }
-        if state.closed {
-            return Err(Closed);
+        state
+    }
+
+    /// Queues items that are of no use without each other: all are handed out at once.
+    ///
+    /// # Blocking
+    ///
+    /// As [`send`](Self::send), before the first of them.
+    pub(crate) fn send_together(&self, items: Vec<Item>) -> Result<(), Closed> {
+        let mut items = items.into_iter();
+        let Some(first) = items.next() else { return Ok(()) };
+        let mut state = self.wait_for_room();
+        for item in std::iter::once(first).chain(items) {
+            state.put(item)?;
         }
-        if let Item::Tag(tag) = &item {
-            state.bytes += tag.body.len();
-        }
-        state.items.push_back(item);
         Ok(())
     }
 

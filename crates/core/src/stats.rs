@@ -98,6 +98,26 @@ impl fmt::Debug for Codec {
     }
 }
 
+/// What a stream encodes while it is on the air; what comes from a reel was encoded before.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct EncodingStats {
+    /// libav's name of the encoder.
+    pub encoder: String,
+    /// Pictures encoded per second, over the last second. Files are encoded ahead, in bursts.
+    pub fps: f64,
+    /// Bits per second of these pictures, in thousands, over the last second.
+    pub kbps: f64,
+    /// Pictures encoded since it began.
+    pub frames: u64,
+    /// Bytes of these pictures.
+    pub bytes: u64,
+    /// Tags of a live source that were left out because the encoder did not keep up.
+    pub dropped: u64,
+    /// Packets of the source that could not be decoded.
+    pub damaged: u64,
+}
+
 /// Figures of one stream, at most a second old.
 ///
 /// `Display` gives one line for a log or a terminal.
@@ -144,6 +164,8 @@ pub struct StreamStats {
     pub reconnects: u64,
     /// Laps completed by a looped source.
     pub laps: u64,
+    /// What it encodes, while it does.
+    pub encoding: Option<EncodingStats>,
     /// Each output.
     pub outputs: Vec<OutputStats>,
 }
@@ -171,6 +193,7 @@ impl StreamStats {
             drops: 0,
             reconnects: 0,
             laps: 0,
+            encoding: None,
             outputs: Vec::new(),
         }
     }
@@ -194,7 +217,15 @@ impl fmt::Display for StreamStats {
             self.drops,
             self.reconnects,
             self.laps
-        )
+        )?;
+        match &self.encoding {
+            Some(encoding) => write!(
+                f,
+                ", {} makes {:.0} fps, {:.0} kbit/s, {} left out",
+                encoding.encoder, encoding.fps, encoding.kbps, encoding.dropped
+            ),
+            None => Ok(()),
+        }
     }
 }
 

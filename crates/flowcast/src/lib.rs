@@ -95,6 +95,22 @@
 //! # }
 //! ```
 //!
+//! # Make one that does
+//!
+#![cfg_attr(feature = "libav", doc = "```no_run")]
+#![cfg_attr(not(feature = "libav"), doc = "```ignore")]
+//! use flowcast::{Platform, Prepare};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cancel = flowcast::av::Interrupt::new(); // a clone of it ends this from another thread
+//! let prepared = Prepare::new("old.avi", "loop.mp4")
+//!     .platform(Platform::youtube())
+//!     .run(|progress| eprintln!("{:.1} %, {:.1} fps", progress.percent(), progress.fps()), &cancel)?;
+//! println!("video {}, audio {}", prepared.video.as_str(), prepared.audio.as_str()); // "copied", "encoded", ...
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Hear what happens
 //!
 //! ```no_run
@@ -137,14 +153,17 @@ pub use flowcast_core::{
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
-    AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, EncodingStats, FrameRate, Mode, Profile, Threading,
+    VideoCodec,
 };
 pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };
 #[cfg(feature = "libav")]
-pub use flowcast_core::{ScanOptions, facts};
+pub use flowcast_core::{
+    Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack, ScanOptions, facts,
+};
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
 #[cfg(feature = "metrics")]

@@ -51,7 +51,7 @@ impl Recipe {
     }
 
     /// Whether any track is encoded.
-    pub(super) fn encodes(&self) -> bool {
+    pub(in crate::reel) fn encodes(&self) -> bool {
         !self.plan.is_copy()
     }
 

@@ -17,8 +17,9 @@ use crate::error::Error;
 use crate::lap::LapFacts;
 use crate::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
 use crate::reel::{SLOT_MS, Tracks};
+use crate::stats::EncodingStats;
 use crate::sys::{CpuLap, CpuMeter};
-use crate::transcode::{Encoders, Plan, Transcoder};
+use crate::transcode::{Control, Encoders, Plan, Transcoder};
 
 /// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
 const WORKER_STACK: usize = 256 << 10;
@@ -50,14 +51,14 @@ pub(crate) struct DirectOptions {
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     reader: LapReader,
-    interrupt: Interrupt,
+    control: Control,
 }
 
 /// A file that is being read.
 #[derive(Debug)]
 pub(crate) struct DirectFeed {
     receiver: Option<TagReceiver>,
-    interrupt: Interrupt,
+    control: Control,
     worker: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -83,18 +84,18 @@ impl OpenFile {
     ///
     /// On the file, up to the open options' timeout.
     pub(crate) fn open(path: &Path, wanted: &Wanted, tail: Tail) -> Result<Self, Error> {
-        Self::open_with(path, wanted, tail, Interrupt::new())
+        Self::open_with(path, wanted, tail, Control::default())
     }
 
     pub(crate) fn open_with(
         path: &Path,
         wanted: &Wanted,
         tail: Tail,
-        interrupt: Interrupt,
+        control: Control,
     ) -> Result<Self, Error> {
-        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        let plan = wanted.plan(path, file.media(), &interrupt);
-        Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, interrupt)
+        let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
+        let plan = wanted.plan(path, file.media(), &control.interrupt);
+        Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, control)
     }
 
     /// Opens a file of which it is settled what is encoded.
@@ -105,8 +106,9 @@ impl OpenFile {
         tail: Tail,
         interrupt: Interrupt,
     ) -> Result<Self, Error> {
-        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        Self::assemble(path, file, tracks, encoding, tail, interrupt)
+        let control = Control { interrupt, ..Control::default() };
+        let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
+        Self::assemble(path, file, tracks, encoding, tail, control)
     }
 
     fn assemble(
@@ -115,15 +117,15 @@ impl OpenFile {
         tracks: Tracks,
         (plan, encoders): (&Plan, Option<&Arc<dyn Encoders>>),
         tail: Tail,
-        interrupt: Interrupt,
+        control: Control,
     ) -> Result<Self, Error> {
         let source: Box<dyn PacketSource> = match encoders {
             Some(encoders) if !plan.is_copy() => {
-                Box::new(Transcoder::new(path, file, plan, encoders, &interrupt)?)
+                Box::new(Transcoder::new(path, file, plan, encoders, &control)?)
             }
             _ => Box::new(file),
         };
-        Ok(Self { reader: LapReader::new(path, source, (tracks, plan.carriage), tail)?, interrupt })
+        Ok(Self { reader: LapReader::new(path, source, (tracks, plan.carriage), tail)?, control })
     }
 
     /// The reader, to be used on this thread.
@@ -143,9 +145,9 @@ impl OpenFile {
 
     /// Starts the worker; its first lap begins with slot number `from` of the item.
     pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
-        let interrupt = self.interrupt.clone();
+        let control = self.control.clone();
         let encodes = self.reader.encodes();
-        DirectFeed::spawn(options, interrupt, encodes, move |sender, cpu| {
+        DirectFeed::spawn(options, control, encodes, move |sender, cpu| {
             read_ahead(self.reader, laps, from, sender, cpu);
         })
     }
@@ -160,9 +162,9 @@ impl DirectFeed {
         from: usize,
         options: &DirectOptions,
     ) -> Result<Self, Error> {
-        let interrupt = Interrupt::new();
-        let (opener, wanted) = (interrupt.clone(), wanted.clone());
-        Self::spawn(options, interrupt, wanted.may_encode(), move |sender, cpu| {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
             match OpenFile::open_with(&path, &wanted, laps.tail(), opener) {
                 Ok(file) => read_ahead(file.reader, laps, from, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
@@ -172,7 +174,7 @@ impl DirectFeed {
 
     fn spawn(
         options: &DirectOptions,
-        interrupt: Interrupt,
+        control: Control,
         encodes: bool,
         work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
     ) -> Result<Self, Error> {
@@ -183,12 +185,12 @@ impl DirectFeed {
             .stack_size(if encodes { ENCODING_STACK } else { WORKER_STACK })
             .spawn(move || {
                 if encodes {
-                    crate::sys::yield_to_others();
+                    crate::sys::yield_to_others(crate::sys::Leave::Some);
                 }
                 work(&sender, &cpu);
             })
             .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
-        Ok(Self { receiver: Some(receiver), interrupt, worker: Some(worker) })
+        Ok(Self { receiver: Some(receiver), control, worker: Some(worker) })
     }
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
@@ -213,6 +215,11 @@ impl DirectFeed {
         self.receiver.as_ref().is_none_or(TagReceiver::is_read)
     }
 
+    /// What it encodes, if it does.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        self.control.meter.stats()
+    }
+
     /// Bytes read ahead.
     pub(crate) fn bytes_held(&self) -> usize {
         self.receiver.as_ref().map_or(0, TagReceiver::bytes)
@@ -220,7 +227,7 @@ impl DirectFeed {
 
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
-        self.interrupt.cancel();
+        self.control.interrupt.cancel();
         self.receiver = None;
     }
 
@@ -280,6 +287,8 @@ fn read_laps(
         return Finish::Failed(Arc::new(error));
     }
     let mut since_report = 0u32;
+    // Where an item's picture begins has to be known with its first sound.
+    let mut first = (from == 0 && reader.selection().video.is_some()).then(Vec::new);
     loop {
         let item = match reader.next() {
             Ok(Step::Tag(tag)) if skip.takes(&tag) => continue,
@@ -287,10 +296,22 @@ fn read_laps(
             Ok(Step::Notice(kind)) => Item::Notice(kind),
             Ok(Step::Ending(facts)) => Item::Ending(facts),
             Ok(Step::End) => Item::LapEnd,
-            Err(error) => return Finish::Failed(Arc::new(error)),
+            Err(error) => {
+                // What it had to tell comes first; if nobody is there any more, nobody hears of the error either.
+                let _ = sender.send_together(first.take().unwrap_or_default());
+                return Finish::Failed(Arc::new(error));
+            }
         };
         let is_end = matches!(item, Item::LapEnd);
-        if sender.send(item).is_err() {
+        let shows = matches!(&item, Item::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
+        let sent = match &mut first {
+            Some(held) => {
+                held.push(item);
+                if shows || is_end { sender.send_together(first.take().unwrap_or_default()) } else { Ok(()) }
+            }
+            None => sender.send(item),
+        };
+        if sent.is_err() {
             return Finish::End;
         }
         if is_end {

@@ -14,6 +14,7 @@ use crate::lap::LapFacts;
 #[cfg(feature = "libav")]
 use crate::queue::{Finish, Taken};
 use crate::reel::{Reel, SLOT_MS};
+use crate::stats::EncodingStats;
 
 /// Where an item's tags come from.
 #[derive(Debug)]
@@ -120,6 +121,15 @@ impl Item {
         match &mut self.feed {
             Feed::Reel { .. } => None,
             Feed::Direct(feed) => Some(feed),
+        }
+    }
+
+    /// What a worker encodes for it.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        match &self.feed {
+            Feed::Reel { .. } => None,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => feed.encoding(),
         }
     }
 

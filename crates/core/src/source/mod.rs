@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::Playlist;
 use crate::pool::Scratch;
+use crate::stats::EncodingStats;
 use crate::transcode::{Encoding, Mode, Wish};
 use crate::verdict::{Platform, Strictness};
 
@@ -385,6 +386,11 @@ pub trait SourceDriver: Send {
     /// How the media is read at the moment.
     fn mode(&self) -> SourceMode {
         SourceMode::Live
+    }
+
+    /// What it encodes at the moment; rates are worked out from the sums.
+    fn encoding(&self) -> Option<EncodingStats> {
+        None
     }
 
     /// Bytes of media held.

@@ -12,6 +12,7 @@ use super::supply::{Pending, Ready, Supply, Use};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::{Next, ParameterChange, PlaylistCursor, PlaylistItem};
+use crate::stats::EncodingStats;
 
 /// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
 const REEL_PATIENCE: Duration = Duration::from_millis(500);
@@ -110,6 +111,11 @@ impl Player {
     /// Up to where everything was handed over, in milliseconds.
     pub(crate) fn handed(&self) -> i64 {
         self.lane.handed()
+    }
+
+    /// What a worker encodes for it.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        self.lane.item().and_then(Item::encoding)
     }
 
     /// Bytes read ahead.

@@ -9,6 +9,7 @@ use super::player::{Player, PlayerState};
 use super::{SourceContext, SourceDriver, SourceMode, SourceState};
 use crate::event::EventKind;
 use crate::pace::Pacer;
+use crate::stats::EncodingStats;
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -113,6 +114,10 @@ impl SourceDriver for Playout {
 
     fn mode(&self) -> SourceMode {
         self.main.mode()
+    }
+
+    fn encoding(&self) -> Option<EncodingStats> {
+        self.main.encoding()
     }
 
     fn bytes_held(&self) -> usize {

@@ -162,6 +162,11 @@ impl SourceDriver for Published {
         self.resting
     }
 
+    #[cfg(feature = "libav")]
+    fn encoding(&self) -> Option<crate::stats::EncodingStats> {
+        self.encoder.as_ref().and_then(LiveEncoder::encoding)
+    }
+
     fn bytes_held(&self) -> usize {
         let held = self.current.as_ref().map_or(0, TapSource::bytes_held);
         #[cfg(feature = "libav")]

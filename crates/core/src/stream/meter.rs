@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
-use crate::stats::{Codec, StreamStats};
+use crate::stats::{Codec, EncodingStats, StreamStats};
 
 /// The least time a rate is measured over.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -64,13 +64,27 @@ impl Meter {
     }
 
     /// Writes the rates of the window that ends now and begins the next; `cpu` is the stream's CPU time in all.
-    pub(crate) fn report(&mut self, now: Instant, cpu: Duration, stats: &mut StreamStats) {
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        cpu: Duration,
+        mut encoding: Option<EncodingStats>,
+        stats: &mut StreamStats,
+    ) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
         if seconds > 0.0 {
+            if let Some(encoding) = &mut encoding {
+                // One that has just taken over counts from zero.
+                let before = stats.encoding.as_ref().filter(|before| before.frames <= encoding.frames);
+                let (frames, bytes) = before.map_or((0, 0), |before| (before.frames, before.bytes));
+                encoding.fps = (encoding.frames - frames) as f64 / seconds;
+                encoding.kbps = encoding.bytes.saturating_sub(bytes) as f64 * 8.0 / 1000.0 / seconds;
+            }
             stats.fps = self.frames as f64 / seconds;
             stats.kbps = self.bytes as f64 * 8.0 / 1000.0 / seconds;
             stats.cpu_percent = cpu.saturating_sub(self.cpu).as_secs_f64() / seconds * 100.0;
         }
+        stats.encoding = encoding;
         stats.schedule_lag = self.late;
         stats.schedule_lag_max = self.latest;
         (stats.video, stats.audio) = (self.video, self.audio);
@@ -92,10 +106,10 @@ mod tests {
         for late in [3, 40, 7] {
             meter.ticked(millis(late));
         }
-        meter.report(start + WINDOW, Duration::ZERO, &mut stats);
+        meter.report(start + WINDOW, Duration::ZERO, None, &mut stats);
         assert_eq!((stats.schedule_lag, stats.schedule_lag_max), (millis(40), millis(40)));
         meter.ticked(millis(5));
-        meter.report(start + WINDOW * 2, Duration::ZERO, &mut stats);
+        meter.report(start + WINDOW * 2, Duration::ZERO, None, &mut stats);
         assert_eq!((stats.schedule_lag, stats.schedule_lag_max), (millis(5), millis(40)));
     }
 }

@@ -6,4 +6,4 @@ mod outq;
 mod thread;
 
 pub(crate) use outq::unacknowledged_bytes;
-pub(crate) use thread::{CpuLap, CpuMeter, yield_to_others};
+pub(crate) use thread::{CpuLap, CpuMeter, Leave, yield_to_others};

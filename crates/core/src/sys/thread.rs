@@ -31,14 +31,26 @@ impl CpuMeter {
     }
 }
 
-/// How much less of the processor a thread gets that can wait.
-const NICE: i32 = 10;
-
-/// Lets streams go first. Not every system gives threads a priority of their own.
+/// How much of the processor a thread leaves to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing takes long"))]
-pub(crate) fn yield_to_others() {
+pub(crate) enum Leave {
+    /// What it encodes is on the air: it lets the threads that send go first.
+    Some,
+    /// Nobody waits for it yet.
+    Most,
+}
+
+/// Lets other threads go first, also before threads this one starts. Not every system gives threads a priority of their own.
+pub(crate) fn yield_to_others(leave: Leave) {
+    let nice = match leave {
+        Leave::Some => 5,
+        Leave::Most => 10,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
         log::debug!("a thread keeps its priority: {error}");
     }
 }

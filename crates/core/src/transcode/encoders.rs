@@ -121,13 +121,16 @@ pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> Video
     let mut settings = VideoSettings::new(plan.width, plan.height, frame_rate);
     settings.codec = kind(plan.codec);
     settings.encoder = Some(name.to_owned());
-    settings.rate_control = RateControl::Cbr {
-        bit_rate: 1000 * u64::from(plan.kbps),
-        vbv_bits: 1000 * u64::from(plan.vbv_kbits),
-        filler: plan.filler,
+    let (bits, vbv_bits) = (1000 * u64::from(plan.kbps), 1000 * u64::from(plan.vbv_kbits));
+    settings.rate_control = match plan.crf_tenths {
+        Some(tenths) => {
+            RateControl::CappedCrf { crf: f32::from(tenths) / 10.0, max_bit_rate: bits, vbv_bits }
+        }
+        None => RateControl::Cbr { bit_rate: bits, vbv_bits, filler: plan.filler },
     };
     settings.gop_frames = plan.gop_frames;
     settings.b_frames = plan.b_frames;
+    settings.refs = plan.refs;
     settings.profile = Some(plan.profile.clone()).filter(|profile| !profile.is_empty());
     settings.preset.clone_from(&plan.preset);
     settings.tune = Some(plan.tune.clone()).filter(|tune| !tune.is_empty());

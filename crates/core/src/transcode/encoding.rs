@@ -15,7 +15,7 @@ pub enum Mode {
     /// As they are. Tracks that cannot be sent so are left out, with an event.
     #[default]
     Copy,
-    /// Each track as it is if it fits where it goes, encoded if it does not: what the [`verdict`](mod@crate::verdict) on the file
+    /// Each track as it is if it fits where it goes, encoded if it does not: what the [`verdict`](crate::verdict()) on the file
     /// says, for the platforms that are named ([`Source::platform`](crate::Source::platform)), or else for any receiver. A
     /// file is read once to find out; one that cannot be judged is encoded. Of what is published, the headers have to do.
     Auto,

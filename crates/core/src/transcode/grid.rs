@@ -61,14 +61,6 @@ impl<T: Share> Grid<T> {
         i64::try_from((2 * num + den - 1).div_euclid(2 * den)).unwrap_or(i64::MAX)
     }
 
-    /// The first place that is not before a time.
-    pub(super) fn place_from(&self, time: i64) -> i64 {
-        let since = i128::from(time) - i128::from(self.origin.unwrap_or(time));
-        let num = since * i128::from(self.base.num) * i128::from(self.rate.num());
-        let den = i128::from(self.base.den) * i128::from(self.rate.den());
-        i64::try_from((num + den - 1).div_euclid(den)).unwrap_or(i64::MAX)
-    }
-
     /// Takes a picture that is shown at `time` (`None`: after the one before) for `duration` ticks, 0 if unknown. All that
     /// could be pulled must have been.
     pub(super) fn push(&mut self, frame: T, time: Option<i64>, duration: i64) {
@@ -182,7 +174,6 @@ mod tests {
     fn a_grid_can_begin_within() {
         let mut whole = Grid::new(rate(25, 1), MILLIS);
         placed(&mut whole, &[100, 140, 180], 40);
-        assert_eq!((whole.place_from(180), whole.place_from(181)), (2, 3));
         assert_eq!(placed(&mut whole.from(2), &[100, 140, 180, 220], 40), "cd");
         // No picture is at the place where it begins: the one before is shown there.
         assert_eq!(placed(&mut whole.from(2), &[100, 140, 260], 40), "bbc");

@@ -15,6 +15,8 @@ mod limits;
 #[cfg(feature = "libav")]
 mod live;
 #[cfg(feature = "libav")]
+mod meter;
+#[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
 mod profile;
@@ -34,9 +36,13 @@ pub use encoding::{
 #[cfg(feature = "libav")]
 pub(crate) use live::{LiveEncoder, LiveOptions};
 #[cfg(feature = "libav")]
-pub(crate) use pipeline::Transcoder;
+pub(crate) use pipeline::{Control, Transcoder};
+#[cfg(test)]
+pub(crate) use plan::AudioPlan;
 pub use plan::Carriage;
 pub(crate) use plan::Plan;
+#[cfg(feature = "libav")]
+pub(crate) use plan::VideoPlan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]
 pub(crate) use settle::{EncoderDefaults, Settling};

@@ -12,6 +12,7 @@ use flowcast_av::{Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackI
 
 use super::audio::AudioTrack;
 use super::encoders::Encoders;
+use super::meter::EncodingMeter;
 use super::plan::Plan;
 use super::video::VideoTrack;
 use crate::error::Error;
@@ -23,12 +24,21 @@ use crate::tagger::Selection;
 /// Packets in a row that may be damaged before the rest of a track is given up for this lap.
 const MOST_DAMAGED: u32 = 500;
 
+/// How others reach an encoder that is at work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Control {
+    /// Ends it.
+    pub(crate) interrupt: Interrupt,
+    /// What it has done.
+    pub(crate) meter: EncodingMeter,
+}
+
 /// Encodes some of the tracks of `S`.
 #[derive(Debug)]
 pub(crate) struct Transcoder<S> {
     path: PathBuf,
     source: S,
-    interrupt: Interrupt,
+    control: Control,
     media: MediaInfo,
     /// The tracks that are read: video and audio.
     inputs: [Option<(usize, TimeBase)>; 2],
@@ -72,17 +82,19 @@ impl<S: PacketSource> Transcoder<S> {
         source: S,
         plan: &Plan,
         encoders: &Arc<dyn Encoders>,
-        interrupt: &Interrupt,
+        control: &Control,
     ) -> Result<Self, Error> {
         let mut media = source.media().clone();
         let copied = Selection::of(&media, plan.carriage);
         let place = |track: &TrackInfo| (track.index, track.time_base);
-        let mut video = None;
+        let (mut video, mut notices) = (None, Vec::new());
         let mut inputs = [copied.video.as_ref().map(place), copied.audio.as_ref().map(place)];
         if let (Some(plan), Some(track)) = (&plan.video, media.video().cloned()) {
-            let opened = VideoTrack::open(&track, plan, encoders)?;
+            let mut opened = VideoTrack::open(&track, plan, encoders)?;
+            notices.extend(opened.take_change());
             inputs[0] = Some(place(&track));
             replace(&mut media, opened.output());
+            control.meter.name(opened.encoder());
             video = Some(opened);
         }
         let mut audio = None;
@@ -95,14 +107,14 @@ impl<S: PacketSource> Transcoder<S> {
         Ok(Self {
             path: path.to_owned(),
             source,
-            interrupt: interrupt.clone(),
+            control: control.clone(),
             media,
             inputs,
             video,
             audio,
             continuity: Continuity::new(Forward::File),
             ready: VecDeque::new(),
-            notices: Vec::new(),
+            notices,
             damage: Damage::default(),
             state: State::Reading,
         })
@@ -159,6 +171,7 @@ impl<S: PacketSource> Transcoder<S> {
         if !matches!(&error, Error::Media(media) if media.is_damage()) {
             return Err(error);
         }
+        self.control.meter.damaged();
         self.damage.packets += 1;
         self.damage.in_a_row += 1;
         if self.damage.first.is_none() {
@@ -232,9 +245,14 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
     fn read(&mut self) -> Result<Option<Packet>, Error> {
         loop {
             if let Some(packet) = self.ready.pop_front() {
+                if let Some(video) = self.video.as_ref().filter(|video| video.output().index == packet.track)
+                {
+                    self.control.meter.frame(packet.data.len());
+                    self.control.meter.name(video.encoder());
+                }
                 return Ok(Some(packet));
             }
-            if self.interrupt.is_cancelled() {
+            if self.control.interrupt.is_cancelled() {
                 return Err(Error::Media(Media::Cancelled { operation: "encode" }));
             }
             if self.state != State::Over && self.work()? {

@@ -29,11 +29,16 @@ pub(crate) struct VideoPlan {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) frame_rate: FrameRate,
+    /// The constant rate; with `crf_tenths` the most it may be.
     pub(crate) kbps: u32,
     pub(crate) vbv_kbits: u32,
     pub(crate) filler: bool,
+    /// Constant quality (x264's CRF, in tenths) instead of a constant rate.
+    pub(crate) crf_tenths: Option<u16>,
     pub(crate) gop_frames: u32,
     pub(crate) b_frames: u32,
+    /// Pictures a picture may refer to; `None` is as the preset says.
+    pub(crate) refs: Option<u32>,
     pub(crate) preset: String,
     pub(crate) tune: String,
     /// Of H.264; empty for other codecs.
@@ -117,15 +122,19 @@ impl fmt::Display for VideoPlan {
             Threading::Frame => "frame",
             Threading::Slice => "slice",
         };
+        write!(f, "{} {width}x{height} fps {frame_rate} ", self.codec.name())?;
+        match self.crf_tenths {
+            Some(tenths) => write!(f, "crf {}.{} max {kbps}k", tenths / 10, tenths % 10)?,
+            None => write!(f, "cbr {kbps}k")?,
+        }
+        write!(f, " vbv {vbv_kbits}k filler {} gop {gop_frames} b {b_frames} ", self.filler)?;
+        if let Some(refs) = self.refs {
+            write!(f, "refs {refs} ")?;
+        }
         write!(
             f,
-            "{} {width}x{height} fps {frame_rate} cbr {kbps}k vbv {vbv_kbits}k filler {} gop {gop_frames} b {b_frames} preset {preset:?} \
-             tune {tune:?} profile {profile:?} threads {} {threading} x264 {:?} encoder {}",
-            self.codec.name(),
-            self.filler,
-            self.threads,
-            self.x264_params,
-            self.encoder
+            "preset {preset:?} tune {tune:?} profile {profile:?} threads {} {threading} x264 {:?} encoder {}",
+            self.threads, self.x264_params, self.encoder
         )
     }
 }
@@ -163,8 +172,10 @@ mod tests {
             kbps: 2500,
             vbv_kbits: 2500,
             filler: false,
+            crf_tenths: None,
             gop_frames: 60,
             b_frames: 2,
+            refs: None,
             preset: "ultrafast".to_owned(),
             tune: String::new(),
             profile: "main".to_owned(),
@@ -174,6 +185,12 @@ mod tests {
             encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
         };
         let audio = AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2 };
+        let quality = VideoPlan { crf_tenths: Some(205), refs: Some(4), ..video.clone() };
+        assert_eq!(
+            quality.to_string(),
+            "h264 1280x720 fps 30000/1001 crf 20.5 max 2500k vbv 2500k filler false gop 60 b 2 refs 4 preset \"ultrafast\" tune \"\" \
+             profile \"main\" threads 2 frame x264 \"aq-mode=2\" encoder software or another"
+        );
         let plan = Plan { carriage: Carriage::Plain, video: Some(video), audio: Some(audio) };
         assert_eq!(
             plan.to_string(),

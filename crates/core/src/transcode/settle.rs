@@ -180,8 +180,10 @@ impl Settling {
             kbps,
             vbv_kbits,
             filler: encoding.filler,
+            crf_tenths: None,
             gop_frames,
             b_frames: encoding.b_frames.unwrap_or(b_frames),
+            refs: None,
             preset: text(&encoding.preset, figures.preset),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
             profile: if is_h264 { profile } else { String::new() },
@@ -381,7 +383,7 @@ mod tests {
             (video.width, video.height, video.frame_rate.to_string()),
             (640, 360, "30000/1001".into())
         );
-        assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 1500));
+        assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 500));
         assert_eq!(
             (video.preset.as_str(), video.tune.as_str(), video.threads),
             ("ultrafast", "zerolatency", 1)
@@ -418,7 +420,7 @@ mod tests {
         let small = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
         let video = Settling::new(wish.clone(), defaults).plan(&small).video.expect("all is encoded");
         assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
-        assert_eq!(video.vbv_kbits, video.kbps);
+        assert_eq!(video.vbv_kbits, video.kbps / 3);
         wish.encoding.video_kbps = Some(5000);
         let video = Settling::new(wish, defaults).plan(&small).video.expect("all is encoded");
         assert_eq!(video.kbps, 5000, "what is given is taken");

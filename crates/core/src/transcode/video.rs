@@ -51,6 +51,8 @@ struct Encoder {
     name: String,
     /// How many of the candidates came before it.
     number: usize,
+    /// The first of them that did not open, and why.
+    instead_of: Option<(String, Media)>,
     inner: Box<dyn PictureEncoder>,
     /// The first place it was given a picture for.
     first: Option<i64>,
@@ -118,6 +120,18 @@ impl VideoTrack {
         &self.output
     }
 
+    /// libav's name of the encoder that is at work.
+    pub(super) fn encoder(&self) -> &str {
+        &self.encoder.name
+    }
+
+    /// What is to be told of encoders that did not open.
+    pub(super) fn take_change(&mut self) -> Option<EventKind> {
+        let (from, error) = self.encoder.instead_of.take()?;
+        let (to, error) = (self.encoder.name.clone(), Arc::new(Error::Media(error)));
+        Some(EventKind::EncoderChanged { from, to, error })
+    }
+
     /// Begins another lap with a decoder and an encoder that remember nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.grid = Grid::new(self.plan.frame_rate, self.input.time_base);
@@ -131,8 +145,14 @@ impl VideoTrack {
         // Finished times are whole milliseconds: what is rounded to this one counts.
         let half = i64::from(self.output.time_base.den / 2000);
         let pts = dts.saturating_add(delay * self.step - half);
-        let time = self.output.time_base.rescale(pts, self.input.time_base);
-        self.grid = self.grid.from(self.grid.place_from(time).max(0));
+        // Reckoned on the clock of what comes out: the file's may be so coarse that a picture before this one would be taken.
+        let zero = self
+            .grid
+            .origin()
+            .map_or(pts, |origin| self.input.time_base.rescale(origin, self.output.time_base));
+        let step = self.step.max(1);
+        let place = pts.saturating_sub(zero).saturating_add(step - 1).div_euclid(step);
+        self.grid = self.grid.from(place.max(0));
         self.begin()
     }
 
@@ -311,20 +331,25 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn first_of(&self, candidates: &[String], from: usize) -> Result<Encoder, Error> {
-        let mut failure = None;
+        let (mut first_failure, mut failure) = (None, None);
         for (number, name) in candidates.iter().enumerate().skip(from) {
-            match self.encoders.open(self.track, &settings(self.plan, name, self.color)) {
-                Ok(inner) => return Ok(Encoder { name: name.clone(), number, inner, first: None, given: 0 }),
+            let name = name.clone();
+            match self.encoders.open(self.track, &settings(self.plan, &name, self.color)) {
+                Ok(inner) => {
+                    let instead_of = first_failure.or(failure);
+                    return Ok(Encoder { name, number, instead_of, inner, first: None, given: 0 });
+                }
                 Err(error) => {
-                    self.encoders.failed(name);
-                    failure = Some(encoder_failed(name, Error::Media(error)));
+                    self.encoders.failed(&name);
+                    first_failure = first_failure.or(failure.replace((name, error)));
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| {
+        let (name, error) = failure.unwrap_or_else(|| {
             let name = self.plan.codec.name().to_owned();
-            encoder_failed(self.plan.codec.name(), Error::Media(Media::Unavailable { what: "encoder", name }))
-        }))
+            (name.clone(), Media::Unavailable { what: "encoder", name })
+        });
+        Err(encoder_failed(&name, Error::Media(error)))
     }
 }
 

@@ -29,7 +29,7 @@ struct Made {
 impl Inner {
     /// A job's thread: cuts one source after the other as long as any waits.
     pub(super) fn work(self: Arc<Self>, first: Order) {
-        crate::sys::yield_to_others();
+        crate::sys::yield_to_others(crate::sys::Leave::Most);
         let mut next = Some(first);
         while let Some(order) = next.take() {
             let kinds = order.kinds();

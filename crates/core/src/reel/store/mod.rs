@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::RecvTimeoutError;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::dir::{Dir, Part};
@@ -35,6 +36,8 @@ use crate::error::{Error, chain};
 const MOST_COPYING: usize = 4;
 /// From this size on sources are cut one at a time: libav's tables of a ten-hour file take some 200 MB.
 const HEAVY: u64 = 1 << 30;
+/// How long the beginning of a reel that is encoded is waited for.
+const ENCODE_WAIT: Duration = Duration::from_secs(2);
 /// Most time that jobs are waited for when the last handle is dropped.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -118,7 +121,8 @@ impl Store {
     ///
     /// # Blocking
     ///
-    /// On the source and the directory; up to some seconds while others are cut.
+    /// On the source and the directory; up to some seconds while others are cut. What has to be encoded is waited for two seconds:
+    /// on a busy machine its first ones may take far longer.
     pub(crate) fn prepare(
         &self,
         source: &Path,
@@ -130,8 +134,17 @@ impl Store {
             // Nobody is there any more.
             let _ = send.send(answer);
         };
+        let encodes = recipe.encodes();
         self.0.0.ask(source, recipe, cutter, Box::new(done));
-        receive.recv().unwrap_or_else(|_| Err(Arc::new(Error::Ended)))
+        let ended = || Err(Arc::new(Error::Ended));
+        if !encodes {
+            return receive.recv().unwrap_or_else(|_| ended());
+        }
+        match receive.recv_timeout(ENCODE_WAIT) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(self.0.0.busy()),
+            Err(RecvTimeoutError::Disconnected) => ended(),
+        }
     }
 
     /// As [`prepare`](Self::prepare), answered on a thread of the store's, where `what` says what is to be made. `done` must not

@@ -7,6 +7,8 @@ use super::super::settings::WhenInUse;
 use super::*;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::reel::Tracks;
+use crate::transcode::{AudioCodec, AudioPlan, Plan};
 
 #[test]
 fn a_reel_is_cut_once_kept_and_found_again() {
@@ -68,6 +70,26 @@ fn a_growing_reel_is_followed_before_it_is_complete() {
     settled(&store, &reel);
     assert_eq!((reel.slots(), script.opened()), (100, 1));
     assert_eq!(read_all(&reel).expect("it is whole"), frames(10));
+}
+
+#[test]
+fn a_reel_whose_beginning_is_long_in_encoding_is_not_waited_for_and_is_there_later() {
+    let room = Room::new();
+    let source = room.source("a.mp4", 1000);
+    // It waits before its first tag.
+    let (script, at_gate, gate) = Script::of(5).gated(0);
+    let store = room.open();
+    let audio = AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2 };
+    let recipe = Recipe { tracks: Tracks::Both, plan: Plan { audio: Some(audio), ..Plan::COPY } };
+    let ask = || store.prepare(&source, recipe.clone(), script.cutter());
+    let error = ask().expect_err("nothing of it is there");
+    at_gate.recv().expect("it comes to its gate");
+    let Error::ReelStore { source: why, .. } = &*error else { panic!("{error:?}") };
+    assert_eq!(why.kind(), io::ErrorKind::WouldBlock);
+    drop(gate);
+    until("it is kept", || store.stats().reels == 1);
+    let reel = ask().expect("it is there");
+    assert_eq!((reel.slots(), script.opened()), (50, 1));
 }
 
 #[test]

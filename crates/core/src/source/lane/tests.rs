@@ -1,6 +1,7 @@
 //! Laps and lists across their seams, played without a clock.
 
 mod encoded;
+mod encoded_day;
 mod faults;
 mod long;
 

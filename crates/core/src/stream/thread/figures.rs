@@ -32,6 +32,7 @@ impl StreamThread {
         let cpu = self.setup.shared.cpu.total();
         let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
         let mode = self.setup.source.mode();
+        let encoding = self.setup.source.encoding();
         // The players of a branch are shown, not the branch.
         let is_output = |slot: &&Slot| !matches!(slot.guest, Some(Guest::Branch));
         let slots = || self.slots.iter().flatten().filter(is_output);
@@ -40,7 +41,7 @@ impl StreamThread {
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
         self.setup.shared.publish_stats(|stats: &mut StreamStats| {
             if !last {
-                meter.report(now, cpu, stats);
+                meter.report(now, cpu, encoding, stats);
             }
             stats.mode = mode;
             stats.media_time = ring.newest();

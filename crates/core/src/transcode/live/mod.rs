@@ -9,14 +9,14 @@ mod tags;
 use std::path::Path;
 use std::sync::Arc;
 
-use flowcast_av::{Interrupt, Packet};
+use flowcast_av::Packet;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use self::inbox::Inbox;
 use self::tags::Feed;
 use super::encoders::Encoders;
-use super::pipeline::Transcoder;
+use super::pipeline::{Control, Transcoder};
 use super::settle::Settling;
 use crate::config::QueueBounds;
 use crate::error::Error;
@@ -25,8 +25,9 @@ use crate::source::interleave::Interleaver;
 use crate::source::measure::Increasing;
 use crate::source::packets::PacketSource;
 use crate::source::{SourceContext, SourceState};
+use crate::stats::EncodingStats;
 use crate::stream::mailbox::Mailbox;
-use crate::sys::{CpuLap, CpuMeter, yield_to_others};
+use crate::sys::{CpuLap, CpuMeter, Leave, yield_to_others};
 use crate::tagger::{Selection, Tagger};
 
 /// Stack of the worker, for what libav's encoders need.
@@ -55,7 +56,7 @@ pub(crate) struct LiveOptions {
 pub(crate) struct LiveEncoder {
     inbox: Arc<Inbox>,
     receiver: Option<TagReceiver>,
-    interrupt: Interrupt,
+    control: Control,
     worker: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -66,12 +67,12 @@ impl LiveEncoder {
     ///
     /// There is no thread to be had.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
-        let (inbox, interrupt) = (Arc::new(Inbox::default()), Interrupt::new());
+        let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
         let (sender, receiver) = queue(options.bounds);
         let feed = Feed::new(inbox.clone());
         let worker = Worker {
             sender,
-            interrupt: interrupt.clone(),
+            control: control.clone(),
             increasing: [Increasing::default(), Increasing::default()],
             told: [None, None],
             lap: CpuLap::default(),
@@ -83,7 +84,7 @@ impl LiveEncoder {
             .stack_size(STACK)
             .spawn(move || worker.run(feed))
             .map_err(|source| Error::System { what: "no thread to encode", source })?;
-        Ok(Self { inbox, receiver: Some(receiver), interrupt, worker: Some(worker) })
+        Ok(Self { inbox, receiver: Some(receiver), control, worker: Some(worker) })
     }
 
     /// Gives it what was published.
@@ -124,6 +125,12 @@ impl LiveEncoder {
         self.receiver.as_ref().is_some_and(|receiver| receiver.is_read() || !receiver.is_empty())
     }
 
+    /// What it encodes.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        let stats = self.control.meter.stats()?;
+        Some(EncodingStats { dropped: self.drops(), ..stats })
+    }
+
     /// Tags that were left out because the worker did not keep up.
     pub(crate) fn drops(&self) -> u64 {
         self.inbox.drops()
@@ -141,7 +148,7 @@ impl LiveEncoder {
 
     /// Ends the worker.
     pub(crate) fn stop(&mut self) {
-        self.interrupt.cancel();
+        self.control.interrupt.cancel();
         self.inbox.finish(true);
         self.receiver = None;
     }
@@ -168,7 +175,7 @@ impl Drop for LiveEncoder {
 struct Worker {
     options: LiveOptions,
     sender: TagSender,
-    interrupt: Interrupt,
+    control: Control,
     /// Times of video and audio.
     increasing: [Increasing; 2],
     /// Headers that were sent last, of video and audio.
@@ -197,12 +204,12 @@ impl From<Error> for Stop {
 
 impl Worker {
     fn run(mut self, mut feed: Feed) {
-        yield_to_others();
+        yield_to_others(Leave::Some);
         let finish = loop {
             let Some(source) = feed.look() else { break Finish::End };
             let plan = self.options.settling.plan(source.media());
             let name = Path::new(&self.options.name);
-            let opened = Transcoder::new(name, source, &plan, &self.options.encoders, &self.interrupt);
+            let opened = Transcoder::new(name, source, &plan, &self.options.encoders, &self.control);
             match opened.map_err(Stop::from).and_then(|opened| self.encode(opened)) {
                 Ok(left) => feed = left,
                 Err(Stop::Gone) => break Finish::End,

@@ -5,20 +5,16 @@
 
 use std::sync::Arc;
 
-use flowcast_av::encoder::VideoSettings;
-use flowcast_av::{Packet, TrackInfo, VideoFrame};
 use flowcast_rtmp::flv::writer::FlvWriter;
 
 use super::seams::tools::{Decoded, ffmpeg, need_ffmpeg};
 use super::*;
-use crate::source::SourceMode;
-use crate::source::direct::OpenFile;
-use crate::source::reader::{Step, Tail};
-use crate::stream::mailbox::Mailbox;
 use crate::transcode::{
-    Carriage, EncoderDefaults, EncoderPlan, Encoders, Encoding, FrameRate, LibavEncoders, LiveEncoder,
-    LiveOptions, Mode, PictureEncoder, Profile, Settling, VideoCodec, Wish,
+    EncoderDefaults, Encoders, Encoding, FrameRate, LibavEncoders, Mode, Profile, Settling, Wish,
 };
+
+mod faults;
+mod live;
 
 /// Laps that are recorded whole.
 const LAPS: usize = 4;
@@ -288,125 +284,6 @@ fn check(who: &str, case: &Case, tags: &[Tag], directory: &Path) {
     }
 }
 
-/// An encoder that fails after so many pictures, and one that does not open.
-#[derive(Debug)]
-struct Faulty {
-    after: usize,
-    opened: parking_lot::Mutex<Vec<String>>,
-    failed: parking_lot::Mutex<Vec<String>>,
-}
-
-impl Faulty {
-    fn new(after: usize) -> Arc<Self> {
-        Arc::new(Self { after, opened: Default::default(), failed: Default::default() })
-    }
-}
-
-impl Encoders for Faulty {
-    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
-        ["closed", "faulty", "libx264"].map(str::to_owned).into()
-    }
-
-    fn open(
-        &self,
-        track: usize,
-        settings: &VideoSettings,
-    ) -> Result<Box<dyn PictureEncoder>, flowcast_av::Error> {
-        let name = settings.encoder.clone().unwrap_or_default();
-        self.opened.lock().push(name.clone());
-        let real = VideoSettings { encoder: Some("libx264".to_owned()), ..settings.clone() };
-        match name.as_str() {
-            "closed" => Err(flowcast_av::Error::Unavailable { what: "encoder", name }),
-            "faulty" => {
-                // Another preset, so that its parameters are others.
-                let real = VideoSettings { preset: "medium".to_owned(), tune: None, ..real };
-                let inner = LibavEncoders.open(track, &real)?;
-                Ok(Box::new(FaultyEncoder { inner, left: self.after }))
-            }
-            _ => LibavEncoders.open(track, &real),
-        }
-    }
-
-    fn failed(&self, name: &str) {
-        self.failed.lock().push(name.to_owned());
-    }
-}
-
-#[derive(Debug)]
-struct FaultyEncoder {
-    inner: Box<dyn PictureEncoder>,
-    left: usize,
-}
-
-impl PictureEncoder for FaultyEncoder {
-    fn pixel_format(&self) -> &str {
-        self.inner.pixel_format()
-    }
-
-    fn track(&self) -> &TrackInfo {
-        self.inner.track()
-    }
-
-    fn push(&mut self, frame: &VideoFrame) -> Result<(), flowcast_av::Error> {
-        if self.left == 0 {
-            return Err(flowcast_av::Error::Unavailable { what: "device", name: "faulty".to_owned() });
-        }
-        self.left -= 1;
-        self.inner.push(frame)
-    }
-
-    fn pull(&mut self) -> Result<Option<Packet>, flowcast_av::Error> {
-        self.inner.pull()
-    }
-
-    fn finish(&mut self) -> Result<(), flowcast_av::Error> {
-        self.inner.finish()
-    }
-}
-
-#[test]
-fn another_encoder_takes_over_and_the_stream_goes_on() {
-    if !need_ffmpeg() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let directory = scratch.0.path();
-    let case = case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=2.4|-c:a aac");
-    make(directory, &case);
-    for after in [0, 1, 30, 59] {
-        let encoders = Faulty::new(after);
-        let wanted = wanted_by(Mode::Encode, Profile::Ultra, encoders.clone());
-        let supply = supply_of(None, wanted);
-        let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
-        let tags = record(&mut played, directory);
-        // It held some pictures, whose places the one it failed with takes.
-        let shown = numbers(directory, "recording.flv");
-        assert!(shown.len() >= LAPS * 60, "{after}: {} pictures", shown.len());
-        let first = &shown[..60];
-        assert!(first.is_sorted() && first[59] == 59, "{after}: {first:?}");
-        let lost = (0..60).filter(|number| !first.contains(number)).count();
-        assert!(lost < 60, "{after}: {lost} are lost");
-        for lap in 1..LAPS {
-            let lap = &shown[60 * lap..60 * (lap + 1)];
-            assert!(lap.iter().copied().eq(0..60), "{after}: {lap:?}");
-        }
-        for pair in times(&tags, TagKind::Video).windows(2) {
-            assert_eq!(pair[1] - pair[0], 40, "{after}: pictures at {pair:?}");
-        }
-        let changes = played.notices.iter().filter_map(|notice| match notice {
-            EventKind::EncoderChanged { from, to, error } => Some((from.as_str(), to.as_str(), error.code())),
-            _ => None,
-        });
-        assert_eq!(changes.collect::<Vec<_>>(), [("faulty", "libx264", "UNAVAILABLE")], "{after}");
-        assert_eq!(*encoders.failed.lock(), ["closed", "faulty"], "{after}");
-        // Later laps stay with the one that works.
-        let opened = encoders.opened.lock().clone();
-        assert_eq!(opened[..3], ["closed", "faulty", "libx264"], "{after}");
-        assert!(opened[3..].iter().all(|name| name == "libx264"), "{after}: {opened:?}");
-        eprintln!("fails after {after}: {lost} pictures lost of the first lap");
-    }
-}
-
 #[test]
 fn what_fits_is_copied_byte_by_byte_while_the_other_track_is_encoded() {
     if !need_ffmpeg() {
@@ -471,195 +348,50 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
 }
 
 #[test]
-fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
+fn files_of_a_list_become_one_stream() {
     if !need_ffmpeg() {
         return;
     }
     let scratch = Scratch::new();
     let directory = scratch.0.path();
-    let case = Case {
-        pictures: 200,
-        ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
+    let first = case("first.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=44100:c=stereo:d=2.4|-c:a aac");
+    // Another size, frame rate and sound: the first one's are kept.
+    let second = Case {
+        pictures: 72,
+        ..case(
+            "second.webm",
+            "-r 30|-vf scale=320:192 -c:v libvpx-vp9 -b:v 800k -deadline realtime -cpu-used 8",
+            ":s=48000:c=mono:d=2.4|-c:a libopus",
+        )
     };
-    make(directory, &case);
-    let path = directory.join(case.name);
-    let mut settings = ReelStore::new(directory.join("reels"));
-    settings.bytes_per_second = Some(150_000);
-    let store = Store::open(&settings).expect("the directory is writable");
-    let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(400);
-    encoding.filler = true;
-    let supply = supply_of(Some(store.clone()), wanted(Mode::Encode, encoding));
-    let ready = supply.ready(&path, Use::Loop).expect("it can be played");
-    let reel = ready.item.reel().cloned().expect("a reel");
-    let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
-    assert!(!reel.is_complete(), "the limit is too high for this test");
-    let mut tags = Vec::new();
-    let mut modes = Vec::new();
-    let mut play = |played: &mut Unpaced, tags: &mut Vec<Tag>| {
-        tags.append(&mut played.play(100));
-        for notice in played.notices.drain(..) {
-            if let EventKind::ModeChanged { mode, error } = notice {
-                modes.push((mode, error.map(|error| error.code())));
-            }
-        }
-        modes.len()
-    };
-    while play(&mut played, &mut tags) == 0 {}
-    // The direct lap goes on while the reel is still being made; a later one is the reel's.
-    while !reel.is_complete() {
-        if played.due < 60_000 {
-            play(&mut played, &mut tags);
-        }
-        std::thread::yield_now();
-    }
-    while play(&mut played, &mut tags) == 1 {}
-    for _ in 0..100 {
-        play(&mut played, &mut tags);
-    }
-    assert_eq!(modes, [(SourceMode::Direct, Some("REEL_TOO_SLOW")), (SourceMode::Reel, None)]);
-    write(&tags, directory);
-    let shown = numbers(directory, "recording.flv");
-    assert!(shown.len() > 400, "{}", shown.len());
-    for (at, number) in shown.iter().enumerate() {
-        assert_eq!(*number, at % 200, "picture {at} of {}", shown.len());
-    }
-    assert_eq!(Decoded::of(directory, "recording.flv", "", true, true).complaints, "");
-    for pair in times(&tags, TagKind::Video).windows(2) {
-        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
-    }
-    for pair in times(&tags, TagKind::Audio).windows(2) {
-        assert!((20..=23).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
-    }
-}
-
-/// Plays what a file gives to a live encoder, no faster than it is taken; what comes out.
-fn publish(
-    encoder: &LiveEncoder,
-    tags: Vec<Tag>,
-    wait: &dyn Fn(&LiveEncoder, &mut Vec<Tag>),
-    out: &mut Vec<Tag>,
-) {
-    for portion in tags.chunks(8) {
-        encoder.push(portion.iter().cloned());
-        wait(encoder, out);
-    }
-}
-
-#[test]
-fn what_is_published_is_encoded_to_one_stream() {
-    if !need_ffmpeg() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let directory = scratch.0.path();
-    let video = "-r 25|-c:v libx264 -preset veryfast -bf 2 -pix_fmt yuv420p";
-    let first = case("first.flv", video, ":s=44100:c=stereo:d=2.4|-c:a aac");
-    // Another size, shape, profile and sound.
-    let second = case(
-        "second.flv",
-        "-r 25|-vf scale=320:192 -c:v libx264 -profile:v baseline -preset veryfast -bf 0 -pix_fmt yuv420p",
-        ":s=22050:c=mono:d=2.4|-c:a libmp3lame",
-    );
-    let lap = |case: &Case, from: i64| {
+    let files = [&first, &second].map(|case| {
         make(directory, case);
-        let wanted = Wanted::copy(Tracks::Both, Carriage::Plain);
-        let file = OpenFile::open(&directory.join(case.name), &wanted, Tail::Looped).expect("it can be read");
-        let mut reader = file.into_reader();
-        let mut tags = reader.headers();
-        loop {
-            match reader.next().expect("it can be read") {
-                Step::Tag(tag) => tags.push(tag),
-                Step::End => break,
-                Step::Notice(_) | Step::Ending(_) => {}
-            }
+        directory.join(case.name)
+    });
+    let list = crate::playlist::Playlist::files(files);
+    for store in [None, Some(scratch.store())] {
+        let supply = supply_of(store, wanted(Mode::Encode, Profile::Ultra));
+        let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+        let player = Player::new(lane, Program::List(list.cursor()), supply, None, Duration::ZERO);
+        let mut played = Unpaced::of(player);
+        let tags = played.play(10_500);
+        assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");
+        let skipped = played.notices.iter().find(|notice| !matches!(notice, EventKind::ItemStarted { .. }));
+        assert!(skipped.is_none(), "{skipped:?}");
+        for pair in times(&tags, TagKind::Video).windows(2) {
+            assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
         }
-        for tag in &mut tags {
-            tag.timestamp = MediaTime::from_millis(tag.timestamp.as_millis() + from);
+        for pair in times(&tags, TagKind::Audio).windows(2) {
+            assert!((21..=25).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
         }
-        tags
-    };
-    let poll = mio::Poll::new().expect("the kernel has one");
-    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
-    let (reader, _commands) = Mailbox::new(waker);
-    let mut wish = Wish { mode: Some(Mode::Encode), encoding: Profile::Ultra.into(), ..Wish::default() };
-    wish.encoding.video_kbps = Some(800);
-    let mut encoder = LiveEncoder::start(LiveOptions {
-        name: "studio".to_owned(),
-        bounds: Config::default().read_ahead,
-        reader,
-        cpu: CpuMeter::default(),
-        settling: Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true }),
-        encoders: Arc::new(LibavEncoders),
-    })
-    .expect("there are threads");
-    let take = |encoder: &LiveEncoder, out: &mut Vec<Tag>| {
-        let (mut notices, mut refills, mut scratch) =
-            (Vec::new(), Vec::new(), crate::pool::Scratch::default());
-        let mut cx = crate::source::SourceContext {
-            now: Instant::now(),
-            readable: false,
-            writable: false,
-            tick: true,
-            ticks_only: false,
-            registry: poll.registry(),
-            token: mio::Token(1),
-            scratch: &mut scratch,
-            tags: out,
-            refills: &mut refills,
-            notices: &mut notices,
-        };
-        let state = encoder.pull(&mut cx);
-        assert!(notices.is_empty(), "{notices:?}");
-        state
-    };
-    let wait = |encoder: &LiveEncoder, out: &mut Vec<Tag>| {
-        while encoder.bytes_held() > 0 {
-            take(encoder, out);
-            std::thread::yield_now();
-        }
-    };
-    let mut out = Vec::new();
-    publish(&encoder, lap(&first, 0), &wait, &mut out);
-    encoder.end();
-    while !encoder.is_idle() {
-        take(&encoder, &mut out);
-        std::thread::yield_now();
-    }
-    let of_first = out.len();
-    publish(&encoder, lap(&second, 10_000), &wait, &mut out);
-    encoder.end();
-    encoder.finish();
-    while !matches!(take(&encoder, &mut out), crate::source::SourceState::Ended) {
-        std::thread::yield_now();
-    }
-    assert_eq!(encoder.drops(), 0);
-    encoder.stop();
-    while !encoder.is_stopped() {
-        std::thread::yield_now();
-    }
-    write(&out, directory);
-    let headers = out.iter().filter(|tag| tag.is_sequence_header());
-    assert_eq!(headers.count(), 2, "both are encoded to the same");
-    let shown = numbers(directory, "recording.flv");
-    assert!(shown.iter().copied().eq((0..60).chain(0..60)), "{shown:?}");
-    let decoded = Decoded::of(directory, "recording.flv", "", true, true);
-    assert_eq!(decoded.complaints, "");
-    // Each begins with a keyframe, and beeps half a second behind its first picture.
-    for (part, begin) in [(&out[..of_first], 0), (&out[of_first..], 10_000)] {
-        let first = part.iter().find(|tag| tag.is_video() && !tag.is_sequence_header()).expect("pictures");
-        assert!(first.is_keyframe());
-        assert!((first.timestamp.as_millis() - begin).abs() < 150, "{first:?}");
-        for kind in [TagKind::Video, TagKind::Audio] {
-            assert!(
-                times(part, kind).windows(2).all(|pair| (1..=60).contains(&(pair[1] - pair[0]))),
-                "{kind:?}"
-            );
+        write(&tags, directory);
+        let shown = numbers(directory, "recording.flv");
+        // 72 pictures in 2.4 s are 60 of 25 a second: each sixth is left out.
+        assert!(shown.len() > 240, "{}", shown.len());
+        for round in shown.chunks_exact(120) {
+            assert!(round[..60].iter().copied().eq(0..60), "{round:?}");
+            assert!(round[60..].is_sorted() && round[60] == 0 && round[119] >= 70, "{round:?}");
+            assert!(round[60..].windows(2).all(|pair| (1..=2).contains(&(pair[1] - pair[0]))), "{round:?}");
         }
     }
-    let zero = decoded.frames[0].pts as f64 / 90.0;
-    let beeps: Vec<_> = decoded.beeps().iter().map(|beep| beep * 1000.0 - zero).collect();
-    eprintln!("beeps at {beeps:.1?} ms");
-    assert!((beeps[0] - 500.0).abs() < 30.0, "{beeps:?}");
 }

@@ -1,0 +1,314 @@
+//! Makes of any file one that is looped by copying packets.
+//!
+//! What a platform takes gladly is copied, the rest is encoded: offline, as slowly and as well as the preset says, so that every
+//! stream of the file costs what a copy costs. Sound and picture begin and end together.
+
+mod figures;
+mod input;
+mod output;
+mod progress;
+mod sound;
+mod writing;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use flowcast_av::{Demuxer, Error as Media, Interrupt, OpenOptions};
+
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::transcode::{AudioCodec, EncoderChoice, Encoding, Plan, Profile, VideoCodec};
+use crate::verdict::{Facts, Platform, ScanOptions, Verdict, facts};
+use output::Part;
+use progress::Meter;
+pub use progress::{PrepareProgress, PrepareStage};
+
+/// Time for scanning a file, which is not what is waited for here.
+const SCAN: Duration = Duration::from_secs(24 * 3600);
+/// x264's constant rate factor, in tenths.
+const CRF_TENTHS: u16 = 200;
+
+/// Makes of a file one that loops in copy mode. What is done, unless said otherwise:
+///
+/// * A track that every platform takes gladly ([`Strictness::Strict`](crate::Strictness::Strict)) is copied.
+///   Copied packets are not decoded: damage that only a decoder sees stays in them, unless [`force`](Self::force) is said.
+/// * Pictures are encoded with x264, `slow`, at a constant quality of 20 with a limit (VBV) that follows from size, rate and
+///   platforms: High profile, the lowest level that holds it, 8 bit 4:2:0, upright, whole, square pixels, a closed GOP of 2 s, a
+///   constant frame rate of at most 60, within the size the platforms take.
+/// * Sound is encoded as AAC-LC, 128 kbit/s, stereo, 44.1 or 48 kHz.
+/// * Sound begins and ends with the picture, to within a packet: silence is put where there is none, what is beyond is cut
+///   off. A file without sound gets silence if a platform needs sound.
+/// * The result is an MP4 with its index in front. It is written beside the output, read again and judged, and takes the output's
+///   name only then; whatever fails, what had that name stays.
+///
+/// ```no_run
+/// use flowcast_core::prepare::Prepare;
+/// use flowcast_core::verdict::{Interrupt, Platform};
+///
+/// let prepared = Prepare::new("clip.avi", "clip.mp4")
+///     .platform(Platform::youtube())
+///     .run(|progress| eprintln!("{:.1} %", progress.percent()), &Interrupt::new())?;
+/// println!("{}: video {}, audio {}", prepared.path.display(), prepared.video.as_str(), prepared.audio.as_str());
+/// # Ok::<(), flowcast_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is prepared until it is run"]
+pub struct Prepare {
+    input: PathBuf,
+    output: PathBuf,
+    platforms: Vec<Platform>,
+    encoding: Encoding,
+    crf_tenths: u16,
+    force: bool,
+}
+
+/// What became of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PreparedTrack {
+    /// There is none.
+    Absent,
+    /// Its packets are those of the input.
+    Copied,
+    /// It was encoded.
+    Encoded,
+    /// It is silence: the input has none.
+    Silence,
+}
+
+impl PreparedTrack {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Copied => "copied",
+            Self::Encoded => "encoded",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+/// A file that was prepared.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// The output, with symbolic links followed.
+    pub path: PathBuf,
+    /// What it is like.
+    pub facts: Facts,
+    /// What the platforms say of it: nothing that weighs more than information, unless that the picture takes fewer bits than one
+    /// of them recommends, which constant quality may.
+    pub verdict: Verdict,
+    /// What the platforms said of the input.
+    pub input: Verdict,
+    /// What became of the pictures.
+    pub video: PreparedTrack,
+    /// What became of the sound.
+    pub audio: PreparedTrack,
+    /// libav's name of the encoder of the pictures, if they were encoded.
+    pub encoder: Option<String>,
+    /// Packets of the input that could not be decoded.
+    pub damaged: u64,
+    /// What happened on the way: damaged places, jumps of the input's clock; the first hundred.
+    pub notices: Vec<EventKind>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What is encoded unless said otherwise.
+pub(crate) fn default_encoding() -> Encoding {
+    let mut encoding = Encoding::new(Profile::High);
+    encoding.preset = Some("slow".to_owned());
+    encoding.b_frames = Some(3);
+    encoding.threads = std::thread::available_parallelism().ok().map(|cores| cores.get().min(64) as u32);
+    encoding.encoder = EncoderChoice::Software;
+    encoding
+}
+
+impl Prepare {
+    /// Makes `output` of `input`. What has the output's name is replaced.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        Self {
+            input: input.into(),
+            output: output.into(),
+            platforms: Vec::new(),
+            encoding: default_encoding(),
+            crf_tenths: CRF_TENTHS,
+            force: false,
+        }
+    }
+
+    /// How it is encoded unless said otherwise: what to begin with to change a part of it.
+    #[must_use]
+    pub fn default_encoding() -> Encoding {
+        default_encoding()
+    }
+
+    /// Where it will be sent; to be said once for each. Default: anywhere ([`Platform::any`]).
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platforms.push(platform);
+        self
+    }
+
+    /// How tracks are encoded that have to be. [`Encoding::video_kbps`] is the most the pictures may take, which
+    /// [`crf`](Self::crf) rarely needs; [`Encoding::filler`] has no meaning. An encoder other than software is replaced by software
+    /// where it fails, unless [`Encoding::fallback`] is `Some(false)`. Default [`Prepare::default_encoding`].
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// Quality of the pictures, x264's constant rate factor: lower is better, 18 to 28 is usual. 0 to 51, to a tenth. Default 20.
+    pub fn crf(mut self, crf: f32) -> Self {
+        self.crf_tenths = (crf * 10.0).round().clamp(0.0, 510.0) as u16;
+        self
+    }
+
+    /// Encodes tracks that could be copied, too.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
+
+    /// Does it. `progress` is called on this thread a few times a second. `cancel`, or a clone of it on another thread, ends it
+    /// with [`Error::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Media`]: the input cannot be opened or read, or there is no decoder for it; [`Error::InputUnusable`]: nothing can
+    ///   be made of it, such as a file without a picture.
+    /// * [`Error::OutputUnwritable`], [`Error::DiskFull`].
+    /// * [`Error::ResultRefused`]: the platforms do not take what was made.
+    /// * [`Error::EncoderFailed`], [`Error::Cancelled`], [`Error::Config`].
+    ///
+    /// After any of them, and where the process is killed, what had the output's name is as before. A process that is killed
+    /// leaves a hidden file that ends in `.part` beside it, which the next preparation of the same output removes.
+    ///
+    /// # Blocking
+    ///
+    /// As long as it takes: the input is read twice, the output once, and encoding may take longer than playing. It is done on
+    /// this thread and those of the encoder, at the priority they have.
+    pub fn run(
+        &self,
+        mut progress: impl FnMut(&PrepareProgress),
+        cancel: &Interrupt,
+    ) -> Result<Prepared, Error> {
+        let done = self.run_with(&mut progress, cancel);
+        done.map_err(|error| match error {
+            Error::Media(Media::Cancelled { .. }) => Error::Cancelled { what: "prepare" },
+            other => other,
+        })
+    }
+
+    fn run_with(
+        &self,
+        progress: &mut dyn FnMut(&PrepareProgress),
+        cancel: &Interrupt,
+    ) -> Result<Prepared, Error> {
+        let began = Instant::now();
+        self.encoding.check()?;
+        let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
+        if video != VideoCodec::H264 || audio != AudioCodec::Aac {
+            let reason = "files are prepared with H.264 and AAC only".to_owned();
+            return Err(Error::Config { name: "encoding", reason });
+        }
+        if is_same(&self.input, &self.output) {
+            let reason = "is the input, which would be lost if anything failed".to_owned();
+            return Err(Error::Config { name: "prepare.output", reason });
+        }
+        let mut meter = Meter::new(progress);
+        let facts = scan(&self.input, cancel)?;
+        let input = figures::judge(&facts, &self.platforms);
+        self.refuse(&facts)?;
+        let part = Part::create(&self.output)?;
+        let written = self.write(&facts, &input, &part, &mut meter, cancel)?;
+        meter.finish();
+        part.sync()?;
+        let facts = scan(part.path(), cancel)?;
+        let verdict = figures::judge(&facts, &self.platforms);
+        if figures::is_refused(&facts, &verdict) {
+            return Err(Error::ResultRefused { path: self.output.clone(), verdict: Box::new(verdict) });
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled { what: "prepare" });
+        }
+        let path = part.commit()?;
+        let writing::Written { video, audio, encoder, damaged, notices } = written;
+        let took = began.elapsed();
+        Ok(Prepared { path, facts, verdict, input, video, audio, encoder, damaged, notices, took })
+    }
+
+    /// Refuses an input of which nothing can be made.
+    fn refuse(&self, facts: &Facts) -> Result<(), Error> {
+        let refuse =
+            |reason: &str| Err(Error::InputUnusable { path: self.input.clone(), reason: reason.to_owned() });
+        match &facts.video {
+            _ if facts.encrypted => refuse("it is encrypted"),
+            None => refuse("it has no picture"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Writes the result, with another encoder where one fails.
+    fn write(
+        &self,
+        facts: &Facts,
+        verdict: &Verdict,
+        part: &Part,
+        meter: &mut Meter<'_>,
+        cancel: &Interrupt,
+    ) -> Result<writing::Written, Error> {
+        let mut encoding = self.encoding.clone();
+        loop {
+            let file = Demuxer::open(&self.input, &OpenOptions::default(), cancel)?;
+            let plan = self.plan(facts, verdict, &file, &encoding);
+            let job = writing::Job {
+                input: &self.input,
+                facts,
+                plan: &plan,
+                silence: self.silence(),
+                part,
+                cancel,
+            };
+            let falls_back = encoding.fallback != Some(false)
+                && !matches!(encoding.encoder, EncoderChoice::Auto | EncoderChoice::Software);
+            match job.run(file, meter) {
+                Err(Error::EncoderFailed { encoder, source }) if falls_back && encoder != "aac" => {
+                    log::warn!("encoder {encoder} failed, software goes on: {}", crate::chain(&*source));
+                    encoding.encoder = EncoderChoice::Software;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn plan(&self, facts: &Facts, verdict: &Verdict, file: &Demuxer, encoding: &Encoding) -> Plan {
+        let needs = if self.force {
+            figures::Needs { video: true, audio: true }
+        } else {
+            figures::needs(facts, file.media(), verdict)
+        };
+        figures::plan(file.media(), needs, &self.platforms, encoding, self.crf_tenths)
+    }
+
+    /// The rate of the silence that a file without sound gets, if it gets any.
+    fn silence(&self) -> Option<u32> {
+        let needed = self.platforms.iter().any(|platform| platform.needs_audio);
+        let rate = self.encoding.audio.sample_rate;
+        needed.then(|| rate.filter(|rate| matches!(rate, 44_100 | 48_000)).unwrap_or(48_000))
+    }
+}
+
+fn scan(path: &Path, cancel: &Interrupt) -> Result<Facts, Error> {
+    let options = ScanOptions { deadline: SCAN, ..ScanOptions::default() };
+    facts(path, &options, cancel)
+}
+
+/// Whether both names are of the same file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    identity(one).is_some_and(|one| Some(one) == identity(other))
+}

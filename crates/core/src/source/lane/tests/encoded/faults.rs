@@ -1,0 +1,237 @@
+//! What encoding gets over: encoders that fail, files that are damaged, reels that grow too slowly.
+
+use flowcast_av::encoder::VideoSettings;
+use flowcast_av::{Packet, TrackInfo, VideoFrame};
+
+use super::*;
+use crate::source::SourceMode;
+use crate::transcode::{EncoderPlan, PictureEncoder, VideoCodec};
+
+/// An encoder that fails after so many pictures, and one that does not open.
+#[derive(Debug)]
+struct Faulty {
+    after: usize,
+    opened: parking_lot::Mutex<Vec<String>>,
+    failed: parking_lot::Mutex<Vec<String>>,
+}
+
+impl Faulty {
+    fn new(after: usize) -> Arc<Self> {
+        Arc::new(Self { after, opened: Default::default(), failed: Default::default() })
+    }
+}
+
+impl Encoders for Faulty {
+    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
+        ["closed", "faulty", "libx264"].map(str::to_owned).into()
+    }
+
+    fn open(
+        &self,
+        track: usize,
+        settings: &VideoSettings,
+    ) -> Result<Box<dyn PictureEncoder>, flowcast_av::Error> {
+        let name = settings.encoder.clone().unwrap_or_default();
+        self.opened.lock().push(name.clone());
+        let real = VideoSettings { encoder: Some("libx264".to_owned()), ..settings.clone() };
+        match name.as_str() {
+            "closed" => Err(flowcast_av::Error::Unavailable { what: "encoder", name }),
+            "faulty" => {
+                // Another preset, so that its parameters are others.
+                let real = VideoSettings { preset: "medium".to_owned(), tune: None, ..real };
+                let inner = LibavEncoders.open(track, &real)?;
+                Ok(Box::new(FaultyEncoder { inner, left: self.after }))
+            }
+            _ => LibavEncoders.open(track, &real),
+        }
+    }
+
+    fn failed(&self, name: &str) {
+        self.failed.lock().push(name.to_owned());
+    }
+}
+
+#[derive(Debug)]
+struct FaultyEncoder {
+    inner: Box<dyn PictureEncoder>,
+    left: usize,
+}
+
+impl PictureEncoder for FaultyEncoder {
+    fn pixel_format(&self) -> &str {
+        self.inner.pixel_format()
+    }
+
+    fn track(&self) -> &TrackInfo {
+        self.inner.track()
+    }
+
+    fn push(&mut self, frame: &VideoFrame) -> Result<(), flowcast_av::Error> {
+        if self.left == 0 {
+            return Err(flowcast_av::Error::Unavailable { what: "device", name: "faulty".to_owned() });
+        }
+        self.left -= 1;
+        self.inner.push(frame)
+    }
+
+    fn pull(&mut self) -> Result<Option<Packet>, flowcast_av::Error> {
+        self.inner.pull()
+    }
+
+    fn finish(&mut self) -> Result<(), flowcast_av::Error> {
+        self.inner.finish()
+    }
+}
+
+#[test]
+fn another_encoder_takes_over_and_the_stream_goes_on() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=2.4|-c:a aac");
+    make(directory, &case);
+    for after in [0, 1, 30, 59] {
+        let encoders = Faulty::new(after);
+        let wanted = wanted_by(Mode::Encode, Profile::Ultra, encoders.clone());
+        let supply = supply_of(None, wanted);
+        let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
+        let tags = record(&mut played, directory);
+        // It held some pictures, whose places the one it failed with takes.
+        let shown = numbers(directory, "recording.flv");
+        assert!(shown.len() >= LAPS * 60, "{after}: {} pictures", shown.len());
+        let first = &shown[..60];
+        assert!(first.is_sorted() && first[59] == 59, "{after}: {first:?}");
+        let lost = (0..60).filter(|number| !first.contains(number)).count();
+        assert!(lost < 60, "{after}: {lost} are lost");
+        for lap in 1..LAPS {
+            let lap = &shown[60 * lap..60 * (lap + 1)];
+            assert!(lap.iter().copied().eq(0..60), "{after}: {lap:?}");
+        }
+        for pair in times(&tags, TagKind::Video).windows(2) {
+            assert_eq!(pair[1] - pair[0], 40, "{after}: pictures at {pair:?}");
+        }
+        let changes = played.notices.iter().filter_map(|notice| match notice {
+            EventKind::EncoderChanged { from, to, error } => Some((from.as_str(), to.as_str(), error.code())),
+            _ => None,
+        });
+        let wanted = [("closed", "faulty", "UNAVAILABLE"), ("faulty", "libx264", "UNAVAILABLE")];
+        assert_eq!(changes.collect::<Vec<_>>(), wanted, "{after}");
+        assert_eq!(*encoders.failed.lock(), ["closed", "faulty"], "{after}");
+        // Later laps stay with the one that works.
+        let opened = encoders.opened.lock().clone();
+        assert_eq!(opened[..3], ["closed", "faulty", "libx264"], "{after}");
+        assert!(opened[3..].iter().all(|name| name == "libx264"), "{after}: {opened:?}");
+        eprintln!("fails after {after}: {lost} pictures lost of the first lap");
+    }
+}
+
+#[test]
+fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = Case {
+        pictures: 200,
+        ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
+    };
+    make(directory, &case);
+    let path = directory.join(case.name);
+    let mut settings = ReelStore::new(directory.join("reels"));
+    settings.bytes_per_second = Some(150_000);
+    let store = Store::open(&settings).expect("the directory is writable");
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.video_kbps = Some(400);
+    encoding.filler = true;
+    let supply = supply_of(Some(store.clone()), wanted(Mode::Encode, encoding));
+    let ready = supply.ready(&path, Use::Loop).expect("it can be played");
+    let reel = ready.item.reel().cloned().expect("a reel");
+    let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+    let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    assert!(!reel.is_complete(), "the limit is too high for this test");
+    let mut tags = Vec::new();
+    let mut modes = Vec::new();
+    let mut play = |played: &mut Unpaced, tags: &mut Vec<Tag>| {
+        tags.append(&mut played.play(100));
+        for notice in played.notices.drain(..) {
+            if let EventKind::ModeChanged { mode, error } = notice {
+                modes.push((mode, error.map(|error| error.code())));
+            }
+        }
+        modes.len()
+    };
+    while play(&mut played, &mut tags) == 0 {}
+    // The direct lap goes on while the reel is still being made; a later one is the reel's.
+    while !reel.is_complete() {
+        if played.due < 60_000 {
+            play(&mut played, &mut tags);
+        }
+        std::thread::yield_now();
+    }
+    while play(&mut played, &mut tags) == 1 {}
+    for _ in 0..100 {
+        play(&mut played, &mut tags);
+    }
+    assert_eq!(modes, [(SourceMode::Direct, Some("REEL_TOO_SLOW")), (SourceMode::Reel, None)]);
+    write(&tags, directory);
+    let shown = numbers(directory, "recording.flv");
+    assert!(shown.len() > 400, "{}", shown.len());
+    for (at, number) in shown.iter().enumerate() {
+        assert_eq!(*number, at % 200, "picture {at} of {}", shown.len());
+    }
+    assert_eq!(Decoded::of(directory, "recording.flv", "", true, true).complaints, "");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+    for pair in times(&tags, TagKind::Audio).windows(2) {
+        assert!((20..=23).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_is_told_once_and_the_rest_is_shown() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = case("asp.avi", "-r 25|-c:v mpeg4 -bf 0 -b:v 1M", ":s=44100:c=stereo:d=2.4|-c:a libmp3lame");
+    make(directory, &case);
+    let path = directory.join(case.name);
+    let mut bytes = std::fs::read(&path).expect("it was made");
+    // Noise over the contents of some chunks of pictures; their headers stay.
+    let mut chunks = 0;
+    for at in 4096..bytes.len() - 400 {
+        if bytes[at..at + 4] == *b"00dc" && bytes[at + 5] > 0 {
+            chunks += 1;
+            if chunks % 7 == 3 {
+                bytes[at + 8..at + 8 + 200].fill(0xA5);
+            }
+        }
+    }
+    assert!(chunks > 20, "{chunks}");
+    std::fs::write(&path, bytes).expect("it is ours");
+    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let mut played = Unpaced::looped_as(&path, supply, false);
+    let tags = record(&mut played, directory);
+    let faults: Vec<_> = played
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            EventKind::SourceFault { error } => Some(error.to_string()),
+            _ => None,
+        })
+        .collect();
+    eprintln!("{faults:?}");
+    assert!(faults.len() <= 1, "the same is told once: {faults:?}");
+    let shown = numbers(directory, "recording.flv");
+    assert!(shown.len() >= 55 * LAPS, "{} pictures", shown.len());
+    let is_lap = |length: &usize| shown.iter().skip(*length).eq(shown.iter().take(shown.len() - length));
+    assert!((55..=62).any(|length| is_lap(&length)), "each lap is the same: {shown:?}");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! A publisher whose picture and sound are encoded on their way into a recording, with the `ffmpeg` program at both ends.
+#![cfg(feature = "libav")]
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
+use support::{Need, Peer, need, run};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_publication_is_encoded_into_a_recording() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = directory.path().join("studio.flv");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    engine.keys().add("studio", "studio-key").expect("a usable key");
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.size = Some((320, 180));
+    encoding.encoder = EncoderChoice::Software;
+    let source = Source::published("studio").once().mode(Mode::Encode).encoding(encoding);
+    let live = engine.stream(source).to(Output::record(&file)).start().expect("a free place");
+    let url = format!("rtmp://{}/live/studio-key", server.address());
+    let publisher = "-nostdin -v error -re -f lavfi -i testsrc2=size=640x360:rate=25:duration=4 -f lavfi -i \
+                     sine=frequency=440:sample_rate=22050:duration=4 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p \
+                     -c:a aac -f flv";
+    let mut publisher = Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace().chain([url.as_str()]));
+    publisher.wait_success(PATIENCE);
+    live.wait_timeout(PATIENCE).expect("it ends with the publication").expect("it runs well");
+    let encoded = live.stats().encoding.expect("it was encoded");
+    assert_eq!((encoded.encoder.as_str(), encoded.damaged), ("libx264", 0), "{encoded:?}");
+    let name = file.to_str().expect("a path in UTF-8");
+    let entries = "stream=codec_name,width,height,sample_rate,channels,nb_read_frames";
+    let asked = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "default=nk=1:nw=1", name];
+    let told = run("ffprobe", asked, PATIENCE);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[..3], ["h264", "320", "180"], "{told}");
+    let frames: u64 = lines[3].parse().expect("a number");
+    assert!(
+        (80..=100).contains(&frames),
+        "{frames} of 100: it begins with a keyframe that comes after the stream"
+    );
+    assert_eq!(lines[4..7], ["aac", "48000", "2"], "{told}");
+}

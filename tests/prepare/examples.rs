@@ -1,0 +1,73 @@
+//! The example as a person or a script meets it.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Need, PATIENCE, Peer, directory, need, text, wait_until};
+use crate::{make, names};
+
+/// The example, which `cargo test` has built beside the tests.
+fn example(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.parent()?.parent()?.join("examples").join(name);
+    if !program.is_file() {
+        eprintln!("skipped: the example {name} is not built");
+    }
+    Some(program).filter(|program| program.is_file())
+}
+
+fn start(program: &Path, arguments: &[&str]) -> Peer {
+    Peer::spawn(program, arguments)
+}
+
+#[test]
+fn exit_codes_and_what_is_printed() {
+    let Some(program) = example("prepare").filter(|_| need(&[Need::Ffmpeg])) else { return };
+    let clips = directory();
+    let input = make(clips.path(), "old.avi", "-f lavfi -i testsrc2=s=320x240:r=25:d=2 -c:v mpeg4");
+    let output = clips.path().join("out.mp4");
+    let (from, to) = (text(&input), text(&output));
+    let mut done = start(&program, &[from, to, "--platform", "youtube", "--preset", "ultrafast", "--json"]);
+    done.wait_success(PATIENCE);
+    assert!(done.output().contains(r#""video":"encoded","audio":"silence""#), "{}", done.report());
+    assert_eq!((done.output().lines().count(), done.errors().as_str()), (1, ""), "{}", done.report());
+    let mut told = start(&program, &[from, to, "--platform", "twitch", "--preset", "ultrafast"]);
+    told.wait_success(PATIENCE);
+    let errors = told.errors();
+    assert!(errors.lines().count() <= 10 && !errors.contains('\r'), "lines for a pipe: {errors:?}");
+    assert!(errors.lines().last().is_some_and(|line| line.contains("100.0 %")), "{errors:?}");
+
+    let missing = clips.path().join("none.avi");
+    let code = |arguments: &[&str]| start(&program, arguments).wait(PATIENCE).code();
+    assert_eq!(code(&[text(&missing), to]), Some(2));
+    assert_eq!(code(&[from, "/proc/out.mp4"]), Some(3));
+    assert_eq!(code(&[from]), Some(1));
+    assert_eq!(code(&[from, to, "--platform", "vimeo"]), Some(1));
+    assert_eq!(code(&[from, to, "--encoder", "h264_none", "--preset", "ultrafast"]), Some(0));
+    assert_eq!(names(clips.path()), ["old.avi", "out.mp4"]);
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    let Some(program) = example("prepare").filter(|_| need(&[Need::Ffmpeg])) else { return };
+    let clips = directory();
+    let input = make(clips.path(), "long.avi", "-f lavfi -i testsrc2=s=640x360:r=30:d=60 -c:v mpeg4 -q:v 2");
+    let output = clips.path().join("out.mp4");
+    let mut running = start(&program, &[text(&input), text(&output), "--preset", "veryslow"]);
+    let begun = wait_until(PATIENCE, || names(clips.path()).iter().any(|name| name.ends_with(".part")));
+    assert!(begun, "{}", running.report());
+    assert_eq!(running.interrupt(PATIENCE).code(), Some(130), "{}", running.report());
+    assert_eq!(names(clips.path()), ["long.avi"]);
+}
+
+#[test]
+fn encoders_are_listed() {
+    let Some(program) = example("encoders") else { return };
+    let mut listed = start(&program, &[]);
+    listed.wait_success(PATIENCE);
+    let table = listed.output();
+    let line = table.lines().find(|line| line.contains("libx264")).expect("a line about it");
+    assert!(line.starts_with("h264 ") && line.contains("yes"), "{table}");
+    assert!(table.lines().all(|line| line == line.trim_end()), "{table}");
+    let mut json = start(&program, &["--json"]);
+    json.wait_success(PATIENCE);
+    assert!(json.output().contains(r#""name":"libx264","hardware":false,"compiled_in":true,"works":true"#));
+}

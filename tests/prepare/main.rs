@@ -1,0 +1,62 @@
+//! Files of all kinds are prepared for YouTube and Twitch; what comes out is judged, decoded by the `ffmpeg` program and looped.
+//! And what becomes of the output when something fails on the way.
+
+#![cfg(feature = "libav")]
+#![allow(clippy::print_stdout, reason = "what becomes of each file is shown with --nocapture")]
+
+mod crafted;
+mod examples;
+mod failures;
+mod killed;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use flowcast::av::Interrupt;
+use flowcast::{Encoding, Platform, Prepare, Prepared};
+use support::{PATIENCE, files, run, text};
+
+/// Encoding as it is done unless said otherwise, but as fast as it gets.
+fn quickly() -> Encoding {
+    let mut encoding = Prepare::default_encoding();
+    encoding.preset = Some("ultrafast".to_owned());
+    encoding
+}
+
+/// For YouTube and Twitch.
+fn preparing(input: &Path, output: &Path) -> Prepare {
+    let both = Prepare::new(input, output).platform(Platform::youtube()).platform(Platform::twitch());
+    both.encoding(quickly())
+}
+
+fn prepare(input: &Path, output: &Path) -> Prepared {
+    let prepared = preparing(input, output).run(|_| {}, &Interrupt::new());
+    prepared.unwrap_or_else(|error| panic!("{}: {}", input.display(), flowcast::chain(&error)))
+}
+
+/// Makes a file with the `ffmpeg` program; arguments are separated by spaces.
+fn make(directory: &Path, name: &str, arguments: &str) -> PathBuf {
+    let file = directory.join(name);
+    let all = format!("-nostdin -v error -y {arguments}");
+    run("ffmpeg", all.split_whitespace().chain([text(&file)]), PATIENCE * 3);
+    file
+}
+
+/// Names of the files in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let name = |file: PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files(directory).into_iter().map(name).collect()
+}
+
+/// An MP4's boxes, outermost only.
+fn boxes(file: &Path) -> Vec<String> {
+    let bytes = fs::read(file).expect("a file that was made");
+    let (mut boxes, mut at) = (Vec::new(), 0);
+    while let Some([a, b, c, d, kind @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        boxes.push(String::from_utf8_lossy(kind).into_owned());
+        at += u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    }
+    boxes
+}
