@@ -1,6 +1,6 @@
 //! A day of stream time through decoder and encoder, lap after lap without a clock: neither track drifts, and memory stays.
 //!
-//! The whole day takes a quarter of an hour, so it runs when asked for:
+//! The whole day takes up to half an hour, so it runs when asked for:
 //!
 //! ```text
 //! cargo test --release -p flowcast-core --lib encoded_day -- --ignored --nocapture
@@ -113,7 +113,7 @@ fn laps_that_are_encoded_each_do_not_drift() {
 }
 
 #[test]
-#[ignore = "a quarter of an hour"]
+#[ignore = "up to half an hour"]
 fn a_day_of_a_thousand_laps_does_not_drift_and_memory_stays() {
     let grown = play_laps(1000, 86_400 * FPS / 1000);
     assert!(grown < 4096, "{grown} KiB more");
