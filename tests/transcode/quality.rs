@@ -127,7 +127,8 @@ fn the_picture_is_as_good_as_the_programs() {
             let place = |name: &str| directory.path().join(format!("{profile}-{}-{name}", clip.name));
             let (original, theirs) = (place("original.mkv"), place("theirs.mp4"));
             by_ffmpeg(clip, shape, "-c:v ffv1", &original);
-            let fixed = format!("{settings} -x264-params scenecut=0:open-gop=0:keyint=50:min-keyint=50");
+            let fixed =
+                format!("{settings} -x264-params scenecut=0:open-gop=0:keyint=50:min-keyint=50:vbv-init=0.6");
             by_ffmpeg(clip, shape, &fixed, &theirs);
             let ours = &aired.recordings[0].1;
             let options = (x264_options(ours), x264_options(&theirs));

@@ -16,16 +16,12 @@ use crate::support::{Need, Nginx, need, packet_hashes, run};
 /// Bits a second the pictures are encoded to, in thousands.
 const KBPS: u32 = 400;
 
-/// The decoder's buffer, in thousand bits: with what it holds, two seconds are above the rate. With the profile's, which is a
-/// third of a second, the hardest of these clips are 14 % above it where a lap begins with a full buffer.
-const VBV_KBITS: u32 = KBPS / 5;
 /// How far a beep may be from where it is in the file, in milliseconds: half a frame of AAC, and how exactly it is heard.
 const IN_STEP: f64 = 15.0;
 
 fn encoding() -> Encoding {
     let mut encoding = Encoding::new(Profile::Ultra);
     encoding.video_kbps = Some(KBPS);
-    encoding.vbv_kbits = Some(VBV_KBITS);
     encoding
 }
 

@@ -140,6 +140,9 @@ pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> Video
         Threading::Slice => ThreadMode::Slice,
     };
     settings.color = color.clone();
-    settings.x264_params = Some(plan.x264_params.clone()).filter(|params| !params.is_empty());
+    // Each lap has an encoder of its own, which does not know that the one before has emptied the buffer.
+    let own = if plan.crf_tenths.is_none() { "vbv-init=0.6" } else { "" };
+    let params = [own, &plan.x264_params].into_iter().filter(|params| !params.is_empty());
+    settings.x264_params = Some(params.collect::<Vec<_>>().join(":")).filter(|params| !params.is_empty());
     settings
 }
