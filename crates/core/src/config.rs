@@ -13,7 +13,8 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Streams one owner may run at once, those included that are published with keys of theirs. Default 5; `MAX_CONCURRENT_STREAMS_PER_USER`.
+    /// Streams one owner may run at once, those included that are published with keys of theirs. Default 5;
+    /// `MAX_CONCURRENT_STREAMS_PER_USER`.
     pub max_streams_per_owner: usize,
     /// Streams the engine runs at once. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
     pub max_streams: usize,

@@ -27,13 +27,12 @@ struct Place {
 impl Place {
     /// `None` if the tag is no header.
     fn of(tag: &Tag) -> Option<Self> {
-        let is_header = tag.is_metadata() || tag.is_sequence_header() || tag.is_side_config();
         let kind = match tag.kind {
             TagKind::Script => 0,
             TagKind::Video => 1,
             TagKind::Audio => 2,
         };
-        is_header.then(|| Self { kind, track: tag.track(), beside: tag.is_side_config() })
+        tag.is_header().then(|| Self { kind, track: tag.track(), beside: tag.is_side_config() })
     }
 }
 

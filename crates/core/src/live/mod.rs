@@ -76,7 +76,7 @@ struct Preparer {
 
 impl Preparer {
     fn entry(&mut self, number: u64, tag: Tag) -> Entry {
-        if tag.is_sequence_header() || tag.is_metadata() || tag.is_side_config() {
+        if tag.is_header() {
             Arc::make_mut(&mut self.headers).note(&tag);
         }
         let can_join = match tag.kind {

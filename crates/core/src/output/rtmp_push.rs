@@ -3,38 +3,26 @@
 //! In: tags from the stream's ring. Out: bytes on a socket that the stream thread polls. What blocks (name lookup,
 //! connecting) is done by the dialer on another thread.
 
+mod connection;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use flowcast_rtmp::session::{ClientEvent, ClientRole, ClientSession};
+use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
-use mio::Interest;
 
-use super::feed::{Feed, Join, SessionClock};
-use super::gate::{Enhanced, Gate};
+use self::connection::Live;
+use super::gate::Enhanced;
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness, Target};
-use crate::config::{Config, LagPolicy};
+use crate::config::Config;
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
 use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::tls::TlsRoots;
-use crate::net::transport::{Transport, tune};
 use crate::net::{Backoff, random};
 use crate::stream::mailbox::{Command, Mailbox};
 
-/// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
-const READ_BUDGET: usize = 64 << 10;
-/// Bytes written in one turn, so that one fast peer does not hold the others up.
-const WRITE_BUDGET: usize = 1 << 20;
-/// The kernel's send buffer is set to this much media time once the bitrate is known.
-const SEND_BUFFER: Duration = Duration::from_secs(2);
-/// The least and the most it is set to, in bytes.
-const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
-/// While nothing is late, the lag is measured with every so manieth tick.
-const CALM: u32 = 5;
-/// How long a peer that took everything is given to close first.
-const LINGER: Duration = Duration::from_millis(250);
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -42,16 +30,10 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const MOST_HOPS: u32 = 5;
 /// A connection that lasted this long begins a new row.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
-/// How often the bitrate is measured for that.
-const BITRATE_EVERY: Duration = Duration::from_secs(5);
-
 /// A push output.
 pub(crate) struct RtmpPush {
     id: OutputId,
-    destination: Destination,
-    /// Where the server sent it instead, as long as that works, and how often in a row.
-    elsewhere: Option<Destination>,
-    hops: u32,
+    route: Route,
     enhanced: Enhanced,
     roots: TlsRoots,
     config: Config,
@@ -87,26 +69,21 @@ enum State {
     Ended,
 }
 
-struct Live {
-    transport: Transport,
-    session: ClientSession,
-    enhanced: Enhanced,
-    feed: Feed,
-    since: Instant,
-    sent: u64,
-    /// When the bitrate was last measured, and the bytes sent until then.
-    measured: (Instant, u64),
-    /// What the kernel's send buffer was set to; 0 is its own choice.
-    send_buffer: u64,
-    ticks: u32,
-    readable: bool,
-    writable: bool,
-    /// There is nothing to send, and the peer was told.
-    said_goodbye: bool,
-    /// Everything was said; the peer is given a moment to take it and to close.
-    closing: Option<Instant>,
-    /// The peer asked for another connection, there.
-    wanted_elsewhere: Option<Option<ServerUrl>>,
+/// Where it is sent.
+struct Route {
+    /// By the program.
+    home: Destination,
+    /// By the server, as long as that works.
+    elsewhere: Option<Destination>,
+    /// How often in a row.
+    hops: u32,
+}
+
+impl Route {
+    /// Who is pushed to at the moment.
+    fn peer(&self) -> &Destination {
+        self.elsewhere.as_ref().unwrap_or(&self.home)
+    }
 }
 
 impl RtmpPush {
@@ -121,9 +98,7 @@ impl RtmpPush {
         let Target { destination, roots, reconnect, enhanced } = target;
         Self {
             id,
-            destination,
-            elsewhere: None,
-            hops: 0,
+            route: Route { home: destination, elsewhere: None, hops: 0 },
             enhanced,
             roots,
             backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
@@ -143,22 +118,17 @@ impl RtmpPush {
         }
     }
 
-    /// Who is pushed to at the moment.
-    fn peer(&self) -> &Destination {
-        self.elsewhere.as_ref().unwrap_or(&self.destination)
-    }
-
     /// The server wants the output elsewhere (or, without an address, wants another connection): goes there at once. When
     /// that fails, or is lost later, the output begins anew where it was sent by the program.
     fn go_elsewhere(&mut self, cx: &mut OutputContext<'_>, url: Option<ServerUrl>) -> OutputState {
-        let host = self.peer().host().to_owned();
+        let host = self.route.peer().host().to_owned();
         let lost = |reason: &str| {
             let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
             Error::ConnectionLost { host: host.clone(), source }
         };
-        let to = match url.map(|ServerUrl(url)| Destination::with_key(&url, self.destination.key().clone())) {
-            None => self.peer().clone(),
-            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.destination.scheme() == Scheme::Rtmps => {
+        let to = match url.map(|ServerUrl(url)| Destination::with_key(&url, self.route.home.key().clone())) {
+            None => self.route.peer().clone(),
+            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.route.home.scheme() == Scheme::Rtmps => {
                 return self.failed(cx, lost("the server redirects to an address without TLS"));
             }
             Some(Ok(to)) => to,
@@ -166,16 +136,16 @@ impl RtmpPush {
         };
         if matches!(&self.state, State::Live(live) if cx.now.saturating_duration_since(live.since) >= SETTLED_AFTER)
         {
-            self.hops = 0;
+            self.route.hops = 0;
         }
-        if self.hops == MOST_HOPS {
+        if self.route.hops == MOST_HOPS {
             return self.failed(cx, lost("the server redirects again and again"));
         }
         self.close_connection();
         let host = to.host().to_owned();
         cx.notices.push(EventKind::OutputMoved { output: self.id, host });
-        self.hops += 1;
-        self.elsewhere = Some(to);
+        self.route.hops += 1;
+        self.route.elsewhere = Some(to);
         self.dial();
         OutputState::Running
     }
@@ -186,7 +156,7 @@ impl RtmpPush {
         let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
         self.state = State::Dialing { cancelled: cancelled.clone() };
         self.dialer.dial(Request {
-            destination: self.peer().clone(),
+            destination: self.route.peer().clone(),
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
@@ -199,31 +169,11 @@ impl RtmpPush {
     }
 
     fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
-        let Dialed { mut transport, session } = dialed;
-        let system = |source| Error::System { what: "cannot set a socket up", source };
-        tune(transport.socket(), self.config.lag.stall_after).map_err(system)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
-        let feed = Feed::new(cx.ring, Join::Next, SessionClock::FromZero, self.config.lag.clone());
+        let live = Live::new(dialed, self.enhanced, cx, &self.config.lag)?;
         self.backoff.connected(cx.now);
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections });
         self.connections += 1;
-        self.state = State::Live(Box::new(Live {
-            transport,
-            session,
-            enhanced: self.enhanced,
-            feed,
-            since: cx.now,
-            sent: 0,
-            measured: (cx.now, 0),
-            send_buffer: 0,
-            ticks: 0,
-            readable: true,
-            writable: true,
-            said_goodbye: false,
-            closing: None,
-            wanted_elsewhere: None,
-        }));
+        self.state = State::Live(Box::new(live));
         Ok(())
     }
 
@@ -235,8 +185,7 @@ impl RtmpPush {
             live.said_goodbye = true;
             live.session.finish();
         }
-        let pumped =
-            live.pump(cx, self.elsewhere.as_ref().unwrap_or(&self.destination).host(), live.said_goodbye);
+        let pumped = live.pump(cx, self.route.peer().host(), live.said_goodbye);
         let left = live.said_goodbye && (live.has_left() || cx.now >= until + GOODBYE);
         match pumped {
             Ok(more) if !left => {
@@ -258,7 +207,7 @@ impl RtmpPush {
     /// The connection is lost, or there never was one: dial again later, or end.
     fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
         self.settled = true;
-        (self.elsewhere, self.hops) = (None, 0);
+        (self.route.elsewhere, self.route.hops) = (None, 0);
         if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
         {
             // What the kernel still holds would keep the peer busy with a connection that is given up.
@@ -301,176 +250,6 @@ impl RtmpPush {
     }
 }
 
-impl Live {
-    /// Reads and writes what can be; `true` when a budget ended it.
-    fn pump(&mut self, cx: &mut OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
-        self.readable |= cx.readable;
-        self.writable |= cx.writable;
-        self.hear(host)?;
-        let more_to_read = self.read(cx, host)?;
-        if self.session.next_timeout().is_some_and(|at| at <= cx.now) {
-            self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
-        }
-        let more_to_write = self.write(cx, host, finishing)?;
-        Ok(more_to_read || more_to_write)
-    }
-
-    fn read(&mut self, cx: &mut OutputContext<'_>, host: &str) -> Result<bool, Error> {
-        let mut budget = READ_BUDGET;
-        while self.readable {
-            match self.transport.read(cx.scratch) {
-                Ok(count) => {
-                    let bytes = cx.scratch.get(..count).unwrap_or_default();
-                    self.session.handle_input(cx.now, bytes).map_err(|source| rtmp(host, source))?;
-                    self.hear(host)?;
-                    budget = budget.saturating_sub(count);
-                    if budget == 0 {
-                        return Ok(true);
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::ConnectionLost { host: host.to_owned(), source }),
-            }
-        }
-        Ok(false)
-    }
-
-    /// What the server said.
-    fn hear(&mut self, host: &str) -> Result<(), Error> {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                ClientEvent::Closed { code } => {
-                    let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
-                    return Err(Error::ConnectionLost { host: host.to_owned(), source });
-                }
-                ClientEvent::ReconnectRequest { url, .. } => {
-                    self.wanted_elsewhere = Some(url.map(ServerUrl));
-                }
-                ClientEvent::Redirect { url } => self.wanted_elsewhere = Some(Some(ServerUrl(url))),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, cx: &OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
-        let mut budget = WRITE_BUDGET;
-        loop {
-            // What a full socket does not take yet stays in the ring, where it costs less and can still be dropped.
-            let mut more = !finishing && self.writable;
-            if more {
-                let mut gate = Gate::new(&mut self.session, self.enhanced);
-                more = self.feed.fill(cx.ring, &mut gate);
-                gate.check(host)?;
-            }
-            let idle = self.session.wire().is_empty() && !self.transport.has_pending();
-            if idle || !self.writable {
-                return Ok(false);
-            }
-            let taken = self
-                .transport
-                .write(self.session.wire(), budget)
-                .map_err(|source| Error::ConnectionLost { host: host.to_owned(), source })?;
-            self.sent += taken as u64;
-            budget = budget.saturating_sub(taken);
-            if !self.session.wire().is_empty() || self.transport.has_pending() {
-                if budget == 0 {
-                    return Ok(true);
-                }
-                self.writable = false;
-                if cx.ring.is_refillable() {
-                    self.session.wire().detach();
-                }
-            } else if !more {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Closes once everything is sent; whether the peer has had time to take it.
-    fn has_left(&mut self) -> bool {
-        if !self.session.wire().is_empty() || self.transport.has_pending() {
-            return false;
-        }
-        // Closing with unread bytes would reset the connection and lose what the peer has not read yet.
-        let since = *self.closing.get_or_insert_with(|| {
-            self.transport.close();
-            Instant::now()
-        });
-        self.transport.unacknowledged() == 0 && since.elapsed() >= LINGER
-    }
-
-    /// Whether the kernel was given media.
-    fn has_sent_media(&mut self) -> bool {
-        let wire = self.session.wire();
-        let gone = wire.total_in().saturating_sub(wire.len() as u64);
-        self.feed.media_from().is_some_and(|from| gone > from)
-    }
-
-    /// Whether to ask the kernel with this tick: always while something is late, now and then while all is well.
-    fn is_to_be_measured(&mut self) -> bool {
-        self.ticks = self.ticks.wrapping_add(1);
-        !self.session.wire().is_empty()
-            || !self.feed.lag().is_zero()
-            || self.feed.is_waiting()
-            || self.ticks.is_multiple_of(CALM)
-    }
-
-    /// How far behind it is, and what follows from that.
-    fn measure(
-        &mut self,
-        cx: &mut OutputContext<'_>,
-        id: OutputId,
-        host: &str,
-        policy: &LagPolicy,
-    ) -> Result<(), Error> {
-        let unsent = (self.session.wire().len() + self.transport.pending_bytes()) as u64;
-        let total_in = self.session.wire().total_in();
-        let unacknowledged = self.transport.unacknowledged();
-        self.feed.measure(cx.now, cx.ring, total_in, unsent, unacknowledged);
-        let tags = self.feed.take_drops();
-        if tags > 0 {
-            cx.notices.push(EventKind::OutputDropped { output: id, tags });
-        }
-        if self.feed.is_too_slow() {
-            let lag = self.feed.lag();
-            return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
-        }
-        let stalled = self.feed.stalled(cx.now);
-        if stalled > policy.stall_after {
-            return Err(Error::Stalled { host: host.to_owned(), after: stalled });
-        }
-        self.size_send_buffer(cx.now);
-        Ok(())
-    }
-
-    fn size_send_buffer(&mut self, now: Instant) {
-        let (since, sent) = self.measured;
-        let up = now.saturating_duration_since(since);
-        if up < BITRATE_EVERY {
-            return;
-        }
-        self.measured = (now, self.sent);
-        let per_second = (self.sent - sent) as f64 / up.as_secs_f64();
-        let (least, most) = SEND_BUFFER_RANGE;
-        let bytes = ((per_second * SEND_BUFFER.as_secs_f64()) as u64).clamp(least, most);
-        // A quiet scene does not make it smaller: the next loud one needs it.
-        if bytes <= self.send_buffer {
-            return;
-        }
-        self.send_buffer = bytes;
-        let socket = socket2::SockRef::from(&*self.transport.socket());
-        if let Err(error) = socket.set_send_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX)) {
-            log::debug!("the kernel keeps its own send buffer: {error}");
-        }
-    }
-}
-
-fn rtmp(host: &str, source: flowcast_rtmp::error::Error) -> Error {
-    Error::Rtmp { host: host.to_owned(), source }
-}
-
 impl OutputDriver for RtmpPush {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         if let Some((end, until)) = self.rest
@@ -483,7 +262,7 @@ impl OutputDriver for RtmpPush {
             State::Idle => self.dial(),
             State::Waiting { until } if *until <= cx.now => self.dial(),
             State::Live(live) => {
-                let host = self.elsewhere.as_ref().unwrap_or(&self.destination).host();
+                let host = self.route.peer().host();
                 let measured = if cx.tick && live.is_to_be_measured() {
                     live.measure(cx, self.id, host, &self.config.lag)
                 } else {

@@ -47,7 +47,7 @@ impl Timeline {
     /// Moves a tag to where it belongs; `false` if it is to be left out: a header the stream has, or a picture that needs one
     /// of another publisher.
     pub(crate) fn place(&mut self, now: Instant, tag: &mut Tag) -> bool {
-        if tag.is_sequence_header() || tag.is_metadata() || tag.is_side_config() {
+        if tag.is_header() {
             return self.place_header(now, tag);
         }
         let millis = tag.timestamp.as_millis();

@@ -4,6 +4,7 @@
 //! another: each has a budget per turn, and what is left over is done after the others had theirs.
 
 mod figures;
+mod outputs;
 mod pauses;
 mod serving;
 
@@ -14,15 +15,16 @@ use flowcast_rtmp::flv::tag::Tag;
 use mio::{Events, Poll, Token};
 
 use self::figures::Gone;
+use self::outputs::Slot;
 use super::branch::Guest;
 use super::mailbox::{Command, Commands};
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
 use crate::config::Config;
-use crate::error::{Error, chain};
-use crate::event::{EventKind, OutputId};
+use crate::error::Error;
+use crate::event::EventKind;
 use crate::live::Ring;
-use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
+use crate::output::{OutputStats, Readiness};
 use crate::pace::Ticker;
 use crate::pool::{Scratch, Shelf};
 use crate::source::{Refillable, SourceContext, SourceDriver, SourceState};
@@ -50,9 +52,6 @@ const TAGS_KEPT: usize = 256;
 static TAGS: Shelf<Vec<Tag>> = Shelf::new();
 /// Sockets told of at a time; what more there is comes with the next wait, which does not sleep.
 const EVENTS: usize = 32;
-/// Outputs that have ended and are still shown in the figures.
-const ENDED_SHOWN: usize = 16;
-
 /// What a stream thread starts with.
 pub(crate) struct Setup {
     pub(crate) shared: Arc<StreamShared>,
@@ -70,22 +69,6 @@ pub(crate) struct Setup {
     pub(crate) needs_outputs: bool,
     /// Of a branch: its stream.
     pub(crate) root: Option<Arc<StreamShared>>,
-}
-
-struct Slot {
-    id: OutputId,
-    name: String,
-    driver: Box<dyn OutputDriver>,
-    readable: bool,
-    writable: bool,
-    /// Has something to do before the next tick, and is on the list of those.
-    ready: bool,
-    /// New tags are sent at once.
-    immediate: bool,
-    finished: bool,
-    guest: Option<Guest>,
-    /// Removed: since when it says goodbye.
-    leaving: Option<Instant>,
 }
 
 /// How media time begins.
@@ -308,141 +291,6 @@ impl StreamThread {
                 // The deadline is in the shared state.
                 Command::Stop => {}
             }
-        }
-    }
-
-    fn add_output(
-        &mut self,
-        now: Instant,
-        id: OutputId,
-        name: String,
-        driver: Box<dyn OutputDriver>,
-        guest: Option<Guest>,
-    ) {
-        if self.stopping {
-            return;
-        }
-        let immediate = driver.is_immediate();
-        self.immediate += usize::from(immediate);
-        let slot = Slot {
-            id,
-            name,
-            driver,
-            readable: false,
-            writable: false,
-            ready: false,
-            immediate,
-            finished: false,
-            guest,
-            leaving: None,
-        };
-        // The stream has somewhere to go again, whatever became of those before.
-        self.last_failure = None;
-        let index = match self.slots.iter().position(Option::is_none) {
-            Some(index) => index,
-            None => {
-                self.slots.push(None);
-                self.slots.len() - 1
-            }
-        };
-        if slot.driver.lets_players_in() {
-            self.ring.set_keep_gop(true);
-        }
-        self.slots[index] = Some(slot);
-        let rests = self.setup.source.is_resting();
-        self.with_output(
-            index,
-            now,
-            false,
-            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
-        );
-    }
-
-    /// Lets the output say goodbye; it is gone once it has.
-    fn remove_output(&mut self, now: Instant, id: OutputId) {
-        let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
-        let Some(index) = found else { return };
-        self.with_output(index, now, false, |driver, cx| {
-            driver.finish(cx);
-            driver.turn(cx)
-        });
-        if let Some(Some(slot)) = self.slots.get_mut(index) {
-            slot.leaving = Some(now);
-        }
-    }
-
-    /// Ends the removed outputs that have said goodbye or taken too long over it.
-    fn end_leaving(&mut self, now: Instant) {
-        let limit = self.setup.config.force_stop_after;
-        for index in 0..self.slots.len() {
-            let Some(Some(slot)) = self.slots.get_mut(index) else { continue };
-            let Some(since) = slot.leaving else { continue };
-            let late = now.saturating_duration_since(since) >= slot.driver.patience().min(limit);
-            if slot.driver.is_finished() || late {
-                let failure = slot.driver.failure();
-                self.end_output(index, failure);
-            }
-        }
-    }
-
-    /// Gives an output a turn.
-    fn with_output(
-        &mut self,
-        index: usize,
-        now: Instant,
-        tick: bool,
-        turn: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
-    ) {
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        let mut cx = OutputContext {
-            now,
-            registry: self.setup.poll.registry(),
-            token: Token(index + FIRST_OUTPUT),
-            ring: &self.ring,
-            readable: std::mem::take(&mut slot.readable),
-            writable: std::mem::take(&mut slot.writable),
-            tick,
-            scratch: &mut self.scratch,
-            notices: &mut self.notices,
-        };
-        match turn(slot.driver.as_mut(), &mut cx) {
-            OutputState::Running => {}
-            OutputState::More => {
-                if !std::mem::replace(&mut slot.ready, true) {
-                    self.ready.push(index);
-                }
-            }
-            OutputState::Ended(error) => self.end_output(index, error),
-        }
-    }
-
-    fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
-        let Some(slot) = self.slots[index].take() else { return };
-        self.immediate -= usize::from(slot.immediate);
-        if matches!(slot.guest, Some(Guest::Branch)) {
-            return;
-        }
-        let mut stats = slot.stats();
-        stats.phase = OutputPhase::Ended;
-        stats.lag = Duration::ZERO;
-        stats.bytes_held = 0;
-        if let Some(error) = &error {
-            stats.last_error = Some(chain(error));
-        }
-        self.last_failure.clone_from(&error);
-        if self.ended.len() == ENDED_SHOWN {
-            let forgotten = self.ended.remove(0);
-            self.gone.add(&forgotten);
-        }
-        self.ended.push(stats);
-        self.notice(EventKind::OutputEnded { output: slot.id, error });
-        let let_in = slot.driver.lets_players_in();
-        drop(slot);
-        if let_in {
-            self.close_door(Instant::now());
-        }
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
         }
     }
 

@@ -312,6 +312,12 @@ impl Tag {
         self.flags.contains(TagFlags::SEQUENCE_HEADER)
     }
 
+    /// Whether it says what a decoder has to know before the media: a sequence header, metadata, or what belongs to them.
+    #[must_use]
+    pub const fn is_header(&self) -> bool {
+        self.is_sequence_header() || self.is_metadata() || self.is_side_config()
+    }
+
     /// Whether this is `onMetaData`.
     #[must_use]
     pub const fn is_metadata(&self) -> bool {

@@ -1,0 +1,262 @@
+//! One connection of a push: what is due is written, what the peer says is heard, how far behind it is is measured.
+
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::session::{ClientEvent, ClientSession};
+use mio::Interest;
+
+use crate::config::LagPolicy;
+use crate::error::Error;
+use crate::event::{EventKind, OutputId};
+use crate::net::dialer::{Dialed, ServerUrl};
+use crate::net::transport::{Transport, tune};
+use crate::output::OutputContext;
+use crate::output::feed::{Feed, Join, SessionClock};
+use crate::output::gate::{Enhanced, Gate};
+
+/// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
+const READ_BUDGET: usize = 64 << 10;
+/// Bytes written in one turn, so that one fast peer does not hold the others up.
+const WRITE_BUDGET: usize = 1 << 20;
+/// The kernel's send buffer is set to this much media time once the bitrate is known.
+const SEND_BUFFER: Duration = Duration::from_secs(2);
+/// How often the bitrate is measured for that.
+const BITRATE_EVERY: Duration = Duration::from_secs(5);
+/// The least and the most it is set to, in bytes.
+const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
+/// While nothing is late, the lag is measured with every so manieth tick.
+const CALM: u32 = 5;
+/// How long a peer that took everything is given to close first.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// A connection to a peer that takes the stream.
+pub(super) struct Live {
+    pub(super) transport: Transport,
+    pub(super) session: ClientSession,
+    enhanced: Enhanced,
+    pub(super) feed: Feed,
+    pub(super) since: Instant,
+    pub(super) sent: u64,
+    /// When the bitrate was last measured, and the bytes sent until then.
+    measured: (Instant, u64),
+    /// What the kernel's send buffer was set to; 0 is its own choice.
+    send_buffer: u64,
+    ticks: u32,
+    readable: bool,
+    writable: bool,
+    /// There is nothing to send, and the peer was told.
+    pub(super) said_goodbye: bool,
+    /// Everything was said; the peer is given a moment to take it and to close.
+    closing: Option<Instant>,
+    /// The peer asked for another connection, there.
+    pub(super) wanted_elsewhere: Option<Option<ServerUrl>>,
+}
+
+impl Live {
+    /// Begins on a connection the dialer made: from the stream's next keyframe on, at time zero.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be set up.
+    pub(super) fn new(
+        dialed: Dialed,
+        enhanced: Enhanced,
+        cx: &OutputContext<'_>,
+        policy: &LagPolicy,
+    ) -> Result<Self, Error> {
+        let Dialed { mut transport, session } = dialed;
+        let system = |source| Error::System { what: "cannot set a socket up", source };
+        tune(transport.socket(), policy.stall_after).map_err(system)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
+        Ok(Self {
+            transport,
+            session,
+            enhanced,
+            feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()),
+            since: cx.now,
+            sent: 0,
+            measured: (cx.now, 0),
+            send_buffer: 0,
+            ticks: 0,
+            readable: true,
+            writable: true,
+            said_goodbye: false,
+            closing: None,
+            wanted_elsewhere: None,
+        })
+    }
+
+    /// Reads and writes what can be; `true` when a budget ended it.
+    pub(super) fn pump(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        host: &str,
+        finishing: bool,
+    ) -> Result<bool, Error> {
+        self.readable |= cx.readable;
+        self.writable |= cx.writable;
+        self.hear(host)?;
+        let more_to_read = self.read(cx, host)?;
+        if self.session.next_timeout().is_some_and(|at| at <= cx.now) {
+            self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
+        }
+        let more_to_write = self.write(cx, host, finishing)?;
+        Ok(more_to_read || more_to_write)
+    }
+
+    fn read(&mut self, cx: &mut OutputContext<'_>, host: &str) -> Result<bool, Error> {
+        let mut budget = READ_BUDGET;
+        while self.readable {
+            match self.transport.read(cx.scratch) {
+                Ok(count) => {
+                    let bytes = cx.scratch.get(..count).unwrap_or_default();
+                    self.session.handle_input(cx.now, bytes).map_err(|source| rtmp(host, source))?;
+                    self.hear(host)?;
+                    budget = budget.saturating_sub(count);
+                    if budget == 0 {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::ConnectionLost { host: host.to_owned(), source }),
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the server said.
+    fn hear(&mut self, host: &str) -> Result<(), Error> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                ClientEvent::Closed { code } => {
+                    let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
+                    return Err(Error::ConnectionLost { host: host.to_owned(), source });
+                }
+                ClientEvent::ReconnectRequest { url, .. } => {
+                    self.wanted_elsewhere = Some(url.map(ServerUrl));
+                }
+                ClientEvent::Redirect { url } => self.wanted_elsewhere = Some(Some(ServerUrl(url))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, cx: &OutputContext<'_>, host: &str, finishing: bool) -> Result<bool, Error> {
+        let mut budget = WRITE_BUDGET;
+        loop {
+            // What a full socket does not take yet stays in the ring, where it costs less and can still be dropped.
+            let mut more = !finishing && self.writable;
+            if more {
+                let mut gate = Gate::new(&mut self.session, self.enhanced);
+                more = self.feed.fill(cx.ring, &mut gate);
+                gate.check(host)?;
+            }
+            let idle = self.session.wire().is_empty() && !self.transport.has_pending();
+            if idle || !self.writable {
+                return Ok(false);
+            }
+            let taken = self
+                .transport
+                .write(self.session.wire(), budget)
+                .map_err(|source| Error::ConnectionLost { host: host.to_owned(), source })?;
+            self.sent += taken as u64;
+            budget = budget.saturating_sub(taken);
+            if !self.session.wire().is_empty() || self.transport.has_pending() {
+                if budget == 0 {
+                    return Ok(true);
+                }
+                self.writable = false;
+                if cx.ring.is_refillable() {
+                    self.session.wire().detach();
+                }
+            } else if !more {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Closes once everything is sent; whether the peer has had time to take it.
+    pub(super) fn has_left(&mut self) -> bool {
+        if !self.session.wire().is_empty() || self.transport.has_pending() {
+            return false;
+        }
+        // Closing with unread bytes would reset the connection and lose what the peer has not read yet.
+        let since = *self.closing.get_or_insert_with(|| {
+            self.transport.close();
+            Instant::now()
+        });
+        self.transport.unacknowledged() == 0 && since.elapsed() >= LINGER
+    }
+
+    /// Whether the kernel was given media.
+    pub(super) fn has_sent_media(&mut self) -> bool {
+        let wire = self.session.wire();
+        let gone = wire.total_in().saturating_sub(wire.len() as u64);
+        self.feed.media_from().is_some_and(|from| gone > from)
+    }
+
+    /// Whether to ask the kernel with this tick: always while something is late, now and then while all is well.
+    pub(super) fn is_to_be_measured(&mut self) -> bool {
+        self.ticks = self.ticks.wrapping_add(1);
+        !self.session.wire().is_empty()
+            || !self.feed.lag().is_zero()
+            || self.feed.is_waiting()
+            || self.ticks.is_multiple_of(CALM)
+    }
+
+    /// How far behind it is, and what follows from that.
+    pub(super) fn measure(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        id: OutputId,
+        host: &str,
+        policy: &LagPolicy,
+    ) -> Result<(), Error> {
+        let unsent = (self.session.wire().len() + self.transport.pending_bytes()) as u64;
+        let total_in = self.session.wire().total_in();
+        let unacknowledged = self.transport.unacknowledged();
+        self.feed.measure(cx.now, cx.ring, total_in, unsent, unacknowledged);
+        let tags = self.feed.take_drops();
+        if tags > 0 {
+            cx.notices.push(EventKind::OutputDropped { output: id, tags });
+        }
+        if self.feed.is_too_slow() {
+            let lag = self.feed.lag();
+            return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
+        }
+        let stalled = self.feed.stalled(cx.now);
+        if stalled > policy.stall_after {
+            return Err(Error::Stalled { host: host.to_owned(), after: stalled });
+        }
+        self.size_send_buffer(cx.now);
+        Ok(())
+    }
+
+    fn size_send_buffer(&mut self, now: Instant) {
+        let (since, sent) = self.measured;
+        let up = now.saturating_duration_since(since);
+        if up < BITRATE_EVERY {
+            return;
+        }
+        self.measured = (now, self.sent);
+        let per_second = (self.sent - sent) as f64 / up.as_secs_f64();
+        let (least, most) = SEND_BUFFER_RANGE;
+        let bytes = ((per_second * SEND_BUFFER.as_secs_f64()) as u64).clamp(least, most);
+        // A quiet scene does not make it smaller: the next loud one needs it.
+        if bytes <= self.send_buffer {
+            return;
+        }
+        self.send_buffer = bytes;
+        let socket = socket2::SockRef::from(&*self.transport.socket());
+        if let Err(error) = socket.set_send_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            log::debug!("the kernel keeps its own send buffer: {error}");
+        }
+    }
+}
+
+fn rtmp(host: &str, source: flowcast_rtmp::error::Error) -> Error {
+    Error::Rtmp { host: host.to_owned(), source }
+}

@@ -1,0 +1,169 @@
+//! The outputs of a stream: how they come, have their turns, and go.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::{FIRST_OUTPUT, StreamThread};
+use crate::error::{Error, chain};
+use crate::event::{EventKind, OutputId};
+use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState};
+use crate::stream::branch::Guest;
+
+/// Outputs that have ended and are still shown in the figures.
+const ENDED_SHOWN: usize = 16;
+
+/// An output, and how it stands.
+pub(super) struct Slot {
+    pub(super) id: OutputId,
+    pub(super) name: String,
+    pub(super) driver: Box<dyn OutputDriver>,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// Has something to do before the next tick, and is on the list of those.
+    pub(super) ready: bool,
+    /// New tags are sent at once.
+    pub(super) immediate: bool,
+    pub(super) finished: bool,
+    pub(super) guest: Option<Guest>,
+    /// Removed: since when it says goodbye.
+    pub(super) leaving: Option<Instant>,
+}
+
+impl StreamThread {
+    pub(super) fn add_output(
+        &mut self,
+        now: Instant,
+        id: OutputId,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+        guest: Option<Guest>,
+    ) {
+        if self.stopping {
+            return;
+        }
+        let immediate = driver.is_immediate();
+        self.immediate += usize::from(immediate);
+        let slot = Slot {
+            id,
+            name,
+            driver,
+            readable: false,
+            writable: false,
+            ready: false,
+            immediate,
+            finished: false,
+            guest,
+            leaving: None,
+        };
+        // The stream has somewhere to go again, whatever became of those before.
+        self.last_failure = None;
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        if slot.driver.lets_players_in() {
+            self.ring.set_keep_gop(true);
+        }
+        self.slots[index] = Some(slot);
+        let rests = self.setup.source.is_resting();
+        self.with_output(
+            index,
+            now,
+            false,
+            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
+        );
+    }
+
+    /// Lets the output say goodbye; it is gone once it has.
+    pub(super) fn remove_output(&mut self, now: Instant, id: OutputId) {
+        let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
+        let Some(index) = found else { return };
+        self.with_output(index, now, false, |driver, cx| {
+            driver.finish(cx);
+            driver.turn(cx)
+        });
+        if let Some(Some(slot)) = self.slots.get_mut(index) {
+            slot.leaving = Some(now);
+        }
+    }
+
+    /// Ends the removed outputs that have said goodbye or taken too long over it.
+    pub(super) fn end_leaving(&mut self, now: Instant) {
+        let limit = self.setup.config.force_stop_after;
+        for index in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else { continue };
+            let Some(since) = slot.leaving else { continue };
+            let late = now.saturating_duration_since(since) >= slot.driver.patience().min(limit);
+            if slot.driver.is_finished() || late {
+                let failure = slot.driver.failure();
+                self.end_output(index, failure);
+            }
+        }
+    }
+
+    /// Gives an output a turn.
+    pub(super) fn with_output(
+        &mut self,
+        index: usize,
+        now: Instant,
+        tick: bool,
+        turn: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
+    ) {
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
+        let mut cx = OutputContext {
+            now,
+            registry: self.setup.poll.registry(),
+            token: Token(index + FIRST_OUTPUT),
+            ring: &self.ring,
+            readable: std::mem::take(&mut slot.readable),
+            writable: std::mem::take(&mut slot.writable),
+            tick,
+            scratch: &mut self.scratch,
+            notices: &mut self.notices,
+        };
+        match turn(slot.driver.as_mut(), &mut cx) {
+            OutputState::Running => {}
+            OutputState::More => {
+                if !std::mem::replace(&mut slot.ready, true) {
+                    self.ready.push(index);
+                }
+            }
+            OutputState::Ended(error) => self.end_output(index, error),
+        }
+    }
+
+    pub(super) fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
+        let Some(slot) = self.slots[index].take() else { return };
+        self.immediate -= usize::from(slot.immediate);
+        if matches!(slot.guest, Some(Guest::Branch)) {
+            return;
+        }
+        let mut stats = slot.stats();
+        stats.phase = OutputPhase::Ended;
+        stats.lag = Duration::ZERO;
+        stats.bytes_held = 0;
+        if let Some(error) = &error {
+            stats.last_error = Some(chain(error));
+        }
+        self.last_failure.clone_from(&error);
+        if self.ended.len() == ENDED_SHOWN {
+            let forgotten = self.ended.remove(0);
+            self.gone.add(&forgotten);
+        }
+        self.ended.push(stats);
+        self.notice(EventKind::OutputEnded { output: slot.id, error });
+        let let_in = slot.driver.lets_players_in();
+        drop(slot);
+        if let_in {
+            self.close_door(Instant::now());
+        }
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+    }
+}
