@@ -8,4 +8,14 @@ PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 scripts/setup.sh --peers
 FLOWCAST_PEERS_BIN=$(scripts/peers.sh)
 export FLOWCAST_PEERS_BIN FLOWCAST_PEERS=required
+status=0
+scripts/ffmpeg7.sh >&2 || status=$?
+case $status in
+    0) ;;
+    3)
+        echo "test: without FFmpeg 7.1, so the tests of codecs over Enhanced RTMP are skipped" >&2
+        export FLOWCAST_FFMPEG7=unavailable
+        ;;
+    *) exit $status ;;
+esac
 exec cargo test --locked --workspace "$@"
