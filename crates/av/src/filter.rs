@@ -75,6 +75,8 @@ pub struct VideoFilter {
     graph: RawGraph,
     from: VideoFormat,
     formats: VideoFormats,
+    /// The clock of what goes in, and of what comes out.
+    pushed: TimeBase,
     time_base: TimeBase,
     finished: bool,
 }
@@ -103,12 +105,14 @@ impl VideoFilter {
             }
         }
         let graph = RawGraph::open(from, time_base, &steps.join(","))?;
+        let pushed = time_base;
         let time_base = graph.time_base();
         let formats = VideoFormats::default();
-        Ok(Some(Self { graph, from: from.clone(), formats, time_base, finished: false }))
+        Ok(Some(Self { graph, from: from.clone(), formats, pushed, time_base, finished: false }))
     }
 
-    /// The clock of what comes out: that of what goes in, or one tick for each frame of [`VideoTarget::frame_rate`].
+    /// The clock of what comes out: that of what goes in, a finer one behind a deinterlacer, or one tick for each frame of
+    /// [`VideoTarget::frame_rate`].
     #[must_use]
     pub fn time_base(&self) -> TimeBase {
         self.time_base
@@ -145,12 +149,18 @@ impl VideoFilter {
         Ok(self.graph.send(None)?)
     }
 
-    /// The next picture, or `None` if it needs more, or has given all after [`finish`](Self::finish).
+    /// The next picture, or `None` if it needs more, or has given all after [`finish`](Self::finish). Where the clock is
+    /// another than that of what goes in, it does not say how long it is shown: what filters make of that depends on the
+    /// release of FFmpeg.
     ///
     /// # Errors
     /// [`Error::Libav`].
     pub fn pull(&mut self) -> Result<Option<VideoFrame>, Error> {
-        Ok(self.graph.receive()?.map(|raw| VideoFrame::new(raw, &mut self.formats)))
+        let Some(mut raw) = self.graph.receive()? else { return Ok(None) };
+        if self.time_base != self.pushed {
+            raw.forget_duration();
+        }
+        Ok(Some(VideoFrame::new(raw, &mut self.formats)))
     }
 }
 

@@ -247,6 +247,10 @@ fn fields_become_whole_pictures() {
     assert_eq!(out.len(), count);
     assert!(out.iter().all(|frame| !frame.is_interlaced()));
     assert_ne!(out[3].to_bytes().unwrap(), before);
+    for pair in out.windows(2) {
+        let lasts = pair[1].pts().unwrap() - pair[0].pts().unwrap();
+        assert!([0, lasts].contains(&pair[0].duration()), "{} of {lasts}", pair[0].duration());
+    }
     // Whole pictures pass as they are.
     let words = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
     let Some((time_base, frames)) = clip(&scratch, "whole.mp4", words) else { return };

@@ -109,6 +109,21 @@ impl RawFrame {
         }
     }
 
+    /// Sets the duration to unknown.
+    pub(crate) fn forget_duration(&mut self) {
+        // SAFETY: our own frame.
+        unsafe {
+            #[cfg(ffmpeg_6_0)]
+            {
+                (*self.as_ptr()).duration = 0;
+            }
+            #[cfg(not(ffmpeg_6_0))]
+            {
+                (*self.as_ptr()).pkt_duration = 0;
+            }
+        }
+    }
+
     /// Samples per channel.
     pub(crate) fn samples(&self) -> usize {
         // SAFETY: our own frame.
