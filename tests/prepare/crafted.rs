@@ -246,6 +246,41 @@ fn whatever_it_is_made_of_it_loops_by_copying() {
 }
 
 #[test]
+fn silence_lies_beside_the_picture_it_belongs_to() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clips = directory();
+    let picture = format!("-f lavfi -i testsrc2=s=426x240:r=10:d=60 {X264} -g 20");
+    let tone = "-f lavfi -i sine=440:sample_rate=48000:d=5";
+    let beginning = format!("{tone} {picture} {AAC}");
+    for (name, arguments) in [("none.mp4", picture), ("beginning.mp4", beginning)] {
+        let input = make(clips.path(), name, &arguments);
+        let output = clips.path().join(format!("prepared-{name}"));
+        assert_eq!(prepare(&input, &output).video, Copied, "{name}");
+        // Kind, time and place of every packet, in the order of the file.
+        let shown = ["-show_entries", "packet=codec_type,pts_time,pos", "-of", "csv=p=0", text(&output)];
+        let printed = run("ffprobe", ["-v", "error"].into_iter().chain(shown), PATIENCE);
+        let mut packets: Vec<(u64, bool, f64)> = printed.lines().filter_map(place).collect();
+        packets.sort_by_key(|packet| packet.0);
+        assert!(packets.len() > 3000, "{name}: {}", packets.len());
+        let mut newest = [0.0_f64; 2];
+        for (_, is_video, seconds) in packets {
+            newest[usize::from(is_video)] = seconds;
+            // A player on the other side of a network would jump to and fro.
+            assert!((newest[0] - newest[1]).abs() < 15.0, "{name}: {newest:?}");
+        }
+    }
+}
+
+fn place(line: &str) -> Option<(u64, bool, f64)> {
+    let mut fields = line.split(',');
+    let is_video = fields.next()? == "video";
+    let seconds = fields.next()?.parse().ok()?;
+    Some((fields.next()?.parse().ok()?, is_video, seconds))
+}
+
+#[test]
 fn a_clip_of_a_phone_is_turned() {
     if !need(&[Need::Ffmpeg]) {
         return;
