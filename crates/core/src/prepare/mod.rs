@@ -306,7 +306,15 @@ impl Prepare {
         } else {
             figures::needs(facts, file.media(), verdict)
         };
-        figures::plan(file.media(), needs, &self.platforms, encoding, (self.crf * 10.0).round() as u16)
+        let length = facts.video.as_ref().map_or(Duration::ZERO, |video| video.length);
+        figures::plan(
+            file.media(),
+            length,
+            needs,
+            &self.platforms,
+            encoding,
+            (self.crf * 10.0).round() as u16,
+        )
     }
 
     /// The rate of the silence that a file without sound gets, if it gets any.
