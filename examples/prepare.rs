@@ -85,6 +85,13 @@ fn run() -> Result<ExitCode> {
                 println!("{}", object.finish());
             }
             eprintln!("error: {}", chain(&error));
+            if let Error::ResultRefused { verdict, .. } = &error {
+                for reason in verdict.at_least(Severity::Warning) {
+                    let (platform, code) = (&reason.platform, reason.code);
+                    let platform = if platform.is_empty() { "any platform" } else { platform };
+                    eprintln!("{platform}, {}: {code}: {}", reason.track, reason.detail);
+                }
+            }
             Ok(ExitCode::from(code(&error)))
         }
     }
