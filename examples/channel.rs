@@ -49,8 +49,11 @@ fn run() -> Result<()> {
     let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let flags = ["--shuffle", "--once", "--refuse-changes", "--silence", "--json", reels::NO_REELS];
     let args = Args::parse(&usage, &options, &flags)?;
+    if let Some(word) = args.rest().first() {
+        return Err(format!("what is {word} for?\n{usage}").into());
+    }
     let (source, list) = source(&args).map_err(|error| format!("{error}\n{usage}"))?;
-    let seconds: Option<f64> = args.last("--seconds")?;
+    let seconds = args.seconds("--seconds")?;
     let stop = support::stop_flag()?;
 
     let mut config = Config::from_env()?;
@@ -65,7 +68,7 @@ fn run() -> Result<()> {
     let mut progress = Progress::default();
     let mut items = 0u64;
     let mut skipped = 0u64;
-    let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
+    let deadline = seconds.and_then(|seconds| began.checked_add(seconds));
     while !stop.load(Ordering::Relaxed)
         && !channel.has_ended()
         && deadline.is_none_or(|deadline| Instant::now() < deadline)

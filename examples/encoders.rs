@@ -52,6 +52,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let args = Args::parse(USAGE, &[], &["--json"])?;
+    if let Some(word) = args.rest().first() {
+        return Err(format!("what is {word} for?\n{USAGE}").into());
+    }
     let prefer_hardware = Config::from_env()?.prefer_hardware_encoding;
     let video: Vec<Codec> = CODECS.into_iter().map(video).collect();
     let audio = [AudioCodecKind::Aac, AudioCodecKind::Opus].map(|kind| {

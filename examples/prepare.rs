@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use flowcast::av::Interrupt;
-use flowcast::{Error, Prepare, PrepareProgress, PrepareStage, Prepared, Severity, chain};
+use flowcast::{Error, EventKind, Prepare, PrepareProgress, PrepareStage, Prepared, Severity, chain};
 use support::args::Args;
 use support::json::Object;
 use support::progress::Progress;
@@ -24,7 +24,7 @@ usage: prepare IN OUT.mp4 [--platform P]... [--preset NAME] [--crf N] [--force] 
 
   --platform P     youtube, twitch, facebook or any (RTMP server); may be given several times, default any
   --preset NAME    from ultrafast to veryslow, default slow
-  --crf N          quality, lower is better, 18 to 28 is usual, default 20
+  --crf N          quality, 1 to 51, lower is better, 18 to 28 is usual, default 20
   --bitrate KBPS   the most the picture takes; otherwise by its size and the platforms
   --size WxH       otherwise the input's, within what the platforms take
   --fps N          frames per second; otherwise the input's, at most 60
@@ -47,7 +47,9 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let own = ["--platform", "--preset", "--crf", "--bitrate", "--size", "--fps", "--encoder"];
     let args = Args::parse(USAGE, &own, &["--force", "--json"])?;
-    let [input, output] = args.rest() else { return Err(format!("which files?\n{USAGE}").into()) };
+    let [input, output] = args.rest() else {
+        return Err(format!("one input and one output, please\n{USAGE}").into());
+    };
     let mut encoding = Prepare::default_encoding();
     encoding::apply(&args, &mut encoding)?;
     if let Some(preset) = args.last("--preset")? {
@@ -83,6 +85,13 @@ fn run() -> Result<ExitCode> {
                 println!("{}", object.finish());
             }
             eprintln!("error: {}", chain(&error));
+            if let Error::ResultRefused { verdict, .. } = &error {
+                for reason in verdict.at_least(Severity::Warning) {
+                    let (platform, code) = (&reason.platform, reason.code);
+                    let platform = if platform.is_empty() { "any platform" } else { platform };
+                    eprintln!("{platform}, {}: {code}: {}", reason.track, reason.detail);
+                }
+            }
             Ok(ExitCode::from(code(&error)))
         }
     }
@@ -143,19 +152,25 @@ fn report(args: &Args, prepared: &Prepared, cpu: Duration) {
         let (rate, kbps) = (video.frame_rate, video.bit_rate.mean / 1000);
         format!(" {}x{}, {rate:.2} fps, {kbps} kbit/s", video.width, video.height)
     });
+    for event in &prepared.notices {
+        if let EventKind::EncoderChanged { from, to, error } = event {
+            println!("encoder {from} failed, {to} was taken instead: {}", chain(error.as_ref()));
+        }
+    }
     if prepared.damaged > 0 {
         println!("{} packets could not be decoded", prepared.damaged);
     }
     println!(
-        "{}: video {}{}, audio {}, {seconds:.1} s, {:.1} MB, in {:.1} s; {} for {}",
+        "{}: video {}{}{}, audio {}, {seconds:.1} s, {:.1} MB, in {:.1} s; verdict for {}: {}",
         prepared.path.display(),
         prepared.video.as_str(),
+        prepared.encoder.as_ref().map_or_else(String::new, |encoder| format!(" by {encoder}")),
         picture.unwrap_or_default(),
         prepared.audio.as_str(),
         facts.bytes as f64 / 1e6,
         prepared.took.as_secs_f64(),
-        prepared.verdict.action,
         prepared.verdict.platform,
+        prepared.verdict.action,
     );
 }
 
@@ -194,7 +209,8 @@ impl Bar {
 }
 
 fn text(progress: &PrepareProgress, with_bar: bool) -> String {
-    const WIDTH: usize = 30;
+    // Everything has room in 60 columns.
+    const WIDTH: usize = 16;
     let percent = progress.percent();
     let bar = if with_bar {
         let full = (percent / 100.0 * WIDTH as f64) as usize;

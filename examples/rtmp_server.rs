@@ -56,7 +56,7 @@ fn run() -> Result<()> {
     if let Some(extra) = args.rest().first() {
         return Err(format!("what is {extra:?}?\n{USAGE}").into());
     }
-    let seconds: Option<f64> = args.last("--seconds")?;
+    let seconds = args.seconds("--seconds")?;
     let stop = support::stop_flag()?;
 
     let engine = Engine::new(Config::from_env()?)?;
@@ -71,7 +71,7 @@ fn run() -> Result<()> {
     }
 
     let mut progress = Progress::default();
-    let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
+    let deadline = seconds.and_then(|seconds| began.checked_add(seconds));
     let mut published = 0u64;
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = told.next_timeout(Duration::from_millis(200)) {

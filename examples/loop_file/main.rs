@@ -11,6 +11,7 @@ mod player;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -46,14 +47,15 @@ fn run() -> Result<()> {
     let own = ["--to", "--seconds", "--streams", "--record", "--ca", "--start"];
     let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
-    let Some(file) = args.rest().first() else {
-        if args.all("--to").is_empty() && args.all("--record").is_empty() {
+    let file = match args.rest() {
+        [file] => file,
+        [] if args.all("--to").is_empty() && args.all("--record").is_empty() => {
             return demo::run(args.has("--json"));
         }
-        return Err(format!("which file?\n{usage}").into());
+        _ => return Err(format!("one file, please\n{usage}").into()),
     };
-    let streams: usize = args.last("--streams")?.unwrap_or(1);
-    let seconds: Option<f64> = args.last("--seconds")?;
+    let streams = args.last::<NonZeroUsize>("--streams")?.map_or(1, NonZeroUsize::get);
+    let seconds = args.seconds("--seconds")?;
     let stop = support::stop_flag()?;
 
     let mut config = Config::from_env()?;
@@ -67,7 +69,7 @@ fn run() -> Result<()> {
         (0..streams).map(|number| start(&engine, &args, file, number)).collect::<Result<_>>()?;
 
     let mut progress = Progress::default();
-    let deadline = seconds.map(|seconds| began + Duration::from_secs_f64(seconds));
+    let deadline = seconds.and_then(|seconds| began.checked_add(seconds));
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
             progress.clear();
@@ -142,8 +144,8 @@ fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<Stre
     if args.has("--silence") {
         source = source.with_silence();
     }
-    if let Some(seconds) = args.last("--start")? {
-        source = source.starting_at(Duration::from_secs_f64(seconds));
+    if let Some(start) = args.seconds("--start")? {
+        source = source.starting_at(start);
     }
     Ok(support::outputs::add(engine.stream(source), args, number)?.start()?)
 }

@@ -65,11 +65,9 @@ impl Judged<'_> {
         let split = self.split();
         if let Some(shared) = split.shared.filter(|_| self.platforms.len() > 1) {
             let copies: Vec<_> = split.copy_to.iter().map(|verdict| verdict.platform.as_str()).collect();
-            let copies = if copies.is_empty() { "none".to_owned() } else { copies.join(", ") };
-            println!(
-                "\ncopy to {copies}; one encode for {}: {}",
-                shared.verdict.platform, shared.verdict.action
-            );
+            let copies =
+                if copies.is_empty() { String::new() } else { format!("copy to {}; ", copies.join(", ")) };
+            println!("\n{copies}one encode for {}: {}", shared.verdict.platform, shared.verdict.action);
         }
     }
 
@@ -150,7 +148,7 @@ fn tell_audio(audio: &AudioFacts) {
 
 /// Prints a verdict: the decision, what is mended, and the reasons, the weightiest first.
 pub(crate) fn tell_verdict(verdict: &Verdict, remark: &str) {
-    let name = if verdict.platform.is_empty() { "no platform" } else { &verdict.platform };
+    let name = if verdict.platform.is_empty() { "any platform" } else { &verdict.platform };
     println!("\n{name}{remark}: {}", verdict.action);
     for fix in &verdict.fixes {
         println!("  {:<9}{fix}", "fix");

@@ -18,7 +18,7 @@ use support::json::Object;
 use support::{Result, exit};
 
 const USAGE: &str = "\
-usage: probe FILE [--platform P]... [--strictness seed|lenient|strict] [--thorough] [--json]
+usage: probe FILE [--platform P]... [--enhanced] [--strictness seed|lenient|strict] [--seconds N] [--thorough] [--json]
 
   --platform P     say whether youtube, twitch, facebook or any (RTMP server) takes it as it is, and why not; reads the
                    whole file, without decoding; may be given several times
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let options = ["--platform", "--strictness", "--seconds"];
     let args = Args::parse(USAGE, &options, &["--json", "--thorough", "--enhanced"])?;
-    let [file] = args.rest() else { return Err(format!("which file?\n{USAGE}").into()) };
+    let [file] = args.rest() else { return Err(format!("one file, please\n{USAGE}").into()) };
     let platforms = platforms(&args)?;
     let strictness = args.last::<String>("--strictness")?.unwrap_or_else(|| "lenient".to_owned());
     let strictness =

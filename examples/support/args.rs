@@ -1,6 +1,7 @@
 //! Command line arguments: `--name VALUE` or `--name=VALUE`, `--flag`, and the rest.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::Result;
 
@@ -22,7 +23,10 @@ impl Args {
     /// The same, with options that take two values, see [`Args::pair`].
     pub fn parse_pairs(usage: &str, options: &[&str], pairs: &[&str], flags: &[&str]) -> Result<Self> {
         let mut args = Self::default();
-        let mut words = std::env::args().skip(1);
+        let words: std::result::Result<Vec<_>, _> =
+            std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
+        let words = words.map_err(|word| format!("{}: not UTF-8", word.display()))?;
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
             if word == "--help" || word == "-h" {
                 println!("{usage}");
@@ -59,6 +63,13 @@ impl Args {
     pub fn last<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         let Some(value) = self.all(name).last().copied() else { return Ok(None) };
         value.parse().map(Some).map_err(|_| format!("{name}: {value:?} is not usable").into())
+    }
+
+    /// The last value given for an option that is a time in seconds.
+    pub fn seconds(&self, name: &str) -> Result<Option<Duration>> {
+        let Some(seconds) = self.last::<f64>(name)? else { return Ok(None) };
+        let time = Duration::try_from_secs_f64(seconds);
+        time.map(Some).map_err(|error| format!("{name} {seconds}: {error}").into())
     }
 
     /// The values given last for an option that takes two.

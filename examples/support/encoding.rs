@@ -39,7 +39,12 @@ impl Asked {
         let best = || Hardware::shared().best(VideoCodecKind::H264, true).unwrap_or_else(|_| software());
         let encoder = match encoding.encoder {
             _ if mode == Mode::Copy => None,
-            EncoderChoice::Named(name) => Some(name),
+            // One that does not open is replaced by software.
+            EncoderChoice::Named(name) => {
+                let candidates = Hardware::shared().candidates(VideoCodecKind::H264);
+                let opens = candidates.iter().any(|known| known.name == name && known.opens.is_ok());
+                Some(if opens { name } else { software() })
+            }
             EncoderChoice::Auto if !config.prefer_hardware_encoding => Some(software()),
             EncoderChoice::Auto | EncoderChoice::Hardware => Some(best()),
             _ => Some(software()),

@@ -1,6 +1,6 @@
 //! What happens to streams, for a person.
 
-use flowcast::{EventKind, StreamId, chain};
+use flowcast::{EventKind, Severity, StreamId, chain};
 
 /// Prints what a person should know at once.
 pub fn tell(stream: StreamId, event: &EventKind) {
@@ -26,7 +26,17 @@ pub fn tell(stream: StreamId, event: &EventKind) {
             eprintln!("{stream}: plays {mode} from here on: {}", chain(error.as_ref()));
         }
         EventKind::ModeChanged { mode, error: None } => eprintln!("{stream}: plays {mode} from here on"),
-        EventKind::Judged { path, verdict } => eprintln!("{stream}: {}: {}", path.display(), verdict.action),
+        EventKind::Judged { path, verdict } => {
+            let refused = verdict.at_least(Severity::Error);
+            let mut reasons: Vec<_> =
+                refused.map(|reason| format!("{}: {}", reason.code, reason.detail)).collect();
+            // Several platforms may say the same.
+            reasons.sort();
+            reasons.dedup();
+            let reasons =
+                if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+            eprintln!("{stream}: {}: {}{reasons}", path.display(), verdict.action);
+        }
         EventKind::EncoderChanged { from, to, error } => {
             eprintln!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error.as_ref()));
         }

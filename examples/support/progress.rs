@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
+/// Columns of a terminal that does not tell.
+const USUAL_COLUMNS: usize = 80;
+
 /// The progress line, on standard error.
 #[derive(Debug)]
 pub struct Progress {
@@ -21,10 +24,13 @@ impl Progress {
         self.shown
     }
 
-    /// Shows `text` in place of what was shown before.
+    /// Shows `text` in place of what was shown before; what the terminal has no room for is left out.
     pub fn show(&mut self, text: &str) {
         if self.shown {
-            eprint!("\r{text:<width$}", width = self.width);
+            // A line that fills the last column would go on in the next one, and could not be written over.
+            let room = columns().saturating_sub(1);
+            let text: String = text.chars().take(room).collect();
+            eprint!("\r{text:<width$}", width = self.width.min(room));
             let _ = std::io::stderr().flush();
             self.width = text.chars().count();
         }
@@ -37,4 +43,9 @@ impl Progress {
             eprint!("\r");
         }
     }
+}
+
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
 }

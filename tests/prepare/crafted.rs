@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowcast::PreparedTrack::{self, Copied, Encoded, Silence};
+use flowcast::av::Interrupt;
 use flowcast::{
-    Action, Config, Engine, Output, Platform, Prepared, ReelStore, Severity, Source, Strictness,
+    Action, Config, Engine, Output, Platform, Prepare, Prepared, ReelStore, Severity, Source, Strictness,
     verdict::verdict,
 };
 
 use crate::support::{
     Need, PATIENCE, directory, frame_hashes, laps, media, need, packet_times, run, text, wait_until,
 };
-use crate::{boxes, make, names, prepare};
+use crate::{boxes, make, names, prepare, quickly};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=s=320x240:r=25:d=2";
 const TONE: &str = "-f lavfi -i sine=440:sample_rate=48000:d=2";
@@ -246,6 +247,63 @@ fn whatever_it_is_made_of_it_loops_by_copying() {
 }
 
 #[test]
+fn clips_of_a_picture_and_of_a_second_stay_within_limits() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clips = directory();
+    let noise = "-f lavfi -i testsrc2=s=640x360:r=25:d=1 -vf noise=alls=60:allf=t -c:v mpeg4 -q:v 2";
+    for (name, arguments, frames) in
+        [("picture.avi", format!("{noise} -frames:v 1"), 1), ("second.avi", noise.to_owned(), 25)]
+    {
+        let input = make(clips.path(), name, &arguments);
+        let prepared = Prepare::new(&input, clips.path().join(format!("{name}.mp4")))
+            .platform(Platform::facebook())
+            .encoding(quickly())
+            .run(|_| {}, &Interrupt::new());
+        let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {}", flowcast::chain(&error)));
+        let video = prepared.facts.video.expect("a picture");
+        assert_eq!(video.packets, frames, "{name}");
+        assert!(video.bit_rate.mean <= 1_050_000, "{name}: {}", video.bit_rate.mean);
+    }
+}
+
+#[test]
+fn silence_lies_beside_the_picture_it_belongs_to() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clips = directory();
+    let picture = format!("-f lavfi -i testsrc2=s=426x240:r=10:d=60 {X264} -g 20");
+    let tone = "-f lavfi -i sine=440:sample_rate=48000:d=5";
+    let beginning = format!("{tone} {picture} {AAC}");
+    for (name, arguments) in [("none.mp4", picture), ("beginning.mp4", beginning)] {
+        let input = make(clips.path(), name, &arguments);
+        let output = clips.path().join(format!("prepared-{name}"));
+        assert_eq!(prepare(&input, &output).video, Copied, "{name}");
+        // Kind, time and place of every packet, in the order of the file.
+        let shown = ["-show_entries", "packet=codec_type,pts_time,pos", "-of", "csv=p=0", text(&output)];
+        let printed = run("ffprobe", ["-v", "error"].into_iter().chain(shown), PATIENCE);
+        let mut packets: Vec<(u64, bool, f64)> = printed.lines().filter_map(place).collect();
+        packets.sort_by_key(|packet| packet.0);
+        assert!(packets.len() > 3000, "{name}: {}", packets.len());
+        let mut newest = [0.0_f64; 2];
+        for (_, is_video, seconds) in packets {
+            newest[usize::from(is_video)] = seconds;
+            // A player on the other side of a network would jump to and fro.
+            assert!((newest[0] - newest[1]).abs() < 15.0, "{name}: {newest:?}");
+        }
+    }
+}
+
+fn place(line: &str) -> Option<(u64, bool, f64)> {
+    let mut fields = line.split(',');
+    let is_video = fields.next()? == "video";
+    let seconds = fields.next()?.parse().ok()?;
+    Some((fields.next()?.parse().ok()?, is_video, seconds))
+}
+
+#[test]
 fn a_clip_of_a_phone_is_turned() {
     if !need(&[Need::Ffmpeg]) {
         return;
@@ -330,7 +388,7 @@ fn quality_has_its_limit_and_force_encodes() {
 
     let fits = make(clips.path(), "fits.mp4", &format!("{PICTURE} {TONE} {X264} {AAC}"));
     let forced = crate::preparing(&fits, &clips.path().join("forced.mp4")).crf(30.0).force();
-    let forced = forced.run(|_| {}, &flowcast::av::Interrupt::new()).expect("it can be encoded");
+    let forced = forced.run(|_| {}, &Interrupt::new()).expect("it can be encoded");
     assert_eq!((forced.video, forced.audio), (Encoded, Encoded));
     check("forced.mp4", &forced, 2.0);
 }
@@ -413,7 +471,7 @@ fn what_is_damaged_is_prepared_or_refused() {
         let input = clips.path().join(format!("damaged-{number}.{kind}"));
         std::fs::write(&input, bytes).expect("there is room");
         let output = outputs.path().join(format!("{number}.mp4"));
-        match crate::preparing(&input, &output).run(|_| {}, &flowcast::av::Interrupt::new()) {
+        match crate::preparing(&input, &output).run(|_| {}, &Interrupt::new()) {
             Ok(prepared) => {
                 done += 1;
                 // What is copied is not decoded: damage that only a decoder sees stays in it.

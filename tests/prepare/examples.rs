@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Signal, kill_process};
+
 use crate::support::{Need, PATIENCE, Peer, directory, need, text, wait_until};
 use crate::{make, names};
 
@@ -40,13 +42,16 @@ fn exit_codes_and_what_is_printed() {
     assert_eq!(code(&[text(&missing), to]), Some(2));
     assert_eq!(code(&[from, "/proc/out.mp4"]), Some(3));
     assert_eq!(code(&[from]), Some(1));
-    assert_eq!(code(&[from, to, "--platform", "vimeo"]), Some(1));
+    for wrong in [["--platform", "vimeo"], ["--crf", "nan"], ["--preset", "none"], ["--fps", "0"]] {
+        assert_eq!(code(&[from, to, wrong[0], wrong[1]]), Some(1), "{wrong:?}");
+    }
+    assert_eq!(code(&[from, "/dev/null"]), Some(3));
     assert_eq!(code(&[from, to, "--encoder", "h264_none", "--preset", "ultrafast"]), Some(0));
     assert_eq!(names(clips.path()), ["old.avi", "out.mp4"]);
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_behind() {
+fn ctrl_c_and_termination_leave_nothing_behind() {
     let Some(program) = example("prepare").filter(|_| need(&[Need::Ffmpeg])) else { return };
     let clips = directory();
     let input = make(clips.path(), "long.avi", "-f lavfi -i testsrc2=s=640x360:r=30:d=60 -c:v mpeg4 -q:v 2");
@@ -55,6 +60,13 @@ fn ctrl_c_leaves_nothing_behind() {
     let begun = wait_until(PATIENCE, || names(clips.path()).iter().any(|name| name.ends_with(".part")));
     assert!(begun, "{}", running.report());
     assert_eq!(running.interrupt(PATIENCE).code(), Some(130), "{}", running.report());
+    assert_eq!(names(clips.path()), ["long.avi"]);
+    // What a service manager sends.
+    let mut running = start(&program, &[text(&input), text(&output), "--preset", "veryslow"]);
+    let begun = wait_until(PATIENCE, || names(clips.path()).iter().any(|name| name.ends_with(".part")));
+    assert!(begun, "{}", running.report());
+    kill_process(running.pid(), Signal::TERM).expect("it runs");
+    assert_eq!(running.wait(PATIENCE).code(), Some(130), "{}", running.report());
     assert_eq!(names(clips.path()), ["long.avi"]);
 }
 

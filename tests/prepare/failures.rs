@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowcast::av::Interrupt;
-use flowcast::{Error, Prepare, PrepareProgress, PrepareStage, Prepared};
+use flowcast::{Error, EventKind, Prepare, PrepareProgress, PrepareStage, Prepared};
 
 use crate::support::{Clip, Need, PATIENCE, SmallDisk, directory, need, wait_until};
 use crate::{make, names, preparing, quickly};
@@ -180,6 +180,9 @@ fn inputs_of_which_nothing_can_be_made() {
     let mut odd = quickly();
     odd.size = Some((321, 240));
     assert_eq!(fails(&Prepare::new(&clip, &output).encoding(odd)).code(), "CONFIG_INVALID");
+    for crf in [f32::NAN, 0.0, 52.0] {
+        assert_eq!(fails(&preparing(&clip, &output).crf(crf)).code(), "CONFIG_INVALID", "{crf}");
+    }
     assert!(!names(clips.path()).iter().any(|name| name.ends_with(".part")));
 }
 
@@ -223,7 +226,11 @@ fn an_encoder_that_does_not_work_is_replaced_unless_that_is_not_wanted() {
     let mut encoding = quickly();
     encoding.encoder = flowcast::EncoderChoice::Named("h264_none".to_owned());
     let with = |encoding| Prepare::new(&input, &output).encoding(encoding);
-    assert!(with(encoding.clone()).run(|_| {}, &Interrupt::new()).is_ok());
+    let prepared = with(encoding.clone()).run(|_| {}, &Interrupt::new()).expect("software does it");
+    assert_eq!(prepared.encoder.as_deref(), Some("libx264"));
+    let told =
+        |event: &EventKind| matches!(event, EventKind::EncoderChanged { from, .. } if from == "h264_none");
+    assert!(prepared.notices.iter().any(told), "{:?}", prepared.notices);
     encoding.fallback = Some(false);
     assert_eq!(fails(&with(encoding)).code(), "ENCODER_FAILED");
 }

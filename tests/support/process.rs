@@ -144,7 +144,7 @@ impl Peer {
     }
 
     /// The id of its process group.
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 

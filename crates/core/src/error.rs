@@ -189,9 +189,9 @@ pub enum Error {
         what: &'static str,
     },
     /// A playlist cannot be read, or has nothing to play.
-    #[error("playlist {path}: {reason}", path = path.display())]
+    #[error("playlist{}{}: {reason}", if path.as_os_str().is_empty() { "" } else { " " }, path.display())]
     Playlist {
-        /// The list's file or directory.
+        /// The list's file or directory; empty for a list that was made of files.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

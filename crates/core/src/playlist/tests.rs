@@ -415,6 +415,8 @@ fn a_full_list_takes_no_more() {
     assert_eq!(list.len(), Playlist::MAX_ITEMS);
     let refused = list.add("one more").expect_err("the list is full");
     assert!(matches!(&refused, Error::Playlist { path, .. } if path == "one more"), "{refused}");
+    let unnamed = Error::Playlist { path: PathBuf::new(), reason: "has no item".to_owned() };
+    assert_eq!(unnamed.to_string(), "playlist: has no item");
     assert!(list.remove(list.items()[5].id));
     list.insert(5, "in its place").expect("there is room");
     assert_eq!(list.items()[5].path, PathBuf::from("in its place"));

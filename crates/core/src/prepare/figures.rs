@@ -18,6 +18,8 @@ use crate::verdict::{
 const REFERENCES: u32 = 4;
 /// The densest two seconds may have so many times the most; see [`verdict`](mod@crate::verdict).
 const PEAK: f64 = 1.05;
+/// The shortest time figures are made for, in seconds: a picture.
+const SHORTEST: f64 = 0.02;
 /// AAC-LC's audio object type.
 const LOW_COMPLEXITY: u8 = 2;
 /// The most, where neither a platform nor a table says more, in thousand bits per second.
@@ -82,9 +84,10 @@ fn can_be_padded(track: &TrackInfo) -> bool {
         })
 }
 
-/// How the tracks of a file are encoded that have to be.
+/// How the tracks of a file are encoded that have to be; its pictures are of this length.
 pub(super) fn plan(
     media: &MediaInfo,
+    length: Duration,
     needs: Needs,
     platforms: &[Platform],
     encoding: &Encoding,
@@ -112,7 +115,7 @@ pub(super) fn plan(
         if encoding.size.is_none() {
             (video.width, video.height) = recommended_size((video.width, video.height), &limits);
         }
-        rate(video, &encoding, &limits);
+        rate(video, length, &encoding, &limits);
         video.crf_tenths = Some(crf_tenths);
         video.refs = Some(REFERENCES);
     }
@@ -143,8 +146,9 @@ fn recommended_size((width, height): (u32, u32), limits: &Platform) -> (u32, u32
     if width >= height { (long, short) } else { (short, long) }
 }
 
-/// The most bits a second, and the buffer, so that the densest two seconds stay within what is taken.
-fn rate(video: &mut VideoPlan, encoding: &Encoding, limits: &Platform) {
+/// The most bits a second, and the buffer, so that the densest two seconds, or all of a file that is shorter, stay within what is
+/// taken.
+fn rate(video: &mut VideoPlan, length: Duration, encoding: &Encoding, limits: &Platform) {
     let of = |platform: &Platform| {
         platform.bit_rates_of(video.width, video.height, video.frame_rate.as_f64()).copied()
     };
@@ -154,9 +158,11 @@ fn rate(video: &mut VideoPlan, encoding: &Encoding, limits: &Platform) {
     let wanted = row.and_then(|row| row.recommended).unwrap_or_else(usual);
     // A buffer of half a second at the least: in two seconds it adds a quarter.
     let most = most.map(f64::from);
-    let of_platform = most.map_or(wanted, |most| wanted.min((most * PEAK / 1.25) as u32));
+    let seconds = length.as_secs_f64().clamp(SHORTEST, 2.0);
+    let least = |most: f64| (most * PEAK * seconds / (seconds + 0.5)) as u32;
+    let of_platform = most.map_or(wanted, |most| wanted.min(least(most)));
     video.kbps = encoding.video_kbps.unwrap_or(of_platform);
-    let room = most.map_or(f64::INFINITY, |most| 2.0 * (most * PEAK - f64::from(video.kbps)));
+    let room = most.map_or(f64::INFINITY, |most| seconds * (most * PEAK - f64::from(video.kbps)));
     let buffer = f64::from(video.kbps).min(room).max(f64::from(video.kbps) / 2.0);
     video.vbv_kbits = encoding.vbv_kbits.unwrap_or(buffer as u32);
 }
@@ -168,6 +174,16 @@ mod tests {
     use flowcast_av::{ColorInfo, FieldOrder, Ratio, TimeBase, TrackKind, VideoInfo};
 
     fn planned(size: (u32, u32), fps: u32, platforms: &[Platform], encoding: &Encoding) -> VideoPlan {
+        planned_for(Duration::from_secs(60), size, fps, platforms, encoding)
+    }
+
+    fn planned_for(
+        length: Duration,
+        size: (u32, u32),
+        fps: u32,
+        platforms: &[Platform],
+        encoding: &Encoding,
+    ) -> VideoPlan {
         let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
         let rate = Some(Ratio { num: fps, den: 1 });
         track.video = Some(VideoInfo {
@@ -193,7 +209,7 @@ mod tests {
             seekable: true,
         };
         let needs = Needs { video: true, audio: true };
-        plan(&media, needs, platforms, encoding, 200).video.expect("it is encoded")
+        plan(&media, length, needs, platforms, encoding, 200).video.expect("it is encoded")
     }
 
     #[test]
@@ -239,6 +255,18 @@ mod tests {
         assert_eq!(plan.frame_rate, FrameRate::whole(30));
         let own = Encoding { video_kbps: Some(900), ..encoding };
         assert_eq!(planned((1280, 720), 30, &[Platform::twitch()], &own).kbps, 900);
+    }
+
+    #[test]
+    fn a_clip_shorter_than_two_seconds_has_less_room_for_the_buffer() {
+        let encoding = super::super::default_encoding();
+        for millis in [40_u32, 500, 1000, 1999, 2000] {
+            let seconds = f64::from(millis) / 1000.0;
+            let length = Duration::from_millis(u64::from(millis));
+            let plan = planned_for(length, (640, 360), 25, &[Platform::facebook()], &encoding);
+            let most = f64::from(plan.kbps) + f64::from(plan.vbv_kbits) / seconds;
+            assert!((900.0..=1_000.0 * PEAK + 1.0).contains(&most), "{millis} ms: {most}, {plan}");
+        }
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub use progress::{PrepareProgress, PrepareStage};
 
 /// Time for scanning a file, which is not what is waited for here.
 const SCAN: Duration = Duration::from_secs(24 * 3600);
-/// x264's constant rate factor, in tenths.
-const CRF_TENTHS: u16 = 200;
+/// x264's constant rate factor.
+const DEFAULT_CRF: f32 = 20.0;
+/// Below 1 x264 encodes without loss, which the High profile cannot say.
+const CRF: std::ops::RangeInclusive<f32> = 1.0..=51.0;
 
 /// Makes of a file one that loops in copy mode. What is done, unless said otherwise:
 ///
@@ -60,7 +62,7 @@ pub struct Prepare {
     output: PathBuf,
     platforms: Vec<Platform>,
     encoding: Encoding,
-    crf_tenths: u16,
+    crf: f32,
     force: bool,
 }
 
@@ -112,7 +114,8 @@ pub struct Prepared {
     pub encoder: Option<String>,
     /// Packets of the input that could not be decoded.
     pub damaged: u64,
-    /// What happened on the way: damaged places, jumps of the input's clock; the first hundred.
+    /// What happened on the way: an encoder that was replaced, damaged places, jumps of the input's clock; about the first
+    /// hundred.
     pub notices: Vec<EventKind>,
     /// How long it took.
     pub took: Duration,
@@ -136,7 +139,7 @@ impl Prepare {
             output: output.into(),
             platforms: Vec::new(),
             encoding: default_encoding(),
-            crf_tenths: CRF_TENTHS,
+            crf: DEFAULT_CRF,
             force: false,
         }
     }
@@ -161,9 +164,10 @@ impl Prepare {
         self
     }
 
-    /// Quality of the pictures, x264's constant rate factor: lower is better, 18 to 28 is usual. 0 to 51, to a tenth. Default 20.
+    /// Quality of the pictures, x264's constant rate factor: lower is better, 18 to 28 is usual. 1 to 51, to a tenth; anything
+    /// else is refused by [`run`](Self::run). Default 20.
     pub fn crf(mut self, crf: f32) -> Self {
-        self.crf_tenths = (crf * 10.0).round().clamp(0.0, 510.0) as u16;
+        self.crf = crf;
         self
     }
 
@@ -215,8 +219,11 @@ impl Prepare {
             let reason = "files are prepared with H.264 and AAC only".to_owned();
             return Err(Error::Config { name: "encoding", reason });
         }
+        if !CRF.contains(&self.crf) {
+            return Err(Error::Config { name: "prepare.crf", reason: "must be 1 to 51".to_owned() });
+        }
         if is_same(&self.input, &self.output) {
-            let reason = "is the input, which would be lost if anything failed".to_owned();
+            let reason = format!("{} is the input, which would be lost", self.output.display());
             return Err(Error::Config { name: "prepare.output", reason });
         }
         let mut meter = Meter::new(progress);
@@ -262,6 +269,7 @@ impl Prepare {
         cancel: &Interrupt,
     ) -> Result<writing::Written, Error> {
         let mut encoding = self.encoding.clone();
+        let mut replaced = None;
         loop {
             let file = Demuxer::open(&self.input, &OpenOptions::default(), cancel)?;
             let plan = self.plan(facts, verdict, &file, &encoding);
@@ -279,8 +287,15 @@ impl Prepare {
                 Err(Error::EncoderFailed { encoder, source }) if falls_back && encoder != "aac" => {
                     log::warn!("encoder {encoder} failed, software goes on: {}", crate::chain(&*source));
                     encoding.encoder = EncoderChoice::Software;
+                    replaced = Some((encoder, source));
                 }
-                other => return other,
+                Ok(mut written) => {
+                    if let (Some((from, error)), Some(to)) = (replaced, written.encoder.clone()) {
+                        written.notices.insert(0, EventKind::EncoderChanged { from, to, error });
+                    }
+                    return Ok(written);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -291,7 +306,15 @@ impl Prepare {
         } else {
             figures::needs(facts, file.media(), verdict)
         };
-        figures::plan(file.media(), needs, &self.platforms, encoding, self.crf_tenths)
+        let length = facts.video.as_ref().map_or(Duration::ZERO, |video| video.length);
+        figures::plan(
+            file.media(),
+            length,
+            needs,
+            &self.platforms,
+            encoding,
+            (self.crf * 10.0).round() as u16,
+        )
     }
 
     /// The rate of the silence that a file without sound gets, if it gets any.

@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// The extension of a file that is not finished.
 const PART: &str = "part";
+/// Symbolic links that are followed from one to the next, at most.
+const MOST_LINKS: u32 = 40;
 
 /// A file that is not finished. Dropped before [`commit`](Self::commit) it is removed.
 #[derive(Debug)]
@@ -33,10 +35,14 @@ impl Part {
     /// [`Error::OutputUnwritable`], [`Error::DiskFull`].
     pub(super) fn create(output: &Path) -> Result<Self, Error> {
         let failed = |source| failed(output, source);
-        // What a symbolic link names is replaced, not the link.
-        let output = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
-        let name = output.file_name().filter(|_| !output.is_dir());
-        let name = name.ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
+        let output = followed(output);
+        match fs::metadata(&output).map(|data| data.file_type()) {
+            Ok(kind) if kind.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            // A device or a pipe would be gone for everybody.
+            Ok(kind) if !kind.is_file() => return Err(failed(io::Error::other("it is not a regular file"))),
+            _ => {}
+        }
+        let name = output.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
         let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.map_or_else(|| PathBuf::from("."), Path::to_owned);
         let begin = format!(".{}.", name.to_string_lossy());
@@ -116,6 +122,19 @@ impl Drop for Part {
             log::warn!("{}: cannot be removed: {error}", self.path.display());
         }
     }
+}
+
+/// What a symbolic link names, there or not: that is replaced, not the link.
+fn followed(output: &Path) -> PathBuf {
+    let mut path = output.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(found) = fs::canonicalize(&path) {
+            return found;
+        }
+        let Ok(named) = fs::read_link(&path) else { return path };
+        path = path.parent().map_or(named.clone(), |parent| parent.join(&named));
+    }
+    path
 }
 
 fn failed(path: &Path, source: io::Error) -> Error {
@@ -199,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn devices_and_pipes_are_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for special in [Path::new("/dev/null"), &socket] {
+            let error = Part::create(special).unwrap_err();
+            assert_eq!(error.code(), "OUTPUT_UNWRITABLE", "{error:?}");
+            assert!(!fs::metadata(special).unwrap().is_file());
+        }
+        assert_eq!(names(directory.path()), ["socket"]);
+    }
+
+    #[test]
     fn a_link_is_followed_and_a_directory_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (target, link) = (directory.path().join("target.mp4"), directory.path().join("link.mp4"));
@@ -209,6 +241,9 @@ mod tests {
         part.commit().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"new");
+        fs::remove_file(&target).unwrap();
+        Part::create(&link).unwrap().commit().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && target.is_file());
         let refused = Part::create(directory.path()).unwrap_err();
         assert_eq!(refused.code(), "OUTPUT_UNWRITABLE");
         assert_eq!(

@@ -22,11 +22,22 @@ pub(super) struct Sound {
     silence: Bytes,
     /// Where the next packet goes.
     next: Option<i64>,
-    held: VecDeque<Packet>,
+    held: VecDeque<Held>,
     held_bytes: usize,
     /// What begins behind this is not even held.
     limit: i64,
     end: Option<i64>,
+}
+
+/// What waits for the picture.
+#[derive(Debug)]
+enum Held {
+    Packet(Packet),
+    /// So many packets of silence from a sample on: hours of it take no room.
+    Silence {
+        at: i64,
+        packets: i64,
+    },
 }
 
 impl Sound {
@@ -62,6 +73,17 @@ impl Sound {
         self.put(packet, skip);
     }
 
+    /// Where the next packet goes.
+    pub(super) fn next(&self) -> i64 {
+        self.next.unwrap_or(0)
+    }
+
+    /// Nothing more begins before `until`: what is not there by now is silence.
+    pub(super) fn fill_to(&mut self, until: i64) {
+        let next = *self.next.get_or_insert(0);
+        self.fill((until - next) / self.frame);
+    }
+
     /// The picture ends at a sample.
     pub(super) fn finish(&mut self, end: i64) {
         let next = *self.next.get_or_insert(0);
@@ -71,7 +93,10 @@ impl Sound {
 
     /// The next packet, if the picture has come to `until`, where it ends.
     pub(super) fn pull(&mut self, until: i64) -> Option<Packet> {
-        let first = self.held.front()?.pts.unwrap_or(0);
+        let first = match self.held.front()? {
+            Held::Packet(packet) => packet.pts.unwrap_or(0),
+            Held::Silence { at, .. } => *at,
+        };
         let is_due = match self.end {
             Some(end) => first < end,
             None => first + self.frame <= until || self.held_bytes > MOST_HELD,
@@ -79,8 +104,20 @@ impl Sound {
         if !is_due {
             return None;
         }
-        let mut packet = self.held.pop_front()?;
-        self.held_bytes -= packet.data.len();
+        let mut packet = match self.held.pop_front()? {
+            Held::Packet(packet) => {
+                self.held_bytes -= packet.data.len();
+                packet
+            }
+            Held::Silence { at, packets } => {
+                if packets > 1 {
+                    self.held.push_front(Held::Silence { at: at + self.frame, packets: packets - 1 });
+                }
+                let mut packet = Packet::new(self.track, None, None, self.silence.clone());
+                packet.keyframe = true;
+                self.placed(packet, at, 0)
+            }
+        };
         if let Some(end) = self.end {
             packet.duration = packet.duration.min(end - first);
         }
@@ -88,22 +125,27 @@ impl Sound {
     }
 
     fn fill(&mut self, packets: i64) {
-        for _ in 0..packets {
-            let mut packet = Packet::new(self.track, None, None, self.silence.clone());
-            packet.keyframe = true;
-            self.put(packet, 0);
+        if packets > 0 {
+            let at = self.next();
+            self.held.push_back(Held::Silence { at, packets });
+            self.next = Some(at + packets * self.frame);
         }
     }
 
-    fn put(&mut self, mut packet: Packet, skip: u32) {
-        let at = self.next.unwrap_or(0);
+    fn put(&mut self, packet: Packet, skip: u32) {
+        let at = self.next();
+        self.held_bytes += packet.data.len();
+        let packet = self.placed(packet, at, skip);
+        self.held.push_back(Held::Packet(packet));
+        self.next = Some(at + self.frame);
+    }
+
+    fn placed(&self, mut packet: Packet, at: i64, skip: u32) -> Packet {
         (packet.pts, packet.dts, packet.duration) = (Some(at), Some(at), self.frame);
         packet.track = self.track;
         packet.skip_start = u32::try_from(-at).unwrap_or(0).max(skip);
         packet.skip_end = 0;
-        self.held_bytes += packet.data.len();
-        self.held.push_back(packet);
-        self.next = Some(at + self.frame);
+        packet
     }
 }
 
@@ -154,6 +196,22 @@ mod tests {
         let hole = laid(&[0, 3 * FRAME + 100], 4 * FRAME);
         assert_eq!(hole[..2], [(0, 1024, false), (1024, 1024, true)]);
         assert_eq!(hole[3], (3072, 1024, false));
+    }
+
+    #[test]
+    fn silence_comes_with_the_picture_and_takes_no_room() {
+        let mut sound = Sound::new(1, 1024, Bytes::from_static(b"s"), i64::MAX);
+        sound.fill_to(2 * FRAME + 500);
+        let mut times = Vec::new();
+        while let Some(packet) = sound.pull(2 * FRAME + 500) {
+            times.push(packet.pts);
+        }
+        assert_eq!((times, sound.next()), (vec![Some(0), Some(FRAME)], 2 * FRAME));
+        sound.fill_to(FRAME);
+        sound.finish(1_000_000 * FRAME);
+        assert_eq!(sound.held.len(), 1, "a run, not a million packets");
+        let rest = std::iter::from_fn(|| sound.pull(i64::MAX)).map(|packet| packet.pts.expect("a time"));
+        assert!(rest.eq((2..1_000_000).map(|packet| packet * FRAME)));
     }
 
     #[test]

@@ -25,6 +25,11 @@ use crate::verdict::Facts;
 const MOST_NOTICES: usize = 100;
 /// The pictures may turn out to be so many seconds longer than the scan said.
 const MARGIN: f64 = 10.0;
+/// Sound that has come so near to where the scan saw its end has ended, and will not go on so long after that. Seconds.
+const NEAR: i64 = 1;
+const FAR: i64 = 10;
+/// Bytes of sound before the first picture, at most: over an hour.
+const MOST_WAITING: usize = 64 << 20;
 /// Samples in a packet of silence, and its channels.
 const SILENT_FRAME: u32 = 1024;
 const SILENT_CHANNELS: u8 = 2;
@@ -80,7 +85,9 @@ impl Job<'_> {
             pictures: Pictures { base: video.time_base, zero: None, end: 0, step: 1, last: None },
             row,
             audio_base: audio_base.unwrap_or(TimeBase::MILLIS),
+            sound_end: sound_end(self.facts),
             waiting: Vec::new(),
+            waiting_bytes: 0,
         };
         let mut notices = Vec::new();
         loop {
@@ -94,6 +101,9 @@ impl Job<'_> {
                 Some(packet) if packet.track == video.index => writer.picture(packet)?,
                 Some(packet) => writer.sound(packet)?,
                 None => break,
+            }
+            if writer.waiting_bytes > MOST_WAITING {
+                return Err(self.unusable("there is no picture in more than an hour of sound"));
             }
         }
         if writer.meter.frames() == 0 {
@@ -117,8 +127,11 @@ impl Job<'_> {
     }
 
     fn no_picture(&self) -> Error {
-        let reason = "no picture of it can be read".to_owned();
-        Error::InputUnusable { path: self.input.to_owned(), reason }
+        self.unusable("no picture of it can be read")
+    }
+
+    fn unusable(&self, reason: &str) -> Error {
+        Error::InputUnusable { path: self.input.to_owned(), reason: reason.to_owned() }
     }
 
     /// The track of the sound, with a clock of samples; what lays it out; its rate.
@@ -138,6 +151,13 @@ impl Job<'_> {
         let sound = Sound::new(track.index, frame, silence, limit);
         Ok((track, sound, rate))
     }
+}
+
+/// Where the sound ends after the beginning of the picture, in microseconds; long before it where there is no sound.
+fn sound_end(facts: &Facts) -> i64 {
+    let skew = facts.end_skew_micros();
+    let length = facts.video.as_ref().and_then(|video| i64::try_from(video.length.as_micros()).ok());
+    skew.zip(length).map_or(-FAR * 1_000_000, |(skew, length)| skew.saturating_add(length))
 }
 
 /// A track of AAC of which all packets are made here.
@@ -177,8 +197,11 @@ struct Writer<'a, 'b> {
     pictures: Pictures,
     row: Option<(Sound, u32)>,
     audio_base: TimeBase,
+    /// Where the sound of the input ends, in microseconds from the first picture on.
+    sound_end: i64,
     /// Sound that was read before the first picture.
     waiting: Vec<Packet>,
+    waiting_bytes: usize,
 }
 
 impl Writer<'_, '_> {
@@ -202,11 +225,13 @@ impl Writer<'_, '_> {
         for packet in std::mem::take(&mut self.waiting) {
             self.place(packet);
         }
+        self.waiting_bytes = 0;
         self.give()
     }
 
     fn sound(&mut self, packet: Packet) -> Result<(), Error> {
         if self.pictures.zero.is_none() {
+            self.waiting_bytes += packet.data.len();
             self.waiting.push(packet);
             return Ok(());
         }
@@ -228,7 +253,13 @@ impl Writer<'_, '_> {
     /// Writes the sound the pictures have reached.
     fn give(&mut self) -> Result<(), Error> {
         let Some((sound, rate)) = &mut self.row else { return Ok(()) };
-        let until = self.pictures.base.rescale(self.pictures.end, TimeBase::new(1, *rate));
+        let samples = TimeBase::new(1, *rate);
+        let until = self.pictures.base.rescale(self.pictures.end, samples);
+        // Silence that is not written with the picture would all lie behind it.
+        let (end, second) = (TimeBase::MICROS.rescale(self.sound_end, samples), i64::from(*rate));
+        if sound.next() >= end - NEAR * second && until > end + FAR * second {
+            sound.fill_to(until);
+        }
         while let Some(packet) = sound.pull(until) {
             self.muxer.write(&packet).map_err(|error| self.part.failed(error))?;
         }

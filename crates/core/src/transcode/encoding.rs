@@ -8,6 +8,20 @@ use super::profile::Profile;
 use crate::error::Error;
 use crate::verdict::{Platform, Strictness};
 
+/// Presets of libx264 and libx265.
+const PRESETS: [&str; 10] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+];
+
 /// Whether the tracks of a source are sent as they are or encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -203,7 +217,8 @@ pub struct Encoding {
     pub vbv_kbits: Option<u32>,
     /// From one keyframe to the next, always the same. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
     pub gop: Duration,
-    /// The encoder's preset, such as `veryfast`. Default `None`: the profile's.
+    /// The encoder's preset, such as `veryfast`: one of x264's, also for other encoders; of an encoder that is named, one of its
+    /// own, too. Default `None`: the profile's.
     pub preset: Option<String>,
     /// The encoder's tune, such as `zerolatency`; empty for none. Default `None`: the profile's.
     pub tune: Option<String>,
@@ -308,6 +323,12 @@ impl Encoding {
         }
         if audio.channels.is_some_and(|channels| !(1..=8).contains(&channels)) {
             return fail("encoding.audio.channels", "must be 1 to 8");
+        }
+        // Software is libx264 or libx265; others have presets of their own.
+        let by_name = matches!(self.encoder, EncoderChoice::Auto | EncoderChoice::Software)
+            && matches!(self.video_codec, VideoCodec::H264 | VideoCodec::Hevc);
+        if by_name && self.preset.as_deref().is_some_and(|preset| !PRESETS.contains(&preset)) {
+            return fail("encoding.preset", &format!("must be one of {}", PRESETS.join(", ")));
         }
         let texts = [self.preset.as_deref(), self.tune.as_deref(), Some(self.x264_params.as_str())];
         if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
@@ -437,6 +458,13 @@ mod tests {
         assert!(refused(|encoding| encoding.threads = Some(0)).contains("threads"));
         assert!(refused(|encoding| encoding.h264_profile = Some("high10".into())).contains("h264_profile"));
         assert!(refused(|encoding| encoding.audio.channels = Some(9)).contains("channels"));
+        assert!(refused(|encoding| encoding.preset = Some("fastest".into())).contains("ultrafast"));
+        let named = Encoding {
+            encoder: EncoderChoice::Named("h264_nvenc".into()),
+            preset: Some("p5".into()),
+            ..Encoding::default()
+        };
+        assert!(named.check().is_ok(), "an encoder's own");
         assert!(refused(|encoding| encoding.x264_params = "a\n".into()).contains("control"));
     }
 

@@ -22,7 +22,7 @@ const READ: &str = "2026-11-21";
 /// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
 /// ```
 ///
-/// An empty list or `None` is no limit.
+/// An empty list or `None` is no limit, except in the lists of video codecs, where it is none.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Platform {
@@ -320,8 +320,8 @@ impl Platform {
             self.as_of.clone_from(&other.as_of);
         }
         self.bit_rates = merged_rows(&self, other);
-        self.video_codecs = common(self.video_codecs, &other.video_codecs);
-        self.enhanced_codecs = common(self.enhanced_codecs, &other.enhanced_codecs);
+        self.video_codecs.retain(|codec| other.video_codecs.contains(codec));
+        self.enhanced_codecs.retain(|codec| other.enhanced_codecs.contains(codec));
         self.enhanced &= other.enhanced;
         self.profiles = common(self.profiles, &other.profiles);
         self.max_size = match (self.max_size, other.max_size) {
@@ -362,15 +362,14 @@ pub(super) const BITS_TOLERANCE: f64 = 1.05;
 const SHORT_GOP: Duration = Duration::from_millis(500);
 const LOW_AUDIO_KBPS: u32 = 64;
 
-/// What is in both lists; an empty one is no limit.
-fn common<T: PartialEq + Clone>(mut one: Vec<T>, other: &[T]) -> Vec<T> {
+/// What is in both lists; an empty one is no limit. If nothing is, the first, which at least one of them takes: an empty list
+/// would allow anything.
+fn common<T: PartialEq + Clone>(one: Vec<T>, other: &[T]) -> Vec<T> {
     if one.is_empty() {
         return other.to_vec();
     }
-    if !other.is_empty() {
-        one.retain(|item| other.contains(item));
-    }
-    one
+    let both: Vec<T> = one.iter().filter(|item| other.contains(item)).cloned().collect();
+    if both.is_empty() { one } else { both }
 }
 
 fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
@@ -445,6 +444,15 @@ mod tests {
         assert_eq!(shared.audio_codecs, ["aac"]);
         let row = shared.bit_rates_of(1280, 720, 30.0).unwrap();
         assert_eq!((row.recommended, row.min, row.max), (Some(4_000), Some(1_500), Some(4_000)));
+        let mut enhanced = [Platform::twitch(), Platform::youtube()];
+        enhanced.iter_mut().for_each(|platform| platform.enhanced = true);
+        assert!(enhanced[1].takes_video("hevc") && !enhanced[0].takes_video("hevc"));
+        let shared = Platform::intersection(&enhanced).unwrap();
+        assert!(!shared.takes_video("hevc") && shared.takes_video("h264"), "one of them does not take it");
+        let mut apart = [Platform::any(), Platform::any()];
+        (apart[0].sample_rates, apart[1].sample_rates) = (vec![44_100], vec![48_000]);
+        let shared = Platform::intersection(&apart).unwrap();
+        assert_eq!(shared.sample_rates, [44_100], "an empty list would allow any");
         assert_eq!(Platform::intersection(&[]), None);
         assert_eq!(Platform::intersection(&all[..1]).unwrap(), all[0]);
     }

@@ -101,6 +101,9 @@ impl fmt::Display for Action {
     }
 }
 
+/// libav's bitstream filter that takes ADTS headers off: the one for sound.
+pub(super) const ADTS_FILTER: &str = "aac_adtstoasc";
+
 /// What is mended on the way, without encoding what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,6 +127,20 @@ pub enum Fix {
     StartAtKeyframe(u64),
     /// Times of so many packets are moved until they are in order.
     Retime(u64),
+}
+
+impl Fix {
+    /// Whether it still is one when a track is encoded: that makes its form, its times and its length new.
+    pub(super) fn is_of_use(&self, video: TrackVerdict, audio: TrackVerdict) -> bool {
+        let of = |track| track == TrackVerdict::Copy;
+        match self {
+            Self::Silence | Self::DropStreams(_) => true,
+            Self::PadTail(_) | Self::CutTail(_) => of(audio),
+            Self::StartAtKeyframe(_) => of(video),
+            Self::Retime(_) => of(video) || of(audio),
+            Self::BitstreamFilter { filter, .. } => of(if *filter == ADTS_FILTER { audio } else { video }),
+        }
+    }
 }
 
 impl fmt::Display for Fix {
@@ -202,6 +219,8 @@ impl Verdict {
                 }
             }
         }
+        let (video, audio) = (all.video, all.audio);
+        all.fixes.retain(|fix| fix.is_of_use(video, audio));
         // One that cannot be sent at all to one of them cannot be sent to all.
         let cannot = verdicts.iter().any(|verdict| verdict.action == Action::Encode);
         let encodes = [all.video, all.audio].contains(&TrackVerdict::Encode);

@@ -3,7 +3,7 @@
 use super::{Error, Info, Judge, Warning};
 use crate::verdict::facts::{Facts, Form, Reach};
 use crate::verdict::reason::{ReasonCode, Subject};
-use crate::verdict::sentence::Fix;
+use crate::verdict::sentence::{ADTS_FILTER, Fix};
 
 pub(super) fn judge(judge: &mut Judge<'_>, facts: &Facts) {
     whole(judge, facts);
@@ -81,7 +81,7 @@ fn forms(judge: &mut Judge<'_>, facts: &Facts) {
         let (filter, detail) = match form {
             None => continue,
             Some(Form::StartCodes) => ("extract_extradata", "start codes become length prefixes"),
-            Some(Form::Adts) => ("aac_adtstoasc", "ADTS headers are taken off"),
+            Some(Form::Adts) => (ADTS_FILTER, "ADTS headers are taken off"),
             Some(Form::WithoutTimes) => {
                 let detail = "a raw stream: its times are counted by a frame rate that may be wrong";
                 judge.any(ReasonCode::BadContainer, Warning, subject, detail);

@@ -71,24 +71,10 @@ impl Judge<'_> {
         let video = track(facts.video.is_some(), Subject::Video);
         let audio = track(facts.audio.is_some(), Subject::Audio);
         let mut fixes = self.fixes;
-        fixes.retain(|fix| is_of_use(fix, video, audio, facts));
+        fixes.retain(|fix| fix.is_of_use(video, audio));
         // What is missing cannot be made by copying.
         let missing = self.reasons.iter().any(|reason| reason.code == ReasonCode::NoVideoStream);
         let action = if missing { Action::Encode } else { action(video, audio, &fixes) };
         Verdict { platform: self.platform.name.clone(), action, video, audio, fixes, reasons: self.reasons }
-    }
-}
-
-/// Whether a fix still is one when a track is encoded: that makes its form, its times and its length new.
-fn is_of_use(fix: &Fix, video: TrackVerdict, audio: TrackVerdict, facts: &Facts) -> bool {
-    match fix {
-        Fix::Silence | Fix::DropStreams(_) => true,
-        Fix::PadTail(_) | Fix::CutTail(_) => audio == TrackVerdict::Copy,
-        Fix::StartAtKeyframe(_) => video == TrackVerdict::Copy,
-        Fix::Retime(_) => [video, audio].contains(&TrackVerdict::Copy),
-        Fix::BitstreamFilter { track, .. } => {
-            let is_video = facts.video.as_ref().is_some_and(|video| video.track == *track);
-            (if is_video { video } else { audio }) == TrackVerdict::Copy
-        }
     }
 }

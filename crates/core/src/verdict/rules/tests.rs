@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::verdict::facts::{AudioFacts, BitRates, Fields, VideoFacts};
+use crate::verdict::facts::{AudioFacts, BitRates, Fields, Form, VideoFacts};
 use crate::verdict::plan::{plan_for, verdict_for_all};
 use crate::verdict::sentence::{Action, verdict_of_failure};
 
@@ -115,6 +115,33 @@ fn fixes_of_encoded_tracks_are_none() {
     facts.audio.as_mut().unwrap().sample_rate = 32_000;
     let encoded = verdict(&facts, &Platform::youtube(), Strictness::Lenient);
     assert_eq!((encoded.action, encoded.fixes.as_slice()), (Action::CopyVideoEncodeAudio, [].as_slice()));
+}
+
+#[test]
+fn fixes_of_what_one_platform_has_encoded_are_none_for_all() {
+    let mut facts = good();
+    let (video, audio) = (facts.video.as_mut().unwrap(), facts.audio.as_mut().unwrap());
+    (video.form, audio.form) = (Some(Form::StartCodes), Some(Form::Adts));
+    (audio.channels, audio.length) = (6, Duration::from_secs(9));
+    let youtube = verdict(&facts, &Platform::youtube(), Strictness::Lenient);
+    assert_eq!((youtube.action, youtube.fixes.len()), (Action::CopyWithFix, 3));
+    let both = [Platform::youtube(), Platform::twitch()];
+    let both = verdict_for_all(&facts, &both, Strictness::Lenient).unwrap();
+    assert_eq!(both.action, Action::CopyVideoEncodeAudio);
+    assert_eq!(both.fixes, [Fix::BitstreamFilter { track: 0, filter: "extract_extradata" }]);
+}
+
+#[test]
+fn a_time_to_show_that_flv_cannot_say() {
+    let mut facts = good();
+    let mut judged = |millis| {
+        facts.video.as_mut().unwrap().composition_max = Duration::from_millis(millis);
+        verdict(&facts, &Platform::any(), Strictness::Lenient)
+    };
+    assert_eq!(judged(8_388_607).action, Action::Copy);
+    let refused = judged(8_388_608);
+    assert_eq!(refused.action, Action::EncodeVideoCopyAudio);
+    assert!(refused.has(ReasonCode::UnorderedTimestamps));
 }
 
 #[test]

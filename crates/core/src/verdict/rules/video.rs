@@ -18,6 +18,8 @@ const WIDE: [&str; 5] = ["smpte2084", "arib-std-b67", "bt2020-10", "bt2020-12", 
 const LARGEST_PACKET: u64 = (1 << 24) - 16;
 /// Packets of one track may be so far apart.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
+/// The longest time from decoding to showing that FLV can say: 23 bits of milliseconds and a sign.
+const LONGEST_COMPOSITION: Duration = Duration::from_millis((1 << 23) - 1);
 /// Times are rounded to milliseconds by some containers.
 const ROUNDING: Duration = Duration::from_millis(1);
 /// Pixels that are a hundredth wider or higher than square are taken for rounding of the picture's size.
@@ -32,6 +34,10 @@ pub(super) fn judge(judge: &mut Judge<'_>, video: &VideoFacts) {
     picture(judge, video);
     keyframes(judge, video);
     times(judge, &video.clock, VIDEO);
+    if video.composition_max > LONGEST_COMPOSITION {
+        let detail = format!("shown {:.0} s after decoding", video.composition_max.as_secs_f64());
+        judge.any(ReasonCode::UnorderedTimestamps, Error, VIDEO, detail);
+    }
     packets(judge, video);
     size_and_rate(judge, video);
 }

@@ -53,7 +53,8 @@ impl AudioTally {
             rate => i64::from(samples) * 1_000_000 / i64::from(rate),
         };
         let (before, after) = (skipped(packet.skip_start), skipped(packet.skip_end));
-        self.hidden += if packet.discard { times.duration } else { before.min(times.duration) };
+        let hidden = if packet.discard { times.duration } else { before.min(times.duration) };
+        self.hidden = self.hidden.saturating_add(hidden);
         if !packet.discard {
             self.start.get_or_insert(times.pts + before);
             self.end = self.end.max(times.pts + times.duration - after.min(times.duration));

@@ -214,7 +214,7 @@ fn missing(media: &MediaInfo, facts: &Facts) -> Option<String> {
     ];
     for (track, packets) in counted.into_iter().flatten() {
         let Some(expected) = media.track(track).and_then(|track| track.frames) else { continue };
-        if packets + expected * TOLERATED_PERCENT / 100 < expected {
+        if packets.saturating_add(expected.saturating_mul(TOLERATED_PERCENT) / 100) < expected {
             return Some(format!("track {track} has {packets} of {expected} packets"));
         }
     }

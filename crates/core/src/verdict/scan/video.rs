@@ -194,7 +194,7 @@ impl Gops {
         let Some(keyframe) = self.keyframe else { return };
         let length = (at - keyframe).max(0);
         self.longest = self.longest.max(length);
-        self.total += length;
+        self.total = self.total.saturating_add(length);
         if let Some((bytes, before)) = self.before.replace((self.bytes, length)) {
             self.peak = self.peak.max(per_second(bytes + self.bytes, before + length));
         }
@@ -247,4 +247,20 @@ pub(super) fn per_second(bytes: u64, micros: i64) -> u64 {
 
 pub(super) fn micros(micros: i64) -> Duration {
     Duration::from_micros(micros.max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyframes_at_any_time_are_counted() {
+        let far = 1_000_000_000_000_000;
+        let mut gops = Gops::default();
+        for number in 0..20_000 {
+            let pts = if number % 2 == 0 { -far } else { far };
+            gops.begin(Times { pts, dts: number, duration: 1 }, true);
+        }
+        assert_eq!((gops.count, gops.longest), (20_000, 2 * far));
+    }
 }
