@@ -284,6 +284,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         self.source.rewind()?;
         if let Some(video) = &mut self.video {
             video.rewind()?;
+            self.notices.extend(video.take_change());
         }
         if let Some(audio) = &mut self.audio {
             audio.rewind()?;
@@ -299,6 +300,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
             if let Some(video) = &mut self.video {
                 let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
                 video.begin_at(base.rescale(dts, video.output().time_base))?;
+                self.notices.extend(video.take_change());
             }
             self.audio.as_mut().map_or(Ok(()), AudioTrack::rewind)
         });
