@@ -130,7 +130,12 @@ impl Settling {
         }
     }
 
-    /// Puts what was decided since the last time into `notices`.
+    /// Keeps what whoever plays these files is to be told.
+    pub(crate) fn note_event(&self, kind: EventKind) {
+        self.judged.lock().untold.push(kind);
+    }
+
+    /// Puts what was decided, and what has happened to encoders that work ahead, since the last time into `notices`.
     pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
         notices.append(&mut self.judged.lock().untold);
     }
