@@ -140,16 +140,15 @@ impl Settling {
         notices.append(&mut self.judged.lock().untold);
     }
 
+    /// What is encoded of `media`. Its tracks settle the figures even if they are copied: the files after it are to be like it.
     fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
-        let video = media.video().filter(|_| needs.video).and_then(|track| {
-            let settled = self.video.get().cloned();
-            settled.or_else(|| Some(self.video.get_or_init(|| self.video_plan(track)).clone()))
-        });
-        let audio = media
-            .audio()
-            .filter(|_| needs.audio)
-            .map(|track| self.audio.get_or_init(|| self.audio_plan(track)).clone());
-        Plan { carriage: self.carriage(), video, audio }
+        let video = media.video().map(|track| self.video.get_or_init(|| self.video_plan(track)));
+        let audio = media.audio().map(|track| self.audio.get_or_init(|| self.audio_plan(track)));
+        Plan {
+            carriage: self.carriage(),
+            video: video.filter(|_| needs.video).cloned(),
+            audio: audio.filter(|_| needs.audio).cloned(),
+        }
     }
 
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
@@ -397,6 +396,20 @@ mod tests {
         assert_eq!((audio.kbps, audio.sample_rate, audio.channels), (96, 44_100, 2));
         let mute = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
         assert_eq!(settling.plan(&mute).audio, None);
+    }
+
+    #[test]
+    fn a_first_file_that_is_copied_settles_what_later_ones_are_encoded_to() {
+        let settling = settling(Mode::Auto, Profile::Default);
+        let mut fitting = picture(1280, 720, Ratio { num: 50, den: 1 });
+        fitting.codec = Codec::H264;
+        let first = settling.plan(&media(vec![fitting, sound(Codec::Aac, 44_100, 2)]));
+        assert!(first.is_copy());
+        let other = media(vec![picture(640, 360, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
+        let plan = settling.plan(&other);
+        let (video, audio) = (plan.video.expect("MPEG-4 is encoded"), plan.audio.expect("MP3 is encoded"));
+        assert_eq!((video.width, video.height, video.frame_rate), (1280, 720, FrameRate::whole(50)));
+        assert_eq!(audio.sample_rate, 44_100);
     }
 
     #[test]
