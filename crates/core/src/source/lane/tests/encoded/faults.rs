@@ -1,6 +1,6 @@
 //! What encoding gets over: encoders that fail, files that are damaged, reels that grow too slowly.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use flowcast_av::encoder::VideoSettings;
 use flowcast_av::{Packet, TrackInfo, VideoFrame};
@@ -243,25 +243,46 @@ fn laps_take_turns_with_the_only_session_of_a_device_until_another_program_has_i
     }
 }
 
+/// Jobs of the store get no encoder until they may.
+#[derive(Debug, Default)]
+struct Gate {
+    is_open: AtomicBool,
+}
+
+impl Encoders for Gate {
+    fn candidates(&self, codec: VideoCodec, plan: &EncoderPlan) -> Vec<String> {
+        LibavEncoders.candidates(codec, plan)
+    }
+
+    fn open(
+        &self,
+        track: usize,
+        settings: &VideoSettings,
+    ) -> Result<Box<dyn PictureEncoder>, flowcast_av::Error> {
+        while std::thread::current().name() == Some("reel-cut") && !self.is_open.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        LibavEncoders.open(track, settings)
+    }
+
+    fn failed(&self, _: &str) {}
+}
+
 #[test]
 fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     let scratch = Scratch::new();
     let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
-    let mut settings = ReelStore::new(scratch.0.path().join("reels"));
-    // Two seconds take two and a half to be there.
-    settings.bytes_per_second = Some(40_000);
-    let store = Store::open(&settings).expect("the directory is writable");
-    let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(400);
-    encoding.filler = true;
-    let supply = supply_of(Some(store.clone()), wanted(Mode::Encode, encoding));
+    let (store, gate) = (scratch.store(), Arc::new(Gate::default()));
+    let supply = supply_of(Some(store.clone()), wanted_by(Mode::Encode, Profile::Ultra, gate.clone()));
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
-    assert!(ready.awaits_reel(), "the limit is too high for this test: {:?}", ready.fallback);
+    assert!(ready.awaits_reel(), "{:?}", ready.fallback);
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
     player.await_reel();
     let mut played = Unpaced::of(player);
     let mut tags = played.play(1000);
+    assert_eq!(played.player.mode(), SourceMode::Direct);
+    gate.is_open.store(true, Ordering::SeqCst);
     let until = Instant::now() + Duration::from_secs(60);
     while store.stats().reels == 0 {
         assert!(Instant::now() < until, "{:?}", store.stats());
