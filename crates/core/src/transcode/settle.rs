@@ -523,6 +523,39 @@ mod tests {
     }
 
     #[test]
+    fn a_split_encodes_for_those_alone_who_do_not_take_a_copy() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("clip.mp4");
+        sample_clip(&path, &SampleSpec { seconds: 4.0, ..SampleSpec::default() })
+            .expect("libav has the encoders");
+        let interrupt = Interrupt::new();
+        let facts = facts(&path, &ScanOptions::default(), &interrupt).expect("a clip of ours");
+        let media = flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt)
+            .expect("a clip of ours");
+        let narrow =
+            |name: &str, kbps| Platform { name: name.to_owned(), max_kbps: Some(kbps), ..Platform::twitch() };
+        let show = crate::Source::file(&path).looped();
+        let all = [narrow("narrow", 200), Platform::youtube(), narrow("narrower", 100), Platform::facebook()];
+        let split = all.into_iter().fold(show.clone(), crate::Source::platform).split(&facts);
+        let names = |verdicts: &[Verdict]| {
+            verdicts.iter().map(|verdict| verdict.platform.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&split.plan.copy_to), ["youtube", "facebook"]);
+        assert_eq!(names(&split.plan.encode_for), ["narrow", "narrower"]);
+        let plan = |source: Option<crate::Source>| {
+            let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+            let wish = source.expect("it has platforms").wish;
+            Settling::new(wish, defaults).plan_file(&path, &media, Tracks::Both, &interrupt)
+        };
+        assert_eq!(plan(split.copied), Plan::COPY);
+        let encoded = plan(split.encoded);
+        assert_eq!(encoded.video.map(|video| video.kbps), Some(100), "one encode that both take");
+        assert_eq!(encoded.audio, None);
+        let alone = show.platform(Platform::youtube()).split(&facts);
+        assert!(alone.copied.is_some() && alone.encoded.is_none());
+    }
+
+    #[test]
     fn what_a_part_of_a_stream_lacks_is_no_reason_to_encode_it() {
         let sound = SampleSpec { video: false, audio_seconds: Some(4.0), ..SampleSpec::default() };
         let (plan, _) = judged(&sound, vec![Platform::youtube()], None, Tracks::Audio);
