@@ -206,7 +206,8 @@ impl Source {
     /// [`Split::copy_to`] and [`Split::encode_for`], by name and in the order they were named here. Both streams are as far as each
     /// other only as nearly as they are started. A source that is not [`Mode::Auto`] goes to all as its mode says.
     ///
-    /// ```no_run
+    #[cfg_attr(feature = "libav", doc = "```no_run")]
+    #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
     /// use flowcast_av::Interrupt;
     /// use flowcast_core::{Config, Engine, Output, Platform, ScanOptions, Source, facts};
     ///

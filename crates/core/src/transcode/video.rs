@@ -382,7 +382,10 @@ impl Opening<'_> {
                     return Ok(Encoder { name, number, instead_of, inner, first: None, given: 0 });
                 }
                 Err(error) => {
-                    self.encoders.failed(&name);
+                    // A device that has no session to spare works all the same.
+                    if !matches!(error, Media::NoFreeSession { .. }) {
+                        self.encoders.failed(&name);
+                    }
                     first_failure = first_failure.or(failure.replace((name, error)));
                 }
             }
