@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
 use support::{Need, Peer, need, run};
+#[cfg(feature = "metrics")]
+use {flowcast::EncoderMetrics, flowcast::StreamHandle, support::wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,8 @@ fn a_publication_is_encoded_into_a_recording() {
                      sine=frequency=440:sample_rate=22050:duration=4 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p \
                      -c:a aac -f flv";
     let mut publisher = Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace().chain([url.as_str()]));
+    #[cfg(feature = "metrics")]
+    watch(&engine, &live);
     publisher.wait_success(PATIENCE);
     live.wait_timeout(PATIENCE).expect("it ends with the publication").expect("it runs well");
     let encoded = live.stats().encoding.expect("it was encoded");
@@ -47,4 +51,37 @@ fn a_publication_is_encoded_into_a_recording() {
         "{frames} of 100: it begins with a keyframe that comes after the stream"
     );
     assert_eq!(lines[4..7], ["aac", "48000", "2"], "{told}");
+}
+
+/// The figures of the encoder, as long as it is at work.
+#[cfg(feature = "metrics")]
+fn watch(engine: &Engine, live: &StreamHandle) {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    let page = |most: Option<usize>| {
+        let (metrics, mut registry) = (EncoderMetrics::new(engine), Registry::default());
+        registry.register_collector(Box::new(match most {
+            Some(most) => metrics.streams(most),
+            None => metrics,
+        }));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a string takes everything");
+        text
+    };
+    let value = |text: &str, name: &str, stream: &str, encoder: &str| {
+        let wanted = format!("{name}{{stream=\"{stream}\",encoder=\"{encoder}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&wanted)?.parse::<f64>().ok())
+    };
+    let stream = live.id().to_string();
+    let is_at_work = || value(&page(None), "encoder_fps", &stream, "libx264").is_some_and(|fps| fps > 5.0);
+    assert!(wait_until(PATIENCE, is_at_work), "{}\n{}", page(None), live.stats());
+    let text = page(None);
+    let of =
+        |name: &str| value(&text, name, &stream, "libx264").unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    assert!((50_000.0..8_000_000.0).contains(&of("encoder_bitrate")), "{text}");
+    assert!(of("encoder_queue_size") <= 200.0 && of("encoder_dropped_frames") >= 0.0, "{text}");
+    assert!((0.0..10.0).contains(&of("encoder_rtmp_latency")), "{text}");
+    let others = page(Some(0));
+    assert!(value(&others, "encoder_fps", "(others)", "(others)").is_some(), "{others}");
+    assert_eq!(value(&others, "encoder_fps", &stream, "libx264"), None, "{others}");
 }

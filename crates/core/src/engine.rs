@@ -28,6 +28,7 @@ use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Commands, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
+use crate::watch::EngineWatch;
 
 /// Longer deadlines are no deadlines.
 pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -182,6 +183,12 @@ impl Engine {
             .collect()
     }
 
+    /// The figures of all streams, for who only watches: nothing is kept by it.
+    #[must_use]
+    pub fn watch(&self) -> EngineWatch {
+        EngineWatch::new(&self.inner)
+    }
+
     /// Streams that count against the limits.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -304,6 +311,11 @@ impl Inner {
     /// The streams players can ask for.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// The streams that run, in no order.
+    pub(crate) fn running_streams(&self) -> Vec<Arc<StreamShared>> {
+        self.streams.lock().values().cloned().collect()
     }
 
     /// The store of reels, if there is one.
@@ -430,7 +442,7 @@ impl Inner {
 
     fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let until = Instant::now() + deadline.min(FOREVER);
-        let streams: Vec<_> = self.streams.lock().values().cloned().collect();
+        let streams = self.running_streams();
         let report = self.stop_streams(&streams, deadline);
         if let Some(reels) = &self.reels {
             reels.close(until.saturating_duration_since(Instant::now()));

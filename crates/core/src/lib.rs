@@ -37,6 +37,7 @@ mod tap;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod transcode;
 pub mod verdict;
+mod watch;
 
 pub use builder::{NoOutput, Ready, StreamBuilder};
 pub use capacity::{
@@ -58,7 +59,7 @@ pub use pool::Scratch;
 #[cfg(feature = "libav")]
 pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
 pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
-pub use source::{Source, SourceMode};
+pub use source::{Source, SourceMode, SplitSource};
 pub use stats::{Codec, EncodingStats, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use transcode::{
@@ -71,3 +72,4 @@ pub use verdict::{
 };
 #[cfg(feature = "libav")]
 pub use verdict::{ScanOptions, facts};
+pub use watch::EngineWatch;

@@ -112,6 +112,8 @@ pub struct EncodingStats {
     pub frames: u64,
     /// Bytes of these pictures.
     pub bytes: u64,
+    /// Tags of a live source that wait for the encoder. Files are read as they are encoded: always 0.
+    pub queued: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
     /// Packets of the source that could not be decoded.

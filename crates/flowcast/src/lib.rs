@@ -132,7 +132,7 @@
 //! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
 //! recordings still build, and no FFmpeg is needed.
 //!
-//! `metrics` (default): figures of a server for Prometheus, see `RtmpServer::metrics`.
+//! `metrics` (default): figures of a server and of encoders for Prometheus, see `RtmpServer::metrics` and `EncoderMetrics`.
 
 mod versions;
 
@@ -148,13 +148,13 @@ pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
     EventKind, Events, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NoOutput, Output, OutputId,
     OutputPhase, OutputStats, ParameterChange, Playlist, PlaylistItem, QueueBounds, Ready, ReconnectPolicy,
-    ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, StreamBuilder, StreamHandle, StreamId,
-    StreamPhase, StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
+    ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, SplitSource, StreamBuilder, StreamHandle,
+    StreamId, StreamPhase, StreamRef, StreamStats, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{
-    AudioCodec, AudioEncoding, EncoderChoice, Encoding, EncodingStats, FrameRate, Mode, Profile, Threading,
-    VideoCodec,
+    AudioCodec, AudioEncoding, EncoderChoice, Encoding, EncodingStats, EngineWatch, FrameRate, Mode, Profile,
+    Threading, VideoCodec,
 };
 pub use flowcast_core::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
@@ -166,11 +166,11 @@ pub use flowcast_core::{
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
-#[cfg(feature = "metrics")]
-pub use flowcast_server::Metrics;
 pub use flowcast_server::{
     Admission, AdmissionKind, DEFAULT_PORT, Departure, Error as ServerError, FailurePolicy, PlayerStats,
     RefusalReason, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
     ServerStats, TlsIdentity,
 };
+#[cfg(feature = "metrics")]
+pub use flowcast_server::{EncoderMetrics, Metrics};
 pub use versions::{LibavVersions, Versions, versions};

@@ -27,7 +27,7 @@ pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
 pub use event::{Departure, ServerEvent, ServerEventKind};
 #[cfg(feature = "metrics")]
-pub use metrics::Metrics;
+pub use metrics::{EncoderMetrics, Metrics};
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;

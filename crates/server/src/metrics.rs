@@ -1,4 +1,6 @@
-//! Figures of a server for Prometheus.
+//! Figures of a server, and of encoders, for Prometheus.
+
+mod encoders;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+pub use self::encoders::EncoderMetrics;
 use crate::refusal::RefusalReason;
 use crate::stats::Counters;
 
@@ -37,7 +40,7 @@ const OTHERS: &str = "(others)";
 ///
 /// `stream` is the name players use, of the streams with the most players, at most 100 at a time; all others together are
 /// `(others)`. Stream keys and play tokens are in none of it. `rtmp_bandwidth_bytes` is a gauge because a counter's name
-/// would have to end in `_total`; `rate()` works on it.
+/// would have to end in `_total`; `rate()` works on it. What streams encode is told by [`EncoderMetrics`].
 ///
 /// ```
 /// use flowcast_core::{Config, Engine};

@@ -1,8 +1,8 @@
 //! Cuts a file into a reel: the reader of a file as the store wants it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use flowcast_av::Interrupt;
 use flowcast_rtmp::flv::tag::Tag;
@@ -10,11 +10,11 @@ use flowcast_rtmp::flv::tag::Tag;
 use super::direct::OpenFile;
 use super::reader::{LapReader, Step, Tail};
 use super::wanted::Settled;
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::LapFacts;
 use crate::reel::{Cut, CutStep, Cutter, Recipe};
-use crate::transcode::Encoders;
+use crate::transcode::{Encoders, Settling};
 
 /// Copies packets, or encodes them.
 #[derive(Debug)]
@@ -23,10 +23,13 @@ pub(crate) struct FileCutter {
     pub(crate) settled: Settled,
     /// What opens encoders, if any are needed.
     pub(crate) encoders: Option<Arc<dyn Encoders>>,
+    /// Who is told what happens to them.
+    pub(crate) listener: Option<Weak<Settling>>,
 }
 
 struct FileCut {
     reader: LapReader,
+    listener: Option<Weak<Settling>>,
     facts: Option<LapFacts>,
 }
 
@@ -39,7 +42,7 @@ impl Cutter for FileCutter {
         let Recipe { tracks, plan } = &self.settled.recipe;
         let encoding = (plan, self.encoders.as_ref());
         let file = OpenFile::open_settled(path, *tracks, encoding, Tail::Looped, interrupt)?;
-        Ok(Box::new(FileCut { reader: file.into_reader(), facts: None }))
+        Ok(Box::new(FileCut { reader: file.into_reader(), listener: self.listener, facts: None }))
     }
 
     fn estimate(&self) -> Option<u64> {
@@ -57,8 +60,11 @@ impl Cut for FileCut {
             return Ok(match self.reader.next()? {
                 Step::Tag(tag) => CutStep::Tag(tag),
                 Step::Notice(EventKind::SourceFault { error }) => CutStep::Fault(error),
-                Step::Notice(EventKind::EncoderChanged { from, to, error }) => {
-                    log::warn!("a reel's encoder {from} failed, {to} goes on: {}", chain(&*error));
+                Step::Notice(kind @ EventKind::EncoderChanged { .. }) => {
+                    match self.listener.as_ref().and_then(Weak::upgrade) {
+                        Some(listener) => listener.note_event(kind),
+                        None => log::warn!("a reel that nobody waits for any more: {kind:?}"),
+                    }
                     continue;
                 }
                 // A clock that jumped was mended: the reel has none of it.

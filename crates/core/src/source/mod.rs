@@ -43,7 +43,7 @@ use crate::playlist::Playlist;
 use crate::pool::Scratch;
 use crate::stats::EncodingStats;
 use crate::transcode::{Encoding, Mode, Wish};
-use crate::verdict::{Platform, Strictness};
+use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 
 pub(crate) use opening::{Opening, open};
 
@@ -199,6 +199,50 @@ impl Source {
         self
     }
 
+    /// Two sources in place of one that goes to several [platforms](Self::platform): one for those that take the file of these facts
+    /// as it is, and one, encoded once, for all others. As one stream, what a single platform does not take is encoded for all.
+    ///
+    /// Each is to be started as a stream of its own, to the outputs of the platforms it is for: those of
+    /// [`Split::copy_to`] and [`Split::encode_for`], by name and in the order they were named here. Both streams are as far as each
+    /// other only as nearly as they are started. A source that is not [`Mode::Auto`] goes to all as its mode says.
+    ///
+    #[cfg_attr(feature = "libav", doc = "```no_run")]
+    #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
+    /// use flowcast_av::Interrupt;
+    /// use flowcast_core::{Config, Engine, Output, Platform, ScanOptions, Source, facts};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let facts = facts("show.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;
+    /// let show = Source::file("show.mp4").looped().platform(Platform::youtube()).platform(Platform::twitch());
+    /// let split = show.split(&facts);
+    /// let output = |platform: &str| match platform {
+    ///     "youtube" => Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "a-stream-key"),
+    ///     _ => Output::rtmp("rtmps://live.twitch.tv/app", "another-key"),
+    /// };
+    /// let streams = [(split.copied, split.plan.copy_to), (split.encoded, split.plan.encode_for)];
+    /// for (source, verdicts) in streams {
+    ///     let Some(source) = source else { continue };
+    ///     let mut outputs = verdicts.iter().map(|verdict| output(&verdict.platform));
+    ///     let first = outputs.next().expect("a source is for one platform at least");
+    ///     let stream = outputs.fold(engine.stream(source).to(first), |stream, output| stream.to(output));
+    ///     stream.start()?.detach();
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn split(self, facts: &Facts) -> SplitSource {
+        let plan = plan_for(facts, &self.wish.platforms, self.wish.strictness);
+        let needs_encoding =
+            |platform: &Platform| verdict(facts, platform, self.wish.strictness).needs_encoding();
+        let (encode_for, copy_to): (Vec<_>, Vec<_>) =
+            self.wish.platforms.iter().cloned().partition(needs_encoding);
+        let for_these = |platforms: Vec<Platform>| {
+            let wish = Wish { platforms, ..self.wish.clone() };
+            (!wish.platforms.is_empty()).then(|| Self { wish, ..self.clone() })
+        };
+        SplitSource { copied: for_these(copy_to), encoded: for_these(encode_for), plan }
+    }
+
     /// Also takes tracks that only Enhanced RTMP carries, as they are: HEVC, AV1, VP9, VP8 and Opus. Default off, and on with a
     /// [platform](Self::platform) that has [`enhanced`](Platform::enhanced): receivers that do not know them show nothing.
     ///
@@ -239,6 +283,18 @@ impl Source {
             Media::Playlist(_) | Media::Published { .. } => None,
         }
     }
+}
+
+/// What [`Source::split`] makes of a source.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SplitSource {
+    /// For the platforms that take a copy; `None` if there are none.
+    pub copied: Option<Source>,
+    /// For the others, which share one encode; `None` if there are none.
+    pub encoded: Option<Source>,
+    /// Which platforms these are, and why.
+    pub plan: Split,
 }
 
 /// How a stream's media is read.

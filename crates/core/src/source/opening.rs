@@ -49,6 +49,8 @@ struct First {
     item: Option<Item>,
     program: Program,
     supply: Supply,
+    /// A reel of the item is on its way.
+    awaits_reel: bool,
 }
 
 /// Opens a source and gets its first seconds ready.
@@ -70,8 +72,10 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
             let supply = opening.supply(tracks, source)?;
             let (how, program) =
                 if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
-            let item = Some(begin(supply.ready(path, how)?, &supply, &mut notices));
-            First { item, program, supply }
+            let ready = supply.ready(path, how)?;
+            let awaits_reel = ready.awaits_reel();
+            let item = Some(begin(ready, &supply, &mut notices));
+            First { item, program, supply, awaits_reel }
         }
         Media::Playlist(list) => {
             let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
@@ -90,7 +94,11 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
     });
     let silence = silence.filter(|_| sound.is_none());
     let lane = Lane::new(MetadataRole::Sends { companion }, silence);
-    let main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    let awaits_reel = main.awaits_reel;
+    let mut main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    if awaits_reel {
+        main.await_reel();
+    }
     let sound = sound.map(|first| {
         let lane = Lane::new(MetadataRole::Silent, None);
         Player::new(lane, first.program, first.supply, first.item, std::time::Duration::ZERO)
@@ -108,7 +116,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
                 Ok(ready) => {
                     notices.push(EventKind::ItemStarted { path: item.path });
                     let item = Some(begin(ready, &supply, notices));
-                    return Ok(First { item, program: Program::List(cursor), supply });
+                    return Ok(First { item, program: Program::List(cursor), supply, awaits_reel: false });
                 }
                 Err(error) => {
                     cursor.failed(item.id);
@@ -117,7 +125,9 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
                     notices.push(EventKind::ItemSkipped { path: item.path, error });
                 }
             },
-            Next::Empty => return Ok(First { item: None, program: Program::List(cursor), supply }),
+            Next::Empty => {
+                return Ok(First { item: None, program: Program::List(cursor), supply, awaits_reel: false });
+            }
             Next::Complete | Next::AllFailed => {
                 let reason = match last_error {
                     Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),

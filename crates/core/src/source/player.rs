@@ -8,7 +8,7 @@ use super::SourceMode;
 use super::batch::Batch;
 use super::item::{Feed, Item};
 use super::lane::{Flow, Lane};
-use super::supply::{Pending, Ready, Supply, Use};
+use super::supply::{Pending, Ready, Supply, Use, is_busy};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::{Next, ParameterChange, PlaylistCursor, PlaylistItem};
@@ -103,6 +103,13 @@ impl Player {
         }
     }
 
+    /// Takes the reel of the looped file that is played directly with the first lap after it has become complete.
+    pub(crate) fn await_reel(&mut self) {
+        if let (Program::Loop, Some(item)) = (&self.program, self.lane.item()) {
+            self.pending = Some((self.supply.prepare(item.path(), Use::Loop), None));
+        }
+    }
+
     /// How the current item is read.
     pub(crate) fn mode(&self) -> SourceMode {
         self.mode
@@ -161,6 +168,8 @@ impl Player {
         notices: &mut Vec<EventKind>,
     ) -> PlayerState {
         self.obey();
+        #[cfg(feature = "libav")]
+        self.supply.wanted.tell(notices);
         loop {
             let flow =
                 if self.lane.item().is_some() { self.lane.pull(due, batch, notices) } else { Flow::LapEnd };
@@ -256,6 +265,8 @@ impl Player {
                     self.begin(ready, notices);
                     return;
                 }
+                // The job waits for its turn: whoever asks again is told of it in time.
+                Err(error) if is_busy(&error) => self.await_reel(),
                 // Of a file that is played directly already, nothing but a reel is an improvement.
                 Err(error) => self.put_off(now, error, notices),
             }

@@ -45,6 +45,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// Whether a reel of it is being made, or waits for its turn.
+    pub(crate) fn awaits_reel(&self) -> bool {
+        self.fallback.as_ref().is_some_and(|error| is_busy(error))
+    }
+
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
     pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
         let Self { item, fallback, skipped } = self;
@@ -256,12 +261,18 @@ impl Use {
     }
 }
 
+/// Whether it is only that the store has not got so far.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::ReelStore { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 /// What the store is asked for.
 #[cfg(feature = "libav")]
 fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     let settled = wanted.settle(path)?;
-    let (recipe, encoders) = (settled.recipe.clone(), wanted.encoders().cloned());
-    Ok((recipe, Box::new(super::cutter::FileCutter { settled, encoders })))
+    let (encoders, listener) = (wanted.encoders().cloned(), wanted.listener());
+    let recipe = settled.recipe.clone();
+    Ok((recipe, Box::new(super::cutter::FileCutter { settled, encoders, listener })))
 }
 
 /// Without libav only files that already are reels can be played.

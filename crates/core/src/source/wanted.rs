@@ -5,7 +5,7 @@
 
 use std::path::Path;
 #[cfg(feature = "libav")]
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 #[cfg(feature = "libav")]
 use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
@@ -112,12 +112,18 @@ impl Wanted {
         plan
     }
 
-    /// Puts what was decided since the last time into `notices`.
+    /// Puts what was decided, and what has happened to encoders that work ahead, since the last time into `notices`.
     #[cfg(feature = "libav")]
     pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
         if let Some(encoding) = &self.encoding {
             encoding.settling.tell(notices);
         }
+    }
+
+    /// Who is told what happens to encoders that work ahead, as long as anybody plays the files.
+    #[cfg(feature = "libav")]
+    pub(crate) fn listener(&self) -> Option<Weak<Settling>> {
+        self.encoding.as_ref().map(|encoding| Arc::downgrade(&encoding.settling))
     }
 
     /// What opens encoders.

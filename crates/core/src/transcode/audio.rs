@@ -112,7 +112,7 @@ impl AudioTrack {
     /// [`Error::Media`] of damage, after which it goes on; any other is the end.
     pub(super) fn work(&mut self, packets: &mut VecDeque<Packet>) -> Result<bool, Error> {
         if let Some(frame) = self.next_frame()? {
-            self.encoder.push_frame(&frame).map_err(failed)?;
+            self.encoder.push_frame(&frame).map_err(|error| failed(&self.plan, error))?;
             self.give(packets)?;
             return Ok(true);
         }
@@ -120,7 +120,7 @@ impl AudioTrack {
             return Ok(false);
         }
         self.stage = Stage::Over;
-        self.encoder.finish().map_err(failed)?;
+        self.encoder.finish().map_err(|error| failed(&self.plan, error))?;
         self.give(packets)?;
         Ok(true)
     }
@@ -206,7 +206,7 @@ impl AudioTrack {
 
     /// Takes what the encoder has.
     fn give(&mut self, packets: &mut VecDeque<Packet>) -> Result<(), Error> {
-        while let Some(mut packet) = self.encoder.pull().map_err(failed)? {
+        while let Some(mut packet) = self.encoder.pull().map_err(|error| failed(&self.plan, error))? {
             let size = u32::try_from(self.encoder.frame_samples()).unwrap_or(1024);
             packet.track = self.output.index;
             packet.keyframe = true;
@@ -225,13 +225,16 @@ fn open_encoder(track: usize, plan: &AudioPlan) -> Result<AudioEncoder, Error> {
         AudioCodec::Opus => AudioCodecKind::Opus,
     };
     settings.bit_rate = 1000 * u64::from(plan.kbps);
-    AudioEncoder::open(track, &settings).map_err(failed)
+    AudioEncoder::open(track, &settings).map_err(|error| failed(plan, error))
 }
 
 fn priming(output: &TrackInfo) -> u32 {
     output.audio.as_ref().map_or(0, |audio| audio.priming_samples)
 }
 
-fn failed(error: Media) -> Error {
-    Error::EncoderFailed { encoder: "aac".to_owned(), source: std::sync::Arc::new(Error::Media(error)) }
+fn failed(plan: &AudioPlan, error: Media) -> Error {
+    Error::EncoderFailed {
+        encoder: plan.codec.name().to_owned(),
+        source: std::sync::Arc::new(Error::Media(error)),
+    }
 }

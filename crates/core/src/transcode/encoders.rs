@@ -20,7 +20,7 @@ pub(crate) trait Encoders: Debug + Send + Sync {
     /// Opens the encoder that the settings name.
     fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error>;
 
-    /// The encoder failed: it is not to be tried again for a while.
+    /// The encoder failed: that it once worked is to be forgotten.
     fn failed(&self, name: &str);
 }
 

@@ -64,10 +64,11 @@ impl<T: Share> Grid<T> {
     /// Takes a picture that is shown at `time` (`None`: after the one before) for `duration` ticks, 0 if unknown. All that
     /// could be pulled must have been.
     pub(super) fn push(&mut self, frame: T, time: Option<i64>, duration: i64) {
-        let follows = self.last.map_or(0, |(time, duration)| time + duration);
+        let follows = self.last.map_or(0, |(time, duration)| time.saturating_add(duration));
         let time = time.unwrap_or(follows);
-        let spacing =
-            self.last.map_or(0, |(last, duration)| if time > last { time - last } else { duration });
+        let spacing = self
+            .last
+            .map_or(0, |(last, duration)| if time > last { time.saturating_sub(last) } else { duration });
         let duration = if duration > 0 { duration } else { spacing };
         self.last = Some((time, duration));
         self.origin.get_or_insert(time);
@@ -85,7 +86,7 @@ impl<T: Share> Grid<T> {
     /// No picture follows: the last one is shown as long as it lasts.
     pub(super) fn finish(&mut self) {
         if let Some((time, duration)) = self.last {
-            self.due = self.due.max(self.place(time + duration));
+            self.due = self.due.max(self.place(time.saturating_add(duration)));
         }
     }
 

@@ -24,6 +24,10 @@ use crate::tagger::Selection;
 /// Packets in a row that may be damaged before the rest of a track is given up for this lap.
 const MOST_DAMAGED: u32 = 500;
 
+/// A picture that is to be shown this many milliseconds before or after it is decoded, or more, has a wrong time: the picture before
+/// it would be shown, and encoded, all the while.
+const MOST_REORDERED: u64 = 10_000;
+
 /// How others reach an encoder that is at work.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Control {
@@ -161,8 +165,14 @@ impl<S: PacketSource> Transcoder<S> {
         }
         if shift != 0 {
             let ticks = TimeBase::MILLIS.rescale(shift, base);
-            packet.pts = packet.pts.map(|pts| pts + ticks);
-            packet.dts = packet.dts.map(|dts| dts + ticks);
+            packet.pts = packet.pts.map(|pts| pts.saturating_add(ticks));
+            packet.dts = packet.dts.map(|dts| dts.saturating_add(ticks));
+        }
+        let is_shown_when = |pts: i64, dts: i64| base.millis(pts).abs_diff(base.millis(dts)) < MOST_REORDERED;
+        if let (Some(pts), Some(dts)) = (packet.pts, packet.dts)
+            && !is_shown_when(pts, dts)
+        {
+            packet.pts = Some(dts);
         }
     }
 
@@ -274,6 +284,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         self.source.rewind()?;
         if let Some(video) = &mut self.video {
             video.rewind()?;
+            self.notices.extend(video.take_change());
         }
         if let Some(audio) = &mut self.audio {
             audio.rewind()?;
@@ -289,6 +300,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
             if let Some(video) = &mut self.video {
                 let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
                 video.begin_at(base.rescale(dts, video.output().time_base))?;
+                self.notices.extend(video.take_change());
             }
             self.audio.as_mut().map_or(Ok(()), AudioTrack::rewind)
         });

@@ -130,21 +130,25 @@ impl Settling {
         }
     }
 
-    /// Puts what was decided since the last time into `notices`.
+    /// Keeps what whoever plays these files is to be told.
+    pub(crate) fn note_event(&self, kind: EventKind) {
+        self.judged.lock().untold.push(kind);
+    }
+
+    /// Puts what was decided, and what has happened to encoders that work ahead, since the last time into `notices`.
     pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
         notices.append(&mut self.judged.lock().untold);
     }
 
+    /// What is encoded of `media`. Its tracks settle the figures even if they are copied: the files after it are to be like it.
     fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
-        let video = media.video().filter(|_| needs.video).and_then(|track| {
-            let settled = self.video.get().cloned();
-            settled.or_else(|| Some(self.video.get_or_init(|| self.video_plan(track)).clone()))
-        });
-        let audio = media
-            .audio()
-            .filter(|_| needs.audio)
-            .map(|track| self.audio.get_or_init(|| self.audio_plan(track)).clone());
-        Plan { carriage: self.carriage(), video, audio }
+        let video = media.video().map(|track| self.video.get_or_init(|| self.video_plan(track)));
+        let audio = media.audio().map(|track| self.audio.get_or_init(|| self.audio_plan(track)));
+        Plan {
+            carriage: self.carriage(),
+            video: video.filter(|_| needs.video).cloned(),
+            audio: audio.filter(|_| needs.audio).cloned(),
+        }
     }
 
     fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
@@ -395,6 +399,20 @@ mod tests {
     }
 
     #[test]
+    fn a_first_file_that_is_copied_settles_what_later_ones_are_encoded_to() {
+        let settling = settling(Mode::Auto, Profile::Default);
+        let mut fitting = picture(1280, 720, Ratio { num: 50, den: 1 });
+        fitting.codec = Codec::H264;
+        let first = settling.plan(&media(vec![fitting, sound(Codec::Aac, 44_100, 2)]));
+        assert!(first.is_copy());
+        let other = media(vec![picture(640, 360, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
+        let plan = settling.plan(&other);
+        let (video, audio) = (plan.video.expect("MPEG-4 is encoded"), plan.audio.expect("MP3 is encoded"));
+        assert_eq!((video.width, video.height, video.frame_rate), (1280, 720, FrameRate::whole(50)));
+        assert_eq!(audio.sample_rate, 44_100);
+    }
+
+    #[test]
     fn what_is_given_is_taken_and_the_buffer_follows_the_rate() {
         let mut encoding = Encoding::new(Profile::LadderHigh);
         encoding.size = Some((1280, 720));
@@ -502,6 +520,39 @@ mod tests {
 
         let (plan, told) = judged(&spec, vec![own], Some(Mode::Copy), Tracks::Both);
         assert!(plan.is_copy() && told.is_empty());
+    }
+
+    #[test]
+    fn a_split_encodes_for_those_alone_who_do_not_take_a_copy() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("clip.mp4");
+        sample_clip(&path, &SampleSpec { seconds: 4.0, ..SampleSpec::default() })
+            .expect("libav has the encoders");
+        let interrupt = Interrupt::new();
+        let facts = facts(&path, &ScanOptions::default(), &interrupt).expect("a clip of ours");
+        let media = flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt)
+            .expect("a clip of ours");
+        let narrow =
+            |name: &str, kbps| Platform { name: name.to_owned(), max_kbps: Some(kbps), ..Platform::twitch() };
+        let show = crate::Source::file(&path).looped();
+        let all = [narrow("narrow", 200), Platform::youtube(), narrow("narrower", 100), Platform::facebook()];
+        let split = all.into_iter().fold(show.clone(), crate::Source::platform).split(&facts);
+        let names = |verdicts: &[Verdict]| {
+            verdicts.iter().map(|verdict| verdict.platform.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&split.plan.copy_to), ["youtube", "facebook"]);
+        assert_eq!(names(&split.plan.encode_for), ["narrow", "narrower"]);
+        let plan = |source: Option<crate::Source>| {
+            let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+            let wish = source.expect("it has platforms").wish;
+            Settling::new(wish, defaults).plan_file(&path, &media, Tracks::Both, &interrupt)
+        };
+        assert_eq!(plan(split.copied), Plan::COPY);
+        let encoded = plan(split.encoded);
+        assert_eq!(encoded.video.map(|video| video.kbps), Some(100), "one encode that both take");
+        assert_eq!(encoded.audio, None);
+        let alone = show.platform(Platform::youtube()).split(&facts);
+        assert!(alone.copied.is_some() && alone.encoded.is_none());
     }
 
     #[test]

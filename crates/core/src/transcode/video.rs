@@ -125,7 +125,8 @@ impl VideoTrack {
         &self.encoder.name
     }
 
-    /// What is to be told of encoders that did not open.
+    /// What is to be told of encoders that did not open, after [`open`](Self::open), [`rewind`](Self::rewind) and
+    /// [`begin_at`](Self::begin_at).
     pub(super) fn take_change(&mut self) -> Option<EventKind> {
         let (from, error) = self.encoder.instead_of.take()?;
         let (to, error) = (self.encoder.name.clone(), Arc::new(Error::Media(error)));
@@ -160,16 +161,22 @@ impl VideoTrack {
         self.decoder = VideoDecoder::open(&self.input, &DecoderOptions::default())?;
         self.shaper.reset();
         self.stage = Stage::Reading;
-        self.encoder = self.open_encoder(self.encoder.number)?;
-        self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
-        Ok(())
+        self.replace_encoder(self.encoder.number)
     }
 
-    /// Opens the first encoder that does, of the candidates from number `from` on.
-    fn open_encoder(&self, from: usize) -> Result<Encoder, Error> {
+    /// Opens the first encoder that does, of the candidates from number `from` on, in place of the one there is.
+    ///
+    /// # Errors
+    ///
+    /// None opens; then there is none.
+    fn replace_encoder(&mut self, from: usize) -> Result<(), Error> {
+        // Its session ends first: a device may have none to spare for the next one.
+        self.encoder.inner = Box::new(Closed::in_place_of(&*self.encoder.inner));
         let Self { plan, color, .. } = self;
         let open = Opening { track: self.input.index, plan, color, encoders: &*self.encoders };
-        open.first_of(&self.candidates, from)
+        self.encoder = open.first_of(&self.candidates, from)?;
+        self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
+        Ok(())
     }
 
     /// Takes a packet, once there is no [`work`](Self::work) left.
@@ -268,13 +275,13 @@ impl VideoTrack {
             let most = MOST_MADE_UP * i64::from(self.plan.frame_rate.num() / self.plan.frame_rate.den());
             from = lost.clamp(place - most, place);
             // That it failed says more than that there is no other.
-            let Ok(next) = self.open_encoder(self.encoder.number + 1) else {
+            if self.replace_encoder(self.encoder.number + 1).is_err() {
                 return Err(encoder_failed(&failed, error));
-            };
-            self.encoder = next;
+            }
+            // Of those between the two it is enough that neither of them is at work.
+            self.encoder.instead_of = None;
             let (from, to) = (failed, self.encoder.name.clone());
             notices.push(EventKind::EncoderChanged { from, to, error: Arc::new(error) });
-            self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
             frame = self.shaper.convert(frame)?;
         }
         Ok(())
@@ -321,6 +328,41 @@ impl VideoTrack {
     }
 }
 
+/// What is left of an encoder whose place is about to be taken.
+#[derive(Debug)]
+struct Closed {
+    pixel_format: String,
+    track: TrackInfo,
+}
+
+impl Closed {
+    fn in_place_of(encoder: &dyn PictureEncoder) -> Self {
+        Self { pixel_format: encoder.pixel_format().to_owned(), track: encoder.track().clone() }
+    }
+}
+
+impl PictureEncoder for Closed {
+    fn pixel_format(&self) -> &str {
+        &self.pixel_format
+    }
+
+    fn track(&self) -> &TrackInfo {
+        &self.track
+    }
+
+    fn push(&mut self, _: &VideoFrame) -> Result<(), Media> {
+        Err(Media::Unavailable { what: "encoder", name: self.track.codec.name().to_owned() })
+    }
+
+    fn pull(&mut self) -> Result<Option<Packet>, Media> {
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<(), Media> {
+        Ok(())
+    }
+}
+
 /// What an encoder is opened with.
 struct Opening<'a> {
     track: usize,
@@ -340,7 +382,10 @@ impl Opening<'_> {
                     return Ok(Encoder { name, number, instead_of, inner, first: None, given: 0 });
                 }
                 Err(error) => {
-                    self.encoders.failed(&name);
+                    // A device that has no session to spare works all the same.
+                    if !matches!(error, Media::NoFreeSession { .. }) {
+                        self.encoders.failed(&name);
+                    }
                     first_failure = first_failure.or(failure.replace((name, error)));
                 }
             }

@@ -78,7 +78,13 @@ impl Unpaced {
     }
 
     fn looped_as(path: &Path, supply: Supply, silence: bool) -> Self {
-        let ready = supply.ready(path, Use::Loop).expect("it can be played");
+        let ready = loop {
+            let ready = supply.ready(path, Use::Loop).expect("it can be played");
+            // A machine that is busy takes longer over what is encoded than a stream waits for.
+            if !ready.awaits_reel() {
+                break ready;
+            }
+        };
         assert!(ready.fallback.is_none(), "{:?}", ready.fallback);
         while ready.item.reel().is_some_and(|reel| !reel.is_complete()) {
             std::thread::yield_now();

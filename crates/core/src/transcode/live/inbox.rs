@@ -1,7 +1,7 @@
 //! The queue between a live stream's thread, which never waits, and the worker that encodes.
 //!
-//! In: tags as they come. Out: the same tags, as long as the worker keeps up. When what waits is more than half a second,
-//! pictures are left out up to a keyframe; beyond a second, everything is.
+//! In: tags as they come. Out: the same tags but for script data that says nothing of the tracks, as long as the worker keeps up.
+//! When what waits is more than half a second, pictures are left out up to a keyframe; beyond a second, everything but headers is.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,11 @@ use parking_lot::{Condvar, Mutex};
 /// Media time that may wait before pictures are left out, and before everything is, in milliseconds.
 const PATIENCE: i64 = 500;
 const MOST: i64 = 1000;
-/// Bytes that may wait.
+/// Bytes that may wait, and bytes more of headers: without those that hold, what follows cannot be decoded.
 const MOST_BYTES: usize = 16 << 20;
+const MOST_HEADER_BYTES: usize = 4 << 20;
+/// Tags that may wait, whatever their times say.
+const MOST_TAGS: usize = 4096;
 
 /// What waits.
 #[derive(Debug)]
@@ -53,10 +56,14 @@ impl State {
         oldest.map_or(0, |oldest| tag.timestamp.millis_since(oldest))
     }
 
-    /// Whether there is room for `tag`, which is no header.
+    /// Whether there is room for `tag`.
     fn admits(&mut self, tag: &Tag) -> bool {
+        let is_full = self.entries.len() >= MOST_TAGS;
+        if tag.is_header() && !is_full && self.bytes + tag.body.len() <= MOST_BYTES + MOST_HEADER_BYTES {
+            return true;
+        }
         let span = self.span(tag);
-        if span > MOST || self.bytes > MOST_BYTES {
+        if is_full || tag.is_header() || span > MOST || self.bytes > MOST_BYTES {
             self.skipping |= tag.is_video();
             return false;
         }
@@ -72,9 +79,8 @@ impl Inbox {
     /// Takes tags, or leaves them out; never waits.
     pub(super) fn send(&self, tags: impl Iterator<Item = Tag>) {
         let mut state = self.state.lock();
-        for tag in tags {
-            let is_header = tag.is_sequence_header() || tag.is_script() || tag.is_side_config();
-            if !is_header && !state.admits(&tag) {
+        for tag in tags.filter(|tag| !tag.is_script() || tag.is_metadata()) {
+            if !state.admits(&tag) {
                 self.drops.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
@@ -135,6 +141,11 @@ impl Inbox {
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.state.lock().bytes
+    }
+
+    /// Tags that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.lock().entries.len()
     }
 
     /// Tags left out.
@@ -205,5 +216,31 @@ mod tests {
         let inbox = Inbox::default();
         inbox.send([key(0), sound(5000), tag(TagKind::Video, 5000, &[0x17, 0, 0, 0, 0, 1])].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Video, 5000)]);
+    }
+
+    #[test]
+    fn headers_are_bounded_like_everything_else() {
+        let inbox = Inbox::default();
+        let header = tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, 1]);
+        inbox.send(std::iter::repeat_n(header, 3 * MOST_TAGS));
+        assert_eq!((inbox.waiting(), inbox.drops()), (MOST_TAGS, 2 * MOST_TAGS as u64));
+        // Large ones, too.
+        let inbox = Inbox::default();
+        let mut body = vec![0u8; 1 << 20];
+        body[0] = 0x17;
+        let header = Tag::from_wire(TagKind::Video, MediaTime::ZERO, body.into());
+        assert!(header.is_sequence_header());
+        inbox.send(std::iter::repeat_n(header, 100));
+        assert_eq!(inbox.waiting(), 20);
+    }
+
+    #[test]
+    fn script_data_is_taken_only_if_it_describes_the_tracks() {
+        let inbox = Inbox::default();
+        let cue = tag(TagKind::Script, 0, b"\x02\x00\x0AonCuePoint\x05");
+        let metadata = tag(TagKind::Script, 0, b"\x02\x00\x0AonMetaData\x05");
+        inbox.send([key(0), cue, metadata].into_iter());
+        assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Script, 0)]);
+        assert_eq!(inbox.drops(), 0);
     }
 }

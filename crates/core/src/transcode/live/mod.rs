@@ -128,7 +128,7 @@ impl LiveEncoder {
     /// What it encodes.
     pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         let stats = self.control.meter.stats()?;
-        Some(EncodingStats { dropped: self.drops(), ..stats })
+        Some(EncodingStats { queued: self.inbox.waiting() as u64, dropped: self.drops(), ..stats })
     }
 
     /// Tags that were left out because the worker did not keep up.

@@ -1,5 +1,7 @@
 //! What encoding gets over: encoders that fail, files that are damaged, reels that grow too slowly.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use flowcast_av::encoder::VideoSettings;
 use flowcast_av::{Packet, TrackInfo, VideoFrame};
 
@@ -125,6 +127,179 @@ fn another_encoder_takes_over_and_the_stream_goes_on() {
         assert!(opened[3..].iter().all(|name| name == "libx264"), "{after}: {opened:?}");
         eprintln!("fails after {after}: {lost} pictures lost of the first lap");
     }
+}
+
+/// The changes of encoders that were told.
+fn changes(notices: &[EventKind]) -> Vec<(&str, &str)> {
+    let changes = notices.iter().filter_map(|notice| match notice {
+        EventKind::EncoderChanged { from, to, .. } => Some((from.as_str(), to.as_str())),
+        _ => None,
+    });
+    changes.collect()
+}
+
+#[test]
+fn a_reel_whose_encoder_fails_is_finished_by_another_and_its_stream_tells_of_it() {
+    let scratch = Scratch::new();
+    let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
+    let wanted = wanted_by(Mode::Encode, Profile::Ultra, Faulty::new(30));
+    let mut played = Unpaced::looped_as(&clip, supply_of(Some(scratch.store()), wanted), false);
+    let tags = played.play(10_000);
+    assert_eq!(played.player.mode(), SourceMode::Reel);
+    assert_eq!(
+        changes(&played.notices),
+        [("closed", "faulty"), ("faulty", "libx264")],
+        "once, not in each lap"
+    );
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+}
+
+/// A device with one session.
+#[derive(Debug, Default)]
+struct Device {
+    sessions: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Session {
+    inner: Box<dyn PictureEncoder>,
+    sessions: Arc<AtomicUsize>,
+}
+
+impl Encoders for Device {
+    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
+        ["device", "libx264"].map(str::to_owned).into()
+    }
+
+    fn open(
+        &self,
+        track: usize,
+        settings: &VideoSettings,
+    ) -> Result<Box<dyn PictureEncoder>, flowcast_av::Error> {
+        let name = settings.encoder.clone().unwrap_or_default();
+        let real = VideoSettings { encoder: Some("libx264".to_owned()), ..settings.clone() };
+        let inner = LibavEncoders.open(track, &real)?;
+        if name != "device" {
+            return Ok(inner);
+        }
+        if self.sessions.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.sessions.fetch_sub(1, Ordering::SeqCst);
+            return Err(flowcast_av::Error::NoFreeSession { name });
+        }
+        Ok(Box::new(Session { inner, sessions: self.sessions.clone() }))
+    }
+
+    fn failed(&self, name: &str) {
+        panic!("{name} is busy, not broken");
+    }
+}
+
+impl PictureEncoder for Session {
+    fn pixel_format(&self) -> &str {
+        self.inner.pixel_format()
+    }
+
+    fn track(&self) -> &TrackInfo {
+        self.inner.track()
+    }
+
+    fn push(&mut self, frame: &VideoFrame) -> Result<(), flowcast_av::Error> {
+        self.inner.push(frame)
+    }
+
+    fn pull(&mut self) -> Result<Option<Packet>, flowcast_av::Error> {
+        self.inner.pull()
+    }
+
+    fn finish(&mut self) -> Result<(), flowcast_av::Error> {
+        self.inner.finish()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.sessions.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn laps_take_turns_with_the_only_session_of_a_device_until_another_program_has_it() {
+    let scratch = Scratch::new();
+    let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 1.0, ..SampleSpec::default() });
+    let device = Arc::new(Device::default());
+    let wanted = wanted_by(Mode::Encode, Profile::Ultra, device.clone());
+    let mut played = Unpaced::looped_as(&clip, supply_of(None, wanted), false);
+    let mut tags = played.play(6000);
+    assert_eq!(changes(&played.notices), [], "one lap's encoder is closed before the next one's opens");
+    device.sessions.fetch_add(1, Ordering::SeqCst);
+    // Some laps are encoded ahead.
+    while changes(&played.notices).is_empty() {
+        assert!(played.due < 60_000, "{:?}", played.notices);
+        tags.append(&mut played.play(1000));
+    }
+    tags.append(&mut played.play(3000));
+    assert_eq!(changes(&played.notices), [("device", "libx264")]);
+    assert_eq!(device.sessions.load(Ordering::SeqCst), 1, "ours is given back");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+}
+
+/// Jobs of the store get no encoder until they may.
+#[derive(Debug, Default)]
+struct Gate {
+    is_open: AtomicBool,
+}
+
+impl Encoders for Gate {
+    fn candidates(&self, codec: VideoCodec, plan: &EncoderPlan) -> Vec<String> {
+        LibavEncoders.candidates(codec, plan)
+    }
+
+    fn open(
+        &self,
+        track: usize,
+        settings: &VideoSettings,
+    ) -> Result<Box<dyn PictureEncoder>, flowcast_av::Error> {
+        while std::thread::current().name() == Some("reel-cut") && !self.is_open.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        LibavEncoders.open(track, settings)
+    }
+
+    fn failed(&self, _: &str) {}
+}
+
+#[test]
+fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
+    let scratch = Scratch::new();
+    let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
+    let (store, gate) = (scratch.store(), Arc::new(Gate::default()));
+    let supply = supply_of(Some(store.clone()), wanted_by(Mode::Encode, Profile::Ultra, gate.clone()));
+    let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
+    assert!(ready.awaits_reel(), "{:?}", ready.fallback);
+    let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+    let mut player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
+    player.await_reel();
+    let mut played = Unpaced::of(player);
+    let mut tags = played.play(1000);
+    assert_eq!(played.player.mode(), SourceMode::Direct);
+    gate.is_open.store(true, Ordering::SeqCst);
+    let until = Instant::now() + Duration::from_secs(60);
+    while store.stats().reels == 0 {
+        assert!(Instant::now() < until, "{:?}", store.stats());
+        std::thread::yield_now();
+    }
+    tags.append(&mut played.play(2500));
+    assert_eq!(played.player.mode(), SourceMode::Reel, "{:?}", played.notices);
+    tags.append(&mut played.play(6000));
+    let pictures = bodies(&tags, TagKind::Video);
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+    assert!(pictures[75..].iter().eq(pictures.iter().take(pictures.len() - 75)), "each lap is the same");
 }
 
 #[test]

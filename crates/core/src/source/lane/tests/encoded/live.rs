@@ -93,7 +93,13 @@ fn what_is_published_is_encoded_to_one_stream() {
         }
     };
     let mut out = Vec::new();
-    publish(&encoder, lap(&first, 0), &wait, &mut out);
+    let mut tags = lap(&first, 0);
+    // One picture says that it is shown two hours after it is decoded.
+    let wrong = tags.iter_mut().filter(|tag| tag.is_video() && !tag.is_keyframe()).nth(40).expect("pictures");
+    let mut body = wrong.body.to_bytes().to_vec();
+    body[2..5].copy_from_slice(&[0x7F, 0xFF, 0xFF]);
+    *wrong = Tag::from_wire(TagKind::Video, wrong.timestamp, body.into());
+    publish(&encoder, tags, &wait, &mut out);
     encoder.end();
     while !encoder.is_idle() {
         take(&encoder, &mut out);

@@ -395,3 +395,46 @@ fn files_of_a_list_become_one_stream() {
         }
     }
 }
+
+#[test]
+fn a_file_that_changes_its_form_midway_stays_one_stream() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    // Without B-frames: pictures that are shown later than they are decoded overlap with those behind a jump.
+    let video = "-r 25|-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p";
+    let first = case("first.ts", video, ":s=44100:c=stereo:d=2.4|-c:a aac");
+    // Another size, shape, pixel format, profile and sound; and its clock begins anew.
+    let second = case(
+        "second.ts",
+        "-r 25|-vf scale=320:192 -c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv422p",
+        ":s=22050:c=mono:d=2.4|-c:a aac",
+    );
+    for case in [first, second] {
+        make(directory, &case);
+    }
+    ffmpeg(directory, "-i concat:first.ts|second.ts -c copy joined.ts");
+    let file = directory.join("joined.ts");
+    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let mut played = Unpaced::looped_as(&file, supply, false);
+    let tags = record(&mut played, directory);
+    assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "the headers never change");
+    let keyframes = frames(&tags, TagKind::Video).into_iter().map(Tag::is_keyframe).collect::<Vec<_>>();
+    // 120 pictures of 25 a second in GOPs of two seconds: the encoder does not notice where the form changes.
+    let is_regular =
+        keyframes.chunks(120).all(|lap| lap.iter().enumerate().all(|(at, key)| *key == (at % 50 == 0)));
+    assert!(is_regular, "{keyframes:?}");
+    let shown = numbers(directory, "recording.flv");
+    for (number, lap) in shown.chunks_exact(120).enumerate() {
+        assert!(lap.iter().copied().eq((0..60).chain(0..60)), "lap {number}: {lap:?}");
+    }
+    assert_eq!(Decoded::of(directory, "recording.flv", "", true, true).complaints, "");
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+    for pair in times(&tags, TagKind::Audio).windows(2) {
+        assert!((21..=25).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Figures of what streams encode, for Prometheus.
+
+use std::fmt;
+
+use flowcast_core::{Engine, EngineWatch, StreamStats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::{OTHERS, STREAMS};
+
+/// The figures of the encoders of one engine's streams, to be registered with a
+/// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they are asked
+/// for and at most a second old; neither the engine nor a stream is kept by it.
+///
+/// | name | type | |
+/// |---|---|---|
+/// | `encoder_fps` | gauge | pictures encoded per second, over the last second |
+/// | `encoder_bitrate` | gauge | bits per second of these pictures, over the last second |
+/// | `encoder_queue_size` | gauge | tags of a live source that wait for the encoder |
+/// | `encoder_dropped_frames` | gauge, only ever grows | tags of a live source that were left out because the encoder did not keep up |
+/// | `encoder_rtmp_latency` | gauge | by how many seconds the output that is furthest behind lags what was encoded |
+///
+/// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and `encoder`, libav's
+/// name of the encoder. Only streams are shown that encode pictures while they are on the air: what is played from a reel was
+/// encoded before. Of more than 100 the latest are together `(others)`, with the sum of their figures and the largest latency.
+/// `encoder_dropped_frames` is a gauge because a counter's name would have to end in `_total`; `rate()` works on it.
+///
+/// ```
+/// use flowcast_core::{Config, Engine};
+/// use flowcast_server::EncoderMetrics;
+/// use prometheus_client::{encoding::text::encode, registry::Registry};
+///
+/// let engine = Engine::new(Config::default())?;
+/// let mut registry = Registry::default();
+/// registry.register_collector(Box::new(EncoderMetrics::new(&engine)));
+/// let mut text = String::new();
+/// encode(&mut text, &registry)?;
+/// assert!(text.contains("# TYPE encoder_fps gauge\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct EncoderMetrics {
+    engine: EngineWatch,
+    streams: usize,
+}
+
+impl EncoderMetrics {
+    /// Those of the streams of `engine`.
+    #[must_use]
+    pub fn new(engine: &Engine) -> Self {
+        Self { engine: engine.watch(), streams: STREAMS }
+    }
+
+    /// So many streams at most have figures of their own; with 0 all are `(others)`. Default 100.
+    #[must_use]
+    pub fn streams(mut self, most: usize) -> Self {
+        self.streams = most;
+        self
+    }
+}
+
+impl Collector for EncoderMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let shown = shown(self.engine.stats(), self.streams);
+        let kind = ConstGauge::new(0f64).metric_type();
+        for figure in FIGURES {
+            let mut family = encoder.encode_descriptor(figure.name, figure.help, None, kind)?;
+            for one in &shown {
+                let labels = [("stream", &*one.stream), ("encoder", &*one.encoder)];
+                ConstGauge::new((figure.of)(one)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One figure of each stream.
+struct Figure {
+    name: &'static str,
+    help: &'static str,
+    of: fn(&Shown) -> f64,
+}
+
+const FIGURES: [Figure; 5] = [
+    Figure { name: "encoder_fps", help: "Pictures encoded per second", of: |shown| shown.fps },
+    Figure {
+        name: "encoder_bitrate",
+        help: "Bits per second of these pictures",
+        of: |shown| shown.kbps * 1e3,
+    },
+    Figure {
+        name: "encoder_queue_size",
+        help: "Tags of a live source that wait for the encoder",
+        of: |shown| shown.queued as f64,
+    },
+    Figure {
+        name: "encoder_dropped_frames",
+        help: "Tags of a live source that the encoder was too slow for",
+        of: |shown| shown.dropped as f64,
+    },
+    Figure {
+        name: "encoder_rtmp_latency",
+        help: "Seconds by which the output furthest behind lags what was encoded",
+        of: |shown| shown.latency,
+    },
+];
+
+/// What one stream is shown with.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    stream: String,
+    encoder: String,
+    fps: f64,
+    kbps: f64,
+    queued: u64,
+    dropped: u64,
+    /// In seconds.
+    latency: f64,
+}
+
+impl Shown {
+    fn of(stats: StreamStats) -> Option<Self> {
+        let encoding = stats.encoding?;
+        Some(Self {
+            stream: stats.id.to_string(),
+            encoder: encoding.encoder,
+            fps: encoding.fps,
+            kbps: encoding.kbps,
+            queued: encoding.queued,
+            dropped: encoding.dropped,
+            latency: stats.lag.as_secs_f64(),
+        })
+    }
+
+    fn add(mut self, other: &Self) -> Self {
+        self.fps += other.fps;
+        self.kbps += other.kbps;
+        self.queued += other.queued;
+        self.dropped += other.dropped;
+        self.latency = self.latency.max(other.latency);
+        self
+    }
+}
+
+/// The streams that encode, the latest of them as one if there are too many.
+fn shown(stats: Vec<StreamStats>, most: usize) -> Vec<Shown> {
+    let mut shown: Vec<_> = stats.into_iter().filter_map(Shown::of).collect();
+    let others = shown.split_off(most.min(shown.len()));
+    if !others.is_empty() {
+        let name = || OTHERS.to_owned();
+        let together = Shown { stream: name(), encoder: name(), ..Shown::default() };
+        shown.push(others.iter().fold(together, Shown::add));
+    }
+    shown
+}
