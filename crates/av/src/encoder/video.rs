@@ -347,9 +347,20 @@ fn rates(control: RateControl, family: Family) -> Rates {
             Rates { average: bit_rate, least, most: bit_rate, buffer: vbv_bits, quality }
         }
         RateControl::CappedCrf { max_bit_rate, vbv_bits, .. } => {
-            Rates { most: max_bit_rate, buffer: vbv_bits, quality, ..Rates::default() }
+            let average = match family {
+                // They know a limit of quality by the rate alone.
+                Family::Vpx => max_bit_rate,
+                // Without a rate they know no limit, and one equal to it is a constant rate.
+                Family::Qsv | Family::Vaapi | Family::VideoToolbox | Family::Other => max_bit_rate / 4 * 3,
+                Family::X264 | Family::X265 | Family::SvtAv1 | Family::Nvenc => 0,
+            };
+            Rates { average, most: max_bit_rate, buffer: vbv_bits, quality, least: 0 }
         }
         RateControl::Crf(_) => Rates { quality, ..Rates::default() },
+        // Without a limit older versions choose a mode of Quick Sync that Linux has not.
+        RateControl::Abr(bit_rate) if family == Family::Qsv => {
+            Rates { average: bit_rate, most: bit_rate.saturating_mul(2), ..Rates::default() }
+        }
         RateControl::Abr(bit_rate) => Rates { average: bit_rate, quality, ..Rates::default() },
     }
 }
