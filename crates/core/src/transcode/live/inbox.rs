@@ -12,8 +12,9 @@ use parking_lot::{Condvar, Mutex};
 /// Media time that may wait before pictures are left out, and before everything is, in milliseconds.
 const PATIENCE: i64 = 500;
 const MOST: i64 = 1000;
-/// Bytes that may wait.
+/// Bytes that may wait, and with headers, which are left out last.
 const MOST_BYTES: usize = 16 << 20;
+const MOST_WITH_HEADERS: usize = 20 << 20;
 
 /// What waits.
 #[derive(Debug)]
@@ -41,6 +42,11 @@ struct State {
     finished: bool,
     /// The worker waits for another publication.
     idle: bool,
+}
+
+/// Bytes a waiting tag is taken for.
+fn weight(tag: &Tag) -> usize {
+    tag.body.len() + size_of::<Entry>()
 }
 
 impl State {
@@ -74,11 +80,12 @@ impl Inbox {
         let mut state = self.state.lock();
         for tag in tags {
             let is_header = tag.is_sequence_header() || tag.is_script() || tag.is_side_config();
-            if !is_header && !state.admits(&tag) {
+            let has_room = state.bytes + weight(&tag) <= MOST_WITH_HEADERS;
+            if !(has_room && (is_header || state.admits(&tag))) {
                 self.drops.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            state.bytes += tag.body.len();
+            state.bytes += weight(&tag);
             state.entries.push_back(Entry::Tag(tag));
         }
         self.filled.notify_one();
@@ -115,7 +122,7 @@ impl Inbox {
             if let Some(entry) = state.entries.pop_front() {
                 state.idle = false;
                 if let Entry::Tag(tag) = &entry {
-                    state.bytes = state.bytes.saturating_sub(tag.body.len());
+                    state.bytes = state.bytes.saturating_sub(weight(tag));
                 }
                 return Some(entry);
             }
@@ -201,7 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn headers_always_fit() {
+    fn endless_headers_do_not() {
+        let inbox = Inbox::default();
+        for _ in 0..1_000_000 {
+            inbox.send([tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, 1])].into_iter());
+        }
+        assert!(inbox.bytes() <= MOST_WITH_HEADERS && inbox.drops() > 0);
+        assert_eq!(inbox.drops() as usize + waiting(&inbox).len(), 1_000_000);
+    }
+
+    #[test]
+    fn headers_fit_where_nothing_else_does() {
         let inbox = Inbox::default();
         inbox.send([key(0), sound(5000), tag(TagKind::Video, 5000, &[0x17, 0, 0, 0, 0, 1])].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Video, 5000)]);
