@@ -48,7 +48,7 @@ impl Known<'_> {
             metadata: Vec::new(),
             seekable: false,
         });
-        media.tracks.retain(TrackInfo::is_playable);
+        media.tracks.retain(|track| track.is_playable() && is_decodable(track));
         let mut next = media.tracks.iter().map(|track| track.index + 1).max().unwrap_or(0);
         for kind in [TrackKind::Video, TrackKind::Audio] {
             if let Some(track) = self.decode(kind, next) {
@@ -223,6 +223,16 @@ fn packet(track: usize, tag: &Tag) -> Option<Packet> {
     let mut packet = Packet::new(track, Some(dts + i64::from(composition_time)), Some(dts), data);
     packet.keyframe = tag.kind == TagKind::Audio || tag.is_keyframe();
     Some(packet)
+}
+
+/// Whether there is a decoder for a track; without it the other track goes on alone.
+fn is_decodable(track: &TrackInfo) -> bool {
+    let options = DecoderOptions::default();
+    match track.kind {
+        TrackKind::Video => VideoDecoder::open(track, &options).is_ok(),
+        TrackKind::Audio => AudioDecoder::open(track, &options).is_ok(),
+        _ => false,
+    }
 }
 
 /// The first picture of a track. Damage before it is passed over.
