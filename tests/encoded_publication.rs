@@ -7,17 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
-use support::{Need, Peer, need, run};
+use support::{Need, Peer, ffmpeg7, need, run};
 #[cfg(feature = "metrics")]
 use {flowcast::EncoderMetrics, flowcast::StreamHandle, support::wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[test]
-fn a_publication_is_encoded_into_a_recording() {
-    if !need(&[Need::Ffmpeg]) {
-        return;
-    }
+/// Publishes with this program and these codecs, and records what it is encoded to; the recording's streams, as ffprobe tells
+/// them.
+fn publish(program: &Path, codecs: &str) -> Vec<String> {
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("studio.flv");
     let engine = Engine::new(Config::default()).expect("the defaults work");
@@ -29,28 +27,55 @@ fn a_publication_is_encoded_into_a_recording() {
     let source = Source::published("studio").once().mode(Mode::Encode).encoding(encoding);
     let live = engine.stream(source).to(Output::record(&file)).start().expect("a free place");
     let url = format!("rtmp://{}/live/studio-key", server.address());
-    let publisher = "-nostdin -v error -re -f lavfi -i testsrc2=size=640x360:rate=25:duration=4 -f lavfi -i \
-                     sine=frequency=440:sample_rate=22050:duration=4 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p \
-                     -c:a aac -f flv";
-    let mut publisher = Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace().chain([url.as_str()]));
+    let publisher = format!(
+        "-nostdin -v error -re -f lavfi -i testsrc2=size=640x360:rate=25:duration=4 -f lavfi -i \
+         sine=frequency=440:sample_rate=22050:duration=4 -g 25 -pix_fmt yuv420p {codecs} -c:a aac -f flv {url}"
+    );
+    let mut publisher = Peer::spawn(program, publisher.split_whitespace());
     #[cfg(feature = "metrics")]
     watch(&engine, &live);
     publisher.wait_success(PATIENCE);
     live.wait_timeout(PATIENCE).expect("it ends with the publication").expect("it runs well");
     let encoded = live.stats().encoding.expect("it was encoded");
-    assert_eq!((encoded.encoder.as_str(), encoded.damaged), ("libx264", 0), "{encoded:?}");
+    assert_eq!((encoded.encoder.as_str(), encoded.damaged), ("libx264", 0), "{codecs}: {encoded:?}");
     let name = file.to_str().expect("a path in UTF-8");
     let entries = "stream=codec_name,width,height,sample_rate,channels,nb_read_frames";
     let asked = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "default=nk=1:nw=1", name];
-    let told = run("ffprobe", asked, PATIENCE);
-    let lines: Vec<_> = told.lines().collect();
-    assert_eq!(lines[..3], ["h264", "320", "180"], "{told}");
-    let frames: u64 = lines[3].parse().expect("a number");
+    run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect()
+}
+
+fn check(codecs: &str, told: &[String]) {
+    assert_eq!(told[..3], ["h264", "320", "180"], "{codecs}: {told:?}");
+    let frames: u64 = told[3].parse().expect("a number");
     assert!(
         (80..=100).contains(&frames),
-        "{frames} of 100: it begins with a keyframe that comes after the stream"
+        "{codecs}: {frames} of 100: it begins with a keyframe that comes after the stream"
     );
-    assert_eq!(lines[4..7], ["aac", "48000", "2"], "{told}");
+    assert_eq!(told[4..7], ["aac", "48000", "2"], "{codecs}: {told:?}");
+}
+
+#[test]
+fn a_publication_is_encoded_into_a_recording() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let codecs = "-c:v libx264 -preset ultrafast -bf 2";
+    check(codecs, &publish(Path::new("ffmpeg"), codecs));
+}
+
+/// FFmpeg 7.1 publishes them over Enhanced RTMP.
+#[test]
+fn newer_codecs_are_encoded_to_what_everybody_takes() {
+    if !need(&[Need::Ffmpeg, Need::Ffmpeg7]) {
+        return;
+    }
+    for codecs in [
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=2",
+        "-c:v libsvtav1 -preset 12 -svtav1-params lp=1",
+        "-c:v libvpx-vp9 -deadline realtime -cpu-used 8",
+    ] {
+        check(codecs, &publish(&ffmpeg7(), codecs));
+    }
 }
 
 /// The figures of the encoder, as long as it is at work.

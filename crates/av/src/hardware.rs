@@ -2,9 +2,13 @@
 //! answers for the whole process, for any number of threads.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::encoder::{Family, OpenFailure, VideoCodecKind, VideoEncoder, VideoSettings, sessions};
 use crate::{Error, Ratio, VideoFrame, sys};
+
+/// For how long a device that did not work is not tried again.
+const RETRY: Duration = Duration::from_secs(600);
 
 /// What is known about one encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct EncoderReport {
     pub is_full: bool,
 }
 
-/// The encoders of this machine.
+/// The encoders of this machine. What was found out is kept; of a device that did not work, for ten minutes.
 ///
 /// ```
 /// use flowcast_av::{Hardware, encoder::VideoCodecKind};
@@ -36,6 +40,8 @@ pub struct EncoderReport {
 #[derive(Debug, Default)]
 pub struct Hardware {
     known: Mutex<Vec<Known>>,
+    /// Held while an encoder is tried, so that it is tried once; who only asks for or changes what is known does not wait for it.
+    trying: Mutex<()>,
 }
 
 /// An answer.
@@ -44,9 +50,18 @@ struct Known {
     name: &'static str,
     compiled_in: bool,
     opens: Result<(), String>,
+    at: Instant,
 }
 
-static SHARED: Hardware = Hardware { known: Mutex::new(Vec::new()) };
+impl Known {
+    /// Whether it still holds: a device may be in use by others whenever it says that it cannot be used.
+    fn holds(&self) -> bool {
+        let is_device = Family::of(self.name).is_hardware();
+        self.opens.is_ok() || !self.compiled_in || !is_device || self.at.elapsed() < RETRY
+    }
+}
+
+static SHARED: Hardware = Hardware { known: Mutex::new(Vec::new()), trying: Mutex::new(()) };
 
 impl Hardware {
     /// The one of this process.
@@ -95,15 +110,9 @@ impl Hardware {
     }
 
     fn report(&self, codec: VideoCodecKind, name: &'static str) -> EncoderReport {
-        let mut known = self.known();
-        let found = known.iter().find(|known| known.name == name).cloned();
-        let found = found.unwrap_or_else(|| {
-            let answer = attempt(codec, name);
-            // That a device is busy now says nothing about later.
-            if answer.opens.is_ok() || !sessions::is_full(name) {
-                known.push(answer.clone());
-            }
-            answer
+        let found = self.find(name).unwrap_or_else(|| {
+            let _turn = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
+            self.find(name).unwrap_or_else(|| self.learn(codec, name))
         });
         EncoderReport {
             name: name.to_owned(),
@@ -113,6 +122,22 @@ impl Hardware {
             sessions: sessions::open(name),
             is_full: sessions::is_full(name),
         }
+    }
+
+    fn find(&self, name: &str) -> Option<Known> {
+        let mut known = self.known();
+        known.retain(Known::holds);
+        known.iter().find(|known| known.name == name).cloned()
+    }
+
+    /// Tries an encoder.
+    fn learn(&self, codec: VideoCodecKind, name: &'static str) -> Known {
+        let answer = attempt(codec, name);
+        // That a device is busy now says nothing about later.
+        if answer.opens.is_ok() || !sessions::is_full(name) {
+            self.known().push(answer.clone());
+        }
+        answer
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Known>> {
@@ -144,7 +169,7 @@ fn attempt(codec: VideoCodecKind, name: &'static str) -> Known {
     } else {
         Err("not part of this libav".to_owned())
     };
-    Known { name, compiled_in, opens }
+    Known { name, compiled_in, opens, at: Instant::now() }
 }
 
 /// Opens an encoder and gives it pictures until a packet comes out.

@@ -139,7 +139,7 @@ impl Resampler {
             let start = *self.line.start.get_or_insert(pts);
             let off = pts.saturating_sub(start.saturating_add(self.line.taken));
             let rate = i64::from(self.from.sample_rate);
-            if off.abs() > LONGEST_GAP * rate {
+            if off.unsigned_abs() > (LONGEST_GAP * rate).unsigned_abs() {
                 self.jump = Some(pts);
             } else {
                 let shift = self.line.lean.correct(off, samples, rate);

@@ -245,6 +245,35 @@ fn a_constant_rate_is_kept() {
 }
 
 #[test]
+fn a_limit_of_quality_is_kept_by_every_codec() {
+    let scratch = Scratch::new();
+    let Some(footage) = footage(&scratch) else { return };
+    let frames = decoded(&footage);
+    for codec in [
+        VideoCodecKind::H264,
+        VideoCodecKind::Hevc,
+        VideoCodecKind::Av1,
+        VideoCodecKind::Vp8,
+        VideoCodecKind::Vp9,
+    ] {
+        if Hardware::shared().best(codec, false).is_err() {
+            continue;
+        }
+        let limit = 150_000;
+        let rate_control = RateControl::CappedCrf { crf: 10.0, max_bit_rate: limit, vbv_bits: 2 * limit };
+        let base = VideoSettings::new(320, 180, RATE);
+        let settings = VideoSettings { codec, rate_control, preset: "veryfast".to_owned(), ..base };
+        let (_, packets) = encode(&settings, &frames, &[]);
+        let bits: usize = packets.iter().map(|packet| packet.data.len() * 8).sum();
+        let seconds = frames.len() as f64 * RATE.den as f64 / RATE.num as f64;
+        // The buffer may be used up on top of it.
+        let most = limit as f64 * (seconds + 2.0) * 1.1;
+        eprintln!("{codec:?}: {:.0} kbit/s", bits as f64 / seconds / 1000.0);
+        assert!((bits as f64) < most, "{codec:?}: {bits} of {most}");
+    }
+}
+
+#[test]
 fn threads_share_pictures_or_slices() {
     let frames: Vec<VideoFrame> = (0..12).map(|_| VideoFrame::black(640, 360, "yuv420p").unwrap()).collect();
     for (thread_mode, slices) in [(ThreadMode::Frame, 1), (ThreadMode::Slice, 3)] {

@@ -141,6 +141,27 @@ fn gaps_are_silence_and_overlaps_are_left_out() {
 }
 
 #[test]
+fn the_ends_of_time_are_a_new_clock() {
+    let form = format(48_000, "mono", 1, "fltp");
+    let mut resampler = Resampler::new(&form, &form, 1024).unwrap();
+    let mut starts = Vec::new();
+    for pts in [0, i64::MIN + 1, 0, i64::MAX - 5000, i64::MIN + 1] {
+        resampler.push(&at(pts, 4096)).unwrap();
+        let frames: Vec<AudioFrame> = std::iter::from_fn(|| resampler.pull().unwrap()).collect();
+        assert_eq!(frames.len(), 4);
+        starts.push(frames[0].pts());
+    }
+    assert_eq!(starts, [0, i64::MIN + 1, 0, i64::MAX - 5000, i64::MIN + 1].map(Some));
+}
+
+/// Silence at a time.
+fn at(pts: i64, samples: usize) -> AudioFrame {
+    let mut frame = AudioFrame::silence(&format(48_000, "mono", 1, "fltp"), samples).unwrap();
+    frame.set_pts(Some(pts));
+    frame
+}
+
+#[test]
 fn a_small_gap_is_closed_when_it_lasts() {
     let form = format(48_000, "mono", 1, "fltp");
     let mut resampler = Resampler::new(&form, &form, 1024).unwrap();

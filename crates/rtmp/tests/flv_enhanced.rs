@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::coded::{Part, coded};
 use flowcast_rtmp::flv::enhanced::{self, Header, Multitrack, PacketType, Track};
 use flowcast_rtmp::flv::video::{FrameType, VideoCodec};
 use flowcast_rtmp::flv::{Codec, Tag, TagBody, TagFlags, TagKind};
@@ -251,6 +252,9 @@ fn mutated_headers_never_reach_past_the_body() {
             }
         }
         let tag = tag(if round % 2 == 0 { TagKind::Video } else { TagKind::Audio }, &body);
+        if let Some(Part::Frames { data, .. }) = coded(&tag).map(|coded| coded.part) {
+            assert!((1..=body.len()).contains(&data.len()), "{body:02x?}");
+        }
         let mut last = 0;
         for track in tracks(&tag) {
             seen += 1;
@@ -301,5 +305,62 @@ fn tags_that_are_made_read_as_what_they_are() {
     for made in [&start, &frame] {
         let read = tag(TagKind::Audio, &made.body.to_bytes());
         assert_eq!((read.flags, read.codec()), (made.flags, Some(Codec::Audio(AudioCodec::Opus))));
+    }
+}
+
+#[test]
+fn decoders_are_given_the_same_of_every_form() {
+    let config = Part::Config(Bytes::from_static(b"config"));
+    let frames = |composition_time| Part::Frames { composition_time, data: Bytes::from_static(b"frames") };
+    let (hevc, opus) = (Codec::Video(VideoCodec::Hevc), Codec::Audio(AudioCodec::Opus));
+    let (avc, aac) = (Codec::Video(VideoCodec::Avc), Codec::Audio(AudioCodec::Aac));
+    let vp9 = Codec::Video(VideoCodec::Vp9);
+    type Held = Option<(Codec, Part)>;
+    let cases: &[(TagKind, &[u8], Held)] = &[
+        (TagKind::Video, b"\x17\0\0\0\0config", Some((avc, config.clone()))),
+        (TagKind::Video, b"\x27\x01\xff\xff\xd8frames", Some((avc, frames(-40)))),
+        (TagKind::Video, b"\x27\x02\0\0\0", None),
+        (TagKind::Video, b"\x57\0", None),
+        (TagKind::Video, b"\x17\x01\0\0", None),
+        (TagKind::Video, b"\x17\x01\0\0\0", None),
+        // HEVC by the number that is in no specification.
+        (TagKind::Video, b"\x1c\x01\0\0\x28frames", Some((hevc, frames(40)))),
+        (TagKind::Video, b"\x90hvc1config", Some((hevc, config.clone()))),
+        (TagKind::Video, b"\x91hvc1\0\0\x28frames", Some((hevc, frames(40)))),
+        (TagKind::Video, b"\xa3hvc1frames", Some((hevc, frames(0)))),
+        (TagKind::Video, b"\x91hvc1\0\0", None),
+        (TagKind::Video, b"\x91avc1\xff\xff\xd8frames", Some((avc, frames(-40)))),
+        (TagKind::Video, b"\xa1vp09frames", Some((vp9, frames(0)))),
+        (TagKind::Video, b"\x92hvc1", None),
+        (TagKind::Video, b"\x94hvc1frames", None),
+        (TagKind::Video, b"\x91hvc", None),
+        (TagKind::Video, b"\x91vp09", None),
+        // Several tracks: the composition time is part of each.
+        (
+            TagKind::Video,
+            b"\x96\x11hvc1\x01\0\0\x05\0\0\0x_\0\0\0\x09\0\0\x28frames",
+            Some((hevc, frames(40))),
+        ),
+        (TagKind::Video, b"\x96\x01hvc1\x01\0\0\x28frames", None),
+        // A nanosecond before a picture.
+        (TagKind::Video, b"\xa7\x02\0\0\x01\x01vp09frames", Some((vp9, frames(0)))),
+        (TagKind::Audio, b"\xaf\0config", Some((aac, config.clone()))),
+        (TagKind::Audio, b"\xaf\x01frames", Some((aac, frames(0)))),
+        (TagKind::Audio, b"\x2fframes", Some((Codec::Audio(AudioCodec::Mp3), frames(0)))),
+        (TagKind::Audio, b"\x2f", None),
+        (TagKind::Audio, b"\x90Opusconfig", Some((opus, config.clone()))),
+        (TagKind::Audio, b"\x91Opusframes", Some((opus, frames(0)))),
+        (TagKind::Audio, b"\x94Opus\x01\x02", None),
+        (TagKind::Audio, b"", None),
+        (TagKind::Script, b"\x02\0\x0AonMetaData", None),
+    ];
+    for (kind, body, expected) in cases {
+        // The seam between head and payload may lie anywhere.
+        for seam in 0..=body.len() {
+            let payload = Bytes::copy_from_slice(&body[seam..]);
+            let tag = Tag { body: TagBody::with_head(&body[..seam], payload), ..tag(*kind, body) };
+            let found = coded(&tag).map(|coded| (coded.codec, coded.part));
+            assert_eq!(&found, expected, "{body:02x?}, seam at {seam}");
+        }
     }
 }

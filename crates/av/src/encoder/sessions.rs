@@ -14,7 +14,20 @@ static LEDGER: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 struct Entry {
     encoder: String,
     open: u32,
+    /// It has opened in this process.
+    worked: bool,
     refused: Option<Instant>,
+}
+
+impl Entry {
+    /// Whether the same device encodes for both: "hevc_nvenc" takes a session from "h264_nvenc".
+    fn shares_device(&self, encoder: &str) -> bool {
+        device(&self.encoder) == device(encoder)
+    }
+}
+
+fn device(encoder: &str) -> &str {
+    encoder.rsplit_once('_').map_or(encoder, |(_, device)| device)
 }
 
 /// A running encoder of a device.
@@ -27,7 +40,8 @@ impl Session {
         let mut ledger = ledger();
         let entry = entry(&mut ledger, encoder);
         entry.open += 1;
-        entry.refused = None;
+        entry.worked = true;
+        forgive(&mut ledger, encoder);
         Self(encoder.to_owned())
     }
 }
@@ -37,8 +51,13 @@ impl Drop for Session {
         let mut ledger = ledger();
         let entry = entry(&mut ledger, &self.0);
         entry.open = entry.open.saturating_sub(1);
-        entry.refused = None;
+        forgive(&mut ledger, &self.0);
     }
+}
+
+/// Forgets that the device had no session free.
+fn forgive(ledger: &mut [Entry], encoder: &str) {
+    ledger.iter_mut().filter(|entry| entry.shares_device(encoder)).for_each(|entry| entry.refused = None);
 }
 
 /// Notes that an encoder found no free session.
@@ -51,9 +70,15 @@ pub(crate) fn open(encoder: &str) -> u32 {
     entry(&mut ledger(), encoder).open
 }
 
-/// Whether the encoder has lately found no free session, and none has been given back since.
+/// Whether an encoder of the same device has ever opened in this process.
+pub(crate) fn has_worked(encoder: &str) -> bool {
+    ledger().iter().any(|entry| entry.shares_device(encoder) && entry.worked)
+}
+
+/// Whether an encoder of the same device has lately found no free session, and none has been given back since.
 pub(crate) fn is_full(encoder: &str) -> bool {
-    entry(&mut ledger(), encoder).refused.is_some_and(|at| at.elapsed() < REFUSAL)
+    let is_refused = |entry: &Entry| entry.refused.is_some_and(|at| at.elapsed() < REFUSAL);
+    ledger().iter().any(|entry| entry.shares_device(encoder) && is_refused(entry))
 }
 
 fn ledger() -> MutexGuard<'static, Vec<Entry>> {
@@ -64,7 +89,7 @@ fn ledger() -> MutexGuard<'static, Vec<Entry>> {
 fn entry<'a>(ledger: &'a mut Vec<Entry>, encoder: &str) -> &'a mut Entry {
     let place = ledger.iter().position(|entry| entry.encoder == encoder).unwrap_or(ledger.len());
     if place == ledger.len() {
-        ledger.push(Entry { encoder: encoder.to_owned(), open: 0, refused: None });
+        ledger.push(Entry { encoder: encoder.to_owned(), open: 0, worked: false, refused: None });
     }
     &mut ledger[place]
 }
@@ -74,18 +99,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_ends_with_a_session() {
-        let name = "h264_of_this_test";
+    fn a_refusal_ends_with_a_session_of_the_device() {
+        let [name, other] = ["h264_ofthistest", "hevc_ofthistest"];
+        assert!(!has_worked(name));
         let (first, second) = (Session::begin(name), Session::begin(name));
-        assert_eq!(open(name), 2);
-        refuse(name);
-        assert!(is_full(name));
+        assert_eq!((open(name), open(other)), (2, 0));
+        assert!(has_worked(other), "it is the same device");
+        refuse(other);
+        assert!(is_full(name) && is_full(other));
         drop(second);
-        assert!(!is_full(name));
+        assert!(!is_full(name) && !is_full(other));
         assert_eq!(open(name), 1);
         refuse(name);
         drop(first);
         assert!(!is_full(name));
         assert_eq!(open(name), 0);
+        assert!(!is_full("h264_another") && !has_worked("h264_another"));
     }
 }

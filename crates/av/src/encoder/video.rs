@@ -296,13 +296,23 @@ fn open_named(settings: &VideoSettings, name: &str) -> Result<RawEncoder, OpenFa
     let refuse = |_| OpenFailure::Broken("a NUL in its name".to_owned());
     let (text, family) = (CString::new(name).map_err(refuse)?, Family::of(name));
     open_as(settings, Some(&text), family).map_err(|failure| {
-        if failure.code == Failure::NO_MEMORY && family.is_hardware() {
+        if means_full(failure, family, sessions::has_worked(name)) {
             sessions::refuse(name);
             OpenFailure::Full
         } else {
             OpenFailure::Broken(failure.message())
         }
     })
+}
+
+/// Whether an encoder did not open because its device runs no more of them. libav keeps NVENC's "out of memory" to itself where
+/// it chooses the device, and says that it found none: of a device that has `worked` before that means the same.
+fn means_full(failure: Failure, family: Family, worked: bool) -> bool {
+    match failure.code {
+        Failure::NO_MEMORY => family.is_hardware(),
+        Failure::EXTERNAL => family == Family::Nvenc && worked,
+        _ => false,
+    }
 }
 
 fn open_as(settings: &VideoSettings, name: Option<&CStr>, family: Family) -> Result<RawEncoder, Failure> {
@@ -347,13 +357,58 @@ fn rates(control: RateControl, family: Family) -> Rates {
             Rates { average: bit_rate, least, most: bit_rate, buffer: vbv_bits, quality }
         }
         RateControl::CappedCrf { max_bit_rate, vbv_bits, .. } => {
-            Rates { most: max_bit_rate, buffer: vbv_bits, quality, ..Rates::default() }
+            let average = match family {
+                // They know a limit of quality by the rate alone.
+                Family::Vpx => max_bit_rate,
+                // Without a rate they know no limit, and one equal to it is a constant rate.
+                Family::Qsv | Family::Vaapi | Family::VideoToolbox | Family::Other => max_bit_rate / 4 * 3,
+                Family::X264 | Family::X265 | Family::SvtAv1 | Family::Nvenc => 0,
+            };
+            Rates { average, most: max_bit_rate, buffer: vbv_bits, quality, least: 0 }
         }
         RateControl::Crf(_) => Rates { quality, ..Rates::default() },
+        // Without a limit older versions choose a mode of Quick Sync that Linux has not.
+        RateControl::Abr(bit_rate) if family == Family::Qsv => {
+            Rates { average: bit_rate, most: bit_rate.saturating_mul(2), ..Rates::default() }
+        }
         RateControl::Abr(bit_rate) => Rates { average: bit_rate, quality, ..Rates::default() },
     }
 }
 
 fn refuse(message: &str) -> Error {
     Error::InvalidArgument { message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_a_free_session_is_told_from_a_broken_one() {
+        let failed = |code| Failure::new(code, "avcodec_open2");
+        for (code, family, worked, expected) in [
+            (Failure::NO_MEMORY, Family::Nvenc, false, true),
+            (Failure::NO_MEMORY, Family::X264, false, false),
+            (Failure::EXTERNAL, Family::Nvenc, true, true),
+            (Failure::EXTERNAL, Family::Nvenc, false, false),
+            (Failure::EXTERNAL, Family::VideoToolbox, true, false),
+            (Failure::INVALID_ARGUMENT, Family::Nvenc, true, false),
+        ] {
+            assert_eq!(means_full(failed(code), family, worked), expected, "{code} {family:?} {worked}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_told_to_every_family() {
+        let capped = RateControl::CappedCrf { crf: 23.0, max_bit_rate: 2_000_000, vbv_bits: 4_000_000 };
+        for family in [Family::Qsv, Family::Vaapi, Family::VideoToolbox] {
+            let rates = rates(capped, family);
+            assert_eq!((rates.average, rates.most), (1_500_000, 2_000_000), "{family:?}");
+        }
+        assert_eq!(rates(capped, Family::Vpx).average, 2_000_000);
+        let told = rates(capped, Family::X264);
+        assert_eq!((told.average, told.most, told.buffer), (0, 2_000_000, 4_000_000));
+        let average = rates(RateControl::Abr(1_000_000), Family::Qsv);
+        assert_eq!((average.average, average.most), (1_000_000, 2_000_000));
+    }
 }

@@ -20,6 +20,8 @@ impl Failure {
     pub(crate) const ACCESS: c_int = ffi::AVERROR(ffi::EACCES);
     pub(crate) const NO_SYSTEM: c_int = ffi::AVERROR(ffi::ENOSYS);
     pub(crate) const NO_DECODER: c_int = ffi::AVERROR_DECODER_NOT_FOUND;
+    /// Something outside of libav: NVENC's library found no device it can use.
+    pub(crate) const EXTERNAL: c_int = ffi::AVERROR_EXTERNAL;
     pub(crate) const EXIT: c_int = ffi::AVERROR_EXIT;
 
     pub(crate) const fn new(code: c_int, operation: &'static str) -> Self {

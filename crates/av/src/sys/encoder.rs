@@ -67,6 +67,25 @@ pub(crate) fn has_encoder(name: &str) -> bool {
     !unsafe { ffi::avcodec_find_encoder_by_name(name.as_ptr()) }.is_null()
 }
 
+/// Whether an encoder takes this value for an option of its own; `None` if it has no such option.
+#[cfg(test)]
+pub(crate) fn option_fits(encoder: &str, key: &str, value: &str) -> Option<bool> {
+    let text = |text: &str| CString::new(text).expect("no NUL");
+    let (encoder, key, value) = (text(encoder), text(key), text(value));
+    // SAFETY: NUL-terminated strings; the context is a plain allocation with the defaults of a codec that is there, is never
+    // opened, and freed here.
+    let result = unsafe {
+        let codec = ffi::avcodec_find_encoder_by_name(encoder.as_ptr());
+        assert!(!codec.is_null(), "no such encoder");
+        let mut context = ffi::avcodec_alloc_context3(codec);
+        assert!(!context.is_null(), "no memory");
+        let result = ffi::av_opt_set((*context).priv_data, key.as_ptr(), value.as_ptr(), 0);
+        ffi::avcodec_free_context(&raw mut context);
+        result
+    };
+    (result != ffi::AVERROR_OPTION_NOT_FOUND).then_some(result >= 0)
+}
+
 /// What an open encoder says about its output.
 #[derive(Debug)]
 pub(crate) struct Output {

@@ -33,6 +33,8 @@ mod version;
 pub(crate) use check::Failure;
 pub(crate) use decoder::{DecoderSetup, RawDecoder};
 pub(crate) use dict::Dict;
+#[cfg(test)]
+pub(crate) use encoder::option_fits;
 pub(crate) use encoder::{Rates, RawEncoder, VideoSetup, has_encoder};
 pub(crate) use filter::{RawGraph, has_filter};
 pub(crate) use frame::{PictureKey, RawFrame, SoundKey};

@@ -241,12 +241,16 @@ fn frame_rate(track: &TrackInfo) -> FrameRate {
     let video = track.video.as_ref();
     let average = video.and_then(|video| video.frame_rate).map(Ratio::as_f64);
     let real = video.and_then(|video| video.real_frame_rate).map(Ratio::as_f64);
-    let usual = || RATES.into_iter().chain([FASTEST]).filter_map(|(num, den)| FrameRate::new(num, den));
-    let near = |wanted: f64| usual().find(|rate| (rate.as_f64() / wanted - 1.0).abs() * 1000.0 <= NEAR);
+    let near = |wanted: f64| usual_rates().find(|rate| (rate.as_f64() / wanted - 1.0).abs() * 1000.0 <= NEAR);
     // Of a rate that varies, the one that all times fit in, if it is in use; else the next above the average.
-    let above = |wanted: f64| usual().find(|rate| rate.as_f64() >= wanted);
+    let above = |wanted: f64| usual_rates().find(|rate| rate.as_f64() >= wanted);
     let found = average.and_then(near).or_else(|| real.and_then(near));
     found.or_else(|| above(average.or(real)?)).unwrap_or_else(|| FrameRate::whole(FASTEST.0))
+}
+
+/// The frame rates in use, from the lowest on.
+pub(super) fn usual_rates() -> impl Iterator<Item = FrameRate> {
+    RATES.into_iter().chain([FASTEST]).filter_map(|(num, den)| FrameRate::new(num, den))
 }
 
 /// Which tracks have to be encoded.

@@ -230,6 +230,14 @@ pub(super) fn main_four_cc(kind: TagKind, body: &TagBody) -> Option<[u8; 4]> {
     header.four_cc.or_else(|| default().map(|track| track.four_cc))
 }
 
+/// Codecs whose frames have a composition time.
+const REORDERED: [[u8; 4]; 3] = [*b"avc1", *b"hvc1", *b"vvc1"];
+
+/// Whether a composition time precedes the frames of a codec.
+pub(super) fn is_reordered(four_cc: [u8; 4]) -> bool {
+    REORDERED.contains(&four_cc)
+}
+
 /// The packet type that means multitrack, if a first byte begins an extended header.
 fn multitrack_type(kind: TagKind, first: u8) -> Option<u8> {
     match kind {

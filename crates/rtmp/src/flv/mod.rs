@@ -9,6 +9,7 @@ pub mod asc;
 pub mod audio;
 pub mod avcc;
 mod bits;
+pub mod coded;
 pub mod enhanced;
 mod error;
 pub mod opus;

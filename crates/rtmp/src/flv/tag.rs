@@ -203,6 +203,17 @@ impl TagBody {
         }
     }
 
+    /// The bytes from `start` to before `end`; `None` if they are not all there. Copies only if they begin in the head.
+    #[must_use]
+    pub fn part(&self, start: usize, end: usize) -> Option<Bytes> {
+        let head = self.head().len();
+        let (body, from, to) = match start.checked_sub(head) {
+            Some(start) => (self.payload.clone(), start, end.checked_sub(head)?),
+            None => (self.to_bytes(), start, end),
+        };
+        body.get(from..to).map(|part| body.slice_ref(part))
+    }
+
     /// The first `N` bytes, filled up with zeros, and how many of them are there.
     #[must_use]
     pub(crate) fn peek<const N: usize>(&self) -> ([u8; N], usize) {

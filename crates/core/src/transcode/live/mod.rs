@@ -5,6 +5,7 @@
 
 mod inbox;
 mod tags;
+mod tracks;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions, Packet, TimeBase};
-use flowcast_rtmp::flv::audio::{AacPacketType, AudioCodec, AudioHeader};
-use flowcast_rtmp::flv::tag::Tag;
-use flowcast_rtmp::flv::video::{AvcPacketType, VideoHeader};
-use flowcast_rtmp::flv::writer::FlvWriter;
+use bytes::Bytes;
+use flowcast_av::{MediaInfo, Packet, TimeBase};
+use flowcast_rtmp::flv::coded::{Coded, Part, coded};
+use flowcast_rtmp::flv::tag::{Codec, Tag};
 
 use super::inbox::{Entry, Inbox};
+use super::tracks::{Known, is_frames};
 use crate::error::Error;
 use crate::source::packets::PacketSource;
 
@@ -42,8 +41,9 @@ impl Feed {
     ///
     /// Until somebody publishes.
     pub(super) fn look(mut self) -> Option<TagPackets> {
-        let mut seen = [false; 2];
+        let mut seen = [None; 2];
         let (mut first, mut bytes) = (None, 0);
+        let mut told = false;
         let mut tags = std::mem::take(&mut self.ahead);
         loop {
             let tag = match tags.pop_front() {
@@ -54,7 +54,7 @@ impl Feed {
                     Entry::End => {
                         (self.metadata, self.headers) = (None, [None, None]);
                         self.ahead.clear();
-                        (seen, first, bytes) = ([false; 2], None, 0);
+                        (seen, first, bytes, told) = ([None; 2], None, 0, false);
                         continue;
                     }
                 },
@@ -70,36 +70,36 @@ impl Feed {
             }
             if tag.is_sequence_header() {
                 self.headers[side] = Some(tag.clone());
-            } else {
-                seen[side] = true;
+            } else if is_frames(&tag) {
+                seen[side] = seen[side].or(tag.codec());
                 first = first.or(Some(at));
+            } else {
+                continue;
             }
             self.ahead.push_back(tag);
             let long = first.is_some_and(|first| at - first >= LOOK) || bytes >= LOOK_BYTES;
-            if seen == [true; 2] || long {
-                if let Some(media) = self.describe() {
+            let all = seen.iter().all(Option::is_some) && self.known().says_rate();
+            if all || long {
+                let media = self.known().describe();
+                // More pictures may tell what the first did not.
+                let is_whole = |media: &MediaInfo| media.video().is_some() && media.audio().is_some();
+                if let Some(media) = media.filter(|media| long || is_whole(media)) {
                     self.ahead.append(&mut tags);
-                    return Some(TagPackets::new(self, media));
+                    return Some(TagPackets::new(self, media, seen));
                 }
                 if long {
-                    log::warn!("what is published cannot be decoded");
+                    if !std::mem::replace(&mut told, true) {
+                        log::warn!("what is published cannot be decoded");
+                    }
                     self.ahead.clear();
-                    (seen, first, bytes) = ([false; 2], None, 0);
+                    (seen, first, bytes) = ([None; 2], None, 0);
                 }
             }
         }
     }
 
-    /// What libav says of the first tags.
-    fn describe(&self) -> Option<MediaInfo> {
-        let mut file = BytesMut::from(&FlvWriter::header(true, true)[..]);
-        let headers = self.metadata.iter().chain(self.headers.iter().flatten());
-        for tag in headers.chain(&self.ahead) {
-            FlvWriter::write_tag(tag, &mut file).ok()?;
-        }
-        let opened =
-            Demuxer::open_bytes(file.freeze(), "live.flv", &OpenOptions::default(), &Interrupt::new());
-        opened.map(|file| file.media().clone()).ok()
+    fn known(&self) -> Known<'_> {
+        Known { metadata: self.metadata.as_ref(), headers: &self.headers, tags: &self.ahead }
     }
 }
 
@@ -110,6 +110,8 @@ pub(super) struct TagPackets {
     media: MediaInfo,
     /// The tracks of video and audio, by their numbers.
     tracks: [Option<usize>; 2],
+    /// Their codecs, also where they cannot be decoded.
+    codecs: [Option<Codec>; 2],
     /// Configurations that hold, and those the next packet has to say.
     configs: [Option<Bytes>; 2],
     changed: [Option<Bytes>; 2],
@@ -118,12 +120,16 @@ pub(super) struct TagPackets {
 }
 
 impl TagPackets {
-    fn new(feed: Feed, media: MediaInfo) -> Self {
+    fn new(feed: Feed, media: MediaInfo, codecs: [Option<Codec>; 2]) -> Self {
         let (video, audio) = (media.video(), media.audio());
-        let tracks = [video.map(|track| track.index), audio.map(|track| track.index)];
-        let configs =
-            [video.and_then(|track| track.config.clone()), audio.and_then(|track| track.config.clone())];
-        Self { feed, media, tracks, configs, changed: [None, None], newest: None, over: false }
+        let tracks = [video, audio].map(|track| track.map(|track| track.index));
+        let configs = [video, audio].map(|track| track.and_then(|track| track.config.clone()));
+        let mut codecs = codecs;
+        // libav may know a track by its header alone.
+        for ((codec, header), track) in codecs.iter_mut().zip(&feed.headers).zip(tracks) {
+            *codec = codec.or_else(|| header.as_ref().filter(|_| track.is_some())?.codec());
+        }
+        Self { feed, media, tracks, codecs, configs, changed: [None, None], newest: None, over: false }
     }
 
     /// What is left, for what comes next.
@@ -133,34 +139,18 @@ impl TagPackets {
 
     /// The packet of a tag; `None` if it has none.
     fn packet(&mut self, tag: &Tag) -> Option<Packet> {
-        let (at, body) = (tag.timestamp.as_millis(), tag.body.to_bytes());
-        let side = usize::from(tag.is_audio());
+        let (at, side) = (tag.timestamp.as_millis(), usize::from(tag.is_audio()));
         let track = self.tracks[side]?;
-        let (data, pts) = if tag.is_audio() {
-            let header = AudioHeader::parse(&body).ok()?;
-            let data = body.slice(header.len().min(body.len())..);
-            match (header.codec, header.packet_type) {
-                (AudioCodec::Aac, AacPacketType::SequenceHeader) => {
-                    self.configure(side, data);
-                    return None;
+        let Coded { codec, part } = coded(tag)?;
+        let (data, pts) = match part {
+            Part::Config(config) => {
+                if Some(codec) == self.codecs[side] {
+                    self.configure(side, config);
                 }
-                _ => (data, at),
+                return None;
             }
-        } else {
-            let header = VideoHeader::parse(&body).ok()?;
-            let data = body.slice(header.len().min(body.len())..);
-            match header.packet_type {
-                AvcPacketType::SequenceHeader => {
-                    self.configure(side, data);
-                    return None;
-                }
-                AvcPacketType::Nalu => (data, at + i64::from(header.composition_time)),
-                _ => return None,
-            }
+            Part::Frames { data, composition_time } => (data, at + i64::from(composition_time)),
         };
-        if data.is_empty() {
-            return None;
-        }
         let ticks = |millis| {
             let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
             Some(TimeBase::MILLIS.rescale(millis, base))
@@ -178,13 +168,14 @@ impl TagPackets {
         }
     }
 
-    /// Whether something else begins with this tag: a track that was not there, or time after a pause.
+    /// Whether something else begins with this tag: a track that was not there, another codec, or time after a pause.
     fn begins_anew(&mut self, tag: &Tag) -> bool {
-        let at = tag.timestamp.as_millis();
-        let is_new = !tag.is_script() && self.tracks[usize::from(tag.is_audio())].is_none();
+        let (at, side) = (tag.timestamp.as_millis(), usize::from(tag.is_audio()));
+        // Of what was looked at the first frames of a track are of its codec: so this always gets on.
+        let is_new = is_frames(tag) && tag.codec() != self.codecs[side];
         let paused = self.newest.is_some_and(|newest| at - newest >= PAUSE);
         self.newest = self.newest.max(Some(at));
-        (is_new && tag.is_sequence_header()) || paused
+        is_new || paused
     }
 }
 

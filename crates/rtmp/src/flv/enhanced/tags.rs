@@ -4,15 +4,12 @@ use bytes::Bytes;
 
 use super::super::video::{FrameType, check_composition_time};
 use super::super::{FlvError, Tag, TagBody, TagFlags, TagKind};
-use super::{AUDIO, VIDEO};
+use super::{AUDIO, VIDEO, is_reordered};
 use crate::time::MediaTime;
 
 const SEQUENCE_START: u8 = 0;
 const CODED_FRAMES: u8 = 1;
 const CODED_FRAMES_X: u8 = 3;
-
-/// Codecs whose frames have a composition time.
-const REORDERED: [[u8; 4]; 3] = [*b"avc1", *b"hvc1", *b"vvc1"];
 
 /// The tag that configures a decoder of pictures: `config` is the record of the codec, such as hvcC for `hvc1`, av1C for `av01`
 /// and vpcC for `vp08` and `vp09`.
@@ -48,7 +45,7 @@ pub fn video_frame(
     check_composition_time(composition_time)?;
     let (frame_type, flags) =
         if keyframe { (FrameType::Key, TagFlags::KEYFRAME) } else { (FrameType::Inter, TagFlags::EMPTY) };
-    if !REORDERED.contains(&four_cc) {
+    if !is_reordered(four_cc) {
         let head = video_head(frame_type, CODED_FRAMES, four_cc);
         return Ok(tag(TagKind::Video, &head, flags, timestamp, payload));
     }
