@@ -171,9 +171,9 @@ pub enum EventKind {
         /// The file.
         path: PathBuf,
     },
-    /// A track of the file is left out.
+    /// A track of the file, or of what is published, is left out.
     TrackSkipped {
-        /// The track's number in the file.
+        /// The track's number in the file; of what is published, 0 is the video and 1 the audio.
         track: usize,
         /// Why.
         reason: String,

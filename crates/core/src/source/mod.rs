@@ -19,7 +19,7 @@ mod opening;
 pub(crate) mod packets;
 mod player;
 mod playout;
-mod published;
+pub(crate) mod published;
 #[cfg(feature = "libav")]
 mod reader;
 #[cfg(feature = "libav")]

@@ -156,8 +156,11 @@ impl SourceDriver for Published {
 
     fn is_resting(&self) -> bool {
         #[cfg(feature = "libav")]
-        if self.encoder.as_ref().is_some_and(|encoder| !encoder.is_idle()) {
-            return false;
+        if let Some(encoder) = &self.encoder {
+            // It rests during a publication that cannot be encoded as it does between publications.
+            if encoder.has_given_up() || !encoder.is_idle() {
+                return encoder.has_given_up();
+            }
         }
         self.resting
     }
@@ -205,6 +208,11 @@ impl Published {
                 self.current = self.inbox.lock().pop_front();
                 if self.current.is_some() {
                     self.timeline.change();
+                    // Each publication is decoded by itself.
+                    #[cfg(feature = "libav")]
+                    if self.encoder.is_some() {
+                        self.timeline.forget_headers();
+                    }
                     cx.notices.push(EventKind::PublicationBegan { name: self.name.clone() });
                 }
             }

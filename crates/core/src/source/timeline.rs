@@ -44,6 +44,12 @@ impl Timeline {
         }
     }
 
+    /// Headers are handed over again even if the stream has them.
+    #[cfg(feature = "libav")]
+    pub(crate) fn forget_headers(&mut self) {
+        (self.headers, self.unsaid) = (Headers::default(), Headers::default());
+    }
+
     /// Moves a tag to where it belongs; `false` if it is to be left out: a header the stream has, or a picture that needs one
     /// of another publisher.
     pub(crate) fn place(&mut self, now: Instant, tag: &mut Tag) -> bool {

@@ -17,6 +17,17 @@ pub(crate) trait Encoders: Debug + Send + Sync {
     /// The first time on devices, up to some seconds.
     fn candidates(&self, codec: VideoCodec, plan: &EncoderPlan) -> Vec<String>;
 
+    /// Whether there are devices among them that may encode later, although none does now: they are busy, or their driver comes
+    /// back.
+    ///
+    /// # Blocking
+    ///
+    /// As for [`candidates`](Self::candidates).
+    fn may_recover(&self, codec: VideoCodec, plan: &EncoderPlan) -> bool {
+        let _ = (codec, plan);
+        false
+    }
+
     /// Opens the encoder that the settings name.
     fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error>;
 
@@ -82,6 +93,16 @@ impl Encoders for LibavEncoders {
             names.push(software.to_owned());
         }
         names
+    }
+
+    fn may_recover(&self, codec: VideoCodec, plan: &EncoderPlan) -> bool {
+        let is_wanted = |name: &str| match &plan.first {
+            FirstEncoder::Best | FirstEncoder::Hardware => true,
+            FirstEncoder::Software => false,
+            FirstEncoder::Named(wanted) => wanted == name,
+        };
+        let known = Hardware::shared().candidates(kind(codec));
+        known.iter().any(|known| known.is_hardware && known.compiled_in && is_wanted(&known.name))
     }
 
     fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Error> {

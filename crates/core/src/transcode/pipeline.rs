@@ -124,11 +124,6 @@ impl<S: PacketSource> Transcoder<S> {
         })
     }
 
-    /// What it reads from.
-    pub(crate) fn into_source(self) -> S {
-        self.source
-    }
-
     /// Takes a packet of the file.
     fn take(&mut self, mut packet: Packet) -> Result<(), Error> {
         let is = |input: Option<(usize, TimeBase)>| input.is_some_and(|(index, _)| index == packet.track);

@@ -74,6 +74,16 @@ impl Settling {
         self.wish.carriage()
     }
 
+    /// Which encoders pictures go to, where they are encoded; `None` if everything is copied.
+    pub(super) fn encoder_of_pictures(&self) -> Option<(VideoCodec, EncoderPlan)> {
+        (self.wish.mode() != Mode::Copy).then(|| (self.wish.encoding.video_codec, self.encoder()))
+    }
+
+    /// Forgets the figures: the next file settles them anew.
+    pub(super) fn forget(&mut self) {
+        (self.video, self.audio) = (OnceLock::new(), OnceLock::new());
+    }
+
     /// What is done to the tracks of `media`, of which nothing else is known.
     pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
         match self.wish.mode() {

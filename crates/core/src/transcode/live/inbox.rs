@@ -2,6 +2,7 @@
 //!
 //! In: tags as they come. Out: the same tags but for script data that says nothing of the tracks, as long as the worker keeps up.
 //! When what waits is more than half a second, pictures are left out up to a keyframe; beyond a second, everything but headers is.
+//! A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use parking_lot::{Condvar, Mutex};
 /// Media time that may wait before pictures are left out, and before everything is, in milliseconds.
 const PATIENCE: i64 = 500;
 const MOST: i64 = 1000;
+/// The same for both while the worker opens its codecs, and until it has caught up with that.
+const MOST_BEGINNING: i64 = 10_000;
 /// Bytes that may wait, and bytes more of headers: without those that hold, what follows cannot be decoded.
 const MOST_BYTES: usize = 16 << 20;
 const MOST_HEADER_BYTES: usize = 4 << 20;
@@ -44,6 +47,20 @@ struct State {
     finished: bool,
     /// The worker waits for another publication.
     idle: bool,
+    /// The worker makes nothing of what comes.
+    given_up: bool,
+    pace: Pace,
+}
+
+/// What may be asked of the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Pace {
+    /// It does not encode yet.
+    Opening,
+    /// It works on what has come meanwhile.
+    CatchingUp,
+    #[default]
+    KeepingUp,
 }
 
 impl State {
@@ -63,14 +80,21 @@ impl State {
             return true;
         }
         let span = self.span(tag);
-        if is_full || tag.is_header() || span > MOST || self.bytes > MOST_BYTES {
+        if self.pace == Pace::CatchingUp && span > MOST_BEGINNING {
+            self.pace = Pace::KeepingUp;
+        }
+        let (patience, most) = match self.pace {
+            Pace::Opening | Pace::CatchingUp => (MOST_BEGINNING, MOST_BEGINNING),
+            Pace::KeepingUp => (PATIENCE, MOST),
+        };
+        if is_full || tag.is_header() || span > most || self.bytes > MOST_BYTES {
             self.skipping |= tag.is_video();
             return false;
         }
         if !tag.is_video() {
             return true;
         }
-        self.skipping = if span > PATIENCE { true } else { self.skipping && !tag.is_keyframe() };
+        self.skipping = if span > patience { true } else { self.skipping && !tag.is_keyframe() };
         !self.skipping
     }
 }
@@ -128,8 +152,32 @@ impl Inbox {
             if state.finished {
                 return None;
             }
+            if state.pace == Pace::CatchingUp {
+                state.pace = Pace::KeepingUp;
+            }
             self.filled.wait(&mut state);
         }
+    }
+
+    /// The worker is about to open its codecs: what comes meanwhile is kept for it.
+    pub(super) fn opening(&self) {
+        self.state.lock().pace = Pace::Opening;
+    }
+
+    /// The worker encodes.
+    pub(super) fn opened(&self) {
+        let mut state = self.state.lock();
+        (state.pace, state.given_up) = (Pace::CatchingUp, false);
+    }
+
+    /// The worker makes nothing of what comes, until it has [`opened`](Self::opened) its codecs again.
+    pub(super) fn give_up(&self) {
+        self.state.lock().given_up = true;
+    }
+
+    /// Whether nothing comes of what is sent.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.state.lock().given_up
     }
 
     /// Whether nothing is waiting or under way.
@@ -209,6 +257,45 @@ mod tests {
         inbox.send([picture(680), key(720), picture(760)].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 720), (TagKind::Video, 760)]);
         assert_eq!(inbox.drops(), 3);
+    }
+
+    #[test]
+    fn a_worker_that_opens_its_codecs_is_waited_for_until_it_has_caught_up() {
+        let inbox = Inbox::default();
+        let tags = |from: i64, to: i64| (from..to).flat_map(|n| [key(n * 50), sound(n * 50)]);
+        inbox.opening();
+        inbox.send(tags(0, 60));
+        inbox.opened();
+        inbox.send(tags(60, 120));
+        assert_eq!((inbox.waiting(), inbox.drops()), (240, 0), "six seconds");
+        for _ in 0..240 {
+            assert!(inbox.recv(false).is_some());
+        }
+        std::thread::scope(|scope| {
+            // It has nothing left to do.
+            scope.spawn(|| inbox.recv(false));
+            while inbox.state.lock().pace != Pace::KeepingUp {
+                std::thread::yield_now();
+            }
+            inbox.send([sound(6000)].into_iter());
+        });
+        inbox.send(tags(121, 141));
+        assert!(inbox.drops() > 0, "from now on it has to keep up");
+    }
+
+    #[test]
+    fn who_cannot_catch_up_is_not_waited_for_any_longer() {
+        let inbox = Inbox::default();
+        inbox.opening();
+        inbox.send((0..1000).map(|n| key(n * 50)));
+        assert_eq!((inbox.waiting(), inbox.drops()), (201, 799), "ten seconds");
+        inbox.opened();
+        inbox.send([key(50_000)].into_iter());
+        while inbox.waiting() > 20 {
+            assert!(inbox.recv(false).is_some());
+        }
+        inbox.send([key(10_000)].into_iter());
+        assert_eq!(inbox.drops(), 801, "it is a second behind");
     }
 
     #[test]

@@ -5,22 +5,27 @@
 
 mod inbox;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod tracks;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use flowcast_av::Packet;
+use flowcast_av::{ColorInfo, Error as Media, Packet};
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use self::inbox::Inbox;
-use self::tags::Feed;
-use super::encoders::Encoders;
+use self::tags::{Feed, TagPackets};
+use super::encoders::{Encoders, settings};
+use super::encoding::FrameRate;
 use super::pipeline::{Control, Transcoder};
+use super::plan::{Plan, VideoPlan};
 use super::settle::Settling;
 use crate::config::QueueBounds;
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::queue::{Closed, Finish, Item, TagReceiver, TagSender, Taken, queue};
 use crate::source::interleave::Interleaver;
 use crate::source::measure::Increasing;
@@ -70,12 +75,15 @@ impl LiveEncoder {
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
         let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
         let (sender, receiver) = queue(options.bounds);
-        let feed = Feed::new(inbox.clone());
+        inbox.opening();
+        let feed = Feed::new(&options.name, inbox.clone());
         let worker = Worker {
+            inbox: inbox.clone(),
             sender,
             control: control.clone(),
             increasing: [Increasing::default(), Increasing::default()],
-            told: [None, None],
+            told: [None, None, None],
+            fault: None,
             lap: CpuLap::default(),
             since_report: 0,
             options,
@@ -142,6 +150,11 @@ impl LiveEncoder {
         self.inbox.is_idle() && !self.is_due()
     }
 
+    /// Whether nothing comes of what is published now: it cannot be decoded or encoded.
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.inbox.has_given_up() && !self.is_due()
+    }
+
     /// Bytes that wait on both sides.
     pub(crate) fn bytes_held(&self) -> usize {
         self.inbox.bytes() + self.receiver.as_ref().map_or(0, TagReceiver::bytes)
@@ -175,12 +188,15 @@ impl Drop for LiveEncoder {
 /// The end that encodes.
 struct Worker {
     options: LiveOptions,
+    inbox: Arc<Inbox>,
     sender: TagSender,
     control: Control,
     /// Times of video and audio.
     increasing: [Increasing; 2],
-    /// Headers that were sent last, of video and audio.
-    told: [Option<TagBody>; 2],
+    /// Headers that were sent last, of video and audio, and the metadata.
+    told: [Option<TagBody>; 3],
+    /// Why nothing was encoded so far.
+    fault: Option<Arc<Error>>,
     lap: CpuLap,
     since_report: u32,
 }
@@ -188,7 +204,10 @@ struct Worker {
 /// Why the worker stops.
 enum Stop {
     Gone,
+    /// What is published cannot be encoded, for this reason.
     Failed(Error),
+    /// Nothing can.
+    Hopeless(Error),
 }
 
 impl From<Closed> for Stop {
@@ -199,43 +218,89 @@ impl From<Closed> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        match error {
+            Error::Media(Media::Cancelled { .. }) => Self::Gone,
+            error => Self::Failed(error),
+        }
     }
 }
 
 impl Worker {
     fn run(mut self, mut feed: Feed) {
         yield_to_others(Leave::Some);
+        // Devices are looked for before somebody publishes: that takes seconds, once.
+        if let Some((codec, plan)) = self.options.settling.encoder_of_pictures() {
+            self.options.encoders.candidates(codec, &plan);
+        }
         let finish = loop {
-            let Some(source) = feed.look() else { break Finish::End };
-            let plan = self.options.settling.plan(source.media());
-            let name = Path::new(&self.options.name);
-            let opened = Transcoder::new(name, source, &plan, &self.options.encoders, &self.control);
-            match opened.map_err(Stop::from).and_then(|opened| self.encode(opened)) {
-                Ok(left) => feed = left,
+            self.inbox.opening();
+            let Some(mut source) = feed.look(|notice| self.notify(notice)) else {
+                break self.fault.take().map_or(Finish::End, Finish::Failed);
+            };
+            match self.encode(&mut source) {
+                Ok(()) => {}
                 Err(Stop::Gone) => break Finish::End,
-                Err(Stop::Failed(error)) => break Finish::Failed(Arc::new(error)),
+                Err(Stop::Hopeless(error)) => break Finish::Failed(Arc::new(error)),
+                Err(Stop::Failed(error)) => {
+                    self.note(error, &mut source);
+                    source.pass_over();
+                }
             }
+            feed = source.into_feed();
         };
         self.sender.finish(finish);
         self.options.cpu.lap(&mut self.lap);
         self.options.reader.wake();
     }
 
+    /// Tells the program something. That nobody listens any more is seen with the next tag.
+    fn notify(&self, notice: EventKind) {
+        if self.sender.send(Item::Notice(notice)).is_ok() {
+            self.options.reader.wake();
+        }
+    }
+
+    /// A publication, or a part of it, could not be encoded.
+    fn note(&mut self, error: Error, source: &mut TagPackets) {
+        let (is_news, error) = (source.is_news(&error), Arc::new(error));
+        if !self.has_encoded() {
+            // What nothing was encoded to is no reason to encode others to it.
+            self.options.settling.forget();
+            self.fault = Some(error.clone());
+        }
+        if is_news {
+            self.notify(EventKind::SourceFault { error });
+        }
+    }
+
+    fn has_encoded(&self) -> bool {
+        self.told.iter().any(Option::is_some)
+    }
+
     /// Encodes until the publication ends, pauses or becomes something else.
-    fn encode(&mut self, mut source: Transcoder<tags::TagPackets>) -> Result<Feed, Stop> {
-        let selection = Selection::of(source.media(), self.options.settling.carriage());
+    fn encode(&mut self, source: &mut TagPackets) -> Result<(), Stop> {
+        let plan = self.options.settling.plan(source.media());
+        let name = Path::new(&self.options.name);
+        let opened = Transcoder::new(name, &mut *source, &plan, &self.options.encoders, &self.control);
+        let opened = opened.map_err(|error| match error {
+            error if self.is_hopeless(&plan, &error) => Stop::Hopeless(error),
+            error => error.into(),
+        });
+        let mut encoder = opened?;
+        self.inbox.opened();
+        let selection = Selection::of(encoder.media(), self.options.settling.carriage());
         let mut order = Interleaver::live(selection.video.is_some(), selection.audio.is_some());
         let tagger = Tagger::new(selection);
         let mut headers = tagger.headers();
         let mut notices = Vec::new();
-        loop {
-            let read = source.read();
-            source.tell(&mut notices);
-            for notice in notices.drain(..) {
-                self.sender.send(Item::Notice(notice))?;
-            }
-            let Some(packet) = read? else { break };
+        let result = loop {
+            let read = encoder.read();
+            encoder.tell(&mut notices);
+            let packet = match read {
+                Ok(Some(packet)) => packet,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(Stop::from(error)),
+            };
             let tags = self.tags(&tagger, packet);
             if let Some(first) = tags.first().filter(|_| !headers.is_empty()) {
                 let at = first.timestamp;
@@ -245,9 +310,39 @@ impl Worker {
             }
             tags.into_iter().for_each(|tag| order.push(tag, 0));
             self.hand_over(std::iter::from_fn(|| order.pull()))?;
-        }
+        };
         self.hand_over(std::iter::from_fn(|| order.flush()))?;
-        Ok(source.into_source().into_feed())
+        result
+    }
+
+    /// Whether nothing that is published can ever be encoded, judging by what came of the first: the settings are wrong, or there
+    /// is no encoder.
+    fn is_hopeless(&self, plan: &Plan, error: &Error) -> bool {
+        let Error::EncoderFailed { encoder, source } = error else {
+            return matches!(error, Error::Media(Media::VersionMismatch { .. }));
+        };
+        let is_final = matches!(
+            &**source,
+            Error::Media(
+                Media::Unavailable { .. } | Media::InvalidArgument { .. } | Media::VersionMismatch { .. }
+            )
+        );
+        if !is_final || self.has_encoded() {
+            return false;
+        }
+        if plan.audio.as_ref().is_some_and(|audio| audio.codec.name() == encoder) {
+            // What sound is encoded to does not depend on what is published.
+            return true;
+        }
+        let Some(video) = &plan.video else { return false };
+        let encoders = &self.options.encoders;
+        if encoders.may_recover(video.codec, &video.encoder) {
+            return false;
+        }
+        // It may be the publication's own size and rate that are not taken.
+        let usual = VideoPlan { width: 640, height: 360, frame_rate: FrameRate::whole(30), ..video.clone() };
+        let opens = |name: &String| encoders.open(0, &settings(&usual, name, &ColorInfo::default())).is_ok();
+        !encoders.candidates(video.codec, &video.encoder).iter().any(opens)
     }
 
     /// The tags of a packet: a header, if it says one, and the packet itself.
@@ -274,24 +369,18 @@ impl Worker {
         tags
     }
 
-    /// Sends headers, unless those that were sent last say the same.
-    fn tell(&mut self, headers: Vec<Tag>) -> Result<(), Closed> {
-        let is_new = |tag: &Tag| match tag.kind {
-            TagKind::Video => self.told[0].as_ref() != Some(&tag.body),
-            TagKind::Audio => self.told[1].as_ref() != Some(&tag.body),
-            TagKind::Script => false,
-        };
-        if !headers.iter().any(is_new) {
-            return Ok(());
-        }
+    /// Sends those headers that say something else than the ones that were sent last.
+    fn tell(&mut self, mut headers: Vec<Tag>) -> Result<(), Closed> {
+        headers.retain(|tag| self.told[place(tag)].as_ref() != Some(&tag.body));
         self.hand_over(headers.into_iter())
     }
 
     fn hand_over(&mut self, tags: impl Iterator<Item = Tag>) -> Result<(), Closed> {
         let mut any = false;
         for tag in tags {
-            if tag.is_sequence_header() {
-                self.told[usize::from(tag.is_audio())] = Some(tag.body.clone());
+            if tag.is_sequence_header() || tag.is_metadata() {
+                self.told[place(&tag)] = Some(tag.body.clone());
+                self.fault = None;
             }
             self.sender.send(Item::Tag(tag))?;
             any = true;
@@ -305,5 +394,14 @@ impl Worker {
             self.options.cpu.lap(&mut self.lap);
         }
         Ok(())
+    }
+}
+
+/// Where a header is kept.
+fn place(header: &Tag) -> usize {
+    match header.kind {
+        TagKind::Video => 0,
+        TagKind::Audio => 1,
+        TagKind::Script => 2,
     }
 }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flowcast_av::{MediaInfo, Packet, TimeBase};
+use flowcast_av::{Error as Media, MediaInfo, Packet, TimeBase};
 use flowcast_rtmp::flv::coded::{Coded, Part, coded};
 use flowcast_rtmp::flv::tag::{Codec, Tag};
 
 use super::inbox::{Entry, Inbox};
 use super::tracks::{Known, is_frames};
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::source::packets::PacketSource;
 
 /// Media time looked at until a track that has not shown itself is taken as missing, in milliseconds.
@@ -19,31 +20,79 @@ const LOOK: i64 = 1000;
 const LOOK_BYTES: usize = 4 << 20;
 /// A pause of this many milliseconds is the end: what follows is encoded anew.
 const PAUSE: i64 = 2000;
+/// After a failure, what is published is tried again after so many milliseconds of it: a device may have a session to spare.
+const TRY_AGAIN: i64 = 10_000;
 
 /// Where tags come from, with those that were looked at already.
 #[derive(Debug)]
 pub(super) struct Feed {
+    name: String,
     inbox: Arc<Inbox>,
     ahead: VecDeque<Tag>,
     /// Metadata and sequence headers that hold: of video, of audio.
     metadata: Option<Tag>,
     headers: [Option<Tag>; 2],
+    told: Told,
+}
+
+/// What was told of a publication: everything is told once.
+#[derive(Debug, Default)]
+struct Told {
+    /// Tracks that are left out: video, audio.
+    skipped: [bool; 2],
+    /// Codes of faults.
+    faults: Vec<&'static str>,
 }
 
 impl Feed {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, ahead: VecDeque::new(), metadata: None, headers: [None, None] }
+    /// `name` is what is published.
+    pub(super) fn new(name: &str, inbox: Arc<Inbox>) -> Self {
+        let (ahead, headers, told) = (VecDeque::new(), [None, None], Told::default());
+        Self { name: name.to_owned(), inbox, ahead, metadata: None, headers, told }
     }
 
-    /// The tracks of what is published, once they have shown themselves; `None` once nothing more comes.
+    /// The publication is over.
+    fn end(&mut self) {
+        (self.metadata, self.headers, self.told) = (None, [None, None], Told::default());
+    }
+
+    /// Whether a fault of this publication is still to be told.
+    pub(super) fn is_news(&mut self, fault: &Error) -> bool {
+        let code = fault.code();
+        let is_news = !self.told.faults.contains(&code);
+        if is_news {
+            self.told.faults.push(code);
+        }
+        is_news
+    }
+
+    /// Tells of tracks that were `seen` and are not in `media`.
+    fn tell_skipped(
+        &mut self,
+        seen: [Option<Codec>; 2],
+        media: Option<&MediaInfo>,
+        tell: &mut impl FnMut(EventKind),
+    ) {
+        let has = media.map_or([false; 2], |media| [media.video().is_some(), media.audio().is_some()]);
+        for (track, codec) in seen.into_iter().enumerate() {
+            let Some(codec) = codec.filter(|_| !has[track]) else { continue };
+            if !std::mem::replace(&mut self.told.skipped[track], true) {
+                let reason =
+                    format!("{} of this kind, or damaged like this, cannot be decoded", codec.name());
+                tell(EventKind::TrackSkipped { track, reason });
+            }
+        }
+    }
+
+    /// The tracks of what is published, once they have shown themselves; `None` once nothing more comes. What cannot be decoded
+    /// is told.
     ///
     /// # Blocking
     ///
     /// Until somebody publishes.
-    pub(super) fn look(mut self) -> Option<TagPackets> {
+    pub(super) fn look(mut self, mut tell: impl FnMut(EventKind)) -> Option<TagPackets> {
         let mut seen = [None; 2];
         let (mut first, mut bytes) = (None, 0);
-        let mut told = false;
         let mut tags = std::mem::take(&mut self.ahead);
         loop {
             let tag = match tags.pop_front() {
@@ -52,9 +101,9 @@ impl Feed {
                     Entry::Tag(tag) => tag,
                     // It was too short to be anything.
                     Entry::End => {
-                        (self.metadata, self.headers) = (None, [None, None]);
+                        self.end();
                         self.ahead.clear();
-                        (seen, first, bytes, told) = ([None; 2], None, 0, false);
+                        (seen, first, bytes) = ([None; 2], None, 0);
                         continue;
                     }
                 },
@@ -85,16 +134,29 @@ impl Feed {
                 let is_whole = |media: &MediaInfo| media.video().is_some() && media.audio().is_some();
                 if let Some(media) = media.filter(|media| long || is_whole(media)) {
                     self.ahead.append(&mut tags);
+                    self.tell_skipped(seen, Some(&media), &mut tell);
                     return Some(TagPackets::new(self, media, seen));
                 }
                 if long {
-                    if !std::mem::replace(&mut told, true) {
-                        log::warn!("what is published cannot be decoded");
+                    self.tell_skipped(seen, None, &mut tell);
+                    let error = Error::Media(Media::NoPlayableTrack { input: self.name.clone() });
+                    if self.is_news(&error) {
+                        tell(EventKind::SourceFault { error: Arc::new(error) });
                     }
+                    self.inbox.give_up();
                     self.ahead.clear();
                     (seen, first, bytes) = ([None; 2], None, 0);
                 }
             }
+        }
+    }
+
+    /// Keeps what holds for the tags that follow.
+    fn note(&mut self, tag: &Tag) {
+        if tag.is_metadata() {
+            self.metadata = Some(tag.clone());
+        } else if tag.is_sequence_header() {
+            self.headers[usize::from(tag.is_audio())] = Some(tag.clone());
         }
     }
 
@@ -135,6 +197,44 @@ impl TagPackets {
     /// What is left, for what comes next.
     pub(super) fn into_feed(self) -> Feed {
         self.feed
+    }
+
+    /// Whether a fault of this publication is still to be told.
+    pub(super) fn is_news(&mut self, fault: &Error) -> bool {
+        self.feed.is_news(fault)
+    }
+
+    /// Leaves out what comes until it may be tried again, because it could not be encoded: another publication, something else
+    /// in this one, or a keyframe some time later.
+    ///
+    /// # Blocking
+    ///
+    /// Until that comes.
+    pub(super) fn pass_over(&mut self) {
+        self.feed.inbox.give_up();
+        let mut since = None;
+        while !self.over {
+            let tag = match self.feed.ahead.pop_front() {
+                Some(tag) => tag,
+                None => match self.feed.inbox.recv(true) {
+                    Some(Entry::Tag(tag)) => tag,
+                    Some(Entry::End) => {
+                        self.feed.end();
+                        break;
+                    }
+                    None => break,
+                },
+            };
+            let at = tag.timestamp.as_millis();
+            let is_late = at - *since.get_or_insert(at) >= TRY_AGAIN;
+            let is_entry = tag.is_keyframe() || (self.tracks[0].is_none() && is_frames(&tag));
+            if self.begins_anew(&tag) || (is_late && is_entry) {
+                self.feed.ahead.push_front(tag);
+                break;
+            }
+            self.feed.note(&tag);
+        }
+        self.over = true;
     }
 
     /// The packet of a tag; `None` if it has none.
@@ -179,7 +279,8 @@ impl TagPackets {
     }
 }
 
-impl PacketSource for TagPackets {
+/// Lent, so that what is left is still there when encoding it fails.
+impl PacketSource for &mut TagPackets {
     fn media(&self) -> &MediaInfo {
         &self.media
     }
@@ -193,7 +294,7 @@ impl PacketSource for TagPackets {
                 None => match self.feed.inbox.recv(false) {
                     Some(Entry::Tag(tag)) => tag,
                     Some(Entry::End) => {
-                        (self.feed.metadata, self.feed.headers) = (None, [None, None]);
+                        self.feed.end();
                         break;
                     }
                     None => break,
@@ -203,13 +304,7 @@ impl PacketSource for TagPackets {
                 self.feed.ahead.push_front(tag);
                 break;
             }
-            if tag.is_metadata() {
-                self.feed.metadata = Some(tag);
-                continue;
-            }
-            if tag.is_sequence_header() {
-                self.feed.headers[usize::from(tag.is_audio())] = Some(tag.clone());
-            }
+            self.feed.note(&tag);
             if let Some(packet) = self.packet(&tag) {
                 return Ok(Some(packet));
             }

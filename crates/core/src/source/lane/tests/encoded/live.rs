@@ -1,8 +1,5 @@
 //! What is published, encoded as it comes.
 
-use bytes::Bytes;
-use flowcast_rtmp::flv::audio;
-
 use super::*;
 use crate::source::direct::OpenFile;
 use crate::source::reader::{Step, Tail};
@@ -253,27 +250,4 @@ fn codecs_of_enhanced_rtmp_are_decoded() {
         let found = beep * 1000.0 + zero - millis(first);
         assert!((found - wanted).abs() < 3.0, "{}: {found} ms, in the file {wanted} ms", case.name);
     }
-}
-
-#[test]
-fn pictures_go_on_without_sound_that_cannot_be_decoded() {
-    if !need_ffmpeg() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let directory = scratch.0.path();
-    let video = "-r 25|-c:v libx264 -preset veryfast -pix_fmt yuv420p";
-    let case = case("first.flv", video, ":s=44100:c=stereo:d=2.4|-c:a aac");
-    let mut tags = lap(directory, &case, Carriage::Plain, 0);
-    for tag in tags.iter_mut().filter(|tag| tag.is_audio() && tag.is_sequence_header()) {
-        *tag = audio::aac_sequence_header(Bytes::from_static(&[0xFF; 7]), tag.timestamp);
-    }
-    let mut studio = Studio::open();
-    studio.publish(&tags);
-    studio.end();
-    studio.finish();
-    let stats = studio.encoder.encoding().expect("it has encoded");
-    assert_eq!((stats.frames, stats.dropped), (60, 0));
-    assert!(studio.out.iter().all(|tag| !tag.is_audio()));
-    studio.stop();
 }
