@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
-use support::{Need, Peer, ffmpeg7, need, run};
+use support::{Need, Peer, ffmpeg7, need, run, wait_until};
 #[cfg(feature = "metrics")]
-use {flowcast::EncoderMetrics, flowcast::StreamHandle, support::wait_until};
+use {flowcast::EncoderMetrics, flowcast::StreamHandle};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,6 +61,35 @@ fn a_publication_is_encoded_into_a_recording() {
     }
     let codecs = "-c:v libx264 -preset ultrafast -bf 2";
     check(codecs, &publish(Path::new("ffmpeg"), codecs));
+}
+
+/// Twice the same publisher: the second time it says nothing that the stream does not know.
+#[test]
+fn a_publisher_that_comes_again_is_encoded_again() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    engine.keys().add("studio", "studio-key").expect("a usable key");
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.encoder = EncoderChoice::Software;
+    let source = Source::published("studio").mode(Mode::Encode).encoding(encoding);
+    let record = Output::record(directory.path().join("studio.flv"));
+    let live = engine.stream(source).to(record).start().expect("a free place");
+    let url = format!("rtmp://{}/live/studio-key", server.address());
+    let publisher = format!(
+        "-nostdin -v error -re -f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -f lavfi -i \
+         sine=frequency=440:sample_rate=44100:duration=2 -g 25 -pix_fmt yuv420p -c:v libx264 -preset \
+         ultrafast -c:a aac -f flv {url}"
+    );
+    for round in 1..=2 {
+        Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace()).wait_success(PATIENCE);
+        let frames = || live.stats().encoding.map_or(0, |encoded| encoded.frames);
+        assert!(wait_until(PATIENCE, || frames() >= 40 * round), "{round}: {}", live.stats());
+    }
+    live.stop(PATIENCE).expect("it runs well");
 }
 
 /// FFmpeg 7.1 publishes them over Enhanced RTMP.
