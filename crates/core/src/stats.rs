@@ -116,7 +116,7 @@ pub struct EncodingStats {
     pub queued: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
-    /// Packets of the source that could not be decoded.
+    /// Packets of the source that could not be decoded, or are damaged as the container says.
     pub damaged: u64,
 }
 

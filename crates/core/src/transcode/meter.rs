@@ -34,7 +34,7 @@ impl EncodingMeter {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts a packet that could not be decoded.
+    /// Counts a packet that could not be decoded, or is damaged as the container says.
     pub(super) fn damaged(&self) {
         self.0.damaged.fetch_add(1, Ordering::Relaxed);
     }

@@ -14,6 +14,7 @@ use crate::transcode::{
 };
 
 mod faults;
+mod joined;
 mod live;
 
 /// Laps that are recorded whole.
