@@ -10,6 +10,8 @@ use crate::event::EventKind;
 
 /// Goes back further than this are jumps; less is jitter and rounding. Milliseconds.
 const BACK: i64 = 1000;
+/// How long a file may show one picture while nothing else goes on, milliseconds: slides change sooner.
+pub const LONGEST_PICTURE: i64 = 120_000;
 /// How far apart two frames may be before a jump forward is taken for one, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
@@ -23,7 +25,7 @@ impl Forward {
     fn millis(self) -> i64 {
         match self {
             Self::Live => 10_000,
-            Self::File => 120_000,
+            Self::File => LONGEST_PICTURE,
         }
     }
 }
@@ -107,6 +109,13 @@ impl Continuity {
         }
         self.tracks[usize::from(side == Side::Audio)] = track;
         (track.shift, jumped)
+    }
+
+    /// The latest time there was a frame of either track, mended.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        let [video, audio] = self.tracks;
+        video.last.max(audio.last)
     }
 
     /// Moves a tag of a live source to where it belongs, and says so if the clock has just jumped.

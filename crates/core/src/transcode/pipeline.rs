@@ -220,7 +220,7 @@ impl<S: PacketSource> Transcoder<S> {
     fn drain(&mut self) -> Result<(), Error> {
         self.state = State::Draining;
         if let Some(video) = &mut self.video
-            && let Err(error) = video.finish()
+            && let Err(error) = video.finish(self.continuity.newest())
         {
             self.tolerate(Error::Media(error))?;
         }
