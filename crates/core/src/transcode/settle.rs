@@ -110,6 +110,9 @@ impl Settling {
             platform.needs_audio &= tracks == Tracks::Both;
         }
         let facts = facts(path, &ScanOptions::default(), interrupt);
+        if interrupt.is_cancelled() {
+            return Needs::ALL;
+        }
         let verdict = facts.as_ref().map_or_else(
             |error| Some(verdict_of_failure(error)),
             |facts| verdict_for_all(facts, &platforms, self.wish.strictness),
