@@ -99,6 +99,9 @@ impl fmt::Debug for Codec {
 }
 
 /// What a stream encodes while it is on the air; what comes from a reel was encoded before.
+///
+/// It is about the pictures; where only sound is encoded, about that: its frames, such as 1024 samples of AAC, are counted in place
+/// of pictures.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct EncodingStats {

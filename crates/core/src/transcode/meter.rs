@@ -28,7 +28,7 @@ impl EncodingMeter {
         }
     }
 
-    /// Counts a picture that was encoded.
+    /// Counts a picture that was encoded, or a frame of sound.
     pub(super) fn frame(&self, bytes: usize) {
         self.0.frames.fetch_add(1, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -106,6 +106,9 @@ impl<S: PacketSource> Transcoder<S> {
             let opened = AudioTrack::open(&track, plan)?;
             inputs[1] = Some(place(&track));
             replace(&mut media, opened.output());
+            if video.is_none() {
+                control.meter.name(opened.encoder());
+            }
             audio = Some(opened);
         }
         Ok(Self {
@@ -199,6 +202,19 @@ impl<S: PacketSource> Transcoder<S> {
         Ok(())
     }
 
+    /// Counts a packet that comes out, if it is a picture that was encoded; of sound, if there are no such pictures.
+    fn count(&self, packet: &Packet) {
+        let meter = &self.control.meter;
+        match (&self.video, &self.audio) {
+            (Some(video), _) if video.output().index == packet.track => {
+                meter.frame(packet.data.len());
+                meter.name(video.encoder());
+            }
+            (None, Some(audio)) if audio.output().index == packet.track => meter.frame(packet.data.len()),
+            _ => {}
+        }
+    }
+
     /// Brings something through the codecs, if there is anything.
     fn work(&mut self) -> Result<bool, Error> {
         let before = self.ready.len();
@@ -263,11 +279,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
     fn read(&mut self) -> Result<Option<Packet>, Error> {
         loop {
             if let Some(packet) = self.ready.pop_front() {
-                if let Some(video) = self.video.as_ref().filter(|video| video.output().index == packet.track)
-                {
-                    self.control.meter.frame(packet.data.len());
-                    self.control.meter.name(video.encoder());
-                }
+                self.count(&packet);
                 return Ok(Some(packet));
             }
             if self.control.interrupt.is_cancelled() {
