@@ -67,12 +67,15 @@ impl StreamBuilder<Ready> {
     /// # Errors
     ///
     /// [`Error::StreamLimitExceeded`]; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
-    /// recording that cannot be created; no thread or descriptor left. What happens to connections later is told by
+    /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile. What
+    /// happens to connections later is told by
     /// events.
     ///
     /// # Blocking
     ///
-    /// On opening the file (at most 10 s) and on creating a recording.
+    /// On opening the file (at most 10 s) and on creating a recording. With [`Mode::Auto`](crate::Mode::Auto) also on reading
+    /// all of the file, once for each version of it and at most two minutes; [`Engine::shutdown`](crate::Engine::shutdown) on
+    /// another thread ends that.
     pub fn start(self) -> Result<StreamHandle, Error> {
         for output in &self.outputs {
             output.check()?;
@@ -81,18 +84,24 @@ impl StreamBuilder<Ready> {
         let prepared = self.engine.prepare(Some(permit))?;
         let shared = prepared.shared.clone();
         // Creating a recording replaces what was there: that waits until the source is known to be good.
-        let source = open(
+        let opened = open(
             &self.source,
             &Opening {
                 config: &self.engine.config,
                 store: self.engine.reels(),
                 name: shared.id.to_string(),
                 hub: self.engine.hub(),
+                starting: self.engine.starting(),
                 mailbox: &shared.mailbox,
                 id: shared.id,
                 cpu: shared.cpu.clone(),
             },
-        )?;
+        );
+        self.engine.starting().over(shared.id);
+        let source = match opened {
+            Err(_) if self.engine.is_closed() => return Err(Error::Ended),
+            opened => opened?,
+        };
         let mut drivers = Vec::with_capacity(self.outputs.len());
         for output in self.outputs {
             output.check_is_not(&self.source)?;

@@ -22,6 +22,7 @@ use crate::net::dialer::Dialer;
 use crate::output::{HubOutput, Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
 use crate::source::ingest::{Desk, Ingest};
+use crate::source::starting::Starting;
 use crate::source::{Source, SourceDriver};
 use crate::stream::branch;
 use crate::stream::handle::StreamRef;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     next_stream: AtomicU64,
     reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
     abandoned: AtomicU64,
+    /// What is being started.
+    starting: Starting,
     /// The engine is shutting down for good: nothing new is put on the air.
     closed: AtomicBool,
 }
@@ -138,6 +141,7 @@ impl Engine {
             next_stream: AtomicU64::new(1),
             reaper: Mutex::new(None),
             abandoned: AtomicU64::new(0),
+            starting: Starting::default(),
             closed: AtomicBool::new(false),
         });
         Ok(Self { _guard: Arc::new(Guard(inner.clone())), inner })
@@ -245,13 +249,14 @@ impl Engine {
     }
 
     /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused. Reels that
-    /// are being cut are given up.
+    /// are being cut are given up, and so are files that are being read to find out what has to be encoded: a
+    /// [`start`](StreamBuilder::start) that waits for one fails with [`Error::Ended`].
     ///
     /// # Blocking
     ///
     /// Up to `deadline`.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.inner.closed.store(true, Ordering::Release);
+        self.inner.close();
         self.inner.shutdown(deadline)
     }
 
@@ -313,6 +318,16 @@ impl Inner {
         &self.hub
     }
 
+    /// What is being started.
+    pub(crate) fn starting(&self) -> &Starting {
+        &self.starting
+    }
+
+    /// Whether nothing new is put on the air.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// The streams that run, in no order.
     pub(crate) fn running_streams(&self) -> Vec<Arc<StreamShared>> {
         self.streams.lock().values().cloned().collect()
@@ -330,7 +345,7 @@ impl Inner {
 
     /// Makes a stream's number and mailbox.
     pub(crate) fn prepare(&self, permit: Option<Permit>) -> Result<Prepared, Error> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::Ended);
         }
         let system = |source| Error::System { what: "no descriptor for a stream", source };
@@ -367,7 +382,7 @@ impl Inner {
         {
             let mut streams = self.streams.lock();
             // Who waited for a file meanwhile starts no more: nobody would end it.
-            if self.closed.load(Ordering::Acquire) {
+            if self.is_closed() {
                 shared.release_names();
                 return Err(Error::Ended);
             }
@@ -440,6 +455,12 @@ impl Inner {
         report
     }
 
+    /// Nothing new is put on the air; what is being started ends.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.starting.close();
+    }
+
     fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let until = Instant::now() + deadline.min(FOREVER);
         let streams = self.running_streams();
@@ -484,7 +505,7 @@ impl Inner {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.closed.store(true, Ordering::Release);
+        self.0.close();
         let report = self.0.shutdown(self.0.config.force_stop_after);
         if report.abandoned > 0 {
             log::error!("{} streams did not stop in time", report.abandoned);

@@ -99,6 +99,9 @@ impl fmt::Debug for Codec {
 }
 
 /// What a stream encodes while it is on the air; what comes from a reel was encoded before.
+///
+/// It is about the pictures; where only sound is encoded, about that: its frames, such as 1024 samples of AAC, are counted in place
+/// of pictures.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct EncodingStats {
@@ -116,7 +119,7 @@ pub struct EncodingStats {
     pub queued: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
-    /// Packets of the source that could not be decoded.
+    /// Packets of the source that could not be decoded, or are damaged as the container says.
     pub damaged: u64,
 }
 

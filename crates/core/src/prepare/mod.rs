@@ -112,7 +112,7 @@ pub struct Prepared {
     pub audio: PreparedTrack,
     /// libav's name of the encoder of the pictures, if they were encoded.
     pub encoder: Option<String>,
-    /// Packets of the input that could not be decoded.
+    /// Packets of the input that could not be decoded, or are damaged as the container says.
     pub damaged: u64,
     /// What happened on the way: an encoder that was replaced, damaged places, jumps of the input's clock; about the first
     /// hundred.

@@ -10,6 +10,8 @@ use crate::event::EventKind;
 
 /// Goes back further than this are jumps; less is jitter and rounding. Milliseconds.
 const BACK: i64 = 1000;
+/// How long a file may show one picture while nothing else goes on, milliseconds: slides change sooner.
+pub const LONGEST_PICTURE: i64 = 120_000;
 /// How far apart two frames may be before a jump forward is taken for one, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
@@ -23,7 +25,7 @@ impl Forward {
     fn millis(self) -> i64 {
         match self {
             Self::Live => 10_000,
-            Self::File => 120_000,
+            Self::File => LONGEST_PICTURE,
         }
     }
 }
@@ -34,6 +36,8 @@ struct Track {
     shift: i64,
     last: Option<i64>,
     spacing: i64,
+    /// Until when what has come is shown or heard, if that is told.
+    end: Option<i64>,
 }
 
 /// The times of a video and an audio track that belong together.
@@ -62,6 +66,17 @@ impl Continuity {
     /// By how many milliseconds a frame at `millis` of the source's clock has to be moved, and whether that has just
     /// changed because the clock jumped.
     pub fn shift(&mut self, side: Side, millis: i64) -> (i64, bool) {
+        self.place(side, millis, None)
+    }
+
+    /// As [`shift`](Self::shift), of a frame that is decoded at `millis` and shown, or heard, at `shown`: behind a jump it is shown
+    /// when everything before it has been, even if the frames there are reordered more, or less. Frames may then be decoded at
+    /// times that go back a little.
+    pub fn shift_shown(&mut self, side: Side, millis: i64, shown: i64) -> (i64, bool) {
+        self.place(side, millis, Some(shown))
+    }
+
+    fn place(&mut self, side: Side, millis: i64, shown: Option<i64>) -> (i64, bool) {
         let [video, audio] = self.tracks;
         let (mut track, other) = if side == Side::Video { (video, audio) } else { (audio, video) };
         // A pause of one track is no jump while the other goes on.
@@ -74,7 +89,10 @@ impl Continuity {
         let jumped = !fits(track.shift);
         if jumped {
             // The other track may have been through the same jump: they stay together then.
-            let after_last = track.last.or(newest).map_or(0, |last| last + track.spacing.max(1) - millis);
+            let after_last = match (shown, track.end.max(other.end)) {
+                (Some(shown), Some(end)) => end.saturating_sub(shown),
+                _ => track.last.or(newest).map_or(0, |last| last + track.spacing.max(1) - millis),
+            };
             track.shift = if fits(other.shift) { other.shift } else { after_last };
         }
         let time = millis + track.shift;
@@ -85,8 +103,19 @@ impl Continuity {
             track.spacing = time - last;
         }
         track.last = Some(track.last.map_or(time, |last| last.max(time)));
+        if let Some(shown) = shown {
+            let end = shown.saturating_add(track.shift).saturating_add(track.spacing.max(1));
+            track.end = track.end.max(Some(end));
+        }
         self.tracks[usize::from(side == Side::Audio)] = track;
         (track.shift, jumped)
+    }
+
+    /// The latest time there was a frame of either track, mended.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        let [video, audio] = self.tracks;
+        video.last.max(audio.last)
     }
 
     /// Moves a tag of a live source to where it belongs, and says so if the clock has just jumped.
@@ -165,6 +194,20 @@ mod tests {
             .chain((0..600).map(|n| (Side::Audio, n * 100)))
             .chain(std::iter::once((Side::Video, 60_000)));
         assert_eq!(run(Forward::Live, rests).1, 0);
+    }
+
+    #[test]
+    fn what_is_shown_goes_on_where_frames_are_reordered_less_behind_a_jump() {
+        let mut continuity = Continuity::new(Forward::File);
+        // Shown two frames after they are decoded, and by turns.
+        for (n, shown) in [80, 240, 160, 120, 200].into_iter().enumerate() {
+            assert_eq!(
+                continuity.shift_shown(Side::Video, 50_000 + n as i64 * 40, 50_000 + shown),
+                (0, false)
+            );
+        }
+        assert_eq!(continuity.shift_shown(Side::Video, 0, 0), (50_280, true));
+        assert_eq!(continuity.shift_shown(Side::Video, 40, 40), (50_280, false));
     }
 
     #[test]

@@ -82,19 +82,23 @@ impl OpenFile {
     ///
     /// # Blocking
     ///
-    /// On the file, up to the open options' timeout.
+    /// On the file, up to the open options' timeout; on reading all of it, if that decides what is encoded, until
+    /// [`Wanted::end_scans`].
     pub(crate) fn open(path: &Path, wanted: &Wanted, tail: Tail) -> Result<Self, Error> {
-        Self::open_with(path, wanted, tail, Control::default())
+        let control = Control::default();
+        let scans = wanted.scans().unwrap_or(&control.interrupt).clone();
+        Self::open_with(path, wanted, tail, control, &scans)
     }
 
-    pub(crate) fn open_with(
+    fn open_with(
         path: &Path,
         wanted: &Wanted,
         tail: Tail,
         control: Control,
+        scans: &Interrupt,
     ) -> Result<Self, Error> {
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
-        let plan = wanted.plan(path, file.media(), &control.interrupt);
+        let plan = wanted.plan(path, file.media(), scans)?;
         Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, control)
     }
 
@@ -165,7 +169,8 @@ impl DirectFeed {
         let control = Control::default();
         let (opener, wanted) = (control.clone(), wanted.clone());
         Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
-            match OpenFile::open_with(&path, &wanted, laps.tail(), opener) {
+            let scans = opener.interrupt.clone();
+            match OpenFile::open_with(&path, &wanted, laps.tail(), opener, &scans) {
                 Ok(file) => read_ahead(file.reader, laps, from, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
             }

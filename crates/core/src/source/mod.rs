@@ -24,6 +24,7 @@ pub(crate) mod published;
 mod reader;
 #[cfg(feature = "libav")]
 mod shortfall;
+pub(crate) mod starting;
 #[cfg(feature = "libav")]
 mod store;
 mod supply;

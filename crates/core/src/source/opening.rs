@@ -13,6 +13,7 @@ use super::lane::{Lane, MetadataRole};
 use super::player::{Player, Program};
 use super::playout::Playout;
 use super::published::{Published, Reader};
+use super::starting::Starting;
 use super::supply::{Ready, Supply, Use};
 use super::wanted::Wanted;
 use super::{Media, Source, SourceDriver};
@@ -36,6 +37,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: Option<&'a Store>,
     pub(crate) hub: &'a Hub,
+    /// Who ends it when the engine shuts down.
+    pub(crate) starting: &'a Starting,
     pub(crate) mailbox: &'a Mailbox,
     pub(crate) id: StreamId,
     /// The stream's name, for its threads.
@@ -61,7 +64,7 @@ struct First {
 ///
 /// # Blocking
 ///
-/// On the files.
+/// On the files; where all of one has to be read to find out what is encoded, until [`Opening::starting`] is closed.
 pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let mut notices = Vec::new();
     let silent = source.silence || source.wish.needs_audio();
@@ -232,7 +235,11 @@ impl Opening<'_> {
             return Ok(Wanted::copy(tracks, source.wish.carriage()));
         }
         let settling = Settling::new(source.wish.clone(), self.encoder_defaults());
-        Ok(Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)))
+        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders));
+        if let Some(scans) = wanted.scans().cloned() {
+            self.starting.add(self.id, move || scans.cancel());
+        }
+        Ok(wanted)
     }
 
     #[cfg(not(feature = "libav"))]

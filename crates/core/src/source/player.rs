@@ -133,6 +133,7 @@ impl Player {
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
         self.pending = None;
+        self.supply.wanted.end_scans();
         #[cfg(feature = "libav")]
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             feed.stop();
@@ -439,6 +440,12 @@ impl Player {
     #[cfg(not(feature = "libav"))]
     fn go_on_directly(&self, _error: &Arc<Error>) -> bool {
         false
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.supply.wanted.end_scans();
     }
 }
 

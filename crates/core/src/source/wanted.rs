@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
 struct Encoding {
     settling: Arc<Settling>,
     encoders: Arc<dyn Encoders>,
+    /// Ends scans of files.
+    scans: Interrupt,
 }
 
 /// What becomes of a file.
@@ -58,26 +60,35 @@ impl Wanted {
     #[cfg(feature = "libav")]
     pub(crate) fn encoded(tracks: Tracks, settling: Settling, encoders: Arc<dyn Encoders>) -> Self {
         let carriage = settling.carriage();
-        Self { tracks, carriage, encoding: Some(Encoding { settling: Arc::new(settling), encoders }) }
+        let (settling, scans) = (Arc::new(settling), Interrupt::new());
+        Self { tracks, carriage, encoding: Some(Encoding { settling, encoders, scans }) }
+    }
+
+    /// Ends all scans that are under way, and those begun later.
+    pub(crate) fn end_scans(&self) {
+        #[cfg(feature = "libav")]
+        if let Some(encoding) = &self.encoding {
+            encoding.scans.cancel();
+        }
     }
 
     /// What becomes of the file.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, where it has to be looked at.
+    /// What is wrong with it, where it has to be looked at; [`end_scans`](Self::end_scans).
     ///
     /// # Blocking
     ///
-    /// On the file, where it has to be looked at.
+    /// On the file, where it has to be looked at: on reading all of it, if that decides it, until
+    /// [`end_scans`](Self::end_scans).
     #[cfg(feature = "libav")]
     pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
-        if self.encoding.is_none() {
+        let Some(encoding) = &self.encoding else {
             return Ok(Settled { recipe: Recipe::copy(self.tracks, self.carriage), bytes: None });
-        }
-        let interrupt = Interrupt::new();
-        let file = Demuxer::open(path, &OpenOptions::default(), &interrupt)?;
-        let plan = self.plan(path, file.media(), &interrupt);
+        };
+        let file = Demuxer::open(path, &OpenOptions::default(), &encoding.scans)?;
+        let plan = self.plan(path, file.media(), &encoding.scans)?;
         let seconds = file.media().duration.map(|duration| duration.as_secs());
         let copied = if plan.video.is_some() { 0 } else { file.media().bit_rate.unwrap_or(0) };
         let bytes = seconds.filter(|_| !plan.is_copy()).map(|seconds| {
@@ -97,19 +108,32 @@ impl Wanted {
 
     /// What is done to the tracks of a file.
     ///
+    /// # Errors
+    ///
+    /// `interrupt`.
+    ///
     /// # Blocking
     ///
     /// On reading all of the file, if that decides it, until `interrupt`.
     #[cfg(feature = "libav")]
-    pub(crate) fn plan(&self, path: &Path, media: &MediaInfo, interrupt: &Interrupt) -> Plan {
-        let Some(encoding) = &self.encoding else { return Plan::copy(self.carriage) };
+    pub(crate) fn plan(&self, path: &Path, media: &MediaInfo, interrupt: &Interrupt) -> Result<Plan, Error> {
+        let Some(encoding) = &self.encoding else { return Ok(Plan::copy(self.carriage)) };
         let mut plan = encoding.settling.plan_file(path, media, self.tracks, interrupt);
+        if interrupt.is_cancelled() {
+            return Err(Error::Media(flowcast_av::Error::Cancelled { operation: "scan" }));
+        }
         match self.tracks {
             Tracks::Both => {}
             Tracks::Video => plan.audio = None,
             Tracks::Audio => plan.video = None,
         }
-        plan
+        Ok(plan)
+    }
+
+    /// What ends its scans.
+    #[cfg(feature = "libav")]
+    pub(crate) fn scans(&self) -> Option<&Interrupt> {
+        self.encoding.as_ref().map(|encoding| &encoding.scans)
     }
 
     /// Puts what was decided, and what has happened to encoders that work ahead, since the last time into `notices`.

@@ -76,6 +76,14 @@ impl AudioTrack {
         &self.output
     }
 
+    /// libav's name of the encoder.
+    pub(super) fn encoder(&self) -> &'static str {
+        match self.plan.codec {
+            AudioCodec::Aac => "aac",
+            AudioCodec::Opus => "libopus",
+        }
+    }
+
     /// Begins again with a decoder and an encoder that remember nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.decoder = AudioDecoder::open(&self.input, &DecoderOptions::default())?;

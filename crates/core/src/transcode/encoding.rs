@@ -424,7 +424,6 @@ impl Wish {
         if self.enhanced {
             any.enhanced = true;
             any.enhanced_codecs.push("vp8".to_owned());
-            any.audio_codecs.push("opus".to_owned());
         }
         vec![any]
     }

@@ -7,6 +7,7 @@
 use flowcast_av::{Error, TimeBase, VideoFrame};
 
 use super::encoding::FrameRate;
+use crate::source::continuity::LONGEST_PICTURE;
 
 /// What can be shown several times.
 pub(super) trait Share: Sized {
@@ -83,10 +84,12 @@ impl<T: Share> Grid<T> {
         }
     }
 
-    /// No picture follows: the last one is shown as long as it lasts.
-    pub(super) fn finish(&mut self) {
+    /// No picture follows: the last one is shown as long as it lasts, but not for ever if all else ends at `all_end`.
+    pub(super) fn finish(&mut self, all_end: Option<i64>) {
         if let Some((time, duration)) = self.last {
-            self.due = self.due.max(self.place(time.saturating_add(duration)));
+            let longest = time.saturating_add(TimeBase::MILLIS.rescale(LONGEST_PICTURE, self.base));
+            let end = time.saturating_add(duration).min(longest.max(all_end.unwrap_or(longest)));
+            self.due = self.due.max(self.place(end));
         }
     }
 
@@ -133,7 +136,7 @@ mod tests {
             grid.push(picture, Some(time), duration);
             drain(grid);
         }
-        grid.finish();
+        grid.finish(None);
         drain(grid);
         placed
     }
@@ -169,6 +172,19 @@ mod tests {
         assert_eq!(grid.pull().expect("a letter"), Some(('a', 0)));
         grid.push('b', None, 40);
         assert_eq!(grid.pull().expect("a letter"), Some(('b', 1)));
+    }
+
+    #[test]
+    fn the_last_picture_lasts_while_anything_else_does_but_not_for_ever() {
+        let places = |duration: i64, all_end: Option<i64>| {
+            let mut grid = Grid::new(rate(1, 1), MILLIS);
+            grid.push('a', Some(500), duration);
+            grid.finish(all_end);
+            std::iter::from_fn(|| grid.pull().expect("a letter")).take(5000).count()
+        };
+        assert_eq!((places(30_000, None), places(30_000, Some(500))), (30, 30));
+        assert_eq!((places(i64::MAX, None), places(i64::MAX, Some(500))), (120, 120));
+        assert_eq!((places(3_600_000, Some(1_000_500)), places(30_000, Some(1_000_500))), (1000, 30));
     }
 
     #[test]

@@ -28,13 +28,13 @@ impl EncodingMeter {
         }
     }
 
-    /// Counts a picture that was encoded.
+    /// Counts a picture that was encoded, or a frame of sound.
     pub(super) fn frame(&self, bytes: usize) {
         self.0.frames.fetch_add(1, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts a packet that could not be decoded.
+    /// Counts a packet that could not be decoded, or is damaged as the container says.
     pub(super) fn damaged(&self) {
         self.0.damaged.fetch_add(1, Ordering::Relaxed);
     }

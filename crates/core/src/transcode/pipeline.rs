@@ -63,7 +63,7 @@ enum State {
     Over,
 }
 
-/// What could not be decoded.
+/// What could not be decoded, or is damaged as the container says.
 #[derive(Debug, Default)]
 struct Damage {
     /// In this lap, and in a row.
@@ -106,6 +106,9 @@ impl<S: PacketSource> Transcoder<S> {
             let opened = AudioTrack::open(&track, plan)?;
             inputs[1] = Some(place(&track));
             replace(&mut media, opened.output());
+            if video.is_none() {
+                control.meter.name(opened.encoder());
+            }
             audio = Some(opened);
         }
         Ok(Self {
@@ -136,25 +139,40 @@ impl<S: PacketSource> Transcoder<S> {
         if let Some(base) = base {
             self.mend_clock(&mut packet, side, base);
         }
+        // One that the container calls damaged may lack nothing (the last one before a file was joined to another), and what a
+        // decoder makes of one that does is better than none.
         let pushed = match (side, &mut self.video, &mut self.audio) {
-            (Side::Video, Some(track), _) if !packet.corrupt => track.push(&packet),
-            (Side::Audio, _, Some(track)) if !packet.corrupt => track.push(&packet),
-            (Side::Video, Some(_), _) | (Side::Audio, _, Some(_)) => {
-                let message = "the container says that it is damaged".to_owned();
-                Err(Media::Damaged { track: packet.track, pts: packet.pts, message })
-            }
+            (Side::Video, Some(track), _) => track.push(&packet),
+            (Side::Audio, _, Some(track)) => track.push(&packet),
             _ => {
                 self.ready.push_back(packet);
                 return Ok(());
             }
         };
+        let pushed = pushed.and_then(|()| match packet.corrupt {
+            true => {
+                let message = "the container says that it is damaged".to_owned();
+                Err(Media::Damaged { track: packet.track, pts: packet.pts, message })
+            }
+            false => Ok(()),
+        });
         pushed.or_else(|error| self.tolerate(Error::Media(error)))
     }
 
     /// Takes out a jump of the file's own clock, before a decoder sees it.
     fn mend_clock(&mut self, packet: &mut Packet, side: Side, base: TimeBase) {
+        let is_shown_when = |pts: i64, dts: i64| base.millis(pts).abs_diff(base.millis(dts)) < MOST_REORDERED;
+        if let (Some(pts), Some(dts)) = (packet.pts, packet.dts)
+            && !is_shown_when(pts, dts)
+        {
+            packet.pts = Some(dts);
+        }
         let Some(time) = packet.dts.or(packet.pts) else { return };
-        let (shift, jumped) = self.continuity.shift(side, base.millis(time));
+        // What is copied has to go on with its decoding times.
+        let (shift, jumped) = match (&self.video, packet.pts) {
+            (Some(_), Some(pts)) => self.continuity.shift_shown(side, base.millis(time), base.millis(pts)),
+            _ => self.continuity.shift(side, base.millis(time)),
+        };
         if jumped {
             self.notices.push(EventKind::ClockJumped { millis: -shift });
         }
@@ -163,15 +181,9 @@ impl<S: PacketSource> Transcoder<S> {
             packet.pts = packet.pts.map(|pts| pts.saturating_add(ticks));
             packet.dts = packet.dts.map(|dts| dts.saturating_add(ticks));
         }
-        let is_shown_when = |pts: i64, dts: i64| base.millis(pts).abs_diff(base.millis(dts)) < MOST_REORDERED;
-        if let (Some(pts), Some(dts)) = (packet.pts, packet.dts)
-            && !is_shown_when(pts, dts)
-        {
-            packet.pts = Some(dts);
-        }
     }
 
-    /// Counts what could not be decoded; other errors are the end.
+    /// Counts what is damaged; other errors are the end.
     fn tolerate(&mut self, error: Error) -> Result<(), Error> {
         if !matches!(&error, Error::Media(media) if media.is_damage()) {
             return Err(error);
@@ -183,6 +195,19 @@ impl<S: PacketSource> Transcoder<S> {
             self.damage.first = Some(Arc::new(error));
         }
         Ok(())
+    }
+
+    /// Counts a packet that comes out, if it is a picture that was encoded; of sound, if there are no such pictures.
+    fn count(&self, packet: &Packet) {
+        let meter = &self.control.meter;
+        match (&self.video, &self.audio) {
+            (Some(video), _) if video.output().index == packet.track => {
+                meter.frame(packet.data.len());
+                meter.name(video.encoder());
+            }
+            (None, Some(audio)) if audio.output().index == packet.track => meter.frame(packet.data.len()),
+            _ => {}
+        }
     }
 
     /// Brings something through the codecs, if there is anything.
@@ -206,7 +231,7 @@ impl<S: PacketSource> Transcoder<S> {
     fn drain(&mut self) -> Result<(), Error> {
         self.state = State::Draining;
         if let Some(video) = &mut self.video
-            && let Err(error) = video.finish()
+            && let Err(error) = video.finish(self.continuity.newest())
         {
             self.tolerate(Error::Media(error))?;
         }
@@ -218,14 +243,13 @@ impl<S: PacketSource> Transcoder<S> {
         Ok(())
     }
 
-    /// The lap is over: what could not be decoded is told, unless it was the same in the lap before.
+    /// The lap is over: what is damaged is told, unless it was the same in the lap before.
     fn end(&mut self) {
         self.state = State::Over;
         let Damage { packets, first, told, .. } = std::mem::take(&mut self.damage);
         self.damage.told = packets;
         if let Some(first) = first.filter(|_| packets != told) {
-            let reason =
-                format!("{packets} packets could not be decoded, the first: {}", crate::chain(&*first));
+            let reason = format!("{packets} packets are damaged, the first: {}", crate::chain(&*first));
             let error = Arc::new(Error::SourceDamaged { path: self.path.clone(), reason });
             self.notices.push(EventKind::SourceFault { error });
         }
@@ -250,11 +274,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
     fn read(&mut self) -> Result<Option<Packet>, Error> {
         loop {
             if let Some(packet) = self.ready.pop_front() {
-                if let Some(video) = self.video.as_ref().filter(|video| video.output().index == packet.track)
-                {
-                    self.control.meter.frame(packet.data.len());
-                    self.control.meter.name(video.encoder());
-                }
+                self.count(&packet);
                 return Ok(Some(packet));
             }
             if self.control.interrupt.is_cancelled() {

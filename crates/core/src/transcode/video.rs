@@ -42,6 +42,8 @@ pub(super) struct VideoTrack {
     step: i64,
     /// The configuration that was given out last.
     told: Option<Bytes>,
+    /// Where the lap ends, once that is known, of the source's clock.
+    all_end: Option<i64>,
     stage: Stage,
 }
 
@@ -111,6 +113,7 @@ impl VideoTrack {
             grid: Grid::new(rate, input.time_base),
             encoder,
             step,
+            all_end: None,
             stage: Stage::Reading,
         })
     }
@@ -188,13 +191,15 @@ impl VideoTrack {
         self.decoder.push(packet)
     }
 
-    /// No packet follows in this lap; what is left is still to be worked through.
+    /// No packet follows in this lap, of which all tracks end at `all_end` milliseconds; what is left is still to be worked
+    /// through.
     ///
     /// # Errors
     ///
     /// As for [`push`](Self::push).
-    pub(super) fn finish(&mut self) -> Result<(), Media> {
+    pub(super) fn finish(&mut self, all_end: Option<i64>) -> Result<(), Media> {
         self.stage = Stage::Decoder;
+        self.all_end = all_end.map(|millis| TimeBase::MILLIS.rescale(millis, self.input.time_base));
         self.decoder.finish()
     }
 
@@ -250,7 +255,7 @@ impl VideoTrack {
                     Stage::Shaper
                 }
                 Stage::Shaper => {
-                    self.grid.finish();
+                    self.grid.finish(self.all_end);
                     Stage::Grid
                 }
                 Stage::Grid => Stage::Encoder,

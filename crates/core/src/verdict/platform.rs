@@ -22,7 +22,7 @@ const READ: &str = "2026-11-21";
 /// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
 /// ```
 ///
-/// An empty list or `None` is no limit, except in the lists of video codecs, where it is none.
+/// An empty list or `None` is no limit, except in the lists of video codecs and of those for Enhanced RTMP, where it is none.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Platform {
@@ -70,6 +70,8 @@ pub struct Platform {
     pub needs_audio: bool,
     /// Audio codecs it takes, by libav's names.
     pub audio_codecs: Vec<String>,
+    /// Audio codecs it takes besides these over Enhanced RTMP.
+    pub enhanced_audio_codecs: Vec<String>,
     /// AAC profiles it takes, by libav's names.
     pub audio_profiles: Vec<String>,
     /// Sampling rates it takes, in Hz.
@@ -147,6 +149,7 @@ impl Platform {
             needs_video: false,
             needs_audio: false,
             audio_codecs: names(&["aac", "mp3"]),
+            enhanced_audio_codecs: names(&["opus"]),
             audio_profiles: Vec::new(),
             sample_rates: Vec::new(),
             max_channels: None,
@@ -171,6 +174,7 @@ impl Platform {
             name: "youtube".to_owned(),
             as_of: READ.to_owned(),
             enhanced_codecs: names(&["hevc", "av1"]),
+            enhanced_audio_codecs: Vec::new(),
             max_size: Some((3840, 2160)),
             min_short_side: Some(240),
             max_frame_rate: Some(60.0),
@@ -216,6 +220,7 @@ impl Platform {
             needs_video: true,
             needs_audio: true,
             audio_codecs: names(&["aac"]),
+            enhanced_audio_codecs: Vec::new(),
             audio_profiles: names(&["LC"]),
             sample_rates: vec![44_100, 48_000],
             max_channels: Some(2),
@@ -261,6 +266,7 @@ impl Platform {
             needs_video: true,
             needs_audio: true,
             audio_codecs: names(&["aac"]),
+            enhanced_audio_codecs: Vec::new(),
             audio_profiles: names(&["LC"]),
             sample_rates: vec![44_100, 48_000],
             max_channels: Some(2),
@@ -291,10 +297,13 @@ impl Platform {
         takes(&self.video_codecs) || (self.enhanced && takes(&self.enhanced_codecs))
     }
 
-    /// Whether it takes sound of this codec, by libav's name.
+    /// Whether it takes sound of this codec, by libav's name, in the way the stream is sent.
     #[must_use]
     pub fn takes_audio(&self, codec: &str) -> bool {
-        self.audio_codecs.is_empty() || self.audio_codecs.iter().any(|known| known == codec)
+        let takes = |codecs: &[String]| codecs.iter().any(|known| known == codec);
+        self.audio_codecs.is_empty()
+            || takes(&self.audio_codecs)
+            || (self.enhanced && takes(&self.enhanced_audio_codecs))
     }
 
     /// The bit rates for a picture.
@@ -344,6 +353,7 @@ impl Platform {
         self.needs_video |= other.needs_video;
         self.needs_audio |= other.needs_audio;
         self.audio_codecs = common(self.audio_codecs, &other.audio_codecs);
+        self.enhanced_audio_codecs.retain(|codec| other.enhanced_audio_codecs.contains(codec));
         self.audio_profiles = common(self.audio_profiles, &other.audio_profiles);
         self.sample_rates = common(self.sample_rates, &other.sample_rates);
         self.max_channels = least(self.max_channels, other.max_channels);

@@ -22,8 +22,8 @@ use super::{OTHERS, STREAMS};
 /// | `encoder_rtmp_latency` | gauge | by how many seconds the output that is furthest behind lags what was encoded |
 ///
 /// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and `encoder`, libav's
-/// name of the encoder. Only streams are shown that encode pictures while they are on the air: what is played from a reel was
-/// encoded before. Of more than 100 the latest are together `(others)`, with the sum of their figures and the largest latency.
+/// name of the encoder. Only streams are shown that encode while they are on the air: what is played from a reel was encoded
+/// before. Where only sound is encoded, its frames (1024 samples of AAC, mostly 960 of Opus) are counted in place of pictures. Of more than 100 the latest are together `(others)`, with the sum of their figures and the largest latency.
 /// `encoder_dropped_frames` is a gauge because a counter's name would have to end in `_total`; `rate()` works on it.
 ///
 /// ```

@@ -42,7 +42,7 @@ fn codec(judge: &mut Judge<'_>, audio: &AudioFacts) {
         judge.any(ReasonCode::AudioCodec, Error, AUDIO, detail);
     } else if !CODECS.contains(&codec) && !enhanced {
         judge.any(ReasonCode::AudioCodec, Error, AUDIO, format!("{codec} has no place in FLV"));
-    } else if !platform.audio_codecs.is_empty() && !platform.audio_codecs.iter().any(|known| known == codec) {
+    } else if !platform.takes_audio(codec) {
         judge.own(ReasonCode::AudioCodec, Error, AUDIO, format!("{codec} is not taken"));
     }
     if !audio.has_config {

@@ -19,7 +19,8 @@ use super::sentence::{Action, Fix, Strictness, TrackVerdict, Verdict, action};
 pub fn verdict(facts: &Facts, platform: &Platform, strictness: Strictness) -> Verdict {
     let seed = (strictness == Strictness::Seed).then(|| {
         let (name, as_of) = (platform.name.clone(), platform.as_of.clone());
-        Platform { name, as_of, ..Platform::seed() }
+        let (enhanced, enhanced_codecs) = (platform.enhanced, platform.enhanced_codecs.clone());
+        Platform { name, as_of, enhanced, enhanced_codecs, ..Platform::seed() }
     });
     let mut judge =
         Judge { platform: seed.as_ref().unwrap_or(platform), reasons: Vec::new(), fixes: Vec::new() };

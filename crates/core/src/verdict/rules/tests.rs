@@ -93,6 +93,28 @@ fn the_seed_rule_knows_size_and_rate_only() {
 }
 
 #[test]
+fn what_only_enhanced_rtmp_carries_is_copied_where_that_is_asked_for() {
+    let mut facts = good();
+    facts.video.as_mut().unwrap().codec = "hevc".to_owned();
+    facts.audio.as_mut().unwrap().codec = "opus".to_owned();
+    for strictness in [Strictness::Seed, Strictness::Lenient] {
+        let of = |mut platform: Platform, enhanced| {
+            platform.enhanced = enhanced;
+            let verdict = verdict(&facts, &platform, strictness);
+            (verdict.video, verdict.audio)
+        };
+        let (copy, encode) = (TrackVerdict::Copy, TrackVerdict::Encode);
+        assert_eq!(of(Platform::any(), false), (encode, encode), "{strictness:?}");
+        assert_eq!(of(Platform::any(), true), (copy, copy), "{strictness:?}");
+        assert_eq!(of(Platform::youtube(), false), (encode, encode), "{strictness:?}");
+    }
+    let mut youtube = Platform::youtube();
+    youtube.enhanced = true;
+    assert_eq!(verdict(&facts, &youtube, Strictness::Lenient).audio, TrackVerdict::Encode, "it wants AAC");
+    assert!(!youtube.takes_audio("opus"));
+}
+
+#[test]
 fn tracks_are_decided_about_one_by_one() {
     let mut facts = good();
     facts.audio.as_mut().unwrap().channels = 6;

@@ -410,3 +410,53 @@ fn what_cannot_be_decoded_is_told_once_and_the_rest_is_shown() {
         assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
     }
 }
+
+#[test]
+fn a_last_picture_that_says_to_last_for_hours_ends() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = Case {
+        then: "-c copy -bsf:v setts=duration='if(eq(N,59),2000/TB,DURATION)'",
+        ..case("long.mp4", "-r 25|-c:v mpeg4 -b:v 1M", ":s=48000:c=stereo:d=2.4|-c:a aac")
+    };
+    make(directory, &case);
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.frame_rate = Some(FrameRate::whole(5));
+    let supply = supply_of(None, wanted(Mode::Encode, encoding));
+    let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
+    let is_over =
+        |played: &Unpaced| played.notices.iter().any(|notice| matches!(notice, EventKind::Looped { .. }));
+    while !is_over(&played) && played.due < 150_000 {
+        played.play(100);
+    }
+    assert!(is_over(&played), "it is still shown");
+    assert!(played.due > 115_000, "as long as a slide may be: {} ms", played.due);
+}
+
+#[test]
+fn sound_that_is_encoded_alone_has_figures() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let video = "-r 25|-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p";
+    let case = case("mono.mkv", video, ":s=48000:c=mono:d=2.4|-c:a libmp3lame");
+    make(directory, &case);
+    let figures = |mode| {
+        let supply = supply_of(None, wanted(mode, Profile::Ultra));
+        let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
+        let tags = played.play(2000);
+        let sound = bodies(&tags, TagKind::Audio).len() as u64;
+        (played.player.encoding().expect("something is encoded"), sound)
+    };
+    let (stats, sound) = figures(Mode::Auto);
+    assert_eq!(stats.encoder, "aac");
+    assert!(stats.frames >= sound && sound > 80 && stats.bytes > 10 * stats.frames, "{sound} {stats:?}");
+    // With pictures, it is about these.
+    let (stats, _) = figures(Mode::Encode);
+    assert_eq!(stats.encoder, "libx264");
+}

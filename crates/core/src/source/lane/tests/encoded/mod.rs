@@ -14,7 +14,9 @@ use crate::transcode::{
 };
 
 mod faults;
+mod joined;
 mod live;
+mod scans;
 
 /// Laps that are recorded whole.
 const LAPS: usize = 4;

@@ -1,0 +1,79 @@
+//! Files that are read through to find out what is to be encoded, while whoever asked for them goes.
+
+use std::fs::File;
+use std::io::Write;
+
+use super::*;
+use crate::engine::Engine;
+use crate::source::Source;
+
+/// Far less than reading the file takes.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Days of silence, of which the disk holds nothing.
+fn vast(scratch: &Scratch) -> PathBuf {
+    let path = scratch.0.path().join("vast.wav");
+    let mut file = File::create(&path).expect("the directory is writable");
+    let mut header = b"RIFF\xFF\xFF\xFF\xFFWAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+    header.extend(8000u32.to_le_bytes());
+    header.extend(16_000u32.to_le_bytes());
+    header.extend(b"\x02\0\x10\0data\xFF\xFF\xFF\xFF");
+    file.write_all(&header).expect("the directory is writable");
+    file.set_len(64 << 30).expect("a file with holes");
+    path
+}
+
+#[test]
+fn an_engine_that_shuts_down_ends_a_start_that_reads_a_file_through() {
+    for with_store in [false, true] {
+        let scratch = Scratch::new();
+        let path = vast(&scratch);
+        let reels = with_store.then(|| ReelStore::new(scratch.0.path().join("reels")));
+        let config = Config { reels, ..Config::default() };
+        let engine = Engine::new(config).expect("it can work");
+        let source = Source::file(&path).looped().mode(Mode::Auto);
+        let builder = engine.stream(source).record(scratch.0.path().join("recording.flv"));
+        let events = engine.events();
+        let starting = std::thread::spawn(move || builder.start().map(drop));
+        while engine.running() == 0 {
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        engine.shutdown(SOON);
+        let started = starting.join().expect("no panic");
+        assert!(matches!(started, Err(Error::Ended)), "{started:?}");
+        assert!(began.elapsed() < SOON, "after {:?}", began.elapsed());
+        assert!(events.next_timeout(Duration::ZERO).is_none(), "nothing was judged");
+    }
+}
+
+#[test]
+fn a_player_that_goes_ends_the_scan_of_what_it_would_play_next() {
+    let scratch = Scratch::new();
+    let path = vast(&scratch);
+    for drops in [false, true] {
+        let supply = supply_of(Some(scratch.store()), wanted(Mode::Auto, Profile::Ultra));
+        let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+        let mut player = Player::new(lane, Program::Loop, supply.clone(), None, Duration::ZERO);
+        let mut pending = supply.prepare(&path, Use::Item);
+        let began = Instant::now();
+        // It is dropped, or told to stop.
+        let kept = if drops {
+            drop(player);
+            None
+        } else {
+            player.stop();
+            Some(player)
+        };
+        let answer = loop {
+            if let Some(answer) = pending.poll_whole(&supply, false) {
+                break answer;
+            }
+            assert!(began.elapsed() < SOON, "it is still read");
+            std::thread::yield_now();
+        };
+        drop(kept);
+        let error = answer.expect_err("it was given up");
+        assert_eq!(error.code(), "CANCELLED", "{error}");
+    }
+}

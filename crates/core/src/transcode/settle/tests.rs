@@ -1,0 +1,275 @@
+//! What becomes of files, by what is asked for and what is in them.
+
+use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
+
+use super::*;
+use crate::transcode::{Encoding, Profile};
+use crate::verdict::{Platform, ReasonCode};
+
+fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
+    let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
+    track.video = Some(VideoInfo {
+        width,
+        height,
+        frame_rate: Some(rate),
+        real_frame_rate: Some(rate),
+        pixel_format: "yuv420p".to_owned(),
+        field_order: FieldOrder::Progressive,
+        sample_aspect: None,
+        rotation_degrees: 0,
+        mirrored: false,
+        b_frames: 0,
+        color: ColorInfo::default(),
+    });
+    track
+}
+
+fn sound(codec: Codec, sample_rate: u32, channels: u32) -> TrackInfo {
+    let mut track = TrackInfo::new(1, TrackKind::Audio, codec, TimeBase::new(1, sample_rate));
+    track.audio = Some(AudioInfo {
+        sample_rate,
+        channels,
+        layout: String::new(),
+        frame_samples: 1024,
+        priming_samples: 0,
+    });
+    track.config = Some(bytes::Bytes::from_static(&[0x11, 0x90]));
+    track
+}
+
+fn media(tracks: Vec<TrackInfo>) -> MediaInfo {
+    MediaInfo {
+        format: String::new(),
+        duration: None,
+        start_micros: None,
+        bit_rate: None,
+        tracks,
+        metadata: Vec::new(),
+        seekable: true,
+    }
+}
+
+fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
+    let wish = Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() };
+    Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
+}
+
+#[test]
+fn the_first_file_settles_what_all_are_encoded_to() {
+    let settling = settling(Mode::Encode, Profile::Ultra);
+    let first =
+        media(vec![picture(640, 360, Ratio { num: 30_000, den: 1001 }), sound(Codec::Aac, 44_100, 6)]);
+    let other = media(vec![picture(1920, 1080, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
+    let plan = settling.plan(&first);
+    assert_eq!(settling.plan(&other), plan);
+    let video = plan.video.expect("all is encoded");
+    assert_eq!((video.width, video.height, video.frame_rate.to_string()), (640, 360, "30000/1001".into()));
+    assert_eq!((video.gop_frames, video.kbps, video.vbv_kbits), (60, 1500, 500));
+    assert_eq!((video.preset.as_str(), video.tune.as_str(), video.threads), ("ultrafast", "zerolatency", 1));
+    let audio = plan.audio.expect("all is encoded");
+    assert_eq!((audio.kbps, audio.sample_rate, audio.channels), (96, 44_100, 2));
+    let mute = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
+    assert_eq!(settling.plan(&mute).audio, None);
+}
+
+#[test]
+fn a_first_file_that_is_copied_settles_what_later_ones_are_encoded_to() {
+    let settling = settling(Mode::Auto, Profile::Default);
+    let mut fitting = picture(1280, 720, Ratio { num: 50, den: 1 });
+    fitting.codec = Codec::H264;
+    let first = settling.plan(&media(vec![fitting, sound(Codec::Aac, 44_100, 2)]));
+    assert!(first.is_copy());
+    let other = media(vec![picture(640, 360, Ratio { num: 25, den: 1 }), sound(Codec::Mp3, 48_000, 1)]);
+    let plan = settling.plan(&other);
+    let (video, audio) = (plan.video.expect("MPEG-4 is encoded"), plan.audio.expect("MP3 is encoded"));
+    assert_eq!((video.width, video.height, video.frame_rate), (1280, 720, FrameRate::whole(50)));
+    assert_eq!(audio.sample_rate, 44_100);
+}
+
+#[test]
+fn what_is_given_is_taken_and_the_buffer_follows_the_rate() {
+    let mut encoding = Encoding::new(Profile::LadderHigh);
+    encoding.size = Some((1280, 720));
+    encoding.frame_rate = Some(FrameRate::whole(50));
+    encoding.video_kbps = Some(5000);
+    encoding.x264_params = "ref=2".to_owned();
+    let settling = settling(Mode::Encode, encoding);
+    let plan = settling.plan(&media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
+    let video = plan.video.expect("all is encoded");
+    assert_eq!((video.width, video.height, video.gop_frames), (1280, 720, 100));
+    assert_eq!((video.kbps, video.vbv_kbits, video.x264_params.as_str()), (5000, 10_000, "ref=2"));
+}
+
+#[test]
+fn platforms_bound_what_is_not_given() {
+    let mut wish =
+        Wish { mode: Some(Mode::Encode), encoding: Profile::LowLatencyCbr.into(), ..Wish::default() };
+    wish.platforms = vec![Platform::facebook(), Platform::twitch()];
+    let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+    let large = media(vec![picture(3840, 2160, Ratio { num: 50, den: 1 })]);
+    let video = Settling::new(wish.clone(), defaults).plan(&large).video.expect("all is encoded");
+    assert_eq!((video.width, video.height, video.kbps), (1920, 1080, 6000));
+    let small = media(vec![picture(640, 360, Ratio { num: 25, den: 1 })]);
+    let video = Settling::new(wish.clone(), defaults).plan(&small).video.expect("all is encoded");
+    assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
+    assert_eq!(video.vbv_kbits, video.kbps / 3);
+    wish.encoding.video_kbps = Some(5000);
+    let video = Settling::new(wish, defaults).plan(&small).video.expect("all is encoded");
+    assert_eq!(video.kbps, 5000, "what is given is taken");
+}
+
+#[test]
+fn sizes_are_as_shown_and_rates_are_those_in_use() {
+    let mut track = picture(719, 576, Ratio { num: 25, den: 1 });
+    let video = track.video.as_mut().expect("it has pictures");
+    video.sample_aspect = Ratio::new(16, 15);
+    assert_eq!(shown_size(&track), (766, 576));
+    track.video.as_mut().expect("it has pictures").rotation_degrees = 90;
+    assert_eq!(shown_size(&track), (576, 766));
+    for (average, wanted) in [
+        ((30_000, 1001), "30000/1001"),
+        ((2997, 100), "30000/1001"),
+        ((24, 1), "24"),
+        ((24_000, 1001), "24000/1001"),
+        ((2914, 100), "30000/1001"),
+        ((60_001, 1000), "60"),
+        ((120, 1), "60"),
+        ((7, 10), "1"),
+    ] {
+        let track = picture(640, 360, Ratio { num: average.0, den: average.1 });
+        assert_eq!(frame_rate(&track).to_string(), wanted, "{average:?}");
+    }
+}
+
+#[test]
+fn a_rate_that_varies_is_the_one_all_times_fit_in() {
+    let mut track = picture(640, 360, Ratio { num: 1442, den: 100 });
+    let video = track.video.as_mut().expect("it has pictures");
+    video.real_frame_rate = Some(Ratio { num: 25, den: 1 });
+    assert_eq!(frame_rate(&track).to_string(), "25");
+    track.video.as_mut().expect("it has pictures").real_frame_rate = Some(Ratio { num: 90_000, den: 1 });
+    assert_eq!(frame_rate(&track).to_string(), "15");
+}
+
+/// What becomes of the tracks of a clip, and what is told of it.
+fn judged(
+    spec: &SampleSpec,
+    platforms: Vec<Platform>,
+    mode: Option<Mode>,
+    tracks: Tracks,
+) -> (Plan, Vec<EventKind>) {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let path = scratch.path().join("clip.mp4");
+    sample_clip(&path, spec).expect("libav has the encoders");
+    let wish = Wish { mode, platforms, ..Wish::default() };
+    let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+    let interrupt = Interrupt::new();
+    let media =
+        flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt).expect("a clip of ours");
+    let mut told = Vec::new();
+    // Asked twice, it is told once.
+    let again = settling.plan_file(&path, &media, tracks, &interrupt);
+    let plan = settling.plan_file(&path, &media, tracks, &interrupt);
+    assert_eq!(plan, again);
+    settling.tell(&mut told);
+    (plan, told)
+}
+
+#[test]
+fn platforms_decide_by_the_packets_and_limit_what_is_encoded() {
+    let spec = SampleSpec { seconds: 4.0, ..SampleSpec::default() };
+    let (plan, told) = judged(&spec, vec![Platform::twitch()], None, Tracks::Both);
+    assert_eq!(plan, Plan::COPY);
+    let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(!verdict.needs_encoding());
+
+    let mut own = Platform::twitch();
+    (own.max_kbps, own.max_size) = (Some(100), Some((200, 200)));
+    let (plan, told) = judged(&spec, vec![Platform::youtube(), own.clone()], None, Tracks::Both);
+    let video = plan.video.expect("it is too large and has too many bits");
+    assert_eq!((video.width, video.height, video.kbps), (200, 112, 100));
+    assert_eq!(plan.audio, None);
+    let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(verdict.has(ReasonCode::BitrateHigh) && verdict.has(ReasonCode::VideoResolutionUnsupported));
+
+    let (plan, told) = judged(&spec, vec![own], Some(Mode::Copy), Tracks::Both);
+    assert!(plan.is_copy() && told.is_empty());
+}
+
+#[test]
+fn a_split_encodes_for_those_alone_who_do_not_take_a_copy() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let path = scratch.path().join("clip.mp4");
+    sample_clip(&path, &SampleSpec { seconds: 4.0, ..SampleSpec::default() })
+        .expect("libav has the encoders");
+    let interrupt = Interrupt::new();
+    let facts = facts(&path, &ScanOptions::default(), &interrupt).expect("a clip of ours");
+    let media =
+        flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt).expect("a clip of ours");
+    let narrow =
+        |name: &str, kbps| Platform { name: name.to_owned(), max_kbps: Some(kbps), ..Platform::twitch() };
+    let show = crate::Source::file(&path).looped();
+    let all = [narrow("narrow", 200), Platform::youtube(), narrow("narrower", 100), Platform::facebook()];
+    let split = all.into_iter().fold(show.clone(), crate::Source::platform).split(&facts);
+    let names =
+        |verdicts: &[Verdict]| verdicts.iter().map(|verdict| verdict.platform.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&split.plan.copy_to), ["youtube", "facebook"]);
+    assert_eq!(names(&split.plan.encode_for), ["narrow", "narrower"]);
+    let plan = |source: Option<crate::Source>| {
+        let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+        let wish = source.expect("it has platforms").wish;
+        Settling::new(wish, defaults).plan_file(&path, &media, Tracks::Both, &interrupt)
+    };
+    assert_eq!(plan(split.copied), Plan::COPY);
+    let encoded = plan(split.encoded);
+    assert_eq!(encoded.video.map(|video| video.kbps), Some(100), "one encode that both take");
+    assert_eq!(encoded.audio, None);
+    let alone = show.platform(Platform::youtube()).split(&facts);
+    assert!(alone.copied.is_some() && alone.encoded.is_none());
+}
+
+#[test]
+fn what_a_part_of_a_stream_lacks_is_no_reason_to_encode_it() {
+    let sound = SampleSpec { video: false, audio_seconds: Some(4.0), ..SampleSpec::default() };
+    let (plan, _) = judged(&sound, vec![Platform::youtube()], None, Tracks::Audio);
+    assert_eq!(plan, Plan::COPY);
+    let pictures = SampleSpec { seconds: 4.0, audio: None, ..SampleSpec::default() };
+    for tracks in [Tracks::Video, Tracks::Both] {
+        let (plan, _) = judged(&pictures, vec![Platform::youtube()], None, tracks);
+        assert_eq!(plan, Plan::COPY, "silence is sent beside it");
+    }
+}
+
+#[test]
+fn what_cannot_be_judged_is_encoded() {
+    let path = Path::new("/there/is/no/such/file.mp4");
+    let wish = Wish { platforms: vec![Platform::any()], ..Wish::default() };
+    let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+    let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
+    fitting.codec = Codec::H264;
+    let media = media(vec![fitting, sound(Codec::Aac, 48_000, 2)]);
+    let plan = settling.plan_file(path, &media, Tracks::Both, &Interrupt::new());
+    assert!(plan.video.is_some() && plan.audio.is_some());
+    let mut told = Vec::new();
+    settling.tell(&mut told);
+    let [EventKind::Judged { verdict, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(verdict.has(ReasonCode::ProbeFailed));
+}
+
+#[test]
+fn only_what_does_not_fit_is_encoded() {
+    let settling = settling(Mode::Auto, Profile::Default);
+    let mut fitting = picture(640, 360, Ratio { num: 25, den: 1 });
+    fitting.codec = Codec::H264;
+    let needs = |video: &TrackInfo, audio: TrackInfo| {
+        let plan = settling.plan(&media(vec![video.clone(), audio]));
+        (plan.video.is_some(), plan.audio.is_some())
+    };
+    assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 2)), (false, false));
+    assert_eq!(needs(&fitting, sound(Codec::Aac, 48_000, 6)), (false, true));
+    assert_eq!(needs(&fitting, sound(Codec::Mp3, 48_000, 1)), (false, true));
+    let asp = picture(640, 360, Ratio { num: 25, den: 1 });
+    assert_eq!(needs(&asp, sound(Codec::Aac, 44_100, 2)), (true, false));
+    fitting.video.as_mut().expect("it has pictures").rotation_degrees = 90;
+    assert_eq!(needs(&fitting, sound(Codec::Aac, 44_100, 1)), (true, false));
+}
