@@ -405,13 +405,12 @@ fn a_file_that_changes_its_form_midway_stays_one_stream() {
     }
     let scratch = Scratch::new();
     let directory = scratch.0.path();
-    // Without B-frames: pictures that are shown later than they are decoded overlap with those behind a jump.
-    let video = "-r 25|-c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv420p";
+    let video = "-r 25|-c:v libx264 -preset veryfast -bf 2 -pix_fmt yuv420p";
     let first = case("first.ts", video, ":s=44100:c=stereo:d=2.4|-c:a aac");
     // Another size, shape, pixel format, profile and sound; and its clock begins anew.
     let second = case(
         "second.ts",
-        "-r 25|-vf scale=320:192 -c:v libx264 -preset veryfast -bf 0 -pix_fmt yuv422p",
+        "-r 25|-vf scale=320:192 -c:v libx264 -preset veryfast -bf 2 -pix_fmt yuv422p",
         ":s=22050:c=mono:d=2.4|-c:a aac",
     );
     for case in [first, second] {
