@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of these helpers")]
 
 mod clients;
+mod damage;
 mod disk;
 mod dns;
 mod fault;
@@ -28,6 +29,7 @@ pub(crate) use clients::{
     FfmpegPlay, FfmpegPublish, GstPlay, GstPublish, LibrtmpPublish, PeerClient, Rtmpdump, ffmpeg_play,
     ffmpeg_publish, gst_play, gst_publish, librtmp_publish, peer_play, peer_publish, rtmpdump,
 };
+pub(crate) use damage::damage;
 pub(crate) use disk::SmallDisk;
 pub(crate) use dns::SilentDns;
 pub(crate) use fault::FaultProxy;

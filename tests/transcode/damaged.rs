@@ -11,7 +11,7 @@ use flowcast::{Encoding, Engine, EventKind, Mode, Profile, Source};
 use crate::air::alone;
 use crate::clips;
 use crate::support::rig::engine;
-use crate::support::{Need, media, need};
+use crate::support::{Need, damage, media, need};
 
 /// Files of the test media, and beside them all of [`clips`].
 const FILES: [&str; 6] = [
@@ -30,29 +30,6 @@ const AT_ONCE: usize = 8;
 const PLAYED: i64 = 1500;
 /// Far more than any needs.
 const SOON: Duration = Duration::from_secs(60);
-
-/// A number that looks random and is the same in every run.
-fn mixed(seed: u64) -> u64 {
-    let mut value = seed.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ value >> 31
-}
-
-fn damage(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
-    let place = |number: u64, length: usize| (mixed(number) % length.max(1) as u64) as usize;
-    if seed.is_multiple_of(2) {
-        bytes.truncate(place(seed, bytes.len()));
-        return bytes;
-    }
-    // Half of them in the first kilobytes, where headers are; else enough to hit what is played.
-    let (reach, flips) = if seed % 4 == 1 { (4096, 32) } else { (usize::MAX, 400) };
-    let reach = bytes.len().min(reach);
-    for flip in 0..1 + mixed(seed) % flips {
-        let at = place(seed * 1000 + flip, reach);
-        bytes[at] ^= 1 << (mixed(flip ^ seed) % 8);
-    }
-    bytes
-}
 
 /// What became of a file.
 #[derive(Debug)]
@@ -119,7 +96,7 @@ fn damaged_files_become_streams_or_errors() {
                     let whole = fs::read(&files[number as usize]).expect("bytes");
                     let name = files[number as usize].extension().unwrap_or_default().to_string_lossy();
                     let file = directory.path().join(format!("{number}-{variant}.{name}"));
-                    fs::write(&file, damage(whole, number * 1000 + variant)).expect("a file");
+                    fs::write(&file, damage(whole, number * 1000 + variant, 400)).expect("a file");
                     let began = Instant::now();
                     let fate = encode(&engine, &file, &file.with_extension("recorded.flv"));
                     fates.lock().unwrap_or_else(PoisonError::into_inner).push((fate, began.elapsed()));

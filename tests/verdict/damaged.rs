@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flowcast::av::Interrupt;
 use flowcast::{Platform, ScanOptions, Strictness, facts, verdict, verdict_of_failure};
 
-use crate::support::{Need, media, need};
+use crate::support::{Need, damage, media, need};
 
 /// Files of the test media: MP4, FLV, MPEG-TS, Matroska, ADTS, with and without sound.
 const FILES: [&str; 10] = [
@@ -26,28 +26,6 @@ const VARIANTS: u64 = 20;
 /// Far more than any needs.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A number that looks random and is the same in every run.
-fn mixed(seed: u64) -> u64 {
-    let mut value = seed.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ value >> 31
-}
-
-fn damage(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
-    let place = |number: u64, length: usize| (mixed(number) % length.max(1) as u64) as usize;
-    if seed.is_multiple_of(2) {
-        bytes.truncate(place(seed, bytes.len()));
-        return bytes;
-    }
-    // Half of them in the first kilobytes, where headers are.
-    let reach = if seed % 4 == 1 { bytes.len().min(4096) } else { bytes.len() };
-    for flip in 0..1 + mixed(seed) % 64 {
-        let at = place(seed * 1000 + flip, reach);
-        bytes[at] ^= 1 << (mixed(flip ^ seed) % 8);
-    }
-    bytes
-}
-
 #[test]
 fn damaged_files_give_a_verdict_or_an_error() {
     if !need(&FILES.map(Need::Media)) {
@@ -60,7 +38,7 @@ fn damaged_files_give_a_verdict_or_an_error() {
         let extension = name.rsplit('.').next().unwrap_or_default();
         for variant in 0..VARIANTS {
             let file = directory.path().join(format!("{number}-{variant}.{extension}"));
-            fs::write(&file, damage(whole.clone(), number as u64 * 1000 + variant)).expect("a file");
+            fs::write(&file, damage(whole.clone(), number as u64 * 1000 + variant, 64)).expect("a file");
             let began = Instant::now();
             let verdict = match facts(&file, &ScanOptions::default(), &Interrupt::new()) {
                 Ok(facts) => {
