@@ -34,7 +34,7 @@ def ffmpeg(clip, preset, output, *input_options):
     return ["ffmpeg", "-nostdin", "-v", "error", "-y", *input_options, "-threads", "1", "-i", clip, "-map", "0:v:0", "-map", "0:a:0",
             "-filter_threads", "1", "-c:v", "libx264", "-preset", preset, *tune, "-threads", "1", "-pix_fmt", "yuv420p",
             "-b:v", f"{KBPS}k", "-maxrate", f"{KBPS}k", "-bufsize", f"{KBPS}k", "-g", "60", "-bf", "0", "-forced-idr", "1",
-            "-x264-params", "scenecut=0:open-gop=0:keyint=60:min-keyint=60", "-c:a", "aac", "-b:a", "96k", "-ac", "2",
+            "-x264-params", "scenecut=0:open-gop=0:keyint=60:min-keyint=60", "-c:a", "aac", "-aac_coder", "fast", "-b:a", "96k", "-ac", "2",
             "-f", "flv", output]
 
 
@@ -108,16 +108,18 @@ def sound(arguments, directory):
     clip = str(directory / "mp3.mkv")
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", arguments.clip, "-c:v", "copy", "-c:a", "libmp3lame", "-ac", "2",
                     "-ar", "48000", clip], check=True, stdin=subprocess.DEVNULL)
-    ratios = []
-    for pair in range(arguments.pairs):
-        one, _ = spent(ours(arguments.program, "once", clip, directory / f"sound-{pair}", "ultrafast", "--auto"), directory)
-        both, _ = spent(ours(arguments.program, "once", clip, directory / f"both-{pair}", "ultrafast"), directory)
-        copied = x264_options(next((directory / f"sound-{pair}").glob("*.flv"))) == x264_options(clip)
-        if not copied:
-            sys.exit("transcode: the picture was not copied")
-        ratios.append(one / both)
-        print(f"sound pair {pair + 1}: {one:.3f} s and {both:.3f} s, {one / both:.3f}", flush=True)
-    print(f"sound: encoding the sound alone costs {statistics.median(ratios):.3f} of encoding both")
+    for preset in arguments.presets.split():
+        ratios = []
+        for pair in range(arguments.pairs):
+            reels = [directory / f"{what}-{preset}-{pair}" for what in ("sound", "both")]
+            one, _ = spent(ours(arguments.program, "once", clip, reels[0], preset, "--auto"), directory)
+            both, _ = spent(ours(arguments.program, "once", clip, reels[1], preset), directory)
+            if x264_options(next(reels[0].glob("*.flv"))) != x264_options(clip):
+                sys.exit("transcode: the picture was not copied")
+            ratios.append(one / both)
+            print(f"{preset} sound pair {pair + 1}: {one:.3f} s and {both:.3f} s, {one / both:.3f}", flush=True)
+        print(f"{preset}: encoding the sound alone costs {statistics.median(ratios):.3f} of encoding both ({min(ratios):.3f} to "
+              f"{max(ratios):.3f})")
 
 
 def loop(arguments, directory):

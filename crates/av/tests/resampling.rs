@@ -202,6 +202,8 @@ fn channels_are_mixed_and_encoders_take_the_result() {
         AudioSettings::new(44_100, 1),
         AudioSettings { layout: Some("5.1".to_owned()), ..AudioSettings::new(48_000, 6) },
         AudioSettings { codec: AudioCodecKind::Opus, ..AudioSettings::new(48_000, 2) },
+        AudioSettings { fast: true, ..AudioSettings::new(48_000, 2) },
+        AudioSettings { codec: AudioCodecKind::Opus, fast: true, ..AudioSettings::new(48_000, 2) },
     ];
     for settings in settings {
         for (layout, channels) in [("mono", 1), ("stereo", 2), ("5.1", 6), ("7.1", 8), ("", 3)] {
@@ -231,6 +233,24 @@ fn channels_are_mixed_and_encoders_take_the_result() {
             assert!(encoder.track().config.is_some());
         }
     }
+}
+
+#[test]
+fn the_fast_coder_is_another_one() {
+    let packets = |fast| {
+        let settings = AudioSettings { fast, ..AudioSettings::new(48_000, 2) };
+        let mut encoder = AudioEncoder::open(0, &settings).unwrap();
+        let mut packets = Vec::new();
+        for number in 0..20 {
+            encoder.push_frame(&tone(number * 1024, 1024, 48_000, 2)).unwrap();
+            packets.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
+        }
+        encoder.finish().unwrap();
+        packets.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
+        packets.into_iter().map(|packet| packet.data.to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(packets(false), packets(false));
+    assert_ne!(packets(true), packets(false));
 }
 
 #[test]

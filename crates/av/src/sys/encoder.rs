@@ -184,6 +184,7 @@ impl RawEncoder {
         codec: &CStr,
         sound: &Sound,
         bit_rate: u64,
+        options: &[(&str, String)],
     ) -> Result<Self, Failure> {
         let (context, codec) = Self::allocate(name, codec)?;
         let mut encoder =
@@ -197,7 +198,7 @@ impl RawEncoder {
             (*raw).bit_rate = i64::try_from(bit_rate).unwrap_or(0);
             sound.layout.copy_to(&raw mut (*raw).ch_layout)?;
         }
-        encoder.open(codec, &[])?;
+        encoder.open(codec, options)?;
         Ok(encoder)
     }
 

@@ -233,6 +233,7 @@ fn open_encoder(track: usize, plan: &AudioPlan) -> Result<AudioEncoder, Error> {
         AudioCodec::Opus => AudioCodecKind::Opus,
     };
     settings.bit_rate = 1000 * u64::from(plan.kbps);
+    settings.fast = plan.fast;
     AudioEncoder::open(track, &settings).map_err(|error| failed(plan, error))
 }
 

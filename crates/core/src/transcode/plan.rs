@@ -74,6 +74,8 @@ pub(crate) struct AudioPlan {
     pub(crate) kbps: u32,
     pub(crate) sample_rate: u32,
     pub(crate) channels: u32,
+    /// libav's coder `fast`.
+    pub(crate) fast: bool,
 }
 
 impl Plan {
@@ -154,7 +156,8 @@ impl fmt::Display for EncoderPlan {
 impl fmt::Display for AudioPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let codec = self.codec.name();
-        write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)
+        write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)?;
+        f.write_str(if self.fast { " fast" } else { "" })
     }
 }
 
@@ -184,7 +187,12 @@ mod tests {
             x264_params: "aq-mode=2".to_owned(),
             encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
         };
-        let audio = AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2 };
+        let audio =
+            AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2, fast: false };
+        assert_eq!(
+            AudioPlan { fast: true, ..audio.clone() }.to_string(),
+            "aac 128k 48000 Hz 2 channels fast"
+        );
         let quality = VideoPlan { crf_tenths: Some(205), refs: Some(4), ..video.clone() };
         assert_eq!(
             quality.to_string(),

@@ -11,7 +11,7 @@ use super::encoding::Threading;
 ///
 /// | profile | preset | threads | kbit/s | VBV, kbit | B-frames | H.264 profile, at most | AAC kbit/s |
 /// |---|---|---|---|---|---|---|---|
-/// | `Ultra` | ultrafast, zerolatency | 1 | 1500 | 500 | 0 | Baseline | 96 |
+/// | `Ultra` | ultrafast, zerolatency | 1 | 1500 | 500 | 0 | Baseline | 96, [fast](super::AudioEncoding::fast) |
 /// | `Default` | ultrafast | 2 | 2500 | 830 | 0 | Main | 128 |
 /// | `High` | fast | 2 | 3000 | 1000 | 2 | High | 128 |
 /// | `LadderHigh` | ultrafast | 1 | 2500 | 5000 | 0 | Main | 128 |
@@ -58,6 +58,7 @@ pub(super) struct Figures {
     pub(super) profile: &'static str,
     pub(super) x264_params: &'static str,
     pub(super) audio_kbps: u32,
+    pub(super) fast_audio: bool,
 }
 
 const LOW_LATENCY: &str = "lookahead-threads=1:sync-lookahead=0:rc-lookahead=10:aq-mode=2:direct=auto:me=hex:subme=6:trellis=1:\
@@ -103,9 +104,13 @@ impl Profile {
     /// What it says; of `Copy`, what holds for a track that has to be encoded all the same.
     pub(super) const fn figures(self) -> Figures {
         match self {
-            Self::Ultra => {
-                Figures { tune: Some("zerolatency"), vbv_kbits: 500, profile: "baseline", ..step(1500, 96) }
-            }
+            Self::Ultra => Figures {
+                tune: Some("zerolatency"),
+                vbv_kbits: 500,
+                profile: "baseline",
+                fast_audio: true,
+                ..step(1500, 96)
+            },
             Self::Copy | Self::Default => Figures { threads: 2, vbv_kbits: 830, ..step(2500, 128) },
             Self::High => Figures {
                 preset: "fast",
@@ -145,6 +150,7 @@ const fn step(kbps: u32, audio_kbps: u32) -> Figures {
         profile: "main",
         x264_params: "",
         audio_kbps,
+        fast_audio: false,
     }
 }
 

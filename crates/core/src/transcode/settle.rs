@@ -228,14 +228,20 @@ impl Settling {
             AudioCodec::Opus => 48_000,
             AudioCodec::Aac => track.audio.as_ref().map_or(0, |audio| audio.sample_rate),
         };
+        let kbps = wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps));
+        let is_fast = wanted.fast.unwrap_or(figures.fast_audio);
         AudioPlan {
             codec: wanted.codec,
-            kbps: wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps)),
+            kbps,
+            fast: is_fast && wanted.codec == AudioCodec::Aac && kbps >= LEAST_FAST_KBPS,
             sample_rate: wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(source)),
             channels: wanted.channels.unwrap_or_else(|| self.limits.channels(2)),
         }
     }
 }
+
+/// Below this libav's faster AAC coder is the worse one by far.
+const LEAST_FAST_KBPS: u32 = 64;
 
 /// The size a track is shown at: upright, with square pixels, even.
 fn shown_size(track: &TrackInfo) -> (u32, u32) {

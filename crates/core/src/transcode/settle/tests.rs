@@ -3,7 +3,7 @@
 use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
 
 use super::*;
-use crate::transcode::{Encoding, Profile};
+use crate::transcode::{AudioEncoding, Encoding, Profile};
 use crate::verdict::{Platform, ReasonCode};
 
 fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
@@ -52,6 +52,26 @@ fn media(tracks: Vec<TrackInfo>) -> MediaInfo {
 fn settling(mode: Mode, encoding: impl Into<Encoding>) -> Settling {
     let wish = Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() };
     Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true })
+}
+
+#[test]
+fn sound_is_encoded_fast_where_that_is_asked_for_and_has_the_bits() {
+    let source = media(vec![sound(Codec::Mp3, 48_000, 2)]);
+    let fast = |profile: Profile, audio: AudioEncoding| {
+        let mut encoding = Encoding::new(profile);
+        encoding.audio = audio;
+        settling(Mode::Encode, encoding).plan(&source).audio.expect("all is encoded").fast
+    };
+    let said = AudioEncoding { fast: Some(true), ..AudioEncoding::default() };
+    assert!(fast(Profile::Ultra, AudioEncoding::default()) && fast(Profile::High, said.clone()));
+    for (profile, audio) in [
+        (Profile::Default, AudioEncoding::default()),
+        (Profile::Ultra, AudioEncoding { fast: Some(false), ..AudioEncoding::default() }),
+        (Profile::Ultra, AudioEncoding { kbps: Some(48), ..AudioEncoding::default() }),
+        (Profile::High, AudioEncoding { codec: AudioCodec::Opus, ..said }),
+    ] {
+        assert!(!fast(profile, audio.clone()), "{profile:?} {audio:?}");
+    }
 }
 
 #[test]
