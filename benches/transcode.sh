@@ -4,7 +4,8 @@
 #
 #   benches/transcode.sh [PAIRS]        7 pairs of each, alternating
 #
-#   PARTS="cpu memory sound"   which of the three
+#   PARTS="cpu memory sound"   which of them; "instructions" counts with callgrind what cpu measures (three minutes, wants valgrind)
+#   FLOWCAST_TEST_MEDIA=DIR    real sound for the third, from the test media; without it the clip's own
 #   PRESETS="ultrafast veryfast"
 #   CLIP=FILE                  another clip than the default: 720p at 30 a second, 20 s, B-frames, AAC
 #
