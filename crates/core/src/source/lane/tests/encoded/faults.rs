@@ -106,7 +106,8 @@ fn another_encoder_takes_over_and_the_stream_goes_on() {
         let first = &shown[..60];
         assert!(first.is_sorted() && first[59] == 59, "{after}: {first:?}");
         let lost = (0..60).filter(|number| !first.contains(number)).count();
-        assert!(lost < 60, "{after}: {lost} are lost");
+        // x264's preset "medium" holds the 40 pictures of its lookahead and the one it is at.
+        assert!(lost <= after.min(41), "{after}: {lost} are lost");
         for lap in 1..LAPS {
             let lap = &shown[60 * lap..60 * (lap + 1)];
             assert!(lap.iter().copied().eq(0..60), "{after}: {lap:?}");
