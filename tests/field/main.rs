@@ -1,0 +1,6 @@
+//! What the field reported: for each report the input or the peer that showed it, and what is right. A module a kind of fault.
+
+#![cfg(feature = "libav")]
+
+#[path = "../support/mod.rs"]
+mod support;
