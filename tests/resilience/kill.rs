@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Error, Output, RtmpServerExt, Source, TlsRoots};
 
+use crate::support::bystander::at_most;
 use crate::support::rig::{
     Known, LONGEST_WAIT, engine, outputs, push, read_flv, wait_ended, wait_event, wait_retry,
 };
@@ -14,7 +15,7 @@ use crate::support::{
 };
 use crate::{Witness, stop_within};
 
-/// From being reachable again to the next keyframe: the longest wait, a GOP of the clip, a tick, and a busy machine.
+/// From being reachable again to the next keyframe: the longest wait, a GOP of the clip, a tick, and some delay.
 const RESUME: Duration = LONGEST_WAIT.saturating_add(Duration::from_millis(480 + 100 + 1000));
 
 #[test]
@@ -46,7 +47,7 @@ fn a_killed_server_is_found_again_and_nobody_else_notices() {
                 && server.wait_pictures(visits, 1, PATIENCE))
         );
         let resumed = server.visits()[visits].first_picture().expect("a picture") - back;
-        assert!(resumed <= RESUME, "resumed after {resumed:?}");
+        assert!(resumed <= at_most(RESUME, back), "resumed after {resumed:?}");
         println!(
             "killed, round {round}: noticed after {detected:?}, resumed {resumed:?} after the server was back"
         );
@@ -101,7 +102,7 @@ fn nginx_is_killed_and_comes_back() {
         _ => None,
     });
     let resumed = back.elapsed();
-    assert!(resumed <= RESUME, "resumed after {resumed:?}");
+    assert!(resumed <= at_most(RESUME, back), "resumed after {resumed:?}");
     println!("nginx killed: noticed after {detected:?}, live again {resumed:?} after it was started");
     assert!(grows(&nginx, 1, 50_000), "nginx records nothing after it came back");
     stop_within(live, Duration::from_secs(3));
@@ -144,7 +145,7 @@ fn a_reset_and_an_orderly_end_are_told_apart_and_both_reconnect() {
         assert!(kinds.contains(&source.kind()), "{what}: {source:?}");
         assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(visit + 1, 1, Duration::ZERO)));
         let resumed = server.visits()[visit + 1].first_picture().expect("a picture") - broken;
-        assert!(resumed <= RESUME, "{what}: resumed after {resumed:?}");
+        assert!(resumed <= at_most(RESUME, broken), "{what}: resumed after {resumed:?}");
         println!("{what}: noticed after {detected:?}, resumed after {resumed:?}");
     }
     assert!(server.wait_pictures(2, 20, PATIENCE));
@@ -198,11 +199,9 @@ fn the_embedded_server_is_stopped_and_started_again_on_its_port() {
     let back = Instant::now();
     let server = receiving.rtmp_server(address).start().expect("the port is free");
     assert!(witness.watch(&live, PATIENCE, on_the_air));
-    println!(
-        "embedded server: stopped in {stopped:?}, published to again {:?} after it was back",
-        back.elapsed()
-    );
-    assert!(back.elapsed() <= RESUME);
+    let resumed = back.elapsed();
+    println!("embedded server: stopped in {stopped:?}, published to again {resumed:?} after it was back");
+    assert!(resumed <= at_most(RESUME, back), "resumed after {resumed:?}");
     stop_within(live, Duration::from_secs(3));
     assert!(wait_until(PATIENCE, || !on_the_air()), "the name is not free after the publisher has gone");
     server.stop(Duration::from_secs(3));
@@ -233,7 +232,7 @@ fn a_tls_connection_that_is_killed_comes_back() {
         assert_eq!((error.code(), error.is_retryable()), ("CONNECTION_LOST", true), "{error:?}");
         assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(round + 1, 1, Duration::ZERO)));
         let resumed = server.visits()[round + 1].first_picture().expect("a picture") - broken;
-        assert!(resumed <= RESUME, "resumed after {resumed:?}");
+        assert!(resumed <= at_most(RESUME, broken), "resumed after {resumed:?}");
         println!("TLS, reset behind it: noticed after {detected:?}, resumed after {resumed:?}");
     }
     assert!(server.wait_pictures(2, 15, PATIENCE));

@@ -7,6 +7,8 @@
 
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of these helpers")]
 
+#[cfg(feature = "libav")]
+pub(crate) mod bystander;
 mod clients;
 mod damage;
 mod disk;

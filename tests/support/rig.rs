@@ -10,7 +10,7 @@ use flowcast::rtmp::limits::Limits;
 use flowcast::{Config, Engine, Event, EventKind, Events, Output, OutputId, ReconnectPolicy, StreamRef};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -164,31 +164,6 @@ pub(crate) fn longest_silence(tags: &[Seen], from: Instant, to: Instant) -> Dura
     let times = tags.iter().map(|tag| tag.at).filter(|at| (from..=to).contains(at));
     let times: Vec<_> = std::iter::once(from).chain(times).chain([to]).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
-}
-
-/// The longest time this whole process was kept from running since then: what a busy machine does is no fault of a stream. Ask
-/// early, too: it is known from the first call on.
-pub(crate) fn longest_pause(since: Instant) -> Duration {
-    /// How often the clock is looked at.
-    const BEAT: Duration = Duration::from_millis(10);
-    /// Shorter pauses are not noted.
-    const NOTABLE: Duration = Duration::from_millis(50);
-    static PAUSES: Mutex<Vec<(Instant, Duration)>> = Mutex::new(Vec::new());
-    static LOOKING: Once = Once::new();
-    LOOKING.call_once(|| {
-        std::thread::spawn(|| {
-            let mut last = Instant::now();
-            loop {
-                std::thread::park_timeout(BEAT);
-                let pause = std::mem::replace(&mut last, Instant::now()).elapsed();
-                if pause > NOTABLE {
-                    PAUSES.lock().unwrap_or_else(PoisonError::into_inner).push((last, pause));
-                }
-            }
-        });
-    });
-    let pauses = PAUSES.lock().unwrap_or_else(PoisonError::into_inner);
-    pauses.iter().filter(|(at, _)| *at >= since).map(|(_, pause)| *pause).max().unwrap_or_default()
 }
 
 /// An engine with some settings changed.
