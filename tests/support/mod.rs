@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of these helpers")]
 
+pub(crate) mod acted;
 #[cfg(feature = "libav")]
 pub(crate) mod bystander;
 mod clients;

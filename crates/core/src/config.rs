@@ -172,8 +172,14 @@ pub struct ReconnectPolicy {
     pub factor: f64,
     /// The longest wait, before jitter. Default 30 s.
     pub cap: Duration,
-    /// Tries in a row before the output ends with an error; `None` tries for ever. Default `None`.
+    /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
     pub tries: Option<u32>,
+    /// Of those, the tries in a row that end because the server refuses what it took before: the address, the key, the
+    /// certificate of an output that has been on the air. Servers do so while they restart. `Some(0)` ends the output
+    /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries). Default `None`.
+    ///
+    /// A refusal of an output that has never been on the air ends it at once, whatever is said here.
+    pub refusals: Option<u32>,
     /// An output that stayed up this long starts again with the first wait. Default 30 s.
     pub stable_after: Duration,
 }
@@ -185,6 +191,7 @@ impl Default for ReconnectPolicy {
             factor: 1.5,
             cap: Duration::from_secs(30),
             tries: None,
+            refusals: None,
             stable_after: Duration::from_secs(30),
         }
     }

@@ -122,14 +122,19 @@ impl Error {
     ///
     /// | code | retry |
     /// |---|---|
-    /// | `NetStream.Publish.BadName` saying the name is in use ("already", "busy", "in use", "duplicate") | yes: the old session of the same publisher may still be dying |
-    /// | `NetStream.Publish.BadName` otherwise, `NetStream.Publish.Denied`, `NetStream.Publish.Rejected`, `…Unauthorized`, `…InvalidArg` | no |
-    /// | `NetConnection.Connect.InvalidApp`, `NetConnection.Connect.AppShutdown` | no |
+    /// | `NetStream.Publish.BadName` without a text, or with one that does not say that the name or key is wrong | yes: the code means that the name is published already, and the old session of the same publisher may still be dying |
+    /// | `NetStream.Publish.BadName` with a text that says so ("no such", "not found", "key", "invalid", "denied" and the like, unless it also says "already", "busy", "in use" or "duplicate") | no |
+    /// | `NetStream.Publish.Denied`, `NetStream.Publish.Rejected`, `…Unauthorized`, `…InvalidArg` | no |
+    /// | `NetConnection.Connect.InvalidApp` | no |
+    /// | `NetConnection.Connect.AppShutdown` | yes: the application is being restarted |
     /// | `NetConnection.Connect.Rejected` saying "busy", "too many", "limit", "try again" or "overload" | yes |
     /// | `NetConnection.Connect.Rejected` otherwise (unknown app, authentication, licence) | no |
     /// | `NetStream.Play.StreamNotFound`, `NetStream.Play.UnpublishNotify` | yes: the publisher may come |
     /// | any `….Failed`, `….Closed`, `….IdleTimeout`, `….InsufficientBW`, `NetConnection.Connect.NetworkChange` | yes |
     /// | every other code | no |
+    ///
+    /// A refusal that is final here may still pass for somebody who was let in before with the same address and key: a
+    /// server that restarts refuses what it has not loaded yet.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -173,6 +178,30 @@ impl Error {
     }
 }
 
+/// What a text says of a name that is taken for now.
+const TAKEN: &[&str] = &["already", "busy", "in use", "duplicate"];
+/// What a text says of a name or key that is no good.
+const NO_GOOD: &[&str] = &[
+    "no such",
+    "not found",
+    "exist",
+    "unknown",
+    "key",
+    "invalid",
+    "not valid",
+    "wrong",
+    "incorrect",
+    "malformed",
+    "expired",
+    "auth",
+    "denied",
+    "reject",
+    "refuse",
+    "forbid",
+    "allowed",
+    "permi",
+];
+
 /// The table in the documentation of [`Error::is_retryable`].
 fn rejection_is_retryable(code: &str, description: &str) -> bool {
     let says = |words: &[&str]| {
@@ -180,10 +209,10 @@ fn rejection_is_retryable(code: &str, description: &str) -> bool {
         words.iter().any(|word| text.contains(word))
     };
     match code {
-        "NetStream.Publish.BadName" => says(&["already", "busy", "in use", "duplicate"]),
+        "NetStream.Publish.BadName" => says(TAKEN) || !says(NO_GOOD),
         "NetConnection.Connect.Rejected" => says(&["busy", "too many", "limit", "try again", "overload"]),
         "NetStream.Play.StreamNotFound" | "NetStream.Play.UnpublishNotify" => true,
-        "NetConnection.Connect.NetworkChange" => true,
+        "NetConnection.Connect.NetworkChange" | "NetConnection.Connect.AppShutdown" => true,
         _ => {
             matches!(code.rsplit('.').next(), Some("Failed" | "Closed" | "IdleTimeout" | "InsufficientBW"))
         }
@@ -228,6 +257,16 @@ mod tests {
     fn retry_is_decided_by_code_and_text() {
         assert!(!rejected("NetStream.Publish.BadName", "stream key is wrong").is_retryable());
         assert!(rejected("NetStream.Publish.BadName", "Already publishing").is_retryable());
+        assert!(rejected("NetStream.Publish.BadName", "Stream key is already in use").is_retryable());
+        for bare in ["", "live", "NetStream.Publish.BadName", "Stream is being closed"] {
+            assert!(rejected("NetStream.Publish.BadName", bare).is_retryable(), "{bare:?}");
+        }
+        for text in
+            ["Stream name or key is not valid.", "No such stream.", "Permission denied", "does not exist"]
+        {
+            assert!(!rejected("NetStream.Publish.BadName", text).is_retryable(), "{text:?}");
+        }
+        assert!(rejected("NetConnection.Connect.AppShutdown", "").is_retryable());
         assert!(!rejected("NetStream.Publish.Denied", "").is_retryable());
         assert!(
             !rejected("NetConnection.Connect.Rejected", "[ AccessManager.Reject ] : code=403").is_retryable()

@@ -9,12 +9,14 @@ use crate::config::ReconnectPolicy;
 pub(crate) struct Backoff {
     policy: ReconnectPolicy,
     failures: u32,
+    /// How many of the last ones, in a row, were refusals.
+    refusals: u32,
     up_since: Option<Instant>,
 }
 
 impl Backoff {
     pub(crate) fn new(policy: ReconnectPolicy) -> Self {
-        Self { policy, failures: 0, up_since: None }
+        Self { policy, failures: 0, refusals: 0, up_since: None }
     }
 
     /// The connection is up.
@@ -25,18 +27,44 @@ impl Backoff {
     /// The connection failed or was lost: how long to wait, or `None` when all tries are used up. `random` is uniform in
     /// 0..1.
     pub(crate) fn failed(&mut self, now: Instant, random: f64) -> Option<Duration> {
+        self.settle(now);
+        self.refusals = 0;
+        self.wait(random)
+    }
+
+    /// The peer refused what it took before: how long to wait, or `None` when it has refused often enough, or all tries are
+    /// used up.
+    pub(crate) fn refused(&mut self, now: Instant, random: f64) -> Option<Duration> {
+        self.settle(now);
+        if self.policy.refusals.is_some_and(|refusals| self.refusals >= refusals) {
+            return None;
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        self.wait(random)
+    }
+
+    /// Begins a new row if the connection that ends was stable.
+    fn settle(&mut self, now: Instant) {
         // A peer that accepts and closes at once has not been up: its waits go on growing.
         if let Some(since) = self.up_since.take()
             && now.saturating_duration_since(since) >= self.policy.stable_after
         {
-            self.failures = 0;
+            (self.failures, self.refusals) = (0, 0);
         }
+    }
+
+    fn wait(&mut self, random: f64) -> Option<Duration> {
         if self.policy.tries.is_some_and(|tries| self.failures >= tries) {
             return None;
         }
         let wait = self.policy.wait(self.failures, random);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         Some(wait)
+    }
+
+    /// Refusals in a row after which it was to be dialled again.
+    pub(crate) fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// Failures in a row.
@@ -72,6 +100,22 @@ mod tests {
         let now = Instant::now();
         assert!(backoff.failed(now, 0.5).is_some() && backoff.failed(now, 0.5).is_some());
         assert_eq!((backoff.failed(now, 0.5), backoff.failures()), (None, 2));
+    }
+
+    #[test]
+    fn refusals_have_a_bound_of_their_own() {
+        let policy = ReconnectPolicy { refusals: Some(2), ..ReconnectPolicy::default() };
+        let mut backoff = Backoff::new(policy);
+        let now = Instant::now();
+        assert!(backoff.refused(now, 0.5).is_some());
+        assert!(backoff.failed(now, 0.5).is_some(), "another failure is no refusal");
+        let waits: Vec<_> = (0..3).map(|_| backoff.refused(now, 0.5)).collect();
+        let millis = Duration::from_millis;
+        assert_eq!(waits, [Some(millis(4500)), Some(millis(6750)), None], "the waits go on growing");
+        let policy = ReconnectPolicy { tries: Some(1), ..ReconnectPolicy::default() };
+        let mut backoff = Backoff::new(policy);
+        assert!(backoff.refused(now, 0.5).is_some());
+        assert_eq!((backoff.refused(now, 0.5), backoff.failures()), (None, 1), "refusals are tries, too");
     }
 
     #[test]

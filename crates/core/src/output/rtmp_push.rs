@@ -28,8 +28,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Redirections in a row.
 const MOST_HOPS: u32 = 5;
-/// A connection that lasted this long begins a new row.
+/// A connection that lasted this long begins a new row, and proves that the peer takes the stream.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
 /// A push output.
 pub(crate) struct RtmpPush {
     id: OutputId,
@@ -47,6 +48,8 @@ pub(crate) struct RtmpPush {
     connections: u64,
     attempt: u64,
     settled: bool,
+    /// It has been on the air: its address and key are good, whatever a peer says that restarts.
+    proven: bool,
     finishing: bool,
     /// The source rests: from which tag on there is nothing, and until when what is before that may take.
     rest: Option<(u64, Instant)>,
@@ -111,6 +114,7 @@ impl RtmpPush {
             connections: 0,
             attempt: 0,
             settled: false,
+            proven: false,
             finishing: false,
             rest: None,
             first_media: None,
@@ -141,6 +145,7 @@ impl RtmpPush {
         if self.route.hops == MOST_HOPS {
             return self.failed(cx, lost("the server redirects again and again"));
         }
+        self.judge(cx.now, false);
         self.close_connection();
         let host = to.host().to_owned();
         cx.notices.push(EventKind::OutputMoved { output: self.id, host });
@@ -197,6 +202,7 @@ impl RtmpPush {
             }
             // A peer that closes first is as good.
             _ => {
+                self.judge(cx.now, false);
                 self.close_connection();
                 self.state = State::Resting;
                 OutputState::Running
@@ -204,9 +210,19 @@ impl RtmpPush {
         }
     }
 
+    /// Notes whether the connection that ends has shown that the peer takes the stream. One that ends with a refusal has
+    /// not, unless it lasted: there are peers that let everybody in and look at the key afterwards.
+    fn judge(&mut self, now: Instant, refused: bool) {
+        if let State::Live(live) = &mut self.state {
+            let lasted = now.saturating_duration_since(live.since) >= SETTLED_AFTER;
+            self.proven |= live.has_sent_media() && (lasted || !refused);
+        }
+    }
+
     /// The connection is lost, or there never was one: dial again later, or end.
     fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
         self.settled = true;
+        self.judge(cx.now, !error.is_retryable());
         (self.route.elsewhere, self.route.hops) = (None, 0);
         if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
         {
@@ -220,16 +236,23 @@ impl RtmpPush {
             self.state = State::Ended;
             return OutputState::Ended(None);
         }
-        if !error.is_retryable() {
+        let wait = if error.is_retryable() {
+            self.backoff.failed(cx.now, random::unit())
+        } else if self.proven {
+            self.backoff.refused(cx.now, random::unit())
+        } else {
             self.state = State::Ended;
             return OutputState::Ended(Some(error));
-        }
-        let Some(wait) = self.backoff.failed(cx.now, random::unit()) else {
+        };
+        let Some(wait) = wait else {
             self.state = State::Ended;
-            return OutputState::Ended(Some(Arc::new(Error::GaveUp {
-                tries: self.backoff.failures(),
-                source: error,
-            })));
+            // One that may not be refused at all has not been tried again.
+            let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
+                error
+            } else {
+                Arc::new(Error::GaveUp { tries: self.backoff.failures(), source: error })
+            };
+            return OutputState::Ended(Some(ended));
         };
         self.state = State::Waiting { until: cx.now + wait };
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
@@ -330,6 +353,7 @@ impl OutputDriver for RtmpPush {
         match &self.state {
             // A peer that was not told goes on as if nothing had been.
             State::Live(live) if live.said_goodbye => {
+                self.judge(cx.now, false);
                 self.close_connection();
             }
             State::Resting => self.state = State::Idle,
