@@ -32,7 +32,8 @@ pub(crate) struct Asked {
 impl Asked {
     /// What the arguments say; the rest is as the engine is configured.
     pub(crate) fn of(args: &Args, config: &Config) -> Result<Self> {
-        let mode = mode(args)?;
+        let default = if args.all("--platform").is_empty() { Mode::Copy } else { Mode::Auto };
+        let mode = mode(args)?.unwrap_or(default);
         let mut encoding = Encoding::default();
         apply(args, &mut encoding)?;
         let software = || "libx264".to_owned();
@@ -85,12 +86,13 @@ impl Asked {
     }
 }
 
-fn mode(args: &Args) -> Result<Mode> {
+/// What was asked for; `None` leaves it to the platforms.
+fn mode(args: &Args) -> Result<Option<Mode>> {
     match args.last::<String>("--mode")?.as_deref() {
-        None if args.all("--platform").is_empty() => Ok(Mode::Copy),
-        None | Some("auto") => Ok(Mode::Auto),
-        Some("copy") => Ok(Mode::Copy),
-        Some("encode") => Ok(Mode::Encode),
+        None => Ok(None),
+        Some("auto") => Ok(Some(Mode::Auto)),
+        Some("copy") => Ok(Some(Mode::Copy)),
+        Some("encode") => Ok(Some(Mode::Encode)),
         Some(other) => Err(format!("--mode {other}: copy, encode or auto").into()),
     }
 }
@@ -104,7 +106,11 @@ pub(crate) fn source(source: Source, args: &Args) -> Result<Source> {
     };
     let mut encoding = Encoding::new(profile);
     apply(args, &mut encoding)?;
-    let source = source.mode(mode(args)?).encoding(encoding);
+    let source = match mode(args)? {
+        Some(mode) => source.mode(mode),
+        None => source,
+    };
+    let source = source.encoding(encoding);
     Ok(platforms(args)?.into_iter().fold(source, Source::platform))
 }
 

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "libav")]
 
+mod in_vain;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -66,7 +66,7 @@ impl StreamBuilder<Ready> {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that has no effect on such a source; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile. What
     /// happens to connections later is told by
     /// events.
@@ -77,6 +77,7 @@ impl StreamBuilder<Ready> {
     /// all of the file, once for each version of it and at most two minutes; [`Engine::shutdown`](crate::Engine::shutdown) on
     /// another thread ends that.
     pub fn start(self) -> Result<StreamHandle, Error> {
+        self.source.check()?;
         for output in &self.outputs {
             output.check()?;
         }

@@ -43,7 +43,7 @@ use crate::event::EventKind;
 use crate::playlist::Playlist;
 use crate::pool::Scratch;
 use crate::stats::EncodingStats;
-use crate::transcode::{Encoding, Mode, Wish};
+use crate::transcode::{Encoding, Mode, Profile, Wish};
 use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 
 pub(crate) use opening::{Opening, open};
@@ -66,6 +66,8 @@ pub struct Source {
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
     pub(crate) wish: Wish,
+    /// The first setting that was given and has no effect on such a source, and why: `start` refuses it.
+    in_vain: Option<(&'static str, &'static str)>,
 }
 
 /// Where the pictures, or both tracks, come from.
@@ -120,24 +122,68 @@ impl Source {
     }
 
     /// Ends the stream with the publication, if it is made from a [published](Self::published) one. Files are played once
-    /// anyway.
+    /// anyway, and lists have [`Playlist::once`]: [`start`](crate::StreamBuilder::start) refuses it for both.
     pub fn once(mut self) -> Self {
-        if let Media::Published { once, .. } = &mut self.media {
-            *once = true;
+        match &mut self.media {
+            Media::Published { once, .. } => *once = true,
+            Media::File { .. } => {
+                self.has_no_effect("once", "a file that is not looped is played once anyway")
+            }
+            Media::Playlist(_) => self.has_no_effect("once", "say Playlist::once for a list"),
         }
         self
     }
 
     fn of(media: Media) -> Self {
-        Self { media, sound: None, silence: false, start_at: Duration::ZERO, wish: Wish::default() }
+        Self {
+            media,
+            sound: None,
+            silence: false,
+            start_at: Duration::ZERO,
+            wish: Wish::default(),
+            in_vain: None,
+        }
+    }
+
+    fn has_no_effect(&mut self, name: &'static str, reason: &'static str) {
+        self.in_vain.get_or_insert((name, reason));
+    }
+
+    /// Refuses settings that have no effect on such a source.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with the name of the first one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let in_vain = self.in_vain.or_else(|| {
+            let encodes = self.wish.mode.is_some() || !self.wish.platforms.is_empty();
+            let is_default = self.wish.encoding == Encoding::default();
+            let copies = !encodes && !is_default && self.wish.encoding.profile != Profile::Copy;
+            let both = self.silence && self.sound.is_some();
+            match () {
+                () if copies => Some(("encoding", "nothing is encoded unless a mode or a platform is named")),
+                () if both => Some(("with_silence", "gaps in the sound of with_audio are silent anyway")),
+                () => None,
+            }
+        });
+        match in_vain {
+            Some((name, reason)) => Err(Error::Config { name, reason: reason.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Plays the file again and again, without a seam a player could notice: times go on strictly increasing, video
-    /// sets the length of a lap, and audio follows it to within half a frame for ever. A playlist goes on for ever anyway,
-    /// unless it is [`Playlist::once`].
+    /// sets the length of a lap, and audio follows it to within half a frame for ever. Only for files: a playlist goes on for
+    /// ever unless it is [`Playlist::once`], and so does what is published unless it is [`Source::once`].
     pub fn looped(mut self) -> Self {
-        if let Media::File { looped, .. } = &mut self.media {
-            *looped = true;
+        match &mut self.media {
+            Media::File { looped, .. } => *looped = true,
+            Media::Playlist(_) => {
+                self.has_no_effect("looped", "a list goes round for ever unless it is Playlist::once");
+            }
+            Media::Published { .. } => {
+                self.has_no_effect("looped", "what is published has no end to go back from")
+            }
         }
         self
     }
@@ -145,8 +191,12 @@ impl Source {
     /// Plays the sound of these files under the pictures, whose own sound is left out. Each has its own length: neither
     /// waits for the other.
     pub fn with_audio(mut self, playlist: Playlist) -> Self {
-        if let Media::File { video_only, .. } = &mut self.media {
-            *video_only = true;
+        match &mut self.media {
+            Media::File { video_only, .. } => *video_only = true,
+            Media::Playlist(_) => {}
+            Media::Published { .. } => {
+                self.has_no_effect("with_audio", "what is published has its own sound")
+            }
         }
         self.sound = Some(playlist);
         self
@@ -154,14 +204,21 @@ impl Source {
 
     /// Sends silence where there is no audio track: many platforms show nothing without one. AAC-LC, 44.1 kHz, stereo.
     /// Without this, only gaps in audio that there is are filled with silence.
+    /// Not for what is [published](Self::published), and not beside [`Source::with_audio`].
     pub fn with_silence(mut self) -> Self {
+        if matches!(self.media, Media::Published { .. }) {
+            self.has_no_effect("with_silence", "what is published is sent with the tracks it has");
+        }
         self.silence = true;
         self
     }
 
     /// Begins at the last keyframe up to `offset` of the file's first lap. Default zero. A file that is played directly, not
-    /// from a reel, begins at its beginning.
+    /// from a reel, begins at its beginning. Not for what is [published](Self::published).
     pub fn starting_at(mut self, offset: Duration) -> Self {
+        if matches!(self.media, Media::Published { .. }) {
+            self.has_no_effect("starting_at", "what is published is joined where it is");
+        }
         self.start_at = offset;
         self
     }
@@ -270,7 +327,8 @@ impl Source {
         self
     }
 
-    /// How tracks that are encoded are encoded. Default [`Profile::Default`](crate::Profile::Default). All items of a list are
+    /// How tracks that are encoded are encoded; refused where neither a [mode](Self::mode) nor a [platform](Self::platform) is named,
+    /// as nothing would be. Default [`Profile::Default`](crate::Profile::Default). All items of a list are
     /// encoded to the same size, frame rate and sound, which the first one settles where nothing is given here.
     pub fn encoding(mut self, encoding: impl Into<Encoding>) -> Self {
         self.wish.encoding = encoding.into();

@@ -156,10 +156,6 @@ impl Opening<'_> {
             let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.'";
             return Err(Error::Key { name: name.chars().take(128).collect(), reason });
         }
-        if source.sound.is_some() {
-            let reason = "what is published has its own sound".to_owned();
-            return Err(Error::Config { name: "with_audio", reason });
-        }
         let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
         let reader = Reader { id: self.id, mailbox, bounds };
         let published = Published::new(self.hub.clone(), name.to_owned(), once, reader);

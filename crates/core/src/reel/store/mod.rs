@@ -77,13 +77,28 @@ pub(super) struct Home {
     used: Arc<AtomicU64>,
 }
 
+/// Whether a store's directory is a mistake of whoever named it, which no waiting mends.
+fn is_settled(error: &Error) -> bool {
+    let Error::ReelStore { source, .. } = error else { return false };
+    matches!(
+        source.kind(),
+        io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+    )
+}
+
 impl Store {
-    /// Opens a store, removes what a crash left behind, and keeps within its bytes. A directory that cannot be used is no
-    /// error yet: it is tried again when a reel is asked for.
+    /// Opens a store, removes what a crash left behind, and keeps within its bytes. A disk that is full, read-only or failing is
+    /// no error yet: the directory is tried again when a reel is asked for.
     ///
     /// # Errors
     ///
-    /// [`Error::ReelStoreInUse`], and [`Error::Config`] for settings that cannot work.
+    /// [`Error::ReelStoreInUse`], [`Error::Config`] for settings that cannot work, and [`Error::ReelStore`] for a directory that
+    /// waiting does not mend: a name that a file has, or a place where we may not make one.
     ///
     /// # Blocking
     ///
@@ -104,6 +119,7 @@ impl Store {
         });
         match inner.attach() {
             Err(error @ Error::ReelStoreInUse { .. }) => return Err(error),
+            Err(error) if is_settled(&error) => return Err(error),
             Err(error) => log::warn!("{}", chain(&error)),
             Ok(_) => {}
         }

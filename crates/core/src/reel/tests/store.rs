@@ -444,21 +444,33 @@ fn a_source_that_is_replaced_is_noticed() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_no_error_until_it_is_needed() {
+fn a_directory_that_can_never_be_made_is_refused() {
     let room = Room::new();
-    let source = room.source("a.mp4", 1000);
     let in_the_way = room.settings().dir;
     std::fs::write(&in_the_way, b"a file").expect("there is room");
-    for dir in [in_the_way.clone(), in_the_way.join("within"), PathBuf::from("/proc/reels")] {
+    for dir in [in_the_way.clone(), in_the_way.join("within")] {
+        let refused = Store::open(&ReelStore::new(dir));
+        assert!(matches!(refused, Err(Error::ReelStore { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_yet_is_no_error_until_it_is_needed() {
+    let room = Room::new();
+    let source = room.source("a.mp4", 1000);
+    // A place that leads nowhere for now, as one on a disk that is not mounted.
+    let nowhere = room.settings().dir;
+    std::os::unix::fs::symlink(&nowhere, &nowhere).expect("there is room");
+    for dir in [nowhere.join("reels"), PathBuf::from("/proc/reels")] {
         let store = Store::open(&ReelStore::new(dir)).expect("it may become usable");
         let error = prepare(&store, &source, &Script::of(1)).expect_err("it cannot be used");
         assert!(matches!(&*error, Error::ReelStore { .. }), "{error:?}");
         assert_eq!(store.stats(), Default::default());
     }
     // It is used as soon as it can be.
-    let store = room.open();
-    prepare(&store, &source, &Script::of(1)).expect_err("a file is in the way");
-    std::fs::remove_file(&in_the_way).expect("it is ours");
+    let store = Store::open(&ReelStore::new(nowhere.join("reels"))).expect("it may become usable");
+    prepare(&store, &source, &Script::of(1)).expect_err("it leads nowhere");
+    std::fs::remove_file(&nowhere).expect("it is ours");
     prepare(&store, &source, &Script::of(1)).expect("it can be made now");
 }
 
