@@ -3,7 +3,7 @@
 #![cfg(feature = "libav")]
 
 mod in_vain;
+mod refused_after_live;
+mod small_process;
 #[path = "../support/mod.rs"]
 mod support;
-
-mod refused_after_live;

@@ -29,6 +29,7 @@ use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Commands, Mailbox};
 use crate::stream::shared::StreamShared;
 use crate::stream::thread::{Setup, StreamThread, WAKE};
+use crate::sys::spawn;
 use crate::watch::EngineWatch;
 
 /// Longer deadlines are no deadlines.
@@ -390,18 +391,16 @@ impl Inner {
         }
         let id = shared.id;
         let (ending, patience) = (shared.clone(), self.config.force_stop_after);
-        let spawned =
-            std::thread::Builder::new().name(format!("fc-{id}")).stack_size(STREAM_STACK).spawn(move || {
-                let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
-                let outcome = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
-                    Err(Arc::new(Error::Panicked { message: panic_message(&*panic) }))
-                });
-                ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
-                if let Some(engine) = engine.upgrade() {
-                    engine.streams.lock().remove(&id);
-                }
-                ending.end(outcome);
-            });
+        let spawned = spawn(format!("fc-{id}"), STREAM_STACK, move || {
+            let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+            let outcome = std::panic::catch_unwind(run)
+                .unwrap_or_else(|panic| Err(Arc::new(Error::Panicked { message: panic_message(&*panic) })));
+            ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
+            if let Some(engine) = engine.upgrade() {
+                engine.streams.lock().remove(&id);
+            }
+            ending.end(outcome);
+        });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
             shared.release_names();
@@ -478,20 +477,18 @@ impl Inner {
         if reaper.is_none() {
             let (send, receive) = crossbeam_channel::unbounded::<Arc<StreamShared>>();
             let engine = Arc::downgrade(self);
-            let spawned = std::thread::Builder::new().name("fc-reap".into()).stack_size(REAPER_STACK).spawn(
-                move || {
-                    while let Ok(shared) = receive.recv() {
-                        let until = shared.stop_by();
-                        if shared.wait_until(until).is_none()
-                            && let Some(engine) = engine.upgrade()
-                            && shared.abandon(engine.config.force_stop_after)
-                        {
-                            engine.abandoned.fetch_add(1, Ordering::Relaxed);
-                            engine.streams.lock().remove(&shared.id);
-                        }
+            let spawned = spawn("fc-reap", REAPER_STACK, move || {
+                while let Ok(shared) = receive.recv() {
+                    let until = shared.stop_by();
+                    if shared.wait_until(until).is_none()
+                        && let Some(engine) = engine.upgrade()
+                        && shared.abandon(engine.config.force_stop_after)
+                    {
+                        engine.abandoned.fetch_add(1, Ordering::Relaxed);
+                        engine.streams.lock().remove(&shared.id);
                     }
-                },
-            );
+                }
+            });
             match spawned {
                 Ok(_) => *reaper = Some(send),
                 Err(error) => log::error!("no thread to wait for stopping streams: {error}"),

@@ -18,7 +18,7 @@ use super::loopback_tls;
 use crate::error::Error;
 use crate::net::random;
 use crate::net::transport::{TlsError, Transport};
-use crate::sys::{CpuLap, CpuMeter};
+use crate::sys::{CpuLap, CpuMeter, spawn};
 
 const WAKE: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -87,10 +87,7 @@ impl Loopback {
             shared: shared.clone(),
             discard: vec![0; DISCARD],
         };
-        let thread = std::thread::Builder::new()
-            .name("fc-capacity".into())
-            .stack_size(STACK)
-            .spawn(move || server.run())?;
+        let thread = spawn("fc-capacity", STACK, move || server.run())?;
         Ok(Self { address, shared, waker, thread: Some(thread) })
     }
 

@@ -25,6 +25,7 @@ use super::tls::TlsRoots;
 use super::transport::{TlsError, Transport};
 use crate::config::ConnectConfig;
 use crate::error::{ConnectStep, Error};
+use crate::sys::spawn;
 
 const WAKE: Token = Token(usize::MAX);
 const STACK: usize = 256 << 10;
@@ -174,10 +175,7 @@ fn start() -> io::Result<Handle> {
     let (commands, receiver) = crossbeam_channel::unbounded();
     let answers = Answers { commands: commands.clone(), waker: waker.clone() };
     let thread = Thread { poll, receiver, attempts: HashMap::new(), next: 0, resolver: Resolver::default() };
-    std::thread::Builder::new()
-        .name("fc-dial".into())
-        .stack_size(STACK)
-        .spawn(move || thread.run(&answers))?;
+    spawn("fc-dial", STACK, move || thread.run(&answers))?;
     Ok(Handle { commands, waker })
 }
 

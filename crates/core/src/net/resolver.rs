@@ -3,6 +3,7 @@
 //! `getaddrinfo` cannot be interrupted: with a name server that never answers it blocks for many seconds. Lookups run on
 //! threads of their own, one per host at a time; whoever asked waits no longer than its own deadline.
 
+use crate::sys::spawn;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -50,8 +51,7 @@ impl Resolver {
         }
         lookups.threads += 1;
         let shared = self.lookups.clone();
-        let thread =
-            std::thread::Builder::new().name("fc-dns".into()).stack_size(STACK).spawn(move || run(&shared));
+        let thread = spawn("fc-dns", STACK, move || run(&shared));
         if let Err(error) = thread {
             lookups.threads -= 1;
             if lookups.threads == 0 {

@@ -19,7 +19,7 @@ use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, 
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
 use crate::live::{Entry, Read, Ring};
-use crate::sys::{CpuLap, CpuMeter};
+use crate::sys::{CpuLap, CpuMeter, spawn};
 
 /// Tags that wait for the disk at most; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
@@ -74,16 +74,13 @@ impl Recorder {
         let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
         let (finished, done) = crossbeam_channel::bounded(1);
         let (writer, seen) = (FlvFile::new(file), shared.clone());
-        std::thread::Builder::new()
-            .name(format!("fr-{id}"))
-            .stack_size(STACK)
-            .spawn(move || {
-                let mut lap = CpuLap::default();
-                let result = write(writer, &receiver, &seen, &cpu, &mut lap);
-                cpu.lap(&mut lap);
-                let _ = finished.send(result);
-            })
-            .map_err(|source| Error::System { what: "no thread for a recording", source })?;
+        spawn(format!("fr-{id}"), STACK, move || {
+            let mut lap = CpuLap::default();
+            let result = write(writer, &receiver, &seen, &cpu, &mut lap);
+            cpu.lap(&mut lap);
+            let _ = finished.send(result);
+        })
+        .map_err(|source| Error::System { what: "no thread for a recording", source })?;
         Ok(Self {
             id,
             path: path.to_owned(),

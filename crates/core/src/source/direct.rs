@@ -18,7 +18,7 @@ use crate::lap::LapFacts;
 use crate::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
 use crate::reel::{SLOT_MS, Tracks};
 use crate::stats::EncodingStats;
-use crate::sys::{CpuLap, CpuMeter};
+use crate::sys::{CpuLap, CpuMeter, spawn};
 use crate::transcode::{Control, Encoders, Plan, Transcoder};
 
 /// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
@@ -185,16 +185,17 @@ impl DirectFeed {
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
         let cpu = options.cpu.clone();
-        let worker = std::thread::Builder::new()
-            .name(format!("fw-{}", options.name))
-            .stack_size(if encodes { ENCODING_STACK } else { WORKER_STACK })
-            .spawn(move || {
+        let worker = spawn(
+            format!("fw-{}", options.name),
+            if encodes { ENCODING_STACK } else { WORKER_STACK },
+            move || {
                 if encodes {
                     crate::sys::yield_to_others(crate::sys::Leave::Some);
                 }
                 work(&sender, &cpu);
-            })
-            .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
+            },
+        )
+        .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
         Ok(Self { receiver: Some(receiver), control, worker: Some(worker) })
     }
 

@@ -22,6 +22,7 @@ use crate::event::OutputId;
 use crate::output::OutputDriver;
 use crate::output::feed::Join;
 use crate::stats::StreamStats;
+use crate::sys::spawn;
 use crate::tap::{TapPace, tap};
 
 /// A thread that needs more of a core than this gets no more players, percent.
@@ -137,8 +138,7 @@ fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error>
     };
     let number = root.branches.next.fetch_add(1, Ordering::Relaxed) + 1;
     let (ending, of) = (shared.clone(), root.clone());
-    let thread =
-        std::thread::Builder::new().name(format!("fc-{}.{number}", root.id)).stack_size(STREAM_STACK);
+    let thread = format!("fc-{}.{number}", root.id);
     let run = move || {
         let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
         let outcome = std::panic::catch_unwind(run);
@@ -148,7 +148,8 @@ fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error>
         ending.end(Ok(()));
         of.branches.forget(&ending);
     };
-    thread.spawn(run).map_err(|source| Error::System { what: "no thread for a branch", source })?;
+    spawn(thread, STREAM_STACK, run)
+        .map_err(|source| Error::System { what: "no thread for a branch", source })?;
     let (output, name, guest) = (root.next_output(), format!("branch {number}"), Some(Guest::Branch));
     root.mailbox.send(Command::AddOutput { output, name, driver: Box::new(tap), guest });
     Ok(shared)

@@ -31,6 +31,7 @@ use super::index::Data;
 use super::reader::Reel;
 use super::settings::{ReelStore, ReelStoreStats};
 use crate::error::{Error, chain};
+use crate::sys::spawn;
 
 /// Sources that are copied at once. Those that are encoded are bounded by the processors.
 const MOST_COPYING: usize = 4;
@@ -324,10 +325,7 @@ impl Inner {
         while let Some(order) = state.next_order(self.most) {
             let started = self.clone();
             let (key, kinds) = (order.identity.key, order.kinds());
-            let spawned = std::thread::Builder::new()
-                .name("reel-cut".into())
-                .stack_size(job::STACK)
-                .spawn(move || started.work(order));
+            let spawned = spawn("reel-cut", job::STACK, move || started.work(order));
             if let Err(source) = spawned {
                 state.ended(kinds);
                 let error = Arc::new(Error::System { what: "no thread to cut a reel", source });

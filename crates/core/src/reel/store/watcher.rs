@@ -8,6 +8,7 @@ use parking_lot::MutexGuard;
 use super::Inner;
 use super::state::{Place, State};
 use crate::reel::reader::Reel;
+use crate::sys::spawn;
 
 const EVERY: Duration = Duration::from_secs(2);
 const STACK: usize = 128 << 10;
@@ -19,14 +20,13 @@ impl Inner {
             return;
         }
         let inner = self.clone();
-        let spawned =
-            std::thread::Builder::new().name("reel-watch".into()).stack_size(STACK).spawn(move || {
-                let mut state = inner.state.lock();
-                while !state.closed {
-                    inner.closing.wait_for(&mut state, EVERY);
-                    MutexGuard::unlocked(&mut state, || inner.look());
-                }
-            });
+        let spawned = spawn("reel-watch", STACK, move || {
+            let mut state = inner.state.lock();
+            while !state.closed {
+                inner.closing.wait_for(&mut state, EVERY);
+                MutexGuard::unlocked(&mut state, || inner.look());
+            }
+        });
         match spawned {
             Ok(_) => state.watching = true,
             Err(error) => log::error!("no thread to watch the sources of reels: {error}"),

@@ -1,5 +1,6 @@
 //! A few threads for what takes milliseconds: looking at sources, opening reels, removing files.
 
+use crate::sys::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,10 +53,7 @@ impl Workers {
         state.threads += 1;
         drop(state);
         let shared = self.0.clone();
-        let spawned = std::thread::Builder::new()
-            .name("reel-open".into())
-            .stack_size(STACK)
-            .spawn(move || shared.work());
+        let spawned = spawn("reel-open", STACK, move || shared.work());
         if let Err(error) = spawned {
             log::error!("no thread to open reels: {error}");
             let mut state = self.0.state.lock();

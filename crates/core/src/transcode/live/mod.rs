@@ -33,7 +33,7 @@ use crate::source::packets::PacketSource;
 use crate::source::{SourceContext, SourceState};
 use crate::stats::EncodingStats;
 use crate::stream::mailbox::Mailbox;
-use crate::sys::{CpuLap, CpuMeter, Leave, yield_to_others};
+use crate::sys::{CpuLap, CpuMeter, Leave, spawn, yield_to_others};
 use crate::tagger::{Selection, Tagger};
 
 /// Stack of the worker, for what libav's encoders need.
@@ -88,10 +88,7 @@ impl LiveEncoder {
             since_report: 0,
             options,
         };
-        let worker = std::thread::Builder::new()
-            .name(format!("fw-{}", worker.options.name))
-            .stack_size(STACK)
-            .spawn(move || worker.run(feed))
+        let worker = spawn(format!("fw-{}", worker.options.name), STACK, move || worker.run(feed))
             .map_err(|source| Error::System { what: "no thread to encode", source })?;
         Ok(Self { inbox, receiver: Some(receiver), control, worker: Some(worker) })
     }
