@@ -112,7 +112,8 @@ pub enum UrlError {
 
 /// Where to publish to or play from.
 ///
-/// `Display` and `Debug` show neither the key, nor user information, nor the query of the app.
+/// `Display` and `Debug` show neither the key, nor user information, nor the query of the app, nor what names the stream
+/// where that is the app.
 ///
 /// ```
 /// use flowcast_rtmp::url::Destination;
@@ -132,19 +133,28 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Takes a URL that ends with the key.
+    /// Takes a whole URL, as ffmpeg does.
     ///
-    /// If the path has two segments or more, the last one with the query behind it is the key and the rest the app:
-    /// `rtmp://host/live/sub/key?token=1` is app `live/sub`, key `key?token=1`. If it has one and the query holds a
-    /// slash, the key is what follows the last slash: `rtmp://host/live2?backup=1/key` is app `live2?backup=1`, key
-    /// `key`.
+    /// | URL | app | key |
+    /// |---|---|---|
+    /// | `rtmp://host/live/sub/key?token=1` | `live/sub` | `key?token=1` |
+    /// | `rtmp://host/live2?backup=1/key` (the query holds a slash) | `live2?backup=1` | `key` |
+    /// | `rtmp://host/stream?user=a&pass=b` (MediaMTX, go2rtc) | `stream?user=a&pass=b` | empty |
+    /// | `rtmp://host/live/` | `live` | empty |
+    /// | `rtmp://host//key` | empty | `key` |
+    ///
+    /// User and password (`rtmp://user:password@host/…`) may be percent-encoded, and must be where they hold `/` or `?`;
+    /// a `%` that two hexadecimal digits follow is taken for such a code.
     ///
     /// # Errors
     ///
-    /// See [`UrlError`]. A URL without a key is [`UrlError::Missing`]; [`with_key`](Self::with_key) takes those.
+    /// See [`UrlError`]. A URL without a path is [`UrlError::Missing`].
     pub fn parse(full_url: &str) -> Result<Self, UrlError> {
         let server = Server::parse(full_url)?;
         let path = server.path.trim_start_matches('/');
+        if server.path.starts_with("//") && !path.contains('/') {
+            return server.with("", StreamKey::from(path));
+        }
         let before_query = path.split_once('?').map_or(path, |(before, _)| before);
         // Either slash separates app and key; one in a key's own query does not.
         let (app, key) = match before_query.rfind('/') {
@@ -155,15 +165,33 @@ impl Destination {
     }
 
     /// Takes the URL of a server and the key apart, as platforms give them out. All of the URL's path is the app,
-    /// without slashes at its ends; its query stays with it.
+    /// without slashes at its ends; its query stays with it. Without a path the app is empty, which servers without apps
+    /// take.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`]. An empty key is [`UrlError::Missing`]: more often than not it was forgotten.
+    /// [`parse`](Self::parse) takes the URLs of streams that have none.
+    pub fn with_key(server_url: &str, key: StreamKey) -> Result<Self, UrlError> {
+        let server = Server::parse(server_url)?;
+        if key.reveal().is_empty() {
+            return Err(UrlError::Missing(UrlPart::Key));
+        }
+        let app = server.path;
+        server.with(app, key)
+    }
+
+    /// The same stream on another server, such as one that this one redirects to: with this key and, where the URL has
+    /// none, this user and password.
     ///
     /// # Errors
     ///
     /// See [`UrlError`].
-    pub fn with_key(server_url: &str, key: StreamKey) -> Result<Self, UrlError> {
+    pub fn moved_to(&self, server_url: &str) -> Result<Self, UrlError> {
         let server = Server::parse(server_url)?;
-        let app = server.path;
-        server.with(app, key)
+        let mut moved = server.with(server.path, self.key.clone())?;
+        moved.userinfo = moved.userinfo.or_else(|| self.userinfo.clone());
+        Ok(moved)
     }
 
     /// How the connection is made.
@@ -184,22 +212,32 @@ impl Destination {
         self.port
     }
 
-    /// The app, with its query if it has one: `live2?backup=1`. The query may hold a secret.
+    /// The app, with its query if it has one: `live2?backup=1`; empty for servers without apps. The query may hold a
+    /// secret, and so may the app where the [`key`](Self::key) is empty.
     #[must_use]
     pub fn app(&self) -> &str {
         &self.app
     }
 
-    /// The stream key, with its query if it has one.
+    /// The stream key, with its query if it has one; empty where the app names the stream.
     #[must_use]
     pub const fn key(&self) -> &StreamKey {
         &self.key
     }
 
-    /// `user:password` from before the host, for servers that want it; not part of [`tc_url`](Self::tc_url).
+    /// `user:password` from before the host as it stands there, for servers that ask for a login; not part of
+    /// [`tc_url`](Self::tc_url).
     #[must_use]
     pub const fn userinfo(&self) -> Option<&StreamKey> {
         self.userinfo.as_ref()
+    }
+
+    /// User and password from before the host, decoded. Without a colon the password is empty.
+    #[must_use]
+    pub fn login(&self) -> Option<(String, StreamKey)> {
+        let userinfo = self.userinfo.as_ref()?.reveal();
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        Some((percent_decoded(user), StreamKey::new(percent_decoded(password))))
     }
 
     /// `tcUrl` of the connect command: the URL without the key, and without the port where it is the default.
@@ -228,10 +266,16 @@ impl FromStr for Destination {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let origin = self.origin(if self.userinfo.is_some() { "****@" } else { "" });
-        match self.app.split_once('?') {
-            Some((app, _)) => write!(f, "{origin}/{app}?****/****"),
-            None => write!(f, "{origin}/{}/****", self.app),
+        let (app, query) =
+            self.app.split_once('?').map_or((self.app.as_str(), ""), |(app, _)| (app, "?****"));
+        if self.key.reveal().is_empty() {
+            // What names the stream may be all there is to guess.
+            let app = app.rsplit_once('/').map_or("", |(before, _)| before);
+            let slash = if app.is_empty() { "" } else { "/" };
+            return write!(f, "{origin}/{app}{slash}****{query}");
         }
+        let slash = if self.app.is_empty() { "" } else { "/" };
+        write!(f, "{origin}/{app}{query}{slash}****")
     }
 }
 
@@ -273,10 +317,10 @@ impl<'a> Server<'a> {
 
     fn with(&self, app: &str, key: StreamKey) -> Result<Destination, UrlError> {
         let app = app.trim_matches('/');
-        check(UrlPart::App, app, MAX_APP)?;
-        if app.starts_with('?') {
+        if app.starts_with('?') || (app.is_empty() && key.reveal().is_empty()) {
             return Err(UrlError::Missing(UrlPart::App));
         }
+        check(UrlPart::App, app, MAX_APP)?;
         check(UrlPart::Key, key.reveal(), MAX_KEY)?;
         if let Some(userinfo) = self.userinfo {
             check(UrlPart::UserInfo, userinfo, MAX_USERINFO)?;
@@ -307,6 +351,9 @@ fn split_port(address: &str) -> Result<(&str, Option<&str>), UrlError> {
         Some((host, port)) => (host, Some(port)),
         None => (address, None),
     };
+    if host.is_empty() {
+        return Err(UrlError::Missing(UrlPart::Host));
+    }
     check(UrlPart::Host, host, MAX_HOST)?;
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if host.bytes().all(valid) && !host.starts_with('.') { Ok((host, port)) } else { Err(UrlError::Host) }
@@ -321,9 +368,6 @@ fn port_number(digits: &str) -> Option<u16> {
 }
 
 fn check(part: UrlPart, text: &str, limit: usize) -> Result<(), UrlError> {
-    if text.is_empty() && part != UrlPart::UserInfo {
-        return Err(UrlError::Missing(part));
-    }
     if text.len() > limit {
         return Err(UrlError::TooLong { part, length: text.len(), limit });
     }
@@ -331,4 +375,25 @@ fn check(part: UrlPart, text: &str, limit: usize) -> Result<(), UrlError> {
         Some(offset) => Err(UrlError::Character { part, offset }),
         None => Ok(()),
     }
+}
+
+/// The text with its percent codes replaced. What is no code, or gives no UTF-8, stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| first == b'%').and_then(|code| std::str::from_utf8(code).ok());
+        let code = code.filter(|code| code.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }

@@ -115,6 +115,17 @@ const FULL: &[Row] = &[
         "rtmp://host:80/live",
         "rtmp://****@host:80/live/****",
     ),
+    // Without an app, as servers like MediaMTX and go2rtc name streams
+    (
+        "rtmp://h//key?user=a&pass=b",
+        Scheme::Rtmp,
+        "h",
+        1935,
+        "",
+        "key?user=a&pass=b",
+        "rtmp://h/",
+        "rtmp://h/****",
+    ),
     // Slashes too many
     ("rtmp://h//live//k", Scheme::Rtmp, "h", 1935, "live", "k", "rtmp://h/live", "rtmp://h/live/****"),
 ];
@@ -154,8 +165,64 @@ fn server_and_key_apart() {
     let missing = |part| Err(UrlError::Missing(part));
     assert_eq!(Destination::with_key("rtmp://h/live", "".into()), missing(UrlPart::Key));
     for url in ["rtmp://h", "rtmp://h/", "rtmp://h//"] {
-        assert_eq!(Destination::with_key(url, "k".into()), missing(UrlPart::App), "{url}");
+        let destination = Destination::with_key(url, "k?t=1".into()).unwrap();
+        let parts = (destination.app(), destination.key().reveal(), destination.tc_url());
+        assert_eq!(parts, ("", "k?t=1", "rtmp://h/".to_owned()), "{url}");
+        assert_eq!(Destination::with_key(url, "".into()), missing(UrlPart::Key), "{url}");
     }
+    assert_eq!(Destination::with_key("rtmp://h?backup=1", "k".into()), missing(UrlPart::App));
+}
+
+/// URL, app, tcUrl, as shown: the app names the stream, as ffmpeg takes it.
+#[test]
+fn urls_without_a_key() {
+    let cases = [
+        ("rtmp://h/SECRET", "SECRET", "rtmp://h/SECRET", "rtmp://h/****"),
+        (
+            "rtmp://h:1936/SECRET?user=a&pass=b",
+            "SECRET?user=a&pass=b",
+            "rtmp://h:1936/SECRET?user=a&pass=b",
+            "rtmp://h:1936/****?****",
+        ),
+        ("rtmps://h/live2?backup=1", "live2?backup=1", "rtmps://h/live2?backup=1", "rtmps://h/****?****"),
+        ("rtmp://h/SECRET/", "SECRET", "rtmp://h/SECRET", "rtmp://h/****"),
+        ("rtmp://h/live/SECRET/", "live/SECRET", "rtmp://h/live/SECRET", "rtmp://h/live/****"),
+        ("rtmp://u:p@[::1]/SECRET", "SECRET", "rtmp://[::1]/SECRET", "rtmp://****@[::1]/****"),
+    ];
+    for (url, app, tc_url, shown) in cases {
+        let parsed = Destination::parse(url).unwrap();
+        assert_eq!(
+            (parsed.app(), parsed.key().reveal(), parsed.tc_url().as_str()),
+            (app, "", tc_url),
+            "{url}"
+        );
+        assert_eq!(parsed.to_string(), shown);
+    }
+}
+
+#[test]
+fn a_login_is_decoded_and_goes_along_to_another_server() {
+    let login = |userinfo: &str| {
+        let login = Destination::parse(&format!("rtmp://{userinfo}@h/live/k")).unwrap().login().unwrap();
+        (login.0, login.1.reveal().to_owned())
+    };
+    let pair = |user: &str, password: &str| (user.to_owned(), password.to_owned());
+    assert_eq!(login("joe:pass"), pair("joe", "pass"));
+    assert_eq!(login("joe"), pair("joe", ""));
+    assert_eq!(login("joe:a:b"), pair("joe", "a:b"));
+    assert_eq!(login("joe%40x:p%2Fq%3fr%25"), pair("joe@x", "p/q?r%"));
+    assert_eq!(login("100%:50%x%zz"), pair("100%", "50%x%zz"));
+    assert_eq!(login("a%ff:b"), pair("a%ff", "b"));
+    assert_eq!(Destination::parse("rtmp://h/live/k").unwrap().login(), None);
+
+    let home = Destination::parse("rtmp://joe:SECRET@h/live/k").unwrap();
+    let moved = home.moved_to("rtmp://edge:1936/live?x=1").unwrap();
+    assert_eq!((moved.host(), moved.app(), moved.key()), ("edge", "live?x=1", home.key()));
+    assert_eq!(moved.userinfo(), home.userinfo());
+    let moved = home.moved_to("rtmp://other@edge/live").unwrap();
+    assert_eq!(moved.userinfo().map(StreamKey::reveal), Some("other"));
+    let keyless = Destination::parse("rtmp://h/stream").unwrap();
+    assert_eq!(keyless.moved_to("rtmp://edge/stream").unwrap().to_string(), "rtmp://edge/****");
 }
 
 #[test]
@@ -178,12 +245,9 @@ fn bad_urls() {
         ("rtmp://user@/app/SECRET", missing(UrlPart::Host)),
         ("rtmp://h", missing(UrlPart::App)),
         ("rtmp://h/", missing(UrlPart::App)),
+        ("rtmp://h//", missing(UrlPart::App)),
+        ("rtmp://h/?token=SECRET", missing(UrlPart::App)),
         ("rtmp://h?backup=1/SECRET", missing(UrlPart::App)),
-        ("rtmp://h//SECRET", missing(UrlPart::Key)),
-        ("rtmp://h/SECRET", missing(UrlPart::Key)),
-        ("rtmp://h/live2?backup=1", missing(UrlPart::Key)),
-        ("rtmp://h/app/", missing(UrlPart::Key)),
-        ("rtmp://h/SECRET/", missing(UrlPart::Key)),
         ("rtmp://h:/app/SECRET", UrlError::Port),
         ("rtmp://h:0/app/SECRET", UrlError::Port),
         ("rtmp://h:65536/app/SECRET", UrlError::Port),

@@ -130,7 +130,7 @@ impl RtmpPush {
             let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
             Error::ConnectionLost { host: host.clone(), source }
         };
-        let to = match url.map(|ServerUrl(url)| Destination::with_key(&url, self.route.home.key().clone())) {
+        let to = match url.map(|ServerUrl(url)| self.route.home.moved_to(&url)) {
             None => self.route.peer().clone(),
             Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.route.home.scheme() == Scheme::Rtmps => {
                 return self.failed(cx, lost("the server redirects to an address without TLS"));
