@@ -79,6 +79,28 @@ pub enum Error {
         /// Text of the peer for a person, at most 1024 bytes, may be empty. The stream key is blotted out.
         description: String,
     },
+    /// The server asks for a login (`authmod=`) and does not get one it takes.
+    #[error("login: {reason} (the server says: {description})")]
+    Login {
+        /// Why not.
+        reason: LoginError,
+        /// Text of the peer, at most 1024 bytes. The stream key and the password are blotted out.
+        description: String,
+    },
+}
+
+/// Why a client cannot log in to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// The address has no user and password before the host.
+    Missing,
+    /// The server does not take this user and password.
+    Refused,
+    /// The server asks in another way than Adobe's and Limelight's (`adobe`, `llnw`).
+    Unsupported,
+    /// The server's question is not one that can be answered.
+    Unusable,
 }
 
 /// What a session waits for when a deadline passes.
@@ -112,12 +134,13 @@ impl Error {
             Self::Amf { .. } => "RTMP_BAD_COMMAND",
             Self::Timeout { .. } => "RTMP_TIMEOUT",
             Self::Rejected { .. } => "RTMP_REJECTED",
+            Self::Login { .. } => "RTMP_LOGIN_FAILED",
         }
     }
 
     /// True if the same connection attempt may succeed later without anybody changing its settings.
     ///
-    /// Timeouts are retryable, broken peers too (a restarting server, a proxy in the way). A refusal is decided by
+    /// Timeouts are retryable, broken peers too (a restarting server, a proxy in the way). A login is not. A refusal is decided by
     /// its code, and for the codes that servers use for several reasons, by its text:
     ///
     /// | code | retry |
@@ -141,6 +164,7 @@ impl Error {
             Self::Timeout { .. } | Self::Handshake { .. } | Self::Protocol { .. } | Self::Amf { .. } => true,
             Self::Limit { .. } => false,
             Self::Rejected { code, description } => rejection_is_retryable(code, description),
+            Self::Login { reason, .. } => *reason == LoginError::Unusable,
         }
     }
 
@@ -152,7 +176,7 @@ impl Error {
             | Self::Protocol { offset, .. }
             | Self::Limit { offset, .. }
             | Self::Amf { offset, .. } => Some(*offset),
-            Self::Timeout { .. } | Self::Rejected { .. } => None,
+            Self::Timeout { .. } | Self::Rejected { .. } | Self::Login { .. } => None,
         }
     }
 
@@ -164,7 +188,7 @@ impl Error {
             | Self::Limit { peer, .. }
             | Self::Amf { peer, .. }
             | Self::Timeout { peer, .. } => *peer = peer.or(address),
-            Self::Rejected { .. } => {}
+            Self::Rejected { .. } | Self::Login { .. } => {}
         }
         self
     }
@@ -228,6 +252,17 @@ impl fmt::Display for Peer<'_> {
             Some(peer) => write!(f, " from {peer}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the server wants a user and a password, and the address has none",
+            Self::Refused => "the server does not take this user and password",
+            Self::Unsupported => "the server asks for it in a way that is not supported",
+            Self::Unusable => "the server's question cannot be answered",
+        })
     }
 }
 

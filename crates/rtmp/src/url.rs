@@ -240,6 +240,31 @@ impl Destination {
         Some((percent_decoded(user), StreamKey::new(percent_decoded(password))))
     }
 
+    /// What must not be shown of it, should a server repeat it; the longest first, so that no part is left of any.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        /// Shorter values of a query are no tokens, and would be found in all sorts of words.
+        const TOKEN: usize = 6;
+        let mut secrets = Vec::new();
+        let key = self.key.reveal();
+        for (place, is_secret) in [(key, true), (self.app.as_str(), key.is_empty())] {
+            let (name, query) = place.split_once('?').unwrap_or((place, ""));
+            if is_secret {
+                secrets.extend([name, name.rsplit('/').next().unwrap_or_default()]);
+            }
+            let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
+            secrets.extend(values.chain([query]).filter(|value| value.len() >= TOKEN));
+        }
+        let login = self.login();
+        secrets.extend(login.as_ref().map(|(_, password)| password.reveal()));
+        if let Some(userinfo) = &self.userinfo {
+            let (_, password) = userinfo.reveal().split_once(':').unwrap_or_default();
+            secrets.extend([userinfo.reveal(), password]);
+        }
+        secrets.retain(|secret| !secret.is_empty());
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().map(str::to_owned).collect()
+    }
+
     /// `tcUrl` of the connect command: the URL without the key, and without the port where it is the default.
     #[must_use]
     pub fn tc_url(&self) -> String {

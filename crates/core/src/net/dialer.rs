@@ -2,7 +2,8 @@
 //!
 //! In: requests to publish or play at a destination. Out: a connection whose peer accepted the stream, or why not. One
 //! thread drives all attempts at once without blocking: name lookup (see [`super::resolver`]), TCP over all addresses of
-//! the host, TLS, the RTMP handshake and its commands, each with its own deadline.
+//! the host, TLS, the RTMP handshake and its commands, each with its own deadline. A peer that asks for a login is connected
+//! to again, up to twice.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use flowcast_rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
+use flowcast_rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession, LoginAnswer};
 use flowcast_rtmp::url::{Destination, Scheme};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -94,6 +95,8 @@ pub(crate) struct Request {
     pub(crate) config: ConnectConfig,
     /// Says and asks for what Enhanced RTMP has beyond the old protocol.
     pub(crate) enhanced: bool,
+    /// What the peer is answered that asked for a login; `None` until one has.
+    pub(crate) login: Option<LoginAnswer>,
     /// Set by whoever asked, when the answer is not wanted any more.
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) reply: Reply,
@@ -203,6 +206,8 @@ enum Turn {
     Wait(State, Instant),
     Done(Box<Dialed>),
     Elsewhere(ServerUrl),
+    /// The peer wants another connection with this.
+    Login(SocketAddr, LoginAnswer),
 }
 
 struct Thread {
@@ -334,8 +339,14 @@ impl Thread {
         self.settle(id, request, result);
     }
 
-    fn settle(&mut self, id: usize, request: Request, result: Result<Turn, Error>) {
+    fn settle(&mut self, id: usize, mut request: Request, result: Result<Turn, Error>) {
         match result {
+            Ok(Turn::Login(peer, answer)) => {
+                request.login = Some(answer);
+                let now = Instant::now();
+                let again = self.connect(id, vec![peer], now + request.config.tcp, now, None);
+                self.settle(id, request, again);
+            }
             Ok(Turn::Wait(state, deadline)) => {
                 self.attempts.insert(id, Attempt { request, state, deadline });
             }
@@ -412,6 +423,7 @@ fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
         handshake_timeout: request.config.handshake,
         reply_timeout: request.config.reply,
         enhanced: request.enhanced,
+        login: request.login.clone(),
         ..ClientConfig::default()
     };
     let random = super::random::bytes();
@@ -442,6 +454,10 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
             match pump(&mut transport, &mut session, now, buffer).map_err(|error| error.of(host()))? {
                 Pumped::Live => return Ok(Turn::Done(Box::new(Dialed { transport, session: *session }))),
                 Pumped::Elsewhere(url) => return Ok(Turn::Elsewhere(url)),
+                Pumped::Login(answer) => {
+                    let lost = |source| Error::ConnectionLost { host: host(), source };
+                    return Ok(Turn::Login(transport.socket().peer_addr().map_err(lost)?, answer));
+                }
                 Pumped::Waits => {}
             }
             let deadline = session.next_timeout().unwrap_or(now + request.config.reply);
@@ -471,6 +487,7 @@ enum Pumped {
     /// The peer accepted the stream.
     Live,
     Elsewhere(ServerUrl),
+    Login(LoginAnswer),
 }
 
 /// Exchanges bytes until the peer has decided or the socket has to be waited for.
@@ -487,6 +504,7 @@ fn pump(
                 ClientEvent::Live => return Ok(Pumped::Live),
                 ClientEvent::Closed { code } => code,
                 ClientEvent::Redirect { url } => return Ok(Pumped::Elsewhere(ServerUrl(url))),
+                ClientEvent::Login(answer) => return Ok(Pumped::Login(answer)),
                 _ => continue,
             };
             return Err(PumpError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, refused)));

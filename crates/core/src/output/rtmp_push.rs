@@ -166,6 +166,7 @@ impl RtmpPush {
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
             enhanced: self.enhanced.is_said(),
+            login: None,
             cancelled,
             reply: Reply::new(move |result| {
                 mailbox.send(Command::Dialed { output, attempt, result });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::client::LoginAnswer;
 use crate::capability::Capabilities;
 use crate::flv::Tag;
 use crate::key::StreamKey;
@@ -158,6 +159,9 @@ pub enum ClientEvent {
         /// Where to; not shown by `Debug`, it may hold a token.
         url: String,
     },
+    /// The server asks who connects, and the address has a user and a password. The session is over; connect again, with
+    /// this answer in [`ClientConfig::login`](super::ClientConfig::login). A server asks twice.
+    Login(LoginAnswer),
     /// The server asks for a new connection, because it is going away or wants the client elsewhere. The session goes
     /// on: connect anew, then leave at a keyframe. Only with [`ClientConfig::enhanced`](super::ClientConfig::enhanced).
     ReconnectRequest {
@@ -186,6 +190,7 @@ impl fmt::Debug for ClientEvent {
                 f.debug_struct("Status").field("level", level).field("code", code).finish_non_exhaustive()
             }
             Self::Redirect { .. } => f.write_str("Redirect(****)"),
+            Self::Login(answer) => f.debug_tuple("Login").field(answer).finish(),
             Self::ReconnectRequest { .. } => f.write_str("ReconnectRequest(****)"),
             Self::Closed { code } => f.debug_struct("Closed").field("code", code).finish(),
         }

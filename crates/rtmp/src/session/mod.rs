@@ -12,6 +12,6 @@ mod link;
 mod queue;
 mod server;
 
-pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm};
+pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm, LoginAnswer};
 pub use event::{ClientEvent, PlayRequest, PublishRequest, Reject, ServerEvent};
 pub use server::{ServerConfig, ServerSession};

@@ -240,7 +240,7 @@ fn client_session(data: &[u8]) {
     let mut now = Instant::now();
     let role = if choice & 8 == 0 { ClientRole::Play } else { ClientRole::Publish };
     let config = ClientConfig { limits: Some(LIMITS), enhanced: choice & 16 != 0, ..ClientConfig::default() };
-    let Ok(destination) = Destination::parse("rtmp://host/live/canary") else { return };
+    let Ok(destination) = Destination::parse("rtmp://user:canary@host/live/canary") else { return };
     let mut session = ClientSession::new(role, &destination, config, [1; 1528], now);
     if choice & 4 != 0 {
         let mut handshake = vec![0; HANDSHAKE_BYTES as usize];

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{ClientRole, ClientSession, Step};
+use super::{ClientRole, ClientSession, Step, login};
 use crate::amf0::Value;
 use crate::capability::Capabilities;
 use crate::command::{Command, RECONNECT_REQUEST, Status};
@@ -28,11 +28,15 @@ const MAX_DESCRIPTION: usize = 1024;
 impl ClientSession {
     /// `connect` goes first and in chunks of 128: `ffmpeg -listen` takes nothing else as its first message.
     pub(super) fn send_connect(&mut self, now: Instant) {
+        let (mut app, mut tc_url) = (self.destination.app().to_owned(), self.destination.tc_url());
+        if let Some(login) = &self.config.login {
+            (app, tc_url) = (login.added_to(&app), login.added_to(&tc_url));
+        }
         let mut object = vec![
-            ("app", Value::from(self.app.as_str())),
+            ("app", Value::from(app.as_str())),
             ("type", Value::from("nonprivate")),
             ("flashVer", Value::from(self.config.flash_ver.as_str())),
-            ("tcUrl", Value::from(self.tc_url.as_str())),
+            ("tcUrl", Value::from(tc_url.as_str())),
         ];
         if self.role == ClientRole::Play {
             object.extend([
@@ -100,7 +104,7 @@ impl ClientSession {
     }
 
     fn send_start(&mut self, now: Instant) {
-        let key = Value::from(self.key.reveal());
+        let key = Value::from(self.destination.key().reveal());
         let (start, deadline) = match self.role {
             ClientRole::Publish => {
                 let arguments = vec![key, Value::from("live")];
@@ -147,7 +151,23 @@ impl ClientSession {
             };
             status.code = code.to_owned();
         }
-        Err(self.rejected(&status))
+        self.refused(&status)
+    }
+
+    /// The server refuses, or asks who it is that connects.
+    fn refused(&mut self, status: &Status) -> Result<(), Error> {
+        if self.step != Step::Connect || !login::is_asked(&status.description) {
+            return Err(self.rejected(status));
+        }
+        let before = self.config.login.as_ref();
+        match login::answer(&status.description, &self.destination, before, self.nonce) {
+            Ok(answer) => {
+                self.events.push_back(ClientEvent::Login(answer));
+                self.end();
+                Ok(())
+            }
+            Err(reason) => Err(Error::Login { reason, description: self.redacted(status).description }),
+        }
     }
 
     fn status(&mut self, status: Status) -> Result<(), Error> {
@@ -156,7 +176,7 @@ impl ClientSession {
             ("NetStream.Publish.Start", ClientRole::Publish) | ("NetStream.Play.Start", ClientRole::Play) => {
                 self.go_live();
             }
-            (code, _) if is_refusal(&status.level, code) => return Err(self.rejected(&status)),
+            (code, _) if is_refusal(&status.level, code) => return self.refused(&status),
             (
                 "NetStream.Unpublish.Success"
                 | "NetStream.Play.UnpublishNotify"
@@ -177,7 +197,7 @@ impl ClientSession {
 
     fn reconnect_request(&mut self, command: &Command) {
         let url = command.arguments.iter().find_map(|value| value.get("tcUrl")).and_then(Value::as_str);
-        let url = url.map(|url| clip(&resolve(&self.tc_url, url), MAX_DESCRIPTION));
+        let url = url.map(|url| clip(&resolve(&self.destination.tc_url(), url), MAX_DESCRIPTION));
         let description = self.redacted(&Status::of(command)).description;
         self.events.push_back(ClientEvent::ReconnectRequest { url, description });
     }
@@ -211,7 +231,7 @@ impl ClientSession {
 
     /// A call with the stream key as its argument.
     fn call(&mut self, name: &str, transaction: f64) {
-        let key = Value::from(self.key.reveal());
+        let key = Value::from(self.destination.key().reveal());
         self.link.send_command(0, &Command::new(name, transaction, vec![key]));
     }
 
@@ -220,16 +240,55 @@ impl ClientSession {
         Error::Rejected { code, description }
     }
 
-    /// Some servers repeat the stream key in their answers.
+    /// Some servers repeat the stream key in their answers, or a token in its query.
     fn redacted(&self, status: &Status) -> Status {
-        let (name, _) = self.key.reveal().split_once('?').unwrap_or((self.key.reveal(), ""));
-        let hide = |text: &str| if name.is_empty() { text.to_owned() } else { text.replace(name, "****") };
+        let secrets = self.destination.secrets();
+        let hide =
+            |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "****"));
         Status {
             level: clip(&status.level, MAX_CODE),
-            code: clip(&hide(&status.code), MAX_CODE),
+            // A short key may be part of what every server says: then it is no secret, and the code decides what is done.
+            code: clip(
+                &if is_usual(&status.code) { status.code.clone() } else { hide(&status.code) },
+                MAX_CODE,
+            ),
             description: clip(&hide(&status.description), MAX_DESCRIPTION),
         }
     }
+}
+
+/// Whether a code is one that servers have in common: an object, what it was asked for, and what became of it.
+fn is_usual(code: &str) -> bool {
+    let words = ["Publish", "Play", "Connect", "Call", "Unpublish", "Record"];
+    let mut parts = code.split('.');
+    matches!(parts.next(), Some("NetStream" | "NetConnection"))
+        && parts.next().is_some_and(|word| words.contains(&word))
+        && matches!(
+            parts.next(),
+            Some(
+                "Start"
+                    | "BadName"
+                    | "Denied"
+                    | "Rejected"
+                    | "Failed"
+                    | "Success"
+                    | "StreamNotFound"
+                    | "Stop"
+                    | "Reset"
+                    | "InvalidApp"
+                    | "AppShutdown"
+                    | "Closed"
+                    | "IdleTimeout"
+                    | "NetworkChange"
+                    | "InvalidArg"
+                    | "Unauthorized"
+                    | "InsufficientBW"
+                    | "UnpublishNotify"
+                    | "PublishNotify"
+                    | "Complete"
+            )
+        )
+        && parts.next().is_none()
 }
 
 /// Statuses that mean no, for servers that do not say so in the level too.

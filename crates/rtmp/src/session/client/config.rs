@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::LoginAnswer;
 use crate::limits::Limits;
 
 /// How a client begins.
@@ -36,6 +37,9 @@ pub struct ClientConfig {
     pub enhanced: bool,
     /// Form of the handshake. Default [`HandshakeForm::Simple`].
     pub handshake: HandshakeForm,
+    /// What a server was answered that asked for a login, from [`ClientEvent::Login`](super::super::ClientEvent::Login) of
+    /// the connection before. Default `None`.
+    pub login: Option<LoginAnswer>,
     /// From the start to the end of the handshake. Default 5 s.
     pub handshake_timeout: Duration,
     /// For each answer the server owes: to `connect`, `createStream`, `publish` and `play`. Default 10 s.
@@ -52,6 +56,7 @@ impl Default for ClientConfig {
             limits: None,
             enhanced: false,
             handshake: HandshakeForm::Simple,
+            login: None,
             handshake_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
         }

@@ -4,12 +4,14 @@
 
 mod commands;
 mod config;
+mod login;
 mod media;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 pub use config::{ClientConfig, HandshakeForm};
+pub use login::LoginAnswer;
 
 use super::event::ClientEvent;
 use super::link::{Incoming, Link};
@@ -17,7 +19,6 @@ use super::queue::EventQueue;
 use crate::capability::Capabilities;
 use crate::error::{Deadline, Error};
 use crate::handshake::{Handshake, Role};
-use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::UserControl;
 use crate::url::Destination;
@@ -36,7 +37,8 @@ pub enum ClientRole {
 ///
 /// Works with servers that answer only what they must: the answers to `releaseStream` and `FCPublish` are not waited
 /// for, and media counts as the start of playing. A refusal is [`Error::Rejected`] from
-/// [`handle_input`](Self::handle_input).
+/// [`handle_input`](Self::handle_input). A server that asks for a login (`authmod=adobe`, `authmod=llnw`) is answered from
+/// the user and password of the address, with another connection: see [`ClientEvent::Login`].
 ///
 /// ```
 /// use std::time::Instant;
@@ -52,9 +54,9 @@ pub enum ClientRole {
 pub struct ClientSession {
     role: ClientRole,
     config: ClientConfig,
-    app: String,
-    tc_url: String,
-    key: StreamKey,
+    destination: Destination,
+    /// For a question of the server.
+    nonce: u32,
     link: Link,
     step: Step,
     /// The answer that is waited for, until when, and how long that is in all.
@@ -108,9 +110,8 @@ impl ClientSession {
         };
         let mut session = Self {
             role,
-            app: destination.app().to_owned(),
-            tc_url: destination.tc_url(),
-            key: destination.key().clone(),
+            nonce: random.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte)),
+            destination: destination.clone(),
             link: Link::new(|out| shake(random, out), &limits),
             step: Step::Handshake,
             waiting: None,
