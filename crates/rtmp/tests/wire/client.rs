@@ -2,10 +2,10 @@
 
 use flowcast_rtmp::amf0::Value;
 use flowcast_rtmp::command::{Command, Request, Status};
-use flowcast_rtmp::error::Error;
+use flowcast_rtmp::error::{Error, LoginError};
 use flowcast_rtmp::limits::Limits;
 use flowcast_rtmp::message::{Control, UserControl};
-use flowcast_rtmp::session::{ClientEvent, ClientRole};
+use flowcast_rtmp::session::{ClientConfig, ClientEvent, ClientRole};
 
 use crate::util::{Client, command, commands, message, video};
 
@@ -226,4 +226,99 @@ fn texts_of_the_server_are_clipped() {
         panic!("not rejected")
     };
     assert_eq!((code.len(), description.len()), (256, 1024));
+}
+
+/// What a client says in `connect`: app and tcUrl.
+fn connected_to(client: &mut Client) -> (String, String) {
+    let sent = client.sent();
+    let connect = Command::parse(20, &sent[0].payload, &Limits::before_auth()).unwrap().unwrap();
+    let Request::Connect(connect) = Request::from_command(&connect) else { panic!("not connect") };
+    (connect.app, connect.tc_url)
+}
+
+#[test]
+fn a_login_takes_three_connections() {
+    let url = "rtmp://joe:SECRET@host/live/key";
+    let questions = [
+        "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ",
+        "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=joe&salt=s&challenge=c&opaque=o",
+    ];
+    let mut config = ClientConfig::default();
+    let mut apps = Vec::new();
+    for (number, question) in questions.into_iter().enumerate() {
+        let mut client = Client::of(ClientRole::Publish, url, config.clone());
+        apps.push(connected_to(&mut client));
+        let info = Status::error("NetConnection.Connect.Rejected", question);
+        // Some say it as an answer, some as a status.
+        let answer = match number {
+            0 => command("_error", 1.0, vec![info.to_value()], 0),
+            _ => status(&info, 0),
+        };
+        client.input(&answer).unwrap();
+        assert!(client.session.is_finished());
+        // What follows on that connection is not heard any more.
+        client.input(&command("close", 0.0, Vec::new(), 0)).unwrap();
+        let events = client.events();
+        let [ClientEvent::Login(answer)] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(format!("{events:?}"), "[Login(LoginAnswer(****))]");
+        config.login = Some(answer.clone());
+    }
+    let mut client = Client::of(ClientRole::Publish, url, config.clone());
+    apps.push(connected_to(&mut client));
+    for ((app, tc_url), begins) in apps.iter().zip([
+        "live",
+        "live?authmod=adobe&user=joe",
+        "live?authmod=adobe&user=joe&challenge=01010101&response=",
+    ]) {
+        assert!(app.starts_with(begins) && !app.contains("SECRET"), "{app}");
+        assert_eq!(*tc_url, format!("rtmp://host/{app}"));
+    }
+    client.input(&result(1.0, Value::Null)).unwrap();
+    assert_eq!(client.events(), [ClientEvent::Connected]);
+
+    // The proof is not taken, and the server repeats what it must not.
+    let mut client = Client::of(ClientRole::Publish, url, config);
+    let info = Status::error(
+        "NetConnection.Connect.Rejected",
+        "authmod=adobe ?reason=authfailed SECRET joe:SECRET key",
+    );
+    let error = client.input(&command("_error", 1.0, vec![info.to_value()], 0)).unwrap_err();
+    let Error::Login { reason, description } = &error else { panic!("{error}") };
+    assert_eq!(
+        (*reason, error.code(), error.is_retryable()),
+        (LoginError::Refused, "RTMP_LOGIN_FAILED", false)
+    );
+    assert_eq!(description, "authmod=adobe ?reason=authfailed **** **** ****");
+    // A later refusal in such words is a refusal.
+    let mut client = started(ClientRole::Publish);
+    let error =
+        client.input(&status(&Status::error("NetStream.Publish.Denied", "authmod=adobe"), 5)).unwrap_err();
+    assert_eq!(error.code(), "RTMP_REJECTED");
+}
+
+#[test]
+fn what_a_server_repeats_of_an_address_is_blotted_out_and_its_code_stays() {
+    let refused = |url: &str, code: &str, text: &str| {
+        let mut client = Client::of(ClientRole::Publish, url, ClientConfig::default());
+        let info = Status::error(code, text).to_value();
+        match client.input(&command("_error", 1.0, vec![info], 0)).unwrap_err() {
+            Error::Rejected { code, description } => (code, description),
+            other => panic!("{other}"),
+        }
+    };
+    let (code, text) = refused(
+        "rtmp://host/live/key?token=abcdef&x=1",
+        "NetConnection.Connect.Rejected",
+        "key?token=abcdef&x=1, abcdef, 401",
+    );
+    assert_eq!((code.as_str(), text.as_str()), ("NetConnection.Connect.Rejected", "****?****, ****, 401"));
+    // A key of one letter does not change what is done.
+    let (code, text) = refused("rtmp://host/live/e", "NetConnection.Connect.Rejected", "denied");
+    assert_eq!((code.as_str(), text.as_str()), ("NetConnection.Connect.Rejected", "d****ni****d"));
+    let (code, _) = refused("rtmp://host/live/e", "Vendor.e", "");
+    assert_eq!(code, "V****ndor.****");
+    // Where the app names the stream, it is the key.
+    let (_, text) =
+        refused("rtmp://host/live/stream/", "NetConnection.Connect.InvalidApp", "no app live/stream");
+    assert_eq!(text, "no app ****");
 }

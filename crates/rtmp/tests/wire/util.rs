@@ -227,9 +227,14 @@ pub(crate) struct Client {
 impl Client {
     /// A client past the handshake; it has sent `connect`.
     pub(crate) fn new(role: ClientRole) -> Self {
+        Self::of(role, "rtmp://host/live/secret?token=1", ClientConfig::default())
+    }
+
+    /// The same for this URL.
+    pub(crate) fn of(role: ClientRole, url: &str, config: ClientConfig) -> Self {
         let now = Instant::now();
-        let destination = Destination::parse("rtmp://host/live/secret?token=1").unwrap();
-        let mut session = ClientSession::new(role, &destination, ClientConfig::default(), [1; 1528], now);
+        let destination = Destination::parse(url).unwrap();
+        let mut session = ClientSession::new(role, &destination, config, [1; 1528], now);
         assert_eq!(drain(session.wire()).len(), 1537);
         session.handle_input(now, &client_handshake()).unwrap();
         session.wire().advance(1536);

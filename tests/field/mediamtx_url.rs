@@ -1,0 +1,76 @@
+//! Addresses of servers that name a stream by one word, or know no apps.
+
+use flowcast::{Output, Source};
+
+use crate::support::acted::{Acted, Answer};
+use crate::support::rig::{Known, engine, outputs};
+use crate::support::{Need, PATIENCE, need, run, text};
+
+/// Paths, and the app and the name that ffmpeg makes of them.
+const PATHS: [(&str, &str, &str); 7] = [
+    ("/mystream", "mystream", ""),
+    ("/mystream?user=a&pass=b", "mystream?user=a&pass=b", ""),
+    ("/live/", "live", ""),
+    ("/live/key", "live", "key"),
+    ("/live/key?token=1", "live", "key?token=1"),
+    ("/live/sub/key", "live/sub", "key"),
+    ("//key", "", "key"),
+];
+
+fn said(server: &Acted) -> (String, String, Vec<Option<String>>) {
+    let visits = server.visits();
+    let visit = visits.first().expect("a connection");
+    let names = ["releaseStream", "FCPublish", "publish"].map(|command| visit.name(command));
+    (visit.connect("app"), visit.connect("tcUrl"), names.to_vec())
+}
+
+#[test]
+fn an_address_is_taken_as_ffmpeg_takes_it() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let has_ffmpeg = need(&[Need::Ffmpeg]);
+    for (path, app, name) in PATHS {
+        let server = Acted::start(|_, _| Answer::Usual);
+        let url = format!("rtmp://{}{path}", server.address());
+        let live = engine
+            .stream(Source::file(&clip.file).looped())
+            .to(Output::rtmp_url(&url))
+            .start()
+            .expect("it starts");
+        assert!(server.wait_tags(0, 20), "{path}");
+        live.stop(PATIENCE).expect("it stops");
+        let ours = said(&server);
+        let names = vec![Some(name.to_owned()); 3];
+        assert_eq!(ours, (app.to_owned(), format!("rtmp://{}/{app}", server.address()), names), "{path}");
+        if has_ffmpeg {
+            let peer = Acted::start(|_, _| Answer::Usual);
+            let url = format!("rtmp://{}{path}", peer.address());
+            run(
+                "ffmpeg",
+                ["-nostdin", "-v", "error", "-i", text(&clip.file), "-c", "copy", "-f", "flv", &url],
+                PATIENCE,
+            );
+            let (app, tc_url, names) = said(&peer);
+            let tc_url = tc_url.replace(&peer.address().to_string(), &server.address().to_string());
+            assert_eq!(ours, (app, tc_url, names), "{path}: ffmpeg does otherwise");
+        }
+    }
+}
+
+#[test]
+fn a_server_without_apps_is_given_the_key_alone() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    for end in ["", "/"] {
+        let server = Acted::start(|_, _| Answer::Usual);
+        let output = Output::rtmp(&format!("rtmp://{}{end}", server.address()), "mystream?user=a&pass=b");
+        let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
+        assert!(server.wait_tags(0, 20));
+        assert_eq!(outputs(&live).len(), 1);
+        let shown = live.stats().outputs[0].name.clone();
+        assert_eq!(shown, format!("rtmp://{}/****", server.address()));
+        live.stop(PATIENCE).expect("it stops");
+        let names = vec![Some("mystream?user=a&pass=b".to_owned()); 3];
+        assert_eq!(said(&server), (String::new(), format!("rtmp://{}/", server.address()), names));
+    }
+}
