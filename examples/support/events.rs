@@ -44,6 +44,11 @@ pub fn tell(stream: StreamId, event: &EventKind) {
         EventKind::ItemSkipped { path, error } => {
             eprintln!("{stream}: leaves {} out: {}", path.display(), chain(error.as_ref()));
         }
+        EventKind::PlaylistStalled { items: 0, .. } => eprintln!("{stream}: the playlist is empty"),
+        EventKind::PlaylistStalled { items, .. } => {
+            eprintln!("{stream}: none of {items} items of the playlist can be played");
+        }
+        EventKind::PlaylistResumed { after } => eprintln!("{stream}: the playlist goes on after {after:.1?}"),
         EventKind::TrackSkipped { track, reason } => {
             eprintln!("{stream}: track {track} is left out: {reason}");
         }

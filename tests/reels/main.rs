@@ -148,6 +148,8 @@ fn in_words(kind: &EventKind) -> Option<String> {
         }
         EventKind::ItemStarted { path } => format!("plays {}", name(path)),
         EventKind::ItemSkipped { path, error } => format!("skips {} {}", name(path), error.code()),
+        EventKind::PlaylistStalled { .. } => "nothing plays".to_owned(),
+        EventKind::PlaylistResumed { .. } => "plays again".to_owned(),
         EventKind::SourceReplaced { path } => format!("replaced {}", name(path)),
         EventKind::Ended { error } => {
             format!("ended {}", error.as_ref().map_or("well", |error| error.code()))

@@ -159,12 +159,25 @@ pub enum EventKind {
         /// The item's file.
         path: PathBuf,
     },
-    /// An item of a playlist cannot be played and is left out.
+    /// An item of a playlist cannot be played and is left out. Told once for as long as it fails the same way, however often it
+    /// is tried.
     ItemSkipped {
         /// The item's file.
         path: PathBuf,
         /// Why.
         error: Arc<Error>,
+    },
+    /// No item of a playlist can be played, or it is empty. Told once; [`PlaylistResumed`](Self::PlaylistResumed) follows.
+    PlaylistStalled {
+        /// Items in the list; 0 if it is empty.
+        items: usize,
+        /// What was wrong with the last one that was tried.
+        error: Option<Arc<Error>>,
+    },
+    /// An item of a playlist begins after none could be played.
+    PlaylistResumed {
+        /// For how long.
+        after: Duration,
     },
     /// The file of a loop was replaced; what is there now is played from the next lap on.
     SourceReplaced {
@@ -250,6 +263,14 @@ fn log_event(stream: StreamId, kind: &EventKind) {
         }
         EventKind::ItemSkipped { path, error } => {
             log::warn!("{stream}: {} is left out: {}", path.display(), chain(error));
+        }
+        EventKind::PlaylistStalled { items: 0, .. } => log::warn!("{stream}: the playlist is empty"),
+        EventKind::PlaylistStalled { items, error } => {
+            let error = error.as_ref().map_or_else(|| "none was tried".to_owned(), |error| chain(&**error));
+            log::warn!("{stream}: none of {items} items of the playlist can be played: {error}");
+        }
+        EventKind::PlaylistResumed { after } => {
+            log::info!("{stream}: the playlist goes on after {after:.1?}");
         }
         EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
         other => log::debug!("{stream}: {other:?}"),

@@ -54,7 +54,7 @@ pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use net::tls::TlsRoots;
 pub use output::{Output, OutputPhase, OutputStats};
-pub use playlist::{ItemId, ParameterChange, Playlist, PlaylistItem};
+pub use playlist::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
 pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};

@@ -1,9 +1,10 @@
 //! What a stream holds of the list it plays.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use super::order::{Place, Rules};
-use super::{ItemId, List, ParameterChange, Playlist, PlaylistItem};
+use super::{ItemId, List, NothingPlays, ParameterChange, Playlist, PlaylistItem};
 use crate::net::random;
 
 /// What comes next.
@@ -77,6 +78,7 @@ impl PlaylistCursor {
 
     /// An item, current or peeked at, cannot be played at all. It does not come again in this round, nor before another
     /// one was played.
+    #[cfg(test)]
     pub(crate) fn failed(&self, id: ItemId) {
         self.at_place(|place, items, _| place.failed(id, items));
     }
@@ -92,6 +94,55 @@ impl PlaylistCursor {
         self.at_place(|place, _, _| place.take_command())
     }
 
+    /// The item `id` to play next, if it is what comes next. As [`PlaylistCursor::next`] then.
+    pub(crate) fn take(&mut self, id: ItemId) -> bool {
+        let taken = self.at_place(|place, items, rules| {
+            let comes = place.peek(items, rules).filter(|item| item.id == id)?;
+            place.next(items, rules);
+            Some(comes)
+        });
+        let is_taken = taken.is_some();
+        if is_taken {
+            self.current = taken;
+        }
+        is_taken
+    }
+
+    /// Nothing is played until [`PlaylistCursor::take`] or [`PlaylistCursor::next`].
+    pub(crate) fn rest(&self) {
+        self.at_place(|place, _, _| place.rest());
+    }
+
+    /// The numbers of all items.
+    pub(crate) fn ids(&self) -> HashSet<ItemId> {
+        self.at_place(|_, items, _| items.iter().map(|item| item.id).collect())
+    }
+
+    /// Why [`PlaylistCursor::next`] would give nothing; `None` if it would.
+    pub(crate) fn stop(&self) -> Option<Next> {
+        self.at_place(Place::stop)
+    }
+
+    /// Items that [`Looker::hold`] keeps back and that are `due` may come again.
+    pub(crate) fn release(&self, due: impl Fn(ItemId) -> bool) {
+        self.at_place(|place, items, rules| place.release(due, items, rules));
+    }
+
+    /// The same place, for those who look ahead on other threads.
+    pub(crate) fn looker(&self) -> Looker {
+        Looker { list: self.list.clone(), key: self.key }
+    }
+
+    /// Counts the edits of the list. Takes no lock.
+    pub(crate) fn edits(&self) -> u64 {
+        self.list.shared.edits.load(Ordering::Acquire)
+    }
+
+    /// What is done when no item can be played.
+    pub(crate) fn nothing_plays(&self) -> NothingPlays {
+        self.list.shared.list.lock().nothing_plays
+    }
+
     /// What happens when an item's parameters differ from those of the one before.
     pub(crate) fn parameter_change(&self) -> ParameterChange {
         self.list.shared.list.lock().on_change
@@ -102,6 +153,32 @@ impl PlaylistCursor {
         let List { items, rules, places, .. } = &mut *list;
         let place = places.get_mut(&self.key).expect("a cursor's place is kept until the cursor is dropped");
         action(place, items, *rules)
+    }
+}
+
+/// Looks ahead from a cursor's place, on any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Looker {
+    list: Playlist,
+    key: u64,
+}
+
+impl Looker {
+    /// As [`PlaylistCursor::peek`]; nothing once the cursor is gone.
+    pub(crate) fn peek(&self) -> Option<PlaylistItem> {
+        self.at_place(Place::peek).flatten()
+    }
+
+    /// An item cannot be played. It does not come again before it is [released](PlaylistCursor::release), unless it is jumped
+    /// to.
+    pub(crate) fn hold(&self, id: ItemId) {
+        self.at_place(|place, items, _| place.hold(id, items));
+    }
+
+    fn at_place<R>(&self, action: impl FnOnce(&mut Place, &[PlaylistItem], Rules) -> R) -> Option<R> {
+        let mut list = self.list.shared.list.lock();
+        let List { items, rules, places, .. } = &mut *list;
+        Some(action(places.get_mut(&self.key)?, items, *rules))
     }
 }
 

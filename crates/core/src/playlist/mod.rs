@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::error::Error;
 #[cfg(test)]
 pub(crate) use cursor::Command;
-pub(crate) use cursor::{Next, PlaylistCursor};
+pub(crate) use cursor::{Looker, Next, PlaylistCursor};
 use order::{Order, Place, Rules};
 
 /// The number of an item within its playlist; never given twice.
@@ -59,11 +59,28 @@ pub enum ParameterChange {
     Refuse,
 }
 
+/// What a stream sends when its item is over and no other one of the list can be played: all files are missing or damaged.
+///
+/// The state is told by [`EventKind::PlaylistStalled`](crate::EventKind::PlaylistStalled), and its end by
+/// [`EventKind::PlaylistResumed`](crate::EventKind::PlaylistResumed). A list that was emptied rests in either case: whoever
+/// took all items out asked for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum NothingPlays {
+    /// The item that was played last goes round, until another one can be played; that one begins at once.
+    #[default]
+    Repeat,
+    /// Nothing, until an item can be played. A sound list is silent where its codec has silence.
+    Wait,
+}
+
 /// Files that are played one after another, for ever or once, in order or shuffled.
 ///
 /// A clone is the same list. It may be edited at any time, also while streams play it: an item that is removed while it
-/// plays is played to its end, and all other edits count from the next item on. Files are opened when their turn comes; one
-/// that is missing or cannot be played is left out, with an event, and tried again in the next round.
+/// plays is played to its end, and all other edits count from the next item on. While an item plays, the next one is looked
+/// for: one that is missing or cannot be played is left out, with one event, and so on until one is found that plays. A file
+/// that failed is tried again after 5 s, then after twice as long each time, at most every minute. Where nothing else can be
+/// played, [`NothingPlays`] says what is sent.
 ///
 /// ```
 /// use flowcast_core::Playlist;
@@ -86,6 +103,8 @@ struct Shared {
     list: Mutex<List>,
     /// Counts skips and jumps, so that a stream can look for one on every tick without taking the lock.
     commands: AtomicU64,
+    /// Counts edits, for the same reason.
+    edits: AtomicU64,
 }
 
 #[derive(Default)]
@@ -94,6 +113,7 @@ struct List {
     last_id: u64,
     rules: Rules,
     on_change: ParameterChange,
+    nothing_plays: NothingPlays,
     seed: Option<u64>,
     /// Where each cursor stands.
     places: BTreeMap<u64, Place>,
@@ -120,7 +140,7 @@ impl Playlist {
         if paths.next().is_some() {
             log::warn!("a playlist holds {} items, the rest is left out", Self::MAX_ITEMS);
         }
-        Self { shared: Arc::new(Shared { list: Mutex::new(list), commands: AtomicU64::new(0) }) }
+        Self { shared: Arc::new(Shared { list: Mutex::new(list), ..Shared::default() }) }
     }
 
     /// The media files of a directory, told by their extension and sorted by the bytes of their names. Directories in it,
@@ -200,6 +220,18 @@ impl Playlist {
         self
     }
 
+    /// What is sent when no item can be played; [`NothingPlays::Repeat`] by default. May be changed on the air.
+    ///
+    /// ```
+    /// use flowcast_core::{NothingPlays, Playlist};
+    ///
+    /// let list = Playlist::files(["a.mp4", "b.mp4"]).nothing_plays(NothingPlays::Wait);
+    /// ```
+    pub fn nothing_plays(self, policy: NothingPlays) -> Self {
+        self.shared.list.lock().nothing_plays = policy;
+        self
+    }
+
     /// Puts a file at the end of the list; in a shuffled one it comes at a random place of the round.
     ///
     /// # Errors
@@ -240,7 +272,9 @@ impl Playlist {
 
     /// Takes an item out; `false` if it is not in the list. Streams that play it play it to its end.
     pub fn remove(&self, id: ItemId) -> bool {
-        self.shared.list.lock().remove(id)
+        let removed = self.shared.list.lock().remove(id);
+        self.edited();
+        removed
     }
 
     /// Moves an item so that it is at `position` afterwards, counted from 0, or the last; `false` if it is not in the list.
@@ -249,7 +283,9 @@ impl Playlist {
     /// and what is moved to before the item that plays comes in the next round (with [`once`](Playlist::once), at the
     /// end of this one). Moving the item that plays does not change what comes after it.
     pub fn move_to(&self, id: ItemId, position: usize) -> bool {
-        self.shared.list.lock().move_to(id, position)
+        let moved = self.shared.list.lock().move_to(id, position);
+        self.edited();
+        moved
     }
 
     /// Makes every stream that plays the list leave its item now and go on with the next one.
@@ -302,6 +338,12 @@ impl Playlist {
         change(&mut list.rules);
         let List { items, rules, places, .. } = &mut *list;
         places.values_mut().for_each(|place| place.rules_changed(items, *rules));
+        drop(list);
+        self.edited();
+    }
+
+    fn edited(&self) {
+        self.shared.edits.fetch_add(1, Ordering::Release);
     }
 
     fn insert_weighted(&self, position: usize, path: PathBuf, weight: u32) -> Result<ItemId, Error> {
@@ -312,7 +354,10 @@ impl Playlist {
                 reason: format!("the list has {} items already", Self::MAX_ITEMS),
             });
         }
-        Ok(list.insert(position, path, weight))
+        let id = list.insert(position, path, weight);
+        drop(list);
+        self.edited();
+        Ok(id)
     }
 }
 

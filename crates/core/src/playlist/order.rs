@@ -34,9 +34,12 @@ impl Rules {
 struct Mark {
     /// How often it still comes.
     left: u32,
-    /// The turn in which it failed last; 0 for never.
+    /// The turn in which it failed last; 0 for never, [`WAITS`] while it is not to be tried again.
     failed_in: u32,
 }
+
+/// In place of a turn: the item failed and waits until it is released.
+const WAITS: u32 = u32::MAX;
 
 /// Where one stream stands.
 pub(super) struct Place {
@@ -116,6 +119,39 @@ impl Place {
         if let Some(index) = position(items, id) {
             self.marks[index] = Mark { left: 0, failed_in: self.turn };
         }
+    }
+
+    /// The item failed, and does not come again before it is [released](Self::release).
+    pub(super) fn hold(&mut self, id: ItemId, items: &[PlaylistItem]) {
+        self.failed(id, items);
+        if let Some(index) = position(items, id) {
+            self.marks[index].failed_in = WAITS;
+        }
+    }
+
+    /// Items that waited and are `due` may come again.
+    pub(super) fn release(&mut self, due: impl Fn(ItemId) -> bool, items: &[PlaylistItem], rules: Rules) {
+        // Where nothing else plays, also a list that is played once gives them again.
+        let is_stuck = self.why_none(items, rules) == Next::AllFailed;
+        for (mark, item) in self.marks.iter_mut().zip(items) {
+            if mark.failed_in == WAITS && due(item.id) {
+                mark.failed_in = 0;
+                if is_stuck {
+                    mark.left = rules.turns(item.weight);
+                }
+            }
+        }
+    }
+
+    /// Nothing is played from here on, so that there is nothing to skip.
+    pub(super) fn rest(&mut self) {
+        self.playing = false;
+        self.command = None;
+    }
+
+    /// Why nothing comes next; `None` if something does.
+    pub(super) fn stop(&mut self, items: &[PlaylistItem], rules: Rules) -> Option<Next> {
+        self.look(items, rules).err()
     }
 
     pub(super) fn take_command(&mut self) -> Option<Command> {
@@ -202,7 +238,7 @@ impl Place {
         mark.left = mark.left.saturating_sub(1);
         self.last = Some(id);
         self.good_turn = self.last_good_turn();
-        self.turn = self.turn.saturating_add(1);
+        self.turn = self.turn.saturating_add(1).min(WAITS - 1);
         self.good = true;
         self.next_at = index + 1;
         self.jump = None;

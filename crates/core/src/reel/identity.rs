@@ -153,6 +153,9 @@ fn refuse(path: &Path, metadata: &Metadata) -> Result<(), Error> {
 /// The errors a file is refused with are the same whether it is played from a reel or directly.
 #[cfg(feature = "libav")]
 fn unreadable(path: &Path, operation: &'static str, source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::NotFound {
+        return flowcast_av::Error::NotFound { path: path.to_owned() }.into();
+    }
     flowcast_av::Error::Io { path: path.to_owned(), operation, source }.into()
 }
 

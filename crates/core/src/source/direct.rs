@@ -14,6 +14,7 @@ use super::reader::{LapReader, Step, Tail};
 use super::wanted::Wanted;
 use crate::config::QueueBounds;
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::lap::LapFacts;
 use crate::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
 use crate::reel::{SLOT_MS, Tracks};
@@ -68,7 +69,7 @@ pub(crate) enum Given {
     /// A tag on the item's clock.
     Tag(Tag),
     /// Something to tell.
-    Notice(crate::event::EventKind),
+    Notice(EventKind),
     /// The item's headers, before anything else of it.
     Opened(Vec<Tag>),
     /// What the lap is; its last tags follow.
@@ -147,12 +148,24 @@ impl OpenFile {
         self.reader.headers()
     }
 
+    /// The same, once it has given something.
+    fn primed(mut self) -> Result<Self, Error> {
+        self.reader.prime()?;
+        Ok(self)
+    }
+
+    /// Reads on this thread until the stream or the file ends.
+    fn read_ahead(self, laps: Laps, sender: &TagSender, cpu: &CpuMeter) {
+        let skipped = self.skipped().to_vec();
+        read_ahead(self.reader, skipped, laps, 0, sender, cpu);
+    }
+
     /// Starts the worker; its first lap begins with slot number `from` of the item.
     pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
         let control = self.control.clone();
         let encodes = self.reader.encodes();
         DirectFeed::spawn(options, control, encodes, move |sender, cpu| {
-            read_ahead(self.reader, laps, from, sender, cpu);
+            read_ahead(self.reader, Vec::new(), laps, from, sender, cpu);
         })
     }
 }
@@ -171,8 +184,55 @@ impl DirectFeed {
         Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
             let scans = opener.interrupt.clone();
             match OpenFile::open_with(&path, &wanted, laps.tail(), opener, &scans) {
-                Ok(file) => read_ahead(file.reader, laps, from, sender, cpu),
+                // Who goes on with a file in its middle was told what is left out when it began.
+                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
+                Ok(file) => file.read_ahead(laps, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
+            }
+        })
+    }
+
+    /// Opens and reads the first file that can be opened and gives a frame. `tried` is told of each one from `first` on, and
+    /// says which is next after one that failed; `None` ends the worker.
+    pub(crate) fn open_first(
+        first: PathBuf,
+        wanted: &Wanted,
+        laps: Laps,
+        options: &DirectOptions,
+        mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
+            let mut next = Some(first);
+            while let Some(path) = next.take() {
+                let scans = opener.interrupt.clone();
+                let opened = OpenFile::open_with(&path, &wanted, laps.tail(), opener.clone(), &scans);
+                match opened.and_then(OpenFile::primed) {
+                    Ok(file) => {
+                        tried(Ok(()));
+                        return file.read_ahead(laps, sender, cpu);
+                    }
+                    Err(error) => next = tried(Err(error)),
+                }
+            }
+        })
+    }
+
+    /// Looks whether files can be opened, from `first` on, and closes them again; `tried` as for
+    /// [`open_first`](Self::open_first).
+    pub(crate) fn glance(
+        first: PathBuf,
+        wanted: &Wanted,
+        options: &DirectOptions,
+        mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |_, _| {
+            let mut next = Some(first);
+            while let Some(path) = next.take() {
+                next = tried(glance(&path, &wanted, &opener));
             }
         })
     }
@@ -262,10 +322,45 @@ impl Laps {
     }
 }
 
+/// What is told of a track that is left out.
+pub(crate) fn track_skipped((track, reason): (usize, String)) -> EventKind {
+    EventKind::TrackSkipped { track, reason }
+}
+
+/// From this size on a file is not opened only to look at it: libav's tables of a ten-hour file take some 200 MB.
+const HEAVY: u64 = 1 << 30;
+
+/// Whether a file can be opened and gives something.
+fn glance(path: &Path, wanted: &Wanted, control: &Control) -> Result<(), Error> {
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if size >= HEAVY && std::fs::File::open(path).is_ok() {
+        return Ok(());
+    }
+    if wanted.may_encode() {
+        // To find out what is encoded may take reading all of it, which is done once, when its turn has come.
+        return Ok(Demuxer::open(path, &OpenOptions::default(), &control.interrupt).map(drop)?);
+    }
+    let scans = control.interrupt.clone();
+    let file = OpenFile::open_with(path, wanted, Tail::Looped, control.clone(), &scans)?;
+    file.primed().map(drop)
+}
+
 /// The worker: reads until the stream or the file ends.
-fn read_ahead(mut reader: LapReader, laps: Laps, from: usize, sender: &TagSender, cpu: &CpuMeter) {
+fn read_ahead(
+    mut reader: LapReader,
+    skipped: Vec<(usize, String)>,
+    laps: Laps,
+    from: usize,
+    sender: &TagSender,
+    cpu: &CpuMeter,
+) {
     let mut lap = CpuLap::default();
-    let finish = read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap));
+    let mut begin = vec![Item::Opened(reader.headers())];
+    begin.extend(skipped.into_iter().map(|skipped| Item::Notice(track_skipped(skipped))));
+    let finish = match sender.send_together(begin) {
+        Ok(()) => read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap)),
+        Err(_) => Finish::End,
+    };
     sender.finish(finish);
     cpu.lap(&mut lap);
 }
@@ -282,9 +377,6 @@ fn read_laps(
     sender: &TagSender,
     mut report: impl FnMut(),
 ) -> Finish {
-    if sender.send(Item::Opened(reader.headers())).is_err() {
-        return Finish::End;
-    }
     let mut skip = Skip { slot: 0, from };
     // What is encoded begins with a keyframe just there; of what is copied, a slot is read that is left out.
     let (seeks, to) =

@@ -124,6 +124,15 @@ impl Item {
         }
     }
 
+    /// The worker that reads it, if one does.
+    #[cfg(feature = "libav")]
+    pub(crate) fn into_direct(self) -> Option<DirectFeed> {
+        match self.feed {
+            Feed::Reel { .. } => None,
+            Feed::Direct(feed) => Some(feed),
+        }
+    }
+
     /// What a worker encodes for it.
     pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         match &self.feed {
@@ -164,9 +173,9 @@ impl Item {
 
     /// Looks whether its worker has opened it.
     #[cfg(feature = "libav")]
-    pub(crate) fn try_open(&mut self) -> Result<bool, Arc<Error>> {
+    pub(crate) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Arc<Error>> {
         let mut tags = Vec::new();
-        let read = self.read(i64::MIN, &mut tags, &mut Vec::new());
+        let read = self.read(i64::MIN, &mut tags, notices);
         match read {
             Read::Failed(error) => Err(error),
             _ => Ok(self.opened),

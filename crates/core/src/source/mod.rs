@@ -6,6 +6,7 @@ pub mod continuity;
 mod cutter;
 #[cfg(feature = "libav")]
 mod direct;
+mod faults;
 pub(crate) mod ingest;
 #[cfg(feature = "libav")]
 pub(crate) mod interleave;
@@ -22,6 +23,8 @@ mod playout;
 pub(crate) mod published;
 #[cfg(feature = "libav")]
 mod reader;
+mod schedule;
+mod search;
 #[cfg(feature = "libav")]
 mod shortfall;
 pub(crate) mod starting;

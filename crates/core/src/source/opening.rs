@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use flowcast_rtmp::flv::silence::aac_config;
 use flowcast_rtmp::flv::tag::TagKind;
@@ -13,6 +14,7 @@ use super::lane::{Lane, MetadataRole};
 use super::player::{Player, Program};
 use super::playout::Playout;
 use super::published::{Published, Reader};
+use super::schedule::Schedule;
 use super::starting::Starting;
 use super::supply::{Ready, Supply, Use};
 use super::wanted::Wanted;
@@ -21,7 +23,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{EventKind, StreamId};
 use crate::hub::{Hub, is_name};
-use crate::playlist::{Next, Playlist, PlaylistCursor};
+use crate::playlist::{Next, Playlist};
 use crate::reel::{Store, Tracks};
 use crate::stream::mailbox::Mailbox;
 use crate::sys::CpuMeter;
@@ -111,26 +113,24 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
 
 /// The first item of a list that can be played.
 fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Result<First, Error> {
-    let mut cursor: PlaylistCursor = list.cursor();
+    let mut schedule = Box::new(Schedule::new(list.cursor()));
     let mut last_error = None;
     loop {
-        match cursor.next() {
+        let item = match schedule.cursor_mut().next() {
             Next::Item(item) => match supply.ready(&item.path, Use::Item) {
                 Ok(ready) => {
+                    schedule.tell(notices);
                     notices.push(EventKind::ItemStarted { path: item.path });
-                    let item = Some(begin(ready, &supply, notices));
-                    return Ok(First { item, program: Program::List(cursor), supply, awaits_reel: false });
+                    Some(begin(ready, &supply, notices))
                 }
                 Err(error) => {
-                    cursor.failed(item.id);
                     let error = Arc::new(error);
                     last_error = Some(error.clone());
-                    notices.push(EventKind::ItemSkipped { path: item.path, error });
+                    schedule.failed(&item, error, Instant::now());
+                    continue;
                 }
             },
-            Next::Empty => {
-                return Ok(First { item: None, program: Program::List(cursor), supply, awaits_reel: false });
-            }
+            Next::Empty => None,
             Next::Complete | Next::AllFailed => {
                 let reason = match last_error {
                     Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),
@@ -138,7 +138,8 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
                 };
                 return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
             }
-        }
+        };
+        return Ok(First { item, program: Program::List(schedule), supply, awaits_reel: false });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Plays a lane: chooses what comes next, gets it ready in time, and goes on another way when something fails.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,13 @@ use super::SourceMode;
 use super::batch::Batch;
 use super::item::{Feed, Item};
 use super::lane::{Flow, Lane};
+use super::schedule::{OnAir, Schedule, Step};
+use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::playlist::{Next, ParameterChange, PlaylistCursor, PlaylistItem};
+use crate::playlist::ParameterChange;
+use crate::reel::Reel;
 use crate::stats::EncodingStats;
 
 /// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
@@ -19,11 +22,8 @@ const REEL_PATIENCE: Duration = Duration::from_millis(500);
 /// After a failure the store is asked again this much later, and twice as much each time.
 const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_CAP: Duration = Duration::from_secs(600);
-/// A list in which no item can be played is looked through again this much later.
-const LIST_PAUSE: Duration = Duration::from_secs(5);
-
 /// An item that breaks off earlier than this, in milliseconds, counts as one that cannot be played.
-const LEAST_PLAYED: i64 = 1000;
+pub(crate) const LEAST_PLAYED: i64 = 1000;
 
 /// What a lane plays.
 #[derive(Debug)]
@@ -33,7 +33,30 @@ pub(crate) enum Program {
     /// One file again and again.
     Loop,
     /// A list.
-    List(PlaylistCursor),
+    List(Box<Schedule>),
+}
+
+#[cfg(test)]
+impl Program {
+    /// A list from the cursor's place on.
+    pub(crate) fn list(cursor: crate::playlist::PlaylistCursor) -> Self {
+        Self::List(Box::new(Schedule::new(cursor)))
+    }
+}
+
+/// What an item can be begun with once more.
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    reel: Option<Arc<Reel>>,
+}
+
+impl Spare {
+    fn of(item: &Item) -> Self {
+        // A reel that broke off does so again; the file is opened anew.
+        let reel = item.reel().filter(|reel| reel.is_complete()).cloned();
+        Self { path: item.path().to_owned(), reel }
+    }
 }
 
 /// How a player stands.
@@ -58,14 +81,16 @@ pub(crate) struct Player {
     program: Program,
     supply: Supply,
     change: ParameterChange,
-    /// What is being got ready: the next item, or the same one anew.
-    pending: Option<(Pending, Option<PlaylistItem>)>,
+    /// What is being got ready: the same file anew.
+    pending: Option<Pending>,
+    /// The item of a list that was played last, for when there is no other.
+    spare: Option<Spare>,
+    /// What is on the air goes round only until another item can be played.
+    filling: bool,
     dry_since: Option<Instant>,
     laps: u64,
     /// When the store is asked again for a file that is played directly, and after how long once more.
     retry: Option<(Instant, Duration)>,
-    /// When a list that had nothing to give is asked again.
-    list_again: Option<Instant>,
     mode: SourceMode,
 }
 
@@ -85,7 +110,7 @@ impl Player {
             lane.begin(item, offset);
         }
         let change = match &program {
-            Program::List(cursor) => cursor.parameter_change(),
+            Program::List(schedule) => schedule.cursor().parameter_change(),
             _ => ParameterChange::Allow,
         };
         let retry = (mode == SourceMode::Direct && supply.store.is_some()).then(|| later(RETRY_FIRST));
@@ -95,10 +120,11 @@ impl Player {
             supply,
             change,
             pending: None,
+            spare: None,
+            filling: false,
             dry_since: None,
             laps: 0,
             retry,
-            list_again: None,
             mode,
         }
     }
@@ -106,7 +132,7 @@ impl Player {
     /// Takes the reel of the looped file that is played directly with the first lap after it has become complete.
     pub(crate) fn await_reel(&mut self) {
         if let (Program::Loop, Some(item)) = (&self.program, self.lane.item()) {
-            self.pending = Some((self.supply.prepare(item.path(), Use::Loop), None));
+            self.pending = Some(self.supply.prepare(item.path(), Use::Loop));
         }
     }
 
@@ -133,6 +159,9 @@ impl Player {
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
         self.pending = None;
+        if let Program::List(schedule) = &mut self.program {
+            schedule.stop();
+        }
         self.supply.wanted.end_scans();
         #[cfg(feature = "libav")]
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
@@ -168,7 +197,7 @@ impl Player {
         batch: &mut Batch,
         notices: &mut Vec<EventKind>,
     ) -> PlayerState {
-        self.obey();
+        self.attend(now, notices);
         #[cfg(feature = "libav")]
         self.supply.wanted.tell(notices);
         loop {
@@ -177,7 +206,6 @@ impl Player {
             let state = match flow {
                 Flow::Due => {
                     self.dry_since = None;
-                    self.look_ahead();
                     return PlayerState::Running;
                 }
                 Flow::More => {
@@ -199,33 +227,40 @@ impl Player {
         }
     }
 
-    /// Carries out what was asked of the list.
-    fn obey(&mut self) {
-        let Program::List(cursor) = &mut self.program else { return };
-        if cursor.take_command().is_some() {
+    /// Looks ahead in a list, and leaves the current item if another one is wanted now.
+    fn attend(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        let depth = self.depth();
+        let Program::List(schedule) = &mut self.program else { return };
+        let on_air = match self.lane.item() {
+            None => OnAir::Nothing,
+            Some(_) if self.filling => OnAir::Filler,
+            Some(_) => OnAir::Item,
+        };
+        if on_air == OnAir::Item && self.lane.played() >= LEAST_PLAYED {
+            self.spare = None;
+        }
+        let refused = |ready: &Ready| match self.change {
+            ParameterChange::Refuse => self.lane.differs(ready.item.headers()),
+            _ => None,
+        };
+        let is_left = schedule.attend(now, &self.supply, on_air, depth, refused, notices);
+        if is_left && on_air != OnAir::Nothing {
             self.lane.cut();
-            self.pending = None;
-            self.list_again = None;
+            self.filling = false;
         }
     }
 
-    /// Gets ready what comes next, in time.
-    fn look_ahead(&mut self) {
-        let Program::List(cursor) = &mut self.program else { return };
-        if self.pending.is_some() || self.list_again.is_some() {
-            return;
-        }
+    /// How far into the next file may be looked now: a reader for each of two items only where the first has nothing more to
+    /// do.
+    fn depth(&mut self) -> Depth {
         #[cfg(feature = "libav")]
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct)
             && self.supply.store.is_none()
             && !feed.is_read()
         {
-            // A worker for each of two items only where the first has nothing more to do.
-            return;
+            return Depth::Glance;
         }
-        if let Some(item) = cursor.peek() {
-            self.pending = Some((self.supply.prepare(&item.path, Use::Item), Some(item)));
-        }
+        Depth::Play
     }
 
     /// The item is over, or there is none; `None` once the next one has begun.
@@ -252,7 +287,7 @@ impl Player {
             None => return,
         };
         // What is there is played until all of what replaces it is: half a file may be on its way yet.
-        if let Some((pending, _)) = &mut self.pending
+        if let Some(pending) = &mut self.pending
             && let Some(answer) = pending.poll_whole(&self.supply, changed)
         {
             self.pending = None;
@@ -274,7 +309,7 @@ impl Player {
         }
         let is_time = self.retry.is_none_or(|(at, _)| now >= at);
         if self.pending.is_none() && is_time && (changed || self.retry.is_some()) {
-            self.pending = Some((self.supply.prepare(&path, Use::Loop), None));
+            self.pending = Some(self.supply.prepare(&path, Use::Loop));
         }
         self.lane.begin_again();
     }
@@ -289,74 +324,56 @@ impl Player {
     }
 
     fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
-        self.lane.leave();
-        let Program::List(cursor) = &mut self.program else { return Some(PlayerState::Complete) };
-        if self.list_again.is_some_and(|at| now < at) {
-            return Some(PlayerState::Dry);
-        }
-        // What was got ready may have been taken off the list meanwhile.
-        let wanted = cursor.peek();
-        if let Some((_, Some(item))) = &self.pending
-            && wanted.as_ref().map(|wanted| wanted.id) != Some(item.id)
-        {
-            self.pending = None;
-        }
-        if self.pending.is_none() {
-            match wanted {
-                Some(item) => {
-                    self.pending = Some((self.supply.prepare(&item.path, Use::Item), Some(item)));
-                }
-                None => return self.nothing_to_play(now, notices),
+        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Complete) };
+        if let Some(item) = self.lane.item() {
+            self.spare = Some(Spare::of(item));
+            if !self.filling {
+                schedule.ended();
             }
         }
-        let (pending, item) = self.pending.as_mut()?;
-        let answer = pending.poll(&self.supply);
-        let Some(answer) = answer else { return Some(PlayerState::Dry) };
-        let (path, id) = (pending.path().to_owned(), item.as_ref().map(|item| item.id));
-        self.pending = None;
-        self.list_again = None;
-        // It is its turn now, whether it can be played or not.
-        cursor.next();
+        self.lane.leave();
         let refused = |ready: &Ready| match self.change {
             ParameterChange::Refuse => self.lane.differs(ready.item.headers()),
             _ => None,
         };
-        match answer {
-            Ok(ready) => match refused(&ready) {
-                None => {
-                    notices.push(EventKind::ItemStarted { path });
-                    self.begin(ready, notices);
-                    return None;
-                }
-                Some(what) => {
-                    let error = Arc::new(Error::ParametersDiffer { path: path.clone(), what });
-                    notices.push(EventKind::ItemSkipped { path, error });
-                }
-            },
-            Err(error) => notices.push(EventKind::ItemSkipped { path, error }),
+        match schedule.step(now, &self.supply, self.spare.is_some(), refused, notices) {
+            Step::Begin(ready, path) => {
+                notices.push(EventKind::ItemStarted { path });
+                self.filling = false;
+                self.pending = None;
+                self.begin(*ready, notices);
+                None
+            }
+            Step::Fill => self.fill(notices),
+            Step::Wait => Some(PlayerState::Dry),
+            Step::Complete => Some(PlayerState::Complete),
         }
-        if let Some(id) = id {
-            cursor.failed(id);
-        }
-        None
     }
 
-    /// The list has nothing to give.
-    fn nothing_to_play(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
-        let Program::List(cursor) = &mut self.program else { return Some(PlayerState::Complete) };
-        match cursor.next() {
-            Next::Complete => Some(PlayerState::Complete),
-            Next::Item(_) => None,
-            next => {
-                if self.list_again.is_none() {
-                    notices.push(EventKind::SourceStalled { after: Duration::ZERO });
+    /// What was played last goes round, since nothing else can be played.
+    fn fill(&mut self, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let spare = self.spare.as_ref()?;
+        let path = spare.path.clone();
+        let ready = if let Some(reel) = &spare.reel {
+            let item = Item::new(&path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
+            Ready { item, fallback: None, notices: Vec::new() }
+        } else {
+            let pending = self.pending.get_or_insert_with(|| self.supply.prepare(&path, Use::Item));
+            let Some(answer) = pending.poll(&self.supply) else { return Some(PlayerState::Dry) };
+            self.pending = None;
+            match answer {
+                Ok(ready) => ready,
+                Err(error) => {
+                    log::warn!("{}: cannot go round: {}", path.display(), crate::error::chain(&*error));
+                    self.spare = None;
+                    return Some(PlayerState::Dry);
                 }
-                // An item that is put into an empty list is played at once.
-                let pause = if next == Next::Empty { Duration::ZERO } else { LIST_PAUSE };
-                self.list_again = Some(now + pause);
-                Some(PlayerState::Dry)
             }
-        }
+        };
+        self.filling = true;
+        notices.push(EventKind::ItemStarted { path });
+        self.begin(ready, notices);
+        None
     }
 
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
@@ -401,21 +418,22 @@ impl Player {
                     (error.as_ref(), &self.program, reel)
                 {
                     // It is on its way, and is taken up with the first lap after it has become complete.
-                    self.pending = Some((Pending::following(path, Use::Loop, reel), None));
+                    self.pending = Some(Pending::following(path, Use::Loop, reel));
                 }
                 self.set_mode(SourceMode::Direct, Some(error), notices);
                 return None;
             }
         }
-        let Program::List(cursor) = &self.program else { return Some(PlayerState::Failed(error)) };
-        // Otherwise a list of files that can be opened but not read would go round and round without a pause.
-        if self.lane.played() < LEAST_PLAYED
-            && let Some(item) = cursor.current()
-        {
-            cursor.failed(item.id);
+        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Failed(error)) };
+        let early = self.lane.played() < LEAST_PLAYED;
+        if !early && let Some(item) = self.lane.item() {
+            self.spare = Some(Spare::of(item));
+        } else if self.filling {
+            self.spare = None;
         }
-        let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
-        notices.push(EventKind::ItemSkipped { path, error });
+        schedule.broke(error, early, now);
+        schedule.tell(notices);
+        self.filling = false;
         self.lane.cut();
         None
     }

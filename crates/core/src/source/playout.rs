@@ -48,9 +48,10 @@ impl Playout {
             self.pacer.hold(late - CATCH_UP);
         }
         let since = *self.dry_since.get_or_insert((cx.now, false));
-        if !since.1 && cx.now.saturating_duration_since(since.0) >= STALL_AFTER {
+        let after = cx.now.saturating_duration_since(since.0);
+        if !since.1 && after >= STALL_AFTER {
             self.dry_since = Some((since.0, true));
-            cx.notices.push(EventKind::SourceStalled { after: STALL_AFTER });
+            cx.notices.push(EventKind::SourceStalled { after });
         }
     }
 

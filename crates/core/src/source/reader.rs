@@ -221,6 +221,26 @@ impl LapReader {
         }
     }
 
+    /// Reads until there is a tag to hand over, or nothing more to be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`LapReader::next`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`LapReader::next`].
+    pub(crate) fn prime(&mut self) -> Result<(), Error> {
+        while matches!(self.progress, Progress::Reading) {
+            if let Some(tag) = self.interleaver.pull() {
+                self.ready.push_back(Step::Tag(tag));
+                break;
+            }
+            self.read()?;
+        }
+        Ok(())
+    }
+
     /// Goes on near `millis` of the file's own clock, at a keyframe before it, where the format has an index; nothing is handed
     /// over twice or left out behind it. To be called before the first step of a lap.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 #[cfg(feature = "libav")]
-use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile};
+use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile, track_skipped};
 use super::item::{Feed, Item};
 use super::wanted::Wanted;
 use crate::error::Error;
@@ -40,8 +40,8 @@ pub(crate) struct Ready {
     pub(crate) item: Item,
     /// Why it is not played from a reel although there is a store.
     pub(crate) fallback: Option<Arc<Error>>,
-    /// Tracks that are left out, and why.
-    pub(crate) skipped: Vec<(usize, String)>,
+    /// What is to be told of it.
+    pub(crate) notices: Vec<EventKind>,
 }
 
 impl Ready {
@@ -52,12 +52,12 @@ impl Ready {
 
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
     pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
-        let Self { item, fallback, skipped } = self;
+        let Self { item, fallback, notices: own } = self;
         #[cfg(feature = "libav")]
         supply.wanted.tell(notices);
         #[cfg(not(feature = "libav"))]
         let _ = supply;
-        notices.extend(skipped.into_iter().map(|(track, reason)| EventKind::TrackSkipped { track, reason }));
+        notices.extend(own);
         notices.extend(item.damage());
         (item, fallback)
     }
@@ -106,7 +106,7 @@ impl Supply {
             match store.prepare(path, order.0, order.1) {
                 Ok(reel) => {
                     let item = Item::new(path, Feed::Reel { reel, slot: 0 }, how != Use::Once);
-                    return Ok(Ready { item, fallback: None, skipped: Vec::new() });
+                    return Ok(Ready { item, fallback: None, notices: Vec::new() });
                 }
                 Err(error) => fallback = Some(error),
             }
@@ -119,11 +119,11 @@ impl Supply {
     fn open(&self, path: &Path, how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
         let laps = how.laps();
         let file = OpenFile::open(path, &self.wanted, laps.tail())?;
-        let skipped = file.skipped().to_vec();
+        let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(laps, 0, &self.direct)?);
         let item = Item::opened(path, feed, headers, how != Use::Once);
-        Ok(Ready { item, fallback, skipped })
+        Ok(Ready { item, fallback, notices })
     }
 
     #[cfg(not(feature = "libav"))]
@@ -174,11 +174,6 @@ impl Supply {
 }
 
 impl Pending {
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A reel that is known already, for when it is complete.
     pub(crate) fn following(path: &Path, how: Use, reel: Arc<Reel>) -> Self {
         Self { path: path.to_owned(), how, state: State::Following(reel), fallback: None }
@@ -217,7 +212,7 @@ impl Pending {
             if is_enough(reel) {
                 let item = Item::new(&self.path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
                 self.state = State::Taken;
-                return Some(Ok(Ready { item, fallback: None, skipped: Vec::new() }));
+                return Some(Ok(Ready { item, fallback: None, notices: Vec::new() }));
             }
             let failure = failure?;
             if or_directly {
@@ -228,16 +223,17 @@ impl Pending {
         }
         match std::mem::replace(&mut self.state, State::Taken) {
             #[cfg(feature = "libav")]
-            State::Opening(mut item) => match item.try_open() {
-                Ok(true) => {
-                    Some(Ok(Ready { item: *item, fallback: self.fallback.take(), skipped: Vec::new() }))
+            State::Opening(mut item) => {
+                let mut notices = Vec::new();
+                match item.try_open(&mut notices) {
+                    Ok(true) => Some(Ok(Ready { item: *item, fallback: self.fallback.take(), notices })),
+                    Ok(false) => {
+                        self.state = State::Opening(item);
+                        None
+                    }
+                    Err(error) => Some(Err(error)),
                 }
-                Ok(false) => {
-                    self.state = State::Opening(item);
-                    None
-                }
-                Err(error) => Some(Err(error)),
-            },
+            }
             State::Failed(error) => Some(Err(error)),
             State::Asked(_) | State::Following(_) | State::Taken => None,
         }
@@ -268,7 +264,7 @@ pub(crate) fn is_busy(error: &Error) -> bool {
 
 /// What the store is asked for.
 #[cfg(feature = "libav")]
-fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+pub(crate) fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     let settled = wanted.settle(path)?;
     let (encoders, listener) = (wanted.encoders().cloned(), wanted.listener());
     let recipe = settled.recipe.clone();
@@ -277,7 +273,7 @@ fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Erro
 
 /// Without libav only files that already are reels can be played.
 #[cfg(not(feature = "libav"))]
-fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+pub(crate) fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     struct NoCutter;
     impl Cutter for NoCutter {
         fn open(

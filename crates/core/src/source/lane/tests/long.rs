@@ -78,7 +78,7 @@ fn cut_all(files: &[PathBuf], store: &Store, tracks: Tracks) {
 
 fn list_player(list: &Playlist, store: &Store, tracks: Tracks, role: MetadataRole) -> Player {
     let supply = supply(Some(store.clone()), tracks);
-    Player::new(Lane::new(role, None), Program::List(list.cursor()), supply, None, Duration::ZERO)
+    Player::new(Lane::new(role, None), Program::list(list.cursor()), supply, None, Duration::ZERO)
 }
 
 fn started(notices: &[EventKind]) -> usize {

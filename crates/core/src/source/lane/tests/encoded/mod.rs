@@ -374,7 +374,7 @@ fn files_of_a_list_become_one_stream() {
     for store in [None, Some(scratch.store())] {
         let supply = supply_of(store, wanted(Mode::Encode, Profile::Ultra));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let player = Player::new(lane, Program::List(list.cursor()), supply, None, Duration::ZERO);
+        let player = Player::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
         let mut played = Unpaced::of(player);
         let tags = played.play(10_500);
         assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");

@@ -1,0 +1,283 @@
+//! What a list gives a player: the next item that can be played, looked for while the current one plays.
+//!
+//! In: the list, edits, skips and jumps, and what became of the items before. Out: when an item begins, and what is sent where
+//! none can. Runs on the stream thread; files are opened by a [`Search`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::faults::Faults;
+use super::search::{Depth, Got, Search};
+use super::supply::{Ready, Supply};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::playlist::{ItemId, Next, NothingPlays, PlaylistCursor, PlaylistItem};
+
+/// How long the next item is waited for behind the end of the current one, before that is played once more: opening a file
+/// takes a moment, which nobody sees, since the stream catches up with it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A list that is played.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    cursor: PlaylistCursor,
+    faults: Arc<Mutex<Faults>>,
+    search: Option<Search>,
+    /// The count of edits when they were looked at last.
+    edits: u64,
+    /// The current item is to be left as soon as there is another one.
+    leaving: bool,
+    /// Since when there has been nothing to play.
+    dry_since: Option<Instant>,
+    /// Since when nothing of the list can be played.
+    stalled: Option<Instant>,
+}
+
+/// What is on the air, as far as a schedule wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAir {
+    /// An item.
+    Item,
+    /// An item that goes round only until there is another one.
+    Filler,
+    /// Nothing.
+    Nothing,
+}
+
+/// What comes when an item is over.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// This item.
+    Begin(Box<Ready>, PathBuf),
+    /// Nothing yet.
+    Wait,
+    /// Nothing yet; what was played last goes round until there is something.
+    Fill,
+    /// Nothing: all of the list was played.
+    Complete,
+}
+
+impl Schedule {
+    /// Plays a list from the cursor's place on.
+    pub(crate) fn new(cursor: PlaylistCursor) -> Self {
+        Self {
+            edits: cursor.edits(),
+            cursor,
+            faults: Arc::default(),
+            search: None,
+            leaving: false,
+            dry_since: None,
+            stalled: None,
+        }
+    }
+
+    /// The list's place.
+    pub(crate) fn cursor(&self) -> &PlaylistCursor {
+        &self.cursor
+    }
+
+    /// The list's place.
+    pub(crate) fn cursor_mut(&mut self) -> &mut PlaylistCursor {
+        &mut self.cursor
+    }
+
+    /// Looks ahead, and obeys what was asked of the list. `depth` is how far into files it may look now, and `refused` says why
+    /// an item must not follow what is on the air. Whether that is to be left now; [`step`](Self::step) then says for what.
+    pub(crate) fn attend(
+        &mut self,
+        now: Instant,
+        supply: &Supply,
+        on_air: OnAir,
+        depth: Depth,
+        refused: impl Fn(&Ready) -> Option<&'static str>,
+        notices: &mut Vec<EventKind>,
+    ) -> bool {
+        let mut changed = self.obey(on_air);
+        if let Some(due) = self.faults.lock().due(now) {
+            self.cursor.release(|id| due.contains(&id));
+            changed = true;
+        }
+        let depth = if on_air != OnAir::Item || self.leaving { Depth::Play } else { depth };
+        let is_too_shallow = |search: &Search| search.depth() == Depth::Glance && depth == Depth::Play;
+        if self.search.as_ref().is_some_and(is_too_shallow)
+            || changed && self.search.as_ref().map(Search::item) != Some(self.peek())
+        {
+            self.search = None;
+        }
+        let mut got = self.look(supply, depth);
+        if got == Got::Ready && self.refuse(now, refused) {
+            got = Got::Nowhere;
+        }
+        self.faults.lock().take_events(notices);
+        match got {
+            Got::Ready => self.leaving || on_air == OnAir::Filler,
+            // Who skips the last item of a list wants it to be over, and who emptied it, silence.
+            Got::Nothing if self.leaving => {
+                let stop = self.cursor.stop();
+                self.leaving = stop.is_none();
+                matches!(stop, Some(Next::Complete | Next::Empty))
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes note of skips, jumps and edits; whether there were any.
+    fn obey(&mut self, on_air: OnAir) -> bool {
+        let commanded = self.cursor.take_command().is_some();
+        self.leaving |= commanded && on_air != OnAir::Nothing;
+        let edits = self.cursor.edits();
+        let edited = edits != self.edits;
+        if edited {
+            self.edits = edits;
+            let mut faults = self.faults.lock();
+            if faults.len() > 0 {
+                faults.keep(&self.cursor.ids());
+            }
+        }
+        commanded || edited
+    }
+
+    fn peek(&self) -> Option<ItemId> {
+        self.cursor.peek().map(|item| item.id)
+    }
+
+    /// Goes on looking for what comes next.
+    fn look(&mut self, supply: &Supply, depth: Depth) -> Got {
+        let search = self.search.get_or_insert_with(|| {
+            Search::begin(supply.clone(), self.cursor.looker(), self.faults.clone(), depth)
+        });
+        let got = search.poll();
+        if got == Got::Tired {
+            self.search = None;
+        }
+        got
+    }
+
+    /// What is to be played now. `refused` says why an item must not follow what is on the air.
+    pub(crate) fn step(
+        &mut self,
+        now: Instant,
+        supply: &Supply,
+        can_fill: bool,
+        refused: impl Fn(&Ready) -> Option<&'static str>,
+        notices: &mut Vec<EventKind>,
+    ) -> Step {
+        let since = *self.dry_since.get_or_insert(now);
+        let step = match self.look(supply, Depth::Play) {
+            Got::Ready if self.refuse(now, refused) => Step::Wait,
+            Got::Ready => match self.take() {
+                Some((ready, path)) => {
+                    self.dry_since = None;
+                    self.leaving = false;
+                    if let Some(since) = self.stalled.take() {
+                        let after = now.saturating_duration_since(since);
+                        notices.push(EventKind::PlaylistResumed { after });
+                    }
+                    Step::Begin(Box::new(ready), path)
+                }
+                None => Step::Wait,
+            },
+            Got::Seen => {
+                self.search = None;
+                Step::Wait
+            }
+            Got::Nowhere | Got::Tired if now.saturating_duration_since(since) < PATIENCE => Step::Wait,
+            Got::Nowhere | Got::Tired => self.fill(can_fill),
+            Got::Nothing => self.nothing(now, can_fill, notices),
+        };
+        self.faults.lock().take_events(notices);
+        step
+    }
+
+    /// Takes what was found, unless the list was edited since.
+    fn take(&mut self) -> Option<(Ready, PathBuf)> {
+        let search = self.search.take()?;
+        let (_, item) = search.found()?;
+        if !self.cursor.take(item.id) {
+            return None;
+        }
+        search.take().map(|ready| (ready, item.path))
+    }
+
+    /// Whether what was found must not follow what is on the air; then another one is looked for.
+    fn refuse(&mut self, now: Instant, refused: impl Fn(&Ready) -> Option<&'static str>) -> bool {
+        let Some((ready, item)) = self.search.as_ref().and_then(Search::found) else { return false };
+        let Some(what) = refused(ready) else { return false };
+        let error = Error::ParametersDiffer { path: item.path.clone(), what };
+        self.failed(&item, Arc::new(error), now);
+        self.search = None;
+        true
+    }
+
+    /// No item can be played.
+    fn nothing(&mut self, now: Instant, can_fill: bool, notices: &mut Vec<EventKind>) -> Step {
+        let (items, error) = match self.cursor.stop() {
+            Some(Next::Complete) => return Step::Complete,
+            Some(Next::Empty) => (0, None),
+            Some(_) => (self.cursor.ids().len(), self.faults.lock().last()),
+            None => {
+                self.search = None;
+                return Step::Wait;
+            }
+        };
+        if self.stalled.is_none() {
+            self.stalled = Some(now);
+            self.faults.lock().take_events(notices);
+            notices.push(EventKind::PlaylistStalled { items, error });
+        }
+        // Whoever takes all items out of a list wants it to be silent.
+        self.fill(can_fill && items > 0)
+    }
+
+    fn fill(&self, can_fill: bool) -> Step {
+        if can_fill && self.cursor.nothing_plays() == NothingPlays::Repeat {
+            Step::Fill
+        } else {
+            // There is nothing to skip.
+            self.cursor.rest();
+            Step::Wait
+        }
+    }
+
+    /// The current item was played to its end.
+    pub(crate) fn ended(&mut self) {
+        self.dry_since = None;
+        if let Some(item) = self.cursor.current() {
+            self.faults.lock().played(item.id);
+        }
+    }
+
+    /// An item cannot be played.
+    pub(crate) fn failed(&self, item: &PlaylistItem, error: Arc<Error>, now: Instant) {
+        self.faults.lock().failed(item, error, now);
+        self.cursor.looker().hold(item.id);
+    }
+
+    /// The current item broke off; `early` if it was hardly played.
+    pub(crate) fn broke(&mut self, error: Arc<Error>, early: bool, now: Instant) {
+        self.dry_since = None;
+        let Some(item) = self.cursor.current().cloned() else { return };
+        if early {
+            // Otherwise a list of files that can be opened but not read would go round and round without a pause.
+            self.failed(&item, error, now);
+        } else {
+            self.faults.lock().broke(&item, error);
+        }
+        if self.search.as_ref().map(Search::item) != Some(self.peek()) {
+            self.search = None;
+        }
+    }
+
+    /// What was told already, and what is to be told.
+    pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
+        self.faults.lock().take_events(notices);
+    }
+
+    /// Stops looking.
+    pub(crate) fn stop(&mut self) {
+        self.search = None;
+    }
+}
