@@ -5,7 +5,7 @@ use flowcast::{EventKind, Severity, StreamId, chain};
 /// Prints what a person should know at once.
 pub fn tell(stream: StreamId, event: &EventKind) {
     match event {
-        EventKind::OutputLive { output, reconnects: 0 } => eprintln!("{stream} {output}: on the air"),
+        EventKind::OutputLive { output, reconnects: 0, .. } => eprintln!("{stream} {output}: on the air"),
         EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
         EventKind::OutputRetrying { output, error, wait } => {
             let seconds = wait.as_secs_f64();
@@ -20,6 +20,9 @@ pub fn tell(stream: StreamId, event: &EventKind) {
         EventKind::SourceFault { error } => eprintln!("{stream}: {}", chain(error.as_ref())),
         EventKind::SourceStalled { after } => {
             eprintln!("{stream}: the source has given nothing for {:.1} s", after.as_secs_f64());
+        }
+        EventKind::SourceResumed { after } => {
+            eprintln!("{stream}: the source gives again after {:.1} s", after.as_secs_f64());
         }
         EventKind::SourceReplaced { path } => eprintln!("{stream}: {} was replaced", path.display()),
         EventKind::ModeChanged { mode, error: Some(error) } => {

@@ -3,11 +3,14 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod adobe_auth;
 mod dead_air;
 mod in_vain;
 mod mediamtx_url;
+mod outputs_in_vain;
 mod refused_after_live;
 mod small_process;
-#[path = "../support/mod.rs"]
-mod support;
+mod what_is_told;

@@ -98,7 +98,7 @@ fn nginx_is_killed_and_comes_back() {
     let back = Instant::now();
     nginx.restart();
     wait_event(&events, PATIENCE, |event| match event.kind {
-        flowcast::EventKind::OutputLive { output: it, reconnects: 1 } if it == output => Some(()),
+        flowcast::EventKind::OutputLive { output: it, reconnects: 1, .. } if it == output => Some(()),
         _ => None,
     });
     let resumed = back.elapsed();

@@ -66,7 +66,7 @@ impl StreamBuilder<Ready> {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that has no effect on such a source; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that cannot work or has no effect on such a source or output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile. What
     /// happens to connections later is told by
     /// events.

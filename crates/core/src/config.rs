@@ -13,10 +13,10 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Streams one owner may run at once, those included that are published with keys of theirs. Default 5;
+    /// Streams one owner may run at once, those included that are published with keys of theirs. At least 1. Default 5;
     /// `MAX_CONCURRENT_STREAMS_PER_USER`.
     pub max_streams_per_owner: usize,
-    /// Streams the engine runs at once. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
+    /// Streams the engine runs at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
     pub max_streams: usize,
     /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
     /// `FORCE_KILL_TIMEOUT_MS`.
@@ -106,6 +106,12 @@ impl Config {
     /// Refuses settings that cannot work.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if self.max_streams == 0 {
+            return fail("max_streams", "must be at least 1");
+        }
+        if self.max_streams_per_owner == 0 {
+            return fail("max_streams_per_owner", "must be at least 1");
+        }
         if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
             return fail("tick", "must be 20 ms to 1 s");
         }
@@ -118,9 +124,9 @@ impl Config {
         if steps.iter().any(|step| step.is_zero() || *step > MAX_STEP) {
             return fail("connect, force_stop_after", "each must be more than zero and at most an hour");
         }
-        let reconnect = &self.reconnect;
-        if !reconnect.factor.is_finite() || reconnect.first > MAX_STEP || reconnect.cap > MAX_STEP {
-            return fail("reconnect", "waits must be at most an hour, the factor finite");
+        self.reconnect.check()?;
+        if self.lag.drop_after.is_zero() || self.lag.stall_after.is_zero() {
+            return fail("lag", "drop_after and stall_after must be more than zero");
         }
         if self.lag.drop_after >= self.lag.disconnect_after {
             return fail("lag", "drop_after must be shorter than disconnect_after");
@@ -128,6 +134,13 @@ impl Config {
         let skip_after = self.lag.skip_after;
         if skip_after < Duration::from_secs(1) || skip_after >= self.backlog.media {
             return fail("lag.skip_after", "must be at least 1 s and shorter than backlog.media");
+        }
+        let (backlog, ahead) = (&self.backlog, &self.read_ahead);
+        if backlog.tags == 0 || backlog.bytes == 0 {
+            return fail("backlog", "tags and bytes must be at least 1");
+        }
+        if ahead.items == 0 || ahead.bytes == 0 || ahead.media.is_zero() {
+            return fail("read_ahead", "items, bytes and media must be more than zero");
         }
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
@@ -166,17 +179,18 @@ impl Default for ConnectConfig {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReconnectPolicy {
-    /// The first wait. Default 2 s.
+    /// The first wait; more than zero. Default 2 s.
     pub first: Duration,
-    /// What the wait grows by. Default 1.5.
+    /// What the wait grows by; at least 1. Default 1.5.
     pub factor: f64,
-    /// The longest wait, before jitter. Default 30 s.
+    /// The longest wait, before jitter; from [`first`](Self::first) to an hour. Default 30 s.
     pub cap: Duration,
     /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
     pub tries: Option<u32>,
     /// Of those, the tries in a row that end because the server refuses what it took before: the address, the key, the
     /// certificate of an output that has been on the air. Servers do so while they restart. `Some(0)` ends the output
-    /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries). Default `None`.
+    /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries), which it may not exceed. Default
+    /// `None`.
     ///
     /// A refusal of an output that has never been on the air ends it at once, whatever is said here.
     pub refusals: Option<u32>,
@@ -198,10 +212,35 @@ impl Default for ReconnectPolicy {
 }
 
 impl ReconnectPolicy {
+    /// Refuses what cannot work, by the name of the field.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if self.first.is_zero() || self.first > self.cap {
+            return fail("reconnect.first", "must be more than zero and at most reconnect.cap");
+        }
+        if self.cap > MAX_STEP {
+            return fail("reconnect.cap", "must be at most an hour");
+        }
+        if !self.factor.is_finite() || self.factor < 1.0 {
+            return fail("reconnect.factor", "must be a number of at least 1");
+        }
+        if self.tries == Some(0) {
+            return fail("reconnect.tries", "must be at least 1; None tries for ever");
+        }
+        if self.tries.zip(self.refusals).is_some_and(|(tries, refusals)| refusals > tries) {
+            return fail("reconnect.refusals", "must be at most reconnect.tries");
+        }
+        Ok(())
+    }
+
     /// The wait before try number `attempt` (0 is the first retry); `random` is uniform in 0..1.
     pub(crate) fn wait(&self, attempt: u32, random: f64) -> Duration {
         let exponent = i32::try_from(attempt.min(64)).unwrap_or(64);
-        let grown = self.first.as_secs_f64() * self.factor.max(1.0).powi(exponent);
+        let grown = self.first.as_secs_f64() * self.factor.powi(exponent);
         let capped = grown.min(self.cap.as_secs_f64());
         Duration::from_secs_f64(capped * (0.5 + random))
     }
@@ -215,14 +254,15 @@ impl ReconnectPolicy {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LagPolicy {
-    /// Beyond this, video is dropped up to the next keyframe; audio goes on. Default 2 s.
+    /// Beyond this, video is dropped up to the next keyframe; audio goes on. More than zero, less than
+    /// [`disconnect_after`](Self::disconnect_after). Default 2 s.
     pub drop_after: Duration,
     /// Beyond this, the connection is given up (a push dials again). Default 5 s.
     pub disconnect_after: Duration,
     /// Beyond this, an output of a stream that is played from a reel skips to a keyframe, audio included; it does so
     /// instead of the above. Less than [`BacklogConfig::media`], at least 1 s. Default 5 s.
     pub skip_after: Duration,
-    /// With data waiting and none acknowledged for this long, the connection is given up. Default 30 s.
+    /// With data waiting and none acknowledged for this long, the connection is given up. More than zero. Default 30 s.
     pub stall_after: Duration,
 }
 
@@ -241,9 +281,9 @@ impl Default for LagPolicy {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BacklogConfig {
-    /// Most tags kept. Default 2500.
+    /// Most tags kept; at least 1. Default 2500.
     pub tags: usize,
-    /// Most bytes kept. Default 16 MiB.
+    /// Most bytes kept; at least 1. Default 16 MiB.
     pub bytes: usize,
     /// Most media time kept. Default 10 s.
     pub media: Duration,
@@ -255,7 +295,7 @@ impl Default for BacklogConfig {
     }
 }
 
-/// Bounds of a queue between two threads. An empty queue always admits one item.
+/// Bounds of a queue between two threads, each more than zero. An empty queue always admits one item.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueBounds {
     /// Most items.

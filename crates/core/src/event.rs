@@ -53,6 +53,9 @@ pub enum EventKind {
         output: OutputId,
         /// How many times it was connected before.
         reconnects: u64,
+        /// How many tries failed in a row before this one, each told as [`OutputRetrying`](Self::OutputRetrying); 0 if it
+        /// recovers from nothing.
+        failures: u32,
     },
     /// An output lost its peer, or could not reach it, and tries again.
     OutputRetrying {
@@ -97,6 +100,11 @@ pub enum EventKind {
     /// The source has given nothing for a while; its stream has nothing to send until it does.
     SourceStalled {
         /// For how long.
+        after: Duration,
+    },
+    /// The source gives again after it had stalled.
+    SourceResumed {
+        /// For how long it gave nothing.
         after: Duration,
     },
     /// The source's clock jumped; the jump was taken out, the stream's time goes on.
@@ -218,14 +226,27 @@ impl EventBus {
         self.bus.on_event(callback);
     }
 
-    pub(crate) fn emit(&self, stream: StreamId, kind: EventKind) {
-        log_event(stream, &kind);
+    /// Tells everybody, and the log; a recovery is logged as loudly as what it ends.
+    pub(crate) fn emit(&self, stream: StreamId, kind: EventKind, is_recovery: bool) {
+        log_event(stream, &kind, is_recovery);
         self.bus.emit(&Event { stream, kind });
     }
 }
 
-fn log_event(stream: StreamId, kind: &EventKind) {
+fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
     match kind {
+        EventKind::OutputLive { output, failures, .. } if *failures > 0 => {
+            log::warn!("{stream}/{output}: on the air, failures before: {failures}");
+        }
+        EventKind::OutputDropped { output, tags } => {
+            log::warn!("{stream}/{output}: behind, {tags} tags dropped");
+        }
+        EventKind::SourceResumed { after } => {
+            log::warn!("{stream}: the source gives again after {after:.1?}");
+        }
+        EventKind::ModeChanged { mode, error: None } if is_recovery => {
+            log::warn!("{stream}: plays {mode} again from here on");
+        }
         EventKind::OutputMoved { output, host } => {
             log::info!("{stream}/{output}: the server sends it to {host}");
         }

@@ -34,6 +34,8 @@ pub(crate) use rtmp_push::RtmpPush;
 #[must_use = "an output does nothing until it is given to a stream"]
 pub struct Output {
     pub(crate) kind: Result<OutputKind, UrlError>,
+    /// The first setting that was given and has no effect on such an output: `start` and `add_output` refuse it.
+    in_vain: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,24 +68,33 @@ impl Output {
     }
 
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
-        let kind = destination.map(|destination| {
+        Self::of(destination.map(|destination| {
             let (roots, enhanced) = (TlsRoots::Platform, Enhanced::Off);
             let target = Target { destination, roots, reconnect: None, enhanced };
             OutputKind::Rtmp(Box::new(target))
-        });
-        Self { kind }
+        }))
     }
 
-    fn with_target(mut self, change: impl FnOnce(&mut Target)) -> Self {
-        if let Ok(OutputKind::Rtmp(target)) = &mut self.kind {
-            change(target);
+    fn of(kind: Result<OutputKind, UrlError>) -> Self {
+        Self { kind, in_vain: None }
+    }
+
+    /// Changes what only a push has; `name` is that of the setting.
+    fn with_target(mut self, name: &'static str, change: impl FnOnce(&mut Target)) -> Self {
+        match &mut self.kind {
+            Ok(OutputKind::Rtmp(target)) => change(target),
+            Ok(_) => {
+                self.in_vain.get_or_insert(name);
+            }
+            // Told as what it is.
+            Err(_) => {}
         }
         self
     }
 
     /// Records to an FLV file; an existing file is replaced.
     pub fn record(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Ok(OutputKind::Record { path: path.into() }) }
+        Self::of(Ok(OutputKind::Record { path: path.into() }))
     }
 
     /// Lets players of the embedded server have the stream under `name`, without a socket in between. They join on the
@@ -100,12 +111,13 @@ impl Output {
     /// # Ok::<(), flowcast_core::Error>(())
     /// ```
     pub fn hub(name: impl Into<String>) -> Self {
-        Self { kind: Ok(OutputKind::Hub { name: name.into() }) }
+        Self::of(Ok(OutputKind::Hub { name: name.into() }))
     }
 
-    /// Whom an RTMPS output trusts. Default: the platform's root certificates.
+    /// Whom an RTMPS output trusts, or one that is redirected to RTMPS. Default: the platform's root certificates. Only for
+    /// pushes: refused for recordings and the hub by `start` and `add_output`, like the settings below.
     pub fn tls_roots(self, trusted: TlsRoots) -> Self {
-        self.with_target(|target| target.roots = trusted)
+        self.with_target("tls_roots", |target| target.roots = trusted)
     }
 
     /// Says in `connect` that it knows Enhanced RTMP v2: its codecs, and requests to connect anew, which servers make before
@@ -115,18 +127,33 @@ impl Output {
     /// A stream with such codecs (see [`Source::enhanced`](crate::Source::enhanced)) is sent if the server says that it takes
     /// them. If it does not, or if the output is not enhanced, the output ends with [`Error::CodecNotTaken`].
     pub fn enhanced(self) -> Self {
-        self.with_target(|target| target.enhanced = Enhanced::Announced)
+        self.with_target("enhanced", |target| target.enhanced = Enhanced::Announced)
     }
 
     /// As [`enhanced`](Self::enhanced), and sends all codecs whatever the server says. For servers that are known to take them:
     /// many do and say nothing.
     pub fn enhanced_unasked(self) -> Self {
-        self.with_target(|target| target.enhanced = Enhanced::Always)
+        self.with_target("enhanced_unasked", |target| target.enhanced = Enhanced::Always)
     }
 
-    /// Refuses a malformed address.
+    /// Refuses a malformed address, and settings that cannot work or have no effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`], [`Error::Config`].
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.kind.as_ref().map(drop).map_err(|error| Error::Url(error.clone()))
+        let kind = self.kind.as_ref().map_err(|error| Error::Url(error.clone()))?;
+        if let Some(name) = self.in_vain {
+            let what = match kind {
+                OutputKind::Hub { .. } => "an output to the hub",
+                _ => "a recording",
+            };
+            return Err(Error::Config { name, reason: format!("has no effect on {what}, only on a push") });
+        }
+        match kind {
+            OutputKind::Rtmp(target) => target.reconnect.as_ref().map_or(Ok(()), ReconnectPolicy::check),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to go to where the stream comes from: to record over its file, or to take the name it waits for.
@@ -149,7 +176,7 @@ impl Output {
 
     /// When this output is dialled again after it was lost. Default: the engine's policy.
     pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
-        self.with_target(|target| target.reconnect = Some(policy))
+        self.with_target("reconnect", |target| target.reconnect = Some(policy))
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct RtmpPush {
     sent_before: u64,
     drops_before: u64,
     connections: u64,
+    /// Since it was last on the air.
+    failures: u32,
     attempt: u64,
     settled: bool,
     /// It has been on the air: its address and key are good, whatever a peer says that restarts.
@@ -112,6 +114,7 @@ impl RtmpPush {
             sent_before: 0,
             drops_before: 0,
             connections: 0,
+            failures: 0,
             attempt: 0,
             settled: false,
             proven: false,
@@ -177,7 +180,8 @@ impl RtmpPush {
     fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
         let live = Live::new(dialed, self.enhanced, cx, &self.config.lag)?;
         self.backoff.connected(cx.now);
-        cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections });
+        let failures = std::mem::take(&mut self.failures);
+        cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
         self.connections += 1;
         self.state = State::Live(Box::new(live));
         Ok(())
@@ -256,6 +260,7 @@ impl RtmpPush {
             return OutputState::Ended(Some(ended));
         };
         self.state = State::Waiting { until: cx.now + wait };
+        self.failures = self.failures.saturating_add(1);
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
         OutputState::Running
     }

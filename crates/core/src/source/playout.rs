@@ -40,7 +40,10 @@ impl Playout {
     /// life, not all at once.
     fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, due: i64, is_dry: bool) {
         if !is_dry {
-            self.dry_since = None;
+            if let Some((since, true)) = self.dry_since.take() {
+                let after = cx.now.saturating_duration_since(since);
+                cx.notices.push(EventKind::SourceResumed { after });
+            }
             return;
         }
         let late = Duration::from_millis(u64::try_from(due - self.main.handed()).unwrap_or(0));

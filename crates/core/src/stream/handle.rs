@@ -43,13 +43,15 @@ impl StreamRef {
     ///
     /// # Errors
     ///
-    /// A malformed address, a recording that cannot be created, [`Error::Ended`]. What happens to the connection later is
+    /// A malformed address, [`Error::Config`] for a setting that cannot work or has no effect on such an output, a recording
+    /// that cannot be created, [`Error::Ended`]. What happens to the connection later is
     /// told by events.
     ///
     /// # Blocking
     ///
     /// On creating the file of a recording.
     pub fn add_output(&self, output: Output) -> Result<OutputId, Error> {
+        output.check()?;
         let id = self.shared.next_output();
         let (name, driver) = self.engine.driver(&self.shared, id, output)?;
         self.send(Command::AddOutput { output: id, name, driver, guest: None })?;

@@ -1,7 +1,7 @@
 //! What a stream's thread shares with the handles to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -41,6 +41,8 @@ pub(crate) struct StreamShared {
     pub(crate) branches: Branches,
     /// A branch of another one: its beginning and its end are no news.
     is_branch: bool,
+    /// It plays otherwise than it was to because something failed.
+    mode_failed: AtomicBool,
 }
 
 impl StreamShared {
@@ -61,6 +63,7 @@ impl StreamShared {
             players: Arc::default(),
             branches: Branches::default(),
             is_branch: false,
+            mode_failed: AtomicBool::new(false),
         }
     }
 
@@ -73,7 +76,13 @@ impl StreamShared {
     pub(crate) fn tell(&self, kind: EventKind) {
         let is_players = matches!(kind, EventKind::OutputEnded { .. } | EventKind::OutputDropped { .. });
         if !self.is_branch || is_players {
-            self.events.emit(self.id, kind);
+            let is_recovery = match &kind {
+                EventKind::ModeChanged { error, .. } => {
+                    self.mode_failed.swap(error.is_some(), Ordering::Relaxed) && error.is_none()
+                }
+                _ => false,
+            };
+            self.events.emit(self.id, kind, is_recovery);
         }
     }
 
