@@ -8,6 +8,7 @@ mod support;
 
 mod adobe_auth;
 mod dead_air;
+mod header_not_restored;
 mod in_vain;
 mod mediamtx_url;
 mod outputs_in_vain;

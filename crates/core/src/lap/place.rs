@@ -61,50 +61,62 @@ impl Grid {
         let frame = Unit { num: self.frame.max(1), den: self.rate.max(1) };
         Unit::MILLIS.to(millis.saturating_sub(self.first), frame)
     }
+
+    /// Where frame `number` begins on the item's clock, in milliseconds.
+    fn millis(&self, number: i64) -> i64 {
+        let samples = number.saturating_mul(i64::from(self.frame));
+        self.first.saturating_add(Unit::sample(self.rate).to_millis(samples))
+    }
 }
 
 impl Placement {
-    /// Places the tags from number `from` on.
-    pub(crate) fn apply(&self, tags: &mut Vec<Tag>, from: usize) {
+    /// Places the tags from number `from` on; says whether sequence headers are among those that are left.
+    pub(crate) fn apply(&self, tags: &mut Vec<Tag>, from: usize) -> bool {
         let (mut video, mut audio) = (self.video, self.audio);
-        let mut kept = from;
+        let (mut kept, mut headers) = (from, false);
         for number in from..tags.len() {
             let tag = &mut tags[number];
-            let millis = tag.timestamp.as_millis();
-            let time = match tag.kind {
-                TagKind::Video => {
-                    video.as_mut().and_then(|place| place.place(millis, tag.is_sequence_header()))
-                }
-                TagKind::Audio => {
-                    audio.as_mut().and_then(|place| place.place(millis, tag.is_sequence_header()))
-                }
-                TagKind::Script => None,
+            let (millis, is_header) = (tag.timestamp.as_millis(), tag.is_sequence_header());
+            let time = match (tag.kind, &mut video, &mut audio) {
+                (TagKind::Video, Some(place), _) => place.place(millis, is_header),
+                (TagKind::Audio, _, Some(place)) => place.place(millis, is_header),
+                // Its first frame is still to come.
+                (TagKind::Audio, Some(video), None) if is_header => Some(millis + video.shift),
+                _ => None,
             };
             if let Some(time) = time {
+                headers |= is_header;
                 tag.timestamp = MediaTime::from_millis(time);
                 tags.swap(kept, number);
                 kept += 1;
             }
         }
         tags.truncate(kept);
+        headers
     }
 }
 
 impl VideoPlace {
     fn place(&mut self, millis: i64, is_header: bool) -> Option<i64> {
-        if millis < self.from {
+        // A header holds for what follows, also where the frames right behind it are left out.
+        if millis < self.from && !is_header {
             return None;
         }
-        Some(after(millis + self.shift, &mut self.after, is_header))
+        Some(after(millis.max(self.from) + self.shift, &mut self.after, is_header))
     }
 }
 
 impl AudioPlace {
     fn place(&mut self, millis: i64, is_header: bool) -> Option<i64> {
         let number = self.grid.number(millis);
-        if number < self.from || number >= self.until {
+        if number >= self.until {
             return None;
         }
+        let millis = match number < self.from {
+            false => millis,
+            true if is_header => self.grid.millis(self.from),
+            true => return None,
+        };
         Some(after(millis + self.shift, &mut self.after, is_header))
     }
 }
@@ -191,8 +203,34 @@ mod tests {
         assert_eq!(times(&tags, TagKind::Audio), [1010, 1030, 1050, 1070]);
         assert_eq!(tags[0].kind, TagKind::Script, "what was there before is not touched");
         let mut gone = tags.clone();
-        Placement::default().apply(&mut gone, 1);
+        assert!(!Placement::default().apply(&mut gone, 1));
         assert_eq!(gone.len(), 1);
+    }
+
+    #[test]
+    fn a_header_is_kept_where_the_frames_behind_it_are_left_out() {
+        let header =
+            |kind, body, ms| Tag::from_wire(kind, MediaTime::from_millis(ms), Bytes::from_static(body));
+        let (avc, aac) = ([0x17, 0, 0, 0, 0, 1].as_slice(), [0xAF, 0, 0x12, 0x10].as_slice());
+        let mut tags = vec![header(TagKind::Video, avc, 20), header(TagKind::Audio, aac, 20)];
+        for ms in (20..100).step_by(20) {
+            tags.extend([tag(TagKind::Video, ms), tag(TagKind::Audio, ms)]);
+        }
+        let grid = Grid { first: 20, rate: 48_000, frame: 960 };
+        let video = Some(VideoPlace { shift: 1000, from: 60, after: 1010 });
+        let audio = AudioPlace { shift: 1000, grid, from: 2, until: 3, after: 1010 };
+        let mut placed = tags.clone();
+        assert!(Placement { video, audio: Some(audio) }.apply(&mut placed, 0));
+        assert_eq!(times(&placed, TagKind::Video), [1060, 1060, 1080]);
+        assert_eq!(times(&placed, TagKind::Audio), [1060, 1060]);
+        assert!(placed[0].is_sequence_header() && placed[1].is_sequence_header());
+        // The sound's header may come before its first frame is known.
+        tags.retain(|tag| tag.is_sequence_header());
+        assert!(Placement { video, audio: None }.apply(&mut tags, 0));
+        assert_eq!(times(&tags, TagKind::Audio), [1020]);
+        // Behind the last frame of a lap it is not needed any more.
+        let mut late = vec![header(TagKind::Audio, aac, 200)];
+        assert!(!Placement { video, audio: Some(audio) }.apply(&mut late, 0));
     }
 
     #[test]

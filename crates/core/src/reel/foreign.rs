@@ -252,7 +252,7 @@ impl Scan {
         } else {
             self.audio.as_mut().ok_or("its audio has no sequence header")?.aac(at)?;
         }
-        let piece = Piece { time_ms: at, len: whole as u64, keyframe, header: false };
+        let piece = Piece { time_ms: at, len: whole as u64, keyframe, header: None };
         frames.slots.tag(piece)?;
         frames.slots.bytes(raw);
         Ok(())

@@ -9,13 +9,14 @@
 //! | 1, 8 | 0 and the bytes of the data file, or 1 and the bytes of the source, which is the data |
 //! | 16 | the reel's key |
 //! | 8 | what is taken from every time in the data, in milliseconds |
-//! | 1 | bit 0: sequence headers among the frames, 1: there is video, 2: audio, 3: damage |
+//! | 1 | bit 1: there is video, 2: audio, 3: damage |
 //! | 24 | video: unit, length, frames; only if there is |
 //! | 36 | audio: rate, frame, priming, frames, start, end; only if there is |
 //! | 4, n | damage as text; only if there is |
 //! | 4, n | the source's path |
 //! | 4, n | headers, as FLV tags |
 //! | 4, 12 n | keyframes: slot, time |
+//! | 4, 5 n | slots with sequence headers among the frames: slot; bit 0: of the video, 1: of the audio |
 //! | 8, 4, 8 n | where slot 0 begins; slots: bytes, CRC-32 |
 //! | 4 | CRC-32 of everything before |
 
@@ -29,21 +30,23 @@ use flowcast_rtmp::flv::writer::FlvWriter;
 
 use super::identity::Key;
 use super::reader::parse_tags;
-use super::slots::{Closed, Keyframe, LARGEST_SLOT, MOST_SLOTS, SlotTable};
+use super::slots::{Closed, HeaderSlot, Keyframe, LARGEST_SLOT, MOST_SLOTS, SlotTable};
 use crate::lap::{AudioLap, LapFacts, Unit, VideoLap};
 
 /// The version of the format, a part of every key: reels of another version are not found.
-pub(super) const VERSION: u32 = 1;
-const MAGIC: [u8; 8] = *b"FLCREEL\x01";
+pub(super) const VERSION: u32 = 2;
+const MAGIC: [u8; 8] = *b"FLCREEL\x02";
 /// Bytes at the beginning that [`peek`] looks at.
 pub(super) const PEEK: usize = 25;
 /// Most bytes of an index: three days of slots and keyframes, and headers.
 pub(super) const LARGEST: u64 = 128 << 20;
 
-const CHANGES_HEADERS: u8 = 1;
 const VIDEO: u8 = 2;
 const AUDIO: u8 = 4;
 const DAMAGE: u8 = 8;
+
+const OF_VIDEO: u8 = 1;
+const OF_AUDIO: u8 = 2;
 
 /// Where the data of a reel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +64,12 @@ pub(super) struct Index {
     pub(super) data: Data,
     /// Taken from every time in the data.
     pub(super) shift: i64,
-    pub(super) changes_headers: bool,
     pub(super) facts: LapFacts,
     pub(super) damage: Option<String>,
     pub(super) source: PathBuf,
     pub(super) headers: Vec<Tag>,
     pub(super) keyframes: Vec<Keyframe>,
+    pub(super) header_slots: Vec<HeaderSlot>,
     pub(super) slots: SlotTable,
 }
 
@@ -104,8 +107,7 @@ pub(super) fn encode(index: &Index) -> Result<Vec<u8>, &'static str> {
     out.extend_from_slice(&index.shift.to_le_bytes());
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
     out.push(
-        flag(index.changes_headers, CHANGES_HEADERS)
-            | flag(index.facts.video.is_some(), VIDEO)
+        flag(index.facts.video.is_some(), VIDEO)
             | flag(index.facts.audio.is_some(), AUDIO)
             | flag(index.damage.is_some(), DAMAGE),
     );
@@ -133,6 +135,11 @@ pub(super) fn encode(index: &Index) -> Result<Vec<u8>, &'static str> {
     for keyframe in &index.keyframes {
         put_u32s(&mut out, [count(keyframe.slot)?]);
         out.extend_from_slice(&keyframe.time_ms.to_le_bytes());
+    }
+    put_u32s(&mut out, [count(index.header_slots.len())?]);
+    for header in &index.header_slots {
+        put_u32s(&mut out, [count(header.slot)?]);
+        out.push(flag(header.video, OF_VIDEO) | flag(header.audio, OF_AUDIO));
     }
     out.extend_from_slice(&index.slots.begin().to_le_bytes());
     put_u32s(&mut out, [count(index.slots.len())?]);
@@ -233,7 +240,7 @@ impl<'a> Fields<'a> {
         let key = Key(self.array()?);
         let shift = self.i64()?;
         let flags = self.u8()?;
-        if flags & !(CHANGES_HEADERS | VIDEO | AUDIO | DAMAGE) != 0 {
+        if flags & !(VIDEO | AUDIO | DAMAGE) != 0 {
             return None;
         }
         let video = if flags & VIDEO == 0 { None } else { Some(self.video()?) };
@@ -246,8 +253,10 @@ impl<'a> Fields<'a> {
         let mut headers = Vec::new();
         parse_tags(&Bytes::copy_from_slice(self.counted()?), 0, &mut headers).ok()?;
         let keyframes = self.keyframes()?;
+        let header_slots = self.header_slots()?;
         let slots = self.slots()?;
-        if keyframes.last().is_some_and(|last| last.slot >= slots.len()) {
+        let last = keyframes.last().map(|last| last.slot).max(header_slots.last().map(|last| last.slot));
+        if last.is_some_and(|last| last >= slots.len()) {
             return None;
         }
         let (Data::Own(bytes) | Data::Source(bytes)) = data;
@@ -258,12 +267,12 @@ impl<'a> Fields<'a> {
             key,
             data,
             shift,
-            changes_headers: flags & CHANGES_HEADERS != 0,
             facts: LapFacts { video, audio },
             damage,
             source,
             headers,
             keyframes,
+            header_slots,
             slots,
         })
     }
@@ -292,6 +301,19 @@ impl<'a> Fields<'a> {
             keyframes.push(Keyframe { slot, time_ms: fields.i64()? });
         }
         Some(keyframes)
+    }
+
+    fn header_slots(&mut self) -> Option<Vec<HeaderSlot>> {
+        let records = self.records::<5>()?;
+        let mut headers: Vec<HeaderSlot> = Vec::with_capacity(records.len());
+        for &[a, b, c, d, of] in records {
+            let slot = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+            if of & !(OF_VIDEO | OF_AUDIO) != 0 || headers.last().is_some_and(|last| last.slot >= slot) {
+                return None;
+            }
+            headers.push(HeaderSlot { slot, video: of & OF_VIDEO != 0, audio: of & OF_AUDIO != 0 });
+        }
+        Some(headers)
     }
 
     fn slots(&mut self) -> Option<SlotTable> {

@@ -13,12 +13,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use flowcast_rtmp::flv::TagHeader;
 use flowcast_rtmp::flv::reader::{TAG_HEADER_LEN, TRAILER_LEN};
-use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Mutex, RwLock};
 
 use super::identity::SourceFacts;
-use super::slots::{Batch, Keyframe, Slot, SlotTable};
+use super::slots::{Batch, HeaderSlot, Keyframe, Slot, SlotTable};
 use super::store::Home;
 use crate::error::Error;
 use crate::lap::LapFacts;
@@ -49,7 +49,8 @@ pub(crate) struct Reel {
 struct Cutting {
     slots: SlotTable,
     keyframes: Vec<Keyframe>,
-    changes_headers: bool,
+    /// Where sequence headers lie among the frames.
+    headers: Vec<HeaderSlot>,
     damage: Option<String>,
 }
 
@@ -86,7 +87,7 @@ impl Reel {
         *reel.growing.get_mut() = Cutting {
             slots: index.slots,
             keyframes: index.keyframes,
-            changes_headers: index.changes_headers,
+            headers: index.header_slots,
             damage: index.damage,
         };
         reel.complete(index.facts);
@@ -132,9 +133,42 @@ impl Reel {
         self.with(|cut| cut.keyframes.first().copied())
     }
 
+    /// Metadata, and the sequence headers that hold where `slot` begins: where they change in the course of the reel, not those
+    /// of its beginning.
+    ///
+    /// # Blocking
+    ///
+    /// On up to two reads of a file, where they change.
+    pub(crate) fn headers_at(&self, slot: usize) -> Vec<Tag> {
+        let mut headers = self.headers.clone();
+        for kind in [TagKind::Video, TagKind::Audio] {
+            let last = self.with(|cut| {
+                let before = cut.headers.partition_point(|header| header.slot < slot);
+                let before = cut.headers.get(..before).unwrap_or_default();
+                before.iter().rfind(|header| header.has(kind)).map(|header| header.slot)
+            });
+            let Some(last) = last else { continue };
+            let mut tags = Vec::new();
+            if let Err(error) = self.read(last, &mut tags) {
+                // The slot it was asked for is most likely damaged as well, and playing it tells.
+                log::warn!("the headers in slot {last} cannot be read: {error}");
+                continue;
+            }
+            let is_header = |tag: &Tag| tag.kind == kind && tag.is_sequence_header();
+            let Some(newest) = tags.into_iter().rfind(is_header) else { continue };
+            let newest = Tag { timestamp: MediaTime::ZERO, ..newest };
+            match headers.iter_mut().find(|tag| is_header(tag)) {
+                Some(header) => *header = newest,
+                None => headers.push(newest),
+            }
+        }
+        headers
+    }
+
     /// Whether sequence headers lie among the frames, too.
+    #[cfg(test)]
     pub(crate) fn changes_headers(&self) -> bool {
-        self.with(|cut| cut.changes_headers)
+        self.with(|cut| !cut.headers.is_empty())
     }
 
     /// What of the source could not be read, as text.
@@ -223,7 +257,7 @@ impl Reel {
         let mut growing = self.growing.write();
         batch.slots.into_iter().for_each(|slot| growing.slots.push(slot));
         growing.keyframes.extend(batch.keyframes);
-        growing.changes_headers |= batch.changes_headers;
+        growing.headers.extend(batch.headers);
     }
 
     /// Takes note of what of the source cannot be read.
@@ -237,6 +271,7 @@ impl Reel {
         let mut cut = std::mem::take(&mut *growing);
         cut.slots.shrink();
         cut.keyframes.shrink_to_fit();
+        cut.headers.shrink_to_fit();
         let _ = self.complete.set(Complete { cut, facts });
     }
 
@@ -261,7 +296,7 @@ impl Reel {
             key,
             data,
             shift: self.shift,
-            changes_headers: cut.changes_headers,
+            header_slots: cut.headers.clone(),
             facts: *facts,
             damage: cut.damage.clone(),
             source: self.source.lock().as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),

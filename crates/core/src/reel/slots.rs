@@ -3,6 +3,8 @@
 //! The slot of a tag is that of its time, but never one before the slot of the tag before it. [`SlotCutter`] finds where
 //! they begin and end, for the writer and for FLV files that stay where they are; [`SlotTable`] keeps it.
 
+use flowcast_rtmp::flv::tag::TagKind;
+
 /// Milliseconds of one slot.
 pub(crate) const SLOT_MS: i64 = 100;
 /// Most slots of a reel: three days. One wrong time costs that much memory and no more.
@@ -17,6 +19,28 @@ pub(crate) struct Keyframe {
     pub(crate) slot: usize,
     /// Its decoding time on the item's clock, in milliseconds.
     pub(crate) time_ms: i64,
+}
+
+/// A slot with sequence headers among its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeaderSlot {
+    /// The slot.
+    pub(crate) slot: usize,
+    /// There is one of the video.
+    pub(crate) video: bool,
+    /// There is one of the audio.
+    pub(crate) audio: bool,
+}
+
+impl HeaderSlot {
+    /// Whether there is one of this kind.
+    pub(super) fn has(&self, kind: TagKind) -> bool {
+        match kind {
+            TagKind::Video => self.video,
+            TagKind::Audio => self.audio,
+            TagKind::Script => false,
+        }
+    }
 }
 
 /// Where one slot lies in the data, and its checksum.
@@ -91,7 +115,7 @@ impl SlotTable {
 pub(super) struct Batch {
     pub(super) slots: Vec<Closed>,
     pub(super) keyframes: Vec<Keyframe>,
-    pub(super) changes_headers: bool,
+    pub(super) headers: Vec<HeaderSlot>,
 }
 
 /// What a tag is to the slots.
@@ -102,8 +126,8 @@ pub(super) struct Piece {
     /// Bytes of the whole tag in the file.
     pub(super) len: u64,
     pub(super) keyframe: bool,
-    /// A sequence header among the frames.
-    pub(super) header: bool,
+    /// A sequence header among the frames, of this kind.
+    pub(super) header: Option<TagKind>,
 }
 
 /// Divides tags into slots.
@@ -158,8 +182,21 @@ impl SlotCutter {
                 self.batch.keyframes.push(Keyframe { slot: self.slot, time_ms: piece.time_ms });
             }
         }
-        self.batch.changes_headers |= piece.header;
+        if let Some(kind) = piece.header {
+            self.header(kind);
+        }
         Ok(())
+    }
+
+    fn header(&mut self, kind: TagKind) {
+        let (slot, headers) = (self.slot, &mut self.batch.headers);
+        if headers.last().is_none_or(|last| last.slot != slot) {
+            headers.push(HeaderSlot { slot, video: false, audio: false });
+        }
+        if let Some(last) = headers.last_mut() {
+            last.video |= kind == TagKind::Video;
+            last.audio |= kind == TagKind::Audio;
+        }
     }
 
     /// Bytes of the tag.
@@ -196,12 +233,13 @@ impl SlotCutter {
 
     /// What was closed since the last time. All of it lies before where the open slot begins.
     pub(super) fn take(&mut self) -> Batch {
-        let changes_headers = self.batch.changes_headers;
-        // Keyframes of the slot that is open wait for it.
+        // Keyframes and headers of the slot that is open wait for it.
         let open = self.slot;
-        let keyframes = &mut self.batch.keyframes;
-        let closed = keyframes.iter().position(|keyframe| keyframe.slot >= open).unwrap_or(keyframes.len());
-        let later = keyframes.split_off(closed);
-        std::mem::replace(&mut self.batch, Batch { slots: Vec::new(), keyframes: later, changes_headers })
+        let Batch { keyframes, headers, .. } = &mut self.batch;
+        let closed = keyframes.partition_point(|keyframe| keyframe.slot < open);
+        let keyframes = keyframes.split_off(closed);
+        let closed = headers.partition_point(|header| header.slot < open);
+        let headers = headers.split_off(closed);
+        std::mem::replace(&mut self.batch, Batch { slots: Vec::new(), keyframes, headers })
     }
 }

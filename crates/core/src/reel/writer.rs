@@ -103,7 +103,8 @@ impl<'a> Writer<'a> {
         let from = self.buffer.len();
         append(tag, &mut self.buffer, self.room)?;
         let len = (self.buffer.len() - from) as u64;
-        let piece = Piece { time_ms, len, keyframe: tag.is_keyframe(), header: tag.is_sequence_header() };
+        let header = tag.is_sequence_header().then_some(tag.kind);
+        let piece = Piece { time_ms, len, keyframe: tag.is_keyframe(), header };
         if let Err(reason) = self.slots.tag(piece) {
             self.buffer.truncate(from);
             return Err(self.room.failed("cutting", io::Error::new(io::ErrorKind::InvalidData, reason)));

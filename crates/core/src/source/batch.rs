@@ -56,15 +56,16 @@ enum Again {
 static BATCHES: Shelf<Batch> = Shelf::new();
 
 impl Batch {
-    /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`.
+    /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`; says whether
+    /// other sequence headers are among them.
     pub(crate) fn place(
         &mut self,
         headers: Vec<Tag>,
         placement: Placement,
         slot: Option<(Arc<Reel>, usize)>,
         from: usize,
-    ) {
-        placement.apply(&mut self.tags, from);
+    ) -> bool {
+        let changes = placement.apply(&mut self.tags, from);
         if !headers.is_empty() {
             self.tags.splice(from..from, headers.iter().cloned());
             self.parts.push(Part::Headers(headers));
@@ -73,6 +74,7 @@ impl Batch {
             Some((reel, slot)) => self.parts.push(Part::Slot { reel, slot, placement }),
             None => self.once |= self.tags.len() > from,
         }
+        changes
     }
 
     /// An empty batch.

@@ -54,8 +54,10 @@ pub(crate) enum Read {
 pub(crate) struct Item {
     path: PathBuf,
     feed: Feed,
-    /// What a session begins with, until it was taken.
-    headers: Option<Vec<Tag>>,
+    /// What its frames need from where it begins; empty until it was opened.
+    headers: Vec<Tag>,
+    /// They are to be compared with what was sent last.
+    headers_due: bool,
     opened: bool,
     /// What the current lap is, once that is known.
     facts: Option<LapFacts>,
@@ -79,7 +81,8 @@ impl Item {
         let mut item = Self {
             path: path.to_owned(),
             feed,
-            headers: None,
+            headers: Vec::new(),
+            headers_due: false,
             opened: false,
             facts: None,
             known: None,
@@ -90,15 +93,17 @@ impl Item {
             lead: None,
             has_audio: true,
         };
-        item.headers = item.reel().map(|reel| reel.headers().to_vec());
-        item.opened = item.headers.is_some();
+        if let Feed::Reel { reel, slot } = &item.feed {
+            item.headers = reel.headers_at(*slot);
+            (item.headers_due, item.opened) = (true, true);
+        }
         item
     }
 
     /// An item whose headers are known already.
     #[cfg(feature = "libav")]
     pub(crate) fn opened(path: &Path, feed: Feed, headers: Vec<Tag>, limited: bool) -> Self {
-        Self { headers: Some(headers), opened: true, ..Self::new(path, feed, limited) }
+        Self { headers, headers_due: true, opened: true, ..Self::new(path, feed, limited) }
     }
 
     /// The file.
@@ -218,24 +223,25 @@ impl Item {
 
     /// The item's headers; before it was opened, none.
     pub(crate) fn headers(&self) -> &[Tag] {
-        self.headers.as_deref().unwrap_or_default()
+        &self.headers
     }
 
-    /// The headers, once for each time they have to be looked at: when the item begins, and with every lap if they change
-    /// in the course of it.
+    /// The headers, once for each time they have to be compared with what was sent last: when the item begins, and with
+    /// every lap, as they may have changed in the course of it.
     pub(crate) fn take_headers(&mut self) -> Option<Vec<Tag>> {
-        self.headers.take()
+        std::mem::take(&mut self.headers_due).then(|| self.headers.clone())
     }
 
     /// The next lap begins.
     pub(crate) fn begin_lap(&mut self) {
         self.known = self.known();
         self.facts = None;
+        self.headers_due = self.opened;
         match &mut self.feed {
             Feed::Reel { reel, slot } => {
-                *slot = 0;
-                if reel.changes_headers() {
-                    self.headers = Some(reel.headers().to_vec());
+                // A seek has begun it elsewhere.
+                if std::mem::take(slot) > 0 {
+                    self.headers = reel.headers().to_vec();
                 }
             }
             #[cfg(feature = "libav")]
@@ -276,7 +282,8 @@ impl Item {
 
     #[cfg(feature = "libav")]
     fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
-        let Self { feed: Feed::Direct(feed), facts, headers, opened, ended, lead, .. } = self else {
+        let Self { feed: Feed::Direct(feed), facts, headers, headers_due, opened, ended, lead, .. } = self
+        else {
             return Read::Wait;
         };
         if *ended {
@@ -292,9 +299,11 @@ impl Item {
             Given::Notice(kind) => notices.push(kind),
             Given::Ending(lap) => *facts = Some(lap),
             Given::LapEnd => *ended = true,
-            // Of an item that goes on from another feed they are the same, unless it is another file by now.
+            // Where an item goes on from another feed, what it was begun with is no news, unless it is another file by now:
+            // what holds in the middle of it was sent.
             Given::Opened(tags) => {
-                *headers = Some(tags);
+                *headers_due |= !*opened || !have_equal_headers(headers, &tags);
+                *headers = tags;
                 *opened = true;
             }
         });
@@ -306,6 +315,15 @@ impl Item {
             Taken::Due => Read::UpTo(until),
         }
     }
+}
+
+#[cfg(feature = "libav")]
+fn have_equal_headers(one: &[Tag], other: &[Tag]) -> bool {
+    let bodies = |tags: &[Tag]| {
+        let headers = tags.iter().filter(|tag| tag.is_sequence_header());
+        headers.map(|tag| tag.body.clone()).collect::<Vec<_>>()
+    };
+    bodies(one) == bodies(other)
 }
 
 fn read_slot(reel: &Arc<Reel>, slot: &mut usize, until: i64, tags: &mut Vec<Tag>) -> Read {

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
@@ -26,6 +27,9 @@ use crate::reel::SLOT_MS;
 mod sound;
 
 use sound::{Chain, Row, Settled};
+
+/// Audio that begins later than this behind what was sent before, in milliseconds, brings its header with it and not before.
+const LONGEST_FRONT: i64 = 1000;
 
 /// How far a lane got.
 #[derive(Debug)]
@@ -72,7 +76,7 @@ pub(crate) struct Lane {
     row: Option<Row>,
     /// Audio is made where items have none: the configuration to begin with.
     silence: Option<Bytes>,
-    /// The bodies of the sequence headers that hold.
+    /// The bodies of the sequence headers that were sent last, at the beginning of an item or within.
     video_header: Option<TagBody>,
     audio_header: Option<TagBody>,
     metadata: MetadataRole,
@@ -236,10 +240,13 @@ impl Lane {
                 Read::Slot(reel, slot) => Some((reel.clone(), *slot)),
                 _ => None,
             };
-            batch.place(prefix, placement, slot, from);
+            let changes = batch.place(prefix, placement, slot, from);
             let read_to = batch.tags.len();
             self.fill_front(from, batch);
             self.note(&batch.tags[from..read_to]);
+            if changes {
+                self.note_headers(&batch.tags[from..read_to]);
+            }
             match read {
                 Read::Slot(_, slot) => {
                     let end = shift + (slot as i64 + 1) * SLOT_MS;
@@ -301,8 +308,11 @@ impl Lane {
                 changed.push(tag.clone());
             }
         }
-        // MP3 has no header; that an item has such audio shows in its metadata and its tags only.
-        has_audio |= item.known().is_some_and(|facts| facts.audio.is_some());
+        if !has_audio && has_plain_audio(item, &headers) {
+            // MP3 has no header: whichever was sent does not hold any more.
+            has_audio = true;
+            self.audio_header = None;
+        }
         if !has_audio && let Some(config) = self.silence.clone().filter(|_| self.audio_header.is_none()) {
             let header = flowcast_rtmp::flv::audio::aac_sequence_header(config, MediaTime::ZERO);
             self.audio_header = Some(header.body.clone());
@@ -315,17 +325,17 @@ impl Lane {
             let audio = self.audio_header.as_ref().or(companion.as_ref());
             changed.insert(0, super::metadata::with_audio(metadata, audio));
         }
-        let silence = self.chain.as_ref().and_then(|chain| self.silent_frame(chain.frame));
-        if let Some(chain) = &mut self.chain {
-            chain.silence = silence;
-        }
+        self.renew_silence();
         let begin = at + tags.first().map_or(0, |tag| tag.timestamp.as_millis());
+        let next = self.chain.as_ref().map(|chain| Unit::sample(chain.rate).to_millis(chain.next));
+        let front = next.filter(|&front| begin - front < LONGEST_FRONT);
         for tag in &mut changed {
-            // Not before what the header is not for: the last frames of an item may reach into the next one.
-            let after = match tag.kind {
-                TagKind::Video => self.last_video,
-                TagKind::Audio => self.last_audio,
-                TagKind::Script => i64::MIN,
+            // Not before what the header is not for: the last frames of an item may reach into the next one. And not behind
+            // what fills the gap before the first frame.
+            let (begin, after) = match tag.kind {
+                TagKind::Video => (begin, self.last_video),
+                TagKind::Audio => (front.map_or(begin, |front| front.min(begin)), self.last_audio),
+                TagKind::Script => (begin, i64::MIN),
             };
             tag.timestamp = MediaTime::from_millis(begin.max(after));
         }
@@ -410,6 +420,18 @@ impl Lane {
         }
     }
 
+    /// Takes note of the headers that were handed over: what begins next is compared with these.
+    fn note_headers(&mut self, tags: &[Tag]) {
+        for tag in tags.iter().filter(|tag| tag.is_sequence_header()) {
+            match tag.kind {
+                TagKind::Video => self.video_header = Some(tag.body.clone()),
+                TagKind::Audio => self.audio_header = Some(tag.body.clone()),
+                TagKind::Script => {}
+            }
+        }
+        self.renew_silence();
+    }
+
     fn end_lap(&mut self) {
         if let (Some(row), Some(chain)) = (self.row, &mut self.chain) {
             chain.next = row.begin + row.sent * i64::from(row.grid.frame);
@@ -422,6 +444,16 @@ impl Lane {
         self.at = end;
         self.row = None;
     }
+}
+
+/// Whether an item has audio of a codec without a sequence header: that shows in what is known of it, or in its metadata.
+fn has_plain_audio(item: &Item, headers: &[Tag]) -> bool {
+    if let Some(facts) = item.known() {
+        return facts.audio.is_some();
+    }
+    let metadata = headers.iter().find(|tag| tag.is_metadata());
+    let metadata = metadata.and_then(|tag| Metadata::parse(&tag.body.to_bytes()).ok());
+    metadata.is_some_and(|metadata| metadata.audiocodecid.is_some())
 }
 
 /// Rounded to nearest, halves up.

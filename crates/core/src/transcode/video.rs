@@ -164,6 +164,8 @@ impl VideoTrack {
         self.decoder = VideoDecoder::open(&self.input, &DecoderOptions::default())?;
         self.shaper.reset();
         self.stage = Stage::Reading;
+        // A lap begins with what was said of the track, whatever encoder took over in the one before.
+        self.told.clone_from(&self.output.config);
         self.replace_encoder(self.encoder.number)
     }
 

@@ -232,6 +232,14 @@ impl Lane {
         }
     }
 
+    /// What fills gaps from here on is of the format that holds now.
+    pub(super) fn renew_silence(&mut self) {
+        let silence = self.chain.as_ref().and_then(|chain| self.silent_frame(chain.frame));
+        if let Some(chain) = &mut self.chain {
+            chain.silence = silence;
+        }
+    }
+
     /// A frame of silence of so many samples in the format that holds, if it has one.
     pub(super) fn silent_frame(&self, samples: u32) -> Option<Bytes> {
         if self.is_opus() {

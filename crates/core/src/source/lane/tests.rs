@@ -3,6 +3,7 @@
 mod encoded;
 mod encoded_day;
 mod faults;
+mod headers;
 mod long;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ const AGAIN: Duration = Duration::from_secs(31);
 
 impl Scratch {
     /// The data of the only reel of the store, once it has its name.
-    fn reel_data(&self) -> PathBuf {
+    pub(super) fn reel_data(&self) -> PathBuf {
         let directory = self.0.path().join("reels");
         loop {
             let files = fs::read_dir(&directory).expect("the store's directory");
