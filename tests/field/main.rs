@@ -8,6 +8,8 @@ mod support;
 
 mod adobe_auth;
 mod dead_air;
+mod examine;
+mod greedy_files;
 mod header_not_restored;
 mod in_vain;
 mod mediamtx_url;

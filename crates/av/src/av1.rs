@@ -53,6 +53,11 @@ fn obu(data: &[u8], start: usize) -> Option<Obu<'_>> {
     Some(Obu { kind: header >> 3 & 0x0F, start, end, payload: data.get(at..end)? })
 }
 
+/// How many units a packet holds; counts to one more than `most`.
+pub(crate) fn count(data: &[u8], most: usize) -> usize {
+    obus(data).take(most.saturating_add(1)).count()
+}
+
 /// A number in as many bytes as it needs (4.10.5), and their count.
 fn leb128(data: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0_u64;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::frame::{AudioFormats, AudioFrame, VideoFormats, VideoFrame};
+use crate::limits::{Exceeded, InputLimits};
+use crate::screen::PacketScreen;
 use crate::sys::{self, DecoderSetup, Failure, RawDecoder, RawFrame};
 use crate::{Error, Packet, ThreadMode, TimeBase, TrackInfo, TrackKind};
 
@@ -192,6 +194,8 @@ struct Core {
     decoder: RawDecoder,
     track: TrackInfo,
     setup: DecoderSetup,
+    /// Looks at packets before libav does.
+    screen: Option<PacketScreen>,
     /// Frames of a decoder that was replaced by one for a new configuration.
     held: VecDeque<RawFrame>,
     /// Time to show, or else to decode, of the packet pushed last.
@@ -207,12 +211,26 @@ impl Core {
             thread_mode: options.thread_mode,
             max_pixels: options.max_pixels,
         };
+        let limits = InputLimits { max_pixels: options.max_pixels, ..InputLimits::default() };
+        let screen = PacketScreen::of(track, "", limits);
+        if let (Some(screen), Some(config)) = (&screen, &track.config) {
+            screen.check_config(config).map_err(|exceeded| too_much(track, None, exceeded))?;
+        }
         let decoder = open(track, setup)?;
-        Ok(Self { decoder, track: track.clone(), setup, held: VecDeque::new(), at: None, finished: false })
+        Ok(Self {
+            decoder,
+            track: track.clone(),
+            setup,
+            screen,
+            held: VecDeque::new(),
+            at: None,
+            finished: false,
+        })
     }
 
     fn push(&mut self, packet: &Packet) -> Result<(), Error> {
         if packet.config.is_some() && packet.config != self.track.config {
+            self.check(packet, packet.config.as_deref())?;
             self.configure(packet)?;
         }
         // An empty packet would mean the end to libav.
@@ -220,8 +238,19 @@ impl Core {
             return Ok(());
         }
         self.at = packet.pts.or(packet.dts);
+        self.check(packet, None)?;
         let result = self.decoder.send(Some(packet));
         result.map_err(|failure| self.error(failure))
+    }
+
+    /// Refuses what would make libav hold too much: a configuration, or else the packet.
+    fn check(&mut self, packet: &Packet, config: Option<&[u8]>) -> Result<(), Error> {
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        let checked = match config {
+            Some(config) => screen.check_config(config),
+            None => screen.check(&packet.data),
+        };
+        checked.map_err(|exceeded| too_much(&self.track, packet.pts, exceeded))
     }
 
     /// A decoder that was opened with a configuration follows a new one in a packet; one that was opened without has to be
@@ -287,6 +316,11 @@ fn open(track: &TrackInfo, setup: DecoderSetup) -> Result<RawDecoder, Error> {
         Failure::NO_MEMORY => failure.into(),
         _ => Error::Damaged { track: track.index, pts: None, message: failure.message() },
     })
+}
+
+fn too_much(track: &TrackInfo, pts: Option<i64>, exceeded: Exceeded) -> Error {
+    let message = format!("more than {} {}", exceeded.allowed, Exceeded::what(exceeded.limit));
+    Error::Damaged { track: track.index, pts, message }
 }
 
 fn refuse(message: &str) -> Error {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::limits::Exceeded;
+
 /// Why libav, or an input given to it, failed. Addresses in it are redacted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +63,16 @@ pub enum Error {
         input: String,
         /// The scheme or protocol that was refused.
         protocol: String,
+    },
+    /// The input would make libav hold or do more than is allowed: see [`InputLimits`](crate::InputLimits).
+    #[error("{input}: more than {allowed} {} (InputLimits::{limit})", Exceeded::what(limit))]
+    LimitExceeded {
+        /// The input, redacted.
+        input: String,
+        /// The field of [`InputLimits`](crate::InputLimits).
+        limit: &'static str,
+        /// Its value.
+        allowed: u64,
     },
     /// A packet cannot be decoded: the input is damaged there. The decoder goes on with the next packet.
     #[error("track {track}: damaged{}: {message}", at(*pts))]
@@ -158,6 +170,7 @@ impl Error {
             Self::InvalidData { .. } => "INPUT_INVALID",
             Self::UnsupportedFormat { .. } => "FORMAT_UNSUPPORTED",
             Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
+            Self::LimitExceeded { .. } => "INPUT_LIMIT_EXCEEDED",
             Self::Damaged { .. } => "PACKET_DAMAGED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Ratio;
+use crate::{InputLimits, Ratio};
 
 /// What an input may reach beyond itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -36,6 +36,8 @@ pub struct OpenOptions {
     pub probe: Probe,
     /// Frame rate for raw H.264 without timestamps whose own headers do not tell. Default 25.
     pub raw_frame_rate: Ratio,
+    /// What the input may make libav hold.
+    pub limits: InputLimits,
 }
 
 /// How thoroughly to look at an input when opening it.
@@ -80,6 +82,7 @@ impl Default for OpenOptions {
             protocols: Protocols::Itself,
             probe: Probe::Fast,
             raw_frame_rate: Ratio { num: 25, den: 1 },
+            limits: InputLimits::default(),
         }
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::convert::{Converted, Converter};
-use crate::demuxer::{Context, Demuxed};
+use crate::demuxer::{Context, Demuxed, recognise_source};
+use crate::limits::Exceeded;
+use crate::screen::{PacketScreen, StreamScreen, Syntax};
 use crate::sys::{Guard, Input, Io, Limits, Opening};
 use crate::{Codec, Error, MediaInfo, OpenOptions, Packet, Probe, TimeBase, TrackInfo, TrackKind};
 use crate::{describe, origin};
@@ -44,6 +46,7 @@ pub(crate) fn limits(options: &OpenOptions, access: Option<origin::Access>) -> L
         protocols: access.map(|access| access.protocols.to_owned()),
         formats: origin::formats(access.is_some_and(|access| access.playlists)),
         options: Vec::new(),
+        input: options.limits,
     }
 }
 
@@ -56,9 +59,19 @@ pub(crate) fn recognise(
     playlists: bool,
     context: &Context,
 ) -> Result<Opening, Error> {
-    let opening =
+    let mut opening =
         Opening::probe(io, name, guard, limits).map_err(|failure| context.error(failure, "open", None))?;
     let format = opening.format();
+    let raw = match format.as_str() {
+        "h264" => Some(Syntax::H264),
+        "hevc" => Some(Syntax::Hevc),
+        "obu" => Some(Syntax::Av1),
+        _ => None,
+    };
+    if let Some(syntax) = raw {
+        opening.set_screen(StreamScreen::new(syntax, limits.input));
+        context.check_limits()?;
+    }
     if origin::is_accepted(&format, playlists) {
         Ok(opening)
     } else {
@@ -72,6 +85,7 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
     let format = opening.format();
     let flags = opening.peek(5).get(4).copied().unwrap_or(0);
     let input = opening.open(&limits).map_err(|failure| context.error(failure, "open", None))?;
+    check_tracks(&input, &limits, context)?;
     let mut reader = Reader {
         input,
         options,
@@ -90,12 +104,23 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
         format.starts_with("mov,") && reader.input.media().tracks.iter().all(is_described)
     };
     if !header_tells {
-        let result = reader.input.find_stream_info();
+        reader = reader.screened(&format, &limits)?;
+        let result = reader.input.find_stream_info(limits.input.max_pixels);
         result.map_err(|failure| context.error(failure, "open", Some(&reader.input)))?;
+        context.check_limits()?;
+        check_tracks(&reader.input, &limits, context)?;
     }
     reader.adopt_tracks(&format);
     reader.read_first_packets()?;
     reader.finish(flv && header_tells, size)
+}
+
+fn check_tracks(input: &Input, limits: &Limits, context: &Context) -> Result<(), Error> {
+    let most = limits.input.max_tracks;
+    if u32::try_from(input.track_count()).is_ok_and(|count| count <= most) {
+        return Ok(());
+    }
+    Err(context.exceeded(Exceeded::new("max_tracks", u64::from(most))))
 }
 
 /// Whether the header and the codec's configuration in it say all about a track. Only for the codecs whose configuration is
@@ -124,6 +149,58 @@ impl Reader<'_> {
     fn read(&mut self) -> Result<Option<Packet>, Error> {
         let result = self.input.read();
         result.map_err(|failure| self.context.error(failure, "open", Some(&self.input)))
+    }
+
+    /// Looks at the packets that libav's analysis would read, without its parsers, and opens the input again. Nothing is done
+    /// for inputs without tracks that need it, for those whose bytes are looked at anyway, and for live inputs.
+    fn screened(mut self, format: &str, limits: &Limits) -> Result<Self, Error> {
+        if self.input.is_screened() || !self.input.has_source() {
+            return Ok(self);
+        }
+        if !self.screen(format, limits)? {
+            return Ok(self);
+        }
+        // Not by seeking: libav's analysis gives other times to the packets after a seek.
+        let context = self.context;
+        let Some(source) = self.input.into_source() else {
+            return Err(Error::NotSeekable { input: context.shown.clone() });
+        };
+        let opening = recognise_source(source, context, &context.guard, limits)?;
+        self.input = opening.open(limits).map_err(|failure| context.error(failure, "open", None))?;
+        self.ahead.clear();
+        Ok(self)
+    }
+
+    /// False if there is nothing to look at.
+    fn screen(&mut self, format: &str, limits: &Limits) -> Result<bool, Error> {
+        let exceeded = |exceeded| self.context.exceeded(exceeded);
+        let of = |track: &TrackInfo| PacketScreen::of(track, format, limits.input);
+        let mut screens = Vec::new();
+        for track in self.input.media().tracks {
+            let screen = of(&track);
+            if let (Some(screen), Some(config)) = (&screen, &track.config) {
+                screen.check_config(config).map_err(exceeded)?;
+            }
+            screens.push(screen);
+        }
+        let appear = matches!(format, "flv" | "mpegts" | "mpeg");
+        if !appear && screens.iter().all(Option::is_none) {
+            return Ok(false);
+        }
+        self.input.leave_unparsed(true);
+        let mut left = limits.probe_bytes;
+        while left > 0 {
+            // libav's analysis meets the same failure.
+            let Ok(Some(packet)) = self.input.read() else { break };
+            left = left.saturating_sub(packet.data.len() as u64 + 1);
+            if packet.track >= screens.len() {
+                screens.extend(self.input.media().tracks.iter().skip(screens.len()).map(of));
+            }
+            if let Some(Some(screen)) = screens.get_mut(packet.track) {
+                screen.check(&packet.data).map_err(exceeded)?;
+            }
+        }
+        Ok(true)
     }
 
     /// FLV tells of its tracks by their first tags: reads until those the file header announces are there. False if that does

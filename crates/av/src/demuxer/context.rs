@@ -1,15 +1,17 @@
 //! Where an input came from: what its errors say, and how its bytes are reached.
 
 use std::ffi::{CStr, CString};
+use std::io::{Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::interrupt::Reason;
+use crate::limits::Exceeded;
 use crate::probe::{self, Opened, Request};
 use crate::redact::{self, Secrets};
-use crate::sys::{self, Failure, Guard, Input, Io, Source};
-use crate::{Error, Interrupt, OpenOptions, origin};
+use crate::sys::{self, Failure, Guard, Input, Io, Limits, Opening, Source};
+use crate::{Error, Interrupt, OpenOptions, mp4_tables, origin};
 
 /// Where an input came from, for messages and for opening it again.
 #[derive(Debug)]
@@ -19,17 +21,35 @@ pub(crate) struct Context {
     pub(super) name: CString,
     pub(super) path: Option<PathBuf>,
     pub(super) size: Option<u64>,
-    pub(super) guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
     pub(super) _secrets: Secrets,
 }
 
 impl Context {
+    /// The error of an input that went beyond a limit.
+    pub(crate) fn exceeded(&self, Exceeded { limit, allowed }: Exceeded) -> Error {
+        Error::LimitExceeded { input: self.shown.clone(), limit, allowed }
+    }
+
+    /// The error of a reader that cannot be read.
+    fn unreadable(&self, source: std::io::Error) -> Error {
+        Error::Io { path: self.path.clone().unwrap_or_default(), operation: "read", source }
+    }
+
+    /// Fails if the input went beyond a limit: libav takes that for its end.
+    pub(crate) fn check_limits(&self) -> Result<(), Error> {
+        self.guard.exceeded().map_or(Ok(()), |exceeded| Err(self.exceeded(exceeded)))
+    }
+
     /// Turns a failure of libav into an error of this input.
     pub(crate) fn error(&self, failure: Failure, operation: &'static str, input: Option<&Input>) -> Error {
         match self.guard.reason() {
             Some(Reason::Cancelled) => return Error::Cancelled { operation },
-            Some(Reason::Deadline) => return Error::Timeout { operation },
-            None => {}
+            Some(Reason::Deadline) if self.guard.exceeded().is_none() => return Error::Timeout { operation },
+            _ => {}
+        }
+        if let Some(exceeded) = self.guard.exceeded() {
+            return self.exceeded(exceeded);
         }
         if let Some(protocol) = self.guard.refused() {
             return Error::ProtocolRefused { input: self.shown.clone(), protocol };
@@ -61,16 +81,30 @@ pub(super) fn read_source(
     options: &OpenOptions,
     guard: &Arc<Guard>,
 ) -> Result<Opened, Error> {
-    source.rewind().map_err(|source| Error::Io {
-        path: context.path.clone().unwrap_or_default(),
-        operation: "read",
-        source,
-    })?;
+    let failed =
+        |source| Error::Io { path: context.path.clone().unwrap_or_default(), operation: "read", source };
+    guard.set_exceeded(None);
+    source.rewind().map_err(failed)?;
+    let mut start = Vec::new();
+    (&mut source).take(8).read_to_end(&mut start).map_err(failed)?;
+    if mp4_tables::is_mp4(&start) {
+        mp4_tables::check(&mut source, &options.limits).map_err(|exceeded| context.exceeded(exceeded))?;
+    }
     let limits = probe::limits(options, None);
-    let failed = |failure| context.error(failure, "open", None);
-    let io = Io::from_source(source, guard).map_err(failed)?;
-    let opening = probe::recognise(io, context.name.clone(), guard, &limits, false, context)?;
+    let opening = recognise_source(source, context, guard, &limits)?;
     probe::open(Request { opening, limits, options, size: context.size }, context)
+}
+
+/// Finds the format of what a Rust reader gives from its first byte on.
+pub(crate) fn recognise_source(
+    mut source: Box<dyn Source>,
+    context: &Context,
+    guard: &Arc<Guard>,
+    limits: &Limits,
+) -> Result<Opening, Error> {
+    source.rewind().map_err(|error| context.unreadable(error))?;
+    let io = Io::from_source(source, guard).map_err(|failure| context.error(failure, "open", None))?;
+    probe::recognise(io, context.name.clone(), guard, limits, false, context)
 }
 
 /// Connects to an address by libav's protocols.

@@ -17,7 +17,7 @@ use crate::redact::{self, Secrets};
 use crate::sys::{self, Guard, Input, Opening, Source};
 use crate::{Error, Interrupt, MediaInfo, OpenOptions, Packet, origin};
 
-pub(crate) use context::Context;
+pub(crate) use context::{Context, recognise_source};
 use context::{guarded, open_connection, read_source};
 use rewind::Mark;
 

@@ -47,7 +47,7 @@ impl<'a> Iterator for NalUnits<'a> {
 }
 
 /// Where the next `00 00 01` at or after `from` begins. One at the very end of the data, with no unit after it, does not count.
-fn find_start_code(data: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn find_start_code(data: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while at + 3 < data.len() {
         // Looks at the last byte first: most bytes are above 1 and let three positions be skipped.

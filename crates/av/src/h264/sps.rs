@@ -82,7 +82,7 @@ const ASPECTS: [(u32, u32); 16] = [
 ];
 
 /// Profiles whose SPS has the chroma and depth fields.
-const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+pub(super) const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 impl Sps {
     /// Parses an SPS NAL unit, header byte included. `None` if it is cut off or absurd.
@@ -267,7 +267,7 @@ impl Sps {
     }
 }
 
-fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {
+pub(super) fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {
     match bits.unsigned()? {
         0 => {
             bits.unsigned()?; // log2_max_pic_order_cnt_lsb_minus4
@@ -285,7 +285,7 @@ fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {
     Some(())
 }
 
-fn skip_scaling_lists(bits: &mut BitReader<'_>, chroma_format: u32) -> Option<()> {
+pub(super) fn skip_scaling_lists(bits: &mut BitReader<'_>, chroma_format: u32) -> Option<()> {
     for list in 0..if chroma_format == 3 { 12 } else { 8 } {
         if !bits.bit()? {
             continue;

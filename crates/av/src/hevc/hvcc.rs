@@ -27,7 +27,7 @@ pub(crate) fn has_sets(record: &[u8]) -> bool {
 }
 
 /// Calls `f` with the type and bytes of each NAL unit of a record. `None` if it is cut off.
-pub(super) fn each_set<'a>(record: &'a [u8], mut f: impl FnMut(u8, &'a [u8])) -> Option<()> {
+pub(crate) fn each_set<'a>(record: &'a [u8], mut f: impl FnMut(u8, &'a [u8])) -> Option<()> {
     let (count, mut rest) = record.get(FIXED - 1..)?.split_first()?;
     for _ in 0..*count {
         let [kind, high, low, units @ ..] = rest else { return None };
@@ -44,7 +44,7 @@ pub(super) fn each_set<'a>(record: &'a [u8], mut f: impl FnMut(u8, &'a [u8])) ->
 
 /// `profile_tier_level` of a parameter set, its general part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ptl {
+pub(super) struct Ptl {
     space: u8,
     tier: u8,
     profile: u8,
@@ -55,7 +55,7 @@ struct Ptl {
 
 impl Ptl {
     /// Reads it for so many sub-layers less one (7.3.3).
-    fn read(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<Self> {
+    pub(super) fn read(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<Self> {
         let byte = |value: u32| u8::try_from(value).unwrap_or(0);
         let ptl = Self {
             space: byte(bits.bits(2)?),

@@ -2,10 +2,12 @@
 //!
 //! References are to ITU-T H.265 and ISO/IEC 14496-15.
 
+mod extent;
 mod hvcc;
 mod parameter_sets;
 
-pub(crate) use hvcc::{has_sets, is_hvcc};
+pub(crate) use extent::extent;
+pub(crate) use hvcc::{each_set, has_sets, is_hvcc};
 pub(crate) use parameter_sets::ParameterSets;
 
 /// `nal_unit_type` of video, sequence and picture parameter sets (H.265, table 7-1).

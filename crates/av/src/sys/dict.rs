@@ -8,6 +8,7 @@ use super::ffi;
 
 /// An owned `AVDictionary`; null while empty.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Dict(*mut ffi::AVDictionary);
 
 // SAFETY: an AVDictionary is plain heap data without ties to a thread; `Dict` is its only owner.

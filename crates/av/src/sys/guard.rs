@@ -8,6 +8,7 @@ use super::Failure;
 use super::ffi;
 use crate::Interrupt;
 use crate::interrupt::{Deadline, Reason};
+use crate::limits::Exceeded;
 
 /// The interrupt of one handle, with the handle's own deadline, and a note of what was refused. libav holds a pointer to it:
 /// it lives in a `Box` or `Arc` that is dropped after the libav object.
@@ -16,11 +17,17 @@ pub(crate) struct Guard {
     interrupt: Interrupt,
     operation: Deadline,
     refused: Mutex<Option<String>>,
+    exceeded: Mutex<Option<Exceeded>>,
 }
 
 impl Guard {
     pub(crate) fn new(interrupt: &Interrupt) -> Self {
-        Self { interrupt: interrupt.clone(), operation: Deadline::default(), refused: Mutex::new(None) }
+        Self {
+            interrupt: interrupt.clone(),
+            operation: Deadline::default(),
+            refused: Mutex::new(None),
+            exceeded: Mutex::new(None),
+        }
     }
 
     /// Limits what runs now; `None` lifts the limit.
@@ -35,6 +42,16 @@ impl Guard {
     /// The protocol that was refused to the input, if one was.
     pub(crate) fn refused(&self) -> Option<String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a limit that the input goes beyond, or that it starts anew.
+    pub(crate) fn set_exceeded(&self, exceeded: Option<Exceeded>) {
+        *self.exceeded.lock().unwrap_or_else(PoisonError::into_inner) = exceeded;
+    }
+
+    /// The limit that the input went beyond, if it did.
+    pub(crate) fn exceeded(&self) -> Option<Exceeded> {
+        *self.exceeded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What libav calls while it blocks.

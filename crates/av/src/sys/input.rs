@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::check::{Failure, check, non_null};
 use super::{Dict, Guard, Io, RawPacket, Source, ffi, tracks};
-use crate::MediaInfo;
+use crate::screen::StreamScreen;
+use crate::{InputLimits, MediaInfo};
 
 /// An input whose format is known, but whose header is not read yet.
 #[derive(Debug)]
@@ -35,7 +36,12 @@ pub(crate) struct Limits {
     pub(crate) formats: String,
     /// Options of the demuxer itself.
     pub(crate) options: Vec<(&'static str, String)>,
+    /// What it may make libav hold.
+    pub(crate) input: InputLimits,
 }
+
+/// Pixels of cover art at most, whatever larger pictures are allowed: it is not played.
+const COVER_PIXELS: u64 = 4096 * 4096;
 
 impl Opening {
     /// Finds the format by content. `name` is a hint only: its extension may break a tie.
@@ -69,6 +75,13 @@ impl Opening {
         unsafe { ffi::text((*self.format.0).name) }.unwrap_or_default()
     }
 
+    /// Has the bytes of a raw stream looked at before libav reads them.
+    pub(crate) fn set_screen(&mut self, screen: StreamScreen) {
+        if let Some(io) = &mut self.io {
+            io.set_screen(screen);
+        }
+    }
+
     /// The first bytes of the input.
     pub(crate) fn peek(&self, count: usize) -> Vec<u8> {
         self.io.as_ref().map(|io| io.peek(count)).unwrap_or_default()
@@ -96,6 +109,9 @@ impl Opening {
             (*raw).interrupt_callback = self.guard.callback();
             (*raw).probesize = probe_bytes;
             (*raw).max_analyze_duration = analyze_micros;
+            // One more than allowed, to be seen: libav leaves out what is beyond, or fails without a reason.
+            (*raw).max_streams =
+                c_int::try_from(limits.input.max_tracks).unwrap_or(c_int::MAX).saturating_add(1);
             if limits.protocols.is_none() {
                 (*raw).opaque = self.guard.opaque();
                 (*raw).io_open = Some(super::guard::refuse_open);
@@ -125,17 +141,49 @@ pub(crate) struct Input {
 unsafe impl Send for Input {}
 
 impl Input {
-    /// Lets libav read and decode packets until it knows the tracks' parameters. Blocks; bounded by the limits and the guard.
-    pub(crate) fn find_stream_info(&mut self) -> Result<(), Failure> {
-        // SAFETY: a live context; no per-stream options.
-        let result = unsafe { ffi::avformat_find_stream_info(self.context.as_ptr(), ptr::null_mut()) };
+    /// Lets libav read and decode packets until it knows the tracks' parameters, of pictures of so many pixels at most. Blocks;
+    /// bounded by the limits and the guard.
+    pub(crate) fn find_stream_info(&mut self, max_pixels: u64) -> Result<(), Failure> {
+        let mut options = Vec::new();
+        for stream in self.streams() {
+            // SAFETY: a stream of our live context.
+            let is_cover = unsafe { (*stream).disposition } & ffi::AV_DISPOSITION_ATTACHED_PIC != 0;
+            let most = if is_cover { max_pixels.min(COVER_PIXELS) } else { max_pixels };
+            let mut own = Dict::new();
+            own.set("max_pixels", &most.min(i64::MAX as u64).to_string())?;
+            options.push(own);
+        }
+        // SAFETY: a live context; as many dictionaries as it has streams, each of the layout of a pointer, which the call may
+        // replace and leaves ours.
+        let result =
+            unsafe { ffi::avformat_find_stream_info(self.context.as_ptr(), options.as_mut_ptr().cast()) };
         check(result, "avformat_find_stream_info").map(drop)
+    }
+
+    /// Has packets given as they are in the file, without libav's parsers, or no more.
+    pub(crate) fn leave_unparsed(&mut self, unparsed: bool) {
+        let flags = ffi::AVFMT_FLAG_NOPARSE | ffi::AVFMT_FLAG_NOFILLIN;
+        // SAFETY: a live context; the flags are for the user to set.
+        unsafe {
+            let now = (*self.context.as_ptr()).flags & !flags;
+            (*self.context.as_ptr()).flags = if unparsed { now | flags } else { now };
+        }
+    }
+
+    /// Whether the bytes were looked at before libav read them.
+    pub(crate) fn is_screened(&self) -> bool {
+        self.io.as_ref().is_some_and(Io::is_screened)
+    }
+
+    /// Whether it can be opened again from the same reader.
+    pub(crate) fn has_source(&self) -> bool {
+        self.io.as_ref().is_some_and(Io::has_source)
     }
 
     /// Reads the next packet; `None` at the end. Blocks until there is one, or the guard says stop.
     pub(crate) fn read(&mut self) -> Result<Option<crate::Packet>, Failure> {
         loop {
-            if self.guard.reason().is_some() {
+            if self.guard.reason().is_some() || self.guard.exceeded().is_some() {
                 return Err(Failure::new(Failure::EXIT, "av_read_frame"));
             }
             self.packet.clear();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check::{Failure, check, non_null};
 use super::{Dict, Guard, ffi};
+use crate::screen::StreamScreen;
 
 /// Bytes libav asks for at once.
 const BUFFER: usize = 64 * 1024;
@@ -34,6 +35,8 @@ struct SourceState {
     /// bytes before, and may go back to those; where there is nothing to read, nothing may be written.
     piece: Box<[u8]>,
     guard: Arc<Guard>,
+    /// Looks at the bytes of a raw stream before libav does.
+    screen: Option<StreamScreen>,
     /// The first error of the reader, for the message.
     error: Mutex<Option<std::io::Error>>,
 }
@@ -57,6 +60,7 @@ impl Io {
             source: Some(source),
             piece: vec![0; PIECE].into_boxed_slice(),
             guard,
+            screen: None,
             error: Mutex::new(None),
         });
         let opaque: *mut SourceState = &raw mut *state;
@@ -127,6 +131,27 @@ impl Io {
         }
     }
 
+    /// Has everything libav reads looked at from here on, and what it holds already. False for libav's own protocols.
+    pub(crate) fn set_screen(&mut self, mut screen: StreamScreen) -> bool {
+        let held = self.peek(usize::MAX);
+        let Some(state) = &mut self.source else { return false };
+        if let Err(exceeded) = screen.feed(&held) {
+            state.guard.set_exceeded(Some(exceeded));
+        }
+        state.screen = Some(screen);
+        true
+    }
+
+    /// Whether the bytes are looked at before libav reads them.
+    pub(crate) fn is_screened(&self) -> bool {
+        self.source.as_ref().is_some_and(|state| state.screen.is_some())
+    }
+
+    /// Whether the bytes come from a Rust reader, which can be read again.
+    pub(crate) fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Whether libav can seek in it by bytes.
     pub(crate) fn is_seekable(&self) -> bool {
         // SAFETY: the context is live.
@@ -172,16 +197,27 @@ unsafe extern "C" fn read_source(opaque: *mut c_void, buffer: *mut u8, size: c_i
     let (Ok(length), Some(source)) = (usize::try_from(size), state.source.as_mut()) else {
         return Failure::INVALID_ARGUMENT;
     };
-    if state.guard.reason().is_some() {
+    if state.guard.reason().is_some() || state.guard.exceeded().is_some() {
         return Failure::EXIT;
     }
     let length = length.min(state.piece.len());
     let Some(piece) = state.piece.get_mut(..length) else { return Failure::INVALID_ARGUMENT };
     loop {
         match source.read(piece) {
-            Ok(0) => return Failure::END,
             Ok(count) => {
                 let count = count.min(length);
+                let screened = match &mut state.screen {
+                    Some(screen) if count == 0 => screen.end(),
+                    Some(screen) => screen.feed(piece.get(..count).unwrap_or_default()),
+                    None => Ok(()),
+                };
+                if let Err(exceeded) = screened {
+                    state.guard.set_exceeded(Some(exceeded));
+                    return Failure::EXIT;
+                }
+                if count == 0 {
+                    return Failure::END;
+                }
                 // SAFETY: libav gives `size` writable bytes, `count` is at most that and at most the length of `piece`, and
                 // its buffer is none of ours.
                 unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), buffer, count) };
@@ -202,6 +238,9 @@ unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int
     // SAFETY: as in `read_source`.
     let state = unsafe { &mut *opaque.cast::<SourceState>() };
     let Some(source) = state.source.as_mut() else { return i64::from(Failure::INVALID_ARGUMENT) };
+    if whence & !ffi::AVSEEK_FORCE != ffi::AVSEEK_SIZE {
+        state.screen.iter_mut().for_each(StreamScreen::restart);
+    }
     let result = match whence & !ffi::AVSEEK_FORCE {
         ffi::AVSEEK_SIZE => size_of(source.as_mut()),
         ffi::SEEK_SET => match u64::try_from(offset) {

@@ -46,7 +46,9 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
 pub(crate) fn is_final(error: &Error) -> bool {
     use flowcast_av::Error as Media;
     match error {
-        Error::Media(error) => matches!(error, Media::Cancelled { .. } | Media::Timeout { .. }),
+        Error::Media(error) => {
+            matches!(error, Media::Cancelled { .. } | Media::Timeout { .. } | Media::LimitExceeded { .. })
+        }
         _ => true,
     }
 }

@@ -171,6 +171,7 @@ impl Run {
                 Err(
                     error @ (flowcast_av::Error::Cancelled { .. }
                     | flowcast_av::Error::Timeout { .. }
+                    | flowcast_av::Error::LimitExceeded { .. }
                     | flowcast_av::Error::MissingTimestamps { .. }),
                 ) => return Err(error.into()),
                 Err(error) => {

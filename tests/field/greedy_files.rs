@@ -1,0 +1,129 @@
+//! Files made to take memory and time: each is refused with the limit it goes beyond, or plays, within a bounded amount of both.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use flowcast::av::{Demuxer, Error as Media, Interrupt, OpenOptions};
+use flowcast::{Error, ScanOptions, facts};
+
+use super::examine::{Bounds, Examiner};
+use crate::support::rig::{Known, alone, role_arguments};
+use crate::support::{Clip, Need, Peer, directory, need};
+
+/// Above what the process takes before.
+const MEMORY_KIB: usize = 400 << 10;
+
+fn start_codes(units: &[&[u8]]) -> Vec<u8> {
+    units.iter().flat_map(|unit| [&[0, 0, 1], *unit].concat()).collect()
+}
+
+fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(content.len() + 8).expect("small").to_be_bytes();
+    [&size, kind.as_slice(), content].concat()
+}
+
+/// Changes a number in the only box of this kind, so many bytes behind its name.
+fn patched(mut file: Vec<u8>, kind: &[u8; 4], at: usize, number: u32) -> Vec<u8> {
+    let found = file.windows(4).position(|window| window == kind).expect("it has the box");
+    file[found + 4 + at..][..4].copy_from_slice(&number.to_be_bytes());
+    file
+}
+
+/// The file, its name, and the limit it goes beyond.
+type Greedy = (&'static str, Vec<u8>, &'static str);
+
+fn raw_streams() -> Vec<Greedy> {
+    let picture = start_codes(&[&[0x65, 0x88, 0x84, 9, 9, 9]]);
+    let millions = |unit: &[u8]| start_codes(&[unit]).repeat(1 << 20);
+    let sps = [0x67, 66, 192, 12, 217, 65, 65, 159, 159, 1, 16, 0, 0, 62, 144, 0, 11, 184];
+    vec![
+        ("delimiters.h264", millions(&[9, 0xF0]), "max_units"),
+        ("slices.h264", [picture.clone(), millions(&[1])].concat(), "max_units"),
+        ("sets.h264", millions(&sps), "max_units"),
+        ("delimiters.hevc", millions(&[0x46, 1]), "max_units"),
+    ]
+}
+
+fn containers(clip: &Path) -> Vec<Greedy> {
+    let mp4 = fs::read(clip).expect("the clip");
+    let tracks = |count: usize| {
+        let track = mp4.windows(4).position(|window| window == b"trak").expect("a track") - 4;
+        let size = u32::from_be_bytes(mp4[track..track + 4].try_into().expect("four bytes")) as usize;
+        let header = mp4.windows(4).position(|window| window == b"mvhd").expect("a header") - 4;
+        let movie = [&mp4[header..header + 108], &mp4[track..track + size].repeat(count)].concat();
+        [boxed(b"ftyp", b"isom\0\0\0\0isom"), boxed(b"moov", &movie)].concat()
+    };
+    let samples = patched(patched(mp4.clone(), b"stsz", 4, 1), b"stsz", 8, 60_000_000);
+    vec![("tracks.mp4", tracks(900), "max_tracks"), ("samples.mp4", samples, "max_samples")]
+}
+
+/// A clip whose first packet is a picture of a million units, in this container.
+fn bomb(directory: &Path, name: &str) -> Vec<u8> {
+    let raw = directory.join("bomb.h264");
+    let mut pictures = fs::read(directory.join("clip.h264")).expect("made before");
+    let second = pictures.windows(5).rposition(|code| code == [0, 0, 0, 1, 9]).unwrap_or(pictures.len());
+    pictures.splice(second..second, start_codes(&[&[12, 0xFF]]).repeat(1 << 19));
+    fs::write(&raw, pictures).expect("there is room");
+    let file = directory.join(name);
+    let arguments = ["-nostdin", "-v", "error", "-y", "-f", "h264", "-framerate", "25", "-i"];
+    let copied = ["-c", "copy", "-bsf:v", "setts=ts=N*3600"];
+    let paths = [raw.to_str().expect("text"), file.to_str().expect("text")];
+    let all = arguments.into_iter().chain([paths[0]]).chain(copied).chain([paths[1]]);
+    let mut ffmpeg = Peer::spawn(Path::new("ffmpeg"), all);
+    ffmpeg.wait(Duration::from_secs(60));
+    fs::read(file).unwrap_or_default()
+}
+
+#[test]
+fn what_is_too_much_is_refused_by_its_limit() {
+    const TEST: &str = "greedy_files::what_is_too_much_is_refused_by_its_limit";
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    if !alone("greedy") {
+        // Nothing else takes memory there.
+        let (program, arguments) = role_arguments("greedy", TEST);
+        let mut child = Peer::spawn(&program, arguments);
+        child.wait_success(Duration::from_secs(120));
+        return print!("{}", child.output());
+    }
+    let clip = Known::small();
+    let scratch = directory();
+    let mp4 = crate::support::remux(&clip.file, scratch.path(), "clip.mp4");
+    Clip { audio: false, b_frames: 0, ..Clip::default() }.make(scratch.path(), "clip.h264");
+    let mut files = raw_streams();
+    files.extend(containers(&mp4));
+    for name in ["bomb.ts", "bomb.mkv", "bomb.avi"] {
+        files.push((name, bomb(scratch.path(), name), "max_units"));
+    }
+    let examiner = Examiner::new(Bounds { memory_kib: MEMORY_KIB, ..Bounds::default() });
+    for (name, bytes, limit) in files {
+        let path = scratch.path().join(name);
+        fs::write(&path, bytes).expect("there is room");
+        refused(&path, limit);
+        let report = examiner.examine(&path);
+        println!("{name}: {report}");
+        assert!(report.is_within(), "{name}: {report}");
+    }
+}
+
+fn refused(path: &Path, limit: &str) {
+    let error = facts(path, &ScanOptions::default(), &Interrupt::new()).map(drop).expect_err("too much");
+    let Error::Media(Media::LimitExceeded { limit: named, allowed, .. }) = &error else {
+        panic!("{}: {error:?}", path.display())
+    };
+    assert_eq!((*named, *allowed > 0, error.code()), (limit, true, "INPUT_LIMIT_EXCEEDED"), "{error}");
+    assert!(flowcast::chain(&error).contains(&format!("InputLimits::{limit}")), "{error}");
+}
+
+#[test]
+fn limits_are_settings() {
+    let clip = Known::small();
+    let mut options = OpenOptions::default();
+    options.limits.max_tracks = 1;
+    let open = |options: &OpenOptions| Demuxer::open(&clip.file, options, &Interrupt::new()).map(drop);
+    assert!(matches!(open(&options), Err(Media::LimitExceeded { limit: "max_tracks", allowed: 1, .. })));
+    options.limits.max_tracks = 2;
+    assert!(open(&options).is_ok());
+}
