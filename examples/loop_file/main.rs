@@ -28,7 +28,7 @@ usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--st
                  [--encoder E] [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
 
   FILE           what to loop; without it a demo runs by itself
-  --to URL       rtmp(s)://host/app/key to send it to; {} in it becomes the stream's number
+  --to URL       rtmp(s)://[user:password@]host/app/key or rtmp(s)://host/stream to send it to; {} in it becomes the stream's number
   --seconds N    end after N seconds; otherwise at Ctrl-C
   --streams N    so many streams of the file, each with its own outputs
   --start S      begin S seconds into the file, at the keyframe before

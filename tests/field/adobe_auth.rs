@@ -7,12 +7,12 @@ use std::time::Duration;
 use flowcast::rtmp::amf0::Value;
 use flowcast::rtmp::command::Command;
 use flowcast::rtmp::error::{Error as RtmpError, LoginError};
-use flowcast::{Error, Output, Source, chain};
+use flowcast::{Error, Output, Source, TlsRoots, chain};
 use md5::{Digest, Md5};
 
 use crate::support::acted::{Acted, Answer, connect_error};
 use crate::support::rig::{Known, engine};
-use crate::support::{Need, PATIENCE, need, run, text};
+use crate::support::{Identity, Need, PATIENCE, TlsProxy, need, run, text};
 
 const USER: &str = "joe";
 const PASSWORD: &str = "pass/word@1";
@@ -123,6 +123,24 @@ fn a_user_and_a_password_are_let_in() {
         live.stop(PATIENCE).expect("it stops");
         assert_eq!(server.visits().len(), 6, "{what}");
     }
+}
+
+#[test]
+fn a_login_over_tls_and_with_the_key_apart() {
+    if !need(&[Need::Stunnel]) {
+        return;
+    }
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let server = server(adobe, PASSWORD);
+    let proxy = TlsProxy::start(server.address().port(), Identity::Right);
+    let roots = TlsRoots::from_pem_file(proxy.trusted()).expect("a certificate");
+    let url = format!("rtmps://{USER}:{ENCODED}@localhost:{}/live", proxy.port);
+    let output = Output::rtmp(&url, "key").tls_roots(roots);
+    let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
+    let on_air = || server.visits().iter().any(|visit| visit.tags >= 20);
+    assert!(crate::support::wait_until(PATIENCE, on_air), "{:?}", live.wait_timeout(Duration::ZERO));
+    live.stop(PATIENCE).expect("it stops");
 }
 
 /// That the servers above are right.

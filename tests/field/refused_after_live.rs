@@ -121,7 +121,7 @@ fn an_output_that_was_on_the_air_outlives_refusals() {
 fn an_output_that_never_was_ends_with_its_first_refusal() {
     let clip = Known::small();
     let engine = engine(|_| {});
-    for no in REFUSALS {
+    for no in REFUSALS.into_iter().filter(|no| !matches!(no, No::ThrownOut)) {
         let server =
             Acted::start(move |number, command| if number == 0 { no.answer(command) } else { Answer::Usual });
         let source = Source::file(&clip.file).looped();
@@ -136,6 +136,25 @@ fn an_output_that_never_was_ends_with_its_first_refusal() {
             assert_eq!(error.code(), "RTMP_REJECTED", "{no:?}");
             assert_eq!(server.visits().len(), 1, "{no:?}");
         }
+    }
+}
+
+#[test]
+fn an_output_that_is_thrown_out_comes_back() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    for code in ["NetStream.Publish.BadName", "NetStream.Publish.Denied", "NetStream.Publish.Vendor"] {
+        let server = Acted::start(|_, _| Answer::Usual);
+        server.throw_out_after(ENOUGH, publish_status("error", code, "not you any more"));
+        let events = engine.events();
+        let source = Source::file(&clip.file).looped();
+        let live = engine.stream(source).to(push(&server)).start().expect("it starts");
+        assert_eq!(next(&events, live.id()).ok(), Some(0));
+        let (goes_on, error) = next(&events, live.id()).expect_err("thrown out");
+        assert!(goes_on, "{code}: ended: {}", flowcast::chain(&error));
+        server.close_after(None);
+        assert!(server.wait_tags(1, ENOUGH) || server.wait_tags(2, ENOUGH), "{code}: it does not come back");
+        live.stop(PATIENCE).expect("it stops");
     }
 }
 

@@ -20,15 +20,18 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// C1 and S1, bytes.
 const PACKET: usize = 1536;
 
+/// Commands, and the message stream of each.
+type Said = Vec<(u32, Command)>;
+
 /// What a command is answered with.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// As servers do.
     Usual,
     /// These commands, on this message stream each.
-    Say(Vec<(u32, Command)>),
+    Say(Said),
     /// These, and the connection is closed.
-    Last(Vec<(u32, Command)>),
+    Last(Said),
     /// Nothing, and the connection is closed.
     Close,
 }
@@ -41,7 +44,7 @@ pub(crate) fn connect_error(description: &str) -> Answer {
 }
 
 /// `onStatus` to `publish`.
-pub(crate) fn publish_status(level: &str, code: &str, description: &str) -> Vec<(u32, Command)> {
+pub(crate) fn publish_status(level: &str, code: &str, description: &str) -> Said {
     let status = Status { level: level.to_owned(), ..Status::info(code, description) };
     vec![(1, status.to_command())]
 }
@@ -76,8 +79,8 @@ type Act = dyn Fn(usize, &Command) -> Answer + Send + Sync;
 
 struct Shared {
     act: Box<Act>,
-    /// Tags after which a connection is closed.
-    enough: Mutex<Option<usize>>,
+    /// Tags after which a connection is closed, and what is said before.
+    enough: Mutex<Option<(usize, Said)>>,
     visits: Mutex<Vec<Acts>>,
     down: AtomicBool,
 }
@@ -128,7 +131,13 @@ impl Acted {
 
     /// Closes connections that have sent so many tags.
     pub(crate) fn close_after(&self, tags: Option<usize>) {
-        *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = tags;
+        let enough = tags.map(|tags| (tags, Vec::new()));
+        *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = enough;
+    }
+
+    /// The same, and says this before.
+    pub(crate) fn throw_out_after(&self, tags: usize, said: Said) {
+        *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = Some((tags, said));
     }
 
     /// Every connection so far.
@@ -186,8 +195,14 @@ fn serve(mut socket: TcpStream, number: usize, shared: &Shared) {
                         acts.tags += 1;
                         acts.tags
                     });
-                    let enough = *shared.enough.lock().unwrap_or_else(PoisonError::into_inner);
-                    enough.is_none_or(|enough| tags < enough)
+                    let enough = shared.enough.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    match enough {
+                        Some((enough, said)) if tags >= enough => {
+                            let _ = socket.write_all(&wire(&said));
+                            false
+                        }
+                        _ => true,
+                    }
                 }
                 _ => true,
             };
@@ -212,12 +227,10 @@ fn obey(socket: &mut TcpStream, number: usize, command: Command, shared: &Shared
         Answer::Close => (Vec::new(), false),
     };
     shared.with(number, |acts| acts.commands.push(command));
-    let bytes: Vec<u8> =
-        said.iter().flat_map(|(stream, command)| message(*stream, &command.encode())).collect();
-    socket.write_all(&bytes).is_ok() && goes_on
+    socket.write_all(&wire(&said)).is_ok() && goes_on
 }
 
-fn usual(command: &Command) -> Vec<(u32, Command)> {
+fn usual(command: &Command) -> Said {
     let success = |arguments| vec![(0, Command::new("_result", command.transaction, arguments))];
     match command.name.as_str() {
         "connect" => success(vec![Status::info("NetConnection.Connect.Success", "ok").to_value()]),
@@ -225,6 +238,10 @@ fn usual(command: &Command) -> Vec<(u32, Command)> {
         "publish" => publish_status("status", "NetStream.Publish.Start", "go"),
         _ => Vec::new(),
     }
+}
+
+fn wire(said: &Said) -> Vec<u8> {
+    said.iter().flat_map(|(stream, command)| message(*stream, &command.encode())).collect()
 }
 
 /// A command message in chunks of 128 bytes.

@@ -297,3 +297,62 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
         other => log::debug!("{stream}: {other:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static LINES: parking_lot::Mutex<Vec<(log::Level, String)>> = parking_lot::Mutex::new(Vec::new());
+
+    struct Keep;
+
+    impl log::Log for Keep {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            LINES.lock().push((record.level(), record.args().to_string()));
+        }
+
+        fn flush(&self) {}
+    }
+
+    /// The level an event is logged at, by its stream's own line.
+    fn level(number: u64, kind: &EventKind, is_recovery: bool) -> log::Level {
+        let stream = StreamId(900_000_000 + number);
+        log_event(stream, kind, is_recovery);
+        let begins = stream.to_string();
+        let lines = LINES.lock();
+        let line = lines.iter().find(|(_, line)| line.starts_with(&begins));
+        line.expect("it is logged").0
+    }
+
+    #[test]
+    fn recoveries_are_as_loud_as_what_they_end_and_what_is_lost_is_told() {
+        log::set_logger(&Keep).expect("the only logger of these tests");
+        log::set_max_level(log::LevelFilter::Debug);
+        let output = OutputId(1);
+        let error = || Arc::new(Error::Ended);
+        let after = Duration::from_secs(2);
+        let live = |failures| EventKind::OutputLive { output, reconnects: 1, failures };
+        let mode = |error| EventKind::ModeChanged { mode: SourceMode::default(), error };
+        let (warn, debug) = (log::Level::Warn, log::Level::Debug);
+        for (number, (kind, is_recovery, expected)) in [
+            (EventKind::OutputRetrying { output, error: error(), wait: after }, false, warn),
+            (live(3), false, warn),
+            (live(0), false, debug),
+            (EventKind::OutputDropped { output, tags: 8 }, false, warn),
+            (EventKind::SourceStalled { after }, false, warn),
+            (EventKind::SourceResumed { after }, false, warn),
+            (mode(Some(error())), false, warn),
+            (mode(None), true, warn),
+            (mode(None), false, debug),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(level(number as u64, &kind, is_recovery), expected, "{kind:?}");
+        }
+    }
+}

@@ -56,13 +56,17 @@ pub(crate) struct Target {
 
 impl Output {
     /// Publishes to an RTMP or RTMPS server: the server's address with its app, and the stream key apart from it, as
-    /// platforms show them (`rtmps://a.rtmps.youtube.com/live2`). A malformed address is reported by `start` or
-    /// `add_output`.
+    /// platforms show them (`rtmps://a.rtmps.youtube.com/live2`). A server without apps is given by its host alone
+    /// (`rtmp://host`). A malformed address, or an empty key, is reported by `start` or `add_output`.
+    ///
+    /// User and password before the host (`rtmp://user:password@host/app`, percent-encoded where they hold `/` or `?`) log in
+    /// to servers that ask for it with `authmod=adobe` or `authmod=llnw`; others are not told.
     pub fn rtmp(server: &str, key: impl Into<StreamKey>) -> Self {
         Self::to_destination(Destination::with_key(server, key.into()))
     }
 
-    /// Publishes to a complete address whose last part is the stream key (`rtmp://host/app/key`).
+    /// Publishes to a complete address whose last part is the stream key (`rtmp://host/app/key`), or that names the stream by
+    /// its only part (`rtmp://host/stream?user=name`): it is taken apart as ffmpeg does, see [`Destination::parse`].
     pub fn rtmp_url(url: &str) -> Self {
         Self::to_destination(Destination::parse(url))
     }

@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Redirections in a row.
 const MOST_HOPS: u32 = 5;
-/// A connection that lasted this long begins a new row, and proves that the peer takes the stream.
+/// A connection that lasted this long begins a new row.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// A push output.
@@ -50,8 +50,6 @@ pub(crate) struct RtmpPush {
     failures: u32,
     attempt: u64,
     settled: bool,
-    /// It has been on the air: its address and key are good, whatever a peer says that restarts.
-    proven: bool,
     finishing: bool,
     /// The source rests: from which tag on there is nothing, and until when what is before that may take.
     rest: Option<(u64, Instant)>,
@@ -117,7 +115,6 @@ impl RtmpPush {
             failures: 0,
             attempt: 0,
             settled: false,
-            proven: false,
             finishing: false,
             rest: None,
             first_media: None,
@@ -148,7 +145,6 @@ impl RtmpPush {
         if self.route.hops == MOST_HOPS {
             return self.failed(cx, lost("the server redirects again and again"));
         }
-        self.judge(cx.now, false);
         self.close_connection();
         let host = to.host().to_owned();
         cx.notices.push(EventKind::OutputMoved { output: self.id, host });
@@ -207,7 +203,6 @@ impl RtmpPush {
             }
             // A peer that closes first is as good.
             _ => {
-                self.judge(cx.now, false);
                 self.close_connection();
                 self.state = State::Resting;
                 OutputState::Running
@@ -215,19 +210,21 @@ impl RtmpPush {
         }
     }
 
-    /// Notes whether the connection that ends has shown that the peer takes the stream. One that ends with a refusal has
-    /// not, unless it lasted: there are peers that let everybody in and look at the key afterwards.
-    fn judge(&mut self, now: Instant, refused: bool) {
-        if let State::Live(live) = &mut self.state {
-            let lasted = now.saturating_duration_since(live.since) >= SETTLED_AFTER;
-            self.proven |= live.has_sent_media() && (lasted || !refused);
+    /// Whether what is refused now was taken before: the address and the key have been good once.
+    fn was_taken_before(&self, now: Instant, error: &Error) -> bool {
+        match (error, &self.state) {
+            // The peer has not looked at what it is sent before it lets the output in.
+            (Error::CodecNotTaken { .. }, State::Live(live)) => {
+                self.connections > 1 || now.saturating_duration_since(live.since) >= SETTLED_AFTER
+            }
+            _ => self.connections > 0,
         }
     }
 
     /// The connection is lost, or there never was one: dial again later, or end.
     fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
         self.settled = true;
-        self.judge(cx.now, !error.is_retryable());
+        let was_taken = self.was_taken_before(cx.now, &error);
         (self.route.elsewhere, self.route.hops) = (None, 0);
         if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
         {
@@ -243,7 +240,7 @@ impl RtmpPush {
         }
         let wait = if error.is_retryable() {
             self.backoff.failed(cx.now, random::unit())
-        } else if self.proven {
+        } else if was_taken {
             self.backoff.refused(cx.now, random::unit())
         } else {
             self.state = State::Ended;
@@ -359,7 +356,6 @@ impl OutputDriver for RtmpPush {
         match &self.state {
             // A peer that was not told goes on as if nothing had been.
             State::Live(live) if live.said_goodbye => {
-                self.judge(cx.now, false);
                 self.close_connection();
             }
             State::Resting => self.state = State::Idle,
