@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::{Inner, Parts};
 use crate::error::Error;
+use crate::files::StreamFiles;
 use crate::output::Output;
 use crate::source::{Opening, Source, open};
 use crate::stream::handle::StreamHandle;
@@ -55,7 +56,7 @@ impl<State> StreamBuilder<State> {
         }
     }
 
-    /// Records the stream to an FLV file, besides the other outputs.
+    /// Records the stream to an FLV file, besides the other outputs; see [`Output::record`].
     pub fn record(self, path: impl Into<PathBuf>) -> StreamBuilder<Ready> {
         self.to(Output::record(path))
     }
@@ -82,9 +83,10 @@ impl StreamBuilder<Ready> {
             output.check()?;
         }
         let permit = self.engine.admit(self.owner.as_deref())?;
-        let prepared = self.engine.prepare(Some(permit))?;
+        let files = StreamFiles::of(&self.source);
+        let prepared = self.engine.prepare(Some(permit), files)?;
         let shared = prepared.shared.clone();
-        // Creating a recording replaces what was there: that waits until the source is known to be good.
+        // Recordings are made once the source is known to be good.
         let opened = open(
             &self.source,
             &Opening {
@@ -96,6 +98,7 @@ impl StreamBuilder<Ready> {
                 mailbox: &shared.mailbox,
                 id: shared.id,
                 cpu: shared.cpu.clone(),
+                files: &shared.files,
             },
         );
         self.engine.starting().over(shared.id);
@@ -105,7 +108,6 @@ impl StreamBuilder<Ready> {
         };
         let mut drivers = Vec::with_capacity(self.outputs.len());
         for output in self.outputs {
-            output.check_is_not(&self.source)?;
             let id = shared.next_output();
             let (name, driver) = self.engine.driver(&shared, id, output)?;
             drivers.push(Command::AddOutput { output: id, name, driver, guest: None });

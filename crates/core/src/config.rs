@@ -36,6 +36,8 @@ pub struct Config {
     pub lag: LagPolicy,
     /// Bounds of what a stream keeps for its outputs.
     pub backlog: BacklogConfig,
+    /// How recordings are written.
+    pub recording: RecordingConfig,
     /// Bounds of what a source reads ahead, and of what waits between a published stream and one that is made from it.
     pub read_ahead: QueueBounds,
     /// Whether sources that encode take hardware where it works ([`EncoderChoice::Auto`](crate::EncoderChoice::Auto)). Default
@@ -61,6 +63,7 @@ impl Default for Config {
             reconnect: ReconnectPolicy::default(),
             lag: LagPolicy::default(),
             backlog: BacklogConfig::default(),
+            recording: RecordingConfig::default(),
             read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
             prefer_hardware_encoding: true,
             hardware_encoder_fallback: true,
@@ -141,6 +144,9 @@ impl Config {
         }
         if ahead.items == 0 || ahead.bytes == 0 || ahead.media.is_zero() {
             return fail("read_ahead", "items, bytes and media must be more than zero");
+        }
+        if self.recording.write_within > Duration::from_secs(10) {
+            return fail("recording.write_within", "must be at most 10 s");
         }
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
@@ -292,6 +298,22 @@ pub struct BacklogConfig {
 impl Default for BacklogConfig {
     fn default() -> Self {
         Self { tags: 2500, bytes: 16 << 20, media: Duration::from_secs(10) }
+    }
+}
+
+/// How recordings are written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RecordingConfig {
+    /// How long media may wait before it is handed to the kernel: so much a process that is killed loses of it, and a
+    /// [`tick`](Config::tick) more. Default 500 ms, at most 10 s. Each recording makes one write in this time, or one for each
+    /// 256 KiB. What the kernel has survives the process, not a power failure.
+    pub write_within: Duration,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        Self { write_within: Duration::from_millis(500) }
     }
 }
 

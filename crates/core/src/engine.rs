@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::bus::Events;
 use crate::event::{Event, EventBus, OutputId, StreamId};
+use crate::files::StreamFiles;
 use crate::hub::{Claim, Hub};
 use crate::keys::KeyRegistry;
 use crate::limiter::{Limiter, Permit};
@@ -287,7 +288,7 @@ impl Engine {
         publisher: Box<dyn SourceDriver>,
         options: &PublishOptions,
     ) -> Result<StreamRef, Error> {
-        let prepared = self.inner.prepare(None)?;
+        let prepared = self.inner.prepare(None, Arc::default())?;
         let desk = Desk::new();
         claim.set_desk(desk.clone());
         let source = Box::new(Ingest::new(publisher, desk, options.grace));
@@ -345,7 +346,7 @@ impl Inner {
     }
 
     /// Makes a stream's number and mailbox.
-    pub(crate) fn prepare(&self, permit: Option<Permit>) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(&self, permit: Option<Permit>, files: Arc<StreamFiles>) -> Result<Prepared, Error> {
         if self.is_closed() {
             return Err(Error::Ended);
         }
@@ -354,7 +355,7 @@ impl Inner {
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
         let (mailbox, commands) = Mailbox::new(waker);
         let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        let shared = Arc::new(StreamShared::new(id, mailbox, self.events.clone(), permit));
+        let shared = Arc::new(StreamShared::new(id, mailbox, self.events.clone(), permit, files));
         Ok(Prepared { shared, poll, commands })
     }
 
@@ -409,7 +410,7 @@ impl Inner {
         Ok(stream)
     }
 
-    /// Makes the driver of an output.
+    /// Makes the driver of an output; refuses one that goes to where a stream comes from.
     pub(crate) fn driver(
         self: &Arc<Self>,
         shared: &Arc<StreamShared>,
@@ -418,6 +419,7 @@ impl Inner {
     ) -> Result<(String, Box<dyn OutputDriver>), Error> {
         Ok(match output.kind? {
             OutputKind::Hub { name } => {
+                shared.files.refuse_name(&name)?;
                 let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
                 let hub = HubOutput::open(name.clone(), &stream)?;
                 (format!("hub {name}"), Box::new(hub))
@@ -428,9 +430,10 @@ impl Inner {
                 let push = RtmpPush::new(id, *target, &self.config, dialer, mailbox);
                 (name, Box::new(push))
             }
-            OutputKind::Record { path } => {
-                let recorder = Recorder::create(id, &path, shared.cpu.clone())?;
-                (path.display().to_string(), Box::new(recorder))
+            OutputKind::Record { path, existing } => {
+                let (target, config) = ((path.as_path(), existing), &self.config.recording);
+                let recorder = Recorder::create(id, target, &shared.files, config, shared.cpu.clone())?;
+                (recorder.path().display().to_string(), Box::new(recorder))
             }
         })
     }

@@ -325,7 +325,9 @@ pub enum Error {
         #[source]
         source: std::sync::Arc<Self>,
     },
-    /// A recording could not be created or written.
+    /// A recording could not be created or written. Kinds of the cause: `InvalidInput` if it is a file the stream is made from, or
+    /// no file; `AlreadyExists`, `ResourceBusy` and `InvalidData` as [`Existing`](crate::Existing) says; `StorageFull` if the
+    /// disk has no room left.
     #[error("{path}: recording failed", path = path.display())]
     Recording {
         /// The file.
@@ -333,6 +335,14 @@ pub enum Error {
         /// What the file system said.
         #[source]
         source: io::Error,
+    },
+    /// A file cannot be played while it is being written.
+    #[error("{path}: {reason}", path = path.display())]
+    FileInUse {
+        /// The file.
+        path: PathBuf,
+        /// By what.
+        reason: &'static str,
     },
     /// A name is published already.
     #[error("{name}: already published")]
@@ -423,6 +433,7 @@ impl Error {
             Self::Stalled { .. } => "STALLED",
             Self::GaveUp { .. } => "GAVE_UP",
             Self::Recording { .. } => "RECORDING_FAILED",
+            Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
             Self::Ended => "STREAM_ENDED",
@@ -447,6 +458,7 @@ impl Error {
             | Self::ReelStore { .. }
             | Self::ReelStoreFull { .. }
             | Self::DiskFull { .. }
+            | Self::FileInUse { .. }
             | Self::System { .. } => true,
             // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
             // themselves.

@@ -80,6 +80,14 @@ pub enum EventKind {
         /// Why; `None` if it was removed or the stream stopped.
         error: Option<Arc<Error>>,
     },
+    /// A recording has its file.
+    RecordingOpened {
+        /// The output.
+        output: OutputId,
+        /// The file, which has another name than was asked for if that was taken; see
+        /// [`Existing::Number`](crate::Existing::Number).
+        path: PathBuf,
+    },
     /// An output was behind and tags were dropped for it up to a keyframe.
     OutputDropped {
         /// The output.
@@ -249,6 +257,9 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
         }
         EventKind::OutputMoved { output, host } => {
             log::info!("{stream}/{output}: the server sends it to {host}");
+        }
+        EventKind::RecordingOpened { output, path } => {
+            log::info!("{stream}/{output}: records to {}", path.display());
         }
         EventKind::OutputRetrying { output, error, wait } => {
             log::warn!("{stream}/{output}: {}; trying again in {wait:.1?}", chain(error));

@@ -10,6 +10,7 @@ mod config;
 mod engine;
 mod error;
 mod event;
+mod files;
 mod hub;
 mod keys;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files and reels are played in laps"))]
@@ -44,7 +45,9 @@ pub use capacity::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };
-pub use config::{BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy};
+pub use config::{
+    BacklogConfig, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy, RecordingConfig,
+};
 pub use engine::{Engine, PublishOptions, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events};
@@ -53,7 +56,7 @@ pub use hub::{Claim, Entrance, Handover, Hub};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use net::tls::TlsRoots;
-pub use output::{Output, OutputPhase, OutputStats};
+pub use output::{Existing, Output, OutputPhase, OutputStats};
 pub use playlist::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]

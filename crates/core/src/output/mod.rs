@@ -1,5 +1,7 @@
 //! Where a stream's tags go.
 
+mod append;
+mod existing;
 pub mod feed;
 mod flv_file;
 mod gate;
@@ -7,8 +9,7 @@ mod hub;
 mod recorder;
 mod rtmp_push;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,9 @@ use crate::live::Ring;
 use crate::net::dialer::Reached;
 use crate::net::tls::TlsRoots;
 use crate::pool::Scratch;
-use crate::source::{Media, Source};
 use gate::Enhanced;
 
+pub use existing::Existing;
 pub(crate) use hub::HubOutput;
 pub(crate) use recorder::Recorder;
 pub(crate) use rtmp_push::RtmpPush;
@@ -41,7 +42,7 @@ pub struct Output {
 #[derive(Debug, Clone)]
 pub(crate) enum OutputKind {
     Rtmp(Box<Target>),
-    Record { path: PathBuf },
+    Record { path: PathBuf, existing: Existing },
     Hub { name: String },
 }
 
@@ -96,9 +97,38 @@ impl Output {
         self
     }
 
-    /// Records to an FLV file; an existing file is replaced.
+    /// Records to an FLV file. If there is one of this name, it stays as it is, and the recording goes to another one beside it;
+    /// see [`existing`](Self::existing). A file the stream is made from is refused, by whatever name or link.
+    ///
+    /// The recording's real file is told by [`EventKind::RecordingOpened`] and [`OutputStats::path`].
     pub fn record(path: impl Into<PathBuf>) -> Self {
-        Self::of(Ok(OutputKind::Record { path: path.into() }))
+        Self::of(Ok(OutputKind::Record { path: path.into(), existing: Existing::default() }))
+    }
+
+    /// What a recording does with a file of its name. Default [`Existing::Number`]: a stream that is started again loses nothing
+    /// and is on the air all the same. What is being played or recorded, by any engine of this process, is never written to;
+    /// recordings of other processes neither, where the file system has locks. Only for recordings: refused
+    /// for other outputs by `start` and `add_output`.
+    ///
+    /// ```no_run
+    /// use flowcast_core::{Config, Engine, Existing, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let archive = Output::record("archive.flv").existing(Existing::Append);
+    /// let live = engine.stream(Source::file("show.mp4").looped()).to(archive).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast_core::Error>(())
+    /// ```
+    pub fn existing(mut self, what: Existing) -> Self {
+        match &mut self.kind {
+            Ok(OutputKind::Record { existing, .. }) => *existing = what,
+            Ok(_) => {
+                self.in_vain.get_or_insert("existing");
+            }
+            // Told as what it is.
+            Err(_) => {}
+        }
+        self
     }
 
     /// Lets players of the embedded server have the stream under `name`, without a socket in between. They join on the
@@ -160,35 +190,9 @@ impl Output {
         }
     }
 
-    /// Refuses to go to where the stream comes from: to record over its file, or to take the name it waits for.
-    pub(crate) fn check_is_not(&self, source: &Source) -> Result<(), Error> {
-        let read = source.path();
-        match &self.kind {
-            Ok(OutputKind::Hub { name }) if matches!(&source.media, Media::Published { name: from, .. } if from == name) =>
-            {
-                let reason = "is the name the stream is made from";
-                Err(Error::Key { name: name.clone(), reason })
-            }
-            Ok(OutputKind::Record { path }) if read.is_some_and(|read| is_same_file(read, path)) => {
-                let source =
-                    io::Error::new(io::ErrorKind::InvalidInput, "is the file the stream is made from");
-                Err(Error::Recording { path: path.clone(), source })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// When this output is dialled again after it was lost. Default: the engine's policy.
     pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
         self.with_target("reconnect", |target| target.reconnect = Some(policy))
-    }
-}
-
-/// Whether both paths lead to one file that is there.
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
     }
 }
 
@@ -215,6 +219,8 @@ pub struct OutputStats {
     pub id: OutputId,
     /// What it is, without any key.
     pub name: String,
+    /// The file of a recording, by its real name; `None` for other outputs.
+    pub path: Option<PathBuf>,
     /// How it stands.
     pub phase: OutputPhase,
     /// Bytes handed to the kernel or the file, all protocol bytes included.
@@ -237,6 +243,7 @@ impl OutputStats {
         Self {
             id,
             name,
+            path: None,
             phase: OutputPhase::Connecting,
             bytes_sent: 0,
             lag: Duration::ZERO,

@@ -1,9 +1,9 @@
 //! A recording: an FLV file written by a thread of its own, because files block.
 //!
-//! In: tags from the stream's ring, through a bounded channel. Out: a file that can be played while it is written, and
-//! whose duration and size are filled in at its end. A disk that is full or slow costs this recording only.
+//! In: tags from the stream's ring, gathered for half a second or so and handed over as one, through a bounded channel. Out: a
+//! file that can be played while it is written, and whose duration and size are filled in at its end. What a slow disk has no
+//! room for waits in the ring. A disk that is full or slow costs this recording only.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,29 +14,59 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
+use super::existing::{self, Existing, Opened};
 use super::flv_file::FlvFile;
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
+use crate::config::RecordingConfig;
 use crate::error::{Error, chain};
 use crate::event::{EventKind, OutputId};
+use crate::files::StreamFiles;
 use crate::live::{Entry, Read, Ring};
 use crate::sys::{CpuLap, CpuMeter, spawn};
 
-/// Tags that wait for the disk at most; at 30 fps with audio about ten seconds.
+/// Tags that wait for the disk before the rest is left in the ring; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
-/// Bytes that wait for the disk at most.
+/// Bytes that wait for the disk before the rest is left in the ring. The last tag may be as large as tags are.
 const QUEUE_BYTES: usize = 8 << 20;
-/// Bytes that wait for the disk before the rest is left to the source, which can make it again: a tick takes that much, so it
-/// is what a disk must write in a tenth of a second to catch up.
+/// The same where the source can make the rest again: a tick takes that much, so it is what a disk must write in a tenth of a
+/// second to catch up.
 const QUEUE_BYTES_AGAIN: usize = 1 << 20;
+/// Batches that wait for the disk.
+const QUEUE_BATCHES: usize = 64;
+/// Bytes that are handed over before their time.
+const BATCH_BYTES: usize = 256 << 10;
+/// The largest body FLV holds.
+const MOST_BYTES: usize = (1 << 24) - 1;
+/// While tags are dropped without an end, that is told this often.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 const STACK: usize = 128 << 10;
 
 /// What the stream thread and the writer both see.
 #[derive(Debug, Default)]
 struct Shared {
     queued_bytes: AtomicUsize,
+    queued_tags: AtomicUsize,
     written: AtomicU64,
     /// When the first bytes were in the file.
     first: OnceLock<Instant>,
+}
+
+impl Shared {
+    /// These tags wait no more.
+    fn taken(&self, tags: &[Tag]) {
+        let bytes = tags.iter().map(|tag| tag.body.len()).sum();
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.queued_tags.fetch_sub(tags.len(), Ordering::Relaxed);
+    }
+}
+
+/// Tags that are handed over together.
+#[derive(Debug, Default)]
+struct Batch {
+    tags: Vec<Tag>,
+    bytes: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
 }
 
 /// A recording output.
@@ -44,8 +74,14 @@ pub(crate) struct Recorder {
     id: OutputId,
     path: PathBuf,
     shared: Arc<Shared>,
-    tags: Option<Sender<Tag>>,
-    done: Receiver<Result<(), io::Error>>,
+    batches: Option<Sender<Vec<Tag>>>,
+    batch: Batch,
+    write_within: Duration,
+    done: Receiver<io::Result<()>>,
+    /// Something was handed over.
+    began: bool,
+    /// Its file was told of.
+    opened: bool,
     cursor: u64,
     /// The tag the recording ends before, once it was asked to end.
     until: Option<u64>,
@@ -53,27 +89,35 @@ pub(crate) struct Recorder {
     skipping: bool,
     drops: u64,
     reported: u64,
+    /// When drops were last told.
+    told: Option<Instant>,
     failed: Option<Arc<Error>>,
     finished: bool,
 }
 
 impl Recorder {
-    /// Creates the file and its writer.
+    /// Opens the file and starts its writer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recording`] with what is in the way, see [`existing::open`]; no thread left.
     ///
     /// # Blocking
     ///
-    /// On creating the file.
-    pub(crate) fn create(id: OutputId, path: &Path, cpu: CpuMeter) -> Result<Self, Error> {
+    /// On the file system.
+    pub(crate) fn create(
+        id: OutputId,
+        (path, existing): (&Path, Existing),
+        files: &Arc<StreamFiles>,
+        config: &RecordingConfig,
+        cpu: CpuMeter,
+    ) -> Result<Self, Error> {
         let fail = |source| Error::Recording { path: path.to_owned(), source };
-        if blocks(path) {
-            let reason = "is a FIFO or a socket, not a file";
-            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, reason)));
-        }
-        let file = File::create(path).map_err(fail)?;
+        let Opened { file, path, begin } = existing::open(path, existing, files).map_err(fail)?;
         let shared = Arc::new(Shared::default());
-        let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
+        let (batches, receiver) = crossbeam_channel::bounded(QUEUE_BATCHES);
         let (finished, done) = crossbeam_channel::bounded(1);
-        let (writer, seen) = (FlvFile::new(file), shared.clone());
+        let (writer, seen) = (FlvFile::new(file, begin), shared.clone());
         spawn(format!("fr-{id}"), STACK, move || {
             let mut lap = CpuLap::default();
             let result = write(writer, &receiver, &seen, &cpu, &mut lap);
@@ -81,50 +125,101 @@ impl Recorder {
             let _ = finished.send(result);
         })
         .map_err(|source| Error::System { what: "no thread for a recording", source })?;
-        Ok(Self {
+        Ok(Self::new(id, path, shared, batches, done, config.write_within))
+    }
+
+    fn new(
+        id: OutputId,
+        path: PathBuf,
+        shared: Arc<Shared>,
+        batches: Sender<Vec<Tag>>,
+        done: Receiver<io::Result<()>>,
+        write_within: Duration,
+    ) -> Self {
+        Self {
             id,
-            path: path.to_owned(),
+            path,
             shared,
-            tags: Some(tags),
+            batches: Some(batches),
+            batch: Batch::default(),
+            write_within,
             done,
+            began: false,
+            opened: false,
             cursor: 0,
             until: None,
             base: None,
             skipping: false,
             drops: 0,
             reported: 0,
+            told: None,
             failed: None,
             finished: false,
-        })
+        }
     }
 
-    /// Hands over what is there; once the source's tags can be made again, no more than the disk is to be behind by.
-    fn feed(&mut self, ring: &Ring) {
+    /// The file it really writes to.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes what is there, as far as the disk is not behind; the rest stays in the ring.
+    fn feed(&mut self, ring: &Ring, now: Instant) {
         if self.cursor < ring.start() {
             self.lose(ring.start() - self.cursor);
         }
-        let waits = ring.is_refillable();
-        if self.wants_more(waits) {
+        let again = ring.is_refillable();
+        if self.wants_more(again) {
             ring.read(self.cursor, &mut |read| {
                 match read {
                     Read::Tag(entry) => self.take(entry),
                     Read::Lost(count) => self.lose(count),
                 }
-                self.wants_more(waits)
+                self.wants_more(again)
             });
         }
-        if self.until.is_some_and(|until| self.cursor >= until) {
+        if !self.batch.tags.is_empty() {
+            let waited = now.saturating_duration_since(*self.batch.since.get_or_insert(now));
+            // What comes first is written at once: whoever waits for the file to begin sees it.
+            let is_due = !self.began || waited >= self.write_within || self.batch.bytes >= BATCH_BYTES;
+            if is_due && self.hand_over() {
+                self.began = true;
+            }
+        }
+        if self.until.is_some_and(|until| self.cursor >= until) && self.hand_over() {
             // The writer completes the file once it has taken what waits for it.
-            self.tags = None;
+            self.batches = None;
         }
     }
 
-    /// Whether it takes the tag at the cursor now.
-    fn wants_more(&self, waits: bool) -> bool {
-        let Some(queue) = &self.tags else { return false };
-        let bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
-        let is_behind = bytes >= QUEUE_BYTES_AGAIN || queue.len() >= QUEUE_TAGS / 2;
-        !(waits && is_behind) && self.until.is_none_or(|until| self.cursor < until)
+    /// Gives the writer what was gathered; `false` if it has too much to do already.
+    fn hand_over(&mut self) -> bool {
+        let Some(batches) = self.batches.as_ref().filter(|_| !self.batch.tags.is_empty()) else {
+            return true;
+        };
+        match batches.try_send(std::mem::take(&mut self.batch.tags)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(tags)) => {
+                self.batch.tags = tags;
+                return false;
+            }
+            // It failed, which is seen with the next tick.
+            Err(TrySendError::Disconnected(tags)) => self.shared.taken(&tags),
+        }
+        (self.batch.bytes, self.batch.since) = (0, None);
+        true
+    }
+
+    /// Whether it takes the tag at the cursor now; less waits where it can be made `again`.
+    fn wants_more(&self, again: bool) -> bool {
+        if self.batches.is_none() || self.until.is_some_and(|until| self.cursor >= until) {
+            return false;
+        }
+        let (most_bytes, most_tags) =
+            if again { (QUEUE_BYTES_AGAIN, QUEUE_TAGS / 2) } else { (QUEUE_BYTES, QUEUE_TAGS) };
+        // The last one may be larger than what is left: otherwise the largest would never be taken.
+        self.shared.queued_bytes.load(Ordering::Relaxed) < most_bytes
+            && self.shared.queued_tags.load(Ordering::Relaxed) < most_tags
     }
 
     /// Tags at the cursor are gone.
@@ -141,7 +236,6 @@ impl Recorder {
         let tag = entry.message.tag();
         if let Some(headers) = &entry.join
             && (self.base.is_none() || self.skipping)
-            && self.shared.queued_bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
         {
             self.base.get_or_insert(tag.timestamp);
             self.skipping = false;
@@ -158,25 +252,32 @@ impl Recorder {
         }
     }
 
-    /// Gives a tag to the writer, on the recording's own clock; `false` if the disk is behind.
-    fn queue(&self, tag: &Tag) -> bool {
-        let (Some(tags), Some(base)) = (&self.tags, self.base) else { return false };
+    /// Gathers a tag, on the recording's own clock; `false` if FLV cannot hold it.
+    fn queue(&mut self, tag: &Tag) -> bool {
+        let Some(base) = self.base else { return false };
         // A tag of the other track may be a little older than the keyframe the recording begins with.
         if tag.timestamp < base {
             return true;
         }
         let bytes = tag.body.len();
-        if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
+        if bytes > MOST_BYTES {
             return false;
         }
         let timestamp = MediaTime::from_millis(tag.timestamp.millis_since(base));
         self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        match tags.try_send(Tag { timestamp, ..tag.clone() }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                false
-            }
+        self.shared.queued_tags.fetch_add(1, Ordering::Relaxed);
+        self.batch.bytes += bytes;
+        self.batch.tags.push(Tag { timestamp, ..tag.clone() });
+        true
+    }
+
+    /// Tells what was dropped, at once when it goes on, and now and then as long as it does not.
+    fn tell_drops(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        let is_late = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
+        if self.drops > self.reported && (!self.skipping || is_late) {
+            let tags = self.drops - self.reported;
+            (self.reported, self.told) = (self.drops, Some(now));
+            notices.push(EventKind::OutputDropped { output: self.id, tags });
         }
     }
 
@@ -190,21 +291,6 @@ impl Recorder {
     }
 }
 
-/// Whether opening the path to write waits for a reader, without end; and a reader that goes raises SIGPIPE.
-fn blocks(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        std::fs::metadata(path)
-            .is_ok_and(|facts| facts.file_type().is_fifo() || facts.file_type().is_socket())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
-    }
-}
-
 impl OutputDriver for Recorder {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         if cx.tick {
@@ -213,23 +299,26 @@ impl OutputDriver for Recorder {
         if let Some(error) = &self.failed {
             return OutputState::Ended(Some(error.clone()));
         }
-        self.feed(cx.ring);
-        if cx.tick && self.drops > self.reported && !self.skipping {
-            let tags = self.drops - self.reported;
-            self.reported = self.drops;
-            cx.notices.push(EventKind::OutputDropped { output: self.id, tags });
+        if !std::mem::replace(&mut self.opened, true) {
+            cx.notices.push(EventKind::RecordingOpened { output: self.id, path: self.path.clone() });
+        }
+        self.feed(cx.ring, cx.now);
+        if cx.tick {
+            self.tell_drops(cx.now, cx.notices);
         }
         OutputState::Running
     }
 
     fn cursor(&self) -> Option<u64> {
-        self.tags.is_some().then_some(self.cursor)
+        self.batches.is_some().then_some(self.cursor)
     }
 
     /// What is due belongs to the recording, however far the disk is behind.
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
         self.until = Some(cx.ring.end());
-        self.feed(cx.ring);
+        self.feed(cx.ring, cx.now);
+        self.skipping = false;
+        self.tell_drops(cx.now, cx.notices);
     }
 
     fn is_finished(&mut self) -> bool {
@@ -258,29 +347,36 @@ impl OutputDriver for Recorder {
         stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.shared.written.load(Ordering::Relaxed);
         stats.drops = self.drops;
+        stats.path = Some(self.path.clone());
         stats.bytes_held = self.shared.queued_bytes.load(Ordering::Relaxed) as u64;
         stats.last_error = self.failed.as_ref().map(|error| chain(error));
     }
 }
 
-/// The writing thread: takes tags until the recorder is done or the disk is full.
+impl Drop for Recorder {
+    /// Not even a panic of the stream loses what was taken.
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+/// The writing thread: one write for each batch, until the recorder is done or the disk is full.
 fn write(
     mut file: FlvFile,
-    tags: &Receiver<Tag>,
+    batches: &Receiver<Vec<Tag>>,
     shared: &Shared,
     cpu: &CpuMeter,
     lap: &mut CpuLap,
 ) -> io::Result<()> {
-    while let Ok(tag) = tags.recv() {
-        shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
-        // Whoever reads the file while it grows should see whole seconds, not what happens to fill a buffer.
-        let flushed = tags.is_empty();
-        file.write(&tag, flushed)?;
-        if flushed && !(tag.is_metadata() || tag.is_sequence_header()) {
+    while let Ok(tags) = batches.recv() {
+        let written = tags.iter().try_for_each(|tag| file.write(tag)).and_then(|()| file.flush());
+        shared.taken(&tags);
+        written?;
+        if tags.iter().any(|tag| !(tag.is_metadata() || tag.is_sequence_header())) {
             shared.first.get_or_init(Instant::now);
         }
         shared.written.store(file.written(), Ordering::Relaxed);
-        if tags.is_empty() {
+        if batches.is_empty() {
             cpu.lap(lap);
         }
     }

@@ -10,8 +10,6 @@ mod progress;
 mod sound;
 mod writing;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +17,7 @@ use flowcast_av::{Demuxer, Error as Media, Interrupt, OpenOptions};
 
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::sys::is_same_file;
 use crate::transcode::{AudioCodec, EncoderChoice, Encoding, Plan, Profile, VideoCodec};
 use crate::verdict::{Facts, Platform, ScanOptions, Verdict, facts};
 use output::Part;
@@ -132,7 +131,8 @@ pub(crate) fn default_encoding() -> Encoding {
 }
 
 impl Prepare {
-    /// Makes `output` of `input`. What has the output's name is replaced.
+    /// Makes `output` of `input`. What has the output's name is replaced, unless a stream of this process plays or records it: then
+    /// [`run`](Self::run) refuses.
     pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
         Self {
             input: input.into(),
@@ -184,7 +184,8 @@ impl Prepare {
     ///
     /// * [`Error::Media`]: the input cannot be opened or read, or there is no decoder for it; [`Error::InputUnusable`]: nothing can
     ///   be made of it, such as a file without a picture.
-    /// * [`Error::OutputUnwritable`], [`Error::DiskFull`].
+    /// * [`Error::OutputUnwritable`], [`Error::DiskFull`]. The cause is of the kind `ResourceBusy` if the output is being played or
+    ///   recorded: prepare another file beside it, and rename that.
     /// * [`Error::ResultRefused`]: the platforms do not take what was made.
     /// * [`Error::EncoderFailed`], [`Error::Cancelled`], [`Error::Config`].
     ///
@@ -222,7 +223,7 @@ impl Prepare {
         if !CRF.contains(&self.crf) {
             return Err(Error::Config { name: "prepare.crf", reason: "must be 1 to 51".to_owned() });
         }
-        if is_same(&self.input, &self.output) {
+        if is_same_file(&self.input, &self.output) {
             let reason = format!("{} is the input, which would be lost", self.output.display());
             return Err(Error::Config { name: "prepare.output", reason });
         }
@@ -328,10 +329,4 @@ impl Prepare {
 fn scan(path: &Path, cancel: &Interrupt) -> Result<Facts, Error> {
     let options = ScanOptions { deadline: SCAN, ..ScanOptions::default() };
     facts(path, &options, cancel)
-}
-
-/// Whether both names are of the same file.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
-    identity(one).is_some_and(|one| Some(one) == identity(other))
 }

@@ -11,6 +11,7 @@ use flowcast_av::{Error as Media, Interrupt, Muxer, MuxerOptions, TrackInfo};
 use rustix::fs::FlockOperation;
 
 use crate::error::Error;
+use crate::files::refuse_replacing;
 
 /// The extension of a file that is not finished.
 const PART: &str = "part";
@@ -42,6 +43,7 @@ impl Part {
             Ok(kind) if !kind.is_file() => return Err(failed(io::Error::other("it is not a regular file"))),
             _ => {}
         }
+        refuse_replacing(&output).map_err(|in_use| failed(in_use.into()))?;
         let name = output.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
         let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.map_or_else(|| PathBuf::from("."), Path::to_owned);
@@ -103,7 +105,13 @@ impl Part {
     }
 
     /// Gives it the output's name, in place of what had it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
     pub(super) fn commit(mut self) -> Result<PathBuf, Error> {
+        // It may have been put on the air meanwhile.
+        refuse_replacing(&self.output).map_err(|in_use| failed(&self.output, in_use.into()))?;
         fs::rename(&self.path, &self.output).map_err(|source| failed(&self.output, source))?;
         self.file = None;
         // The name is the new file's in any case; that it survives a power failure is best effort.

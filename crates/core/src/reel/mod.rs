@@ -28,4 +28,4 @@ pub(crate) use cutter::{Cut, Cutter, Recipe, Tracks};
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
 pub(crate) use slots::SLOT_MS;
-pub(crate) use store::Store;
+pub(crate) use store::{Store, is_stored, make_room};

@@ -25,6 +25,11 @@ pub struct ReelStore {
     /// Most bytes of reels kept, those that are being cut included. Default 10 GiB. Over it, the reel that was not used
     /// for the longest time goes; one in use never does. Too small, and files are cut again and again.
     pub max_bytes: u64,
+    /// Bytes of the disk that are left free for others, such as recordings. Default `None`: a twentieth of the disk, at most
+    /// 512 MiB. Where less is free, no reel is begun, and those that nobody uses go, the longest unused first; where less than half
+    /// of it is, cutting ends, too. A recording whose disk is full all the same has reels removed, and cutting ended, before it
+    /// gives up.
+    pub keep_free: Option<u64>,
     /// Most bytes per second that all cutting together writes. Default `None`: as fast as the disk. A limit keeps a disk
     /// free for others; below the sources' own bitrate streams have to be read directly for their first lap.
     pub bytes_per_second: Option<u64>,
@@ -51,6 +56,7 @@ impl ReelStore {
         Self {
             dir: dir.into(),
             max_bytes: 10 << 30,
+            keep_free: None,
             bytes_per_second: None,
             when_in_use: WhenInUse::default(),
         }

@@ -98,6 +98,7 @@ impl OpenFile {
         control: Control,
         scans: &Interrupt,
     ) -> Result<Self, Error> {
+        wanted.check(path)?;
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
         let plan = wanted.plan(path, file.media(), scans)?;
         Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, control)

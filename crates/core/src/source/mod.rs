@@ -35,7 +35,7 @@ mod timeline;
 mod wanted;
 
 use std::any::Any;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -336,14 +336,6 @@ impl Source {
     pub fn encoding(mut self, encoding: impl Into<Encoding>) -> Self {
         self.wish.encoding = encoding.into();
         self
-    }
-
-    /// The file the source is made from, if it is one.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.media {
-            Media::File { path, .. } => Some(path),
-            Media::Playlist(_) | Media::Published { .. } => None,
-        }
     }
 }
 

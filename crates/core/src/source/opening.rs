@@ -22,6 +22,7 @@ use super::{Media, Source, SourceDriver};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::{EventKind, StreamId};
+use crate::files::StreamFiles;
 use crate::hub::{Hub, is_name};
 use crate::playlist::{Next, Playlist};
 use crate::reel::{Store, Tracks};
@@ -46,6 +47,7 @@ pub(crate) struct Opening<'a> {
     /// The stream's name, for its threads.
     pub(crate) name: String,
     pub(crate) cpu: CpuMeter,
+    pub(crate) files: &'a Arc<StreamFiles>,
 }
 
 /// What a player begins with.
@@ -229,10 +231,10 @@ impl Opening<'_> {
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         source.wish.check()?;
         if source.wish.is_copy() {
-            return Ok(Wanted::copy(tracks, source.wish.carriage()));
+            return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files));
         }
         let settling = Settling::new(source.wish.clone(), self.encoder_defaults());
-        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders));
+        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.files);
         if let Some(scans) = wanted.scans().cloned() {
             self.starting.add(self.id, move || scans.cancel());
         }
@@ -242,7 +244,7 @@ impl Opening<'_> {
     #[cfg(not(feature = "libav"))]
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         if source.wish.is_copy() {
-            Ok(Wanted::copy(tracks, source.wish.carriage()))
+            Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files))
         } else {
             Err(Error::NotBuilt { feature: "libav" })
         }

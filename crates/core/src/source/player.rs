@@ -106,6 +106,7 @@ impl Player {
         let nothing = if supply.store.is_some() { SourceMode::Reel } else { SourceMode::Direct };
         let mode = first.as_ref().map_or(nothing, Item::mode);
         if let Some(first) = first {
+            supply.wanted.playing(first.path());
             let (item, offset) = positioned(first, offset);
             lane.begin(item, offset);
         }
@@ -379,6 +380,7 @@ impl Player {
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
         let (item, fallback) = ready.told(&self.supply, notices);
         self.set_mode(item.mode(), fallback, notices);
+        self.supply.wanted.playing(item.path());
         self.lane.begin(item, 0);
     }
 

@@ -4,8 +4,9 @@
 //! figures for all files of a lane, which the first of them settles: so items follow each other as one stream.
 
 use std::path::Path;
+use std::sync::Arc;
 #[cfg(feature = "libav")]
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 #[cfg(feature = "libav")]
 use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
@@ -13,6 +14,7 @@ use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
 use crate::error::Error;
 #[cfg(feature = "libav")]
 use crate::event::EventKind;
+use crate::files::StreamFiles;
 use crate::reel::{Recipe, Tracks};
 use crate::transcode::Carriage;
 #[cfg(feature = "libav")]
@@ -23,6 +25,8 @@ use crate::transcode::{Encoders, Plan, Settling};
 pub(crate) struct Wanted {
     pub(crate) tracks: Tracks,
     carriage: Carriage,
+    /// The files of the stream they are played by.
+    files: Arc<StreamFiles>,
     #[cfg(feature = "libav")]
     encoding: Option<Encoding>,
 }
@@ -51,6 +55,7 @@ impl Wanted {
         Self {
             tracks,
             carriage,
+            files: Arc::default(),
             #[cfg(feature = "libav")]
             encoding: None,
         }
@@ -61,7 +66,36 @@ impl Wanted {
     pub(crate) fn encoded(tracks: Tracks, settling: Settling, encoders: Arc<dyn Encoders>) -> Self {
         let carriage = settling.carriage();
         let (settling, scans) = (Arc::new(settling), Interrupt::new());
-        Self { tracks, carriage, encoding: Some(Encoding { settling, encoders, scans }) }
+        Self {
+            tracks,
+            carriage,
+            files: Arc::default(),
+            encoding: Some(Encoding { settling, encoders, scans }),
+        }
+    }
+
+    /// The same, of a stream with these files.
+    pub(crate) fn of(mut self, files: &Arc<StreamFiles>) -> Self {
+        self.files = files.clone();
+        self
+    }
+
+    /// Refuses a file that must not be played now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileInUse`]: it is being recorded.
+    ///
+    /// # Blocking
+    ///
+    /// On looking at the file, while anything is recorded.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), Error> {
+        self.files.refuse_recording(path)
+    }
+
+    /// The file is being played from here on.
+    pub(crate) fn playing(&self, path: &Path) {
+        self.files.playing(usize::from(self.tracks == Tracks::Audio), path);
     }
 
     /// Ends all scans that are under way, and those begun later.
@@ -84,6 +118,7 @@ impl Wanted {
     /// [`end_scans`](Self::end_scans).
     #[cfg(feature = "libav")]
     pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
+        self.check(path)?;
         let Some(encoding) = &self.encoding else {
             return Ok(Settled { recipe: Recipe::copy(self.tracks, self.carriage), bytes: None });
         };
@@ -101,8 +136,8 @@ impl Wanted {
 
     /// What becomes of the file.
     #[cfg(not(feature = "libav"))]
-    #[allow(clippy::unnecessary_wraps, reason = "with libav files are looked at")]
-    pub(crate) fn settle(&self, _path: &Path) -> Result<Settled, Error> {
+    pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
+        self.check(path)?;
         Ok(Settled { recipe: Recipe::copy(self.tracks, self.carriage), bytes: None })
     }
 

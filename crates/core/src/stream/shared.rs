@@ -10,6 +10,7 @@ use super::branch::Branches;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
 use crate::event::{EventBus, EventKind, OutputId, StreamId};
+use crate::files::StreamFiles;
 use crate::hub::Claim;
 use crate::limiter::Permit;
 use crate::stats::{StreamPhase, StreamStats};
@@ -26,6 +27,8 @@ pub(crate) struct StreamShared {
     pub(crate) events: EventBus,
     pub(crate) cpu: CpuMeter,
     pub(crate) started: Instant,
+    /// The files it is made from, and those it is recorded to.
+    pub(crate) files: Arc<StreamFiles>,
     stats: Mutex<StreamStats>,
     permit: Mutex<Option<Permit>>,
     next_output: AtomicU64,
@@ -46,13 +49,20 @@ pub(crate) struct StreamShared {
 }
 
 impl StreamShared {
-    pub(crate) fn new(id: StreamId, mailbox: Mailbox, events: EventBus, permit: Option<Permit>) -> Self {
+    pub(crate) fn new(
+        id: StreamId,
+        mailbox: Mailbox,
+        events: EventBus,
+        permit: Option<Permit>,
+        files: Arc<StreamFiles>,
+    ) -> Self {
         Self {
             id,
             mailbox,
             events,
             cpu: CpuMeter::default(),
             started: Instant::now(),
+            files,
             stats: Mutex::new(StreamStats::new(id)),
             permit: Mutex::new(permit),
             next_output: AtomicU64::new(0),
@@ -69,7 +79,7 @@ impl StreamShared {
 
     /// A branch of `root`, with its number.
     pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
-        Self { is_branch: true, ..Self::new(root.id, mailbox, root.events.clone(), None) }
+        Self { is_branch: true, ..Self::new(root.id, mailbox, root.events.clone(), None, root.files.clone()) }
     }
 
     /// Tells what happened. Of a branch only what happens to its players is told.
@@ -162,6 +172,9 @@ impl StreamShared {
             }
             // All of it is true before anybody can see that the stream has ended.
             self.release_names();
+            if !self.is_branch {
+                self.files.end();
+            }
             *self.permit.lock() = None;
             self.publish_stats(|stats| {
                 stats.phase = StreamPhase::Ended;

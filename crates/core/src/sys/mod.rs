@@ -2,10 +2,14 @@
 //!
 //! The one `unsafe` line of this crate is in `outq`; everything else goes through `rustix`.
 
+mod file;
 mod outq;
 mod spawn;
 mod thread;
 
+pub(crate) use file::FileId;
+#[cfg(feature = "libav")]
+pub(crate) use file::is_same_file;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use spawn::spawn;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, yield_to_others};

@@ -3,33 +3,17 @@ use crate::config::BacklogConfig;
 use crate::live::tape::{SLOT_TAGS, Tape};
 
 /// A recorder whose writer is the test.
-fn recorder() -> (Recorder, Receiver<Tag>, Sender<Result<(), io::Error>>) {
-    let (tags, receiver) = crossbeam_channel::bounded(QUEUE_TAGS);
+fn recorder() -> (Recorder, Receiver<Vec<Tag>>, Sender<io::Result<()>>) {
+    let (batches, receiver) = crossbeam_channel::bounded(QUEUE_BATCHES);
     let (finished, done) = crossbeam_channel::bounded(1);
-    let recorder = Recorder {
-        id: OutputId(0),
-        path: PathBuf::new(),
-        shared: Arc::default(),
-        tags: Some(tags),
-        done,
-        cursor: 0,
-        until: None,
-        base: None,
-        skipping: false,
-        drops: 0,
-        reported: 0,
-        failed: None,
-        finished: false,
-    };
+    let recorder = Recorder::new(OutputId(0), PathBuf::new(), Arc::default(), batches, done, Duration::ZERO);
     (recorder, receiver, finished)
 }
 
 /// The disk takes what waits for it; times of the pictures.
-fn write_all(recorder: &Recorder, queue: &Receiver<Tag>) -> Vec<i64> {
-    let taken = queue.try_iter().inspect(|tag| {
-        recorder.shared.queued_bytes.fetch_sub(tag.body.len(), Ordering::Relaxed);
-    });
-    let pictures = taken.filter(|tag| tag.is_video() && !tag.is_sequence_header());
+fn write_all(recorder: &Recorder, queue: &Receiver<Vec<Tag>>) -> Vec<i64> {
+    let tags = queue.try_iter().inspect(|tags| recorder.shared.taken(tags)).flatten();
+    let pictures = tags.filter(|tag| tag.is_video() && !tag.is_sequence_header());
     pictures.map(|tag| tag.timestamp.as_millis()).collect()
 }
 
@@ -41,7 +25,7 @@ fn a_slow_disk_makes_a_reel_wait_and_loses_nothing() {
     let mut pictures = Vec::new();
     for slot in 0..150 {
         tape.play(slot, &mut ring);
-        recorder.feed(&ring);
+        recorder.feed(&ring, Instant::now());
         let cursor = recorder.cursor().expect("it records");
         ring.trim(cursor);
         assert!(tape.in_memory() < QUEUE_BYTES_AGAIN + (100 << 10), "{} bytes", tape.in_memory());
@@ -63,7 +47,7 @@ fn beyond_the_ring_a_recording_goes_on_at_a_keyframe() {
     let mut pictures = Vec::new();
     for slot in 0..300 {
         tape.play(slot, &mut ring);
-        recorder.feed(&ring);
+        recorder.feed(&ring, Instant::now());
         ring.trim(recorder.cursor().expect("it records"));
         if !(20..220).contains(&slot) {
             pictures.extend(write_all(&recorder, &queue));
@@ -82,31 +66,31 @@ fn a_recording_that_ends_takes_what_was_due_and_no_more() {
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     for slot in 0..50 {
         tape.play(slot, &mut ring);
-        recorder.feed(&ring);
+        recorder.feed(&ring, Instant::now());
         ring.end_turn();
     }
     recorder.until = Some(ring.end());
     let mut pictures = Vec::new();
     for slot in 50..60 {
         tape.play(slot, &mut ring);
-        recorder.feed(&ring);
+        recorder.feed(&ring, Instant::now());
         pictures.extend(write_all(&recorder, &queue));
     }
     assert_eq!(pictures.len(), 250);
-    assert!(recorder.tags.is_none() && recorder.cursor().is_none(), "the writer completes the file");
+    assert!(recorder.batches.is_none() && recorder.cursor().is_none(), "the writer completes the file");
 }
 
 #[test]
 fn the_first_media_counts_when_it_is_in_the_file() {
     let path = std::env::temp_dir().join(format!("flowcast-first-{}.flv", std::process::id()));
-    let mut recorder = Recorder::create(OutputId(0), &path, CpuMeter::default()).expect("it is writable");
+    let mut recorder = create(&path).expect("it is writable");
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     let before = Instant::now();
     ring.push(Tape::header());
-    recorder.feed(&ring);
+    recorder.feed(&ring, Instant::now());
     assert_eq!(recorder.first_media(), None);
     tape.play(0, &mut ring);
-    recorder.feed(&ring);
+    recorder.feed(&ring, Instant::now());
     while recorder.first_media().is_none() {
         assert!(before.elapsed() < Duration::from_secs(10), "the writer does not write");
         std::thread::yield_now();
@@ -114,4 +98,9 @@ fn the_first_media_counts_when_it_is_in_the_file() {
     assert!(recorder.first_media().is_some_and(|at| at > before));
     assert!(std::fs::metadata(&path).is_ok_and(|facts| facts.len() > 100));
     let _ = std::fs::remove_file(path);
+}
+
+fn create(path: &Path) -> Result<Recorder, Error> {
+    let target = (path, Existing::Replace);
+    Recorder::create(OutputId(0), target, &Arc::default(), &RecordingConfig::default(), CpuMeter::default())
 }

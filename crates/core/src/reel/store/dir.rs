@@ -4,6 +4,7 @@
 //! there is one, the data is complete.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -254,6 +255,11 @@ impl Dir {
         File::open(self.name(key, Part::Index)).ok()?.read_exact(&mut start).ok()?;
         index::peek(&start)
     }
+}
+
+/// Whether a name in a store's directory is one of its own.
+pub(super) fn is_ours(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name == LOCK || parse_name(name).is_some())
 }
 
 /// The key, the file and whether the name is a temporary one, of a name that is ours.

@@ -32,7 +32,7 @@ impl Inner {
         crate::sys::yield_to_others(crate::sys::Leave::Most);
         let mut next = Some(first);
         while let Some(order) = next.take() {
-            let kinds = order.kinds();
+            let (key, kinds) = (order.identity.key, order.kinds());
             // What was asked is answered within; here only the count must be right whatever happens.
             let run = AssertUnwindSafe(|| self.run(order));
             if std::panic::catch_unwind(run).is_err() {
@@ -40,6 +40,7 @@ impl Inner {
             }
             let mut state = self.state.lock();
             state.ended(kinds);
+            state.no_room.remove(&key);
             next = state.next_order(self.most);
             self.release(&mut state);
             self.changed.notify_all();
@@ -278,7 +279,8 @@ impl Job<'_> {
         let going = state.make_room(Some(key), expected, max).ok_or_else(|| self.full())?;
         state.resize(key, 0, expected);
         self.inner.evict(&mut state, going);
-        Ok(())
+        drop(state);
+        self.inner.leave_room(expected)
     }
 
     fn full(&self) -> Error {
@@ -287,12 +289,16 @@ impl Job<'_> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.cancel.load(Ordering::Acquire) { Err(Error::Ended) } else { Ok(()) }
+        if !self.cancel.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let no_room = self.inner.state.lock().no_room.contains(&self.identity.key);
+        Err(if no_room { self.inner.no_room() } else { Error::Ended })
     }
 
     /// An error of the cutter, unless it was only told to stop.
     fn cancelled(&self, error: Error) -> Arc<Error> {
-        Arc::new(if self.check().is_err() { Error::Ended } else { error })
+        Arc::new(self.check().err().unwrap_or(error))
     }
 
     fn settled(&self, reel: Reel) -> Arc<Reel> {
@@ -327,6 +333,7 @@ impl Room for Job<'_> {
         let before = state.entries.get(&key).map_or(0, Entry::bytes);
         state.resize(key, bytes, reserved);
         drop(state);
+        self.inner.leave_room(bytes.saturating_sub(before))?;
         if let Some(pace) = &self.inner.pace {
             pace.wait(bytes.saturating_sub(before), self.cancel);
         }
@@ -334,9 +341,7 @@ impl Room for Job<'_> {
     }
 
     fn spare(&self) -> bool {
-        let mut state = self.inner.state.lock();
-        let Some(oldest) = state.oldest() else { return false };
-        self.inner.evict(&mut state, vec![oldest])
+        self.inner.remove_oldest()
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> Error {

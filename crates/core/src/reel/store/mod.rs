@@ -7,6 +7,7 @@
 mod dir;
 mod job;
 mod pace;
+mod room;
 mod state;
 mod watcher;
 mod workers;
@@ -23,6 +24,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::dir::{Dir, Part};
 use self::pace::Pace;
+pub(crate) use self::room::{is_stored, make_room};
 use self::state::{Cutting, Done, Entry, Most, Order, Place, State};
 use self::workers::Workers;
 use super::cutter::{Cutter, Recipe};
@@ -124,6 +126,7 @@ impl Store {
             Err(error) => log::warn!("{}", chain(&error)),
             Ok(_) => {}
         }
+        room::register(&inner);
         Ok(Self(Arc::new(Guard(inner))))
     }
 

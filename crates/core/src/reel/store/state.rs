@@ -1,6 +1,6 @@
 //! What a store knows of its reels, and which one goes when room is needed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -31,6 +31,8 @@ pub(super) struct State {
     total: u64,
     /// How large reels became that did not fit.
     too_large: HashMap<Key, u64>,
+    /// Jobs that were ended because the disk is full.
+    pub(super) no_room: HashSet<Key>,
     pub(super) orphans_removed: u64,
     pub(super) watching: bool,
     /// Threads that are at files of the directory besides jobs.

@@ -1,4 +1,4 @@
-//! Looks every two seconds whether the sources of reels in use are still what they were.
+//! Looks every two seconds whether the sources of reels in use are still what they were, and whether the disk has room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +33,12 @@ impl Inner {
         }
     }
 
-    /// Looks at the sources of all reels in use, and sends those away who have waited for their turn long enough.
+    /// Looks at the sources of all reels in use and at the disk, and sends those away who have waited for their turn long enough.
     pub(super) fn look(&self) {
         for reel in self.in_use() {
             reel.look_at_source();
         }
+        self.keep_reserve();
         self.turn_away(self.state.lock(), |_, since| since.elapsed() >= EVERY);
     }
 

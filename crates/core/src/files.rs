@@ -1,0 +1,303 @@
+//! Which files the streams of this process read, and which they write: nothing that is read or written is written over.
+//!
+//! In: what streams are made from, and the recordings they make. Out: refusals. Files are told apart by device and inode, so
+//! links do not pass. Everything here may be called from any thread, and looks at the file system where it says so.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+
+use crate::error::Error;
+use crate::playlist::Playlist;
+use crate::reel;
+use crate::source::{Media, Source};
+use crate::sys::FileId;
+
+/// What the streams of all engines read.
+static READ: Mutex<Vec<Weak<StreamFiles>>> = Mutex::new(Vec::new());
+/// What they write.
+static WRITTEN: Mutex<Option<HashSet<FileId>>> = Mutex::new(None);
+
+/// The files of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamFiles {
+    /// The file it is made from, if it is one.
+    file: Option<PathBuf>,
+    /// What it is made from, if it is published.
+    name: Option<String>,
+    /// The lists it plays, of pictures or of sound.
+    lists: Vec<Playlist>,
+    /// What it plays now, by lane: an item may have been taken off its list.
+    now: Mutex<[Option<PathBuf>; 2]>,
+    /// Its own recordings.
+    recordings: Mutex<Vec<FileId>>,
+    /// How many these are, so that a stream without any looks at no file.
+    recording: AtomicUsize,
+    /// Nothing is read any more.
+    over: AtomicBool,
+}
+
+/// Whose files a file is among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InUse {
+    /// The stream that is to be recorded is made from it.
+    Source,
+    /// Another stream plays it, or may do so.
+    Played,
+    /// It is being recorded.
+    Recorded,
+    /// A reel store keeps it.
+    Reel,
+}
+
+impl InUse {
+    /// For an error's text.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Source => "is a file the stream is made from",
+            Self::Played => "is being played by a stream",
+            Self::Recorded => "is being recorded",
+            Self::Reel => "belongs to a reel store",
+        }
+    }
+}
+
+impl From<InUse> for io::Error {
+    fn from(in_use: InUse) -> Self {
+        let kind = match in_use {
+            InUse::Source | InUse::Reel => io::ErrorKind::InvalidInput,
+            InUse::Played | InUse::Recorded => io::ErrorKind::ResourceBusy,
+        };
+        Self::new(kind, in_use.reason())
+    }
+}
+
+impl StreamFiles {
+    /// The files of a stream that is made from `source`; they count until [`end`](Self::end).
+    pub(crate) fn of(source: &Source) -> Arc<Self> {
+        let mut files = Self::default();
+        match &source.media {
+            Media::File { path, .. } => files.file = Some(path.clone()),
+            Media::Playlist(list) => files.lists.push(list.clone()),
+            Media::Published { name, .. } => files.name = Some(name.clone()),
+        }
+        files.lists.extend(source.sound.clone());
+        let files = Arc::new(files);
+        if files.file.is_some() || !files.lists.is_empty() {
+            let mut read = READ.lock();
+            read.retain(|files| files.strong_count() > 0);
+            read.push(Arc::downgrade(&files));
+        }
+        files
+    }
+
+    /// The stream has ended.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Says what lane number `lane` plays from now on.
+    pub(crate) fn playing(&self, lane: usize, path: &Path) {
+        if let Some(now) = self.now.lock().get_mut(lane) {
+            *now = Some(path.to_owned());
+        }
+    }
+
+    /// Whether the stream reads the file, or may read it later.
+    fn reads(&self, id: FileId) -> bool {
+        if self.over.load(Ordering::Acquire) {
+            return false;
+        }
+        let is_it = |path: &Path| FileId::at(path) == Some(id);
+        let now: Vec<_> = self.now.lock().iter().flatten().cloned().collect();
+        self.file.as_deref().is_some_and(is_it)
+            || now.iter().any(|path| is_it(path))
+            || self.lists.iter().any(|list| list.items().iter().any(|item| is_it(&item.path)))
+    }
+
+    /// Refuses the name the stream is made from: it would feed itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`].
+    pub(crate) fn refuse_name(&self, name: &str) -> Result<(), Error> {
+        if self.name.as_deref() != Some(name) {
+            return Ok(());
+        }
+        Err(Error::Key { name: name.to_owned(), reason: "is the name the stream is made from" })
+    }
+
+    /// What the stream itself must not write to.
+    ///
+    /// # Blocking
+    ///
+    /// On looking at every file of the stream's lists.
+    pub(crate) fn own(&self, path: &Path, id: Option<FileId>) -> Result<(), InUse> {
+        if id.is_some_and(|id| self.reads(id)) {
+            return Err(InUse::Source);
+        }
+        if reel::is_stored(path, id) { Err(InUse::Reel) } else { Ok(()) }
+    }
+
+    /// Refuses an item that is being recorded: by this stream it would never end, and by another one it is not whole yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileInUse`].
+    ///
+    /// # Blocking
+    ///
+    /// On looking at the file, while anything is recorded.
+    pub(crate) fn refuse_recording(&self, path: &Path) -> Result<(), Error> {
+        // Who names the one file of a stream knows what it is.
+        let is_item = self.file.as_deref() != Some(path);
+        if self.recording.load(Ordering::Acquire) == 0 && !is_item {
+            return Ok(());
+        }
+        let is_any = WRITTEN.lock().as_ref().is_some_and(|written| !written.is_empty());
+        let Some(id) = is_any.then(|| FileId::at(path)).flatten() else { return Ok(()) };
+        if self.recordings.lock().contains(&id) || (is_item && is_written(id)) {
+            return Err(Error::FileInUse { path: path.to_owned(), reason: InUse::Recorded.reason() });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a recording of this process writes to the file.
+fn is_written(id: FileId) -> bool {
+    WRITTEN.lock().as_ref().is_some_and(|written| written.contains(&id))
+}
+
+/// Refuses a file that any stream of this process reads.
+///
+/// # Blocking
+///
+/// On looking at every file of all lists that are played.
+pub(crate) fn refuse_played(id: FileId) -> Result<(), InUse> {
+    let streams: Vec<_> = READ.lock().iter().filter_map(Weak::upgrade).collect();
+    if streams.iter().any(|files| files.reads(id)) { Err(InUse::Played) } else { Ok(()) }
+}
+
+/// Refuses a name that is not to be given to another file: what it leads to is played or recorded.
+///
+/// # Blocking
+///
+/// As [`refuse_played`].
+#[cfg(feature = "libav")]
+pub(crate) fn refuse_replacing(path: &Path) -> Result<(), InUse> {
+    let id = FileId::at(path);
+    if reel::is_stored(path, id) {
+        return Err(InUse::Reel);
+    }
+    let Some(id) = id else { return Ok(()) };
+    if is_written(id) || File::open(path).is_ok_and(|file| is_locked(&file)) {
+        return Err(InUse::Recorded);
+    }
+    refuse_played(id)
+}
+
+/// Whether another process has locked the file, or another recording of this one.
+#[cfg(feature = "libav")]
+fn is_locked(file: &File) -> bool {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            unlock(file);
+            false
+        }
+        Err(errno) => errno == rustix::io::Errno::WOULDBLOCK,
+    }
+}
+
+/// Closing the file would not be enough: a process that the program starts has it, too, for a moment.
+fn unlock(file: &File) {
+    if let Err(errno) = rustix::fs::flock(file, FlockOperation::Unlock) {
+        log::debug!("a recording's lock: {errno}");
+    }
+}
+
+/// A file that is written by nobody else as long as it is held: not in this process, nor by a recording of another one.
+#[derive(Debug)]
+pub(crate) struct WrittenFile {
+    file: File,
+    id: FileId,
+    owner: Option<Arc<StreamFiles>>,
+    /// Its name, if it was made for this and nothing is in it yet.
+    fresh: Option<PathBuf>,
+}
+
+impl WrittenFile {
+    /// Takes a file that was opened to be written; `fresh` is its name if it was made for that.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse::Recorded`]; what the file system said.
+    pub(crate) fn take(file: File, fresh: Option<PathBuf>, owner: &Arc<StreamFiles>) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        if !WRITTEN.lock().get_or_insert_default().insert(id) {
+            return Err(InUse::Recorded.into());
+        }
+        owner.recordings.lock().push(id);
+        owner.recording.fetch_add(1, Ordering::AcqRel);
+        let mut taken = Self { file, id, owner: Some(owner.clone()), fresh };
+        match rustix::fs::flock(&taken.file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                taken.keep();
+                return Err(InUse::Recorded.into());
+            }
+            // Not every file system has locks.
+            Err(errno) => log::debug!("a recording is not locked: {errno}"),
+            Ok(()) => {}
+        }
+        Ok(taken)
+    }
+
+    /// A device, which is nobody's.
+    pub(crate) fn device(file: File) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        Ok(Self { file, id, owner: None, fresh: None })
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Something is in it: it stays.
+    pub(crate) fn keep(&mut self) {
+        self.fresh = None;
+    }
+}
+
+impl Deref for WrittenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for WrittenFile {
+    fn drop(&mut self) {
+        // What never became a recording leaves no empty file behind, unless the name is another file's by now.
+        if let Some(path) = &self.fresh
+            && FileId::at(path) == Some(self.id)
+            && let Err(error) = fs::remove_file(path)
+        {
+            log::warn!("{}: empty, and cannot be removed: {error}", path.display());
+        }
+        if let Some(owner) = &self.owner {
+            unlock(&self.file);
+            owner.recordings.lock().retain(|id| *id != self.id);
+            owner.recording.fetch_sub(1, Ordering::AcqRel);
+            if let Some(written) = WRITTEN.lock().as_mut() {
+                written.remove(&self.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Opening the file of a recording: what is there already, and what becomes of it.
+//!
+//! In: a name, and what the caller said of files that have it. Out: a file that this recording alone writes to, and of which
+//! nothing has been changed yet. This is the one place where files of outputs are opened.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::append::{self, Appended};
+use crate::files::{StreamFiles, WrittenFile, refuse_played};
+use crate::sys::FileId;
+
+/// Numbers that are tried.
+const MOST_NUMBERS: u32 = 99_999;
+
+/// What a recording does with a file that is there already; see [`Output::existing`](super::Output::existing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Existing {
+    /// The recording is refused.
+    Refuse,
+    /// The recording goes to another file beside it: `archive-1.flv` for `archive.flv`, or the first number that is free.
+    #[default]
+    Number,
+    /// The recording goes on behind what is there, in time, too. Whatever is not FLV is refused, and so is a file whose end
+    /// is not understood; a tag that was half written, as a crash leaves one, is cut off.
+    Append,
+    /// The file is replaced, once there is something to write.
+    Replace,
+}
+
+/// How the file of a recording begins.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// It is empty.
+    Empty,
+    /// What is in it goes with the first write.
+    Replace,
+    /// The recording goes on behind what is in it.
+    Append(Appended),
+}
+
+/// The file of a recording.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: WrittenFile,
+    /// Its real name.
+    pub(super) path: PathBuf,
+    pub(super) begin: Begin,
+}
+
+/// Opens the file of a recording of the stream with these files.
+///
+/// # Errors
+///
+/// What is in the way, as the file system says it: `AlreadyExists` for [`Existing::Refuse`]; `InvalidInput` for what the stream
+/// is made from, for a reel, and for a FIFO or a socket; `ResourceBusy` for what another stream plays or records;
+/// `InvalidData` for what cannot be appended to.
+///
+/// # Blocking
+///
+/// On the file system.
+pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+    let there = match fs::metadata(path) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(metadata) = &there {
+        let kind = metadata.file_type();
+        if kind.is_fifo() || kind.is_socket() {
+            // Opening a FIFO to write waits for a reader, without end; and a reader that goes raises SIGPIPE.
+            let reason = "is a FIFO or a socket, not a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        if kind.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !kind.is_file() {
+            let file = WrittenFile::device(OpenOptions::new().write(true).open(path)?)?;
+            return Ok(Opened { file, path: path.to_owned(), begin: Begin::Empty });
+        }
+    }
+    // That is a mistake whatever becomes of the file.
+    files.own(path, there.as_ref().map(FileId::of))?;
+    match existing {
+        Existing::Refuse => made(create(path)?, path, files),
+        Existing::Number => number(path, files),
+        Existing::Append | Existing::Replace => match create(path) {
+            Ok(file) => made(file, path, files),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => go_on(path, existing, files),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// Makes a file. Two who try the same name do not both get it.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// A file that was just made.
+fn made(file: File, path: &Path, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+    let file = WrittenFile::take(file, Some(path.to_owned()), files)?;
+    // It may be an item of a list that was missing so far.
+    files.own(path, Some(file.id()))?;
+    Ok(Opened { file, path: path.to_owned(), begin: Begin::Empty })
+}
+
+/// Makes the first file of this name, or with a number behind it, that is not there.
+fn number(path: &Path, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+    for number in 0..=MOST_NUMBERS {
+        let name = numbered(path, number);
+        match create(&name) {
+            Ok(file) => return made(file, &name, files),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// `archive-1.flv` for number 1 of `archive.flv`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let Some(stem) = path.file_stem().filter(|_| number > 0) else { return path.to_owned() };
+    let mut name = OsString::from(stem);
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// Opens a file that is there, and changes nothing in it.
+fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+    // A link may lead to a name that is not there yet.
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = WrittenFile::take(file, None, files)?;
+    files.own(path, Some(file.id()))?;
+    refuse_played(file.id())?;
+    let begin = match existing {
+        Existing::Append if file.metadata()?.len() > 0 => {
+            append::look(&file)?.map_or(Begin::Replace, Begin::Append)
+        }
+        Existing::Append => Begin::Empty,
+        _ => Begin::Replace,
+    };
+    Ok(Opened { file, path: path.to_owned(), begin })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn opened(path: &Path, existing: Existing) -> io::Result<Opened> {
+        open(path, existing, &Arc::default())
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone_unless_the_caller_says_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive.flv");
+        let first = opened(&path, Existing::Number).unwrap();
+        assert_eq!(first.path, path);
+        // As long as it is written, nobody else gets it, whatever is asked for.
+        for existing in [Existing::Append, Existing::Replace] {
+            let error = opened(&path, existing).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{existing:?}: {error}");
+        }
+        (&*first.file).write_all(b"precious").unwrap();
+        let mut file = first.file;
+        file.keep();
+        drop(file);
+        let second = opened(&path, Existing::Number).unwrap();
+        assert_eq!(second.path, dir.path().join("archive-1.flv"));
+        assert_eq!(opened(&path, Existing::Number).unwrap().path, dir.path().join("archive-2.flv"));
+        let error = opened(&path, Existing::Refuse).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let error = opened(&path, Existing::Append).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "it is no FLV");
+        let replaced = opened(&path, Existing::Replace).unwrap();
+        assert!(matches!(replaced.begin, Begin::Replace));
+        drop((second, replaced));
+        assert_eq!(fs::read(&path).unwrap(), b"precious", "nothing was written");
+        // Files of recordings that never began are gone.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn numbers_go_before_the_extension() {
+        let cases = [("a/b.flv", "a/b-3.flv"), ("b", "b-3"), (".flv", ".flv-3"), ("b.c.flv", "b.c-3.flv")];
+        for (path, with_number) in cases {
+            assert_eq!(numbered(Path::new(path), 3), Path::new(with_number));
+            assert_eq!(numbered(Path::new(path), 0), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_not_followed_to_a_new_file_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link.flv"), dir.path().join("target.flv"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert_eq!(opened(&link, Existing::Number).unwrap().path, dir.path().join("link-1.flv"));
+        assert!(!target.exists());
+        assert!(opened(&link, Existing::Append).is_ok());
+        assert!(target.exists());
+    }
+}
