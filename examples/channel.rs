@@ -30,6 +30,7 @@ usage: channel --video LOOP --audio LIST --to URL [--shuffle] [...]
   --playlist LIST  files with both, one after the other
   --to URL       rtmp(s)://host/app/key to send it to; may be given more than once
   --record FILE  record to an FLV file
+  --existing W   if that file is there: number (default: archive-1.flv), append, replace or refuse
   --shuffle      in another order every round
   --once         end with the last item
   --refuse-changes  leave items out whose parameters differ from the one before
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
-    let own = ["--video", "--audio", "--playlist", "--to", "--record", "--seconds", "--ca"];
+    let own = ["--video", "--audio", "--playlist", "--to", "--record", "--existing", "--seconds", "--ca"];
     let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let flags = ["--shuffle", "--once", "--refuse-changes", "--silence", "--json", reels::NO_REELS];
     let args = Args::parse(&usage, &options, &flags)?;

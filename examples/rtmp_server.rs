@@ -23,13 +23,14 @@ use support::{Result, events, json, process};
 
 const USAGE: &str = "\
 usage: rtmp_server [--listen ADDR] [--tls CERT KEY] [--key NAME=KEY]... [--restream NAME=URL]... [--record NAME=FILE]...
-                   [--metrics ADDR] [--max-connections N] [--merge MS] [--seconds N] [--json]
+                   [--existing W] [--metrics ADDR] [--max-connections N] [--merge MS] [--seconds N] [--json]
 
   --listen ADDR        host:port to listen on, default 127.0.0.1:1935; port 0 takes a free one
   --tls CERT KEY       speak RTMPS there, with this certificate chain and private key (PEM files)
   --key NAME=KEY       publishers to rtmp://ADDR/live/KEY are played at rtmp://ADDR/live/NAME; without any, one is made up
   --restream NAME=URL  push what is published under NAME to rtmp(s)://host/app/key as well, whenever it is
-  --record NAME=FILE   record what is published under NAME to an FLV file; an existing file is replaced
+  --record NAME=FILE   record what is published under NAME to an FLV file
+  --existing W         if that file is there: number (default: archive-1.flv), append, replace or refuse
   --metrics ADDR       host:port for http://ADDR/metrics, for Prometheus; port 0 takes a free one
   --max-connections N  default 1000
   --merge MS           send players what comes in this time in one write, 0 to 350, default 100; 0 sends at once
@@ -41,6 +42,7 @@ const OPTIONS: &[&str] = &[
     "--key",
     "--restream",
     "--record",
+    "--existing",
     "--metrics",
     "--max-connections",
     "--merge",
@@ -173,9 +175,10 @@ fn start_outputs(engine: &Engine, args: &Args) -> Result<Vec<StreamHandle>> {
         let (name, url) = pair.split_once('=').ok_or("--restream takes NAME=URL")?;
         outputs.entry(name).or_default().push(Output::rtmp_url(url));
     }
+    let existing = support::outputs::existing(args)?;
     for pair in args.all("--record") {
         let (name, file) = pair.split_once('=').ok_or("--record takes NAME=FILE")?;
-        outputs.entry(name).or_default().push(Output::record(file));
+        outputs.entry(name).or_default().push(Output::record(file).existing(existing));
     }
     let mut streams = Vec::new();
     for (name, outputs) in outputs {

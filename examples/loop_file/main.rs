@@ -34,6 +34,7 @@ usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--st
   --start S      begin S seconds into the file, at the keyframe before
   --silence      send silence if the file has no audio track
   --record FILE  record to an FLV file; {} in it becomes the stream's number
+  --existing W   if that file is there: number (default: archive-1.flv), append, replace or refuse
   --ca FILE      trust only the certificates in this PEM file for rtmps
   --json         print one JSON object with the figures as the last line
 ";
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
-    let own = ["--to", "--seconds", "--streams", "--record", "--ca", "--start"];
+    let own = ["--to", "--seconds", "--streams", "--record", "--existing", "--ca", "--start"];
     let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
     let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
     let file = match args.rest() {

@@ -7,6 +7,9 @@ pub fn tell(stream: StreamId, event: &EventKind) {
     match event {
         EventKind::OutputLive { output, reconnects: 0, .. } => eprintln!("{stream} {output}: on the air"),
         EventKind::OutputLive { output, .. } => eprintln!("{stream} {output}: on the air again"),
+        EventKind::RecordingOpened { output, path } => {
+            eprintln!("{stream} {output}: records to {}", path.display());
+        }
         EventKind::OutputRetrying { output, error, wait } => {
             let seconds = wait.as_secs_f64();
             eprintln!("{stream} {output}: {}; trying again in {seconds:.1} s", chain(error.as_ref()));

@@ -14,6 +14,7 @@ mod header_not_restored;
 mod in_vain;
 mod mediamtx_url;
 mod outputs_in_vain;
+mod recordings;
 mod refused_after_live;
 mod small_process;
 mod what_is_told;

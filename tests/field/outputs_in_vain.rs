@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowcast::{Config, Engine, Error, Output, ReconnectPolicy, Source, TlsRoots};
+use flowcast::{Config, Engine, Error, Existing, Output, ReconnectPolicy, Source, TlsRoots};
 
 use crate::support::free_port;
 use crate::support::rig::{Known, engine};
@@ -84,6 +84,10 @@ fn settings_of_a_push_are_refused_for_other_outputs() {
             assert_eq!(name_of(live.add_output(output)), setting);
             assert!(!kept.exists() && engine.hub().find("another").is_none());
         }
+    }
+    // And the other way round.
+    for output in [Output::hub("another"), Output::rtmp("rtmp://127.0.0.1:1/live", "key")] {
+        assert_eq!(name_of(live.add_output(output.existing(Existing::Replace))), "existing");
     }
     assert_eq!(engine.running(), 1);
 }

@@ -5,16 +5,21 @@ use super::process::Peer;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A disk of one megabyte, gone with the value.
+/// A disk of one megabyte or a few, gone with the value.
 #[derive(Debug)]
 pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, and a word about it, where this machine does not let a test mount one.
     pub(crate) fn mount() -> Option<Self> {
+        Self::mount_of(1)
+    }
+
+    /// The same, of so many megabytes.
+    pub(crate) fn mount_of(megabytes: u32) -> Option<Self> {
         let directory = TempDir::new().expect("a temporary directory");
-        let mounted =
-            rustix::process::geteuid().is_root() && mount("tmpfs", &["-o", "size=1m"], directory.path());
+        let mounted = rustix::process::geteuid().is_root()
+            && mount("tmpfs", &["-o", &format!("size={megabytes}m")], directory.path());
         if !mounted {
             eprintln!("skipped: this machine mounts no disk for a test");
         }

@@ -90,7 +90,8 @@ impl Known {
         Self::of(directory, file)
     }
 
-    fn of(directory: TempDir, file: PathBuf) -> Self {
+    /// A file in a directory that is its own.
+    pub(crate) fn of(directory: TempDir, file: PathBuf) -> Self {
         let mut demuxer =
             Demuxer::open(&file, &OpenOptions::default(), &Interrupt::new()).expect("a clip that opens");
         let tracks = &demuxer.media().tracks;

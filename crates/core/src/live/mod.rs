@@ -115,6 +115,8 @@ pub struct Ring {
     bounds: BacklogConfig,
     /// Keep the newest GOP for players that join.
     keep_gop: bool,
+    /// The number of the first tag that came in this turn: no output has had it yet, so it is not forgotten, however large.
+    turn: u64,
 }
 
 impl Ring {
@@ -134,6 +136,7 @@ impl Ring {
             refillable: None,
             bounds,
             keep_gop,
+            turn: 0,
         }
     }
 
@@ -160,7 +163,7 @@ impl Ring {
         }
         self.entries.push_back(entry);
         self.end += 1;
-        while self.is_over() && self.end - self.first > 1 {
+        while self.first < self.turn && self.is_over() {
             self.forget_oldest();
         }
     }
@@ -356,7 +359,8 @@ impl Ring {
             keep_from = keep_from.min(join);
         }
         self.forget_until(keep_from);
-        while self.first < self.end && self.is_over() {
+        // One tag may be larger than all the room there is.
+        while self.first + 1 < self.end && self.is_over() {
             self.forget_oldest();
         }
         self.end_turn();
@@ -368,6 +372,7 @@ impl Ring {
 
     /// Lets go of the memory of everything that can be made again, and of room that nothing is in.
     pub(crate) fn end_turn(&mut self) {
+        self.turn = self.end;
         self.again.get_mut().let_go(self.batches.is_empty());
         self.places.get_mut().clear();
         if !self.batches.is_empty() {

@@ -74,6 +74,23 @@ fn each_bound_holds_for_an_output_that_never_reads() {
     assert_eq!(ring.end() - ring.start(), 1);
 }
 
+#[test]
+fn a_tag_larger_than_the_ring_is_there_for_all_who_keep_up() {
+    let bounds = BacklogConfig { bytes: 1 << 20, ..BacklogConfig::default() };
+    let mut ring = Ring::new(bounds, false);
+    ring.push(header(1));
+    ring.push(frame(0, true, 2 << 20));
+    ring.push(frame(40, false, 2 << 20));
+    ring.push(frame(80, false, 100));
+    assert_eq!(read_all(&ring, 0), (vec![(0, 0), (1, 0), (2, 40), (3, 80)], 0), "in the turn they came in");
+    ring.trim(1);
+    assert_eq!((ring.start(), ring.end()), (3, 4), "who was behind has lost them");
+    ring.push(frame(120, true, 2 << 20));
+    ring.end_turn();
+    ring.trim(4);
+    assert_eq!(read_all(&ring, 4), (vec![(4, 120)], 0), "it is not forgotten for its size alone");
+}
+
 /// The numbers and times a reader gets from `from` on, and how many tags were lost.
 fn read_all(ring: &Ring, from: u64) -> (Vec<(u64, i64)>, u64) {
     let (mut found, mut lost) = (Vec::new(), 0);

@@ -178,11 +178,13 @@ impl Output {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let kind = self.kind.as_ref().map_err(|error| Error::Url(error.clone()))?;
         if let Some(name) = self.in_vain {
-            let what = match kind {
-                OutputKind::Hub { .. } => "an output to the hub",
-                _ => "a recording",
+            let (what, only) = match kind {
+                OutputKind::Hub { .. } if name == "existing" => ("an output to the hub", "a recording"),
+                OutputKind::Hub { .. } => ("an output to the hub", "a push"),
+                OutputKind::Record { .. } => ("a recording", "a push"),
+                OutputKind::Rtmp(_) => ("a push", "a recording"),
             };
-            return Err(Error::Config { name, reason: format!("has no effect on {what}, only on a push") });
+            return Err(Error::Config { name, reason: format!("has no effect on {what}, only on {only}") });
         }
         match kind {
             OutputKind::Rtmp(target) => target.reconnect.as_ref().map_or(Ok(()), ReconnectPolicy::check),
