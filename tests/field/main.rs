@@ -3,18 +3,18 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod adobe_auth;
 mod dead_air;
 mod examine;
 mod greedy_files;
 mod header_not_restored;
 mod in_vain;
+mod left_out;
 mod mediamtx_url;
 mod outputs_in_vain;
 mod recordings;
 mod refused_after_live;
 mod small_process;
+#[path = "../support/mod.rs"]
+mod support;
 mod what_is_told;

@@ -1,11 +1,11 @@
 //! What makes the tags of a reel: the store's jobs call it, whoever knows the source's format implements it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use flowcast_rtmp::flv::tag::Tag;
 
+use super::note::Note;
 use crate::error::Error;
 use crate::lap::LapFacts;
 use crate::transcode::{Carriage, Plan};
@@ -109,8 +109,8 @@ pub(crate) trait Cut {
 pub(crate) enum CutStep {
     /// The next tag, on the item's clock.
     Tag(Tag),
-    /// A fault the source went on after.
-    Fault(Arc<Error>),
+    /// Something to tell whoever plays the reel.
+    Note(Note),
     /// The source is complete.
     End(LapFacts),
 }

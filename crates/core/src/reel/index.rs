@@ -9,10 +9,10 @@
 //! | 1, 8 | 0 and the bytes of the data file, or 1 and the bytes of the source, which is the data |
 //! | 16 | the reel's key |
 //! | 8 | what is taken from every time in the data, in milliseconds |
-//! | 1 | bit 1: there is video, 2: audio, 3: damage |
+//! | 1 | bit 1: there is video, 2: audio, 3: notes |
 //! | 24 | video: unit, length, frames; only if there is |
 //! | 36 | audio: rate, frame, priming, frames, start, end; only if there is |
-//! | 4, n | damage as text; only if there is |
+//! | 4, and each 1, 8, 4, n | notes: 0 a track left out, 1 damage, 2 a jump of the clock; number or milliseconds; text; only if there are |
 //! | 4, n | the source's path |
 //! | 4, n | headers, as FLV tags |
 //! | 4, 12 n | keyframes: slot, time |
@@ -29,6 +29,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::writer::FlvWriter;
 
 use super::identity::Key;
+use super::note::{self, Note};
 use super::reader::parse_tags;
 use super::slots::{Closed, HeaderSlot, Keyframe, LARGEST_SLOT, MOST_SLOTS, SlotTable};
 use crate::lap::{AudioLap, LapFacts, Unit, VideoLap};
@@ -43,7 +44,10 @@ pub(super) const LARGEST: u64 = 128 << 20;
 
 const VIDEO: u8 = 2;
 const AUDIO: u8 = 4;
-const DAMAGE: u8 = 8;
+const NOTES: u8 = 8;
+const SKIPPED: u8 = 0;
+const DAMAGED: u8 = 1;
+const JUMPED: u8 = 2;
 
 const OF_VIDEO: u8 = 1;
 const OF_AUDIO: u8 = 2;
@@ -65,7 +69,7 @@ pub(super) struct Index {
     /// Taken from every time in the data.
     pub(super) shift: i64,
     pub(super) facts: LapFacts,
-    pub(super) damage: Option<String>,
+    pub(super) notes: Vec<Note>,
     pub(super) source: PathBuf,
     pub(super) headers: Vec<Tag>,
     pub(super) keyframes: Vec<Keyframe>,
@@ -109,7 +113,7 @@ pub(super) fn encode(index: &Index) -> Result<Vec<u8>, &'static str> {
     out.push(
         flag(index.facts.video.is_some(), VIDEO)
             | flag(index.facts.audio.is_some(), AUDIO)
-            | flag(index.damage.is_some(), DAMAGE),
+            | flag(!index.notes.is_empty(), NOTES),
     );
     if let Some(video) = index.facts.video {
         put_u32s(&mut out, [video.unit.num, video.unit.den]);
@@ -122,8 +126,8 @@ pub(super) fn encode(index: &Index) -> Result<Vec<u8>, &'static str> {
         out.extend_from_slice(&audio.start.to_le_bytes());
         out.extend_from_slice(&audio.end.to_le_bytes());
     }
-    if let Some(damage) = &index.damage {
-        put_counted(&mut out, damage.as_bytes())?;
+    if !index.notes.is_empty() {
+        put_notes(&mut out, &index.notes)?;
     }
     put_counted(&mut out, index.source.as_os_str().as_bytes())?;
     let mut headers = Vec::new();
@@ -187,6 +191,21 @@ fn put_u32s<const N: usize>(out: &mut Vec<u8>, values: [u32; N]) {
     }
 }
 
+fn put_notes(out: &mut Vec<u8>, notes: &[Note]) -> Result<(), &'static str> {
+    put_u32s(out, [count(notes.len())?]);
+    for note in notes {
+        let (kind, number, text) = match note {
+            Note::Skipped { track, reason } => (SKIPPED, i64::from(count(*track)?), reason.as_str()),
+            Note::Damage(reason) => (DAMAGED, 0, reason.as_str()),
+            Note::ClockJumped { millis } => (JUMPED, *millis, ""),
+        };
+        out.push(kind);
+        out.extend_from_slice(&number.to_le_bytes());
+        put_counted(out, text.as_bytes())?;
+    }
+    Ok(())
+}
+
 fn put_counted(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), &'static str> {
     put_u32s(out, [count(bytes.len())?]);
     out.extend_from_slice(bytes);
@@ -240,15 +259,12 @@ impl<'a> Fields<'a> {
         let key = Key(self.array()?);
         let shift = self.i64()?;
         let flags = self.u8()?;
-        if flags & !(VIDEO | AUDIO | DAMAGE) != 0 {
+        if flags & !(VIDEO | AUDIO | NOTES) != 0 {
             return None;
         }
         let video = if flags & VIDEO == 0 { None } else { Some(self.video()?) };
         let audio = if flags & AUDIO == 0 { None } else { Some(self.audio()?) };
-        let damage = match flags & DAMAGE {
-            0 => None,
-            _ => Some(String::from_utf8_lossy(self.counted()?).into_owned()),
-        };
+        let notes = if flags & NOTES == 0 { Vec::new() } else { self.notes()? };
         let source = PathBuf::from(OsStr::from_bytes(self.counted()?));
         let mut headers = Vec::new();
         parse_tags(&Bytes::copy_from_slice(self.counted()?), 0, &mut headers).ok()?;
@@ -268,7 +284,7 @@ impl<'a> Fields<'a> {
             data,
             shift,
             facts: LapFacts { video, audio },
-            damage,
+            notes,
             source,
             headers,
             keyframes,
@@ -287,6 +303,22 @@ impl<'a> Fields<'a> {
         let (rate, frame, priming) = (self.u32()?, self.u32()?, self.u32()?);
         let (frames, start, end) = (self.u64()?, self.i64()?, self.i64()?);
         (rate > 0 && frame > 0).then_some(AudioLap { rate, frame, priming, frames, start, end })
+    }
+
+    fn notes(&mut self) -> Option<Vec<Note>> {
+        let count = usize::try_from(self.u32()?).ok().filter(|&count| count <= note::MOST + 1)?;
+        let mut notes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (kind, number) = (self.u8()?, self.i64()?);
+            let text = String::from_utf8_lossy(self.counted()?).into_owned();
+            notes.push(match kind {
+                SKIPPED => Note::Skipped { track: usize::try_from(number).ok()?, reason: text },
+                DAMAGED => Note::Damage(text),
+                JUMPED => Note::ClockJumped { millis: number },
+                _ => return None,
+            });
+        }
+        Some(notes)
     }
 
     fn keyframes(&mut self) -> Option<Vec<Keyframe>> {

@@ -12,6 +12,7 @@ mod cutter;
 mod foreign;
 mod identity;
 mod index;
+mod note;
 mod reader;
 mod settings;
 mod slots;
@@ -25,6 +26,8 @@ mod tests;
 #[cfg(feature = "libav")]
 pub(crate) use cutter::CutStep;
 pub(crate) use cutter::{Cut, Cutter, Recipe, Tracks};
+#[cfg(feature = "libav")]
+pub(crate) use note::Note;
 pub(crate) use reader::Reel;
 pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
 pub(crate) use slots::SLOT_MS;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Mutex, RwLock};
 
 use super::identity::SourceFacts;
+use super::note::{self, Note};
 use super::slots::{Batch, HeaderSlot, Keyframe, Slot, SlotTable};
 use super::store::Home;
 use crate::error::Error;
@@ -41,6 +42,8 @@ pub(crate) struct Reel {
     source: Mutex<Option<(PathBuf, SourceFacts)>>,
     source_changed: AtomicBool,
     damaged: AtomicBool,
+    /// How many notes there are, so that a player need not ask.
+    noted: AtomicUsize,
     home: OnceLock<Home>,
 }
 
@@ -51,7 +54,9 @@ struct Cutting {
     keyframes: Vec<Keyframe>,
     /// Where sequence headers lie among the frames.
     headers: Vec<HeaderSlot>,
-    damage: Option<String>,
+    notes: Vec<Note>,
+    /// Notes that found no place.
+    more: u64,
 }
 
 /// What is known of a complete reel.
@@ -77,6 +82,7 @@ impl Reel {
             source: Mutex::new(None),
             source_changed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            noted: AtomicUsize::new(0),
             home: OnceLock::new(),
         }
     }
@@ -88,7 +94,8 @@ impl Reel {
             slots: index.slots,
             keyframes: index.keyframes,
             headers: index.header_slots,
-            damage: index.damage,
+            notes: index.notes,
+            more: 0,
         };
         reel.complete(index.facts);
         reel.check_from_now_on();
@@ -171,9 +178,12 @@ impl Reel {
         self.with(|cut| !cut.headers.is_empty())
     }
 
-    /// What of the source could not be read, as text.
-    pub(crate) fn damage(&self) -> Option<String> {
-        self.with(|cut| cut.damage.clone())
+    /// What was noticed when it was cut, from note number `from` on. While it grows there may come more.
+    pub(crate) fn notes(&self, from: usize) -> Vec<Note> {
+        if from >= self.noted.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.with(|cut| cut.notes.get(from..).unwrap_or_default().to_vec())
     }
 
     /// Whether the source has been replaced or changed since the reel was asked for. One that was deleted has not. Looked
@@ -260,19 +270,30 @@ impl Reel {
         growing.headers.extend(batch.headers);
     }
 
-    /// Takes note of what of the source cannot be read.
-    pub(super) fn note_damage(&self, damage: String) {
-        self.growing.write().damage = Some(damage);
+    /// Takes note of something about the source.
+    pub(super) fn note(&self, note: Note) {
+        let mut growing = self.growing.write();
+        if growing.notes.len() < note::MOST {
+            growing.notes.push(note.bounded());
+        } else {
+            growing.more += 1;
+        }
+        self.noted.store(growing.notes.len(), Ordering::Release);
     }
 
     /// Nothing follows.
     pub(super) fn complete(&self, facts: LapFacts) {
         let mut growing = self.growing.write();
         let mut cut = std::mem::take(&mut *growing);
+        if cut.more > 0 {
+            cut.notes.push(Note::more(cut.more));
+        }
+        let noted = cut.notes.len();
         cut.slots.shrink();
         cut.keyframes.shrink_to_fit();
         cut.headers.shrink_to_fit();
         let _ = self.complete.set(Complete { cut, facts });
+        self.noted.store(noted, Ordering::Release);
     }
 
     /// It grows no further.
@@ -298,7 +319,7 @@ impl Reel {
             shift: self.shift,
             header_slots: cut.headers.clone(),
             facts: *facts,
-            damage: cut.damage.clone(),
+            notes: cut.notes.clone(),
             source: self.source.lock().as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
             headers: self.headers.clone(),
             keyframes: cut.keyframes.clone(),

@@ -1,6 +1,6 @@
 //! Cuts a file into a reel: the reader of a file as the store wants it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -13,7 +13,7 @@ use super::wanted::Settled;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::LapFacts;
-use crate::reel::{Cut, CutStep, Cutter, Recipe};
+use crate::reel::{Cut, CutStep, Cutter, Note, Recipe};
 use crate::transcode::{Encoders, Settling};
 
 /// Copies packets, or encodes them.
@@ -28,7 +28,10 @@ pub(crate) struct FileCutter {
 }
 
 struct FileCut {
+    path: PathBuf,
     reader: LapReader,
+    /// Tracks that are left out, to be told first.
+    skipped: std::vec::IntoIter<(usize, String)>,
     listener: Option<Weak<Settling>>,
     facts: Option<LapFacts>,
 }
@@ -42,7 +45,13 @@ impl Cutter for FileCutter {
         let Recipe { tracks, plan } = &self.settled.recipe;
         let encoding = (plan, self.encoders.as_ref());
         let file = OpenFile::open_settled(path, *tracks, encoding, Tail::Looped, interrupt)?;
-        Ok(Box::new(FileCut { reader: file.into_reader(), listener: self.listener, facts: None }))
+        Ok(Box::new(FileCut {
+            path: path.to_owned(),
+            skipped: file.skipped().to_vec().into_iter(),
+            reader: file.into_reader(),
+            listener: self.listener,
+            facts: None,
+        }))
     }
 
     fn estimate(&self) -> Option<u64> {
@@ -56,10 +65,21 @@ impl Cut for FileCut {
     }
 
     fn next(&mut self) -> Result<CutStep, Error> {
+        if let Some((track, reason)) = self.skipped.next() {
+            return Ok(CutStep::Note(Note::Skipped { track, reason }));
+        }
         loop {
             return Ok(match self.reader.next()? {
                 Step::Tag(tag) => CutStep::Tag(tag),
-                Step::Notice(EventKind::SourceFault { error }) => CutStep::Fault(error),
+                Step::Notice(EventKind::SourceFault { error }) => {
+                    CutStep::Note(Note::damage(&error, &self.path))
+                }
+                Step::Notice(EventKind::TrackSkipped { track, reason }) => {
+                    CutStep::Note(Note::Skipped { track, reason })
+                }
+                Step::Notice(EventKind::ClockJumped { millis }) => {
+                    CutStep::Note(Note::ClockJumped { millis })
+                }
                 Step::Notice(kind @ EventKind::EncoderChanged { .. }) => {
                     match self.listener.as_ref().and_then(Weak::upgrade) {
                         Some(listener) => listener.note_event(kind),
@@ -67,7 +87,7 @@ impl Cut for FileCut {
                     }
                     continue;
                 }
-                // A clock that jumped was mended: the reel has none of it.
+                // What concerns the stream that had it cut, and nobody who plays the reel later.
                 Step::Notice(_) => continue,
                 Step::Ending(facts) => {
                     self.facts = Some(facts);

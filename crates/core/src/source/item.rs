@@ -71,6 +71,8 @@ pub(crate) struct Item {
     /// Where the first frame of its video lies, as far as a worker gave it.
     #[cfg(feature = "libav")]
     lead: Option<i64>,
+    /// Notes of the reel that were told.
+    noted: usize,
     /// Whether it has audio.
     pub(crate) has_audio: bool,
 }
@@ -91,6 +93,7 @@ impl Item {
             ended: false,
             #[cfg(feature = "libav")]
             lead: None,
+            noted: 0,
             has_audio: true,
         };
         if let Feed::Reel { reel, slot } = &item.feed {
@@ -249,13 +252,6 @@ impl Item {
         }
     }
 
-    /// What was wrong with the file when its reel was cut, to be told with its beginning.
-    pub(crate) fn damage(&self) -> Option<EventKind> {
-        let reason = self.reel()?.damage()?;
-        let error = Error::SourceDamaged { path: self.path.clone(), reason };
-        Some(EventKind::SourceFault { error: Arc::new(error) })
-    }
-
     /// The slot of a reel that is to be read next: a place to go on at another way.
     #[cfg(feature = "libav")]
     pub(crate) fn next_slot(&self) -> usize {
@@ -266,15 +262,15 @@ impl Item {
     }
 
     /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
-    #[cfg_attr(
-        not(feature = "libav"),
-        allow(clippy::needless_pass_by_ref_mut, reason = "only a worker has something to tell")
-    )]
     pub(crate) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
-        #[cfg(not(feature = "libav"))]
-        let _ = notices;
         match &mut self.feed {
-            Feed::Reel { reel, slot } => read_slot(reel, slot, until, tags),
+            Feed::Reel { reel, slot } => {
+                let read = read_slot(reel, slot, until, tags);
+                let notes = reel.notes(self.noted);
+                self.noted += notes.len();
+                notices.extend(notes.iter().map(|note| note.event(&self.path)));
+                read
+            }
             #[cfg(feature = "libav")]
             Feed::Direct(_) => self.read_direct(until, tags, notices),
         }

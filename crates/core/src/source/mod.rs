@@ -32,6 +32,7 @@ pub(crate) mod starting;
 mod store;
 mod supply;
 mod timeline;
+mod told;
 mod wanted;
 
 use std::any::Any;

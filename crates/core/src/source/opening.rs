@@ -103,12 +103,16 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
     let lane = Lane::new(MetadataRole::Sends { companion }, silence);
     let awaits_reel = main.awaits_reel;
     let mut main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    main.note_told(&notices);
     if awaits_reel {
         main.await_reel();
     }
     let sound = sound.map(|first| {
         let lane = Lane::new(MetadataRole::Silent, None);
-        Player::new(lane, first.program, first.supply, first.item, std::time::Duration::ZERO)
+        let start = std::time::Duration::ZERO;
+        let mut sound = Player::new(lane, first.program, first.supply, first.item, start);
+        sound.note_told(&notices);
+        sound
     });
     Ok(Box::new(Playout::new(main, sound, notices)))
 }

@@ -11,6 +11,7 @@ use super::lane::{Flow, Lane};
 use super::schedule::{OnAir, Schedule, Step};
 use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
+use super::told::Told;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::ParameterChange;
@@ -89,6 +90,7 @@ pub(crate) struct Player {
     filling: bool,
     dry_since: Option<Instant>,
     laps: u64,
+    told: Told,
     /// When the store is asked again for a file that is played directly, and after how long once more.
     retry: Option<(Instant, Duration)>,
     mode: SourceMode,
@@ -125,8 +127,16 @@ impl Player {
             filling: false,
             dry_since: None,
             laps: 0,
+            told: Told::default(),
             retry,
             mode,
+        }
+    }
+
+    /// Takes note of what was told of its first item.
+    pub(crate) fn note_told(&mut self, notices: &[EventKind]) {
+        if let Some(item) = self.lane.item() {
+            self.told.note(item.path(), notices);
         }
     }
 
@@ -202,8 +212,12 @@ impl Player {
         #[cfg(feature = "libav")]
         self.supply.wanted.tell(notices);
         loop {
+            let from = notices.len();
             let flow =
                 if self.lane.item().is_some() { self.lane.pull(due, batch, notices) } else { Flow::LapEnd };
+            if let Some(item) = self.lane.item() {
+                self.told.filter(item.path(), from, notices);
+            }
             let state = match flow {
                 Flow::Due => {
                     self.dry_since = None;
@@ -297,6 +311,7 @@ impl Player {
                     let is_direct = ready.item.mode() == SourceMode::Direct;
                     self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
                     if changed {
+                        self.told.forget();
                         notices.push(EventKind::SourceReplaced { path });
                     }
                     self.begin(ready, notices);
@@ -378,7 +393,9 @@ impl Player {
     }
 
     fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
+        let from = notices.len();
         let (item, fallback) = ready.told(&self.supply, notices);
+        self.told.filter(item.path(), from, notices);
         self.set_mode(item.mode(), fallback, notices);
         self.supply.wanted.playing(item.path());
         self.lane.begin(item, 0);

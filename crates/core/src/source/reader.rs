@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flowcast_av::{Packet, TimeBase, TrackInfo};
+use flowcast_av::{Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::continuity::{Continuity, Forward, Side};
@@ -142,6 +142,20 @@ impl LapReader {
             Tracks::Video => selection.audio = None,
             Tracks::Audio => selection.video = None,
         }
+        // Of what is not asked for nothing is told.
+        let unasked = match tracks {
+            Tracks::Both => None,
+            Tracks::Video => Some(TrackKind::Audio),
+            Tracks::Audio => Some(TrackKind::Video),
+        };
+        selection.skipped.retain(|(index, _)| {
+            unasked.is_none()
+                || source
+                    .media()
+                    .tracks
+                    .iter()
+                    .all(|track| track.index != *index || Some(track.kind) != unasked)
+        });
         if selection.is_empty() {
             let found =
                 source.media().tracks.iter().map(|track| track.codec.name().to_owned()).collect::<Vec<_>>();

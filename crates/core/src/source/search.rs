@@ -44,6 +44,7 @@ pub(crate) enum Got {
     /// This item can be begun.
     Ready,
     /// An item can be played, as far as a glance shows.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no readers"))]
     Seen,
     /// It needs to be begun anew: many items failed.
     Tired,
@@ -78,6 +79,7 @@ struct State {
     #[cfg(feature = "libav")]
     feed: Option<DirectFeed>,
     /// Why the item is not played from a reel although there is a store.
+    #[cfg(feature = "libav")]
     fallback: Option<Arc<Error>>,
 }
 
@@ -128,6 +130,7 @@ impl Search {
         if self.ready.is_some() {
             return Got::Ready;
         }
+        #[cfg_attr(not(feature = "libav"), allow(unused_mut, reason = "there is no worker to look at"))]
         let mut state = self.shared.state.lock();
         match &state.stage {
             Stage::Nothing => Got::Nothing,

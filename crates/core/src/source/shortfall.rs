@@ -48,12 +48,27 @@ impl Shortfall {
         if self.told.replace((whole, damaged)) == Some((whole, damaged)) {
             return None;
         }
-        let mut reason = format!("gave {whole} of {expected} frames");
-        if damaged > 0 {
-            reason += &format!(", {damaged} more were damaged or cut off");
-        }
-        Some(reason)
+        Some(match (short, damaged) {
+            (false, _) => format!("{}, {}", are_whole(whole), are_damaged(damaged)),
+            (true, 0) => format!("gave {whole} of {}", frames(expected)),
+            (true, _) => {
+                let are = if whole == 1 { "is" } else { "are" };
+                format!("{whole} of {} {are} whole, {}", frames(expected), are_damaged(damaged))
+            }
+        })
     }
+}
+
+fn frames(count: u64) -> String {
+    format!("{count} frame{}", if count == 1 { "" } else { "s" })
+}
+
+fn are_whole(count: u64) -> String {
+    format!("{} {} whole", frames(count), if count == 1 { "is" } else { "are" })
+}
+
+fn are_damaged(count: u64) -> String {
+    format!("{count} {} damaged or cut off", if count == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]
@@ -73,11 +88,21 @@ mod tests {
         assert_eq!(lap(&mut shortfall, 96, 0), None);
         assert_eq!(
             lap(&mut shortfall, 40, 1).as_deref(),
-            Some("gave 40 of 96 frames, 1 more were damaged or cut off")
+            Some("40 of 96 frames are whole, 1 is damaged or cut off")
         );
         assert_eq!(lap(&mut shortfall, 40, 1), None, "it was told");
         assert_eq!(lap(&mut shortfall, 20, 0).as_deref(), Some("gave 20 of 96 frames"));
         assert_eq!(lap(&mut shortfall, 96, 0), None);
+    }
+
+    #[test]
+    fn sentences_agree_with_their_numbers() {
+        let mut all = Shortfall::new(Some(50));
+        assert_eq!(lap(&mut all, 50, 1).as_deref(), Some("50 frames are whole, 1 is damaged or cut off"));
+        assert_eq!(lap(&mut all, 50, 2).as_deref(), Some("50 frames are whole, 2 are damaged or cut off"));
+        let mut few = Shortfall::new(Some(1));
+        assert_eq!(lap(&mut few, 1, 1).as_deref(), Some("1 frame is whole, 1 is damaged or cut off"));
+        assert_eq!(lap(&mut few, 0, 0).as_deref(), Some("gave 0 of 1 frame"));
     }
 
     #[test]

@@ -58,7 +58,6 @@ impl Ready {
         #[cfg(not(feature = "libav"))]
         let _ = supply;
         notices.extend(own);
-        notices.extend(item.damage());
         (item, fallback)
     }
 }

@@ -186,7 +186,6 @@ impl Job<'_> {
     fn follow(&self, mut writer: Writer<'_>, cut: &mut dyn Cut, reel: &Arc<Reel>) -> Result<u64, Arc<Error>> {
         let key = self.identity.key;
         let mut told = false;
-        let mut faults = 0u64;
         loop {
             self.check()?;
             match cut.next().map_err(|error| self.cancelled(error))? {
@@ -197,11 +196,7 @@ impl Job<'_> {
                         self.inner.followable(key, reel);
                     }
                 }
-                CutStep::Fault(error) => {
-                    faults += 1;
-                    let more = if faults > 1 { format!(" (and {} more)", faults - 1) } else { String::new() };
-                    reel.note_damage(chain(&*error) + &more);
-                }
+                CutStep::Note(note) => reel.note(note),
                 CutStep::End(facts) => {
                     let bytes = writer.finish(facts)?;
                     if !told {

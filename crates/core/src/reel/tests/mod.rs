@@ -5,6 +5,7 @@ mod flv;
 mod reading;
 mod store;
 
+use super::note::Note;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -172,7 +173,7 @@ impl Cut for Playing {
         }
         self.given += 1;
         if std::mem::take(&mut self.script.fault) {
-            return Ok(CutStep::Fault(Arc::new(Error::Ended)));
+            return Ok(CutStep::Note(Note::Damage("a fault".to_owned())));
         }
         match (self.tags.next(), &self.script.ending) {
             (Some(tag), _) => Ok(CutStep::Tag(tag)),

@@ -1,5 +1,6 @@
 //! What is written is what is read.
 
+use crate::reel::note::Note;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -239,7 +240,12 @@ proptest! {
         let (reel, file, bytes) = write(&tags);
         prop_assert_eq!(bodies(&read_all(&reel).expect("it is whole")), bodies(&tags));
         let mut index = index_of(&reel, bytes);
-        index.damage = Some("a fault".to_owned());
+        let notes = vec![
+            Note::Skipped { track: 3, reason: "no place".to_owned() },
+            Note::Damage("a fault".to_owned()),
+            Note::ClockJumped { millis: -7 },
+        ];
+        index.notes.clone_from(&notes);
         index.source = PathBuf::from("/a/b");
         index.shift = shift;
         let encoded = Bytes::from(index::encode(&index).expect("it fits"));
@@ -251,7 +257,8 @@ proptest! {
             .map(|tag| Tag { timestamp: tag.timestamp.saturating_add_millis(-shift), ..tag.clone() })
             .collect();
         prop_assert_eq!(read_all(&again).expect("it is whole"), shifted);
-        prop_assert_eq!((again.facts(), again.damage()), (Some(facts(1)), Some("a fault".to_owned())));
+        prop_assert_eq!((again.facts(), again.notes(0)), (Some(facts(1)), notes.clone()));
+        prop_assert_eq!((again.notes(2), again.notes(3)), (notes[2..].to_vec(), Vec::new()));
         prop_assert_eq!(again.changes_headers(), tags.iter().any(Tag::is_sequence_header));
         // The first keyframe of each slot, and no other.
         let mut slot = 0;

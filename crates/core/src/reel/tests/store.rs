@@ -1,5 +1,6 @@
 //! The life of a store.
 
+use crate::reel::note::Note;
 use std::io;
 use std::sync::Barrier;
 
@@ -355,7 +356,7 @@ fn what_is_wrong_with_the_source_is_told_and_leaves_nothing() {
     assert!(!reel.is_complete());
     let seen = read_all(&reel).expect("what is there is whole");
     assert_eq!(seen, frames(10)[..seen.len()]);
-    assert_eq!(reel.damage().as_deref(), Some("the stream has ended"));
+    assert_eq!(reel.notes(0), [Note::Damage("a fault".to_owned())]);
     until("nothing is left", || room.names().is_empty());
 }
 

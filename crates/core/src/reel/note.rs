@@ -1,0 +1,74 @@
+//! What is noticed when a reel is cut, and told to each stream that plays it.
+
+use std::path::Path;
+
+use crate::error::Error;
+#[cfg(feature = "libav")]
+use crate::error::chain;
+use crate::event::EventKind;
+
+/// Most notes of a reel; what comes after them is counted.
+pub(super) const MOST: usize = 32;
+/// Most bytes of a note's text.
+const LONGEST: usize = 1024;
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A track of the source is not in the reel.
+    Skipped {
+        /// Its number in the file.
+        track: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A part of the source cannot be read.
+    Damage(String),
+    /// The source's clock jumped, and the jump was taken out.
+    ClockJumped {
+        /// By how much, in milliseconds.
+        millis: i64,
+    },
+}
+
+impl Note {
+    /// A fault of the source at `path`, in words.
+    #[cfg(feature = "libav")]
+    pub(crate) fn damage(error: &Error, path: &Path) -> Self {
+        let text = chain(error);
+        // It is told with the path again.
+        let beginning = format!("{}: ", path.display());
+        Self::Damage(text.strip_prefix(&beginning).map(str::to_owned).unwrap_or(text))
+    }
+
+    /// So many more notes than are kept.
+    pub(super) fn more(count: u64) -> Self {
+        let notices = if count == 1 { "notice" } else { "notices" };
+        Self::Damage(format!("{count} more {notices} when it was read"))
+    }
+
+    /// As an event of a stream that plays the file.
+    pub(crate) fn event(&self, path: &Path) -> EventKind {
+        match self {
+            Self::Skipped { track, reason } => {
+                EventKind::TrackSkipped { track: *track, reason: reason.clone() }
+            }
+            Self::Damage(reason) => {
+                let error = Error::SourceDamaged { path: path.to_owned(), reason: reason.clone() };
+                EventKind::SourceFault { error: error.into() }
+            }
+            Self::ClockJumped { millis } => EventKind::ClockJumped { millis: *millis },
+        }
+    }
+
+    /// With a text that an index holds.
+    pub(super) fn bounded(mut self) -> Self {
+        if let Self::Skipped { reason: text, .. } | Self::Damage(text) = &mut self
+            && text.len() > LONGEST
+        {
+            let end = (0..=LONGEST).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text.truncate(end);
+        }
+        self
+    }
+}
