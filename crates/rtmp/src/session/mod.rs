@@ -14,4 +14,4 @@ mod server;
 
 pub use client::{ClientConfig, ClientRole, ClientSession, HandshakeForm, LoginAnswer};
 pub use event::{ClientEvent, PlayRequest, PublishRequest, Reject, ServerEvent};
-pub use server::{ServerConfig, ServerSession};
+pub use server::{NAME_PREFIXES, ServerConfig, ServerSession};

@@ -278,13 +278,105 @@ fn media_is_refused_where_it_has_no_place() {
 }
 
 #[test]
-fn one_publish_or_play_per_connection() {
-    for again in ["publish", "play"] {
+fn a_second_stream_beside_the_first_is_refused_and_the_first_goes_on() {
+    for (again, code) in [("publish", "NetStream.Publish.BadName"), ("play", "NetStream.Play.Failed")] {
         let mut server = Server::publishing();
-        let error = server.input(&command(again, 9.0, vec![Value::from("other")], 1)).unwrap_err();
-        assert_eq!(error.code(), "RTMP_PROTOCOL", "{error}");
-        assert!(server.events().is_empty());
+        server.sent();
+        server.input(&command("createStream", 8.0, Vec::new(), 0)).unwrap();
+        server.input(&command(again, 9.0, vec![Value::from("other")], 2)).unwrap();
+        assert_eq!(codes(&mut server), [entry("_result", 8.0, 0, ""), entry("onStatus", 0.0, 2, code)]);
+        server.input(&message(6, 9, &[0x17, 1, 0, 0, 0, 1], 1, 128)).unwrap();
+        let events = server.events();
+        assert!(matches!(&events[..], [ServerEvent::Tag(_)]), "{events:?}");
     }
+    let mut server = Server::playing();
+    server.input(&command("publish", 9.0, vec![Value::from("other")], 1)).unwrap();
+    assert!(server.session.is_live() && server.events().is_empty());
+}
+
+#[test]
+fn who_has_ended_its_stream_may_begin_another_one_on_the_same_connection() {
+    let mut server = Server::publishing();
+    let picture = || message(6, 9, &[0x17, 1, 0, 0, 0, 1], 1, 128);
+    // More often than streams may be created at a time.
+    for round in 2..20_u32 {
+        server.sent();
+        let id = f64::from(round);
+        let name = format!("key-{round}");
+        match round % 3 {
+            0 => {
+                server.input(&command("FCUnpublish", 5.0, vec![Value::from("k")], 0)).unwrap();
+                server.input(&command("closeStream", 0.0, Vec::new(), round - 1)).unwrap();
+            }
+            1 => {
+                server.input(&command("deleteStream", 0.0, vec![Value::from(id - 1.0)], 0)).unwrap();
+            }
+            // Without its last word.
+            _ => server.input(&command("FCUnpublish", 5.0, vec![Value::from("k")], 0)).unwrap(),
+        }
+        // What was on its way belongs to nobody.
+        server.input(&picture()).unwrap();
+        server.input(&command("createStream", 6.0, Vec::new(), 0)).unwrap();
+        server.input(&command("publish", 0.0, vec![Value::from(name.as_str())], round)).unwrap();
+        server.input(&picture()).unwrap();
+        let mut events = server.events();
+        let Some(ServerEvent::Publish(request)) = events.pop() else { panic!("{round}: {events:?}") };
+        assert_eq!(request.key.reveal(), name);
+        assert!(matches!(events.pop(), Some(ServerEvent::Unpublish | ServerEvent::Tag(_))), "{round}");
+        assert!(!server.session.is_parting() && !server.session.is_live());
+        server.session.accept_publish(server.now);
+        let events = server.events();
+        assert!(matches!(&events[..], [ServerEvent::Tag(_)]), "{round}: {events:?}");
+        let told = codes(&mut server);
+        assert!(told.iter().any(|(_, _, _, code)| code == "NetStream.Unpublish.Success"), "{told:?}");
+        assert_eq!(told.last().unwrap(), &entry("onStatus", 0.0, round, "NetStream.Publish.Start"));
+    }
+}
+
+#[test]
+fn a_player_changes_to_another_stream_and_then_publishes() {
+    let mut server = Server::playing();
+    server.sent();
+    server.input(&command("play", 0.0, vec![Value::from("other")], 1)).unwrap();
+    let events = server.events();
+    assert!(matches!(&events[..], [ServerEvent::StopPlay, ServerEvent::Play(_)]), "{events:?}");
+    server.session.accept_play(server.now);
+    assert!(server.session.is_live());
+    server.input(&command("deleteStream", 0.0, vec![Value::from(1.0)], 0)).unwrap();
+    server.input(&command("createStream", 7.0, Vec::new(), 0)).unwrap();
+    server.input(&command("publish", 0.0, vec![Value::from("key")], 2)).unwrap();
+    let events = server.events();
+    assert!(matches!(&events[..], [ServerEvent::StopPlay, ServerEvent::Publish(_)]), "{events:?}");
+}
+
+#[test]
+fn who_prepares_another_stream_has_the_limits_and_time_of_those_who_have_none() {
+    let leave = || {
+        let mut server = Server::publishing();
+        server.input(&command("closeStream", 0.0, Vec::new(), 1)).unwrap();
+        server
+    };
+    let mut server = leave();
+    server.input(&command("createStream", 6.0, Vec::new(), 0)).unwrap();
+    let config = ServerConfig::default();
+    server.pass(config.command_timeout / 2);
+    server.session.handle_timeout(server.now).unwrap();
+    assert!(!server.session.is_finished());
+    server.pass(config.command_timeout);
+    server.session.handle_timeout(server.now).unwrap();
+    assert!(server.session.is_finished(), "it had its stream, so that is no fault");
+
+    let mut server = leave();
+    server.input(&command("createStream", 6.0, Vec::new(), 0)).unwrap();
+    let before = Limits::before_auth();
+    let large = message(6, 9, &vec![0; before.message_bytes + 1], 1, 128);
+    let error = server.input(&large).unwrap_err();
+    assert_eq!(error.code(), "RTMP_LIMIT_EXCEEDED", "{error}");
+
+    let mut server = leave();
+    let create = (0..100).map(|_| server.input(&command("createStream", 6.0, Vec::new(), 0)));
+    let allowed = create.take_while(Result::is_ok).count();
+    assert_eq!(allowed as u32, config.message_streams);
 }
 
 #[test]
@@ -312,6 +404,8 @@ fn queries_of_name_and_application() {
         ("live?app=1", "key", "live", "key", "app=1"),
         ("live?app=1", "key?token=2", "live", "key", "token=2"),
         ("/live/", "a/b", "live", "a/b", ""),
+        ("live/key", "", "live", "key", ""),
+        ("", "live/key", "live", "key", ""),
         ("live/?x", "key", "live", "key", "x"),
     ];
     for (app, name, expected_app, expected_name, expected_query) in cases {

@@ -1,5 +1,6 @@
 //! What the client asks for, and the answers.
 
+use super::place::{Place, place};
 use super::{Asked, Phase, ServerSession};
 use crate::amf0::Value;
 use crate::capability::Capabilities;
@@ -56,10 +57,6 @@ impl ServerSession {
         if self.app.is_some() {
             return Err(self.protocol("second connect"));
         }
-        if connect.app.is_empty() {
-            self.error(transaction, "NetConnection.Connect.InvalidApp", "application name is missing")?;
-            return Err(self.protocol("connect without an application"));
-        }
         if connect.app.len() > self.config.app_bytes {
             self.error(transaction, "NetConnection.Connect.InvalidApp", "application name is too long")?;
             let allowed = self.config.app_bytes as u64;
@@ -95,7 +92,8 @@ impl ServerSession {
     }
 
     fn create_stream(&mut self, transaction: f64) -> Result<(), Error> {
-        if self.created >= self.config.message_streams {
+        self.prepare_again();
+        if self.created.saturating_sub(self.created_before) >= self.config.message_streams {
             let allowed = u64::from(self.config.message_streams);
             return Err(Error::limit(LimitKind::MessageStreams, allowed, self.link.received()));
         }
@@ -113,8 +111,8 @@ impl ServerSession {
         key: &StreamKey,
         mode: String,
     ) -> Result<(), Error> {
-        let stream_id = self.usable_stream(stream_id)?;
-        let (app, name, query) = self.place(key.reveal());
+        let Some(stream_id) = self.usable_stream(stream_id, true)? else { return Ok(()) };
+        let Place { app, name, query } = place(self.app.as_deref().unwrap_or_default(), key.reveal());
         let (key, capabilities) = (StreamKey::new(name), self.capabilities.clone());
         let request = PublishRequest { app, key, query, mode, capabilities };
         self.phase = Phase::Deciding(Asked { publish: true, stream_id, transaction, reset: false });
@@ -123,8 +121,8 @@ impl ServerSession {
     }
 
     fn play(&mut self, stream_id: u32, transaction: f64, play: Play) -> Result<(), Error> {
-        let stream_id = self.usable_stream(stream_id)?;
-        let (app, name, query) = self.place(&play.name);
+        let Some(stream_id) = self.usable_stream(stream_id, false)? else { return Ok(()) };
+        let Place { app, name, query } = place(self.app.as_deref().unwrap_or_default(), &play.name);
         let Play { start, duration, reset, .. } = play;
         self.phase = Phase::Deciding(Asked { publish: false, stream_id, transaction, reset });
         let capabilities = self.capabilities.clone();
@@ -134,45 +132,65 @@ impl ServerSession {
     }
 
     /// The message stream for a publish or play: the one the command came on, or the last one created if the client
-    /// sent it on the connection.
-    fn usable_stream(&self, stream_id: u32) -> Result<u32, Error> {
-        if self.phase != Phase::Commands {
-            return Err(self.protocol("second publish or play"));
-        }
+    /// sent it on the connection. `None` if the client was told that it cannot have another one now.
+    fn usable_stream(&mut self, stream_id: u32, publish: bool) -> Result<Option<u32>, Error> {
         if self.created == 0 {
             return Err(self.protocol("publish or play before createStream"));
         }
-        Ok(if (1..=self.created).contains(&stream_id) { stream_id } else { self.created })
+        let id = if (1..=self.created).contains(&stream_id) { stream_id } else { self.created };
+        match self.phase {
+            // A player changes to another stream, or a publisher that said goodbye goes on without its last word.
+            Phase::Playing(asked) if !publish => self.end_asked(asked)?,
+            Phase::Publishing(asked) if publish && self.parting => self.end_asked(asked)?,
+            Phase::Publishing(_) | Phase::Playing(_) => {
+                let code = if publish { "NetStream.Publish.BadName" } else { "NetStream.Play.Failed" };
+                let description =
+                    "This connection has a stream already; a second one needs its own connection.";
+                self.status(id, &Status::error(code, description))?;
+                return Ok(None);
+            }
+            _ => {}
+        }
+        self.prepare_again();
+        if self.phase == Phase::Commands {
+            Ok(Some(id))
+        } else {
+            Err(self.protocol("publish or play in vain"))
+        }
     }
 
-    /// Application and stream name without their queries, and the query.
-    fn place(&self, name: &str) -> (String, String, String) {
-        let app = self.app.as_deref().unwrap_or_default();
-        let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
-        let (name, query) = name.split_once('?').unwrap_or((name, app_query));
-        (app.trim_end_matches('/').to_owned(), name.to_owned(), query.to_owned())
+    /// A client that has ended its stream begins to prepare for another one, by the rules for those who have none.
+    fn prepare_again(&mut self) {
+        if !matches!(self.phase, Phase::Leaving { .. }) {
+            return;
+        }
+        (self.phase, self.prepares_since) = (Phase::Commands, self.last_input);
+        (self.again, self.parting) = (true, false);
+        let limits = self.config.before_auth;
+        self.link.set_limits(&limits);
+        self.link.set_total(self.link.received().saturating_add(limits.total_bytes_before_auth));
     }
 
     /// deleteStream and closeStream. Nothing else than the own stream of the connection can be ended.
     fn end_stream(&mut self, stream_id: u32, transaction: f64) -> Result<(), Error> {
         self.result(transaction, Value::Null)?;
-        let (asked, event) = match self.phase {
-            Phase::Publishing(asked) => (asked, ServerEvent::Unpublish),
-            Phase::Playing(asked) => (asked, ServerEvent::StopPlay),
-            _ => return Ok(()),
-        };
+        let (Phase::Publishing(asked) | Phase::Playing(asked)) = self.phase else { return Ok(()) };
         if stream_id != asked.stream_id && stream_id != 0 {
             return Ok(());
         }
-        if asked.publish {
-            self.status(
-                asked.stream_id,
-                &Status::info("NetStream.Unpublish.Success", "Stream is unpublished."),
-            )?;
+        self.end_asked(asked)
+    }
+
+    /// The stream of the connection is over, as the client wishes.
+    fn end_asked(&mut self, asked: Asked) -> Result<(), Error> {
+        let (status, event) = if asked.publish {
+            (Status::info("NetStream.Unpublish.Success", "Stream is unpublished."), ServerEvent::Unpublish)
         } else {
-            self.status(asked.stream_id, &Status::info("NetStream.Play.Stop", "Stopped playing stream."))?;
-        }
+            (Status::info("NetStream.Play.Stop", "Stopped playing stream."), ServerEvent::StopPlay)
+        };
+        self.status(asked.stream_id, &status)?;
         self.phase = Phase::Leaving { since: self.last_input };
+        self.created_before = self.created;
         self.events.push_back(event);
         Ok(())
     }

@@ -197,6 +197,8 @@ impl ServerSession {
         match self.phase {
             Phase::Publishing(_) => Ok(true),
             Phase::Leaving { .. } => Ok(false),
+            // The last of the stream before.
+            Phase::Commands if self.again => Ok(false),
             Phase::Playing(_) if is_script => Ok(false),
             Phase::Playing(_) => Err(self.protocol("media from a player")),
             _ => Err(self.protocol("media before publish")),

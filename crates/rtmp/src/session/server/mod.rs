@@ -5,6 +5,7 @@
 mod commands;
 mod config;
 mod media;
+mod place;
 mod timers;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 pub use config::ServerConfig;
+pub use place::NAME_PREFIXES;
 
 use super::event::ServerEvent;
 use super::link::{Incoming, Link};
@@ -64,8 +66,13 @@ pub struct ServerSession {
     essential: [f64; 2],
     /// Message streams created; their ids are 1 to this.
     created: u32,
+    /// How many of them when the last publish or play ended, zero before.
+    created_before: u32,
     started: Instant,
-    shaken: Instant,
+    /// When it was shaken hands, or the client that had ended its stream prepared for another one.
+    prepares_since: Instant,
+    /// The client has ended a stream, and may begin another.
+    again: bool,
     last_input: Instant,
     pinged: bool,
 }
@@ -79,7 +86,7 @@ enum Phase {
     Deciding(Asked),
     Publishing(Asked),
     Playing(Asked),
-    /// The client ended its stream; it may still have to say or read something.
+    /// The client ended its stream; it may still have to say or read something, or begin another one.
     Leaving {
         since: Instant,
     },
@@ -116,8 +123,10 @@ impl ServerSession {
             parting: false,
             essential: [0.0; 2],
             created: 0,
+            created_before: 0,
             started: now,
-            shaken: now,
+            prepares_since: now,
+            again: false,
             last_input: now,
             pinged: false,
         }
@@ -185,7 +194,8 @@ impl ServerSession {
     ///
     /// A client that ended its stream by itself ([`Unpublish`](ServerEvent::Unpublish),
     /// [`StopPlay`](ServerEvent::StopPlay)) gets some time to close the connection first, since some clients take it
-    /// for an error if they do not; ask again after [`handle_timeout`](Self::handle_timeout).
+    /// for an error if they do not; ask again after [`handle_timeout`](Self::handle_timeout). In that time it may also publish
+    /// or play again, which is another [`Publish`](ServerEvent::Publish) or [`Play`](ServerEvent::Play) event to decide.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Ended
@@ -220,7 +230,7 @@ impl ServerSession {
             if !self.link.shake_hands(&mut bytes)? {
                 return Ok(());
             }
-            self.shaken = now;
+            self.prepares_since = now;
             self.phase = Phase::Commands;
         }
         self.parse(&mut bytes)?;

@@ -11,7 +11,7 @@ impl ServerSession {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Handshake => self.started.checked_add(self.config.handshake_timeout),
-            Phase::Commands => self.shaken.checked_add(self.config.command_timeout),
+            Phase::Commands => self.prepares_since.checked_add(self.config.command_timeout),
             // The one who decides owns the deadline of the decision.
             Phase::Deciding(_) | Phase::Ended => None,
             Phase::Leaving { since } => since.checked_add(self.config.linger),
@@ -23,6 +23,11 @@ impl ServerSession {
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             let (waiting_for, after) = match self.phase {
                 Phase::Handshake => (Deadline::Handshake, self.config.handshake_timeout),
+                // It has had its stream, and goes without another one.
+                Phase::Commands if self.again => {
+                    self.phase = Phase::Ended;
+                    continue;
+                }
                 Phase::Commands => (Deadline::Command, self.config.command_timeout),
                 Phase::Leaving { .. } => {
                     self.phase = Phase::Ended;
