@@ -41,7 +41,7 @@ const REAPER_STACK: usize = 64 << 10;
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles there are, and
 /// waits for them up to [`Config::force_stop_after`]: keep it as long as anything is to be on the air. A callback given to
-/// [`Engine::on_event`] must not hold an engine, or neither is ever dropped.
+/// [`Engine::on_event`] must not hold an engine for ever, or neither is dropped.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -219,10 +219,18 @@ impl Engine {
         self.inner.events.subscribe(None)
     }
 
-    /// Calls `callback` for every event of every stream, on the thread it happens on: it must be quick and must not block
-    /// (hand the event to an async runtime's channel, say). A panic in it is caught.
+    /// Calls `callback` for every event of every stream from here on, one after the other, on a thread of its own. No stream
+    /// waits for it, so it may block, and it may stop or drop streams, servers and engines. At most 1024 events wait for it, then
+    /// the oldest is dropped and counted ([`Engine::missed_events`]). A panic in it is caught. If the last output of a stream has
+    /// failed, the stream ends once the callbacks have heard of that, or after a second: until then they may add another output.
     pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) {
         self.inner.events.on_event(Arc::new(callback));
+    }
+
+    /// Events that were dropped because a callback given to [`Engine::on_event`] was too slow, of all callbacks together.
+    #[must_use]
+    pub fn missed_events(&self) -> u64 {
+        self.inner.events.missed()
     }
 
     /// Stops one stream, as [`StreamHandle::stop`](crate::StreamHandle::stop) does; `None` if no such stream runs.
@@ -252,7 +260,8 @@ impl Engine {
 
     /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused. Reels that
     /// are being cut are given up, and so are files that are being read to find out what has to be encoded: a
-    /// [`start`](StreamBuilder::start) that waits for one fails with [`Error::Ended`].
+    /// [`start`](StreamBuilder::start) that waits for one fails with [`Error::Ended`]. Callbacks are given the time that is left to
+    /// hear of it, unless one of them is what calls this.
     ///
     /// # Blocking
     ///
@@ -364,8 +373,9 @@ impl Inner {
         let Prepared { shared, poll, commands } = prepared;
         let stream = StreamRef { shared: shared.clone(), engine: self.clone() };
         if let Some(claim) = parts.claim {
-            claim.open(&stream)?;
+            let opened = claim.open(&stream)?;
             shared.hold_name(claim);
+            opened.announce();
         }
         shared.publish_stats(|stats| stats.mode = parts.source.mode());
         let setup = Setup {
@@ -470,6 +480,7 @@ impl Inner {
         if let Some(reels) = &self.reels {
             reels.close(until.saturating_duration_since(Instant::now()));
         }
+        self.events.wait_heard(until);
         report
     }
 

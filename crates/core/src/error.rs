@@ -350,13 +350,33 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A stream key or name is registered already, or unusable.
+    /// A stream key, play token or name is malformed: no other moment makes it right.
     #[error("{name}: {reason}")]
     Key {
         /// The public name.
         name: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A stream key or name is registered already.
+    #[error("{name}: {reason}")]
+    KeyInUse {
+        /// The public name.
+        name: String,
+        /// Which of the two is.
+        reason: &'static str,
+    },
+    /// A name has no stream key.
+    #[error("{name}: has no key")]
+    NoKey {
+        /// The name.
+        name: String,
+    },
+    /// A stream was to be put under a name that it is made from, directly or by way of other streams.
+    #[error("{name}: the stream is made from what would be found under this name, so it would feed itself")]
+    FeedsItself {
+        /// The name.
+        name: String,
     },
     /// The stream is not running any more.
     #[error("the stream has ended")]
@@ -436,6 +456,9 @@ impl Error {
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
+            Self::KeyInUse { .. } => "KEY_IN_USE",
+            Self::NoKey { .. } => "KEY_UNKNOWN",
+            Self::FeedsItself { .. } => "FEEDS_ITSELF",
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::Panicked { .. } => "STREAM_PANICKED",

@@ -1,13 +1,14 @@
 //! What a stream tells the program that embeds it.
 
 pub(crate) mod bus;
+pub(crate) mod callback;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use self::bus::{Bus, Events};
+use self::bus::{Bus, Events, Told};
 use crate::error::{Error, chain};
 use crate::source::SourceMode;
 use crate::verdict::{Severity, Verdict};
@@ -47,7 +48,8 @@ pub struct Event {
 pub enum EventKind {
     /// The stream's thread runs.
     Started,
-    /// An output was connected and its peer accepted the stream; the next tag it gets is a header or a keyframe.
+    /// An output was connected and its peer accepted the stream, a player joined, or another stream is made from this one; the
+    /// next tag it gets is a header or a keyframe.
     OutputLive {
         /// The output.
         output: OutputId,
@@ -130,7 +132,8 @@ pub enum EventKind {
         /// The name.
         name: String,
     },
-    /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it.
+    /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it. This and the next two
+    /// are also told of the streams that are made from it.
     PublisherLost {
         /// Why.
         error: Arc<Error>,
@@ -232,6 +235,20 @@ impl EventBus {
 
     pub(crate) fn on_event(&self, callback: Arc<dyn Fn(&Event) + Send + Sync>) {
         self.bus.on_event(callback);
+    }
+
+    /// What has been told up to now.
+    pub(crate) fn told(&self) -> Told<Event> {
+        self.bus.told()
+    }
+
+    /// Waits until the callbacks have heard what was told up to now, at the latest until `until`.
+    pub(crate) fn wait_heard(&self, until: Instant) {
+        self.bus.wait_heard(until);
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.bus.missed()
     }
 
     /// Tells everybody, and the log; a recovery is logged as loudly as what it ends.

@@ -131,7 +131,7 @@ impl StreamFiles {
         if self.name.as_deref() != Some(name) {
             return Ok(());
         }
-        Err(Error::Key { name: name.to_owned(), reason: "is the name the stream is made from" })
+        Err(Error::FeedsItself { name: name.to_owned() })
     }
 
     /// What the stream itself must not write to.

@@ -1,6 +1,6 @@
 //! The streams players can ask for, by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::event::StreamId;
 use crate::limiter::Permit;
 use crate::source::SourceDriver;
 use crate::source::ingest::{Answer, Delivery, Desk};
@@ -33,6 +34,28 @@ type Watcher = dyn Fn(&StreamRef) + Send + Sync;
 struct Watchers {
     names: HashMap<String, Vec<(u64, Arc<Watcher>)>>,
     next: u64,
+    /// The streams that are made from what is found under each name.
+    readers: HashMap<String, Vec<StreamId>>,
+}
+
+impl Watchers {
+    /// Whether a stream that is found under `name` feeds `stream`, by way of any others.
+    fn feeds(&self, name: &str, stream: StreamId, names: &HashMap<String, Entry>) -> bool {
+        if !self.readers.values().any(|readers| readers.contains(&stream)) {
+            return false;
+        }
+        let (mut reached, mut next) = (HashSet::from([name]), vec![name]);
+        while let Some(name) = next.pop() {
+            let readers = self.readers.get(name).map_or(&[][..], Vec::as_slice);
+            if readers.contains(&stream) {
+                return true;
+            }
+            let is_theirs = |entry: &Entry| entry.stream.as_ref().is_some_and(|s| readers.contains(&s.id()));
+            let further = names.iter().filter(|(_, entry)| is_theirs(entry)).map(|(name, _)| name.as_str());
+            next.extend(further.filter(|name| reached.insert(name)));
+        }
+        false
+    }
 }
 
 impl std::fmt::Debug for Watchers {
@@ -49,10 +72,28 @@ pub(crate) struct Watch {
     number: u64,
 }
 
-/// Whether players can ask for this name.
+/// A stream that is made from what is found under a name, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    hub: Hub,
+    name: String,
+    stream: StreamId,
+}
+
+/// Whether players can ask for this name. What URLs take for a place in themselves, or servers for an instance, is none.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_part)
+    let is_reserved = name.bytes().all(|byte| byte == b'.') || name == "_definst_";
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_part) && !is_reserved
+}
+
+/// Refuses what cannot be a name.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if is_name(name) {
+        return Ok(());
+    }
+    let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.', not only dots, and not '_definst_'";
+    Err(Error::Key { name: name.chars().take(MAX_NAME).collect(), reason })
 }
 
 #[derive(Debug)]
@@ -86,6 +127,13 @@ pub struct Claim {
     /// The owner's place among the limits.
     place: Option<Permit>,
     desk: Option<Arc<Desk>>,
+}
+
+/// A name that was opened, and who is to hear of it.
+#[must_use = "who watches the name is to hear of it"]
+pub(crate) struct Opened {
+    watchers: Vec<Arc<Watcher>>,
+    stream: StreamRef,
 }
 
 /// How a publisher with the right key comes in; see [`Hub::enter`].
@@ -182,6 +230,12 @@ impl Hub {
         self.names.lock().get(name).filter(|entry| !entry.revoked)?.stream.clone()
     }
 
+    /// Notes that `stream` is made from what is found under `name`, so that it is not put there.
+    pub(crate) fn read(&self, name: &str, stream: StreamId) -> Reading {
+        self.watchers.lock().readers.entry(name.to_owned()).or_default().push(stream);
+        Reading { hub: self.clone(), name: name.to_owned(), stream }
+    }
+
     /// Calls `watcher` for the stream that is open under `name`, if one is, and for each that is opened later: before its
     /// thread has begun, on the thread that opens it.
     pub(crate) fn watch(&self, name: &str, watcher: Arc<Watcher>) -> Watch {
@@ -238,6 +292,11 @@ impl Claim {
     /// The name is published for `owner`, whose place is kept as long as the claim is.
     pub(crate) fn belongs_to(&mut self, owner: &str, place: Permit) {
         self.place = Some(place);
+        self.shows_owner(owner);
+    }
+
+    /// Whose stream is found under the name.
+    pub(crate) fn shows_owner(&self, owner: &str) {
         if let Some(entry) =
             self.hub.names.lock().get_mut(&self.name).filter(|entry| entry.token == self.token)
         {
@@ -250,10 +309,15 @@ impl Claim {
         self.desk = Some(desk);
     }
 
-    /// Lets players find `stream` under the name; refused if the name was taken away meanwhile.
-    pub(crate) fn open(&self, stream: &StreamRef) -> Result<(), Error> {
+    /// Lets players find `stream` under the name; refused if the name was taken away meanwhile, or if the stream is made from
+    /// what would be found there. Who watches the name hears of it from the answer, once the stream holds the claim.
+    pub(crate) fn open(&self, stream: &StreamRef) -> Result<Opened, Error> {
         let watchers: Vec<_> = {
             let mut names = self.hub.names.lock();
+            let watchers = self.hub.watchers.lock();
+            if watchers.feeds(&self.name, stream.id(), &names) {
+                return Err(Error::FeedsItself { name: self.name.clone() });
+            }
             match names.get_mut(&self.name) {
                 Some(entry) if entry.token == self.token && !entry.revoked => {
                     entry.stream = Some(stream.clone());
@@ -261,11 +325,29 @@ impl Claim {
                 }
                 _ => return Err(Error::Ended),
             }
-            let watchers = self.hub.watchers.lock();
             watchers.names.get(&self.name).into_iter().flatten().map(|(_, watcher)| watcher.clone()).collect()
         };
-        watchers.iter().for_each(|watcher| watcher(stream));
-        Ok(())
+        Ok(Opened { watchers, stream: stream.clone() })
+    }
+}
+
+impl Opened {
+    /// Tells those who watch the name.
+    pub(crate) fn announce(self) {
+        self.watchers.iter().for_each(|watcher| watcher(&self.stream));
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut watchers = self.hub.watchers.lock();
+        let Some(readers) = watchers.readers.get_mut(&self.name) else { return };
+        if let Some(index) = readers.iter().position(|reader| *reader == self.stream) {
+            readers.swap_remove(index);
+        }
+        if readers.is_empty() {
+            watchers.readers.remove(&self.name);
+        }
     }
 }
 

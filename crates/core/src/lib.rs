@@ -51,6 +51,7 @@ pub use config::{
 pub use engine::{Engine, PublishOptions, ShutdownReport};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events};
+pub use event::callback::mark_callback_thread;
 pub use event::{Event, EventKind, OutputId, StreamId};
 pub use hub::{Claim, Entrance, Handover, Hub};
 pub use ipnet::IpNet;

@@ -70,6 +70,13 @@ impl Limiter {
     }
 }
 
+impl Permit {
+    /// Whose place it is.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limiter.inner.lock();

@@ -18,11 +18,15 @@ use flowcast_rtmp::time::MediaTime;
 use parking_lot::Mutex;
 
 use crate::config::QueueBounds;
+use crate::event::EventKind;
 use crate::live::{Entry, Headers, Read, Ring};
 use crate::output::feed::Join;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::source::{SourceContext, SourceDriver, SourceState};
 use crate::stream::mailbox::Mailbox;
+
+/// Notices that wait for a reader; of more the oldest is forgotten.
+const NOTICES: usize = 16;
 
 /// When new tags go into the tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,8 @@ struct Shared {
 struct Queue {
     tags: VecDeque<Tag>,
     bytes: usize,
+    /// What happened to the source of the stream the tap is on, as far as its reader has not heard.
+    notices: VecDeque<EventKind>,
     /// No more comes.
     over: bool,
     /// Nobody reads any more.
@@ -231,6 +237,16 @@ impl OutputDriver for TapOutput {
         OutputState::Running
     }
 
+    fn hear(&mut self, notice: &EventKind) {
+        let mut queue = self.shared.queue.lock();
+        if queue.notices.len() == NOTICES {
+            queue.notices.pop_front();
+        }
+        queue.notices.push_back(notice.clone());
+        drop(queue);
+        self.shared.reader.wake();
+    }
+
     fn is_immediate(&self) -> bool {
         self.pace == TapPace::Immediate
     }
@@ -290,6 +306,7 @@ impl SourceDriver for TapSource {
             let mut queue = self.shared.queue.lock();
             std::mem::swap(&mut queue.tags, &mut self.room);
             queue.bytes = 0;
+            cx.notices.extend(queue.notices.drain(..));
             queue.over
         };
         cx.tags.extend(self.room.drain(..));
@@ -298,7 +315,7 @@ impl SourceDriver for TapSource {
 
     fn is_due(&self) -> bool {
         let queue = self.shared.queue.lock();
-        queue.over || !queue.tags.is_empty()
+        queue.over || !queue.tags.is_empty() || !queue.notices.is_empty()
     }
 
     fn bytes_held(&self) -> usize {

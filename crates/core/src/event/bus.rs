@@ -1,19 +1,21 @@
-//! Events on their way to whoever listens: bounded queues that lose the oldest, and callbacks.
+//! Events on their way to whoever listens: bounded queues that lose the oldest, and callbacks on threads of their own.
+//!
+//! In: events, on the thread they happen on, which never waits. Out: the queues of receivers, and calls of callbacks.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::RwLock;
 
 use super::Event;
+use super::callback::Caller;
 
 /// Most events that wait in one receiver.
-const CAPACITY: usize = 1024;
+pub(super) const CAPACITY: usize = 1024;
 
-type Callback<E> = dyn Fn(&E) + Send + Sync;
 type Filter<E> = dyn Fn(&E) -> bool + Send + Sync;
 
 /// Spreads events of one kind to all receivers; never blocks whoever emits them. Clones are the same bus.
@@ -23,8 +25,11 @@ pub struct Bus<E> {
 
 struct Listeners<E> {
     queues: Vec<Queue<E>>,
-    callbacks: Vec<Arc<Callback<E>>>,
+    callbacks: Vec<Caller<E>>,
 }
+
+/// What had been told when it was made; see [`Bus::told`].
+pub(crate) struct Told<E>(Vec<(Caller<E>, u64)>);
 
 struct Queue<E> {
     /// What this receiver is for; `None` is everything.
@@ -101,31 +106,69 @@ impl<E: Clone> Bus<E> {
         Events { receiver, dropped, _alive: alive }
     }
 
-    /// Calls `callback` for every event from here on, on the thread it happens on. A panic in it is caught.
-    pub fn on_event(&self, callback: Arc<dyn Fn(&E) + Send + Sync>) {
-        self.inner.write().callbacks.push(callback);
-    }
-
-    /// Tells everybody.
+    /// Tells everybody. Who listens never holds this thread up.
     pub fn emit(&self, event: &E) {
         let mut gone = false;
-        let callbacks = {
-            let listeners = self.inner.read();
-            for queue in &listeners.queues {
-                gone |= !queue.offer(event);
-            }
-            listeners.callbacks.clone()
-        };
+        let listeners = self.inner.read();
+        for queue in &listeners.queues {
+            gone |= !queue.offer(event);
+        }
+        for caller in &listeners.callbacks {
+            caller.push(event.clone());
+        }
+        drop(listeners);
         if gone {
             self.inner.write().queues.retain(|queue| queue.alive.strong_count() > 0);
         }
-        for callback in callbacks {
-            // A panic in the embedding program's callback must not end the stream or server it was told about.
-            let call = std::panic::AssertUnwindSafe(|| callback(event));
-            if std::panic::catch_unwind(call).is_err() {
-                log::error!("an event callback panicked");
-            }
+    }
+
+    /// What has been told up to now, to ask later whether the callbacks have heard it.
+    pub(crate) fn told(&self) -> Told<E> {
+        let listeners = self.inner.read();
+        Told(listeners.callbacks.iter().map(|caller| (caller.clone(), caller.told())).collect())
+    }
+
+    /// Events that callbacks did not hear because they were too slow.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.inner.read().callbacks.iter().map(Caller::missed).sum()
+    }
+
+    /// Waits until the callbacks have heard what was told up to now, at the latest until `until`. Inside a callback it does not
+    /// wait: there it would wait for itself.
+    ///
+    /// # Blocking
+    ///
+    /// Until `until`.
+    pub fn wait_heard(&self, until: Instant) {
+        for (caller, number) in self.told().0 {
+            caller.wait_heard(number, until);
         }
+    }
+}
+
+impl<E: Clone + Send + 'static> Bus<E> {
+    /// Calls `callback` for every event from here on, one after the other, on a thread of its own: it may take its time, and
+    /// may stop what the events come from. At most 1024 events wait for it, then the oldest is dropped and counted
+    /// ([`missed`](Self::missed)). A panic in it is caught. It is kept until the bus is gone.
+    pub fn on_event(&self, callback: Arc<dyn Fn(&E) + Send + Sync>) {
+        match Caller::start(callback) {
+            Ok(caller) => self.inner.write().callbacks.push(caller),
+            Err(error) => log::error!("no thread for an event callback, it will not be called: {error}"),
+        }
+    }
+}
+
+impl<E> Told<E> {
+    /// Whether all callbacks have heard it.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.iter().all(|(caller, number)| caller.has_heard(*number))
+    }
+}
+
+impl<E> Drop for Listeners<E> {
+    fn drop(&mut self) {
+        self.callbacks.iter().for_each(Caller::close);
     }
 }
 
@@ -193,5 +236,53 @@ mod tests {
         drop(events);
         bus.emit(&2);
         assert!(bus.inner.read().queues.is_empty(), "a dropped receiver is forgotten");
+    }
+
+    #[test]
+    fn a_callback_that_blocks_holds_nobody_and_loses_the_oldest_which_is_counted() {
+        let bus = Bus::default();
+        let (go_on, may_go) = crossbeam_channel::bounded::<()>(0);
+        let (heard, hears) = crossbeam_channel::unbounded();
+        let (begin, begun) = crossbeam_channel::unbounded();
+        let blocks = move |number: &usize| {
+            let _ = begin.send(());
+            let _ = may_go.recv();
+            let _ = heard.send(*number);
+        };
+        bus.on_event(Arc::new(blocks));
+        let other = Arc::new(AtomicU64::new(0));
+        let count = other.clone();
+        bus.on_event(Arc::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        bus.emit(&0);
+        let told = bus.told();
+        begun.recv_timeout(Duration::from_secs(60)).expect("it is called");
+        for number in 1..=(CAPACITY + 10) {
+            bus.emit(&number);
+        }
+        assert!(bus.missed() >= 10 && !told.is_heard(), "{}", bus.missed());
+        bus.wait_heard(Instant::now() + Duration::from_millis(1));
+        drop(go_on);
+        let patience = Instant::now() + Duration::from_secs(60);
+        bus.wait_heard(patience);
+        assert!(bus.told().is_heard() && told.is_heard());
+        let numbers: Vec<_> = hears.try_iter().collect();
+        let heard = numbers.len() as u64 + other.load(Ordering::Relaxed);
+        assert_eq!(heard + bus.missed(), 2 * (CAPACITY as u64 + 11), "each was heard or counted");
+        assert!(numbers.is_sorted() && numbers.len() <= CAPACITY + 1, "in order, and no more than fit");
+    }
+
+    #[test]
+    fn what_waits_is_told_after_the_bus_is_gone() {
+        let bus = Bus::default();
+        let (heard, hears) = crossbeam_channel::unbounded();
+        bus.on_event(Arc::new(move |number: &usize| {
+            let _ = heard.send(*number);
+        }));
+        (0..100).for_each(|number| bus.emit(&number));
+        drop(bus);
+        let numbers: Vec<_> = hears.iter().collect();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "the thread ends and lets go of the callback");
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use flowcast_rtmp::key::StreamKey;
+use flowcast_rtmp::session::NAME_PREFIXES;
 use parking_lot::Mutex;
 
 pub use self::active::ActiveStream;
@@ -20,7 +21,7 @@ pub use self::rules::{KeyRules, Play};
 use self::secret::{Digest, Salt, random_key};
 pub use self::store::{Asker, Denial, Grant, KeyStore};
 use crate::error::Error;
-use crate::hub::Hub;
+use crate::hub::{Hub, check_name};
 
 /// Longest name, in bytes.
 const MAX_NAME: usize = 128;
@@ -72,8 +73,9 @@ impl KeyRegistry {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] if the name has a key already, another name has this key, or one of them is unusable: names are 1 to
-    /// 128 bytes of letters, digits, `-`, `_` and `.`; keys 4 to 256 printable ASCII bytes without `/`, `?` and space.
+    /// [`Error::KeyInUse`] if the name has a key already or another name has this key. [`Error::Key`] if one of them is
+    /// malformed: names are 1 to 128 bytes of letters, digits, `-`, `_` and `.`, not only dots, and not `_definst_`; keys 4 to
+    /// 256 printable ASCII bytes without `/`, `?` and space, without a prefix that servers ignore (`mp4:`, `flv:`).
     pub fn add(&self, name: &str, key: impl Into<StreamKey>) -> Result<(), Error> {
         self.add_with(name, key, KeyRules::default())
     }
@@ -86,11 +88,13 @@ impl KeyRegistry {
     pub fn add_with(&self, name: &str, key: impl Into<StreamKey>, rules: KeyRules) -> Result<(), Error> {
         let key = key.into();
         let fail = |reason| Err(refused(name, reason));
-        if !is_name(name) {
-            return fail("a name is 1 to 128 letters, digits, '-', '_' or '.'");
-        }
+        let taken = |reason| Err(Error::KeyInUse { name: name.to_owned(), reason });
+        check_name(name)?;
         if !is_secret(&key, |byte| byte.is_ascii_graphic() && !b"/?".contains(&byte)) {
             return fail("a key is 4 to 256 printable characters without '/', '?' and space");
+        }
+        if NAME_PREFIXES.iter().any(|prefix| is_prefix(prefix, key.reveal())) || key.reveal() == "_definst_" {
+            return fail("servers ignore 'mp4:', 'flv:', 'f4v:' and 'mp3:' before a key, and '_definst_'");
         }
         let play = self.play_rule(name, &rules.play)?;
         let rules = KeyRules { play: Play::Public, ..rules };
@@ -98,10 +102,10 @@ impl KeyRegistry {
         let mut keys = self.keys.lock();
         keys.sweep(&self.hub);
         if keys.entries.get(name).is_some_and(|entry| !entry.rules.is_over(SystemTime::now())) {
-            return fail("has a key already");
+            return taken("has a key already");
         }
         if keys.names.get(&digest).is_some_and(|holder| holder != name) {
-            return fail("the key is another name's already");
+            return taken("the key is another name's already");
         }
         keys.forget(name, &self.hub);
         keys.names.insert(digest, name.to_owned());
@@ -124,7 +128,7 @@ impl KeyRegistry {
     ///
     /// As [`KeyRegistry::add_with`].
     pub fn issue_with(&self, name: &str, rules: KeyRules) -> Result<StreamKey, Error> {
-        let key = random_key(name)?;
+        let key = random_key()?;
         self.add_with(name, key.clone(), rules)?;
         Ok(key)
     }
@@ -133,21 +137,21 @@ impl KeyRegistry {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] if the system gives no random numbers.
+    /// [`Error::System`] if the system gives no random numbers.
     pub fn random() -> Result<StreamKey, Error> {
-        random_key("a token")
+        random_key()
     }
 
     /// Changes who may play `name`; those who play already go on.
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] if the name has no key, or the token is unusable.
+    /// [`Error::NoKey`] if the name has no key, [`Error::Key`] if the token is malformed.
     pub fn set_play(&self, name: &str, play: &Play) -> Result<(), Error> {
         let play = self.play_rule(name, play)?;
         match self.keys.lock().entries.get_mut(name) {
             Some(entry) => entry.play = play,
-            None => return Err(refused(name, "has no key")),
+            None => return Err(Error::NoKey { name: name.chars().take(MAX_NAME).collect() }),
         }
         Ok(())
     }
@@ -258,9 +262,8 @@ fn refused(name: &str, reason: &'static str) -> Error {
     Error::Key { name: name.chars().take(MAX_NAME).collect(), reason }
 }
 
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
+fn is_prefix(prefix: &str, text: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
 }
 
 fn is_secret(key: &StreamKey, allowed: impl Fn(u8) -> bool) -> bool {

@@ -72,10 +72,11 @@ impl fmt::Debug for Digest {
 }
 
 /// A new random secret of 128 bits, as 32 hexadecimal digits.
-pub(super) fn random_key(name: &str) -> Result<StreamKey, Error> {
+pub(super) fn random_key() -> Result<StreamKey, Error> {
     use std::fmt::Write as _;
     let Some(bytes) = random::secret::<16>() else {
-        return Err(Error::Key { name: name.to_owned(), reason: "the system gives no random numbers" });
+        let source = std::io::ErrorKind::Unsupported.into();
+        return Err(Error::System { what: "the system gives no random numbers", source });
     };
     let mut text = String::with_capacity(32);
     for byte in bytes {

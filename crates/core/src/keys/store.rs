@@ -9,8 +9,8 @@ use flowcast_rtmp::key::StreamKey;
 /// Knows which keys publish what, and who may play it. A server asks its engine's
 /// [`KeyRegistry`](crate::KeyRegistry) unless it was given another one.
 ///
-/// It is asked on the server's thread, where everybody waits: it must answer from memory. What has to ask elsewhere (a database,
-/// an HTTP service) is a hook of the server. It may be asked twice about one publisher.
+/// It is asked on a thread where nobody waits but those who ask, and may take until the server's deadline for hooks. It may be
+/// asked twice about one publisher.
 pub trait KeyStore: fmt::Debug + Send + Sync {
     /// What a publisher who says `key` is granted. Compare keys in constant time ([`StreamKey`] does).
     ///
@@ -79,10 +79,10 @@ impl Grant {
         self
     }
 
-    /// Whether the name can be one: 1 to 128 bytes of letters, digits, `-`, `_` and `.`.
+    /// Whether the name can be one: 1 to 128 bytes of letters, digits, `-`, `_` and `.`, not only dots.
     #[must_use]
     pub fn has_usable_name(&self) -> bool {
-        super::is_name(&self.name)
+        crate::hub::is_name(&self.name)
     }
 }
 

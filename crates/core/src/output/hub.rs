@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::error::Error;
-use crate::hub::is_name;
+use crate::hub::check_name;
 use crate::stream::handle::StreamRef;
 use crate::stream::shared::StreamShared;
 
@@ -20,13 +20,14 @@ pub(crate) struct HubOutput {
 impl HubOutput {
     /// Puts `stream` on the hub.
     pub(crate) fn open(name: String, stream: &StreamRef) -> Result<Self, Error> {
-        if !is_name(&name) {
-            let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.'";
-            return Err(Error::Key { name: name.chars().take(128).collect(), reason });
-        }
+        check_name(&name)?;
         let claim = stream.engine.hub().claim(&name, None)?;
-        claim.open(stream)?;
+        if let Some(owner) = stream.shared.owner() {
+            claim.shows_owner(&owner);
+        }
+        let opened = claim.open(stream)?;
         stream.shared.hold_name(claim);
+        opened.announce();
         Ok(Self { name, shared: stream.shared.clone(), finished: false })
     }
 }
@@ -53,8 +54,8 @@ impl OutputDriver for HubOutput {
         self.finished
     }
 
-    fn lets_players_in(&self) -> bool {
-        true
+    fn hub_name(&self) -> Option<&str> {
+        Some(&self.name)
     }
 
     fn readiness(&self) -> Readiness {

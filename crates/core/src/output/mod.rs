@@ -263,6 +263,8 @@ pub struct OutputContext<'a> {
     pub now: Instant,
     /// The poll of the thread, to register sockets with.
     pub registry: &'a mio::Registry,
+    /// The driver's number among the stream's outputs.
+    pub output: OutputId,
     /// The driver's token.
     pub token: mio::Token,
     /// The stream's newest tags.
@@ -337,10 +339,13 @@ pub trait OutputDriver: Send {
         self.turn(cx)
     }
 
-    /// Whether players may join because of this output.
-    fn lets_players_in(&self) -> bool {
-        false
+    /// The name players join by because of this output, if they do.
+    fn hub_name(&self) -> Option<&str> {
+        None
     }
+
+    /// Something happened to the source that streams made from this one are to know.
+    fn hear(&mut self, _notice: &EventKind) {}
 
     /// Whether new tags are sent at once; otherwise with the next tick.
     fn is_immediate(&self) -> bool {

@@ -204,7 +204,11 @@ impl SourceDriver for Ingest {
         let state = publisher.pull(cx);
         self.place(cx, from);
         match state {
-            SourceState::Ended if self.desk.try_end() => SourceState::Ended,
+            SourceState::Ended if self.desk.try_end() => {
+                // It goes where it came from, and may begin another stream now.
+                self.publisher = None;
+                SourceState::Ended
+            }
             // Its successor is on the way.
             SourceState::Ended => {
                 self.leaving.extend(self.publisher.take().map(|publisher| (publisher, cx.now + GOODBYE)));

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{EventKind, StreamId};
 use crate::files::StreamFiles;
-use crate::hub::{Hub, is_name};
+use crate::hub::{Hub, check_name};
 use crate::playlist::{Next, Playlist};
 use crate::reel::{Store, Tracks};
 use crate::stream::mailbox::Mailbox;
@@ -159,10 +159,7 @@ fn begin(ready: Ready, supply: &Supply, notices: &mut Vec<EventKind>) -> Item {
 
 impl Opening<'_> {
     fn published(&self, source: &Source, name: &str, once: bool) -> Result<Box<dyn SourceDriver>, Error> {
-        if !is_name(name) {
-            let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.'";
-            return Err(Error::Key { name: name.chars().take(128).collect(), reason });
-        }
+        check_name(name)?;
         let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
         let reader = Reader { id: self.id, mailbox, bounds };
         let published = Published::new(self.hub.clone(), name.to_owned(), once, reader);

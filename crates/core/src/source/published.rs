@@ -14,8 +14,9 @@ use super::timeline::Timeline;
 use super::{SourceContext, SourceDriver, SourceState};
 use crate::config::QueueBounds;
 use crate::event::{EventKind, StreamId};
-use crate::hub::{Hub, Watch};
+use crate::hub::{Hub, Reading, Watch};
 use crate::output::feed::Join;
+use crate::stream::branch::Guest;
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::{Command, Mailbox};
 use crate::tap::{TapPace, TapSource, tap};
@@ -40,6 +41,8 @@ pub(crate) struct Published {
     once: bool,
     reader: Reader,
     inbox: Inbox,
+    /// Held so that the stream is not put where it comes from.
+    _reading: Reading,
     /// `None` until media time begins.
     watch: Option<Watch>,
     current: Option<TapSource>,
@@ -59,11 +62,13 @@ impl Published {
     /// Waits for `name` to be published; complete after the first publication if `once`.
     pub(crate) fn new(hub: Hub, name: String, once: bool, reader: Reader) -> Self {
         let resting = hub.find(&name).is_none();
+        let reading = hub.read(&name, reader.id);
         Self {
             hub,
             name,
             once,
             reader,
+            _reading: reading,
             inbox: Inbox::default(),
             watch: None,
             current: None,
@@ -115,13 +120,14 @@ impl Published {
 }
 
 /// Puts a tap on a publication, before its first tag if it is just beginning.
-fn tap_into(publication: &StreamRef, reader: &Reader, inbox: &Inbox) {
+fn tap_into(publication: &StreamRef, found_under: &Arc<str>, reader: &Reader, inbox: &Inbox) {
     let (driver, source) = tap(reader.bounds, Join::Next, TapPace::Immediate, reader.mailbox.clone());
     inbox.lock().push_back(source);
     let output = publication.shared.next_output();
     let name = format!("stream {}", reader.id);
+    let guest = Some(Guest::Reader { name: found_under.clone() });
     // If it has ended meanwhile the driver is dropped, and with it the tap is complete.
-    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest: None };
+    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest };
     publication.shared.mailbox.send(add);
     reader.mailbox.wake();
 }
@@ -129,7 +135,8 @@ fn tap_into(publication: &StreamRef, reader: &Reader, inbox: &Inbox) {
 impl SourceDriver for Published {
     fn start(&mut self, _now: Instant) {
         let (reader, inbox) = (self.reader.clone(), self.inbox.clone());
-        let watcher = move |publication: &StreamRef| tap_into(publication, &reader, &inbox);
+        let name: Arc<str> = self.name.as_str().into();
+        let watcher = move |publication: &StreamRef| tap_into(publication, &name, &reader, &inbox);
         self.watch = Some(self.hub.watch(&self.name, Arc::new(watcher)));
     }
 

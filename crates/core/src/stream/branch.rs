@@ -42,6 +42,11 @@ pub(crate) enum Guest {
     },
     /// The tap of a branch, which is nobody's output.
     Branch,
+    /// The tap of another stream, which found this one under a name.
+    Reader {
+        /// The name.
+        name: Arc<str>,
+    },
 }
 
 /// A player's place on a thread; dropping it gives it back, wherever the player ends.

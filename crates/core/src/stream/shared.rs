@@ -84,7 +84,10 @@ impl StreamShared {
 
     /// Tells what happened. Of a branch only what happens to its players is told.
     pub(crate) fn tell(&self, kind: EventKind) {
-        let is_players = matches!(kind, EventKind::OutputEnded { .. } | EventKind::OutputDropped { .. });
+        let is_players = matches!(
+            kind,
+            EventKind::OutputLive { .. } | EventKind::OutputEnded { .. } | EventKind::OutputDropped { .. }
+        );
         if !self.is_branch || is_players {
             let is_recovery = match &kind {
                 EventKind::ModeChanged { error, .. } => {
@@ -99,6 +102,16 @@ impl StreamShared {
     /// CPU use of its own thread over the last second, in percent of one core.
     pub(crate) fn cpu_percent(&self) -> f64 {
         self.stats.lock().cpu_percent
+    }
+
+    /// Whose stream it is, if anybody's.
+    pub(crate) fn owner(&self) -> Option<String> {
+        self.permit.lock().as_ref().and_then(|permit| permit.owner().map(str::to_owned))
+    }
+
+    /// Whether players find the stream by this name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.claims.lock().iter().any(|claim| claim.name() == name)
     }
 
     /// Takes over a name players find the stream by, until its source ends.

@@ -22,7 +22,8 @@ use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::EventKind;
+use crate::event::bus::Told;
+use crate::event::{Event, EventKind};
 use crate::live::Ring;
 use crate::output::{OutputStats, Readiness};
 use crate::pace::Ticker;
@@ -46,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
 /// quarter of the time, and this at most.
 const ANNOUNCE: Duration = Duration::from_millis(100);
+/// Callbacks may take this long to hear that the last output has failed and give the stream another one.
+const HEAR: Duration = Duration::from_secs(1);
 /// Room for tags of one turn that is kept for another.
 const TAGS_KEPT: usize = 256;
 /// Room for the tags of a turn.
@@ -106,6 +109,8 @@ pub(crate) struct StreamThread {
     empty_since: Instant,
     laps: u64,
     last_failure: Option<Arc<Error>>,
+    /// No output is left: what the callbacks are still to hear before the stream ends, and until when.
+    hearing: Option<(Told<Event>, Instant)>,
 }
 
 /// What one wait brought.
@@ -147,6 +152,7 @@ impl StreamThread {
             ended: Vec::new(),
             gone: Gone::default(),
             last_failure: None,
+            hearing: None,
             setup,
         }
     }
@@ -213,15 +219,23 @@ impl StreamThread {
             self.end_turn();
             self.flush_notices();
             self.publish(now, false);
-            if self.setup.needs_outputs
-                && self.slots.iter().all(Option::is_none)
-                // A callback that heard of the failure may have added another output.
-                && self.setup.commands.is_empty()
-                && let Some(error) = self.last_failure.take()
-            {
+            if let Some(error) = self.failed_for_good(now) {
                 return Err(error);
             }
         }
+    }
+
+    /// Why the stream ends, if it has lost its last output: a callback that heard of it may have added another one.
+    fn failed_for_good(&mut self, now: Instant) -> Option<Arc<Error>> {
+        if !self.setup.needs_outputs || !self.slots.iter().all(Option::is_none) {
+            return None;
+        }
+        let error = self.last_failure.clone()?;
+        let events = &self.setup.shared.events;
+        let (told, until) = self.hearing.get_or_insert_with(|| (events.told(), now + HEAR));
+        // What a callback asked for is there once it has returned.
+        let was_heard = told.is_heard() || now >= *until;
+        (was_heard && self.setup.commands.is_empty()).then_some(error)
     }
 
     /// Whether a tick is due.
@@ -442,8 +456,14 @@ impl StreamThread {
 
     fn flush_notices(&mut self) {
         for kind in self.notices.drain(..) {
-            if let EventKind::Looped { laps } = &kind {
-                self.laps = *laps;
+            match &kind {
+                EventKind::Looped { laps } => self.laps = *laps,
+                EventKind::PublisherLost { .. }
+                | EventKind::PublisherReturned { .. }
+                | EventKind::PublisherReplaced { .. } => {
+                    self.slots.iter_mut().flatten().for_each(|slot| slot.driver.hear(&kind));
+                }
+                _ => {}
             }
             self.setup.shared.tell(kind);
         }

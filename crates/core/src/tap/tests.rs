@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::config::BacklogConfig;
+use crate::event::OutputId;
 use crate::pool::Scratch;
 use crate::stream::mailbox::Commands;
 
@@ -69,6 +70,7 @@ impl Rig {
     fn turn<T>(&mut self, turn: impl FnOnce(&mut TapOutput, &mut OutputContext<'_>) -> T) -> Option<T> {
         let (mut scratch, mut notices) = (Scratch::default(), Vec::new());
         let mut cx = OutputContext {
+            output: OutputId(0),
             now: Instant::now(),
             registry: self.writer.registry(),
             token: Token(1),

@@ -43,6 +43,11 @@ impl StreamThread {
         if self.stopping {
             return;
         }
+        // A stream that found this one under a name it has given back meanwhile gets nothing of it.
+        let is_reader = match &guest {
+            Some(Guest::Reader { name }) if !self.setup.shared.has_name(name) => return,
+            guest => matches!(guest, Some(Guest::Reader { .. })),
+        };
         let immediate = driver.is_immediate();
         self.immediate += usize::from(immediate);
         let slot = Slot {
@@ -58,7 +63,7 @@ impl StreamThread {
             leaving: None,
         };
         // The stream has somewhere to go again, whatever became of those before.
-        self.last_failure = None;
+        (self.last_failure, self.hearing) = (None, None);
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -66,10 +71,13 @@ impl StreamThread {
                 self.slots.len() - 1
             }
         };
-        if slot.driver.lets_players_in() {
+        if slot.driver.hub_name().is_some() {
             self.ring.set_keep_gop(true);
         }
         self.slots[index] = Some(slot);
+        if is_reader {
+            self.notices.push(EventKind::OutputLive { output: id, reconnects: 0, failures: 0 });
+        }
         let rests = self.setup.source.is_resting();
         self.with_output(
             index,
@@ -117,6 +125,7 @@ impl StreamThread {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         let mut cx = OutputContext {
             now,
+            output: slot.id,
             registry: self.setup.poll.registry(),
             token: Token(index + FIRST_OUTPUT),
             ring: &self.ring,
@@ -157,10 +166,10 @@ impl StreamThread {
         }
         self.ended.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
-        let let_in = slot.driver.lets_players_in();
+        let let_in = slot.driver.hub_name().map(str::to_owned);
         drop(slot);
-        if let_in {
-            self.close_door(Instant::now());
+        if let Some(name) = let_in {
+            self.close_door(Instant::now(), &name);
         }
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();

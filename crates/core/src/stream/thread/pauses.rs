@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use super::StreamThread;
+use super::outputs::Slot;
+use crate::stream::branch::Guest;
 
 impl StreamThread {
     /// Tells the outputs when the source has nothing to send for an indefinite time, and when it has again.
@@ -23,9 +25,15 @@ impl StreamThread {
         }
     }
 
-    /// An output ended that let players in: if none is left that does, they are told that the stream is over.
-    pub(super) fn close_door(&mut self, now: Instant) {
-        let open = self.slots.iter().flatten().any(|slot| slot.driver.lets_players_in());
+    /// An output ended that let players in by `name`: streams that found this one so end what they made of it. If no output is
+    /// left that lets players in, they are told that the stream is over.
+    pub(super) fn close_door(&mut self, now: Instant, name: &str) {
+        let is_reader =
+            |slot: &&Slot| matches!(&slot.guest, Some(Guest::Reader { name: by }) if **by == *name);
+        let readers = self.slots.iter().flatten().filter(|slot| slot.leaving.is_none()).filter(is_reader);
+        let readers: Vec<_> = readers.map(|slot| slot.id).collect();
+        readers.into_iter().for_each(|id| self.remove_output(now, id));
+        let open = self.slots.iter().flatten().any(|slot| slot.driver.hub_name().is_some());
         if self.setup.keep_gop || self.stopping || open {
             return;
         }
