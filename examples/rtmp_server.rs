@@ -218,8 +218,12 @@ fn tell(event: &ServerEvent) {
     let peer = event.peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
     match &event.kind {
         ServerEventKind::ConnectionRefused { reason } => eprintln!("{peer}: not let in: {reason}"),
-        ServerEventKind::PublishRefused { reason } => eprintln!("{peer}: may not publish: {reason}"),
-        ServerEventKind::PlayRefused { reason } => eprintln!("{peer}: may not play: {reason}"),
+        ServerEventKind::PublishRefused { reason, app } => {
+            eprintln!("{peer}: may not publish: {reason}, app {app:?}");
+        }
+        ServerEventKind::PlayRefused { reason, app } => {
+            eprintln!("{peer}: may not play: {reason}, app {app:?}");
+        }
         ServerEventKind::AcceptFailed { error } => eprintln!("cannot accept: {error}"),
         ServerEventKind::ConnectionFailed { error } => eprintln!("{}", chain(error.as_ref())),
         ServerEventKind::PublisherJoined { name, stream } => {

@@ -64,8 +64,8 @@ fn who_comes_goes_and_is_refused_is_told_with_the_reason() {
         .map(|event| {
             assert!(event.peer.is_some_and(|peer| peer.ip().is_loopback()), "{event:?}");
             match event.kind {
-                ServerEventKind::PublishRefused { reason } => ("publish", reason),
-                ServerEventKind::PlayRefused { reason } => ("play", reason),
+                ServerEventKind::PublishRefused { reason, .. } => ("publish", reason),
+                ServerEventKind::PlayRefused { reason, .. } => ("play", reason),
                 other => panic!("{other:?}"),
             }
         })

@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Instant;
 
-use flowcast_core::Grant;
+use flowcast_core::{Entrance, Grant};
 use flowcast_rtmp::capability::Capabilities;
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::Reject;
 use mio::Waker;
 use parking_lot::Mutex;
+
+use crate::connection::Connection;
+use crate::hooks::Question;
+use crate::lobby::Refusal;
+use crate::refusal::RefusalReason;
 
 /// Somebody wants to publish or play, and the program decides: on the spot or later, on any thread. Dropping it
 /// refuses. Until [`deadline`](Self::deadline), who asked waits and nothing more is read from them; then they are refused.
@@ -20,8 +25,7 @@ pub struct Admission {
     request: AdmissionRequest,
     deadline: Instant,
     /// Where the answer goes; taken with the answer.
-    desk: Option<Arc<Desk>>,
-    guest: usize,
+    question: Option<Question>,
     waiting: Weak<()>,
 }
 
@@ -58,12 +62,18 @@ pub(crate) enum Answer {
     Refuse(Reject),
     /// The admission was dropped.
     GaveUp,
+    /// What the program's key store said of a publisher, and the name it was given.
+    Entered(Result<Box<(Grant, Entrance)>, Refusal>),
+    /// What the program's key store said of a player.
+    MayPlay(Result<(), RefusalReason>),
 }
 
-/// Where answers of other threads wait for the lobby: at most one per guest.
+/// Where answers of other threads wait for the lobby, at most one per guest, and connections that come back to it.
 #[derive(Debug)]
 pub(crate) struct Desk {
     answers: Mutex<Vec<(usize, Answer)>>,
+    /// `None` once the lobby is closed.
+    returned: Mutex<Option<Vec<Connection>>>,
     waker: Waker,
 }
 
@@ -71,11 +81,10 @@ impl Admission {
     pub(crate) fn new(
         request: AdmissionRequest,
         deadline: Instant,
-        desk: Arc<Desk>,
-        guest: usize,
+        question: Question,
         waiting: Weak<()>,
     ) -> Self {
-        Self { request, deadline, desk: Some(desk), guest, waiting }
+        Self { request, deadline, question: Some(question), waiting }
     }
 
     /// What is wanted.
@@ -157,16 +166,9 @@ impl Admission {
     }
 
     fn answer(&mut self, answer: Answer) {
-        if let Some(desk) = self.desk.take() {
-            desk.answers.lock().push((self.guest, answer));
-            desk.wake();
+        if let Some(question) = self.question.take() {
+            question.answer(answer);
         }
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.answer(Answer::GaveUp);
     }
 }
 
@@ -181,7 +183,13 @@ impl fmt::Debug for Admission {
 
 impl Desk {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { answers: Mutex::default(), waker }
+        Self { answers: Mutex::default(), returned: Mutex::new(Some(Vec::new())), waker }
+    }
+
+    /// Takes an answer about a guest.
+    pub(crate) fn answer(&self, guest: usize, answer: Answer) {
+        self.answers.lock().push((guest, answer));
+        self.wake();
     }
 
     /// What was answered since this was last asked.
@@ -189,24 +197,31 @@ impl Desk {
         std::mem::take(&mut self.answers.lock())
     }
 
+    /// Takes a connection that ended its stream; it is closed if there is no lobby any more.
+    pub(crate) fn bring_back(&self, connection: Connection) {
+        let refused = match &mut *self.returned.lock() {
+            Some(returned) => {
+                returned.push(connection);
+                None
+            }
+            None => Some(connection),
+        };
+        drop(refused);
+        self.wake();
+    }
+
+    /// The connections that came back since this was last asked.
+    pub(crate) fn take_returned(&self) -> Vec<Connection> {
+        self.returned.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Nobody comes back from now on, and who just did is sent away.
+    pub(crate) fn close(&self) {
+        drop(self.returned.lock().take());
+    }
+
     /// Has the lobby look around.
     pub(crate) fn wake(&self) -> bool {
         self.waker.wake().is_ok()
-    }
-}
-
-/// What the program wants to decide itself.
-#[derive(Clone, Default)]
-pub(crate) struct Hooks {
-    pub(crate) publish: Option<Hook>,
-    pub(crate) play: Option<Hook>,
-}
-
-pub(crate) type Hook = Arc<dyn Fn(Admission) + Send + Sync>;
-
-impl fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (publish, play) = (self.publish.is_some(), self.play.is_some());
-        f.debug_struct("Hooks").field("publish", &publish).field("play", &play).finish()
     }
 }

@@ -34,6 +34,9 @@ pub struct ServerOptions {
     pub failures: FailurePolicy,
     /// How long a hook may take to answer before whoever waits for it is refused. Default 5 s.
     pub admission: Duration,
+    /// Threads that call hooks and the program's own key store, 1 to 64, made when they are needed. So many may block at once
+    /// before others wait for them. Default 4.
+    pub hook_threads: usize,
     /// Bytes of unfinished messages of all connections together; what is over it ends the connections that hold more than
     /// their even share. At least 1 MiB; a keyframe of each publisher should fit. Default 256 MiB.
     pub assembly: usize,
@@ -80,6 +83,7 @@ impl Default for ServerOptions {
             crowd_spares_loopback: true,
             failures: FailurePolicy::default(),
             admission: Duration::from_secs(5),
+            hook_threads: 4,
             assembly: 256 << 20,
             publisher_kbps: None,
             chunk_size: flowcast_core::live::CHUNK_SIZE,
@@ -106,6 +110,9 @@ impl ServerOptions {
         }
         if !(128..=0xFF_FFFF).contains(&self.chunk_size) {
             return fail("chunk_size", "must be 128 to 16,777,215 bytes");
+        }
+        if !(1..=64).contains(&self.hook_threads) {
+            return fail("hook_threads", "must be 1 to 64");
         }
         if self.assembly < 1 << 20 {
             return fail("assembly", "must be at least 1 MiB");
@@ -204,7 +211,8 @@ mod tests {
     fn settings_that_cannot_work_are_named() {
         assert!(ServerOptions::default().check().is_ok());
         type Change = fn(&mut ServerOptions);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
+            ("hook_threads", |options| options.hook_threads = 0),
             ("chunk_size", |options| options.chunk_size = 127),
             ("max_connections", |options| options.max_connections = 0),
             ("deadlines", |options| options.admission = Duration::ZERO),

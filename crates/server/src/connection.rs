@@ -11,6 +11,7 @@ use flowcast_core::net::transport::Transport;
 use flowcast_rtmp::session::{ServerEvent, ServerSession};
 use mio::{Interest, Registry, Token};
 
+use crate::admission::Desk;
 use crate::config::ServerOptions;
 use crate::event::{Departure, ServerEventKind};
 use crate::refusal::RefusalReason;
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) session: ServerSession,
     pub(crate) peer: SocketAddr,
     pub(crate) counters: Arc<Counters>,
+    /// Where it goes when the client has ended its stream.
+    pub(crate) home: Arc<Desk>,
     /// Edges seen and not used up.
     readable: bool,
     writable: bool,
@@ -96,7 +99,7 @@ impl Connection {
         transport: Transport,
         session: ServerSession,
         peer: SocketAddr,
-        counters: Arc<Counters>,
+        (counters, home): (Arc<Counters>, Arc<Desk>),
         assembly: Assembly,
     ) -> Self {
         let counted = Counted::new(&counters, |counters| &counters.connections);
@@ -106,6 +109,7 @@ impl Connection {
             peer,
             share: Share::new(&counters),
             counters,
+            home,
             readable: true,
             writable: true,
             assembly,
@@ -122,6 +126,11 @@ impl Connection {
     pub(crate) fn goes_on_air(&mut self, role: Role, name: &str) -> Arc<Record> {
         let visit = Visit::new(&self.counters.roll, role, self.peer, name);
         self.visit.insert(visit).record()
+    }
+
+    /// It is nobody's on any stream any more; that it has left is told now.
+    pub(crate) fn comes_off_air(&mut self) {
+        (self.visit, self.seat, self.throttle, self.unwoken) = (None, None, None, false);
     }
 
     /// From now on it is read at `kbps` thousand bits a second at most.

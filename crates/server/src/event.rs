@@ -32,11 +32,15 @@ pub enum ServerEventKind {
     PublishRefused {
         /// Why.
         reason: RefusalReason,
+        /// The application it said, without its query; at most 128 characters.
+        app: Arc<str>,
     },
     /// Somebody who wanted to play was refused.
     PlayRefused {
         /// Why.
         reason: RefusalReason,
+        /// The application it said, without its query; at most 128 characters.
+        app: Arc<str>,
     },
     /// Nothing could be accepted; the server tries again at once, and goes on meanwhile for those it has.
     AcceptFailed {

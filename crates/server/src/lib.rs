@@ -10,9 +10,11 @@ mod connection;
 mod doors;
 mod error;
 mod event;
+mod hooks;
 mod lobby;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod on_air;
 mod player;
 mod publisher;
 mod refusal;

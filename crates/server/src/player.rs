@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use flowcast_core::output::feed::{Feed, Join, SessionClock};
 use flowcast_core::output::{OutputContext, OutputDriver, OutputState, Readiness};
-use flowcast_core::{Error, LagPolicy, OutputPhase, OutputStats};
+use flowcast_core::{Error, EventKind, LagPolicy, OutputPhase, OutputStats};
 use flowcast_rtmp::session::ServerEvent;
 
 use crate::connection::{Connection, Over};
+use crate::on_air::OnAir;
 use crate::stats::Counted;
 
 /// Bytes read from one tick to the next: players only send commands and acknowledgements, and one that talks without end
@@ -31,12 +32,12 @@ const LINGER: Duration = Duration::from_millis(100);
 
 /// A player that was let in.
 pub(crate) struct Player {
-    connection: Connection,
+    connection: OnAir,
     policy: LagPolicy,
     merge: bool,
     feed: Option<Feed>,
     paused: bool,
-    /// The player said that it is done; it closes the connection itself.
+    /// The player said that it is done; it closes the connection itself, or plays something else.
     leaving: bool,
     sent: u64,
     /// When its lag is measured next, and what the kernel held when it was measured last.
@@ -53,7 +54,7 @@ impl Player {
     pub(crate) fn new(connection: Connection, policy: LagPolicy, merge: bool) -> Self {
         let counted = Counted::new(&connection.counters, |counters| &counters.players);
         Self {
-            connection,
+            connection: OnAir::new(connection),
             policy,
             merge,
             feed: None,
@@ -70,10 +71,11 @@ impl Player {
     }
 
     /// The first turn on the stream's thread.
-    fn join(&mut self, cx: &OutputContext<'_>) -> Result<(), Over> {
+    fn join(&mut self, cx: &mut OutputContext<'_>) -> Result<(), Over> {
         self.connection.register(cx.registry, cx.token).map_err(Over::Io)?;
         self.connection.session.accept_play(cx.now);
         self.feed = Some(self.new_feed(cx));
+        cx.notices.push(EventKind::OutputLive { output: cx.output, reconnects: 0, failures: 0 });
         Ok(())
     }
 
@@ -100,7 +102,8 @@ impl Player {
             }
         }
         let more_to_write = self.send(cx)?;
-        if self.leaving && self.connection.session.is_finished() && self.connection.is_flushed() {
+        if self.leaving {
+            self.connection.go_home(cx.registry).map_err(Over::Io)?;
             self.ended = true;
             return Ok(OutputState::Ended(None));
         }
@@ -120,7 +123,8 @@ impl Player {
                     ServerEvent::Pause(paused) => pause = Some(paused),
                     _ => {}
                 }
-                true
+                // What it wants after that is heard in the lobby.
+                !*leaving
             })?;
             let heard = self.connection.heard().saturating_sub(before);
             self.ear = self.ear.saturating_sub(usize::try_from(heard).unwrap_or(usize::MAX));

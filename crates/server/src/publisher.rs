@@ -10,6 +10,7 @@ use flowcast_rtmp::session::ServerEvent;
 use mio::{Registry, Token};
 
 use crate::connection::{Connection, Over};
+use crate::on_air::OnAir;
 use crate::stats::Counted;
 
 /// Bytes read in one turn, so that a fast publisher does not hold its players up.
@@ -25,7 +26,7 @@ const BUSY: Duration = Duration::from_secs(3);
 
 /// A publisher whose key was accepted.
 pub(crate) struct Publisher {
-    connection: Connection,
+    connection: OnAir,
     first_media: Duration,
     no_progress: Duration,
     since: Instant,
@@ -48,7 +49,7 @@ impl Publisher {
         let counted = Counted::new(&connection.counters, |counters| &counters.publishers);
         let since = Instant::now();
         Self {
-            connection,
+            connection: OnAir::new(connection),
             first_media,
             no_progress,
             since,
@@ -96,9 +97,9 @@ impl Publisher {
         }
         let more = more?;
         if self.unpublished {
-            // Many close the connection right after their goodbye: that the answer cannot be sent does not make them lost.
-            let _ = self.connection.write(usize::MAX);
+            // The answer is sent from the lobby: once the client has it, the name is free.
             self.connection.visit.iter().for_each(|visit| visit.ends(None));
+            self.connection.go_home(cx.registry).map_err(Over::Io)?;
             return Ok(SourceState::Ended);
         }
         self.rest(cx, received).map_err(Over::Io)?;
@@ -170,8 +171,11 @@ impl SourceDriver for Publisher {
         self.connection.transport.close();
     }
 
-    /// A publisher that ended its stream closes the connection itself; some (GStreamer) take it for a fault if we do.
+    /// A publisher that was told of the end closes the connection itself; some (GStreamer) take it for a fault if we do.
     fn is_stopped(&mut self) -> bool {
+        if self.unpublished {
+            return true;
+        }
         let mut scratch = [0; 1024];
         self.connection.note(true, true);
         let heard = self.connection.read(Instant::now(), READ_BUDGET, &mut scratch, |_| true);

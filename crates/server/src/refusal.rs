@@ -41,13 +41,17 @@ pub enum RefusalReason {
     NoStream,
     /// A hook said no, or gave its [`Admission`](crate::Admission) up.
     Denied,
-    /// A hook did not answer in time.
+    /// A hook or the program's own key store did not answer in time.
     NoAnswer,
+    /// The hooks and the program's own key store have too much to do.
+    Overload,
+    /// The URL names no stream.
+    NoName,
 }
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Connections,
         Self::Crowd,
         Self::Banned,
@@ -65,6 +69,8 @@ impl RefusalReason {
         Self::NoStream,
         Self::Denied,
         Self::NoAnswer,
+        Self::Overload,
+        Self::NoName,
     ];
 
     /// A stable word for logs and metrics, such as `name_in_use`.
@@ -88,6 +94,8 @@ impl RefusalReason {
             Self::NoStream => "no_stream",
             Self::Denied => "denied",
             Self::NoAnswer => "no_answer",
+            Self::Overload => "overload",
+            Self::NoName => "no_name",
         }
     }
 
@@ -97,10 +105,23 @@ impl RefusalReason {
         matches!(self, Self::Key | Self::Expired | Self::Address | Self::Token)
     }
 
-    /// What the client is told.
-    pub(crate) fn reject(self) -> Reject {
+    /// What a client that wants to publish or play is told; `app` is the application it said.
+    pub(crate) fn reject(self, publish: bool, app: &str) -> Reject {
+        let code = |publishing: &str, playing: &str| (if publish { publishing } else { playing }).to_owned();
+        let (name, failed) = (
+            code("NetStream.Publish.BadName", "NetStream.Play.StreamNotFound"),
+            code("NetStream.Publish.Failed", "NetStream.Play.Failed"),
+        );
+        let custom = |code, description: &str| Reject::Custom { code, description: description.to_owned() };
         match self {
-            Self::App | Self::Key | Self::Expired | Self::Address => Reject::BadName,
+            Self::App if app.is_empty() => custom(name, "The URL names no application."),
+            Self::App => custom(name, &format!("This server has no application {app:?}.")),
+            Self::NoName => custom(
+                name,
+                "The URL names no stream; it stands behind the application, as in rtmp://host/app/name.",
+            ),
+            Self::Overload => custom(failed, "The server is busy, try again."),
+            Self::Key | Self::Expired | Self::Address => Reject::BadName,
             Self::NoStream => Reject::NotFound,
             Self::NameInUse => Reject::Busy,
             _ => Reject::Denied,

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use flowcast_core::{Engine, Events, KeyStore};
 use mio::{Poll, Waker};
 
-use crate::admission::{Admission, Hooks};
+use crate::admission::Admission;
 use crate::config::ServerOptions;
 use crate::doors::{Door, Doors};
 use crate::error::Error;
 use crate::event::ServerEvent;
+use crate::hooks::{Done, FOREVER, Hooks, SetDone};
 use crate::lobby::{DOORS, House, Lobby, Shared, WAKE};
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ impl RtmpServerExt for Engine {
             identity: None,
             options: ServerOptions::default(),
             store: Arc::new(self.keys().clone()),
+            is_program_store: false,
             hooks: Hooks::default(),
         }
     }
@@ -58,6 +60,7 @@ pub struct RtmpServerBuilder {
     identity: Option<TlsIdentity>,
     options: ServerOptions,
     store: Arc<dyn KeyStore>,
+    is_program_store: bool,
     hooks: Hooks,
 }
 
@@ -69,7 +72,8 @@ pub struct RtmpServer {
     address: SocketAddr,
     rtmps: Option<SocketAddr>,
     shared: Arc<Shared>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Of the lobby's thread; taken by who stops it.
+    done: Option<Done>,
 }
 
 impl RtmpServerBuilder {
@@ -79,16 +83,19 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Asks `store` for keys and play tokens instead of [`Engine::keys`].
+    /// Asks `store` for keys and play tokens instead of [`Engine::keys`]: where hooks are called, and with their deadline, see
+    /// [`on_publish`](Self::on_publish).
     pub fn key_store(mut self, store: impl KeyStore + 'static) -> Self {
-        self.store = Arc::new(store);
+        (self.store, self.is_program_store) = (Arc::new(store), true);
         self
     }
 
-    /// Asks `hook` before a publisher is let in, also about those whose key is unknown. It is called on the server's thread, where
-    /// everybody waits: what takes time, such as asking an HTTP service, hands the [`Admission`] to another thread, which has
-    /// [`ServerOptions::admission`] for its answer. A panic in it refuses. It should not hold an [`Engine`] or an [`RtmpServer`],
-    /// which would then never be dropped.
+    /// Asks `hook` before a publisher is let in, also about those whose key is unknown. It is called on one of
+    /// [`ServerOptions::hook_threads`] threads, where it may block, and may stop the server or the engine: nobody but those who
+    /// ask the same waits for it. What takes long for many at once, such as asking an HTTP service, hands the [`Admission`] on.
+    /// The answer has to be there within [`ServerOptions::admission`]. Up to 1024 wait for a thread; who comes then is refused at
+    /// once and counted ([`RefusalReason::Overload`](crate::RefusalReason::Overload)). A panic in it refuses. It should not hold
+    /// an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
     ///
     /// ```
     /// use flowcast_core::{Config, Engine};
@@ -178,15 +185,18 @@ impl RtmpServerBuilder {
             engine: self.engine.clone(),
             options: self.options,
             store: self.store,
+            is_program_store: self.is_program_store,
             hooks: self.hooks,
         };
         let lobby = Lobby::new(poll, doors, house, shared.clone());
-        let thread = std::thread::Builder::new()
+        let done = Done::default();
+        let set_done = SetDone(done.clone());
+        std::thread::Builder::new()
             .name("fc-lobby".into())
             .stack_size(STACK)
-            .spawn(move || lobby.run())
+            .spawn(move || lobby.run(set_done))
             .map_err(start)?;
-        Ok(RtmpServer { engine: self.engine, address, rtmps, shared, thread: Some(thread) })
+        Ok(RtmpServer { engine: self.engine, address, rtmps, shared, done: Some(done) })
     }
 }
 
@@ -242,7 +252,7 @@ impl RtmpServer {
     /// let server = engine.rtmp_server("127.0.0.1:0").start()?;
     /// let events = server.events();
     /// while let Some(event) = events.next_timeout(Duration::from_millis(1)) {
-    ///     if let ServerEventKind::PublishRefused { reason } = event.kind {
+    ///     if let ServerEventKind::PublishRefused { reason, .. } = event.kind {
     ///         eprintln!("{:?}: {reason}", event.peer);
     ///     }
     /// }
@@ -253,15 +263,17 @@ impl RtmpServer {
         self.shared.counters.roll.bus.subscribe()
     }
 
-    /// Calls `callback` for every event, on the server's or a stream's thread: it must be quick and must not block (hand the
-    /// event to an async runtime's channel, say). A panic in it is caught. It should not hold an [`Engine`] or an
-    /// [`RtmpServer`], which would then never be dropped.
+    /// Calls `callback` for every event from here on, one after the other, on a thread of its own. Nobody waits for it, so it may
+    /// block, and it may stop or drop this server, streams and the engine. At most 1024 events wait for it, then the oldest is
+    /// dropped and counted ([`ServerStats::missed_events`]). A panic in it is caught. It should not hold an [`Engine`] or an
+    /// [`RtmpServer`] for ever, which would then never be dropped.
     pub fn on_event(&self, callback: impl Fn(&ServerEvent) + Send + Sync + 'static) {
         self.shared.counters.roll.bus.on_event(Arc::new(callback));
     }
 
     /// Stops listening and ends the streams that were published to it, all under one deadline. Says how many streams did
-    /// not end in time and were abandoned.
+    /// not end in time and were abandoned. May be called in any callback and hook. Callbacks are given the time that is left to
+    /// hear of it, unless one of them is what calls this; a hook that is still busy is not waited for.
     ///
     /// # Blocking
     ///
@@ -271,14 +283,17 @@ impl RtmpServer {
     }
 
     fn end(&mut self, deadline: Duration) -> usize {
-        let Some(thread) = self.thread.take() else { return 0 };
-        let until = Instant::now() + deadline;
+        let Some(done) = self.done.take() else { return 0 };
+        let until = Instant::now() + deadline.min(FOREVER);
         self.shared.stop.store(true, Ordering::Release);
-        if self.shared.desk.wake() && thread.join().is_err() {
-            log::error!("the server's thread panicked");
+        if !self.shared.desk.wake() || !done.wait(until) {
+            log::error!("the server's thread does not end, it is left behind");
         }
         let streams = std::mem::take(&mut *self.shared.streams.lock());
-        self.engine.stop_all(&streams, until.saturating_duration_since(Instant::now())).abandoned
+        let left = || until.saturating_duration_since(Instant::now());
+        let abandoned = self.engine.stop_all(&streams, left()).abandoned;
+        self.shared.counters.roll.bus.wait_heard(until);
+        abandoned
     }
 }
 

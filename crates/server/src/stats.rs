@@ -44,6 +44,8 @@ pub struct ServerStats {
     pub dropped_tags: u64,
     /// Bytes sent to players.
     pub bytes_sent: u64,
+    /// Events that callbacks did not hear because they were too slow.
+    pub missed_events: u64,
 }
 
 impl ServerStats {
@@ -96,6 +98,7 @@ impl Counters {
             bytes_received: read(&self.bytes_received),
             dropped_tags: self.roll.drops(),
             bytes_sent: read(&self.bytes_sent),
+            missed_events: self.roll.bus.missed(),
         }
     }
 

@@ -38,6 +38,8 @@ fn clients_are_turned_away_and_the_stream_goes_on() {
         turned_away.push(client);
         publisher.send(&[picture(40, false, 1, 1000)]);
     }
+    // Each is counted after it was closed.
+    wait_until(|| studio.stats().refused_full == 50);
     let stats = studio.stats();
     assert_eq!((stats.refused(RefusalReason::Resources), stats.refused_full), (50, 50), "{stats:?}");
     let took = studio.stats().bytes_received;

@@ -1,33 +1,33 @@
 //! Who gets in: it is asked, decided, and told to those who do not.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use flowcast_core::Asker;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
 use super::Lobby;
+use super::entry::{ask_to_play, enter_by_key};
 use super::failures::Origin;
 use super::guest::{Stage, Wish};
 use crate::admission::{Admission, AdmissionKind, AdmissionRequest, Answer};
 use crate::event::ServerEventKind;
+use crate::hooks::{Hook, Question};
 use crate::refusal::RefusalReason;
 
-/// How long a connection that was refused is kept to take the reason.
-const GOODBYE: Duration = Duration::from_secs(2);
-
 /// A no, and its words.
-pub(super) struct Refusal {
+#[derive(Debug)]
+pub(crate) struct Refusal {
     pub(super) reason: RefusalReason,
-    pub(super) reject: Reject,
+    /// What the client is told, if not as the reason says.
+    pub(super) reject: Option<Reject>,
     pub(super) is_guess: bool,
 }
 
 impl From<RefusalReason> for Refusal {
     fn from(reason: RefusalReason) -> Self {
-        Self { reason, reject: reason.reject(), is_guess: reason.is_guess() }
+        Self { reason, reject: None, is_guess: reason.is_guess() }
     }
 }
 
@@ -35,43 +35,80 @@ impl Refusal {
     /// A hook's no.
     fn by_hook(reject: Reject) -> Self {
         let is_guess = matches!(reject, Reject::BadName | Reject::Denied);
-        Self { reason: RefusalReason::Denied, reject, is_guess }
+        Self { reason: RefusalReason::Denied, reject: Some(reject), is_guess }
     }
 }
 
 impl Lobby {
     /// A guest has said what it wants.
     pub(super) fn hear(&mut self, id: usize, wish: Wish, now: Instant) {
+        let wish = wish.with_name(self.house.options.app.is_none());
+        if !self.is_our_app(wish.app()) {
+            return self.refuse(id, &wish, RefusalReason::App.into(), now);
+        }
+        if wish.is_nameless() {
+            return self.refuse(id, &wish, RefusalReason::NoName.into(), now);
+        }
         let hook = match &wish {
             Wish::Publish(_) => self.house.hooks.publish.clone(),
             Wish::Play(_) => self.house.hooks.play.clone(),
         };
-        let Some(hook) = hook.filter(|_| self.is_our_app(wish.app())) else {
-            return self.decide(id, &wish, Answer::Accept, now);
-        };
-        let Some(guest) = self.guests.get_mut(&id) else { return };
-        let (until, waiting) = (now + self.house.options.admission, Arc::new(()));
-        let asker = Asker::new(guest.connection.peer, wish.app());
+        match hook {
+            Some(hook) => self.ask_hook(id, wish, hook, now),
+            None => self.decide(id, &wish, Answer::Accept, now),
+        }
+    }
+
+    /// Asks the program's hook, which may take until the deadline.
+    fn ask_hook(&mut self, id: usize, wish: Wish, hook: Hook, now: Instant) {
+        let Some(guest) = self.guests.get(&id) else { return };
+        let (peer, tls) = (guest.connection.peer, guest.connection.transport.is_tls());
+        let app = wish.app().to_owned();
         let (kind, name, key, query, capabilities) = match &wish {
             Wish::Publish(request) => {
-                let name = self.house.store.publisher(&request.key, &asker).ok().map(|grant| grant.name);
                 let PublishRequest { key, query, capabilities, .. } = request.clone();
-                (AdmissionKind::Publish, name, Some(key), query, capabilities)
+                (AdmissionKind::Publish, None, Some(key), query, capabilities)
             }
             Wish::Play(request) => {
                 let PlayRequest { name, query, capabilities, .. } = request.clone();
                 (AdmissionKind::Play, Some(name), None, query, capabilities)
             }
         };
-        let (peer, tls, app) =
-            (guest.connection.peer, guest.connection.transport.is_tls(), wish.app().to_owned());
-        let request = AdmissionRequest { kind, peer, tls, app, name, key, query, capabilities };
-        let admission =
-            Admission::new(request, until, self.shared.desk.clone(), id, Arc::downgrade(&waiting));
-        guest.stage = Stage::Waiting { wish, until, _waiting: waiting };
-        // A hook that panics has dropped its admission, which is a no.
-        if std::panic::catch_unwind(AssertUnwindSafe(|| hook(admission))).is_err() {
-            log::error!("{peer}: the program's hook panicked");
+        let mut request = AdmissionRequest { kind, peer, tls, app, name, key, query, capabilities };
+        let store = self.house.store.clone();
+        self.ask(id, wish, now, move |question, until, waiting| {
+            if let Some(key) = &request.key {
+                let grant = store.publisher(key, &Asker::new(peer, &request.app));
+                request.name = grant.ok().map(|grant| grant.name);
+            }
+            hook(Admission::new(request, until, question, waiting));
+        });
+    }
+
+    /// Has something asked on a thread of the program's code; the guest waits for the answer, and reads no more until then.
+    fn ask(
+        &mut self,
+        id: usize,
+        wish: Wish,
+        now: Instant,
+        ask: impl FnOnce(Question, Instant, Weak<()>) + Send + 'static,
+    ) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        // A second question of one wish has what is left of the first one's time.
+        let (until, waiting) = match &guest.stage {
+            Stage::Waiting { until, waiting, .. } => (*until, waiting.clone()),
+            _ => (now + self.house.options.admission, Arc::new(())),
+        };
+        let (question, weak) = (Question::new(self.shared.desk.clone(), id), Arc::downgrade(&waiting));
+        guest.stage = Stage::Waiting { wish: wish.clone(), until, waiting };
+        let job = move || {
+            // Who has left or was refused meanwhile costs the program nothing.
+            if weak.strong_count() > 0 && Instant::now() < until {
+                ask(question, until, weak);
+            }
+        };
+        if self.pool.submit(Box::new(job)).is_err() {
+            self.refuse(id, &wish, RefusalReason::Overload.into(), now);
         }
     }
 
@@ -79,27 +116,61 @@ impl Lobby {
     pub(super) fn read_answers(&mut self, now: Instant) {
         for (id, answer) in self.shared.desk.take() {
             let Some(guest) = self.guests.get(&id) else { continue };
-            let Stage::Waiting { wish, .. } = &guest.stage else { continue };
-            self.decide(id, &wish.clone(), answer, now);
+            let Stage::Waiting { wish, until, .. } = &guest.stage else { continue };
+            if *until <= now {
+                self.give_up_waiting(id, now);
+            } else {
+                self.decide(id, &wish.clone(), answer, now);
+            }
         }
     }
 
     /// Lets a guest in or refuses it.
     fn decide(&mut self, id: usize, wish: &Wish, answer: Answer, now: Instant) {
-        let granted = match answer {
-            _ if !self.is_our_app(wish.app()) => Err(RefusalReason::App.into()),
-            Answer::Accept => Ok(None),
-            Answer::AcceptAs(grant) => Ok(Some(grant)),
-            Answer::Refuse(reject) => Err(Refusal::by_hook(reject)),
-            Answer::GaveUp => Err(RefusalReason::Denied.into()),
+        let done = match (answer, wish) {
+            (Answer::Accept, _) if self.house.is_program_store => {
+                return self.ask_store(id, wish.clone(), now);
+            }
+            (Answer::Accept, Wish::Publish(request)) => self.publish(id, request, now),
+            (Answer::Accept, Wish::Play(request)) => {
+                self.may_play(id, request).and_then(|()| self.play(id, &request.name))
+            }
+            (Answer::AcceptAs(grant), Wish::Publish(request)) => {
+                self.publish_as(id, &request.app, grant, now)
+            }
+            (Answer::AcceptAs(grant), Wish::Play(_)) => self.play(id, &grant.name),
+            (Answer::Entered(entered), Wish::Publish(request)) => {
+                entered.map(|entered| self.go_on_air(id, &request.app, *entered, now))
+            }
+            (Answer::MayPlay(may), Wish::Play(request)) => {
+                may.map_err(Refusal::from).and_then(|()| self.play(id, &request.name))
+            }
+            (Answer::Refuse(reject), _) => Err(Refusal::by_hook(reject)),
+            (Answer::GaveUp | Answer::Entered(_) | Answer::MayPlay(_), _) => {
+                Err(RefusalReason::Denied.into())
+            }
         };
-        let done = granted.and_then(|grant| match wish {
-            Wish::Publish(request) => self.publish(id, request, grant, now),
-            Wish::Play(request) => self.play(id, request, grant),
-        });
         if let Err(refusal) = done {
             self.refuse(id, wish, refusal, now);
         }
+    }
+
+    /// Asks the program's own key store, which may take until the deadline.
+    fn ask_store(&mut self, id: usize, wish: Wish, now: Instant) {
+        let Some(guest) = self.guests.get(&id) else { return };
+        let peer = guest.connection.peer;
+        let (house, wanted) = (&self.house, wish.clone());
+        let (store, engine, takeover) =
+            (house.store.clone(), house.engine.clone(), house.options.takeover_after);
+        self.ask(id, wish, now, move |question, _, _| {
+            let answer = match &wanted {
+                Wish::Publish(request) => {
+                    Answer::Entered(enter_by_key(&*store, &engine, takeover, request, peer).map(Box::new))
+                }
+                Wish::Play(request) => Answer::MayPlay(ask_to_play(&*store, request, peer)),
+            };
+            question.answer(answer);
+        });
     }
 
     /// The program did not answer.
@@ -113,17 +184,19 @@ impl Lobby {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let (peer, counters) = (guest.connection.peer, &self.shared.counters);
         let Refusal { reason, reject, is_guess } = refusal;
+        let app: Arc<str> = shown(wish.app()).into();
+        let reject = reject.unwrap_or_else(|| reason.reject(matches!(wish, Wish::Publish(_)), &app));
         counters.refused(reason);
         match wish {
             Wish::Publish(_) => {
                 counters.refused_publish.fetch_add(1, Ordering::Relaxed);
-                log::warn!("{peer}: publish refused ({reason})");
-                counters.roll.tell(Some(peer), ServerEventKind::PublishRefused { reason });
+                log::warn!("{peer}: publish refused ({reason}), app {app:?}");
+                counters.roll.tell(Some(peer), ServerEventKind::PublishRefused { reason, app });
             }
             Wish::Play(_) => {
                 counters.refused_play.fetch_add(1, Ordering::Relaxed);
-                log::info!("{peer}: play refused ({reason})");
-                counters.roll.tell(Some(peer), ServerEventKind::PlayRefused { reason });
+                log::info!("{peer}: play refused ({reason}), app {app:?}");
+                counters.roll.tell(Some(peer), ServerEventKind::PlayRefused { reason, app });
             }
         }
         let wait = if is_guess { self.failures.failed(Origin::of(peer.ip()), now) } else { Duration::ZERO };
@@ -138,14 +211,7 @@ impl Lobby {
     pub(super) fn tell(&mut self, id: usize, reject: Reject, now: Instant) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         guest.connection.session.reject(reject, now);
-        guest.stage = Stage::Leaving { until: now + GOODBYE, told: false };
-        // Readiness that came while nothing was read.
-        guest.connection.note(true, true);
-        // What it still sends is discarded; a close with unread bytes could overtake the reason.
-        let mut scratch = [0; 1024];
-        if guest.say_goodbye(now, &mut scratch).is_err() {
-            drop(self.take(id));
-        }
+        self.see_off(id, now);
     }
 
     fn is_our_app(&self, app: &str) -> bool {
@@ -153,8 +219,33 @@ impl Lobby {
     }
 }
 
+/// What a client said, fit for events and logs.
+pub(super) fn shown(text: &str) -> String {
+    /// Characters.
+    const MOST: usize = 128;
+    text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 impl Wish {
-    fn app(&self) -> &str {
+    /// A wish without a name whose application is one word names the stream by it, if any application will do.
+    fn with_name(mut self, any_app: bool) -> Self {
+        if any_app && self.is_nameless() {
+            match &mut self {
+                Self::Publish(request) => request.key = std::mem::take(&mut request.app).into(),
+                Self::Play(request) => request.name = std::mem::take(&mut request.app),
+            }
+        }
+        self
+    }
+
+    fn is_nameless(&self) -> bool {
+        match self {
+            Self::Publish(request) => request.key.reveal().is_empty(),
+            Self::Play(request) => request.name.is_empty(),
+        }
+    }
+
+    pub(super) fn app(&self) -> &str {
         match self {
             Self::Publish(request) => &request.app,
             Self::Play(request) => &request.app,

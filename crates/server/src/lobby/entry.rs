@@ -1,14 +1,14 @@
 //! The way out of the lobby: onto the air, as a publisher or a player.
 
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use flowcast_core::{Asker, Entrance, Error, Grant, StreamRef};
+use flowcast_core::{Asker, Engine, Entrance, Error, Grant, KeyStore, StreamRef};
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
 use super::Lobby;
-use super::admission::Refusal;
+use super::admission::{Refusal, shown};
 use crate::connection::Connection;
 use crate::event::ServerEventKind;
 use crate::player::Player;
@@ -16,56 +16,96 @@ use crate::publisher::Publisher;
 use crate::refusal::RefusalReason;
 use crate::visit::Role;
 
+/// What its key grants a publisher, and the name it is given.
+pub(super) fn enter_by_key(
+    store: &dyn KeyStore,
+    engine: &Engine,
+    takeover_after: Duration,
+    request: &PublishRequest,
+    peer: SocketAddr,
+) -> Result<(Grant, Entrance), Refusal> {
+    let asker = Asker::new(peer, &request.app);
+    let by_key = || store.publisher(&request.key, &asker).map_err(RefusalReason::from);
+    let grant = by_key()?;
+    let entrance = enter(engine, takeover_after, &grant, peer)?;
+    // A key that was removed before the name was taken did not take it off the air.
+    if by_key()? != grant {
+        return Err(RefusalReason::Key.into());
+    }
+    Ok((grant, entrance))
+}
+
+/// Takes the name for a publisher, or its place in the stream that goes on under it.
+fn enter(
+    engine: &Engine,
+    takeover_after: Duration,
+    grant: &Grant,
+    peer: SocketAddr,
+) -> Result<Entrance, Refusal> {
+    if !grant.has_usable_name() {
+        log::error!("{peer}: the program named the stream something that is no name");
+        return Err(RefusalReason::Denied.into());
+    }
+    let entrance = engine.hub().enter(&grant.name, Some(peer), takeover_after);
+    let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
+    if let (Entrance::New(claim), Some(owner)) = (&mut entrance, &grant.owner) {
+        engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
+    }
+    Ok(entrance)
+}
+
+/// Whether somebody may play what it asks for.
+pub(super) fn ask_to_play(
+    store: &dyn KeyStore,
+    request: &PlayRequest,
+    peer: SocketAddr,
+) -> Result<(), RefusalReason> {
+    let (asker, token) = (Asker::new(peer, &request.app), token(&request.query));
+    store.player(&request.name, token.as_ref(), &asker).map_err(RefusalReason::from)
+}
+
 impl Lobby {
-    /// Puts a publisher on the air: as `granted`, else as its key says.
+    /// Puts a publisher on the air as its key says.
     pub(super) fn publish(
         &mut self,
         id: usize,
         request: &PublishRequest,
-        granted: Option<Grant>,
         now: Instant,
     ) -> Result<(), Refusal> {
         let Some(guest) = self.guests.get(&id) else { return Ok(()) };
-        let peer = guest.connection.peer;
-        let by_key = || {
-            let asker = Asker::new(peer, &request.app);
-            self.house.store.publisher(&request.key, &asker).map_err(RefusalReason::from)
-        };
-        let is_by_key = granted.is_none();
-        let grant = match granted {
-            Some(grant) if grant.has_usable_name() => grant,
-            Some(_) => {
-                log::error!("{peer}: the program's hook named the stream something that is no name");
-                return Err(RefusalReason::Denied.into());
-            }
-            None => by_key()?,
-        };
-        let entrance = self.enter(&grant, peer)?;
-        // A key that was removed before the name was taken did not take it off the air.
-        if is_by_key && by_key()? != grant {
-            return Err(RefusalReason::Key.into());
-        }
-        let Some(mut connection) = self.leave(id) else { return Ok(()) };
-        if let Some(kbps) = self.house.options.publisher_kbps {
-            connection.throttle(kbps, now);
-        }
-        self.put_on_air(connection, entrance, grant);
+        let (house, peer) = (&self.house, guest.connection.peer);
+        let (grant, entrance) =
+            enter_by_key(&*house.store, &house.engine, house.options.takeover_after, request, peer)?;
+        self.go_on_air(id, &request.app, (grant, entrance), now);
         Ok(())
     }
 
-    /// Takes the name for a publisher, or its place in the stream that goes on under it.
-    fn enter(&self, grant: &Grant, peer: SocketAddr) -> Result<Entrance, Refusal> {
-        let (engine, options) = (&self.house.engine, &self.house.options);
-        let entrance = engine.hub().enter(&grant.name, Some(peer), options.takeover_after);
-        let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
-        if let (Entrance::New(claim), Some(owner)) = (&mut entrance, &grant.owner) {
-            engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
+    /// Puts a publisher on the air as the program says.
+    pub(super) fn publish_as(
+        &mut self,
+        id: usize,
+        app: &str,
+        grant: Grant,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(guest) = self.guests.get(&id) else { return Ok(()) };
+        let house = &self.house;
+        let entrance = enter(&house.engine, house.options.takeover_after, &grant, guest.connection.peer)?;
+        self.go_on_air(id, app, (grant, entrance), now);
+        Ok(())
+    }
+
+    /// A publisher that was let in leaves the lobby.
+    pub(super) fn go_on_air(&mut self, id: usize, app: &str, as_what: (Grant, Entrance), now: Instant) {
+        let Some(mut connection) = self.leave(id) else { return };
+        if let Some(kbps) = self.house.options.publisher_kbps {
+            connection.throttle(kbps, now);
         }
-        Ok(entrance)
+        self.put_on_air(connection, app, as_what);
     }
 
     /// Makes a publisher the source of a stream.
-    fn put_on_air(&mut self, mut connection: Connection, entrance: Entrance, grant: Grant) {
+    fn put_on_air(&mut self, mut connection: Connection, app: &str, (grant, entrance): (Grant, Entrance)) {
         let (peer, name, options) = (connection.peer, grant.name, &self.house.options);
         let visit = connection.goes_on_air(Role::Publisher, &name);
         let publisher = Box::new(Publisher::new(connection, options.first_media, options.no_progress));
@@ -89,34 +129,28 @@ impl Lobby {
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
                 log::error!("{peer}: cannot put {name} on the air: {error}");
-                let kind = ServerEventKind::PublishRefused { reason: RefusalReason::Resources };
+                let (reason, app) = (RefusalReason::Resources, shown(app).into());
+                let kind = ServerEventKind::PublishRefused { reason, app };
                 self.shared.counters.roll.tell(Some(peer), kind);
             }
         }
     }
 
-    pub(super) fn play(
-        &mut self,
-        id: usize,
-        request: &PlayRequest,
-        granted: Option<Grant>,
-    ) -> Result<(), Refusal> {
+    /// Whether the keys allow it.
+    pub(super) fn may_play(&self, id: usize, request: &PlayRequest) -> Result<(), Refusal> {
+        let Some(guest) = self.guests.get(&id) else { return Ok(()) };
+        Ok(ask_to_play(&*self.house.store, request, guest.connection.peer)?)
+    }
+
+    /// Makes a player an output of what is on the air under `name`.
+    pub(super) fn play(&mut self, id: usize, name: &str) -> Result<(), Refusal> {
         let Some(guest) = self.guests.get(&id) else { return Ok(()) };
         let peer = guest.connection.peer;
-        let name = match granted {
-            Some(grant) => grant.name,
-            None => {
-                let (asker, token) = (Asker::new(peer, &request.app), token(&request.query));
-                let allowed = self.house.store.player(&request.name, token.as_ref(), &asker);
-                allowed.map_err(RefusalReason::from)?;
-                request.name.clone()
-            }
-        };
-        let stream = self.house.engine.hub().find(&name).filter(|stream| !stream.has_ended());
+        let stream = self.house.engine.hub().find(name).filter(|stream| !stream.has_ended());
         let stream = stream.ok_or(RefusalReason::NoStream)?;
         let Some(mut connection) = self.leave(id) else { return Ok(()) };
         connection.seat = Some(stream.seat());
-        let visit = connection.goes_on_air(Role::Player, &name);
+        let visit = connection.goes_on_air(Role::Player, name);
         let player = Player::new(
             connection,
             self.house.engine.config().lag.clone(),
@@ -168,7 +202,7 @@ impl Lobby {
 /// The owner may read why, not only whoever looks at the logs.
 fn owner_limit(error: &Error) -> Refusal {
     let (code, description) = ("NetStream.Publish.Denied".to_owned(), error.to_string());
-    let reject = Reject::Custom { code, description };
+    let reject = Some(Reject::Custom { code, description });
     Refusal { reason: RefusalReason::OwnerLimit, reject, is_guess: false }
 }
 

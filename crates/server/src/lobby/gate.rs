@@ -121,7 +121,21 @@ impl Lobby {
         let random = flowcast_core::net::random_bytes();
         let session = ServerSession::new(self.house.options.session(), Some(peer), random, now);
         let assembly = Assembly::new(&self.house.options);
-        let mut connection = Connection::new(transport, session, peer, counters.clone(), assembly);
+        let house = (counters.clone(), self.shared.desk.clone());
+        let connection = Connection::new(transport, session, peer, house, assembly);
+        self.seat(connection, now, scratch);
+    }
+
+    /// Takes in who has ended its stream: it closes the connection or begins another one.
+    pub(super) fn welcome_back(&mut self, now: Instant, scratch: &mut [u8]) {
+        for connection in self.shared.desk.take_returned() {
+            self.seat(connection, now, scratch);
+        }
+    }
+
+    /// Gives a connection a place in the lobby.
+    fn seat(&mut self, mut connection: Connection, now: Instant, scratch: &mut [u8]) {
+        let peer = connection.peer;
         let id = self.gate.next;
         self.gate.next = self.gate.next.checked_add(1).unwrap_or(FIRST);
         if let Err(error) = connection.register(self.poll.registry(), Token(id)) {

@@ -23,7 +23,7 @@ pub(super) enum Stage {
     /// It has not said what it wants.
     Arriving,
     /// The program decides until then. Nothing is read meanwhile.
-    Waiting { wish: Wish, until: Instant, _waiting: Arc<()> },
+    Waiting { wish: Wish, until: Instant, waiting: Arc<()> },
     /// It is refused, and hears of it at that time. Nothing is read meanwhile.
     Delayed { reject: Reject, until: Instant },
     /// It was told, and may take the reason until then.

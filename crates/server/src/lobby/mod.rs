@@ -19,13 +19,15 @@ use flowcast_core::{Engine, KeyStore, StreamRef};
 use mio::{Events, Poll, Token, Waker};
 use parking_lot::Mutex;
 
+pub(crate) use self::admission::Refusal;
 use self::failures::Failures;
 use self::gate::Gate;
 use self::guest::{Guest, Stage};
-use crate::admission::{Desk, Hooks};
+use crate::admission::Desk;
 use crate::config::ServerOptions;
 use crate::connection::Over;
 use crate::doors::Doors;
+use crate::hooks::{Hooks, Pool, SetDone};
 use crate::stats::Counters;
 use crate::tls::Identity;
 
@@ -36,6 +38,9 @@ const FIRST: usize = 3;
 const SCRATCH: usize = 16 << 10;
 /// Deadlines are looked at this often while anybody is in the lobby or publishes.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How long a connection that is sent away is kept to take the reason.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the lobby shares with the server's handle.
 #[derive(Debug)]
@@ -65,6 +70,8 @@ pub(crate) struct House {
     pub(crate) engine: Engine,
     pub(crate) options: ServerOptions,
     pub(crate) store: Arc<dyn KeyStore>,
+    /// The store is the program's own code, which may take its time.
+    pub(crate) is_program_store: bool,
     pub(crate) hooks: Hooks,
 }
 
@@ -72,6 +79,8 @@ pub(crate) struct House {
 pub(crate) struct Lobby {
     poll: Poll,
     house: House,
+    /// Where the program's code is called.
+    pool: Pool,
     shared: Arc<Shared>,
     gate: Gate,
     /// By their numbers, and so in the order they came.
@@ -88,13 +97,24 @@ impl Lobby {
             shared,
             gate: Gate::new(doors),
             guests: BTreeMap::new(),
+            pool: Pool::new(house.options.hook_threads),
             failures: Failures::new(house.options.failures.clone()),
             ends: HashMap::new(),
             house,
         }
     }
 
-    pub(crate) fn run(mut self) {
+    /// Serves until it is stopped; `done` is set once all is closed.
+    pub(crate) fn run(mut self, done: SetDone) {
+        self.serve();
+        self.close_all();
+        let Self { house, pool, .. } = self;
+        drop(done);
+        // They hold what the program put into its hooks: what that does when it is dropped keeps nobody waiting.
+        drop((pool, house));
+    }
+
+    fn serve(&mut self) {
         let mut events = Events::with_capacity(256);
         let mut scratch = vec![0; SCRATCH];
         let mut next_tick = Instant::now() + TICK;
@@ -122,6 +142,7 @@ impl Lobby {
                 }
             }
             self.read_answers(now);
+            self.welcome_back(now, &mut scratch);
             if self.gate.again.is_some_and(|at| at <= now) {
                 self.gate.again = None;
                 self.accept(now, &mut scratch);
@@ -133,7 +154,6 @@ impl Lobby {
                 self.shared.streams.lock().retain(|stream| !stream.has_ended());
             }
         }
-        self.close_all();
     }
 
     /// How long nothing is to be done unless something happens; `None` if nothing is at all.
@@ -157,8 +177,9 @@ impl Lobby {
         match guest.stage {
             Stage::Arriving => match guest.pump(now, scratch) {
                 Ok(Some(wish)) => self.hear(id, wish, now),
+                Ok(None) if guest.connection.session.is_finished() => self.see_off(id, now),
                 Ok(None) => {}
-                Err(over) => self.close(id, over),
+                Err(over) => self.close(id, over, now),
             },
             Stage::Waiting { .. } | Stage::Delayed { .. } => {}
             Stage::Leaving { .. } => {
@@ -179,11 +200,28 @@ impl Lobby {
         waits
     }
 
-    fn close(&mut self, id: usize, over: Over) {
-        if let Some(mut guest) = self.take(id) {
-            // The session may have words about its own end.
-            let _ = guest.connection.write(usize::MAX);
-            drop(guest.connection.explain(over));
+    fn close(&mut self, id: usize, over: Over, now: Instant) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        let is_gone = matches!(over, Over::Io(_));
+        drop(guest.connection.explain(over));
+        // The session may have words about its own end.
+        if is_gone || guest.connection.is_flushed() {
+            drop(self.take(id));
+        } else {
+            self.see_off(id, now);
+        }
+    }
+
+    /// Lets a guest take the last that it is told, and then closes.
+    fn see_off(&mut self, id: usize, now: Instant) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        guest.stage = Stage::Leaving { until: now + GOODBYE, told: false };
+        // Readiness that came while nothing was read.
+        guest.connection.note(true, true);
+        // What it still sends is discarded; a close with unread bytes could overtake what it is told.
+        let mut scratch = [0; 1024];
+        if guest.say_goodbye(now, &mut scratch).is_err() {
+            drop(self.take(id));
         }
     }
 
@@ -193,8 +231,13 @@ impl Lobby {
             let Some(guest) = self.guests.get_mut(&id) else { continue };
             match &guest.stage {
                 Stage::Arriving => {
-                    if let Err(over) = guest.connection.check_deadlines(now) {
-                        self.close(id, over);
+                    let checked = guest.connection.check_deadlines(now);
+                    let is_finished = guest.connection.session.is_finished();
+                    match checked {
+                        Err(over) => self.close(id, over, now),
+                        // It had its stream, and time to begin another one.
+                        Ok(()) if is_finished => drop(self.take(id)),
+                        Ok(()) => {}
                     }
                 }
                 Stage::Waiting { until, .. } if *until <= now => self.give_up_waiting(id, now),
@@ -210,6 +253,7 @@ impl Lobby {
 
     /// The server stops: who waits for an answer hears so.
     fn close_all(&mut self) {
+        self.shared.desk.close();
         for guest in self.guests.values_mut() {
             guest.connection.session.finish();
             let _ = guest.connection.write(usize::MAX);

@@ -4,7 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod again;
+mod callbacks;
 mod failures;
 mod hooks;
 mod keys;
 mod limits;
+mod names;
+mod raw;

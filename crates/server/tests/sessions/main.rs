@@ -1,5 +1,6 @@
 //! Publishers that hang up, return, fall silent and are replaced, on real sockets.
 
+mod made_from;
 mod peer;
 mod restream;
 

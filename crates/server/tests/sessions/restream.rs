@@ -187,7 +187,7 @@ fn a_name_of_the_program_is_refused_to_publishers_and_free_when_it_is_removed() 
     assert!(matches!(live.add_output(Output::hub("copy")), Err(Error::NameInUse { .. })));
     assert!(matches!(live.add_output(Output::hub("no/name")), Err(Error::Key { .. })));
     let to_itself = studio.engine.stream(Source::published("loop")).to(Output::hub("loop")).start();
-    assert!(matches!(to_itself, Err(Error::Key { .. })));
+    assert!(matches!(to_itself, Err(Error::FeedsItself { .. })));
     // A key that is removed takes a publisher off the air, not what the program put there.
     assert!(studio.engine.keys().remove("copy"));
     let mut player = Client::player(studio.server.address(), "copy");
