@@ -126,7 +126,7 @@ impl StreamFiles {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`].
+    /// [`Error::FeedsItself`].
     pub(crate) fn refuse_name(&self, name: &str) -> Result<(), Error> {
         if self.name.as_deref() != Some(name) {
             return Ok(());
