@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use flowcast::{EventKind, OutputPhase, Source};
+use flowcast::rtmp::session::ClientRole;
+use flowcast::{EventKind, OutputPhase, RtmpServerExt, Source};
 
 use crate::support::rig::{Known, alone, engine, push, role_arguments, wait_ended, wait_event, wait_retry};
 use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, Peer, wait_until};
+use crate::support::{PATIENCE, Peer, Session, wait_until};
 
 #[test]
 fn a_push_that_is_removed_or_ends_keeps_its_last_error() {
@@ -63,6 +64,27 @@ fn a_push_that_is_removed_or_ends_keeps_its_last_error() {
         let error = last_error(id).expect("it is shown");
         assert!(error.is_some_and(|error| !error.is_empty()), "{case}: it forgot");
     }
+    live.stop(PATIENCE).expect("it stops");
+}
+
+#[test]
+fn what_became_of_a_push_is_still_known_after_many_players() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("it listens");
+    let rain = flowcast::Output::hub("rain");
+    let live = engine.stream(Source::file(&clip.file).looped()).to(rain).start().expect("it starts");
+    let refusing = Scripted::start(Script::Refuse("NetStream.Publish.Denied", "no"));
+    let events = live.events();
+    let id = live.add_output(push(&refusing)).expect("it is added");
+    wait_ended(&events, id, PATIENCE).expect("refused");
+    for _ in 0..20 {
+        let mut player = Session::plain(ClientRole::Play, server.address(), "live/rain");
+        assert!(matches!(player.go_live(), Ok(true)));
+    }
+    assert!(wait_until(PATIENCE, || live.players() == 0 && live.stats().outputs.len() > 16));
+    let found = live.stats().outputs.into_iter().find(|output| output.id == id);
+    assert!(found.expect("it is shown").last_error.is_some());
     live.stop(PATIENCE).expect("it stops");
 }
 

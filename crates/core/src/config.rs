@@ -194,7 +194,8 @@ pub struct ReconnectPolicy {
     /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
     pub tries: Option<u32>,
     /// Of those, the tries in a row that end because the server refuses what it took before: the address, the key, the
-    /// certificate of an output that has been on the air. Servers do so while they restart. `Some(0)` ends the output
+    /// certificate of an output that has been on the air. Servers do so while they restart. A name that is still in use, or
+    /// a server that is busy, is no refusal in this sense. `Some(0)` ends the output
     /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries), which it may not exceed. Default
     /// `None`.
     ///

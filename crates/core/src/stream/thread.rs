@@ -91,6 +91,8 @@ pub(crate) struct StreamThread {
     /// Outputs that send new tags at once.
     immediate: usize,
     ended: Vec<OutputStats>,
+    /// The same of players, which come and go: they make nobody forget what became of an output.
+    left: Vec<OutputStats>,
     gone: Gone,
     ring: Ring,
     ticker: Ticker,
@@ -150,6 +152,7 @@ impl StreamThread {
             served: Vec::new(),
             immediate: 0,
             ended: Vec::new(),
+            left: Vec::new(),
             gone: Gone::default(),
             last_failure: None,
             hearing: None,

@@ -50,7 +50,7 @@ impl StreamThread {
                 stats.first_media = first_media.map(|at| at.saturating_duration_since(started));
             }
             // In place: the names are not made anew each second.
-            stats.outputs.truncate(slots().count() + self.ended.len());
+            stats.outputs.truncate(slots().count() + self.ended.len() + self.left.len());
             for (index, slot) in slots().enumerate() {
                 match stats.outputs.get_mut(index) {
                     Some(output) if output.id == slot.id => slot.update(output),
@@ -58,7 +58,7 @@ impl StreamThread {
                     None => stats.outputs.push(slot.stats()),
                 }
             }
-            for (index, ended) in (slots().count()..).zip(&self.ended) {
+            for (index, ended) in (slots().count()..).zip(self.ended.iter().chain(&self.left)) {
                 match stats.outputs.get_mut(index) {
                     Some(output) => output.clone_from(ended),
                     None => stats.outputs.push(ended.clone()),

@@ -11,7 +11,7 @@ use crate::event::{EventKind, OutputId};
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState};
 use crate::stream::branch::Guest;
 
-/// Outputs that have ended and are still shown in the figures.
+/// Outputs that have ended and are still shown in the figures, and as many players.
 const ENDED_SHOWN: usize = 16;
 
 /// An output, and how it stands.
@@ -160,11 +160,11 @@ impl StreamThread {
             stats.last_error = Some(chain(error));
         }
         self.last_failure.clone_from(&error);
-        if self.ended.len() == ENDED_SHOWN {
-            let forgotten = self.ended.remove(0);
-            self.gone.add(&forgotten);
+        let shown = if slot.guest.is_some() { &mut self.left } else { &mut self.ended };
+        if shown.len() == ENDED_SHOWN {
+            self.gone.add(&shown.remove(0));
         }
-        self.ended.push(stats);
+        shown.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
         let let_in = slot.driver.hub_name().map(str::to_owned);
         drop(slot);
