@@ -89,6 +89,12 @@ impl Interleaver {
         )
     }
 
+    /// When the next picture is, in milliseconds, if it goes out without sound: that was waited for in vain.
+    pub(crate) fn video_alone(&self) -> Option<i64> {
+        let video = self.video.tags.front().filter(|_| self.audio.expected && self.audio.tags.is_empty())?;
+        self.video.is_over(VIDEO_FOR_AUDIO).then(|| video.tag.timestamp.as_millis())
+    }
+
     /// The next tag in order, once it is certain or has waited long enough.
     pub(crate) fn pull(&mut self) -> Option<Tag> {
         match (self.video.tags.front(), self.audio.tags.front()) {

@@ -9,6 +9,8 @@ mod direct;
 mod faults;
 pub(crate) mod ingest;
 #[cfg(feature = "libav")]
+mod instep;
+#[cfg(feature = "libav")]
 pub(crate) mod interleave;
 mod item;
 mod lane;
@@ -27,6 +29,7 @@ mod schedule;
 mod search;
 #[cfg(feature = "libav")]
 mod shortfall;
+mod silence;
 pub(crate) mod starting;
 #[cfg(feature = "libav")]
 mod store;

@@ -31,6 +31,16 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
     /// has no index.
     fn seek(&mut self, track: usize, dts: i64) -> bool;
 
+    /// A packet that was read and not handed out yet, once nothing more will be read of this lap.
+    fn rest(&mut self) -> Option<Packet> {
+        None
+    }
+
+    /// Bytes of packets that were read and not handed out yet.
+    fn bytes_held(&self) -> usize {
+        0
+    }
+
     /// Whether any of it is encoded.
     fn encodes(&self) -> bool {
         false

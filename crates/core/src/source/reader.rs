@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use flowcast_av::{Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
 
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
-use super::measure::{AudioMeasure, Increasing, VideoMeasure};
+use super::measure::{Increasing, VideoMeasure};
 use super::packets::{PacketSource, is_final};
 use super::shortfall::Shortfall;
 use super::store::Store;
@@ -24,15 +25,18 @@ use crate::reel::Tracks;
 use crate::tagger::{Selection, Tagger};
 use crate::transcode::Carriage;
 
+mod sound;
+#[cfg(test)]
+mod tests;
+
+use sound::AudioTrack;
+
 /// Packets and bytes held at most until the first packet of each track is known.
 const PRELUDE: (usize, usize) = (512, 4 << 20);
 /// Places in a row that may be damaged before the rest of the file is given up for this lap.
 const MAX_DAMAGED: u32 = 16;
-/// Frames that only warm a decoder up, at most. An edit list that hides more hides sound, which is played: its picture cannot
-/// be left out either, where later pictures need it.
-const MOST_PRIMING: i64 = 4;
-/// Samples of an audio frame whose length the file does not tell: AAC-LC.
-const DEFAULT_FRAME_SAMPLES: u32 = 1024;
+/// Milliseconds of one track until the other one is not waited for any more: what is stored apart was put side by side before.
+const PRELUDE_SPAN: i64 = 2000;
 
 /// What becomes of audio behind the end of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,18 +72,6 @@ struct VideoTrack {
     held: Option<Packet>,
 }
 
-/// The audio track's state.
-#[derive(Debug)]
-struct AudioTrack {
-    unit: Unit,
-    rate: u32,
-    frame: u32,
-    lap: AudioMeasure,
-    increasing: Increasing,
-    /// Frames that end before this only warm the decoder up.
-    priming_until: i64,
-}
-
 /// How far a lap was read.
 #[derive(Debug)]
 enum Progress {
@@ -104,8 +96,12 @@ pub(crate) struct LapReader {
     /// Packets read before the clock's zero was known.
     prelude: Option<VecDeque<Packet>>,
     prelude_bytes: usize,
+    /// The time of the first packet, in milliseconds.
+    prelude_began: Option<i64>,
     /// Where the clock's zero lies in the file, in milliseconds.
     zero: i64,
+    /// The time of the latest picture that was handed over, on the clock that begins there.
+    handed: i64,
     ready: VecDeque<Step>,
     sent_in_lap: u64,
     shortfall: Shortfall,
@@ -164,20 +160,28 @@ impl LapReader {
         }
         source.select(&selection.indices());
         let video = selection.video.as_ref().map(|track| VideoTrack::new(unit(track.time_base)));
-        let audio = selection.audio.as_ref().map(AudioTrack::new);
         let shortfall =
             Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
+        let tagger = Tagger::new(selection);
+        let audio = tagger.selection().audio.as_ref().map(|track| {
+            let config = track.config.clone();
+            let header =
+                config.and_then(|config| tagger.sequence_header(track.index, config, MediaTime::ZERO));
+            AudioTrack::new(track, header.as_ref())
+        });
         Ok(Self {
             path: path.to_owned(),
             source,
             interleaver: Interleaver::new(video.is_some(), audio.is_some()),
-            tagger: Tagger::new(selection),
+            tagger,
             tail,
             video,
             audio,
             prelude: Some(VecDeque::new()),
             prelude_bytes: 0,
+            prelude_began: None,
             zero: 0,
+            handed: i64::MIN,
             ready: VecDeque::new(),
             sent_in_lap: 0,
             shortfall,
@@ -221,7 +225,11 @@ impl LapReader {
             }
             match self.progress {
                 Progress::Reading => {
+                    self.fill_silence();
                     if let Some(tag) = self.interleaver.pull() {
+                        if tag.is_video() {
+                            self.handed = tag.timestamp.as_millis();
+                        }
                         return Ok(Step::Tag(tag));
                     }
                     self.read()?;
@@ -277,6 +285,9 @@ impl LapReader {
             self.continuity = Continuity::new(Forward::File);
             self.interleaver = Interleaver::new(self.video.is_some(), self.audio.is_some());
             self.ready.clear();
+            if let Some(audio) = &mut self.audio {
+                audio.seek(Unit::MILLIS.to(self.zero + millis, audio.lap.unit()));
+            }
         }
         Ok(())
     }
@@ -321,10 +332,10 @@ impl LapReader {
             *video = VideoTrack::new(video.unit);
         }
         if let Some(audio) = &mut self.audio {
-            audio.lap = AudioMeasure::new(audio.rate, audio.frame);
-            audio.increasing = Increasing::default();
+            audio.rewind();
         }
         self.sent_in_lap = 0;
+        self.handed = i64::MIN;
         self.damaged = 0;
         self.continuity = Continuity::new(Forward::File);
         self.progress = Progress::Reading;
@@ -337,7 +348,7 @@ impl LapReader {
 
     /// Bytes of tags that wait for their place in the order.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.interleaver.bytes() + self.prelude_bytes
+        self.interleaver.bytes() + self.prelude_bytes + self.source.bytes_held()
     }
 
     /// Takes a packet, once the clock's zero is known: the earliest of the first packets of all tracks.
@@ -346,6 +357,14 @@ impl LapReader {
             return self.place(packet);
         };
         self.prelude_bytes += packet.data.len();
+        let track = if self.tagger.is_video(packet.track) {
+            self.video.as_ref().map(|video| video.unit)
+        } else {
+            self.audio.as_ref().map(|audio| audio.unit)
+        };
+        let time = packet.dts.or(packet.pts).map(|dts| track.unwrap_or(Unit::MILLIS).to_millis(dts));
+        let began = *self.prelude_began.get_or_insert(time.unwrap_or(0));
+        let span = time.map_or(0, |time| time.saturating_sub(began));
         prelude.push_back(packet);
         let seen = |track: &Option<TrackInfo>| {
             track.as_ref().is_none_or(|track| prelude.iter().any(|packet| packet.track == track.index))
@@ -354,6 +373,7 @@ impl LapReader {
         if (seen(&selection.video) && seen(&selection.audio))
             || prelude.len() >= PRELUDE.0
             || self.prelude_bytes >= PRELUDE.1
+            || span >= PRELUDE_SPAN
         {
             self.open_clock();
         }
@@ -471,18 +491,18 @@ impl LapReader {
     }
 
     fn place_audio(&mut self, packet: Packet) {
+        let begin = self.picture_begin();
         let Some(track) = &mut self.audio else { return };
         let Some(pts) = packet.pts.or(packet.dts) else { return };
         let at = track.unit.to(pts, track.lap.unit());
-        let is_priming = i64::from(packet.skip_start) <= MOST_PRIMING * track.lap.frame();
-        if packet.skip_start > 0 && is_priming && track.lap.start().is_none() {
-            track.priming_until = at + i64::from(packet.skip_start);
-        }
-        track.lap.observe(at, at + track.lap.frame() <= track.priming_until);
-        let time = track.increasing.next(track.unit.to_millis(pts) - self.zero);
-        if let Some(config) = packet.config {
-            let header = self.tagger.sequence_header(packet.track, config, time);
-            header.into_iter().for_each(|tag| self.interleaver.push(tag, at));
+        track.bridge(at, begin, self.zero, &mut self.interleaver);
+        let Some(time) = track.take(&packet, (pts, at), self.zero, self.handed) else { return };
+        let time = MediaTime::from_millis(time);
+        if let Some(config) = packet.config
+            && let Some(header) = self.tagger.sequence_header(packet.track, config, time)
+        {
+            track.change(&header);
+            self.interleaver.push(header, at);
         }
         if let Ok(tag) = self.tagger.audio(time, packet.data) {
             self.interleaver.push(tag, at);
@@ -490,8 +510,26 @@ impl LapReader {
         }
     }
 
+    /// Makes silence up to the next picture, if that goes out without sound.
+    fn fill_silence(&mut self) {
+        let Some(until) = self.interleaver.video_alone() else { return };
+        let begin = self.picture_begin();
+        let Some(track) = &mut self.audio else { return };
+        let until = Unit::MILLIS.to(until + self.zero, track.lap.unit());
+        track.fill_to(until, begin, self.zero, &mut self.interleaver);
+    }
+
+    /// Where the lap's picture begins, in samples of the sound.
+    fn picture_begin(&self) -> Option<i64> {
+        let (video, audio) = (self.video.as_ref()?, self.audio.as_ref()?);
+        Some(video.unit.to(video.lap.first()?, audio.lap.unit()))
+    }
+
     /// The file was read to its end, or as far as it could be.
     fn end_lap(&mut self, fault: Option<Error>) -> Result<(), Error> {
+        while let Some(packet) = self.source.rest() {
+            self.take(packet);
+        }
         self.open_clock();
         self.place_held();
         if self.sent_in_lap == 0 {
@@ -499,6 +537,9 @@ impl LapReader {
         }
         let facts = self.measure();
         if let Some(reason) = self.shortfall.end_lap() {
+            self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
+        }
+        if let Some(reason) = self.audio.as_mut().and_then(AudioTrack::end_lap) {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
         self.ready.push_back(Step::Ending(facts));
@@ -541,22 +582,3 @@ impl VideoTrack {
         }
     }
 }
-
-impl AudioTrack {
-    fn new(track: &TrackInfo) -> Self {
-        let (rate, frame) =
-            track.audio.as_ref().map_or((44_100, 0), |info| (info.sample_rate, info.frame_samples));
-        let frame = if frame == 0 { DEFAULT_FRAME_SAMPLES } else { frame };
-        Self {
-            unit: unit(track.time_base),
-            rate,
-            frame,
-            lap: AudioMeasure::new(rate, frame),
-            increasing: Increasing::default(),
-            priming_until: i64::MIN,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,19 +4,15 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::opus;
-use flowcast_rtmp::flv::silence::aac_silence;
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::super::batch::{Batch, Part};
+use super::super::silence::{self, OPUS};
 use super::{Lane, round_div};
 use crate::lap::Unit;
 use crate::lap::place::{Fill, Grid};
 use crate::lap::position::Position;
 
-/// FLV's audio header of a raw AAC frame.
-const AAC_RAW: [u8; 2] = [0xAF, 1];
-/// Enhanced RTMP's audio header of an Opus packet.
-const OPUS: [u8; 5] = *b"\x91Opus";
 /// FLV's audio header of MP3 has its codec in the upper four bits.
 const MP3: u8 = 2;
 /// Samples of an MP3 frame, and below 32 kHz.
@@ -242,20 +238,11 @@ impl Lane {
 
     /// A frame of silence of so many samples in the format that holds, if it has one.
     pub(super) fn silent_frame(&self, samples: u32) -> Option<Bytes> {
-        if self.is_opus() {
-            return opus_silence(samples);
-        }
-        let body = self.audio_header.as_ref()?.to_bytes();
-        let config = AudioSpecificConfig::parse(body.get(2..)?).ok()?;
-        // With spectral band replication, a plain frame would change the rate for a moment.
-        let is_plain = config.object_type == 2 && config.sbr_rate_hz.is_none() && !config.parametric_stereo;
-        let configuration = if config.channels == 8 { 7 } else { config.channels };
-        let frame = aac_silence(configuration).filter(|_| is_plain)?;
-        Some([&AAC_RAW, frame.as_ref()].concat().into())
+        silence::frame(self.audio_header.as_ref()?, samples)
     }
 
     fn is_opus(&self) -> bool {
-        self.audio_header.as_ref().and_then(AudioCodec::of) == Some(AudioCodec::Opus)
+        self.audio_header.as_ref().is_some_and(silence::is_opus)
     }
 }
 
@@ -268,11 +255,6 @@ fn opus_samples(tag: &Tag) -> Option<u32> {
     opus::packet_samples(&first)
 }
 
-/// A tag's body of one Opus packet of silence. `None` for a length that packets cannot have.
-fn opus_silence(samples: u32) -> Option<Bytes> {
-    Some([&OPUS, opus::silence(samples)?.as_ref()].concat().into())
-}
-
 #[cfg(all(test, feature = "libav"))]
 mod tests {
     use flowcast_av::{
@@ -281,6 +263,7 @@ mod tests {
     use flowcast_rtmp::flv::tag::TagKind;
     use flowcast_rtmp::time::MediaTime;
 
+    use super::super::super::silence::opus_silence;
     use super::*;
 
     #[test]

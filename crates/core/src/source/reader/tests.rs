@@ -6,6 +6,7 @@ use flowcast_av::{Demuxer, Muxer, OpenOptions, SampleSpec, sample_clip};
 use flowcast_rtmp::flv::{FlvReader, TagKind};
 use flowcast_rtmp::limits::Limits;
 
+use super::super::instep::InStep;
 use super::*;
 
 /// A directory of this test, removed at its end.
@@ -257,4 +258,151 @@ fn a_file_without_a_track_that_fits_is_refused_with_what_it_has() {
     let selection = Selection::of(&media, Carriage::Plain);
     assert!(selection.is_empty());
     assert!(selection.skipped[0].1.contains("vorbis"), "{:?}", selection.skipped);
+}
+
+/// A file whose sound is stored behind its picture, or is missing between two times, all in milliseconds.
+#[derive(Debug)]
+struct Edited {
+    file: Demuxer,
+    late: i64,
+    hole: std::ops::Range<i64>,
+    held: VecDeque<(i64, Packet)>,
+    newest: i64,
+    ended: bool,
+}
+
+impl Edited {
+    fn open(path: &Path, late: i64, hole: std::ops::Range<i64>) -> Self {
+        let file = open(path).expect("it opens");
+        Self { file, late, hole, held: VecDeque::new(), newest: i64::MIN, ended: false }
+    }
+}
+
+impl PacketSource for Edited {
+    fn media(&self) -> &flowcast_av::MediaInfo {
+        self.file.media()
+    }
+
+    fn select(&mut self, tracks: &[usize]) {
+        self.file.select(tracks);
+    }
+
+    fn read(&mut self) -> Result<Option<Packet>, Error> {
+        loop {
+            let newest = self.newest;
+            if let Some((_, packet)) =
+                self.held.pop_front_if(|(time, _)| self.ended || *time + self.late <= newest)
+            {
+                return Ok(Some(packet));
+            }
+            let Some(packet) = self.file.read()? else {
+                if self.ended || self.held.is_empty() {
+                    return Ok(None);
+                }
+                self.ended = true;
+                continue;
+            };
+            let track = self.file.media().track(packet.track).expect("a track of the file");
+            let time = track.time_base.millis(packet.dts.or(packet.pts).expect("it has times"));
+            if track.kind == flowcast_av::TrackKind::Audio {
+                if !self.hole.contains(&time) {
+                    self.held.push_back((time, packet));
+                }
+                continue;
+            }
+            self.newest = time;
+            return Ok(Some(packet));
+        }
+    }
+
+    fn rewind(&mut self) -> Result<(), Error> {
+        (self.newest, self.ended) = (i64::MIN, false);
+        PacketSource::rewind(&mut self.file)
+    }
+
+    fn seek(&mut self, _: usize, _: i64) -> bool {
+        false
+    }
+}
+
+/// The steps of one lap of a source.
+fn lap_of(path: &Path, source: Box<dyn PacketSource>) -> (Vec<Tag>, Vec<EventKind>, LapFacts) {
+    let mut reader =
+        LapReader::new(path, source, (Tracks::Both, Carriage::Plain), Tail::Looped).expect("it can be sent");
+    let (mut tags, mut notices, mut facts) = (Vec::new(), Vec::new(), LapFacts::default());
+    loop {
+        match reader.next().expect("it can be read") {
+            Step::Tag(tag) => tags.push(tag),
+            Step::Notice(notice) => notices.push(notice),
+            Step::Ending(lap) => facts = lap,
+            Step::End => return (tags, notices, facts),
+        }
+    }
+}
+
+/// The longest time that sound is missing, or lies behind the picture that was handed over, in milliseconds; up to `end` of the
+/// picture.
+fn worst_sound(tags: &[Tag], end: i64) -> (i64, i64) {
+    let (mut last, mut hole, mut behind) = (0, 0, 0);
+    for tag in tags.iter().filter(|tag| !tag.is_sequence_header() && tag.timestamp.as_millis() < end) {
+        let time = tag.timestamp.as_millis();
+        if tag.is_audio() {
+            hole = hole.max(time - last);
+            last = time;
+        } else {
+            behind = behind.max(time - last);
+        }
+    }
+    (hole, behind)
+}
+
+#[test]
+fn silence_is_made_as_the_picture_goes_on() {
+    let scratch = Scratch::new("holes");
+    let spec = SampleSpec { b_frames: 2, seconds: 12.0, ..SampleSpec::default() };
+    for name in ["clip.mp4", "clip.flv", "clip.ts"] {
+        let clip = scratch.clip(name, &spec);
+        // TS begins at 1.4 s.
+        for hole in [2_000..99_000, 4_000..7_000, 4_000..99_000, 0..6_000, 0..99_000] {
+            let source = InStep::new(Edited::open(&clip, 0, hole.clone()));
+            let (tags, notices, facts) = lap_of(&clip, Box::new(source));
+            assert!(notices.is_empty(), "{name} {hole:?}: {notices:?}");
+            let (longest, behind) = worst_sound(&tags, 10_500);
+            assert!(
+                longest < 100 && behind < 100,
+                "{name} {hole:?}: a hole of {longest} ms, {behind} ms behind"
+            );
+            let audio = facts.audio.expect("silence is sound");
+            assert!((audio.end - audio.start) > i64::from(audio.rate) * 10, "{name} {hole:?}");
+            let times: Vec<_> = tags.iter().filter(|tag| tag.is_audio()).map(|tag| tag.timestamp).collect();
+            assert!(times.windows(2).skip(1).all(|pair| pair[0] < pair[1]), "{name} {hole:?}");
+        }
+    }
+}
+
+#[test]
+fn a_short_hole_is_the_files_own() {
+    let scratch = Scratch::new("short-hole");
+    let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 4.0, ..SampleSpec::default() });
+    let whole = lap_of(&clip, Box::new(Edited::open(&clip, 0, 0..0))).0.len();
+    let (tags, ..) = lap_of(&clip, Box::new(Edited::open(&clip, 0, 2_000..2_500)));
+    assert!(whole - tags.len() > 20, "nothing was put there");
+}
+
+#[test]
+fn sound_that_is_stored_behind_its_picture_is_sent_in_step() {
+    let scratch = Scratch::new("late");
+    let spec = SampleSpec { b_frames: 2, seconds: 16.0, ..SampleSpec::default() };
+    let clip = scratch.clip("clip.mp4", &spec);
+    let in_step = lap_of(&clip, Box::new(InStep::new(Edited::open(&clip, 0, 0..0)))).0;
+    for late in [500, 4_000, 9_000] {
+        let (tags, notices, _) = lap_of(&clip, Box::new(InStep::new(Edited::open(&clip, late, 0..0))));
+        assert!(notices.is_empty(), "{late} ms: {notices:?}");
+        assert_eq!(tags, in_step, "{late} ms");
+    }
+    // What is stored further apart than a file is read ahead is told.
+    let (tags, notices, _) = lap_of(&clip, Box::new(InStep::new(Edited::open(&clip, 12_000, 0..0))));
+    assert!(worst_sound(&tags, 14_500).1 < 100, "silence is in its place");
+    let told = notices.iter().filter(|notice| matches!(notice, EventKind::SourceFault { error } if error.to_string().contains("too far behind")));
+    assert_eq!(told.count(), 1, "{notices:?}");
 }
