@@ -10,11 +10,14 @@ mod greedy_files;
 mod header_not_restored;
 mod in_vain;
 mod left_out;
+mod made;
 mod mediamtx_url;
 mod outputs_in_vain;
+mod parameter_sets;
 mod recordings;
 mod refused_after_live;
 mod small_process;
+mod sound_ends_early;
 #[path = "../support/mod.rs"]
 mod support;
 mod what_is_told;

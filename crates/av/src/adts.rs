@@ -1,6 +1,8 @@
 //! AAC headers: ADTS frames (ISO/IEC 13818-7, 6.2) and `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). Safe Rust.
 
-use crate::bits::BitReader;
+use bytes::{Buf, Bytes};
+
+use crate::bits::{BitReader, BitWriter};
 
 /// Sampling frequencies by index (14496-3, table 1.18).
 const RATES: [u32; 13] =
@@ -13,6 +15,13 @@ const PS_SYNC: u32 = 0x548;
 /// Whether a packet starts with an ADTS sync word (layer 0).
 pub(crate) fn is_adts(data: &[u8]) -> bool {
     matches!(data, [0xFF, second, ..] if second & 0xF6 == 0xF0)
+}
+
+/// The header at the start of a packet, and where its payload is. `None` if it is no frame, or one without a payload.
+pub(crate) fn split(packet: &[u8]) -> Option<(AdtsHeader, std::ops::Range<usize>)> {
+    let header = AdtsHeader::parse(packet)?;
+    let end = header.frame_length.min(packet.len());
+    (end > header.length).then_some((header, header.length..end))
 }
 
 /// One ADTS header.
@@ -61,12 +70,95 @@ impl AdtsHeader {
     }
 }
 
+/// `id_syn_ele` of a program config element.
+const PROGRAM_CONFIG: u32 = 5;
+
+impl AdtsHeader {
+    /// Takes the layout off a payload that begins with one (a program config element), and makes the `AudioSpecificConfig` of it:
+    /// the same bytes libav's `aac_adtstoasc` makes. `None`, and the payload stays, if it does not.
+    pub(crate) fn take_layout(self, payload: &mut Bytes) -> Option<Bytes> {
+        let mut element = BitReader::new(payload);
+        if element.bits(3)? != PROGRAM_CONFIG {
+            return None;
+        }
+        let mut config = BitWriter::default();
+        config.put(u32::from(self.object_type), 5);
+        config.put(u32::from(self.rate_index), 4);
+        // No channel configuration; frames of 1024 samples, no core coder, no extension.
+        config.put(0, 4 + 3);
+        let layout = Layout::read(&mut element, Some(&mut config))?;
+        let rest = element.position().div_ceil(8);
+        if layout.channels == 0 || rest >= payload.len() {
+            return None;
+        }
+        payload.advance(rest);
+        Some(config.bytes.into())
+    }
+}
+
+/// What a program config element says (14496-3, 4.4.1.1).
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    channels: u32,
+}
+
+impl Layout {
+    /// Reads an element behind its id, and copies it, each aligned to whole bytes of its own.
+    fn read(bits: &mut BitReader<'_>, mut copy: Option<&mut BitWriter>) -> Option<Self> {
+        let mut take = |bits: &mut BitReader<'_>, count: u32| {
+            let value = bits.bits(count)?;
+            if let Some(copy) = copy.as_deref_mut() {
+                copy.put(value, count);
+            }
+            Some(value)
+        };
+        // Tag, object type, sampling frequency.
+        take(bits, 4 + 2 + 4)?;
+        let (front, side, back) = (take(bits, 4)?, take(bits, 4)?, take(bits, 4)?);
+        let (low, data, coupling) = (take(bits, 2)?, take(bits, 3)?, take(bits, 4)?);
+        // Mono, stereo and matrix mixdown.
+        for length in [4, 4, 3] {
+            if take(bits, 1)? == 1 {
+                take(bits, length)?;
+            }
+        }
+        let mut channels = low;
+        for _ in 0..front + side + back {
+            channels += 1 + take(bits, 1)?;
+            take(bits, 4)?;
+        }
+        for _ in 0..low + data {
+            take(bits, 4)?;
+        }
+        for _ in 0..coupling {
+            take(bits, 5)?;
+        }
+        while bits.position() % 8 != 0 {
+            bits.bit()?;
+        }
+        if let Some(copy) = copy.as_deref_mut() {
+            copy.align();
+        }
+        let comment = bits.bits(8)?;
+        if let Some(copy) = copy.as_deref_mut() {
+            copy.put(comment, 8);
+        }
+        for _ in 0..comment {
+            let byte = bits.bits(8)?;
+            if let Some(copy) = copy.as_deref_mut() {
+                copy.put(byte, 8);
+            }
+        }
+        Some(Self { channels })
+    }
+}
+
 /// What an `AudioSpecificConfig` says, as far as a probe needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AudioConfig {
     pub(crate) object_type: u32,
     pub(crate) sample_rate: u32,
-    /// 0 if the layout is in a program config element.
+    /// 0 if it is not known.
     pub(crate) channels: u32,
     /// Samples per channel in a packet, at `sample_rate`.
     pub(crate) frame_samples: u32,
@@ -98,6 +190,7 @@ impl AudioConfig {
             _ if short => 960,
             _ => 1024,
         };
+        let channels = if channels == 0 { read_layout(bits.clone(), object_type) } else { channels };
         let mut parsed = Self { object_type: named, sample_rate, channels, frame_samples: frame * doubled };
         if named == object_type {
             parsed.read_extension(&mut bits);
@@ -144,6 +237,22 @@ impl AudioConfig {
             _ => return None,
         })
     }
+}
+
+/// The channels of the program config element behind the frame length flag of a configuration; 0 if it has none.
+fn read_layout(mut bits: BitReader<'_>, object_type: u32) -> u32 {
+    let mut read = || {
+        if !matches!(object_type, 1..=4) {
+            return None;
+        }
+        // A core coder's delay lies before it.
+        if bits.bit()? {
+            bits.skip(14)?;
+        }
+        bits.bit()?;
+        Layout::read(&mut bits, None)
+    };
+    read().map_or(0, |layout| layout.channels)
 }
 
 fn read_object_type(bits: &mut BitReader<'_>) -> Option<u32> {
@@ -213,7 +322,43 @@ mod tests {
         assert_eq!(AdtsHeader::parse(&rate), None, "reserved sampling frequency");
     }
 
+    #[test]
+    fn a_layout_in_the_payload_becomes_the_configuration() {
+        // Four channels: a pair in front, a pair at the back. Tag, object type, 48 kHz; front, side, back; others; no mixdown.
+        let mut frame = BitWriter::default();
+        let fields =
+            [(PROGRAM_CONFIG, 3), (0, 4), (1, 2), (3, 4), (1, 4), (0, 4), (1, 4), (0, 2 + 3 + 4), (0, 3)];
+        let pairs = [(1, 1), (0, 4), (1, 1), (1, 4)];
+        fields.into_iter().chain(pairs).for_each(|(value, count)| frame.put(value, count));
+        frame.align();
+        frame.put(2, 8);
+        frame.put(0x4142, 16);
+        let header = AdtsHeader::parse(&[0xFF, 0xF1, 0x4C, 0x00, 0x02, 0x1F, 0xFC]).unwrap();
+        assert_eq!((header.channels, header.config()), (0, None));
+        let sound = [0x21, 0x10, 0x05];
+        let mut payload = Bytes::from([frame.bytes.as_slice(), &sound].concat());
+        let made = header.take_layout(&mut payload).unwrap();
+        assert_eq!(payload, sound.as_slice());
+        let parsed = AudioConfig::parse(&made).unwrap();
+        assert_eq!((parsed.sample_rate, parsed.frame_samples), (48_000, 1024));
+        assert_eq!(parsed.channels, 4);
+        assert_eq!(made.get(made.len() - 3..), Some(&[2, 0x41, 0x42][..]), "with its comment");
+        // Frames without one stay as they are.
+        assert_eq!(header.take_layout(&mut payload), None);
+        assert_eq!(payload, sound.as_slice());
+    }
+
     proptest! {
+        #[test]
+        fn any_layout_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let header = AdtsHeader::parse(&HEADER).unwrap();
+            let mut payload = Bytes::from(bytes.clone());
+            if let Some(config) = header.take_layout(&mut payload) {
+                prop_assert!(AudioConfig::parse(&config).is_some_and(|config| config.channels > 0));
+                prop_assert!(payload.len() < bytes.len());
+            }
+        }
+
         #[test]
         fn header_and_config_agree(object in 0_u8..4, rate in 0_u8..13, channels in 1_u8..8) {
             let mut data = HEADER;

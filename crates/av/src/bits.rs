@@ -1,4 +1,5 @@
-//! Reads bit fields and Exp-Golomb numbers from a byte slice. Safe and total: past the end it returns `None`.
+//! Reads bit fields and Exp-Golomb numbers from a byte slice, and writes bit fields. Safe and total: past the end reading gives
+//! `None`.
 
 /// A reader of bits, most significant first.
 #[derive(Debug, Clone)]
@@ -10,6 +11,11 @@ pub(crate) struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
+    }
+
+    /// Bits read so far.
+    pub(crate) const fn position(&self) -> usize {
+        self.position
     }
 
     pub(crate) fn bit(&mut self) -> Option<bool> {
@@ -53,6 +59,35 @@ impl<'a> BitReader<'a> {
         let code = i64::from(self.unsigned()?);
         let value = if code % 2 == 0 { -(code / 2) } else { code / 2 + 1 };
         i32::try_from(value).ok()
+    }
+}
+
+/// Writes bits, most significant first; what is missing of the last byte is zero.
+#[derive(Debug, Default)]
+pub(crate) struct BitWriter {
+    pub(crate) bytes: Vec<u8>,
+    /// Bits of the last byte that are not written yet.
+    free: u32,
+}
+
+impl BitWriter {
+    /// The lower `count` (at most 32) bits of a number.
+    pub(crate) fn put(&mut self, value: u32, count: u32) {
+        for place in (0..count).rev() {
+            if self.free == 0 {
+                self.bytes.push(0);
+                self.free = 8;
+            }
+            self.free -= 1;
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= u8::from(value >> place & 1 == 1) << self.free;
+            }
+        }
+    }
+
+    /// Goes on with a whole byte.
+    pub(crate) fn align(&mut self) {
+        self.free = 0;
     }
 }
 

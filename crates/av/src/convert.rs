@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::adts::{self, AdtsHeader};
+use crate::adts;
 use crate::vpx::Vpx;
 use crate::{Codec, Packet, TimeBase, TrackInfo, av1, h264, hevc, opus};
 
@@ -24,6 +24,9 @@ pub(crate) enum Converted {
 pub enum Conversion {
     /// Start codes of H.264 and HEVC become length prefixes, and in-band parameter sets an avcC or hvcC record.
     LengthPrefixes,
+    /// Parameter sets in the packets of H.264 and HEVC become the avcC or hvcC record, of which the container has none, or one
+    /// without sets.
+    InBandSets,
     /// ADTS headers of AAC are taken off, and an `AudioSpecificConfig` is made of them.
     RawAac,
     /// Timestamps are made by counting pictures: the stream has none.
@@ -54,14 +57,67 @@ enum Form {
     Undecided(Sets),
     /// H.264 or HEVC with start codes.
     AnnexB(Sets),
-    /// HEVC with length prefixes whose parameter sets are in the packets (`hev1`), and the bytes of a length.
-    Prefixed(Sets, usize),
+    /// H.264 or HEVC with length prefixes.
+    Prefixed(Prefixed),
     /// AAC of which no configuration is known yet: ADTS if the packets say so.
     Adts,
     /// AV1, whose keyframes bring their configuration.
     Av1,
     /// VP8 or VP9, whose keyframes tell their format.
     Vpx(Box<Vpx>),
+}
+
+/// Units behind their lengths.
+#[derive(Debug, Clone)]
+struct Prefixed {
+    sets: Sets,
+    /// Bytes of a length.
+    length_size: usize,
+    /// The container's record has parameter sets: packets may only change them, where decoding can start. Else they bring them
+    /// (`avc3`, `hev1`).
+    whole: bool,
+}
+
+impl Prefixed {
+    /// For a track with this record.
+    fn of(mut sets: Sets, record: &[u8]) -> Self {
+        sets.announce(record);
+        Self { whole: sets.are_whole_in(record), length_size: sets.length_size(record), sets }
+    }
+
+    /// The record that holds from this packet on, if it changes.
+    fn take(&mut self, packet: &Packet, announced: Option<&Bytes>) -> Option<Bytes> {
+        let announced = announced.filter(|record| self.sets.is_record(record));
+        let mut record = None;
+        if let Some(announced) = announced {
+            let length_size = self.sets.length_size(announced);
+            if self.sets.are_whole_in(announced) {
+                *self = Self::of(self.sets.emptied(), announced);
+                record = Some(announced.clone());
+            } else if self.sets.announce(announced) || length_size != self.length_size {
+                self.length_size = length_size;
+                record = self.to_record();
+            }
+        }
+        if (!self.whole || packet.keyframe) && self.sets.update_prefixed(&packet.data, self.length_size) {
+            record = self.to_record().or(record);
+        }
+        record
+    }
+
+    fn to_record(&self) -> Option<Bytes> {
+        let record = self.sets.to_record()?;
+        let mut record = record.to_vec();
+        // The record is made for lengths of four bytes, the packets stay as they are.
+        let place = match self.sets {
+            Sets::H264(_) => record.get_mut(h264::LENGTH_SIZE_AT),
+            Sets::Hevc(_) => record.get_mut(hevc::LENGTH_SIZE_AT),
+        };
+        if let (Some(byte), Ok(size)) = (place, u8::try_from(self.length_size.saturating_sub(1))) {
+            *byte = *byte & !3 | size & 3;
+        }
+        Some(Bytes::from(record))
+    }
 }
 
 /// Parameter sets seen so far.
@@ -79,9 +135,42 @@ impl Sets {
     /// Takes in a configuration; true if it changes the sets.
     fn announce(&mut self, config: &[u8]) -> bool {
         match self {
-            Self::H264(sets) => sets.update(config),
+            Self::H264(sets) => sets.announce(config),
             Self::Hevc(sets) => sets.announce(config),
         }
+    }
+
+    /// The same codec's, none seen yet.
+    fn emptied(&self) -> Self {
+        match self {
+            Self::H264(_) => Self::H264(Default::default()),
+            Self::Hevc(_) => Self::Hevc(Default::default()),
+        }
+    }
+
+    /// Whether a configuration is a record rather than Annex B.
+    fn is_record(&self, config: &[u8]) -> bool {
+        match self {
+            Self::H264(_) => h264::is_avcc(config),
+            Self::Hevc(_) => hevc::is_hvcc(config),
+        }
+    }
+
+    /// Whether a record has all that a decoder needs.
+    fn are_whole_in(&self, record: &[u8]) -> bool {
+        match self {
+            Self::H264(_) => h264::has_sets(record),
+            Self::Hevc(_) => hevc::has_sets(record),
+        }
+    }
+
+    /// Bytes of a length in packets with this record.
+    fn length_size(&self, record: &[u8]) -> usize {
+        let at = match self {
+            Self::H264(_) => h264::LENGTH_SIZE_AT,
+            Self::Hevc(_) => hevc::LENGTH_SIZE_AT,
+        };
+        record.get(at).map_or(4, |byte| usize::from(byte & 3) + 1)
     }
 
     /// Takes in what a packet with start codes brings.
@@ -96,12 +185,14 @@ impl Sets {
 
     /// Takes in what a packet with lengths of so many bytes brings.
     fn update_prefixed(&mut self, mut data: &[u8], length_size: usize) -> bool {
-        let Self::Hevc(sets) = self else { return false };
         let mut changed = false;
         while let Some((prefix, rest)) = data.split_at_checked(length_size).filter(|_| length_size > 0) {
             let length = prefix.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
             let Some((unit, rest)) = rest.split_at_checked(length) else { break };
-            changed |= sets.take(unit);
+            changed |= match self {
+                Self::H264(sets) => sets.take(unit),
+                Self::Hevc(sets) => sets.take(unit),
+            };
             data = rest;
         }
         changed
@@ -179,6 +270,9 @@ impl Converter {
         match &self.form {
             _ if self.clock.is_some() => Some(Conversion::CountedTimes),
             Form::AnnexB(_) => Some(Conversion::LengthPrefixes),
+            Form::Prefixed(Prefixed { whole: false, .. }) if self.current.is_some() => {
+                Some(Conversion::InBandSets)
+            }
             Form::Adts if self.current.is_some() => Some(Conversion::RawAac),
             _ => None,
         }
@@ -206,7 +300,12 @@ impl Converter {
         }
         let announced = packet.config.take();
         if let Form::Undecided(sets) = &self.form {
-            self.form = if h264::is_annexb(&packet.data) { Form::AnnexB(sets.clone()) } else { Form::Plain };
+            let sets = sets.clone();
+            self.form = if h264::is_annexb(&packet.data) {
+                Form::AnnexB(sets)
+            } else {
+                Form::Prefixed(Prefixed { sets, length_size: 4, whole: false })
+            };
         }
         let config = match &mut self.form {
             Form::AnnexB(sets) => {
@@ -218,11 +317,7 @@ impl Converter {
                 }
                 if announced || in_band || self.current.is_none() { sets.to_record() } else { None }
             }
-            Form::Prefixed(sets, length_size) => {
-                let announced = announced.is_some_and(|config| sets.announce(&config));
-                let in_band = sets.update_prefixed(&packet.data, *length_size);
-                if announced || in_band { sets.to_record() } else { None }
-            }
+            Form::Prefixed(prefixed) => prefixed.take(&packet, announced.as_ref()),
             Form::Av1 => {
                 packet.data = av1::without_delimiters(&packet.data);
                 if packet.data.is_empty() {
@@ -238,14 +333,14 @@ impl Converter {
                 }
             }
             Form::Adts if adts::is_adts(&packet.data) => {
-                let Some(header) = AdtsHeader::parse(&packet.data) else { return Converted::Dropped };
-                let end = header.frame_length.min(packet.data.len());
-                if end <= header.length {
-                    return Converted::Dropped;
-                }
+                let Some((header, payload)) = adts::split(&packet.data) else { return Converted::Dropped };
                 packet.corrupt |= header.frame_length > packet.data.len();
-                packet.data = packet.data.slice(header.length..end);
-                header.config().map(|config| Bytes::copy_from_slice(&config))
+                packet.data = packet.data.slice(payload);
+                match header.config() {
+                    Some(config) => Some(Bytes::copy_from_slice(&config)),
+                    // The layout is in the payload, of the first frame at least.
+                    None => header.take_layout(&mut packet.data),
+                }
             }
             Form::Plain | Form::Adts | Form::Undecided(_) => announced,
         };
@@ -284,14 +379,10 @@ impl Form {
     fn of(track: &TrackInfo) -> (Self, Option<Bytes>) {
         let mut sets = Sets::of(&track.codec);
         match (&track.codec, &track.config) {
-            (Codec::H264, Some(config)) if h264::is_avcc(config) => (Self::Plain, Some(config.clone())),
-            (Codec::Hevc, Some(config)) if hevc::is_hvcc(config) && hevc::has_sets(config) => {
-                (Self::Plain, Some(config.clone()))
-            }
-            (Codec::Hevc, Some(config)) if hevc::is_hvcc(config) => {
-                sets.announce(config);
-                let length_size = config.get(21).map_or(4, |byte| usize::from(byte & 3) + 1);
-                (Self::Prefixed(sets, length_size), None)
+            (Codec::H264 | Codec::Hevc, Some(config)) if sets.is_record(config) => {
+                let prefixed = Prefixed::of(sets, config);
+                let config = prefixed.whole.then(|| config.clone());
+                (Self::Prefixed(prefixed), config)
             }
             (Codec::H264 | Codec::Hevc, Some(config)) if h264::is_annexb(config) => {
                 sets.announce(config);
@@ -355,6 +446,66 @@ mod tests {
         changed[7] = 40;
         let after = converted(&mut converter, &changed).config.unwrap();
         assert_eq!(after.get(3), Some(&40));
+    }
+
+    /// Units behind lengths of so many bytes; a keyframe.
+    fn prefixed(units: &[&[u8]], length_size: usize) -> Packet {
+        let mut data = Vec::new();
+        for unit in units {
+            let length = u32::try_from(unit.len()).unwrap().to_be_bytes();
+            data.extend_from_slice(&length[4 - length_size..]);
+            data.extend_from_slice(unit);
+        }
+        let mut packet = packet(&data);
+        packet.keyframe = true;
+        packet
+    }
+
+    fn config_of(converter: &mut Converter, packet: Packet) -> Option<Bytes> {
+        match converter.convert(packet) {
+            Converted::Packet(packet) => packet.config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn sets_in_the_packets_fill_an_empty_record() {
+        let (sps, pps, idr) = (&SETS[4..9], &SETS[13..], &[0x65_u8, 7, 7][..]);
+        for length_size in [1, 2, 4] {
+            let size = u8::try_from(length_size).unwrap() - 1;
+            let mut track = TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::MILLIS);
+            track.config = Some(Bytes::from(vec![1, 77, 0, 31, 0xFC | size, 0xE0, 0]));
+            let (mut converter, config) = Converter::new(&track, None);
+            assert_eq!((config, converter.conversion()), (None, None));
+            assert_eq!(config_of(&mut converter, prefixed(&[idr], length_size)), None, "not yet");
+            let record = config_of(&mut converter, prefixed(&[sps, pps, idr], length_size)).unwrap();
+            assert!(h264::has_sets(&record) && record[4] == 0xFC | size);
+            assert_eq!(converter.conversion(), Some(Conversion::InBandSets));
+            assert_eq!(config_of(&mut converter, prefixed(&[sps, pps, idr], length_size)), None, "the same");
+            let changed = [sps[0], sps[1], sps[2], 40, sps[4]];
+            let record = config_of(&mut converter, prefixed(&[&changed, pps, idr], length_size)).unwrap();
+            assert_eq!((record[3], record[4]), (40, 0xFC | size));
+            converter.restart(None);
+            assert!(config_of(&mut converter, prefixed(&[sps, pps, idr], length_size)).is_some());
+        }
+    }
+
+    #[test]
+    fn sets_in_the_packets_change_a_whole_record_where_decoding_can_start() {
+        let (sps, pps, idr) = (&SETS[4..9], &SETS[13..], &[0x65_u8, 7, 7][..]);
+        let mut sets = h264::ParameterSets::default();
+        assert!(sets.update(&SETS));
+        let mut track = TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::MILLIS);
+        track.config = sets.to_avcc();
+        let (mut converter, config) = Converter::new(&track, None);
+        assert_eq!((&config, converter.conversion()), (&track.config, None));
+        assert_eq!(config_of(&mut converter, prefixed(&[sps, pps, idr], 4)), None, "the same sets");
+        let changed = [sps[0], sps[1], sps[2], 40, sps[4]];
+        assert_eq!(config_of(&mut converter, prefixed(&[&changed, pps, idr], 4)).unwrap()[3], 40);
+        // What the container announces holds as it is.
+        let mut announced = prefixed(&[idr], 4);
+        announced.config.clone_from(&track.config);
+        assert_eq!(config_of(&mut converter, announced), track.config);
     }
 
     #[test]

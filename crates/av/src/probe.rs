@@ -285,7 +285,8 @@ impl Reader<'_> {
         };
         let mut converted = converter.convert(packet);
         if let (Converted::Packet(packet), Some(waits)) = (&mut converted, waiting.get_mut(index)) {
-            if track.config.is_none() && packet.config.is_some() {
+            // What the first packet brings holds from the beginning.
+            if (track.config.is_none() || track.start.is_none()) && packet.config.is_some() {
                 track.config = packet.config.take();
                 describe::complete(track);
             }

@@ -1,10 +1,21 @@
 //! `AVCDecoderConfigurationRecord` (avcC), ISO/IEC 14496-15, 5.3.3.1.
 
 use super::sps::Sps;
+use super::{NAL_PPS, NAL_SPS, nal_type};
 
 /// Whether codec configuration bytes are an avcC record rather than Annex B.
 pub(crate) fn is_avcc(config: &[u8]) -> bool {
     config.len() >= 7 && config.first() == Some(&1)
+}
+
+/// Where a record says how long the lengths in packets are: its lower two bits, and one.
+pub(crate) const LENGTH_SIZE_AT: usize = 4;
+
+/// Whether a record has a sequence and a picture parameter set; those of `avc3` tracks may have them in their packets only.
+pub(crate) fn has_sets(record: &[u8]) -> bool {
+    let sets = parse(record).map(|record| record.sets).unwrap_or_default();
+    let has = |kind| sets.iter().any(|set| set.len() > 1 && nal_type(set) == kind);
+    has(NAL_SPS) && has(NAL_PPS)
 }
 
 /// The first sequence parameter set of an avcC record.
@@ -106,6 +117,7 @@ mod tests {
 
     #[test]
     fn nothing_is_made_of_too_little() {
+        assert!(has_sets(&build(&[&SPS], &[&PPS]).unwrap()) && !has_sets(&[1, 66, 192, 12, 255, 224, 0]));
         assert_eq!(build(&[], &[&PPS]), None);
         assert_eq!(build(&[&SPS], &[]), None);
         assert_eq!(build(&[&[0x67, 77]], &[&PPS]), None);

@@ -13,7 +13,7 @@ mod sps;
 
 pub(crate) use annexb::find_start_code;
 pub(crate) use annexb::{is_annexb, nal_units, to_length_prefixed};
-pub(crate) use avcc::{is_avcc, parse as parse_avcc, sps_of_avcc};
+pub(crate) use avcc::{LENGTH_SIZE_AT, has_sets, is_avcc, parse as parse_avcc, sps_of_avcc};
 pub(crate) use extent::extent;
 pub use inspector::{Inspector, Picture, PictureKind};
 pub(crate) use parameter_sets::ParameterSets;

@@ -13,6 +13,14 @@ pub(crate) struct ParameterSets {
 }
 
 impl ParameterSets {
+    /// Takes in a configuration: an avcC record, or Annex B. True if a parameter set is new or differs from the one with its id.
+    pub(crate) fn announce(&mut self, config: &[u8]) -> bool {
+        match avcc::parse(config).filter(|_| avcc::is_avcc(config)) {
+            Some(record) => record.sets.into_iter().fold(false, |changed, set| self.take(set) | changed),
+            None => self.update(config),
+        }
+    }
+
     /// Takes in the parameter sets of Annex B bytes. True if one is new or differs from the one with its id.
     pub(crate) fn update(&mut self, annexb: &[u8]) -> bool {
         let mut changed = false;

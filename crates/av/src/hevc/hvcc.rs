@@ -7,6 +7,9 @@ use crate::h264::{is_annexb, without_emulation_prevention};
 /// Bytes of a record before its arrays.
 const FIXED: usize = 23;
 
+/// Where a record says how long the lengths in packets are: its lower two bits, and one.
+pub(crate) const LENGTH_SIZE_AT: usize = 21;
+
 /// Whether codec configuration bytes are an hvcC record rather than Annex B.
 pub(crate) fn is_hvcc(config: &[u8]) -> bool {
     config.len() >= FIXED && !is_annexb(config)

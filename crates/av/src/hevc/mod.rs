@@ -7,7 +7,7 @@ mod hvcc;
 mod parameter_sets;
 
 pub(crate) use extent::extent;
-pub(crate) use hvcc::{each_set, has_sets, is_hvcc};
+pub(crate) use hvcc::{LENGTH_SIZE_AT, each_set, has_sets, is_hvcc};
 pub(crate) use parameter_sets::ParameterSets;
 
 /// `nal_unit_type` of video, sequence and picture parameter sets (H.265, table 7-1).

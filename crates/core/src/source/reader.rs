@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flowcast_av::{Packet, TimeBase, TrackInfo, TrackKind};
+use bytes::Bytes;
+use flowcast_av::{Codec, Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
@@ -70,6 +71,11 @@ struct VideoTrack {
     keyframe: Option<i64>,
     /// That keyframe, until the frame after it is known.
     held: Option<Packet>,
+    /// There is a configuration to decode with, at the beginning of a lap, and now.
+    begins_with_header: bool,
+    has_header: bool,
+    /// The configuration of packets that were left out, for the next one.
+    config: Option<Bytes>,
 }
 
 /// How far a lap was read.
@@ -159,7 +165,10 @@ impl LapReader {
             return Err(Error::NoPlayableTrack { path: path.to_owned(), found });
         }
         source.select(&selection.indices());
-        let video = selection.video.as_ref().map(|track| VideoTrack::new(unit(track.time_base)));
+        let video = selection.video.as_ref().map(|track| {
+            // Other codecs are not taken without one.
+            VideoTrack::new(unit(track.time_base), track.config.is_some() || track.codec != Codec::H264)
+        });
         let shortfall =
             Shortfall::new(selection.video.as_ref().or(selection.audio.as_ref()).and_then(|t| t.frames));
         let tagger = Tagger::new(selection);
@@ -329,7 +338,7 @@ impl LapReader {
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
         self.source.rewind()?;
         if let Some(video) = &mut self.video {
-            *video = VideoTrack::new(video.unit);
+            *video = VideoTrack::new(video.unit, video.begins_with_header);
         }
         if let Some(audio) = &mut self.audio {
             audio.rewind();
@@ -411,6 +420,16 @@ impl LapReader {
             self.shortfall.packet(packet.corrupt);
         }
         if packet.corrupt || packet.data.is_empty() {
+            // What it says of the packets behind it holds all the same.
+            if self.tagger.is_video(packet.track) {
+                self.video
+                    .iter_mut()
+                    .for_each(|track| track.config = packet.config.take().or(track.config.take()));
+            } else {
+                self.audio
+                    .iter_mut()
+                    .for_each(|track| track.config = packet.config.take().or(track.config.take()));
+            }
             return;
         }
         packet.data = self.store.keep(packet.data);
@@ -439,20 +458,27 @@ impl LapReader {
         }
     }
 
-    fn place_video(&mut self, packet: Packet) {
+    fn place_video(&mut self, mut packet: Packet) {
         let Some(track) = &mut self.video else { return };
+        packet.config = packet.config.or(track.config.take());
+        track.has_header |= packet.config.is_some();
         let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else { return };
         // What is shown in the order it comes is decoded when it is shown: its tags have no other time.
         let dts = if self.tagger.has_composition() { dts } else { pts };
         match track.keyframe {
-            None if packet.keyframe => {
+            None if packet.keyframe && track.has_header => {
                 track.keyframe = Some(pts);
                 track.held = Some(packet);
                 return;
             }
-            // Nothing can be decoded before the first keyframe, and what is shown before it needs the end of another lap.
-            None => return,
+            // Nothing can be decoded before the first keyframe and its configuration.
+            None => {
+                track.config = packet.config;
+                return self.shortfall.before_start();
+            }
+            // What is shown before the first keyframe needs the end of another lap.
             Some(keyframe) if pts < keyframe => {
+                track.config = packet.config.or(track.config.take());
                 // The keyframe takes the place of what is left out, or the lap would be decoded longer than it is shown.
                 if let Some(held) = &mut track.held {
                     held.dts = Some(dts);
@@ -498,7 +524,7 @@ impl LapReader {
         track.bridge(at, begin, self.zero, &mut self.interleaver);
         let Some(time) = track.take(&packet, (pts, at), self.zero, self.handed) else { return };
         let time = MediaTime::from_millis(time);
-        if let Some(config) = packet.config
+        if let Some(config) = packet.config.or(track.config.take())
             && let Some(header) = self.tagger.sequence_header(packet.track, config, time)
         {
             track.change(&header);
@@ -536,6 +562,9 @@ impl LapReader {
             return Err(fault.unwrap_or_else(|| Error::SourceDried { path: self.path.clone() }));
         }
         let facts = self.measure();
+        if let Some(reason) = self.shortfall.take_lead() {
+            self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
+        }
         if let Some(reason) = self.shortfall.end_lap() {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
@@ -572,13 +601,16 @@ impl LapReader {
 }
 
 impl VideoTrack {
-    fn new(unit: Unit) -> Self {
+    fn new(unit: Unit, begins_with_header: bool) -> Self {
         Self {
             unit,
             lap: VideoMeasure::new(unit),
             increasing: Increasing::default(),
             keyframe: None,
             held: None,
+            begins_with_header,
+            has_header: begins_with_header,
+            config: None,
         }
     }
 }

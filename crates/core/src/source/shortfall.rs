@@ -14,12 +14,15 @@ pub(crate) struct Shortfall {
     whole: u64,
     damaged: u64,
     told: Option<(u64, u64)>,
+    /// Pictures before the first that can be decoded, in this lap and in the one before.
+    lead: u64,
+    lead_told: u64,
 }
 
 impl Shortfall {
     /// For a track of which the container counts `packets`.
     pub(crate) fn new(packets: Option<u64>) -> Self {
-        Self { expected: packets, first: true, whole: 0, damaged: 0, told: None }
+        Self { expected: packets, first: true, whole: 0, damaged: 0, told: None, lead: 0, lead_told: 0 }
     }
 
     /// A packet of the track.
@@ -29,6 +32,20 @@ impl Shortfall {
         } else {
             self.whole += 1;
         }
+    }
+
+    /// A picture that is left out: no decoder could begin with it.
+    pub(crate) fn before_start(&mut self) {
+        self.lead += 1;
+    }
+
+    /// The lap is over: what was left out before its beginning, unless it was the same in the lap before.
+    pub(crate) fn take_lead(&mut self) -> Option<String> {
+        let lead = std::mem::take(&mut self.lead);
+        let told = std::mem::replace(&mut self.lead_told, lead);
+        (lead > 0 && lead != told).then(|| {
+            format!("{lead} pictures before the first keyframe with a configuration are left out: they cannot be decoded")
+        })
     }
 
     /// The lap is over: what it lacked, unless the lap before lacked the same.

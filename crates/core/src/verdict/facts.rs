@@ -67,6 +67,8 @@ pub enum Reach {
 pub enum Form {
     /// H.264 with start codes gets length prefixes and an avcC record.
     StartCodes,
+    /// H.264 or HEVC whose container has no parameter sets gets a configuration of those in its packets.
+    InBandSets,
     /// AAC loses its ADTS headers and gets an `AudioSpecificConfig`.
     Adts,
     /// A raw stream without times gets them by counting pictures.

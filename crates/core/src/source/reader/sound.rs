@@ -38,6 +38,8 @@ pub(super) struct AudioTrack {
     filled_to: Option<i64>,
     /// What is missing before this is not wanted: reading went on here.
     floor: i64,
+    /// The configuration of packets that were left out, for the next one.
+    pub(super) config: Option<Bytes>,
     /// Packets of this lap that came too late for their picture, and those of the lap before, which were told.
     late: u64,
     told: u64,
@@ -61,6 +63,7 @@ impl AudioTrack {
             silence,
             filled_to: None,
             floor: i64::MIN,
+            config: None,
             late: 0,
             told: 0,
         }
@@ -71,7 +74,7 @@ impl AudioTrack {
         self.lap = AudioMeasure::new(self.rate, self.frame);
         self.increasing = Increasing::default();
         self.silence.clone_from(&self.initial);
-        (self.filled_to, self.floor) = (None, i64::MIN);
+        (self.filled_to, self.floor, self.config) = (None, i64::MIN, None);
     }
 
     /// Reading goes on elsewhere: at `at`, in samples, or a little before.

@@ -254,7 +254,7 @@ fn a_file_without_a_track_that_fits_is_refused_with_what_it_has() {
     // The same sound in a container that turns it into something FLV has no place for cannot be made without an encoder;
     // a track list says as much.
     let mut media = open(&clip).expect("it opens").media().clone();
-    media.tracks[0].codec = flowcast_av::Codec::Vorbis;
+    media.tracks[0].codec = Codec::Vorbis;
     let selection = Selection::of(&media, Carriage::Plain);
     assert!(selection.is_empty());
     assert!(selection.skipped[0].1.contains("vorbis"), "{:?}", selection.skipped);

@@ -81,6 +81,9 @@ fn forms(judge: &mut Judge<'_>, facts: &Facts) {
         let (filter, detail) = match form {
             None => continue,
             Some(Form::StartCodes) => ("extract_extradata", "start codes become length prefixes"),
+            Some(Form::InBandSets) => {
+                ("extract_extradata", "the configuration is made of the parameter sets in its packets")
+            }
             Some(Form::Adts) => (ADTS_FILTER, "ADTS headers are taken off"),
             Some(Form::WithoutTimes) => {
                 let detail = "a raw stream: its times are counted by a frame rate that may be wrong";

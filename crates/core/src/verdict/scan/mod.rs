@@ -79,6 +79,7 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
     let cut_off = run.read(&mut demuxer, began, options, &mut facts)?;
     let form = |track: usize| match demuxer.conversion(track) {
         Some(Conversion::LengthPrefixes) => Some(Form::StartCodes),
+        Some(Conversion::InBandSets) => Some(Form::InBandSets),
         Some(Conversion::RawAac) => Some(Form::Adts),
         Some(Conversion::CountedTimes) => Some(Form::WithoutTimes),
         _ => None,
