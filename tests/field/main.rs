@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
 mod adobe_auth;
+mod counted_in_samples;
 mod dead_air;
 mod examine;
 mod greedy_files;

@@ -12,6 +12,9 @@ pub(crate) fn complete(track: &mut TrackInfo) {
         Codec::Aac => complete_aac(track),
         _ => {}
     }
+    if !counts_packets(track) {
+        track.frames = None;
+    }
     let average = average_rate(track);
     if let Some(video) = &mut track.video {
         video.frame_rate = video.frame_rate.or(average);
@@ -101,6 +104,18 @@ fn complete_aac(track: &mut TrackInfo) {
     if audio.frame_samples == 0 {
         audio.frame_samples = config.frame_samples;
     }
+}
+
+/// Whether the container's count of a sound track can be one of packets: for raw samples (PCM in MOV and AVI), and where a packet
+/// has several blocks, it is one of something else.
+fn counts_packets(track: &TrackInfo) -> bool {
+    let (Some(audio), Some(frames)) = (&track.audio, track.frames) else { return true };
+    let Some(ticks) = track.duration.and_then(|ticks| u64::try_from(ticks).ok()) else {
+        return audio.frame_samples > 0;
+    };
+    let seconds = ticks as f64 * f64::from(track.time_base.num) / f64::from(track.time_base.den.max(1));
+    let packets = seconds * f64::from(audio.sample_rate) / f64::from(audio.frame_samples.max(1));
+    audio.frame_samples > 1 && frames as f64 <= packets * 2.0 + 2.0
 }
 
 /// Frames by length, as a container with a table of frames knows both.

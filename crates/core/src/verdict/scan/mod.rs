@@ -30,6 +30,8 @@ const TOLERATED_PERCENT: u64 = 5;
 const TOLERATED_LENGTH: Duration = Duration::from_millis(500);
 /// Packets between two looks at the clock.
 const PACKETS_PER_LOOK: u64 = 64;
+/// Formats that say of every track how long it is.
+const HAVE_TRACK_LENGTHS: [&str; 2] = ["mov,", "avi"];
 /// Formats whose length libav guesses from the bit rate.
 const GUESSED_LENGTHS: [&str; 4] = ["mp3", "aac", "h264", "hevc"];
 
@@ -210,15 +212,21 @@ fn look_at_boxes(path: &Path, facts: &mut Facts) {
 
 /// What the container said would be there, and was not.
 fn missing(media: &MediaInfo, facts: &Facts) -> Option<String> {
-    let counted = [
-        facts.video.as_ref().map(|video| (video.track, video.packets)),
-        facts.audio.as_ref().map(|audio| (audio.track, audio.packets)),
-    ];
-    for (track, packets) in counted.into_iter().flatten() {
-        let Some(expected) = media.track(track).and_then(|track| track.frames) else { continue };
-        if packets.saturating_add(expected.saturating_mul(TOLERATED_PERCENT) / 100) < expected {
-            return Some(format!("track {track} has {packets} of {expected} packets"));
-        }
+    if let Some(video) = &facts.video
+        && let Some(expected) = media.track(video.track).and_then(|track| track.frames)
+        && video.packets.saturating_add(expected.saturating_mul(TOLERATED_PERCENT) / 100) < expected
+    {
+        return Some(format!("track {} has {} of {expected} packets", video.track, video.packets));
+    }
+    // What is counted of sound are packets, blocks or samples: only its length is comparable.
+    if let Some(audio) = &facts.audio
+        && HAVE_TRACK_LENGTHS.iter().any(|format| media.format.starts_with(format))
+        && let Some(track) = media.track(audio.track)
+        && let Some(declared) = track.duration.map(|ticks| track.time_base.duration(ticks))
+        && audio.length + TOLERATED_LENGTH + declared / 50 < declared
+    {
+        let (seen, declared) = (audio.length.as_secs_f64(), declared.as_secs_f64());
+        return Some(format!("track {} has {seen:.1} s of {declared:.1} s", audio.track));
     }
     if !facts.others.is_empty() || GUESSED_LENGTHS.contains(&media.format.as_str()) {
         return None;
