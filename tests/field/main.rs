@@ -13,6 +13,7 @@ mod in_vain;
 mod left_out;
 mod made;
 mod mediamtx_url;
+mod mixed_programs;
 mod outputs_in_vain;
 mod parameter_sets;
 mod recordings;
