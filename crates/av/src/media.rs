@@ -38,16 +38,28 @@ impl MediaInfo {
         self.best(TrackKind::Video)
     }
 
-    /// The audio track to play: the default one, else the first.
+    /// The audio track to play with [`video`](Self::video): see [`audio_with`](Self::audio_with).
     #[must_use]
     pub fn audio(&self) -> Option<&TrackInfo> {
-        self.best(TrackKind::Audio)
+        self.audio_with(self.video())
+    }
+
+    /// The audio track to play with this picture: of its programme the default one, else the first; if that has none, one that is in no
+    /// programme. Never that of another programme. Without a picture, the default one of all, else the first.
+    #[must_use]
+    pub fn audio_with(&self, video: Option<&TrackInfo>) -> Option<&TrackInfo> {
+        let audio =
+            self.playable(TrackKind::Audio).filter(|audio| video.is_none_or(|video| audio.goes_with(video)));
+        let shares = |audio: &TrackInfo| video.is_some_and(|video| audio.shares_program(video));
+        audio.min_by_key(|audio| (!shares(audio), !audio.default))
     }
 
     fn best(&self, kind: TrackKind) -> Option<&TrackInfo> {
-        let mut playable = self.tracks.iter().filter(|track| track.kind == kind && track.is_playable());
-        let first = playable.clone().next();
-        playable.find(|track| track.default).or(first)
+        self.playable(kind).min_by_key(|track| !track.default)
+    }
+
+    fn playable(&self, kind: TrackKind) -> impl Iterator<Item = &TrackInfo> {
+        self.tracks.iter().filter(move |track| track.kind == kind && track.is_playable())
     }
 }
 
@@ -72,7 +84,7 @@ pub struct TrackInfo {
     pub duration: Option<i64>,
     /// Its bits per second, as the container says.
     pub bit_rate: Option<u64>,
-    /// Its number of packets, as the container says.
+    /// Its number of packets, as the container says. `None` if it says none, or counts something else (the samples of raw PCM).
     pub frames: Option<u64>,
     /// Codec configuration in the form FLV and MP4 want (H.264: avcC; HEVC: hvcC; AV1: av1C; VP8 and VP9: vpcC with its version
     /// and flags in front; AAC: `AudioSpecificConfig`; Opus: `OpusHead`; other codecs: as libav has it). Made from in-band parameters if the container has none; `None` if there are none.
@@ -89,6 +101,8 @@ pub struct TrackInfo {
     pub audio: Option<AudioInfo>,
     /// Language tag, as the container writes it ("eng").
     pub language: Option<String>,
+    /// Numbers of the programmes it belongs to (MPEG-TS); empty if the container has none, or it is in none.
+    pub programs: Vec<i32>,
     /// The container marks it as the one to play.
     pub default: bool,
     /// It is cover art: one still picture.
@@ -103,6 +117,18 @@ impl TrackInfo {
         let has_size = self.video.as_ref().is_some_and(|video| video.width > 0 && video.height > 0);
         let has_rate = self.audio.as_ref().is_some_and(|audio| audio.sample_rate > 0);
         (has_size || has_rate) && self.is_audible_or_visible()
+    }
+
+    /// Whether a programme has both tracks.
+    #[must_use]
+    pub fn shares_program(&self, other: &Self) -> bool {
+        self.programs.iter().any(|program| other.programs.contains(program))
+    }
+
+    /// Whether it may be played together with `other`: a programme has both, or one of them is in none.
+    #[must_use]
+    pub fn goes_with(&self, other: &Self) -> bool {
+        self.programs.is_empty() || other.programs.is_empty() || self.shares_program(other)
     }
 
     /// As [`is_playable`](Self::is_playable), but its parameters may still be unknown.
@@ -133,6 +159,7 @@ impl TrackInfo {
             video: None,
             audio: None,
             language: None,
+            programs: Vec::new(),
             default: false,
             attached_picture: false,
         }

@@ -238,6 +238,10 @@ impl Reader<'_> {
             track.config = config;
             // The record may have been made just now.
             describe::complete(&mut track);
+            if format == "avi" {
+                // It counts empty chunks, too: pictures that are not there.
+                track.frames = None;
+            }
             self.converters.push(converter);
             self.tracks.push(track);
         }

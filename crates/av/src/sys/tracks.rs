@@ -22,14 +22,43 @@ pub(super) unsafe fn media(context: *const ffi::AVFormatContext, seekable: bool)
         let streams = (*context).streams;
         let count = usize::try_from((*context).nb_streams).unwrap_or(0);
         let duration = known((*context).duration).filter(|micros| *micros > 0);
+        let mut tracks: Vec<TrackInfo> = (0..count).map(|index| track(index, *streams.add(index))).collect();
+        note_programs(context, &mut tracks);
         MediaInfo {
             format: ffi::text((*(*context).iformat).name).unwrap_or_default(),
             duration: duration.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros),
             start_micros: known((*context).start_time),
             bit_rate: positive((*context).bit_rate),
-            tracks: (0..count).map(|index| track(index, *streams.add(index))).collect(),
+            tracks,
             metadata: dict::pairs((*context).metadata),
             seekable,
+        }
+    }
+}
+
+/// Says of each track to which programmes it belongs.
+///
+/// # Safety
+/// As for [`media`].
+unsafe fn note_programs(context: *const ffi::AVFormatContext, tracks: &mut [TrackInfo]) {
+    // SAFETY: the caller promises a live, unchanging context; it holds `nb_programs` pointers to programmes, each with
+    // `nb_stream_indexes` numbers of streams (null if there are none).
+    unsafe {
+        let programs = usize::try_from((*context).nb_programs).unwrap_or(0);
+        for number in 0..programs {
+            let program = *(*context).programs.add(number);
+            let count = usize::try_from((*program).nb_stream_indexes).unwrap_or(0);
+            if (*program).stream_index.is_null() {
+                continue;
+            }
+            for place in 0..count {
+                let index = usize::try_from(*(*program).stream_index.add(place)).ok();
+                if let Some(track) = index.and_then(|index| tracks.get_mut(index))
+                    && !track.programs.contains(&(*program).id)
+                {
+                    track.programs.push((*program).id);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowcast_av::{Codec, MediaInfo, TrackInfo};
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 
-use crate::tagger::Selection;
+use crate::tagger::{Chosen, Selection};
 use crate::transcode::{
     Carriage, EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Profile, Settling, VideoPlan, Wish,
 };
@@ -65,7 +65,8 @@ pub(super) fn needs(facts: &Facts, media: &MediaInfo, verdict: &Verdict) -> Need
     };
     let copied = Selection::of(media, Carriage::Plain);
     // What cannot be copied is not what the verdict is about.
-    let video = copied.video.is_none_or(|track| media.video().is_none_or(|best| best.index != track.index));
+    let chosen = Chosen::of(media, Carriage::Plain).video;
+    let video = copied.video.is_none_or(|track| chosen.is_none_or(|chosen| chosen.index != track.index));
     let audio = facts.audio.is_some() && !copied.audio.as_ref().is_some_and(can_be_padded);
     Needs { video: video || fails(Subject::Video), audio: audio || fails(Subject::Audio) }
 }

@@ -55,6 +55,7 @@ impl AudioTrack {
         let encoder = open_encoder(input.index, plan)?;
         let mut output = encoder.track().clone();
         output.default = true;
+        output.programs.clone_from(&input.programs);
         output.language.clone_from(&input.language);
         Ok(Self {
             plan: plan.clone(),

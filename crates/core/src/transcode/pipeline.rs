@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::source::continuity::{Continuity, Forward, Side};
 use crate::source::packets::PacketSource;
-use crate::tagger::Selection;
+use crate::tagger::{Chosen, Selection};
 
 /// Packets in a row that may be damaged before the rest of a track is given up for this lap.
 const MOST_DAMAGED: u32 = 500;
@@ -89,22 +89,24 @@ impl<S: PacketSource> Transcoder<S> {
         control: &Control,
     ) -> Result<Self, Error> {
         let mut media = source.media().clone();
-        let copied = Selection::of(&media, plan.carriage);
+        let chosen = Chosen::of(&media, plan.carriage);
         let place = |track: &TrackInfo| (track.index, track.time_base);
         let (mut video, mut notices) = (None, Vec::new());
-        let mut inputs = [copied.video.as_ref().map(place), copied.audio.as_ref().map(place)];
-        if let (Some(plan), Some(track)) = (&plan.video, media.video().cloned()) {
-            let mut opened = VideoTrack::open(&track, plan, encoders)?;
+        let mut inputs = [Selection::of(&media, plan.carriage).video.as_ref().map(place), None];
+        if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
+            let mut opened = VideoTrack::open(track, plan, encoders)?;
             notices.extend(opened.take_change());
-            inputs[0] = Some(place(&track));
+            inputs[0] = Some(place(track));
             replace(&mut media, opened.output());
             control.meter.name(opened.encoder());
             video = Some(opened);
         }
+        // With the picture that comes out: its sound is of the same programme.
+        inputs[1] = Selection::of(&media, plan.carriage).audio.as_ref().map(place);
         let mut audio = None;
-        if let (Some(plan), Some(track)) = (&plan.audio, media.audio().cloned()) {
-            let opened = AudioTrack::open(&track, plan)?;
-            inputs[1] = Some(place(&track));
+        if let (Some(plan), Some(track)) = (&plan.audio, &chosen.audio) {
+            let opened = AudioTrack::open(track, plan)?;
+            inputs[1] = Some(place(track));
             replace(&mut media, opened.output());
             if video.is_none() {
                 control.meter.name(opened.encoder());
@@ -333,6 +335,10 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
 
     fn encodes(&self) -> bool {
         true
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.source.bytes_held()
     }
 }
 

@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
 use crate::event::EventKind;
 use crate::reel::Tracks;
-use crate::tagger::Selection;
+use crate::tagger::{Chosen, Selection};
 use crate::transcode::Carriage;
 use crate::verdict::{ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure};
 
@@ -155,8 +155,9 @@ impl Settling {
 
     /// What is encoded of `media`. Its tracks settle the figures even if they are copied: the files after it are to be like it.
     fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
-        let video = media.video().map(|track| self.video.get_or_init(|| self.video_plan(track)));
-        let audio = media.audio().map(|track| self.audio.get_or_init(|| self.audio_plan(track)));
+        let chosen = Chosen::of(media, self.carriage());
+        let video = chosen.video.map(|track| self.video.get_or_init(|| self.video_plan(&track)));
+        let audio = chosen.audio.map(|track| self.audio.get_or_init(|| self.audio_plan(&track)));
         Plan {
             carriage: self.carriage(),
             video: video.filter(|_| needs.video).cloned(),
@@ -293,10 +294,11 @@ struct Fits {
 impl Settling {
     fn decide_form(&self, media: &MediaInfo) -> Fits {
         let copied = Selection::of(media, self.carriage());
-        let is_taken = |track: &Option<TrackInfo>, best: Option<&TrackInfo>| {
+        let chosen = Chosen::of(media, self.carriage());
+        let is_taken = |track: &Option<TrackInfo>, best: Option<TrackInfo>| {
             best.is_none_or(|best| track.as_ref().is_some_and(|track| track.index == best.index))
         };
-        Fits { video: is_taken(&copied.video, media.video()), audio: is_taken(&copied.audio, media.audio()) }
+        Fits { video: is_taken(&copied.video, chosen.video), audio: is_taken(&copied.audio, chosen.audio) }
     }
 
     /// What has to be encoded to be shown everywhere, as far as headers tell.

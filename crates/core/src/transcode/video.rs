@@ -99,6 +99,7 @@ impl VideoTrack {
         output.index = input.index;
         output.time_base = base;
         output.default = true;
+        output.programs.clone_from(&input.programs);
         let shaper = Shaper::new(input, plan, encoder.inner.pixel_format());
         Ok(Self {
             plan: plan.clone(),

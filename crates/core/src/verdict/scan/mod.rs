@@ -13,11 +13,11 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flowcast_av::{Conversion, Demuxer, Interrupt, MediaInfo, OpenOptions, TrackKind};
+use flowcast_av::{Conversion, Demuxer, Interrupt, MediaInfo, OpenOptions, TrackInfo, TrackKind};
 
 use super::facts::{Facts, Form, Reach};
 use crate::error::Error;
-use crate::tagger::Selection;
+use crate::tagger::Chosen;
 use crate::transcode::Carriage;
 use audio::AudioTally;
 use video::VideoTally;
@@ -61,7 +61,7 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
     open.timeout = open.timeout.min(options.deadline);
     let mut demuxer = Demuxer::open(path, &open, cancel)?;
     let media = demuxer.media().clone();
-    let (video, audio) = tracks(&media);
+    let Chosen { video, audio } = Chosen::of(&media, Carriage::Plain);
     let mut facts = Facts {
         format: media.format.clone(),
         bytes: fs::metadata(path).map_or(0, |data| data.len()),
@@ -96,19 +96,7 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
     Ok(facts)
 }
 
-/// The tracks that would be sent: those FLV can carry, else those a player would play.
-fn tracks(media: &MediaInfo) -> (Option<flowcast_av::TrackInfo>, Option<flowcast_av::TrackInfo>) {
-    let selection = Selection::of(media, Carriage::Plain);
-    let playable = |track: Option<flowcast_av::TrackInfo>| track.filter(flowcast_av::TrackInfo::is_playable);
-    (
-        playable(selection.video).or_else(|| media.video().cloned()),
-        playable(selection.audio).or_else(|| media.audio().cloned()),
-    )
-}
-
-type Chosen = Option<flowcast_av::TrackInfo>;
-
-fn others(media: &MediaInfo, video: &Chosen, audio: &Chosen) -> Vec<(usize, String)> {
+fn others(media: &MediaInfo, video: &Option<TrackInfo>, audio: &Option<TrackInfo>) -> Vec<(usize, String)> {
     let chosen = |index| [video, audio].into_iter().flatten().any(|track| track.index == index);
     let others = media.tracks.iter().filter(|track| !chosen(track.index));
     let named = others.map(|track| {
@@ -219,14 +207,19 @@ fn missing(media: &MediaInfo, facts: &Facts) -> Option<String> {
         return Some(format!("track {} has {} of {expected} packets", video.track, video.packets));
     }
     // What is counted of sound are packets, blocks or samples: only its length is comparable.
-    if let Some(audio) = &facts.audio
-        && HAVE_TRACK_LENGTHS.iter().any(|format| media.format.starts_with(format))
-        && let Some(track) = media.track(audio.track)
-        && let Some(declared) = track.duration.map(|ticks| track.time_base.duration(ticks))
-        && audio.length + TOLERATED_LENGTH + declared / 50 < declared
-    {
-        let (seen, declared) = (audio.length.as_secs_f64(), declared.as_secs_f64());
-        return Some(format!("track {} has {seen:.1} s of {declared:.1} s", audio.track));
+    let lengths = [
+        facts.video.as_ref().map(|video| (video.track, video.length)),
+        facts.audio.as_ref().map(|audio| (audio.track, audio.length)),
+    ];
+    let has_lengths = HAVE_TRACK_LENGTHS.iter().any(|format| media.format.starts_with(format));
+    for (number, seen) in lengths.into_iter().flatten().filter(|_| has_lengths) {
+        let Some(track) = media.track(number) else { continue };
+        let Some(declared) = track.duration.map(|ticks| track.time_base.duration(ticks)) else { continue };
+        let is_counted = track.frames.is_some() && track.audio.is_none();
+        if !is_counted && seen + TOLERATED_LENGTH + declared / 50 < declared {
+            let (seen, declared) = (seen.as_secs_f64(), declared.as_secs_f64());
+            return Some(format!("track {number} has {seen:.1} s of {declared:.1} s"));
+        }
     }
     if !facts.others.is_empty() || GUESSED_LENGTHS.contains(&media.format.as_str()) {
         return None;
