@@ -133,7 +133,7 @@ impl Layout {
         for _ in 0..coupling {
             take(bits, 5)?;
         }
-        while bits.position() % 8 != 0 {
+        while !bits.position().is_multiple_of(8) {
             bits.bit()?;
         }
         if let Some(copy) = copy.as_deref_mut() {
