@@ -304,7 +304,7 @@ impl PacketSource for Edited {
             };
             let track = self.file.media().track(packet.track).expect("a track of the file");
             let time = track.time_base.millis(packet.dts.or(packet.pts).expect("it has times"));
-            if track.kind == flowcast_av::TrackKind::Audio {
+            if track.kind == TrackKind::Audio {
                 if !self.hole.contains(&time) {
                     self.held.push_back((time, packet));
                 }
