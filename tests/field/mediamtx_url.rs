@@ -1,10 +1,10 @@
 //! Addresses of servers that name a stream by one word, or know no apps.
 
-use flowcast::{Output, Source};
+use flowcast::{Output, RtmpServerExt, Source};
 
 use crate::support::acted::{Acted, Answer};
 use crate::support::rig::{Known, engine, outputs};
-use crate::support::{Need, PATIENCE, need, run, text};
+use crate::support::{Need, PATIENCE, need, run, text, wait_until};
 
 /// Paths, and the app and the name that ffmpeg makes of them.
 const PATHS: [(&str, &str, &str); 7] = [
@@ -72,5 +72,28 @@ fn a_server_without_apps_is_given_the_key_alone() {
         live.stop(PATIENCE).expect("it stops");
         let names = vec![Some("mystream?user=a&pass=b".to_owned()); 3];
         assert_eq!(said(&server), (String::new(), format!("rtmp://{}/", server.address()), names));
+    }
+}
+
+#[test]
+fn our_own_server_takes_them_where_any_app_will_do() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    engine.keys().add("studio", "a-stream-key").expect("a usable key");
+    let server = engine.rtmp_server("127.0.0.1:0").options(|options| options.app = None);
+    let server = server.start().expect("it listens");
+    let host = format!("rtmp://{}", server.address());
+    for output in [
+        Output::rtmp_url(&format!("{host}/a-stream-key")),
+        Output::rtmp_url(&format!("{host}/live/a-stream-key/")),
+        Output::rtmp_url(&format!("{host}//a-stream-key")),
+        Output::rtmp(&host, "a-stream-key"),
+    ] {
+        let shown = format!("{output:?}");
+        let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
+        let on_air = || engine.hub().find("studio").is_some();
+        assert!(wait_until(PATIENCE, on_air), "{shown}: {:?}", live.stats().outputs);
+        live.stop(PATIENCE).expect("it stops");
+        assert!(wait_until(PATIENCE, || engine.hub().find("studio").is_none()));
     }
 }

@@ -207,6 +207,8 @@ const TAKEN: &[&str] = &["already", "busy", "in use", "duplicate"];
 /// What a text says of a name or key that is no good.
 const NO_GOOD: &[&str] = &[
     "no such",
+    "no application",
+    "names no",
     "not found",
     "exist",
     "unknown",
@@ -296,9 +298,14 @@ mod tests {
         for bare in ["", "live", "NetStream.Publish.BadName", "Stream is being closed"] {
             assert!(rejected("NetStream.Publish.BadName", bare).is_retryable(), "{bare:?}");
         }
-        for text in
-            ["Stream name or key is not valid.", "No such stream.", "Permission denied", "does not exist"]
-        {
+        for text in [
+            "Stream name or key is not valid.",
+            "No such stream.",
+            "Permission denied",
+            "does not exist",
+            "This server has no application \"****\".",
+            "The URL names no stream; it stands behind the application, as in rtmp://host/app/name.",
+        ] {
             assert!(!rejected("NetStream.Publish.BadName", text).is_retryable(), "{text:?}");
         }
         assert!(rejected("NetConnection.Connect.AppShutdown", "").is_retryable());
