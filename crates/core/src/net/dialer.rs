@@ -99,6 +99,8 @@ pub(crate) struct Request {
     pub(crate) login: Option<LoginAnswer>,
     /// Set by whoever asked, when the answer is not wanted any more.
     pub(crate) cancelled: Arc<AtomicBool>,
+    /// Set once the peer was asked for the stream, and may have begun it.
+    pub(crate) asked: Arc<AtomicBool>,
     pub(crate) reply: Reply,
 }
 
@@ -320,7 +322,7 @@ impl Thread {
     fn turn(&mut self, id: usize, now: Instant, buffer: &mut [u8]) {
         let Some(Attempt { request, state, deadline }) = self.attempts.remove(&id) else { return };
         if request.cancelled.load(Ordering::Relaxed) {
-            return;
+            return give_up(state);
         }
         let result = match state {
             State::Resolving => Ok(Turn::Wait(State::Resolving, deadline)),
@@ -363,7 +365,14 @@ impl Thread {
 
     /// Ends attempts whose deadline has passed.
     fn expire(&mut self, now: Instant, buffer: &mut [u8]) {
-        self.attempts.retain(|_, attempt| !attempt.request.cancelled.load(Ordering::Relaxed));
+        let is_cancelled = |attempt: &Attempt| attempt.request.cancelled.load(Ordering::Relaxed);
+        let cancelled: Vec<_> =
+            self.attempts.iter().filter(|(_, attempt)| is_cancelled(attempt)).map(|(&id, _)| id).collect();
+        for id in cancelled {
+            if let Some(attempt) = self.attempts.remove(&id) {
+                give_up(attempt.state);
+            }
+        }
         let due: Vec<_> =
             self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= now).map(|(&id, _)| id).collect();
         for id in due {
@@ -386,6 +395,17 @@ impl Thread {
             };
             self.settle(id, request, result);
         }
+    }
+}
+
+/// Lets go of an attempt that nobody wants any more. A peer that was asked for the stream is told, or it would wait for it.
+fn give_up(state: State) {
+    if let State::Rtmp { mut transport, mut session } = state
+        && session.has_asked()
+    {
+        session.finish();
+        let _ = transport.write(session.wire(), usize::MAX);
+        transport.close();
     }
 }
 
@@ -451,7 +471,9 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
             Err(TlsError::Tls(source)) => Err(Error::Tls { host: host(), source }),
         },
         State::Rtmp { mut transport, mut session } => {
-            match pump(&mut transport, &mut session, now, buffer).map_err(|error| error.of(host()))? {
+            match pump(&mut transport, &mut session, &request.asked, now, buffer)
+                .map_err(|error| error.of(host()))?
+            {
                 Pumped::Live => return Ok(Turn::Done(Box::new(Dialed { transport, session: *session }))),
                 Pumped::Elsewhere(url) => return Ok(Turn::Elsewhere(url)),
                 Pumped::Login(answer) => {
@@ -494,10 +516,12 @@ enum Pumped {
 fn pump(
     transport: &mut Transport,
     session: &mut ClientSession,
+    asked: &AtomicBool,
     now: Instant,
     buffer: &mut [u8],
 ) -> Result<Pumped, PumpError> {
     loop {
+        asked.fetch_or(session.has_asked(), Ordering::Release);
         transport.write(session.wire(), usize::MAX).map_err(PumpError::Io)?;
         while let Some(event) = session.poll_event() {
             let refused = match event {

@@ -62,6 +62,8 @@ enum State {
     Idle,
     Dialing {
         cancelled: Arc<AtomicBool>,
+        /// The peer was asked for the stream, and may have begun it.
+        asked: Arc<AtomicBool>,
     },
     Waiting {
         until: Instant,
@@ -155,10 +157,10 @@ impl RtmpPush {
     }
 
     fn dial(&mut self) {
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let (cancelled, asked): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         self.attempt += 1;
         let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
-        self.state = State::Dialing { cancelled: cancelled.clone() };
+        self.state = State::Dialing { cancelled: cancelled.clone(), asked: asked.clone() };
         self.dialer.dial(Request {
             destination: self.route.peer().clone(),
             role: ClientRole::Publish,
@@ -167,6 +169,7 @@ impl RtmpPush {
             enhanced: self.enhanced.is_said(),
             login: None,
             cancelled,
+            asked,
             reply: Reply::new(move |result| {
                 mailbox.send(Command::Dialed { output, attempt, result });
             }),
@@ -263,7 +266,7 @@ impl RtmpPush {
     }
 
     fn close_connection(&mut self) {
-        if let State::Dialing { cancelled } = &self.state {
+        if let State::Dialing { cancelled, .. } = &self.state {
             cancelled.store(true, Ordering::Relaxed);
             self.dialer.drop_cancelled();
         }
@@ -326,10 +329,21 @@ impl OutputDriver for RtmpPush {
         }
         self.settled = true;
         match result {
+            Ok(Reached::Elsewhere(_)) if self.finishing => {
+                self.state = State::Ended;
+                OutputState::Ended(None)
+            }
             Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
             Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
                 // What arrived with the acceptance is in the session: the first turn takes it before any poll.
-                Ok(()) => self.turn(cx),
+                Ok(()) => {
+                    if let State::Live(live) = &mut self.state
+                        && self.finishing
+                    {
+                        live.session.finish();
+                    }
+                    self.turn(cx)
+                }
                 Err(error) => self.failed(cx, error),
             },
             Err(error) => self.failed(cx, error),
@@ -375,6 +389,8 @@ impl OutputDriver for RtmpPush {
         self.finishing = true;
         match &mut self.state {
             State::Live(live) => live.session.finish(),
+            // Its answer is waited for, to say goodbye: else the peer would wait for the stream, and its name not be free.
+            State::Dialing { asked, .. } if asked.load(Ordering::Acquire) => {}
             _ => {
                 self.close_connection();
                 self.state = State::Ended;

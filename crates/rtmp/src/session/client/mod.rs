@@ -175,6 +175,12 @@ impl ClientSession {
         self.step == Step::Live
     }
 
+    /// Whether the server was asked to publish or play and may have begun to: [`finish`](Self::finish) then tells it to end that.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        matches!(self.step, Step::Start | Step::Live)
+    }
+
     /// True once nothing more will come of this session: send what [`wire`](Self::wire) holds, then close.
     #[must_use]
     pub fn is_finished(&self) -> bool {
