@@ -11,6 +11,7 @@ mod greedy_files;
 mod header_not_restored;
 mod in_vain;
 mod left_out;
+mod list_codec_changes;
 mod made;
 mod mediamtx_url;
 mod mixed_programs;

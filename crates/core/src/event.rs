@@ -178,6 +178,14 @@ pub enum EventKind {
         /// The item's file.
         path: PathBuf,
     },
+    /// The item of a playlist that begins has other parameters than the one before, and is played all the same
+    /// ([`ParameterChange::Allow`](crate::ParameterChange::Allow)): new sequence headers come before its first frame.
+    ParametersChanged {
+        /// The item's file.
+        path: PathBuf,
+        /// What is different: the video's parameters or the audio's.
+        what: &'static str,
+    },
     /// An item of a playlist cannot be played and is left out. Told once for as long as it fails the same way, however often it
     /// is tried.
     ItemSkipped {
@@ -309,6 +317,9 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
         }
         EventKind::EncoderChanged { from, to, error } => {
             log::warn!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error));
+        }
+        EventKind::ParametersChanged { path, what } => {
+            log::info!("{stream}: {} changes {what}", path.display());
         }
         EventKind::ItemSkipped { path, error } => {
             log::warn!("{stream}: {} is left out: {}", path.display(), chain(error));

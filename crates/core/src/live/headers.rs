@@ -76,6 +76,16 @@ impl Headers {
         self.tags.iter().any(Tag::is_video)
     }
 
+    /// Whether there is a header of the first audio track.
+    pub(crate) fn has_audio(&self) -> bool {
+        self.tags.iter().any(|tag| tag.is_audio() && tag.track() == 0)
+    }
+
+    /// Forgets the headers of the first audio track.
+    pub(crate) fn forget_audio(&mut self) {
+        self.tags.retain(|tag| !tag.is_audio() || tag.track() != 0);
+    }
+
     /// All of them, in the order they are sent, with the time of the keyframe they precede.
     pub fn at(&self, time: MediaTime) -> impl Iterator<Item = Tag> + '_ {
         self.tags.iter().map(move |tag| Tag { timestamp: time, ..tag.clone() })
@@ -112,6 +122,27 @@ mod tests {
         assert!(!headers.note(&tag(TagKind::Video, &[0x17, 1, 0, 0, 0, 1])), "a picture is no header");
         assert!(headers.take(&tag(TagKind::Video, SECOND)) && !headers.take(&tag(TagKind::Video, SECOND)));
         assert_eq!(bodies(&headers), [AVC, AAC]);
+    }
+
+    #[test]
+    fn sound_without_a_header_leaves_none_behind() {
+        let mut ring = crate::live::Ring::new(crate::config::Config::default().backlog, true);
+        let key = tag(TagKind::Video, &[0x17, 1, 0, 0, 0, 9]);
+        for (sound, headers) in
+            [(AAC, vec![AVC, AAC]), (&[0x2F, 1, 2], vec![AVC]), (&[0xAF, 1, 2], vec![AVC])]
+        {
+            for tag in [tag(TagKind::Video, AVC), tag(TagKind::Audio, sound), key.clone()] {
+                ring.push(tag);
+            }
+            let mut joined = Vec::new();
+            ring.read(ring.end() - 1, &mut |read| {
+                if let crate::live::Read::Tag(entry) = read {
+                    joined.extend(entry.join.as_deref().map(bodies));
+                }
+                true
+            });
+            assert_eq!(joined, [headers]);
+        }
     }
 
     #[test]

@@ -47,11 +47,14 @@ pub struct PlaylistItem {
     pub weight: u32,
 }
 
-/// What happens when an item has other parameters (codec configuration, picture size, sample rate) than the one before.
+/// What happens when an item has other parameters (codec, its configuration, picture size, sample rate) than the one before.
+/// It decides where items are sent as they are; with [`Mode::Auto`](crate::Mode::Auto) they are made alike. One without sound,
+/// or without a picture, has no other parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ParameterChange {
-    /// It is played, after new sequence headers at its first keyframe. Most players and platforms follow; some hardware
+    /// It is played, after new sequence headers at its first keyframe, and with
+    /// [`EventKind::ParametersChanged`](crate::EventKind::ParametersChanged). Most players and platforms follow; some hardware
     /// players stop at a change of picture size.
     #[default]
     Allow,

@@ -96,9 +96,13 @@ impl Item {
             noted: 0,
             has_audio: true,
         };
-        if let Feed::Reel { reel, slot } = &item.feed {
-            item.headers = reel.headers_at(*slot);
-            (item.headers_due, item.opened) = (true, true);
+        match &item.feed {
+            Feed::Reel { reel, slot } => {
+                item.headers = reel.headers_at(*slot);
+                (item.headers_due, item.opened) = (true, true);
+            }
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => {}
         }
         item
     }

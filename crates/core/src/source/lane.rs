@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
@@ -24,8 +23,10 @@ use crate::lap::position::Position;
 use crate::lap::{AudioLap, SHORTEST_LAP, Unit};
 use crate::reel::SLOT_MS;
 
+mod parameters;
 mod sound;
 
+use parameters::{Parameters, Sound};
 use sound::{Chain, Row, Settled};
 
 /// Audio that begins later than this behind what was sent before, in milliseconds, brings its header with it and not before.
@@ -76,6 +77,8 @@ pub(crate) struct Lane {
     row: Option<Row>,
     /// Audio is made where items have none: the configuration to begin with.
     silence: Option<Bytes>,
+    /// What the item that was begun last, or those before it, began with.
+    parameters: Parameters,
     /// The bodies of the sequence headers that were sent last, at the beginning of an item or within.
     video_header: Option<TagBody>,
     audio_header: Option<TagBody>,
@@ -106,6 +109,7 @@ impl Lane {
             chain: None,
             row: None,
             silence,
+            parameters: Parameters::default(),
             video_header: None,
             audio_header: None,
             metadata,
@@ -139,16 +143,9 @@ impl Lane {
         self.handed - self.begun_at
     }
 
-    /// Which sequence headers of `headers` would change what holds now; `None` if none would.
-    pub(crate) fn differs(&self, headers: &[Tag]) -> Option<&'static str> {
-        let changed = |kind, held: &Option<TagBody>| {
-            let other = headers.iter().find(|tag| tag.kind == kind && tag.is_sequence_header());
-            matches!((held, other), (Some(held), Some(other)) if *held != other.body)
-        };
-        if changed(TagKind::Video, &self.video_header) {
-            return Some("the video's parameters");
-        }
-        changed(TagKind::Audio, &self.audio_header).then_some("the audio's parameters")
+    /// Which parameters of what plays would change if `item` followed; `None` if none would.
+    pub(crate) fn differs(&self, item: &Item) -> Option<&'static str> {
+        self.parameters.change(&Parameters::of(item))
     }
 
     /// Begins `item` where the last one ended, `offset` milliseconds into it (at a keyframe).
@@ -308,18 +305,23 @@ impl Lane {
                 changed.push(tag.clone());
             }
         }
-        if !has_audio && has_plain_audio(item, &headers) {
+        let parameters = Parameters::of(item);
+        let becomes_plain = matches!(parameters.audio, Some(Sound::Plain(_)));
+        if becomes_plain {
             // MP3 has no header: whichever was sent does not hold any more.
             has_audio = true;
             self.audio_header = None;
         }
+        let is_new = self.parameters.change(&parameters).is_some();
+        self.parameters.replace(&parameters);
         if !has_audio && let Some(config) = self.silence.clone().filter(|_| self.audio_header.is_none()) {
             let header = flowcast_rtmp::flv::audio::aac_sequence_header(config, MediaTime::ZERO);
             self.audio_header = Some(header.body.clone());
+            self.parameters.audio = Some(Sound::Header(header.body.clone()));
             changed.push(header);
         }
         item.has_audio = has_audio;
-        if let (MetadataRole::Sends { companion }, false) = (&self.metadata, changed.is_empty())
+        if let (MetadataRole::Sends { companion }, false) = (&self.metadata, changed.is_empty() && !is_new)
             && let Some(metadata) = headers.iter().find(|tag| tag.is_metadata())
         {
             let audio = self.audio_header.as_ref().or(companion.as_ref());
@@ -444,16 +446,6 @@ impl Lane {
         self.at = end;
         self.row = None;
     }
-}
-
-/// Whether an item has audio of a codec without a sequence header: that shows in what is known of it, or in its metadata.
-fn has_plain_audio(item: &Item, headers: &[Tag]) -> bool {
-    if let Some(facts) = item.known() {
-        return facts.audio.is_some();
-    }
-    let metadata = headers.iter().find(|tag| tag.is_metadata());
-    let metadata = metadata.and_then(|tag| Metadata::parse(&tag.body.to_bytes()).ok());
-    metadata.is_some_and(|metadata| metadata.audiocodecid.is_some())
 }
 
 /// Rounded to nearest, halves up.

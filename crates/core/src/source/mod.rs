@@ -233,6 +233,10 @@ impl Source {
     /// Whether tracks are sent as they are or encoded. Default [`Mode::Copy`], and [`Mode::Auto`] once a
     /// [platform](Self::platform) is named.
     ///
+    /// With [`Mode::Auto`], the items of a list keep one codec, size, sampling rate and number of channels, those of the first
+    /// item: what could be sent as it is but is unlike that is encoded, too. Where the first item's sound has no encoder, MP3
+    /// for one, all of it is encoded from the beginning. With [`Mode::Copy`], [`Playlist::on_change`] decides.
+    ///
     /// What is encoded of a file that is looped, or of a list, is encoded once, into its reel, if there is a
     /// [reel store](crate::Config::reels); without one it is encoded again in every lap.
     ///

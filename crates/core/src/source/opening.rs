@@ -71,8 +71,7 @@ struct First {
 /// On the files; where all of one has to be read to find out what is encoded, until [`Opening::starting`] is closed.
 pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let mut notices = Vec::new();
-    let silent = source.silence || source.wish.needs_audio();
-    let silence = silent.then(|| aac_config(SILENCE.0, SILENCE.1)).flatten();
+    let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
             let tracks = if *video_only { Tracks::Video } else { Tracks::Both };
@@ -115,6 +114,19 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
         sound
     });
     Ok(Box::new(Playout::new(main, sound, notices)))
+}
+
+/// Sample rate, in hertz, and channels of what is sent where there is no sound, if anything is.
+fn silence(source: &Source) -> Option<(u32, u8)> {
+    let audio = &source.wish.encoding.audio;
+    let wanted = || {
+        let channels = audio.channels.map_or(Some(SILENCE.1), |channels| u8::try_from(channels).ok())?;
+        let wanted = (audio.sample_rate.unwrap_or(SILENCE.0), channels);
+        aac_config(wanted.0, wanted.1).map(|_| wanted)
+    };
+    // What is encoded is like it.
+    let wanted = if source.wish.is_copy() { None } else { wanted() };
+    (source.silence || source.wish.needs_audio()).then(|| wanted.unwrap_or(SILENCE))
 }
 
 /// The first item of a list that can be played.
@@ -234,7 +246,10 @@ impl Opening<'_> {
         if source.wish.is_copy() {
             return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files));
         }
-        let settling = Settling::new(source.wish.clone(), self.encoder_defaults());
+        let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
+        if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_)) {
+            settling = settling.of_list(silence(source));
+        }
         let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.files);
         if let Some(scans) = wanted.scans().cloned() {
             self.starting.add(self.id, move || scans.cancel());

@@ -255,7 +255,7 @@ impl Player {
             self.spare = None;
         }
         let refused = |ready: &Ready| match self.change {
-            ParameterChange::Refuse => self.lane.differs(ready.item.headers()),
+            ParameterChange::Refuse => self.lane.differs(&ready.item),
             _ => None,
         };
         let is_left = schedule.attend(now, &self.supply, on_air, depth, refused, notices);
@@ -349,11 +349,14 @@ impl Player {
         }
         self.lane.leave();
         let refused = |ready: &Ready| match self.change {
-            ParameterChange::Refuse => self.lane.differs(ready.item.headers()),
+            ParameterChange::Refuse => self.lane.differs(&ready.item),
             _ => None,
         };
         match schedule.step(now, &self.supply, self.spare.is_some(), refused, notices) {
             Step::Begin(ready, path) => {
+                if let Some(what) = self.lane.differs(&ready.item) {
+                    notices.push(EventKind::ParametersChanged { path: path.clone(), what });
+                }
                 notices.push(EventKind::ItemStarted { path });
                 self.filling = false;
                 self.pending = None;

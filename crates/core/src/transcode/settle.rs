@@ -1,7 +1,8 @@
 //! A wish and a file become a plan.
 //!
 //! In: what the source asks for, and what is in a file. Out: which tracks are encoded, and to which figures. The first file
-//! settles the figures; those after it are encoded to the same.
+//! settles the figures; those after it are encoded to the same. The items of a list are alike: one that could be copied, but is
+//! unlike the first, is encoded, too.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,13 @@ use crate::event::EventKind;
 use crate::reel::Tracks;
 use crate::tagger::{Chosen, Selection};
 use crate::transcode::Carriage;
-use crate::verdict::{ScanOptions, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure};
+use crate::verdict::{
+    ScanOptions, Subject, TrackVerdict, Verdict, facts, verdict_for_all, verdict_of_failure,
+};
+
+mod alike;
+
+use alike::Unlike;
 
 /// Frame rates in use. A source near one of them is meant to have it.
 const RATES: [(u32, u32); 13] = [
@@ -51,9 +58,18 @@ pub(crate) struct Settling {
     wish: Wish,
     limits: Limits,
     defaults: EncoderDefaults,
+    /// The files follow each other and have to be alike.
+    list: Option<List>,
     judged: Mutex<Judged>,
     video: OnceLock<VideoPlan>,
     audio: OnceLock<AudioPlan>,
+}
+
+/// What is special about files that follow each other.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    /// Sampling rate in hertz and channels of the silence that is sent where the first file has no sound.
+    silence: Option<(u32, u32)>,
 }
 
 /// The verdicts that were passed.
@@ -66,7 +82,15 @@ struct Judged {
 impl Settling {
     pub(crate) fn new(wish: Wish, defaults: EncoderDefaults) -> Self {
         let (limits, judged) = (Limits::of(&wish.platforms), Mutex::default());
-        Self { wish, limits, defaults, judged, video: OnceLock::new(), audio: OnceLock::new() }
+        let list = None;
+        Self { wish, limits, defaults, list, judged, video: OnceLock::new(), audio: OnceLock::new() }
+    }
+
+    /// The files are the items of a list: what is unlike the first one is encoded to be like it. `silence` is the sampling rate
+    /// in hertz and the channels of what is sent where there is no sound.
+    pub(crate) fn of_list(self, silence: Option<(u32, u8)>) -> Self {
+        let silence = silence.map(|(rate, channels)| (rate, u32::from(channels)));
+        Self { list: Some(List { silence }), ..self }
     }
 
     /// What tracks may be carried as.
@@ -88,8 +112,8 @@ impl Settling {
     pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
         match self.wish.mode() {
             Mode::Copy => Plan::copy(self.carriage()),
-            Mode::Encode => self.plan_for(media, Needs::ALL),
-            Mode::Auto => self.plan_for(media, self.decide(media)),
+            Mode::Encode => self.plan_for(media, Tracks::Both, Needs::ALL).0,
+            Mode::Auto => self.plan_for(media, Tracks::Both, self.decide(media)).0,
         }
     }
 
@@ -106,13 +130,31 @@ impl Settling {
         interrupt: &Interrupt,
     ) -> Plan {
         match self.wish.mode() {
-            Mode::Auto => self.plan_for(media, self.judge(path, media, tracks, interrupt)),
-            _ => self.plan(media),
+            Mode::Auto => {
+                let (needs, verdict) = self.judge(path, media, tracks, interrupt);
+                if interrupt.is_cancelled() {
+                    return Plan::copy(self.carriage());
+                }
+                let (plan, unlike) = self.plan_for(media, tracks, needs);
+                if let Some(mut verdict) = verdict {
+                    unlike.into_iter().for_each(|unlike| verdict.encode(unlike.track, unlike.detail));
+                    self.note(path, &Arc::new(verdict));
+                }
+                plan
+            }
+            Mode::Encode => self.plan_for(media, tracks, Needs::ALL).0,
+            Mode::Copy => Plan::copy(self.carriage()),
         }
     }
 
     /// What the packets of a file say. One that cannot be judged is encoded.
-    fn judge(&self, path: &Path, media: &MediaInfo, tracks: Tracks, interrupt: &Interrupt) -> Needs {
+    fn judge(
+        &self,
+        path: &Path,
+        media: &MediaInfo,
+        tracks: Tracks,
+        interrupt: &Interrupt,
+    ) -> (Needs, Option<Verdict>) {
         let mut platforms = self.wish.receivers();
         // What a part of the file lacks comes from elsewhere.
         for platform in &mut platforms {
@@ -121,17 +163,17 @@ impl Settling {
         }
         let facts = facts(path, &ScanOptions::default(), interrupt);
         if interrupt.is_cancelled() {
-            return Needs::ALL;
+            return (Needs::ALL, None);
         }
         let verdict = facts.as_ref().map_or_else(
             |error| Some(verdict_of_failure(error)),
             |facts| verdict_for_all(facts, &platforms, self.wish.strictness),
         );
-        let Some(verdict) = verdict.map(Arc::new) else { return Needs::ALL };
-        self.note(path, &verdict);
+        let Some(verdict) = verdict else { return (Needs::ALL, None) };
         let (fits, failed) = (self.decide_form(media), facts.is_err());
         let needs = |fits: bool, verdict| failed || !fits || verdict == TrackVerdict::Encode;
-        Needs { video: needs(fits.video, verdict.video), audio: needs(fits.audio, verdict.audio) }
+        let (video, audio) = (needs(fits.video, verdict.video), needs(fits.audio, verdict.audio));
+        (Needs { video, audio }, Some(verdict))
     }
 
     fn note(&self, path: &Path, verdict: &Arc<Verdict>) {
@@ -154,18 +196,37 @@ impl Settling {
     }
 
     /// What is encoded of `media`. Its tracks settle the figures even if they are copied: the files after it are to be like it.
-    fn plan_for(&self, media: &MediaInfo, needs: Needs) -> Plan {
+    fn plan_for(&self, media: &MediaInfo, tracks: Tracks, mut needs: Needs) -> (Plan, Vec<Unlike>) {
         let chosen = Chosen::of(media, self.carriage());
-        let video = chosen.video.map(|track| self.video.get_or_init(|| self.video_plan(&track)));
-        let audio = chosen.audio.map(|track| self.audio.get_or_init(|| self.audio_plan(&track)));
-        Plan {
+        let follows = self.list.map(|_| ());
+        let video = chosen.video.as_ref().map(|track| {
+            let copied = follows.filter(|()| !needs.video).and_then(|()| alike::video_codec(track));
+            self.video.get_or_init(|| self.video_plan(track, copied))
+        });
+        let audio = chosen.audio.as_ref().map(|track| {
+            let copied = follows.filter(|()| !needs.audio).and_then(|()| alike::audio_codec(track));
+            self.audio.get_or_init(|| self.audio_plan(track, copied))
+        });
+        if let (Some(List { silence: Some(silence) }), None, Tracks::Both) = (self.list, audio, tracks) {
+            // It goes on the air before any sound does.
+            self.audio.get_or_init(|| self.audio_plan_of(AudioCodec::Aac, silence));
+        }
+        let unlike = match self.list {
+            Some(_) => alike::unlike(&chosen, tracks, needs, (video, audio)),
+            None => Vec::new(),
+        };
+        needs.video |= unlike.iter().any(|unlike| unlike.track == Subject::Video);
+        needs.audio |= unlike.iter().any(|unlike| unlike.track == Subject::Audio);
+        let plan = Plan {
             carriage: self.carriage(),
             video: video.filter(|_| needs.video).cloned(),
             audio: audio.filter(|_| needs.audio).cloned(),
-        }
+        };
+        (plan, unlike)
     }
 
-    fn video_plan(&self, track: &TrackInfo) -> VideoPlan {
+    /// What pictures are encoded to, to be like those of `track`; with the codec they are `copied` in, if they are.
+    fn video_plan(&self, track: &TrackInfo, copied: Option<VideoCodec>) -> VideoPlan {
         let encoding = &self.wish.encoding;
         let figures = encoding.profile.figures();
         let limits = &self.limits;
@@ -177,7 +238,7 @@ impl Settling {
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
         let gop = limits.gop(encoding.gop);
         let gop_frames = (gop.as_secs_f64() * frame_rate.as_f64()).round().clamp(1.0, 2400.0) as u32;
-        let codec = encoding.video_codec;
+        let codec = copied.unwrap_or(encoding.video_codec);
         let is_h264 = codec == VideoCodec::H264;
         let own = if is_h264 { figures.x264_params } else { "" };
         let takes_parameters = is_h264 || codec == VideoCodec::Hevc;
@@ -222,21 +283,35 @@ impl Settling {
         EncoderPlan { first, fallback: self.wish.encoding.fallback.unwrap_or(self.defaults.fallback) }
     }
 
-    fn audio_plan(&self, track: &TrackInfo) -> AudioPlan {
+    /// What sound is encoded to, to be like that of `track`; with the codec it is `copied` in, if it is.
+    fn audio_plan(&self, track: &TrackInfo, copied: Option<AudioCodec>) -> AudioPlan {
+        let wanted = &self.wish.encoding.audio;
+        let (rate, channels) =
+            track.audio.as_ref().map_or((0, 0), |audio| (audio.sample_rate, audio.channels));
+        let rate = match (copied, copied.unwrap_or(wanted.codec)) {
+            (_, AudioCodec::Opus) => self.limits.sample_rate(48_000),
+            (Some(_), AudioCodec::Aac) => rate,
+            (None, AudioCodec::Aac) => self.limits.sample_rate(rate),
+        };
+        let channels = match copied {
+            Some(_) if (1..=8).contains(&channels) => channels,
+            _ => self.limits.channels(2),
+        };
+        let format = (wanted.sample_rate.unwrap_or(rate), wanted.channels.unwrap_or(channels));
+        self.audio_plan_of(copied.unwrap_or(wanted.codec), format)
+    }
+
+    fn audio_plan_of(&self, codec: AudioCodec, (sample_rate, channels): (u32, u32)) -> AudioPlan {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
-        let source = match wanted.codec {
-            AudioCodec::Opus => 48_000,
-            AudioCodec::Aac => track.audio.as_ref().map_or(0, |audio| audio.sample_rate),
-        };
         let kbps = wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps));
         let is_fast = wanted.fast.unwrap_or(figures.fast_audio);
         AudioPlan {
-            codec: wanted.codec,
+            codec,
             kbps,
-            fast: is_fast && wanted.codec == AudioCodec::Aac && kbps >= LEAST_FAST_KBPS,
-            sample_rate: wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(source)),
-            channels: wanted.channels.unwrap_or_else(|| self.limits.channels(2)),
+            fast: is_fast && codec == AudioCodec::Aac && kbps >= LEAST_FAST_KBPS,
+            sample_rate,
+            channels,
         }
     }
 }

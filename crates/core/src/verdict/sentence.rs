@@ -188,6 +188,21 @@ impl Verdict {
         !matches!(self.action, Action::Copy | Action::CopyWithFix)
     }
 
+    /// A track that could be copied is encoded for another reason than a platform's, which `detail` says.
+    #[cfg(feature = "libav")]
+    pub(crate) fn encode(&mut self, track: Subject, detail: String) {
+        match track {
+            Subject::Video => self.video = TrackVerdict::Encode,
+            Subject::Audio => self.audio = TrackVerdict::Encode,
+            _ => return,
+        }
+        let (video, audio) = (self.video, self.audio);
+        self.fixes.retain(|fix| fix.is_of_use(video, audio));
+        self.action = action(video, audio, &self.fixes);
+        let (code, severity) = (ReasonCode::ParametersChange, Severity::Error);
+        self.reasons.push(Reason { code, severity, track, platform: String::new(), detail });
+    }
+
     /// The reasons that weigh at least as much as `least`.
     pub fn at_least(&self, least: Severity) -> impl Iterator<Item = &Reason> {
         self.reasons.iter().filter(move |reason| reason.severity >= least)

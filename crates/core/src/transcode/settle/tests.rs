@@ -293,3 +293,96 @@ fn only_what_does_not_fit_is_encoded() {
     fitting.video.as_mut().expect("it has pictures").rotation_degrees = 90;
     assert_eq!(needs(&fitting, sound(Codec::Aac, 44_100, 1)), (true, false));
 }
+
+/// What is encoded of the items of a list, in words.
+fn of_list(encoding: impl Into<Encoding>, silence: Option<(u32, u8)>, items: &[MediaInfo]) -> Vec<String> {
+    let wish = Wish { mode: Some(Mode::Auto), encoding: encoding.into(), enhanced: true, ..Wish::default() };
+    let settling =
+        Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true }).of_list(silence);
+    let plans = items.iter().map(|media| settling.plan(media));
+    let in_words = |plan: Plan| {
+        let video = plan.video.map_or_else(
+            || "copy".to_owned(),
+            |video| format!("{} {}x{}", video.codec.name(), video.width, video.height),
+        );
+        let audio = plan.audio.map_or_else(
+            || "copy".to_owned(),
+            |audio| format!("{} {} {}", audio.codec.name(), audio.sample_rate, audio.channels),
+        );
+        format!("{video}, {audio}")
+    };
+    plans.map(in_words).collect()
+}
+
+fn with_profile(mut track: TrackInfo, profile: &str) -> TrackInfo {
+    track.profile = Some(profile.to_owned());
+    track
+}
+
+#[test]
+fn sound_of_a_list_is_made_like_the_first() {
+    let (aac, opus) = (Codec::Aac, Codec::Opus);
+    let list = |items: &[TrackInfo]| {
+        let items: Vec<_> = items.iter().map(|track| media(vec![track.clone()])).collect();
+        let words = of_list(Profile::Default, None, &items);
+        words.into_iter().map(|words| words.replace("copy, ", "")).collect::<Vec<_>>()
+    };
+    let stereo = |codec: &Codec, rate| sound(codec.clone(), rate, 2);
+    let he = with_profile(stereo(&aac, 44_100), "HE-AAC");
+    // One that is copied sets codec, rate and channels.
+    let like = list(&[
+        sound(aac.clone(), 44_100, 1),
+        stereo(&aac, 44_100),
+        sound(aac.clone(), 48_000, 1),
+        sound(Codec::Mp3, 44_100, 1),
+        he.clone(),
+        stereo(&opus, 48_000),
+        with_profile(sound(aac.clone(), 44_100, 1), "LC"),
+    ]);
+    let made = "aac 44100 1";
+    assert_eq!(like, ["copy", made, made, made, made, made, "copy"]);
+    assert_eq!(list(&[stereo(&opus, 48_000), stereo(&aac, 48_000)]), ["copy", "opus 48000 2"]);
+    // Nothing is encoded to MP3, nor to AAC of other profiles: all is AAC-LC from the beginning.
+    for first in [stereo(&Codec::Mp3, 44_100), he] {
+        let words = list(&[first.clone(), stereo(&aac, 44_100), stereo(&aac, 48_000), first]);
+        assert_eq!(words, ["aac 44100 2", "copy", "aac 44100 2", "aac 44100 2"]);
+    }
+}
+
+#[test]
+fn silence_and_what_is_asked_for_come_first() {
+    let h264 = |width, height| {
+        let mut track = picture(width, height, Ratio { num: 25, den: 1 });
+        track.codec = Codec::H264;
+        track
+    };
+    let mute = media(vec![h264(640, 360)]);
+    let loud = |rate| media(vec![h264(640, 360), sound(Codec::Aac, rate, 2)]);
+    let items = [mute.clone(), loud(48_000), loud(44_100), mute.clone()];
+    assert_eq!(
+        of_list(Profile::Default, Some((44_100, 2)), &items),
+        ["copy, copy", "copy, aac 44100 2", "copy, copy", "copy, copy"]
+    );
+    assert_eq!(
+        of_list(Profile::Default, None, &items),
+        ["copy, copy", "copy, copy", "copy, aac 48000 2", "copy, copy"]
+    );
+    let mut encoding = Encoding::new(Profile::Default);
+    (encoding.size, encoding.audio.sample_rate) = (Some((320, 180)), Some(44_100));
+    assert_eq!(of_list(encoding, None, &[loud(48_000)]), ["h264 320x180, aac 44100 2"]);
+}
+
+#[test]
+fn pictures_of_a_list_are_made_like_the_first() {
+    let of = |codec: &str, width, height| {
+        let mut track = picture(width, height, Ratio { num: 25, den: 1 });
+        track.codec = Codec::from_name(codec);
+        track.config = Some(bytes::Bytes::from_static(&[1]));
+        media(vec![track])
+    };
+    let items = [of("h264", 1280, 720), of("h264", 720, 1280), of("hevc", 1280, 720), of("h264", 1280, 720)];
+    let made = "h264 1280x720, copy";
+    assert_eq!(of_list(Profile::Default, None, &items), ["copy, copy", made, made, "copy, copy"]);
+    let items = [of("hevc", 1280, 720), of("h264", 1280, 720)];
+    assert_eq!(of_list(Profile::Default, None, &items), ["copy, copy", "hevc 1280x720, copy"]);
+}
