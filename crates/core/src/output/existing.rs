@@ -195,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_of_another_process_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive.flv");
+        fs::write(&path, b"FLV").unwrap();
+        // Locks are of open files: to the kernel this is another process.
+        let other = File::open(&path).unwrap();
+        rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        for existing in [Existing::Append, Existing::Replace] {
+            assert_eq!(opened(&path, existing).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        }
+        drop(other);
+        assert!(opened(&path, Existing::Replace).is_ok(), "nothing is left of the refusals");
+    }
+
+    #[test]
     fn numbers_go_before_the_extension() {
         let cases = [("a/b.flv", "a/b-3.flv"), ("b", "b-3"), (".flv", ".flv-3"), ("b.c.flv", "b.c-3.flv")];
         for (path, with_number) in cases {
