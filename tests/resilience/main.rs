@@ -15,7 +15,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use flowcast::{Engine, Output, Source, StreamHandle, StreamRef};
+use flowcast::{Engine, Existing, Output, Source, StreamHandle, StreamRef};
 use support::bystander::{Bystander, at_most};
 use support::rig::{Known, longest_silence, read_flv};
 use support::scripted::{Script, Scripted};
@@ -44,7 +44,8 @@ impl Witness {
     }
 
     fn outputs(&self) -> [Output; 2] {
-        [support::rig::push(&self.server), Output::record(&self.file)]
+        // A witness that starts again is a new one.
+        [support::rig::push(&self.server), Output::record(&self.file).existing(Existing::Replace)]
     }
 
     /// Starts the clip in a loop to the witnesses, and to `faulty` as the last one.
