@@ -8,14 +8,12 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use flowcast_av::{Codec, Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
 use super::continuity::{Continuity, Forward, Side};
 use super::interleave::Interleaver;
-use super::measure::{Increasing, VideoMeasure};
 use super::packets::{PacketSource, is_final};
 use super::shortfall::Shortfall;
 use super::store::Store;
@@ -29,8 +27,10 @@ use crate::transcode::Carriage;
 mod sound;
 #[cfg(test)]
 mod tests;
+mod video;
 
 use sound::AudioTrack;
+use video::VideoTrack;
 
 /// Packets and bytes held at most until the first packet of each track is known.
 const PRELUDE: (usize, usize) = (512, 4 << 20);
@@ -59,23 +59,6 @@ pub(crate) enum Step {
     Ending(LapFacts),
     /// The lap is over; [`LapReader::rewind`] begins the next one.
     End,
-}
-
-/// The video track's state.
-#[derive(Debug)]
-struct VideoTrack {
-    unit: Unit,
-    lap: VideoMeasure,
-    increasing: Increasing,
-    /// The presentation time of this lap's first keyframe; nothing shown earlier belongs to the lap.
-    keyframe: Option<i64>,
-    /// That keyframe, until the frame after it is known.
-    held: Option<Packet>,
-    /// There is a configuration to decode with, at the beginning of a lap, and now.
-    begins_with_header: bool,
-    has_header: bool,
-    /// The configuration of packets that were left out, for the next one.
-    config: Option<Bytes>,
 }
 
 /// How far a lap was read.
@@ -597,20 +580,5 @@ impl LapReader {
             }
         }
         LapFacts { video, audio: audio.lap.lap(Unit::MILLIS.to(self.zero, samples)) }
-    }
-}
-
-impl VideoTrack {
-    fn new(unit: Unit, begins_with_header: bool) -> Self {
-        Self {
-            unit,
-            lap: VideoMeasure::new(unit),
-            increasing: Increasing::default(),
-            keyframe: None,
-            held: None,
-            begins_with_header,
-            has_header: begins_with_header,
-            config: None,
-        }
     }
 }
