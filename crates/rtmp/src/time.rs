@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::flv::TagKind;
+
 /// A point on a stream's own clock, in milliseconds. It does not wrap, and may be negative.
 ///
 /// ```
@@ -142,9 +144,77 @@ impl TimeUnwrapper {
     }
 }
 
+/// The [`TimeUnwrapper`]s of one peer: each kind of tag has its own, since the clocks of two tracks may be half a lap apart,
+/// where nobody can say which of two values is later. A kind begins near what came before it.
+///
+/// ```
+/// use flowcast_rtmp::flv::TagKind;
+/// use flowcast_rtmp::time::{TrackClocks, WireTime};
+/// let mut clocks = TrackClocks::default();
+/// let sound = |n: u32| WireTime::new((1 << 31) + 40 * n);
+/// assert_eq!(clocks.unwrap(TagKind::Audio, sound(0)).as_millis(), 1 << 31);
+/// let picture = clocks.unwrap(TagKind::Video, WireTime::new(0));
+/// assert_eq!(clocks.unwrap(TagKind::Audio, sound(1)).as_millis(), (1 << 31) + 40);
+/// assert_eq!(clocks.unwrap(TagKind::Video, WireTime::new(40)).millis_since(picture), 40);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TrackClocks {
+    kinds: [Option<TimeUnwrapper>; 3],
+    /// As of the last tag of any kind.
+    last: TimeUnwrapper,
+}
+
+impl TrackClocks {
+    /// The point on the unwrapped clock that `wire` stands for, of a tag of `kind`.
+    pub fn unwrap(&mut self, kind: TagKind, wire: WireTime) -> MediaTime {
+        let [audio, video, script] = &mut self.kinds;
+        let clock = match kind {
+            TagKind::Audio => audio,
+            TagKind::Video => video,
+            TagKind::Script => script,
+        };
+        let clock = clock.get_or_insert_with(|| self.last.clone());
+        let time = clock.unwrap(wire);
+        self.last.clone_from(clock);
+        time
+    }
+
+    /// The same for a value that belongs to no kind, such as that of an aggregate message: near what came last.
+    pub fn unwrap_common(&mut self, wire: WireTime) -> MediaTime {
+        self.last.unwrap(wire)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tracks_half_a_lap_apart_stay_where_they_are() {
+        for offset in [1_000_000_000, (1 << 31) - 500, 1 << 31, (1 << 31) + 500, u32::MAX - 1000] {
+            let mut clocks = TrackClocks::default();
+            let mut run = |kind, from: u32| {
+                (0..50)
+                    .map(|n| clocks.unwrap(kind, WireTime::new(from.wrapping_add(n * 40))))
+                    .collect::<Vec<_>>()
+            };
+            let mut sound = run(TagKind::Audio, offset);
+            let mut pictures = run(TagKind::Video, 0);
+            sound.extend(run(TagKind::Audio, offset.wrapping_add(2000)));
+            pictures.extend(run(TagKind::Video, 2000));
+            for track in [sound, pictures] {
+                let mut steps = track.iter().zip(track.iter().skip(1));
+                assert!(steps.all(|(&one, next)| next.millis_since(one) == 40), "{offset}: {track:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tracks_that_begin_on_both_sides_of_the_wrap_stay_together() {
+        let mut clocks = TrackClocks::default();
+        let sound = clocks.unwrap(TagKind::Audio, WireTime::new(u32::MAX - 5));
+        assert_eq!(clocks.unwrap(TagKind::Video, WireTime::new(4)).millis_since(sound), 10);
+    }
 
     fn unwrap_all(values: &[u32]) -> Vec<i64> {
         let mut clock = TimeUnwrapper::default();

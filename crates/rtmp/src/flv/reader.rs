@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{FlvError, Tag, TagKind};
 use crate::limits::{LimitKind, Limits};
-use crate::time::{TimeUnwrapper, WireTime};
+use crate::time::{TrackClocks, WireTime};
 
 /// Bytes of the header of a tag.
 pub const TAG_HEADER_LEN: usize = 11;
@@ -85,7 +85,7 @@ pub struct FlvReader {
     tag_offset: u64,
     state: State,
     header: Option<FileHeader>,
-    clock: TimeUnwrapper,
+    clocks: TrackClocks,
     failed: Option<FlvError>,
 }
 
@@ -110,7 +110,7 @@ impl FlvReader {
             tag_offset: 0,
             state: State::FileHeader,
             header: None,
-            clock: TimeUnwrapper::default(),
+            clocks: TrackClocks::default(),
             failed: None,
         }
     }
@@ -264,7 +264,7 @@ impl FlvReader {
         self.offset = self.offset.saturating_add(body_len as u64);
         let body = self.buffer.split_to(body_len).freeze();
         self.state = State::Skip { left: TRAILER_LEN as u64 };
-        let mut tag = Tag::from_wire(header.kind, self.clock.unwrap(header.timestamp), body);
+        let mut tag = Tag::from_wire(header.kind, self.clocks.unwrap(header.kind, header.timestamp), body);
         if tag.is_sequence_header() || tag.is_metadata() {
             // These are kept for as long as a stream runs, and must not keep the read buffer with them.
             tag.body = Bytes::copy_from_slice(tag.body.payload()).into();

@@ -14,7 +14,7 @@ use crate::flv::{Tag, TagKind};
 use crate::handshake::Handshake;
 use crate::limits::{LimitKind, Limits};
 use crate::message::{Control, UserControl, type_id};
-use crate::time::{MediaTime, TimeUnwrapper, WireTime};
+use crate::time::{MediaTime, TrackClocks, WireTime};
 use crate::wire::WireBuf;
 
 /// How often to acknowledge while the peer has not said, bytes.
@@ -31,7 +31,7 @@ pub(super) struct Link {
     handshake: Option<Box<Handshake>>,
     reader: ChunkReader,
     writer: ChunkWriter,
-    clock: TimeUnwrapper,
+    clocks: TrackClocks,
     /// The peer wants to hear of every so many bytes.
     peer_window: u32,
     /// Bytes received when the last Acknowledgement was sent.
@@ -74,7 +74,7 @@ impl Link {
             base: MediaTime::ZERO,
             reader: ChunkReader::new(limits),
             writer: ChunkWriter::new(DEFAULT_CHUNK_SIZE),
-            clock: TimeUnwrapper::default(),
+            clocks: TrackClocks::default(),
             peer_window: DEFAULT_WINDOW,
             acknowledged_at: 0,
             acknowledged: 0,
@@ -279,12 +279,12 @@ impl Link {
         if payload.is_empty() {
             return None;
         }
-        Some(Tag::from_wire(kind, self.clock.unwrap(timestamp), payload))
+        Some(Tag::from_wire(kind, self.clocks.unwrap(kind, timestamp), payload))
     }
 
     /// The tags of an aggregate message.
     pub(super) fn aggregate(&mut self, timestamp: WireTime, payload: Bytes) -> Result<Aggregate, Error> {
-        let base = self.clock.unwrap(timestamp);
+        let base = self.clocks.unwrap_common(timestamp);
         Aggregate::new(payload, base).map_err(|reason| Error::protocol(reason, self.reader.offset()))
     }
 }
