@@ -46,8 +46,17 @@ pub enum Part {
 /// ```
 #[must_use]
 pub fn coded(tag: &Tag) -> Option<Coded> {
+    coded_track(tag, 0)
+}
+
+/// The same of another track; a tag without an extended header has track 0 only.
+#[must_use]
+pub fn coded_track(tag: &Tag, track: u8) -> Option<Coded> {
     if enhanced::is_enhanced(tag.kind, &tag.body) {
-        return of_enhanced(tag);
+        return of_enhanced(tag, track);
+    }
+    if track != 0 {
+        return None;
     }
     let (start, count) = tag.body.peek::<5>();
     let start = start.get(..count)?;
@@ -76,9 +85,9 @@ pub fn coded(tag: &Tag) -> Option<Coded> {
     }
 }
 
-fn of_enhanced(tag: &Tag) -> Option<Coded> {
+fn of_enhanced(tag: &Tag, id: u8) -> Option<Coded> {
     let header = Header::read(tag.kind, &tag.body)?;
-    let track = enhanced::tracks(tag.kind, &tag.body).find(|track| track.id == 0)?;
+    let track = enhanced::tracks(tag.kind, &tag.body).find(|track| track.id == id)?;
     let codec = match tag.kind {
         TagKind::Video => Codec::Video(VideoCodec::from_four_cc(track.four_cc)),
         TagKind::Audio => Codec::Audio(AudioCodec::from_four_cc(track.four_cc)),

@@ -6,8 +6,12 @@
 //! "ExVideoTagHeader"; v1 is the part of it without tracks and ModEx. Read here is what a server needs to pass such tags
 //! on and to say what they are; the coded data is left alone. Written are tags of one track.
 
+mod single;
 mod tags;
 
+pub use single::{
+    has_mod_ex, has_number, number_four_cc, single_tracks, with_four_cc, with_number, without_mod_ex,
+};
 pub use tags::{audio_frame, audio_sequence_start, video_frame, video_sequence_start};
 
 use super::video::FrameType;

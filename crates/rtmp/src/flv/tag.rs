@@ -284,7 +284,11 @@ impl Tag {
     /// No body is refused here: of one that is too short or unknown, nothing is known.
     #[must_use]
     pub fn from_wire(kind: TagKind, timestamp: MediaTime, body: Bytes) -> Self {
-        let body = TagBody::new(body);
+        Self::with_body(kind, timestamp, TagBody::new(body))
+    }
+
+    /// The same of a body with a head.
+    pub(super) fn with_body(kind: TagKind, timestamp: MediaTime, body: TagBody) -> Self {
         let flags = match kind {
             TagKind::Audio => audio_flags(&body),
             TagKind::Video => video_flags(&body),
