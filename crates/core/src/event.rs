@@ -97,6 +97,25 @@ pub enum EventKind {
         /// Tags dropped since the last such event.
         tags: u64,
     },
+    /// A track beside the first of its kind is not sent to an output: its peer has not announced several tracks, or it is a
+    /// recording; see [`Output::all_tracks`](crate::Output::all_tracks). Told once for each kind; the output goes on with the
+    /// first track.
+    OutputTrackSkipped {
+        /// The output.
+        output: OutputId,
+        /// The track's number in the stream.
+        track: u8,
+        /// Why.
+        reason: String,
+    },
+    /// A push sends a codec that FLV has a number for and that hardly any server or player decodes: neither H.264 nor AAC nor
+    /// MP3. Told once for each codec. A source that encodes ([`Mode::Auto`](crate::Mode::Auto)) mends that.
+    OutputCodecRare {
+        /// The output.
+        output: OutputId,
+        /// The codec, such as `mulaw`.
+        codec: String,
+    },
     /// A loop begins again.
     Looped {
         /// How many laps are complete.
@@ -121,6 +140,22 @@ pub enum EventKind {
     ClockJumped {
         /// By how much, in milliseconds: negative is back.
         millis: i64,
+    },
+    /// The times of a publisher stand still, or go back by less than a second: they are made to go on, by the arrival of its
+    /// frames where they stand. Told once for each publisher.
+    ClockUnsteady,
+    /// A publisher sends frames of a codec before the sequence header a decoder needs, or with a header that says nothing. They
+    /// are left out until a header comes that can be decoded with.
+    HeaderMissing {
+        /// The codec, such as `h264`.
+        codec: String,
+    },
+    /// The sequence header came; the track goes on, pictures at a keyframe.
+    HeaderCame {
+        /// The codec.
+        codec: String,
+        /// Tags left out for the lack of it.
+        left_out: u64,
     },
     /// What the stream is made from is published.
     PublicationBegan {
@@ -307,6 +342,23 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
             log::info!("{stream}: another publisher took over, after {silent:.1?} of silence");
         }
         EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
+        EventKind::OutputTrackSkipped { output, track, reason } => {
+            log::warn!("{stream}/{output}: track {track} is left out: {reason}");
+        }
+        EventKind::OutputCodecRare { output, codec } => {
+            log::warn!("{stream}/{output}: hardly anything plays {codec}");
+        }
+        EventKind::HeaderMissing { codec } => {
+            log::warn!("{stream}: {codec} without a sequence header is left out until there is one");
+        }
+        EventKind::HeaderCame { codec, left_out } => {
+            log::warn!(
+                "{stream}: the sequence header of {codec} came; {left_out} tags before it are left out"
+            );
+        }
+        EventKind::ClockUnsteady => {
+            log::warn!("{stream}: the publisher's times do not go on by themselves; they are mended");
+        }
         EventKind::ModeChanged { mode, error: Some(error) } => {
             log::warn!("{stream}: plays {mode} from here on: {}", chain(error));
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowcast_core::source::continuity::{Continuity, Forward};
 use flowcast_core::source::{SourceContext, SourceDriver, SourceState};
+use flowcast_rtmp::flv::enhanced;
 use flowcast_rtmp::session::ServerEvent;
 use mio::{Registry, Token};
 
@@ -75,12 +76,14 @@ impl Publisher {
         let tags_before = cx.tags.len();
         let enough = tags_before + TAG_BUDGET;
         let unpublished = &mut self.unpublished;
+        let now = cx.now;
         let (tags, notices, continuity) = (&mut *cx.tags, &mut *cx.notices, &mut self.continuity);
         let more = self.connection.read(cx.now, READ_BUDGET, cx.scratch, |event| {
             match event {
                 ServerEvent::Tag(mut tag) => {
-                    notices.extend(continuity.mend(&mut tag));
-                    tags.push(tag);
+                    notices.extend(continuity.mend(&mut tag, now));
+                    // From here on a tag is of one track: each of them is kept, left out and sent by itself.
+                    tags.extend(enhanced::single_tracks(tag));
                 }
                 ServerEvent::Unpublish => *unpublished = true,
                 _ => {}

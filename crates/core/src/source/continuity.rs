@@ -1,11 +1,15 @@
 //! Keeps the time of a source running where its own clock jumps.
 //!
 //! A live encoder that restarts, or a file that was joined from two, goes back to an earlier time or leaps ahead. Whoever
-//! receives the stream would drop what is "old" or wait for what is "early"; here the jump is taken out.
+//! receives the stream would drop what is "old" or wait for what is "early"; here the jump is taken out. So is the distance
+//! between two tracks whose clocks have nothing to do with each other.
+
+use std::time::Instant;
 
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
+use super::steady::Steady;
 use crate::event::EventKind;
 
 /// Goes back further than this are jumps; less is jitter and rounding. Milliseconds.
@@ -28,12 +32,22 @@ impl Forward {
             Self::File => LONGEST_PICTURE,
         }
     }
+
+    /// How far apart two tracks may begin that belong together. What a live encoder sends at one time is of one time, but for
+    /// what its codecs hold back.
+    fn apart(self) -> i64 {
+        match self {
+            Self::Live => 5_000,
+            Self::File => LONGEST_PICTURE,
+        }
+    }
 }
 
 /// The time of one track.
 #[derive(Debug, Clone, Copy, Default)]
 struct Track {
     shift: i64,
+    first: Option<i64>,
     last: Option<i64>,
     spacing: i64,
     /// Until when what has come is shown or heard, if that is told.
@@ -45,6 +59,8 @@ struct Track {
 pub struct Continuity {
     tracks: [Track; 2],
     forward: Forward,
+    /// Of a live source: that times go on at all.
+    steady: Steady,
 }
 
 /// Which track.
@@ -60,7 +76,7 @@ impl Continuity {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(forward: Forward) -> Self {
-        Self { tracks: [Track::default(); 2], forward }
+        Self { tracks: [Track::default(); 2], forward, steady: Steady::default() }
     }
 
     /// By how many milliseconds a frame at `millis` of the source's clock has to be moved, and whether that has just
@@ -82,20 +98,29 @@ impl Continuity {
         // A pause of one track is no jump while the other goes on.
         let newest = track.last.max(other.last);
         let fits = |shift: i64| {
-            let time = millis + shift;
-            track.last.is_none_or(|last| time >= last - BACK)
-                && newest.is_none_or(|newest| time <= newest + self.forward.millis())
+            let time = millis.saturating_add(shift);
+            // Whichever track comes first, the other one begins near what there is of it.
+            let (earliest, reach) = match (track.last, other.first) {
+                (Some(last), _) => (last - BACK, self.forward.millis()),
+                (None, Some(first)) => (first - self.forward.apart(), self.forward.apart()),
+                (None, None) => return true,
+            };
+            time >= earliest && newest.is_none_or(|newest| time <= newest.saturating_add(reach))
         };
         let jumped = !fits(track.shift);
         if jumped {
             // The other track may have been through the same jump: they stay together then.
             let after_last = match (shown, track.end.max(other.end)) {
                 (Some(shown), Some(end)) => end.saturating_sub(shown),
-                _ => track.last.or(newest).map_or(0, |last| last + track.spacing.max(1) - millis),
+                _ => track
+                    .last
+                    .or(newest)
+                    .map_or(0, |last| last.saturating_add(track.spacing.max(1)).saturating_sub(millis)),
             };
             track.shift = if fits(other.shift) { other.shift } else { after_last };
         }
-        let time = millis + track.shift;
+        let time = millis.saturating_add(track.shift);
+        track.first.get_or_insert(time);
         if let Some(last) = track.last
             && !jumped
             && time > last
@@ -118,12 +143,13 @@ impl Continuity {
         video.last.max(audio.last)
     }
 
-    /// Moves a tag of a live source to where it belongs, and says so if the clock has just jumped.
-    pub fn mend(&mut self, tag: &mut Tag) -> Option<EventKind> {
+    /// Moves a tag of a live source, which came at `now`, to where it belongs, and says so if the clock has just jumped or was
+    /// found not to go on.
+    pub fn mend(&mut self, tag: &mut Tag, now: Instant) -> Option<EventKind> {
         let millis = tag.timestamp.as_millis();
         let side = match tag.kind {
-            TagKind::Video if !tag.is_sequence_header() => Side::Video,
-            TagKind::Audio if !tag.is_sequence_header() => Side::Audio,
+            TagKind::Video if !tag.is_header() => Side::Video,
+            TagKind::Audio if !tag.is_header() => Side::Audio,
             _ => {
                 tag.timestamp = MediaTime::from_millis(self.place_header(millis));
                 return None;
@@ -131,17 +157,21 @@ impl Continuity {
         };
         let before = self.tracks[usize::from(side == Side::Audio)].shift;
         let (shift, jumped) = self.shift(side, millis);
-        tag.timestamp = MediaTime::from_millis(millis.saturating_add(shift));
-        jumped.then_some(EventKind::ClockJumped { millis: before - shift })
+        let (time, unsteady) = self.steady.place(side, millis.saturating_add(shift), now);
+        tag.timestamp = MediaTime::from_millis(time);
+        if jumped {
+            return Some(EventKind::ClockJumped { millis: before.saturating_sub(shift) });
+        }
+        unsteady.then_some(EventKind::ClockUnsteady)
     }
 
     /// Where a tag without a time of its own (a header, metadata) belongs: with what came last, if it is out of place.
     #[must_use]
     pub fn place_header(&self, millis: i64) -> i64 {
-        let [video, audio] = self.tracks;
-        let time = millis + video.shift;
-        match video.last.max(audio.last) {
-            Some(newest) if (time - newest).abs() > BACK => newest,
+        let [video, _] = self.tracks;
+        let time = millis.saturating_add(video.shift);
+        match self.steady.newest().max(self.newest()) {
+            Some(newest) if time.saturating_sub(newest).saturating_abs() > BACK => newest,
             _ => time,
         }
     }
@@ -194,6 +224,46 @@ mod tests {
             .chain((0..600).map(|n| (Side::Audio, n * 100)))
             .chain(std::iter::once((Side::Video, 60_000)));
         assert_eq!(run(Forward::Live, rests).1, 0);
+    }
+
+    /// Both tracks in step, the pictures at `video` and the sound at `audio` of a clock each; `first` is there for a while before
+    /// the other.
+    fn two_clocks(first: Side, video: i64, audio: i64) -> Vec<(Side, i64)> {
+        let frame = |side, n: i64| (side, n * 40 + if side == Side::Video { video } else { audio });
+        let second = if first == Side::Video { Side::Audio } else { Side::Video };
+        let alone = (0..3).map(|n| frame(first, n));
+        alone.chain((3..100).flat_map(|n| [frame(first, n), frame(second, n)])).collect()
+    }
+
+    #[test]
+    fn tracks_of_two_clocks_are_brought_together_whichever_comes_first() {
+        for apart in [8_000, 60_000, 1_000_000_000, (1 << 31) - 20, 1 << 32, i64::MAX / 4] {
+            for (first, video, audio) in [
+                (Side::Audio, 0, apart),
+                (Side::Video, 0, apart),
+                (Side::Audio, apart, 0),
+                (Side::Video, apart, 0),
+            ] {
+                let (placed, jumps) = run(Forward::Live, two_clocks(first, video, audio));
+                assert_eq!(jumps, 1, "{first:?} first, {video} and {audio}");
+                let pairs = placed[3..].chunks(2);
+                assert!(pairs.into_iter().all(|pair| (pair[0].1 - pair[1].1).abs() <= 200), "{placed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tracks_that_begin_a_little_apart_are_left_alone() {
+        for (video, audio) in [(0, 4_000), (4_000, 0)] {
+            for first in [Side::Video, Side::Audio] {
+                assert_eq!(run(Forward::Live, two_clocks(first, video, audio)).1, 0, "{video} and {audio}");
+            }
+        }
+        // Three seconds of sound come before the first picture, of the same time as the first sound.
+        let burst = (0..150).map(|n| (Side::Audio, n * 20)).chain([(Side::Video, 0)]);
+        assert_eq!(run(Forward::Live, burst).1, 0);
+        // A file's sound may begin a minute into it.
+        assert_eq!(run(Forward::File, two_clocks(Side::Video, 0, 60_000)).1, 0);
     }
 
     #[test]

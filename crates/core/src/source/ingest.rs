@@ -141,7 +141,7 @@ impl Ingest {
     /// Puts the publisher's new tags, which begin at `from`, on the stream's clock.
     fn place(&mut self, cx: &mut SourceContext<'_>, from: usize) {
         let new = cx.tags.len() > from;
-        self.timeline.place_all(cx.now, cx.tags, from);
+        self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
         // Places in the tags hold no more; a publisher has nothing that could be made again anyway.
         cx.refills.clear();
         if new {

@@ -1,6 +1,7 @@
 //! Where a stream's tags come from.
 
 mod batch;
+mod configured;
 pub mod continuity;
 #[cfg(feature = "libav")]
 mod cutter;
@@ -31,6 +32,7 @@ mod search;
 mod shortfall;
 mod silence;
 pub(crate) mod starting;
+mod steady;
 #[cfg(feature = "libav")]
 mod store;
 mod supply;

@@ -231,7 +231,7 @@ impl Published {
             self.resting = false;
             let from = cx.tags.len();
             let state = tap.pull(cx);
-            self.timeline.place_all(cx.now, cx.tags, from);
+            self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
             self.encode(cx.tags, from);
             if !matches!(state, SourceState::Ended) {
                 return SourceState::Running;

@@ -1,17 +1,20 @@
 //! The one timeline of a stream whose publishers change.
 //!
 //! Each publisher has a clock of its own. Whoever comes after another one is moved to where the stream would be by now: the
-//! newest time handed over, and the time that has passed since. Times strictly increase over the seam, track by track.
+//! newest time handed over, and the time that has passed since. Times strictly increase over the seam, track by track. What
+//! cannot be decoded (frames before their header, pictures before a keyframe) is left out.
 
 use std::time::Instant;
 
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
+use super::configured::Configured;
+use crate::event::EventKind;
 use crate::live::Headers;
 
 /// Places the tags of publishers that come one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timeline {
     /// The newest time handed over, in milliseconds, and when that was.
     newest: Option<(i64, Instant)>,
@@ -28,6 +31,23 @@ pub(crate) struct Timeline {
     headers: Headers,
     /// Those of the publisher before that this one has not said yet.
     unsaid: Headers,
+    configured: Configured,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self {
+            newest: None,
+            tracks: [None; 2],
+            shift: 0,
+            floor: None,
+            begins: false,
+            skips: true,
+            headers: Headers::default(),
+            unsaid: Headers::default(),
+            configured: Configured::default(),
+        }
+    }
 }
 
 impl Timeline {
@@ -38,9 +58,11 @@ impl Timeline {
 
     /// What comes next is another publisher's.
     pub(crate) fn change(&mut self) {
+        self.configured.change();
+        self.skips = true;
         if let Some((newest, _)) = self.newest {
             self.floor = Some(newest);
-            (self.begins, self.skips, self.unsaid) = (true, true, self.headers.clone());
+            (self.begins, self.unsaid) = (true, self.headers.clone());
         }
     }
 
@@ -50,9 +72,11 @@ impl Timeline {
         (self.headers, self.unsaid) = (Headers::default(), Headers::default());
     }
 
-    /// Moves a tag to where it belongs; `false` if it is to be left out: a header the stream has, or a picture that needs one
-    /// of another publisher.
+    /// Moves a tag to where it belongs; `false` if it is to be left out: a header the stream has, or what cannot be decoded.
     pub(crate) fn place(&mut self, now: Instant, tag: &mut Tag) -> bool {
+        if !self.configured.admits(tag) {
+            return false;
+        }
         if tag.is_header() {
             return self.place_header(now, tag);
         }
@@ -86,7 +110,13 @@ impl Timeline {
     }
 
     /// Does so with the tags from number `from` on, and takes out those that are to be left out.
-    pub(crate) fn place_all(&mut self, now: Instant, tags: &mut Vec<Tag>, from: usize) {
+    pub(crate) fn place_all(
+        &mut self,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+        from: usize,
+        notices: &mut Vec<EventKind>,
+    ) {
         let mut kept = from;
         for index in from..tags.len() {
             if tags.get_mut(index).is_some_and(|tag| self.place(now, tag)) {
@@ -95,6 +125,7 @@ impl Timeline {
             }
         }
         tags.truncate(kept);
+        notices.extend(self.configured.take_notices());
     }
 
     fn place_header(&mut self, now: Instant, tag: &mut Tag) -> bool {
@@ -143,15 +174,15 @@ mod tests {
     }
 
     fn sound(millis: i64) -> Tag {
-        tag(TagKind::Audio, millis, &[0xAF, 1, 9])
+        tag(TagKind::Audio, millis, &[0x2F, 1, 9])
     }
 
     fn header(body: &'static [u8]) -> Tag {
         tag(TagKind::Video, 0, body)
     }
 
-    const H1: &[u8] = &[0x17, 0, 0, 0, 0, 1];
-    const H2: &[u8] = &[0x17, 0, 0, 0, 0, 2];
+    const H1: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68];
+    const H2: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x4D, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68];
 
     /// What becomes of the tags that come at `now`: times of those that are kept.
     fn place(timeline: &mut Timeline, now: Instant, tags: impl IntoIterator<Item = Tag>) -> Vec<i64> {
@@ -165,7 +196,7 @@ mod tests {
         timeline.change();
         let now = Instant::now();
         let times = place(&mut timeline, now, [header(H1), picture(500), key(540), sound(541), header(H1)]);
-        assert_eq!(times, [0, 500, 540, 541, 0]);
+        assert_eq!(times, [0, 540, 541, 0], "it begins with a keyframe");
     }
 
     #[test]
@@ -184,9 +215,10 @@ mod tests {
     fn times_strictly_increase_however_fast_it_comes() {
         let mut timeline = Timeline::default();
         let now = Instant::now();
-        place(&mut timeline, now, [key(1000), sound(1010)]);
+        place(&mut timeline, now, [header(H1), key(1000), sound(1010)]);
         timeline.change();
-        let times = place(&mut timeline, now, [sound(60), key(0), sound(61), picture(40), picture(80)]);
+        let times =
+            place(&mut timeline, now, [header(H1), sound(60), key(0), sound(61), picture(40), picture(80)]);
         assert_eq!(times, [1011, 1011, 1012, 1012, 1031]);
     }
 
@@ -199,5 +231,15 @@ mod tests {
         let times =
             place(&mut timeline, now, [header(H2), picture(0), sound(1), picture(40), key(80), header(H2)]);
         assert_eq!(times, [41, 42, 121, 41], "header, sound, keyframe, and a header said twice");
+    }
+
+    #[test]
+    fn the_header_of_the_publisher_before_does_not_count() {
+        let mut timeline = Timeline::default();
+        let now = Instant::now();
+        place(&mut timeline, now, [header(H1), key(0), picture(40)]);
+        timeline.change();
+        let times = place(&mut timeline, now, [key(0), picture(40), header(H1), key(80), picture(120)]);
+        assert_eq!(times, [41, 81], "the header is known, the frames before it are not passed on");
     }
 }

@@ -55,13 +55,13 @@ fn media(time: i64) -> Turn {
     let header = Tag::from_wire(
         TagKind::Video,
         MediaTime::from_millis(time),
-        Bytes::from_static(&[0x17, 0, 0, 0, 0, 1]),
+        Bytes::from_static(&[0x17, 0, 0, 0, 0, 1, 0x64, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68]),
     );
     let frames = (0..25).flat_map(|number| {
         let at = |offset| MediaTime::from_millis(time + number * 40 + offset);
         let head: &[u8] = if number == 0 { &[0x17, 1, 0, 0, 0] } else { &[0x27, 1, 0, 0, 0] };
         let picture = Tag::from_wire(TagKind::Video, at(0), Bytes::copy_from_slice(head));
-        [picture, Tag::from_wire(TagKind::Audio, at(7), Bytes::from_static(&[0xAF, 1, 0]))]
+        [picture, Tag::from_wire(TagKind::Audio, at(7), Bytes::from_static(&[0x2F, 1, 0]))]
     });
     Turn::Media(std::iter::once(header).chain(frames).collect())
 }
