@@ -294,11 +294,20 @@ pub struct BacklogConfig {
     pub bytes: usize,
     /// Most media time kept. Default 10 s.
     pub media: Duration,
+    /// When no picture has come for so much media time, though sound has, what begins then (a player that joins, a push that is
+    /// connected, a recording) begins with sound; the picture follows at its next keyframe. So does what waits for a picture that
+    /// was announced and never came. A keyframe that is still kept is begun at all the same. Default 2 s.
+    pub sound_alone_after: Duration,
 }
 
 impl Default for BacklogConfig {
     fn default() -> Self {
-        Self { tags: 2500, bytes: 16 << 20, media: Duration::from_secs(10) }
+        Self {
+            tags: 2500,
+            bytes: 16 << 20,
+            media: Duration::from_secs(10),
+            sound_alone_after: Duration::from_secs(2),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::hub::{Claim, Hub};
 use crate::keys::KeyRegistry;
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
+use crate::output::gate::Intake;
 use crate::output::{HubOutput, Output, OutputDriver, OutputKind, Recorder, RtmpPush};
 use crate::reel::{ReelStoreStats, Store};
 use crate::source::ingest::{Desk, Ingest};
@@ -440,9 +441,11 @@ impl Inner {
                 let push = RtmpPush::new(id, *target, &self.config, dialer, mailbox);
                 (name, Box::new(push))
             }
-            OutputKind::Record { path, existing } => {
+            OutputKind::Record { path, existing, all_tracks } => {
                 let (target, config) = ((path.as_path(), existing), &self.config.recording);
-                let recorder = Recorder::create(id, target, &shared.files, config, shared.cpu.clone())?;
+                let intake = Intake::file(all_tracks);
+                let recorder =
+                    Recorder::create(id, target, &shared.files, config, intake, shared.cpu.clone())?;
                 (recorder.path().display().to_string(), Box::new(recorder))
             }
         })

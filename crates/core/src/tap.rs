@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use crate::config::QueueBounds;
 use crate::event::EventKind;
 use crate::live::{Entry, Headers, Read, Ring};
+use crate::output::cursor::{Cursor, Offer, Skipping};
 use crate::output::feed::Join;
 use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::source::{SourceContext, SourceDriver, SourceState};
@@ -46,8 +47,6 @@ pub(crate) fn tap(bounds: QueueBounds, join: Join, pace: TapPace, reader: Mailbo
         join,
         pace,
         cursor: None,
-        base: None,
-        skipping: false,
         given: Headers::default(),
         batch: Vec::new(),
         bytes: 0,
@@ -107,11 +106,8 @@ pub(crate) struct TapOutput {
     shared: Arc<Shared>,
     join: Join,
     pace: TapPace,
-    cursor: Option<u64>,
-    /// Where it began; nothing earlier is given.
-    base: Option<MediaTime>,
-    /// Pictures are left out until a keyframe.
-    skipping: bool,
+    /// Since its first turn.
+    cursor: Option<Cursor>,
     /// What the source was last given.
     given: Headers,
     /// What goes into the queue with this turn.
@@ -124,75 +120,50 @@ pub(crate) struct TapOutput {
 impl TapOutput {
     /// Takes what the ring has and the queue has room for; `false` if nobody reads it any more.
     fn feed(&mut self, ring: &Ring) -> bool {
-        let begin = || match self.join {
-            Join::Newest => ring.newest_join(),
-            Join::Next => ring.join_now(),
-        };
-        let mut cursor = self.cursor.unwrap_or_else(|| begin().unwrap_or_else(|| ring.end()));
-        if cursor < ring.start() {
-            self.lose(ring.start() - cursor);
-            cursor = ring.start();
-        }
+        let mut cursor = self.cursor.take().unwrap_or_else(|| Cursor::new(ring, self.join));
+        cursor.lose_until(ring.start(), Skipping::Pictures);
         let shared = self.shared.clone();
         let mut level = {
             let queue = shared.queue.lock();
             if queue.closed {
+                self.cursor = Some(cursor);
                 return false;
             }
             let oldest = queue.tags.front().map(|tag| tag.timestamp);
             Level { items: queue.tags.len(), bytes: queue.bytes, oldest }
         };
         // Not under the lock: the ring may have to read a file.
-        ring.read(cursor, &mut |read| {
+        ring.read(cursor.next(), &mut |read| {
             match read {
                 Read::Tag(entry) if level.has_room(&shared.bounds, entry.message.tag()) => {
                     let from = self.batch.len();
-                    self.take(entry);
+                    self.take(&mut cursor, entry);
                     self.batch.iter().skip(from).for_each(|tag| level.add(tag));
-                    cursor += 1;
                 }
                 Read::Tag(_) => return false,
-                Read::Lost(count) => {
-                    self.lose(count);
-                    cursor += count;
-                }
+                Read::Lost(count) => cursor.lose_until(cursor.next() + count, Skipping::Pictures),
             }
             true
         });
+        self.shared.drops.store(cursor.drops(), Ordering::Relaxed);
         self.cursor = Some(cursor);
         self.hand_over();
         true
     }
 
-    /// Tags at the cursor are gone.
-    fn lose(&mut self, count: u64) {
-        if self.base.is_some() {
-            self.shared.drops.fetch_add(count, Ordering::Relaxed);
-            self.skipping = true;
-        }
-    }
-
     /// Puts the tag into the batch, behind the headers it needs, or leaves it out.
-    fn take(&mut self, entry: &Entry) {
+    fn take(&mut self, cursor: &mut Cursor, entry: &Entry) {
         let tag = entry.message.tag();
-        if let Some(headers) = &entry.join
-            && (self.base.is_none() || self.skipping)
-        {
-            self.base.get_or_insert(tag.timestamp);
-            self.skipping = false;
-            for header in headers.at(tag.timestamp) {
-                if self.given.note(&header) {
-                    self.batch.push(header);
+        match cursor.offer(entry, || true) {
+            Offer::Begin { headers, .. } => {
+                for header in headers.at(tag.timestamp) {
+                    if self.given.note(&header) {
+                        self.batch.push(header);
+                    }
                 }
             }
-        }
-        // A tag of the other track may be a little older than the keyframe it follows.
-        if self.base.is_none_or(|base| tag.timestamp < base) {
-            return;
-        }
-        if self.skipping && tag.is_video() {
-            self.shared.drops.fetch_add(1, Ordering::Relaxed);
-            return;
+            Offer::Send => {}
+            Offer::Before | Offer::Dropped => return,
         }
         self.given.note(tag);
         self.batch.push(tag.clone());
@@ -252,7 +223,7 @@ impl OutputDriver for TapOutput {
     }
 
     fn cursor(&self) -> Option<u64> {
-        self.cursor
+        self.cursor.as_ref().map(Cursor::next)
     }
 
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
@@ -260,7 +231,7 @@ impl OutputDriver for TapOutput {
     }
 
     fn is_finished(&mut self) -> bool {
-        self.until.is_some_and(|until| self.cursor.is_none_or(|cursor| cursor >= until))
+        self.until.is_some_and(|until| self.cursor.as_ref().is_none_or(|cursor| cursor.next() >= until))
     }
 
     fn readiness(&self) -> Readiness {

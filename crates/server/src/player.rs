@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowcast_core::output::feed::{Feed, Join, SessionClock};
+use flowcast_core::output::gate::{Gate, Intake};
 use flowcast_core::output::{OutputContext, OutputDriver, OutputState, Readiness};
 use flowcast_core::{Error, EventKind, LagPolicy, OutputPhase, OutputStats};
 use flowcast_rtmp::session::ServerEvent;
@@ -36,6 +37,7 @@ pub(crate) struct Player {
     policy: LagPolicy,
     merge: bool,
     feed: Option<Feed>,
+    intake: Intake,
     paused: bool,
     /// The player said that it is done; it closes the connection itself, or plays something else.
     leaving: bool,
@@ -53,11 +55,13 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(connection: Connection, policy: LagPolicy, merge: bool) -> Self {
         let counted = Counted::new(&connection.counters, |counters| &counters.players);
+        let intake = Intake::player(connection.session.capabilities().clone());
         Self {
             connection: OnAir::new(connection),
             policy,
             merge,
             feed: None,
+            intake,
             paused: false,
             leaving: false,
             sent: 0,
@@ -102,6 +106,7 @@ impl Player {
             }
         }
         let more_to_write = self.send(cx)?;
+        cx.notices.extend(self.intake.take_news(cx.output));
         if self.leaving {
             self.connection.go_home(cx.registry).map_err(Over::Io)?;
             self.ended = true;
@@ -156,7 +161,9 @@ impl Player {
         loop {
             let feeding = self.is_fed() && self.finishing.is_none() && self.connection.is_writable();
             let more = match &mut self.feed {
-                Some(feed) if feeding => feed.fill(cx.ring, &mut self.connection.session),
+                Some(feed) if feeding => {
+                    feed.fill(cx.ring, &mut Gate::new(&mut self.connection.session, &mut self.intake))
+                }
                 _ => false,
             };
             let taken = self.connection.write(budget)?;

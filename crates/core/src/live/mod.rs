@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowcast_rtmp::chunk::{SharedChunker, SharedMessage};
-use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
 use self::batch::{Again, Batch};
@@ -31,8 +31,9 @@ use crate::source::Refill;
 /// The chunk size tags are prepared for; every session announces it.
 pub const CHUNK_SIZE: u32 = 60_000;
 
-/// Tags of one track may be this much older than those of the other, milliseconds.
-const MAX_BACK: i64 = 1000;
+/// Tags of one track may be this much older than those of the other, milliseconds. What is more is a clock that jumped; sources
+/// mend theirs.
+const MAX_BACK: i64 = 10_000;
 /// A stream counts as one that can be made again until this much came that cannot, milliseconds: headers and silence
 /// between two reels do not count, a file played directly does.
 const REFILLABLE_FOR: i64 = 2000;
@@ -55,6 +56,15 @@ pub struct Entry {
     pub message: SharedMessage,
     /// At a place where an output can begin: the headers that hold there.
     pub join: Option<Arc<Headers>>,
+    /// An output that begins there has all tracks: it is a keyframe, or the stream has no pictures. Otherwise the picture has
+    /// not come for a while, and the output begins with sound.
+    pub is_whole: bool,
+}
+
+/// The newest time of a stream so far, and that of its next tag: a little back is the other track; far back is a clock that
+/// jumped, and then that is what is newest.
+pub(crate) fn newest_of(newest: Option<MediaTime>, next: MediaTime) -> MediaTime {
+    newest.filter(|newest| (0..=MAX_BACK).contains(&newest.millis_since(next))).unwrap_or(next)
 }
 
 /// What [`Ring::read`] finds.
@@ -72,22 +82,46 @@ pub enum Read<'a> {
 struct Preparer {
     chunker: SharedChunker,
     headers: Arc<Headers>,
+    /// The newest time so far.
+    newest: Option<MediaTime>,
+    /// How far the stream was when the last picture came; until one has, when the first sound did.
+    picture: Option<MediaTime>,
+    /// Milliseconds after that outputs begin with sound.
+    alone_after: i64,
 }
 
 impl Preparer {
+    fn new(bounds: &BacklogConfig) -> Self {
+        Self {
+            chunker: SharedChunker::new(CHUNK_SIZE),
+            headers: Arc::default(),
+            newest: None,
+            picture: None,
+            alone_after: i64::try_from(bounds.sound_alone_after.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
     fn entry(&mut self, number: u64, tag: Tag) -> Entry {
-        if tag.is_header() {
+        let newest = newest_of(self.newest, tag.timestamp);
+        self.newest = Some(newest);
+        let is_header = tag.is_header();
+        let is_main = !tag.is_script() && tag.track() == 0;
+        if is_header {
             Arc::make_mut(&mut self.headers).note(&tag);
         } else if tag.is_audio() && has_no_header(&tag) && self.headers.has_audio() {
             Arc::make_mut(&mut self.headers).forget_audio();
         }
-        let can_join = match tag.kind {
-            TagKind::Video => tag.is_keyframe() && !tag.is_sequence_header(),
-            TagKind::Audio => !self.headers.has_video() && !tag.is_sequence_header(),
-            TagKind::Script => false,
-        };
+        let is_sound = tag.is_audio() && !is_header && is_main;
+        if tag.is_video() && !is_header && is_main {
+            self.picture = Some(newest);
+        } else if is_sound {
+            self.picture.get_or_insert(newest);
+        }
+        let is_whole = tag.is_keyframe() || (is_sound && !self.headers.has_video());
+        let can_join = is_whole
+            || (is_sound && self.picture.is_some_and(|at| newest.millis_since(at) >= self.alone_after));
         let join = can_join.then(|| self.headers.clone());
-        Entry { number, message: self.chunker.chunk_owned(tag), join }
+        Entry { number, message: self.chunker.chunk_owned(tag), join, is_whole }
     }
 }
 
@@ -117,8 +151,9 @@ pub struct Ring {
     /// Bytes of the entries.
     bytes: usize,
     preparer: Preparer,
+    /// The newest places to begin at: of all tracks, and with sound alone.
     newest_join: Option<(u64, MediaTime)>,
-    newest: MediaTime,
+    newest_alone: Option<(u64, MediaTime)>,
     /// The time of the newest tag that can be made again.
     refillable: Option<MediaTime>,
     bounds: BacklogConfig,
@@ -139,9 +174,9 @@ impl Ring {
             first: 0,
             end: 0,
             bytes: 0,
-            preparer: Preparer { chunker: SharedChunker::new(CHUNK_SIZE), headers: Arc::default() },
+            preparer: Preparer::new(&bounds),
             newest_join: None,
-            newest: MediaTime::ZERO,
+            newest_alone: None,
             refillable: None,
             bounds,
             keep_gop,
@@ -157,14 +192,10 @@ impl Ring {
     /// Takes the next tag of the stream.
     pub(crate) fn push(&mut self, tag: Tag) {
         let time = tag.timestamp;
-        // A little back is the other track; far back is a clock that jumped, and then that is what is newest.
-        let back = self.newest.millis_since(time);
-        if !(0..=MAX_BACK).contains(&back) {
-            self.newest = time;
-        }
         let entry = self.preparer.entry(self.end, tag);
         if entry.join.is_some() {
-            self.newest_join = Some((self.end, time));
+            let place = if entry.is_whole { &mut self.newest_join } else { &mut self.newest_alone };
+            *place = Some((self.end, time));
         }
         self.bytes += held(&entry.message);
         if self.entries.capacity() == 0 {
@@ -186,7 +217,7 @@ impl Ring {
             self.push(tag);
         }
         if let Some(oldest) = oldest {
-            self.refillable = Some(self.newest);
+            self.refillable = Some(self.newest());
             self.batches.push_back(Batch::new(first, self.end, oldest, preparer, refill));
         }
     }
@@ -288,34 +319,39 @@ impl Ring {
         self.kept_join().map(|(number, _)| number)
     }
 
-    /// The newest place an output can begin at, and its time.
+    /// The newest place an output can begin at, and its time: one with all tracks, if there is any.
     fn kept_join(&self) -> Option<(u64, MediaTime)> {
-        self.newest_join.filter(|&(number, _)| number >= self.first)
+        self.kept_joins().next()
+    }
+
+    fn kept_joins(&self) -> impl Iterator<Item = (u64, MediaTime)> {
+        let joins = self.newest_join.into_iter().chain(self.newest_alone);
+        joins.filter(|&(number, _)| number >= self.first)
     }
 
     /// The newest place an output can begin at, if nothing that is newer came yet.
     #[must_use]
     pub fn join_now(&self) -> Option<u64> {
-        self.kept_join().filter(|&(_, time)| time == self.newest).map(|(number, _)| number)
+        self.kept_joins().find(|&(_, time)| time == self.newest()).map(|(number, _)| number)
     }
 
     /// The newest place an output can begin at that is less than `millis` older than the newest tag.
     #[must_use]
     pub fn join_within(&self, millis: i64) -> Option<u64> {
-        let near = |&(_, time): &(u64, MediaTime)| self.newest.millis_since(time) < millis;
-        self.kept_join().filter(near).map(|(number, _)| number)
+        let near = |&(_, time): &(u64, MediaTime)| self.newest().millis_since(time) < millis;
+        self.kept_joins().find(near).map(|(number, _)| number)
     }
 
     /// The time of the newest tag.
     #[must_use]
     pub fn newest(&self) -> MediaTime {
-        self.newest
+        self.preparer.newest.unwrap_or(MediaTime::ZERO)
     }
 
     /// Whether the source makes its tags again for outputs that are behind.
     #[must_use]
     pub fn is_refillable(&self) -> bool {
-        self.refillable.is_some_and(|newest| self.newest.millis_since(newest) <= REFILLABLE_FOR)
+        self.refillable.is_some_and(|newest| self.newest().millis_since(newest) <= REFILLABLE_FOR)
     }
 
     /// Bytes kept.
@@ -335,7 +371,7 @@ impl Ring {
         let entry = self.entries.front().filter(|entry| entry.number == self.first);
         let oldest = entry.map(|entry| entry.message.tag().timestamp);
         let oldest = oldest.or_else(|| self.batches.front().map(Batch::oldest));
-        let span = oldest.map_or(0, |oldest| self.newest.millis_since(oldest));
+        let span = oldest.map_or(0, |oldest| self.newest().millis_since(oldest));
         tags > self.bounds.tags
             || self.bytes() > self.bounds.bytes
             || u128::try_from(span).unwrap_or(0) > self.bounds.media.as_millis()

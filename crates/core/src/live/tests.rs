@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use flowcast_rtmp::flv::tag::TagKind;
 
 use super::*;
 

@@ -7,6 +7,7 @@ use flowcast_rtmp::chunk::SharedBatch;
 use flowcast_rtmp::time::MediaTime;
 
 use super::Entry;
+use crate::output::gate::is_plain;
 
 /// Bytes put together at most, unless the first tag alone is larger.
 const LIMIT: usize = 128 << 10;
@@ -22,6 +23,8 @@ pub struct Together {
     pub end: u64,
     /// The time of the first tag.
     pub oldest: MediaTime,
+    /// Each of them is sent to every player as it is.
+    pub(crate) is_plain: bool,
 }
 
 /// What was asked for in this turn.
@@ -77,6 +80,7 @@ fn make(from: u64, (front, back): (&[Entry], &[Entry])) -> Option<Together> {
         (from..).zip(front.iter().chain(back)).take_while(|(number, entry)| entry.number == *number);
     let messages = in_a_row.map(|(_, entry)| &entry.message);
     let oldest = messages.clone().next()?.tag().timestamp;
-    let (batch, count) = SharedBatch::collect(messages, LIMIT)?;
-    Some(Together { batch, end: from + count as u64, oldest })
+    let (batch, count) = SharedBatch::collect(messages.clone(), LIMIT)?;
+    let is_plain = messages.take(count).all(|message| is_plain(message.tag()));
+    Some(Together { batch, end: from + count as u64, oldest, is_plain })
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use flowcast_rtmp::chunk::{SharedBatch, SharedMessage};
+use flowcast_rtmp::chunk::SharedMessage;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::session::ClientSession;
 use flowcast_rtmp::session::ServerSession;
@@ -11,7 +11,8 @@ use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
 use crate::config::LagPolicy;
-use crate::live::{Entry, Read, Ring, Together};
+use crate::live::{Entry, Read, Ring, Together, newest_of};
+use crate::output::cursor::{Cursor, Offer, Skipping};
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
@@ -36,8 +37,8 @@ pub trait MediaSession {
     fn send_shared(&mut self, message: &SharedMessage);
     /// Sends tags that were put together for all sessions; `false`, with nothing sent, if this one must have them one by
     /// one.
-    fn send_batch(&mut self, batch: &SharedBatch) -> bool {
-        let _ = batch;
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        let _ = tags;
         false
     }
 }
@@ -74,8 +75,8 @@ impl MediaSession for ServerSession {
     fn send_shared(&mut self, message: &SharedMessage) {
         self.send_shared(message);
     }
-    fn send_batch(&mut self, batch: &SharedBatch) -> bool {
-        self.send_batch(batch)
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        self.send_batch(&tags.batch)
     }
 }
 
@@ -100,14 +101,8 @@ pub enum SessionClock {
 /// One session's place in the ring.
 #[derive(Debug)]
 pub struct Feed {
-    cursor: u64,
+    cursor: Cursor,
     clock: SessionClock,
-    /// Where the session began; nothing earlier is sent.
-    base: MediaTime,
-    joined: bool,
-    /// What is left out until a keyframe.
-    skipping: Skipping,
-    drops: u64,
     reported: u64,
     lag: LagMeter,
     /// The stream makes its tags again, as of the last measurement.
@@ -117,31 +112,13 @@ pub struct Feed {
     policy: LagPolicy,
 }
 
-/// What is left out until a keyframe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Skipping {
-    Nothing,
-    Video,
-    /// Sound, too.
-    Everything,
-}
-
 impl Feed {
     /// A session that begins in `ring` as `join` says.
     #[must_use]
     pub fn new(ring: &Ring, join: Join, clock: SessionClock, policy: LagPolicy) -> Self {
-        let begin = match join {
-            Join::Newest => ring.newest_join(),
-            // The keyframe this very turn brought is the next one, too, if nothing followed it yet.
-            Join::Next => ring.join_now(),
-        };
         Self {
-            cursor: begin.unwrap_or_else(|| ring.end()),
+            cursor: Cursor::new(ring, join),
             clock,
-            base: MediaTime::ZERO,
-            joined: false,
-            skipping: Skipping::Nothing,
-            drops: 0,
             reported: 0,
             lag: LagMeter::default(),
             refillable: false,
@@ -152,8 +129,7 @@ impl Feed {
 
     /// Goes on at what is newest, at the same session's clock: after a pause.
     pub fn rejoin(&mut self, ring: &Ring) {
-        self.cursor = ring.newest_join().unwrap_or_else(|| ring.end());
-        self.skipping = if self.joined { Skipping::Video } else { Skipping::Nothing };
+        self.cursor.rejoin(ring);
         self.lag =
             LagMeter { acknowledged: self.lag.acknowledged, newest: self.lag.newest, ..LagMeter::default() };
     }
@@ -161,25 +137,25 @@ impl Feed {
     /// The oldest tag that is still to be sent.
     #[must_use]
     pub fn cursor(&self) -> u64 {
-        self.cursor
+        self.cursor.next()
     }
 
-    /// Whether the first keyframe was sent.
+    /// Whether the first media was sent.
     #[must_use]
     pub fn has_joined(&self) -> bool {
-        self.joined
+        self.cursor.has_begun()
     }
 
     /// Tags dropped so far.
     #[must_use]
     pub fn drops(&self) -> u64 {
-        self.drops
+        self.cursor.drops()
     }
 
     /// Tags dropped since this was last asked.
     pub fn take_drops(&mut self) -> u64 {
-        let since = self.drops - self.reported;
-        self.reported = self.drops;
+        let since = self.drops() - self.reported;
+        self.reported = self.drops();
         since
     }
 
@@ -216,9 +192,9 @@ impl Feed {
 
     /// Prepares tags for the socket, as many as fit; `false` when there is no more to prepare.
     pub fn fill(&mut self, ring: &Ring, session: &mut impl MediaSession) -> bool {
-        if self.cursor < ring.start() {
+        if self.cursor() < ring.start() {
             // What it had not sent is gone: it goes on with what is left, from a keyframe.
-            self.lose(ring.start() - self.cursor);
+            self.cursor.lose_until(ring.start(), Skipping::Pictures);
             self.lag.allowance = Duration::ZERO;
         }
         let prepared = match (ring.is_refillable(), self.lag.lag.is_zero()) {
@@ -230,42 +206,35 @@ impl Feed {
             return true;
         }
         // At its keyframe it waits until the peer has taken enough of what was before.
-        if self.skipping == Skipping::Everything && !self.may_resume() {
+        if self.cursor.skipping() == Skipping::Everything && !self.may_resume() {
             return false;
         }
         // One that keeps up is where most others are.
-        let keeps_up = self.joined && self.skipping == Skipping::Nothing && self.lag.lag.is_zero();
-        if keeps_up && ring.read_together(self.cursor, |tags| self.take_together(tags, session)) == Some(true)
+        let has_all = self.cursor.has_begun() && self.cursor.skipping() == Skipping::Nothing;
+        if has_all
+            && self.lag.lag.is_zero()
+            && ring.read_together(self.cursor(), |tags| self.take_together(tags, session)) == Some(true)
         {
-            let done = self.cursor >= ring.end();
+            let done = self.cursor() >= ring.end();
             if done || session.wire().len() >= prepared {
                 return !done;
             }
         }
-        ring.read(self.cursor, &mut |read| {
+        ring.read(self.cursor(), &mut |read| {
             match read {
                 Read::Tag(entry) => self.take(ring, entry, session),
-                Read::Lost(count) => self.lose(count),
+                Read::Lost(count) => self.cursor.lose_until(self.cursor() + count, Skipping::Pictures),
             }
             session.wire().len() < prepared
         })
     }
 
-    /// Tags at the cursor are gone.
-    fn lose(&mut self, count: u64) {
-        self.cursor += count;
-        if self.joined {
-            self.drops += count;
-            self.skipping = self.skipping.max(Skipping::Video);
-        }
-    }
-
     /// Prepares tags at the cursor that are the same for many sessions. None of them is older than what this one was sent
     /// before, since they follow it.
     fn take_together(&mut self, tags: &Together, session: &mut impl MediaSession) -> bool {
-        let sent = session.send_batch(&tags.batch);
+        let sent = session.send_batch(tags);
         if sent {
-            self.cursor = tags.end;
+            self.cursor.sent_until(tags.end);
             self.lag.queued(session.wire().total_in(), tags.oldest);
         }
         sent
@@ -273,39 +242,24 @@ impl Feed {
 
     /// Prepares the tag at the cursor, or leaves it out.
     fn take(&mut self, ring: &Ring, entry: &Entry, session: &mut impl MediaSession) {
-        self.cursor += 1;
         let tag = entry.message.tag();
-        if let Some(headers) = &entry.join
-            && (!self.joined || self.skipping != Skipping::Nothing)
-            && self.may_resume()
-        {
-            if !self.joined {
-                // What a player is given at once to begin with is not what it is behind.
-                self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
-                self.base = tag.timestamp;
-                if self.clock == SessionClock::FromZero {
-                    session.set_base(self.base);
+        let may_resume = self.may_resume();
+        match self.cursor.offer(entry, || may_resume) {
+            Offer::Begin { headers, first } => {
+                if first {
+                    // What a player is given at once to begin with is not what it is behind.
+                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
+                    if self.clock == SessionClock::FromZero {
+                        session.set_base(tag.timestamp);
+                    }
+                    self.media_from = Some(session.wire().total_in());
                 }
-                self.media_from = Some(session.wire().total_in());
+                for header in headers.at(tag.timestamp) {
+                    session.send_tag(&header);
+                }
             }
-            for header in headers.at(tag.timestamp) {
-                session.send_tag(&header);
-            }
-            self.joined = true;
-            self.skipping = Skipping::Nothing;
-        }
-        // A tag of the other track may be a little older than the keyframe it follows.
-        if !self.joined || tag.timestamp < self.base {
-            return;
-        }
-        let skipped = match self.skipping {
-            Skipping::Nothing => false,
-            Skipping::Video => tag.kind == TagKind::Video,
-            Skipping::Everything => true,
-        };
-        if skipped {
-            self.drops += 1;
-            return;
+            Offer::Send => {}
+            Offer::Before | Offer::Dropped => return,
         }
         if tag.kind == TagKind::Script {
             session.send_tag(tag);
@@ -317,17 +271,18 @@ impl Feed {
 
     fn may_resume(&self) -> bool {
         let limit = if self.refillable { self.policy.skip_after } else { self.policy.drop_after };
-        !self.joined || self.lag.lag < limit
+        !self.has_joined() || self.lag.lag < limit
     }
 
     /// Measures the lag and begins to drop where it is too large. `unsent` are bytes on our side of the kernel,
     /// `unacknowledged` those on its side. To be called once a tick.
     pub fn measure(&mut self, now: Instant, ring: &Ring, total_in: u64, unsent: u64, unacknowledged: u64) {
         let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
-        let oldest_waiting = if self.joined { ring.time_of(self.cursor.max(ring.start())) } else { None };
+        let oldest_waiting =
+            if self.has_joined() { ring.time_of(self.cursor().max(ring.start())) } else { None };
         self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
         self.refillable = ring.is_refillable();
-        if !self.joined {
+        if !self.has_joined() {
             return;
         }
         if self.refillable {
@@ -335,18 +290,16 @@ impl Feed {
                 self.skip_ahead(ring);
             }
         } else if self.lag.lag >= self.policy.drop_after {
-            self.skipping = self.skipping.max(Skipping::Video);
+            self.cursor.skip(Skipping::Pictures);
         }
     }
 
     /// Goes on at the newest keyframe, or at the next one if that is as far behind.
     fn skip_ahead(&mut self, ring: &Ring) {
         let reach = i64::try_from(self.policy.skip_after.as_millis()).unwrap_or(i64::MAX);
-        let join = ring.join_within(reach).filter(|&join| join >= self.cursor);
-        let to = join.unwrap_or_else(|| ring.end());
-        self.drops += to.saturating_sub(self.cursor);
-        self.cursor = self.cursor.max(to);
-        self.skipping = Skipping::Everything;
+        let join = ring.join_within(reach).filter(|&join| join >= self.cursor());
+        self.cursor.lose_until(join.unwrap_or_else(|| ring.end()), Skipping::Everything);
+        self.cursor.skip(Skipping::Everything);
         self.lag.allowance = Duration::ZERO;
     }
 }
@@ -356,6 +309,8 @@ impl Feed {
 struct LagMeter {
     /// Byte counts at the end of some tags, and the time of the first of them; oldest first.
     marks: VecDeque<(u64, MediaTime)>,
+    /// The newest time queued. What belongs to a track that runs behind the other one is no older than what was sent before it.
+    queued: Option<MediaTime>,
     acknowledged: u64,
     waiting_since: Option<Instant>,
     /// The stream's newest tag when this was last measured: what came since is not late yet.
@@ -371,6 +326,8 @@ fn millis(millis: i64) -> Duration {
 
 impl LagMeter {
     fn queued(&mut self, bytes: u64, time: MediaTime) {
+        let time = newest_of(self.queued, time);
+        self.queued = Some(time);
         if let Some((end, begin)) = self.marks.back_mut()
             && (0..MARK_EVERY).contains(&time.millis_since(*begin))
         {
@@ -395,6 +352,7 @@ impl LagMeter {
             self.marks.pop_front();
         }
         let due = std::mem::replace(&mut self.newest, newest);
+        let waiting = waiting.map(|time| newest_of(self.queued, time));
         let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
         let behind = oldest.map_or(Duration::ZERO, |oldest| millis(due.millis_since(oldest)));
         self.allowance = self.allowance.min(behind);

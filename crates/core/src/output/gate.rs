@@ -1,15 +1,24 @@
-//! What an RTMP server may be sent: tags with Enhanced RTMP headers only where both sides know of them.
+//! What one output takes of a stream: codecs, tracks and forms of headers that its peer knows of.
+//!
+//! In: tags of one track each. Out: the same tags, the same in another form, or nothing, and what is to be told of that. A tag is
+//! judged by its codec and its track, not by the form of its header. On the stream's thread.
 
-use flowcast_rtmp::capability::Capabilities;
+use flowcast_rtmp::capability::{Capabilities, Extended};
 use flowcast_rtmp::chunk::SharedMessage;
-use flowcast_rtmp::flv::enhanced::{self, Header};
-use flowcast_rtmp::flv::tag::Tag;
-use flowcast_rtmp::session::ClientSession;
+use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::enhanced;
+use flowcast_rtmp::flv::tag::{Codec, Tag};
+use flowcast_rtmp::flv::video::VideoCodec;
 use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
 use super::feed::MediaSession;
 use crate::error::Error;
+use crate::event::{EventKind, OutputId};
+use crate::live::Together;
+
+/// Codecs that are told of, of one output.
+const MOST_TOLD: usize = 8;
 
 /// Whether codecs are sent that only Enhanced RTMP has codes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,18 +39,83 @@ impl Enhanced {
     }
 }
 
-/// A session that takes no tag its server does not.
-#[derive(Debug)]
-pub(super) struct Gate<'a> {
-    session: &'a mut ClientSession,
-    enhanced: Enhanced,
-    /// The code that was refused.
-    refused: Option<[u8; 4]>,
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// A server, which is sent no codec that it does not take.
+    Server(Enhanced),
+    /// A player, which asked for the stream and so has a use for its codecs.
+    Player,
+    /// A file.
+    File,
 }
 
-impl<'a> Gate<'a> {
-    pub(super) const fn new(session: &'a mut ClientSession, enhanced: Enhanced) -> Self {
-        Self { session, enhanced, refused: None }
+/// What an output takes, and what was told of what it does not.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    peer: Peer,
+    capabilities: Capabilities,
+    /// Tracks beside the first of their kind, too.
+    all_tracks: bool,
+    refused: Option<[u8; 4]>,
+    told: Told,
+    news: Vec<News>,
+}
+
+/// What an output was told of; kept from one connection to the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    tracks: [bool; 2],
+    codecs: Vec<Codec>,
+}
+
+#[derive(Debug, Clone)]
+enum News {
+    Track(u8),
+    Codec(Codec),
+}
+
+/// What becomes of a tag.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    AsItIs,
+    /// In another form.
+    As(Tag),
+    Not,
+}
+
+impl Intake {
+    /// Of a player that announced `capabilities`.
+    #[must_use]
+    pub fn player(capabilities: Capabilities) -> Self {
+        Self::new(Peer::Player, capabilities, false, Told::default())
+    }
+
+    /// Of a server; `all_tracks` whether it announces that or not.
+    pub(crate) fn server(
+        enhanced: Enhanced,
+        capabilities: Capabilities,
+        all_tracks: bool,
+        told: Told,
+    ) -> Self {
+        Self::new(Peer::Server(enhanced), capabilities, all_tracks, told)
+    }
+
+    /// Of a file.
+    pub(crate) fn file(all_tracks: bool) -> Self {
+        Self::new(Peer::File, Capabilities::default(), all_tracks, Told::default())
+    }
+
+    fn new(peer: Peer, capabilities: Capabilities, all_tracks: bool, told: Told) -> Self {
+        let is_enhanced = peer != Peer::Server(Enhanced::Off);
+        let all_tracks =
+            all_tracks || (is_enhanced && capabilities.extended().contains(Extended::MULTITRACK));
+        Self { peer, capabilities, all_tracks, refused: None, told, news: Vec::new() }
+    }
+
+    /// What was told so far.
+    pub(crate) fn into_told(self) -> Told {
+        self.told
     }
 
     /// Refuses the connection if something did not pass.
@@ -49,39 +123,152 @@ impl<'a> Gate<'a> {
     /// # Errors
     ///
     /// [`Error::CodecNotTaken`].
-    pub(super) fn check(self, host: &str) -> Result<(), Error> {
+    pub(super) fn check(&self, host: &str) -> Result<(), Error> {
         let Some(code) = self.refused else { return Ok(()) };
         let codec = String::from_utf8_lossy(&code).into_owned();
-        let reason = match self.enhanced {
-            Enhanced::Off => "the output is not enhanced",
-            _ if self.session.capabilities().is_announced() => "the server does not list it",
+        let reason = match self.peer {
+            Peer::Server(Enhanced::Off) => "the output is not enhanced",
+            _ if self.capabilities.is_announced() => "the server does not list it",
             _ => "the server does not say that it knows Enhanced RTMP",
         };
         Err(Error::CodecNotTaken { host: host.to_owned(), codec, reason })
     }
 
-    fn passes(&mut self, tag: &Tag) -> bool {
-        if self.enhanced == Enhanced::Always || !enhanced::is_enhanced(tag.kind, &tag.body) {
-            return true;
-        }
-        let allowed = self.enhanced == Enhanced::Announced;
-        let capabilities = self.session.capabilities();
-        let refuses = |code: &[u8; 4]| !allowed || !takes(capabilities, tag, *code);
-        let code = Header::read(tag.kind, &tag.body).and_then(|header| header.four_cc);
-        let refused = match code {
-            Some(code) => Some(code).filter(refuses),
-            None => enhanced::tracks(tag.kind, &tag.body).map(|track| track.four_cc).find(refuses),
+    /// What is to be told of output `output` since this was last asked.
+    pub fn take_news(&mut self, output: OutputId) -> impl Iterator<Item = EventKind> + '_ {
+        let reason = match self.peer {
+            Peer::File => "recordings have one track of a kind unless the output says otherwise",
+            _ => "the peer does not say that it takes several tracks",
         };
-        self.refused = self.refused.or(refused);
-        self.refused.is_none()
+        self.news.drain(..).map(move |news| match news {
+            News::Track(track) => EventKind::OutputTrackSkipped { output, track, reason: reason.to_owned() },
+            News::Codec(codec) => EventKind::OutputCodecRare { output, codec: codec.name().to_owned() },
+        })
+    }
+
+    /// What becomes of a tag.
+    pub(super) fn fit(&mut self, tag: &Tag) -> Fit {
+        let takes_mod_ex = self.peer == Peer::File || self.has(Extended::MOD_EX);
+        if tag.is_script() || (!matches!(self.peer, Peer::Server(_)) && is_plain(tag)) {
+            return Fit::AsItIs;
+        }
+        let track = tag.track();
+        if track != 0 && !self.all_tracks {
+            self.tell_track(tag, track);
+            return Fit::Not;
+        }
+        if !enhanced::is_enhanced(tag.kind, &tag.body) {
+            return self.fit_numbered(tag);
+        }
+        let code = enhanced::four_cc(tag.kind, &tag.body);
+        match code {
+            Some(code)
+                if track == 0 && enhanced::has_number(tag.kind, code) && self.prefers_number(tag, code) =>
+            {
+                // What cannot be said in FLV's own form is no part of the track.
+                enhanced::with_number(tag).map_or(Fit::Not, Fit::As)
+            }
+            Some(code) if matches!(self.peer, Peer::Server(_)) && !self.takes(tag, code) => {
+                if track == 0 {
+                    self.refused.get_or_insert(code);
+                } else {
+                    self.tell_track(tag, track);
+                }
+                Fit::Not
+            }
+            _ if enhanced::has_mod_ex(tag) && !takes_mod_ex => {
+                enhanced::without_mod_ex(tag).map_or(Fit::AsItIs, Fit::As)
+            }
+            _ => Fit::AsItIs,
+        }
+    }
+
+    /// The same of a tag with FLV's own header.
+    fn fit_numbered(&mut self, tag: &Tag) -> Fit {
+        if let Some(code) = enhanced::number_four_cc(tag) {
+            let rewritten = || enhanced::with_four_cc(tag).map_or(Fit::Not, Fit::As);
+            return match self.peer {
+                Peer::Server(_) if !self.takes(tag, code) => {
+                    self.refused.get_or_insert(code);
+                    Fit::Not
+                }
+                // Whoever said nothing may be one of those that know the number only.
+                Peer::Player if !self.takes(tag, code) => Fit::AsItIs,
+                _ => rewritten(),
+            };
+        }
+        if let Some(codec) = tag.codec().filter(|&codec| is_rare(codec))
+            && !self.told.codecs.contains(&codec)
+            && self.told.codecs.len() < MOST_TOLD
+        {
+            self.told.codecs.push(codec);
+            self.news.push(News::Codec(codec));
+        }
+        Fit::AsItIs
+    }
+
+    /// Whether the peer reads the codec under its FourCC.
+    fn takes(&self, tag: &Tag, code: [u8; 4]) -> bool {
+        let announced =
+            || self.capabilities.lists(code) || self.capabilities.codec(tag.kind, code) != Default::default();
+        match self.peer {
+            Peer::Server(Enhanced::Off) => false,
+            Peer::Server(Enhanced::Always) | Peer::File => true,
+            Peer::Server(Enhanced::Announced) | Peer::Player => announced(),
+        }
+    }
+
+    /// Whether FLV's own form serves the peer better than the FourCC; every program reads a file in that form.
+    fn prefers_number(&self, tag: &Tag, code: [u8; 4]) -> bool {
+        self.peer == Peer::File || !self.takes(tag, code)
+    }
+
+    fn has(&self, capability: Extended) -> bool {
+        self.peer != Peer::Server(Enhanced::Off) && self.capabilities.extended().contains(capability)
+    }
+
+    fn tell_track(&mut self, tag: &Tag, track: u8) {
+        if !std::mem::replace(&mut self.told.tracks[usize::from(tag.is_audio())], true) {
+            self.news.push(News::Track(track));
+        }
     }
 }
 
-fn takes(capabilities: &Capabilities, tag: &Tag, code: [u8; 4]) -> bool {
-    capabilities.lists(code) || capabilities.codec(tag.kind, code) != Default::default()
+/// Whether every player is sent the tag as it is.
+pub(crate) fn is_plain(tag: &Tag) -> bool {
+    if !enhanced::is_enhanced(tag.kind, &tag.body) {
+        return enhanced::number_four_cc(tag).is_none();
+    }
+    let code = enhanced::four_cc(tag.kind, &tag.body);
+    !enhanced::has_mod_ex(tag)
+        && tag.track() == 0
+        && code.is_none_or(|code| !enhanced::has_number(tag.kind, code))
 }
 
-impl MediaSession for Gate<'_> {
+/// Codecs that servers pass on and hardly anything plays: all that FLV has a number for but H.264, AAC and MP3.
+fn is_rare(codec: Codec) -> bool {
+    match codec {
+        Codec::Video(codec) => codec != VideoCodec::Avc && codec.wire() != 0,
+        Codec::Audio(codec) => !matches!(codec, AudioCodec::Aac | AudioCodec::Mp3 | AudioCodec::Mp38k),
+    }
+}
+
+/// A session that is sent what its peer takes.
+#[derive(Debug)]
+pub struct Gate<'a, S> {
+    session: &'a mut S,
+    intake: &'a mut Intake,
+}
+
+impl<'a, S: MediaSession> Gate<'a, S> {
+    /// `session`, whose peer takes what `intake` says.
+    #[must_use]
+    pub const fn new(session: &'a mut S, intake: &'a mut Intake) -> Self {
+        Self { session, intake }
+    }
+}
+
+impl<S: MediaSession> MediaSession for Gate<'_, S> {
     fn wire(&mut self) -> &mut WireBuf {
         self.session.wire()
     }
@@ -89,13 +276,167 @@ impl MediaSession for Gate<'_> {
         self.session.set_base(base);
     }
     fn send_tag(&mut self, tag: &Tag) {
-        if self.passes(tag) {
-            MediaSession::send_tag(self.session, tag);
+        match self.intake.fit(tag) {
+            Fit::AsItIs => self.session.send_tag(tag),
+            Fit::As(tag) => self.session.send_tag(&tag),
+            Fit::Not => {}
         }
     }
     fn send_shared(&mut self, message: &SharedMessage) {
-        if self.passes(message.tag()) {
-            self.session.send_shared(message);
+        match self.intake.fit(message.tag()) {
+            Fit::AsItIs => self.session.send_shared(message),
+            Fit::As(tag) => self.session.send_tag(&tag),
+            Fit::Not => {}
         }
+    }
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        tags.is_plain && self.session.send_batch(tags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use flowcast_rtmp::amf0::Value;
+    use flowcast_rtmp::flv::tag::TagKind;
+
+    use super::*;
+
+    fn tag(kind: TagKind, body: &[u8]) -> Tag {
+        Tag::from_wire(kind, MediaTime::ZERO, Bytes::copy_from_slice(body))
+    }
+
+    fn server(enhanced: Enhanced, capabilities: Capabilities) -> Intake {
+        Intake::server(enhanced, capabilities, false, Told::default())
+    }
+
+    /// Of a peer that takes HEVC and sound in AAC under their FourCCs, and several tracks if `extended` says so.
+    fn announced(extended: f64) -> Capabilities {
+        let list = Value::StrictArray(vec![Value::from("hvc1"), Value::from("mp4a")]);
+        Capabilities::from_object(&Value::object([("fourCcList", list), ("capsEx", Value::from(extended))]))
+    }
+
+    fn fits(intake: &mut Intake, kind: TagKind, body: &[u8]) -> Option<Vec<u8>> {
+        let tag = tag(kind, body);
+        match intake.fit(&tag) {
+            Fit::AsItIs => Some(body.to_vec()),
+            Fit::As(tag) => Some(tag.body.to_bytes().to_vec()),
+            Fit::Not => None,
+        }
+    }
+
+    const SECOND_SOUND: &[u8] = b"\x95\x01mp4a\x01frame";
+    const SECOND_PICTURE: &[u8] = b"\x96\x01hvc1\x01\0\0\0picture";
+
+    #[test]
+    fn a_second_track_is_for_who_announced_several_and_ends_nothing() {
+        for (mut intake, takes) in [
+            (server(Enhanced::Off, announced(2.0)), false),
+            (server(Enhanced::Announced, announced(0.0)), false),
+            (server(Enhanced::Announced, announced(2.0)), true),
+            (server(Enhanced::Always, Capabilities::default()), false),
+            (Intake::server(Enhanced::Always, Capabilities::default(), true, Told::default()), true),
+            (Intake::player(Capabilities::default()), false),
+            (Intake::player(announced(2.0)), true),
+            (Intake::file(false), false),
+            (Intake::file(true), true),
+        ] {
+            for (kind, body) in [(TagKind::Audio, SECOND_SOUND), (TagKind::Video, SECOND_PICTURE)] {
+                for _ in 0..3 {
+                    assert_eq!(fits(&mut intake, kind, body).is_some(), takes, "{intake:?}");
+                }
+            }
+            assert!(intake.check("host").is_ok());
+            let told = intake.take_news(OutputId(3)).count();
+            assert_eq!(told, if takes { 0 } else { 2 }, "once for each kind: {intake:?}");
+        }
+    }
+
+    #[test]
+    fn a_track_that_the_server_cannot_decode_is_left_out_and_the_first_one_refused() {
+        let mut intake = server(Enhanced::Announced, announced(2.0));
+        assert_eq!(fits(&mut intake, TagKind::Video, b"\x96\x01av01\x01picture"), None);
+        assert!(intake.check("host").is_ok());
+        assert_eq!(fits(&mut intake, TagKind::Video, b"\x91av01picture"), None);
+        assert!(intake.check("host").is_err());
+    }
+
+    #[test]
+    fn the_codec_counts_and_not_the_form_of_its_header() {
+        // HEVC by its number, by its FourCC; H.264 and AAC by their FourCCs.
+        let hevc = [&b"\x1c\x01\0\0\0p"[..], b"\x93hvc1p"];
+        for body in hevc {
+            let mut plain = server(Enhanced::Off, announced(0.0));
+            assert_eq!(fits(&mut plain, TagKind::Video, body), None);
+            assert!(plain.check("host").is_err_and(|error| error.code() == "CODEC_NOT_TAKEN"), "{body:?}");
+            let mut taker = server(Enhanced::Announced, announced(0.0));
+            assert_eq!(fits(&mut taker, TagKind::Video, body).as_deref(), Some(hevc[1]));
+            assert_eq!(fits(&mut Intake::file(false), TagKind::Video, body).as_deref(), Some(hevc[1]));
+            let mut player = Intake::player(Capabilities::default());
+            assert_eq!(
+                fits(&mut player, TagKind::Video, body).as_deref(),
+                Some(body),
+                "players are not asked"
+            );
+        }
+        for mut intake in [
+            server(Enhanced::Off, Capabilities::default()),
+            server(Enhanced::Announced, Capabilities::default()),
+            Intake::player(Capabilities::default()),
+        ] {
+            let sound = fits(&mut intake, TagKind::Audio, b"\x91mp4aframe");
+            let picture = fits(&mut intake, TagKind::Video, b"\x91avc1\0\0\0p");
+            assert_eq!(
+                (sound.as_deref(), picture.as_deref()),
+                (Some(&b"\xaf\x01frame"[..]), Some(&b"\x17\x01\0\0\0p"[..]))
+            );
+            assert!(intake.check("host").is_ok());
+        }
+        let mut taker = server(Enhanced::Announced, announced(0.0));
+        let sound = fits(&mut taker, TagKind::Audio, b"\x91mp4aframe");
+        assert_eq!(sound.as_deref(), Some(&b"\x91mp4aframe"[..]));
+    }
+
+    #[test]
+    fn a_push_tells_of_codecs_that_hardly_anything_plays_once() {
+        for (kind, body, name) in [
+            (TagKind::Audio, &[0x82, 1][..], "mulaw"),
+            (TagKind::Audio, &[0x72, 1], "alaw"),
+            (TagKind::Audio, &[0xB2, 1], "speex"),
+            (TagKind::Audio, &[0x62, 1], "nellymoser"),
+            (TagKind::Audio, &[0x12, 1], "adpcm"),
+            (TagKind::Video, &[0x12, 1], "h263"),
+            (TagKind::Video, &[0x14, 1], "vp6"),
+            (TagKind::Video, &[0x13, 1], "screen"),
+        ] {
+            let mut intake = server(Enhanced::Off, Capabilities::default());
+            for _ in 0..3 {
+                assert!(fits(&mut intake, kind, body).is_some());
+            }
+            let news: Vec<_> = intake.take_news(OutputId(1)).collect();
+            let [EventKind::OutputCodecRare { codec, .. }] = &news[..] else { panic!("{news:?}") };
+            assert!(
+                codec.contains(name) || tag(kind, body).codec().is_some_and(|c| c.name() == codec),
+                "{codec}"
+            );
+        }
+        let mut intake = server(Enhanced::Off, Capabilities::default());
+        for (kind, body) in [
+            (TagKind::Audio, &[0xAF, 1, 1][..]),
+            (TagKind::Audio, &[0x2F, 1]),
+            (TagKind::Video, &[0x17, 1, 0, 0, 0, 1]),
+        ] {
+            assert_eq!(fits(&mut intake, kind, body).as_deref(), Some(body));
+        }
+        assert_eq!(intake.take_news(OutputId(1)).count(), 0);
+    }
+
+    #[test]
+    fn fractions_of_a_millisecond_are_for_who_reads_them() {
+        const BODY: &[u8] = b"\x97\x02\0\0\x01\x01Opusx";
+        let mut plain = Intake::player(Capabilities::default());
+        assert_eq!(fits(&mut plain, TagKind::Audio, BODY).as_deref(), Some(&b"\x91Opusx"[..]));
+        let mut knows = Intake::player(announced(4.0));
+        assert_eq!(fits(&mut knows, TagKind::Audio, BODY).as_deref(), Some(BODY));
     }
 }

@@ -1,10 +1,11 @@
 //! Where a stream's tags go.
 
 mod append;
+pub(crate) mod cursor;
 mod existing;
 pub mod feed;
 mod flv_file;
-mod gate;
+pub mod gate;
 mod hub;
 mod recorder;
 mod rtmp_push;
@@ -42,7 +43,7 @@ pub struct Output {
 #[derive(Debug, Clone)]
 pub(crate) enum OutputKind {
     Rtmp(Box<Target>),
-    Record { path: PathBuf, existing: Existing },
+    Record { path: PathBuf, existing: Existing, all_tracks: bool },
     Hub { name: String },
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Target {
     pub(crate) roots: TlsRoots,
     pub(crate) reconnect: Option<ReconnectPolicy>,
     pub(crate) enhanced: Enhanced,
+    pub(crate) all_tracks: bool,
 }
 
 impl Output {
@@ -75,7 +77,7 @@ impl Output {
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
         Self::of(destination.map(|destination| {
             let (roots, enhanced) = (TlsRoots::Platform, Enhanced::Off);
-            let target = Target { destination, roots, reconnect: None, enhanced };
+            let target = Target { destination, roots, reconnect: None, enhanced, all_tracks: false };
             OutputKind::Rtmp(Box::new(target))
         }))
     }
@@ -102,7 +104,8 @@ impl Output {
     ///
     /// The recording's real file is told by [`EventKind::RecordingOpened`] and [`OutputStats::path`].
     pub fn record(path: impl Into<PathBuf>) -> Self {
-        Self::of(Ok(OutputKind::Record { path: path.into(), existing: Existing::default() }))
+        let existing = Existing::default();
+        Self::of(Ok(OutputKind::Record { path: path.into(), existing, all_tracks: false }))
     }
 
     /// What a recording does with a file of its name. Default [`Existing::Number`]: a stream that is started again loses nothing
@@ -170,6 +173,24 @@ impl Output {
         self.with_target("enhanced_unasked", |target| target.enhanced = Enhanced::Always)
     }
 
+    /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. Default: a server
+    /// gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it takes several; recordings
+    /// have one track of each kind, since most programs that read FLV fail on the others. What is left out is told with
+    /// [`EventKind::OutputTrackSkipped`]. A push has to be enhanced for it. Of a [`hub`](Self::hub) each player says itself what
+    /// it takes.
+    pub fn all_tracks(mut self) -> Self {
+        match &mut self.kind {
+            Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
+            Ok(OutputKind::Record { all_tracks, .. }) => *all_tracks = true,
+            Ok(OutputKind::Hub { .. }) => {
+                self.in_vain.get_or_insert("all_tracks");
+            }
+            // Told as what it is.
+            Err(_) => {}
+        }
+        self
+    }
+
     /// Refuses a malformed address, and settings that cannot work or have no effect.
     ///
     /// # Errors
@@ -180,6 +201,9 @@ impl Output {
         if let Some(name) = self.in_vain {
             let (what, only) = match kind {
                 OutputKind::Hub { .. } if name == "existing" => ("an output to the hub", "a recording"),
+                OutputKind::Hub { .. } if name == "all_tracks" => {
+                    ("an output to the hub", "a push or a recording")
+                }
                 OutputKind::Hub { .. } => ("an output to the hub", "a push"),
                 OutputKind::Record { .. } => ("a recording", "a push"),
                 OutputKind::Rtmp(_) => ("a push", "a recording"),
@@ -187,6 +211,10 @@ impl Output {
             return Err(Error::Config { name, reason: format!("has no effect on {what}, only on {only}") });
         }
         match kind {
+            OutputKind::Rtmp(target) if target.all_tracks && target.enhanced == Enhanced::Off => {
+                let reason = "has no effect on a push that is not enhanced".to_owned();
+                Err(Error::Config { name: "all_tracks", reason })
+            }
             OutputKind::Rtmp(target) => target.reconnect.as_ref().map_or(Ok(()), ReconnectPolicy::check),
             _ => Ok(()),
         }

@@ -14,8 +14,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
+use super::cursor::{Cursor, Offer, Skipping};
 use super::existing::{self, Existing, Opened};
 use super::flv_file::FlvFile;
+use super::gate::{Fit, Intake};
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
 use crate::config::RecordingConfig;
 use crate::error::{Error, chain};
@@ -82,12 +84,10 @@ pub(crate) struct Recorder {
     began: bool,
     /// Its file was told of.
     opened: bool,
-    cursor: u64,
+    intake: Intake,
+    cursor: Cursor,
     /// The tag the recording ends before, once it was asked to end.
     until: Option<u64>,
-    base: Option<MediaTime>,
-    skipping: bool,
-    drops: u64,
     reported: u64,
     /// When drops were last told.
     told: Option<Instant>,
@@ -110,6 +110,7 @@ impl Recorder {
         (path, existing): (&Path, Existing),
         files: &Arc<StreamFiles>,
         config: &RecordingConfig,
+        intake: Intake,
         cpu: CpuMeter,
     ) -> Result<Self, Error> {
         let fail = |source| Error::Recording { path: path.to_owned(), source };
@@ -125,7 +126,9 @@ impl Recorder {
             let _ = finished.send(result);
         })
         .map_err(|source| Error::System { what: "no thread for a recording", source })?;
-        Ok(Self::new(id, path, shared, batches, done, config.write_within))
+        let mut recorder = Self::new(id, path, shared, batches, done, config.write_within);
+        recorder.intake = intake;
+        Ok(recorder)
     }
 
     fn new(
@@ -146,11 +149,9 @@ impl Recorder {
             done,
             began: false,
             opened: false,
-            cursor: 0,
+            intake: Intake::file(false),
+            cursor: Cursor::oldest(),
             until: None,
-            base: None,
-            skipping: false,
-            drops: 0,
             reported: 0,
             told: None,
             failed: None,
@@ -165,15 +166,15 @@ impl Recorder {
 
     /// Takes what is there, as far as the disk is not behind; the rest stays in the ring.
     fn feed(&mut self, ring: &Ring, now: Instant) {
-        if self.cursor < ring.start() {
-            self.lose(ring.start() - self.cursor);
-        }
+        self.cursor.lose_until(ring.start(), Skipping::Everything);
         let again = ring.is_refillable();
         if self.wants_more(again) {
-            ring.read(self.cursor, &mut |read| {
+            ring.read(self.cursor.next(), &mut |read| {
                 match read {
                     Read::Tag(entry) => self.take(entry),
-                    Read::Lost(count) => self.lose(count),
+                    Read::Lost(count) => {
+                        self.cursor.lose_until(self.cursor.next() + count, Skipping::Everything);
+                    }
                 }
                 self.wants_more(again)
             });
@@ -186,7 +187,7 @@ impl Recorder {
                 self.began = true;
             }
         }
-        if self.until.is_some_and(|until| self.cursor >= until) && self.hand_over() {
+        if self.until.is_some_and(|until| self.cursor.next() >= until) && self.hand_over() {
             // The writer completes the file once it has taken what waits for it.
             self.batches = None;
         }
@@ -212,7 +213,7 @@ impl Recorder {
 
     /// Whether it takes the tag at the cursor now; less waits where it can be made `again`.
     fn wants_more(&self, again: bool) -> bool {
-        if self.batches.is_none() || self.until.is_some_and(|until| self.cursor >= until) {
+        if self.batches.is_none() || self.until.is_some_and(|until| self.cursor.next() >= until) {
             return false;
         }
         let (most_bytes, most_tags) =
@@ -222,43 +223,35 @@ impl Recorder {
             && self.shared.queued_tags.load(Ordering::Relaxed) < most_tags
     }
 
-    /// Tags at the cursor are gone.
-    fn lose(&mut self, count: u64) {
-        self.cursor += count;
-        if self.base.is_some() {
-            self.drops += count;
-            self.skipping = true;
-        }
-    }
-
     fn take(&mut self, entry: &Entry) {
-        self.cursor += 1;
         let tag = entry.message.tag();
-        if let Some(headers) = &entry.join
-            && (self.base.is_none() || self.skipping)
-        {
-            self.base.get_or_insert(tag.timestamp);
-            self.skipping = false;
-            for header in headers.at(tag.timestamp) {
-                self.queue(&header);
+        match self.cursor.offer(entry, || true) {
+            Offer::Begin { headers, .. } => {
+                for header in headers.at(tag.timestamp) {
+                    self.queue(&header);
+                }
             }
+            Offer::Send => {}
+            Offer::Before | Offer::Dropped => return,
         }
-        if self.base.is_none() {
-            return;
-        }
-        if self.skipping || !self.queue(tag) {
-            self.skipping = true;
-            self.drops += 1;
+        if !self.queue(tag) {
+            self.cursor.skip(Skipping::Everything);
+            self.cursor.drop_one();
         }
     }
 
-    /// Gathers a tag, on the recording's own clock; `false` if FLV cannot hold it.
+    /// Gathers a tag in the form that recordings have; `false` if FLV cannot hold it.
     fn queue(&mut self, tag: &Tag) -> bool {
-        let Some(base) = self.base else { return false };
-        // A tag of the other track may be a little older than the keyframe the recording begins with.
-        if tag.timestamp < base {
-            return true;
+        match self.intake.fit(tag) {
+            Fit::AsItIs => self.gather(tag),
+            Fit::As(tag) => self.gather(&tag),
+            Fit::Not => true,
         }
+    }
+
+    /// Gathers a tag, on the recording's own clock.
+    fn gather(&mut self, tag: &Tag) -> bool {
+        let Some(base) = self.cursor.base() else { return false };
         let bytes = tag.body.len();
         if bytes > MOST_BYTES {
             return false;
@@ -272,11 +265,12 @@ impl Recorder {
     }
 
     /// Tells what was dropped, at once when it goes on, and now and then as long as it does not.
-    fn tell_drops(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+    fn tell_drops(&mut self, now: Instant, goes_on: bool, notices: &mut Vec<EventKind>) {
         let is_late = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
-        if self.drops > self.reported && (!self.skipping || is_late) {
-            let tags = self.drops - self.reported;
-            (self.reported, self.told) = (self.drops, Some(now));
+        let drops = self.cursor.drops();
+        if drops > self.reported && (goes_on || is_late) {
+            let tags = drops - self.reported;
+            (self.reported, self.told) = (drops, Some(now));
             notices.push(EventKind::OutputDropped { output: self.id, tags });
         }
     }
@@ -304,21 +298,21 @@ impl OutputDriver for Recorder {
         }
         self.feed(cx.ring, cx.now);
         if cx.tick {
-            self.tell_drops(cx.now, cx.notices);
+            self.tell_drops(cx.now, self.cursor.skipping() != Skipping::Everything, cx.notices);
         }
+        cx.notices.extend(self.intake.take_news(self.id));
         OutputState::Running
     }
 
     fn cursor(&self) -> Option<u64> {
-        self.batches.is_some().then_some(self.cursor)
+        self.batches.is_some().then_some(self.cursor.next())
     }
 
     /// What is due belongs to the recording, however far the disk is behind.
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
         self.until = Some(cx.ring.end());
         self.feed(cx.ring, cx.now);
-        self.skipping = false;
-        self.tell_drops(cx.now, cx.notices);
+        self.tell_drops(cx.now, true, cx.notices);
     }
 
     fn is_finished(&mut self) -> bool {
@@ -346,7 +340,7 @@ impl OutputDriver for Recorder {
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.shared.written.load(Ordering::Relaxed);
-        stats.drops = self.drops;
+        stats.drops = self.cursor.drops();
         stats.path = Some(self.path.clone());
         stats.bytes_held = self.shared.queued_bytes.load(Ordering::Relaxed) as u64;
         stats.last_error = self.failed.as_ref().map(|error| chain(error));

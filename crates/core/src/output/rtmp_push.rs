@@ -13,7 +13,7 @@ use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
 
 use self::connection::Live;
-use super::gate::Enhanced;
+use super::gate::{Enhanced, Intake, Told};
 use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness, Target};
 use crate::config::Config;
 use crate::error::{Error, chain};
@@ -36,6 +36,9 @@ pub(crate) struct RtmpPush {
     id: OutputId,
     route: Route,
     enhanced: Enhanced,
+    all_tracks: bool,
+    /// Of earlier connections.
+    told: Told,
     roots: TlsRoots,
     config: Config,
     dialer: Dialer,
@@ -100,11 +103,13 @@ impl RtmpPush {
         dialer: Dialer,
         mailbox: Mailbox,
     ) -> Self {
-        let Target { destination, roots, reconnect, enhanced } = target;
+        let Target { destination, roots, reconnect, enhanced, all_tracks } = target;
         Self {
             id,
             route: Route { home: destination, elsewhere: None, hops: 0 },
             enhanced,
+            all_tracks,
+            told: Told::default(),
             roots,
             backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
             config: config.clone(),
@@ -177,7 +182,9 @@ impl RtmpPush {
     }
 
     fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
-        let live = Live::new(dialed, self.enhanced, cx, &self.config.lag)?;
+        let (capabilities, told) = (dialed.session.capabilities().clone(), self.told.clone());
+        let intake = Intake::server(self.enhanced, capabilities, self.all_tracks, told);
+        let live = Live::new(dialed, intake, cx, &self.config.lag)?;
         self.backoff.connected(cx.now);
         let failures = std::mem::take(&mut self.failures);
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
@@ -273,6 +280,7 @@ impl RtmpPush {
         if let State::Live(live) = &mut self.state {
             self.sent_before += live.sent;
             self.drops_before += live.feed.drops();
+            self.told = live.intake.clone().into_told();
             live.transport.close();
         }
         self.state = State::Idle;

@@ -21,7 +21,8 @@ const GOP: i64 = 10;
 fn headers() -> Vec<Tag> {
     let header =
         |kind, bytes: &'static [u8]| Tag::from_wire(kind, MediaTime::ZERO, Bytes::from_static(bytes));
-    vec![header(TagKind::Video, &[0x17, 0, 0, 0, 0, 1]), header(TagKind::Audio, &[0xAF, 0, 0x11, 0x90])]
+    const AVCC: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68];
+    vec![header(TagKind::Video, AVCC), header(TagKind::Audio, &[0xAF, 0, 0x11, 0x90])]
 }
 
 fn frame(number: i64) -> [Tag; 2] {

@@ -97,6 +97,7 @@ fn memory_for_unfinished_messages_is_shared_and_its_hogs_are_ended() {
         studio.engine.keys().add(name, format!("{name}-key")).unwrap();
     }
     let [mut first, mut second, mut small] = ["a-key", "b-key", "c-key"].map(|key| studio.on_air(key));
+    [&mut first, &mut small].into_iter().for_each(|publisher| publisher.send(&[header()]));
     let end = begin_picture(&mut first, 0, 800_000);
     assert!(wait_until(|| studio.stats().assembly_bytes > 700_000), "{:?}", studio.stats());
     second.session.send_tag(&picture(0, true, 1, 800_000));

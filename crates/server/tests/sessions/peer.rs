@@ -167,7 +167,11 @@ pub(crate) fn media(look: u8, time: i64, pictures: i64) -> Vec<Tag> {
     let tag = |kind, offset, body: &[u8]| {
         Tag::from_wire(kind, MediaTime::from_millis(time + offset), Bytes::copy_from_slice(body))
     };
-    let header = tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, look]);
+    let header = tag(
+        TagKind::Video,
+        0,
+        &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, look, 1, 0, 1, 0x68],
+    );
     let frames = (0..pictures).flat_map(|number| {
         let head = if number == 0 { [0x17, 1, 0, 0, 0, look] } else { [0x27, 1, 0, 0, 0, look] };
         [

@@ -194,7 +194,10 @@ impl Client {
 }
 
 pub(crate) fn header() -> Tag {
-    avc_sequence_header(Bytes::from_static(&[1, 0x64, 0, 0x1f, 0xff, 0xe0, 0]), MediaTime::ZERO)
+    avc_sequence_header(
+        Bytes::from_static(&[1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68]),
+        MediaTime::ZERO,
+    )
 }
 
 /// A picture of `size` bytes that `fill` is the content of.

@@ -294,3 +294,24 @@ fn what_cannot_be_made_again_is_dropped_up_to_a_keyframe() {
     assert_eq!(reel.feed.drops(), 60 * SLOT_TAGS - 1 - reel.media());
     assert!(reel.ring.take_fault().is_some());
 }
+
+#[test]
+fn a_track_behind_the_other_is_not_lag() {
+    let mut ring = ring();
+    let (mut session, mut feed) = (Taken::new(), feed(&ring, Join::Next));
+    let start = Instant::now();
+    for n in 0..250_u32 {
+        let time = i64::from(n) * 40;
+        ring.push(video(time, if n % 25 == 0 { [0x17, 1] } else { [0x27, 1] }, FRAME));
+        // The sound beside each picture is of four seconds later.
+        let sound = Bytes::from_static(&[0xAF, 1, 0x21]);
+        ring.push(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(time + 4_000), sound));
+        feed.fill(&ring, &mut session);
+        // What has just been queued is not acknowledged yet, all else is.
+        let (total, unsent) = (session.wire.total_in(), session.wire.len() as u64);
+        feed.measure(start + Duration::from_millis(40) * n, &ring, total, unsent, 0);
+        assert!(feed.lag() < Duration::from_millis(200), "frame {n}: {:?}", feed.lag());
+        session.drain();
+    }
+    assert_eq!((feed.drops(), session.times(TagKind::Video).len()), (0, 250));
+}

@@ -12,7 +12,7 @@ use crate::net::dialer::{Dialed, ServerUrl};
 use crate::net::transport::{Transport, tune};
 use crate::output::OutputContext;
 use crate::output::feed::{Feed, Join, SessionClock};
-use crate::output::gate::{Enhanced, Gate};
+use crate::output::gate::{Gate, Intake};
 
 /// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
 const READ_BUDGET: usize = 64 << 10;
@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_millis(250);
 pub(super) struct Live {
     pub(super) transport: Transport,
     pub(super) session: ClientSession,
-    enhanced: Enhanced,
+    pub(super) intake: Intake,
     pub(super) feed: Feed,
     pub(super) since: Instant,
     pub(super) sent: u64,
@@ -60,7 +60,7 @@ impl Live {
     /// The socket cannot be set up.
     pub(super) fn new(
         dialed: Dialed,
-        enhanced: Enhanced,
+        intake: Intake,
         cx: &OutputContext<'_>,
         policy: &LagPolicy,
     ) -> Result<Self, Error> {
@@ -72,7 +72,7 @@ impl Live {
         Ok(Self {
             transport,
             session,
-            enhanced,
+            intake,
             feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()),
             since: cx.now,
             sent: 0,
@@ -101,7 +101,9 @@ impl Live {
         if self.session.next_timeout().is_some_and(|at| at <= cx.now) {
             self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
         }
-        let more_to_write = self.write(cx, host, finishing)?;
+        let written = self.write(cx, host, finishing);
+        cx.notices.extend(self.intake.take_news(cx.output));
+        let more_to_write = written?;
         Ok(more_to_read || more_to_write)
     }
 
@@ -150,9 +152,8 @@ impl Live {
             // What a full socket does not take yet stays in the ring, where it costs less and can still be dropped.
             let mut more = !finishing && self.writable;
             if more {
-                let mut gate = Gate::new(&mut self.session, self.enhanced);
-                more = self.feed.fill(cx.ring, &mut gate);
-                gate.check(host)?;
+                more = self.feed.fill(cx.ring, &mut Gate::new(&mut self.session, &mut self.intake));
+                self.intake.check(host)?;
             }
             let idle = self.session.wire().is_empty() && !self.transport.has_pending();
             if idle || !self.writable {

@@ -38,8 +38,8 @@ impl MediaSession for Half<'_> {
     fn send_shared(&mut self, message: &SharedMessage) {
         self.writer.write_shared(message, 1, *self.base, self.wire);
     }
-    fn send_batch(&mut self, batch: &SharedBatch) -> bool {
-        let sent = self.shares && self.writer.write_batch(batch, 1, *self.base, self.wire);
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        let sent = self.shares && self.writer.write_batch(&tags.batch, 1, *self.base, self.wire);
         *self.batches += u64::from(sent);
         sent
     }
