@@ -3,7 +3,11 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod adobe_auth;
+mod air;
 mod counted_in_samples;
 mod dead_air;
 mod examine;
@@ -13,14 +17,17 @@ mod in_vain;
 mod left_out;
 mod list_codec_changes;
 mod made;
+mod media_before_header;
 mod mediamtx_url;
 mod mixed_programs;
 mod outputs_in_vain;
+mod own_clocks;
 mod parameter_sets;
+mod picture_gone;
+mod rare_codecs;
 mod recordings;
 mod refused_after_live;
+mod second_track;
 mod small_process;
 mod sound_ends_early;
-#[path = "../support/mod.rs"]
-mod support;
 mod what_is_told;
