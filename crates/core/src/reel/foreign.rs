@@ -64,6 +64,8 @@ pub(super) struct Scan {
     headers: Headers,
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
+    /// The rate in hertz of sound in MP3, and whether it has two channels.
+    mp3: Option<(u32, bool)>,
     /// From the first frame on.
     frames: Option<Frames>,
 }
@@ -107,6 +109,7 @@ impl Scan {
             headers: Headers::default(),
             video: None,
             audio: None,
+            mp3: None,
             frames: None,
         }))
     }
@@ -138,9 +141,9 @@ impl Scan {
     /// The headers, what is taken from every time and where the first slot begins: known from the first frame on.
     pub(super) fn begin(&self) -> Option<(Vec<Tag>, i64, u64)> {
         let frames = self.frames.as_ref()?;
-        let metadata = self.headers.metadata.as_ref().map(|metadata| metadata.to_tag(MediaTime::ZERO));
+        let metadata = self.headers.described(self.mp3).to_tag(MediaTime::ZERO);
         Some((
-            metadata.into_iter().chain(self.headers.tags.iter().cloned()).collect(),
+            std::iter::once(metadata).chain(self.headers.tags.iter().cloned()).collect(),
             frames.shift,
             frames.begin,
         ))
@@ -248,6 +251,8 @@ impl Scan {
             let track = self.video.as_mut().ok_or("its video has no sequence header")?;
             track.frame(at, composition, keyframe, rate)?;
         } else if let Some(mp3) = Mp3Frame::of(body) {
+            let is_stereo = body.first().is_some_and(|header| header & 1 != 0);
+            self.mp3.get_or_insert((mp3.rate(), is_stereo));
             self.audio.get_or_insert_with(|| mp3.track()).mp3(at, mp3)?;
         } else {
             self.audio.as_mut().ok_or("its audio has no sequence header")?.aac(at)?;
@@ -322,6 +327,44 @@ fn frame(kind: TagKind, body: &[u8]) -> Result<Content, &'static str> {
         }
     }
 }
+
+impl Headers {
+    /// The file's metadata; what it does not say is filled in from the tracks, since players go by it.
+    fn described(&self, mp3: Option<(u32, bool)>) -> Metadata {
+        let mut metadata = self.metadata.clone().unwrap_or_default();
+        let body = |kind| {
+            let tag = self.tags.iter().find(|tag| tag.kind == kind)?;
+            Some(tag.body.to_bytes())
+        };
+        if let Some(config) = body(TagKind::Video) {
+            metadata.videocodecid.get_or_insert(AVC_CODEC);
+            let size = AvcConfig::parse(&config.slice(5.min(config.len())..)).ok();
+            if let Some((width, height)) = size.and_then(|config| config.dimensions()) {
+                metadata.width.get_or_insert(f64::from(width));
+                metadata.height.get_or_insert(f64::from(height));
+            }
+        }
+        let aac = body(TagKind::Audio);
+        let aac = aac.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
+        let audio = match (aac, mp3) {
+            (Some(config), _) => Some((AAC_CODEC, config.sample_rate_hz, config.channels >= 2)),
+            (None, Some((rate, stereo))) => Some((MP3_CODEC, rate, stereo)),
+            (None, None) => None,
+        };
+        if let Some((codec, rate, stereo)) = audio {
+            metadata.audiocodecid.get_or_insert(codec);
+            metadata.audiosamplerate.get_or_insert(f64::from(rate));
+            metadata.audiosamplesize.get_or_insert(16.0);
+            metadata.stereo.get_or_insert(stereo);
+        }
+        metadata
+    }
+}
+
+/// FLV's numbers of codecs.
+const AVC_CODEC: f64 = 7.0;
+const AAC_CODEC: f64 = 10.0;
+const MP3_CODEC: f64 = 2.0;
 
 /// Metadata without what is true of a file only: its length, its size, its index of keyframes.
 fn plain(body: &[u8]) -> Metadata {

@@ -174,6 +174,11 @@ const MPEG1_KBPS: [u32; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192
 const MPEG2_KBPS: [u32; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 impl Mp3Frame {
+    /// Samples a second.
+    pub(super) fn rate(self) -> u32 {
+        self.rate
+    }
+
     /// The frame in the body of an audio tag, if it is one of MP3 and exactly one.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let (&[first, sync, version, rates, _], frame) = (body.first_chunk()?, body.get(1..)?);

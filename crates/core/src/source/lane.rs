@@ -16,6 +16,7 @@ use super::batch::Batch;
 #[cfg(feature = "libav")]
 use super::item::Feed;
 use super::item::{Item, Read};
+use super::metadata::{self, sound_of, with_audio};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::place::{AudioPlace, Placement, VideoPlace};
@@ -50,10 +51,10 @@ pub(crate) enum Flow {
 /// Who tells players what the stream is.
 #[derive(Debug, Clone)]
 pub(crate) enum MetadataRole {
-    /// This lane; the audio that `companion` is the header of comes from another one.
+    /// This lane; the audio that `companion` describes comes from another one.
     Sends {
-        /// The sequence header's body.
-        companion: Option<TagBody>,
+        /// The sound, as metadata has it.
+        companion: Option<metadata::Sound>,
     },
     /// Another lane.
     Silent,
@@ -83,6 +84,8 @@ pub(crate) struct Lane {
     video_header: Option<TagBody>,
     audio_header: Option<TagBody>,
     metadata: MetadataRole,
+    /// What was said of the sound last, once metadata was sent.
+    described: Option<Option<metadata::Sound>>,
     /// Times of the last frames handed over.
     last_video: i64,
     last_audio: i64,
@@ -113,6 +116,7 @@ impl Lane {
             video_header: None,
             audio_header: None,
             metadata,
+            described: None,
             last_video: i64::MIN,
             last_audio: i64::MIN,
             handed: 0,
@@ -321,11 +325,16 @@ impl Lane {
             changed.push(header);
         }
         item.has_audio = has_audio;
-        if let (MetadataRole::Sends { companion }, false) = (&self.metadata, changed.is_empty() && !is_new)
+        if let MetadataRole::Sends { companion } = &self.metadata
             && let Some(metadata) = headers.iter().find(|tag| tag.is_metadata())
         {
-            let audio = self.audio_header.as_ref().or(companion.as_ref());
-            changed.insert(0, super::metadata::with_audio(metadata, audio));
+            let metadata = with_audio(metadata, self.audio_header.as_ref(), *companion);
+            // Where a codec has no header, a change shows here only.
+            let sound = sound_of(&metadata);
+            if !changed.is_empty() || is_new || self.described != Some(sound) {
+                self.described = Some(sound);
+                changed.insert(0, metadata);
+            }
         }
         self.renew_silence();
         let begin = at + tags.first().map_or(0, |tag| tag.timestamp.as_millis());

@@ -13,9 +13,22 @@ const AAC: f64 = 10.0;
 const OPUS_HEADER: usize = 5;
 const OPUS_CHANNELS: usize = 9;
 
-/// `tag` with what the sequence header `audio` of AAC or Opus says, where it says nothing of audio itself.
-pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>) -> Tag {
-    let Some((codec, rate, stereo)) = audio.and_then(described) else { return tag.clone() };
+/// The number of a codec, the rate in hertz and whether there are two channels or more.
+pub(crate) type Sound = (f64, f64, bool);
+
+/// What metadata says of the sound, if anything.
+pub(crate) fn sound_of(tag: &Tag) -> Option<Sound> {
+    let metadata = Metadata::parse(&tag.body.to_bytes()).ok()?;
+    Some((
+        metadata.audiocodecid?,
+        metadata.audiosamplerate.unwrap_or_default(),
+        metadata.stereo.unwrap_or_default(),
+    ))
+}
+
+/// `tag` with what the sequence header `audio` of AAC or Opus says, or else `companion`, where it says nothing of audio itself.
+pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>, companion: Option<Sound>) -> Tag {
+    let Some((codec, rate, stereo)) = audio.and_then(described).or(companion) else { return tag.clone() };
     let Ok(mut metadata) = Metadata::parse(&tag.body.to_bytes()) else { return tag.clone() };
     if metadata.audiocodecid.is_some() {
         return tag.clone();
@@ -28,7 +41,7 @@ pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>) -> Tag {
 }
 
 /// The number of the codec, the rate in hertz and whether there are two channels or more.
-fn described(header: &TagBody) -> Option<(f64, f64, bool)> {
+fn described(header: &TagBody) -> Option<Sound> {
     match AudioCodec::of(header)? {
         AudioCodec::Opus => {
             let channels = header.byte(OPUS_HEADER + OPUS_CHANNELS)?;

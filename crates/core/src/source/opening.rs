@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flowcast_rtmp::flv::silence::aac_config;
-use flowcast_rtmp::flv::tag::TagKind;
 
 #[cfg(feature = "libav")]
 use super::direct::DirectOptions;
 use super::item::Item;
 use super::lane::{Lane, MetadataRole};
+use super::metadata::sound_of;
 use super::player::{Player, Program};
 use super::playout::Playout;
 use super::published::{Published, Reader};
@@ -94,9 +94,8 @@ pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn Sou
         None => None,
     };
     let companion = sound.as_ref().and_then(|first| {
-        let header =
-            |tag: &&flowcast_rtmp::flv::tag::Tag| tag.kind == TagKind::Audio && tag.is_sequence_header();
-        first.item.as_ref()?.headers().iter().find(header).map(|tag| tag.body.clone())
+        let headers = first.item.as_ref()?.headers();
+        headers.iter().find(|tag| tag.is_metadata()).and_then(sound_of)
     });
     let silence = silence.filter(|_| sound.is_none());
     let lane = Lane::new(MetadataRole::Sends { companion }, silence);
