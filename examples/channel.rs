@@ -24,7 +24,7 @@ const USAGE: &str = "\
 usage: channel --video LOOP --audio LIST --to URL [--shuffle] [...]
        channel --playlist LIST --to URL [--shuffle] [...]
 
-  LIST           a directory, an .m3u file, or one media file
+  LIST           a directory, an .m3u or .ffconcat list, or one media file
   --video LOOP   pictures that are looped; their own sound is left out
   --audio LIST   the sound that is played under them
   --playlist LIST  files with both, one after the other
@@ -129,7 +129,9 @@ fn list_of(path: &Path) -> Result<Playlist> {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
     Ok(if path.is_dir() {
         Playlist::dir(path)?
-    } else if extension.is_some_and(|extension| extension == "m3u" || extension == "m3u8") {
+    } else if extension
+        .is_some_and(|extension| ["m3u", "m3u8", "ffconcat"].iter().any(|list| extension == *list))
+    {
         Playlist::m3u(path)?
     } else {
         Playlist::files([path])

@@ -4,6 +4,7 @@
 //! stream holds a [`PlaylistCursor`], its own place in the list; the places are kept within the list, so that an edit moves
 //! all of them in the same step. Nothing here blocks but the reading of directories and list files.
 
+mod concat;
 mod cursor;
 mod dir;
 mod m3u;
@@ -168,9 +169,14 @@ impl Playlist {
         Ok(Self::files(dir::media_files(path.as_ref())?))
     }
 
-    /// The local files that an M3U or M3U8 list names, one a line, relative to the folder of the list. Paths are taken byte
-    /// for byte, whatever their encoding; `file:` addresses are percent-decoded. Empty lines and lines that begin with
-    /// `#` are passed over.
+    /// The local files that an M3U or M3U8 list names, one a line, relative to the folder of the list. `file:` addresses are
+    /// percent-decoded. Empty lines and lines that begin with `#` are passed over. A list of ffmpeg's concat demuxer
+    /// (`ffconcat version 1.0`, `file '...'`) is read, too; its durations are taken from the files instead.
+    ///
+    /// Lists may be UTF-8, UTF-16 with a byte order mark, or of a single-byte encoding. A path is taken byte for byte if there
+    /// is such a file. If not, what lists written elsewhere mean by it is tried: `/` for `\`, UTF-8 for Latin-1 and the other
+    /// way round, percent-decoded, and for a path with a drive letter or a server, the longest end of it that there is below
+    /// the folder of the list.
     ///
     /// ```no_run
     /// use flowcast_core::Playlist;
@@ -182,7 +188,8 @@ impl Playlist {
     /// # Errors
     ///
     /// [`Error::Playlist`] if the list cannot be read, is larger than 16 MiB, names no file or more than
-    /// [`Playlist::MAX_ITEMS`], names something that is not a local file (`http:` and so on), or is an HLS playlist.
+    /// [`Playlist::MAX_ITEMS`], names something that is not a local file (`http:` and so on), or is an HLS playlist. For concat lists also what cannot
+    /// be followed: `inpoint`, `outpoint`, options and the choice of tracks.
     ///
     /// # Blocking
     ///
