@@ -8,7 +8,7 @@ use flowcast_server::{Departure, ServerEventKind};
 use crate::raw::Raw;
 use crate::support::{PATIENCE, Studio, wait_until};
 
-const HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1f, 0xff, 0xe0, 0];
+const HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68];
 
 fn keyframe(fill: u8) -> Vec<u8> {
     [&[0x17, 1, 0, 0, 0, 0, 0, 0, 4], [fill; 4].as_slice()].concat()
