@@ -136,6 +136,15 @@ impl Item {
         }
     }
 
+    /// Whether a worker still reads its file.
+    pub(crate) fn is_being_read(&self) -> bool {
+        match &self.feed {
+            Feed::Reel { .. } => false,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => !feed.is_read(),
+        }
+    }
+
     /// The worker that reads it, if one does.
     #[cfg(feature = "libav")]
     pub(crate) fn into_direct(self) -> Option<DirectFeed> {

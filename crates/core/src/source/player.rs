@@ -37,7 +37,7 @@ pub(crate) enum Program {
     List(Box<Schedule>),
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "libav"))]
 impl Program {
     /// A list from the cursor's place on.
     pub(crate) fn list(cursor: crate::playlist::PlaylistCursor) -> Self {
@@ -267,15 +267,9 @@ impl Player {
 
     /// How far into the next file may be looked now: a reader for each of two items only where the first has nothing more to
     /// do.
-    fn depth(&mut self) -> Depth {
-        #[cfg(feature = "libav")]
-        if let Some(feed) = self.lane.item_mut().and_then(Item::direct)
-            && self.supply.store.is_none()
-            && !feed.is_read()
-        {
-            return Depth::Glance;
-        }
-        Depth::Play
+    fn depth(&self) -> Depth {
+        let reads = self.lane.item().is_some_and(Item::is_being_read);
+        if reads && self.supply.store.is_none() { Depth::Glance } else { Depth::Play }
     }
 
     /// The item is over, or there is none; `None` once the next one has begun.
