@@ -157,6 +157,12 @@ pub enum EventKind {
         /// Tags left out for the lack of it.
         left_out: u64,
     },
+    /// The times of a track of the file do not advance. Its packets are sent one after the other, each as long as they usually
+    /// last; otherwise they would be sent as fast as the file is read.
+    ClockStalled {
+        /// How long that is.
+        step: Duration,
+    },
     /// What the stream is made from is published.
     PublicationBegan {
         /// The name.
@@ -358,6 +364,9 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
         }
         EventKind::ClockUnsteady => {
             log::warn!("{stream}: the publisher's times do not go on by themselves; they are mended");
+        }
+        EventKind::ClockStalled { step } => {
+            log::warn!("{stream}: times of the source do not advance, one packet is sent every {step:.1?}");
         }
         EventKind::ModeChanged { mode, error: Some(error) } => {
             log::warn!("{stream}: plays {mode} from here on: {}", chain(error));

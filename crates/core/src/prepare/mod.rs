@@ -26,6 +26,8 @@ pub use progress::{PrepareProgress, PrepareStage};
 
 /// Time for scanning a file, which is not what is waited for here.
 const SCAN: Duration = Duration::from_secs(24 * 3600);
+/// Time without a picture and without sound that is filled with the picture before, unless said otherwise.
+const MOST_EMPTY: Duration = Duration::from_secs(600);
 /// x264's constant rate factor.
 const DEFAULT_CRF: f32 = 20.0;
 /// Below 1 x264 encodes without loss, which the High profile cannot say.
@@ -63,6 +65,7 @@ pub struct Prepare {
     encoding: Encoding,
     crf: f32,
     force: bool,
+    most_empty: Duration,
 }
 
 /// What became of a track.
@@ -141,6 +144,7 @@ impl Prepare {
             encoding: default_encoding(),
             crf: DEFAULT_CRF,
             force: false,
+            most_empty: MOST_EMPTY,
         }
     }
 
@@ -174,6 +178,14 @@ impl Prepare {
     /// Encodes tracks that could be copied, too.
     pub fn force(mut self) -> Self {
         self.force = true;
+        self
+    }
+
+    /// How much time of the input may be without a picture and without sound ([`Facts::empty`](crate::Facts::empty)): the picture
+    /// before is encoded again and again there, so that a small file whose times lie far apart would take hours. Beyond it
+    /// the input is refused. Default 10 minutes.
+    pub fn most_empty(mut self, most: Duration) -> Self {
+        self.most_empty = most;
         self
     }
 
@@ -251,11 +263,14 @@ impl Prepare {
 
     /// Refuses an input of which nothing can be made.
     fn refuse(&self, facts: &Facts) -> Result<(), Error> {
-        let refuse =
-            |reason: &str| Err(Error::InputUnusable { path: self.input.clone(), reason: reason.to_owned() });
+        let refuse = |reason: String| Err(Error::InputUnusable { path: self.input.clone(), reason });
+        let (empty, most) = (facts.empty.as_secs(), self.most_empty.as_secs());
         match &facts.video {
-            _ if facts.encrypted => refuse("it is encrypted"),
-            None => refuse("it has no picture"),
+            _ if facts.encrypted => refuse("it is encrypted".to_owned()),
+            None => refuse("it has no picture".to_owned()),
+            _ if facts.empty > self.most_empty => refuse(format!(
+                "for {empty} s of its time there is neither a picture nor sound, more than {most} s are not filled (Prepare::most_empty)"
+            )),
             Some(_) => Ok(()),
         }
     }

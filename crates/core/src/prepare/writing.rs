@@ -16,6 +16,7 @@ use super::progress::Meter;
 use super::sound::Sound;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::source::paced::Paced;
 use crate::source::packets::PacketSource;
 use crate::tagger::Selection;
 use crate::transcode::{Carriage, Control, Encoders, LibavEncoders, Plan, Transcoder};
@@ -60,7 +61,7 @@ impl Job<'_> {
     pub(super) fn run(&self, file: Demuxer, meter: &mut Meter<'_>) -> Result<Written, Error> {
         let encoders: Arc<dyn Encoders> = Arc::new(LibavEncoders);
         let control = Control { interrupt: self.cancel.clone(), ..Control::default() };
-        let file = Patient::new(file);
+        let file = Paced::new(Patient::new(file));
         let mut source: Box<dyn PacketSource> = if self.plan.is_copy() {
             Box::new(file)
         } else {

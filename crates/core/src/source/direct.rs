@@ -10,6 +10,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
 use super::instep::InStep;
+use super::paced::Paced;
 use super::packets::PacketSource;
 use super::reader::{LapReader, Step, Tail};
 use super::wanted::Wanted;
@@ -127,7 +128,7 @@ impl OpenFile {
         control: Control,
     ) -> Result<Self, Error> {
         // Before a decoder: packets that wait take less room than what is made of them.
-        let file = InStep::new(file);
+        let file = InStep::new(Paced::new(file));
         let source: Box<dyn PacketSource> = match encoders {
             Some(encoders) if !plan.is_copy() => {
                 Box::new(Transcoder::new(path, file, plan, encoders, &control)?)

@@ -20,6 +20,8 @@ pub(crate) mod measure;
 mod metadata;
 mod opening;
 #[cfg(feature = "libav")]
+pub(crate) mod paced;
+#[cfg(feature = "libav")]
 pub(crate) mod packets;
 mod player;
 mod playout;

@@ -25,6 +25,9 @@ pub struct Facts {
     pub truncated: Option<String>,
     /// Places that could not be read and were passed over.
     pub unreadable_places: u32,
+    /// Time in which there is neither a picture nor sound: what goes beyond 10 s from one packet to the next, all in all. Distances
+    /// of more than two minutes do not count, since they are played as jumps of the clock.
+    pub empty: Duration,
 }
 
 impl Facts {

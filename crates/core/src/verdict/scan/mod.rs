@@ -5,6 +5,7 @@
 mod audio;
 mod boxes;
 mod clock;
+mod empty;
 mod intervals;
 mod video;
 mod windows;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::tagger::Chosen;
 use crate::transcode::Carriage;
 use audio::AudioTally;
+use empty::Empty;
 use video::VideoTally;
 
 /// Places in a row that may be damaged before the rest of the file is given up.
@@ -74,11 +76,13 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
         video: video.as_ref().map(VideoTally::new),
         audio: audio.as_ref().map(AudioTally::new),
         video_index: video.as_ref().map(|track| track.index),
+        empty: Empty::new(&media),
         packets: 0,
         bytes: 0,
         damaged: 0,
     };
     let cut_off = run.read(&mut demuxer, began, options, &mut facts)?;
+    facts.empty = run.empty.length();
     let form = |track: usize| match demuxer.conversion(track) {
         Some(Conversion::LengthPrefixes) => Some(Form::StartCodes),
         Some(Conversion::InBandSets) => Some(Form::InBandSets),
@@ -119,6 +123,7 @@ struct Run {
     video: Option<VideoTally>,
     audio: Option<AudioTally>,
     video_index: Option<usize>,
+    empty: Empty,
     packets: u64,
     bytes: u64,
     /// Places in a row that could not be read.
@@ -152,6 +157,7 @@ impl Run {
                     self.damaged = 0;
                     self.packets += 1;
                     self.bytes += packet.data.len() as u64;
+                    self.empty.take(&packet);
                     if Some(packet.track) == self.video_index {
                         self.video.iter_mut().for_each(|video| video.take(&packet));
                     } else {
