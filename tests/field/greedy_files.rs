@@ -1,15 +1,16 @@
 //! Files made to take memory and time: each is refused with the limit it goes beyond, or plays, within a bounded amount of both.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowcast::av::{Demuxer, Error as Media, Interrupt, OpenOptions};
-use flowcast::{Error, ScanOptions, facts};
+use flowcast::rtmp::flv::TagKind;
+use flowcast::{Error, EventKind, Prepare, ScanOptions, Source, facts};
 
 use super::examine::{Bounds, Examiner};
-use crate::support::rig::{Known, alone, role_arguments};
-use crate::support::{Clip, Need, Peer, directory, need};
+use crate::support::rig::{Known, alone, engine, read_flv, role_arguments, wait_event};
+use crate::support::{Clip, Need, PATIENCE, Peer, directory, need, wait_until};
 
 /// Above what the process takes before.
 const MEMORY_KIB: usize = 400 << 10;
@@ -126,4 +127,58 @@ fn limits_are_settings() {
     assert!(matches!(open(&options), Err(Media::LimitExceeded { limit: "max_tracks", allowed: 1, .. })));
     options.limits.max_tracks = 2;
     assert!(open(&options).is_ok());
+}
+
+/// The clip as FLV, each tag at the time that `time` makes of its own.
+fn retimed(scratch: &Path, name: &str, time: impl Fn(u32) -> u32) -> PathBuf {
+    let clip = Clip { b_frames: 0, size: (160, 90), ..Clip::default() }.make(scratch, "base.flv");
+    let mut flv = fs::read(clip).expect("it was made");
+    let mut at = 13;
+    while let Some(&[_, a, b, c, d, e, f, g]) = flv.get(at..).and_then(|tag| tag.first_chunk::<8>()) {
+        let [g, d, e, f] = time(u32::from_be_bytes([g, d, e, f])).to_be_bytes();
+        flv[at + 4..at + 8].copy_from_slice(&[d, e, f, g]);
+        at += 15 + u32::from_be_bytes([0, a, b, c]) as usize;
+    }
+    let file = scratch.join(name);
+    fs::write(&file, flv).expect("there is room");
+    file
+}
+
+#[test]
+fn a_file_whose_times_do_not_advance_is_sent_at_its_rate() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let scratch = directory();
+    let file = retimed(scratch.path(), "still.flv", |_| 0);
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let recording = scratch.path().join("recorded.flv");
+    let stream = engine.stream(Source::file(&file).looped()).record(&recording).start().expect("it starts");
+    wait_event(&events, PATIENCE, |event| match event.kind {
+        EventKind::ClockStalled { step } => Some(step),
+        _ => None,
+    });
+    assert!(wait_until(PATIENCE, || stream.stats().media_time.as_millis() > 3000));
+    drop(stream.stop(PATIENCE));
+    let tags = read_flv(&recording);
+    let pictures: Vec<_> = tags.iter().filter(|tag| tag.kind == TagKind::Video && !tag.header).collect();
+    let length = tags.iter().map(|tag| tag.time).max().unwrap_or(0);
+    println!("{} pictures in {length} ms", pictures.len());
+    assert!((pictures.len() as i64) < length / 20, "{} pictures in {length} ms", pictures.len());
+}
+
+#[test]
+fn a_small_file_whose_times_lie_far_apart_is_not_prepared_for_hours() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let scratch = directory();
+    // Two seconds become three hours.
+    let file = retimed(scratch.path(), "far.flv", |millis| millis * 5400);
+    let prepare = Prepare::new(&file, scratch.path().join("out.mp4"));
+    let error = prepare.run(|_| {}, &Interrupt::new()).map(|done| done.path).expect_err("it is empty");
+    let text = flowcast::chain(&error);
+    println!("{text}");
+    assert!(matches!(error, Error::InputUnusable { .. }) && text.contains("Prepare::most_empty"), "{text}");
 }

@@ -20,6 +20,7 @@ mod made;
 mod media_before_header;
 mod mediamtx_url;
 mod mixed_programs;
+mod mutated_files;
 mod no_metadata;
 mod outputs_in_vain;
 mod own_clocks;
