@@ -43,7 +43,9 @@ fn make(directory: &Path, name: &str) -> PathBuf {
         words.chain([file.display().to_string()]).collect()
     };
     let clip = || {
-        let clip = Clip { b_frames: 1, size: (160, 90), ..Clip::default() }.make(directory, "base.mp4");
+        // A raw stream has no times: those of reordered pictures cannot be told.
+        let b_frames = u32::from(name != "clip.h264");
+        let clip = Clip { b_frames, size: (160, 90), ..Clip::default() }.make(directory, "base.mp4");
         format!("-i {}", clip.display())
     };
     let options = match name {
