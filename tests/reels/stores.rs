@@ -102,8 +102,11 @@ fn a_store_whose_directory_is_not_there() {
 
     let file = clip.beside("file");
     fs::write(&file, "in the way").expect("there is room");
-    for (what, place) in [("a file", file.clone()), ("below a file", file.join("reels"))] {
-        plays_directly(&with_reels(&place), &clip, what, "REEL_STORE_FAILED");
+    for place in [file.clone(), file.join("reels")] {
+        let mut config = Config::default();
+        config.reels = Some(ReelStore::new(&place));
+        let error = Engine::new(config).expect_err("no waiting makes it a directory");
+        assert_eq!(error.code(), "REEL_STORE_FAILED", "{error:?}");
     }
     assert_eq!(fs::read(&file).expect("it is there"), b"in the way");
 }

@@ -370,7 +370,8 @@ fn files_of_a_list_become_one_stream() {
         make(directory, case);
         directory.join(case.name)
     });
-    let list = crate::playlist::Playlist::files(files);
+    // It is played without a clock, so the next item cannot be there in time.
+    let list = crate::playlist::Playlist::files(files).nothing_plays(crate::playlist::NothingPlays::Wait);
     for store in [None, Some(scratch.store())] {
         let supply = supply_of(store, wanted(Mode::Encode, Profile::Ultra));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
