@@ -56,7 +56,34 @@ fn containers(clip: &Path) -> Vec<Greedy> {
         [boxed(b"ftyp", b"isom\0\0\0\0isom"), boxed(b"moov", &movie)].concat()
     };
     let samples = patched(patched(mp4.clone(), b"stsz", 4, 1), b"stsz", 8, 60_000_000);
-    vec![("tracks.mp4", tracks(900), "max_tracks"), ("samples.mp4", samples, "max_samples")]
+    let item = boxed(b"\xA9nam", &boxed(b"data", b"\0\0\0\x01\0\0\0\0title"));
+    let meta = [&[0; 4][..], &boxed(b"hdlr", &[0; 25]), &boxed(b"ilst", &item.repeat(150_000))].concat();
+    let movie = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
+    let tagged = [boxed(b"ftyp", b"isom\0\0\0\0isom"), movie].concat();
+    vec![
+        ("tracks.mp4", tracks(900), "max_tracks"),
+        ("samples.mp4", samples, "max_samples"),
+        ("tags.mp4", tagged, "max_tags"),
+        ("tags.mkv", tagged_matroska(), "max_tags"),
+    ]
+}
+
+/// A Matroska file that is nothing but 150,000 tags.
+fn tagged_matroska() -> Vec<u8> {
+    let element = |name: &[u8], content: &[u8]| {
+        let size = (u32::try_from(content.len()).expect("small") | 0x1000_0000).to_be_bytes();
+        [name, &size, content].concat()
+    };
+    let tags: Vec<u8> = (0..150_000)
+        .flat_map(|n| {
+            let (name, text) =
+                (element(&[0x45, 0xA3], format!("T{n}").as_bytes()), element(&[0x44, 0x87], b"x"));
+            element(&[0x67, 0xC8], &[name, text].concat())
+        })
+        .collect();
+    let segment = element(&[0x12, 0x54, 0xC3, 0x67], &element(&[0x73, 0x73], &tags));
+    let head = element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska"));
+    [head, element(&[0x18, 0x53, 0x80, 0x67], &segment)].concat()
 }
 
 /// A clip whose first packet is a picture of a million units, in this container.

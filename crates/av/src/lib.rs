@@ -53,6 +53,7 @@ mod resampler;
 mod sample;
 mod screen;
 mod sys;
+mod tag_count;
 mod time;
 mod versions;
 mod vpx;

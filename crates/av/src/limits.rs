@@ -24,6 +24,9 @@ pub struct InputLimits {
     /// Entries of an MP4's index: samples of all its tracks. libav takes 24 to 60 bytes for each. Default 20,000,000: ten hours
     /// of 60 pictures per second with thirty tracks of sound fit.
     pub max_samples: u64,
+    /// Tags (titles, comments) of a file. libav takes time with the square of their number. Default 10,000, which takes less
+    /// than a second.
+    pub max_tags: u32,
 }
 
 impl Default for InputLimits {
@@ -35,6 +38,7 @@ impl Default for InputLimits {
             max_units: 8192,
             max_packet_bytes: 64 << 20,
             max_samples: 20_000_000,
+            max_tags: 10_000,
         }
     }
 }
@@ -61,6 +65,7 @@ impl Exceeded {
             "max_units" => "NAL units or OBUs in a picture",
             "max_packet_bytes" => "bytes in a packet",
             "max_samples" => "samples in the index",
+            "max_tags" => "tags",
             _ => "of it",
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn check(source: impl Read + Seek, limits: &InputLimits) -> Result<()
         at: 0,
         samples: 0,
         tracks: 0,
+        tags: 0,
         fragmented: false,
         movie_scale: 0,
         track: Track::default(),
@@ -102,6 +103,7 @@ struct Walk<R> {
     at: u64,
     samples: u64,
     tracks: u32,
+    tags: u32,
     fragmented: bool,
     movie_scale: u64,
     track: Track,
@@ -133,6 +135,19 @@ impl<R: Read + Seek> Walk<R> {
         Ok(())
     }
 
+    /// Each box in here is a tag.
+    fn tags(&mut self, mut at: u64, end: u64) -> Result<(), Stop> {
+        while at.saturating_add(8) <= end {
+            self.tags = self.tags.saturating_add(1);
+            if self.tags > self.limits.max_tags {
+                return Err(Stop::Exceeded(Exceeded::new("max_tags", u64::from(self.limits.max_tags))));
+            }
+            self.go(at)?;
+            at = at.saturating_add(u64::from(self.number()?).max(8));
+        }
+        Ok(())
+    }
+
     fn look(&mut self, kind: [u8; 4], content: u64, end: u64, depth: u32) -> Result<(), Stop> {
         match &kind {
             b"trak" => {
@@ -149,6 +164,18 @@ impl<R: Read + Seek> Walk<R> {
             b"moov" | b"mdia" | b"minf" | b"stbl" | b"edts" | b"traf" => {
                 self.children(content, end, depth + 1)
             }
+            b"udta" => {
+                self.tags(content, end)?;
+                self.children(content, end, depth + 1)
+            }
+            b"meta" => {
+                self.go(content)?;
+                let (_, first) = (self.number()?, self.number()?);
+                // In an MP4, not in a MOV, a version comes first.
+                let version = if first.to_be_bytes() == *b"hdlr" { 0 } else { 4 };
+                self.children(content + version, end, depth + 1)
+            }
+            b"ilst" => self.tags(content, end),
             b"moof" if self.fragmented => self.children(content, end, depth + 1),
             b"mvex" => {
                 self.fragmented = true;

@@ -11,7 +11,7 @@ use crate::limits::Exceeded;
 use crate::probe::{self, Opened, Request};
 use crate::redact::{self, Secrets};
 use crate::sys::{self, Failure, Guard, Input, Io, Limits, Opening, Source};
-use crate::{Error, Interrupt, OpenOptions, mp4_tables, origin};
+use crate::{Error, Interrupt, OpenOptions, mp4_tables, origin, tag_count};
 
 /// Where an input came from, for messages and for opening it again.
 #[derive(Debug)]
@@ -89,6 +89,8 @@ pub(super) fn read_source(
     (&mut source).take(8).read_to_end(&mut start).map_err(failed)?;
     if mp4_tables::is_mp4(&start) {
         mp4_tables::check(&mut source, &options.limits).map_err(|exceeded| context.exceeded(exceeded))?;
+    } else {
+        tag_count::check(&mut source, &options.limits).map_err(|exceeded| context.exceeded(exceeded))?;
     }
     let limits = probe::limits(options, None);
     let opening = recognise_source(source, context, guard, &limits)?;
