@@ -78,9 +78,9 @@ fn live<S: Read + Write>(session: &mut Session<S>) {
     assert!(matches!(result, Ok(true)), "{result:?}");
 }
 
-/// A picture whose body is its number; each tenth is a keyframe.
+/// A picture whose body is its number; each tenth is a keyframe. H.263, which needs no sequence header.
 fn picture(number: u32) -> Tag {
-    let mut body = vec![if number.is_multiple_of(10) { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+    let mut body = vec![if number.is_multiple_of(10) { 0x12 } else { 0x22 }, 1, 0, 0, 0];
     body.extend_from_slice(&number.to_be_bytes());
     body.resize(2000, 0);
     Tag::from_wire(TagKind::Video, MediaTime::from_millis(i64::from(number) * 40), Bytes::from(body))

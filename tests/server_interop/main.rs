@@ -20,7 +20,8 @@ use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
 use flowcast::rtmp::wire::WireBuf;
 use flowcast::{
-    Config, Engine, Error, EventKind, Output, RtmpServer, RtmpServerExt, ServerOptions, Source, StreamRef,
+    Config, Engine, Error, EventKind, Existing, Output, RtmpServer, RtmpServerExt, ServerOptions, Source,
+    StreamRef,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -103,7 +104,8 @@ impl Studio {
     /// Records the publisher, from its first frame on if this is called within its first GOP.
     fn record(&self) -> (StreamRef, PathBuf) {
         let (stream, file) = (self.on_air(), self.file("recorded.flv"));
-        stream.add_output(Output::record(&file)).expect("a running stream");
+        let recording = Output::record(&file).existing(Existing::Replace);
+        stream.add_output(recording).expect("a running stream");
         (stream, file)
     }
 
