@@ -57,6 +57,7 @@ mod tag_count;
 mod time;
 mod versions;
 mod vpx;
+mod watched;
 
 pub use codec::{Codec, TrackKind};
 pub use convert::Conversion;

@@ -11,23 +11,29 @@ use crate::limits::{Exceeded, InputLimits};
 const BUFFER: usize = 8 << 10;
 /// How deep boxes lie in each other, at most.
 const DEPTH: u32 = 6;
+/// Boxes of a file, at most; one in fragments has some for each, and may have a fragment for each sample.
+const BOXES: u32 = 1 << 20;
+const FRAGMENT_BOXES: u32 = 1 << 24;
+/// Runs of chunks of a track that are kept: one whose chunks are as large as those before is part of the run before.
+const RUNS: usize = 1 << 20;
 /// Boxes in the top level of an MP4 or MOV file.
 const FIRST: [&[u8; 4]; 8] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"];
 /// Samples of uncompressed sound that libav puts into one entry.
-const SAMPLES_PER_ENTRY: u64 = 1024;
+const SAMPLES_PER_ENTRY: u32 = 1024;
 
 /// Whether a file begins like an MP4 or MOV.
 pub(crate) fn is_mp4(start: &[u8]) -> bool {
     start.get(4..8).is_some_and(|kind| FIRST.iter().any(|first| first.as_slice() == kind))
 }
 
-/// Counts what the tables announce. A file that cannot be read here is left to libav.
+/// Counts what the tables announce. A file that cannot be read here, or not in time, is left to libav.
 pub(crate) fn check(source: impl Read + Seek, limits: &InputLimits) -> Result<(), Exceeded> {
     let mut walk = Walk {
         source: BufReader::with_capacity(BUFFER, source),
         limits: *limits,
         at: 0,
         samples: 0,
+        boxes: 0,
         tracks: 0,
         tags: 0,
         fragmented: false,
@@ -64,8 +70,10 @@ struct Track {
     samples: u64,
     same_size: bool,
     chunks: u64,
-    /// First chunk and samples in a chunk, of each run of chunks.
-    runs: Vec<(u64, u64)>,
+    /// First chunk and entries for a chunk, of each run of chunks.
+    runs: Vec<(u32, u32)>,
+    /// The first chunk in the last line of the table.
+    last_chunk: u32,
     /// Samples and ticks by the table of times.
     timed: (u128, u128),
     /// Ticks of the movie that the edit list shows.
@@ -73,16 +81,27 @@ struct Track {
 }
 
 impl Track {
+    /// Adds a line of the table of chunks; `false` if there are too many runs.
+    fn add_run(&mut self, first: u32, samples: u32) -> bool {
+        let each = samples.div_ceil(SAMPLES_PER_ENTRY).max(1);
+        let goes_on = self.runs.last().is_some_and(|(_, last)| *last == each) && first >= self.last_chunk;
+        if !goes_on {
+            self.runs.push((first, each));
+        }
+        self.last_chunk = first;
+        self.runs.len() <= RUNS
+    }
+
     /// Entries that libav makes of it.
     fn entries(&self, movie_scale: u64) -> u64 {
         let mut entries = self.samples;
         if self.same_size && !self.runs.is_empty() {
             let mut in_chunks = 0_u64;
-            for (index, (first, samples)) in self.runs.iter().enumerate() {
-                let next = self.runs.get(index + 1).map_or(self.chunks.saturating_add(1), |(next, _)| *next);
-                let chunks = next.min(self.chunks.saturating_add(1)).saturating_sub(*first);
-                let each = samples.div_ceil(SAMPLES_PER_ENTRY).max(1);
-                in_chunks = in_chunks.saturating_add(chunks.saturating_mul(each));
+            let end = self.chunks.saturating_add(1);
+            for (index, (first, each)) in self.runs.iter().enumerate() {
+                let next = self.runs.get(index + 1).map_or(end, |(next, _)| u64::from(*next).min(end));
+                let chunks = next.saturating_sub(u64::from(*first));
+                in_chunks = in_chunks.saturating_add(chunks.saturating_mul(u64::from(*each)));
             }
             // Uncompressed sound is taken by the chunk, anything else by the sample; which it is, only libav knows.
             let uncompressed = self.timed.0 == self.timed.1;
@@ -90,8 +109,9 @@ impl Track {
         }
         let (samples, ticks) = self.timed;
         let scale = u128::from(movie_scale.max(1));
-        let shown =
-            (self.edited * u128::from(self.scale.max(1)) / scale).saturating_mul(samples) / ticks.max(1);
+        let shown = (self.edited.saturating_mul(u128::from(self.scale.max(1))) / scale)
+            .saturating_mul(samples)
+            / ticks.max(1);
         entries.max(u64::try_from(shown).unwrap_or(u64::MAX).min(entries.saturating_mul(1 << 16)))
     }
 }
@@ -102,6 +122,7 @@ struct Walk<R> {
     /// Where the reader is.
     at: u64,
     samples: u64,
+    boxes: u32,
     tracks: u32,
     tags: u32,
     fragmented: bool,
@@ -113,6 +134,10 @@ impl<R: Read + Seek> Walk<R> {
     /// Looks at the boxes from `at` to `end`.
     fn children(&mut self, mut at: u64, end: u64, depth: u32) -> Result<(), Stop> {
         while at.saturating_add(8) <= end {
+            self.boxes = self.boxes.saturating_add(1);
+            if self.boxes > if self.fragmented { FRAGMENT_BOXES } else { BOXES } {
+                return Err(self.too_many_samples());
+            }
             self.go(at)?;
             let (mut size, kind) = (u64::from(self.number()?), self.number()?.to_be_bytes());
             let mut content = at + 8;
@@ -228,7 +253,12 @@ impl<R: Read + Seek> Walk<R> {
             b"elst" if long => 20,
             _ => 12,
         };
-        for _ in 0..entries.min(end.saturating_sub(self.at) / size) {
+        let entries = entries.min(end.saturating_sub(self.at) / size);
+        // No table needs more than an entry for each sample.
+        if entries > self.limits.max_samples {
+            return Err(self.too_many_samples());
+        }
+        for _ in 0..entries {
             match &kind {
                 b"stts" => {
                     let (count, delta) = (u128::from(self.number()?), u128::from(self.number()?));
@@ -236,8 +266,10 @@ impl<R: Read + Seek> Walk<R> {
                     self.track.timed.1 += count * delta;
                 }
                 b"stsc" => {
-                    let run = (u64::from(self.number()?), u64::from(self.number()?));
-                    self.track.runs.push(run);
+                    let (first, samples) = (self.number()?, self.number()?);
+                    if !self.track.add_run(first, samples) {
+                        return Err(self.too_many_samples());
+                    }
                     self.number()?;
                 }
                 _ => {
@@ -255,9 +287,13 @@ impl<R: Read + Seek> Walk<R> {
     fn add(&mut self, samples: u64) -> Result<(), Stop> {
         self.samples = self.samples.saturating_add(samples);
         if self.samples > self.limits.max_samples {
-            return Err(Stop::Exceeded(Exceeded::new("max_samples", self.limits.max_samples)));
+            return Err(self.too_many_samples());
         }
         Ok(())
+    }
+
+    fn too_many_samples(&self) -> Stop {
+        Stop::Exceeded(Exceeded::new("max_samples", self.limits.max_samples))
     }
 
     fn go(&mut self, to: u64) -> Result<(), Stop> {
@@ -279,11 +315,13 @@ impl<R: Read + Seek> Walk<R> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
+    use std::cell::Cell;
     use std::io::Cursor;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::watched::Endless;
 
     fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
         let size = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
@@ -347,6 +385,59 @@ mod tests {
     fn tracks_are_counted() {
         let tracks: Vec<_> = (0..300).map(|_| track(1, &[])).collect();
         assert_eq!(limit_of(&movie(&tracks)), Some("max_tracks"));
+    }
+
+    /// The limit that a file of 16 GB goes beyond, whose last box has this head and then the same bytes again and again; and
+    /// the bytes that were read.
+    fn endless(kind: &[u8; 4], numbers: &[u32], then: &[u8]) -> (Option<&'static str>, u64) {
+        let size = 16_u64 << 30;
+        let mut head = boxed(b"ftyp", &[0; 8]);
+        for kind in [b"moov", b"trak", b"mdia", b"minf", b"stbl", kind] {
+            let rest = (size - head.len() as u64).to_be_bytes();
+            head.extend([&[0, 0, 0, 1][..], kind, &rest].concat());
+        }
+        head.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+        let read = Cell::new(0);
+        let file = Endless { head, then: then.to_vec(), size, at: 0, read: &read, cancel: None };
+        let limit = check(file, &InputLimits::default()).err().map(|exceeded| exceeded.limit);
+        (limit, read.get())
+    }
+
+    #[test]
+    fn tables_without_an_end_are_not_walked() {
+        for kind in [b"stsc", b"stts", b"elst"] {
+            let (limit, read) = endless(kind, &[0, u32::MAX], &[0]);
+            assert_eq!(limit, Some("max_samples"));
+            assert!(read <= 1 << 16, "{read} bytes of a table that is too long");
+        }
+    }
+
+    #[test]
+    fn boxes_without_an_end_are_not_walked() {
+        let (limit, read) = endless(b"edts", &[], b"\0\0\0\x08free");
+        assert_eq!(limit, Some("max_samples"));
+        assert!(read <= 16 << 20, "{read} bytes of empty boxes");
+    }
+
+    #[test]
+    fn runs_of_chunks_are_bounded() {
+        let each = |samples: u32| [&[0, 0, 0, 1][..], &samples.to_be_bytes(), &[0, 0, 0, 1]].concat();
+        let (limit, read) = endless(b"stsc", &[0, 10_000_000], &[each(1), each(2000)].concat());
+        assert_eq!(limit, Some("max_samples"));
+        assert!(read <= 16 << 20, "{read} bytes of runs");
+        let mut track = Track::default();
+        assert!((1..3_000_000).all(|chunk| track.add_run(chunk, 1 + chunk % 1024)));
+        assert_eq!(track.runs.len(), 1, "runs of the same number of entries are one");
+    }
+
+    #[test]
+    fn joined_runs_count_the_same_entries() {
+        let mut track = Track { samples: 1, same_size: true, chunks: 20, ..Track::default() };
+        for (first, samples) in [(1, 1024), (3, 1000), (5, 2048), (9, 2000), (11, 1), (40, 1)] {
+            assert!(track.add_run(first, samples));
+        }
+        assert_eq!(track.runs, [(1, 1), (5, 2), (11, 1)]);
+        assert_eq!(track.entries(1), 4 + 6 * 2 + 10);
     }
 
     proptest! {

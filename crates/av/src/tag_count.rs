@@ -24,7 +24,7 @@ const HEAD_BYTES: u64 = 1 << 20;
 /// Bytes of Matroska's tags that are looked at.
 const TAG_BYTES: u64 = 64 << 20;
 
-/// Counts the tags of a file. One that cannot be read here is left to libav.
+/// Counts the tags of a file. One that cannot be read here, or not in time, is left to libav.
 pub(crate) fn check(mut source: impl Read + Seek, limits: &InputLimits) -> Result<(), Exceeded> {
     let most = u64::from(limits.max_tags);
     let mut count = Count { source: BufReader::new(&mut source), tags: 0, most };
@@ -168,6 +168,7 @@ impl<S: Read + Seek> Count<S> {
                 _ => {}
             }
             elsewhere.retain(|position| *position >= next);
+            elsewhere.truncate(HEADS);
             self.source.seek(SeekFrom::Start(next))?;
             if self.is_too_much() {
                 return Ok(());

@@ -115,3 +115,40 @@ fn the_open_deadline_does_not_outlive_the_open() {
     assert!(matches!(Demuxer::open(&path, &zero, &Interrupt::new()), Err(Error::Timeout { .. })));
     assert!(open(&path).is_ok());
 }
+
+/// Tables of gigabytes of nothing, which take no place on a disk, and more boxes than a file has.
+#[test]
+fn tables_and_boxes_without_an_end_are_refused() {
+    let scratch = Scratch::new();
+    let head = |last: &[u8; 4], size: u64| {
+        let mut head = b"\0\0\0\x10ftypisom\0\0\0\0".to_vec();
+        for kind in [b"moov", b"trak", b"mdia", b"minf", b"stbl", last] {
+            let rest = size - head.len() as u64;
+            head.extend([&[0, 0, 0, 1][..], kind, &rest.to_be_bytes()].concat());
+        }
+        head
+    };
+    let mut paths = Vec::new();
+    for kind in [b"stsc", b"stts", b"elst"] {
+        let path = scratch.write(
+            &format!("{}.mp4", String::from_utf8_lossy(kind)),
+            &[&head(kind, 8 << 30)[..], &[0; 4], &[0xFF; 4]].concat(),
+        );
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(8 << 30).unwrap();
+        paths.push(path);
+    }
+    let boxes = b"\0\0\0\x08free".repeat((1 << 20) + 1);
+    paths.push(scratch.write("boxes.mp4", &[head(b"edts", 9 << 20), boxes].concat()));
+    let patient = OpenOptions { timeout: Duration::from_secs(3600), ..OpenOptions::default() };
+    for path in paths {
+        let error = Demuxer::open(&path, &patient, &Interrupt::new()).unwrap_err();
+        assert!(matches!(error, Error::LimitExceeded { limit: "max_samples", .. }), "{path:?}: {error:?}");
+        let late = Interrupt::new();
+        late.set_deadline(Some(Instant::now()));
+        let error = Demuxer::open(&path, &patient, &late).unwrap_err();
+        assert!(matches!(error, Error::Timeout { operation: "open" }), "{path:?}: {error:?}");
+        late.cancel();
+        let error = Demuxer::open(&path, &patient, &late).unwrap_err();
+        assert!(matches!(error, Error::Cancelled { operation: "open" }), "{path:?}: {error:?}");
+    }
+}

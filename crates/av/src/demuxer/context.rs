@@ -11,6 +11,7 @@ use crate::limits::Exceeded;
 use crate::probe::{self, Opened, Request};
 use crate::redact::{self, Secrets};
 use crate::sys::{self, Failure, Guard, Input, Io, Limits, Opening, Source};
+use crate::watched::Watched;
 use crate::{Error, Interrupt, OpenOptions, mp4_tables, origin, tag_count};
 
 /// Where an input came from, for messages and for opening it again.
@@ -87,10 +88,17 @@ pub(super) fn read_source(
     source.rewind().map_err(failed)?;
     let mut start = Vec::new();
     (&mut source).take(8).read_to_end(&mut start).map_err(failed)?;
-    if mp4_tables::is_mp4(&start) {
-        mp4_tables::check(&mut source, &options.limits).map_err(|exceeded| context.exceeded(exceeded))?;
+    let watched = Watched::new(&mut source, guard);
+    let checked = if mp4_tables::is_mp4(&start) {
+        mp4_tables::check(watched, &options.limits)
     } else {
-        tag_count::check(&mut source, &options.limits).map_err(|exceeded| context.exceeded(exceeded))?;
+        tag_count::check(watched, &options.limits)
+    };
+    checked.map_err(|exceeded| context.exceeded(exceeded))?;
+    match guard.reason() {
+        Some(Reason::Cancelled) => return Err(Error::Cancelled { operation: "open" }),
+        Some(Reason::Deadline) => return Err(Error::Timeout { operation: "open" }),
+        None => {}
     }
     let limits = probe::limits(options, None);
     let opening = recognise_source(source, context, guard, &limits)?;
