@@ -102,6 +102,8 @@ struct Entry {
     since: Instant,
     peer: Option<SocketAddr>,
     owner: Option<String>,
+    /// The owner's place among the limits: given back with the name.
+    place: Option<Permit>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
     /// Where other publishers of the name ask; `None` between the claim and the start, and for what is not published.
@@ -124,8 +126,6 @@ pub struct Claim {
     hub: Hub,
     name: String,
     token: u64,
-    /// The owner's place among the limits.
-    place: Option<Permit>,
     desk: Option<Arc<Desk>>,
 }
 
@@ -216,12 +216,13 @@ impl Hub {
                 since: Instant::now(),
                 peer,
                 owner: None,
+                place: None,
                 stream: None,
                 desk: None,
                 revoked: false,
             },
         );
-        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, place: None, desk: None })
+        Ok(Claim { hub: self.clone(), name: name.to_owned(), token, desk: None })
     }
 
     /// The stream behind `name`, unless it was just taken off the air.
@@ -289,10 +290,12 @@ impl Claim {
         &self.name
     }
 
-    /// The name is published for `owner`, whose place is kept as long as the claim is.
-    pub(crate) fn belongs_to(&mut self, owner: &str, place: Permit) {
-        self.place = Some(place);
-        self.shows_owner(owner);
+    /// The name is published for `owner`, whose place is kept as long as the name is.
+    pub(crate) fn belongs_to(&self, owner: &str, place: Permit) {
+        let mut names = self.hub.names.lock();
+        if let Some(entry) = names.get_mut(&self.name).filter(|entry| entry.token == self.token) {
+            (entry.owner, entry.place) = (Some(owner.to_owned()), Some(place));
+        }
     }
 
     /// Whose stream is found under the name.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use flowcast_core::{Config, Engine, KeyRules};
 use flowcast_rtmp::amf0::Value;
-use flowcast_server::{Departure, ServerEventKind};
+use flowcast_server::{Departure, RtmpServerExt, ServerEventKind};
 
 use crate::raw::Raw;
 use crate::support::{PATIENCE, Studio, wait_until};
@@ -64,6 +65,21 @@ fn a_publisher_publishes_again_with_the_same_and_with_another_key() {
     drop(raw);
     assert!(wait_until(|| studio.stats().connections == 0), "{:?}", studio.stats());
     assert_eq!((studio.stats().protocol_errors, studio.stats().publishers), (0, 0));
+}
+
+#[test]
+fn an_owner_who_may_have_one_stream_begins_it_again_without_waiting() {
+    let mut config = Config::default();
+    config.max_streams_per_owner = 1;
+    let engine = Engine::new(config).unwrap();
+    engine.keys().add_with("studio", "good-key", KeyRules::new().owner("alice")).unwrap();
+    let server = engine.rtmp_server("127.0.0.1:0").start().unwrap();
+    let mut raw = Raw::connect(server.address(), "live");
+    for round in 0..50 {
+        raw.create();
+        assert_eq!(raw.ask("publish", "good-key"), "NetStream.Publish.Start", "{round}");
+        raw.say("deleteStream", vec![Value::from(f64::from(raw.id))], 0);
+    }
 }
 
 #[test]
