@@ -66,6 +66,8 @@ pub use reel::{ReelStore, ReelStoreStats, WhenInUse};
 pub use source::{Source, SourceMode, SplitSource};
 pub use stats::{Codec, EncodingStats, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
+#[doc(hidden)]
+pub use sys::spawn;
 pub use transcode::{
     AudioCodec, AudioEncoding, Carriage, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading,
     VideoCodec,

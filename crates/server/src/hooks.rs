@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_core::mark_callback_thread;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::admission::{Admission, Answer, Desk};
 
 /// Questions that wait at most.
 const QUEUE: usize = 1024;
+/// Bytes. The program's code runs on it, which expects what the standard library gives a thread.
+const STACK: usize = 2 << 20;
 
 /// What the program wants to decide itself.
 #[derive(Clone, Default)]
@@ -70,18 +72,22 @@ impl Pool {
         if state.jobs.len() >= QUEUE {
             return Err(Overload);
         }
-        state.jobs.push_back(job);
-        if state.jobs.len() > state.idle && state.threads < self.most {
+        if state.jobs.len() >= state.idle && state.threads < self.most {
+            state.threads += 1;
+            // Starting a thread takes a while, in which the others go on.
             let shared = self.shared.clone();
-            match std::thread::Builder::new().name("fc-hook".into()).spawn(move || shared.run()) {
-                Ok(_) => state.threads += 1,
-                Err(error) => log::error!("no thread for the program's hooks: {error}"),
+            let started = MutexGuard::unlocked(&mut state, || {
+                flowcast_core::spawn("fc-hook", STACK, move || shared.run())
+            });
+            if let Err(error) = started {
+                state.threads -= 1;
+                log::error!("no thread for the program's hooks: {error}");
             }
         }
         if state.threads == 0 {
-            state.jobs.pop_back();
             return Err(Overload);
         }
+        state.jobs.push_back(job);
         drop(state);
         self.shared.came.notify_one();
         Ok(())

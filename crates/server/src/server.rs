@@ -191,11 +191,7 @@ impl RtmpServerBuilder {
         let lobby = Lobby::new(poll, doors, house, shared.clone());
         let done = Done::default();
         let set_done = SetDone(done.clone());
-        std::thread::Builder::new()
-            .name("fc-lobby".into())
-            .stack_size(STACK)
-            .spawn(move || lobby.run(set_done))
-            .map_err(start)?;
+        flowcast_core::spawn("fc-lobby", STACK, move || lobby.run(set_done)).map_err(start)?;
         Ok(RtmpServer { engine: self.engine, address, rtmps, shared, done: Some(done) })
     }
 }

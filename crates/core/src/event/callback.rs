@@ -13,6 +13,10 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::bus::CAPACITY;
+use crate::sys;
+
+/// Bytes. The program's code runs on it, which expects what the standard library gives a thread.
+const STACK: usize = 2 << 20;
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
@@ -59,7 +63,7 @@ impl<E: Send + 'static> Caller<E> {
         let shared =
             Arc::new(Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() });
         let caller = Self { shared: shared.clone() };
-        std::thread::Builder::new().name("fc-callback".into()).spawn(move || {
+        sys::spawn("fc-callback", STACK, move || {
             mark_callback_thread();
             shared.run(&*callback);
         })?;

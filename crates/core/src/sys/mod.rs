@@ -11,5 +11,5 @@ pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;
 pub(crate) use outq::unacknowledged_bytes;
-pub(crate) use spawn::spawn;
+pub use spawn::spawn;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, yield_to_others};

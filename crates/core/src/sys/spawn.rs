@@ -16,7 +16,7 @@ const BESIDE: u64 = 64 << 20;
 /// # Errors
 ///
 /// [`OutOfMemory`](io::ErrorKind::OutOfMemory) if the address space left is too small for it, else what the system says.
-pub(crate) fn spawn<T: Send + 'static>(
+pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     stack: usize,
     work: impl FnOnce() -> T + Send + 'static,
