@@ -123,28 +123,40 @@ impl Lobby {
         let assembly = Assembly::new(&self.house.options);
         let house = (counters.clone(), self.shared.desk.clone());
         let connection = Connection::new(transport, session, peer, house, assembly);
-        self.seat(connection, now, scratch);
+        if let Some(id) = self.seat(connection, now) {
+            self.turn(id, now, true, true, scratch);
+        }
     }
 
-    /// Takes in who has ended its stream: it closes the connection or begins another one.
+    /// Takes in who has ended its stream: it closes the connection or begins another one. Who comes from where too many are in the
+    /// lobby already is told the last and leaves.
     pub(super) fn welcome_back(&mut self, now: Instant, scratch: &mut [u8]) {
         for connection in self.shared.desk.take_returned() {
-            self.seat(connection, now, scratch);
+            let peer = connection.peer;
+            let is_crowded = self.is_crowded(peer);
+            let Some(id) = self.seat(connection, now) else { continue };
+            if is_crowded {
+                self.turned_away(Some(peer), RefusalReason::Crowd);
+                log::debug!("{peer}: not let in again ({})", RefusalReason::Crowd);
+                self.see_off(id, now);
+            } else {
+                self.turn(id, now, true, true, scratch);
+            }
         }
     }
 
     /// Gives a connection a place in the lobby.
-    fn seat(&mut self, mut connection: Connection, now: Instant, scratch: &mut [u8]) {
+    fn seat(&mut self, mut connection: Connection, now: Instant) -> Option<usize> {
         let peer = connection.peer;
         let id = self.gate.next;
         self.gate.next = self.gate.next.checked_add(1).unwrap_or(FIRST);
         if let Err(error) = connection.register(self.poll.registry(), Token(id)) {
             log::warn!("{peer}: {error}");
-            return;
+            return None;
         }
         *self.gate.crowd.entry(Origin::of(peer.ip())).or_default() += 1;
         self.guests.insert(id, Guest::new(connection, now));
-        self.turn(id, now, true, true, scratch);
+        Some(id)
     }
 
     fn turned_away(&self, peer: Option<SocketAddr>, reason: RefusalReason) {
@@ -166,18 +178,23 @@ impl Lobby {
     }
 
     fn refuses_entry(&mut self, peer: SocketAddr, now: Instant) -> Option<RefusalReason> {
-        let (options, origin) = (&self.house.options, Origin::of(peer.ip()));
-        if self.failures.is_banned(origin, now) {
+        if self.failures.is_banned(Origin::of(peer.ip()), now) {
             return Some(RefusalReason::Banned);
         }
         let connections = self.shared.counters.connections.load(Ordering::Relaxed);
-        let is_full = connections >= options.max_connections as u64;
-        let here = self.gate.crowd.get(&origin).copied().unwrap_or(0);
-        let spared = options.crowd_spares_loopback && origin.is_loopback();
-        if here >= options.lobby_per_address && !spared {
+        let is_full = connections >= self.house.options.max_connections as u64;
+        if self.is_crowded(peer) {
             return Some(RefusalReason::Crowd);
         }
         (is_full && !self.make_room(now)).then_some(RefusalReason::Connections)
+    }
+
+    /// Whether the address has as many connections in the lobby as it may.
+    fn is_crowded(&self, peer: SocketAddr) -> bool {
+        let (options, origin) = (&self.house.options, Origin::of(peer.ip()));
+        let here = self.gate.crowd.get(&origin).copied().unwrap_or(0);
+        let spared = options.crowd_spares_loopback && origin.is_loopback();
+        here >= options.lobby_per_address && !spared
     }
 }
 

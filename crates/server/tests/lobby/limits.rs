@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use flowcast_rtmp::session::ClientRole;
 use flowcast_server::{Error, RefusalReason, RtmpServerExt};
 
+use crate::raw::Raw;
 use crate::support::{Client, Studio, connect, header, picture, wait_until};
 
 fn idle(studio: &Studio, from: Ipv4Addr) -> Client {
@@ -32,6 +33,23 @@ fn an_address_has_few_places_in_the_lobby_and_those_on_the_air_take_none() {
     drop(crowd);
     assert!(wait_until(|| studio.stats().connections <= 3));
     studio.player("studio").go_live();
+}
+
+#[test]
+fn who_comes_back_to_the_lobby_finds_no_more_places_than_who_is_new() {
+    let studio = Studio::start(|server| {
+        server.options(|options| (options.lobby_per_address, options.crowd_spares_loopback) = (2, false))
+    });
+    studio.engine.keys().add("studio", "good-key").unwrap();
+    let mut publisher = Raw::connect(studio.server.address(), "live");
+    publisher.create();
+    assert_eq!(publisher.ask("publish", "good-key"), "NetStream.Publish.Start");
+    let crowd = [idle(&studio, Ipv4Addr::LOCALHOST), idle(&studio, Ipv4Addr::LOCALHOST)];
+    assert!(wait_until(|| studio.stats().connections == 3));
+    publisher.say("closeStream", Vec::new(), publisher.id);
+    publisher.end().expect("closed in an orderly way, not reset");
+    assert_eq!(studio.stats().refused(RefusalReason::Crowd), 1);
+    drop(crowd);
 }
 
 #[test]
