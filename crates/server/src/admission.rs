@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use flowcast_core::{Entrance, Grant};
@@ -181,6 +181,15 @@ impl fmt::Debug for Admission {
     }
 }
 
+/// The lobby's hold on its desk: without a lobby nobody is taken in any more.
+pub(crate) struct ClosesDesk(Arc<Desk>);
+
+impl Drop for ClosesDesk {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Desk {
     pub(crate) fn new(waker: Waker) -> Self {
         Self { answers: Mutex::default(), returned: Mutex::new(Some(Vec::new())), waker }
@@ -218,6 +227,11 @@ impl Desk {
     /// Nobody comes back from now on, and who just did is sent away.
     pub(crate) fn close(&self) {
         drop(self.returned.lock().take());
+    }
+
+    /// Closes it when the guard is dropped, on a panic, too.
+    pub(crate) fn close_at_end(self: &Arc<Self>) -> ClosesDesk {
+        ClosesDesk(self.clone())
     }
 
     /// Has the lobby look around.

@@ -106,7 +106,9 @@ impl Lobby {
 
     /// Serves until it is stopped; `done` is set once all is closed.
     pub(crate) fn run(mut self, done: SetDone) {
+        let closes = self.shared.desk.close_at_end();
         self.serve();
+        drop(closes);
         self.close_all();
         let Self { house, pool, .. } = self;
         drop(done);
@@ -253,7 +255,6 @@ impl Lobby {
 
     /// The server stops: who waits for an answer hears so.
     fn close_all(&mut self) {
-        self.shared.desk.close();
         for guest in self.guests.values_mut() {
             guest.connection.session.finish();
             let _ = guest.connection.write(usize::MAX);
