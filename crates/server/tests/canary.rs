@@ -66,12 +66,22 @@ fn secrets_are_shown_nowhere() {
     for name in ["studio?token=canary-guess", "studio", "nobody?token=canary-token"] {
         studio.player(name).refusal();
     }
+    let server_events = studio.server.events();
+    for (app, name) in [("canary-app", ""), ("live/canary-both", "canary-both"), ("canary-two", "canary-two")]
+    {
+        for role in [ClientRole::Publish, ClientRole::Play] {
+            shown(format!("{:?}", studio.client(role, app, name).refused()));
+        }
+    }
     studio.client(ClientRole::Play, "live?token=canary-token", "studio").go_live();
     shown(format!("{:?} {:#?}", studio.server, keys));
     shown(format!("{:?} {:?}", studio.stats(), keys.active()));
     assert!(keys.remove("studio"));
     assert!(wait_until(|| !studio.has("studio")));
     shown(format!("{:?}", std::iter::from_fn(|| events.try_next()).collect::<Vec<_>>()));
+    let refused: Vec<_> = std::iter::from_fn(|| server_events.try_next()).collect();
+    assert!(refused.len() >= 6, "{refused:#?}");
+    shown(format!("{refused:?}"));
     let lines = LINES.lock().unwrap();
     assert!(lines.iter().any(|line| line.contains("publishes studio")), "the log is kept: {lines:#?}");
     let leaks: Vec<_> = lines.iter().filter(|line| line.contains("canary")).collect();

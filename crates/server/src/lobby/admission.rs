@@ -136,11 +136,12 @@ impl Lobby {
                 self.may_play(id, request).and_then(|()| self.play(id, &request.name))
             }
             (Answer::AcceptAs(grant), Wish::Publish(request)) => {
-                self.publish_as(id, &request.app, grant, now)
+                self.publish_as(id, &self.told_app(&request.app, request.key.reveal()), grant, now)
             }
             (Answer::AcceptAs(grant), Wish::Play(_)) => self.play(id, &grant.name),
             (Answer::Entered(entered), Wish::Publish(request)) => {
-                entered.map(|entered| self.go_on_air(id, &request.app, *entered, now))
+                let app = self.told_app(&request.app, request.key.reveal());
+                entered.map(|entered| self.go_on_air(id, &app, *entered, now))
             }
             (Answer::MayPlay(may), Wish::Play(request)) => {
                 may.map_err(Refusal::from).and_then(|()| self.play(id, &request.name))
@@ -181,10 +182,10 @@ impl Lobby {
     }
 
     fn refuse(&mut self, id: usize, wish: &Wish, refusal: Refusal, now: Instant) {
+        let app: Arc<str> = self.told_app(wish.app(), wish.name()).into();
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let (peer, counters) = (guest.connection.peer, &self.shared.counters);
         let Refusal { reason, reject, is_guess } = refusal;
-        let app: Arc<str> = shown(wish.app()).into();
         let reject = reject.unwrap_or_else(|| reason.reject(matches!(wish, Wish::Publish(_)), &app));
         counters.refused(reason);
         match wish {
@@ -217,10 +218,26 @@ impl Lobby {
     fn is_our_app(&self, app: &str) -> bool {
         self.house.options.app.as_ref().is_none_or(|ours| ours == app)
     }
+
+    /// The application of who asked for `name`, fit for events, logs and the client's own log.
+    pub(super) fn told_app(&self, app: &str, name: &str) -> String {
+        told_app(self.house.options.app.as_deref(), app, name)
+    }
 }
 
+/// The application a client said. People write keys into the place of the application, alone or beside the name: what may be one
+/// is not told, unless it is `ours`.
+fn told_app(ours: Option<&str>, app: &str, name: &str) -> String {
+    // Every text contains the empty name.
+    let may_be_key = ours != Some(app) && !app.is_empty() && app.contains(name);
+    if may_be_key { HIDDEN.to_owned() } else { shown(app) }
+}
+
+/// Stands for what may be a secret.
+const HIDDEN: &str = "****";
+
 /// What a client said, fit for events and logs.
-pub(super) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     /// Characters.
     const MOST: usize = 128;
     text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -239,9 +256,13 @@ impl Wish {
     }
 
     fn is_nameless(&self) -> bool {
+        self.name().is_empty()
+    }
+
+    fn name(&self) -> &str {
         match self {
-            Self::Publish(request) => request.key.reveal().is_empty(),
-            Self::Play(request) => request.name.is_empty(),
+            Self::Publish(request) => request.key.reveal(),
+            Self::Play(request) => &request.name,
         }
     }
 
@@ -249,6 +270,35 @@ impl Wish {
         match self {
             Self::Publish(request) => &request.app,
             Self::Play(request) => &request.app,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_that_may_hold_a_key_is_not_told() {
+        let live = Some("live");
+        for (ours, app, name) in [
+            (live, "secret", ""),
+            (live, "secret/", ""),
+            (live, "secret", "secret"),
+            (live, "live/secret", "secret"),
+            (None, "secret", "secret"),
+        ] {
+            assert_eq!(told_app(ours, app, name), HIDDEN, "{ours:?} {app:?} {name:?}");
+        }
+        for (ours, app, name) in [
+            (live, "live", ""),
+            (live, "live", "live"),
+            (live, "", ""),
+            (live, "other", "secret"),
+            (live, "live/room", "secret"),
+            (None, "other", "secret"),
+        ] {
+            assert_eq!(told_app(ours, app, name), app, "{ours:?} {app:?} {name:?}");
         }
     }
 }

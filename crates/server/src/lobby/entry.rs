@@ -8,7 +8,7 @@ use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 
 use super::Lobby;
-use super::admission::{Refusal, shown};
+use super::admission::Refusal;
 use crate::connection::Connection;
 use crate::event::ServerEventKind;
 use crate::player::Player;
@@ -76,7 +76,8 @@ impl Lobby {
         let (house, peer) = (&self.house, guest.connection.peer);
         let (grant, entrance) =
             enter_by_key(&*house.store, &house.engine, house.options.takeover_after, request, peer)?;
-        self.go_on_air(id, &request.app, (grant, entrance), now);
+        let app = self.told_app(&request.app, request.key.reveal());
+        self.go_on_air(id, &app, (grant, entrance), now);
         Ok(())
     }
 
@@ -95,7 +96,7 @@ impl Lobby {
         Ok(())
     }
 
-    /// A publisher that was let in leaves the lobby.
+    /// A publisher that was let in leaves the lobby; `app` is the application as it may be told.
     pub(super) fn go_on_air(&mut self, id: usize, app: &str, as_what: (Grant, Entrance), now: Instant) {
         let Some(mut connection) = self.leave(id) else { return };
         if let Some(kbps) = self.house.options.publisher_kbps {
@@ -129,7 +130,7 @@ impl Lobby {
             Err(error) => {
                 self.shared.counters.refused(RefusalReason::Resources);
                 log::error!("{peer}: cannot put {name} on the air: {error}");
-                let (reason, app) = (RefusalReason::Resources, shown(app).into());
+                let (reason, app) = (RefusalReason::Resources, app.into());
                 let kind = ServerEventKind::PublishRefused { reason, app };
                 self.shared.counters.roll.tell(Some(peer), kind);
             }

@@ -143,11 +143,17 @@ impl Client {
     }
 
     /// The status of a refusal; the server then closes.
-    pub(crate) fn refusal(mut self) -> String {
-        let refused = self.run_until(|client| client.session.is_live());
-        let Err(RtmpError::Rejected { code, .. }) = refused else { panic!("not refused: {refused:?}") };
-        self.wait_closed();
+    pub(crate) fn refusal(self) -> String {
+        let refused = self.refused();
+        let RtmpError::Rejected { code, .. } = refused else { panic!("not refused: {refused:?}") };
         code
+    }
+
+    /// What the server says no with, and its words.
+    pub(crate) fn refused(mut self) -> RtmpError {
+        let refused = self.run_until(|client| client.session.is_live()).expect_err("it is refused");
+        self.wait_closed();
+        refused
     }
 
     /// Waits until the server has closed the connection.
