@@ -130,7 +130,7 @@ fn list_of(path: &Path) -> Result<Playlist> {
     Ok(if path.is_dir() {
         Playlist::dir(path)?
     } else if extension
-        .is_some_and(|extension| ["m3u", "m3u8", "ffconcat"].iter().any(|list| extension == *list))
+        .is_some_and(|extension| ["m3u", "m3u8", "ffconcat", "txt"].iter().any(|list| extension == *list))
     {
         Playlist::m3u(path)?
     } else {

@@ -92,10 +92,11 @@ fn run() -> Result<()> {
     let (elapsed, cpu) = (began.elapsed(), process::cpu_time() - cpu_before);
     let (rss_kb, threads) = (process::rss_kb(), process::threads());
     let total = Total::of(&running);
-    let was_live =
-        running.iter().any(|stream| stream.stats().outputs.iter().any(|output| output.bytes_sent > 0));
     let failure = running.iter().find_map(|stream| stream.wait_timeout(Duration::ZERO)?.err());
     let report = engine.shutdown(Duration::from_secs(5));
+    // What was recorded is counted once it is written, some of it at the end.
+    let was_live =
+        running.iter().any(|stream| stream.stats().outputs.iter().any(|output| output.bytes_sent > 0));
     let per_stream_second = cpu.as_secs_f64() * 1000.0 / (elapsed.as_secs_f64() * streams as f64);
     if args.has("--json") {
         let object = json::Object::default()

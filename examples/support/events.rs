@@ -58,6 +58,24 @@ pub fn tell(stream: StreamId, event: &EventKind) {
         EventKind::TrackSkipped { track, reason } => {
             eprintln!("{stream}: track {track} is left out: {reason}");
         }
+        EventKind::ParametersChanged { path, what } => {
+            eprintln!("{stream}: {} has other parameters: {what}", path.display());
+        }
+        EventKind::OutputTrackSkipped { output, track, reason } => {
+            eprintln!("{stream} {output}: track {track} is left out: {reason}");
+        }
+        EventKind::OutputCodecRare { output, codec } => {
+            eprintln!("{stream} {output}: hardly anything plays {codec}");
+        }
+        EventKind::ClockStalled { .. } => {
+            eprintln!("{stream}: the file's times do not advance, it is sent at its usual rate");
+        }
+        EventKind::ClockUnsteady { .. } => {
+            eprintln!("{stream}: the publisher's times do not go on, they are counted by arrival");
+        }
+        EventKind::HeaderMissing { codec } => {
+            eprintln!("{stream}: {codec} without a sequence header is left out until there is one");
+        }
         _ => {}
     }
 }

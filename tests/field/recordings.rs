@@ -363,3 +363,26 @@ fn reels_go_before_a_recording_does() {
     live.stop(PATIENCE).expect("it stops");
     clip.assert_gapless(&server.visits()[0].tags);
 }
+
+#[test]
+fn the_list_that_is_played_is_not_recorded_over() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let list = clip.beside("list.m3u");
+    let written = format!("{}\n", clip.file.display());
+    fs::write(&list, &written).expect("there is room");
+    let playlist = || Playlist::m3u(&list).expect("a list");
+    for source in [Source::playlist(playlist()), Source::video(&clip.file).looped().with_audio(playlist())] {
+        for existing in [Existing::Replace, Existing::Append] {
+            let output = Output::record(&list).existing(existing);
+            let error = engine.stream(source.clone()).to(output.clone()).start().expect_err("it is the list");
+            assert_eq!(error.code(), "RECORDING_FAILED", "{error:?}");
+            let beside = Output::record(clip.beside("beside.flv"));
+            let live = engine.stream(source.clone()).to(beside).start().expect("it starts");
+            let error = live.add_output(output).expect_err("it is the list");
+            assert_eq!(error.code(), "RECORDING_FAILED", "{error:?}");
+            live.stop(PATIENCE).expect("it stops");
+            assert_eq!(fs::read_to_string(&list).expect("it is there"), written);
+        }
+    }
+}

@@ -119,7 +119,10 @@ impl StreamFiles {
         let now: Vec<_> = self.now.lock().iter().flatten().cloned().collect();
         self.file.as_deref().is_some_and(is_it)
             || now.iter().any(|path| is_it(path))
-            || self.lists.iter().any(|list| list.items().iter().any(|item| is_it(&item.path)))
+            || self.lists.iter().any(|list| {
+                list.own_file().as_deref().is_some_and(is_it)
+                    || list.items().iter().any(|item| is_it(&item.path))
+            })
     }
 
     /// Refuses the name the stream is made from: it would feed itself.

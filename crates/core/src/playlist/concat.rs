@@ -2,6 +2,8 @@
 //!
 //! In: the bytes of a list. Out: its files, or the line that asks for what a list of whole files cannot do.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Playlist;
@@ -50,7 +52,14 @@ pub(super) fn parse(list: &[u8], folder: &Path) -> Result<Vec<PathBuf>, String> 
                 if name.is_empty() {
                     return Err(at_line("no file is named".into()));
                 }
-                files.push(on_disk(folder, local_path(&name).map_err(at_line)?));
+                // ffmpeg's `file:` goes before relative paths, too.
+                let relative = name.strip_prefix(b"file:").filter(|rest| !rest.starts_with(b"/"));
+                let is_there = folder.join(OsStr::from_bytes(&name)).exists();
+                let path = match relative.filter(|_| !is_there) {
+                    Some(rest) => PathBuf::from(OsStr::from_bytes(rest)),
+                    None => local_path(&name).map_err(at_line)?,
+                };
+                files.push(on_disk(folder, path));
             }
             b"inpoint" | b"outpoint" => {
                 let word = String::from_utf8_lossy(word);

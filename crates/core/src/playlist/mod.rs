@@ -113,6 +113,8 @@ struct Shared {
 
 #[derive(Default)]
 struct List {
+    /// The list's own file, if it was read from one.
+    file: Option<PathBuf>,
     items: Vec<PlaylistItem>,
     last_id: u64,
     rules: Rules,
@@ -195,7 +197,15 @@ impl Playlist {
     ///
     /// On the file system.
     pub fn m3u(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self::files(m3u::read(path.as_ref())?))
+        let path = path.as_ref();
+        let list = Self::files(m3u::read(path)?);
+        list.shared.list.lock().file = Some(path.to_owned());
+        Ok(list)
+    }
+
+    /// The file the list was read from.
+    pub(crate) fn own_file(&self) -> Option<PathBuf> {
+        self.shared.list.lock().file.clone()
     }
 
     /// Plays the items in random order: each once a round (or as often as its weight says), in another order every round,

@@ -57,7 +57,14 @@ fn tracks(judge: &mut Judge<'_>, facts: &Facts) {
         return;
     }
     let of = |kind: &str| facts.others.iter().filter(|(_, other)| other == kind).count();
-    let (video, audio) = (of("video"), of("audio"));
+    // Where none is sent, what there is belongs to other programmes.
+    let is_one_sent = |kind: &str| match kind {
+        "video" => facts.video.is_some(),
+        "audio" => facts.audio.is_some(),
+        _ => false,
+    };
+    let one_of = |kind: &str| if is_one_sent(kind) { of(kind) } else { 0 };
+    let (video, audio) = (one_of("video"), one_of("audio"));
     if video > 0 {
         let detail = format!("{} video tracks, one is sent", video + 1);
         judge.any(ReasonCode::MultipleVideoStreams, Info, Subject::Video, detail);
@@ -67,7 +74,7 @@ fn tracks(judge: &mut Judge<'_>, facts: &Facts) {
         judge.any(ReasonCode::MultipleAudioStreams, Info, Subject::Audio, detail);
     }
     if video + audio < facts.others.len() {
-        let kinds = facts.others.iter().filter(|(_, kind)| !matches!(kind.as_str(), "video" | "audio"));
+        let kinds = facts.others.iter().filter(|(_, kind)| !is_one_sent(kind));
         let kinds: Vec<String> = kinds.map(|(track, kind)| format!("#{track} {kind}")).collect();
         judge.any(ReasonCode::ExtraTracks, Info, Subject::File, format!("left out: {}", kinds.join(", ")));
     }
