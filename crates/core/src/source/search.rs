@@ -140,7 +140,14 @@ impl Search {
             Stage::Looking => {
                 #[cfg(feature = "libav")]
                 if state.feed.as_mut().is_some_and(DirectFeed::is_stopped) {
-                    // Its worker is gone without an answer: it panicked.
+                    // Its worker is gone without an answer: it panicked, and would do so again.
+                    let item = state.trying.clone();
+                    state.stage = Stage::Tired;
+                    drop(state);
+                    if let Some(item) = item {
+                        let message = "the source's reader".to_owned();
+                        self.shared.failed(&item, Arc::new(Error::Panicked { message }));
+                    }
                     return Got::Tired;
                 }
                 Got::Nowhere
@@ -399,4 +406,57 @@ fn is_of_file(error: &Error) -> bool {
 #[cfg(not(feature = "libav"))]
 fn is_of_file(_: &Error) -> bool {
     true
+}
+
+#[cfg(all(test, feature = "libav"))]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::direct::DirectOptions;
+    use super::super::wanted::Wanted;
+    use super::*;
+    use crate::config::Config;
+    use crate::playlist::Playlist;
+
+    #[test]
+    fn a_file_whose_reader_panics_waits_like_any_that_fails() {
+        let (list, dir) = (Playlist::new(), tempfile::tempdir().unwrap());
+        let bad = list.add(dir.path().join("bad")).unwrap();
+        let next = list.add(dir.path().join("next")).unwrap();
+        let cursor = list.cursor();
+        let direct = DirectOptions {
+            name: "test".to_owned(),
+            read_ahead: Config::default().read_ahead,
+            cpu: crate::sys::CpuMeter::default(),
+        };
+        let wanted = Wanted::copy(crate::reel::Tracks::Both, crate::transcode::Carriage::Plain);
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let shared = Arc::new(Shared {
+            supply: Supply { store: None, wanted, direct },
+            looker: cursor.looker(),
+            faults: faults.clone(),
+            over: AtomicBool::new(false),
+            state: Mutex::default(),
+        });
+        let item = shared.next().unwrap();
+        assert_eq!(item.id, bad);
+        shared.work(item, None, |supply, path| {
+            DirectFeed::open_first(path, &supply.wanted, Laps::Item, &supply.direct, |_| panic!("by design"))
+        });
+        let mut search = Search { shared, depth: Depth::Play, ready: None };
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut got = Got::Nowhere;
+        while got == Got::Nowhere && Instant::now() < until {
+            std::thread::yield_now();
+            got = search.poll();
+        }
+        assert_eq!(got, Got::Tired);
+        let mut events = Vec::new();
+        faults.lock().take_events(&mut events);
+        let [crate::event::EventKind::ItemSkipped { error, .. }] = &*events else { panic!("{events:?}") };
+        assert!(matches!(&**error, Error::Panicked { .. }), "{error:?}");
+        // The next search begins behind it.
+        assert_eq!(cursor.looker().peek().map(|item| item.id), Some(next));
+    }
 }
