@@ -230,6 +230,39 @@ fn a_rejected_key_ends_the_output_and_is_never_tried_again() {
     assert_eq!(server.stats().connections, 0, "refused connections are gone");
 }
 
+/// What was asked for gets a moment's answer, then the goodbye: neither the output nor the stream waits as long as the server.
+#[test]
+fn a_peer_that_never_decides_holds_up_no_end() {
+    for whole in [false, true] {
+        let clip = Known::small();
+        let mut witness = Witness::new(&clip);
+        let server = Scripted::start(Script::Undecided);
+        let engine = engine(|_| {});
+        let live = witness.start(&engine, &clip, None);
+        let events = engine.events();
+        let output = live.add_output(push(&server)).expect("the output is added");
+        let asked = || server.visits().iter().any(|visit| visit.asked.is_some());
+        assert!(witness.watch(&live, PATIENCE, asked), "nobody asked to publish");
+        let began = Instant::now();
+        if !whole {
+            live.remove_output(output).expect("it is there");
+            assert!(wait_ended(&events, output, PATIENCE).is_none(), "it was asked to end");
+            let took = began.elapsed();
+            println!("an output that was asked for took {took:?} to go");
+            assert!(took < at_most(Duration::from_millis(1600), began), "{took:?}");
+        }
+        let took = stop_within(live, Duration::from_secs(5));
+        assert!(took < at_most(Duration::from_millis(1600), began), "{took:?}");
+        println!("stop took {took:?}");
+        assert!(
+            wait_until(PATIENCE, || server.visits()[0].left.is_some()),
+            "no goodbye: {:?}",
+            server.visits()
+        );
+        witness.assert_unharmed(&clip);
+    }
+}
+
 #[test]
 fn a_name_that_is_still_in_use_is_tried_again() {
     let clip = Known::small();

@@ -37,6 +37,8 @@ pub(crate) enum Script {
     CloseWhenLive,
     /// Refuses to let the client publish.
     Refuse(&'static str, &'static str),
+    /// Hears that the client wants to publish, and never answers.
+    Undecided,
     /// Lets the client publish, and reads no more.
     Deaf,
     /// Answers `connect` with the address of another server.
@@ -44,6 +46,9 @@ pub(crate) enum Script {
     /// Lets the client publish, and after so many coded pictures asks it to go to another server.
     SendAway(usize, String),
 }
+
+/// What a client ends its stream with.
+const GOODBYE: &[u8] = b"deleteStream";
 
 /// One tag as it arrived.
 #[derive(Clone, Debug)]
@@ -101,8 +106,12 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 pub(crate) struct Visit {
     /// When it came.
     pub accepted: Instant,
+    /// When it asked to publish.
+    pub asked: Option<Instant>,
     /// When it was let in.
     pub live: Option<Instant>,
+    /// When it took its wish to publish back, which was not answered.
+    pub left: Option<Instant>,
     /// When it was over.
     pub closed: Option<Instant>,
     /// What it sent.
@@ -246,7 +255,14 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         }
         let number = {
             let mut visits = lock(&state.visits);
-            visits.push(Visit { accepted: Instant::now(), live: None, closed: None, tags: Vec::new() });
+            visits.push(Visit {
+                accepted: Instant::now(),
+                asked: None,
+                live: None,
+                left: None,
+                closed: None,
+                tags: Vec::new(),
+            });
             visits.len() - 1
         };
         let script = lock(&state.script).clone();
@@ -304,6 +320,10 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
             Ok(_) if *script == Script::Mute => {}
             Ok(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
+                // The session says nothing of the end of what never began.
+                if *script == Script::Undecided && bytes.windows(GOODBYE.len()).any(|part| part == GOODBYE) {
+                    lock(&state.visits)[number].left = Some(Instant::now());
+                }
                 if session.handle_input(Instant::now(), bytes).is_err() {
                     return;
                 }
@@ -315,6 +335,7 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
         while let Some(event) = session.poll_event() {
             match event {
                 ServerEvent::Publish(_) => match script {
+                    Script::Undecided => lock(&state.visits)[number].asked = Some(now),
                     Script::Refuse(code, description) => {
                         let (code, description) = ((*code).to_owned(), (*description).to_owned());
                         session.reject(Reject::Custom { code, description }, now);

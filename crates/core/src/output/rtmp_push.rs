@@ -26,6 +26,8 @@ use crate::stream::mailbox::{Command, Mailbox};
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
+/// When the push ends, how long the answer of a server that was asked for the stream is waited for.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Redirections in a row.
 const MOST_HOPS: u32 = 5;
 /// A connection that lasted this long begins a new row.
@@ -54,6 +56,8 @@ pub(crate) struct RtmpPush {
     attempt: u64,
     settled: bool,
     finishing: bool,
+    /// Until when an answer is waited for before the push ends.
+    answer_by: Option<Instant>,
     /// The source rests: from which tag on there is nothing, and until when what is before that may take.
     rest: Option<(u64, Instant)>,
     /// When the first media byte of the first connection was sent.
@@ -123,6 +127,7 @@ impl RtmpPush {
             attempt: 0,
             settled: false,
             finishing: false,
+            answer_by: None,
             rest: None,
             first_media: None,
             last_error: None,
@@ -393,12 +398,14 @@ impl OutputDriver for RtmpPush {
         }
     }
 
-    fn finish(&mut self, _cx: &mut OutputContext<'_>) {
+    fn finish(&mut self, cx: &mut OutputContext<'_>) {
         self.finishing = true;
         match &mut self.state {
             State::Live(live) => live.session.finish(),
             // Its answer is waited for, to say goodbye: else the peer would wait for the stream, and its name not be free.
-            State::Dialing { asked, .. } if asked.load(Ordering::Acquire) => {}
+            State::Dialing { asked, .. } if asked.load(Ordering::Acquire) => {
+                self.answer_by.get_or_insert(cx.now + ANSWER);
+            }
             _ => {
                 self.close_connection();
                 self.state = State::Ended;
@@ -415,6 +422,12 @@ impl OutputDriver for RtmpPush {
                     self.state = State::Ended;
                 }
                 done
+            }
+            // There is no answer. The dialer says goodbye when the attempt is given up.
+            State::Dialing { .. } if self.answer_by.is_some_and(|by| by <= Instant::now()) => {
+                self.close_connection();
+                self.state = State::Ended;
+                true
             }
             State::Ended => true,
             _ => false,
