@@ -69,6 +69,8 @@ pub(super) struct Inner {
     workers: Workers,
     /// Jobs that may run at once.
     most: Most,
+    /// The reserve of the disk cannot be kept, and that was said.
+    short: AtomicBool,
 }
 
 /// Where a reel is kept.
@@ -119,6 +121,7 @@ impl Store {
             pace: settings.bytes_per_second.map(Pace::new),
             workers: Workers::default(),
             most: Most { copying: MOST_COPYING, encoding: cores },
+            short: AtomicBool::new(false),
         });
         match inner.attach() {
             Err(error @ Error::ReelStoreInUse { .. }) => return Err(error),

@@ -94,14 +94,19 @@ impl Inner {
     ///
     /// # Errors
     ///
-    /// [`Error::ReelStore`] if all reels that may go are not enough.
+    /// [`Error::ReelStore`] if all reels that may go are not enough; then none of them goes.
     pub(super) fn leave_room(&self, more: u64) -> Result<(), Error> {
-        while self.missing(more) > 0 {
-            if !self.remove_oldest() {
+        loop {
+            let missing = self.missing(more);
+            if missing == 0 {
+                return Ok(());
+            }
+            // What others fill is not made free by this: then the reels stay.
+            let is_enough = self.state.lock().idle_bytes() >= missing;
+            if !is_enough || !self.remove_oldest() {
                 return Err(self.no_room());
             }
         }
-        Ok(())
     }
 
     /// Removes the reel that was unused for the longest time; `false` if there is none.
@@ -113,10 +118,20 @@ impl Inner {
 
     /// Keeps the reserve while others fill the disk. Jobs may go on until half of it is gone.
     pub(super) fn keep_reserve(&self) {
-        if self.dir.get().is_none() || self.leave_room(0).is_ok() {
+        if self.dir.get().is_none() {
+            return;
+        }
+        if self.leave_room(0).is_ok() {
+            self.short.store(false, Ordering::Relaxed);
             return;
         }
         let missing = self.missing(0);
+        if !self.short.swap(true, Ordering::Relaxed) {
+            let dir = self.settings.dir.display();
+            log::warn!(
+                "{dir}: what is to stay free on the disk lacks {missing} bytes, more than all unused reels have"
+            );
+        }
         if self.space().is_some_and(|(free, _)| missing > free) {
             self.end_jobs();
         }

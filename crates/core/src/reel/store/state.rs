@@ -185,6 +185,11 @@ impl State {
         Some(going)
     }
 
+    /// Bytes of all reels that may go.
+    pub(super) fn idle_bytes(&self) -> u64 {
+        self.entries.values().filter(|entry| entry.may_go()).map(|entry| entry.bytes).sum()
+    }
+
     /// The reel that was unused for the longest time, marked as leaving.
     pub(super) fn oldest(&mut self) -> Option<Key> {
         let unused = self.entries.iter().filter(|(_, entry)| entry.may_go() && entry.bytes > 0);

@@ -422,6 +422,28 @@ fn long_sources_are_cut_one_at_a_time() {
 }
 
 #[test]
+fn reels_stay_where_they_cannot_make_the_room_that_is_missing() {
+    let room = Room::new();
+    let (source, script) = (room.source("a.mp4", 1000), Script::of(3));
+    let store = room.open();
+    let reel = prepare(&store, &source, &script).expect("it is cut");
+    settled(&store, &reel);
+    drop((reel, store));
+    let mut settings = room.settings();
+    settings.keep_free = Some(u64::MAX);
+    let store = Store::open(&settings).expect("it is ours");
+    store.look();
+    store.look();
+    assert_eq!(room.names().len(), 2, "no disk is as large");
+    let other = room.source("b.mp4", 1000);
+    let error = prepare(&store, &other, &Script::of(3)).expect_err("there is no room");
+    let Error::ReelStore { source: why, .. } = &*error else { panic!("{error:?}") };
+    assert_eq!(why.kind(), io::ErrorKind::StorageFull);
+    prepare(&store, &source, &script).expect("it is there");
+    assert_eq!(script.opened(), 1, "it was kept");
+}
+
+#[test]
 fn a_source_that_is_replaced_is_noticed() {
     let room = Room::new();
     let source = room.source("a.mp4", 1000);
