@@ -16,6 +16,8 @@ use crate::sys::FileId;
 
 /// Numbers that are tried.
 const MOST_NUMBERS: u32 = 99_999;
+/// Links that are followed in a row, as Linux does.
+const MOST_LINKS: u32 = 40;
 
 /// What a recording does with a file that is there already; see [`Output::existing`](super::Output::existing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -138,8 +140,14 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 /// Opens a file that is there, and changes nothing in it.
 fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
-    // A link may lead to a name that is not there yet.
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        // A link leads to a name that is not there yet. It is made as any other, so that it goes if nothing is written.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let target = target(path);
+            return Ok(Opened { path: path.to_owned(), ..made(create(&target)?, &target, files)? });
+        }
+        other => other?,
+    };
     let file = WrittenFile::take(file, None, files)?;
     files.own(path, Some(file.id()))?;
     refuse_played(file.id())?;
@@ -151,6 +159,16 @@ fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Resul
         _ => Begin::Replace,
     };
     Ok(Opened { file, path: path.to_owned(), begin })
+}
+
+/// Where links lead from a name.
+fn target(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&target) else { break };
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    target
 }
 
 #[cfg(test)]
@@ -225,7 +243,16 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert_eq!(opened(&link, Existing::Number).unwrap().path, dir.path().join("link-1.flv"));
         assert!(!target.exists());
-        assert!(opened(&link, Existing::Append).is_ok());
-        assert!(target.exists());
+        for existing in [Existing::Append, Existing::Replace] {
+            let mut file = opened(&link, existing).unwrap().file;
+            assert!(target.exists());
+            if existing == Existing::Replace {
+                file.keep();
+            }
+            drop(file);
+            // It stays only if something was written; the link stays in any case.
+            assert_eq!(target.exists(), existing == Existing::Replace);
+            assert!(fs::symlink_metadata(&link).is_ok());
+        }
     }
 }
