@@ -165,7 +165,9 @@ impl TapOutput {
             Offer::Send => {}
             Offer::Before | Offer::Dropped => return,
         }
-        self.given.note(tag);
+        if !self.given.note(tag) {
+            self.given.note_frame(tag);
+        }
         self.batch.push(tag.clone());
     }
 

@@ -76,20 +76,32 @@ impl Headers {
         self.tags.iter().any(Tag::is_video)
     }
 
-    /// Whether there is a header of the first audio track.
-    pub(crate) fn has_audio(&self) -> bool {
-        self.tags.iter().any(|tag| tag.is_audio() && tag.track() == 0)
+    /// Whether `tag` is sound of a codec without a header while there are headers of the first audio track: they hold no more.
+    pub(crate) fn is_outdated_by(&self, tag: &Tag) -> bool {
+        tag.is_audio()
+            && !tag.is_header()
+            && has_no_header(tag)
+            && self.tags.iter().any(|tag| tag.is_audio() && tag.track() == 0)
     }
 
-    /// Forgets the headers of the first audio track.
-    pub(crate) fn forget_audio(&mut self) {
-        self.tags.retain(|tag| !tag.is_audio() || tag.track() != 0);
+    /// Forgets what a frame shows to hold no more.
+    pub(crate) fn note_frame(&mut self, tag: &Tag) {
+        if self.is_outdated_by(tag) {
+            self.tags.retain(|tag| !tag.is_audio() || tag.track() != 0);
+        }
     }
 
     /// All of them, in the order they are sent, with the time of the keyframe they precede.
     pub fn at(&self, time: MediaTime) -> impl Iterator<Item = Tag> + '_ {
         self.tags.iter().map(move |tag| Tag { timestamp: time, ..tag.clone() })
     }
+}
+
+/// Whether a frame is of a codec without a sequence header, MP3 for one: the header of another codec holds no more.
+fn has_no_header(tag: &Tag) -> bool {
+    /// FLV's numbers of Enhanced RTMP's audio, and of AAC.
+    const WITH_HEADERS: [u8; 2] = [9, 10];
+    tag.body.byte(0).is_some_and(|head| !WITH_HEADERS.contains(&(head >> 4)))
 }
 
 #[cfg(test)]

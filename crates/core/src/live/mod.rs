@@ -108,8 +108,8 @@ impl Preparer {
         let is_main = !tag.is_script() && tag.track() == 0;
         if is_header {
             Arc::make_mut(&mut self.headers).note(&tag);
-        } else if tag.is_audio() && has_no_header(&tag) && self.headers.has_audio() {
-            Arc::make_mut(&mut self.headers).forget_audio();
+        } else if self.headers.is_outdated_by(&tag) {
+            Arc::make_mut(&mut self.headers).note_frame(&tag);
         }
         let is_sound = tag.is_audio() && !is_header && is_main;
         if tag.is_video() && !is_header && is_main {
@@ -123,13 +123,6 @@ impl Preparer {
         let join = can_join.then(|| self.headers.clone());
         Entry { number, message: self.chunker.chunk_owned(tag), join, is_whole }
     }
-}
-
-/// Whether a frame is of a codec without a sequence header, MP3 for one: the header of another codec holds no more.
-fn has_no_header(tag: &Tag) -> bool {
-    /// FLV's numbers of Enhanced RTMP's audio, and of AAC.
-    const WITH_HEADERS: [u8; 2] = [9, 10];
-    tag.body.byte(0).is_some_and(|head| !WITH_HEADERS.contains(&(head >> 4)))
 }
 
 /// The newest tags of a stream, numbered from its beginning: from `first` to `end` without a gap, each of them in memory

@@ -112,8 +112,10 @@ impl Continuity {
             // The other track may have been through the same jump: they stay together then.
             let after_last = match (shown, track.end.max(other.end)) {
                 (Some(shown), Some(end)) => end.saturating_sub(shown),
+                // A track that was silent for long goes on where the other one is.
                 _ => track
                     .last
+                    .filter(|&last| newest.is_none_or(|newest| newest - last <= self.forward.millis()))
                     .or(newest)
                     .map_or(0, |last| last.saturating_add(track.spacing.max(1)).saturating_sub(millis)),
             };
@@ -157,7 +159,7 @@ impl Continuity {
         };
         let before = self.tracks[usize::from(side == Side::Audio)].shift;
         let (shift, jumped) = self.shift(side, millis);
-        let (time, unsteady) = self.steady.place(side, millis.saturating_add(shift), now);
+        let (time, unsteady) = self.steady.place(side, tag.track(), millis.saturating_add(shift), now);
         tag.timestamp = MediaTime::from_millis(time);
         if jumped {
             return Some(EventKind::ClockJumped { millis: before.saturating_sub(shift) });
@@ -278,6 +280,15 @@ mod tests {
         }
         assert_eq!(continuity.shift_shown(Side::Video, 0, 0), (50_280, true));
         assert_eq!(continuity.shift_shown(Side::Video, 40, 40), (50_280, false));
+    }
+
+    #[test]
+    fn a_track_with_a_new_clock_after_a_long_silence_goes_on_where_the_other_is() {
+        let rests = [(Side::Video, 0), (Side::Video, 40)];
+        let sound = (0..600).map(|n| (Side::Audio, n * 100));
+        let (placed, jumps) =
+            run(Forward::Live, rests.into_iter().chain(sound).chain([(Side::Video, 9_000_000)]));
+        assert_eq!((placed.last(), jumps), (Some(&(Side::Video, 59_940)), 1));
     }
 
     #[test]

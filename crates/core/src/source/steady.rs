@@ -12,13 +12,17 @@ use super::continuity::Side;
 const STANDS_AFTER: Duration = Duration::from_millis(250);
 /// At least so many of its frames.
 const STANDS_FRAMES: u32 = 4;
+/// A track that stood still goes on once the publisher's times are further on than this, milliseconds: a part that is repeated is
+/// shorter, since going back further is a jump.
+const GOES_ON: i64 = 1000;
 /// Going back by less is rounding and jitter, and not worth telling. Milliseconds.
 const JITTER: i64 = 100;
 
-/// Both tracks of a live source.
+/// The tracks of a live source.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Steady {
-    tracks: [Option<Track>; 2],
+    /// At most one of each side and number.
+    tracks: Vec<(Side, u8, Track)>,
     told: bool,
 }
 
@@ -30,16 +34,26 @@ struct Track {
     moved: i64,
     /// Since when frames came whose times did not go on, and how many.
     standing: Option<(Instant, u32)>,
-    /// The track was found to stand still: a time, and the instant it is counted from.
-    counted: Option<(i64, Instant)>,
+    /// The track was found to stand still.
+    counted: Option<Counted>,
+}
+
+/// Where the times of a track that stands still come from.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    /// A time, and the instant it is counted from.
+    from: i64,
+    at: Instant,
+    /// The publisher's newest time when it was found.
+    stood: i64,
 }
 
 impl Steady {
-    /// The time of a frame that came at `now`, and whether that it is not the publisher's is to be told.
-    pub(super) fn place(&mut self, side: Side, time: i64, now: Instant) -> (i64, bool) {
-        let place = &mut self.tracks[usize::from(side == Side::Audio)];
-        let Some(track) = place else {
-            *place = Some(Track { last: time, moved: 0, standing: None, counted: None });
+    /// The time of a frame of track `number` that came at `now`, and whether that it is not the publisher's is to be told.
+    pub(super) fn place(&mut self, side: Side, number: u8, time: i64, now: Instant) -> (i64, bool) {
+        let known = self.tracks.iter_mut().find(|known| (known.0, known.1) == (side, number));
+        let Some((_, _, track)) = known else {
+            self.tracks.push((side, number, Track { last: time, moved: 0, standing: None, counted: None }));
             return (time, false);
         };
         let (placed, odd) = track.place(time, now);
@@ -48,7 +62,7 @@ impl Steady {
 
     /// The newest time given.
     pub(super) fn newest(&self) -> Option<i64> {
-        self.tracks.iter().flatten().map(|track| track.last).max()
+        self.tracks.iter().map(|(_, _, track)| track.last).max()
     }
 }
 
@@ -57,6 +71,8 @@ impl Track {
         let own = time.saturating_add(self.moved);
         if own > self.last {
             (self.last, self.standing) = (own, None);
+            // Otherwise the delay of each later frame that does not go on would be added to the track's times.
+            self.counted = self.counted.filter(|counted| time.saturating_sub(counted.stood) <= GOES_ON);
             return (own, false);
         }
         let back = self.last.saturating_sub(own);
@@ -65,9 +81,10 @@ impl Track {
         self.standing = Some((since, frames));
         let stands = frames >= STANDS_FRAMES && now.saturating_duration_since(since) >= STANDS_AFTER;
         if self.counted.is_none() && stands {
-            self.counted = Some((self.last, since));
+            let stood = self.last.saturating_sub(self.moved);
+            self.counted = Some(Counted { from: self.last, at: since, stood });
         }
-        if let Some((from, at)) = self.counted {
+        if let Some(Counted { from, at, .. }) = self.counted {
             let passed = now.saturating_duration_since(at).as_millis();
             let due = from.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
             self.last = due.max(self.last.saturating_add(1));
@@ -86,7 +103,7 @@ mod tests {
         let (mut steady, start) = (Steady::default(), Instant::now());
         let mut told = 0;
         let placed = (0..).zip(times).map(|(n, time)| {
-            let (placed, tell) = steady.place(Side::Video, time, start + Duration::from_millis(40 * n));
+            let (placed, tell) = steady.place(Side::Video, 0, time, start + Duration::from_millis(40 * n));
             told += usize::from(tell);
             placed
         });
@@ -131,9 +148,43 @@ mod tests {
     }
 
     #[test]
+    fn a_delay_moves_nothing_after_times_that_stood_still_go_on() {
+        let (mut steady, start) = (Steady::default(), Instant::now());
+        let mut place =
+            |time, after| steady.place(Side::Audio, 0, time, start + Duration::from_millis(after)).0;
+        // Half a second of one time, then 80 s that go on.
+        for n in 0..12 {
+            place(0, n * 40);
+        }
+        let stood = place(0, 480);
+        assert!((400..=520).contains(&stood), "{stood}");
+        for n in 1..2000 {
+            let before = i64::try_from(n).unwrap_or(0) * 40;
+            assert_eq!(place(before, 480 + n * 40), stood + before);
+        }
+        // Then nothing for three seconds, and one time twice, whichever side of the delay the first is on.
+        assert_eq!(place(1999 * 40, 84_000), stood + 1999 * 40);
+        assert_eq!(place(2000 * 40, 84_001), stood + 2000 * 40);
+        assert_eq!(place(2000 * 40, 84_050), stood + 2000 * 40);
+        assert_eq!(place(2001 * 40, 84_051), stood + 2001 * 40);
+    }
+
+    #[test]
+    fn tracks_of_one_kind_have_times_of_their_own() {
+        let (mut steady, start) = (Steady::default(), Instant::now());
+        for n in 0..100 {
+            let now = start + Duration::from_millis(40 * n);
+            let time = i64::try_from(n).unwrap_or(0) * 40;
+            assert_eq!(steady.place(Side::Audio, 0, time, now), (time, false));
+            assert_eq!(steady.place(Side::Audio, 1, time - 300, now), (time - 300, false));
+        }
+    }
+
+    #[test]
     fn a_stall_on_the_way_moves_nothing() {
         let (mut steady, start) = (Steady::default(), Instant::now());
-        let mut place = |time, after| steady.place(Side::Audio, time, start + Duration::from_millis(after));
+        let mut place =
+            |time, after| steady.place(Side::Audio, 0, time, start + Duration::from_millis(after));
         place(1000, 0);
         // Five seconds later all of it comes at once, the first of it a second track's.
         for (time, expected) in [(1000, 1000), (1000, 1000), (1040, 1040), (1040, 1040), (6000, 6000)] {

@@ -80,6 +80,8 @@ impl Timeline {
         if tag.is_header() {
             return self.place_header(now, tag);
         }
+        self.headers.note_frame(tag);
+        self.unsaid.note_frame(tag);
         let millis = tag.timestamp.as_millis();
         if tag.is_script() {
             tag.timestamp = MediaTime::from_millis(self.here(now, millis));
@@ -231,6 +233,20 @@ mod tests {
         let times =
             place(&mut timeline, now, [header(H2), picture(0), sound(1), picture(40), key(80), header(H2)]);
         assert_eq!(times, [41, 42, 121, 41], "header, sound, keyframe, and a header said twice");
+    }
+
+    #[test]
+    fn a_header_is_sent_again_after_sound_without_one() {
+        let aac = || tag(TagKind::Audio, 0, &[0xAF, 0, 0x12, 0x10]);
+        let frame = |millis| tag(TagKind::Audio, millis, &[0xAF, 1, 9]);
+        let mut timeline = Timeline::default();
+        let now = Instant::now();
+        assert_eq!(place(&mut timeline, now, [header(H1), aac(), key(0), frame(1)]), [0, 0, 0, 1]);
+        timeline.change();
+        assert_eq!(place(&mut timeline, now, [header(H1), key(0), sound(1)]).len(), 2);
+        timeline.change();
+        let kept = place(&mut timeline, now, [header(H1), aac(), key(0), frame(1)]);
+        assert_eq!(kept.len(), 3, "the sound's header is sent, that of the pictures is known: {kept:?}");
     }
 
     #[test]

@@ -223,6 +223,20 @@ fn headers_are_given_again_after_a_gap_only_if_they_changed() {
 }
 
 #[test]
+fn a_header_is_not_known_any_more_after_sound_that_has_none() {
+    let aac = || Tag::from_wire(TagKind::Audio, MediaTime::ZERO, Bytes::from_static(&[0xAF, 0, 0x12, 0x10]));
+    let mut rig = Rig::new(BOUNDS, Join::Newest, BacklogConfig::default());
+    rig.ring.push(aac());
+    rig.play(1);
+    rig.push(TagKind::Audio, 2, [0x2F, 1]);
+    rig.turn(|output, cx| output.turn(cx));
+    let is_sound = |tag: &Tag| tag.body.byte(0) == Some(0x2F);
+    assert!(rig.pull().0.iter().any(is_sound), "the tap has seen it");
+    let given = &mut rig.output.as_mut().expect("there").given;
+    assert!(given.note(&aac()) && !given.note(&header(1)), "only the sound's header is new");
+}
+
+#[test]
 fn the_source_is_complete_after_everything_that_was_before_the_end() {
     let mut rig = Rig::new(QueueBounds { items: 10, ..BOUNDS }, Join::Newest, BacklogConfig::default());
     rig.play(10);
