@@ -70,7 +70,7 @@ pub fn tell(stream: StreamId, event: &EventKind) {
         EventKind::ClockStalled { .. } => {
             eprintln!("{stream}: the file's times do not advance, it is sent at its usual rate");
         }
-        EventKind::ClockUnsteady { .. } => {
+        EventKind::ClockUnsteady => {
             eprintln!("{stream}: the publisher's times do not go on, they are counted by arrival");
         }
         EventKind::HeaderMissing { codec } => {
