@@ -82,8 +82,9 @@ impl Publisher {
             match event {
                 ServerEvent::Tag(mut tag) => {
                     notices.extend(continuity.mend(&mut tag, now));
-                    // From here on a tag is of one track: each of them is kept, left out and sent by itself.
-                    tags.extend(enhanced::single_tracks(tag));
+                    // From here on a tag is of one track: each of them is kept, left out and sent by itself. A codec that
+                    // FLV has a number for is in that form, which every player is sent as it is.
+                    tags.extend(enhanced::single_tracks(tag).map(enhanced::in_flv_form));
                 }
                 ServerEvent::Unpublish => *unpublished = true,
                 _ => {}

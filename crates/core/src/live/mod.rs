@@ -256,8 +256,14 @@ impl Ring {
     }
 
     /// Gives `sink` the tags from number `from` on put together, once more than one output has asked for them in this turn, and
-    /// says what it answered. `None`, and then they are to be read one by one, where they cannot be shared.
-    pub fn read_together<R>(&self, from: u64, sink: impl FnOnce(&Together) -> R) -> Option<R> {
+    /// says what it answered. `None`, and then they are to be read one by one, where they cannot be shared. Without
+    /// `all_tracks` those beside the first of their kind are left out.
+    pub fn read_together<R>(
+        &self,
+        from: u64,
+        all_tracks: bool,
+        sink: impl FnOnce(&Together) -> R,
+    ) -> Option<R> {
         if from >= self.end {
             return None;
         }
@@ -271,7 +277,7 @@ impl Ring {
                 None => (front.get(index..).unwrap_or_default(), back),
             }
         };
-        let answer = places.at(from, entries).map(sink);
+        let answer = places.at(from, all_tracks, entries).map(sink);
         self.places.replace(places);
         answer
     }

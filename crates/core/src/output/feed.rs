@@ -35,6 +35,10 @@ pub trait MediaSession {
     fn send_tag(&mut self, tag: &Tag);
     /// Sends a tag that was prepared for all sessions.
     fn send_shared(&mut self, message: &SharedMessage);
+    /// Whether it is sent tracks beside the first of their kind, too.
+    fn takes_all_tracks(&self) -> bool {
+        false
+    }
     /// Sends tags that were put together for all sessions; `false`, with nothing sent, if this one must have them one by
     /// one.
     fn send_batch(&mut self, tags: &Together) -> bool {
@@ -213,7 +217,9 @@ impl Feed {
         let has_all = self.cursor.has_begun() && self.cursor.skipping() == Skipping::Nothing;
         if has_all
             && self.lag.lag.is_zero()
-            && ring.read_together(self.cursor(), |tags| self.take_together(tags, session)) == Some(true)
+            && ring.read_together(self.cursor(), session.takes_all_tracks(), |tags| {
+                self.take_together(tags, session)
+            }) == Some(true)
         {
             let done = self.cursor() >= ring.end();
             if done || session.wire().len() >= prepared {

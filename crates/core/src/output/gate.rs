@@ -154,7 +154,7 @@ impl Intake {
         }
         let track = tag.track();
         if track != 0 && !self.all_tracks {
-            self.tell_track(tag, track);
+            self.tell_track(tag.is_audio(), track);
             return Fit::Not;
         }
         if !enhanced::is_enhanced(tag.kind, &tag.body) {
@@ -172,7 +172,7 @@ impl Intake {
                 if track == 0 {
                     self.refused.get_or_insert(code);
                 } else {
-                    self.tell_track(tag, track);
+                    self.tell_track(tag.is_audio(), track);
                 }
                 Fit::Not
             }
@@ -227,15 +227,29 @@ impl Intake {
         self.peer != Peer::Server(Enhanced::Off) && self.capabilities.extended().contains(capability)
     }
 
-    fn tell_track(&mut self, tag: &Tag, track: u8) {
-        if !std::mem::replace(&mut self.told.tracks[usize::from(tag.is_audio())], true) {
+    /// Tells of tracks, of video and of audio, that the peer was not sent.
+    fn leave_out(&mut self, tracks: [Option<u8>; 2]) {
+        for (is_audio, track) in [false, true].into_iter().zip(tracks) {
+            if let Some(track) = track {
+                self.tell_track(is_audio, track);
+            }
+        }
+    }
+
+    fn tell_track(&mut self, is_audio: bool, track: u8) {
+        if !std::mem::replace(&mut self.told.tracks[usize::from(is_audio)], true) {
             self.news.push(News::Track(track));
         }
     }
 }
 
+/// Whether all players that are sent the tag are sent it as it is.
+pub(crate) fn is_alike(tag: &Tag) -> bool {
+    is_plain(tag) || (tag.track() != 0 && !enhanced::has_mod_ex(tag))
+}
+
 /// Whether every player is sent the tag as it is.
-pub(crate) fn is_plain(tag: &Tag) -> bool {
+fn is_plain(tag: &Tag) -> bool {
     if !enhanced::is_enhanced(tag.kind, &tag.body) {
         return enhanced::number_four_cc(tag).is_none();
     }
@@ -290,7 +304,14 @@ impl<S: MediaSession> MediaSession for Gate<'_, S> {
         }
     }
     fn send_batch(&mut self, tags: &Together) -> bool {
-        tags.is_plain && self.session.send_batch(tags)
+        let is_sent = self.session.send_batch(tags);
+        if is_sent {
+            self.intake.leave_out(tags.left_out);
+        }
+        is_sent
+    }
+    fn takes_all_tracks(&self) -> bool {
+        self.intake.all_tracks
     }
 }
 
@@ -429,6 +450,24 @@ mod tests {
             assert_eq!(fits(&mut intake, kind, body).as_deref(), Some(body));
         }
         assert_eq!(intake.take_news(OutputId(1)).count(), 0);
+    }
+
+    #[test]
+    fn what_a_publisher_says_by_four_cc_is_sent_to_every_player_as_it_is() {
+        for (kind, body) in [
+            (TagKind::Video, &b"\x91avc1\0\0\0p"[..]),
+            (TagKind::Video, b"\x90avc1record"),
+            (TagKind::Audio, b"\x91mp4aframe"),
+            (TagKind::Audio, b"\x91.mp3frame"),
+        ] {
+            let tag = enhanced::in_flv_form(tag(kind, body));
+            assert!(is_alike(&tag), "{body:?}");
+            for mut intake in
+                [Intake::player(Capabilities::default()), Intake::player(announced(2.0)), Intake::file(false)]
+            {
+                assert_eq!(intake.fit(&tag), Fit::AsItIs, "{body:?}");
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::wire::WireBuf;
 #[derive(Debug, Clone)]
 pub struct SharedChunker {
     chunk_size: usize,
-    /// Time of the last audio, video and script tag.
+    /// Time of the last audio, video and script tag of track 0.
     previous: [Option<MediaTime>; 3],
 }
 
@@ -100,7 +100,8 @@ impl SharedChunker {
             TagKind::Video => video,
             TagKind::Script => script,
         };
-        let previous = previous.replace(tag.timestamp);
+        // Most connections are sent track 0 only. Those that are sent all of them share it where the times are the same.
+        let previous = if tag.track() == 0 { previous.replace(tag.timestamp) } else { *previous };
         SharedMessage::new(tag, self.chunk_size, previous)
     }
 }

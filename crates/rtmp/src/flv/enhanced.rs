@@ -10,7 +10,8 @@ mod single;
 mod tags;
 
 pub use single::{
-    has_mod_ex, has_number, number_four_cc, single_tracks, with_four_cc, with_number, without_mod_ex,
+    has_mod_ex, has_number, in_flv_form, number_four_cc, single_tracks, with_four_cc, with_number,
+    without_mod_ex,
 };
 pub use tags::{audio_frame, audio_sequence_start, video_frame, video_sequence_start};
 

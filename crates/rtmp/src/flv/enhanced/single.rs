@@ -120,6 +120,16 @@ pub fn with_number(tag: &Tag) -> Option<Tag> {
     Some(made)
 }
 
+/// The tag [with FLV's own header](with_number) where there is one that says the same of it but fractions of a millisecond;
+/// otherwise the tag as it is.
+#[must_use]
+pub fn in_flv_form(tag: Tag) -> Tag {
+    if !super::is_enhanced(tag.kind, &tag.body) {
+        return tag;
+    }
+    with_number(&tag).unwrap_or(tag)
+}
+
 /// The tag of HEVC or AV1 under the numbers that are in no specification (12, 13) as one with an extended header; `None` for
 /// others.
 #[must_use]
@@ -218,6 +228,19 @@ mod tests {
         ] {
             let made = with_four_cc(&tag(TagKind::Video, number)).map(|tag| tag.body.to_bytes());
             assert_eq!(made, Some(Bytes::from_static(extended)), "{number:?}");
+        }
+        for (kind, body, form) in [
+            (TagKind::Video, &b"\x91avc1\0\0\0key"[..], &b"\x17\x01\0\0\0key"[..]),
+            (TagKind::Audio, b"\x97\x02\0\0\x01\x01mp4aframe", b"\xaf\x01frame"),
+            // What FLV's own header cannot say, and what has one.
+            (TagKind::Video, b"\x94avc1colorInfo", b"\x94avc1colorInfo"),
+            (TagKind::Video, b"\x96\x01avc1\x01\0\0\0key", b"\x96\x01avc1\x01\0\0\0key"),
+            (TagKind::Video, b"\x91hvc1\0\0\0p", b"\x91hvc1\0\0\0p"),
+            (TagKind::Video, b"\x1c\x01\0\0\0p", b"\x1c\x01\0\0\0p"),
+            (TagKind::Audio, b"\xae\x01frame", b"\xae\x01frame"),
+        ] {
+            let made = in_flv_form(tag(kind, body));
+            assert_eq!((made.body.to_bytes(), made.flags), (Bytes::from_static(form), tag(kind, form).flags));
         }
         assert_eq!(with_number(&tag(TagKind::Video, b"\x91hvc1\0\0\0p")), None);
         assert_eq!(with_number(&tag(TagKind::Video, b"\x94avc1colorInfo")), None);
