@@ -58,6 +58,7 @@ impl Rig {
             self.pictures += 1;
             let state = self.turn(|output, cx| output.turn(cx));
             assert!(matches!(state, None | Some(OutputState::Running)), "{state:?}");
+            self.ring.end_turn();
         }
     }
 

@@ -86,7 +86,8 @@ fn started(notices: &[EventKind]) -> usize {
         .iter()
         .filter(|notice| match notice {
             EventKind::ItemStarted { .. } => true,
-            EventKind::Looped { .. } => false,
+            // The items differ, and are allowed to.
+            EventKind::Looped { .. } | EventKind::ParametersChanged { .. } => false,
             // The list has to be asked for its first item.
             other => panic!("{other:?}"),
         })
