@@ -104,3 +104,39 @@ fn of_av1_and_opus() {
     ];
     late(useless, header, [b"\x91av01key", b"\xa1av01inter"], b"\x91Opussound", true);
 }
+
+#[test]
+fn parameter_sets_in_keyframes_become_the_header() {
+    let air = Air::start();
+    let server = sink();
+    let (restream, restreamed) = air.restream(&server, |push| push, |file| file);
+    let mut publisher = air.publisher();
+    let key = [
+        0x17, 1, 0, 0, 0, 0, 0, 0, 8, 0x67, 66, 0xC0, 13, 0xDA, 5, 6, 0xC4, 0, 0, 0, 4, 0x68, 0xCE, 0x3C,
+        0x80, 0, 0, 0, 2, 0x65, 0x88,
+    ];
+    let empty = tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, 1, 66, 0xC0, 13, 0xFF, 0xE0, 0]);
+    send(&mut publisher, [empty, tag(TagKind::Audio, 0, AAC)]);
+    let mut n = 0;
+    while server.visits().first().is_none_or(|visit| !visit.tags.iter().any(|tag| tag.is_picture())) {
+        send(&mut publisher, frames(n..n + 1, [&key, &[0x27, 1, 0, 0, 0, 0x41, 1]], &[0xAF, 1, 0x21, 1]));
+        n += 1;
+        assert!(n < 20_000, "nothing is pushed: {}", restream.stats());
+    }
+    wait_pushed(&server, TagKind::Audio, 1);
+    drop(publisher);
+    restream.stop(PATIENCE).expect("it ends well");
+    let media = recorded(&restreamed);
+    assert_in_order(&media.iter().collect::<Vec<_>>(), "recording of the restream");
+    let headers: Vec<_> = media.iter().filter(|tag| tag.is_video() && tag.is_sequence_header()).collect();
+    let [header] = headers[..] else { panic!("{headers:?}") };
+    assert_eq!(
+        header.body.to_bytes(),
+        [0x17, 0, 0, 0, 0, 1, 66, 0xC0, 13, 0xFF, 0xE1, 0, 8]
+            .into_iter()
+            .chain(key[9..17].iter().copied())
+            .chain([1, 0, 4])
+            .chain(key[21..25].iter().copied())
+            .collect::<Vec<u8>>()
+    );
+}

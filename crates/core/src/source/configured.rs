@@ -2,14 +2,15 @@
 //!
 //! In: tags of a publisher, one track a tag. Out: whether each of them is passed on. Frames of a codec that needs a sequence header
 //! are left out until one has come that a decoder can be set up with; a header that is empty, or is none, is left out
-//! itself, and what held before it goes on to hold. On the stream's thread.
+//! itself, and what held before it goes on to hold. Where keyframes bring the parameter sets themselves, the header is made of
+//! those. On the stream's thread.
 
 use bytes::Bytes;
 use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::coded::{Part, coded_track};
 use flowcast_rtmp::flv::tag::{Codec, Tag, TagKind};
 use flowcast_rtmp::flv::video::VideoCodec;
-use flowcast_rtmp::flv::{AudioSpecificConfig, AvcConfig};
+use flowcast_rtmp::flv::{AudioSpecificConfig, AvcConfig, InBandSets, TagBody};
 
 use crate::event::EventKind;
 
@@ -37,9 +38,27 @@ struct Track {
     /// Frames left out since the last header.
     left_out: u64,
     told: u8,
+    /// The header that holds was made of what keyframes bring, or will be.
+    in_band: Option<Box<InBand>>,
+}
+
+#[derive(Debug)]
+struct InBand {
+    sets: InBandSets,
+    /// The header made last.
+    made: Option<TagBody>,
 }
 
 impl Track {
+    /// What keyframes of this codec have brought.
+    fn in_band(&mut self, codec: VideoCodec) -> Option<&mut InBand> {
+        if self.in_band.as_ref().is_none_or(|in_band| in_band.sets.codec() != codec) {
+            let sets = InBandSets::new(codec)?;
+            self.in_band = Some(Box::new(InBand { sets, made: None }));
+        }
+        self.in_band.as_deref_mut()
+    }
+
     /// One more tag is left out; whether that is to be told.
     fn leave_out(&mut self) -> bool {
         self.left_out += 1;
@@ -55,26 +74,50 @@ impl Configured {
         self.tracks.clear();
     }
 
+    /// The header that has to go before a keyframe which brings the parameter sets itself. Costs next to nothing where the
+    /// publisher's own header can be used.
+    pub(super) fn header_before(&mut self, tag: &Tag) -> Option<Tag> {
+        // Other tracks than the first have keyframes that are not marked as such.
+        let is_key = tag.is_video() && tag.body.byte(0).is_some_and(|first| first >> 4 & 7 == 1);
+        if !is_key || tag.is_header() {
+            return None;
+        }
+        let codec = tag.codec()?;
+        let Codec::Video(video @ (VideoCodec::Avc | VideoCodec::Hevc)) = codec else { return None };
+        let index = self.track(tag)?;
+        let track = self.tracks.get_mut(index)?;
+        if track.codec == Some(codec) && track.in_band.is_none() {
+            return None;
+        }
+        let in_band = track.in_band(video)?;
+        let header = in_band.sets.take(tag)?;
+        in_band.made = Some(header.body.clone());
+        Some(header)
+    }
+
+    /// Where what is known of the tag's track is; `None` if there are too many of them.
+    fn track(&mut self, tag: &Tag) -> Option<usize> {
+        let (kind, number) = (tag.kind, tag.track());
+        let found = self.tracks.iter().position(|track| track.number == number && track.kind == kind);
+        if found.is_some() || self.tracks.len() == MOST_TRACKS {
+            return found;
+        }
+        self.tracks.push(Track { kind, number, codec: None, left_out: 0, told: 0, in_band: None });
+        Some(self.tracks.len() - 1)
+    }
+
     /// Whether the tag is passed on.
     pub(super) fn admits(&mut self, tag: &Tag) -> bool {
         if tag.is_script() || tag.is_side_config() {
             return true;
         }
         let Some(codec) = tag.codec().filter(|&codec| needs_header(codec)) else { return true };
-        let (kind, number) = (tag.kind, tag.track());
-        let found = self.tracks.iter().position(|track| track.number == number && track.kind == kind);
-        let index = match found {
-            Some(index) => index,
-            None if self.tracks.len() == MOST_TRACKS => return true,
-            None => {
-                self.tracks.push(Track { kind, number, codec: None, left_out: 0, told: 0 });
-                self.tracks.len() - 1
-            }
-        };
+        let Some(index) = self.track(tag) else { return true };
         let Some(track) = self.tracks.get_mut(index) else { return true };
         let name = || codec.name().to_owned();
         if tag.is_sequence_header() && is_usable(tag, codec) {
             track.codec = Some(codec);
+            track.in_band.take_if(|in_band| in_band.made.as_ref() != Some(&tag.body));
             let left_out = std::mem::take(&mut track.left_out);
             if left_out > 0 && track.told < MOST_TOLD {
                 self.notices.push(EventKind::HeaderCame { codec: name(), left_out });
@@ -82,6 +125,12 @@ impl Configured {
             return true;
         }
         let is_header = tag.is_sequence_header();
+        if let (true, Codec::Video(video)) = (is_header, codec) {
+            let holds = track.codec == Some(codec) && track.in_band.is_none();
+            if let Some(in_band) = (!holds).then(|| track.in_band(video)).flatten() {
+                in_band.sets.announce(tag);
+            }
+        }
         if track.codec == Some(codec) {
             return !is_header;
         }
@@ -246,6 +295,47 @@ mod tests {
             configured.change();
             assert!(!configured.admits(&frame), "{name}: another publisher");
         }
+    }
+
+    /// A baseline stream of 320x180 that says its level.
+    fn with_sets(head: &[u8], level: u8) -> Tag {
+        let sps = [0, 0, 0, 8, 0x67, 66, 0xC0, level, 0xDA, 5, 0x06, 0xC4];
+        let rest = [0, 0, 0, 4, 0x68, 0xCE, 0x3C, 0x80, 0, 0, 0, 2, 0x65, 0x88];
+        tag(TagKind::Video, &[head, &sps, &rest].concat())
+    }
+
+    #[test]
+    fn keyframes_with_parameter_sets_make_the_header() {
+        for (key, inter, empty) in [
+            (&b"\x17\x01\0\0\0"[..], &b"\x27\x01\0\0\0p"[..], &b"\x17\0\0\0\0"[..]),
+            (b"\x91avc1\0\0\0", b"\xa1avc1\0\0\0p", b"\x90avc1"),
+            (b"\x96\x01avc1\x01\0\0\0", b"\xa6\x01avc1\x01\0\0\0p", b"\x96\0avc1\x01"),
+        ] {
+            let mut configured = Configured::default();
+            let empty = tag(TagKind::Video, &[empty, EMPTY_AVCC].concat());
+            let inter = tag(TagKind::Video, inter);
+            let bare = tag(TagKind::Video, &[key, &[0, 0, 0, 2, 0x65, 0x88]].concat());
+            assert!(!configured.admits(&empty) && !configured.admits(&inter));
+            assert!(configured.header_before(&inter).is_none() && configured.header_before(&bare).is_none());
+            assert!(!configured.admits(&bare), "nothing to decode it with");
+            for level in [13, 30] {
+                let keyframe = with_sets(key, level);
+                let header = configured.header_before(&keyframe).expect("it has what a header says");
+                assert!(configured.admits(&header) && configured.header_before(&keyframe).is_none());
+                assert!(configured.admits(&keyframe) && configured.admits(&inter));
+                assert!(!configured.admits(&empty), "the header made holds");
+            }
+            let own = tag(TagKind::Video, &[&empty.body.to_bytes()[..empty.body.len() - 7], AVCC].concat());
+            assert!(configured.admits(&own) && configured.header_before(&with_sets(key, 40)).is_none());
+        }
+    }
+
+    #[test]
+    fn keyframes_are_not_looked_into_where_the_header_can_be_used() {
+        let mut configured = Configured::default();
+        assert!(configured.admits(&tag(TagKind::Video, &[&[0x17, 0, 0, 0, 0], AVCC].concat())));
+        assert!(configured.header_before(&with_sets(b"\x17\x01\0\0\0", 13)).is_none());
+        assert!(configured.admits(&with_sets(b"\x17\x01\0\0\0", 13)));
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Timeline {
         true
     }
 
-    /// Does so with the tags from number `from` on, and takes out those that are to be left out.
+    /// Does so with the tags from number `from` on, and takes out those that are to be left out. Headers that have to be made are
+    /// put before their keyframes.
     pub(crate) fn place_all(
         &mut self,
         now: Instant,
@@ -119,8 +120,13 @@ impl Timeline {
         from: usize,
         notices: &mut Vec<EventKind>,
     ) {
-        let mut kept = from;
-        for index in from..tags.len() {
+        let (mut kept, mut next) = (from, from);
+        while let Some(tag) = tags.get(next) {
+            if let Some(header) = self.configured.header_before(tag) {
+                tags.insert(next, header);
+            }
+            let index = next;
+            next += 1;
             if tags.get_mut(index).is_some_and(|tag| self.place(now, tag)) {
                 tags.swap(kept, index);
                 kept += 1;
@@ -247,6 +253,22 @@ mod tests {
         timeline.change();
         let kept = place(&mut timeline, now, [header(H1), aac(), key(0), frame(1)]);
         assert_eq!(kept.len(), 3, "the sound's header is sent, that of the pictures is known: {kept:?}");
+    }
+
+    #[test]
+    fn a_header_is_put_before_a_keyframe_that_brings_the_parameter_sets() {
+        const KEY: &[u8] = &[
+            0x17, 1, 0, 0, 0, 0, 0, 0, 8, 0x67, 66, 0xC0, 13, 0xDA, 5, 0x06, 0xC4, 0, 0, 0, 4, 0x68, 0xCE,
+            0x3C, 0x80, 0, 0, 0, 2, 0x65, 0x88,
+        ];
+        let mut timeline = Timeline::default();
+        let mut tags = vec![sound(5), header(&[0x17, 0, 0, 0, 0, 1, 66, 0xC0, 13, 0xFF, 0xE0, 0]), sound(10)];
+        let keyframe = |millis| tag(TagKind::Video, millis, KEY);
+        tags.extend([picture(20), keyframe(40), picture(60), keyframe(80)]);
+        timeline.place_all(Instant::now(), &mut tags, 1, &mut Vec::new());
+        let placed: Vec<_> =
+            tags.iter().map(|tag| (tag.timestamp.as_millis(), tag.is_sequence_header())).collect();
+        assert_eq!(placed, [(5, false), (10, false), (40, true), (40, false), (60, false), (80, false)]);
     }
 
     #[test]

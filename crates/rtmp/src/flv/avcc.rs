@@ -13,7 +13,7 @@ pub struct AvcConfig {
     pub compatibility: u8,
     /// AVCLevelIndication: ten times the level.
     pub level: u8,
-    /// Bytes of the length before each NAL unit of a frame: 1, 2 or 4.
+    /// Bytes of the length before each NAL unit of a frame, 1 to 4. 3 is reserved, and sent nevertheless.
     pub nal_length_size: u8,
     /// Sequence parameter sets, as NAL units without length or start code.
     pub sps: Vec<Bytes>,
@@ -38,9 +38,6 @@ impl AvcConfig {
         }
         let (profile, compatibility, level) = (fields.u8()?, fields.u8()?, fields.u8()?);
         let nal_length_size = (fields.u8()? & 3).saturating_add(1);
-        if nal_length_size == 3 {
-            return Err(invalid("NAL length size", 3, 4));
-        }
         let sps_count = fields.u8()? & 0x1F;
         let sps = fields.sets(sps_count)?;
         let pps_count = fields.u8()?;
@@ -84,5 +81,19 @@ impl Fields<'_> {
             sets.push(self.take(usize::from(length))?);
         }
         Ok(sets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_three_bytes_are_taken() {
+        let record =
+            Bytes::from_static(&[1, 0x64, 0, 0x1F, 0xFE, 0xE1, 0, 2, 0x67, 0x64, 1, 0, 2, 0x68, 0xEE]);
+        let config = AvcConfig::parse(&record).expect("a complete record");
+        assert_eq!((config.nal_length_size, config.sps.len(), config.pps.len()), (3, 1, 1));
+        assert!(AvcConfig::parse(&record.slice(..12)).is_err(), "cut off");
     }
 }

@@ -33,7 +33,7 @@ impl Sps {
 }
 
 /// Takes out the 3 of every 0 0 3, section 7.4.1.1.
-fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut zeros = 0u8;
     for &byte in bytes {
@@ -78,6 +78,24 @@ fn parse(bits: &mut BitReader<'_>) -> Option<Sps> {
     let width = width_in_blocks.checked_mul(16)?.checked_sub(crop_x)?;
     let height = height_in_units.checked_mul(16)?.checked_mul(fields)?.checked_sub(crop_y)?;
     (width > 0 && height > 0).then_some(Sps { profile, level, width, height })
+}
+
+/// Chroma format, and bits of luma and chroma samples less eight, of a NAL unit of type 7; `None` for profiles that do not say them.
+pub(super) fn chroma_and_depths(nal: &[u8]) -> Option<[u8; 3]> {
+    let payload = without_emulation_prevention(nal.get(1..)?);
+    let mut bits = BitReader::new(&payload);
+    let profile = u8::try_from(bits.bits(8)?).ok()?;
+    if !has_chroma_format(profile) {
+        return None;
+    }
+    bits.skip(16)?;
+    bits.unsigned()?;
+    let format = bits.unsigned().filter(|&format| format <= 3)?;
+    if format == 3 {
+        bits.skip(1)?;
+    }
+    let mut depth = || bits.unsigned().and_then(|depth| u8::try_from(depth).ok()).filter(|&depth| depth <= 7);
+    Some([u8::try_from(format).ok()?, depth()?, depth()?])
 }
 
 const fn has_chroma_format(profile: u8) -> bool {
