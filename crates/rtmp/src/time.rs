@@ -131,14 +131,6 @@ impl TimeUnwrapper {
         time
     }
 
-    /// Goes on by `millis` without a value, as `other` did, a clock of the same peer.
-    fn pass(&mut self, millis: i64, other: &Self) {
-        self.last = self
-            .last
-            .map(|(wire, time)| (wire.wrapping_add(millis as u32), time.saturating_add_millis(millis)));
-        self.has_31_bits |= other.has_31_bits;
-    }
-
     fn step(&mut self, last: u32, next: u32) -> i32 {
         const TOP: u32 = 1 << 31;
         if (TOP - WRAP_MARGIN..TOP).contains(&last) && next < WRAP_MARGIN {
@@ -153,8 +145,7 @@ impl TimeUnwrapper {
 }
 
 /// The [`TimeUnwrapper`]s of one peer: each kind of tag has its own, since the clocks of two tracks may be half a lap apart,
-/// where nobody can say which of two values is later. A kind begins near what came before it, and one that was silent for long is
-/// taken to have gone on with the others meanwhile.
+/// where nobody can say which of two values is later. A kind begins near what came before it.
 ///
 /// ```
 /// use flowcast_rtmp::flv::TagKind;
@@ -168,55 +159,24 @@ impl TimeUnwrapper {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct TrackClocks {
-    kinds: [Option<KindClock>; 3],
+    kinds: [Option<TimeUnwrapper>; 3],
     /// As of the last tag of any kind.
     last: TimeUnwrapper,
 }
 
-/// The clock of one kind.
-#[derive(Clone, Debug)]
-struct KindClock {
-    clock: TimeUnwrapper,
-    /// How far each kind was at this one's last tag; one that had not begun yet, at its first.
-    others: [Option<MediaTime>; 3],
-}
-
-impl KindClock {
-    fn last(&self) -> Option<MediaTime> {
-        self.clock.last.map(|(_, time)| time)
-    }
-}
-
-/// A kind whose others have gone on by more than this since its last tag was silent: 12 days, half of what can be told apart.
-const SILENCE: i64 = 1 << 30;
-
 impl TrackClocks {
     /// The point on the unwrapped clock that `wire` stands for, of a tag of `kind`.
     pub fn unwrap(&mut self, kind: TagKind, wire: WireTime) -> MediaTime {
-        let lasts = self.lasts();
         let [audio, video, script] = &mut self.kinds;
-        let known = match kind {
+        let clock = match kind {
             TagKind::Audio => audio,
             TagKind::Video => video,
             TagKind::Script => script,
         };
-        let known = known.get_or_insert_with(|| KindClock { clock: self.last.clone(), others: lasts });
-        let passed = lasts.iter().zip(known.others).filter_map(|(&now, then)| Some(now?.millis_since(then?)));
-        if let Some(passed) = passed.max().filter(|&passed| passed > SILENCE) {
-            known.clock.pass(passed, &self.last);
-        }
-        let time = known.clock.unwrap(wire);
-        known.others = lasts;
-        self.last.clone_from(&known.clock);
-        let lasts = self.lasts();
-        for other in self.kinds.iter_mut().flatten() {
-            other.others.iter_mut().zip(lasts).for_each(|(then, now)| *then = then.or(now));
-        }
+        let clock = clock.get_or_insert_with(|| self.last.clone());
+        let time = clock.unwrap(wire);
+        self.last.clone_from(clock);
         time
-    }
-
-    fn lasts(&self) -> [Option<MediaTime>; 3] {
-        self.kinds.each_ref().map(|known| known.as_ref().and_then(KindClock::last))
     }
 
     /// The same for a value that belongs to no kind, such as that of an aggregate message: near what came last.
@@ -254,27 +214,6 @@ mod tests {
         let mut clocks = TrackClocks::default();
         let sound = clocks.unwrap(TagKind::Audio, WireTime::new(u32::MAX - 5));
         assert_eq!(clocks.unwrap(TagKind::Video, WireTime::new(4)).millis_since(sound), 10);
-    }
-
-    #[test]
-    fn a_kind_that_was_silent_for_long_goes_on_with_the_others() {
-        let day = 24 * 3600 * 1000u32;
-        for (offset, mask) in [(0, u32::MAX), (1 << 31, u32::MAX), (0, u32::MAX >> 1)] {
-            let mut clocks = TrackClocks::default();
-            let wire = |millis: u32| WireTime::new(millis & mask);
-            // Metadata comes before anything else.
-            let script = clocks.unwrap(TagKind::Script, wire(offset));
-            let sound = clocks.unwrap(TagKind::Audio, wire(0));
-            // A tag a minute, so that a clock of 31 bits is found to be one.
-            for minute in 1..=120 * 24 * 60u32 {
-                let millis = minute.wrapping_mul(60_000);
-                let time = clocks.unwrap(TagKind::Audio, wire(millis)).millis_since(sound);
-                assert_eq!(time, i64::from(minute) * 60_000);
-            }
-            let end = 120u32.wrapping_mul(day);
-            let later = clocks.unwrap(TagKind::Script, wire(end.wrapping_add(offset))).millis_since(script);
-            assert_eq!(later, 120 * i64::from(day), "{offset} {mask:x}");
-        }
     }
 
     fn unwrap_all(values: &[u32]) -> Vec<i64> {

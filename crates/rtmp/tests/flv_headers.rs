@@ -283,7 +283,7 @@ fn picture_sizes_of_x264() {
         AvcConfig::parse(&hex("0000000167640028")),
         Err(FlvError::Invalid { what: "avcC version", .. })
     ));
-    assert!(matches!(AvcConfig::parse(&hex("01640028fee100")), Err(FlvError::Invalid { .. })));
+    assert!(AvcConfig::parse(&hex("01640028fee100")).is_err(), "cut off");
     assert!(Sps::parse(&hex("68ebe3cb22c0")).is_err());
     assert!(Sps::parse(&[]).is_err());
 }

@@ -166,7 +166,12 @@ fn publishers_and_players_leave_nothing_behind() {
     engine.keys().add("live", "live-key").expect("a usable key");
     let server = engine
         .rtmp_server("127.0.0.1:0")
-        .options(|options| options.takeover_after = Duration::ZERO)
+        .options(|options| {
+            options.takeover_after = Duration::ZERO;
+            // The publisher that is joined says nothing meanwhile, however long that takes here.
+            options.no_progress = Duration::from_secs(3600);
+            options.ping_timeout = Duration::from_secs(3600);
+        })
         .start()
         .expect("a free port");
     let rig = Rig { engine, server };

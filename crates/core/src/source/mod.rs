@@ -343,7 +343,7 @@ impl Source {
     }
 
     /// How tracks that are encoded are encoded; refused where neither a [mode](Self::mode) nor a [platform](Self::platform) is named,
-    /// as nothing would be. Default [`Profile::Default`](crate::Profile::Default). All items of a list are
+    /// as nothing would be. Default [`Profile::Default`]. All items of a list are
     /// encoded to the same size, frame rate and sound, which the first one settles where nothing is given here.
     pub fn encoding(mut self, encoding: impl Into<Encoding>) -> Self {
         self.wish.encoding = encoding.into();

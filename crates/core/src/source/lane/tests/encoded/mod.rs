@@ -379,7 +379,11 @@ fn files_of_a_list_become_one_stream() {
         let mut played = Unpaced::of(player);
         let tags = played.play(10_500);
         assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");
-        let skipped = played.notices.iter().find(|notice| !matches!(notice, EventKind::ItemStarted { .. }));
+        // A reel may come too late on a busy machine; then the stream goes on without it.
+        let is_usual = |notice: &&EventKind| {
+            matches!(notice, EventKind::ItemStarted { .. } | EventKind::ModeChanged { .. })
+        };
+        let skipped = played.notices.iter().find(|notice| !is_usual(notice));
         assert!(skipped.is_none(), "{skipped:?}");
         for pair in times(&tags, TagKind::Video).windows(2) {
             assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
