@@ -31,7 +31,7 @@ usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--st
   --to URL       rtmp(s)://[user:password@]host/app/key or rtmp(s)://host/stream to send it to; {} in it becomes the stream's number
   --seconds N    end after N seconds; otherwise at Ctrl-C
   --streams N    so many streams of the file, each with its own outputs
-  --start S      begin S seconds into the file, at the keyframe before
+  --start S      begin S seconds into the file, at the keyframe before; with --no-reels at 0
   --silence      send silence if the file has no audio track
   --record FILE  record to an FLV file; {} in it becomes the stream's number
   --existing W   if that file is there: number (default: archive-1.flv), append, replace or refuse
