@@ -20,7 +20,7 @@ use crate::sys::FileId;
 
 /// The stores of this process.
 static STORES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
-/// How long jobs that were asked to end are waited for by a recording, and how often it looks.
+/// How long a recording waits for a reel to be let go of, or a job to end, and how often it looks.
 const WAIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
 /// What is left free unless something else is said: this part of the disk, at most so many bytes.
@@ -137,8 +137,8 @@ impl Inner {
         }
     }
 
-    /// Asks all jobs to end, because there is no room for what they write; `false` if none runs.
-    fn end_jobs(&self) -> bool {
+    /// Asks all jobs to end, because there is no room for what they write.
+    fn end_jobs(&self) {
         let mut state = self.state.lock();
         let mut keys = Vec::new();
         for (key, entry) in &state.entries {
@@ -149,24 +149,21 @@ impl Inner {
                 keys.push(*key);
             }
         }
-        let any = !keys.is_empty();
         state.no_room.extend(keys);
-        any
     }
 
-    /// Gives up a reel, or the jobs that run, and waits until there is room.
+    /// Gives up a reel, or the jobs that run. Where all reels are in use it waits for one that is not any more: what is played
+    /// or followed goes when the last stream lets go of it.
     fn give_way(&self) -> bool {
-        let before = self.space();
         if self.remove_oldest() {
             return true;
         }
-        if !self.end_jobs() {
-            return false;
-        }
-        // What is followed goes when the last stream lets go of it.
+        let free = || self.space().map(|(free, _)| free);
+        let before = free();
+        self.end_jobs();
         let until = Instant::now() + WAIT;
-        while Instant::now() < until {
-            if self.space().map(|(free, _)| free) > before.map(|(free, _)| free) {
+        while Instant::now() < until && !self.state.lock().entries.is_empty() {
+            if self.remove_oldest() || free() > before {
                 return true;
             }
             std::thread::sleep(LOOK);
