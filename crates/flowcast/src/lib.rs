@@ -134,6 +134,8 @@
 //!
 //! `metrics` (default): figures of a server and of encoders for Prometheus, see `RtmpServer::metrics` and `EncoderMetrics`.
 
+#[cfg(all(doctest, feature = "libav"))]
+mod pages;
 mod versions;
 
 #[cfg(feature = "libav")]

@@ -1,0 +1,20 @@
+//! The programs in README.md and docs/jobs, compiled as doc tests. Not part of the library.
+
+macro_rules! pages {
+    ($($name:ident $path:literal)+) => {
+        $(
+            #[doc = include_str!(concat!("../../../", $path))]
+            mod $name {}
+        )+
+    };
+}
+
+pages! {
+    looping "docs/jobs/loop.md"
+    restreaming "docs/jobs/restream.md"
+    recording "docs/jobs/record.md"
+    scheduling "docs/jobs/schedule.md"
+    serving "docs/jobs/serve.md"
+    judging "docs/jobs/judge.md"
+    preparing "docs/jobs/prepare.md"
+}
