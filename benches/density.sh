@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How many streams one process carries: STREAMS of one reel, STREAMS of 50 reels, then more and more until something breaks.
-# They push to a sink of ours in another process, which discards. Prints the table of README.md.
+# They push to a sink of ours in another process, which discards. Prints the table of docs/performance.md.
 #
 #   benches/density.sh [STREAMS] [SECONDS]      1000 streams, 60 s
 #

@@ -10,6 +10,7 @@ macro_rules! pages {
 }
 
 pages! {
+    readme "README.md"
     looping "docs/jobs/loop.md"
     restreaming "docs/jobs/restream.md"
     recording "docs/jobs/record.md"
