@@ -6,6 +6,7 @@ pub mod load;
 pub mod process;
 pub mod reels;
 pub mod sink;
+pub mod support;
 pub mod tls;
 
 /// What the programs' parts return.

@@ -1,8 +1,7 @@
 //! The floor of a stream's cost: a thread that sleeps to its tick and writes that tick's bytes with one call.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::{self, IoSlice, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flowcast_bench::clip::{TICK, Ticks};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 use flowcast_bench::{process, tls};
 use rustls::ClientConnection;
-use support::args::Args;
-use support::{Result, json};
 
 const USAGE: &str = "\
 usage: bare FILE.flv --to ADDR [--streams N] [--seconds N] [--warm-up N] [--ca FILE.pem] [--spread]

@@ -1,8 +1,7 @@
 //! The floor of fan-out: prepared bytes, written to each of many connections by one loop, per message or once a window.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use flowcast_bench::clip::Messages;
 use flowcast_bench::process;
-use support::Result;
-use support::args::Args;
+use flowcast_bench::support::Result;
+use flowcast_bench::support::args::Args;
 
 const USAGE: &str = "\
 usage: barefan FILE.flv [--listen ADDR] [--merge MS]

@@ -1,8 +1,7 @@
 //! flowcast's RTMP server by itself, for measurements: one stream, and nothing printed while it runs.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -10,8 +9,8 @@ use std::time::Duration;
 
 use flowcast::{Config, Engine, RtmpServerExt};
 use flowcast_bench::process;
-use support::args::Args;
-use support::{Result, json};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 
 const USAGE: &str = "\
 usage: fanout_server [--listen ADDR] [--merge MS]

@@ -1,8 +1,7 @@
 //! Players of one stream, as load for a server under test: they read, discard, and say how they were served.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::BufRead;
 use std::net::SocketAddr;
@@ -12,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use flowcast_bench::load::{Behaviour, Crowd};
 use flowcast_bench::process;
-use support::args::Args;
-use support::{Result, json};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 
 const USAGE: &str = "\
 usage: players ADDR [--play APP/NAME] [--count N] [--parse-every N] [--round MS]

@@ -1,8 +1,7 @@
 //! A discarding RTMP(S) server for measurements: it takes every publisher and throws its media away.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -14,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowcast_bench::sink::{Options, Received, Report, Sink};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 use flowcast_bench::{process, tls};
-use support::args::Args;
-use support::{Result, json};
 
 const USAGE: &str = "\
 usage: sink [--listen ADDR] [--raw] [--tls --ca FILE] [--round MS] [--each]

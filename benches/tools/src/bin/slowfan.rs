@@ -3,8 +3,7 @@
 //! The publisher puts its clock and a count into every tag, so each healthy player tells what it lost and how late it was.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,8 +19,8 @@ use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
 use flowcast_bench::load::{Behaviour, Crowd};
 use flowcast_bench::process;
-use support::args::Args;
-use support::{Result, json};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 
 const USAGE: &str = "\
 usage: slowfan [--players N] [--stop N] [--drip N] [--seconds N] [--merge MS]

@@ -1,8 +1,7 @@
 //! From `start()` to the first media byte: a first stream of a file, one that finds its reel, the hundredth.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Config, Engine, Output, Source, StreamHandle};
 use flowcast_bench::sink::{Options, Sink};
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 use flowcast_bench::{process, reels};
-use support::args::Args;
-use support::{Result, json};
 
 const USAGE: &str = "\
 usage: startup FILE [--reels DIR] [--streams N]

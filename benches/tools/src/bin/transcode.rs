@@ -1,8 +1,7 @@
 //! A file that is encoded: once, as fast as it goes; as it plays, so many times at once; or lap after lap.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-#[path = "../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 use flowcast::{
     Config, EncoderChoice, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle,
 };
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, json};
 use flowcast_bench::{process, reels};
-use support::args::Args;
-use support::{Result, json};
 
 const USAGE: &str = "\
 usage: transcode once FILE DIR        encode FILE into a reel below DIR, as fast as it goes

@@ -12,9 +12,9 @@ use flowcast::{
 use flowcast_bench::process::{self, MachineTime};
 use flowcast_bench::reels;
 
-use crate::support::Result;
-use crate::support::args::Args;
-use crate::support::json::Object;
+use flowcast_bench::support::Result;
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::json::Object;
 
 /// How long to wait for a stream's figures to change.
 const STALE: Duration = Duration::from_secs(3);

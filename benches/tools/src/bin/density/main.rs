@@ -3,16 +3,15 @@
 
 mod fleet;
 mod ramp;
-#[path = "../../../../../examples/support/mod.rs"]
-mod support;
+use flowcast_bench::support;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use flowcast_bench::process;
-use support::Result;
-use support::args::Args;
-use support::json::Object;
+use flowcast_bench::support::Result;
+use flowcast_bench::support::args::Args;
+use flowcast_bench::support::json::Object;
 
 use fleet::Fleet;
 

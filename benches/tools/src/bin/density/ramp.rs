@@ -6,9 +6,9 @@ use flowcast::Error;
 use flowcast_bench::process;
 
 use crate::fleet::{Fleet, Seen};
-use crate::support::Result;
-use crate::support::json::Object;
 use crate::{LOOK, PATIENCE};
+use flowcast_bench::support::Result;
+use flowcast_bench::support::json::Object;
 
 /// Lag of an output beyond which a step has failed.
 const LAG: Duration = Duration::from_secs(1);
