@@ -1,27 +1,38 @@
 //! Which encoders this machine has: compiled in, working, and the one that is taken.
-#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 #[path = "support/mod.rs"]
 mod support;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use flowcast::av::encoder::{AudioCodecKind, AudioEncoder, AudioSettings, VideoCodecKind};
 use flowcast::av::{EncoderReport, Hardware};
 use flowcast::{Config, chain};
-use support::Result;
-use support::args::Args;
-use support::json::Object;
+use serde::Serialize;
+use support::print::out;
+use support::view::EncoderView;
+use support::{Result, cli, print, progress};
 
-const USAGE: &str = "\
-usage: encoders [--json]
+/// Lists the encoders of this machine: compiled in, working, and which one is used.
+///
+/// Each encoder is opened and given pictures until a packet comes out.
+#[derive(Parser)]
+#[command(max_term_width = cli::WIDTH, after_help = HELP)]
+struct Cli {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
-  --json   print one JSON object
+const HELP: &str = "\
+Environment:
+  PREFER_HARDWARE_ENCODING=false  use software even where hardware works
 
-Each encoder is opened and given pictures until a packet comes out. `hardware` is the one taken where hardware is preferred
-(PREFER_HARDWARE_ENCODING=true), `software` the one taken otherwise.
-
-exit code: 0 there is an encoder for H.264 and one for AAC; 2 there is not; 1 the arguments are wrong";
+Exit codes:
+  0  there is an encoder for H.264 and one for AAC
+  1  the arguments are wrong
+  2  there is none";
 
 /// Without these nothing can be encoded for a platform.
 const MISSING: u8 = 2;
@@ -38,7 +49,7 @@ const CODECS: [VideoCodecKind; 5] = [
 struct Codec {
     name: String,
     encoders: Vec<EncoderReport>,
-    /// Which is taken, hardware first and software first.
+    /// Which is used, hardware first and software first.
     hardware: Option<String>,
     software: Option<String>,
 }
@@ -51,33 +62,66 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    let args = Args::parse(USAGE, &[], &["--json"])?;
-    if let Some(word) = args.rest().first() {
-        return Err(format!("what is {word} for?\n{USAGE}").into());
-    }
+    let cli: Cli = cli::parse();
     let prefer_hardware = Config::from_env()?.prefer_hardware_encoding;
+    let spinner = progress::spinner("opening encoders");
     let video: Vec<Codec> = CODECS.into_iter().map(video).collect();
-    let audio = [AudioCodecKind::Aac, AudioCodecKind::Opus].map(|kind| {
-        let opened = AudioEncoder::open(0, &AudioSettings { codec: kind, ..AudioSettings::new(48_000, 2) });
-        (kind.codec().name().to_owned(), opened.err().map(|error| chain(&error)))
-    });
-    if args.has("--json") {
-        let codecs = video.iter().map(Codec::object);
-        let sound = audio.iter().map(|(name, error)| {
-            let object = Object::default().text("codec", name).value("works", error.is_none());
-            error.iter().fold(object, |object, error| object.text("why_not", error))
-        });
-        let object = Object::default()
-            .value("prefer_hardware", prefer_hardware)
-            .list("video", codecs)
-            .list("audio", sound);
-        println!("{}", object.finish());
+    let audio = [AudioCodecKind::Aac, AudioCodecKind::Opus].map(audio);
+    drop(spinner);
+    if cli.json {
+        let video = video.iter().map(CodecView::from).collect();
+        print::json(&Report { prefer_hardware, video, audio: &audio })?;
     } else {
-        tell(&video, &audio, prefer_hardware);
+        tell(&video, &audio, prefer_hardware)?;
     }
     let works = video.first().is_some_and(|codec| codec.hardware.is_some())
-        && audio.first().is_some_and(|(_, error)| error.is_none());
+        && audio.first().is_some_and(|audio| audio.works);
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(MISSING) })
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    prefer_hardware: bool,
+    video: Vec<CodecView<'a>>,
+    audio: &'a [Audio],
+}
+
+#[derive(Serialize)]
+struct CodecView<'a> {
+    codec: &'a str,
+    encoders: Vec<EncoderView>,
+    hardware: Option<&'a str>,
+    software: Option<&'a str>,
+}
+
+impl<'a> From<&'a Codec> for CodecView<'a> {
+    fn from(codec: &'a Codec) -> Self {
+        Self {
+            codec: &codec.name,
+            encoders: codec.encoders.iter().map(EncoderView::from).collect(),
+            hardware: codec.hardware.as_deref(),
+            software: codec.software.as_deref(),
+        }
+    }
+}
+
+/// The encoder of a codec for sound.
+#[derive(Serialize)]
+struct Audio {
+    codec: String,
+    works: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
+}
+
+fn audio(kind: AudioCodecKind) -> Audio {
+    let opened = AudioEncoder::open(0, &AudioSettings { codec: kind, ..AudioSettings::new(48_000, 2) });
+    Audio {
+        codec: kind.codec().name().to_owned(),
+        works: opened.is_ok(),
+        why_not: opened.err().map(|error| chain(&error)),
+    }
 }
 
 fn video(kind: VideoCodecKind) -> Codec {
@@ -91,42 +135,20 @@ fn video(kind: VideoCodecKind) -> Codec {
 }
 
 impl Codec {
-    fn object(&self) -> Object {
-        let encoders = self.encoders.iter().map(|encoder| {
-            let object = Object::default()
-                .text("name", &encoder.name)
-                .value("hardware", encoder.is_hardware)
-                .value("compiled_in", encoder.compiled_in)
-                .value("works", encoder.opens.is_ok())
-                .value("full", encoder.is_full)
-                .value("sessions", encoder.sessions);
-            match &encoder.opens {
-                Ok(()) => object,
-                Err(why) => object.text("why_not", why),
-            }
-        });
-        let object = Object::default().text("codec", &self.name).list("encoders", encoders);
-        let taken = [("hardware", &self.hardware), ("software", &self.software)];
-        taken.into_iter().fold(object, |object, (name, taken)| match taken {
-            Some(taken) => object.text(name, taken),
-            None => object.value(name, "null"),
-        })
-    }
-
-    /// What an encoder is taken for.
+    /// What an encoder is used for.
     fn role(&self, name: &str) -> &'static str {
         let is = |taken: &Option<String>| taken.as_deref() == Some(name);
         match (is(&self.hardware), is(&self.software)) {
-            (true, true) => "taken",
-            (true, false) => "taken where hardware is preferred",
-            (false, true) => "taken where software is preferred",
+            (true, true) => "used",
+            (true, false) => "used where hardware is preferred",
+            (false, true) => "used where software is preferred",
             (false, false) => "",
         }
     }
 }
 
-fn tell(video: &[Codec], audio: &[(String, Option<String>)], prefer_hardware: bool) {
-    println!("{:<6}{:<19}{:<10}{:<13}works", "codec", "encoder", "by", "compiled in");
+fn tell(video: &[Codec], audio: &[Audio], prefer_hardware: bool) -> Result<()> {
+    out!("{:<6}{:<19}{:<10}{:<13}works", "codec", "encoder", "by", "compiled in")?;
     for codec in video {
         for encoder in &codec.encoders {
             let by = if encoder.is_hardware { "hardware" } else { "software" };
@@ -139,14 +161,15 @@ fn tell(video: &[Codec], audio: &[(String, Option<String>)], prefer_hardware: bo
             let (compiled_in, works) = (yes(encoder.compiled_in), yes(encoder.opens.is_ok()));
             let (codec, name) = (&codec.name, &encoder.name);
             let line = format!("{codec:<6}{name:<19}{by:<10}{compiled_in:<13}{works:<7}{remark}");
-            println!("{}", line.trim_end());
+            out!("{}", line.trim_end())?;
         }
     }
-    for (name, error) in audio {
-        let works = if error.is_none() { "yes" } else { "no" };
-        let remark = error.as_deref().unwrap_or("taken");
-        println!("{name:<6}{:<19}{:<10}{:<13}{works:<7}{remark}", "", "software", "");
+    for Audio { codec: name, works, why_not } in audio {
+        let works = if *works { "yes" } else { "no" };
+        let remark = why_not.as_deref().unwrap_or("used");
+        out!("{name:<6}{:<19}{:<10}{:<13}{works:<7}{remark}", "", "software", "")?;
     }
     let preferred = if prefer_hardware { "hardware" } else { "software" };
-    println!("{preferred} is preferred (PREFER_HARDWARE_ENCODING)");
+    out!("{preferred} is preferred (PREFER_HARDWARE_ENCODING)")?;
+    Ok(())
 }

@@ -196,14 +196,14 @@ impl Bar {
                 return;
             }
             self.shown = Some(Instant::now());
-            self.line.show(&text(progress, true));
+            self.line.show(text(progress, true));
         } else if !self.quiet && percent as u32 / 10 > self.told {
             self.told = percent as u32 / 10;
             eprintln!("{}", text(progress, false));
         }
     }
 
-    fn end(&mut self) {
+    fn end(&self) {
         self.line.clear();
     }
 }

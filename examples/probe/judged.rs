@@ -7,7 +7,8 @@ use flowcast::{
     AudioFacts, Facts, Platform, Reason, Severity, Split, Strictness, Verdict, VideoFacts, plan_for, verdict,
 };
 
-use crate::support::json::Object;
+use crate::support::Result;
+use crate::support::print::out;
 
 /// Facts of a file, and who is asked about them.
 #[derive(Debug)]
@@ -20,7 +21,8 @@ pub(crate) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn verdicts(&self) -> Vec<Verdict> {
+    /// What each platform says.
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
         self.platforms.iter().map(|platform| verdict(self.facts, platform, self.strictness)).collect()
     }
 
@@ -34,61 +36,54 @@ impl Judged<'_> {
     }
 
     /// Prints all of it.
-    pub(crate) fn tell(&self) {
-        println!();
+    pub(crate) fn tell(&self) -> Result<()> {
+        out!("")?;
         if let Some(video) = &self.facts.video {
-            tell_video(video);
+            tell_video(video)?;
         }
         if let Some(audio) = &self.facts.audio {
-            tell_audio(audio);
+            tell_audio(audio)?;
         }
         if let Some((start, end)) = self.facts.start_skew_micros().zip(self.facts.end_skew_micros()) {
             let millis = |micros: i64| micros as f64 / 1000.0;
             line(
                 "together",
                 &format!("sound begins at {:+.0} ms, ends at {:+.0} ms", millis(start), millis(end)),
-            );
+            )?;
         }
         let reach = match self.facts.reach {
             Reach::Bytes => "a part of the file",
             Reach::Deadline => "as far as the deadline",
             _ => "the whole file",
         };
-        line("scanned", &format!("{reach} in {:.0} ms", self.took.as_secs_f64() * 1000.0));
+        line("scanned", &format!("{reach} in {:.0} ms", self.took.as_secs_f64() * 1000.0))?;
         for (platform, verdict) in self.platforms.iter().zip(self.verdicts()) {
             let as_of = match platform.as_of.as_str() {
                 "" => String::new(),
                 date => format!(", as read on {date}"),
             };
-            tell_verdict(&verdict, &format!(" ({}{as_of})", self.strictness.as_str()));
+            tell_verdict(&verdict, &format!(" ({}{as_of})", self.strictness.as_str()))?;
         }
         let split = self.split();
         if let Some(shared) = split.shared.filter(|_| self.platforms.len() > 1) {
             let copies: Vec<_> = split.copy_to.iter().map(|verdict| verdict.platform.as_str()).collect();
             let copies =
                 if copies.is_empty() { String::new() } else { format!("copy to {}; ", copies.join(", ")) };
-            println!("\n{copies}one encode for {}: {}", shared.verdict.platform, shared.verdict.action);
+            out!("\n{copies}one encode for {}: {}", shared.verdict.platform, shared.verdict.action)?;
         }
-    }
-
-    /// Adds all of it to a JSON object.
-    pub(crate) fn add_to(&self, object: Object) -> Object {
-        object
-            .object("facts", facts_object(self.facts))
-            .text("strictness", self.strictness.as_str())
-            .list("verdicts", self.verdicts().iter().map(verdict_object))
+        Ok(())
     }
 }
 
-fn line(name: &str, text: &str) {
-    println!("  {name:<10}{text}");
+fn line(name: &str, text: &str) -> Result<()> {
+    Ok(out!("  {name:<10}{text}")?)
 }
 
 fn kbps(bits: u64) -> u64 {
     bits / 1000
 }
 
-fn tell_video(video: &VideoFacts) {
+fn tell_video(video: &VideoFacts) -> Result<()> {
     let fields = match video.fields {
         Fields::Progressive => ", progressive",
         Fields::Interlaced => ", interlaced",
@@ -98,7 +93,7 @@ fn tell_video(video: &VideoFacts) {
     let size = format!("{}x{}", video.width, video.height);
     let rate = format!("{:.3} fps", video.frame_rate);
     let range = format!("{:.2} to {:.2} over a second", video.frame_rate_min, video.frame_rate_max);
-    line("picture", &format!("{} {size}, {rate} ({range}), {}{fields}", video.codec, video.pixel_format));
+    line("picture", &format!("{} {size}, {rate} ({range}), {}{fields}", video.codec, video.pixel_format))?;
     let kinds = match (video.keyframes, video.idr) {
         (all, idr) if all == idr => "all IDR".to_owned(),
         (all, idr) => format!("{idr} IDR, {} recovery points", all.saturating_sub(idr)),
@@ -111,7 +106,7 @@ fn tell_video(video: &VideoFacts) {
             "{most:.2} s at most, {mean:.2} s on average; keyframes: {}, {kinds}{open}",
             video.keyframes
         ),
-    );
+    )?;
     let rate = video.bit_rate;
     line(
         "bits",
@@ -122,16 +117,17 @@ fn tell_video(video: &VideoFacts) {
             kbps(rate.peak_2s),
             kbps(rate.peak_2_gops)
         ),
-    );
+    )?;
     let delay = video.composition_max.as_secs_f64() * 1000.0;
     let order = match video.b_frames {
         0 => "no B-frames".to_owned(),
         most => format!("B-frames, at most {most} in a row; shown up to {delay:.0} ms after decoding"),
     };
-    line("order", &order);
+    line("order", &order)?;
+    Ok(())
 }
 
-fn tell_audio(audio: &AudioFacts) {
+fn tell_audio(audio: &AudioFacts) -> Result<()> {
     let profile = audio.profile.as_deref().unwrap_or_default();
     let plural = if audio.channels == 1 { "" } else { "s" };
     line(
@@ -143,118 +139,25 @@ fn tell_audio(audio: &AudioFacts) {
             audio.channels,
             kbps(audio.bit_rate)
         ),
-    );
+    )?;
+    Ok(())
 }
 
 /// Prints a verdict: the decision, what is mended, and the reasons, the weightiest first.
-pub(crate) fn tell_verdict(verdict: &Verdict, remark: &str) {
+pub(crate) fn tell_verdict(verdict: &Verdict, remark: &str) -> Result<()> {
     let name = if verdict.platform.is_empty() { "any platform" } else { &verdict.platform };
-    println!("\n{name}{remark}: {}", verdict.action);
+    out!("\n{name}{remark}: {}", verdict.action)?;
     for fix in &verdict.fixes {
-        println!("  {:<9}{fix}", "fix");
+        out!("  {:<9}{fix}", "fix")?;
     }
     let mut reasons: Vec<&Reason> = verdict.reasons.iter().collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
     let widest = reasons.iter().map(|reason| reason.code.as_str().len()).max().unwrap_or(0);
     for reason in reasons {
-        println!("  {:<9}{:<7}{:<widest$}  {}", reason.severity, reason.track, reason.code, reason.detail);
+        out!("  {:<9}{:<7}{:<widest$}  {}", reason.severity, reason.track, reason.code, reason.detail)?;
     }
     if verdict.at_least(Severity::Info).next().is_none() {
-        println!("  nothing to find fault with");
+        out!("  nothing to find fault with")?;
     }
-}
-
-/// A verdict as JSON.
-pub(crate) fn verdict_object(verdict: &Verdict) -> Object {
-    let reasons = verdict.reasons.iter().map(|reason| {
-        Object::default()
-            .text("code", reason.code.as_str())
-            .text("severity", reason.severity.as_str())
-            .text("track", reason.track.as_str())
-            .text("platform", &reason.platform)
-            .text("detail", &reason.detail)
-    });
-    Object::default()
-        .text("platform", &verdict.platform)
-        .text("action", verdict.action.as_str())
-        .text("video", verdict.video.as_str())
-        .text("audio", verdict.audio.as_str())
-        .list("fixes", verdict.fixes.iter().map(|fix| Object::default().text("fix", &fix.to_string())))
-        .list("reasons", reasons)
-}
-
-fn seconds(length: Duration) -> String {
-    format!("{:.6}", length.as_secs_f64())
-}
-
-fn facts_object(facts: &Facts) -> Object {
-    let mut object = Object::default()
-        .value("bytes", facts.bytes)
-        .value("whole", facts.reach == Reach::Whole)
-        .value("encrypted", facts.encrypted)
-        .value("unreadable_places", facts.unreadable_places)
-        .optional("start_skew_micros", facts.start_skew_micros())
-        .optional("end_skew_micros", facts.end_skew_micros());
-    if let Some(how) = &facts.truncated {
-        object = object.text("truncated", how);
-    }
-    if let Some(video) = &facts.video {
-        object = object.object("video", video_object(video));
-    }
-    if let Some(audio) = &facts.audio {
-        object = object.object("audio", audio_object(audio));
-    }
-    object
-}
-
-fn video_object(video: &VideoFacts) -> Object {
-    Object::default()
-        .value("track", video.track)
-        .text("codec", &video.codec)
-        .text("profile", video.profile.as_deref().unwrap_or_default())
-        .optional("level", video.level)
-        .value("width", video.width)
-        .value("height", video.height)
-        .text("pixel_format", &video.pixel_format)
-        .text("fields", &format!("{:?}", video.fields).to_lowercase())
-        .value("rotation_degrees", video.rotation_degrees)
-        .value("packets", video.packets)
-        .value("length_seconds", seconds(video.length))
-        .value("frame_rate", video.frame_rate)
-        .value("frame_rate_min", video.frame_rate_min)
-        .value("frame_rate_max", video.frame_rate_max)
-        .value("irregular", video.irregular)
-        .value("keyframes", video.keyframes)
-        .value("idr", video.idr)
-        .value("open_gops", video.open_gops)
-        .value("gop_max_seconds", seconds(video.gop_max))
-        .value("gop_mean_seconds", seconds(video.gop_mean))
-        .value("b_frames", video.b_frames)
-        .value("composition_max_seconds", seconds(video.composition_max))
-        .value("bit_rate", video.bit_rate.mean)
-        .value("bit_rate_peak_1s", video.bit_rate.peak_1s)
-        .value("bit_rate_peak_2s", video.bit_rate.peak_2s)
-        .value("bit_rate_peak_2_gops", video.bit_rate.peak_2_gops)
-        .value("largest_packet", video.largest_packet)
-        .value("longest_step_seconds", seconds(video.clock.longest_step))
-        .value("parameter_changes", video.parameter_changes)
-        .value("hidden", video.hidden)
-        .value("damaged", video.damaged)
-}
-
-fn audio_object(audio: &AudioFacts) -> Object {
-    Object::default()
-        .value("track", audio.track)
-        .text("codec", &audio.codec)
-        .text("profile", audio.profile.as_deref().unwrap_or_default())
-        .value("sample_rate", audio.sample_rate)
-        .value("channels", audio.channels)
-        .value("frame_samples", audio.frame_samples)
-        .value("packets", audio.packets)
-        .value("length_seconds", seconds(audio.length))
-        .value("bit_rate", audio.bit_rate)
-        .value("largest_packet", audio.largest_packet)
-        .value("longest_step_seconds", seconds(audio.clock.longest_step))
-        .value("parameter_changes", audio.parameter_changes)
-        .value("damaged", audio.damaged)
+    Ok(())
 }

@@ -1,113 +1,170 @@
 //! Says what a media file is, track by track, and whether a platform takes it as it is.
-#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 mod judged;
 #[path = "../support/mod.rs"]
 mod support;
 mod tracks;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, Probe};
 use flowcast::{Platform, ScanOptions, Strictness, facts, verdict_of_failure};
 use judged::Judged;
-use support::args::Args;
-use support::json::Object;
-use support::{Result, exit};
+use serde::Serialize;
+use support::view::{FactsView, MediaView, VerdictView};
+use support::{Result, cli, exit, print, progress};
 
-const USAGE: &str = "\
-usage: probe FILE [--platform P]... [--enhanced] [--strictness seed|lenient|strict] [--seconds N] [--thorough] [--json]
+/// Shows what a media file is, track by track, and whether a platform takes it as it is.
+#[derive(Parser)]
+#[command(max_term_width = cli::WIDTH, after_help = EXIT_CODES)]
+struct Cli {
+    /// The media file
+    file: PathBuf,
 
-  --platform P     say whether youtube, twitch, facebook or any (RTMP server) takes it as it is, and why not; reads the
-                   whole file, without decoding; may be given several times
-  --enhanced       streams are sent over Enhanced RTMP
-  --strictness S   lenient (default): encode what a platform refuses; strict: also what it advises against; seed: only
-                   what cannot be sent at all, or is above 1920x1080 or 30 pictures per second
-  --seconds N      scan for N seconds at most (default 120)
-  --thorough       let libav read packets even where the file's header is complete
-  --json           print one JSON object
+    /// Judge the file for this platform ("any" is any RTMP server), and say what it does not take and why; reads
+    /// the whole file without decoding it. May be given several times
+    #[arg(long = "platform", value_name = "NAME", value_parser = cli::platform())]
+    platforms: Vec<Platform>,
 
-exit code: 0 the file was read and every platform takes a copy, with fixes or without; 2 a platform needs something
-encoded; 1 the file cannot be read, or the arguments are wrong";
+    /// The stream is sent over Enhanced RTMP
+    #[arg(long)]
+    enhanced: bool,
+
+    /// How strict the judgement is
+    #[arg(long, value_name = "HOW", default_value = "lenient", value_parser = strictness())]
+    strictness: Strictness,
+
+    /// Scan the file for this many seconds at most
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = cli::seconds)]
+    seconds: Duration,
+
+    /// Let libav read packets even where the file's header is complete
+    #[arg(long)]
+    thorough: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the file was read, and every platform takes a copy of it, with fixes or without
+  1  the file cannot be read, or the arguments are wrong
+  2  a platform needs something encoded";
 
 /// Something has to be encoded.
 const NEEDS_ENCODING: u8 = 2;
 
+fn strictness() -> impl clap::builder::TypedValueParser<Value = Strictness> {
+    cli::one_of(vec![
+        (
+            "seed",
+            "encode only what cannot be sent at all, or is above 1920x1080 or 30 pictures per second",
+            Strictness::Seed,
+        ),
+        ("lenient", "encode what a platform refuses", Strictness::Lenient),
+        ("strict", "encode what a platform advises against, too", Strictness::Strict),
+    ])
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    #[serde(flatten)]
+    media: Option<MediaView>,
+    #[serde(flatten)]
+    judged: Option<JudgedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct JudgedView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<FactsView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strictness: Option<&'a str>,
+    verdicts: Vec<VerdictView>,
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run(&cli::parse()) {
         Ok(code) => code,
         Err(error) => exit(Err(error)),
     }
 }
 
-fn run() -> Result<ExitCode> {
-    let options = ["--platform", "--strictness", "--seconds"];
-    let args = Args::parse(USAGE, &options, &["--json", "--thorough", "--enhanced"])?;
-    let [file] = args.rest() else { return Err(format!("one file, please\n{USAGE}").into()) };
-    let platforms = platforms(&args)?;
-    let strictness = args.last::<String>("--strictness")?.unwrap_or_else(|| "lenient".to_owned());
-    let strictness =
-        Strictness::by_name(&strictness).ok_or_else(|| format!("{strictness}: no such strictness"))?;
+fn run(cli: &Cli) -> Result<ExitCode> {
     let mut open = OpenOptions::default();
-    if args.has("--thorough") {
+    if cli.thorough {
         open.probe = Probe::Thorough;
     }
-    let json = args.has("--json");
-    let demuxer = match Demuxer::open(file.as_ref(), &open, &Interrupt::new()) {
+    let demuxer = match Demuxer::open(&cli.file, &open, &Interrupt::new()) {
         Ok(demuxer) => demuxer,
-        Err(error) => return failed(file, error.into(), !platforms.is_empty(), json),
+        Err(error) => return failed(cli, error.into()),
     };
     let media = demuxer.media();
-    if !json {
-        tracks::tell(file, media);
+    if !cli.json {
+        tracks::tell(&cli.file, media)?;
     }
-    let mut object = tracks::object(file, media);
+    let mut report = Report { file: name(&cli.file), media: Some(media.into()), judged: None };
     let mut code = ExitCode::SUCCESS;
-    if !platforms.is_empty() {
+    if !cli.platforms.is_empty() {
         let mut options = ScanOptions::default();
-        options.deadline = Duration::from_secs(args.last("--seconds")?.unwrap_or(120));
+        options.deadline = cli.seconds;
         options.open = open;
         let began = Instant::now();
-        let facts = match facts(Path::new(file), &options, &Interrupt::new()) {
+        let spinner = progress::spinner("scanning the file");
+        let scanned = facts(&cli.file, &options, &Interrupt::new());
+        drop(spinner);
+        let facts = match scanned {
             Ok(facts) => facts,
-            Err(error) => return failed(file, error, true, json),
+            Err(error) => return failed(cli, error),
         };
-        let judged = Judged { facts: &facts, platforms: &platforms, strictness, took: began.elapsed() };
-        if json {
-            object = judged.add_to(object);
-        } else {
-            judged.tell();
+        let platforms = cli.platforms.iter().cloned().map(|mut platform| {
+            platform.enhanced = cli.enhanced;
+            platform
+        });
+        let judged = Judged {
+            facts: &facts,
+            platforms: &platforms.collect::<Vec<_>>(),
+            strictness: cli.strictness,
+            took: began.elapsed(),
+        };
+        if !cli.json {
+            judged.tell()?;
         }
         if judged.needs_encoding() {
             code = ExitCode::from(NEEDS_ENCODING);
         }
+        report.judged = Some(JudgedView {
+            facts: Some(FactsView::from(&facts)),
+            strictness: Some(cli.strictness.as_str()),
+            verdicts: judged.verdicts().iter().map(VerdictView::from).collect(),
+        });
     }
-    if json {
-        println!("{}", object.finish());
+    if cli.json {
+        print::json(&report)?;
     }
     Ok(code)
 }
 
-fn platforms(args: &Args) -> Result<Vec<Platform>> {
-    let named = args.all("--platform").into_iter().map(|name| {
-        let known = Platform::NAMES.join(", ");
-        let mut platform =
-            Platform::by_name(name).ok_or_else(|| format!("{name}: no such platform, but {known}"))?;
-        platform.enhanced = args.has("--enhanced");
-        Ok(platform)
-    });
-    named.collect()
+fn name(file: &Path) -> String {
+    file.display().to_string()
 }
 
 /// A file that cannot be read is no copy: says so, and why.
-fn failed(file: &str, error: flowcast::Error, asked: bool, json: bool) -> Result<ExitCode> {
-    if asked && json {
-        let verdict = judged::verdict_object(&verdict_of_failure(&error));
-        println!("{}", Object::default().text("file", file).list("verdicts", [verdict]).finish());
-    } else if asked {
-        judged::tell_verdict(&verdict_of_failure(&error), "");
+fn failed(cli: &Cli, error: flowcast::Error) -> Result<ExitCode> {
+    let is_judged = !cli.platforms.is_empty();
+    if is_judged && cli.json {
+        let verdicts = vec![VerdictView::from(&verdict_of_failure(&error))];
+        let judged = Some(JudgedView { facts: None, strictness: None, verdicts });
+        print::json(&Report { file: name(&cli.file), media: None, judged })?;
+    } else if is_judged {
+        judged::tell_verdict(&verdict_of_failure(&error), "")?;
     }
     Err(error.into())
 }

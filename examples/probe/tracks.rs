@@ -1,18 +1,29 @@
-//! The tracks of a file, as the header tells.
+//! The tracks of a file, as its header says.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use flowcast::av::{MediaInfo, TrackInfo};
 
-use crate::support::json::Object;
+use crate::support::Result;
+use crate::support::print::out;
 
-/// Prints them.
-pub(crate) fn tell(file: &str, media: &MediaInfo) {
+/// Prints them, and which programmes of a transport stream they belong to.
+pub(crate) fn tell(file: &Path, media: &MediaInfo) -> Result<()> {
     let duration =
         media.duration.map_or_else(|| "unknown length".to_owned(), |d| format!("{:.3} s", d.as_secs_f64()));
     let rate = media.bit_rate.map_or_else(String::new, |rate| format!(", {} kbit/s", rate / 1000));
-    println!("{file}: {}, {duration}{rate}", media.format);
+    out!("{}: {}, {duration}{rate}", file.display(), media.format)?;
     for track in &media.tracks {
-        println!("  {}", describe(track));
+        out!("  {}", describe(track))?;
     }
+    let programs: BTreeSet<i32> = media.tracks.iter().flat_map(|track| &track.programs).copied().collect();
+    for program in programs {
+        let members = media.tracks.iter().filter(|track| track.programs.contains(&program));
+        let members: Vec<_> = members.map(|track| format!("#{}", track.index)).collect();
+        out!("  programme {program}: {}", members.join(", "))?;
+    }
+    Ok(())
 }
 
 fn describe(track: &TrackInfo) -> String {
@@ -57,57 +68,4 @@ fn describe(track: &TrackInfo) -> String {
         add("cover art".to_owned());
     }
     text
-}
-
-/// The same as JSON.
-pub(crate) fn object(file: &str, media: &MediaInfo) -> Object {
-    Object::default()
-        .text("file", file)
-        .text("format", &media.format)
-        .optional("duration_seconds", media.duration.map(|duration| format!("{:.6}", duration.as_secs_f64())))
-        .optional("bit_rate", media.bit_rate)
-        .list("tracks", media.tracks.iter().map(track_object))
-}
-
-fn track_object(track: &TrackInfo) -> Object {
-    let mut object = Object::default()
-        .value("index", track.index)
-        .text("kind", &format!("{:?}", track.kind).to_lowercase())
-        .text("codec", track.codec.name())
-        .text("time_base", &format!("{}/{}", track.time_base.num, track.time_base.den))
-        .optional("start_seconds", track.start.map(|start| format!("{:.6}", track.time_base.seconds(start))))
-        .optional(
-            "duration_seconds",
-            track.duration.map(|ticks| format!("{:.6}", track.time_base.seconds(ticks))),
-        )
-        .optional("bit_rate", track.bit_rate)
-        .optional("frames", track.frames)
-        .optional("level", track.level)
-        .value("has_config", track.config.is_some())
-        .value("default", track.default)
-        .value("cover_art", track.attached_picture);
-    if let Some(profile) = &track.profile {
-        object = object.text("profile", profile);
-    }
-    if let Some(language) = &track.language {
-        object = object.text("language", language);
-    }
-    if let Some(video) = &track.video {
-        object = object
-            .value("width", video.width)
-            .value("height", video.height)
-            .optional("frame_rate", video.frame_rate.map(|rate| format!("{:.6}", rate.as_f64())))
-            .text("pixel_format", &video.pixel_format)
-            .value("reorder_frames", video.b_frames)
-            .value("rotation_degrees", video.rotation_degrees);
-    }
-    if let Some(audio) = &track.audio {
-        object = object
-            .value("sample_rate", audio.sample_rate)
-            .value("channels", audio.channels)
-            .text("layout", &audio.layout)
-            .value("frame_samples", audio.frame_samples)
-            .value("priming_samples", audio.priming_samples);
-    }
-    object
 }

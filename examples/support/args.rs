@@ -1,4 +1,5 @@
 //! Command line arguments: `--name VALUE` or `--name=VALUE`, `--flag`, and the rest.
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 use std::str::FromStr;
 use std::time::Duration;

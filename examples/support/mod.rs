@@ -1,13 +1,22 @@
-//! What the examples share: arguments, figures of the process, one line of JSON.
-#![allow(dead_code, unreachable_pub, reason = "each example is a crate of its own and uses its part")]
+//! What the examples share: arguments, progress, output, figures of the process.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each example is a crate of its own and uses its part"
+)]
 
 pub mod args;
+pub mod cli;
 pub mod events;
 pub mod json;
 pub mod outputs;
+pub mod print;
 pub mod process;
 pub mod progress;
 pub mod reels;
+pub mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +37,7 @@ pub fn exit(result: Result<()>) -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", flowcast::chain(error.as_ref()));
+            print::note(format_args!("error: {}", flowcast::chain(error.as_ref())));
             std::process::ExitCode::FAILURE
         }
     }

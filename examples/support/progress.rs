@@ -1,51 +1,99 @@
-//! A line that is written over while the example runs; silent unless a terminal shows it.
+//! What a terminal shows while an example runs. Nothing is shown where standard error is no terminal.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::time::Duration;
 
-/// Columns of a terminal that does not tell.
-const USUAL_COLUMNS: usize = 80;
+use flowcast::{OutputPhase, OutputStats};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The progress line, on standard error.
-#[derive(Debug)]
+use super::print::note;
+
+/// Outputs that have a line of their own.
+const MOST_OUTPUTS: usize = 8;
+const TICK: Duration = Duration::from_millis(100);
+
+/// One line about the whole, and a line for each of several outputs.
 pub struct Progress {
-    shown: bool,
-    width: usize,
+    all: MultiProgress,
+    whole: ProgressBar,
+    outputs: Vec<ProgressBar>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { shown: std::io::stderr().is_terminal(), width: 0 }
+        let all = MultiProgress::new();
+        let whole = all.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")));
+        Self { all, whole, outputs: Vec::new() }
     }
 }
 
 impl Progress {
     /// Whether anybody sees it.
     pub fn is_shown(&self) -> bool {
-        self.shown
+        !self.whole.is_hidden()
     }
 
-    /// Shows `text` in place of what was shown before; what the terminal has no room for is left out.
-    pub fn show(&mut self, text: &str) {
-        if self.shown {
-            // A line that fills the last column would go on in the next one, and could not be written over.
-            let room = columns().saturating_sub(1);
-            let text: String = text.chars().take(room).collect();
-            eprint!("\r{text:<width$}", width = self.width.min(room));
-            let _ = std::io::stderr().flush();
-            self.width = text.chars().count();
+    /// Shows `text` in place of what was shown before.
+    pub fn show(&self, text: impl Into<String>) {
+        self.whole.set_message(text.into());
+        self.whole.tick();
+    }
+
+    /// Shows how several outputs are; of many only the first.
+    pub fn show_outputs(&mut self, outputs: &[OutputStats]) {
+        if outputs.len() < 2 || !self.is_shown() {
+            return;
+        }
+        while self.outputs.len() < outputs.len().min(MOST_OUTPUTS) {
+            let bar = ProgressBar::new_spinner().with_style(style("  {wide_msg}"));
+            self.outputs.push(self.all.add(bar));
+        }
+        for (bar, output) in self.outputs.iter().zip(outputs) {
+            bar.set_message(about(output));
         }
     }
 
-    /// Makes room for a line that stays.
-    pub fn clear(&mut self) {
-        self.show("");
-        if self.shown {
-            eprint!("\r");
-        }
+    /// Prints a line that stays.
+    pub fn say(&self, text: impl Display) {
+        self.all.suspend(|| note(text));
+    }
+
+    /// Takes it off the terminal.
+    pub fn clear(&self) {
+        self.outputs.iter().chain([&self.whole]).for_each(ProgressBar::finish_and_clear);
     }
 }
 
-fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
+fn about(output: &OutputStats) -> String {
+    let phase = match output.phase {
+        OutputPhase::Connecting => "connecting",
+        OutputPhase::Waiting => "waiting to try again",
+        OutputPhase::Resting => "nothing to send",
+        OutputPhase::Live => "on the air",
+        OutputPhase::Ended => "ended",
+        _ => "",
+    };
+    let (megabytes, lag) = (output.bytes_sent as f64 / 1e6, output.lag.as_millis());
+    format!(
+        "{} {}: {phase}, {megabytes:.1} MB, lag {lag} ms, {} drops, {} reconnects",
+        output.id, output.name, output.drops, output.reconnects
+    )
+}
+
+/// For work whose end is not known; it turns until it is dropped.
+pub fn spinner(text: impl Into<String>) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg} {elapsed}"));
+    let spinner = spinner.with_message(text.into()).with_finish(indicatif::ProgressFinish::AndClear);
+    spinner.enable_steady_tick(TICK);
+    spinner
+}
+
+/// For `steps` pieces of work.
+pub fn steps(steps: u64) -> ProgressBar {
+    ProgressBar::new(steps).with_style(style("[{bar:16}] {pos}/{len}  {wide_msg}"))
+}
+
+/// A style; the templates are this file's.
+pub fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
