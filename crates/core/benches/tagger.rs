@@ -4,7 +4,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowcast_av::{Demuxer, Interrupt, OpenOptions, Packet, SampleSpec, sample_clip};
 use flowcast_core::Carriage;
-use flowcast_core::tagger::{Selection, Tagger};
+use flowcast_core::tracks::{Selection, Tagger};
 use flowcast_rtmp::time::MediaTime;
 
 /// The packets of a clip of four seconds, and its tracks.

@@ -1,6 +1,7 @@
 //! Figures of a running stream.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use flowcast_rtmp::flv::audio::AudioCodec;
@@ -9,9 +10,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::flv::video::VideoCodec;
 use flowcast_rtmp::time::MediaTime;
 
-use crate::event::StreamId;
-use crate::output::OutputStats;
-use crate::source::SourceMode;
+use crate::id::{OutputId, StreamId};
 
 /// How a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -252,5 +251,87 @@ mod tests {
         assert_eq!(codec(TagKind::Video, b"\x90\x1b[2J....").as_deref(), Some("\\x1b[2J"));
         assert_eq!(codec(TagKind::Audio, b"\x90Op"), None, "cut off");
         assert_eq!(codec(TagKind::Script, b"\x02\x00\x01a"), None);
+    }
+}
+
+/// How a stream's media is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SourceMode {
+    /// As it comes in: a publisher.
+    #[default]
+    Live,
+    /// From a file, through libav, by a worker thread of its own.
+    Direct,
+    /// From a reel: a file that is already cut to fit and needs neither libav nor a thread.
+    Reel,
+}
+
+impl fmt::Display for SourceMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Direct => "direct",
+            Self::Reel => "reel",
+        })
+    }
+}
+
+/// How an output stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputPhase {
+    /// Its peer is being reached, for the first time or again.
+    Connecting,
+    /// It waits before it tries again.
+    Waiting,
+    /// Nothing is published that it could send; it is dialled when something is.
+    Resting,
+    /// It is on the air.
+    Live,
+    /// It has ended.
+    Ended,
+}
+
+/// Figures of one output.
+#[derive(Debug, Clone)]
+pub struct OutputStats {
+    /// Its number.
+    pub id: OutputId,
+    /// What it is, without any key.
+    pub name: String,
+    /// The file of a recording, by its real name; `None` for other outputs.
+    pub path: Option<PathBuf>,
+    /// How it stands.
+    pub phase: OutputPhase,
+    /// Bytes handed to the kernel or the file, all protocol bytes included.
+    pub bytes_sent: u64,
+    /// Media time that was due and is not acknowledged yet.
+    pub lag: Duration,
+    /// Tags dropped because it was behind.
+    pub drops: u64,
+    /// Times it was connected again.
+    pub reconnects: u64,
+    /// Bytes it holds that are not sent, kernel buffers included.
+    pub bytes_held: u64,
+    /// The last failure, with its causes.
+    pub last_error: Option<String>,
+}
+
+impl OutputStats {
+    /// Of an output that has done nothing yet.
+    pub(crate) fn new(id: OutputId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            path: None,
+            phase: OutputPhase::Connecting,
+            bytes_sent: 0,
+            lag: Duration::ZERO,
+            drops: 0,
+            reconnects: 0,
+            bytes_held: 0,
+            last_error: None,
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Default for ServerOptions {
             hook_threads: 4,
             assembly: 256 << 20,
             publisher_kbps: None,
-            chunk_size: flowcast_core::live::CHUNK_SIZE,
+            chunk_size: flowcast_core::CHUNK_SIZE,
             gop_cache: true,
             first_media: Duration::from_secs(20),
             no_progress: Duration::from_secs(30),

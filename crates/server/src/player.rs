@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::output::feed::{Feed, Join, SessionClock};
+use flowcast_core::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use flowcast_core::output::feed::{Feed, SessionClock};
 use flowcast_core::output::gate::{Gate, Intake};
-use flowcast_core::output::{OutputContext, OutputDriver, OutputState, Readiness};
+use flowcast_core::ring::Join;
 use flowcast_core::{Error, EventKind, LagPolicy, OutputPhase, OutputStats};
 use flowcast_rtmp::session::ServerEvent;
 

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::source::continuity::{Continuity, Forward};
-use flowcast_core::source::{SourceContext, SourceDriver, SourceState};
+use flowcast_core::continuity::{Continuity, Forward};
+use flowcast_core::driver::{SourceContext, SourceDriver, SourceState};
 use flowcast_rtmp::flv::enhanced;
 use flowcast_rtmp::session::ServerEvent;
 use mio::{Registry, Token};

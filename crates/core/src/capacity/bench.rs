@@ -13,15 +13,14 @@ use super::loopback::Loopback;
 use super::loopback_tls::Identity;
 use super::machine::{BusySince, Machine, Usage};
 use super::media;
-use crate::config::Config;
+use crate::config::{Config, ReelStore};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::net::random;
 use crate::net::tls::TlsRoots;
-use crate::output::{Output, OutputPhase};
-use crate::reel::ReelStore;
-use crate::source::{Source, SourceMode};
-use crate::stats::StreamStats;
+use crate::output::Output;
+use crate::source::Source;
+use crate::stats::{OutputPhase, SourceMode, StreamStats};
 use crate::stream::handle::StreamHandle;
 
 /// Until all streams send.

@@ -11,8 +11,7 @@ use super::kind::{StreamKind, TransportKind};
 use super::machine::Machine;
 use crate::config::Config;
 use crate::error::Error;
-use crate::source::SourceMode;
-use crate::stats::{StreamPhase, StreamStats};
+use crate::stats::{SourceMode, StreamPhase, StreamStats};
 
 /// So many streams of a kind must be on the air for their cost to count: a few cost more each than many.
 const ENOUGH: usize = 50;
@@ -168,8 +167,8 @@ pub(crate) fn measured(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{OutputId, StreamId};
-    use crate::output::{OutputPhase, OutputStats};
+    use crate::id::{OutputId, StreamId};
+    use crate::stats::{OutputPhase, OutputStats};
 
     fn benchmark(kind: &StreamKind) -> Cost {
         let figures = Figures {

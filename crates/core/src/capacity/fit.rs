@@ -118,7 +118,7 @@ pub(crate) fn divide(total: u64, shares: &[f64]) -> Vec<u64> {
 mod tests {
     use super::super::cost::CostBasis;
     use super::*;
-    use crate::source::SourceMode;
+    use crate::stats::SourceMode;
 
     fn machine() -> Machine {
         Machine {

@@ -24,7 +24,7 @@ pub use machine::Machine;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::output::OutputPhase;
+use crate::stats::OutputPhase;
 use crate::stats::StreamStats;
 
 /// The CPU use of the machine is measured over this.

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::hub::Hub;
 use crate::stats::Codec;
 use crate::stream::handle::StreamRef;
+use crate::stream::hub::Hub;
 
 /// A stream that is published now. Figures are at most a second old.
 #[derive(Debug, Clone)]

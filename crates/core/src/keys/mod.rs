@@ -21,7 +21,7 @@ pub use self::rules::{KeyRules, Play};
 use self::secret::{Digest, Salt, random_key};
 pub use self::store::{Asker, Denial, Grant, KeyStore};
 use crate::error::Error;
-use crate::hub::{Hub, check_name};
+use crate::stream::hub::{Hub, check_name};
 
 /// Longest name, in bytes.
 const MAX_NAME: usize = 128;

@@ -3,8 +3,23 @@
 //! A lap's tags carry times on the item's own clock, which begins at zero. [`LapFacts`] say what those times cannot: how long
 //! the lap is exactly, and where its audio begins and ends to the sample. Both the reader of a file and a reel give them.
 
+#[cfg(feature = "libav")]
+mod blocks;
+#[cfg(feature = "libav")]
+pub(crate) mod instep;
+#[cfg(feature = "libav")]
+pub(crate) mod measure;
+#[cfg(feature = "libav")]
+pub(crate) mod paced;
 pub(crate) mod place;
 pub(crate) mod position;
+#[cfg(feature = "libav")]
+pub(crate) mod queue;
+#[cfg(feature = "libav")]
+pub(crate) mod reader;
+#[cfg(feature = "libav")]
+mod shortfall;
+pub(crate) mod silence;
 
 /// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
 pub(crate) const SHORTEST_LAP: i64 = 40;

@@ -6,12 +6,11 @@
 //! to again, up to twice.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use crossbeam_channel::{Receiver, Sender};
 use flowcast_rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession, LoginAnswer};
@@ -439,7 +438,7 @@ fn begin_session(request: &Request, socket: TcpStream, now: Instant) -> Result<T
 
 fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
     let config = ClientConfig {
-        chunk_size: crate::live::CHUNK_SIZE,
+        chunk_size: crate::config::CHUNK_SIZE,
         handshake_timeout: request.config.handshake,
         reply_timeout: request.config.reply,
         enhanced: request.enhanced,

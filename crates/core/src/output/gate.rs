@@ -14,8 +14,9 @@ use flowcast_rtmp::wire::WireBuf;
 
 use super::feed::MediaSession;
 use crate::error::Error;
-use crate::event::{EventKind, OutputId};
-use crate::live::Together;
+use crate::event::EventKind;
+use crate::id::OutputId;
+use crate::ring::{Together, is_plain};
 
 /// Codecs that are told of, of one output.
 const MOST_TOLD: usize = 8;
@@ -243,22 +244,6 @@ impl Intake {
     }
 }
 
-/// Whether all players that are sent the tag are sent it as it is.
-pub(crate) fn is_alike(tag: &Tag) -> bool {
-    is_plain(tag) || (tag.track() != 0 && !enhanced::has_mod_ex(tag))
-}
-
-/// Whether every player is sent the tag as it is.
-fn is_plain(tag: &Tag) -> bool {
-    if !enhanced::is_enhanced(tag.kind, &tag.body) {
-        return enhanced::number_four_cc(tag).is_none();
-    }
-    let code = enhanced::four_cc(tag.kind, &tag.body);
-    !enhanced::has_mod_ex(tag)
-        && tag.track() == 0
-        && code.is_none_or(|code| !enhanced::has_number(tag.kind, code))
-}
-
 /// Codecs that servers pass on and hardly anything plays: all that FLV has a number for but H.264, AAC and MP3.
 fn is_rare(codec: Codec) -> bool {
     match codec {
@@ -322,6 +307,7 @@ mod tests {
     use flowcast_rtmp::flv::tag::TagKind;
 
     use super::*;
+    use crate::ring::is_alike;
 
     fn tag(kind: TagKind, body: &[u8]) -> Tag {
         Tag::from_wire(kind, MediaTime::ZERO, Bytes::copy_from_slice(body))

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use super::{OutputContext, OutputDriver, OutputPhase, OutputState, OutputStats, Readiness};
+use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
-use crate::hub::check_name;
+use crate::stats::{OutputPhase, OutputStats};
 use crate::stream::handle::StreamRef;
+use crate::stream::hub::check_name;
 use crate::stream::shared::StreamShared;
 
 /// The stream's name on the hub, for as long as this lives.

@@ -1,7 +1,6 @@
 //! Where a stream's tags go.
 
 mod append;
-pub(crate) mod cursor;
 mod existing;
 pub mod feed;
 mod flv_file;
@@ -11,19 +10,13 @@ mod recorder;
 mod rtmp_push;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, UrlError};
 
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
-use crate::event::{EventKind, OutputId};
-use crate::live::Ring;
-use crate::net::dialer::Reached;
 use crate::net::tls::TlsRoots;
-use crate::pool::Scratch;
 use gate::Enhanced;
 
 pub use existing::Existing;
@@ -224,189 +217,4 @@ impl Output {
     pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
         self.with_target("reconnect", |target| target.reconnect = Some(policy))
     }
-}
-
-/// How an output stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OutputPhase {
-    /// Its peer is being reached, for the first time or again.
-    Connecting,
-    /// It waits before it tries again.
-    Waiting,
-    /// Nothing is published that it could send; it is dialled when something is.
-    Resting,
-    /// It is on the air.
-    Live,
-    /// It has ended.
-    Ended,
-}
-
-/// Figures of one output.
-#[derive(Debug, Clone)]
-pub struct OutputStats {
-    /// Its number.
-    pub id: OutputId,
-    /// What it is, without any key.
-    pub name: String,
-    /// The file of a recording, by its real name; `None` for other outputs.
-    pub path: Option<PathBuf>,
-    /// How it stands.
-    pub phase: OutputPhase,
-    /// Bytes handed to the kernel or the file, all protocol bytes included.
-    pub bytes_sent: u64,
-    /// Media time that was due and is not acknowledged yet.
-    pub lag: Duration,
-    /// Tags dropped because it was behind.
-    pub drops: u64,
-    /// Times it was connected again.
-    pub reconnects: u64,
-    /// Bytes it holds that are not sent, kernel buffers included.
-    pub bytes_held: u64,
-    /// The last failure, with its causes.
-    pub last_error: Option<String>,
-}
-
-impl OutputStats {
-    /// Of an output that has done nothing yet.
-    pub(crate) fn new(id: OutputId, name: String) -> Self {
-        Self {
-            id,
-            name,
-            path: None,
-            phase: OutputPhase::Connecting,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        }
-    }
-}
-
-/// What a driver is given on each turn of the stream thread.
-pub struct OutputContext<'a> {
-    /// The instant of this turn.
-    pub now: Instant,
-    /// The poll of the thread, to register sockets with.
-    pub registry: &'a mio::Registry,
-    /// The driver's number among the stream's outputs.
-    pub output: OutputId,
-    /// The driver's token.
-    pub token: mio::Token,
-    /// The stream's newest tags.
-    pub ring: &'a Ring,
-    /// The socket may be readable.
-    pub readable: bool,
-    /// The socket may be writable.
-    pub writable: bool,
-    /// This turn is a tick: do what is done once a tick (deadlines, lag, merged writes).
-    pub tick: bool,
-    /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
-    pub scratch: &'a mut Scratch,
-    /// Where events go.
-    pub notices: &'a mut Vec<EventKind>,
-}
-
-impl std::fmt::Debug for OutputContext<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutputContext")
-            .field("token", &self.token)
-            .field("tick", &self.tick)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How an output stands after a turn.
-#[derive(Debug)]
-pub enum OutputState {
-    /// It goes on.
-    Running,
-    /// It goes on and has more to read or write at once; other sockets are served first.
-    More,
-    /// It has ended: by itself (`None`) or with an error.
-    Ended(Option<Arc<Error>>),
-}
-
-/// Whether an output has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// It is being connected for the first time.
-    Pending,
-    /// Its first attempt succeeded or failed.
-    Settled,
-    /// It needs no connection.
-    Always,
-}
-
-/// An output on a stream thread. Nothing in it may block.
-pub trait OutputDriver: Send {
-    /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
-    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
-
-    /// Learns where the dialer's attempt number `attempt` led, or why nowhere.
-    fn dialed(
-        &mut self,
-        cx: &mut OutputContext<'_>,
-        attempt: u64,
-        result: Result<Reached, Error>,
-    ) -> OutputState {
-        let _ = (cx, attempt, result);
-        OutputState::Running
-    }
-
-    /// The source has nothing to send for an indefinite time; called instead of a turn when that begins, and when the output
-    /// is added meanwhile.
-    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
-        self.turn(cx)
-    }
-
-    /// The source gives again; called instead of a turn.
-    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
-        self.turn(cx)
-    }
-
-    /// The name players join by because of this output, if they do.
-    fn hub_name(&self) -> Option<&str> {
-        None
-    }
-
-    /// Something happened to the source that streams made from this one are to know.
-    fn hear(&mut self, _notice: &EventKind) {}
-
-    /// Whether new tags are sent at once; otherwise with the next tick.
-    fn is_immediate(&self) -> bool {
-        true
-    }
-
-    /// The oldest tag of the ring that is still to be sent, if any is.
-    fn cursor(&self) -> Option<u64>;
-
-    /// Begins an orderly end; further turns bring it about.
-    fn finish(&mut self, cx: &mut OutputContext<'_>);
-
-    /// Whether the orderly end is complete.
-    fn is_finished(&mut self) -> bool;
-
-    /// What the output failed with at its very end, if it did.
-    fn failure(&self) -> Option<Arc<Error>> {
-        None
-    }
-
-    /// How long an orderly end may take, within the deadline of the stop.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(2)
-    }
-
-    /// Whether media time has to wait for this output.
-    fn readiness(&self) -> Readiness;
-
-    /// When its first media byte was handed to the kernel or a file, once one was.
-    fn first_media(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Fills in its figures.
-    fn stats(&self, stats: &mut OutputStats);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use flowcast_av::{Codec, MediaInfo, TrackInfo};
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 
-use crate::tagger::{Chosen, Selection};
+use crate::tracks::{Carriage, Chosen, Selection};
 use crate::transcode::{
-    Carriage, EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Profile, Settling, VideoPlan, Wish,
+    EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Profile, Settling, VideoPlan, Wish,
 };
 use crate::verdict::{
     AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Strictness, Subject, Verdict,

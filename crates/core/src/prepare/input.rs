@@ -4,7 +4,7 @@ use flowcast_av::{Error as Media, MediaInfo, Packet};
 
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::source::packets::{PacketSource, is_final};
+use crate::transcode::packets::{PacketSource, is_final};
 
 /// Places in a row that may be damaged before the rest is given up.
 const MOST_DAMAGED: u32 = 16;

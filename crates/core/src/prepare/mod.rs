@@ -17,9 +17,10 @@ use flowcast_av::{Demuxer, Error as Media, Interrupt, OpenOptions};
 
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::scan::{ScanOptions, facts};
 use crate::sys::is_same_file;
 use crate::transcode::{AudioCodec, EncoderChoice, Encoding, Plan, Profile, VideoCodec};
-use crate::verdict::{Facts, Platform, ScanOptions, Verdict, facts};
+use crate::verdict::{Facts, Platform, Verdict};
 use output::Part;
 use progress::Meter;
 pub use progress::{PrepareProgress, PrepareStage};

@@ -16,10 +16,10 @@ use super::progress::Meter;
 use super::sound::Sound;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::source::paced::Paced;
-use crate::source::packets::PacketSource;
-use crate::tagger::Selection;
-use crate::transcode::{Carriage, Control, Encoders, LibavEncoders, Plan, Transcoder};
+use crate::lap::paced::Paced;
+use crate::tracks::{Carriage, Selection};
+use crate::transcode::packets::PacketSource;
+use crate::transcode::{Control, Encoders, LibavEncoders, Plan, Transcoder};
 use crate::verdict::Facts;
 
 /// What is told of the way, at most.

@@ -8,24 +8,14 @@ use flowcast_rtmp::flv::tag::Tag;
 use super::note::Note;
 use crate::error::Error;
 use crate::lap::LapFacts;
-use crate::transcode::{Carriage, Plan};
+use crate::tracks::{Carriage, Tracks};
+use crate::transcode::Plan;
 
 /// Which tracks of the source a reel holds, and what is done to them: a part of the reel's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Recipe {
     pub(crate) tracks: Tracks,
     pub(crate) plan: Plan,
-}
-
-/// Which tracks of a source are played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Tracks {
-    /// Video and audio.
-    Both,
-    /// The video track alone.
-    Video,
-    /// The audio track alone.
-    Audio,
 }
 
 impl Recipe {

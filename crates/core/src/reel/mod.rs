@@ -14,7 +14,6 @@ mod identity;
 mod index;
 mod note;
 mod reader;
-mod settings;
 mod slots;
 mod store;
 mod track;
@@ -25,10 +24,9 @@ mod tests;
 
 #[cfg(feature = "libav")]
 pub(crate) use cutter::CutStep;
-pub(crate) use cutter::{Cut, Cutter, Recipe, Tracks};
+pub(crate) use cutter::{Cut, Cutter, Recipe};
 #[cfg(feature = "libav")]
 pub(crate) use note::Note;
 pub(crate) use reader::Reel;
-pub use settings::{ReelStore, ReelStoreStats, WhenInUse};
 pub(crate) use slots::SLOT_MS;
 pub(crate) use store::{Store, is_stored, make_room};

@@ -16,14 +16,14 @@ use super::handle::StreamRef;
 use super::mailbox::{Command, Mailbox};
 use super::shared::StreamShared;
 use super::thread::{Setup, StreamThread, WAKE};
-use crate::engine::STREAM_STACK;
+use crate::driver::OutputDriver;
 use crate::error::Error;
-use crate::event::OutputId;
-use crate::output::OutputDriver;
-use crate::output::feed::Join;
+use crate::id::OutputId;
+use crate::ring::Join;
 use crate::stats::StreamStats;
+use crate::stream::STREAM_STACK;
+use crate::stream::tap::{TapPace, tap};
 use crate::sys::spawn;
-use crate::tap::{TapPace, tap};
 
 /// A thread that needs more of a core than this gets no more players, percent.
 const BUSY: f64 = 70.0;

@@ -9,7 +9,7 @@ use super::shared::StreamShared;
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::event::bus::Events;
-use crate::event::{OutputId, StreamId};
+use crate::id::{OutputId, StreamId};
 use crate::output::Output;
 use crate::stats::StreamStats;
 
@@ -162,7 +162,7 @@ impl StreamHandle {
     /// Up to `timeout`.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Arc<Error>>> {
-        self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::engine::FOREVER)))
+        self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::stream::FOREVER)))
     }
 
     /// Stops the stream: outputs say goodbye, recordings are completed, threads end.

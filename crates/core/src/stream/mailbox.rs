@@ -6,10 +6,10 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
 use super::branch::Guest;
+use crate::driver::OutputDriver;
 use crate::error::Error;
-use crate::event::OutputId;
+use crate::id::OutputId;
 use crate::net::dialer::Reached;
-use crate::output::OutputDriver;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {

@@ -96,7 +96,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::StreamId;
+    use crate::id::StreamId;
 
     #[test]
     fn lateness_is_the_largest_of_the_window_and_the_largest_ever() {

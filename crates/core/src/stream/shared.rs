@@ -9,11 +9,12 @@ use parking_lot::{Condvar, Mutex};
 use super::branch::Branches;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
-use crate::event::{EventBus, EventKind, OutputId, StreamId};
+use crate::event::{EventBus, EventKind};
 use crate::files::StreamFiles;
-use crate::hub::Claim;
+use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::stats::{StreamPhase, StreamStats};
+use crate::stream::hub::Claim;
 use crate::sys::CpuMeter;
 
 /// How a stream ended.

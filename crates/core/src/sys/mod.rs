@@ -4,6 +4,7 @@
 
 mod file;
 mod outq;
+mod panic;
 mod spawn;
 mod thread;
 
@@ -11,5 +12,6 @@ pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;
 pub(crate) use outq::unacknowledged_bytes;
+pub(crate) use panic::panic_message;
 pub use spawn::spawn;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, yield_to_others};

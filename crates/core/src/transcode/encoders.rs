@@ -137,7 +137,7 @@ impl PictureEncoder for VideoEncoder {
 }
 
 /// The settings of a plan, for the encoder of this name.
-pub(super) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> VideoSettings {
+pub(crate) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> VideoSettings {
     let frame_rate = Ratio { num: plan.frame_rate.num(), den: plan.frame_rate.den() };
     let mut settings = VideoSettings::new(plan.width, plan.height, frame_rate);
     settings.codec = kind(plan.codec);

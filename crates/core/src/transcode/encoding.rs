@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::plan::Carriage;
 use super::profile::Profile;
 use crate::error::Error;
+use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
 
 /// Presets of libx264 and libx265.

@@ -7,7 +7,7 @@
 use flowcast_av::{Error, TimeBase, VideoFrame};
 
 use super::encoding::FrameRate;
-use crate::source::continuity::LONGEST_PICTURE;
+use crate::clock::continuity::LONGEST_PICTURE;
 
 /// What can be shown several times.
 pub(super) trait Share: Sized {

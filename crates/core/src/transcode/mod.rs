@@ -13,9 +13,9 @@ mod grid;
 #[cfg(feature = "libav")]
 mod limits;
 #[cfg(feature = "libav")]
-mod live;
-#[cfg(feature = "libav")]
 mod meter;
+#[cfg(feature = "libav")]
+pub(crate) mod packets;
 #[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
@@ -28,23 +28,20 @@ mod shaper;
 mod video;
 
 #[cfg(feature = "libav")]
-pub(crate) use encoders::{Encoders, LibavEncoders};
+pub(crate) use encoders::{Encoders, LibavEncoders, settings};
 pub(crate) use encoding::Wish;
 pub use encoding::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading, VideoCodec,
 };
 #[cfg(feature = "libav")]
-pub(crate) use live::{LiveEncoder, LiveOptions};
-#[cfg(feature = "libav")]
 pub(crate) use pipeline::{Control, Transcoder};
 #[cfg(test)]
 pub(crate) use plan::AudioPlan;
-pub use plan::Carriage;
 pub(crate) use plan::Plan;
 #[cfg(feature = "libav")]
 pub(crate) use plan::VideoPlan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]
-pub(crate) use settle::{EncoderDefaults, Settling};
+pub(crate) use settle::{EncoderDefaults, Settling, usual_rates};
 #[cfg(all(test, feature = "libav"))]
 pub(crate) use {encoders::PictureEncoder, plan::EncoderPlan};

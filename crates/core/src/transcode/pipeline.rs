@@ -15,11 +15,11 @@ use super::encoders::Encoders;
 use super::meter::EncodingMeter;
 use super::plan::Plan;
 use super::video::VideoTrack;
+use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::source::continuity::{Continuity, Forward, Side};
-use crate::source::packets::PacketSource;
-use crate::tagger::{Chosen, Selection};
+use crate::tracks::{Chosen, Selection};
+use crate::transcode::packets::PacketSource;
 
 /// Packets in a row that may be damaged before the rest of a track is given up for this lap.
 const MOST_DAMAGED: u32 = 500;

@@ -3,16 +3,7 @@
 use std::fmt;
 
 use super::encoding::{AudioCodec, FrameRate, Threading, VideoCodec};
-
-/// What tracks may be carried as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Carriage {
-    /// As FLV always had them: H.264, AAC, MP3.
-    #[default]
-    Plain,
-    /// Also as Enhanced RTMP has them: HEVC, AV1, VP9, VP8, Opus.
-    Enhanced,
-}
+use crate::tracks::Carriage;
 
 /// What is done to the tracks of a file. `None` is copy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -4,19 +4,13 @@
 //! changed as needed; [`verdict`] holds one against the other and gives a decision for each track, what has to be mended on
 //! the way, and the reasons. [`plan_for`] does so for several platforms. Only the scan needs the feature `libav`.
 
-#[cfg(feature = "libav")]
-mod cache;
 mod facts;
 mod plan;
 mod platform;
 mod reason;
 mod rules;
-#[cfg(feature = "libav")]
-mod scan;
 mod sentence;
 
-#[cfg(feature = "libav")]
-pub use cache::facts;
 pub use facts::{AudioFacts, BitRates, Clock, Facts, Fields, Form, Reach, VideoFacts};
 #[cfg(feature = "libav")]
 pub use flowcast_av::Interrupt;
@@ -24,6 +18,4 @@ pub use plan::{SharedEncode, Split, plan_for, verdict_for_all};
 pub use platform::{BitRateRow, Platform};
 pub use reason::{Reason, ReasonCode, Severity, Subject};
 pub use rules::verdict;
-#[cfg(feature = "libav")]
-pub use scan::ScanOptions;
 pub use sentence::{Action, Fix, Strictness, TrackVerdict, Verdict, verdict_of_failure};

@@ -1,9 +1,9 @@
 //! One file for several platforms.
 
-use super::facts::Facts;
 use super::platform::Platform;
 use super::rules::verdict;
 use super::sentence::{Strictness, Verdict};
+use crate::verdict::facts::Facts;
 
 /// Which platforms take a file as it is, and what is encoded for the others.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::BacklogConfig;
-use crate::live::tape::{SLOT_TAGS, Tape};
+use crate::ring::tape::{SLOT_TAGS, Tape};
 
 /// A recorder whose writer is the test.
 fn recorder() -> (Recorder, Receiver<Vec<Tag>>, Sender<io::Result<()>>) {

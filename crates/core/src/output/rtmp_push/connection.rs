@@ -6,13 +6,15 @@ use flowcast_rtmp::session::{ClientEvent, ClientSession};
 use mio::Interest;
 
 use crate::config::LagPolicy;
+use crate::driver::OutputContext;
 use crate::error::Error;
-use crate::event::{EventKind, OutputId};
+use crate::event::EventKind;
+use crate::id::OutputId;
 use crate::net::dialer::{Dialed, ServerUrl};
 use crate::net::transport::{Transport, tune};
-use crate::output::OutputContext;
-use crate::output::feed::{Feed, Join, SessionClock};
+use crate::output::feed::{Feed, SessionClock};
 use crate::output::gate::{Gate, Intake};
+use crate::ring::Join;
 
 /// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
 const READ_BUDGET: usize = 64 << 10;

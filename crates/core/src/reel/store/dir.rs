@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW};
 
 use super::super::identity::Key;
 use super::super::index::{self, Data, Index};
-use super::super::settings::{ReelStore, WhenInUse};
+use crate::config::{ReelStore, WhenInUse};
 use crate::error::Error;
 
 const LOCK: &str = "reels.lock";

@@ -53,7 +53,7 @@ impl Inner {
         let job = Job { inner: self, identity: &identity, cancel: &cancel };
         let outcome =
             std::panic::catch_unwind(AssertUnwindSafe(|| job.run(cutter))).unwrap_or_else(|panic| {
-                Err(Arc::new(Error::Panicked { message: crate::engine::panic_message(&*panic) }))
+                Err(Arc::new(Error::Panicked { message: crate::sys::panic_message(&*panic) }))
             });
         if let Err(error) = outcome {
             if let Some(dir) = self.dir.get() {

@@ -31,7 +31,7 @@ use super::cutter::{Cutter, Recipe};
 use super::identity::{Identity, Key};
 use super::index::Data;
 use super::reader::Reel;
-use super::settings::{ReelStore, ReelStoreStats};
+use crate::config::{ReelStore, ReelStoreStats};
 use crate::error::{Error, chain};
 use crate::sys::spawn;
 

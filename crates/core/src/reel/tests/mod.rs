@@ -5,7 +5,6 @@ mod flv;
 mod reading;
 mod store;
 
-use super::note::Note;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,9 +19,10 @@ use flowcast_rtmp::time::MediaTime;
 use tempfile::TempDir;
 
 use super::cutter::{Cut, CutStep, Cutter, Recipe};
+use super::note::Note;
 use super::reader::Reel;
-use super::settings::ReelStore;
 use super::store::{Store, What};
+use crate::config::ReelStore;
 use crate::error::Error;
 use crate::lap::{AudioLap, LapFacts, Unit, VideoLap};
 

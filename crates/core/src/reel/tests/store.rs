@@ -1,14 +1,13 @@
 //! The life of a store.
 
-use crate::reel::note::Note;
 use std::io;
 use std::sync::Barrier;
 
-use super::super::settings::WhenInUse;
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, WhenInUse};
 use crate::engine::Engine;
-use crate::reel::Tracks;
+use crate::reel::note::Note;
+use crate::tracks::Tracks;
 use crate::transcode::{AudioCodec, AudioPlan, Plan};
 
 #[test]

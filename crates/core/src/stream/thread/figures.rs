@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Guest, Slot, StreamThread};
-use crate::output::OutputStats;
-use crate::stats::StreamStats;
+use crate::stats::{OutputStats, StreamStats};
 
 /// What outputs that are forgotten have done, so that the stream's sums never go back.
 #[derive(Default)]

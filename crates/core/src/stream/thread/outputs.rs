@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use super::{FIRST_OUTPUT, StreamThread};
+use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::{Error, chain};
-use crate::event::{EventKind, OutputId};
-use crate::output::{OutputContext, OutputDriver, OutputPhase, OutputState};
+use crate::event::EventKind;
+use crate::id::OutputId;
+use crate::stats::OutputPhase;
 use crate::stream::branch::Guest;
 
 /// Outputs that have ended and are still shown in the figures, and as many players.

@@ -6,8 +6,7 @@ use flowcast_av::{Codec, TrackInfo};
 
 use super::super::plan::{AudioPlan, VideoPlan};
 use super::Needs;
-use crate::reel::Tracks;
-use crate::tagger::Chosen;
+use crate::tracks::{Chosen, Tracks};
 use crate::transcode::{AudioCodec, VideoCodec};
 use crate::verdict::Subject;
 

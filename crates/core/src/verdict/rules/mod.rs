@@ -9,10 +9,10 @@ mod video;
 #[cfg(test)]
 mod tests;
 
-use super::facts::Facts;
 use super::platform::Platform;
 use super::reason::{Reason, ReasonCode, Severity, Subject};
 use super::sentence::{Action, Fix, Strictness, TrackVerdict, Verdict, action};
+use crate::verdict::facts::Facts;
 
 /// Holds the facts of a file against what a platform takes. The same facts give the same verdict.
 #[must_use]

@@ -1,0 +1,376 @@
+//! The settings of an engine, with their defaults and environment names.
+
+mod reels;
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
+
+/// The chunk size tags are prepared for; every session announces it.
+pub const CHUNK_SIZE: u32 = 60_000;
+
+/// The longest any single step may be given.
+const MAX_STEP: Duration = Duration::from_secs(3600);
+
+/// Settings of an [`Engine`](crate::Engine). Every field says its unit, default and, where users already have one, the
+/// environment variable [`Config::from_env`] reads it from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Streams one owner may run at once, those included that are published with keys of theirs. At least 1. Default 5;
+    /// `MAX_CONCURRENT_STREAMS_PER_USER`.
+    pub max_streams_per_owner: usize,
+    /// Streams the engine runs at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
+    pub max_streams: usize,
+    /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
+    /// `FORCE_KILL_TIMEOUT_MS`.
+    pub force_stop_after: Duration,
+    /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. Shorter costs more CPU per stream
+    /// and lowers nothing but the latency.
+    pub tick: Duration,
+    /// Players of a stream that one thread serves. Those beyond it are spread over more threads, one per processor at most, which
+    /// take the stream's tags from it; a thread that uses 70 % of a core gets no more of them either. Default 400, at
+    /// least 1.
+    pub players_per_thread: usize,
+    /// Deadlines of an outgoing connection.
+    pub connect: ConnectConfig,
+    /// When and how often a lost output is dialled again.
+    pub reconnect: ReconnectPolicy,
+    /// What becomes of an output that falls behind.
+    pub lag: LagPolicy,
+    /// Bounds of what a stream keeps for its outputs.
+    pub backlog: BacklogConfig,
+    /// How recordings are written.
+    pub recording: RecordingConfig,
+    /// Bounds of what a source reads ahead, and of what waits between a published stream and one that is made from it.
+    pub read_ahead: QueueBounds,
+    /// Whether sources that encode take hardware where it works ([`EncoderChoice::Auto`](crate::EncoderChoice::Auto)). Default
+    /// `true`; `PREFER_HARDWARE_ENCODING`.
+    pub prefer_hardware_encoding: bool,
+    /// Whether software takes over where another encoder does not open or fails. Default `true`;
+    /// `HARDWARE_ENCODER_FALLBACK`.
+    pub hardware_encoder_fallback: bool,
+    /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
+    /// per stream.
+    pub reels: Option<ReelStore>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_streams_per_owner: 5,
+            max_streams: 20,
+            force_stop_after: Duration::from_secs(5),
+            tick: Duration::from_millis(100),
+            players_per_thread: 400,
+            connect: ConnectConfig::default(),
+            reconnect: ReconnectPolicy::default(),
+            lag: LagPolicy::default(),
+            backlog: BacklogConfig::default(),
+            recording: RecordingConfig::default(),
+            read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
+            prefer_hardware_encoding: true,
+            hardware_encoder_fallback: true,
+            reels: None,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, changed by the environment variables named at the fields.
+    ///
+    /// # Errors
+    ///
+    /// A variable that is set but is not a positive number; of the last two, not `true`, `false`, `1` or `0`.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let number = |name: &'static str, default: u64| match lookup(name) {
+            None => Ok(default),
+            Some(text) => match text.trim().parse::<u64>() {
+                Ok(value) if value > 0 => Ok(value),
+                _ => Err(Error::Config { name, reason: format!("{text:?} is not a positive number") }),
+            },
+        };
+        let mut config = Self::default();
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        config.max_streams_per_owner =
+            count(number("MAX_CONCURRENT_STREAMS_PER_USER", config.max_streams_per_owner as u64)?);
+        config.max_streams = count(number("MAX_CONCURRENT_STREAMS_GLOBAL", config.max_streams as u64)?);
+        config.force_stop_after = Duration::from_millis(number("FORCE_KILL_TIMEOUT_MS", 5000)?);
+        let flag = |name: &'static str| match lookup(name).as_deref().map(str::trim) {
+            None | Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(text) => Err(Error::Config { name, reason: format!("{text:?} is neither true nor false") }),
+        };
+        config.prefer_hardware_encoding = flag("PREFER_HARDWARE_ENCODING")?;
+        config.hardware_encoder_fallback = flag("HARDWARE_ENCODER_FALLBACK")?;
+        Ok(config)
+    }
+
+    /// Refuses settings that cannot work.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if self.max_streams == 0 {
+            return fail("max_streams", "must be at least 1");
+        }
+        if self.max_streams_per_owner == 0 {
+            return fail("max_streams_per_owner", "must be at least 1");
+        }
+        if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
+            return fail("tick", "must be 20 ms to 1 s");
+        }
+        if self.players_per_thread == 0 {
+            return fail("players_per_thread", "must be at least 1");
+        }
+        let connect = &self.connect;
+        let steps =
+            [connect.dns, connect.tcp, connect.tls, connect.handshake, connect.reply, self.force_stop_after];
+        if steps.iter().any(|step| step.is_zero() || *step > MAX_STEP) {
+            return fail("connect, force_stop_after", "each must be more than zero and at most an hour");
+        }
+        self.reconnect.check()?;
+        if self.lag.drop_after.is_zero() || self.lag.stall_after.is_zero() {
+            return fail("lag", "drop_after and stall_after must be more than zero");
+        }
+        if self.lag.drop_after >= self.lag.disconnect_after {
+            return fail("lag", "drop_after must be shorter than disconnect_after");
+        }
+        let skip_after = self.lag.skip_after;
+        if skip_after < Duration::from_secs(1) || skip_after >= self.backlog.media {
+            return fail("lag.skip_after", "must be at least 1 s and shorter than backlog.media");
+        }
+        let (backlog, ahead) = (&self.backlog, &self.read_ahead);
+        if backlog.tags == 0 || backlog.bytes == 0 {
+            return fail("backlog", "tags and bytes must be at least 1");
+        }
+        if ahead.items == 0 || ahead.bytes == 0 || ahead.media.is_zero() {
+            return fail("read_ahead", "items, bytes and media must be more than zero");
+        }
+        if self.recording.write_within > Duration::from_secs(10) {
+            return fail("recording.write_within", "must be at most 10 s");
+        }
+        self.reels.as_ref().map_or(Ok(()), ReelStore::check)
+    }
+}
+
+/// Deadlines of an outgoing connection; each step has its own.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectConfig {
+    /// Looking the host up. Default 5 s.
+    pub dns: Duration,
+    /// TCP connect, over all addresses of the host. Default 10 s.
+    pub tcp: Duration,
+    /// TLS handshake. Default 5 s.
+    pub tls: Duration,
+    /// RTMP handshake. Default 5 s.
+    pub handshake: Duration,
+    /// Each answer to connect, createStream and publish. Default 10 s.
+    pub reply: Duration,
+}
+
+impl Default for ConnectConfig {
+    fn default() -> Self {
+        Self {
+            dns: Duration::from_secs(5),
+            tcp: Duration::from_secs(10),
+            tls: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
+            reply: Duration::from_secs(10),
+        }
+    }
+}
+
+/// When a lost output is dialled again: `first × factor^n`, capped, then jittered by ±half, so that a hundred outputs
+/// lost at once do not come back at once.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReconnectPolicy {
+    /// The first wait; more than zero. Default 2 s.
+    pub first: Duration,
+    /// What the wait grows by; at least 1. Default 1.5.
+    pub factor: f64,
+    /// The longest wait, before jitter; from [`first`](Self::first) to an hour. Default 30 s.
+    pub cap: Duration,
+    /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
+    pub tries: Option<u32>,
+    /// Of those, the tries in a row that end because the server refuses what it took before: the address, the key, the
+    /// certificate of an output that has been on the air. Servers do so while they restart. A name that is still in use, or
+    /// a server that is busy, is no refusal in this sense. `Some(0)` ends the output
+    /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries), which it may not exceed. Default
+    /// `None`.
+    ///
+    /// A refusal of an output that has never been on the air ends it at once, whatever is said here.
+    pub refusals: Option<u32>,
+    /// An output that stayed up this long starts again with the first wait. Default 30 s.
+    pub stable_after: Duration,
+}
+
+impl Default for ReconnectPolicy {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(2),
+            factor: 1.5,
+            cap: Duration::from_secs(30),
+            tries: None,
+            refusals: None,
+            stable_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ReconnectPolicy {
+    /// Refuses what cannot work, by the name of the field.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if self.first.is_zero() || self.first > self.cap {
+            return fail("reconnect.first", "must be more than zero and at most reconnect.cap");
+        }
+        if self.cap > MAX_STEP {
+            return fail("reconnect.cap", "must be at most an hour");
+        }
+        if !self.factor.is_finite() || self.factor < 1.0 {
+            return fail("reconnect.factor", "must be a number of at least 1");
+        }
+        if self.tries == Some(0) {
+            return fail("reconnect.tries", "must be at least 1; None tries for ever");
+        }
+        if self.tries.zip(self.refusals).is_some_and(|(tries, refusals)| refusals > tries) {
+            return fail("reconnect.refusals", "must be at most reconnect.tries");
+        }
+        Ok(())
+    }
+
+    /// The wait before try number `attempt` (0 is the first retry); `random` is uniform in 0..1.
+    pub(crate) fn wait(&self, attempt: u32, random: f64) -> Duration {
+        let exponent = i32::try_from(attempt.min(64)).unwrap_or(64);
+        let grown = self.first.as_secs_f64() * self.factor.powi(exponent);
+        let capped = grown.min(self.cap.as_secs_f64());
+        Duration::from_secs_f64(capped * (0.5 + random))
+    }
+}
+
+/// What becomes of an output that the network takes from too slowly. Lag is media time that was due and is not yet
+/// acknowledged by the peer's kernel, so what waits in ours counts.
+///
+/// A stream whose source can make its tags again (a reel) does not drop or disconnect: an output catches up from the reel,
+/// or skips.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LagPolicy {
+    /// Beyond this, video is dropped up to the next keyframe; audio goes on. More than zero, less than
+    /// [`disconnect_after`](Self::disconnect_after). Default 2 s.
+    pub drop_after: Duration,
+    /// Beyond this, the connection is given up (a push dials again). Default 5 s.
+    pub disconnect_after: Duration,
+    /// Beyond this, an output of a stream that is played from a reel skips to a keyframe, audio included; it does so
+    /// instead of the above. Less than [`BacklogConfig::media`], at least 1 s. Default 5 s.
+    pub skip_after: Duration,
+    /// With data waiting and none acknowledged for this long, the connection is given up. More than zero. Default 30 s.
+    pub stall_after: Duration,
+}
+
+impl Default for LagPolicy {
+    fn default() -> Self {
+        Self {
+            drop_after: Duration::from_secs(2),
+            disconnect_after: Duration::from_secs(5),
+            skip_after: Duration::from_secs(5),
+            stall_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Bounds of what one stream keeps for outputs that are behind or about to join; all outputs share it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BacklogConfig {
+    /// Most tags kept; at least 1. Default 2500.
+    pub tags: usize,
+    /// Most bytes kept; at least 1. Default 16 MiB.
+    pub bytes: usize,
+    /// Most media time kept. Default 10 s.
+    pub media: Duration,
+    /// When no picture has come for so much media time, though sound has, what begins then (a player that joins, a push that is
+    /// connected, a recording) begins with sound; the picture follows at its next keyframe. So does what waits for a picture that
+    /// was announced and never came. A keyframe that is still kept is begun at all the same. Default 2 s.
+    pub sound_alone_after: Duration,
+}
+
+impl Default for BacklogConfig {
+    fn default() -> Self {
+        Self {
+            tags: 2500,
+            bytes: 16 << 20,
+            media: Duration::from_secs(10),
+            sound_alone_after: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How recordings are written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RecordingConfig {
+    /// How long media may wait before it is handed to the kernel: so much a process that is killed loses of it, and a
+    /// [`tick`](Config::tick) more. Default 500 ms, at most 10 s. Each recording makes one write in this time, or one for each
+    /// 256 KiB. What the kernel has survives the process, not a power failure.
+    pub write_within: Duration,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        Self { write_within: Duration::from_millis(500) }
+    }
+}
+
+/// Bounds of a queue between two threads, each more than zero. An empty queue always admits one item.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueBounds {
+    /// Most items.
+    pub items: usize,
+    /// Most bytes.
+    pub bytes: usize,
+    /// Most media time between the first and the last item.
+    pub media: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_changes_the_defaults_and_nonsense_is_named() {
+        let config =
+            Config::from_lookup(|name| (name == "MAX_CONCURRENT_STREAMS_GLOBAL").then(|| "50".into()));
+        let config = config.expect("50 is a number");
+        assert_eq!((config.max_streams, config.max_streams_per_owner), (50, 5));
+        let refused = Config::from_lookup(|name| (name == "FORCE_KILL_TIMEOUT_MS").then(|| "soon".into()));
+        assert!(refused.expect_err("not a number").to_string().contains("FORCE_KILL_TIMEOUT_MS"));
+        let config = Config::from_lookup(|name| (name == "PREFER_HARDWARE_ENCODING").then(|| "false".into()));
+        let config = config.expect("it is one of two words");
+        assert!(!config.prefer_hardware_encoding && config.hardware_encoder_fallback);
+        let refused =
+            Config::from_lookup(|name| (name == "HARDWARE_ENCODER_FALLBACK").then(|| "maybe".into()));
+        assert!(refused.expect_err("no word").to_string().contains("HARDWARE_ENCODER_FALLBACK"));
+    }
+
+    #[test]
+    fn the_wait_grows_to_its_cap_and_jitter_comes_after_the_cap() {
+        let policy = ReconnectPolicy::default();
+        let middle: Vec<_> = (0..12).map(|n| policy.wait(n, 0.5).as_millis()).collect();
+        assert_eq!(&middle[..4], &[2000, 3000, 4500, 6750]);
+        assert_eq!(middle[11], 30_000);
+        assert_eq!(policy.wait(1000, 0.0), Duration::from_secs(15));
+        assert!(policy.wait(1000, 0.999) > Duration::from_secs(44));
+    }
+}

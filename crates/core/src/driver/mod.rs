@@ -1,0 +1,8 @@
+//! The contract of sources and outputs with the thread of their stream.
+
+mod output;
+mod source;
+
+pub use output::{OutputContext, OutputDriver, OutputState, Readiness};
+pub(crate) use source::Refillable;
+pub use source::{SourceContext, SourceDriver, SourceState};

@@ -1,0 +1,138 @@
+//! The contract of an output with the thread of its stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::id::OutputId;
+use crate::net::dialer::Reached;
+use crate::pool::Scratch;
+use crate::ring::Ring;
+use crate::stats::OutputStats;
+
+/// What a driver is given on each turn of the stream thread.
+pub struct OutputContext<'a> {
+    /// The instant of this turn.
+    pub now: Instant,
+    /// The poll of the thread, to register sockets with.
+    pub registry: &'a mio::Registry,
+    /// The driver's number among the stream's outputs.
+    pub output: OutputId,
+    /// The driver's token.
+    pub token: mio::Token,
+    /// The stream's newest tags.
+    pub ring: &'a Ring,
+    /// The socket may be readable.
+    pub readable: bool,
+    /// The socket may be writable.
+    pub writable: bool,
+    /// This turn is a tick: do what is done once a tick (deadlines, lag, merged writes).
+    pub tick: bool,
+    /// A buffer of 16 KiB for reading in this turn; its contents mean nothing.
+    pub scratch: &'a mut Scratch,
+    /// Where events go.
+    pub notices: &'a mut Vec<EventKind>,
+}
+
+impl std::fmt::Debug for OutputContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutputContext")
+            .field("token", &self.token)
+            .field("tick", &self.tick)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an output stands after a turn.
+#[derive(Debug)]
+pub enum OutputState {
+    /// It goes on.
+    Running,
+    /// It goes on and has more to read or write at once; other sockets are served first.
+    More,
+    /// It has ended: by itself (`None`) or with an error.
+    Ended(Option<Arc<Error>>),
+}
+
+/// Whether an output has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is being connected for the first time.
+    Pending,
+    /// Its first attempt succeeded or failed.
+    Settled,
+    /// It needs no connection.
+    Always,
+}
+
+/// An output on a stream thread. Nothing in it may block.
+pub trait OutputDriver: Send {
+    /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
+
+    /// Learns where the dialer's attempt number `attempt` led, or why nowhere.
+    fn dialed(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        attempt: u64,
+        result: Result<Reached, Error>,
+    ) -> OutputState {
+        let _ = (cx, attempt, result);
+        OutputState::Running
+    }
+
+    /// The source has nothing to send for an indefinite time; called instead of a turn when that begins, and when the output
+    /// is added meanwhile.
+    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.turn(cx)
+    }
+
+    /// The source gives again; called instead of a turn.
+    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.turn(cx)
+    }
+
+    /// The name players join by because of this output, if they do.
+    fn hub_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Something happened to the source that streams made from this one are to know.
+    fn hear(&mut self, _notice: &EventKind) {}
+
+    /// Whether new tags are sent at once; otherwise with the next tick.
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    /// The oldest tag of the ring that is still to be sent, if any is.
+    fn cursor(&self) -> Option<u64>;
+
+    /// Begins an orderly end; further turns bring it about.
+    fn finish(&mut self, cx: &mut OutputContext<'_>);
+
+    /// Whether the orderly end is complete.
+    fn is_finished(&mut self) -> bool;
+
+    /// What the output failed with at its very end, if it did.
+    fn failure(&self) -> Option<Arc<Error>> {
+        None
+    }
+
+    /// How long an orderly end may take, within the deadline of the stop.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// Whether media time has to wait for this output.
+    fn readiness(&self) -> Readiness;
+
+    /// When its first media byte was handed to the kernel or a file, once one was.
+    fn first_media(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Fills in its figures.
+    fn stats(&self, stats: &mut OutputStats);
+}

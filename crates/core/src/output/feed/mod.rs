@@ -1,0 +1,365 @@
+//! How one session is fed from the stream's ring: where it begins, what it drops, how far it is behind.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::chunk::SharedMessage;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::session::{ClientSession, ServerSession};
+use flowcast_rtmp::time::MediaTime;
+use flowcast_rtmp::wire::WireBuf;
+
+use crate::config::LagPolicy;
+use crate::ring::cursor::{Cursor, Offer, Skipping};
+use crate::ring::{Entry, Join, Read, Ring, Together, newest_of};
+
+/// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
+const PREPARED: usize = 128 << 10;
+/// The same where the rest takes no memory, because it can be made again; and for a session that is behind, since a thousand of
+/// them may be so at once.
+const PREPARED_AGAIN: usize = 64 << 10;
+const PREPARED_BEHIND: usize = 16 << 10;
+/// Tags this close together share a mark, milliseconds.
+const MARK_EVERY: i64 = 100;
+/// Marks kept for measuring lag; beyond that they get coarser.
+const MAX_MARKS: usize = 256;
+
+/// A session tags can be sent to.
+pub trait MediaSession {
+    /// Bytes for the socket.
+    fn wire(&mut self) -> &mut WireBuf;
+    /// The stream time that is zero for this session.
+    fn set_base(&mut self, base: MediaTime);
+    /// Sends one tag of its own: a header.
+    fn send_tag(&mut self, tag: &Tag);
+    /// Sends a tag that was prepared for all sessions.
+    fn send_shared(&mut self, message: &SharedMessage);
+    /// Whether it is sent tracks beside the first of their kind, too.
+    fn takes_all_tracks(&self) -> bool {
+        false
+    }
+    /// Sends tags that were put together for all sessions; `false`, with nothing sent, if this one must have them one by
+    /// one.
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        let _ = tags;
+        false
+    }
+}
+
+impl MediaSession for ClientSession {
+    fn wire(&mut self) -> &mut WireBuf {
+        self.wire()
+    }
+    fn set_base(&mut self, base: MediaTime) {
+        self.set_base(base);
+    }
+    fn send_tag(&mut self, tag: &Tag) {
+        if tag.is_metadata() {
+            self.send_metadata(&tag.body.to_bytes(), tag.timestamp);
+        } else {
+            self.send_tag(tag);
+        }
+    }
+    fn send_shared(&mut self, message: &SharedMessage) {
+        self.send_shared(message);
+    }
+}
+
+impl MediaSession for ServerSession {
+    fn wire(&mut self) -> &mut WireBuf {
+        self.wire()
+    }
+    fn set_base(&mut self, base: MediaTime) {
+        self.set_base(base);
+    }
+    fn send_tag(&mut self, tag: &Tag) {
+        self.send_tag(tag);
+    }
+    fn send_shared(&mut self, message: &SharedMessage) {
+        self.send_shared(message);
+    }
+    fn send_batch(&mut self, tags: &Together) -> bool {
+        self.send_batch(&tags.batch)
+    }
+}
+
+/// What a session makes of the clock of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionClock {
+    /// Its own zero at the first tag.
+    FromZero,
+    /// The stream's times.
+    Stream,
+}
+
+/// One session's place in the ring.
+#[derive(Debug)]
+pub struct Feed {
+    cursor: Cursor,
+    clock: SessionClock,
+    reported: u64,
+    lag: LagMeter,
+    /// The stream makes its tags again, as of the last measurement.
+    refillable: bool,
+    /// Bytes queued before the first of the media.
+    media_from: Option<u64>,
+    policy: LagPolicy,
+}
+
+impl Feed {
+    /// A session that begins in `ring` as `join` says.
+    #[must_use]
+    pub fn new(ring: &Ring, join: Join, clock: SessionClock, policy: LagPolicy) -> Self {
+        Self {
+            cursor: Cursor::new(ring, join),
+            clock,
+            reported: 0,
+            lag: LagMeter::default(),
+            refillable: false,
+            media_from: None,
+            policy,
+        }
+    }
+
+    /// Goes on at what is newest, at the same session's clock: after a pause.
+    pub fn rejoin(&mut self, ring: &Ring) {
+        self.cursor.rejoin(ring);
+        self.lag =
+            LagMeter { acknowledged: self.lag.acknowledged, newest: self.lag.newest, ..LagMeter::default() };
+    }
+
+    /// The oldest tag that is still to be sent.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor.next()
+    }
+
+    /// Whether the first media was sent.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.cursor.has_begun()
+    }
+
+    /// Tags dropped so far.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        self.cursor.drops()
+    }
+
+    /// Tags dropped since this was last asked.
+    pub fn take_drops(&mut self) -> u64 {
+        let since = self.drops() - self.reported;
+        self.reported = self.drops();
+        since
+    }
+
+    /// How far the session is behind, as last measured.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.lag.lag
+    }
+
+    /// How long data has waited without any of it being acknowledged, as last measured.
+    #[must_use]
+    pub fn stalled(&self, now: Instant) -> Duration {
+        self.lag.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Whether something was not acknowledged when that was last measured.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.lag.waiting_since.is_some()
+    }
+
+    /// Bytes of the session that were queued before the first of its media, once there is any.
+    #[must_use]
+    pub fn media_from(&self) -> Option<u64> {
+        self.media_from
+    }
+
+    /// Whether the session is so far behind that the connection is to be given up, as last measured. Never while the
+    /// stream's tags can be made again: then it skips.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        !self.refillable && self.lag.lag > self.policy.disconnect_after
+    }
+
+    /// Prepares tags for the socket, as many as fit; `false` when there is no more to prepare.
+    pub fn fill(&mut self, ring: &Ring, session: &mut impl MediaSession) -> bool {
+        if self.cursor() < ring.start() {
+            // What it had not sent is gone: it goes on with what is left, from a keyframe.
+            self.cursor.lose_until(ring.start(), Skipping::Pictures);
+            self.lag.allowance = Duration::ZERO;
+        }
+        let prepared = match (ring.is_refillable(), self.lag.lag.is_zero()) {
+            (false, _) => PREPARED,
+            (true, true) => PREPARED_AGAIN,
+            (true, false) => PREPARED_BEHIND,
+        };
+        if session.wire().len() >= prepared {
+            return true;
+        }
+        // At its keyframe it waits until the peer has taken enough of what was before.
+        if self.cursor.skipping() == Skipping::Everything && !self.may_resume() {
+            return false;
+        }
+        // One that keeps up is where most others are.
+        let has_all = self.cursor.has_begun() && self.cursor.skipping() == Skipping::Nothing;
+        if has_all
+            && self.lag.lag.is_zero()
+            && ring.read_together(self.cursor(), session.takes_all_tracks(), |tags| {
+                self.take_together(tags, session)
+            }) == Some(true)
+        {
+            let done = self.cursor() >= ring.end();
+            if done || session.wire().len() >= prepared {
+                return !done;
+            }
+        }
+        ring.read(self.cursor(), &mut |read| {
+            match read {
+                Read::Tag(entry) => self.take(ring, entry, session),
+                Read::Lost(count) => self.cursor.lose_until(self.cursor() + count, Skipping::Pictures),
+            }
+            session.wire().len() < prepared
+        })
+    }
+
+    /// Prepares tags at the cursor that are the same for many sessions. None of them is older than what this one was sent
+    /// before, since they follow it.
+    fn take_together(&mut self, tags: &Together, session: &mut impl MediaSession) -> bool {
+        let sent = session.send_batch(tags);
+        if sent {
+            self.cursor.sent_until(tags.end);
+            self.lag.queued(session.wire().total_in(), tags.oldest);
+        }
+        sent
+    }
+
+    /// Prepares the tag at the cursor, or leaves it out.
+    fn take(&mut self, ring: &Ring, entry: &Entry, session: &mut impl MediaSession) {
+        let tag = entry.message.tag();
+        let may_resume = self.may_resume();
+        match self.cursor.offer(entry, || may_resume) {
+            Offer::Begin { headers, first } => {
+                if first {
+                    // What a player is given at once to begin with is not what it is behind.
+                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
+                    if self.clock == SessionClock::FromZero {
+                        session.set_base(tag.timestamp);
+                    }
+                    self.media_from = Some(session.wire().total_in());
+                }
+                for header in headers.at(tag.timestamp) {
+                    session.send_tag(&header);
+                }
+            }
+            Offer::Send => {}
+            Offer::Before | Offer::Dropped => return,
+        }
+        if tag.kind == TagKind::Script {
+            session.send_tag(tag);
+        } else {
+            session.send_shared(&entry.message);
+        }
+        self.lag.queued(session.wire().total_in(), tag.timestamp);
+    }
+
+    fn may_resume(&self) -> bool {
+        let limit = if self.refillable { self.policy.skip_after } else { self.policy.drop_after };
+        !self.has_joined() || self.lag.lag < limit
+    }
+
+    /// Measures the lag and begins to drop where it is too large. `unsent` are bytes on our side of the kernel,
+    /// `unacknowledged` those on its side. To be called once a tick.
+    pub fn measure(&mut self, now: Instant, ring: &Ring, total_in: u64, unsent: u64, unacknowledged: u64) {
+        let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
+        let oldest_waiting =
+            if self.has_joined() { ring.time_of(self.cursor().max(ring.start())) } else { None };
+        self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
+        self.refillable = ring.is_refillable();
+        if !self.has_joined() {
+            return;
+        }
+        if self.refillable {
+            if self.lag.lag >= self.policy.skip_after {
+                self.skip_ahead(ring);
+            }
+        } else if self.lag.lag >= self.policy.drop_after {
+            self.cursor.skip(Skipping::Pictures);
+        }
+    }
+
+    /// Goes on at the newest keyframe, or at the next one if that is as far behind.
+    fn skip_ahead(&mut self, ring: &Ring) {
+        let reach = i64::try_from(self.policy.skip_after.as_millis()).unwrap_or(i64::MAX);
+        let join = ring.join_within(reach).filter(|&join| join >= self.cursor());
+        self.cursor.lose_until(join.unwrap_or_else(|| ring.end()), Skipping::Everything);
+        self.cursor.skip(Skipping::Everything);
+        self.lag.allowance = Duration::ZERO;
+    }
+}
+
+/// Maps acknowledged bytes back to media time.
+#[derive(Debug, Default)]
+struct LagMeter {
+    /// Byte counts at the end of some tags, and the time of the first of them; oldest first.
+    marks: VecDeque<(u64, MediaTime)>,
+    /// The newest time queued. What belongs to a track that runs behind the other one is no older than what was sent before it.
+    queued: Option<MediaTime>,
+    acknowledged: u64,
+    waiting_since: Option<Instant>,
+    /// The stream's newest tag when this was last measured: what came since is not late yet.
+    newest: MediaTime,
+    /// How far behind the session began; shrinks as it catches up and never grows.
+    allowance: Duration,
+    lag: Duration,
+}
+
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+impl LagMeter {
+    fn queued(&mut self, bytes: u64, time: MediaTime) {
+        let time = newest_of(self.queued, time);
+        self.queued = Some(time);
+        if let Some((end, begin)) = self.marks.back_mut()
+            && (0..MARK_EVERY).contains(&time.millis_since(*begin))
+        {
+            *end = bytes;
+            return;
+        }
+        if self.marks.len() >= MAX_MARKS {
+            // Every second one: coarser, and never more than a power of two of them.
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.marks.push_back((bytes, time));
+    }
+
+    fn measure(&mut self, now: Instant, newest: MediaTime, acknowledged: u64, waiting: Option<MediaTime>) {
+        let progressed = acknowledged > self.acknowledged;
+        self.acknowledged = self.acknowledged.max(acknowledged);
+        while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
+            self.marks.pop_front();
+        }
+        let due = std::mem::replace(&mut self.newest, newest);
+        let waiting = waiting.map(|time| newest_of(self.queued, time));
+        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
+        let behind = oldest.map_or(Duration::ZERO, |oldest| millis(due.millis_since(oldest)));
+        self.allowance = self.allowance.min(behind);
+        self.lag = behind - self.allowance;
+        if oldest.is_none() {
+            self.waiting_since = None;
+        } else if progressed || self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,473 @@
+//! An RTMP(S) destination: dials, sends, dials again.
+//!
+//! In: tags from the stream's ring. Out: bytes on a socket that the stream thread polls. What blocks (name lookup,
+//! connecting) is done by the dialer on another thread.
+
+mod connection;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::session::ClientRole;
+use flowcast_rtmp::url::{Destination, Scheme};
+
+use self::connection::Live;
+use super::Target;
+use super::gate::{Enhanced, Intake, Told};
+use crate::config::Config;
+use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use crate::error::{Error, chain};
+use crate::event::EventKind;
+use crate::id::OutputId;
+use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
+use crate::net::tls::TlsRoots;
+use crate::net::{Backoff, random};
+use crate::stats::{OutputPhase, OutputStats};
+use crate::stream::mailbox::{Command, Mailbox};
+
+/// When the source rests, how long what came before may take to be sent, and then the goodbye.
+const DRAIN: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(2);
+/// When the push ends, how long the answer of a server that was asked for the stream is waited for.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Redirections in a row.
+const MOST_HOPS: u32 = 5;
+/// A connection that lasted this long begins a new row.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
+/// A push output.
+pub(crate) struct RtmpPush {
+    id: OutputId,
+    route: Route,
+    enhanced: Enhanced,
+    all_tracks: bool,
+    /// Of earlier connections.
+    told: Told,
+    roots: TlsRoots,
+    config: Config,
+    dialer: Dialer,
+    mailbox: Mailbox,
+    backoff: Backoff,
+    state: State,
+    /// Bytes sent by connections that are gone.
+    sent_before: u64,
+    drops_before: u64,
+    connections: u64,
+    /// Since it was last on the air.
+    failures: u32,
+    attempt: u64,
+    settled: bool,
+    finishing: bool,
+    /// Until when an answer is waited for before the push ends.
+    answer_by: Option<Instant>,
+    /// The source rests: from which tag on there is nothing, and until when what is before that may take.
+    rest: Option<(u64, Instant)>,
+    /// When the first media byte of the first connection was sent.
+    first_media: Option<Instant>,
+    last_error: Option<String>,
+}
+
+enum State {
+    Idle,
+    Dialing {
+        cancelled: Arc<AtomicBool>,
+        /// The peer was asked for the stream, and may have begun it.
+        asked: Arc<AtomicBool>,
+    },
+    Waiting {
+        until: Instant,
+    },
+    /// There is nothing to send.
+    Resting,
+    Live(Box<Live>),
+    Ended,
+}
+
+/// Where it is sent.
+struct Route {
+    /// By the program.
+    home: Destination,
+    /// By the server, as long as that works.
+    elsewhere: Option<Destination>,
+    /// How often in a row.
+    hops: u32,
+}
+
+impl Route {
+    /// Who is pushed to at the moment.
+    fn peer(&self) -> &Destination {
+        self.elsewhere.as_ref().unwrap_or(&self.home)
+    }
+}
+
+impl RtmpPush {
+    /// An output that dials with its first turn.
+    pub(crate) fn new(
+        id: OutputId,
+        target: Target,
+        config: &Config,
+        dialer: Dialer,
+        mailbox: Mailbox,
+    ) -> Self {
+        let Target { destination, roots, reconnect, enhanced, all_tracks } = target;
+        Self {
+            id,
+            route: Route { home: destination, elsewhere: None, hops: 0 },
+            enhanced,
+            all_tracks,
+            told: Told::default(),
+            roots,
+            backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
+            config: config.clone(),
+            dialer,
+            mailbox,
+            state: State::Idle,
+            sent_before: 0,
+            drops_before: 0,
+            connections: 0,
+            failures: 0,
+            attempt: 0,
+            settled: false,
+            finishing: false,
+            answer_by: None,
+            rest: None,
+            first_media: None,
+            last_error: None,
+        }
+    }
+
+    /// The server wants the output elsewhere (or, without an address, wants another connection): goes there at once. When
+    /// that fails, or is lost later, the output begins anew where it was sent by the program.
+    fn go_elsewhere(&mut self, cx: &mut OutputContext<'_>, url: Option<ServerUrl>) -> OutputState {
+        let host = self.route.peer().host().to_owned();
+        let lost = |reason: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
+            Error::ConnectionLost { host: host.clone(), source }
+        };
+        let to = match url.map(|ServerUrl(url)| self.route.home.moved_to(&url)) {
+            None => self.route.peer().clone(),
+            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.route.home.scheme() == Scheme::Rtmps => {
+                return self.failed(cx, lost("the server redirects to an address without TLS"));
+            }
+            Some(Ok(to)) => to,
+            Some(Err(_)) => return self.failed(cx, lost("the server redirects to an address that is none")),
+        };
+        if matches!(&self.state, State::Live(live) if cx.now.saturating_duration_since(live.since) >= SETTLED_AFTER)
+        {
+            self.route.hops = 0;
+        }
+        if self.route.hops == MOST_HOPS {
+            return self.failed(cx, lost("the server redirects again and again"));
+        }
+        self.close_connection();
+        let host = to.host().to_owned();
+        cx.notices.push(EventKind::OutputMoved { output: self.id, host });
+        self.route.hops += 1;
+        self.route.elsewhere = Some(to);
+        self.dial();
+        OutputState::Running
+    }
+
+    fn dial(&mut self) {
+        let (cancelled, asked): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        self.attempt += 1;
+        let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
+        self.state = State::Dialing { cancelled: cancelled.clone(), asked: asked.clone() };
+        self.dialer.dial(Request {
+            destination: self.route.peer().clone(),
+            role: ClientRole::Publish,
+            roots: self.roots.clone(),
+            config: self.config.connect.clone(),
+            enhanced: self.enhanced.is_said(),
+            login: None,
+            cancelled,
+            asked,
+            reply: Reply::new(move |result| {
+                mailbox.send(Command::Dialed { output, attempt, result });
+            }),
+        });
+    }
+
+    fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
+        let (capabilities, told) = (dialed.session.capabilities().clone(), self.told.clone());
+        let intake = Intake::server(self.enhanced, capabilities, self.all_tracks, told);
+        let live = Live::new(dialed, intake, cx, &self.config.lag)?;
+        self.backoff.connected(cx.now);
+        let failures = std::mem::take(&mut self.failures);
+        cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
+        self.connections += 1;
+        self.state = State::Live(Box::new(live));
+        Ok(())
+    }
+
+    /// Says goodbye once everything is sent that came before the rest, and closes.
+    fn leave(&mut self, cx: &mut OutputContext<'_>, end: u64, until: Instant) -> OutputState {
+        let State::Live(live) = &mut self.state else { return OutputState::Running };
+        let late = cx.now >= until;
+        if !live.said_goodbye && (live.feed.cursor() >= end || late) {
+            live.said_goodbye = true;
+            live.session.finish();
+        }
+        let pumped = live.pump(cx, self.route.peer().host(), live.said_goodbye);
+        let left = live.said_goodbye && (live.has_left() || cx.now >= until + GOODBYE);
+        match pumped {
+            Ok(more) if !left => {
+                if more {
+                    OutputState::More
+                } else {
+                    OutputState::Running
+                }
+            }
+            // A peer that closes first is as good.
+            _ => {
+                self.close_connection();
+                self.state = State::Resting;
+                OutputState::Running
+            }
+        }
+    }
+
+    /// Whether what is refused now was taken before: the address and the key have been good once.
+    fn was_taken_before(&self, now: Instant, error: &Error) -> bool {
+        match (error, &self.state) {
+            // The peer has not looked at what it is sent before it lets the output in.
+            (Error::CodecNotTaken { .. }, State::Live(live)) => {
+                self.connections > 1 || now.saturating_duration_since(live.since) >= SETTLED_AFTER
+            }
+            _ => self.connections > 0,
+        }
+    }
+
+    /// The connection is lost, or there never was one: dial again later, or end.
+    fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
+        self.settled = true;
+        let was_taken = self.was_taken_before(cx.now, &error);
+        (self.route.elsewhere, self.route.hops) = (None, 0);
+        if let (State::Live(live), Error::TooSlow { .. } | Error::Stalled { .. }) = (&mut self.state, &error)
+        {
+            // What the kernel still holds would keep the peer busy with a connection that is given up.
+            live.transport.abort();
+        }
+        self.close_connection();
+        let error = Arc::new(error);
+        self.last_error = Some(chain(&error));
+        if self.finishing {
+            self.state = State::Ended;
+            return OutputState::Ended(None);
+        }
+        let wait = if error.is_retryable() {
+            self.backoff.failed(cx.now, random::unit())
+        } else if was_taken {
+            self.backoff.refused(cx.now, random::unit())
+        } else {
+            self.state = State::Ended;
+            return OutputState::Ended(Some(error));
+        };
+        let Some(wait) = wait else {
+            self.state = State::Ended;
+            // One that may not be refused at all has not been tried again.
+            let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
+                error
+            } else {
+                Arc::new(Error::GaveUp { tries: self.backoff.failures(), source: error })
+            };
+            return OutputState::Ended(Some(ended));
+        };
+        self.state = State::Waiting { until: cx.now + wait };
+        self.failures = self.failures.saturating_add(1);
+        cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
+        OutputState::Running
+    }
+
+    fn close_connection(&mut self) {
+        if let State::Dialing { cancelled, .. } = &self.state {
+            cancelled.store(true, Ordering::Relaxed);
+            self.dialer.drop_cancelled();
+        }
+        if let State::Live(live) = &mut self.state {
+            self.sent_before += live.sent;
+            self.drops_before += live.feed.drops();
+            self.told = live.intake.clone().into_told();
+            live.transport.close();
+        }
+        self.state = State::Idle;
+    }
+}
+
+impl OutputDriver for RtmpPush {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        if let Some((end, until)) = self.rest
+            && !self.finishing
+        {
+            return self.leave(cx, end, until);
+        }
+        match &mut self.state {
+            State::Idle if self.finishing => self.state = State::Ended,
+            State::Idle => self.dial(),
+            State::Waiting { until } if *until <= cx.now => self.dial(),
+            State::Live(live) => {
+                let host = self.route.peer().host();
+                let measured = if cx.tick && live.is_to_be_measured() {
+                    live.measure(cx, self.id, host, &self.config.lag)
+                } else {
+                    Ok(())
+                };
+                let pumped = measured.and_then(|()| live.pump(cx, host, self.finishing));
+                if self.first_media.is_none() && live.has_sent_media() {
+                    self.first_media = Some(Instant::now());
+                }
+                let wanted = live.wanted_elsewhere.take().filter(|_| pumped.is_ok() && !self.finishing);
+                if let Some(url) = wanted {
+                    live.session.finish();
+                    let _ = live.transport.write(live.session.wire(), usize::MAX);
+                    return self.go_elsewhere(cx, url);
+                }
+                return match pumped {
+                    Ok(true) => OutputState::More,
+                    Ok(false) => OutputState::Running,
+                    Err(error) => self.failed(cx, error),
+                };
+            }
+            State::Dialing { .. } | State::Waiting { .. } | State::Resting | State::Ended => {}
+        }
+        OutputState::Running
+    }
+
+    fn dialed(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        attempt: u64,
+        result: Result<Reached, Error>,
+    ) -> OutputState {
+        if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
+            return OutputState::Running;
+        }
+        self.settled = true;
+        match result {
+            Ok(Reached::Elsewhere(_)) if self.finishing => {
+                self.state = State::Ended;
+                OutputState::Ended(None)
+            }
+            Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
+            Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
+                // What arrived with the acceptance is in the session: the first turn takes it before any poll.
+                Ok(()) => {
+                    if let State::Live(live) = &mut self.state
+                        && self.finishing
+                    {
+                        live.session.finish();
+                    }
+                    self.turn(cx)
+                }
+                Err(error) => self.failed(cx, error),
+            },
+            Err(error) => self.failed(cx, error),
+        }
+    }
+
+    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        // Nobody has to wait for it to begin.
+        self.settled = true;
+        self.rest = Some((cx.ring.end(), cx.now + DRAIN));
+        match self.state {
+            State::Live(_) => return self.turn(cx),
+            State::Ended => {}
+            _ => {
+                self.close_connection();
+                self.state = State::Resting;
+            }
+        }
+        OutputState::Running
+    }
+
+    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.rest = None;
+        match &self.state {
+            // A peer that was not told goes on as if nothing had been.
+            State::Live(live) if live.said_goodbye => {
+                self.close_connection();
+            }
+            State::Resting => self.state = State::Idle,
+            _ => {}
+        }
+        self.turn(cx)
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        match &self.state {
+            State::Live(live) => Some(live.feed.cursor()),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        self.finishing = true;
+        match &mut self.state {
+            State::Live(live) => live.session.finish(),
+            // Its answer is waited for, to say goodbye: else the peer would wait for the stream, and its name not be free.
+            State::Dialing { asked, .. } if asked.load(Ordering::Acquire) => {
+                self.answer_by.get_or_insert(cx.now + ANSWER);
+            }
+            _ => {
+                self.close_connection();
+                self.state = State::Ended;
+            }
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        match &mut self.state {
+            State::Live(live) => {
+                let done = live.has_left();
+                if done {
+                    self.close_connection();
+                    self.state = State::Ended;
+                }
+                done
+            }
+            // There is no answer. The dialer says goodbye when the attempt is given up.
+            State::Dialing { .. } if self.answer_by.is_some_and(|by| by <= Instant::now()) => {
+                self.close_connection();
+                self.state = State::Ended;
+                true
+            }
+            State::Ended => true,
+            _ => false,
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.settled { Readiness::Settled } else { Readiness::Pending }
+    }
+
+    fn first_media(&self) -> Option<Instant> {
+        self.first_media
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = match &self.state {
+            State::Idle | State::Dialing { .. } => OutputPhase::Connecting,
+            State::Waiting { .. } => OutputPhase::Waiting,
+            State::Resting => OutputPhase::Resting,
+            State::Live(_) => OutputPhase::Live,
+            State::Ended => OutputPhase::Ended,
+        };
+        stats.bytes_sent = self.sent_before;
+        stats.drops = self.drops_before;
+        stats.reconnects = self.connections.saturating_sub(1);
+        stats.last_error.clone_from(&self.last_error);
+        if let State::Live(live) = &self.state {
+            stats.bytes_sent += live.sent;
+            stats.drops += live.feed.drops();
+            stats.lag = live.feed.lag();
+            stats.bytes_held = live.transport.unacknowledged();
+        }
+    }
+}
+
+impl Drop for RtmpPush {
+    fn drop(&mut self) {
+        self.close_connection();
+    }
+}

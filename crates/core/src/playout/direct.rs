@@ -1,0 +1,455 @@
+//! A file that is played directly: a worker thread reads and tags ahead, the stream thread takes what is due.
+//!
+//! For files without a reel. In: a path. Out: tags on the item's own clock, lap after lap, through a bounded queue.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowcast_av::{Demuxer, Interrupt, OpenOptions};
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
+
+use super::recipes::Wanted;
+use crate::config::QueueBounds;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::lap::LapFacts;
+use crate::lap::instep::InStep;
+use crate::lap::paced::Paced;
+use crate::lap::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
+use crate::lap::reader::{LapReader, Step, Tail};
+use crate::reel::SLOT_MS;
+use crate::stats::EncodingStats;
+use crate::sys::{CpuLap, CpuMeter, spawn};
+use crate::tracks::Tracks;
+use crate::transcode::packets::PacketSource;
+use crate::transcode::{Control, Encoders, Plan, Transcoder};
+
+/// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
+const WORKER_STACK: usize = 256 << 10;
+const ENCODING_STACK: usize = 2 << 20;
+
+/// How often a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Laps {
+    /// Once, to the end of all its tracks.
+    Once,
+    /// Once, as an item of a list: audio behind the end of the video is left out.
+    Item,
+    /// For ever.
+    Endless,
+}
+
+/// What is needed to read a file on a thread of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct DirectOptions {
+    /// The thread's name, `fw-` and this.
+    pub(crate) name: String,
+    /// Bounds of what is read ahead.
+    pub(crate) read_ahead: QueueBounds,
+    /// Whose CPU time it is.
+    pub(crate) cpu: CpuMeter,
+}
+
+/// A file that is open and whose worker has not started.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    reader: LapReader,
+    control: Control,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub(crate) struct DirectFeed {
+    receiver: Option<TagReceiver>,
+    control: Control,
+    worker: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a feed gave.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// A tag on the item's clock.
+    Tag(Tag),
+    /// Something to tell.
+    Notice(EventKind),
+    /// The item's headers, before anything else of it.
+    Opened(Vec<Tag>),
+    /// What the lap is; its last tags follow.
+    Ending(LapFacts),
+    /// The lap is over.
+    LapEnd,
+}
+
+impl OpenFile {
+    /// Opens a file, looks for tracks that can be sent, and opens encoders for those that are encoded.
+    ///
+    /// # Blocking
+    ///
+    /// On the file, up to the open options' timeout; on reading all of it, if that decides what is encoded, until
+    /// [`Wanted::end_scans`].
+    pub(crate) fn open(path: &Path, wanted: &Wanted, tail: Tail) -> Result<Self, Error> {
+        let control = Control::default();
+        let scans = wanted.scans().unwrap_or(&control.interrupt).clone();
+        Self::open_with(path, wanted, tail, control, &scans)
+    }
+
+    fn open_with(
+        path: &Path,
+        wanted: &Wanted,
+        tail: Tail,
+        control: Control,
+        scans: &Interrupt,
+    ) -> Result<Self, Error> {
+        wanted.check(path)?;
+        let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
+        let plan = wanted.plan(path, file.media(), scans)?;
+        Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, control)
+    }
+
+    /// Opens a file of which it is settled what is encoded.
+    pub(crate) fn open_settled(
+        path: &Path,
+        tracks: Tracks,
+        encoding: (&Plan, Option<&Arc<dyn Encoders>>),
+        tail: Tail,
+        interrupt: Interrupt,
+    ) -> Result<Self, Error> {
+        let control = Control { interrupt, ..Control::default() };
+        let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
+        Self::assemble(path, file, tracks, encoding, tail, control)
+    }
+
+    fn assemble(
+        path: &Path,
+        file: Demuxer,
+        tracks: Tracks,
+        (plan, encoders): (&Plan, Option<&Arc<dyn Encoders>>),
+        tail: Tail,
+        control: Control,
+    ) -> Result<Self, Error> {
+        // Before a decoder: packets that wait take less room than what is made of them.
+        let file = InStep::new(Paced::new(file));
+        let source: Box<dyn PacketSource> = match encoders {
+            Some(encoders) if !plan.is_copy() => {
+                Box::new(Transcoder::new(path, file, plan, encoders, &control)?)
+            }
+            _ => Box::new(file),
+        };
+        Ok(Self { reader: LapReader::new(path, source, (tracks, plan.carriage), tail)?, control })
+    }
+
+    /// The reader, to be used on this thread.
+    pub(crate) fn into_reader(self) -> LapReader {
+        self.reader
+    }
+
+    /// Tracks that are left out, and why.
+    pub(crate) fn skipped(&self) -> &[(usize, String)] {
+        &self.reader.selection().skipped
+    }
+
+    /// What a session begins with.
+    pub(crate) fn headers(&self) -> Vec<Tag> {
+        self.reader.headers()
+    }
+
+    /// The same, once it has given something.
+    fn primed(mut self) -> Result<Self, Error> {
+        self.reader.prime()?;
+        Ok(self)
+    }
+
+    /// Reads on this thread until the stream or the file ends.
+    fn read_ahead(self, laps: Laps, sender: &TagSender, cpu: &CpuMeter) {
+        let skipped = self.skipped().to_vec();
+        read_ahead(self.reader, skipped, laps, 0, sender, cpu);
+    }
+
+    /// Starts the worker; its first lap begins with slot number `from` of the item.
+    pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
+        let control = self.control.clone();
+        let encodes = self.reader.encodes();
+        DirectFeed::spawn(options, control, encodes, move |sender, cpu| {
+            read_ahead(self.reader, Vec::new(), laps, from, sender, cpu);
+        })
+    }
+}
+
+impl DirectFeed {
+    /// Opens and reads a file on a thread of its own, from slot number `from` of its first lap on.
+    pub(crate) fn open(
+        path: PathBuf,
+        wanted: &Wanted,
+        laps: Laps,
+        from: usize,
+        options: &DirectOptions,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
+            let scans = opener.interrupt.clone();
+            match OpenFile::open_with(&path, &wanted, laps.tail(), opener, &scans) {
+                // Who goes on with a file in its middle was told what is left out when it began.
+                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
+                Ok(file) => file.read_ahead(laps, sender, cpu),
+                Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
+            }
+        })
+    }
+
+    /// Opens and reads the first file that can be opened and gives a frame. `tried` is told of each one from `first` on, and
+    /// says which is next after one that failed; `None` ends the worker.
+    pub(crate) fn open_first(
+        first: PathBuf,
+        wanted: &Wanted,
+        laps: Laps,
+        options: &DirectOptions,
+        mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
+            let mut next = Some(first);
+            while let Some(path) = next.take() {
+                let scans = opener.interrupt.clone();
+                let opened = OpenFile::open_with(&path, &wanted, laps.tail(), opener.clone(), &scans);
+                match opened.and_then(OpenFile::primed) {
+                    Ok(file) => {
+                        tried(Ok(()));
+                        return file.read_ahead(laps, sender, cpu);
+                    }
+                    Err(error) => next = tried(Err(error)),
+                }
+            }
+        })
+    }
+
+    /// Looks whether files can be opened, from `first` on, and closes them again; `tried` as for
+    /// [`open_first`](Self::open_first).
+    pub(crate) fn glance(
+        first: PathBuf,
+        wanted: &Wanted,
+        options: &DirectOptions,
+        mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, wanted) = (control.clone(), wanted.clone());
+        Self::spawn(options, control, wanted.may_encode(), move |_, _| {
+            let mut next = Some(first);
+            while let Some(path) = next.take() {
+                next = tried(glance(&path, &wanted, &opener));
+            }
+        })
+    }
+
+    fn spawn(
+        options: &DirectOptions,
+        control: Control,
+        encodes: bool,
+        work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (sender, receiver) = queue(options.read_ahead);
+        let cpu = options.cpu.clone();
+        let worker = spawn(
+            format!("fw-{}", options.name),
+            if encodes { ENCODING_STACK } else { WORKER_STACK },
+            move || {
+                if encodes {
+                    crate::sys::yield_to_others(crate::sys::Leave::Some);
+                }
+                work(&sender, &cpu);
+            },
+        )
+        .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
+        Ok(Self { receiver: Some(receiver), control, worker: Some(worker) })
+    }
+
+    /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
+    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Given)) -> Taken {
+        let Some(receiver) = &self.receiver else { return Taken::Finished(Finish::End) };
+        receiver.take(MediaTime::from_millis(until), |item| {
+            let given = match item {
+                Item::Tag(tag) => Given::Tag(tag),
+                Item::Notice(kind) => Given::Notice(kind),
+                Item::Opened(headers) => Given::Opened(headers),
+                Item::Ending(facts) => Given::Ending(facts),
+                Item::LapEnd => Given::LapEnd,
+            };
+            let goes_on = !matches!(given, Given::LapEnd);
+            sink(given);
+            goes_on
+        })
+    }
+
+    /// Whether the file was read to the end of what is asked of it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.receiver.as_ref().is_none_or(TagReceiver::is_read)
+    }
+
+    /// What it encodes, if it does.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        self.control.meter.stats()
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.receiver.as_ref().map_or(0, TagReceiver::bytes)
+    }
+
+    /// Stops reading.
+    pub(crate) fn stop(&mut self) {
+        self.control.interrupt.cancel();
+        self.receiver = None;
+    }
+
+    /// Whether the worker has ended.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
+            && let Some(worker) = self.worker.take()
+            && worker.join().is_err()
+        {
+            log::error!("a file reader panicked");
+        }
+        self.worker.is_none()
+    }
+}
+
+impl Drop for DirectFeed {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Laps {
+    /// What becomes of audio behind the end of the video.
+    pub(crate) fn tail(self) -> Tail {
+        if self == Self::Once { Tail::Whole } else { Tail::Looped }
+    }
+}
+
+/// What is told of a track that is left out.
+pub(crate) fn track_skipped((track, reason): (usize, String)) -> EventKind {
+    EventKind::TrackSkipped { track, reason }
+}
+
+/// From this size on a file is not opened only to look at it: libav's tables of a ten-hour file take some 200 MB.
+const HEAVY: u64 = 1 << 30;
+
+/// Whether a file can be opened and gives something.
+fn glance(path: &Path, wanted: &Wanted, control: &Control) -> Result<(), Error> {
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if size >= HEAVY && std::fs::File::open(path).is_ok() {
+        return Ok(());
+    }
+    if wanted.may_encode() {
+        // To find out what is encoded may take reading all of it, which is done once, when its turn has come.
+        return Ok(Demuxer::open(path, &OpenOptions::default(), &control.interrupt).map(drop)?);
+    }
+    let scans = control.interrupt.clone();
+    let file = OpenFile::open_with(path, wanted, Tail::Looped, control.clone(), &scans)?;
+    file.primed().map(drop)
+}
+
+/// The worker: reads until the stream or the file ends.
+fn read_ahead(
+    mut reader: LapReader,
+    skipped: Vec<(usize, String)>,
+    laps: Laps,
+    from: usize,
+    sender: &TagSender,
+    cpu: &CpuMeter,
+) {
+    let mut lap = CpuLap::default();
+    let mut begin = vec![Item::Opened(reader.headers())];
+    begin.extend(skipped.into_iter().map(|skipped| Item::Notice(track_skipped(skipped))));
+    let finish = match sender.send_together(begin) {
+        Ok(()) => read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap)),
+        Err(_) => Finish::End,
+    };
+    sender.finish(finish);
+    cpu.lap(&mut lap);
+}
+
+/// Slots that are sooner read through than sought over.
+const WORTH_SEEKING: usize = 100;
+/// Items between two reports of the worker's CPU time.
+const REPORT_EVERY: u32 = 64;
+
+fn read_laps(
+    reader: &mut LapReader,
+    laps: Laps,
+    from: usize,
+    sender: &TagSender,
+    mut report: impl FnMut(),
+) -> Finish {
+    let mut skip = Skip { slot: 0, from };
+    // What is encoded begins with a keyframe just there; of what is copied, a slot is read that is left out.
+    let (seeks, to) =
+        if reader.encodes() { (from > 0, from) } else { (from > WORTH_SEEKING, from.max(1) - 1) };
+    if seeks && let Err(error) = reader.skip_to(to as i64 * SLOT_MS) {
+        return Finish::Failed(Arc::new(error));
+    }
+    let mut since_report = 0u32;
+    // Where an item's picture begins has to be known with its first sound.
+    let mut first = (from == 0 && reader.selection().video.is_some()).then(Vec::new);
+    loop {
+        let item = match reader.next() {
+            Ok(Step::Tag(tag)) if skip.takes(&tag) => continue,
+            Ok(Step::Tag(tag)) => Item::Tag(tag),
+            Ok(Step::Notice(kind)) => Item::Notice(kind),
+            Ok(Step::Ending(facts)) => Item::Ending(facts),
+            Ok(Step::End) => Item::LapEnd,
+            Err(error) => {
+                // What it had to tell comes first; if nobody is there any more, nobody hears of the error either.
+                let _ = sender.send_together(first.take().unwrap_or_default());
+                return Finish::Failed(Arc::new(error));
+            }
+        };
+        let is_end = matches!(item, Item::LapEnd);
+        let shows = matches!(&item, Item::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
+        let sent = match &mut first {
+            Some(held) => {
+                held.push(item);
+                if shows || is_end { sender.send_together(first.take().unwrap_or_default()) } else { Ok(()) }
+            }
+            None => sender.send(item),
+        };
+        if sent.is_err() {
+            return Finish::End;
+        }
+        if is_end {
+            match (laps, reader.take_failure()) {
+                (Laps::Endless, _) => {}
+                (_, Some(error)) => return Finish::Failed(Arc::new(error)),
+                (_, None) => return Finish::End,
+            }
+            if let Err(error) = reader.rewind() {
+                return Finish::Failed(Arc::new(error));
+            }
+            skip.from = 0;
+        }
+        since_report += 1;
+        if since_report == REPORT_EVERY {
+            since_report = 0;
+            sender.note_held(reader.bytes_held());
+            report();
+        }
+    }
+}
+
+/// Leaves the beginning of an item out, cut where a reel's slots are cut.
+struct Skip {
+    slot: usize,
+    from: usize,
+}
+
+impl Skip {
+    fn takes(&mut self, tag: &Tag) -> bool {
+        if self.slot >= self.from {
+            return false;
+        }
+        self.slot = self.slot.max(usize::try_from(tag.timestamp.as_millis() / SLOT_MS).unwrap_or(0));
+        self.slot < self.from && !tag.is_sequence_header()
+    }
+}

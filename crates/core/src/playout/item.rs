@@ -1,0 +1,363 @@
+//! One item of a lane: a file that is played from a reel or directly.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowcast_rtmp::flv::tag::Tag;
+
+#[cfg(feature = "libav")]
+use super::direct::{DirectFeed, Given};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::lap::LapFacts;
+#[cfg(feature = "libav")]
+use crate::lap::queue::{Finish, Taken};
+use crate::reel::{Reel, SLOT_MS};
+use crate::stats::EncodingStats;
+use crate::stats::SourceMode;
+
+/// Where an item's tags come from.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// A reel, from this slot on.
+    Reel {
+        /// The reel.
+        reel: Arc<Reel>,
+        /// The slot that is read next.
+        slot: usize,
+    },
+    /// A worker with libav.
+    #[cfg(feature = "libav")]
+    Direct(DirectFeed),
+}
+
+/// What reading an item gave.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// All tags of this slot.
+    Slot(Arc<Reel>, usize),
+    /// All tags up to this time of the item's clock, in milliseconds.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "reels are read by the slot"))]
+    UpTo(i64),
+    /// Nothing more is due.
+    Wait,
+    /// What is due is not there yet.
+    Dry,
+    /// The lap was read to its end.
+    End,
+    /// It cannot be read any further.
+    Failed(Arc<Error>),
+}
+
+/// A file that is being played.
+#[derive(Debug)]
+pub(crate) struct Item {
+    path: PathBuf,
+    feed: Feed,
+    /// What its frames need from where it begins; empty until it was opened.
+    headers: Vec<Tag>,
+    /// They are to be compared with what was sent last.
+    headers_due: bool,
+    opened: bool,
+    /// What the current lap is, once that is known.
+    facts: Option<LapFacts>,
+    /// What a lap of this item is, by the lap before.
+    known: Option<LapFacts>,
+    /// Its audio ends with its video.
+    limited: bool,
+    /// A worker said that the lap is over.
+    #[cfg(feature = "libav")]
+    ended: bool,
+    /// Where the first frame of its video lies, as far as a worker gave it.
+    #[cfg(feature = "libav")]
+    lead: Option<i64>,
+    /// Notes of the reel that were told.
+    noted: usize,
+    /// Whether it has audio.
+    pub(crate) has_audio: bool,
+}
+
+impl Item {
+    /// An item that is read from `feed`. Unless it is `limited`, audio behind the end of its video is played, too.
+    pub(crate) fn new(path: &Path, feed: Feed, limited: bool) -> Self {
+        let mut item = Self {
+            path: path.to_owned(),
+            feed,
+            headers: Vec::new(),
+            headers_due: false,
+            opened: false,
+            facts: None,
+            known: None,
+            limited,
+            #[cfg(feature = "libav")]
+            ended: false,
+            #[cfg(feature = "libav")]
+            lead: None,
+            noted: 0,
+            has_audio: true,
+        };
+        match &item.feed {
+            Feed::Reel { reel, slot } => {
+                item.headers = reel.headers_at(*slot);
+                (item.headers_due, item.opened) = (true, true);
+            }
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => {}
+        }
+        item
+    }
+
+    /// An item whose headers are known already.
+    #[cfg(feature = "libav")]
+    pub(crate) fn opened(path: &Path, feed: Feed, headers: Vec<Tag>, limited: bool) -> Self {
+        Self { headers, headers_due: true, opened: true, ..Self::new(path, feed, limited) }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The reel it is played from, if it is.
+    pub(crate) fn reel(&self) -> Option<&Arc<Reel>> {
+        match &self.feed {
+            Feed::Reel { reel, .. } => Some(reel),
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => None,
+        }
+    }
+
+    /// The worker that reads it, if one does.
+    #[cfg(feature = "libav")]
+    pub(crate) fn direct(&mut self) -> Option<&mut DirectFeed> {
+        match &mut self.feed {
+            Feed::Reel { .. } => None,
+            Feed::Direct(feed) => Some(feed),
+        }
+    }
+
+    /// Whether a worker still reads its file.
+    pub(crate) fn is_being_read(&self) -> bool {
+        match &self.feed {
+            Feed::Reel { .. } => false,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => !feed.is_read(),
+        }
+    }
+
+    /// The worker that reads it, if one does.
+    #[cfg(feature = "libav")]
+    pub(crate) fn into_direct(self) -> Option<DirectFeed> {
+        match self.feed {
+            Feed::Reel { .. } => None,
+            Feed::Direct(feed) => Some(feed),
+        }
+    }
+
+    /// What a worker encodes for it.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        match &self.feed {
+            Feed::Reel { .. } => None,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => feed.encoding(),
+        }
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        match &self.feed {
+            Feed::Reel { .. } => 0,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => feed.bytes_held(),
+        }
+    }
+
+    /// How it is read.
+    pub(crate) fn mode(&self) -> SourceMode {
+        match &self.feed {
+            Feed::Reel { .. } => SourceMode::Reel,
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => SourceMode::Direct,
+        }
+    }
+
+    /// The same item from here on from another feed, which has to begin where this one got.
+    #[cfg(feature = "libav")]
+    pub(crate) fn replace_feed(&mut self, feed: Feed) {
+        self.lead = self.lead();
+        self.feed = feed;
+        // What it says of itself was sent already.
+        self.opened = true;
+        self.known = self.known.or(self.facts);
+        self.facts = None;
+    }
+
+    /// Looks whether its worker has opened it.
+    #[cfg(feature = "libav")]
+    pub(crate) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Arc<Error>> {
+        let mut tags = Vec::new();
+        let read = self.read(i64::MIN, &mut tags, notices);
+        match read {
+            Read::Failed(error) => Err(error),
+            _ => Ok(self.opened),
+        }
+    }
+
+    /// Whether it is known what the item is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened
+    }
+
+    /// Whether audio ends with the video.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// What the current lap is, once its end is known.
+    pub(crate) fn facts(&self) -> Option<LapFacts> {
+        match &self.feed {
+            Feed::Reel { reel, .. } => reel.facts(),
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.facts,
+        }
+    }
+
+    /// What a lap of this item is, as far as any was seen.
+    pub(crate) fn known(&self) -> Option<LapFacts> {
+        self.facts().or(self.known)
+    }
+
+    /// Where the first frame of its video lies on its clock, in milliseconds, once that is known; sound before that is heard
+    /// at the beginning of a stream only.
+    pub(crate) fn lead(&self) -> Option<i64> {
+        match &self.feed {
+            Feed::Reel { reel, .. } => reel.first_keyframe().map(|keyframe| keyframe.time_ms),
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.lead,
+        }
+    }
+
+    /// The item's headers; before it was opened, none.
+    pub(crate) fn headers(&self) -> &[Tag] {
+        &self.headers
+    }
+
+    /// The headers, once for each time they have to be compared with what was sent last: when the item begins, and with
+    /// every lap, as they may have changed in the course of it.
+    pub(crate) fn take_headers(&mut self) -> Option<Vec<Tag>> {
+        std::mem::take(&mut self.headers_due).then(|| self.headers.clone())
+    }
+
+    /// The next lap begins.
+    pub(crate) fn begin_lap(&mut self) {
+        self.known = self.known();
+        self.facts = None;
+        self.headers_due = self.opened;
+        match &mut self.feed {
+            Feed::Reel { reel, slot } => {
+                // A seek has begun it elsewhere.
+                if std::mem::take(slot) > 0 {
+                    self.headers = reel.headers().to_vec();
+                }
+            }
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.ended = false,
+        }
+    }
+
+    /// The slot of a reel that is to be read next: a place to go on at another way.
+    #[cfg(feature = "libav")]
+    pub(crate) fn next_slot(&self) -> usize {
+        match &self.feed {
+            Feed::Reel { slot, .. } => *slot,
+            Feed::Direct(_) => 0,
+        }
+    }
+
+    /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
+    pub(crate) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
+        match &mut self.feed {
+            Feed::Reel { reel, slot } => {
+                let read = read_slot(reel, slot, until, tags);
+                let notes = reel.notes(self.noted);
+                self.noted += notes.len();
+                notices.extend(notes.iter().map(|note| note.event(&self.path)));
+                read
+            }
+            #[cfg(feature = "libav")]
+            Feed::Direct(_) => self.read_direct(until, tags, notices),
+        }
+    }
+
+    #[cfg(feature = "libav")]
+    fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
+        let Self { feed: Feed::Direct(feed), facts, headers, headers_due, opened, ended, lead, .. } = self
+        else {
+            return Read::Wait;
+        };
+        if *ended {
+            return Read::End;
+        }
+        let taken = feed.take(until, |given| match given {
+            Given::Tag(tag) => {
+                if lead.is_none() && tag.is_video() && !tag.is_sequence_header() {
+                    *lead = Some(tag.timestamp.as_millis());
+                }
+                tags.push(tag);
+            }
+            Given::Notice(kind) => notices.push(kind),
+            Given::Ending(lap) => *facts = Some(lap),
+            Given::LapEnd => *ended = true,
+            // Where an item goes on from another feed, what it was begun with is no news, unless it is another file by now:
+            // what holds in the middle of it was sent.
+            Given::Opened(tags) => {
+                *headers_due |= !*opened || !have_equal_headers(headers, &tags);
+                *headers = tags;
+                *opened = true;
+            }
+        });
+        match taken {
+            _ if *ended => Read::End,
+            Taken::Finished(Finish::Failed(error)) => Read::Failed(error),
+            Taken::Finished(Finish::End) => Read::End,
+            Taken::Dry => Read::Dry,
+            Taken::Due => Read::UpTo(until),
+        }
+    }
+}
+
+#[cfg(feature = "libav")]
+fn have_equal_headers(one: &[Tag], other: &[Tag]) -> bool {
+    let bodies = |tags: &[Tag]| {
+        let headers = tags.iter().filter(|tag| tag.is_sequence_header());
+        headers.map(|tag| tag.body.clone()).collect::<Vec<_>>()
+    };
+    bodies(one) == bodies(other)
+}
+
+fn read_slot(reel: &Arc<Reel>, slot: &mut usize, until: i64, tags: &mut Vec<Tag>) -> Read {
+    // Asked in this order: between the two it can only have grown.
+    let (complete, failure) = (reel.is_complete(), reel.failure());
+    if *slot >= reel.slots() {
+        return match failure {
+            _ if complete => Read::End,
+            Some(error) => Read::Failed(error),
+            None if slot_begin(*slot) > until => Read::Wait,
+            None => Read::Dry,
+        };
+    }
+    if slot_begin(*slot) > until {
+        return Read::Wait;
+    }
+    match reel.read(*slot, tags) {
+        Ok(()) => {
+            *slot += 1;
+            Read::Slot(reel.clone(), *slot - 1)
+        }
+        Err(error) => Read::Failed(Arc::new(error)),
+    }
+}
+
+fn slot_begin(slot: usize) -> i64 {
+    i64::try_from(slot).unwrap_or(i64::MAX).saturating_mul(SLOT_MS)
+}

@@ -1,0 +1,158 @@
+//! Files on the air: one lane, or a lane of pictures under a lane of sound, on one clock.
+//!
+//! In: players. Out: the tags that are due with each tick, and how to make them again. Runs on the stream thread.
+
+#[cfg(feature = "libav")]
+mod cutter;
+#[cfg(feature = "libav")]
+pub(crate) mod direct;
+mod faults;
+pub(crate) mod item;
+pub(crate) mod lane;
+pub(crate) mod metadata;
+pub(crate) mod recipes;
+pub(crate) mod schedule;
+mod search;
+pub(crate) mod sequencer;
+pub(crate) mod supply;
+mod told;
+mod turn;
+
+use std::time::{Duration, Instant};
+
+use crate::clock::pace::Pacer;
+use crate::driver::{SourceContext, SourceDriver, SourceState};
+use crate::event::EventKind;
+use crate::playout::sequencer::{Player, PlayerState};
+use crate::playout::turn::Batch;
+use crate::stats::{EncodingStats, SourceMode};
+
+/// Most media time handed over at once after the process was suspended or starved.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// A reader that gives nothing for this long is told of.
+const STALL_AFTER: Duration = Duration::from_secs(2);
+
+/// A source made of files.
+#[derive(Debug)]
+pub(crate) struct Playout {
+    main: Player,
+    /// Plays sound to the main player's pictures.
+    sound: Option<Player>,
+    pacer: Pacer,
+    /// What is to be told with the first turn.
+    notices: Vec<EventKind>,
+    /// Since when the main player has had nothing to give, and whether that was told.
+    dry_since: Option<(Instant, bool)>,
+}
+
+impl Playout {
+    /// Plays `main`, with the sound of `sound` if there is one; `notices` are told first.
+    pub(crate) fn new(main: Player, sound: Option<Player>, notices: Vec<EventKind>) -> Self {
+        let pacer = Pacer::new(Instant::now(), CATCH_UP);
+        Self { main, sound, pacer, notices, dry_since: None }
+    }
+
+    /// While a reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed of
+    /// life, not all at once.
+    fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, due: i64, is_dry: bool) {
+        if !is_dry {
+            if let Some((since, true)) = self.dry_since.take() {
+                let after = cx.now.saturating_duration_since(since);
+                cx.notices.push(EventKind::SourceResumed { after });
+            }
+            return;
+        }
+        let late = Duration::from_millis(u64::try_from(due - self.main.handed()).unwrap_or(0));
+        if late > CATCH_UP {
+            self.pacer.hold(late - CATCH_UP);
+        }
+        let since = *self.dry_since.get_or_insert((cx.now, false));
+        let after = cx.now.saturating_duration_since(since.0);
+        if !since.1 && after >= STALL_AFTER {
+            self.dry_since = Some((since.0, true));
+            cx.notices.push(EventKind::SourceStalled { after });
+        }
+    }
+
+    /// Hands over what is due at `due`.
+    fn play(
+        &mut self,
+        now: Instant,
+        due: i64,
+        batch: &mut Batch,
+        notices: &mut Vec<EventKind>,
+    ) -> PlayerState {
+        let mut state = self.main.pull(now, due, false, batch, notices);
+        if let Some(sound) = &mut self.sound {
+            let before = batch.tags.len();
+            match sound.pull(now, due, true, batch, notices) {
+                // Pictures without sound are better than none.
+                PlayerState::Failed(error) => {
+                    notices.push(EventKind::SourceFault { error });
+                    self.sound = None;
+                }
+                PlayerState::Complete => self.sound = None,
+                PlayerState::More if matches!(state, PlayerState::Running) => state = PlayerState::More,
+                PlayerState::Running | PlayerState::More | PlayerState::Dry => {}
+            }
+            batch.sort |= batch.tags.len() > before;
+        }
+        state
+    }
+}
+
+impl SourceDriver for Playout {
+    fn start(&mut self, now: Instant) {
+        self.pacer.start(now);
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        cx.notices.append(&mut self.notices);
+        let Some(due) = self.pacer.due(cx.now) else { return SourceState::Running };
+        let due = due.as_millis();
+        let mut batch = Batch::begin();
+        let state = self.play(cx.now, due, &mut batch, cx.notices);
+        let refill = batch.finish();
+        let count = batch.tags.len();
+        cx.tags.append(&mut batch.tags);
+        batch.end();
+        if let Some(refill) = refill {
+            cx.refill(count, refill);
+        }
+        self.wait_for_reader(cx, due, matches!(state, PlayerState::Dry));
+        match state {
+            PlayerState::Running | PlayerState::Dry => SourceState::Running,
+            PlayerState::More => SourceState::More,
+            PlayerState::Complete => SourceState::Ended,
+            PlayerState::Failed(error) => SourceState::Failed(error),
+        }
+    }
+
+    fn seek(&mut self, to: Duration) {
+        self.main.seek(to);
+    }
+
+    fn mode(&self) -> SourceMode {
+        self.main.mode()
+    }
+
+    fn encoding(&self) -> Option<EncodingStats> {
+        self.main.encoding()
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.main.bytes_held() + self.sound.as_ref().map_or(0, Player::bytes_held)
+    }
+
+    fn stop(&mut self) {
+        self.main.stop();
+        if let Some(sound) = &mut self.sound {
+            sound.stop();
+        }
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        let sound = self.sound.as_mut().is_none_or(Player::is_stopped);
+        self.main.is_stopped() && sound
+    }
+}

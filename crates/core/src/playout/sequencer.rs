@@ -1,0 +1,498 @@
+//! Plays a lane: chooses what comes next, gets it ready in time, and goes on another way when something fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::item::{Feed, Item};
+use super::lane::{Flow, Lane};
+use super::schedule::{OnAir, Schedule, Step};
+use super::search::Depth;
+use super::supply::{Pending, Ready, Supply, Use, is_busy};
+use super::told::Told;
+use super::turn::Batch;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::playlist::ParameterChange;
+use crate::reel::Reel;
+use crate::stats::{EncodingStats, SourceMode};
+
+/// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
+const REEL_PATIENCE: Duration = Duration::from_millis(500);
+/// After a failure the store is asked again this much later, and twice as much each time.
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+const RETRY_CAP: Duration = Duration::from_secs(600);
+/// An item that breaks off earlier than this, in milliseconds, counts as one that cannot be played.
+pub(crate) const LEAST_PLAYED: i64 = 1000;
+
+/// What a lane plays.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// One file, once.
+    Once,
+    /// One file again and again.
+    Loop,
+    /// A list.
+    List(Box<Schedule>),
+}
+
+#[cfg(all(test, feature = "libav"))]
+impl Program {
+    /// A list from the cursor's place on.
+    pub(crate) fn list(cursor: crate::playlist::PlaylistCursor) -> Self {
+        Self::List(Box::new(Schedule::new(cursor)))
+    }
+}
+
+/// What an item can be begun with once more.
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    reel: Option<Arc<Reel>>,
+}
+
+impl Spare {
+    fn of(item: &Item) -> Self {
+        // A reel that broke off does so again; the file is opened anew.
+        let reel = item.reel().filter(|reel| reel.is_complete()).cloned();
+        Self { path: item.path().to_owned(), reel }
+    }
+}
+
+/// How a player stands.
+#[derive(Debug)]
+pub(crate) enum PlayerState {
+    /// Everything due was handed over.
+    Running,
+    /// More is due; the outputs come first.
+    More,
+    /// Something due is not there yet.
+    Dry,
+    /// Everything was played.
+    Complete,
+    /// It cannot go on.
+    Failed(Arc<Error>),
+}
+
+/// Plays one lane.
+#[derive(Debug)]
+pub(crate) struct Player {
+    lane: Lane,
+    program: Program,
+    supply: Supply,
+    change: ParameterChange,
+    /// What is being got ready: the same file anew.
+    pending: Option<Pending>,
+    /// The item of a list that was played last, for when there is no other.
+    spare: Option<Spare>,
+    /// What is on the air goes round only until another item can be played.
+    filling: bool,
+    dry_since: Option<Instant>,
+    laps: u64,
+    told: Told,
+    /// When the store is asked again for a file that is played directly, and after how long once more.
+    retry: Option<(Instant, Duration)>,
+    mode: SourceMode,
+}
+
+impl Player {
+    /// Plays `first`, if there is anything yet, and then what `program` says.
+    pub(crate) fn new(
+        mut lane: Lane,
+        program: Program,
+        supply: Supply,
+        first: Option<Item>,
+        offset: Duration,
+    ) -> Self {
+        let nothing = if supply.store.is_some() { SourceMode::Reel } else { SourceMode::Direct };
+        let mode = first.as_ref().map_or(nothing, Item::mode);
+        if let Some(first) = first {
+            supply.wanted.playing(first.path());
+            let (item, offset) = positioned(first, offset);
+            lane.begin(item, offset);
+        }
+        let change = match &program {
+            Program::List(schedule) => schedule.cursor().parameter_change(),
+            _ => ParameterChange::Allow,
+        };
+        let retry = (mode == SourceMode::Direct && supply.store.is_some()).then(|| later(RETRY_FIRST));
+        Self {
+            lane,
+            program,
+            supply,
+            change,
+            pending: None,
+            spare: None,
+            filling: false,
+            dry_since: None,
+            laps: 0,
+            told: Told::default(),
+            retry,
+            mode,
+        }
+    }
+
+    /// Takes note of what was told of its first item.
+    pub(crate) fn note_told(&mut self, notices: &[EventKind]) {
+        if let Some(item) = self.lane.item() {
+            self.told.note(item.path(), notices);
+        }
+    }
+
+    /// Takes the reel of the looped file that is played directly with the first lap after it has become complete.
+    pub(crate) fn await_reel(&mut self) {
+        if let (Program::Loop, Some(item)) = (&self.program, self.lane.item()) {
+            self.pending = Some(self.supply.prepare(item.path(), Use::Loop));
+        }
+    }
+
+    /// How the current item is read.
+    pub(crate) fn mode(&self) -> SourceMode {
+        self.mode
+    }
+
+    /// Up to where everything was handed over, in milliseconds.
+    pub(crate) fn handed(&self) -> i64 {
+        self.lane.handed()
+    }
+
+    /// What a worker encodes for it.
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+        self.lane.item().and_then(Item::encoding)
+    }
+
+    /// Bytes read ahead.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.lane.item().map_or(0, Item::bytes_held)
+    }
+
+    /// Stops reading.
+    pub(crate) fn stop(&mut self) {
+        self.pending = None;
+        if let Program::List(schedule) = &mut self.program {
+            schedule.stop();
+        }
+        self.supply.wanted.end_scans();
+        #[cfg(feature = "libav")]
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
+            feed.stop();
+        }
+    }
+
+    /// Whether its worker has ended.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        #[cfg(feature = "libav")]
+        if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
+            return feed.is_stopped();
+        }
+        true
+    }
+
+    /// Goes to `to` of the current item, or the keyframe before it.
+    pub(crate) fn seek(&mut self, to: Duration) {
+        let Some(item) = self.lane.item() else { return };
+        let Some(reel) = item.reel() else { return };
+        let fresh = Item::new(item.path(), Feed::Reel { reel: reel.clone(), slot: 0 }, item.is_limited());
+        self.lane.cut();
+        let (item, offset) = positioned(fresh, to);
+        self.lane.begin(item, offset);
+    }
+
+    /// Hands over what is due at `due` of the stream's clock; silence as long as there is nothing, if `idle` says so.
+    pub(crate) fn pull(
+        &mut self,
+        now: Instant,
+        due: i64,
+        idle: bool,
+        batch: &mut Batch,
+        notices: &mut Vec<EventKind>,
+    ) -> PlayerState {
+        self.attend(now, notices);
+        #[cfg(feature = "libav")]
+        self.supply.wanted.tell(notices);
+        loop {
+            let from = notices.len();
+            let flow =
+                if self.lane.item().is_some() { self.lane.pull(due, batch, notices) } else { Flow::LapEnd };
+            if let Some(item) = self.lane.item() {
+                self.told.filter(item.path(), from, notices);
+            }
+            let state = match flow {
+                Flow::Due => {
+                    self.dry_since = None;
+                    return PlayerState::Running;
+                }
+                Flow::More => {
+                    self.dry_since = None;
+                    return PlayerState::More;
+                }
+                Flow::Dry => self.wait_for_reel(now, due, notices),
+                Flow::LapEnd => self.next(now, notices),
+                Flow::Broken(error) => self.mend(now, error, notices),
+            };
+            match state {
+                Some(PlayerState::Dry) if idle && self.lane.item().is_none() => {
+                    self.lane.idle(due, batch);
+                    return PlayerState::Dry;
+                }
+                Some(state) => return state,
+                None => {}
+            }
+        }
+    }
+
+    /// Looks ahead in a list, and leaves the current item if another one is wanted now.
+    fn attend(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        let depth = self.depth();
+        let Program::List(schedule) = &mut self.program else { return };
+        let on_air = match self.lane.item() {
+            None => OnAir::Nothing,
+            Some(_) if self.filling => OnAir::Filler,
+            Some(_) => OnAir::Item,
+        };
+        if on_air == OnAir::Item && self.lane.played() >= LEAST_PLAYED {
+            self.spare = None;
+        }
+        let refused = |ready: &Ready| match self.change {
+            ParameterChange::Refuse => self.lane.differs(&ready.item),
+            _ => None,
+        };
+        let is_left = schedule.attend(now, &self.supply, on_air, depth, refused, notices);
+        if is_left && on_air != OnAir::Nothing {
+            self.lane.cut();
+            self.filling = false;
+        }
+    }
+
+    /// How far into the next file may be looked now: a reader for each of two items only where the first has nothing more to
+    /// do.
+    fn depth(&self) -> Depth {
+        let reads = self.lane.item().is_some_and(Item::is_being_read);
+        if reads && self.supply.store.is_none() { Depth::Glance } else { Depth::Play }
+    }
+
+    /// The item is over, or there is none; `None` once the next one has begun.
+    fn next(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        match &self.program {
+            Program::Once => Some(PlayerState::Complete),
+            Program::Loop => {
+                self.laps += 1;
+                notices.push(EventKind::Looped { laps: self.laps });
+                self.next_lap(now, notices);
+                None
+            }
+            Program::List(_) => self.next_item(now, notices),
+        }
+    }
+
+    /// The file begins again; or what there is now in its place, or a reel of it, if that is ready.
+    fn next_lap(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        let (path, changed) = match self.lane.item() {
+            Some(item) => {
+                let changed = item.reel().is_some_and(|reel| reel.source_changed());
+                (item.path().to_owned(), changed)
+            }
+            None => return,
+        };
+        // What is there is played until all of what replaces it is: half a file may be on its way yet.
+        if let Some(pending) = &mut self.pending
+            && let Some(answer) = pending.poll_whole(&self.supply, changed)
+        {
+            self.pending = None;
+            match answer {
+                Ok(ready) => {
+                    let is_direct = ready.item.mode() == SourceMode::Direct;
+                    self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
+                    if changed {
+                        self.told.forget();
+                        notices.push(EventKind::SourceReplaced { path });
+                    }
+                    self.begin(ready, notices);
+                    return;
+                }
+                // The job waits for its turn: whoever asks again is told of it in time.
+                Err(error) if is_busy(&error) => self.await_reel(),
+                // Of a file that is played directly already, nothing but a reel is an improvement.
+                Err(error) => self.put_off(now, error, notices),
+            }
+        }
+        let is_time = self.retry.is_none_or(|(at, _)| now >= at);
+        if self.pending.is_none() && is_time && (changed || self.retry.is_some()) {
+            self.pending = Some(self.supply.prepare(&path, Use::Loop));
+        }
+        self.lane.begin_again();
+    }
+
+    /// The store is not asked again for a while.
+    fn put_off(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) {
+        let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_CAP));
+        self.retry = Some((now + wait, wait));
+        if wait == RETRY_FIRST {
+            notices.push(EventKind::SourceFault { error });
+        }
+    }
+
+    fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Complete) };
+        if let Some(item) = self.lane.item() {
+            self.spare = Some(Spare::of(item));
+            if !self.filling {
+                schedule.ended();
+            }
+        }
+        self.lane.leave();
+        let refused = |ready: &Ready| match self.change {
+            ParameterChange::Refuse => self.lane.differs(&ready.item),
+            _ => None,
+        };
+        match schedule.step(now, &self.supply, self.spare.is_some(), refused, notices) {
+            Step::Begin(ready, path) => {
+                if let Some(what) = self.lane.differs(&ready.item) {
+                    notices.push(EventKind::ParametersChanged { path: path.clone(), what });
+                }
+                notices.push(EventKind::ItemStarted { path });
+                self.filling = false;
+                self.pending = None;
+                self.begin(*ready, notices);
+                None
+            }
+            Step::Fill => self.fill(notices),
+            Step::Wait => Some(PlayerState::Dry),
+            Step::Complete => Some(PlayerState::Complete),
+        }
+    }
+
+    /// What was played last goes round, since nothing else can be played.
+    fn fill(&mut self, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let spare = self.spare.as_ref()?;
+        let path = spare.path.clone();
+        let ready = if let Some(reel) = &spare.reel {
+            let item = Item::new(&path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
+            Ready { item, fallback: None, notices: Vec::new() }
+        } else {
+            let pending = self.pending.get_or_insert_with(|| self.supply.prepare(&path, Use::Item));
+            let Some(answer) = pending.poll(&self.supply) else { return Some(PlayerState::Dry) };
+            self.pending = None;
+            match answer {
+                Ok(ready) => ready,
+                Err(error) => {
+                    log::warn!("{}: cannot go round: {}", path.display(), crate::error::chain(&*error));
+                    self.spare = None;
+                    return Some(PlayerState::Dry);
+                }
+            }
+        };
+        self.filling = true;
+        notices.push(EventKind::ItemStarted { path });
+        self.begin(ready, notices);
+        None
+    }
+
+    fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
+        let from = notices.len();
+        let (item, fallback) = ready.told(&self.supply, notices);
+        self.told.filter(item.path(), from, notices);
+        self.set_mode(item.mode(), fallback, notices);
+        self.supply.wanted.playing(item.path());
+        self.lane.begin(item, 0);
+    }
+
+    fn set_mode(&mut self, mode: SourceMode, error: Option<Arc<Error>>, notices: &mut Vec<EventKind>) {
+        if self.mode != mode {
+            self.mode = mode;
+            notices.push(EventKind::ModeChanged { mode, error });
+        }
+    }
+
+    /// A reel that still grows had nothing to give.
+    fn wait_for_reel(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        let waited = now.saturating_duration_since(*self.dry_since.get_or_insert(now));
+        // One that gives a little now and then is too slow, too.
+        let late = Duration::from_millis(u64::try_from(due - self.lane.handed()).unwrap_or(0));
+        let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
+        let is_reel = self.mode == SourceMode::Reel;
+        if is_reel && waited.max(late) >= REEL_PATIENCE {
+            return self.mend(now, Arc::new(Error::ReelTooSlow { path }), notices);
+        }
+        Some(PlayerState::Dry)
+    }
+
+    /// The item cannot be read any further this way: a reel goes on directly, a list with its next item.
+    fn mend(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+        self.dry_since = None;
+        if self.mode == SourceMode::Reel {
+            if let (Error::ReelDamaged { .. }, Some(reel)) =
+                (error.as_ref(), self.lane.item().and_then(Item::reel))
+            {
+                reel.damaged();
+            }
+            let reel = self.lane.item().and_then(Item::reel).cloned();
+            if self.go_on_directly(&error) {
+                self.retry = Some((now + RETRY_FIRST, RETRY_FIRST));
+                if let (Error::ReelTooSlow { path }, Program::Loop, Some(reel)) =
+                    (error.as_ref(), &self.program, reel)
+                {
+                    // It is on its way, and is taken up with the first lap after it has become complete.
+                    self.pending = Some(Pending::following(path, Use::Loop, reel));
+                }
+                self.set_mode(SourceMode::Direct, Some(error), notices);
+                return None;
+            }
+        }
+        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Failed(error)) };
+        let early = self.lane.played() < LEAST_PLAYED;
+        if !early && let Some(item) = self.lane.item() {
+            self.spare = Some(Spare::of(item));
+        } else if self.filling {
+            self.spare = None;
+        }
+        schedule.broke(error, early, now);
+        schedule.tell(notices);
+        self.filling = false;
+        self.lane.cut();
+        None
+    }
+
+    #[cfg(feature = "libav")]
+    fn go_on_directly(&mut self, error: &Arc<Error>) -> bool {
+        let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
+        let Some(item) = self.lane.item() else { return false };
+        let path = item.path().to_owned();
+        match self.supply.go_on(&path, how, item.next_slot()) {
+            Ok(feed) => {
+                self.lane.go_on(feed);
+                true
+            }
+            Err(other) => {
+                log::warn!("{}: {error}, and not directly either: {other}", path.display());
+                false
+            }
+        }
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn go_on_directly(&self, _error: &Arc<Error>) -> bool {
+        false
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.supply.wanted.end_scans();
+    }
+}
+
+fn later(wait: Duration) -> (Instant, Duration) {
+    (Instant::now() + wait, wait)
+}
+
+/// The item from the keyframe at or before `offset` on, and where that is; only a reel can begin elsewhere than at its
+/// beginning.
+fn positioned(item: Item, offset: Duration) -> (Item, i64) {
+    let millis = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
+    let Some(reel) = item.reel().filter(|_| millis > 0).cloned() else { return (item, 0) };
+    let Some(keyframe) = reel.keyframe_at_or_before(millis) else { return (item, 0) };
+    let path: &Path = item.path();
+    let item = Item::new(path, Feed::Reel { reel, slot: keyframe.slot }, item.is_limited());
+    (item, keyframe.time_ms)
+}

@@ -1,0 +1,267 @@
+//! The source of a published stream: whoever publishes under its name, one after the other.
+//!
+//! In: tags of a publisher, and other publishers that another thread hands over. Out: one stream of tags on one clock. A
+//! publisher that is lost is waited for; one that ends its stream ends this one. Who may take over is decided elsewhere, at
+//! the [`Desk`], so that nobody is let in whom this side does not wait for any more.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Registry, Token};
+use parking_lot::Mutex;
+
+use crate::clock::timeline::Timeline;
+use crate::driver::{SourceContext, SourceDriver, SourceState};
+use crate::error::Error;
+use crate::event::EventKind;
+
+/// A publisher that was replaced may take this long to read why.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Where a publication stands, seen from both sides.
+#[derive(Debug)]
+pub(crate) struct Desk(Mutex<Standing>);
+
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// When media last came, or a publisher.
+    heard: Instant,
+    /// Nobody publishes at the moment.
+    vacant: bool,
+    /// Somebody was told to come in and is on the way.
+    promised: bool,
+    /// The stream has ended, or is about to.
+    over: bool,
+}
+
+/// What the desk says to somebody who wants to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The publisher was lost: come in.
+    Vacant,
+    /// The publisher is silent: replace it.
+    Silent,
+    /// Somebody publishes.
+    Taken,
+    /// This publication is over: begin another.
+    Over,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Arc<Self> {
+        let standing = Standing { heard: Instant::now(), vacant: false, promised: false, over: false };
+        Arc::new(Self(Mutex::new(standing)))
+    }
+
+    /// Asks for the place of a publisher that is lost, or has been silent for `takeover_after`. Unless the answer is a no,
+    /// the stream waits for a delivery from then on; [`withdraw`](Self::withdraw) if there is none.
+    pub(crate) fn ask(&self, takeover_after: Duration) -> Answer {
+        let mut standing = self.0.lock();
+        let answer = match *standing {
+            Standing { over: true, .. } => Answer::Over,
+            Standing { promised: true, .. } => Answer::Taken,
+            Standing { vacant: true, .. } => Answer::Vacant,
+            Standing { heard, .. } if heard.elapsed() >= takeover_after => Answer::Silent,
+            _ => Answer::Taken,
+        };
+        standing.promised |= matches!(answer, Answer::Vacant | Answer::Silent);
+        answer
+    }
+
+    /// Nobody comes after all.
+    pub(crate) fn withdraw(&self) {
+        self.0.lock().promised = false;
+    }
+
+    fn heard(&self, now: Instant) {
+        self.0.lock().heard = now;
+    }
+
+    fn vacate(&self) {
+        self.0.lock().vacant = true;
+    }
+
+    /// The one who was promised is here.
+    fn arrived(&self) {
+        let mut standing = self.0.lock();
+        (standing.heard, standing.vacant, standing.promised) = (Instant::now(), false, false);
+    }
+
+    /// Ends the publication unless somebody is on the way.
+    fn try_end(&self) -> bool {
+        let mut standing = self.0.lock();
+        standing.over |= !standing.promised;
+        standing.over
+    }
+
+    fn close(&self) {
+        self.0.lock().over = true;
+    }
+}
+
+/// A publisher on its way to the thread of its stream.
+pub(crate) struct Delivery(pub(crate) Box<dyn SourceDriver>);
+
+/// The source of a published stream.
+pub(crate) struct Ingest {
+    publisher: Option<Box<dyn SourceDriver>>,
+    /// Replaced ones, and until when they may say goodbye.
+    leaving: Vec<(Box<dyn SourceDriver>, Instant)>,
+    desk: Arc<Desk>,
+    grace: Duration,
+    timeline: Timeline,
+    /// Since when there is no publisher, and what became of the last one; `None` for an orderly end.
+    lost: Option<(Instant, Option<Arc<Error>>)>,
+    heard: Instant,
+    /// A publisher came and has not had a turn.
+    fresh: bool,
+    stopping: bool,
+    notices: Vec<EventKind>,
+}
+
+impl Ingest {
+    /// A stream that begins with `publisher`, and waits for `grace` when one is lost.
+    pub(crate) fn new(publisher: Box<dyn SourceDriver>, desk: Arc<Desk>, grace: Duration) -> Self {
+        Self {
+            publisher: Some(publisher),
+            leaving: Vec::new(),
+            desk,
+            grace,
+            timeline: Timeline::default(),
+            lost: None,
+            heard: Instant::now(),
+            fresh: false,
+            stopping: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Puts the publisher's new tags, which begin at `from`, on the stream's clock.
+    fn place(&mut self, cx: &mut SourceContext<'_>, from: usize) {
+        let new = cx.tags.len() > from;
+        self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
+        // Places in the tags hold no more; a publisher has nothing that could be made again anyway.
+        cx.refills.clear();
+        if new {
+            self.heard = cx.now;
+            self.desk.heard(cx.now);
+        }
+    }
+
+    /// The publisher is gone; the stream goes on if that was unexpected, for a while.
+    fn lose(&mut self, cx: &mut SourceContext<'_>, error: Arc<Error>) -> SourceState {
+        let waits = self.timeline.has_begun() && !self.grace.is_zero();
+        if !waits && self.desk.try_end() {
+            return last_word(Some(error));
+        }
+        self.publisher = None;
+        self.desk.vacate();
+        cx.notices.push(EventKind::PublisherLost { error: error.clone(), grace: self.grace });
+        self.lost = Some((cx.now, Some(error)));
+        SourceState::Running
+    }
+
+    /// Without a publisher: how long still.
+    fn wait(&self, now: Instant) -> SourceState {
+        match &self.lost {
+            Some((since, error))
+                if now.saturating_duration_since(*since) >= self.grace || error.is_none() =>
+            {
+                if self.desk.try_end() { last_word(error.clone()) } else { SourceState::Running }
+            }
+            _ => SourceState::Running,
+        }
+    }
+}
+
+/// How the stream ends after its last publisher. One that just hangs up has ended its stream; that is no fault.
+fn last_word(error: Option<Arc<Error>>) -> SourceState {
+    match error {
+        Some(error) if !is_hang_up(&error) => SourceState::Failed(error),
+        _ => SourceState::Ended,
+    }
+}
+
+fn is_hang_up(error: &Error) -> bool {
+    matches!(error, Error::ConnectionLost { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+impl SourceDriver for Ingest {
+    fn attach(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.publisher.as_mut().map_or(Ok(()), |publisher| publisher.attach(registry, token))
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        self.fresh = false;
+        cx.notices.append(&mut self.notices);
+        if cx.tick {
+            self.leaving.retain_mut(|(publisher, until)| *until > cx.now && !publisher.is_stopped());
+        }
+        let Some(publisher) = &mut self.publisher else { return self.wait(cx.now) };
+        let from = cx.tags.len();
+        let state = publisher.pull(cx);
+        self.place(cx, from);
+        match state {
+            SourceState::Ended if self.desk.try_end() => {
+                // It goes where it came from, and may begin another stream now.
+                self.publisher = None;
+                SourceState::Ended
+            }
+            // Its successor is on the way.
+            SourceState::Ended => {
+                self.leaving.extend(self.publisher.take().map(|publisher| (publisher, cx.now + GOODBYE)));
+                self.lost = Some((cx.now, None));
+                SourceState::Running
+            }
+            SourceState::Failed(error) => self.lose(cx, error),
+            goes_on => goes_on,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.fresh
+    }
+
+    fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &Registry, token: Token) {
+        let Ok(delivery) = message.downcast::<Delivery>() else { return };
+        let Delivery(mut publisher) = *delivery;
+        if self.stopping {
+            return;
+        }
+        if let Err(error) = publisher.attach(registry, token) {
+            log::error!("a publisher cannot be taken over: {error}");
+            self.desk.withdraw();
+            return;
+        }
+        self.desk.arrived();
+        let now = Instant::now();
+        if let Some(mut old) = self.publisher.replace(publisher) {
+            old.stop();
+            self.leaving.push((old, now + GOODBYE));
+            let silent = now.saturating_duration_since(self.heard);
+            self.notices.push(EventKind::PublisherReplaced { silent });
+        } else if let Some((since, _)) = self.lost.take() {
+            let after = now.saturating_duration_since(since);
+            self.notices.push(EventKind::PublisherReturned { after });
+        }
+        self.timeline.change();
+        (self.lost, self.heard, self.fresh) = (None, now, true);
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.desk.close();
+        if let Some(publisher) = &mut self.publisher {
+            publisher.stop();
+        }
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        self.publisher.as_mut().is_none_or(|publisher| publisher.is_stopped())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Facts of files that were scanned before, in memory.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use super as scan;
+use flowcast_av::Interrupt;
+use parking_lot::Mutex;
+
+use super::ScanOptions;
+use crate::error::Error;
+use crate::verdict::{Facts, Reach};
+
+/// Files remembered at most, about a kilobyte each; the one not asked for the longest is forgotten.
+const MOST: usize = 1024;
+
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::default()));
+
+/// What a file is like, by its packets: opened, and every packet read once without decoding.
+///
+/// Facts of the newest 1,024 files are kept in memory by path, size and time of change, so asking again costs one look at the
+/// file's metadata; a file that has changed is scanned again. A scan that did not reach the end ([`Facts::reach`]) is not
+/// kept. Two threads that ask for the same new file at once both scan it.
+///
+/// ```no_run
+/// use flowcast_core::verdict::{Interrupt, Platform, Strictness, verdict};
+/// use flowcast_core::{ScanOptions, facts};
+///
+/// let facts = facts("intro.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;
+/// let verdict = verdict(&facts, &Platform::youtube(), Strictness::Lenient);
+/// println!("{}", verdict.action);
+/// for reason in &verdict.reasons {
+///     println!("{}: {}", reason.code, reason.detail);
+/// }
+/// # Ok::<(), flowcast_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Media`]: the file cannot be opened or read, `cancel` ended it, or the deadline passed before anything was read.
+/// [`verdict_of_failure`](crate::verdict::verdict_of_failure) makes a verdict of that.
+///
+/// # Blocking
+/// On reading the whole file, for [`ScanOptions::deadline`] at most; `cancel` ends it earlier.
+pub fn facts(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Result<Facts, Error> {
+    let key = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let before = Stamp::of(path);
+    if let Some(before) = before
+        && let Some(known) = CACHE.lock().get(&key, before)
+    {
+        return Ok(Facts::clone(&known));
+    }
+    let facts = Arc::new(scan::scan(path, options, cancel)?);
+    // What was changed while it was read is neither the old file nor the new one.
+    if let Some(stamp) = before.filter(|stamp| Some(*stamp) == Stamp::of(path))
+        && facts.reach == Reach::Whole
+    {
+        CACHE.lock().put(key, stamp, facts.clone());
+    }
+    Ok(Arc::unwrap_or_clone(facts))
+}
+
+/// What tells that a file has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let data = fs::metadata(path).ok()?;
+        Some(Self { size: data.len(), modified: data.modified().ok()? })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    files: HashMap<PathBuf, Entry>,
+    /// Counts what was asked.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stamp: Stamp,
+    facts: Arc<Facts>,
+    asked: u64,
+}
+
+impl Cache {
+    fn get(&mut self, path: &Path, stamp: Stamp) -> Option<Arc<Facts>> {
+        self.turn += 1;
+        let entry = self.files.get_mut(path).filter(|entry| entry.stamp == stamp)?;
+        entry.asked = self.turn;
+        Some(entry.facts.clone())
+    }
+
+    fn put(&mut self, path: PathBuf, stamp: Stamp, facts: Arc<Facts>) {
+        self.turn += 1;
+        if self.files.len() >= MOST
+            && !self.files.contains_key(&path)
+            && let Some(oldest) = self.files.iter().min_by_key(|(_, entry)| entry.asked)
+        {
+            let oldest = oldest.0.clone();
+            self.files.remove(&oldest);
+        }
+        self.files.insert(path, Entry { stamp, facts, asked: self.turn });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_bounded_and_forgets_what_nobody_asks_for() {
+        let mut cache = Cache::default();
+        let stamp = Stamp { size: 1, modified: SystemTime::UNIX_EPOCH };
+        let path = |number: usize| PathBuf::from(format!("{number}.mp4"));
+        for number in 0..MOST + 10 {
+            cache.put(path(number), stamp, Arc::default());
+            assert!(cache.get(&path(0), stamp).is_some(), "asked for all the time");
+        }
+        assert_eq!(cache.files.len(), MOST);
+        assert!(cache.get(&path(1), stamp).is_none());
+        let changed = Stamp { size: 2, ..stamp };
+        assert!(cache.get(&path(0), changed).is_none());
+    }
+}

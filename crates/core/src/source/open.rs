@@ -1,0 +1,272 @@
+//! Opens a source: finds out what is wrong with it before anything else happens.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use flowcast_rtmp::flv::silence::aac_config;
+
+use super::{Media, Source};
+use crate::config::Config;
+use crate::driver::SourceDriver;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::files::StreamFiles;
+use crate::id::StreamId;
+use crate::playlist::{Next, Playlist};
+use crate::playout::Playout;
+#[cfg(feature = "libav")]
+use crate::playout::direct::DirectOptions;
+use crate::playout::item::Item;
+use crate::playout::lane::{Lane, MetadataRole};
+use crate::playout::metadata::sound_of;
+use crate::playout::recipes::Wanted;
+use crate::playout::schedule::Schedule;
+use crate::playout::sequencer::{Player, Program};
+use crate::playout::supply::{Ready, Supply, Use};
+#[cfg(feature = "libav")]
+use crate::publish::encoder::{LiveEncoder, LiveOptions};
+use crate::publish::published::{Published, Reader};
+use crate::reel::Store;
+use crate::stream::hub::{Hub, check_name};
+use crate::stream::mailbox::Mailbox;
+use crate::stream::starting::Starting;
+use crate::sys::CpuMeter;
+use crate::tracks::Tracks;
+#[cfg(feature = "libav")]
+use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
+
+/// Sample rate, in hertz, and channels of silence where there is no audio to go by.
+const SILENCE: (u32, u8) = (44_100, 2);
+
+/// What a source is opened with.
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
+pub(crate) struct Opening<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) store: Option<&'a Store>,
+    pub(crate) hub: &'a Hub,
+    /// Who ends it when the engine shuts down.
+    pub(crate) starting: &'a Starting,
+    pub(crate) mailbox: &'a Mailbox,
+    pub(crate) id: StreamId,
+    /// The stream's name, for its threads.
+    pub(crate) name: String,
+    pub(crate) cpu: CpuMeter,
+    pub(crate) files: &'a Arc<StreamFiles>,
+}
+
+/// What a player begins with.
+struct First {
+    /// `None` as long as a list is empty.
+    item: Option<Item>,
+    program: Program,
+    supply: Supply,
+    /// A reel of the item is on its way.
+    awaits_reel: bool,
+}
+
+/// Opens a source and gets its first seconds ready.
+///
+/// # Errors
+///
+/// What is wrong with its files.
+///
+/// # Blocking
+///
+/// On the files; where all of one has to be read to find out what is encoded, until [`Opening::starting`] is closed.
+pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+    let mut notices = Vec::new();
+    let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
+    let main = match &source.media {
+        Media::File { path, looped, video_only } => {
+            let tracks = if *video_only { Tracks::Video } else { Tracks::Both };
+            let supply = opening.supply(tracks, source)?;
+            let (how, program) =
+                if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
+            let ready = supply.ready(path, how)?;
+            let awaits_reel = ready.awaits_reel();
+            let item = Some(begin(ready, &supply, &mut notices));
+            First { item, program, supply, awaits_reel }
+        }
+        Media::Playlist(list) => {
+            let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            first_of(list, opening.supply(tracks, source)?, &mut notices)?
+        }
+        Media::Published { name, once } => return opening.published(source, name, *once),
+    };
+    let sound = match &source.sound {
+        Some(list) => Some(first_of(list, opening.supply(Tracks::Audio, source)?, &mut notices)?),
+        None => None,
+    };
+    let companion = sound.as_ref().and_then(|first| {
+        let headers = first.item.as_ref()?.headers();
+        headers.iter().find(|tag| tag.is_metadata()).and_then(sound_of)
+    });
+    let silence = silence.filter(|_| sound.is_none());
+    let lane = Lane::new(MetadataRole::Sends { companion }, silence);
+    let awaits_reel = main.awaits_reel;
+    let mut main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    main.note_told(&notices);
+    if awaits_reel {
+        main.await_reel();
+    }
+    let sound = sound.map(|first| {
+        let lane = Lane::new(MetadataRole::Silent, None);
+        let start = std::time::Duration::ZERO;
+        let mut sound = Player::new(lane, first.program, first.supply, first.item, start);
+        sound.note_told(&notices);
+        sound
+    });
+    Ok(Box::new(Playout::new(main, sound, notices)))
+}
+
+/// Sample rate, in hertz, and channels of what is sent where there is no sound, if anything is.
+fn silence(source: &Source) -> Option<(u32, u8)> {
+    let audio = &source.wish.encoding.audio;
+    let wanted = || {
+        let channels = audio.channels.map_or(Some(SILENCE.1), |channels| u8::try_from(channels).ok())?;
+        let wanted = (audio.sample_rate.unwrap_or(SILENCE.0), channels);
+        aac_config(wanted.0, wanted.1).map(|_| wanted)
+    };
+    // What is encoded is like it.
+    let wanted = if source.wish.is_copy() { None } else { wanted() };
+    (source.silence || source.wish.needs_audio()).then(|| wanted.unwrap_or(SILENCE))
+}
+
+/// The first item of a list that can be played.
+fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Result<First, Error> {
+    let mut schedule = Box::new(Schedule::new(list.cursor()));
+    let mut last_error = None;
+    loop {
+        let item = match schedule.cursor_mut().next() {
+            Next::Item(item) => match supply.ready(&item.path, Use::Item) {
+                Ok(ready) => {
+                    schedule.tell(notices);
+                    notices.push(EventKind::ItemStarted { path: item.path });
+                    Some(begin(ready, &supply, notices))
+                }
+                Err(error) => {
+                    let error = Arc::new(error);
+                    last_error = Some(error.clone());
+                    schedule.failed(&item, error, Instant::now());
+                    continue;
+                }
+            },
+            Next::Empty => None,
+            Next::Complete | Next::AllFailed => {
+                let reason = match last_error {
+                    Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),
+                    None => "has no item".to_owned(),
+                };
+                return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
+            }
+        };
+        return Ok(First { item, program: Program::List(schedule), supply, awaits_reel: false });
+    }
+}
+
+fn begin(ready: Ready, supply: &Supply, notices: &mut Vec<EventKind>) -> Item {
+    let (item, fallback) = ready.told(supply, notices);
+    if let Some(error) = fallback {
+        notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
+    }
+    item
+}
+
+impl Opening<'_> {
+    fn published(&self, source: &Source, name: &str, once: bool) -> Result<Box<dyn SourceDriver>, Error> {
+        check_name(name)?;
+        let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
+        let reader = Reader { id: self.id, mailbox, bounds };
+        let published = Published::new(self.hub.clone(), name.to_owned(), once, reader);
+        self.encoded(source, name, published)
+    }
+
+    #[cfg(feature = "libav")]
+    fn encoded(
+        &self,
+        source: &Source,
+        name: &str,
+        published: Published,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        source.wish.check()?;
+        if source.wish.is_copy() {
+            return Ok(Box::new(published));
+        }
+        let mut wish = source.wish.clone();
+        // Who publishes live wants to be seen soon.
+        wish.encoding.tune.get_or_insert_with(|| "zerolatency".to_owned());
+        wish.encoding.b_frames.get_or_insert(0);
+        let encoder = LiveEncoder::start(LiveOptions {
+            name: name.to_owned(),
+            bounds: self.config.read_ahead,
+            reader: self.mailbox.clone(),
+            cpu: self.cpu.clone(),
+            settling: Settling::new(wish, self.encoder_defaults()),
+            encoders: Arc::new(LibavEncoders),
+        })?;
+        Ok(Box::new(published.encoded(encoder)))
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn encoded(
+        &self,
+        source: &Source,
+        _: &str,
+        published: Published,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        if source.wish.is_copy() {
+            Ok(Box::new(published))
+        } else {
+            Err(Error::NotBuilt { feature: "libav" })
+        }
+    }
+
+    #[cfg(feature = "libav")]
+    fn encoder_defaults(&self) -> EncoderDefaults {
+        EncoderDefaults {
+            prefer_hardware: self.config.prefer_hardware_encoding,
+            fallback: self.config.hardware_encoder_fallback,
+        }
+    }
+
+    fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
+        Ok(Supply {
+            store: self.store.cloned(),
+            wanted: self.wanted(tracks, source)?,
+            #[cfg(feature = "libav")]
+            direct: DirectOptions {
+                name: self.name.clone(),
+                read_ahead: self.config.read_ahead,
+                cpu: self.cpu.clone(),
+            },
+        })
+    }
+
+    /// What is wanted of the files of a lane.
+    #[cfg(feature = "libav")]
+    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+        source.wish.check()?;
+        if source.wish.is_copy() {
+            return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files));
+        }
+        let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
+        if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_)) {
+            settling = settling.of_list(silence(source));
+        }
+        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.files);
+        if let Some(scans) = wanted.scans().cloned() {
+            self.starting.add(self.id, move || scans.cancel());
+        }
+        Ok(wanted)
+    }
+
+    #[cfg(not(feature = "libav"))]
+    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+        if source.wish.is_copy() {
+            Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files))
+        } else {
+            Err(Error::NotBuilt { feature: "libav" })
+        }
+    }
+}

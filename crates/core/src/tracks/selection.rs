@@ -1,0 +1,260 @@
+//! Which tracks of a file go on the air.
+
+use bytes::Bytes;
+use flowcast_av::{Codec, MediaInfo, TrackInfo, TrackKind};
+use flowcast_rtmp::flv::audio;
+use flowcast_rtmp::flv::script::Metadata;
+use flowcast_rtmp::time::MediaTime;
+
+use super::carriage::Carriage;
+
+/// The tracks of a file that go on the air by copy, and why the others do not.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The video track.
+    pub video: Option<TrackInfo>,
+    /// The audio track.
+    pub audio: Option<TrackInfo>,
+    /// Tracks left out.
+    pub skipped: Vec<(usize, String)>,
+}
+
+impl Selection {
+    /// Takes the first video track that can be carried, and the first audio track of its programme; the ones marked default before
+    /// others. Sound that is in no programme goes with any picture, that of another programme with none.
+    #[must_use]
+    pub fn of(media: &MediaInfo, carriage: Carriage) -> Self {
+        let mut selection = Self::default();
+        let mut tracks: Vec<_> = media.tracks.iter().collect();
+        tracks.sort_by_key(|track| (!track.default, track.index));
+        for track in tracks.iter().filter(|track| track.kind == TrackKind::Video) {
+            selection.offer(track, carriage);
+        }
+        let shares =
+            |track: &TrackInfo| selection.video.as_ref().is_some_and(|video| track.shares_program(video));
+        tracks.sort_by_key(|track| (!shares(track), !track.default, track.index));
+        for track in tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
+            selection.offer(track, carriage);
+        }
+        selection.skipped.sort();
+        selection
+    }
+
+    fn offer(&mut self, track: &TrackInfo, carriage: Carriage) {
+        let is_foreign = track.kind == TrackKind::Audio
+            && self.video.as_ref().is_some_and(|video| !track.goes_with(video));
+        let place = if track.kind == TrackKind::Video { &mut self.video } else { &mut self.audio };
+        let reason = if is_foreign {
+            "it belongs to another programme than the picture".to_owned()
+        } else if let Some(reason) = refusal(track, carriage) {
+            reason
+        } else if place.is_some() {
+            "only one track of a kind is sent".to_owned()
+        } else {
+            *place = Some(track.clone());
+            return;
+        };
+        self.skipped.push((track.index, reason));
+    }
+
+    /// Whether nothing can be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.video.is_none() && self.audio.is_none()
+    }
+
+    /// The numbers of the tracks taken.
+    #[must_use]
+    pub fn indices(&self) -> Vec<usize> {
+        self.video.iter().chain(&self.audio).map(|track| track.index).collect()
+    }
+
+    /// What a player is told about the stream before its first frame.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata {
+            encoder: Some(concat!("flowcast ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Metadata::default()
+        };
+        let kbps = |bits: Option<u64>| bits.filter(|&bits| bits > 0).map(|bits| bits as f64 / 1000.0);
+        if let Some(track) = &self.video {
+            let code = four_cc(&track.codec).map(u32::from_be_bytes);
+            metadata.videocodecid = Some(code.map_or(f64::from(VIDEO_AVC), f64::from));
+            metadata.videodatarate_kbps = kbps(track.bit_rate);
+            if let Some(info) = &track.video {
+                metadata.width = Some(f64::from(info.width));
+                metadata.height = Some(f64::from(info.height));
+                metadata.framerate = info.frame_rate.map(|rate| rate.as_f64());
+            }
+        }
+        if let Some(track) = &self.audio {
+            let codec = if track.codec == Codec::Mp3 { AUDIO_MP3 } else { AUDIO_AAC };
+            let code = four_cc(&track.codec).map(u32::from_be_bytes);
+            metadata.audiocodecid = Some(code.map_or(f64::from(codec), f64::from));
+            metadata.audiodatarate_kbps = kbps(track.bit_rate);
+            metadata.audiosamplesize = Some(16.0);
+            if let Some(info) = &track.audio {
+                metadata.audiosamplerate = Some(f64::from(info.sample_rate));
+                metadata.stereo = Some(info.channels >= 2);
+            }
+        }
+        metadata
+    }
+}
+
+/// The picture and the sound of a file that are played, whether they are copied or encoded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chosen {
+    pub(crate) video: Option<TrackInfo>,
+    pub(crate) audio: Option<TrackInfo>,
+}
+
+impl Chosen {
+    /// The picture that can be carried, else the one that would be played; and of its programme the sound that can be carried, else
+    /// the one that would be played.
+    pub(crate) fn of(media: &MediaInfo, carriage: Carriage) -> Self {
+        let copied = Selection::of(media, carriage).video.filter(TrackInfo::is_playable);
+        let video = copied.or_else(|| media.video().cloned());
+        let with_picture = |track: &&TrackInfo| video.as_ref().is_none_or(|video| track.goes_with(video));
+        let shares = |track: &TrackInfo| video.as_ref().is_some_and(|video| track.shares_program(video));
+        let audio = media
+            .tracks
+            .iter()
+            .filter(|track| track.kind == TrackKind::Audio && track.is_playable())
+            .filter(with_picture)
+            .min_by_key(|track| (!shares(track), refusal(track, carriage).is_some(), !track.default))
+            .cloned();
+        Self { video, audio }
+    }
+}
+
+const VIDEO_AVC: u8 = 7;
+
+const AUDIO_AAC: u8 = 10;
+
+const AUDIO_MP3: u8 = 2;
+
+/// The code of a codec that is carried with an Enhanced RTMP header.
+pub(super) fn four_cc(codec: &Codec) -> Option<[u8; 4]> {
+    Some(match codec {
+        Codec::Hevc => *b"hvc1",
+        Codec::Av1 => *b"av01",
+        Codec::Vp9 => *b"vp09",
+        Codec::Vp8 => *b"vp08",
+        Codec::Opus => *b"Opus",
+        _ => return None,
+    })
+}
+
+/// Why a track cannot be sent by copy, if it cannot.
+pub(super) fn refusal(track: &TrackInfo, carriage: Carriage) -> Option<String> {
+    if track.attached_picture {
+        return Some("cover art".to_owned());
+    }
+    match (&track.kind, &track.codec) {
+        (TrackKind::Video, Codec::H264) => None,
+        (TrackKind::Audio, Codec::Aac) if track.config.is_none() => Some(
+            "AAC without a configuration: no frame was found that says its format and channels".to_owned(),
+        ),
+        (TrackKind::Audio, Codec::Aac) => None,
+        (TrackKind::Audio, Codec::Mp3) => {
+            let (rate, channels) = rate_and_channels(track);
+            audio::mp3_frame(MediaTime::ZERO, rate, channels, Bytes::new())
+                .err()
+                .map(|error| error.to_string())
+        }
+        (_, codec) if four_cc(codec).is_some() => match (carriage, &track.config) {
+            (Carriage::Plain, _) => {
+                Some(format!("{} is sent over Enhanced RTMP only, which is not asked for", codec.name()))
+            }
+            (_, None) => Some(format!("{} without a configuration: no keyframe was found", codec.name())),
+            (Carriage::Enhanced, Some(_)) => None,
+        },
+        (_, codec) => Some(format!("{} has no place in FLV, it would have to be encoded", codec.name())),
+    }
+}
+
+/// Sampling rate in Hz and channels of an audio track; zeros if it does not say.
+pub(super) fn rate_and_channels(track: &TrackInfo) -> (u32, u16) {
+    let info = track.audio.as_ref();
+    info.map_or((0, 0), |info| (info.sample_rate, u16::try_from(info.channels).unwrap_or(u16::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use flowcast_av::{AudioInfo, ColorInfo, FieldOrder, TimeBase, VideoInfo};
+
+    use super::*;
+
+    fn track(index: usize, codec: Codec, programs: &[i32]) -> TrackInfo {
+        let is_video = matches!(codec, Codec::H264 | Codec::Hevc);
+        let kind = if is_video { TrackKind::Video } else { TrackKind::Audio };
+        let mut track = TrackInfo::new(index, kind, codec, TimeBase::MILLIS);
+        track.config = Some(Bytes::from_static(&[0x11, 0x90]));
+        track.programs = programs.to_vec();
+        if is_video {
+            track.video = Some(VideoInfo {
+                width: 64,
+                height: 36,
+                frame_rate: None,
+                real_frame_rate: None,
+                pixel_format: String::new(),
+                field_order: FieldOrder::Unknown,
+                sample_aspect: None,
+                rotation_degrees: 0,
+                mirrored: false,
+                b_frames: 0,
+                color: ColorInfo::default(),
+            });
+        } else {
+            let (layout, frame_samples) = ("stereo".to_owned(), 1024);
+            let audio =
+                AudioInfo { sample_rate: 48_000, channels: 2, layout, frame_samples, priming_samples: 0 };
+            track.audio = Some(audio);
+        }
+        track
+    }
+
+    /// What is copied of these tracks, and what is chosen if something may be encoded.
+    fn taken(tracks: &[(Codec, &[i32])]) -> [(Option<usize>, Option<usize>); 2] {
+        let media = MediaInfo {
+            format: String::new(),
+            duration: None,
+            start_micros: None,
+            bit_rate: None,
+            tracks: tracks
+                .iter()
+                .enumerate()
+                .map(|(index, (codec, programs))| track(index, codec.clone(), programs))
+                .collect(),
+            metadata: Vec::new(),
+            seekable: true,
+        };
+        let index = |track: Option<TrackInfo>| track.map(|track| track.index);
+        let Selection { video, audio, .. } = Selection::of(&media, Carriage::Plain);
+        let chosen = Chosen::of(&media, Carriage::Plain);
+        [(index(video), index(audio)), (index(chosen.video), index(chosen.audio))]
+    }
+
+    #[test]
+    fn picture_and_sound_come_from_one_programme() {
+        use Codec::{Aac, Ac3, H264, Hevc};
+        let both = |video, audio| [(video, audio); 2];
+        // A radio before a television.
+        assert_eq!(taken(&[(Aac, &[1]), (H264, &[2]), (Aac, &[2])]), both(Some(1), Some(2)));
+        // Its own sound cannot be copied: it is left out, or encoded.
+        let two = [(H264, &[1][..]), (Ac3, &[1]), (H264, &[2]), (Aac, &[2])];
+        assert_eq!(taken(&two), [(Some(0), None), (Some(0), Some(1))]);
+        // The picture cannot be copied, and the sound is that of the picture that is encoded.
+        let encoded = [(Aac, &[1][..]), (Hevc, &[2]), (Ac3, &[2])];
+        assert_eq!(taken(&encoded), [(None, Some(0)), (Some(1), Some(2))]);
+        // Radios only, and a file without programmes.
+        assert_eq!(taken(&[(Ac3, &[1]), (Aac, &[2])]), both(None, Some(1)));
+        assert_eq!(taken(&[(Aac, &[]), (H264, &[])]), both(Some(1), Some(0)));
+        // A track in two programmes, and one in none, which comes second.
+        assert_eq!(taken(&[(Aac, &[]), (Aac, &[3, 4]), (H264, &[4])]), both(Some(2), Some(1)));
+        assert_eq!(taken(&[(Aac, &[3]), (Aac, &[]), (H264, &[4])]), both(Some(2), Some(1)));
+        // Television without sound.
+        assert_eq!(taken(&[(Aac, &[1]), (H264, &[2])]), both(Some(1), None));
+    }
+}
