@@ -92,3 +92,8 @@ pub fn probe(
 ) -> Result<MediaInfo, Error> {
     Demuxer::open(path, options, interrupt).map(|input| input.media().clone())
 }
+
+/// The program in README.md, compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -80,3 +80,8 @@ pub use verdict::{
     Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
     TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all, verdict_of_failure,
 };
+
+/// The program in README.md, compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -18,3 +18,8 @@ pub mod session;
 pub mod time;
 pub mod url;
 pub mod wire;
+
+/// The program in README.md, compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -35,3 +35,8 @@ pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
 pub use tls::TlsIdentity;
 pub use visit::PlayerStats;
+
+/// The program in README.md, compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
