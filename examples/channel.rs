@@ -1,89 +1,141 @@
 //! A channel that never ends: pictures in a loop under a list of music, or a list of films.
 //!
 //! With commands on its standard input it is edited while it is on the air: `add FILE`, `skip`, `list`.
-#![allow(clippy::print_stdout, reason = "an example talks to a person")]
-
 #[path = "support/encoding.rs"]
 mod encoding;
 #[path = "support/mod.rs"]
 mod support;
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use encoding::Asked;
-use flowcast::{Config, Engine, EventKind, ParameterChange, Playlist, Source, StreamStats};
-use support::args::Args;
+use clap::{ArgGroup, Parser};
+use encoding::{Asked, EncodingArgs};
+use flowcast::{Config, Engine, EventKind, ParameterChange, Playlist, Source};
+use serde::Serialize;
+use support::outputs::OutputArgs;
+use support::print::{out, round};
 use support::progress::Progress;
-use support::{Result, json, process, reels};
+use support::reels::ReelArgs;
+use support::{Result, cli, events, print, process};
 
-const USAGE: &str = "\
-usage: channel --video LOOP --audio LIST --to URL [--shuffle] [...]
-       channel --playlist LIST --to URL [--shuffle] [...]
+/// A channel that never ends: a looped picture under a list of music, or a list of films.
+///
+/// A LIST is a directory, an .m3u or .ffconcat list, or one media file. The list can be edited while it is on the
+/// air, with commands on standard input: add FILE, skip, list.
+#[derive(Parser)]
+#[command(name = "channel", max_term_width = cli::WIDTH, after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("content").args(["video", "playlist"]).required(true))]
+struct Cli {
+    /// The picture, which is looped; its own sound is left out
+    #[arg(long, value_name = "FILE", requires = "audio", help_heading = "Content")]
+    video: Option<PathBuf>,
 
-  LIST           a directory, an .m3u or .ffconcat list, or one media file
-  --video LOOP   pictures that are looped; their own sound is left out
-  --audio LIST   the sound that is played under them
-  --playlist LIST  files with both, one after the other
-  --to URL       rtmp(s)://host/app/key to send it to; may be given more than once
-  --record FILE  record to an FLV file
-  --existing W   if that file is there: number (default: archive-1.flv), append, replace or refuse
-  --shuffle      in another order every round
-  --once         end with the last item
-  --refuse-changes  leave items out whose parameters differ from the one before
-  --silence      send silence where there is no audio track
-  --seconds N    end after N seconds; otherwise at Ctrl-C
-  --ca FILE      trust only the certificates in this PEM file for rtmps
-  --json         print one JSON object with the figures as the last line
-";
+    /// The list of sound that is played under the picture
+    #[arg(long, value_name = "LIST", requires = "video", help_heading = "Content")]
+    audio: Option<PathBuf>,
 
-fn main() -> ExitCode {
-    support::exit(run())
+    /// The list of files with both, one after the other
+    #[arg(long, value_name = "LIST", conflicts_with = "audio", help_heading = "Content")]
+    playlist: Option<PathBuf>,
+
+    /// Play the list in another order every round
+    #[arg(long, help_heading = "Content")]
+    shuffle: bool,
+
+    /// End with the last item of the list
+    #[arg(long, help_heading = "Content")]
+    once: bool,
+
+    /// Leave items out whose parameters differ from those of the item before
+    #[arg(long, help_heading = "Content")]
+    refuse_changes: bool,
+
+    /// Send silence where there is no audio track
+    #[arg(long, help_heading = "Content")]
+    silence: bool,
+
+    /// End after this many seconds; otherwise at Ctrl-C
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = cli::seconds)]
+    seconds: Option<Duration>,
+
+    /// Print one JSON object with the figures as the last line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    outputs: OutputArgs,
+
+    #[command(flatten)]
+    encoding: EncodingArgs,
+
+    #[command(flatten)]
+    reels: ReelArgs,
 }
 
-fn run() -> Result<()> {
-    let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
-    let own = ["--video", "--audio", "--playlist", "--to", "--record", "--existing", "--seconds", "--ca"];
-    let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
-    let flags = ["--shuffle", "--once", "--refuse-changes", "--silence", "--json", reels::NO_REELS];
-    let args = Args::parse(&usage, &options, &flags)?;
-    if let Some(word) = args.rest().first() {
-        return Err(format!("what is {word} for?\n{usage}").into());
+const EXAMPLES: &str = "\
+Examples:
+  channel --video rain.mp4 --audio music/ --shuffle --to rtmp://host/live/key
+  channel --playlist today.m3u --to rtmp://host/live/key";
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    mode: String,
+    asked_mode: String,
+    encoder: &'a str,
+    seconds: f64,
+    media_ms: i64,
+    bytes_sent: u64,
+    cpu_ms_per_second: f64,
+    rss_kb: u64,
+    items: u64,
+    items_skipped: u64,
+    laps: u64,
+    drops: u64,
+    reconnects: u64,
+}
+
+fn main() -> ExitCode {
+    let cli: Cli = cli::parse();
+    if cli.outputs.is_empty() {
+        cli::wrong::<Cli>("there is no output: give --to URL or --record FILE.flv");
     }
-    let (source, list) = source(&args).map_err(|error| format!("{error}\n{usage}"))?;
-    let seconds = args.seconds("--seconds")?;
+    support::exit(run(&cli))
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let (source, list) = source(cli)?;
     let stop = support::stop_flag()?;
-
     let mut config = Config::from_env()?;
-    config.reels = reels::store(&args)?;
-    let mut asked = Asked::of(&args, &config)?;
+    config.reels = cli.reels.store();
+    let mut asked = Asked::of(&cli.encoding, &config);
     let engine = Engine::new(config)?;
-    let events = engine.events();
+    let happened = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
-    let channel = support::outputs::add(engine.stream(source), &args, 0)?.start()?;
-    edit_from_stdin(list);
-
+    let channel = cli.outputs.add(engine.stream(source), 0)?.start()?;
     let mut progress = Progress::default();
-    let mut items = 0u64;
-    let mut skipped = 0u64;
-    let deadline = seconds.and_then(|seconds| began.checked_add(seconds));
+    edit_from_stdin(list, progress.clone());
+    let (mut items, mut items_skipped) = (0, 0);
+    let deadline = cli.seconds.and_then(|seconds| began.checked_add(seconds));
     while !stop.load(Ordering::Relaxed)
         && !channel.has_ended()
         && deadline.is_none_or(|deadline| Instant::now() < deadline)
     {
-        if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
-            progress.clear();
+        if let Some(event) = happened.next_timeout(Duration::from_millis(200)) {
             asked.hear(&event.kind);
             items += u64::from(matches!(event.kind, EventKind::ItemStarted { .. }));
-            skipped += u64::from(matches!(event.kind, EventKind::ItemSkipped { .. }));
-            support::events::tell(event.stream, &event.kind);
+            items_skipped += u64::from(matches!(event.kind, EventKind::ItemSkipped { .. }));
+            events::text(event.stream, &event.kind).iter().for_each(|text| progress.say(text));
         }
-        asked.see(&channel.stats());
+        let stats = channel.stats();
+        asked.see(&stats);
         if progress.is_shown() {
-            progress.show(&format!("{}; {}", channel.stats(), asked.text()));
+            progress.show(format!("{stats}; {}", asked.text()));
+            progress.show_outputs(stats.outputs);
         }
     }
     progress.clear();
@@ -93,7 +145,26 @@ fn run() -> Result<()> {
     let stats = channel.stats();
     engine.shutdown(Duration::from_secs(5));
     let cpu_ms = cpu.as_secs_f64() * 1000.0 / elapsed.as_secs_f64();
-    report(&args, &asked, &stats, elapsed, cpu_ms, (items, skipped));
+    if cli.json {
+        print::json(&Report {
+            mode: stats.mode.to_string(),
+            asked_mode: asked.mode().to_string(),
+            encoder: asked.encoder(),
+            seconds: round(elapsed.as_secs_f64(), 2),
+            media_ms: stats.media_time.as_millis(),
+            bytes_sent: stats.bytes_sent,
+            cpu_ms_per_second: round(cpu_ms, 4),
+            rss_kb: process::rss_kb(),
+            items,
+            items_skipped,
+            laps: stats.laps,
+            drops: stats.drops,
+            reconnects: stats.reconnects,
+        })?;
+    } else {
+        let asked = asked.text();
+        out!("{stats}; {asked}; {items} items, {items_skipped} left out, {cpu_ms:.2} ms CPU per second")?;
+    }
     match ended {
         Some(Err(error)) => Err(flowcast::chain(error.as_ref()).into()),
         _ => Ok(()),
@@ -101,28 +172,33 @@ fn run() -> Result<()> {
 }
 
 /// What is asked for, and the list that can be edited.
-fn source(args: &Args) -> Result<(Source, Playlist)> {
-    let list = |name: &str| -> Result<Option<Playlist>> {
-        let Some(path) = args.last::<String>(name)? else { return Ok(None) };
-        let mut list = list_of(Path::new(&path))?;
-        if args.has("--shuffle") {
+fn source(cli: &Cli) -> Result<(Source, Playlist)> {
+    let list = |path: &Path| -> Result<Playlist> {
+        let mut list = list_of(path)?;
+        if cli.shuffle {
             list = list.shuffled();
         }
-        if args.has("--once") {
+        if cli.once {
             list = list.once();
         }
-        if args.has("--refuse-changes") {
+        if cli.refuse_changes {
             list = list.on_change(ParameterChange::Refuse);
         }
-        Ok(Some(list))
+        Ok(list)
     };
-    let (source, list) = match (args.last::<String>("--video")?, list("--audio")?, list("--playlist")?) {
-        (Some(video), Some(audio), None) => (Source::video(video).looped().with_audio(audio.clone()), audio),
-        (None, None, Some(playlist)) => (Source::playlist(playlist.clone()), playlist),
-        _ => return Err("give --video and --audio, or --playlist".into()),
+    let (source, list) = match (&cli.video, &cli.audio, &cli.playlist) {
+        (Some(video), Some(audio), None) => {
+            let audio = list(audio)?;
+            (Source::video(video).looped().with_audio(audio.clone()), audio)
+        }
+        (None, None, Some(playlist)) => {
+            let playlist = list(playlist)?;
+            (Source::playlist(playlist.clone()), playlist)
+        }
+        _ => cli::wrong::<Cli>("give --video and --audio, or --playlist"),
     };
-    let source = encoding::source(source, args)?;
-    Ok((if args.has("--silence") { source.with_silence() } else { source }, list))
+    let source = cli.encoding.source(source);
+    Ok((if cli.silence { source.with_silence() } else { source }, list))
 }
 
 fn list_of(path: &Path) -> Result<Playlist> {
@@ -139,53 +215,23 @@ fn list_of(path: &Path) -> Result<Playlist> {
 }
 
 /// Lets a person edit the list while it is on the air.
-fn edit_from_stdin(list: Playlist) {
+fn edit_from_stdin(list: Playlist, progress: Progress) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
             match line.trim().split_once(' ').unwrap_or((line.trim(), "")) {
                 ("skip", _) => list.skip(),
                 ("add", file) if !file.is_empty() => match list.add(file.trim()) {
-                    Ok(id) => eprintln!("added as {id}"),
-                    Err(error) => eprintln!("{error}"),
+                    Ok(id) => progress.say(format_args!("added as {id}")),
+                    Err(error) => progress.say(error),
                 },
                 ("list", _) => {
                     for item in list.items() {
-                        eprintln!("{}: {}", item.id, item.path.display());
+                        progress.say(format_args!("{}: {}", item.id, item.path.display()));
                     }
                 }
                 ("", _) => {}
-                (other, _) => eprintln!("{other:?}: say skip, add FILE or list"),
+                (other, _) => progress.say(format_args!("{other:?}: say skip, add FILE or list")),
             }
         }
     });
-}
-
-fn report(
-    args: &Args,
-    asked: &Asked,
-    stats: &StreamStats,
-    elapsed: Duration,
-    cpu_ms: f64,
-    items: (u64, u64),
-) {
-    if args.has("--json") {
-        let object = json::Object::default()
-            .text("mode", &stats.mode.to_string())
-            .text("asked_mode", &asked.mode().to_string())
-            .text("encoder", asked.encoder())
-            .value("seconds", format!("{:.2}", elapsed.as_secs_f64()))
-            .value("media_ms", stats.media_time.as_millis())
-            .value("bytes_sent", stats.bytes_sent)
-            .value("cpu_ms_per_second", format!("{cpu_ms:.4}"))
-            .value("rss_kb", process::rss_kb())
-            .value("items", items.0)
-            .value("items_skipped", items.1)
-            .value("laps", stats.laps)
-            .value("drops", stats.drops)
-            .value("reconnects", stats.reconnects);
-        println!("{}", object.finish());
-    } else {
-        let (asked, played, left_out) = (asked.text(), items.0, items.1);
-        println!("{stats}; {asked}; {played} items, {left_out} left out, {cpu_ms:.2} ms CPU per second");
-    }
 }

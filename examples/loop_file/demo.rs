@@ -6,16 +6,33 @@ use std::time::{Duration, Instant};
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, SampleSpec, TrackKind, sample_clip};
 use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::{Config, Engine, Output, RtmpServerExt, Source};
+use serde::Serialize;
 
 use crate::player;
+use crate::support::print::{out, round};
 use crate::support::progress::Progress;
-use crate::support::{Result, json, process};
+use crate::support::{Result, print, process};
 
 const CLIP_SECONDS: f64 = 3.0;
 const LAPS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(17);
 /// Bytes of a video tag before the picture: frame type and codec, packet type, composition time.
 const VIDEO_HEAD: usize = 5;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    streams: usize,
+    seconds: f64,
+    bytes_sent: u64,
+    cpu_ms_per_stream_second: f64,
+    rss_kb: u64,
+    drops: u64,
+    reconnects: u64,
+    loops: u64,
+    frames_played: usize,
+    frames_wrong: usize,
+}
 
 /// A directory that is removed at the end.
 struct Scratch(PathBuf);
@@ -46,7 +63,7 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     std::fs::create_dir_all(&scratch.0)?;
     let clip = scratch.0.join("clip.mp4");
     let began = Instant::now();
-    println!("{}", flowcast::versions());
+    out!("{}", flowcast::versions())?;
 
     let spec = SampleSpec {
         width: 640,
@@ -58,18 +75,18 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     };
     sample_clip(&clip, &spec)?;
     let pictures = pictures(&clip)?;
-    println!(
+    out!(
         "made a clip: {} frames of {}x{}, {CLIP_SECONDS} s, {} KiB",
         pictures.len(),
         spec.width,
         spec.height,
         std::fs::metadata(&clip)?.len() / 1024
-    );
+    )?;
 
     let engine = Engine::new(Config::default())?;
     let server = engine.rtmp_server("127.0.0.1:0").start()?;
     let key = engine.keys().issue("demo")?;
-    println!("server: rtmp://{}/live/demo", server.address());
+    out!("server: rtmp://{}/live/demo", server.address())?;
     let cpu_before = process::cpu_time();
     let live = engine
         .stream(Source::file(&clip).looped())
@@ -79,11 +96,11 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
 
     let url = format!("rtmp://{}/live/demo", server.address());
     let mut seen = Seen::default();
-    let mut progress = Progress::default();
+    let progress = Progress::default();
     let wanted = pictures.len() * LAPS;
     player::play(&url, LIMIT, |tag| {
         seen.take(tag, &pictures);
-        progress.show(&format!("played {:>3} of {wanted} frames", seen.video));
+        progress.show(format!("played {:>3} of {wanted} frames", seen.video));
         seen.video < wanted
     })?;
     progress.clear();
@@ -92,9 +109,9 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     let rss_kb = process::rss_kb();
     let stats = live.stop(Duration::from_secs(5))?;
     server.stop(Duration::from_secs(5));
-    seen.tell(LAPS);
+    seen.tell(LAPS)?;
     let seconds = stats.uptime.as_secs_f64();
-    println!(
+    out!(
         "sender: {seconds:.1} s, {} KB, {:.0} kbit/s, {:.2} ms of CPU per second, {} drops, {} reconnects, {} laps",
         stats.bytes_sent / 1000,
         stats.bytes_sent as f64 * 8.0 / 1000.0 / seconds,
@@ -102,27 +119,27 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
         stats.drops,
         stats.reconnects,
         stats.laps
-    );
-    println!(
+    )?;
+    out!(
         "the whole process: {:.0} ms of CPU, {} MiB, {:.1} s",
         cpu.as_secs_f64() * 1e3,
         rss_kb / 1024,
         began.elapsed().as_secs_f64()
-    );
+    )?;
     let verdict = seen.verdict();
     if as_json {
-        let object = json::Object::default()
-            .value("streams", 1)
-            .value("seconds", format!("{seconds:.2}"))
-            .value("bytes_sent", stats.bytes_sent)
-            .value("cpu_ms_per_stream_second", format!("{:.4}", stats.cpu_time.as_secs_f64() * 1e3 / seconds))
-            .value("rss_kb", rss_kb)
-            .value("drops", stats.drops)
-            .value("reconnects", stats.reconnects)
-            .value("loops", stats.laps)
-            .value("frames_played", seen.video)
-            .value("frames_wrong", seen.wrong_pictures);
-        println!("{}", object.finish());
+        print::json(&Report {
+            streams: 1,
+            seconds: round(seconds, 2),
+            bytes_sent: stats.bytes_sent,
+            cpu_ms_per_stream_second: round(stats.cpu_time.as_secs_f64() * 1e3 / seconds, 4),
+            rss_kb,
+            drops: stats.drops,
+            reconnects: stats.reconnects,
+            loops: stats.laps,
+            frames_played: seen.video,
+            frames_wrong: seen.wrong_pictures,
+        })?;
     }
     verdict
 }
@@ -179,8 +196,8 @@ impl Seen {
         self.video += 1;
     }
 
-    fn tell(&self, laps: usize) {
-        println!(
+    fn tell(&self, laps: usize) -> Result<()> {
+        out!(
             "played {} video and {} audio frames over {} loop points: {} wrong, {} out of order, {} first",
             self.video,
             self.audio,
@@ -188,11 +205,13 @@ impl Seen {
             self.wrong_pictures,
             self.backward,
             if self.first_is_keyframe == Some(true) { "a keyframe" } else { "no keyframe" }
-        );
-        println!(
+        )?;
+        out!(
             "largest distance of two frames: video {} ms, audio {} ms",
-            self.largest_gap[0], self.largest_gap[1]
-        );
+            self.largest_gap[0],
+            self.largest_gap[1]
+        )?;
+        Ok(())
     }
 
     fn verdict(&self) -> Result<()> {
@@ -209,7 +228,7 @@ impl Seen {
         if self.largest_gap[0] > 40 || self.largest_gap[1] > 30 {
             return Err("there was a gap".into());
         }
-        println!("everything that was sent arrived, in order and without a gap");
+        out!("everything that was sent arrived, in order and without a gap")?;
         Ok(())
     }
 }

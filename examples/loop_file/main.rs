@@ -2,8 +2,6 @@
 //!
 //! Without arguments it is the demo: it makes a short clip, starts the embedded server, loops the clip to it, plays it back
 //! in process and checks what arrives.
-#![allow(clippy::print_stdout, reason = "an example talks to a person")]
-
 mod demo;
 #[path = "../support/encoding.rs"]
 mod encoding;
@@ -12,79 +10,119 @@ mod player;
 mod support;
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use encoding::Asked;
+use clap::Parser;
+use encoding::{Asked, EncodingArgs};
 use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
-use support::args::Args;
+use serde::Serialize;
+use support::outputs::OutputArgs;
+use support::print::{out, round};
 use support::progress::Progress;
-use support::{Result, json, process, reels};
+use support::reels::ReelArgs;
+use support::{Result, cli, events, print, process};
 
-const USAGE: &str = "\
-usage: loop_file [FILE] [--to URL]... [--record FILE.flv]... [--seconds N] [--streams N] [--start S] [--silence]
-                 [--mode copy|auto|encode] [--platform P]... [--profile P] [--bitrate KBPS] [--size WxH] [--fps N]
-                 [--encoder E] [--reels DIR] [--max-reel-bytes N] [--no-reels] [--ca FILE.pem] [--json]
+/// Loops a media file to RTMP servers and recordings: by copying packets, or encoded where it does not fit.
+///
+/// Without arguments it is a demo: it makes a short clip, loops it to the embedded server, plays it back and
+/// checks what arrives.
+#[derive(Parser)]
+#[command(name = "loop_file", max_term_width = cli::WIDTH)]
+struct Cli {
+    /// The file to loop; without it the demo runs
+    file: Option<PathBuf>,
 
-  FILE           what to loop; without it a demo runs by itself
-  --to URL       rtmp(s)://[user:password@]host/app/key or rtmp(s)://host/stream to send it to; {} in it becomes the stream's number
-  --seconds N    end after N seconds; otherwise at Ctrl-C
-  --streams N    so many streams of the file, each with its own outputs
-  --start S      begin S seconds into the file, at the keyframe before; with --no-reels at 0
-  --silence      send silence if the file has no audio track
-  --record FILE  record to an FLV file; {} in it becomes the stream's number
-  --existing W   if that file is there: number (default: archive-1.flv), append, replace or refuse
-  --ca FILE      trust only the certificates in this PEM file for rtmps
-  --json         print one JSON object with the figures as the last line
-";
+    /// End after this many seconds; otherwise at Ctrl-C
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = cli::seconds)]
+    seconds: Option<Duration>,
 
-fn main() -> ExitCode {
-    support::exit(run())
+    /// Run this many streams of the file, each with its own outputs
+    #[arg(long, value_name = "N", default_value = "1")]
+    streams: NonZeroUsize,
+
+    /// Begin this many seconds into the file, at the keyframe before; with --no-reels at the file's beginning
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = cli::seconds)]
+    start: Option<Duration>,
+
+    /// Send silence if the file has no audio track
+    #[arg(long)]
+    silence: bool,
+
+    /// Print one JSON object with the figures as the last line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    outputs: OutputArgs,
+
+    #[command(flatten)]
+    encoding: EncodingArgs,
+
+    #[command(flatten)]
+    reels: ReelArgs,
 }
 
-fn run() -> Result<()> {
-    let usage = format!("{USAGE}{}\n{}", encoding::USAGE, reels::USAGE);
-    let own = ["--to", "--seconds", "--streams", "--record", "--existing", "--ca", "--start"];
-    let options: Vec<_> = own.into_iter().chain(encoding::OPTIONS).chain(reels::OPTIONS).collect();
-    let args = Args::parse(&usage, &options, &["--json", "--silence", reels::NO_REELS])?;
-    let file = match args.rest() {
-        [file] => file,
-        [] if args.all("--to").is_empty() && args.all("--record").is_empty() => {
-            return demo::run(args.has("--json"));
-        }
-        _ => return Err(format!("one file, please\n{usage}").into()),
-    };
-    let streams = args.last::<NonZeroUsize>("--streams")?.map_or(1, NonZeroUsize::get);
-    let seconds = args.seconds("--seconds")?;
-    let stop = support::stop_flag()?;
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    streams: usize,
+    mode: String,
+    asked_mode: String,
+    encoder: &'a str,
+    first_media_ms: Option<f64>,
+    seconds: f64,
+    bytes_sent: u64,
+    cpu_ms_per_stream_second: f64,
+    rss_kb: u64,
+    threads: u64,
+    bytes_held: u64,
+    drops: u64,
+    reconnects: u64,
+    loops: u64,
+    abandoned: usize,
+}
 
+fn main() -> ExitCode {
+    let cli: Cli = cli::parse();
+    support::exit(match (&cli.file, cli.outputs.is_empty()) {
+        (None, true) => demo::run(cli.json),
+        (None, false) => cli::wrong::<Cli>("there is no file to loop"),
+        (Some(_), true) => cli::wrong::<Cli>("there is no output: give --to URL or --record FILE.flv"),
+        (Some(file), false) => run(&cli, file),
+    })
+}
+
+fn run(cli: &Cli, file: &Path) -> Result<()> {
+    let streams = cli.streams.get();
+    let stop = support::stop_flag()?;
     let mut config = Config::from_env()?;
     config.max_streams = config.max_streams.max(streams);
-    config.reels = reels::store(&args)?;
-    let mut asked = Asked::of(&args, &config)?;
+    config.reels = cli.reels.store();
+    let mut asked = Asked::of(&cli.encoding, &config);
     let engine = Engine::new(config)?;
-    let events = engine.events();
+    let happened = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
     let running: Vec<StreamHandle> =
-        (0..streams).map(|number| start(&engine, &args, file, number)).collect::<Result<_>>()?;
+        (0..streams).map(|number| start(&engine, cli, file, number)).collect::<Result<_>>()?;
 
     let mut progress = Progress::default();
-    let deadline = seconds.and_then(|seconds| began.checked_add(seconds));
+    let deadline = cli.seconds.and_then(|seconds| began.checked_add(seconds));
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        if let Some(event) = events.next_timeout(Duration::from_millis(200)) {
-            progress.clear();
+        if let Some(event) = happened.next_timeout(Duration::from_millis(200)) {
             asked.hear(&event.kind);
-            support::events::tell(event.stream, &event.kind);
+            events::text(event.stream, &event.kind).iter().for_each(|text| progress.say(text));
         }
         running.iter().for_each(|stream| asked.see(&stream.stats()));
         if running.iter().all(|stream| stream.has_ended()) {
             break;
         }
         if progress.is_shown() {
-            let total = Total::of(&running);
-            let line = total.line(began.elapsed(), process::cpu_time() - cpu_before);
-            progress.show(&format!("{line}  {}", asked.text()));
+            let line = Total::of(&running).line(began.elapsed(), process::cpu_time() - cpu_before);
+            progress.show(format!("{line}  {}", asked.text()));
+            progress.show_outputs(running.iter().flat_map(|stream| stream.stats().outputs));
         }
     }
     progress.clear();
@@ -98,41 +136,28 @@ fn run() -> Result<()> {
     let was_live =
         running.iter().any(|stream| stream.stats().outputs.iter().any(|output| output.bytes_sent > 0));
     let per_stream_second = cpu.as_secs_f64() * 1000.0 / (elapsed.as_secs_f64() * streams as f64);
-    if args.has("--json") {
-        let object = json::Object::default()
-            .value("streams", streams)
-            .text("mode", &total.mode.to_string())
-            .text("asked_mode", &asked.mode().to_string())
-            .text("encoder", asked.encoder())
-            .optional(
-                "first_media_ms",
-                total.first_media.map(|time| format!("{:.1}", time.as_secs_f64() * 1e3)),
-            )
-            .value("seconds", format!("{:.2}", elapsed.as_secs_f64()))
-            .value("bytes_sent", total.bytes_sent)
-            .value("cpu_ms_per_stream_second", format!("{per_stream_second:.4}"))
-            .value("rss_kb", rss_kb)
-            .value("threads", threads)
-            .value("bytes_held", total.bytes_held)
-            .value("drops", total.drops)
-            .value("reconnects", total.reconnects)
-            .value("loops", total.laps)
-            .value("abandoned", report.abandoned);
-        println!("{}", object.finish());
+    let first_media_ms = total.first_media.map(|time| round(time.as_secs_f64() * 1e3, 1));
+    let report = Report {
+        streams,
+        mode: total.mode.to_string(),
+        asked_mode: asked.mode().to_string(),
+        encoder: asked.encoder(),
+        first_media_ms,
+        seconds: round(elapsed.as_secs_f64(), 2),
+        bytes_sent: total.bytes_sent,
+        cpu_ms_per_stream_second: round(per_stream_second, 4),
+        rss_kb,
+        threads,
+        bytes_held: total.bytes_held,
+        drops: total.drops,
+        reconnects: total.reconnects,
+        loops: total.laps,
+        abandoned: report.abandoned,
+    };
+    if cli.json {
+        print::json(&report)?;
     } else {
-        println!(
-            "{streams} stream(s), {}, played {}, first media after {:.0} ms, {:.1} s, {:.1} MB sent and recorded, {per_stream_second:.2} ms CPU per stream-second, {} MB resident, \
-             {} loops, {} drops, {} reconnects",
-            asked.text(),
-            total.mode,
-            total.first_media.unwrap_or_default().as_secs_f64() * 1e3,
-            elapsed.as_secs_f64(),
-            total.bytes_sent as f64 / 1e6,
-            rss_kb / 1024,
-            total.laps,
-            total.drops,
-            total.reconnects
-        );
+        report.tell(&asked)?;
     }
     match failure {
         Some(error) => Err(chain(error.as_ref()).into()),
@@ -141,15 +166,40 @@ fn run() -> Result<()> {
     }
 }
 
-fn start(engine: &Engine, args: &Args, file: &str, number: usize) -> Result<StreamHandle> {
-    let mut source = encoding::source(Source::file(file).looped(), args)?;
-    if args.has("--silence") {
+fn start(engine: &Engine, cli: &Cli, file: &Path, number: usize) -> Result<StreamHandle> {
+    let mut source = cli.encoding.source(Source::file(file).looped());
+    if cli.silence {
         source = source.with_silence();
     }
-    if let Some(start) = args.seconds("--start")? {
+    if let Some(start) = cli.start {
         source = source.starting_at(start);
     }
-    Ok(support::outputs::add(engine.stream(source), args, number)?.start()?)
+    Ok(cli.outputs.add(engine.stream(source), number)?.start()?)
+}
+
+impl Report<'_> {
+    /// Prints it for a person.
+    fn tell(&self, asked: &Asked) -> Result<()> {
+        let first = match self.first_media_ms {
+            Some(millis) => format!("first media after {millis:.0} ms"),
+            None => "no media sent".to_owned(),
+        };
+        Ok(out!(
+            "{} stream{}, {}, played {}, {first}, {:.1} s, {:.1} MB sent and recorded, {:.2} ms CPU per stream-second, \
+             {} MB resident, {} loops, {} drops, {} reconnects",
+            self.streams,
+            if self.streams == 1 { "" } else { "s" },
+            asked.text(),
+            self.mode,
+            self.seconds,
+            self.bytes_sent as f64 / 1e6,
+            self.cpu_ms_per_stream_second,
+            self.rss_kb / 1024,
+            self.loops,
+            self.drops,
+            self.reconnects
+        )?)
+    }
 }
 
 /// Sums over all streams.
@@ -185,7 +235,7 @@ impl Total {
 
     fn line(&self, elapsed: Duration, cpu: Duration) -> String {
         format!(
-            "{:>6.1} s  {:>8.0} kbit/s  CPU {:>5.2} %  lag {:>4} ms  {} drops  {} reconnects  {} loops",
+            "{:.1} s  {:.0} kbit/s  CPU {:.2} %  lag {} ms  {} drops  {} reconnects  {} loops",
             elapsed.as_secs_f64(),
             self.kbps,
             cpu.as_secs_f64() / elapsed.as_secs_f64() * 100.0,

@@ -38,7 +38,7 @@ struct Cli {
     strictness: Strictness,
 
     /// Scan the file for this many seconds at most
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = cli::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "120", allow_negative_numbers = true, value_parser = cli::seconds)]
     seconds: Duration,
 
     /// Let libav read packets even where the file's header is complete

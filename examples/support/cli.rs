@@ -78,7 +78,7 @@ impl TypedValueParser for NamedParser {
         let pair = pair.filter(|(name, value)| !name.is_empty() && !value.is_empty());
         let option = arg.map_or_else(String::new, ToString::to_string);
         let wrong =
-            || Error::raw(ErrorKind::ValueValidation, format!("{option} needs a name, '=' and a value"));
+            || Error::raw(ErrorKind::ValueValidation, format!("{option} needs a name, '=' and a value\n"));
         let (name, value) = pair.ok_or_else(|| wrong().with_cmd(cmd))?;
         Ok(Named { name: name.to_owned(), value: value.to_owned() })
     }

@@ -1,27 +1,122 @@
-//! How the examples are told what to encode: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
+//! What the examples are to encode, and how: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
 
+use std::convert::Infallible;
+
+use clap::Args;
+use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::{
     Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source, StreamStats,
 };
 
-use crate::support::Result;
-use crate::support::args::Args;
+use crate::support::cli;
 
-/// The options, all of which take a value.
-pub(crate) const OPTIONS: [&str; 7] =
-    ["--mode", "--platform", "--profile", "--bitrate", "--size", "--fps", "--encoder"];
-/// What `--help` says of them.
-pub(crate) const USAGE: &str =
-    "  --mode M       copy (default), encode, or auto (default with --platform): encode what does not fit
-  --platform P   youtube, twitch, facebook or any (RTMP server): where it goes; may be given several times
-  --profile P    copy, ultra, ladder-potato, -low, -medium, -high, default, high, low-latency-cbr
-  --bitrate KBPS   of the picture
-  --size WxH, --fps N   otherwise the source's, within what the platforms take
-  --encoder E    auto (default: by PREFER_HARDWARE_ENCODING), software, hardware, or libav's name of one";
+/// How pictures are encoded.
+#[derive(Args, Debug)]
+pub(crate) struct Picture {
+    /// Bit rate of the picture in kbit/s; otherwise as the profile and the platforms say
+    #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u32).range(1..))]
+    bitrate: Option<u32>,
 
-/// What was asked for, as far as a person is told.
+    /// Width and height in pixels, such as 1280x720; otherwise the input's, within what the platforms take
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Option<(u32, u32)>,
+
+    /// Frames per second, such as 25 or 30000/1001; otherwise the input's, within what the platforms take
+    #[arg(long, value_name = "N", value_parser = frame_rate)]
+    fps: Option<FrameRate>,
+
+    /// What encodes the picture: auto, software, hardware, or libav's name of an encoder, such as h264_nvenc; one
+    /// that does not open is replaced by software
+    #[arg(long, value_name = "NAME", value_parser = encoder)]
+    encoder: Option<EncoderChoice>,
+}
+
+/// What is encoded, and how.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Encoding")]
+pub(crate) struct EncodingArgs {
+    /// What is encoded; without it copy, or auto where a platform is named
+    #[arg(long, value_name = "MODE", value_parser = modes())]
+    mode: Option<Mode>,
+
+    /// Where the stream goes, which says what fits ("any" is any RTMP server). May be given several times
+    #[arg(long = "platform", value_name = "NAME", value_parser = cli::platform())]
+    platforms: Vec<Platform>,
+
+    /// Settings of the encoder, for what is encoded
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = profiles())]
+    profile: Profile,
+
+    #[command(flatten)]
+    picture: Picture,
+}
+
+fn modes() -> impl TypedValueParser<Value = Mode> {
+    cli::one_of(vec![
+        ("copy", "nothing: packets are sent as they are", Mode::Copy),
+        ("auto", "what does not fit where it goes", Mode::Auto),
+        ("encode", "everything", Mode::Encode),
+    ])
+}
+
+fn profiles() -> impl TypedValueParser<Value = Profile> {
+    clap::builder::PossibleValuesParser::new(Profile::ALL.map(Profile::name))
+        .try_map(|name| Profile::by_name(&name).ok_or("no such profile"))
+}
+
+fn size(text: &str) -> Result<(u32, u32), &'static str> {
+    let sides =
+        text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    sides.ok_or("width and height are needed, such as 1280x720")
+}
+
+fn frame_rate(text: &str) -> Result<FrameRate, &'static str> {
+    let (num, den) = text.split_once('/').unwrap_or((text, "1"));
+    let rate = num.parse().ok().zip(den.parse().ok()).and_then(|(num, den)| FrameRate::new(num, den));
+    rate.ok_or("frames per second are needed, such as 25 or 30000/1001")
+}
+
+fn encoder(text: &str) -> Result<EncoderChoice, Infallible> {
+    Ok(match text {
+        "auto" => EncoderChoice::Auto,
+        "software" => EncoderChoice::Software,
+        "hardware" => EncoderChoice::Hardware,
+        name => EncoderChoice::Named(name.to_owned()),
+    })
+}
+
+impl Picture {
+    /// Puts what was given into an encoding.
+    pub(crate) fn apply(&self, encoding: &mut Encoding) {
+        encoding.video_kbps = self.bitrate.or(encoding.video_kbps);
+        encoding.size = self.size.or(encoding.size);
+        encoding.frame_rate = self.fps.or(encoding.frame_rate);
+        if let Some(encoder) = &self.encoder {
+            encoding.encoder = encoder.clone();
+        }
+    }
+}
+
+impl EncodingArgs {
+    /// Gives a source what was asked for.
+    pub(crate) fn source(&self, source: Source) -> Source {
+        let mut encoding = Encoding::new(self.profile);
+        self.picture.apply(&mut encoding);
+        let source = match self.mode {
+            Some(mode) => source.mode(mode),
+            None => source,
+        };
+        self.platforms.iter().cloned().fold(source.encoding(encoding), Source::platform)
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode.unwrap_or(if self.platforms.is_empty() { Mode::Copy } else { Mode::Auto })
+    }
+}
+
+/// What is encoded, as far as a person is told.
 #[derive(Debug)]
 pub(crate) struct Asked {
     mode: Mode,
@@ -31,14 +126,11 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// What the arguments say; the rest is as the engine is configured.
-    pub(crate) fn of(args: &Args, config: &Config) -> Result<Self> {
-        let default = if args.all("--platform").is_empty() { Mode::Copy } else { Mode::Auto };
-        let mode = mode(args)?.unwrap_or(default);
-        let mut encoding = Encoding::default();
-        apply(args, &mut encoding)?;
+    pub(crate) fn of(args: &EncodingArgs, config: &Config) -> Self {
+        let mode = args.mode();
         let software = || "libx264".to_owned();
         let best = || Hardware::shared().best(VideoCodecKind::H264, true).unwrap_or_else(|_| software());
-        let encoder = match encoding.encoder {
+        let encoder = match args.picture.encoder.clone().unwrap_or_default() {
             _ if mode == Mode::Copy => None,
             // One that does not open is replaced by software.
             EncoderChoice::Named(name) => {
@@ -50,7 +142,7 @@ impl Asked {
             EncoderChoice::Auto | EncoderChoice::Hardware => Some(best()),
             _ => Some(software()),
         };
-        Ok(Self { mode, encoder })
+        Self { mode, encoder }
     }
 
     /// Follows what happens.
@@ -84,66 +176,4 @@ impl Asked {
             None => self.mode.to_string(),
         }
     }
-}
-
-/// What was asked for; `None` leaves it to the platforms.
-fn mode(args: &Args) -> Result<Option<Mode>> {
-    match args.last::<String>("--mode")?.as_deref() {
-        None => Ok(None),
-        Some("auto") => Ok(Some(Mode::Auto)),
-        Some("copy") => Ok(Some(Mode::Copy)),
-        Some("encode") => Ok(Some(Mode::Encode)),
-        Some(other) => Err(format!("--mode {other}: copy, encode or auto").into()),
-    }
-}
-
-/// Gives a source what was asked for.
-pub(crate) fn source(source: Source, args: &Args) -> Result<Source> {
-    let profile = args.last::<String>("--profile")?;
-    let profile = match profile.as_deref() {
-        None => Profile::default(),
-        Some(name) => Profile::by_name(name).ok_or_else(|| format!("{name}: no such profile"))?,
-    };
-    let mut encoding = Encoding::new(profile);
-    apply(args, &mut encoding)?;
-    let source = match mode(args)? {
-        Some(mode) => source.mode(mode),
-        None => source,
-    };
-    let source = source.encoding(encoding);
-    Ok(platforms(args)?.into_iter().fold(source, Source::platform))
-}
-
-/// The platforms that were named.
-pub(crate) fn platforms(args: &Args) -> Result<Vec<Platform>> {
-    let known = Platform::NAMES.join(", ");
-    let named = args.all("--platform").into_iter().map(|name| {
-        Platform::by_name(name).ok_or_else(|| format!("{name}: no such platform, but {known}").into())
-    });
-    named.collect()
-}
-
-/// Puts figures that were given into an encoding.
-pub(crate) fn apply(args: &Args, encoding: &mut Encoding) -> Result<()> {
-    if let Some(kbps) = args.last("--bitrate")? {
-        encoding.video_kbps = Some(kbps);
-    }
-    if let Some(size) = args.last::<String>("--size")? {
-        let sides = size
-            .split_once('x')
-            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-        encoding.size = Some(sides.ok_or_else(|| format!("--size {size}: say 1280x720"))?);
-    }
-    if let Some(fps) = args.last::<String>("--fps")? {
-        let (num, den) = fps.split_once('/').unwrap_or((&fps, "1"));
-        let rate = num.parse().ok().zip(den.parse().ok()).and_then(|(num, den)| FrameRate::new(num, den));
-        encoding.frame_rate = Some(rate.ok_or_else(|| format!("--fps {fps}: say 25 or 30000/1001"))?);
-    }
-    match args.last::<String>("--encoder")?.as_deref() {
-        None | Some("auto") => {}
-        Some("software") => encoding.encoder = EncoderChoice::Software,
-        Some("hardware") => encoding.encoder = EncoderChoice::Hardware,
-        Some(name) => encoding.encoder = EncoderChoice::Named(name.to_owned()),
-    }
-    Ok(())
 }

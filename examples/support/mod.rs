@@ -7,10 +7,8 @@
     reason = "each example is a crate of its own and uses its part"
 )]
 
-pub mod args;
 pub mod cli;
 pub mod events;
-pub mod json;
 pub mod outputs;
 pub mod print;
 pub mod process;

@@ -1,34 +1,69 @@
 //! Where the examples send streams to: `--to`, `--record`, `--existing`, `--ca`.
 
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::TypedValueParser;
 use flowcast::{Existing, NoOutput, Output, Ready, StreamBuilder, TlsRoots};
 
-use super::Result;
-use super::args::Args;
+use super::{Result, cli};
 
-/// What becomes of files that are there already.
-pub fn existing(args: &Args) -> Result<Existing> {
-    match args.last::<String>("--existing")?.as_deref() {
-        None | Some("number") => Ok(Existing::Number),
-        Some("append") => Ok(Existing::Append),
-        Some("replace") => Ok(Existing::Replace),
-        Some("refuse") => Ok(Existing::Refuse),
-        Some(other) => Err(format!("--existing {other}: number, append, replace or refuse").into()),
-    }
+/// Where a stream goes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Outputs")]
+pub struct OutputArgs {
+    /// Send the stream to rtmp(s)://[user:password@]host/app/key; {} becomes the stream's number. May be given
+    /// several times
+    #[arg(long, value_name = "URL")]
+    to: Vec<String>,
+
+    /// Record the stream to an FLV file; {} becomes the stream's number. May be given several times
+    #[arg(long, value_name = "FILE.flv")]
+    record: Vec<String>,
+
+    #[command(flatten)]
+    existing: ExistingArgs,
+
+    /// Trust only the certificates in this PEM file for rtmps; otherwise those of the system
+    #[arg(long, value_name = "FILE.pem")]
+    ca: Option<PathBuf>,
 }
 
-/// Gives a stream the outputs that were asked for; `{}` in them becomes `number`.
-pub fn add(builder: StreamBuilder<NoOutput>, args: &Args, number: usize) -> Result<StreamBuilder<Ready>> {
-    let numbered = |text: &str| text.replace("{}", &number.to_string());
-    let roots = match args.last::<String>("--ca")? {
-        Some(path) => TlsRoots::from_pem_file(path)?,
-        None => TlsRoots::Platform,
-    };
-    let pushes =
-        args.all("--to").into_iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
-    let existing = existing(args)?;
-    let records =
-        args.all("--record").into_iter().map(|path| Output::record(numbered(path)).existing(existing));
-    let mut outputs = pushes.chain(records);
-    let first = outputs.next().ok_or("where to? give --to or --record (--help tells more)")?;
-    Ok(outputs.fold(builder.to(first), |builder, output| builder.to(output)))
+/// What becomes of files that are there already.
+#[derive(Args, Debug)]
+pub struct ExistingArgs {
+    /// What a recording does if its file is there already
+    #[arg(id = "existing", long, value_name = "HOW", default_value = "number", value_parser = existing())]
+    pub how: Existing,
+}
+
+fn existing() -> impl TypedValueParser<Value = Existing> {
+    cli::one_of(vec![
+        ("number", "records to another file beside it: archive-1.flv for archive.flv", Existing::Number),
+        ("append", "goes on behind what is there", Existing::Append),
+        ("replace", "replaces it", Existing::Replace),
+        ("refuse", "does not begin", Existing::Refuse),
+    ])
+}
+
+impl OutputArgs {
+    /// Whether none was named.
+    pub fn is_empty(&self) -> bool {
+        self.to.is_empty() && self.record.is_empty()
+    }
+
+    /// Gives a stream the outputs that were asked for; `{}` in them becomes `number`.
+    pub fn add(&self, builder: StreamBuilder<NoOutput>, number: usize) -> Result<StreamBuilder<Ready>> {
+        let numbered = |text: &str| text.replace("{}", &number.to_string());
+        let roots = match &self.ca {
+            Some(path) => TlsRoots::from_pem_file(path)?,
+            None => TlsRoots::Platform,
+        };
+        let pushes = self.to.iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
+        let records =
+            self.record.iter().map(|path| Output::record(numbered(path)).existing(self.existing.how));
+        let mut outputs = pushes.chain(records);
+        let first = outputs.next().ok_or("no output: give --to or --record")?;
+        Ok(outputs.fold(builder.to(first), |builder, output| builder.to(output)))
+    }
 }

@@ -12,7 +12,8 @@ use super::print::note;
 const MOST_OUTPUTS: usize = 8;
 const TICK: Duration = Duration::from_millis(100);
 
-/// One line about the whole, and a line for each of several outputs.
+/// One line about the whole, and a line for each of several outputs. A clone shows the same.
+#[derive(Clone)]
 pub struct Progress {
     all: MultiProgress,
     whole: ProgressBar,
@@ -40,15 +41,16 @@ impl Progress {
     }
 
     /// Shows how several outputs are; of many only the first.
-    pub fn show_outputs(&mut self, outputs: &[OutputStats]) {
+    pub fn show_outputs(&mut self, outputs: impl IntoIterator<Item = OutputStats>) {
+        let outputs: Vec<_> = outputs.into_iter().take(MOST_OUTPUTS).collect();
         if outputs.len() < 2 || !self.is_shown() {
             return;
         }
-        while self.outputs.len() < outputs.len().min(MOST_OUTPUTS) {
+        while self.outputs.len() < outputs.len() {
             let bar = ProgressBar::new_spinner().with_style(style("  {wide_msg}"));
             self.outputs.push(self.all.add(bar));
         }
-        for (bar, output) in self.outputs.iter().zip(outputs) {
+        for (bar, output) in self.outputs.iter().zip(&outputs) {
             bar.set_message(about(output));
         }
     }
@@ -61,6 +63,8 @@ impl Progress {
     /// Takes it off the terminal.
     pub fn clear(&self) {
         self.outputs.iter().chain([&self.whole]).for_each(ProgressBar::finish_and_clear);
+        // What cannot be written cannot be taken off either.
+        let _ = self.all.clear();
     }
 }
 

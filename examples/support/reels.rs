@@ -1,32 +1,37 @@
 //! Where the examples keep reels: `--reels`, `--max-reel-bytes`, `--no-reels`.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use flowcast::{ReelStore, WhenInUse};
 
-use super::Result;
-use super::args::Args;
+/// Where reels are kept: files in the form in which they are sent, which are made once.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Reels")]
+pub struct ReelArgs {
+    /// Keep reels (files prepared for sending) there; otherwise in the temporary directory
+    #[arg(long, value_name = "DIR")]
+    reels: Option<PathBuf>,
 
-/// The options that take a value.
-pub const OPTIONS: [&str; 2] = ["--reels", "--max-reel-bytes"];
-/// The option that takes none.
-pub const NO_REELS: &str = "--no-reels";
-/// What `--help` says of them.
-pub const USAGE: &str = "  --reels DIR    keep reels there; otherwise in the temporary directory
-  --max-reel-bytes N   let them take so many bytes, 10 GiB otherwise; those used longest ago go first
-  --no-reels     read files directly through libav";
+    /// Most bytes of all reels; those used longest ago go first. Otherwise 10 GiB
+    #[arg(long, value_name = "BYTES")]
+    max_reel_bytes: Option<u64>,
 
-/// The store that was asked for. What another process of this example uses is left to it.
-pub fn store(args: &Args) -> Result<Option<ReelStore>> {
-    if args.has(NO_REELS) {
-        return Ok(None);
+    /// Read files directly through libav, without reels
+    #[arg(long, conflicts_with_all = ["reels", "max_reel_bytes"])]
+    no_reels: bool,
+}
+
+impl ReelArgs {
+    /// The store that was asked for. What another process of this example uses is left to it.
+    pub fn store(&self) -> Option<ReelStore> {
+        if self.no_reels {
+            return None;
+        }
+        let directory = self.reels.clone().unwrap_or_else(|| std::env::temp_dir().join("flowcast-reels"));
+        let mut store = ReelStore::new(directory);
+        store.when_in_use = WhenInUse::Subdirectory;
+        store.max_bytes = self.max_reel_bytes.unwrap_or(store.max_bytes);
+        Some(store)
     }
-    let dir = args.last::<String>("--reels")?;
-    let mut store = ReelStore::new(match dir {
-        Some(dir) => dir.into(),
-        None => std::env::temp_dir().join("flowcast-reels"),
-    });
-    store.when_in_use = WhenInUse::Subdirectory;
-    if let Some(bytes) = args.last("--max-reel-bytes")? {
-        store.max_bytes = bytes;
-    }
-    Ok(Some(store))
 }
