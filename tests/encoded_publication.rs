@@ -1,13 +1,11 @@
 //! A publisher whose picture and sound are encoded on their way into a recording, with the `ffmpeg` program at both ends.
 #![cfg(feature = "libav")]
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
 use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
-use support::{Need, Peer, ffmpeg7, need, run, wait_until};
+use kit::{Need, Peer, ffmpeg7, need, run, wait_until};
 #[cfg(feature = "metrics")]
 use {flowcast::EncoderMetrics, flowcast::StreamHandle};
 

@@ -1,14 +1,12 @@
 //! Publishers of others drop, return and are replaced: whoever plays or is pushed to sees one stream, whose times increase.
 
-mod support;
-
 use flowcast::{Config, Engine, EventKind, Events, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use support::{
+use kit::{
     Clip, Need, Nginx, PATIENCE, Peer, ffmpeg_play, ffmpeg_publish, frame_hashes, need, packet_times,
     wait_until,
 };
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const KEY: &str = "studio-key";
@@ -193,7 +191,7 @@ fn a_publisher_that_hangs_is_taken_over_from_after_its_silence() {
 #[test]
 fn a_looped_file_on_the_hub_is_played_over_its_loop_points() {
     use flowcast::{OutputPhase, ReelStore, SourceMode};
-    use support::laps;
+    use kit::laps;
 
     if !need(&[Need::Ffmpeg]) {
         return;

@@ -1,17 +1,15 @@
 //! The peers against each other, without flowcast: what fails here is not flowcast's doing.
 
-mod support;
-
+use kit::{
+    Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, Peer, PeerServer, SilentDns, TlsProxy,
+    ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish, media, need,
+    packet_count, peer_play, peer_publish, remux, rtmpdump, wait_until,
+};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use support::{
-    Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, Peer, PeerServer, SilentDns, TlsProxy,
-    ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish, media, need,
-    packet_count, peer_play, peer_publish, remux, rtmpdump, wait_until,
-};
 use tempfile::TempDir;
 
 fn clip(clip: Clip) -> (TempDir, PathBuf) {
@@ -173,7 +171,7 @@ fn plays_from_nginx(needs: &[Need], play: impl Fn(&str, &Path) -> Peer) {
     assert!(wait_until(PATIENCE, enough), "{}", player.report());
     player.interrupt(PATIENCE);
     publisher.kill();
-    let (recorded, frames) = (support::decode(&played).frames, frame_hashes(&file));
+    let (recorded, frames) = (kit::decode(&played).frames, frame_hashes(&file));
     let found = laps(&recorded, &frames).unwrap_or_else(|why| panic!("{why}\n{}", player.report()));
     assert_eq!(found.first % 25, 0, "{found}: it must begin with a keyframe");
 }

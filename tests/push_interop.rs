@@ -1,17 +1,15 @@
 //! A looped file pushed to servers of others: what they record is the file, frame for frame, over its loop points.
 
-mod support;
-
 use flowcast::{
     Config, Engine, Error, EventKind, Output, OutputPhase, RtmpServer, RtmpServerExt, Source, StreamHandle,
     TlsRoots,
 };
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use support::{
+use kit::{
     Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, PacketTime, Peer, PeerServer, TlsProxy,
     ffmpeg_play, frame_hashes, laps, media, need, packet_hashes, packet_times, remux, sound_laps, wait_until,
 };
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Loop points every recording has to pass.

@@ -3,11 +3,9 @@
 
 #![cfg(feature = "libav")]
 
-mod support;
-
 use flowcast::{Config, Engine, Output, ReelStore, RtmpServerExt, Source};
+use kit::{Need, PATIENCE, ffmpeg_play, frame_hashes, laps, need, packet_times, run, wait_until};
 use std::path::Path;
-use support::{Need, PATIENCE, ffmpeg_play, frame_hashes, laps, need, packet_times, run, wait_until};
 use tempfile::TempDir;
 
 /// Stream time of each loop of two seconds, in milliseconds.

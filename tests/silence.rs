@@ -1,7 +1,5 @@
 //! Silent AAC frames before a real decoder: exact zeros in every layout, and not a word of complaint.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use flowcast::rtmp::flv::silence::{aac_config, aac_silence, channel_configuratio
 use flowcast::rtmp::flv::{FlvReader, FlvWriter};
 use flowcast::rtmp::limits::Limits;
 use flowcast::rtmp::time::MediaTime;
-use support::{Need, Peer, need, run};
+use kit::{Need, Peer, need, run};
 use tempfile::TempDir;
 
 const DECODING: Duration = Duration::from_secs(120);

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Config, Engine, Error, Output, RtmpServerExt, Source, TlsRoots};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{Known, engine, wait_retry};
-use crate::support::{PATIENCE, free_port};
 use crate::{Beside, chain};
+use kit::bystander::at_most;
+use kit::rig::{Known, engine, wait_retry};
+use kit::{PATIENCE, free_port};
 
 #[test]
 fn malformed_urls_are_refused_before_anything_happens() {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use flowcast::av::{Error as AvError, SampleSpec, sample_clip};
 use flowcast::{Engine, Error, Output, Source};
 
-use crate::support::rig::{Known, engine, threads_and_descriptors};
-use crate::support::{Need, need, run, wait_until};
 use crate::{Beside, chain};
+use kit::rig::{Known, engine, threads_and_descriptors};
+use kit::{Need, need, run, wait_until};
 
 /// Every refusal, none of which waits for anything, comes within this.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -202,7 +202,7 @@ fn nothing_that_can_be_sent() {
     let recording = clip.beside("mixed.flv");
     let live =
         engine.stream(Source::file(&mixed)).record(&recording).start().expect("its picture can be sent");
-    let skipped = crate::support::rig::wait_event(&events, AT_ONCE, |event| match &event.kind {
+    let skipped = kit::rig::wait_event(&events, AT_ONCE, |event| match &event.kind {
         flowcast::EventKind::TrackSkipped { track, reason } if event.stream == live.id() => {
             Some((*track, reason.clone()))
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use flowcast::{ConnectConfig, Output, RtmpServerExt, Source, StreamKey};
 
 use crate::chain;
-use crate::support::rig::{Known, alone, engine, role_arguments};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{FaultProxy, PATIENCE, Peer, free_port, wait_until};
+use kit::rig::{Known, alone, engine, role_arguments};
+use kit::scripted::{Script, Scripted};
+use kit::{FaultProxy, PATIENCE, Peer, free_port, wait_until};
 
 const CANARY: &str = "canary7f3a9key";
 
@@ -152,7 +152,7 @@ fn use_the_canary() {
         ]
         .to_vec(),
     ] {
-        if crate::support::need(&[crate::support::Need::Ffmpeg]) {
+        if kit::need(&[kit::Need::Ffmpeg]) {
             Peer::spawn(std::path::Path::new("ffmpeg"), arguments).wait(PATIENCE);
         }
     }

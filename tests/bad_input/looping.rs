@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use flowcast::av::SampleSpec;
 use flowcast::{Error, EventKind, Events, Source, StreamHandle};
 
-use crate::support::rig::{Known, engine, push, wait_event};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, wait_until};
 use crate::{Beside, chain};
+use kit::rig::{Known, engine, push, wait_event};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, wait_until};
 
 /// A stream that loops a copy of the clip to a server of its own.
 struct Looping {
@@ -150,10 +150,10 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
         "+faststart",
         front.to_str().expect("UTF-8"),
     ];
-    if !crate::support::need(&[crate::support::Need::Ffmpeg]) {
+    if !kit::need(&[kit::Need::Ffmpeg]) {
         return;
     }
-    crate::support::run("ffmpeg", arguments, Duration::from_secs(30));
+    kit::run("ffmpeg", arguments, Duration::from_secs(30));
     let content = fs::read(&front).expect("it can be read");
     let mdat = content.windows(4).position(|window| window == b"mdat").expect("such a box") - 4;
     let moov = content.windows(4).position(|window| window == b"moov").expect("such a box") - 4;

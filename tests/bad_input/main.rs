@@ -9,15 +9,13 @@ mod keys;
 mod looping;
 mod recordings;
 mod signals;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
 use flowcast::chain;
 use flowcast::{Engine, Source, StreamHandle};
-use support::rig::{Known, push, read_flv};
-use support::scripted::{Script, Scripted};
+use kit::rig::{Known, push, read_flv};
+use kit::scripted::{Script, Scripted};
 
 /// A stream that runs beside what goes wrong: to a server and to a file.
 struct Beside {
@@ -36,7 +34,7 @@ impl Beside {
             .record(&file)
             .start()
             .expect("the stream starts");
-        assert!(server.wait_pictures(0, 5, support::PATIENCE), "the stream beside gets nowhere");
+        assert!(server.wait_pictures(0, 5, kit::PATIENCE), "the stream beside gets nowhere");
         Self { server, file, live }
     }
 
@@ -46,7 +44,7 @@ impl Beside {
         let Self { server, file, live } = self;
         let sent = server.visits()[0].tags.len();
         assert!(
-            support::wait_until(support::PATIENCE, || server.visits()[0].tags.len() > sent + 10),
+            kit::wait_until(kit::PATIENCE, || server.visits()[0].tags.len() > sent + 10),
             "it is off the air"
         );
         live.stop(Duration::from_secs(3)).expect("it stops");

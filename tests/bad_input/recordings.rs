@@ -8,9 +8,9 @@ use std::time::Instant;
 use flowcast::av::SampleSpec;
 use flowcast::{Error, Output, Source};
 
-use crate::support::rig::{Known, engine, wait_ended};
-use crate::support::{PATIENCE, SmallDisk, run, wait_until};
 use crate::{Beside, chain};
+use kit::rig::{Known, engine, wait_ended};
+use kit::{PATIENCE, SmallDisk, run, wait_until};
 
 #[test]
 fn a_recording_that_cannot_be_created() {
@@ -94,7 +94,7 @@ fn a_disk_that_fills_up() {
     let length = fs::metadata(&path).expect("it is there").len();
     assert!(length > 900_000, "{length} bytes");
     let (played, complaints) = {
-        let decoded = crate::support::decode(&path);
+        let decoded = kit::decode(&path);
         (decoded.frames.len(), decoded.complaints)
     };
     println!("what fitted on the disk: {length} bytes, {played} frames; {complaints}");

@@ -1,7 +1,7 @@
 //! The tags of a copied file are those FFmpeg 7.1 writes.
 
-use super::support::ffmpeg7;
 use super::*;
+use kit::ffmpeg7;
 
 /// What is in the tags of pictures: configuration and frames, by their bytes. FFmpeg's facts about colours and its end of the
 /// track are its own.

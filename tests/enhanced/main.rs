@@ -3,9 +3,6 @@
 
 #![cfg(feature = "libav")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod bytes;
 mod loops;
 mod pushes;
@@ -18,8 +15,8 @@ use flowcast::rtmp::flv::enhanced::{Header, PacketType};
 use flowcast::rtmp::flv::{FlvReader, Tag};
 use flowcast::rtmp::limits::Limits;
 use flowcast::{Config, Engine, Output, ReelStore, Source};
+use kit::{Need, PATIENCE, frame_hashes, laps, need, run, wait_until};
 use std::path::{Path, PathBuf};
-use support::{Need, PATIENCE, frame_hashes, laps, need, run, wait_until};
 use tempfile::TempDir;
 
 /// Files, and how the `ffmpeg` program makes them: two seconds.

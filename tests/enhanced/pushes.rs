@@ -1,9 +1,9 @@
 //! Such streams at servers: those that say they take them, those that do not, and FFmpeg 7.1, which says nothing.
 
-use super::support::rig::{outputs, wait_ended};
-use super::support::{Peer, ffmpeg7, free_port, listening};
 use super::*;
 use flowcast::RtmpServerExt;
+use kit::rig::{outputs, wait_ended};
+use kit::{Peer, ffmpeg7, free_port, listening};
 
 #[test]
 fn a_server_that_takes_them_gets_them_and_other_outputs_end_with_an_error() {

@@ -10,9 +10,9 @@ use flowcast::rtmp::error::{Error as RtmpError, LoginError};
 use flowcast::{Error, Output, Source, TlsRoots, chain};
 use md5::{Digest, Md5};
 
-use crate::support::acted::{Acted, Answer, connect_error};
-use crate::support::rig::{Known, engine};
-use crate::support::{Identity, Need, PATIENCE, TlsProxy, need, run, text};
+use kit::acted::{Acted, Answer, connect_error};
+use kit::rig::{Known, engine};
+use kit::{Identity, Need, PATIENCE, TlsProxy, need, run, text};
 
 const USER: &str = "joe";
 const PASSWORD: &str = "pass/word@1";
@@ -117,7 +117,7 @@ fn a_user_and_a_password_are_let_in() {
         }
         // Lost, it logs in anew.
         server.close_after(Some(1));
-        assert!(crate::support::wait_until(PATIENCE, || server.visits()[2].closed));
+        assert!(kit::wait_until(PATIENCE, || server.visits()[2].closed));
         server.close_after(None);
         assert!(server.wait_tags(5, 20), "{what}: not back");
         live.stop(PATIENCE).expect("it stops");
@@ -139,7 +139,7 @@ fn a_login_over_tls_and_with_the_key_apart() {
     let output = Output::rtmp(&url, "key").tls_roots(roots);
     let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
     let on_air = || server.visits().iter().any(|visit| visit.tags >= 20);
-    assert!(crate::support::wait_until(PATIENCE, on_air), "{:?}", live.wait_timeout(Duration::ZERO));
+    assert!(kit::wait_until(PATIENCE, on_air), "{:?}", live.wait_timeout(Duration::ZERO));
     live.stop(PATIENCE).expect("it stops");
 }
 

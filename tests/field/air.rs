@@ -1,8 +1,5 @@
 //! A published stream with everything that takes it: a player, a recording and a push, and a publisher that sends tags made by hand.
 
-use crate::support::rig::{engine, push};
-use crate::support::scripted::{Script, Scripted, Seen};
-use crate::support::{PATIENCE, Session, directory, tcp, wait_closed, wait_until};
 use bytes::Bytes;
 use flowcast::rtmp::flv::{FlvReader, Tag, TagKind};
 use flowcast::rtmp::limits::Limits;
@@ -12,6 +9,9 @@ use flowcast::rtmp::url::Destination;
 use flowcast::{
     Engine, EventKind, Events, Output, RtmpServer, RtmpServerExt, Source, StreamHandle, StreamRef,
 };
+use kit::rig::{engine, push};
+use kit::scripted::{Script, Scripted, Seen};
+use kit::{PATIENCE, Session, directory, tcp, wait_closed, wait_until};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -7,7 +7,7 @@ use flowcast::av::Interrupt;
 use flowcast::{Platform, Prepare, PreparedTrack, ScanOptions, Strictness, Verdict, facts, verdict};
 
 use crate::made::make;
-use crate::support::{Need, directory, need};
+use kit::{Need, directory, need};
 
 fn judged(file: &Path) -> (Option<String>, Verdict) {
     let facts = facts(file, &ScanOptions::default(), &Interrupt::new()).expect("it is scanned");

@@ -9,10 +9,10 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Engine, EventKind, Events, NothingPlays, Playlist, ReelStore, Source, StreamHandle};
 use tempfile::TempDir;
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{Known, engine, push};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, wait_until};
+use kit::bystander::at_most;
+use kit::rig::{Known, engine, push};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, wait_until};
 
 /// A second, a keyframe each second.
 fn clip(seconds: f64, options: &[(&str, &str)]) -> Known {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use flowcast::av::Interrupt;
 use flowcast::{Engine, Prepare, ScanOptions, Source, facts};
 
-use crate::support::rig::{engine, resident_kib};
-use crate::support::{directory, wait_until};
+use kit::rig::{engine, resident_kib};
+use kit::{directory, wait_until};
 
 /// How long each step may take until it is ended from outside.
 const STEP: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Error, EventKind, Prepare, ScanOptions, Source, facts};
 
 use super::examine::{Bounds, Examiner};
-use crate::support::rig::{Known, alone, engine, read_flv, role_arguments, wait_event};
-use crate::support::{Clip, Need, PATIENCE, Peer, directory, need, wait_until};
+use kit::rig::{Known, alone, engine, read_flv, role_arguments, wait_event};
+use kit::{Clip, Need, PATIENCE, Peer, directory, need, wait_until};
 
 /// Above what the process takes before.
 const MEMORY_KIB: usize = 400 << 10;
@@ -118,7 +118,7 @@ fn what_is_too_much_is_refused_by_its_limit() {
     }
     let clip = Known::small();
     let scratch = directory();
-    let mp4 = crate::support::remux(&clip.file, scratch.path(), "clip.mp4");
+    let mp4 = kit::remux(&clip.file, scratch.path(), "clip.mp4");
     Clip { audio: false, b_frames: 0, ..Clip::default() }.make(scratch.path(), "clip.h264");
     let mut files = raw_streams();
     files.extend(containers(&mp4));

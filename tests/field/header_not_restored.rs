@@ -1,8 +1,8 @@
 //! Files whose sequence headers change within: what is heard and seen of every lap, and of the items that follow, decodes.
 
-use super::support::rig::engine;
-use super::support::{Clip, Need, PATIENCE, Peer, directory, need, run, text, wait_until};
 use flowcast::{Config, EventKind, Events, Output, Playlist, ReelStore, Source, StreamHandle};
+use kit::rig::engine;
+use kit::{Clip, Need, PATIENCE, Peer, directory, need, run, text, wait_until};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::rig::{Known, engine};
+use kit::rig::{Known, engine};
 
 fn refused(engine: &Engine, source: Source, file: &Path) -> Option<&'static str> {
     match engine.stream(source).to(Output::record(file)).start() {

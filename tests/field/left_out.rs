@@ -9,9 +9,9 @@ use flowcast::av::{SampleSpec, sample_clip};
 use flowcast::{Engine, EventKind, Events, Playlist, ReelStore, Source, StreamHandle};
 use tempfile::TempDir;
 
-use crate::support::rig::{engine, push};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{Need, PATIENCE, need, run, text, wait_until};
+use kit::rig::{engine, push};
+use kit::scripted::{Script, Scripted};
+use kit::{Need, PATIENCE, need, run, text, wait_until};
 
 fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
     let directory = TempDir::new().expect("a temporary directory");

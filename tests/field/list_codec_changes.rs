@@ -1,12 +1,12 @@
 //! Lists whose files are of many formats: a stream keeps one sound and one picture format, or says that it changes.
 
-use super::support::rig::{engine, read_flv};
-use super::support::{Clip, Need, PATIENCE, directory, need, run, text, wait_until};
 use flowcast::rtmp::flv::{FlvReader, Tag, TagKind};
 use flowcast::rtmp::limits::Limits;
 use flowcast::{
     Config, EventKind, Events, Mode, ParameterChange, Platform, Playlist, Profile, ReelStore, Source,
 };
+use kit::rig::{engine, read_flv};
+use kit::{Clip, Need, PATIENCE, directory, need, run, text, wait_until};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn tags(file: &Path) -> Vec<Tag> {
 
 /// What was recorded of a source, until it had begun so many items, and what was told.
 fn record(directory: &Path, mode: &str, source: &Source, items: usize) -> (Vec<Tag>, Vec<EventKind>) {
-    let recorded = super::support::directory();
+    let recorded = kit::directory();
     let file = recorded.path().join("recording.flv");
     let reels = (mode == "reel").then(|| ReelStore::new(directory.join("reels")));
     let engine = engine(|config: &mut Config| config.reels = reels);

@@ -9,8 +9,8 @@ use flowcast::rtmp::flv::{FlvReader, FlvWriter, Tag};
 use flowcast::rtmp::limits::Limits;
 use flowcast::{Engine, EventKind, Source};
 
-use crate::support::rig::wait_event;
-use crate::support::{PATIENCE, run, text};
+use kit::rig::wait_event;
+use kit::{PATIENCE, run, text};
 
 /// Makes a file with the `ffmpeg` program; arguments are separated by spaces.
 pub(crate) fn make(directory: &Path, name: &str, arguments: &str) -> PathBuf {

@@ -3,9 +3,6 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod adobe_auth;
 mod air;
 mod counted_in_samples;

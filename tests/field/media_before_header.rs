@@ -1,9 +1,9 @@
 //! Frames before the sequence header of their codec, or with one that says nothing: nothing goes out that cannot be decoded.
 
 use crate::air::{AAC, AVC, Air, headers, recorded, send, sink, tag, tags, wait_frames, wait_pushed};
-use crate::support::PATIENCE;
 use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::{EventKind, Output};
+use kit::PATIENCE;
 
 /// Frame `n` of 40 ms in these forms, a keyframe every ten.
 fn frames(numbers: std::ops::Range<i64>, video: [&[u8]; 2], audio: &[u8]) -> Vec<Tag> {

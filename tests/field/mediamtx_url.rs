@@ -2,9 +2,9 @@
 
 use flowcast::{Output, RtmpServerExt, Source};
 
-use crate::support::acted::{Acted, Answer};
-use crate::support::rig::{Known, engine, outputs};
-use crate::support::{Need, PATIENCE, need, run, text, wait_until};
+use kit::acted::{Acted, Answer};
+use kit::rig::{Known, engine, outputs};
+use kit::{Need, PATIENCE, need, run, text, wait_until};
 
 /// Paths, and the app and the name that ffmpeg makes of them.
 const PATHS: [(&str, &str, &str); 7] = [

@@ -9,8 +9,8 @@ use flowcast::{
 };
 
 use crate::made::{make, pitch, record};
-use crate::support::rig::engine;
-use crate::support::{Need, directory, need};
+use kit::rig::engine;
+use kit::{Need, directory, need};
 
 /// A radio (440 Hz), then a television (1000 Hz).
 const RADIO_FIRST: &str = "-f lavfi -i sine=f=440:r=48000:d=2 -f lavfi -i testsrc2=s=160x90:r=25:d=2 \

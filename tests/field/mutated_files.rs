@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::examine::{Bounds, Examiner};
-use crate::support::rig::{alone, role_arguments};
-use crate::support::{Clip, Need, Peer, damage, directory, need, run, wait_until};
+use kit::rig::{alone, role_arguments};
+use kit::{Clip, Need, Peer, damage, directory, need, run, wait_until};
 
 /// Containers, as the names of files.
 const KINDS: [&str; 11] = [

@@ -13,8 +13,8 @@ use flowcast::rtmp::limits::Limits;
 use flowcast::{Engine, Playlist, ReelStore, Source};
 use tempfile::TempDir;
 
-use crate::support::rig::engine;
-use crate::support::{Need, PATIENCE, need, run, text, wait_until};
+use kit::rig::engine;
+use kit::{Need, PATIENCE, need, run, text, wait_until};
 
 fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
     let directory = TempDir::new().expect("a temporary directory");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use flowcast::{Config, Engine, Error, Existing, Output, ReconnectPolicy, Source, TlsRoots};
 
-use crate::support::free_port;
-use crate::support::rig::{Known, engine};
+use kit::free_port;
+use kit::rig::{Known, engine};
 
 type Change = fn(&mut ReconnectPolicy);
 

@@ -1,9 +1,9 @@
 //! Publishers whose tracks have clocks of their own, or times that do not go on.
 
 use crate::air::{Air, frames, headers, recorded, send, sink, sound, tags, wait_frames};
-use crate::support::PATIENCE;
 use flowcast::EventKind;
 use flowcast::rtmp::flv::{Tag, TagKind};
+use kit::PATIENCE;
 
 /// The times of the frames of a kind.
 fn times<'a>(tags: impl IntoIterator<Item = &'a Tag>, kind: TagKind) -> Vec<i64> {

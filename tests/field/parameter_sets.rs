@@ -8,8 +8,8 @@ use flowcast::rtmp::flv::Tag;
 use flowcast::{Fix, Platform, ReelStore, ScanOptions, Source, Strictness, TrackVerdict, facts, verdict};
 
 use crate::made::{flv_tags, make, pitch, record};
-use crate::support::rig::engine;
-use crate::support::{Need, directory, frame_hashes, need};
+use kit::rig::engine;
+use kit::{Need, directory, frame_hashes, need};
 
 /// The file with an empty configuration record: its first `keep` bytes, then zeros.
 fn emptied(file: &Path, name: &str, kind: &[u8; 4], keep: usize, change: impl Fn(&mut [u8])) -> PathBuf {

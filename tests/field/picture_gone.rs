@@ -3,10 +3,10 @@
 use crate::air::{
     Air, frames, headers, key, picture, pushed, recorded, send, sink, sound, tags, wait_frames, wait_pushed,
 };
-use crate::support::scripted::Scripted;
-use crate::support::{PATIENCE, Session, wait_until};
 use flowcast::Output;
 use flowcast::rtmp::flv::{Tag, TagKind};
+use kit::scripted::Scripted;
+use kit::{PATIENCE, Session, wait_until};
 use std::net::TcpStream;
 use std::path::Path;
 

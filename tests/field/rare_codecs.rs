@@ -2,10 +2,10 @@
 //! are refused.
 
 use crate::air::{Air, frames, headers, recorded, send, sink, tag, wait_pushed};
-use crate::support::PATIENCE;
-use crate::support::rig::outputs;
 use flowcast::EventKind;
 use flowcast::rtmp::flv::{Tag, TagKind};
+use kit::PATIENCE;
+use kit::rig::outputs;
 
 #[test]
 fn sound_that_hardly_anything_plays_is_told_of_once() {

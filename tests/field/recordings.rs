@@ -14,12 +14,10 @@ use flowcast::{
     Engine, Error, EventKind, Existing, Output, OutputId, Playlist, Prepare, ReelStore, Source, StreamRef,
 };
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{
-    Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended, wait_event,
-};
-use crate::support::scripted::{Script, Scripted, Seen};
-use crate::support::{Need, PATIENCE, Peer, SmallDisk, directory, need, run, text, wait_until};
+use kit::bystander::at_most;
+use kit::rig::{Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended, wait_event};
+use kit::scripted::{Script, Scripted, Seen};
+use kit::{Need, PATIENCE, Peer, SmallDisk, directory, need, run, text, wait_until};
 
 /// Other names of a file: a hard link, a symbolic one, and a way around.
 fn names(file: &Path) -> Vec<PathBuf> {
@@ -227,7 +225,7 @@ fn a_recording_goes_on_behind_what_a_crash_left() {
     assert!(pictures.windows(2).all(|pair| pair[1] > pair[0]), "{pictures:?}");
     let steps = pictures.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(steps.clone().all(|step| step <= 120), "{:?}", steps.max());
-    let decoded = crate::support::decode(&path);
+    let decoded = kit::decode(&path);
     assert!(decoded.frames.len() >= pictures.len() - 1, "{} of {}", decoded.frames.len(), pictures.len());
     // Another format is not touched.
     let other = clip.beside("other.flv");

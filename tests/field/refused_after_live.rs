@@ -11,9 +11,9 @@ use flowcast::{
     TlsIdentity, TlsRoots,
 };
 
-use crate::support::acted::{Acted, Answer, publish_status};
-use crate::support::rig::{Known, engine, wait_event};
-use crate::support::{Authority, PATIENCE, wait_until};
+use kit::acted::{Acted, Answer, publish_status};
+use kit::rig::{Known, engine, wait_event};
+use kit::{Authority, PATIENCE, wait_until};
 
 /// Tags a connection may send before the server is gone.
 const ENOUGH: usize = 40;

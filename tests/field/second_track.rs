@@ -4,9 +4,9 @@
 use crate::air::{
     AAC, AVC, Air, frames, headers, pushed, recorded, send, sink, tag, tags, wait_frames, wait_pushed,
 };
-use crate::support::PATIENCE;
 use flowcast::EventKind;
 use flowcast::rtmp::flv::{Tag, TagKind};
+use kit::PATIENCE;
 
 /// A multitrack tag: its form, and its tracks with their data.
 fn several(kind: TagKind, time: i64, header: bool, form: u8, tracks: &[(u8, &[u8])]) -> Tag {

@@ -6,9 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::rig::{Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, Peer, wait_until};
+use kit::rig::{Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, wait_until};
 
 #[test]
 fn a_stream_that_finds_no_address_space_is_refused_and_the_others_go_on() {

@@ -6,9 +6,9 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{ReelStore, Source};
 
 use crate::made::{flv_tags, make};
-use crate::support::rig::{engine, push};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{Need, PATIENCE, directory, need};
+use kit::rig::{engine, push};
+use kit::scripted::{Script, Scripted};
+use kit::{Need, PATIENCE, directory, need};
 
 /// Plays a file in a loop until the picture is `millis` on; how far the sound lies behind the picture at most, and the longest
 /// time without any, both as it was sent.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use flowcast::rtmp::session::ClientRole;
 use flowcast::{EventKind, OutputPhase, RtmpServerExt, Source};
 
-use crate::support::rig::{Known, alone, engine, push, role_arguments, wait_ended, wait_event, wait_retry};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, Peer, Session, wait_until};
+use kit::rig::{Known, alone, engine, push, role_arguments, wait_ended, wait_event, wait_retry};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, Session, wait_until};
 
 #[test]
 fn a_push_that_is_removed_or_ends_keeps_its_last_error() {

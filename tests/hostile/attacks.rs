@@ -9,12 +9,12 @@ use socket2::SockRef;
 
 use crate::Field;
 use crate::server::{EVIL, KEY, NAME, evil_key};
-use crate::support::{PATIENCE, Session, tls_stream, wait_until};
 use crate::vectors::before_auth;
 use crate::wire::{
     AUDIO, COMMAND, DATA, Random, VIDEO, chunk_size, command, connect, create_stream, handshake, header,
     message, message_in, publish, read_to_close, string, tcp, write_until_closed,
 };
+use kit::{PATIENCE, Session, tls_stream, wait_until};
 
 /// Somebody of the honest pair is a connection, too.
 const HONEST: u64 = 2;

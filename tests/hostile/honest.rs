@@ -14,7 +14,7 @@ use flowcast::rtmp::time::MediaTime;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::server::{KEY, NAME, Server};
-use crate::support::{PATIENCE, Session, tls_stream, wait_until};
+use kit::{PATIENCE, Session, tls_stream, wait_until};
 
 /// 2.65 Mbit/s in 30 pictures a second, a keyframe each second.
 const FRAME: usize = 11_000;
@@ -104,7 +104,7 @@ fn session(server: &Server, secure: bool, role: ClientRole, name: &str) -> Sessi
     let stream: Box<dyn Stream> = if secure {
         Box::new(tls_stream(address, server.authority.pem()).expect("a TLS handshake"))
     } else {
-        Box::new(crate::support::tcp(address))
+        Box::new(kit::tcp(address))
     };
     Session::new(role, stream, &format!("{scheme}://{address}/live/{name}"))
 }

@@ -8,8 +8,6 @@
 mod attacks;
 mod honest;
 mod server;
-#[path = "../support/mod.rs"]
-mod support;
 mod vectors;
 mod wire;
 
@@ -20,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use flowcast::rtmp::session::ClientRole;
 use honest::Honest;
+use kit::{PATIENCE, Session, wait_until};
 use server::{NAME, Server, Setup};
-use support::{PATIENCE, Session, wait_until};
 
 /// A server, the honest pair on it, and room for an attack.
 struct Field {

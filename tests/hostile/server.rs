@@ -14,7 +14,7 @@ use std::time::Duration;
 use flowcast::{Config, Engine, RefusalReason, RtmpServerExt, TlsIdentity};
 use tempfile::TempDir;
 
-use crate::support::{Authority, PATIENCE, wait_until};
+use kit::{Authority, PATIENCE, wait_until};
 
 /// The key of the honest publisher, and the name it is played by.
 pub(crate) const KEY: &str = "studio-key";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::PATIENCE;
+use kit::PATIENCE;
 
 pub(crate) const COMMAND: u8 = 20;
 pub(crate) const AUDIO: u8 = 8;

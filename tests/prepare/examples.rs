@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::support::{Need, PATIENCE, Peer, directory, need, text, wait_until};
 use crate::{make, names};
+use kit::{Need, PATIENCE, Peer, directory, need, text, wait_until};
 
 /// The example, which `cargo test` has built beside the tests.
 fn example(name: &str) -> Option<PathBuf> {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::rig::{alone, role_arguments};
-use crate::support::{Need, PATIENCE, Peer, directory, frame_hashes, need, wait_until};
 use crate::{make, names, prepare};
+use kit::rig::{alone, role_arguments};
+use kit::{Need, PATIENCE, Peer, directory, frame_hashes, need, wait_until};
 
 const DIRECTORY: &str = "FLOWCAST_TEST_DIRECTORY";
 const KILLS: u32 = 5;

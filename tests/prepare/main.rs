@@ -8,15 +8,13 @@ mod crafted;
 mod examples;
 mod failures;
 mod killed;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowcast::av::Interrupt;
 use flowcast::{Encoding, Platform, Prepare, Prepared};
-use support::{PATIENCE, files, run, text};
+use kit::{PATIENCE, files, run, text};
 
 /// Encoding as it is done unless said otherwise, but as fast as it gets.
 fn quickly() -> Encoding {

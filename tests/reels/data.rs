@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use flowcast::{Source, SourceMode};
 
-use crate::support::rig::Known;
 use crate::{Air, only_reel, with_reels};
+use kit::rig::Known;
 
 #[test]
 fn a_reel_that_is_damaged_under_a_stream_is_left_without_a_jump() {

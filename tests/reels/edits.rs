@@ -6,8 +6,8 @@ use flowcast::{Engine, Playlist, Source};
 use std::path::Path;
 use tempfile::TempDir;
 
-use crate::support::rig::{Known, engine};
 use crate::{Air, assert_headers, assert_steady, with_reels};
+use kit::rig::{Known, engine};
 
 /// A clip with a name of its own, long enough that nothing but a command ends it soon.
 fn clip(directory: &Path, name: &str, seconds: f64) -> std::path::PathBuf {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use flowcast::av::SampleSpec;
 use flowcast::{Output, Source, SourceMode};
 
-use crate::support::rig::{Known, alone, read_flv, role_arguments};
-use crate::support::{PATIENCE, Peer, wait_until};
 use crate::{Air, stored, with_reels, with_store};
+use kit::rig::{Known, alone, read_flv, role_arguments};
+use kit::{PATIENCE, Peer, wait_until};
 
 const KILLS: u32 = 24;
 const DIRECTORY: &str = "FLOWCAST_TEST_DIRECTORY";

@@ -10,10 +10,10 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Engine, NothingPlays, ParameterChange, Playlist, Source};
 use tempfile::TempDir;
 
-use crate::support::rig::{Known, engine};
-use crate::support::scripted::Seen;
-use crate::support::wait_until;
 use crate::{Air, assert_headers, assert_steady, with_reels};
+use kit::rig::{Known, engine};
+use kit::scripted::Seen;
+use kit::wait_until;
 
 /// With a store and without one: both have to do the same.
 fn both_ways(run: impl Fn(&str, &Engine) + Sync) {

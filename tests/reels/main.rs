@@ -12,8 +12,6 @@ mod many;
 mod sound;
 mod sources;
 mod stores;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::cell::RefCell;
 use std::fs;
@@ -22,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use flowcast::rtmp::flv::TagKind;
 use flowcast::{Engine, EventKind, Events, ReelStore, Source, SourceMode, StreamHandle};
-use support::rig::{engine, push};
-use support::scripted::{Script, Scripted, Seen};
-use support::{PATIENCE, wait_until};
+use kit::rig::{engine, push};
+use kit::scripted::{Script, Scripted, Seen};
+use kit::{PATIENCE, wait_until};
 
 /// An engine that keeps reels in `directory`.
 fn with_reels(directory: &Path) -> Engine {

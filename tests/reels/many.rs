@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Engine, Playlist, ReelStore, Source, SourceMode};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{Known, alone, engine, push, role_arguments, threads_and_descriptors};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, Peer, wait_until};
 use crate::{Air, only_reel, stored, timed, with_reels, with_store};
+use kit::bystander::at_most;
+use kit::rig::{Known, alone, engine, push, role_arguments, threads_and_descriptors};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, wait_until};
 
 #[test]
 fn a_hundred_streams_of_a_new_file_are_cut_once() {

@@ -8,9 +8,9 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Engine, Playlist, Source};
 use tempfile::TempDir;
 
-use crate::support::rig::{Known, engine, read_flv};
-use crate::support::wait_until;
 use crate::{Air, PATIENCE, assert_headers, assert_steady, stored, with_reels};
+use kit::rig::{Known, engine, read_flv};
+use kit::wait_until;
 
 /// A sound file.
 fn music(directory: &Path, name: &str, seconds: f64, rate: u32) -> PathBuf {

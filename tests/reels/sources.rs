@@ -8,9 +8,9 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Engine, Source, SourceMode};
 use tempfile::TempDir;
 
-use crate::support::rig::Known;
-use crate::support::{PATIENCE, wait_until};
 use crate::{Air, assert_headers, assert_steady, stored, with_reels};
+use kit::rig::Known;
+use kit::{PATIENCE, wait_until};
 
 /// A copy of a clip in a directory of its own, looped from a reel.
 struct Looped {

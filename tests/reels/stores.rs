@@ -8,10 +8,10 @@ use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
 use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source, SourceMode, WhenInUse};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::Known;
-use crate::support::{Need, PATIENCE, SmallDisk, need, wait_until};
 use crate::{Air, assert_steady, only_reel, stored, with_reels, with_store};
+use kit::bystander::at_most;
+use kit::rig::Known;
+use kit::{Need, PATIENCE, SmallDisk, need, wait_until};
 
 /// Plays the clip, which has to be played directly from some time on, because of this; the stream misses nothing.
 #[track_caller]

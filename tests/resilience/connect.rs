@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use flowcast::{ConnectStep, Engine, Error, EventKind, Output, OutputPhase, RtmpServerExt, Source};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{
+use crate::{Witness, stop_within};
+use kit::bystander::at_most;
+use kit::rig::{
     Known, alone, engine, outputs, push, quickly, role_arguments, wait_ended, wait_event, wait_retry,
 };
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{Need, PATIENCE, Peer, SilentDns, free_port, need, wait_until};
-use crate::{Witness, stop_within};
+use kit::scripted::{Script, Scripted};
+use kit::{Need, PATIENCE, Peer, SilentDns, free_port, need, wait_until};
 
 /// Each step of connecting, in these tests.
 const STEP: Duration = Duration::from_millis(700);

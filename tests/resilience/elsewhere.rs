@@ -5,9 +5,9 @@ use std::time::Duration;
 use flowcast::{EventKind, Source};
 
 use crate::stop_within;
-use crate::support::PATIENCE;
-use crate::support::rig::{Known, engine, push, wait_event};
-use crate::support::scripted::{Script, Scripted};
+use kit::PATIENCE;
+use kit::rig::{Known, engine, push, wait_event};
+use kit::scripted::{Script, Scripted};
 
 #[test]
 fn a_redirected_output_goes_there_and_comes_back_when_that_is_lost() {

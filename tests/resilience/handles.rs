@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Config, Engine, Error, EventKind, LimitScope, Output, Source};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{Known, engine, push, wait_ended, wait_event};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, wait_until};
 use crate::{Witness, stop_within};
+use kit::bystander::at_most;
+use kit::rig::{Known, engine, push, wait_ended, wait_event};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, wait_until};
 
 #[test]
 fn outputs_come_and_go_on_the_air() {
@@ -45,7 +45,7 @@ fn outputs_come_and_go_on_the_air() {
     stop_within(live, Duration::from_secs(3));
     assert_eq!(server.count(), 3);
     server.visits().iter().for_each(|visit| clip.assert_fresh_start(&visit.tags));
-    clip.assert_fresh_start(&crate::support::rig::read_flv(&file));
+    clip.assert_fresh_start(&kit::rig::read_flv(&file));
     witness.assert_unharmed(&clip);
 }
 

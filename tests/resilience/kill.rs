@@ -5,15 +5,11 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Error, Output, RtmpServerExt, Source, TlsRoots};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{
-    Known, LONGEST_WAIT, engine, outputs, push, read_flv, wait_ended, wait_event, wait_retry,
-};
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{
-    Identity, Need, Nginx, PATIENCE, TlsProxy, frame_hashes, laps, need, wait_closed, wait_until,
-};
 use crate::{Witness, stop_within};
+use kit::bystander::at_most;
+use kit::rig::{Known, LONGEST_WAIT, engine, outputs, push, read_flv, wait_ended, wait_event, wait_retry};
+use kit::scripted::{Script, Scripted};
+use kit::{Identity, Need, Nginx, PATIENCE, TlsProxy, frame_hashes, laps, need, wait_closed, wait_until};
 
 /// From being reachable again to the next keyframe: the longest wait, a GOP of the clip, a tick, and some delay.
 const RESUME: Duration = LONGEST_WAIT.saturating_add(Duration::from_millis(480 + 100 + 1000));
@@ -163,10 +159,10 @@ fn tries_that_are_used_up_end_the_output_and_not_the_stream() {
     let mut witness = Witness::new(&clip);
     let engine = engine(|_| {});
     let events = engine.events();
-    let mut policy = crate::support::rig::quickly();
+    let mut policy = kit::rig::quickly();
     policy.first = Duration::from_millis(50);
     policy.tries = Some(3);
-    let nobody = format!("rtmp://127.0.0.1:{}/live", crate::support::free_port());
+    let nobody = format!("rtmp://127.0.0.1:{}/live", kit::free_port());
     let live = witness.start(&engine, &clip, Output::rtmp(&nobody, "key").reconnect(policy));
     let output = outputs(&live)[2];
     let error = wait_ended(&events, output, PATIENCE).expect("it gave up");

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Engine, Output, RtmpServerExt, Source};
 
-use crate::support::rig::{
+use crate::{Witness, stop_within};
+use kit::rig::{
     Known, alone, engine, push, resident_kib, role_arguments, threads_and_descriptors, wait_retry,
 };
-use crate::support::scripted::{Script, Scripted};
-use crate::support::{PATIENCE, Peer, free_port, wait_until};
-use crate::{Witness, stop_within};
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, free_port, wait_until};
 
 const CYCLES: usize = 200;
 const STREAMS: usize = 4;

@@ -10,16 +10,14 @@ mod handles;
 mod kill;
 mod leaks;
 mod stall;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::time::{Duration, Instant};
 
 use flowcast::{Engine, Existing, Output, Source, StreamHandle, StreamRef};
-use support::bystander::{Bystander, at_most};
-use support::rig::{Known, longest_silence, read_flv};
-use support::scripted::{Script, Scripted};
-use support::wait_until;
+use kit::bystander::{Bystander, at_most};
+use kit::rig::{Known, longest_silence, read_flv};
+use kit::scripted::{Script, Scripted};
+use kit::wait_until;
 
 /// Nothing may arrive at an output that has no fault for this long at most: a tick, and some delay. More is allowed only where
 /// a bystander lost time in the same moment.
@@ -45,7 +43,7 @@ impl Witness {
 
     fn outputs(&self) -> [Output; 2] {
         // A witness that starts again is a new one.
-        [support::rig::push(&self.server), Output::record(&self.file).existing(Existing::Replace)]
+        [kit::rig::push(&self.server), Output::record(&self.file).existing(Existing::Replace)]
     }
 
     /// Starts the clip in a loop to the witnesses, and to `faulty` as the last one.
@@ -56,7 +54,7 @@ impl Witness {
             builder = builder.to(faulty);
         }
         let live = builder.start().expect("the stream starts");
-        assert!(self.server.wait_pictures(0, 5, support::PATIENCE), "the witness gets nothing");
+        assert!(self.server.wait_pictures(0, 5, kit::PATIENCE), "the witness gets nothing");
         self.bystander.get_or_insert_with(|| Bystander::start(clip));
         self.began = Instant::now();
         live

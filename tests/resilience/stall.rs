@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use flowcast::{Config, Error, EventKind, Output, OutputPhase, Source, TlsRoots};
 
-use crate::support::bystander::at_most;
-use crate::support::rig::{Known, LONGEST_WAIT, engine, outputs, push, wait_event, wait_retry};
-use crate::support::scripted::{Script, Scripted, Seen};
-use crate::support::{FfmpegListen, Identity, Need, PATIENCE, TlsProxy, need, wait_until};
 use crate::{Witness, stop_within};
+use kit::bystander::at_most;
+use kit::rig::{Known, LONGEST_WAIT, engine, outputs, push, wait_event, wait_retry};
+use kit::scripted::{Script, Scripted, Seen};
+use kit::{FfmpegListen, Identity, Need, PATIENCE, TlsProxy, need, wait_until};
 
 const DROP: Duration = Duration::from_secs(1);
 const DISCONNECT: Duration = Duration::from_secs(2);
@@ -172,7 +172,7 @@ fn stop_keeps_its_deadline_while_a_peer_does_not_read() {
         assert!(wait_until(PATIENCE, || live.stats().outputs.iter().any(stuck)), "{}", live.stats());
         let stopped = stop_within(live, deadline);
         println!("stalled, TLS {tls}: stop({deadline:?}) took {stopped:?}");
-        clip.assert_gapless(&crate::support::rig::read_flv(&file));
+        clip.assert_gapless(&kit::rig::read_flv(&file));
     }
     assert_eq!((engine.running(), engine.abandoned()), (0, 0));
 }

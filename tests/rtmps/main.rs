@@ -1,8 +1,5 @@
 //! The embedded server over RTMPS: publishers and players, the certificate renewed under them, and who does not speak TLS.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,10 +12,10 @@ use flowcast::rtmp::time::MediaTime;
 use flowcast::{
     Config, Engine, Output, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerError, StreamRef, TlsIdentity,
 };
-use rustls::{ClientConnection, StreamOwned};
-use support::{
+use kit::{
     Authority, Clip, Need, PATIENCE, Peer, Session, frame_hashes, need, tls_stream, tls_stream_of, wait_until,
 };
+use rustls::{ClientConnection, StreamOwned};
 use tempfile::TempDir;
 
 const KEY: &str = "studio-key";

@@ -6,8 +6,6 @@ mod matrix;
 mod play;
 mod publish;
 mod refuse;
-#[path = "../support/mod.rs"]
-mod support;
 mod tell;
 
 use bytes::{Buf, Bytes};
@@ -23,15 +21,15 @@ use flowcast::{
     Config, Engine, Error, EventKind, Existing, Output, RtmpServer, RtmpServerExt, ServerOptions, Source,
     StreamRef,
 };
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use support::{
+use kit::{
     Clip, Need, PATIENCE, PacketTime, Peer, ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish,
     laps, librtmp_publish, media, need, packet_count, packet_times, peer_play, peer_publish, rtmpdump,
     sound_laps, wait_until,
 };
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use client::{Client, media_tags, on_the_wire};

@@ -3,7 +3,7 @@
 
 use super::*;
 use flowcast::TlsIdentity;
-use support::{Authority, Nginx, ffmpeg7, run};
+use kit::{Authority, Nginx, ffmpeg7, run};
 
 /// Encoders of FFmpeg 7.1, and the FourCC of what they make.
 const CODECS: [(&str, &[&str]); 3] = [

@@ -25,8 +25,8 @@ fn plays(needs: &[Need], play: impl Fn(&str, &Path) -> Peer) {
     let end = (found.first + recorded.len()) % frames.len();
     assert_eq!((end, found.cut), (0, 0), "{found}: it must end with the last frame\n{}", player.report());
     assert_times(&played, &["v", "a"], Publisher::Exact, &player.report());
-    let sound = support::packet_hashes(&played, "a");
-    let original = support::packet_hashes(&file, "a");
+    let sound = kit::packet_hashes(&played, "a");
+    let original = kit::packet_hashes(&file, "a");
     sound_laps(&sound, &original, original.len() - 1)
         .unwrap_or_else(|why| panic!("{why}\n{}", player.report()));
     let stats = studio.server.stats();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flowcast::{Engine, EventKind, Events, Output, OutputPhase, Source, StreamHandle, StreamStats};
 use tempfile::TempDir;
 
-use crate::support::{FfmpegListen, Nginx, PATIENCE, wait_closed, wait_until};
+use kit::{FfmpegListen, Nginx, PATIENCE, wait_closed, wait_until};
 
 /// Loop points every recording passes.
 pub(crate) const SEAMS: u64 = 2;
@@ -123,5 +123,5 @@ pub(crate) fn each<T: Sync>(all: &[T], check: impl Fn(&T) -> Result<String, Stri
 
 /// A place for an engine's reels.
 pub(crate) fn reels(directory: &Path) -> Engine {
-    crate::support::rig::engine(|config| config.reels = Some(flowcast::ReelStore::new(directory)))
+    kit::rig::engine(|config| config.reels = Some(flowcast::ReelStore::new(directory)))
 }

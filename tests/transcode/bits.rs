@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::run;
+use kit::run;
 
 /// How long a window is, in milliseconds.
 const WINDOW: f64 = 2000.0;

@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{media, run};
+use kit::{media, run};
 
 const ENCODING: Duration = Duration::from_secs(180);
 /// The film.

@@ -10,8 +10,8 @@ use flowcast::{Encoding, Engine, EventKind, Mode, Profile, Source};
 
 use crate::air::alone;
 use crate::clips;
-use crate::support::rig::engine;
-use crate::support::{Need, damage, media, need};
+use kit::rig::engine;
+use kit::{Need, damage, media, need};
 
 /// Files of the test media, and beside them all of [`clips`].
 const FILES: [&str; 6] = [

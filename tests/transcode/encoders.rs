@@ -9,8 +9,8 @@ use flowcast::{EncoderChoice, Encoding, Engine, EventKind, Mode, Profile, Source
 use crate::air::{Aired, Server, air, alone, reels};
 use crate::clips::{self, FILM};
 use crate::picture;
-use crate::support::rig::{engine, wait_event};
-use crate::support::{Need, Nginx, PATIENCE, need};
+use kit::rig::{engine, wait_event};
+use kit::{Need, Nginx, PATIENCE, need};
 
 /// Encoders of devices, one of which this machine's libav knows but cannot use.
 const DEVICES: [&str; 3] = ["h264_nvenc", "h264_qsv", "h264_vaapi"];

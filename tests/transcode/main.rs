@@ -14,6 +14,4 @@ mod picture;
 mod quality;
 mod shown;
 mod slow;
-#[path = "../support/mod.rs"]
-mod support;
 mod table;

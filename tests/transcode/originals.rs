@@ -4,7 +4,7 @@ use flowcast::{Encoding, Mode, Platform, Profile, Source};
 
 use crate::air::{SEAMS, Server, air, alone, each, reels};
 use crate::picture;
-use crate::support::{Need, frame_hashes, media, need, packet_count};
+use kit::{Need, frame_hashes, media, need, packet_count};
 
 /// A file, and the size it is brought to, for those below what platforms take.
 const FILES: [(&str, Option<(u32, u32)>); 4] = [

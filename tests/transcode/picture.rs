@@ -7,7 +7,7 @@ use flowcast::av::Interrupt;
 use flowcast::verdict::Fields;
 use flowcast::{Facts, Fix, Platform, ScanOptions, Severity, Strictness, facts, verdict};
 
-use crate::support::{Peer, packet_times, run};
+use kit::{Peer, packet_times, run};
 
 /// The longest GOP: two seconds, or at 29.97 pictures a second 60 pictures, and a recording's whole milliseconds.
 const LONGEST_GOP: Duration = Duration::from_millis(2003);

@@ -7,7 +7,7 @@ use flowcast::{Encoding, Mode, Profile, Source};
 use crate::air::{Server, air, alone, reels};
 use crate::clips::{self, Clip, FILM, PICTURES};
 use crate::picture::{compared, x264_options};
-use crate::support::{Need, need, run};
+use kit::{Need, need, run};
 
 /// How much worse it may be, in decibels.
 const WORSE: f64 = 0.1;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clips::{BARS, RATE};
-use crate::support::{Peer, run};
+use kit::{Peer, run};
 
 const DECODING: Duration = Duration::from_secs(120);
 /// Samples a second beeps are looked for in.

@@ -6,8 +6,8 @@ use crate::air::{Server, air, alone};
 use crate::clips::{self, FILM};
 use crate::picture;
 use crate::shown::pictures;
-use crate::support::rig::engine;
-use crate::support::{Need, need, packet_times};
+use kit::rig::engine;
+use kit::{Need, need, packet_times};
 
 #[test]
 fn a_stream_that_outruns_its_reel_is_taken_by_platforms() {

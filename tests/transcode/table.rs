@@ -10,8 +10,8 @@ use crate::bits::windows;
 use crate::clips::{self, Clip, FILM, PICTURES, RATE};
 use crate::picture;
 use crate::shown::{Shown, beeps, expected, pictures};
-use crate::support::rig::engine;
-use crate::support::{Need, Nginx, need, packet_hashes, run};
+use kit::rig::engine;
+use kit::{Need, Nginx, need, packet_hashes, run};
 
 /// Bits a second the pictures are encoded to, in thousands.
 const KBPS: u32 = 400;

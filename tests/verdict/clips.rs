@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::run;
+use kit::run;
 
 const ENCODING: Duration = Duration::from_secs(60);
 

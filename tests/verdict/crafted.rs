@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clips::{Clip, TONE, made};
-use crate::support::run;
+use kit::run;
 
 /// The clip the others are made of: two seconds, with a keyframe every half of one.
 const BASE: Clip = Clip { name: "base.mp4", video: "320x240:r=30:d=2", audio: TONE, more: "-g 15" };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flowcast::av::Interrupt;
 use flowcast::{Platform, ScanOptions, Strictness, facts, verdict, verdict_of_failure};
 
-use crate::support::{Need, damage, media, need};
+use kit::{Need, damage, media, need};
 
 /// Files of the test media: MP4, FLV, MPEG-TS, Matroska, ADTS, with and without sound.
 const FILES: [&str; 10] = [

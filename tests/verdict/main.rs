@@ -7,6 +7,4 @@ mod clips;
 mod crafted;
 mod damaged;
 mod rows;
-#[path = "../support/mod.rs"]
-mod support;
 mod table;

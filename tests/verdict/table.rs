@@ -12,7 +12,7 @@ use flowcast::{
 use crate::clips::{Clip, TONE, directory, made};
 use crate::crafted;
 use crate::rows::{CLIPS, ROWS, Row};
-use crate::support::{Need, need, run};
+use kit::{Need, need, run};
 
 /// Clips are made by as many threads.
 const THREADS: usize = 2;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 ///
 /// It ends at the latest with the thread that started it: keep it in the test that uses it, not in a static.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub struct Peer {
     name: String,
     child: Child,
     input: Option<ChildStdin>,
@@ -24,12 +24,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts a program.
-    pub(crate) fn spawn(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    pub fn spawn(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         Self::spawn_with(program, arguments, &[])
     }
 
     /// Starts a program with more environment variables than the test's own.
-    pub(crate) fn spawn_with(
+    pub fn spawn_with(
         program: &Path,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         environment: &[(&str, &OsStr)],
@@ -55,12 +55,12 @@ impl Peer {
     }
 
     /// Everything it wrote to its standard output so far.
-    pub(crate) fn output(&self) -> String {
+    pub fn output(&self) -> String {
         self.log("stdout")
     }
 
     /// Everything it wrote to its standard error so far.
-    pub(crate) fn errors(&self) -> String {
+    pub fn errors(&self) -> String {
         self.log("stderr")
     }
 
@@ -71,7 +71,7 @@ impl Peer {
     }
 
     /// Waits for a whole line of output that starts so, and returns the rest of it.
-    pub(crate) fn wait_for_line(&mut self, start: &str, deadline: Duration) -> String {
+    pub fn wait_for_line(&mut self, start: &str, deadline: Duration) -> String {
         let find = |output: &str| {
             let whole = output.rfind('\n').map_or("", |end| output.get(..end).unwrap_or_default());
             whole.lines().find_map(|line| line.strip_prefix(start)).map(|rest| rest.trim().to_owned())
@@ -82,12 +82,12 @@ impl Peer {
     }
 
     /// Whether it still runs.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         assert!(
             wait_until(deadline, || !self.is_running()),
             "{} still runs after {deadline:?}\n{}",
@@ -98,14 +98,14 @@ impl Peer {
     }
 
     /// Waits for its end, which must be a good one.
-    pub(crate) fn wait_success(&mut self, deadline: Duration) {
+    pub fn wait_success(&mut self, deadline: Duration) {
         let status = self.wait(deadline);
         assert!(status.success(), "{} ended with {status}\n{}", self.name, self.report());
     }
 
     /// Asks it to finish what it writes and end (as Ctrl-C would), and waits. Asks again where it does not: `ffmpeg` that waits
     /// for its peer takes notice of the second time only.
-    pub(crate) fn interrupt(&mut self, deadline: Duration) -> ExitStatus {
+    pub fn interrupt(&mut self, deadline: Duration) -> ExitStatus {
         const AGAIN: Duration = Duration::from_secs(2);
         let end = Instant::now() + deadline;
         loop {
@@ -121,35 +121,35 @@ impl Peer {
     }
 
     /// Closes its standard input and waits for its end: how the programs of `tests/peers` are stopped.
-    pub(crate) fn close_input(&mut self, deadline: Duration) -> ExitStatus {
+    pub fn close_input(&mut self, deadline: Duration) -> ExitStatus {
         self.input = None;
         self.wait(deadline)
     }
 
     /// Freezes it: its sockets stay open, and nobody reads them.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         kill_process_group(self.pid(), Signal::STOP).expect("a group that is there");
     }
 
     /// Lets it run on.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         kill_process_group(self.pid(), Signal::CONT).expect("a group that is there");
     }
 
     /// Kills it at once, with everything it has started.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         // Fails only if the group has ended already.
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
     }
 
     /// The id of its process group.
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// The end of all it said.
-    pub(crate) fn report(&self) -> String {
+    pub fn report(&self) -> String {
         const SHOWN: usize = 4000;
         let tail =
             |text: String| text.chars().skip(text.chars().count().saturating_sub(SHOWN)).collect::<String>();
@@ -172,7 +172,7 @@ impl Drop for Peer {
 }
 
 /// Runs a program to its good end and returns what it printed.
-pub(crate) fn run(
+pub fn run(
     program: impl AsRef<Path>,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     deadline: Duration,
@@ -194,17 +194,17 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 }
 
 /// A path as an argument.
-pub(crate) fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
 /// A new temporary directory.
-pub(crate) fn directory() -> TempDir {
+pub fn directory() -> TempDir {
     TempDir::new().expect("a temporary directory")
 }
 
 /// The files in a directory, in order of their names; none if it is not there.
-pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();

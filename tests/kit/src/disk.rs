@@ -7,16 +7,16 @@ use tempfile::TempDir;
 
 /// A disk of one megabyte or a few, gone with the value.
 #[derive(Debug)]
-pub(crate) struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, and a word about it, where this machine does not let a test mount one.
-    pub(crate) fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         Self::mount_of(1)
     }
 
     /// The same, of so many megabytes.
-    pub(crate) fn mount_of(megabytes: u32) -> Option<Self> {
+    pub fn mount_of(megabytes: u32) -> Option<Self> {
         let directory = TempDir::new().expect("a temporary directory");
         let mounted = rustix::process::geteuid().is_root()
             && mount("tmpfs", &["-o", &format!("size={megabytes}m")], directory.path());
@@ -27,12 +27,12 @@ impl SmallDisk {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Nothing can be written to it any more, not by root either.
-    pub(crate) fn make_read_only(&self) {
+    pub fn make_read_only(&self) {
         assert!(mount("tmpfs", &["-o", "remount,ro"], self.path()), "a disk of ours can be mounted again");
     }
 }

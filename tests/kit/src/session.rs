@@ -19,22 +19,25 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// A publisher or player.
 #[derive(Debug)]
-pub(crate) struct Session<S> {
+pub struct Session<S> {
+    /// What it speaks through.
     pub stream: S,
+    /// The protocol.
     pub session: ClientSession,
+    /// What the protocol has told so far.
     pub events: Vec<ClientEvent>,
 }
 
 impl Session<TcpStream> {
     /// Connects without TLS.
-    pub(crate) fn plain(role: ClientRole, server: SocketAddr, path: &str) -> Self {
+    pub fn plain(role: ClientRole, server: SocketAddr, path: &str) -> Self {
         Self::new(role, tcp(server), &format!("rtmp://{server}/{path}"))
     }
 }
 
 impl<S: Read + Write> Session<S> {
     /// A session over a stream whose reads return after a short while.
-    pub(crate) fn new(role: ClientRole, stream: S, url: &str) -> Self {
+    pub fn new(role: ClientRole, stream: S, url: &str) -> Self {
         let destination = Destination::parse(url).expect("a proper URL");
         let config = ClientConfig::default();
         let session = ClientSession::new(role, &destination, config, [0x5a; 1528], Instant::now());
@@ -42,14 +45,22 @@ impl<S: Read + Write> Session<S> {
     }
 
     /// Sends what the session has to say.
-    pub(crate) fn send(&mut self) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The stream does not take it.
+    pub fn send(&mut self) -> std::io::Result<()> {
         let wire = self.session.wire();
         let bytes = wire.copy_to_bytes(wire.remaining());
         self.stream.write_all(&bytes)
     }
 
     /// Reads once. `Ok(false)`: the server has closed, or the connection broke.
-    pub(crate) fn read(&mut self) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// The server refuses, or does not follow the protocol.
+    pub fn read(&mut self) -> Result<bool, Error> {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {
             Ok(0) => return Ok(false),
@@ -64,12 +75,20 @@ impl<S: Read + Write> Session<S> {
     }
 
     /// Goes on until publish or play was accepted (`Ok(true)`), the server closes, or it refuses.
-    pub(crate) fn go_live(&mut self) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn go_live(&mut self) -> Result<bool, Error> {
         self.run_until(|session| session.session.is_live())
     }
 
     /// Goes on until `done` (`Ok(true)`), the server closes, or it refuses.
-    pub(crate) fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> Result<bool, Error> {
         let mut result = Ok(true);
         let in_time = wait_until(PATIENCE, || {
             // A server that has closed may have left an answer.
@@ -83,7 +102,7 @@ impl<S: Read + Write> Session<S> {
 }
 
 /// A TCP connection with short reads.
-pub(crate) fn tcp(server: SocketAddr) -> TcpStream {
+pub fn tcp(server: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(server).expect("a listening server");
     socket.set_read_timeout(Some(GLANCE)).expect("a timeout above zero");
     socket.set_nodelay(true).expect("a TCP socket");
@@ -92,7 +111,11 @@ pub(crate) fn tcp(server: SocketAddr) -> TcpStream {
 
 /// A TLS connection to `localhost`, whose certificate has to be of the authority with the certificate `trusted`; the
 /// handshake is over.
-pub(crate) fn tls_stream(
+///
+/// # Errors
+///
+/// Nobody listens, or the handshake fails.
+pub fn tls_stream(
     server: SocketAddr,
     trusted: &str,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>, std::io::Error> {
@@ -100,7 +123,11 @@ pub(crate) fn tls_stream(
 }
 
 /// The same with TLS versions of one's choice.
-pub(crate) fn tls_stream_of(
+///
+/// # Errors
+///
+/// As [`tls_stream`].
+pub fn tls_stream_of(
     server: SocketAddr,
     trusted: &str,
     versions: &[&'static SupportedProtocolVersion],

@@ -8,7 +8,7 @@ const READING: Duration = Duration::from_secs(60);
 
 /// One packet's place in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct PacketTime {
+pub struct PacketTime {
     /// Presentation time, in milliseconds.
     pub pts: f64,
     /// Decoding time, in milliseconds.
@@ -18,7 +18,7 @@ pub(crate) struct PacketTime {
 }
 
 /// The times of a file's first track of a kind (`v` or `a`), in the order of the file.
-pub(crate) fn packet_times(file: &Path, kind: &str) -> Vec<PacketTime> {
+pub fn packet_times(file: &Path, kind: &str) -> Vec<PacketTime> {
     let stream = format!("{kind}:0");
     let entries = "packet=pts_time,dts_time,flags";
     let arguments =
@@ -35,7 +35,7 @@ pub(crate) fn packet_times(file: &Path, kind: &str) -> Vec<PacketTime> {
 }
 
 /// A hash of each packet's bytes in a file's first track of a kind (`v` or `a`), in the order of the file.
-pub(crate) fn packet_hashes(file: &Path, kind: &str) -> Vec<String> {
+pub fn packet_hashes(file: &Path, kind: &str) -> Vec<String> {
     let stream = format!("{kind}:0");
     let wanted = ["-v", "error", "-select_streams", &stream, "-show_entries", "packet=data_hash"];
     let shown = ["-show_data_hash", "md5", "-of", "csv=p=0", text(file)];
@@ -51,7 +51,7 @@ pub(crate) fn packet_hashes(file: &Path, kind: &str) -> Vec<String> {
 /// # Errors
 ///
 /// The first packet that is not one that may come.
-pub(crate) fn sound_laps(recorded: &[String], file: &[String], end: usize) -> Result<usize, String> {
+pub fn sound_laps(recorded: &[String], file: &[String], end: usize) -> Result<usize, String> {
     const PRIMING: usize = 2;
     let Some(first) = recorded.first() else { return Err("no sound at all".to_owned()) };
     let Some(mut place) = file.iter().position(|packet| packet == first) else {

@@ -13,7 +13,7 @@ const GLANCE: Duration = Duration::from_millis(10);
 
 /// A proxy before one server. Connections pass until told otherwise; dropping it resets them.
 #[derive(Debug)]
-pub(crate) struct FaultProxy {
+pub struct FaultProxy {
     address: SocketAddr,
     state: Arc<State>,
     accepting: Option<JoinHandle<()>>,
@@ -38,7 +38,7 @@ struct Connection {
 
 impl FaultProxy {
     /// Starts it before `upstream`.
-    pub(crate) fn start(upstream: SocketAddr) -> Self {
+    pub fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener's address");
         let state = Arc::new(State::default());
@@ -50,27 +50,27 @@ impl FaultProxy {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on no byte moves in either direction; the connections stay open.
-    pub(crate) fn stall(&self) {
+    pub fn stall(&self) {
         self.state.stalled.store(true, Ordering::SeqCst);
     }
 
     /// Lets bytes pass again.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.state.stalled.store(false, Ordering::SeqCst);
     }
 
     /// From now on a new connection is reset at once; `false` takes them again.
-    pub(crate) fn refuse(&self, refuse: bool) {
+    pub fn refuse(&self, refuse: bool) {
         self.state.refusing.store(refuse, Ordering::SeqCst);
     }
 
     /// Resets every connection, at both its ends.
-    pub(crate) fn reset(&self) {
+    pub fn reset(&self) {
         for connection in self.state.connections() {
             for socket in [&connection.client, &connection.server] {
                 // A socket that is gone already needs no reset.
@@ -81,7 +81,7 @@ impl FaultProxy {
     }
 
     /// Tells the client's side of every connection that the server has finished.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         for connection in self.state.connections() {
             // A socket that is gone already needs no end.
             let _ = connection.client.shutdown(Shutdown::Write);
@@ -89,12 +89,12 @@ impl FaultProxy {
     }
 
     /// Connections taken so far.
-    pub(crate) fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
     }
 
     /// Bytes handed on to the server so far.
-    pub(crate) fn bytes_from_clients(&self) -> u64 {
+    pub fn bytes_from_clients(&self) -> u64 {
         self.state.from_clients.load(Ordering::SeqCst)
     }
 }

@@ -6,12 +6,12 @@ use super::net::{free_port, listening, wait_until};
 use super::process::{Peer, directory, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Who the proxy says it is, as seen by a client that trusts the test's own authority and dials `localhost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub enum Identity {
     /// `localhost`, by the trusted authority.
     Right,
     /// `localhost`, by an authority nobody trusts.
@@ -22,14 +22,14 @@ pub(crate) enum Identity {
 
 /// A certificate authority made for one test.
 #[derive(Debug)]
-pub(crate) struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
     /// Makes one.
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -40,12 +40,12 @@ impl Authority {
     }
 
     /// Its certificate.
-    pub(crate) fn pem(&self) -> &str {
+    pub fn pem(&self) -> &str {
         &self.pem
     }
 
     /// A certificate chain for these hosts and its key, in PEM.
-    pub(crate) fn issue(&self, hosts: &[&str]) -> (String, String) {
+    pub fn issue(&self, hosts: &[&str]) -> (String, String) {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts.clone()).expect("host names");
         if let Some(host) = hosts.first() {
@@ -60,7 +60,7 @@ impl Authority {
 
 /// stunnel in front of a port of this machine.
 #[derive(Debug)]
-pub(crate) struct TlsProxy {
+pub struct TlsProxy {
     /// Where it listens; dial `localhost`.
     pub port: u16,
     directory: TempDir,
@@ -69,7 +69,7 @@ pub(crate) struct TlsProxy {
 
 impl TlsProxy {
     /// Starts it before `upstream`, a port of 127.0.0.1.
-    pub(crate) fn start(upstream: u16, identity: Identity) -> Self {
+    pub fn start(upstream: u16, identity: Identity) -> Self {
         let directory = directory();
         let trusted = Authority::new("flowcast test authority");
         let issuer = match identity {
@@ -109,17 +109,17 @@ impl TlsProxy {
     }
 
     /// The URL of a stream.
-    pub(crate) fn url(&self, app: &str, name: &str) -> String {
+    pub fn url(&self, app: &str, name: &str) -> String {
         format!("rtmps://localhost:{}/{app}/{name}", self.port)
     }
 
     /// The certificate of the authority a client should trust, for `SSL_CERT_FILE` or a setting.
-    pub(crate) fn trusted(&self) -> PathBuf {
+    pub fn trusted(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
     /// The process, to freeze it or to see what it says.
-    pub(crate) fn process(&self) -> &Peer {
+    pub fn process(&self) -> &Peer {
         &self.process
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Looks every few milliseconds until the condition holds. False: it did not within the deadline.
-pub(crate) fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;
     loop {
         if condition() {
@@ -25,7 +25,7 @@ pub(crate) fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool
 /// Below the range outgoing connections are given ports from, so that none of those takes it before the peer does; each
 /// process starts somewhere else in it and never gives the same port twice. It asks by dialling: a listener of our own, even
 /// a closed one, lives on in any child that another thread is just starting, and would be taken for the peer.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -42,7 +42,7 @@ pub(crate) fn free_port() -> u16 {
 /// Whether somebody listens on a port of this machine. Asks the kernel: a connection would be taken for a client.
 ///
 /// The kernel's table is read in pieces, so a socket can be missed while others come and go: wait for a yes, never for a no.
-pub(crate) fn listening(port: u16) -> bool {
+pub fn listening(port: u16) -> bool {
     const LISTEN: &str = "0A";
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|table| fs::read_to_string(table).ok()).any(
         |table| {
@@ -57,7 +57,7 @@ pub(crate) fn listening(port: u16) -> bool {
 }
 
 /// Waits until a file exists, holds something and no process has it open any more: a recording is then complete.
-pub(crate) fn wait_closed(file: &Path, deadline: Duration) -> bool {
+pub fn wait_closed(file: &Path, deadline: Duration) -> bool {
     wait_until(deadline, || fs::metadata(file).is_ok_and(|facts| facts.len() > 0) && !is_open(file))
 }
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 const ENCODING: Duration = Duration::from_secs(120);
 
 /// A file of the shared test media: under `FLOWCAST_TEST_MEDIA`, else beside the checkout in `shared/media`.
-pub(crate) fn media(name: &str) -> Option<PathBuf> {
+pub fn media(name: &str) -> Option<PathBuf> {
     let directory = std::env::var_os("FLOWCAST_TEST_MEDIA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media"), PathBuf::from);
+        .map_or_else(|| super::checkout().join("../shared/media"), PathBuf::from);
     Some(directory.join(name)).filter(|file| file.is_file())
 }
 
 /// A clip to be made: a moving test picture in H.264, each frame different, with a tone in AAC.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clip {
+pub struct Clip {
     /// Whole seconds.
     pub seconds: u32,
     /// Frames per second.
@@ -39,7 +39,7 @@ impl Default for Clip {
 
 impl Clip {
     /// Makes the clip; the extension says in which container.
-    pub(crate) fn make(self, directory: &Path, name: &str) -> PathBuf {
+    pub fn make(self, directory: &Path, name: &str) -> PathBuf {
         let file = directory.join(name);
         let seconds = self.seconds.to_string();
         let picture = format!("testsrc2=size={}x{}:rate={}", self.size.0, self.size.1, self.rate);
@@ -68,7 +68,7 @@ impl Clip {
 }
 
 /// The same packets in another container, which the extension of the new name says.
-pub(crate) fn remux(file: &Path, directory: &Path, name: &str) -> PathBuf {
+pub fn remux(file: &Path, directory: &Path, name: &str) -> PathBuf {
     let remuxed = directory.join(name);
     let arguments =
         ["-nostdin", "-v", "error", "-y", "-i", text(file), "-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy"];

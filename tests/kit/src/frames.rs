@@ -9,7 +9,7 @@ const DECODING: Duration = Duration::from_secs(120);
 
 /// What decoding a file's video gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Decoded {
+pub struct Decoded {
     /// One hash per frame, in the order of presentation.
     pub frames: Vec<String>,
     /// What the decoder complained of; empty if all is well.
@@ -17,7 +17,7 @@ pub(crate) struct Decoded {
 }
 
 /// Decodes a file's first video track, every frame once, with the `ffmpeg` program.
-pub(crate) fn decode(file: &Path) -> Decoded {
+pub fn decode(file: &Path) -> Decoded {
     let arguments = [
         "-nostdin",
         "-v",
@@ -45,14 +45,14 @@ pub(crate) fn decode(file: &Path) -> Decoded {
 }
 
 /// The hashes of a file's frames; it must decode without a complaint.
-pub(crate) fn frame_hashes(file: &Path) -> Vec<String> {
+pub fn frame_hashes(file: &Path) -> Vec<String> {
     let Decoded { frames, complaints } = decode(file);
     assert!(complaints.is_empty(), "{} decodes with complaints:\n{complaints}", file.display());
     frames
 }
 
 /// The packets in a file's first track of a kind (`v` or `a`).
-pub(crate) fn packet_count(file: &Path, kind: &str) -> usize {
+pub fn packet_count(file: &Path, kind: &str) -> usize {
     let stream = format!("{kind}:0");
     let arguments = [
         "-v",
@@ -78,7 +78,7 @@ fn every_frame() -> &'static str {
 
 /// How a recording follows a looped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Laps {
+pub struct Laps {
     /// The file's frame the recording starts with.
     pub first: usize,
     /// How often it passed from the file's last frame to its first.
@@ -99,7 +99,7 @@ impl fmt::Display for Laps {
 ///
 /// The first frame that is not the one that should come. The last few frames are let pass: where a stream ends between a
 /// frame and the B-frames that are shown before it, those are missing.
-pub(crate) fn laps(recorded: &[String], file: &[String]) -> Result<Laps, String> {
+pub fn laps(recorded: &[String], file: &[String]) -> Result<Laps, String> {
     const REORDERED: usize = 4;
     if file.is_empty() || recorded.is_empty() {
         return Err(format!("{} frames recorded of a file of {}", recorded.len(), file.len()));

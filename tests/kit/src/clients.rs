@@ -6,23 +6,23 @@ use std::path::Path;
 use std::time::Duration;
 
 /// `ffmpeg` as a publisher.
-pub(crate) type FfmpegPublish = Peer;
+pub type FfmpegPublish = Peer;
 /// `ffmpeg` as a player.
-pub(crate) type FfmpegPlay = Peer;
+pub type FfmpegPlay = Peer;
 /// GStreamer's `rtmp2sink`.
-pub(crate) type GstPublish = Peer;
+pub type GstPublish = Peer;
 /// GStreamer's `rtmp2src`.
-pub(crate) type GstPlay = Peer;
+pub type GstPlay = Peer;
 /// librtmp as a publisher.
-pub(crate) type LibrtmpPublish = Peer;
+pub type LibrtmpPublish = Peer;
 /// `rtmpdump` as a player.
-pub(crate) type Rtmpdump = Peer;
+pub type Rtmpdump = Peer;
 /// `xiu_client` or `rml_client`.
-pub(crate) type PeerClient = Peer;
+pub type PeerClient = Peer;
 
 /// `ffmpeg` publishes a file in real time, `laps` times, without encoding, and ends. For `rtmps`, verification is ffmpeg's
 /// default: none.
-pub(crate) fn ffmpeg_publish(file: &Path, url: &str, laps: u32) -> FfmpegPublish {
+pub fn ffmpeg_publish(file: &Path, url: &str, laps: u32) -> FfmpegPublish {
     let more = laps.saturating_sub(1).to_string();
     let arguments = [
         "-nostdin",
@@ -43,7 +43,7 @@ pub(crate) fn ffmpeg_publish(file: &Path, url: &str, laps: u32) -> FfmpegPublish
 }
 
 /// `ffmpeg` plays to a file without decoding, until the server ends the stream, or for so long of the stream's time.
-pub(crate) fn ffmpeg_play(url: &str, file: &Path, at_most: Option<Duration>) -> FfmpegPlay {
+pub fn ffmpeg_play(url: &str, file: &Path, at_most: Option<Duration>) -> FfmpegPlay {
     let seconds = at_most.map(|time| time.as_secs_f64().to_string());
     let mut arguments = vec!["-nostdin", "-v", "warning", "-y", "-i", url, "-c", "copy"];
     if let Some(seconds) = &seconds {
@@ -54,7 +54,7 @@ pub(crate) fn ffmpeg_play(url: &str, file: &Path, at_most: Option<Duration>) -> 
 }
 
 /// GStreamer publishes an FLV file with picture and sound in real time and ends.
-pub(crate) fn gst_publish(flv: &Path, url: &str) -> GstPublish {
+pub fn gst_publish(flv: &Path, url: &str) -> GstPublish {
     let pipeline = format!(
         "filesrc location={file} ! flvdemux name=file \
          file.video ! queue ! h264parse ! mux.video \
@@ -66,13 +66,13 @@ pub(crate) fn gst_publish(flv: &Path, url: &str) -> GstPublish {
 }
 
 /// GStreamer plays to a file; interrupt it to end.
-pub(crate) fn gst_play(url: &str, file: &Path) -> GstPlay {
+pub fn gst_play(url: &str, file: &Path) -> GstPlay {
     let pipeline = format!("rtmp2src location={url} idle-timeout=10 ! filesink location={}", text(file));
     Peer::spawn(Path::new("gst-launch-1.0"), ["-e"].into_iter().chain(pipeline.split_whitespace()))
 }
 
 /// `rtmpdump` plays to a file, until the server ends the stream, or for so many seconds of the stream's time.
-pub(crate) fn rtmpdump(url: &str, file: &Path, at_most: Option<Duration>) -> Rtmpdump {
+pub fn rtmpdump(url: &str, file: &Path, at_most: Option<Duration>) -> Rtmpdump {
     let seconds = at_most.map(|time| time.as_secs().to_string());
     let mut arguments = vec!["--live", "--timeout", "10", "--rtmp", url, "--flv", text(file)];
     if let Some(seconds) = &seconds {
@@ -82,16 +82,16 @@ pub(crate) fn rtmpdump(url: &str, file: &Path, at_most: Option<Duration>) -> Rtm
 }
 
 /// librtmp publishes an FLV file in real time and ends.
-pub(crate) fn librtmp_publish(flv: &Path, url: &str) -> LibrtmpPublish {
+pub fn librtmp_publish(flv: &Path, url: &str) -> LibrtmpPublish {
     Peer::spawn(&peer_program("librtmp_publish"), [url, text(flv)])
 }
 
 /// `xiu_client` or `rml_client` publishes an FLV file in real time and ends.
-pub(crate) fn peer_publish(program: &str, flv: &Path, url: &str) -> PeerClient {
+pub fn peer_publish(program: &str, flv: &Path, url: &str) -> PeerClient {
     Peer::spawn(&peer_program(program), ["publish", url, text(flv)])
 }
 
 /// `xiu_client` or `rml_client` plays to a file until the server ends the stream.
-pub(crate) fn peer_play(program: &str, url: &str, file: &Path) -> PeerClient {
+pub fn peer_play(program: &str, url: &str, file: &Path) -> PeerClient {
     Peer::spawn(&peer_program(program), ["play", url, text(file)])
 }

@@ -9,19 +9,19 @@ use tempfile::TempDir;
 
 /// The server. Programs started through it look names up there and nowhere else.
 #[derive(Debug)]
-pub(crate) struct SilentDns {
+pub struct SilentDns {
     socket: UdpSocket,
     directory: TempDir,
 }
 
 impl SilentDns {
     /// Whether this machine lets a test do so: it takes root.
-    pub(crate) fn is_possible() -> bool {
+    pub fn is_possible() -> bool {
         rustix::process::geteuid().is_root() && bind(Ipv4Addr::new(127, 53, 53, 53)).is_some()
     }
 
     /// Starts it, on an address of 127/8 of its own.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let process = std::process::id().to_be_bytes();
         let address = Ipv4Addr::new(127, 128 | process[2], process[3], NEXT.fetch_add(1, Ordering::Relaxed));
@@ -33,7 +33,7 @@ impl SilentDns {
     }
 
     /// Starts a program that asks this server for every name that is not in `/etc/hosts`.
-    pub(crate) fn spawn(&self, program: &Path, arguments: &[&str]) -> Peer {
+    pub fn spawn(&self, program: &Path, arguments: &[&str]) -> Peer {
         const INSIDE: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
         let configuration = self.directory.path().join("resolv.conf");
         let shell =
@@ -42,7 +42,7 @@ impl SilentDns {
     }
 
     /// Answers the questions that have come in, at last: every host has the address 127.0.0.1 and no other.
-    pub(crate) fn answer(&self) {
+    pub fn answer(&self) {
         let mut question = [0; 512];
         while let Ok((length, from)) = self.socket.recv_from(&mut question) {
             if let Some(answer) = question.get(..length).and_then(loopback) {
@@ -53,7 +53,7 @@ impl SilentDns {
     }
 
     /// Whether a question has come in since the last call.
-    pub(crate) fn was_asked(&self) -> bool {
+    pub fn was_asked(&self) -> bool {
         let mut question = [0; 512];
         std::iter::from_fn(|| self.socket.recv(&mut question).ok()).count() > 0
     }

@@ -50,12 +50,14 @@ fn held_up(from: Instant, to: Instant) -> Duration {
 }
 
 /// `limit`, and twice what the machine took from everybody since then.
-pub(crate) fn at_most(limit: Duration, since: Instant) -> Duration {
+pub fn at_most(limit: Duration, since: Instant) -> Duration {
     limit + 2 * held_up(since, Instant::now())
 }
 
 /// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
-pub(crate) struct Bystander {
+/// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
+#[derive(Debug)]
+pub struct Bystander {
     server: Scripted,
     _live: StreamHandle,
     _engine: Engine,
@@ -63,7 +65,7 @@ pub(crate) struct Bystander {
 
 impl Bystander {
     /// Puts the clip on the air in a loop.
-    pub(crate) fn start(clip: &Known) -> Self {
+    pub fn start(clip: &Known) -> Self {
         let (server, engine) = (Scripted::start(Script::Record), engine(|_| {}));
         let live = engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start();
         let live = live.expect("the bystander starts");
@@ -74,7 +76,7 @@ impl Bystander {
 
     /// How much time a stream may have lost between two instants without a fault of its own: twice what this one lost in the
     /// same moment, as luck is not the same for both.
-    pub(crate) fn allowance(&self, from: Instant, to: Instant) -> Duration {
+    pub fn allowance(&self, from: Instant, to: Instant) -> Duration {
         let (from, to) = (from.checked_sub(AROUND).unwrap_or(from), to + AROUND);
         let visits = self.server.visits();
         let tags = visits.first().map_or(&[][..], |visit| &visit.tags);
@@ -86,7 +88,7 @@ impl Bystander {
     }
 
     /// The longest time nothing arrived at this one.
-    pub(crate) fn longest_silence(&self, from: Instant, to: Instant) -> Duration {
+    pub fn longest_silence(&self, from: Instant, to: Instant) -> Duration {
         self.server.visits().first().map_or(Duration::MAX, |visit| longest_silence(&visit.tags, from, to))
     }
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// A clip, and the hashes of its coded pictures in order.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub struct Known {
     /// Where it is.
     pub file: PathBuf,
     /// A directory of the test's own; the clip is in it.
@@ -26,12 +26,12 @@ pub(crate) struct Known {
 
 impl Known {
     /// Two seconds at 25 frames a second, a keyframe every half second, with sound.
-    pub(crate) fn small() -> Self {
+    pub fn small() -> Self {
         Self::made(&SampleSpec { gop_frames: 12, b_frames: 2, ..SampleSpec::default() })
     }
 
     /// Two seconds of noise at about 16 Mbit/s, a keyframe every half second, with sound. Takes the `ffmpeg` program.
-    pub(crate) fn heavy() -> Self {
+    pub fn heavy() -> Self {
         let directory = directory();
         let file = directory.path().join("heavy.mp4");
         let picture = "testsrc2=size=640x360:rate=25,noise=alls=80:allf=t";
@@ -83,7 +83,7 @@ impl Known {
     }
 
     /// A clip of this kind.
-    pub(crate) fn made(spec: &SampleSpec) -> Self {
+    pub fn made(spec: &SampleSpec) -> Self {
         let directory = directory();
         let file = directory.path().join("clip.mp4");
         sample_clip(&file, spec).expect("libav makes the clip");
@@ -91,7 +91,7 @@ impl Known {
     }
 
     /// A file in a directory that is its own.
-    pub(crate) fn of(directory: TempDir, file: PathBuf) -> Self {
+    pub fn of(directory: TempDir, file: PathBuf) -> Self {
         let mut demuxer =
             Demuxer::open(&file, &OpenOptions::default(), &Interrupt::new()).expect("a clip that opens");
         let tracks = &demuxer.media().tracks;
@@ -106,18 +106,18 @@ impl Known {
     }
 
     /// The hashes of its coded pictures, in order.
-    pub(crate) fn pictures(&self) -> &[u64] {
+    pub fn pictures(&self) -> &[u64] {
         &self.pictures
     }
 
     /// A file in the clip's directory.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// The tags are the clip's pictures lap after lap, none missing, none twice, from a keyframe on; says how many.
     #[track_caller]
-    pub(crate) fn assert_gapless(&self, tags: &[Seen]) -> usize {
+    pub fn assert_gapless(&self, tags: &[Seen]) -> usize {
         let pictures: Vec<_> = tags.iter().filter(|tag| tag.is_picture()).collect();
         let Some(first) = pictures.first() else { panic!("no picture arrived") };
         assert!(first.keyframe, "the first picture is no keyframe");
@@ -134,7 +134,7 @@ impl Known {
     /// A connection starts as a decoder and a platform need it: the headers, then a keyframe, all at time zero; then it goes
     /// on without a gap.
     #[track_caller]
-    pub(crate) fn assert_fresh_start(&self, tags: &[Seen]) {
+    pub fn assert_fresh_start(&self, tags: &[Seen]) {
         use flowcast::rtmp::flv::TagKind::{Audio, Script, Video};
         let opening: Vec<_> = tags.iter().take(4).map(|tag| (tag.kind, tag.header, tag.time)).collect();
         assert_eq!(
@@ -149,7 +149,7 @@ impl Known {
 
 /// The tags of an FLV file, which must be whole.
 #[track_caller]
-pub(crate) fn read_flv(file: &Path) -> Vec<Seen> {
+pub fn read_flv(file: &Path) -> Vec<Seen> {
     let mut reader = FlvReader::new(&Limits::publisher());
     reader.push_bytes(Bytes::from(fs::read(file).expect("a recording that can be read")));
     let mut tags = Vec::new();
@@ -161,14 +161,14 @@ pub(crate) fn read_flv(file: &Path) -> Vec<Seen> {
 }
 
 /// The longest time nothing arrived between two instants.
-pub(crate) fn longest_silence(tags: &[Seen], from: Instant, to: Instant) -> Duration {
+pub fn longest_silence(tags: &[Seen], from: Instant, to: Instant) -> Duration {
     let times = tags.iter().map(|tag| tag.at).filter(|at| (from..=to).contains(at));
     let times: Vec<_> = std::iter::once(from).chain(times).chain([to]).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
 /// An engine with some settings changed.
-pub(crate) fn engine(change: impl FnOnce(&mut Config)) -> Engine {
+pub fn engine(change: impl FnOnce(&mut Config)) -> Engine {
     let mut config = Config::default();
     config.reconnect = quickly();
     change(&mut config);
@@ -176,7 +176,7 @@ pub(crate) fn engine(change: impl FnOnce(&mut Config)) -> Engine {
 }
 
 /// Dials again soon: after 200 ms on average, growing to 1 s.
-pub(crate) fn quickly() -> ReconnectPolicy {
+pub fn quickly() -> ReconnectPolicy {
     let mut policy = ReconnectPolicy::default();
     policy.first = Duration::from_millis(200);
     policy.cap = Duration::from_secs(1);
@@ -184,20 +184,16 @@ pub(crate) fn quickly() -> ReconnectPolicy {
 }
 
 /// The longest a policy like [`quickly`] waits: the cap and half of it, and some time to be noticed.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(1500 + 500);
+pub const LONGEST_WAIT: Duration = Duration::from_millis(1500 + 500);
 
 /// A push to a scripted server.
-pub(crate) fn push(server: &Scripted) -> Output {
+pub fn push(server: &Scripted) -> Output {
     Output::rtmp(&server.url(), "a-stream-key")
 }
 
 /// Waits for an event that `matches`, and gives it back.
 #[track_caller]
-pub(crate) fn wait_event<T>(
-    events: &Events,
-    deadline: Duration,
-    mut matches: impl FnMut(&Event) -> Option<T>,
-) -> T {
+pub fn wait_event<T>(events: &Events, deadline: Duration, mut matches: impl FnMut(&Event) -> Option<T>) -> T {
     let end = Instant::now() + deadline;
     let mut heard = Vec::new();
     loop {
@@ -214,7 +210,7 @@ pub(crate) fn wait_event<T>(
 
 /// Waits until an output tries again, and says why.
 #[track_caller]
-pub(crate) fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> Arc<flowcast::Error> {
+pub fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> Arc<flowcast::Error> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputRetrying { output, error, .. } if *output == wanted => Some(error.clone()),
         _ => None,
@@ -223,11 +219,7 @@ pub(crate) fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) 
 
 /// Waits until an output has ended, and says why.
 #[track_caller]
-pub(crate) fn wait_ended(
-    events: &Events,
-    wanted: OutputId,
-    deadline: Duration,
-) -> Option<Arc<flowcast::Error>> {
+pub fn wait_ended(events: &Events, wanted: OutputId, deadline: Duration) -> Option<Arc<flowcast::Error>> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputEnded { output, error } if *output == wanted => Some(error.clone()),
         _ => None,
@@ -235,7 +227,7 @@ pub(crate) fn wait_ended(
 }
 
 /// The numbers of a stream's outputs, in the order they were given.
-pub(crate) fn outputs(stream: &StreamRef) -> Vec<OutputId> {
+pub fn outputs(stream: &StreamRef) -> Vec<OutputId> {
     super::wait_until(Duration::from_secs(5), || !stream.stats().outputs.is_empty());
     let mut ids: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
     ids.sort_unstable();
@@ -243,25 +235,25 @@ pub(crate) fn outputs(stream: &StreamRef) -> Vec<OutputId> {
 }
 
 /// Threads and descriptors of this process.
-pub(crate) fn threads_and_descriptors() -> (usize, usize) {
+pub fn threads_and_descriptors() -> (usize, usize) {
     let count = |directory: &str| fs::read_dir(directory).map_or(0, Iterator::count);
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
 /// Resident memory of this process, KiB.
-pub(crate) fn resident_kib() -> usize {
+pub fn resident_kib() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4
 }
 
 /// Runs another test of this program in a process of its own, where nothing else counts threads or sends logs; the test looks
 /// for its role in the environment. Shows what it printed.
-pub(crate) fn alone(role: &str) -> bool {
+pub fn alone(role: &str) -> bool {
     std::env::var("FLOWCAST_TEST_ROLE").is_ok_and(|given| given == role)
 }
 
 /// The arguments that run one test of this program with a role.
-pub(crate) fn role_arguments(role: &str, test: &str) -> (PathBuf, Vec<String>) {
+pub fn role_arguments(role: &str, test: &str) -> (PathBuf, Vec<String>) {
     let program = std::env::current_exe().expect("the test's own program");
     let arguments = [&format!("FLOWCAST_TEST_ROLE={role}"), text(&program), "--exact", test, "--nocapture"];
     (PathBuf::from("env"), arguments.map(str::to_owned).to_vec())

@@ -9,7 +9,7 @@ fn mixed(seed: u64) -> u64 {
 
 /// Cuts a file off for even seeds; flips bits for odd ones: every other time up to 32 in the first kilobytes, where headers are, else up
 /// to `flips` anywhere.
-pub(crate) fn damage(mut bytes: Vec<u8>, seed: u64, flips: u64) -> Vec<u8> {
+pub fn damage(mut bytes: Vec<u8>, seed: u64, flips: u64) -> Vec<u8> {
     let place = |number: u64, length: usize| (mixed(number) % length.max(1) as u64) as usize;
     if seed.is_multiple_of(2) {
         bytes.truncate(place(seed, bytes.len()));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Something from outside that a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
     /// The `ffmpeg` and `ffprobe` programs, with libx264.
     Ffmpeg,
     /// nginx with its RTMP module.
@@ -68,7 +68,7 @@ impl Need {
 /// Whether everything is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
 /// Neither the test media, which are not part of the repository, nor root are ever required, and FFmpeg 7.1 is not where
 /// `scripts/test.sh` could not get it and said so (`FLOWCAST_FFMPEG7=unavailable`).
-pub(crate) fn need(needs: &[Need]) -> bool {
+pub fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
     let is = |name, wanted| std::env::var_os(name).is_some_and(|value| value == wanted);
@@ -99,12 +99,12 @@ pub(crate) fn stunnel() -> Option<PathBuf> {
 /// A program of `tests/peers`, as `scripts/peers.sh` leaves it.
 pub(crate) fn peer_program(name: &str) -> PathBuf {
     std::env::var_os("FLOWCAST_PEERS_BIN")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/target/bin"), PathBuf::from)
+        .map_or_else(|| super::checkout().join("tests/peers/target/bin"), PathBuf::from)
         .join(name)
 }
 
 /// FFmpeg 7.1 or newer, which knows Enhanced RTMP.
-pub(crate) fn ffmpeg7() -> PathBuf {
+pub fn ffmpeg7() -> PathBuf {
     peer_program("ffmpeg7")
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// nginx with its RTMP module: takes every publisher, serves every player, records each publish to a file of its own.
 #[derive(Debug)]
-pub(crate) struct Nginx {
+pub struct Nginx {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
     directory: TempDir,
@@ -20,12 +20,12 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     /// Starts it with these apps.
-    pub(crate) fn start(apps: &[&str]) -> Self {
+    pub fn start(apps: &[&str]) -> Self {
         Self::with_apps(&apps.iter().map(|app| (*app, String::new())).collect::<Vec<_>>())
     }
 
     /// Starts it with an app that also does what a directive of its RTMP module says: `push URL;`, `pull URL;`.
-    pub(crate) fn relay(app: &str, directive: String) -> Self {
+    pub fn relay(app: &str, directive: String) -> Self {
         Self::with_apps(&[(app, directive)])
     }
 
@@ -39,28 +39,28 @@ impl Nginx {
     }
 
     /// The URL of a stream.
-    pub(crate) fn url(&self, app: &str, name: &str) -> String {
+    pub fn url(&self, app: &str, name: &str) -> String {
         format!("rtmp://127.0.0.1:{}/{app}/{name}", self.port)
     }
 
     /// Kills it: every connection is gone at once and the port is closed.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.kill();
     }
 
     /// Starts it again on the same port, with the recordings of before still there.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.kill();
         self.process = launch(self.directory.path(), self.port);
     }
 
     /// The process, to freeze it or to see what it says.
-    pub(crate) fn process(&self) -> &Peer {
+    pub fn process(&self) -> &Peer {
         &self.process
     }
 
     /// The recordings of a stream so far, in the order in which they began; the last may still grow.
-    pub(crate) fn recordings(&self, app: &str, name: &str) -> Vec<PathBuf> {
+    pub fn recordings(&self, app: &str, name: &str) -> Vec<PathBuf> {
         let start = format!("{name}-");
         let is_its_own = |file: &PathBuf| {
             let file = file.file_name().unwrap_or_default().to_string_lossy();
@@ -72,7 +72,7 @@ impl Nginx {
     }
 
     /// The only recording of a stream, once its publisher has gone and nginx has closed the file.
-    pub(crate) fn recording(&self, app: &str, name: &str) -> PathBuf {
+    pub fn recording(&self, app: &str, name: &str) -> PathBuf {
         let found = || self.recordings(app, name);
         assert!(
             wait_until(PATIENCE, || found().len() == 1) && wait_closed(&found()[0], PATIENCE),
@@ -135,7 +135,7 @@ fn configuration(directory: &Path, port: u16, apps: &[(&str, String)]) -> String
 
 /// `ffmpeg -listen 1`: takes one publisher and writes it to a file.
 #[derive(Debug)]
-pub(crate) struct FfmpegListen {
+pub struct FfmpegListen {
     /// What to publish to.
     pub url: String,
     /// What it writes.
@@ -146,7 +146,7 @@ pub(crate) struct FfmpegListen {
 
 impl FfmpegListen {
     /// Waits for a publisher of `app/name`.
-    pub(crate) fn start(app: &str, name: &str) -> Self {
+    pub fn start(app: &str, name: &str) -> Self {
         let directory = directory();
         let file = directory.path().join("recorded.flv");
         let port = free_port();
@@ -163,20 +163,20 @@ impl FfmpegListen {
     }
 
     /// Waits until the publisher has gone and the file is written.
-    pub(crate) fn finish(&mut self, deadline: Duration) -> &Path {
+    pub fn finish(&mut self, deadline: Duration) -> &Path {
         self.process.wait(deadline);
         &self.file
     }
 
     /// The process, to freeze it or to see what it says.
-    pub(crate) fn process(&self) -> &Peer {
+    pub fn process(&self) -> &Peer {
         &self.process
     }
 }
 
 /// A server of `tests/peers`: `xiu_server` or `rml_server`.
 #[derive(Debug)]
-pub(crate) struct PeerServer {
+pub struct PeerServer {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
     process: Peer,
@@ -185,7 +185,7 @@ pub(crate) struct PeerServer {
 
 impl PeerServer {
     /// Starts it on a port of its own choice.
-    pub(crate) fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let directory = directory();
         let mut process = Peer::spawn(&peer_program(name), ["--record", text(directory.path())]);
         let address = process.wait_for_line("listening ", PATIENCE);
@@ -195,24 +195,24 @@ impl PeerServer {
     }
 
     /// The URL of a stream.
-    pub(crate) fn url(&self, app: &str, name: &str) -> String {
+    pub fn url(&self, app: &str, name: &str) -> String {
         format!("rtmp://127.0.0.1:{}/{app}/{name}", self.port)
     }
 
     /// The recording of the first publisher of a stream, which may still grow.
-    pub(crate) fn growing(&mut self, app: &str, name: &str) -> PathBuf {
+    pub fn growing(&mut self, app: &str, name: &str) -> PathBuf {
         self.process.wait_for_line(&format!("publish {app}/{name} "), PATIENCE).into()
     }
 
     /// The recording of the first publisher of a stream, once that has gone.
-    pub(crate) fn recording(&mut self, app: &str, name: &str) -> PathBuf {
+    pub fn recording(&mut self, app: &str, name: &str) -> PathBuf {
         let file = self.growing(app, name);
         self.process.wait_for_line(&format!("end {app}/{name} "), PATIENCE);
         file
     }
 
     /// The process, to freeze it or to see what it says.
-    pub(crate) fn process(&self) -> &Peer {
+    pub fn process(&self) -> &Peer {
         &self.process
     }
 }

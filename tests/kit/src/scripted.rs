@@ -24,7 +24,7 @@ const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// What the server does with a connection it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Script {
+pub enum Script {
     /// Lets the client publish and takes its tags down.
     Record,
     /// Takes what comes and never says a word.
@@ -52,7 +52,7 @@ const GOODBYE: &[u8] = b"deleteStream";
 
 /// One tag as it arrived.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// When.
     pub at: Instant,
     /// Its kind.
@@ -69,7 +69,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Describes a tag.
-    pub(crate) fn new(tag: &Tag, at: Instant) -> Self {
+    pub fn new(tag: &Tag, at: Instant) -> Self {
         let header = tag.is_sequence_header();
         let head = if tag.is_video() { VIDEO_HEAD } else { AUDIO_HEAD };
         let body = tag.body.to_bytes();
@@ -84,7 +84,7 @@ impl Seen {
     }
 
     /// Whether it is a coded picture.
-    pub(crate) fn is_picture(&self) -> bool {
+    pub fn is_picture(&self) -> bool {
         self.kind == TagKind::Video && !self.header
     }
 }
@@ -95,7 +95,7 @@ const VIDEO_HEAD: usize = 5;
 const AUDIO_HEAD: usize = 2;
 
 /// A hash of coded media.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
+pub fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
@@ -103,7 +103,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 /// One connection the server took.
 #[derive(Clone, Debug)]
-pub(crate) struct Visit {
+pub struct Visit {
     /// When it came.
     pub accepted: Instant,
     /// When it asked to publish.
@@ -120,7 +120,7 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// When the first coded picture arrived.
-    pub(crate) fn first_picture(&self) -> Option<Instant> {
+    pub fn first_picture(&self) -> Option<Instant> {
         self.tags.iter().find(|tag| tag.is_picture()).map(|tag| tag.at)
     }
 }
@@ -137,7 +137,7 @@ struct State {
 
 /// The server.
 #[derive(Debug)]
-pub(crate) struct Scripted {
+pub struct Scripted {
     address: SocketAddr,
     state: Arc<State>,
     accepting: Option<JoinHandle<()>>,
@@ -145,7 +145,7 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     /// Starts it on a free port of 127.0.0.1.
-    pub(crate) fn start(script: Script) -> Self {
+    pub fn start(script: Script) -> Self {
         let state = Arc::new(State {
             script: Mutex::new(script),
             visits: Mutex::default(),
@@ -160,27 +160,27 @@ impl Scripted {
     }
 
     /// The URL of an app.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("rtmp://{}/live", self.address)
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What it does with connections from now on.
-    pub(crate) fn follow(&self, script: Script) {
+    pub fn follow(&self, script: Script) {
         *lock(&self.state.script) = script;
     }
 
     /// From now on nothing is read, on any connection; `false` reads again.
-    pub(crate) fn deafen(&self, deaf: bool) {
+    pub fn deafen(&self, deaf: bool) {
         self.state.deaf.store(deaf, Ordering::SeqCst);
     }
 
     /// As if its process had been killed: every connection is gone, and nobody listens.
-    pub(crate) fn down(&mut self) {
+    pub fn down(&mut self) {
         self.state.down.store(true, Ordering::SeqCst);
         for (_, socket) in lock(&self.state.sockets).drain() {
             let _ = socket.shutdown(Shutdown::Both);
@@ -193,7 +193,7 @@ impl Scripted {
     }
 
     /// Listens again on the same port.
-    pub(crate) fn up(&mut self) {
+    pub fn up(&mut self) {
         self.state.down.store(false, Ordering::SeqCst);
         let listener = TcpListener::bind(self.address).expect("the port is free");
         // What the kernel takes for a server that does not read is not seen as lag by anyone: little of it makes tests short.
@@ -203,7 +203,7 @@ impl Scripted {
     }
 
     /// Resets every connection.
-    pub(crate) fn reset(&self) {
+    pub fn reset(&self) {
         for (_, socket) in lock(&self.state.sockets).drain() {
             // With no time to linger, closing resets; the reading thread has the other handle, so it is shut down too.
             let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
@@ -212,24 +212,24 @@ impl Scripted {
     }
 
     /// Closes its side of every connection.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         for socket in lock(&self.state.sockets).values() {
             let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
     /// Every connection so far.
-    pub(crate) fn visits(&self) -> Vec<Visit> {
+    pub fn visits(&self) -> Vec<Visit> {
         lock(&self.state.visits).clone()
     }
 
     /// Connections so far.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         lock(&self.state.visits).len()
     }
 
     /// Waits until connection `number` (from 0) has sent so many coded pictures.
-    pub(crate) fn wait_pictures(&self, number: usize, pictures: usize, deadline: Duration) -> bool {
+    pub fn wait_pictures(&self, number: usize, pictures: usize, deadline: Duration) -> bool {
         wait_until(deadline, || {
             lock(&self.state.visits)
                 .get(number)

@@ -8,6 +8,7 @@ use flowcast::rtmp::chunk::ChunkReader;
 use flowcast::rtmp::command::{Command, Status};
 use flowcast::rtmp::limits::Limits;
 use flowcast::rtmp::message::type_id;
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +22,11 @@ const GLANCE: Duration = Duration::from_millis(5);
 const PACKET: usize = 1536;
 
 /// Commands, and the message stream of each.
-type Said = Vec<(u32, Command)>;
+pub type Said = Vec<(u32, Command)>;
 
 /// What a command is answered with.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// As servers do.
     Usual,
     /// These commands, on this message stream each.
@@ -37,21 +38,21 @@ pub(crate) enum Answer {
 }
 
 /// `_error` to `connect`, as Adobe's servers say it.
-pub(crate) fn connect_error(description: &str) -> Answer {
+pub fn connect_error(description: &str) -> Answer {
     let status = Status::error("NetConnection.Connect.Rejected", description);
     let close = Command::new("close", 0.0, Vec::new());
     Answer::Last(vec![(0, Command::new("_error", 1.0, vec![status.to_value()])), (0, close)])
 }
 
 /// `onStatus` to `publish`.
-pub(crate) fn publish_status(level: &str, code: &str, description: &str) -> Said {
+pub fn publish_status(level: &str, code: &str, description: &str) -> Said {
     let status = Status { level: level.to_owned(), ..Status::info(code, description) };
     vec![(1, status.to_command())]
 }
 
 /// One connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Acts {
+pub struct Acts {
     /// What the client said.
     pub commands: Vec<Command>,
     /// Tags it sent.
@@ -62,14 +63,14 @@ pub(crate) struct Acts {
 
 impl Acts {
     /// A text of the `connect` command.
-    pub(crate) fn connect(&self, name: &str) -> String {
+    pub fn connect(&self, name: &str) -> String {
         let connect = self.commands.iter().find(|command| command.name == "connect");
         let value = connect.and_then(|connect| connect.object.get(name));
         value.and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// The name in the command called so, such as `publish`.
-    pub(crate) fn name(&self, command: &str) -> Option<String> {
+    pub fn name(&self, command: &str) -> Option<String> {
         let found = self.commands.iter().find(|said| said.name == command)?;
         found.arguments.first().and_then(Value::as_str).map(str::to_owned)
     }
@@ -86,7 +87,8 @@ struct Shared {
 }
 
 /// The server.
-pub(crate) struct Acted {
+#[derive(Debug)]
+pub struct Acted {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
@@ -94,7 +96,7 @@ pub(crate) struct Acted {
 
 impl Acted {
     /// Starts it on a free port of 127.0.0.1; `act` is given the number of the connection, from 0, and what it said.
-    pub(crate) fn start(act: impl Fn(usize, &Command) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn start(act: impl Fn(usize, &Command) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let shared = Arc::new(Shared {
@@ -125,28 +127,28 @@ impl Acted {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Closes connections that have sent so many tags.
-    pub(crate) fn close_after(&self, tags: Option<usize>) {
+    pub fn close_after(&self, tags: Option<usize>) {
         let enough = tags.map(|tags| (tags, Vec::new()));
         *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = enough;
     }
 
     /// The same, and says this before.
-    pub(crate) fn throw_out_after(&self, tags: usize, said: Said) {
+    pub fn throw_out_after(&self, tags: usize, said: Said) {
         *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = Some((tags, said));
     }
 
     /// Every connection so far.
-    pub(crate) fn visits(&self) -> Vec<Acts> {
+    pub fn visits(&self) -> Vec<Acts> {
         self.shared.visits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until connection `number` has sent so many tags.
-    pub(crate) fn wait_tags(&self, number: usize, tags: usize) -> bool {
+    pub fn wait_tags(&self, number: usize, tags: usize) -> bool {
         wait_until(super::PATIENCE, || self.visits().get(number).is_some_and(|acts| acts.tags >= tags))
     }
 }
@@ -159,6 +161,12 @@ impl Drop for Acted {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("visits", &self.visits).finish_non_exhaustive()
     }
 }
 
