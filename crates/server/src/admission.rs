@@ -1,4 +1,4 @@
-//! What a program is asked before somebody publishes or plays.
+//! The question a program is asked before a client publishes or plays.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,19 +17,19 @@ use crate::hooks::Question;
 use crate::lobby::Refusal;
 use crate::refusal::RefusalReason;
 
-/// Somebody wants to publish or play, and the program decides: on the spot or later, on any thread. Dropping it
-/// refuses. Until [`deadline`](Self::deadline), who asked waits and nothing more is read from them; then they are refused.
+/// A client wants to publish or play, and the program decides: at once or later, on any thread. Dropping it refuses.
+/// Until [`deadline`](Self::deadline), the client waits, and nothing more is read from it; then it is refused.
 ///
 /// `Debug` shows neither key nor query.
 pub struct Admission {
     request: AdmissionRequest,
     deadline: Instant,
-    /// Where the answer goes; taken with the answer.
+    /// Where the answer goes; taken by the answer.
     question: Option<Question>,
     waiting: Weak<()>,
 }
 
-/// What is known of who asks.
+/// What is known of the client.
 #[derive(Clone)]
 pub(crate) struct AdmissionRequest {
     pub(crate) kind: AdmissionKind,
@@ -42,7 +42,7 @@ pub(crate) struct AdmissionRequest {
     pub(crate) capabilities: Capabilities,
 }
 
-/// What somebody wants.
+/// What a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AdmissionKind {
@@ -57,18 +57,18 @@ pub enum AdmissionKind {
 pub(crate) enum Answer {
     /// As the server's keys say.
     Accept,
-    /// As this says, whatever the keys do.
+    /// As this grant says, whatever the keys say.
     AcceptAs(Grant),
     Refuse(Reject),
     /// The admission was dropped.
     GaveUp,
-    /// What the program's key store said of a publisher, and the name it was given.
+    /// The answer of the program's key store for a publisher, and the name it was given.
     Entered(Result<Box<(Grant, Entrance)>, Refusal>),
-    /// What the program's key store said of a player.
+    /// The answer of the program's key store for a player.
     MayPlay(Result<(), RefusalReason>),
 }
 
-/// Where answers of other threads wait for the lobby, at most one per guest, and connections that come back to it.
+/// Where answers from other threads, at most one per guest, and connections that come back wait for the lobby.
 #[derive(Debug)]
 pub(crate) struct Desk {
     answers: Mutex<Vec<(usize, Answer)>>,
@@ -87,13 +87,13 @@ impl Admission {
         Self { request, deadline, question: Some(question), waiting }
     }
 
-    /// What is wanted.
+    /// What the client wants.
     #[must_use]
     pub fn kind(&self) -> AdmissionKind {
         self.request.kind
     }
 
-    /// Who asks.
+    /// The client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.request.peer
@@ -111,56 +111,56 @@ impl Admission {
         &self.request.app
     }
 
-    /// The name: of a player, what it wants to play; of a publisher, what its key publishes under, `None` if the server's keys
-    /// would refuse it.
+    /// For a player, the name it wants to play; for a publisher, the name its key publishes under, or `None` if the
+    /// server's keys would refuse it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.request.name.as_deref()
     }
 
-    /// The key a publisher said; players have none.
+    /// The key a publisher sent; players have none.
     #[must_use]
     pub fn key(&self) -> Option<&StreamKey> {
         self.request.key.as_ref()
     }
 
-    /// What stood behind the `?` of the URL, as it was sent. It may hold secrets.
+    /// The URL's query, as it was sent. It may hold secrets.
     #[must_use]
     pub fn query(&self) -> &str {
         &self.request.query
     }
 
-    /// What they said in `connect` of Enhanced RTMP; most say nothing.
+    /// What the client announced of Enhanced RTMP in `connect`; most announce nothing.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.request.capabilities
     }
 
-    /// Until when an answer counts.
+    /// The latest time at which an answer counts.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether whoever asked is still there and an answer would count. May be asked before something costly.
+    /// Whether the client still waits and an answer would count. Worth asking before something costly.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.waiting.strong_count() > 0 && Instant::now() < self.deadline
     }
 
-    /// Lets them in as far as the server's keys do: a wrong key or play token is refused all the same.
+    /// Lets the client in if the server's keys allow it: a wrong key or play token is refused all the same.
     pub fn accept(mut self) {
         self.answer(Answer::Accept);
     }
 
-    /// Lets them in whatever the server's keys say: a publisher publishes as `grant` says, a player plays what is on the air under
-    /// its name. A name alone is a grant, too.
+    /// Lets the client in whatever the server's keys say: a publisher publishes as `grant` says, a player plays what
+    /// is on the air under its name. A name alone is a grant, too.
     pub fn accept_as(mut self, grant: impl Into<Grant>) {
         self.answer(Answer::AcceptAs(grant.into()));
     }
 
-    /// Refuses them. [`Reject::BadName`] and [`Reject::Denied`] count as failures of the address, as a wrong key does
-    /// ([`FailurePolicy`](crate::FailurePolicy)).
+    /// Refuses the client. [`Reject::BadName`] and [`Reject::Denied`] count as failures of the address, like a wrong
+    /// key ([`FailurePolicy`](crate::FailurePolicy)).
     pub fn refuse(mut self, reason: Reject) {
         self.answer(Answer::Refuse(reason));
     }
@@ -181,7 +181,7 @@ impl fmt::Debug for Admission {
     }
 }
 
-/// The lobby's hold on its desk: without a lobby nobody is taken in any more.
+/// The lobby's hold on its desk: without a lobby, no connection is taken in any more.
 pub(crate) struct ClosesDesk(Arc<Desk>);
 
 impl Drop for ClosesDesk {
@@ -201,7 +201,7 @@ impl Desk {
         self.wake();
     }
 
-    /// What was answered since this was last asked.
+    /// The answers since the last call.
     pub(crate) fn take(&self) -> Vec<(usize, Answer)> {
         std::mem::take(&mut self.answers.lock())
     }
@@ -219,22 +219,22 @@ impl Desk {
         self.wake();
     }
 
-    /// The connections that came back since this was last asked.
+    /// The connections that came back since the last call.
     pub(crate) fn take_returned(&self) -> Vec<Connection> {
         self.returned.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Nobody comes back from now on, and who just did is sent away.
+    /// From now on no connection comes back; those that just did are closed.
     pub(crate) fn close(&self) {
         drop(self.returned.lock().take());
     }
 
-    /// Closes it when the guard is dropped, on a panic, too.
+    /// Closes it when the guard is dropped, also on a panic.
     pub(crate) fn close_at_end(self: &Arc<Self>) -> ClosesDesk {
         ClosesDesk(self.clone())
     }
 
-    /// Has the lobby look around.
+    /// Wakes the lobby.
     pub(crate) fn wake(&self) -> bool {
         self.waker.wake().is_ok()
     }

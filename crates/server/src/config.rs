@@ -11,7 +11,7 @@ use crate::error::Error;
 pub const DEFAULT_PORT: u16 = 1935;
 /// The port of RTMPS.
 pub(crate) const RTMPS_PORT: u16 = 443;
-/// Longest a deadline may be.
+/// The longest a deadline may be.
 const MAX_STEP: Duration = Duration::from_secs(3600);
 
 /// Settings of an [`RtmpServer`](crate::RtmpServer). The port is part of the address a server is made with, see
@@ -21,55 +21,59 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 pub struct ServerOptions {
     /// The application clients connect to; others are refused. `None` accepts any. Default `live`.
     pub app: Option<String>,
-    /// Connections at once, those on the air included. When there are so many, whoever comes takes the place of the one that has
-    /// been there longest without publishing or playing, if that is a second or more. Default 1000.
+    /// The most connections at once, those on the air included. When the server is full, a new connection takes the
+    /// place of the one that has been there longest without publishing or playing, if that is a second or more.
+    /// Default 1000.
     pub max_connections: usize,
-    /// Connections of one address that have not yet published or played; the addresses of an IPv6 /64 count as one. Default
-    /// 16.
+    /// The most connections per address that have not yet published or played; the addresses of an IPv6 /64 count as
+    /// one. Default 16.
     pub lobby_per_address: usize,
-    /// Whether [`lobby_per_address`](Self::lobby_per_address) does not hold for programs on the same machine: twenty of them
-    /// may well start at once. Default true; behind a proxy on the same machine the limit has to be the proxy's.
+    /// Whether programs on the same machine are exempt from [`lobby_per_address`](Self::lobby_per_address): twenty of
+    /// them may well start at once. Default true. Behind a proxy on the same machine, the proxy has to enforce the
+    /// limit.
     pub crowd_spares_loopback: bool,
-    /// What becomes of addresses that say wrong keys and play tokens.
+    /// What happens to addresses that send wrong keys and play tokens.
     pub failures: FailurePolicy,
-    /// How long a hook may take to answer before whoever waits for it is refused. Default 5 s.
+    /// How long a hook may take to answer before the client that waits for it is refused. Default 5 s.
     pub admission: Duration,
-    /// Threads that call hooks and the program's own key store, 1 to 64, made when they are needed. So many may block at once
-    /// before others wait for them. Default 4.
+    /// Threads that call hooks and the program's own key store, 1 to 64, started when they are needed. This many
+    /// calls may block at once before others wait. Default 4.
     pub hook_threads: usize,
-    /// Bytes of unfinished messages of all connections together; what is over it ends the connections that hold more than
-    /// their even share. At least 1 MiB; a keyframe of each publisher should fit. Default 256 MiB.
+    /// The most bytes of unfinished messages, over all connections. Above it, the connections that hold more than an
+    /// even share end. At least 1 MiB; a keyframe of each publisher should fit. Default 256 MiB.
     pub assembly: usize,
-    /// What one publisher may send, in thousand bits a second, protocol included; a second's worth may come at once. Who sends
-    /// more is slowed down, and disconnected after using all of it for 10 s. Default `None`, as much as comes.
+    /// The most one publisher may send, in thousand bits per second, protocol included; one second's worth may come
+    /// at once. A publisher that sends more is slowed down, and disconnected after 10 s at the limit. Default `None`,
+    /// no limit.
     pub publisher_kbps: Option<u32>,
-    /// Chunk size of what is sent, bytes, 128 to 16,777,215. With another size than the default, every player's chunks are made
-    /// anew, which costs CPU. Default 60,000.
+    /// Chunk size of what is sent, in bytes, 128 to 16,777,215. With another size than the default, the chunks are
+    /// made for each player separately, which costs CPU. Default 60,000.
     pub chunk_size: u32,
-    /// Whether a player that joins gets the newest GOP at once and so a picture, late by that much; otherwise it waits for the next
-    /// keyframe. Default true.
+    /// Whether a player that joins gets the newest GOP at once. It then has a picture immediately, but is late by the
+    /// length of that GOP; otherwise it waits for the next keyframe. Default true.
     pub gop_cache: bool,
-    /// A publisher that sent no media this long after it was accepted is disconnected. Default 20 s.
+    /// A publisher that has sent no media this long after it was accepted is disconnected. Default 20 s.
     pub first_media: Duration,
-    /// A publisher that sent no media for this long is disconnected. Default 30 s.
+    /// A publisher that has sent no media for this long is disconnected. Default 30 s.
     pub no_progress: Duration,
-    /// A publisher that hangs up or fails without ending its stream is waited for this long: its players, pushes and
-    /// recordings stay up, and when it is back, their time goes on. Default 30 s; zero ends the stream at once.
+    /// How long a stream waits for a publisher that hangs up or fails without ending it: players, pushes and
+    /// recordings stay up, and when the publisher is back, their time goes on. Default 30 s; zero ends the stream at
+    /// once.
     pub publisher_grace: Duration,
-    /// A publisher that has sent no media for this long may be replaced by another one with the same key. Default 5 s; zero
-    /// replaces any at once.
+    /// A publisher that has sent no media for this long may be replaced by another one with the same key. Default 5
+    /// s; zero allows it at any time.
     pub takeover_after: Duration,
     /// A connection that is silent this long is pinged. Default 30 s.
     pub ping: Duration,
     /// A connection that is silent this long is closed. Default 60 s.
     pub ping_timeout: Duration,
-    /// From connection to the end of the RTMP handshake, that of TLS before it included. Default 5 s.
+    /// From the connection to the end of the RTMP handshake, including that of TLS. Default 5 s.
     pub handshake: Duration,
-    /// From the handshake to publish or play. Default 10 s.
+    /// From the handshake to `publish` or `play`. Default 10 s.
     pub command: Duration,
-    /// What a publisher sends in this time goes to each player in one write, up to 350 ms; more is taken for that, and less
-    /// than 5 ms for 5 ms. It is latency that most players do not notice, and saves most of the CPU of many of them.
-    /// [`Duration::ZERO`] sends each tag at once. Default 100 ms. Streams of the engine itself are merged over
+    /// What a publisher sends in this time goes to each player in one write. 5 to 350 ms; values outside are moved
+    /// into that range. It adds latency that most players do not notice, and saves most of the CPU that many players
+    /// cost. [`Duration::ZERO`] sends each tag at once. Default 100 ms. Streams of the engine itself are merged over
     /// [`Config::tick`](flowcast_core::Config::tick) instead.
     pub merge: Duration,
 }
@@ -156,24 +160,26 @@ impl ServerOptions {
     }
 }
 
-/// What becomes of an address that says wrong keys or play tokens. Its connections wait for the answer, which costs no thread; those
-/// that are on the air already are not touched. The addresses of an IPv6 /64 count as one; ten thousand are remembered.
+/// What happens to an address that sends wrong keys or play tokens. Its connections wait for the answer, which costs
+/// no thread; those that are already on the air are not touched. The addresses of an IPv6 /64 count as one; ten
+/// thousand are remembered.
 ///
-/// Behind a proxy all come from the proxy's address: then set [`ban_after`](Self::ban_after) high.
+/// Behind a proxy, all clients have the proxy's address: set [`ban_after`](Self::ban_after) high.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FailurePolicy {
-    /// How long the first failure waits for its answer, at least; it doubles with each within the window. Default 250 ms.
+    /// How long the answer to the first failure waits; it doubles with each failure within the window. Default 250
+    /// ms.
     pub first_delay: Duration,
     /// The longest wait. Default 5 s.
     pub max_delay: Duration,
-    /// For how long a failure counts. Default 60 s.
+    /// How long a failure counts. Default 60 s.
     pub window: Duration,
-    /// So many failures within the window, and the address is not let in at all for a while. 1 to 1000. Default 20.
+    /// After this many failures within the window, the address is turned away for a while. 1 to 1000. Default 20.
     pub ban_after: usize,
-    /// For how long. Default 60 s.
+    /// How long it is turned away. Default 60 s.
     pub ban_for: Duration,
-    /// Whether programs on the same machine may fail as often as they like. Default false.
+    /// Whether failures of programs on the same machine do not count. Default false.
     pub spare_loopback: bool,
 }
 

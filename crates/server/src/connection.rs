@@ -19,7 +19,8 @@ use crate::stats::{Counted, Counters, Share};
 use crate::throttle::{TOO_FAST_AFTER, Throttle};
 use crate::visit::{Record, Role, Visit};
 
-/// What a read takes of the budget at least, bytes: a peer that sends TLS records of one byte each makes work, too.
+/// The least a read counts against the budget, in bytes: a peer that sends TLS records of one byte each makes work,
+/// too.
 const READ_COST: usize = 256;
 
 /// A client's connection. It moves from the lobby to a stream's thread with everything that has arrived.
@@ -31,7 +32,7 @@ pub(crate) struct Connection {
     pub(crate) counters: Arc<Counters>,
     /// Where it goes when the client has ended its stream.
     pub(crate) home: Arc<Desk>,
-    /// Edges seen and not used up.
+    /// Readiness that was seen and not yet used up.
     readable: bool,
     writable: bool,
     share: Share,
@@ -41,19 +42,19 @@ pub(crate) struct Connection {
     heard: u64,
     /// A player's place among those of its stream.
     pub(crate) seat: Option<Seat>,
-    /// What is known of it outside, once it goes on the air.
+    /// What is known of it outside, once it is on the air.
     pub(crate) visit: Option<Visit>,
-    /// Nobody is woken by what arrives: whoever reads comes again by itself.
+    /// What arrives wakes no thread: the reader comes back by itself.
     unwoken: bool,
     _counted: Counted,
 }
 
-/// How much may be held of unfinished messages.
+/// Limits of unfinished messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Assembly {
-    /// By all connections together.
+    /// For all connections together.
     total: u64,
-    /// By one, also when the total is used up.
+    /// For one, also when the total is used up.
     even_share: u64,
 }
 
@@ -71,17 +72,17 @@ pub(crate) enum Over {
     Io(io::Error),
     /// The session refused what came, or a deadline passed.
     Rtmp(flowcast_rtmp::error::Error),
-    /// The memory for unfinished messages is used up, most of it not by others.
+    /// The memory for unfinished messages is used up, and this connection holds most of it.
     NoMemory,
     /// A publisher sent more than it may for too long.
     TooFast {
-        /// What it may send, in thousand bits a second.
+        /// The most it may send, in thousand bits per second.
         kbps: u32,
     },
 }
 
 impl Over {
-    /// Whether the peer has just gone; that is no fault.
+    /// Whether the peer just left; that is not a fault.
     pub(crate) fn is_hang_up(&self) -> bool {
         let Self::Io(error) = self else { return false };
         matches!(
@@ -122,30 +123,30 @@ impl Connection {
         }
     }
 
-    /// It goes on the air under `name`; whoever lets it announces that.
+    /// It goes on the air under `name`; the caller announces that.
     pub(crate) fn goes_on_air(&mut self, role: Role, name: &str) -> Arc<Record> {
         let visit = Visit::new(&self.counters.roll, role, self.peer, name);
         self.visit.insert(visit).record()
     }
 
-    /// It is nobody's on any stream any more; that it has left is told now.
+    /// It belongs to no stream any more; that it has left is reported now.
     pub(crate) fn comes_off_air(&mut self) {
         (self.visit, self.seat, self.throttle, self.unwoken) = (None, None, None, false);
     }
 
-    /// From now on it is read at `kbps` thousand bits a second at most.
+    /// From now on it is read at no more than `kbps` thousand bits per second.
     pub(crate) fn throttle(&mut self, kbps: u32, now: Instant) {
         self.throttle = Some(Throttle::new(kbps, now));
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        // What arrived before is not announced again by every kernel; the first turn looks for itself.
+        // Not every kernel announces again what arrived before; the first turn checks for itself.
         self.readable = true;
         self.writable = true;
         registry.register(self.transport.socket(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Whether to be woken when something arrives; without that the caller looks for itself.
+    /// Whether the thread wakes when something arrives; without that, the caller checks for itself.
     pub(crate) fn wake_for_input(&mut self, wake: bool, registry: &Registry, token: Token) -> io::Result<()> {
         self.unwoken = !wake;
         let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
@@ -172,7 +173,7 @@ impl Connection {
         mut sink: impl FnMut(ServerEvent) -> bool,
     ) -> Result<bool, Over> {
         let mut left = budget;
-        // What was held while a decision was taken comes first.
+        // What was held during a decision comes first.
         while let Some(event) = self.session.poll_event() {
             if !sink(event) {
                 return Ok(true);
@@ -180,7 +181,7 @@ impl Connection {
         }
         while self.readable {
             let allowed = self.allowed(now, scratch.len())?;
-            // What is left in the socket slows the publisher down; it is read with the next tick.
+            // What stays in the socket slows the publisher down; it is read with the next tick.
             if allowed == 0 {
                 return Ok(false);
             }
@@ -195,7 +196,7 @@ impl Connection {
                         }
                     }
                     result.map_err(Over::Rtmp)?;
-                    // Asking again would mostly be told that there is nothing.
+                    // Another read would mostly find nothing.
                     if self.unwoken && count < allowed && self.transport.is_plain() {
                         self.readable = false;
                     }
@@ -240,7 +241,7 @@ impl Connection {
         self.heard
     }
 
-    /// Writes what the session has to say, at most `budget` bytes; says how much was written.
+    /// Writes what the session has to send, at most `budget` bytes; returns how much was written.
     pub(crate) fn write(&mut self, budget: usize) -> Result<usize, Over> {
         if !self.writable || (self.session.wire().is_empty() && !self.transport.has_pending()) {
             return Ok(0);
@@ -275,7 +276,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts, logs and tells why the connection is over, and turns it into an error of the stream.
+    /// Counts, logs and reports why the connection is over, and turns it into an error of the stream.
     pub(crate) fn explain(&self, over: Over) -> Arc<flowcast_core::Error> {
         let (hung_up, broken) = (over.is_hang_up(), !matches!(over, Over::Io(_)));
         let error = Arc::new(self.failure(over));
@@ -286,7 +287,7 @@ impl Connection {
                 let kind = ServerEventKind::ConnectionFailed { error: error.clone() };
                 self.counters.roll.tell(Some(self.peer), kind);
             }
-            // Whoever comes and goes without a word is nobody's business.
+            // A peer that connects and leaves without a request is not worth a log line.
             None => {}
         }
         error

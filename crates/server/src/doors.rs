@@ -9,12 +9,12 @@ use mio::{Interest, Registry, Token};
 use crate::config::{DEFAULT_PORT, RTMPS_PORT};
 use crate::error::Error;
 
-/// What came to a door.
+/// A new connection at a door.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// It is to begin with a TLS handshake.
+    /// It has to begin with a TLS handshake.
     pub(crate) secure: bool,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Listens on the first address of `address`; also says which that is.
+    /// Listens on the first address of `address`; also returns which that is.
     pub(crate) fn open(address: &str, secure: bool) -> Result<(Self, SocketAddr), Error> {
         let unknown = |source| Error::Address { address: address.to_owned(), source };
         let port = if secure { RTMPS_PORT } else { DEFAULT_PORT };
@@ -43,7 +43,7 @@ impl Door {
 #[derive(Debug)]
 pub(crate) struct Doors {
     doors: Vec<Door>,
-    /// Who is asked first next time, so that a crowd at one door does not close the other.
+    /// The door that comes first next time, so that a crowd at one door does not block the other.
     turn: usize,
 }
 
@@ -60,7 +60,7 @@ impl Doors {
         Ok(())
     }
 
-    /// Who waits at any door; `WouldBlock` when nobody does.
+    /// The next connection at any door; `WouldBlock` if there is none.
     pub(crate) fn accept(&mut self) -> io::Result<Arrival> {
         for _ in 0..self.doors.len() {
             self.turn = (self.turn + 1) % self.doors.len();

@@ -12,7 +12,7 @@ pub enum Error {
     Address {
         /// What was given.
         address: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -21,7 +21,7 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -42,7 +42,7 @@ pub enum Error {
     /// No thread or descriptor is left.
     #[error("cannot start the server's thread")]
     Start {
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -61,7 +61,7 @@ impl Error {
         }
     }
 
-    /// Whether trying the same again later can help.
+    /// Whether the same call can succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Address { .. } | Self::Options { .. } | Self::Certificate { .. })

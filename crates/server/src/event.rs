@@ -1,4 +1,4 @@
-//! What a server tells the program that embeds it, beside the events of its streams.
+//! What a server reports to the program that embeds it, besides the events of its streams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use flowcast_core::{Error, StreamId};
 
 use crate::refusal::RefusalReason;
 
-/// One event of one server. Stream keys, play tokens and names that were asked for in vain are in none.
+/// One event of one server. No event contains a stream key, a play token, or a name that does not exist.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerEvent {
-    /// Whom it is about, if that is known.
+    /// The client it is about, if known.
     pub peer: Option<SocketAddr>,
     /// What happened.
     pub kind: ServerEventKind,
@@ -23,31 +23,31 @@ pub struct ServerEvent {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ServerEventKind {
-    /// A connection was closed before it could say anything.
+    /// A connection was closed before it could send a request.
     ConnectionRefused {
         /// Why.
         reason: RefusalReason,
     },
-    /// Somebody who wanted to publish was refused.
+    /// A publisher was refused.
     PublishRefused {
         /// Why.
         reason: RefusalReason,
-        /// The application it said, without its query; at most 128 characters.
+        /// The application it named, without the query; at most 128 characters.
         app: Arc<str>,
     },
-    /// Somebody who wanted to play was refused.
+    /// A player was refused.
     PlayRefused {
         /// Why.
         reason: RefusalReason,
-        /// The application it said, without its query; at most 128 characters.
+        /// The application it named, without the query; at most 128 characters.
         app: Arc<str>,
     },
-    /// Nothing could be accepted; the server tries again at once, and goes on meanwhile for those it has.
+    /// No connection could be accepted. The server tries again at once; existing connections go on.
     AcceptFailed {
-        /// What the system said.
+        /// The system's error.
         error: Arc<io::Error>,
     },
-    /// A connection that neither published nor played broke the protocol or a limit of it, or let a deadline pass.
+    /// A connection that neither published nor played broke the protocol, exceeded a limit, or missed a deadline.
     ConnectionFailed {
         /// What it was.
         error: Arc<Error>,
@@ -59,7 +59,7 @@ pub enum ServerEventKind {
         /// The number of the stream among the engine's.
         stream: StreamId,
     },
-    /// A publisher was let in whose predecessor had left without a word; the stream goes on.
+    /// A publisher was let in after its predecessor was lost; the stream goes on.
     PublisherReturned {
         /// The name players use.
         name: Arc<str>,
@@ -73,7 +73,7 @@ pub enum ServerEventKind {
         /// The stream.
         stream: StreamId,
     },
-    /// A publisher has gone.
+    /// A publisher has left.
     PublisherLeft {
         /// The name players use.
         name: Arc<str>,
@@ -98,7 +98,7 @@ pub enum ServerEventKind {
         /// Tags dropped since the last such event.
         tags: u64,
     },
-    /// A player has gone.
+    /// A player has left.
     PlayerLeft {
         /// The name it played.
         name: Arc<str>,
@@ -114,7 +114,7 @@ pub enum ServerEventKind {
 }
 
 impl ServerEventKind {
-    /// A publisher was let in: to a stream of its own (`None`), or to one that was there, by taking over or coming back.
+    /// A publisher was let in: to a stream of its own (`None`), or to an existing one, by taking over or coming back.
     pub(crate) fn publisher(name: Arc<str>, stream: StreamId, takeover: Option<bool>) -> Self {
         match takeover {
             None => Self::PublisherJoined { name, stream },
@@ -124,15 +124,16 @@ impl ServerEventKind {
     }
 }
 
-/// Why somebody who was on the air is not any more.
+/// Why a publisher or player left.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Departure {
-    /// It said that it is done.
+    /// It ended its stream.
     SaidGoodbye,
-    /// It closed the connection without a word.
+    /// It closed the connection without ending its stream.
     HungUp,
-    /// It was sent away: the stream ended, a publisher's key was removed or another took over, or the server stopped.
+    /// It was disconnected: the stream ended, the publisher's key was removed, another publisher took over, or the
+    /// server stopped.
     Dismissed,
     /// It broke the protocol, was too slow or too fast, sent or took nothing for too long, or the network failed.
     Failed(Arc<Error>),

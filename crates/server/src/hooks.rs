@@ -1,7 +1,7 @@
-//! The program's hooks and its own key store, and the threads they are called on.
+//! The program's hooks and its own key store, and the threads that call them.
 //!
-//! In: questions of the lobby. Out: answers to its desk. A few threads, made when they are needed; questions wait for them in a
-//! bounded queue. The program's code runs nowhere else, so that the lobby never waits for it.
+//! In: questions of the lobby. Out: answers to its desk. A few threads, started when they are needed; questions wait
+//! for them in a bounded queue. The program's code runs nowhere else, so the lobby never waits for it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,9 +14,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::admission::{Admission, Answer, Desk};
 
-/// Questions that wait at most.
+/// The most questions that wait.
 const QUEUE: usize = 1024;
-/// Bytes. The program's code runs on it, which expects what the standard library gives a thread.
+/// In bytes. The program's code runs on it and expects what the standard library gives a thread.
 const STACK: usize = 2 << 20;
 
 /// What the program wants to decide itself.
@@ -37,7 +37,7 @@ impl fmt::Debug for Hooks {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. Dropping it lets them end after what they are calling; it does not wait for them.
+/// The threads. Dropping it lets them end after their current call; it does not wait for them.
 pub(crate) struct Pool {
     most: usize,
     shared: Arc<Shared>,
@@ -57,7 +57,7 @@ struct State {
     closed: bool,
 }
 
-/// There is no thread for a question, and no room for it to wait.
+/// There is no thread for a question, and no room in the queue.
 pub(crate) struct Overload;
 
 impl Pool {
@@ -66,7 +66,7 @@ impl Pool {
         Self { most, shared: Arc::default() }
     }
 
-    /// Has `job` done, now or when a thread is free.
+    /// Runs `job`, now or when a thread is free.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Overload> {
         let mut state = self.shared.state.lock();
         if state.jobs.len() >= QUEUE {
@@ -74,7 +74,7 @@ impl Pool {
         }
         if state.jobs.len() >= state.idle && state.threads < self.most {
             state.threads += 1;
-            // Starting a thread takes a while, in which the others go on.
+            // Starting a thread takes a while; the others go on meanwhile.
             let shared = self.shared.clone();
             let started = MutexGuard::unlocked(&mut state, || {
                 flowcast_core::spawn("fc-hook", STACK, move || shared.run())
@@ -110,7 +110,7 @@ impl Shared {
     fn run(&self) {
         mark_callback_thread();
         while let Some(job) = self.next() {
-            // Whoever is asked about has a guard in the job that says no.
+            // The guest it is about has a guard in the job that refuses it.
             if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
                 log::error!("the program's hook or key store panicked");
             }
@@ -134,7 +134,7 @@ impl Shared {
     }
 }
 
-/// A question about a guest that is to be answered once; dropping it says no.
+/// A question about a guest that is to be answered once; dropping it refuses.
 pub(crate) struct Question {
     desk: Option<Arc<Desk>>,
     guest: usize,
@@ -162,7 +162,7 @@ impl Drop for Question {
     }
 }
 
-/// Tells one thread, once, that another is done, however it ends.
+/// Signals to one thread, once, that another is done, however it ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Done(Arc<(Mutex<bool>, Condvar)>);
 
@@ -186,7 +186,7 @@ impl Done {
     }
 }
 
-/// Sets it when dropped, on a panic, too.
+/// Sets it when dropped, also on a panic.
 pub(crate) struct SetDone(pub(crate) Done);
 
 impl Drop for SetDone {

@@ -1,8 +1,8 @@
 //! An RTMP server inside the program: publishers come in, players go out, on the engine's own streams.
 //!
-//! One thread, the *lobby*, owns the listening socket and every connection that has not yet said what it wants. A
-//! publisher whose key is known becomes the source of a new stream and moves to that stream's thread; a player becomes an
-//! output of the stream it asked for. Nothing in the lobby can delay a stream.
+//! One thread, the *lobby*, owns the listening socket and every connection that has not yet published or played. A
+//! publisher whose key is known becomes the source of a new stream and moves to that stream's thread. A player
+//! becomes an output of the stream it asked for. Nothing in the lobby can delay a stream.
 
 mod admission;
 mod config;

@@ -16,14 +16,14 @@ pub use self::encoders::EncoderMetrics;
 use crate::refusal::RefusalReason;
 use crate::stats::Counters;
 
-/// Streams that have figures of their own, unless told otherwise.
+/// The most streams that have figures of their own, by default.
 const STREAMS: usize = 100;
-/// The label of all others together, which is no name.
+/// The label of all others together; it is not a valid name.
 const OTHERS: &str = "(others)";
 
-/// The figures of one server, to be registered with a
-/// [`Registry`](prometheus_client::registry::Registry) of the program. They are read when they are asked for; nothing is
-/// kept, and no stream is kept on the air by it. A second server's go into a sub-registry with a prefix or another registry.
+/// The figures of one server, to be registered with a [`Registry`](prometheus_client::registry::Registry) of the
+/// program. They are read when they are scraped; it stores nothing and keeps no stream alive. The figures of a second
+/// server go into a sub-registry with a prefix, or another registry.
 ///
 /// | name | type | labels | |
 /// |---|---|---|---|
@@ -68,7 +68,7 @@ impl Metrics {
         Self { counters, keys, streams: STREAMS }
     }
 
-    /// So many streams at most have figures of their own; 0 leaves those figures out. Default 100.
+    /// The most streams that have figures of their own; 0 leaves those figures out. Default 100.
     #[must_use]
     pub fn streams(mut self, most: usize) -> Self {
         self.streams = most;

@@ -1,9 +1,9 @@
 //! A player: an output of the stream it asked for.
 //!
-//! What it is still to be sent stays in the stream's ring, which all players share. Of its own a player that does not read holds
-//! up to 128 KiB prepared, and at most as much again that the last write was put together with (bytes it shares with whoever
-//! stands at the same place), until it is given up; in the kernel it holds 128 KiB that are not sent, and what its peer's
-//! window lets in flight.
+//! What it still has to be sent stays in the stream's ring, which all players share. A player that does not read
+//! holds up to 128 KiB of prepared bytes of its own, and at most the same again from the last merged write (bytes it
+//! shares with others at the same place), until it is disconnected. In the kernel it holds 128 KiB that are not sent,
+//! and what its peer's window keeps in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,16 +20,16 @@ use crate::connection::{Connection, Over};
 use crate::on_air::OnAir;
 use crate::stats::Counted;
 
-/// Bytes read from one tick to the next: players only send commands and acknowledgements, and one that talks without end
-/// must not keep the thread busy.
+/// Bytes read from one tick to the next: players only send commands and acknowledgements, and one that never stops
+/// sending must not keep the thread busy.
 const READ_BUDGET: usize = 16 << 10;
-/// Bytes written in one turn, so that one fast player does not hold the others up.
+/// Bytes written in one turn, so that one fast player does not delay the others.
 const WRITE_BUDGET: usize = 512 << 10;
-/// The kernel is asked how much is not acknowledged this often while all is well.
+/// How often the kernel is asked how much is not acknowledged, as long as the player keeps up.
 const CALM: Duration = Duration::from_millis(500);
 /// The same while the player is behind.
 const BEHIND: Duration = Duration::from_millis(100);
-/// How long a player is given to take the last bytes.
+/// How long a player gets to take the last bytes.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// A player that was let in.
@@ -40,7 +40,7 @@ pub(crate) struct Player {
     feed: Option<Feed>,
     intake: Intake,
     paused: bool,
-    /// The player said that it is done; it closes the connection itself, or plays something else.
+    /// The player ended its stream; it closes the connection itself, or plays something else.
     leaving: bool,
     sent: u64,
     /// When its lag is measured next, and what the kernel held when it was measured last.
@@ -101,7 +101,7 @@ impl Player {
             if self.is_to_be_measured(cx.now)
                 && let Some(error) = self.measure(cx)
             {
-                // The kernel need not keep for half a minute what this player does not take.
+                // The kernel need not keep what this player does not take for half a minute.
                 self.connection.transport.abort();
                 return Ok(OutputState::Ended(Some(Arc::new(error))));
             }
@@ -116,7 +116,7 @@ impl Player {
         Ok(if more_to_write { OutputState::More } else { OutputState::Running })
     }
 
-    /// Takes what the player says; one that talks without end is heard out with the next tick.
+    /// Reads what the player sends; the rest of a player that never stops sending is read with the next tick.
     fn read(&mut self, cx: &mut OutputContext<'_>) -> Result<(), Over> {
         let mut pause = None;
         let leaving = &mut self.leaving;
@@ -129,7 +129,7 @@ impl Player {
                     ServerEvent::Pause(paused) => pause = Some(paused),
                     _ => {}
                 }
-                // What it wants after that is heard in the lobby.
+                // What it asks for after that is answered in the lobby.
                 !*leaving
             })?;
             let heard = self.connection.heard().saturating_sub(before);
@@ -141,7 +141,7 @@ impl Player {
         Ok(())
     }
 
-    /// A live stream cannot wait: who pauses goes on at what is newest then.
+    /// A live stream cannot wait: after a pause, the player goes on with the newest media.
     fn pause(&mut self, paused: bool, cx: &OutputContext<'_>) {
         if let Some(feed) = &mut self.feed
             && self.paused
@@ -180,9 +180,9 @@ impl Player {
         }
     }
 
-    /// Not with every tick: it is a system call, and a thousand players that keep up are no news.
+    /// Not with every tick: it is a system call, and there are a thousand players that keep up.
     fn is_to_be_measured(&mut self, now: Instant) -> bool {
-        // The first time soon, and not all players that joined together at once.
+        // The first time soon, and not for all players that joined together at once.
         let first = || now + CALM.mul_f64(f64::from(self.connection.peer.port() % 8) / 8.0);
         if now < *self.measure_at.get_or_insert_with(first) {
             return false;
@@ -222,7 +222,7 @@ impl OutputDriver for Player {
             }
             Err(over) => {
                 self.ended = true;
-                // A player that leaves is no fault of anybody.
+                // A player that leaves is not a fault.
                 let left = over.is_hang_up();
                 let error = self.connection.explain(over);
                 OutputState::Ended((!left).then_some(error))
@@ -244,7 +244,7 @@ impl OutputDriver for Player {
     }
 
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
-        // What is due is sent first; then the player is told that there is no more.
+        // What is due is sent first; then the player is told that the stream is over.
         let _ = self.send(cx);
         self.finishing = Some(cx.now);
         self.connection.session.finish();

@@ -14,15 +14,15 @@ use crate::connection::{Connection, Over};
 use crate::on_air::OnAir;
 use crate::stats::Counted;
 
-/// Bytes read in one turn, so that a fast publisher does not hold its players up.
+/// Bytes read in one turn, so that a fast publisher does not delay its players.
 const READ_BUDGET: usize = 1 << 20;
 
-/// Tags taken in one turn: one of a byte takes a hundred in memory.
+/// Tags taken in one turn: a tag of one byte takes a hundred in memory.
 const TAG_BUDGET: usize = 2048;
-/// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for us: it
-/// must never have to wait for a tick.
+/// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for
+/// us: it must never have to wait for a tick.
 const ROOM: u64 = 2;
-/// One that sent more is read as it sends for this long.
+/// A publisher that sent more is read as it sends for this long.
 const BUSY: Duration = Duration::from_secs(3);
 
 /// A publisher whose key was accepted.
@@ -33,13 +33,13 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
-    /// It is read with ticks only; its packets wake nobody.
+    /// It is read with ticks only; its packets do not wake the thread.
     resting: bool,
     busy_until: Instant,
-    /// Bytes its kernel buffers for us, as far as it was asked: it grows with what is sent.
+    /// Bytes its kernel buffers for us, when last asked: it grows with what is sent.
     buffer: u64,
     continuity: Continuity,
-    /// The publisher said that it is done.
+    /// The publisher ended its stream.
     unpublished: bool,
     over: bool,
     _counted: Counted,
@@ -82,8 +82,8 @@ impl Publisher {
             match event {
                 ServerEvent::Tag(mut tag) => {
                     notices.extend(continuity.mend(&mut tag, now));
-                    // From here on a tag is of one track: each of them is kept, left out and sent by itself. A codec that
-                    // FLV has a number for is in that form, which every player is sent as it is.
+                    // From here on a tag has one track: each is kept, left out and sent by itself. A codec that has a
+                    // number in FLV is in that form, which every player gets as it is.
                     tags.extend(enhanced::single_tracks(tag).map(enhanced::in_flv_form));
                 }
                 ServerEvent::Unpublish => *unpublished = true,
@@ -175,7 +175,7 @@ impl SourceDriver for Publisher {
         self.connection.transport.close();
     }
 
-    /// A publisher that was told of the end closes the connection itself; some (GStreamer) take it for a fault if we do.
+    /// A publisher that was told of the end closes the connection itself; some (GStreamer) report an error if we do.
     fn is_stopped(&mut self) -> bool {
         if self.unpublished {
             return true;

@@ -1,4 +1,4 @@
-//! Why somebody was refused.
+//! Why a client was refused.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use flowcast_rtmp::session::Reject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// As many connections as [`max_connections`](crate::ServerOptions::max_connections) are open; or it made room for another.
+    /// The server has [`max_connections`](crate::ServerOptions::max_connections) connections; or this one made room
+    /// for another.
     Connections,
     /// Too many connections of the address have not yet published or played.
     Crowd,
@@ -19,19 +20,19 @@ pub enum RefusalReason {
     Resources,
     /// The memory for messages under assembly is used up.
     Memory,
-    /// Another application than the server's.
+    /// An application other than the server's.
     App,
     /// No such stream key.
     Key,
-    /// The stream key has ended.
+    /// The stream key has expired.
     Expired,
     /// The stream key may not be used from this address.
     Address,
-    /// Somebody else publishes under the name.
+    /// Another publisher has the name.
     NameInUse,
     /// The owner of the key has as many streams as allowed.
     OwnerLimit,
-    /// The name is played with a token, and none was said.
+    /// The name needs a play token, and none was sent.
     NoToken,
     /// A wrong play token.
     Token,
@@ -39,11 +40,11 @@ pub enum RefusalReason {
     NotPlayable,
     /// Nothing is on the air under the name.
     NoStream,
-    /// A hook said no, or gave its [`Admission`](crate::Admission) up.
+    /// A hook refused, or dropped its [`Admission`](crate::Admission).
     Denied,
     /// A hook or the program's own key store did not answer in time.
     NoAnswer,
-    /// The hooks and the program's own key store have too much to do.
+    /// The hooks and the program's own key store are overloaded.
     Overload,
     /// The URL names no stream.
     NoName,
@@ -99,13 +100,13 @@ impl RefusalReason {
         }
     }
 
-    /// Whether whoever asked may have been guessing. A key that has ended or is used from elsewhere looks just like one that
-    /// does not exist, also in time: whoever found it learns nothing.
+    /// Whether the client may have been guessing. A key that has expired or is used from elsewhere is answered like
+    /// one that does not exist, with the same delay: whoever found it learns nothing.
     pub(crate) fn is_guess(self) -> bool {
         matches!(self, Self::Key | Self::Expired | Self::Address | Self::Token)
     }
 
-    /// What a client that wants to publish or play is told; `app` is the application it said.
+    /// The text a client gets that wants to publish or play; `app` is the application it named.
     pub(crate) fn reject(self, publish: bool, app: &str) -> Reject {
         let code = |publishing: &str, playing: &str| (if publish { publishing } else { playing }).to_owned();
         let (name, failed) = (

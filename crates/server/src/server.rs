@@ -72,7 +72,7 @@ pub struct RtmpServer {
     address: SocketAddr,
     rtmps: Option<SocketAddr>,
     shared: Arc<Shared>,
-    /// Of the lobby's thread; taken by who stops it.
+    /// Set when the lobby's thread has ended; taken by the call that stops it.
     done: Option<Done>,
 }
 
@@ -83,19 +83,20 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Asks `store` for keys and play tokens instead of [`Engine::keys`]: where hooks are called, and with their deadline, see
-    /// [`on_publish`](Self::on_publish).
+    /// Asks `store` for keys and play tokens instead of [`Engine::keys`]. It is called on the threads of the hooks,
+    /// with their deadline; see [`on_publish`](Self::on_publish).
     pub fn key_store(mut self, store: impl KeyStore + 'static) -> Self {
         (self.store, self.is_program_store) = (Arc::new(store), true);
         self
     }
 
-    /// Asks `hook` before a publisher is let in, also about those whose key is unknown. It is called on one of
-    /// [`ServerOptions::hook_threads`] threads, where it may block, and may stop the server or the engine: nobody but those who
-    /// ask the same waits for it. What takes long for many at once, such as asking an HTTP service, hands the [`Admission`] on.
-    /// The answer has to be there within [`ServerOptions::admission`]. Up to 1024 wait for a thread; who comes then is refused at
-    /// once and counted ([`RefusalReason::Overload`](crate::RefusalReason::Overload)). A panic in it refuses. It should not hold
-    /// an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
+    /// Asks `hook` before a publisher is let in, also if its key is unknown. The hook is called on one of
+    /// [`ServerOptions::hook_threads`] threads, where it may block, and may stop the server or the engine: only other
+    /// clients that need a hook wait for it. If the answer takes long and many may ask at once, as with an HTTP
+    /// service, hand the [`Admission`] to another thread. The answer has to come within [`ServerOptions::admission`].
+    /// Up to 1024 calls wait for a thread; further clients are refused at once and counted
+    /// ([`RefusalReason::Overload`](crate::RefusalReason::Overload)). A panic in the hook refuses the client. The
+    /// hook should not hold an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
     ///
     /// ```
     /// use flowcast_core::{Config, Engine};
@@ -119,13 +120,13 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Asks `hook` before a player is let in, as [`on_publish`](Self::on_publish) does before a publisher is.
+    /// Asks `hook` before a player is let in, like [`on_publish`](Self::on_publish) for publishers.
     pub fn on_play(mut self, hook: impl Fn(Admission) + Send + Sync + 'static) -> Self {
         self.hooks.play = Some(Arc::new(hook));
         self
     }
 
-    /// Makes the server's address one for RTMPS: who does not speak TLS there is refused.
+    /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused.
     ///
     /// ```no_run
     /// use flowcast_server::{RtmpServerExt, TlsIdentity};
@@ -145,8 +146,8 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Listens for RTMPS on `address` as well; the server's own address stays plain. One identity serves the whole
-    /// server, that given last.
+    /// Listens for RTMPS on `address` as well; the server's own address stays plain. The whole server has one
+    /// identity, the one given last.
     pub fn rtmps(mut self, address: impl Into<String>, identity: TlsIdentity) -> Self {
         self.rtmps = Some(address.into());
         self.identity = Some(identity);
@@ -161,7 +162,7 @@ impl RtmpServerBuilder {
     ///
     /// # Blocking
     ///
-    /// On looking the address up, if it is a name.
+    /// On looking up the address, if it is a name.
     pub fn start(self) -> Result<RtmpServer, Error> {
         self.options.check()?;
         let (door, address) = Door::open(&self.address, self.secure)?;
@@ -197,21 +198,21 @@ impl RtmpServerBuilder {
 }
 
 impl RtmpServer {
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens for RTMPS: the address given to [`rtmps`](RtmpServerBuilder::rtmps), or the server's own if that
-    /// is one. `None` for a plain server.
+    /// The address it listens on for RTMPS: the one given to [`rtmps`](RtmpServerBuilder::rtmps), or the server's own
+    /// if that is for RTMPS. `None` for a plain server.
     #[must_use]
     pub fn rtmps_address(&self) -> Option<SocketAddr> {
         self.rtmps
     }
 
-    /// Shows `identity` to RTMPS clients from now on, such as a renewed certificate. Connections that are open go on, and
-    /// no session of the old identity is resumed. Without effect on a plain server.
+    /// Presents `identity` to RTMPS clients from now on, such as a renewed certificate. Open connections go on; no
+    /// session of the old identity is resumed. No effect on a plain server.
     pub fn reload_tls(&self, identity: TlsIdentity) {
         self.shared.identity.set(identity);
     }
@@ -229,15 +230,15 @@ impl RtmpServer {
         Metrics::new(self.shared.counters.clone(), self.engine.keys().clone())
     }
 
-    /// The players that are on the air, in no order; those of one name only if `name` is given. Publishers are told by
+    /// The players on the air, in no particular order; only those of one name if `name` is given. For publishers, see
     /// [`KeyRegistry::active`](flowcast_core::KeyRegistry::active).
     #[must_use]
     pub fn players(&self, name: Option<&str>) -> Vec<PlayerStats> {
         self.shared.counters.roll.players(name)
     }
 
-    /// Its events from here on: at most 1024 wait, then the oldest is dropped and counted. The events of the streams
-    /// themselves are the engine's, see [`Engine::events`].
+    /// Its events from now on. At most 1024 wait; then the oldest is dropped and counted. For the events of the
+    /// streams themselves, see [`Engine::events`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -259,17 +260,18 @@ impl RtmpServer {
         self.shared.counters.roll.bus.subscribe()
     }
 
-    /// Calls `callback` for every event from here on, one after the other, on a thread of its own. Nobody waits for it, so it may
-    /// block, and it may stop or drop this server, streams and the engine. At most 1024 events wait for it, then the oldest is
-    /// dropped and counted ([`ServerStats::missed_events`]). A panic in it is caught. It should not hold an [`Engine`] or an
-    /// [`RtmpServer`] for ever, which would then never be dropped.
+    /// Calls `callback` for every event from now on, one after the other, on a thread of its own. Nothing else waits
+    /// for it, so it may block, and it may stop or drop this server, streams and the engine. At most 1024 events wait
+    /// for it; then the oldest is dropped and counted ([`ServerStats::missed_events`]). A panic in it is caught. It
+    /// should not hold an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
     pub fn on_event(&self, callback: impl Fn(&ServerEvent) + Send + Sync + 'static) {
         self.shared.counters.roll.bus.on_event(Arc::new(callback));
     }
 
-    /// Stops listening and ends the streams that were published to it, all under one deadline. Says how many streams did
-    /// not end in time and were abandoned. May be called in any callback and hook. Callbacks are given the time that is left to
-    /// hear of it, unless one of them is what calls this; a hook that is still busy is not waited for.
+    /// Stops listening and ends the streams that were published to it, all under one deadline. Returns how many
+    /// streams did not end in time and were abandoned. May be called in any callback and hook. Callbacks get the rest
+    /// of the deadline to receive the last events, unless this is called inside one. A hook that is still busy is not
+    /// waited for.
     ///
     /// # Blocking
     ///

@@ -8,11 +8,11 @@ use crate::visit::Roll;
 
 const REASONS: usize = RefusalReason::ALL.len();
 
-/// Figures of one server since it was started.
+/// Figures of one server since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ServerStats {
-    /// Connections accepted by the kernel and taken in.
+    /// Connections accepted by the kernel and let in.
     pub accepted: u64,
     /// Connections open now.
     pub connections: u64,
@@ -20,7 +20,7 @@ pub struct ServerStats {
     pub publishers: u64,
     /// Players on the air now.
     pub players: u64,
-    /// Connections closed at once because a limit was reached or their address was banned.
+    /// Connections closed at once because a limit was reached or the address was banned.
     pub refused_full: u64,
     /// Publishers refused, for whatever reason.
     pub refused_publish: u64,
@@ -32,11 +32,11 @@ pub struct ServerStats {
     pub too_fast: u64,
     /// Bytes of unfinished messages held now.
     pub assembly_bytes: u64,
-    /// Connections that broke the protocol or a limit of it.
+    /// Connections that broke the protocol or exceeded a limit of it.
     pub protocol_errors: u64,
-    /// Connections that broke TLS, or did not speak it where they had to.
+    /// Connections that broke TLS, or did not speak it where it is required.
     pub tls_errors: u64,
-    /// Connections that let a deadline pass.
+    /// Connections that missed a deadline.
     pub timeouts: u64,
     /// Bytes received from publishers.
     pub bytes_received: u64,
@@ -44,7 +44,7 @@ pub struct ServerStats {
     pub dropped_tags: u64,
     /// Bytes sent to players.
     pub bytes_sent: u64,
-    /// Events that callbacks did not hear because they were too slow.
+    /// Events that callbacks missed because they were too slow.
     pub missed_events: u64,
 }
 
@@ -56,7 +56,7 @@ impl ServerStats {
     }
 }
 
-/// The counters behind [`ServerStats`], and what else all connections of a server share.
+/// The counters behind [`ServerStats`], and everything else that all connections of a server share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
@@ -74,7 +74,7 @@ pub(crate) struct Counters {
     pub(crate) timeouts: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
-    /// Who is on the air, and who is told of it.
+    /// The clients on the air, and the receivers of their events.
     pub(crate) roll: Arc<Roll>,
 }
 
@@ -109,13 +109,13 @@ impl Counters {
         }
     }
 
-    /// Counts a connection that is closed before it could ask for anything.
+    /// Counts a connection that is closed before it could send a request.
     pub(crate) fn turned_away(&self, reason: RefusalReason) {
         self.refused(reason);
         self.refused_full.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a session's failure as what it was.
+    /// Counts a failure of a session by its kind.
     pub(crate) fn failed(&self, error: &flowcast_rtmp::error::Error) {
         let counter = match error {
             flowcast_rtmp::error::Error::Timeout { .. } => &self.timeouts,
@@ -157,7 +157,7 @@ impl Share {
         Self { counters: counters.clone(), bytes: 0 }
     }
 
-    /// It holds `bytes` now; says what all hold, unless it took no more than before.
+    /// Notes that it holds `bytes` now. Returns what all hold, unless this connection holds no more than before.
     pub(crate) fn set(&mut self, bytes: usize) -> Option<u64> {
         let (bytes, before) = (bytes as u64, self.bytes);
         self.bytes = bytes;

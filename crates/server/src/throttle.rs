@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes that may come at once, however little is allowed per second: a keyframe.
 const LEAST_BURST: u64 = 256 << 10;
-/// A publisher that has used all it may send for so long is disconnected.
+/// A publisher that has been at its limit for this long is disconnected.
 pub(crate) const TOO_FAST_AFTER: Duration = Duration::from_secs(10);
 
 /// A token bucket: a second's worth of bytes may come at once.
@@ -13,29 +13,29 @@ pub(crate) struct Throttle {
     kbps: u32,
     room: u64,
     filled: Instant,
-    /// When nothing was left, and the bucket has not been full since: all of what it was given was used.
+    /// When the bucket was emptied, if it has not been full since: everything it was given was used.
     empty_since: Option<Instant>,
 }
 
 impl Throttle {
-    /// Lets `kbps` thousand bits a second through from `now` on.
+    /// Lets `kbps` thousand bits per second through from `now` on.
     pub(crate) fn new(kbps: u32, now: Instant) -> Self {
         let mut throttle = Self { kbps, room: 0, filled: now, empty_since: None };
         throttle.room = throttle.burst();
         throttle
     }
 
-    /// Thousand bits a second.
+    /// In thousand bits per second.
     pub(crate) fn kbps(&self) -> u32 {
         self.kbps
     }
 
-    /// Bytes that may be read now. With `0`, what is still to be read waits.
+    /// Bytes that may be read now. With `0`, the rest waits.
     pub(crate) fn allowed(&mut self, now: Instant) -> usize {
         let micros = now.saturating_duration_since(self.filled).as_micros();
         let fresh = u128::from(self.per_second()) * micros / 1_000_000;
         if fresh > 0 {
-            // What is less than a byte is left for the next time.
+            // A fraction of a byte is left for the next time.
             self.filled = now;
             let room = u128::from(self.room).saturating_add(fresh);
             self.room = u64::try_from(room).unwrap_or(u64::MAX).min(self.burst());
@@ -48,12 +48,12 @@ impl Throttle {
         usize::try_from(self.room).unwrap_or(usize::MAX)
     }
 
-    /// So many bytes were read.
+    /// Notes that this many bytes were read.
     pub(crate) fn took(&mut self, bytes: usize) {
         self.room = self.room.saturating_sub(bytes as u64);
     }
 
-    /// Whether the publisher has been too fast for too long; to be asked when nothing is [`allowed`](Self::allowed).
+    /// Whether the publisher has been too fast for too long; call it when nothing is [`allowed`](Self::allowed).
     pub(crate) fn is_too_fast(&self, now: Instant) -> bool {
         self.empty_since.is_some_and(|since| now.saturating_duration_since(since) >= TOO_FAST_AFTER)
     }

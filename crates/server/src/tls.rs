@@ -1,4 +1,4 @@
-//! Who the server says it is to RTMPS clients, and how that changes while it runs.
+//! The identity the server presents to RTMPS clients, and how it changes while the server runs.
 
 use std::fmt;
 use std::path::Path;
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::Error;
 
-/// A certificate chain and its private key: what an RTMPS server shows its clients.
+/// A certificate chain and its private key: what an RTMPS server presents to its clients.
 ///
 /// TLS 1.2 and 1.3, no client certificates, no ALPN. Sessions of TLS 1.2 are resumed from a bounded memory of the last 256; with TLS
 /// 1.3 there are no tickets to resume from, because librtmp cannot take them.
@@ -32,7 +32,7 @@ impl TlsIdentity {
     ///
     /// # Errors
     ///
-    /// A file cannot be read, has no certificate or key in it, or the key is not the certificate's.
+    /// A file cannot be read or has no certificate or key in it, or the key does not belong to the certificate.
     ///
     /// # Blocking
     ///
@@ -50,11 +50,11 @@ impl TlsIdentity {
         })
     }
 
-    /// The same of PEM in memory.
+    /// The same, from PEM in memory.
     ///
     /// # Errors
     ///
-    /// There is no certificate or key in it, or the key is not the certificate's.
+    /// There is no certificate or key in it, or the key does not belong to the certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Error> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -62,7 +62,7 @@ impl TlsIdentity {
         if chain.is_empty() {
             return Err(unusable("no certificate in it".to_owned()));
         }
-        // The parser's own words about a broken key could show some of it.
+        // The parser's message about a broken key could show a part of it.
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| unusable("no usable private key in it".to_owned()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -70,7 +70,8 @@ impl TlsIdentity {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(|error| unusable(error.to_string()))?;
-        // librtmp takes the tickets of TLS 1.3 for a read that failed; a connection that lasts for hours gains nothing by them.
+        // librtmp mistakes the tickets of TLS 1.3 for a failed read; a connection that lasts for hours gains nothing
+        // from them.
         config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
     }

@@ -1,5 +1,5 @@
-//! Those who are on the air, seen from outside the threads that serve them: who they are, their figures, and the events
-//! of their coming and going.
+//! The clients on the air, seen from outside the threads that serve them: who they are, their figures, and the events
+//! when they come and go.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,28 +16,28 @@ use crate::event::{Departure, ServerEvent, ServerEventKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlayerStats {
-    /// Where it is.
+    /// Its address.
     pub peer: SocketAddr,
     /// The name it plays.
     pub name: Arc<str>,
-    /// For how long.
+    /// How long it has been playing.
     pub since: Duration,
     /// Bytes sent to it, protocol included.
     pub bytes_sent: u64,
     /// Tags dropped because it was behind.
     pub drops: u64,
-    /// Media time that was due and it has not acknowledged.
+    /// Media time that was due and is not acknowledged yet.
     pub lag: Duration,
 }
 
-/// What somebody on the air does there.
+/// What a client does on the air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Publisher,
     Player,
 }
 
-/// Everybody on the air of one server, and who is told of them.
+/// All clients on the air of one server, and the receivers of their events.
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
     pub(crate) bus: Bus<ServerEvent>,
@@ -61,14 +61,14 @@ pub(crate) struct Record {
     bus: Bus<ServerEvent>,
 }
 
-/// What was told of somebody: its thread may be done with it before it is announced.
+/// What was reported of a client: its thread may be done with it before it is announced.
 #[derive(Debug, Default)]
 struct Said {
     joined: bool,
     left: Option<ServerEventKind>,
 }
 
-/// The presence of somebody on the air; it goes with the connection. Dropping it says that it has left.
+/// The presence of a client on the air; it lives with the connection. Dropping it reports that the client has left.
 #[derive(Debug)]
 pub(crate) struct Visit {
     roll: Arc<Roll>,
@@ -78,12 +78,12 @@ pub(crate) struct Visit {
 }
 
 impl Roll {
-    /// Tells of `peer`.
+    /// A record of `peer`.
     pub(crate) fn tell(&self, peer: Option<SocketAddr>, kind: ServerEventKind) {
         self.bus.emit(&ServerEvent { peer, kind });
     }
 
-    /// The players, those of `name` only if that is given.
+    /// The players; only those of `name` if that is given.
     pub(crate) fn players(&self, name: Option<&str>) -> Vec<PlayerStats> {
         let present = self.present.lock();
         let players = present.values().filter(|record| record.role == Role::Player);
@@ -97,7 +97,7 @@ impl Roll {
 }
 
 impl Visit {
-    /// Somebody goes on the air under `name`; nobody is told before [`announce`](Record::announce).
+    /// A client goes on the air under `name`; no event is sent before [`announce`](Record::announce).
     pub(crate) fn new(roll: &Arc<Roll>, role: Role, peer: SocketAddr, name: &str) -> Self {
         let record = Arc::new(Record {
             role,
@@ -134,12 +134,12 @@ impl Visit {
         }
     }
 
-    /// It will leave, and why.
+    /// Notes that it will leave, and why.
     pub(crate) fn leaves(&self, why: Departure) {
         *self.why.lock() = why;
     }
 
-    /// It will leave: by itself, or for a fault.
+    /// Notes that it will leave: by itself, or because of a fault.
     pub(crate) fn ends(&self, error: Option<&Arc<Error>>) {
         self.leaves(error.map_or(Departure::SaidGoodbye, |error| Departure::Failed(error.clone())));
     }
@@ -159,7 +159,7 @@ impl Record {
         self.name.clone()
     }
 
-    /// Tells that it is there; that it has left meanwhile is told after that.
+    /// Reports that it is there; if it has left meanwhile, that is reported afterwards.
     pub(crate) fn announce(&self, joined: ServerEventKind) {
         let mut said = self.said.lock();
         self.tell(joined);

@@ -1,4 +1,4 @@
-//! Who gets in: it is asked, decided, and told to those who do not.
+//! Who gets in: asks, decides, and answers those who do not.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -16,11 +16,11 @@ use crate::event::ServerEventKind;
 use crate::hooks::{Hook, Question};
 use crate::refusal::RefusalReason;
 
-/// A no, and its words.
+/// A refusal, and its text.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(super) reason: RefusalReason,
-    /// What the client is told, if not as the reason says.
+    /// The text for the client, if it is not that of the reason.
     pub(super) reject: Option<Reject>,
     pub(super) is_guess: bool,
 }
@@ -32,7 +32,7 @@ impl From<RefusalReason> for Refusal {
 }
 
 impl Refusal {
-    /// A hook's no.
+    /// A hook's refusal.
     fn by_hook(reject: Reject) -> Self {
         let is_guess = matches!(reject, Reject::BadName | Reject::Denied);
         Self { reason: RefusalReason::Denied, reject: Some(reject), is_guess }
@@ -40,7 +40,7 @@ impl Refusal {
 }
 
 impl Lobby {
-    /// A guest has said what it wants.
+    /// A guest has asked for something.
     pub(super) fn hear(&mut self, id: usize, wish: Wish, now: Instant) {
         let wish = wish.with_name(self.house.options.app.is_none());
         if !self.is_our_app(wish.app()) {
@@ -85,7 +85,7 @@ impl Lobby {
         });
     }
 
-    /// Has something asked on a thread of the program's code; the guest waits for the answer, and reads no more until then.
+    /// Asks on a thread of the program's code; the guest waits for the answer, and is not read until then.
     fn ask(
         &mut self,
         id: usize,
@@ -94,7 +94,7 @@ impl Lobby {
         ask: impl FnOnce(Question, Instant, Weak<()>) + Send + 'static,
     ) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
-        // A second question of one wish has what is left of the first one's time.
+        // A second question about one request has the rest of the first one's time.
         let (until, waiting) = match &guest.stage {
             Stage::Waiting { until, waiting, .. } => (*until, waiting.clone()),
             _ => (now + self.house.options.admission, Arc::new(())),
@@ -102,7 +102,7 @@ impl Lobby {
         let (question, weak) = (Question::new(self.shared.desk.clone(), id), Arc::downgrade(&waiting));
         guest.stage = Stage::Waiting { wish: wish.clone(), until, waiting };
         let job = move || {
-            // Who has left or was refused meanwhile costs the program nothing.
+            // A guest that has left or was refused meanwhile costs the program nothing.
             if weak.strong_count() > 0 && Instant::now() < until {
                 ask(question, until, weak);
             }
@@ -112,7 +112,7 @@ impl Lobby {
         }
     }
 
-    /// Takes in what the program has decided; who has left meanwhile is not there any more.
+    /// Takes the program's decisions; a guest that has left meanwhile is gone.
     pub(super) fn read_answers(&mut self, now: Instant) {
         for (id, answer) in self.shared.desk.take() {
             let Some(guest) = self.guests.get(&id) else { continue };
@@ -219,32 +219,33 @@ impl Lobby {
         self.house.options.app.as_ref().is_none_or(|ours| ours == app)
     }
 
-    /// The application of who asked for `name`, fit for events, logs and the client's own log.
+    /// The application named by a client that asked for `name`, fit for events, logs and the client's own log.
     pub(super) fn told_app(&self, app: &str, name: &str) -> String {
         told_app(self.house.options.app.as_deref(), app, name)
     }
 }
 
-/// The application a client said. People write keys into the place of the application, alone or beside the name: what may be one
-/// is not told, unless it is `ours`.
+/// The application a client named. People put keys in the place of the application, alone or beside the name: what
+/// may be a key is not shown, unless it is `ours`.
 fn told_app(ours: Option<&str>, app: &str, name: &str) -> String {
     // Every text contains the empty name.
     let may_be_key = ours != Some(app) && !app.is_empty() && app.contains(name);
     if may_be_key { HIDDEN.to_owned() } else { shown(app) }
 }
 
-/// Stands for what may be a secret.
+/// Stands in for what may be a secret.
 const HIDDEN: &str = "****";
 
-/// What a client said, fit for events and logs.
+/// A text from a client, fit for events and logs.
 fn shown(text: &str) -> String {
-    /// Characters.
+    /// In characters.
     const MOST: usize = 128;
     text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl Wish {
-    /// A wish without a name whose application is one word names the stream by it, if any application will do.
+    /// If a request has no name, and its application is one word, that word is the name of the stream where any
+    /// application is accepted.
     fn with_name(mut self, any_app: bool) -> Self {
         if any_app && self.is_nameless() {
             match &mut self {

@@ -28,14 +28,14 @@ pub(super) fn enter_by_key(
     let by_key = || store.publisher(&request.key, &asker).map_err(RefusalReason::from);
     let grant = by_key()?;
     let entrance = enter(engine, takeover_after, &grant, peer)?;
-    // A key that was removed before the name was taken did not take it off the air.
+    // A key that was removed before the name was taken did not end the stream.
     if by_key()? != grant {
         return Err(RefusalReason::Key.into());
     }
     Ok((grant, entrance))
 }
 
-/// Takes the name for a publisher, or its place in the stream that goes on under it.
+/// Takes the name for a publisher, or its place in the existing stream of that name.
 fn enter(
     engine: &Engine,
     takeover_after: Duration,
@@ -54,7 +54,7 @@ fn enter(
     Ok(entrance)
 }
 
-/// Whether somebody may play what it asks for.
+/// Whether a client may play what it asks for.
 pub(super) fn ask_to_play(
     store: &dyn KeyStore,
     request: &PlayRequest,
@@ -96,7 +96,7 @@ impl Lobby {
         Ok(())
     }
 
-    /// A publisher that was let in leaves the lobby; `app` is the application as it may be told.
+    /// A publisher that was let in leaves the lobby; `app` is the application in a form that may be shown.
     pub(super) fn go_on_air(&mut self, id: usize, app: &str, as_what: (Grant, Entrance), now: Instant) {
         let Some(mut connection) = self.leave(id) else { return };
         if let Some(kbps) = self.house.options.publisher_kbps {
@@ -177,7 +177,8 @@ impl Lobby {
         Some(connection)
     }
 
-    /// Remembers when what is published under `name` has to end; a later publisher's grant replaces an earlier one's.
+    /// Remembers when what is published under `name` has to end; the grant of a later publisher replaces an earlier
+    /// one's.
     fn watch_end(&mut self, name: String, until: Option<SystemTime>, stream: &StreamRef) {
         match until {
             Some(until) => drop(self.ends.insert(name, (until, stream.clone()))),
@@ -185,7 +186,7 @@ impl Lobby {
         }
     }
 
-    /// Takes what has to end off the air.
+    /// Ends the streams whose time is up.
     pub(super) fn end_expired(&mut self) {
         let now = SystemTime::now();
         let engine = &self.house.engine;
@@ -200,7 +201,7 @@ impl Lobby {
     }
 }
 
-/// The owner may read why, not only whoever looks at the logs.
+/// The owner of the key gets the reason too, not only the log.
 fn owner_limit(error: &Error) -> Refusal {
     let (code, description) = ("NetStream.Publish.Denied".to_owned(), error.to_string());
     let reject = Some(Reject::Custom { code, description });

@@ -1,4 +1,4 @@
-//! Who failed how often, and what they wait for it.
+//! Which address failed how often, and how long it waits for that.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::FailurePolicy;
 
-/// Addresses remembered; the one that was heard of longest ago is forgotten for another one.
+/// Addresses remembered; the one that has been quiet for longest is forgotten for another one.
 const MOST: usize = 10_000;
 
 /// Addresses that count as one: an IPv4 address, or the /64 of an IPv6 one, which is what a customer has.
@@ -35,7 +35,7 @@ impl Origin {
 pub(super) struct Failures {
     policy: FailurePolicy,
     records: HashMap<Origin, Record>,
-    /// Which was heard of when, oldest first.
+    /// The time of the last failure of each, oldest first.
     order: BTreeMap<u64, Origin>,
     heard: u64,
 }
@@ -54,7 +54,7 @@ impl Failures {
         Self { policy, records: HashMap::new(), order: BTreeMap::new(), heard: 0 }
     }
 
-    /// Notes a failure of `origin`; says how long it waits for the answer.
+    /// Notes a failure of `origin`; returns how long it waits for the answer.
     pub(super) fn failed(&mut self, origin: Origin, now: Instant) -> Duration {
         if self.policy.spare_loopback && origin.is_loopback() {
             return Duration::ZERO;
@@ -74,12 +74,12 @@ impl Failures {
         policy.first_delay.saturating_mul(1 << before.min(20)).min(policy.max_delay)
     }
 
-    /// Whether `origin` is not let in.
+    /// Whether `origin` is turned away.
     pub(super) fn is_banned(&self, origin: Origin, now: Instant) -> bool {
         self.records.get(&origin).and_then(|record| record.banned_until).is_some_and(|until| now < until)
     }
 
-    /// The record of `origin`, which is the latest from now on.
+    /// The record of `origin`, which becomes the latest.
     fn hear(&mut self, origin: Origin) -> &mut Record {
         self.heard += 1;
         match self.records.get(&origin) {

@@ -1,4 +1,4 @@
-//! The gate of the lobby: who may come in.
+//! The gate of the lobby: which connections are let in.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,19 +21,19 @@ use crate::doors::{Arrival, Doors};
 use crate::event::ServerEventKind;
 use crate::refusal::RefusalReason;
 
-/// How long accepting rests when the process has no descriptor left.
+/// How long accepting pauses when the process has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
-/// Connections turned away for want of a descriptor before such a rest.
+/// Connections that are closed for lack of a descriptor before such a pause.
 const TURNED_AWAY: usize = 32;
-/// Connections taken in before those that are there have their turn again.
+/// Connections that are let in before the existing ones have their turn again.
 const ACCEPT_BUDGET: usize = 64;
 
 pub(super) struct Gate {
     doors: Doors,
-    /// Given up to accept, and close, a connection when the process has no descriptor left: its peer then knows, instead of waiting
-    /// in the kernel's queue.
+    /// Released to accept, and close, a connection when the process has no descriptor left: its peer then knows,
+    /// instead of waiting in the kernel's queue.
     spare: Option<File>,
-    /// Connections in the lobby by where they come from.
+    /// Connections in the lobby by their origin.
     crowd: HashMap<Origin, usize>,
     /// The number of the next guest.
     next: usize,
@@ -56,7 +56,7 @@ impl Gate {
         }
     }
 
-    /// Without a descriptor for it, takes the next connection and closes it; `false` if not even that works.
+    /// Without a descriptor, accepts the next connection and closes it; `false` if not even that works.
     fn turn_away(&mut self) -> bool {
         if self.spare.take().is_none() {
             self.spare = spare();
@@ -109,7 +109,7 @@ impl Lobby {
         }
         let counters = &self.shared.counters;
         counters.accepted.fetch_add(1, Ordering::Relaxed);
-        // It may have gone again before it was accepted.
+        // It may have left again before it was accepted.
         if let Err(error) = tune(&socket, self.house.options.no_progress) {
             log::debug!("{peer}: {error}");
             return;
@@ -128,8 +128,8 @@ impl Lobby {
         }
     }
 
-    /// Takes in who has ended its stream: it closes the connection or begins another one. Who comes from where too many are in the
-    /// lobby already is told the last and leaves.
+    /// Takes in a connection that has ended its stream: the client closes it or begins another one. If its address
+    /// already has too many in the lobby, it gets its last message and leaves.
     pub(super) fn welcome_back(&mut self, now: Instant, scratch: &mut [u8]) {
         for connection in self.shared.desk.take_returned() {
             let peer = connection.peer;
@@ -164,8 +164,8 @@ impl Lobby {
         self.shared.counters.roll.tell(peer, ServerEventKind::ConnectionRefused { reason });
     }
 
-    /// Sends away who has been in the lobby longest without saying what it wants; `false` if nobody has been there for long. Without
-    /// this a crowd of the silent would keep everybody out until their deadlines.
+    /// Closes the connection that has been in the lobby longest without a request; `false` if none has been there for
+    /// long. Otherwise a crowd of silent connections would keep everybody out until their deadlines.
     fn make_room(&mut self, now: Instant) -> bool {
         let Some((&id, _)) = self.guests.iter().find(|(_, guest)| guest.has_dawdled(now)) else {
             return false;
@@ -198,7 +198,7 @@ impl Lobby {
     }
 }
 
-/// Whether the error is about the connection that was to be accepted: the next one may be in order.
+/// Whether the error is about the connection that was to be accepted: the next one may be fine.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)

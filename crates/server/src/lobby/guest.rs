@@ -1,4 +1,4 @@
-//! Somebody in the lobby: connected, and not yet a publisher or player.
+//! A client in the lobby: connected, and not yet a publisher or player.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::connection::{Connection, Over};
 
 /// Bytes read from one connection in one turn.
 const READ_BUDGET: usize = 64 << 10;
-/// What a client needs to say what it wants, over a slow line: it is sent away before that only by a deadline of its own.
+/// What a client needs to send its request, over a slow line: before that, only a deadline of its own closes it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Guest {
@@ -20,13 +20,13 @@ pub(super) struct Guest {
 
 /// How far a guest has come.
 pub(super) enum Stage {
-    /// It has not said what it wants.
+    /// It has not asked for anything.
     Arriving,
     /// The program decides until then. Nothing is read meanwhile.
     Waiting { wish: Wish, until: Instant, waiting: Arc<()> },
-    /// It is refused, and hears of it at that time. Nothing is read meanwhile.
+    /// It is refused, and gets the answer at that time. Nothing is read meanwhile.
     Delayed { reject: Reject, until: Instant },
-    /// It was told, and may take the reason until then.
+    /// It got the answer, and may read it until then.
     Leaving { until: Instant, told: bool },
 }
 
@@ -42,12 +42,12 @@ impl Guest {
         Self { connection, stage: Stage::Arriving, since: now }
     }
 
-    /// Whether it may be sent away for somebody else: it has had time to say what it wants, or is refused already.
+    /// Whether it may be closed for another client: it has had time to send its request, or is refused already.
     pub(super) fn has_dawdled(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= PATIENCE && !matches!(self.stage, Stage::Waiting { .. })
     }
 
-    /// Reads until the guest says what it wants, and answers as far as the socket takes it.
+    /// Reads until the guest has asked for something, and answers as far as the socket takes it.
     pub(super) fn pump(&mut self, now: Instant, scratch: &mut [u8]) -> Result<Option<Wish>, Over> {
         let mut wish = None;
         loop {
@@ -66,8 +66,9 @@ impl Guest {
         }
     }
 
-    /// Tells a guest that was refused why, and reads on until it closes, so much in a turn that it cannot hold the lobby. What
-    /// came before is read, too: its end would not be seen behind it, and a flood of the refused would fill the house.
+    /// Sends a refused guest the reason, and reads on until it closes, a limited amount per turn so that it cannot
+    /// hold up the lobby. What came before is read, too: the end of the connection would not be seen behind it, and
+    /// many refused clients would fill the server.
     pub(super) fn say_goodbye(&mut self, now: Instant, scratch: &mut [u8]) -> Result<(), Over> {
         self.connection.write(usize::MAX)?;
         if let Stage::Leaving { told, .. } = &mut self.stage

@@ -1,7 +1,8 @@
-//! The lobby: accepts connections and keeps them until they say what they want and it is decided.
+//! The lobby: accepts connections and keeps them until they have asked for something and it is decided.
 //!
-//! In: sockets from the listener, decisions of the program. Out: publishers and players, handed to stream threads with
-//! everything that has arrived. One thread; nothing in it blocks, and what waits in it has deadlines and limits.
+//! In: sockets from the listener, decisions of the program. Out: publishers and players, handed to stream threads
+//! with everything that has arrived. One thread; nothing in it blocks, and everything that waits in it has deadlines
+//! and limits.
 
 mod admission;
 mod entry;
@@ -32,14 +33,14 @@ use crate::stats::Counters;
 use crate::tls::Identity;
 
 pub(crate) const WAKE: Token = Token(0);
-/// Of the first door; the second has the next.
+/// The token of the first door; the second has the next.
 pub(crate) const DOORS: Token = Token(1);
 const FIRST: usize = 3;
 const SCRATCH: usize = 16 << 10;
-/// Deadlines are looked at this often while anybody is in the lobby or publishes.
+/// How often deadlines are checked while a client is in the lobby or publishes.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long a connection that is sent away is kept to take the reason.
+/// How long a refused connection is kept so that it can read the reason.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the lobby shares with the server's handle.
@@ -65,12 +66,12 @@ impl Shared {
     }
 }
 
-/// What the lobby lets people into, and by which rules.
+/// What the lobby lets clients into, and by which rules.
 pub(crate) struct House {
     pub(crate) engine: Engine,
     pub(crate) options: ServerOptions,
     pub(crate) store: Arc<dyn KeyStore>,
-    /// The store is the program's own code, which may take its time.
+    /// The store is the program's own code, which may take long.
     pub(crate) is_program_store: bool,
     pub(crate) hooks: Hooks,
 }
@@ -79,11 +80,11 @@ pub(crate) struct House {
 pub(crate) struct Lobby {
     poll: Poll,
     house: House,
-    /// Where the program's code is called.
+    /// The threads that call the program's code.
     pool: Pool,
     shared: Arc<Shared>,
     gate: Gate,
-    /// By their numbers, and so in the order they came.
+    /// By their numbers, and so in the order of arrival.
     guests: BTreeMap<usize, Guest>,
     failures: Failures,
     /// When publications have to end, by their names.
@@ -104,7 +105,7 @@ impl Lobby {
         }
     }
 
-    /// Serves until it is stopped; `done` is set once all is closed.
+    /// Serves until it is stopped; `done` is set once everything is closed.
     pub(crate) fn run(mut self, done: SetDone) {
         let closes = self.shared.desk.close_at_end();
         self.serve();
@@ -112,7 +113,7 @@ impl Lobby {
         self.close_all();
         let Self { house, pool, .. } = self;
         drop(done);
-        // They hold what the program put into its hooks: what that does when it is dropped keeps nobody waiting.
+        // They hold what the program put into its hooks: nothing waits for what its destructors do.
         drop((pool, house));
     }
 
@@ -158,9 +159,9 @@ impl Lobby {
         }
     }
 
-    /// How long nothing is to be done unless something happens; `None` if nothing is at all.
+    /// How long to sleep if no event arrives; `None`: until one does.
     fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
-        // A stream that has ended is let go of with its descriptor, one whose key has ended is ended.
+        // A stream that has ended is released with its descriptor; one whose key has expired is ended.
         let ticks = !self.guests.is_empty() || !self.shared.streams.lock().is_empty();
         let tick = ticks.then_some(next_tick);
         [tick, self.gate.again].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
@@ -206,7 +207,7 @@ impl Lobby {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let is_gone = matches!(over, Over::Io(_));
         drop(guest.connection.explain(over));
-        // The session may have words about its own end.
+        // The session may have sent a message about its end.
         if is_gone || guest.connection.is_flushed() {
             drop(self.take(id));
         } else {
@@ -214,13 +215,13 @@ impl Lobby {
         }
     }
 
-    /// Lets a guest take the last that it is told, and then closes.
+    /// Sends a guest the last message, and then closes.
     fn see_off(&mut self, id: usize, now: Instant) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         guest.stage = Stage::Leaving { until: now + GOODBYE, told: false };
         // Readiness that came while nothing was read.
         guest.connection.note(true, true);
-        // What it still sends is discarded; a close with unread bytes could overtake what it is told.
+        // What it still sends is discarded; a close with unread bytes could overtake the message.
         let mut scratch = [0; 1024];
         if guest.say_goodbye(now, &mut scratch).is_err() {
             drop(self.take(id));
@@ -253,7 +254,7 @@ impl Lobby {
         }
     }
 
-    /// The server stops: who waits for an answer hears so.
+    /// The server stops: clients that wait for an answer are told so.
     fn close_all(&mut self) {
         for guest in self.guests.values_mut() {
             guest.connection.session.finish();

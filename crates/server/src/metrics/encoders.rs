@@ -10,8 +10,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::{OTHERS, STREAMS};
 
 /// The figures of the encoders of one engine's streams, to be registered with a
-/// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they are asked
-/// for and at most a second old; neither the engine nor a stream is kept by it.
+/// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they
+/// are scraped and are at most a second old; it keeps neither the engine nor a stream alive.
 ///
 /// | name | type | |
 /// |---|---|---|
@@ -21,9 +21,11 @@ use super::{OTHERS, STREAMS};
 /// | `encoder_dropped_frames` | gauge, only ever grows | tags of a live source that were left out because the encoder did not keep up |
 /// | `encoder_rtmp_latency` | gauge | by how many seconds the output that is furthest behind lags what was encoded |
 ///
-/// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and `encoder`, libav's
-/// name of the encoder. Only streams are shown that encode while they are on the air: what is played from a reel was encoded
-/// before. Where only sound is encoded, its frames (1024 samples of AAC, mostly 960 of Opus) are counted in place of pictures. Of more than 100 the latest are together `(others)`, with the sum of their figures and the largest latency.
+/// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and
+/// `encoder`, libav's name of the encoder. Only streams that encode while they are on the air are shown: what is
+/// played from a reel was encoded before. Where only sound is encoded, its frames (1024 samples of AAC, mostly 960 of
+/// Opus) are counted in place of pictures. With more than 100, the latest are summed up as `(others)`, with the
+/// largest latency.
 /// `encoder_dropped_frames` is a gauge because a counter's name would have to end in `_total`; `rate()` works on it.
 ///
 /// ```
@@ -52,7 +54,7 @@ impl EncoderMetrics {
         Self { engine: engine.watch(), streams: STREAMS }
     }
 
-    /// So many streams at most have figures of their own; with 0 all are `(others)`. Default 100.
+    /// The most streams that have figures of their own; with 0, all are `(others)`. Default 100.
     #[must_use]
     pub fn streams(mut self, most: usize) -> Self {
         self.streams = most;
@@ -143,7 +145,7 @@ impl Shown {
     }
 }
 
-/// The streams that encode, the latest of them as one if there are too many.
+/// The streams that encode; the latest of them as one if there are too many.
 fn shown(stats: Vec<StreamStats>, most: usize) -> Vec<Shown> {
     let mut shown: Vec<_> = stats.into_iter().filter_map(Shown::of).collect();
     let others = shown.split_off(most.min(shown.len()));
