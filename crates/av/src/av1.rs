@@ -93,7 +93,7 @@ pub(crate) fn without_delimiters(data: &Bytes) -> Bytes {
     Bytes::from(out)
 }
 
-/// What the record says of a sequence header.
+/// The fields of the record that come from a sequence header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sequence {
     profile: u32,

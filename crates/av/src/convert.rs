@@ -183,7 +183,7 @@ impl Sets {
         }
     }
 
-    /// Takes in what a packet with lengths of so many bytes brings.
+    /// Takes in what a packet with length fields of this many bytes brings.
     fn update_prefixed(&mut self, mut data: &[u8], length_size: usize) -> bool {
         let mut changed = false;
         while let Some((prefix, rest)) = data.split_at_checked(length_size).filter(|_| length_size > 0) {
@@ -448,7 +448,7 @@ mod tests {
         assert_eq!(after.get(3), Some(&40));
     }
 
-    /// Units behind lengths of so many bytes; a keyframe.
+    /// Units behind length fields of this many bytes; a keyframe.
     fn prefixed(units: &[&[u8]], length_size: usize) -> Packet {
         let mut data = Vec::new();
         for unit in units {

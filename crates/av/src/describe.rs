@@ -84,7 +84,7 @@ fn complete_aac(track: &mut TrackInfo) {
         track.profile = config.profile_name().map(str::to_owned);
     }
     let Some(audio) = &mut track.audio else { return };
-    // libav knows the frame length only after its analysis. Before, it repeats what the container says of rate and channels,
+    // libav knows the frame length only after its analysis. Before, it repeats the container's rate and channels,
     // which for FLV is always 44100 Hz and stereo.
     if audio.sample_rate == 0 || audio.frame_samples == 0 {
         audio.sample_rate = config.sample_rate;

@@ -29,7 +29,7 @@ pub enum Error {
         path: PathBuf,
         /// What was tried ("open", "read", "create").
         operation: &'static str,
-        /// The system's reason.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -44,7 +44,7 @@ pub enum Error {
     InvalidData {
         /// The input, redacted.
         input: String,
-        /// What libav or the converter said.
+        /// The message of libav or the converter.
         message: String,
     },
     /// The input is in a format that is not opened: one that names other files or hosts (a playlist, a concat script), or one

@@ -70,7 +70,7 @@ impl VideoFrame {
         self.raw.pts()
     }
 
-    /// Sets when to show it, in the clock of whoever takes it next.
+    /// Sets its presentation time, in the clock of the next consumer.
     pub fn set_pts(&mut self, pts: Option<i64>) {
         self.raw.set_pts(pts);
     }
@@ -129,7 +129,7 @@ pub struct AudioFormat {
     pub sample_rate: u32,
     /// Number of channels.
     pub channels: u32,
-    /// libav's name of the channel layout ("stereo", "5.1"); the usual one of so many channels if empty or unknown.
+    /// libav's name of the channel layout ("stereo", "5.1"); the usual one for this number of channels if empty or unknown.
     pub layout: String,
     /// libav's name of the sample format ("fltp").
     pub sample_format: String,
@@ -162,7 +162,7 @@ impl AudioFrame {
         Ok(Self::new(raw, &mut AudioFormats::default()))
     }
 
-    /// A copy of samples from -1 to 1, one slice for each channel, in the usual layout of so many channels, as "fltp";
+    /// A copy of samples from -1 to 1, one slice for each channel, in the usual layout for this number of channels, as "fltp";
     /// without a time.
     ///
     /// # Errors

@@ -19,12 +19,12 @@ pub struct EncoderReport {
     pub is_hardware: bool,
     /// It is part of the loaded libav.
     pub compiled_in: bool,
-    /// It opened and encoded a picture; else why not, in words for people. Taken for granted of SVT-AV1, which writes to stderr
+    /// It opened and encoded a picture; else why not, in words for people. Assumed for SVT-AV1, which writes to stderr
     /// when it opens.
     pub opens: Result<(), String>,
     /// Its encoders that run in this process (hardware only).
     pub sessions: u32,
-    /// Its device has lately said that it runs no more of them.
+    /// Its device has recently reported that it runs no more of them.
     pub is_full: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct EncoderReport {
 #[derive(Debug, Default)]
 pub struct Hardware {
     known: Mutex<Vec<Known>>,
-    /// Held while an encoder is tried, so that it is tried once; who only asks for or changes what is known does not wait for it.
+    /// Held while an encoder is tried, so that it is tried once. Calls that only read or change what is known do not wait for it.
     trying: Mutex<()>,
 }
 
@@ -104,7 +104,7 @@ impl Hardware {
             .ok_or_else(|| Error::Unavailable { what: "encoder", name: codec.codec().name().to_owned() })
     }
 
-    /// Forgets what is known about an encoder, which failed in use: it is tried anew when it is asked for next.
+    /// Forgets what is known about an encoder that failed in use: it is tried again the next time it is asked for.
     pub fn invalidate(&self, name: &str) {
         self.known().retain(|known| known.name != name);
     }

@@ -1,9 +1,9 @@
 //! What one input may make libav hold while it is opened, read and decoded.
 
-/// Bounds on what one input may make libav hold or work on. They stand against files that are made to take memory and time:
+/// Bounds on what one input may make libav hold or work on. They protect against files that are made to take memory and time:
 /// libav's own needs grow with counts that a file of a few megabytes can make arbitrarily large.
 ///
-/// All defaults are above what the levels of H.264, HEVC and AV1 allow, and above what files of ten hours hold. What goes beyond
+/// All defaults are above what the levels of H.264, HEVC and AV1 allow, and above what files of ten hours hold. What exceeds them
 /// is [`Error::LimitExceeded`](crate::Error::LimitExceeded), which names the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,7 +56,7 @@ impl Exceeded {
         Self { limit, allowed }
     }
 
-    /// What there is too much of.
+    /// What exceeds the limit.
     pub(crate) fn what(limit: &str) -> &'static str {
         match limit {
             "max_tracks" => "tracks",
@@ -72,7 +72,7 @@ impl Exceeded {
 }
 
 impl InputLimits {
-    /// Looks at the size of a picture, and at how many of that size a decoder keeps.
+    /// Checks the size of a picture, and how many of that size a decoder keeps.
     pub(crate) fn check_picture(&self, pixels: u64, references: u32) -> Result<(), Exceeded> {
         if pixels > self.max_pixels {
             return Err(Exceeded::new("max_pixels", self.max_pixels));

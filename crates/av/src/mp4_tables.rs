@@ -333,7 +333,7 @@ mod tests {
         boxed(kind, &content)
     }
 
-    /// A track of so many samples of one size, all in one chunk, at 1000 ticks each, with these edits.
+    /// A track of this many samples of one size, all in one chunk, at 1000 ticks each, with these edits.
     fn track(samples: u32, edits: &[u32]) -> Vec<u8> {
         let table = [
             numbers(b"stts", &[0, 1, samples, 1000]),

@@ -32,7 +32,7 @@ pub struct OpenOptions {
     pub max_probe_packets: usize,
     /// What the input may reach beyond itself. Default: nothing.
     pub protocols: Protocols,
-    /// How thoroughly to look. Default [`Probe::Fast`].
+    /// How thoroughly to probe. Default [`Probe::Fast`].
     pub probe: Probe,
     /// Frame rate for raw H.264 without timestamps whose own headers do not tell. Default 25.
     pub raw_frame_rate: Ratio,
@@ -40,7 +40,7 @@ pub struct OpenOptions {
     pub limits: InputLimits,
 }
 
-/// How thoroughly to look at an input when opening it.
+/// How thoroughly to probe an input when opening it.
 ///
 /// What [`Demuxer::open`](crate::Demuxer::open) costs, median of 200 with libav 5.1 on one core of a shared machine, file
 /// cached:

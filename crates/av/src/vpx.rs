@@ -124,7 +124,7 @@ fn pixel_format(name: &str) -> Option<(u8, u8)> {
     Some((depth, subsampling))
 }
 
-/// The lowest level that holds so many pixels; 0 if none does. By the size alone if the rate is not known.
+/// The lowest level that holds this many pixels; 0 if none does. By the size alone if the rate is not known.
 fn level((width, height): (u32, u32), rate: Option<Ratio>) -> u8 {
     let size = u64::from(width) * u64::from(height);
     let rate = rate.filter(|rate| rate.den > 0);

@@ -1,7 +1,7 @@
-//! A reader that asks the guard of its handle before every read: what looks at a file before libav does ends when libav would.
+//! A reader that checks the guard of its handle before every read, so that checks before libav end when libav would.
 //!
-//! In: a reader and a guard. Out: the bytes, or an error once the deadline has passed or the handle was cancelled; who asked looks
-//! at the guard for the reason. On the thread that opens.
+//! In: a reader and a guard. Out: the bytes, or an error once the deadline has passed or the handle was cancelled; the caller gets
+//! the reason from the guard. On the thread that opens.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -45,7 +45,7 @@ pub(crate) struct Endless<'a> {
     pub(crate) at: u64,
     /// Bytes that were read.
     pub(crate) read: &'a std::cell::Cell<u64>,
-    /// Cancels this after so many.
+    /// Cancels this after this many.
     pub(crate) cancel: Option<(u64, crate::Interrupt)>,
 }
 

@@ -155,7 +155,7 @@ impl Capabilities {
         self.0.as_ref().is_some_and(|announced| announced.list.get(code).is_some())
     }
 
-    /// What this crate says of itself on either side: it passes on everything.
+    /// What this crate announces on either side: it passes on everything.
     pub(crate) fn own() -> [(&'static str, Value); 4] {
         let forward = || Value::object([(ANY, Value::from(f64::from(CodecSupport::FORWARD.0)))]);
         let all =

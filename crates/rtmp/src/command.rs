@@ -11,7 +11,7 @@ use crate::key::StreamKey;
 use crate::limits::Limits;
 use crate::message::type_id;
 
-/// The status that asks a client to connect anew: Enhanced RTMP v2, "Reconnect Request".
+/// The status that asks a client to reconnect: Enhanced RTMP v2, "Reconnect Request".
 pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 
 /// A command as it is on the wire: name, transaction, command object, arguments.
@@ -185,7 +185,7 @@ pub struct Play {
     pub start: f64,
     /// How long, in the unit of `start`; -1 to the end.
     pub duration: f64,
-    /// False to add to a playlist instead of starting anew.
+    /// False to add to a playlist instead of starting over.
     pub reset: bool,
 }
 

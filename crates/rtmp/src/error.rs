@@ -156,7 +156,7 @@ impl Error {
     /// | any `….Failed`, `….Closed`, `….IdleTimeout`, `….InsufficientBW`, `NetConnection.Connect.NetworkChange` | yes |
     /// | every other code | no |
     ///
-    /// A refusal that is final here may still pass for somebody who was let in before with the same address and key: a
+    /// A refusal that is final here may be temporary for a client that was let in before with the same address and key: a
     /// server that restarts refuses what it has not loaded yet.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -202,9 +202,9 @@ impl Error {
     }
 }
 
-/// What a text says of a name that is taken for now.
+/// Words that mean: the name is taken for now.
 const TAKEN: &[&str] = &["already", "busy", "in use", "duplicate"];
-/// What a text says of a name or key that is no good.
+/// Words that mean: the name or key is not valid.
 const NO_GOOD: &[&str] = &[
     "no such",
     "no application",

@@ -1,4 +1,4 @@
-//! The stream key: whoever has it can go live in its owner's name.
+//! The stream key. A person who has it can go live in its owner's name.
 
 use std::fmt;
 use std::sync::Arc;

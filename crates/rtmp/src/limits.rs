@@ -1,4 +1,4 @@
-//! How much of everything a peer or a file may make us hold.
+//! Bounds on what a peer or a file can make this crate hold.
 
 use std::fmt;
 
@@ -68,7 +68,7 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of all unfinished messages of one connection. At least `message_bytes`; default 24 MiB for publishers.
     pub assembly_bytes: usize,
-    /// Bytes of one codec configuration, or of one metadata, of a publisher; they are kept for whoever joins later. 1 MiB by
+    /// Bytes of one codec configuration, or of one metadata, of a publisher; they are kept for players that join later. 1 MiB by
     /// default, which holds the keyframe index of a day of video that some encoders put there; else they are a few hundred.
     pub header_bytes: usize,
     /// Chunk streams in use on one connection, 64 by default. Encoders use about six.

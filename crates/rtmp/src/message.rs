@@ -46,9 +46,9 @@ pub enum Control {
     SetChunkSize(u32),
     /// Forget the unfinished message of this chunk stream.
     Abort(u32),
-    /// So many bytes were received since the connection began, modulo 2^32.
+    /// This many bytes were received since the connection began, modulo 2^32.
     Acknowledgement(u32),
-    /// Acknowledge at least every so many bytes.
+    /// Acknowledge at least once per this many bytes.
     WindowAckSize(u32),
     /// Send no more than this many unacknowledged bytes.
     SetPeerBandwidth {

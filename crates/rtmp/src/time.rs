@@ -145,7 +145,7 @@ impl TimeUnwrapper {
 }
 
 /// The [`TimeUnwrapper`]s of one peer: each kind of tag has its own, since the clocks of two tracks may be half a lap apart,
-/// where nobody can say which of two values is later. A kind begins near what came before it.
+/// where it cannot be known which of two values is later. A kind begins near what came before it.
 ///
 /// ```
 /// use flowcast_rtmp::flv::TagKind;

@@ -88,7 +88,7 @@ impl Demuxer {
     ///
     /// # Blocking
     /// On the file system, for [`OpenOptions::timeout`] at most; `interrupt` ends it earlier. A single read of a dead network
-    /// file system can be ended by nobody.
+    /// file system cannot be interrupted.
     pub fn open(path: &Path, options: &OpenOptions, interrupt: &Interrupt) -> Result<Self, Error> {
         sys::check_versions()?;
         let (file, size) = origin::open_file(path)?;

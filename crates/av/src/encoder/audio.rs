@@ -35,7 +35,7 @@ pub struct AudioSettings {
     pub sample_rate: u32,
     /// Channels: 1 to 8.
     pub channels: u32,
-    /// libav's name of the channel layout ("5.1"). `None` (the default) for the usual one of so many channels.
+    /// libav's name of the channel layout ("5.1"). `None` (the default) for the usual one for this number of channels.
     pub layout: Option<String>,
     /// Bits per second on average. Default 128,000.
     pub bit_rate: u64,

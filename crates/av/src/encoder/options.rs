@@ -42,7 +42,7 @@ impl Family {
 }
 
 /// The encoder's own options. Those it does not know are ignored by libav; values it does not know are not, so each family
-/// is only told what it understands.
+/// only gets options it understands.
 pub(super) fn options(settings: &VideoSettings, family: Family) -> Vec<(&'static str, String)> {
     let mut options = Options(Vec::new());
     match family {

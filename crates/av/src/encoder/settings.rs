@@ -32,8 +32,8 @@ impl VideoCodecKind {
     }
 }
 
-/// What an encoder spends bits by. Rates are in bits per second; `vbv_bits` is the size in bits of the buffer a player is
-/// taken to have: the most by which the rate may be exceeded for a while.
+/// How an encoder spends bits. Rates are in bits per second; `vbv_bits` is the size in bits of the buffer a player is
+/// assumed to have: the most by which the rate may be exceeded for a while.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RateControl {
     /// The same rate throughout, as platforms want it.
@@ -42,7 +42,7 @@ pub enum RateControl {
         bit_rate: u64,
         /// Buffer in bits.
         vbv_bits: u64,
-        /// Whether pictures that need fewer bits are filled up with bytes nobody reads.
+        /// Whether pictures that need fewer bits are padded with filler.
         filler: bool,
     },
     /// The same quality throughout, with a limit.
@@ -103,7 +103,7 @@ pub struct VideoSettings {
     pub frame_rate: Ratio,
     /// Unit of the times of pictures and packets. `None` (the default) for one tick per frame.
     pub time_base: Option<TimeBase>,
-    /// What to spend bits by. Default 1,000,000 bits per second on average.
+    /// How to spend bits. Default 1,000,000 bits per second on average.
     pub rate_control: RateControl,
     /// Frames from one keyframe to the next, fixed. Default 50.
     pub gop_frames: u32,

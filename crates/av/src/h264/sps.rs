@@ -3,7 +3,7 @@
 use crate::bits::BitReader;
 use crate::{FieldOrder, Ratio};
 
-/// What a sequence parameter set of H.264 says of the stream.
+/// What a sequence parameter set of H.264 states about the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sps {

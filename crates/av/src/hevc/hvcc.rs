@@ -57,7 +57,7 @@ pub(super) struct Ptl {
 }
 
 impl Ptl {
-    /// Reads it for so many sub-layers less one (7.3.3).
+    /// Reads it for this many sub-layers less one (7.3.3).
     pub(super) fn read(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<Self> {
         let byte = |value: u32| u8::try_from(value).unwrap_or(0);
         let ptl = Self {
@@ -82,7 +82,7 @@ impl Ptl {
     }
 }
 
-/// What the record says of a sequence parameter set.
+/// The fields of the record that come from a sequence parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sps {
     pub(super) id: u32,

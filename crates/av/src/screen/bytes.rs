@@ -4,7 +4,7 @@ use super::Syntax;
 use crate::h264::find_start_code;
 use crate::limits::{Exceeded, InputLimits};
 
-/// So many bytes of a unit are there when it is looked at: all of a usual parameter set.
+/// This many bytes of a unit are available when it is examined: all of a usual parameter set.
 const AHEAD: usize = 512;
 
 /// Counts units and bytes from one picture to the next, and looks at parameter sets. What it costs is a search for start codes.

@@ -65,7 +65,7 @@ impl StreamScreen {
     }
 }
 
-/// A track without a picture's start in sight may hold so many times the units: nothing is known of its codec.
+/// A track without a picture's start in sight may hold this many times the units: its codec is not known.
 const UNKNOWN: u32 = 4;
 
 impl Syntax {

@@ -20,9 +20,9 @@ pub(crate) struct ObuScreen {
 enum At {
     Header,
     Extension,
-    /// In its size, of which so many bits are known.
+    /// In its size, of which this many bits are known.
     Size(u64, u32),
-    /// So many bytes before its end.
+    /// This many bytes before its end.
     Payload(u64),
     /// Not at the beginning of the stream, or behind a unit without a size: nothing can be told.
     Lost,

@@ -22,7 +22,7 @@ enum Form {
     Stream(ByteScreen),
     /// NAL units behind start codes, whole pictures.
     StartCodes,
-    /// NAL units behind lengths of so many bytes.
+    /// NAL units behind length fields of this many bytes.
     Lengths(usize),
     Obus,
 }

@@ -23,7 +23,7 @@ fn limit(result: Result<(), Exceeded>) -> Option<&'static str> {
 
 /// 16 bytes of a first slice of H.264.
 const SLICE: [u8; 16] = [0, 0, 1, 0x65, 0x88, 0x84, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
-/// An SPS of H.264, Baseline: 16 references, so many macroblocks wide and high.
+/// An SPS of H.264, Baseline: 16 references, this many macroblocks wide and high.
 fn sps(width: u32, height: u32) -> Vec<u8> {
     let mut bits = String::new();
     let mut number = |value: u32| {

@@ -169,7 +169,7 @@ impl Drop for Opening {
     fn drop(&mut self) {
         self.free_ends();
         let mut graph = self.graph.as_ptr();
-        // SAFETY: our own graph, which nobody has taken over.
+        // SAFETY: our own graph, which nothing else has taken over.
         unsafe { ffi::avfilter_graph_free(&raw mut graph) };
     }
 }

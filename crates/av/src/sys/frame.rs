@@ -181,7 +181,7 @@ impl RawFrame {
     /// packed rows of `width` bytes and must fill the plane.
     pub(crate) fn fill_plane(&mut self, plane: usize, rows: &[u8], width: usize) -> Result<(), Failure> {
         let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame_make_writable");
-        // SAFETY: our own frame with buffers. make_writable gives it buffers nobody else reads. A plane of a 4:2:0 picture has
+        // SAFETY: our own frame with buffers. make_writable gives it buffers that are not shared. A plane of a 4:2:0 picture has
         // `linesize` bytes for each of its rows; what is written is checked against its size first.
         unsafe {
             let frame = self.as_ptr();

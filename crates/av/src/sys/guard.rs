@@ -44,7 +44,7 @@ impl Guard {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a limit that the input goes beyond, or that it starts anew.
+    /// Notes a limit that the input exceeds, or that it starts over.
     pub(crate) fn set_exceeded(&self, exceeded: Option<Exceeded>) {
         *self.exceeded.lock().unwrap_or_else(PoisonError::into_inner) = exceeded;
     }

@@ -141,7 +141,7 @@ pub(crate) struct Input {
 unsafe impl Send for Input {}
 
 impl Input {
-    /// Lets libav read and decode packets until it knows the tracks' parameters, of pictures of so many pixels at most. Blocks;
+    /// Lets libav read and decode packets until it knows the tracks' parameters, of pictures of at most this many pixels. Blocks;
     /// bounded by the limits and the guard.
     pub(crate) fn find_stream_info(&mut self, max_pixels: u64) -> Result<(), Failure> {
         let mut options = Vec::new();

@@ -86,7 +86,7 @@ impl ChunkWriter {
     ///
     /// Its shared type 1 form is used if the last message of this connection on the chunk stream was the one before
     /// it, that is, if the delta leads to `timestamp - base` here too, and the chunk sizes agree. Otherwise (the first
-    /// message, after a drop, a splice) it is chunked anew for this connection.
+    /// message, after a drop, a splice) it is chunked again for this connection.
     pub fn write_shared(
         &mut self,
         message: &SharedMessage,
@@ -114,7 +114,7 @@ impl ChunkWriter {
     /// Queues messages that were put together for many connections, by reference.
     ///
     /// Says `false` and queues nothing if this connection did not get the messages before them as all others did, or has
-    /// another chunk size: then each of them is to be written by itself.
+    /// another chunk size: then write each of them by itself.
     #[must_use]
     pub fn write_batch(
         &mut self,

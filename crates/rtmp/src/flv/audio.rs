@@ -141,7 +141,7 @@ impl AudioCodec {
     }
 }
 
-/// The sample rate that the header can say. AAC, Nellymoser 8/16 kHz and Speex have their own, whatever stands here.
+/// The sample rate that the header can say. AAC, Nellymoser 8/16 kHz and Speex have their own, whatever is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SoundRate {
     /// 0: 5512.5 Hz, or special to the codec.

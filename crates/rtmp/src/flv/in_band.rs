@@ -130,7 +130,7 @@ impl InBandSets {
         Some(record)
     }
 
-    /// ISO/IEC 14496-15 section 8.3.3.1; `None` while a kind is missing. What it says of pictures is that of the first sequence
+    /// ISO/IEC 14496-15 section 8.3.3.1; `None` while a kind is missing. Its facts about pictures are those of the first sequence
     /// parameter set.
     fn to_hvcc(&self) -> Option<Vec<u8>> {
         let [_, sps, _] = &self.sets;
@@ -173,7 +173,7 @@ impl InBandSets {
     }
 }
 
-/// Calls `f` with the NAL units behind lengths of so many bytes. `None` if they do not fill the data exactly.
+/// Calls `f` with the NAL units behind length fields of this many bytes. `None` if they do not fill the data exactly.
 fn each_unit(mut data: &[u8], length_size: u8, mut f: impl FnMut(&[u8])) -> Option<()> {
     while !data.is_empty() {
         let (prefix, rest) = data.split_at_checked(usize::from(length_size))?;
@@ -234,7 +234,7 @@ fn hevc_place<'a>(first: Option<u8>, set: impl Fn() -> &'a [u8]) -> Option<(usiz
     }
 }
 
-/// What hvcC says of a sequence parameter set of HEVC.
+/// The fields of hvcC that come from a sequence parameter set of HEVC.
 struct HevcSps {
     id: u32,
     /// `general_profile_space` to `general_level_idc`.

@@ -43,7 +43,7 @@ pub fn packet_samples(packet: &[u8]) -> Option<u32> {
     frame.checked_mul(frames).filter(|samples| (1..=MOST).contains(samples))
 }
 
-/// A packet of silence of so many samples, for one channel or two: frames whose first bit says that they are silent. A decoder
+/// A packet of silence with this many samples, for one channel or two: frames whose first bit says that they are silent. A decoder
 /// makes exact zeros of it. `None` for a length that packets of it cannot have: those of 2.5, 5 and 10 ms, and multiples of 20.
 #[must_use]
 pub fn silence(samples: u32) -> Option<Bytes> {

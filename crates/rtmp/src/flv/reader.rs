@@ -37,7 +37,7 @@ pub struct TagHeader {
 }
 
 impl TagHeader {
-    /// Reads a header, for those who position themselves in a file on their own. The stream id is not looked at.
+    /// Reads a header, for callers that find their own position in a file. The stream id is ignored.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl FlvReader {
         }
     }
 
-    /// Takes the next bytes of the file, without a copy if nobody else holds them and nothing else waits.
+    /// Takes the next bytes of the file, without a copy if they are not shared and nothing else waits.
     pub fn push_bytes(&mut self, bytes: Bytes) {
         if self.failed.is_some() {
             return;

@@ -14,7 +14,7 @@ pub(super) const SET_DATA_FRAME: &[u8] = b"\x02\0\x0D@setDataFrame";
 /// The AMF0 string `@clearDataFrame`.
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\0\x0F@clearDataFrame";
 
-/// What `onMetaData` says of a stream. Everything is optional, and none of it is to be trusted: sequence headers say
+/// What `onMetaData` states about a stream. Everything is optional, and nothing in it can be trusted: sequence headers say
 /// how to decode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {

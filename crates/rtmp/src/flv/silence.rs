@@ -75,7 +75,7 @@ pub fn aac_config(rate_hz: u32, channels: u8) -> Option<Bytes> {
     Some(bits.finish().into())
 }
 
-/// The channel configuration that stands for so many channels: 1 to 6 for as many, 7 for eight; `None` for others.
+/// The channel configuration for this many channels: 1 to 6 for the same number, 7 for eight; `None` for others.
 #[must_use]
 pub const fn channel_configuration(channels: u8) -> Option<u8> {
     match channels {

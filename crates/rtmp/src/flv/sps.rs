@@ -3,7 +3,7 @@
 use super::FlvError;
 use super::bits::BitReader;
 
-/// What a sequence parameter set says of every picture.
+/// What a sequence parameter set states about every picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// profile_idc: 66 baseline, 77 main, 100 high, ...

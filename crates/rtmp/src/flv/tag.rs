@@ -75,7 +75,7 @@ impl TagFlags {
     /// A video frame that decoding can begin at. Never set on a sequence header, nor on audio; of several tracks it is
     /// track 0 that counts.
     pub const KEYFRAME: Self = Self(1);
-    /// Codec configuration, to be sent again to whoever joins later: the last one of each kind and
+    /// Codec configuration, to be sent again to players that join later: the last one of each kind and
     /// [track](Tag::track).
     pub const SEQUENCE_HEADER: Self = Self(1 << 1);
     /// `onMetaData`, with or without `@setDataFrame` before it.
@@ -83,7 +83,7 @@ impl TagFlags {
     /// A video frame that no other frame refers to: it may be dropped alone.
     pub const DISPOSABLE: Self = Self(1 << 3);
     /// What belongs to the codec configuration and comes beside it: Enhanced RTMP's video metadata (`colorInfo`) and
-    /// channel configuration. To be sent again to whoever joins later, behind the sequence header of its kind and
+    /// channel configuration. To be sent again to players that join later, after the sequence header of its kind and
     /// [track](Tag::track). Never set together with [`SEQUENCE_HEADER`](Self::SEQUENCE_HEADER).
     pub const SIDE_CONFIG: Self = Self(1 << 4);
 

@@ -7,7 +7,7 @@ use super::{FlvError, Tag};
 
 /// Writes FLV files: the header, then each tag as header, body and trailer.
 ///
-/// It has no state. [`tag_header`](Self::tag_header) and [`tag_trailer`](Self::tag_trailer) are for those who write the
+/// It has no state. [`tag_header`](Self::tag_header) and [`tag_trailer`](Self::tag_trailer) are for callers that write the
 /// body without a copy, in one vectored write.
 ///
 /// ```

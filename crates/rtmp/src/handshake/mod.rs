@@ -171,7 +171,7 @@ impl Handshake {
         let schema = found.as_ref().map(|(schema, ..)| *schema);
         if let Some((_, peer_digest, whole)) = found {
             let signer = if self.role == Role::Server { Signer::Server } else { Signer::Client };
-            // The rest of the packet stays the echo: nobody looks at it.
+            // The rest of the packet stays the echo: no peer checks it.
             digest::respond(signer, &peer_digest, whole);
         }
         if self.role == Role::Server {

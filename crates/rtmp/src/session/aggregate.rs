@@ -77,7 +77,7 @@ impl SubMessage<'_> {
             type_id::AUDIO => TagKind::Audio,
             type_id::VIDEO => TagKind::Video,
             type_id::DATA => TagKind::Script,
-            // Alone such data would be written anew; nobody was seen to put it into an aggregate.
+            // Outside an aggregate, such data would be rewritten; no peer is known to put it into one.
             type_id::DATA_AMF3 if !self.body.contains(&amf0::AVM_PLUS) => TagKind::Script,
             _ => return None,
         };

@@ -77,7 +77,7 @@ pub struct PlayRequest {
     pub start: f64,
     /// How long, in the unit of `start`; -1 to the end.
     pub duration: f64,
-    /// False to add to a playlist instead of starting anew.
+    /// False to add to a playlist instead of starting over.
     pub reset: bool,
     /// What the client said in `connect` that it can do beyond RTMP 1.0; most say nothing.
     pub capabilities: Capabilities,
@@ -159,11 +159,11 @@ pub enum ClientEvent {
         /// Where to; not shown by `Debug`, it may hold a token.
         url: String,
     },
-    /// The server asks who connects, and the address has a user and a password. The session is over; connect again, with
+    /// The server asks for a login, and the address has a user and a password. The session is over; connect again, with
     /// this answer in [`ClientConfig::login`](super::ClientConfig::login). A server asks twice.
     Login(LoginAnswer),
     /// The server asks for a new connection, because it is going away or wants the client elsewhere. The session goes
-    /// on: connect anew, then leave at a keyframe. Only with [`ClientConfig::enhanced`](super::ClientConfig::enhanced).
+    /// on: reconnect, then leave at a keyframe. Only with [`ClientConfig::enhanced`](super::ClientConfig::enhanced).
     ReconnectRequest {
         /// Server and application to connect to, resolved to a whole URL; the same ones again if `None`. Not shown by
         /// `Debug`, it may hold a token.

@@ -32,7 +32,7 @@ pub(super) struct Link {
     reader: ChunkReader,
     writer: ChunkWriter,
     clocks: TrackClocks,
-    /// The peer wants to hear of every so many bytes.
+    /// The peer wants an acknowledgement for this many bytes.
     peer_window: u32,
     /// Bytes received when the last Acknowledgement was sent.
     acknowledged_at: u64,
@@ -101,7 +101,7 @@ impl Link {
         self.reader.set_limits(limits);
     }
 
-    /// From now on the peer may send so many bytes in all, those that came included.
+    /// From now on the peer may send this many bytes in all, including those that came.
     pub(super) fn set_total(&mut self, bytes: u64) {
         self.total = bytes;
     }
@@ -145,7 +145,7 @@ impl Link {
                     payload: message.payload,
                 }));
             }
-            // Shared objects, and types that nobody knows.
+            // Shared objects, and unknown types.
             _ => return Ok(None),
         };
         let payload =
@@ -153,7 +153,7 @@ impl Link {
         Ok(Some(Incoming::Media { kind, timestamp: message.timestamp, payload }))
     }
 
-    /// The AMF0 in an AMF3 data message. Values that are AMF3 are written anew as AMF0, which is what players and files
+    /// The AMF0 in an AMF3 data message. AMF3 values are rewritten as AMF0, which is what players and files
     /// expect of a script tag.
     fn data_amf3(&self, message: &Message) -> Result<Bytes, Error> {
         let data = unwrap_amf3(message.type_id, &message.payload);

@@ -110,7 +110,7 @@ pub fn with_number(tag: &Tag) -> Option<Tag> {
         }
         (Codec::Audio(AudioCodec::Aac), Part::Config(config)) => audio::aac_sequence_header(config, time),
         (Codec::Audio(AudioCodec::Aac), Part::Frames { data, .. }) => audio::aac_frame(time, data),
-        // The rate is in the frame; what the header says of it is not looked at.
+        // The rate is in the frame; the header's value is ignored.
         (Codec::Audio(AudioCodec::Mp3), Part::Frames { data, .. }) => {
             audio::mp3_frame(time, 44_100, 2, data).ok()?
         }

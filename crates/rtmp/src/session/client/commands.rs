@@ -125,7 +125,7 @@ impl ClientSession {
         self.wait_for(deadline, self.config.reply_timeout, now);
     }
 
-    /// A refused request ends the session, unless it was one nobody needs. Servers on `rml_rtmp` refuse a publish or
+    /// A refused request ends the session, unless the session does not need it. Servers on `rml_rtmp` refuse a publish or
     /// play with transaction 0: that means the request that waits.
     fn error(&mut self, command: &Command) -> Result<(), Error> {
         let needed = match self.step {
@@ -154,7 +154,7 @@ impl ClientSession {
         self.refused(&status)
     }
 
-    /// The server refuses, or asks who it is that connects.
+    /// The server refuses, or asks for a login.
     fn refused(&mut self, status: &Status) -> Result<(), Error> {
         if self.step != Step::Connect || !login::is_asked(&status.description) {
             return Err(self.rejected(status));

@@ -22,7 +22,7 @@ pub struct ClientConfig {
     /// Chunk size for what is sent, bytes, 1 to 16,777,215; announced right after `connect`. Default 60,000, what
     /// platforms are used to.
     pub chunk_size: u32,
-    /// The server has to acknowledge at least every so many bytes. Default 2,500,000.
+    /// The server has to acknowledge at least once per this many bytes. Default 2,500,000.
     pub window: u32,
     /// What a player says it buffers, milliseconds. Default 3,000.
     pub buffer_millis: u32,

@@ -21,7 +21,7 @@ const MAX_VALUE: usize = 512;
 pub struct LoginAnswer {
     /// What is added to the query of the app.
     query: String,
-    /// It answers a question; otherwise it only says who we are.
+    /// It answers a question; otherwise it only names the user.
     is_final: bool,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn answer(
     let named = format!("authmod={}&user={}", method.name(), in_query(&user));
     let Some((_, question)) = text.split_once("?reason=needauth") else {
         return match before {
-            // Who we are was said, and it asks the same again.
+            // The user was named, and the server asks the same again.
             Some(_) => Err(LoginError::Unusable),
             None => Ok(LoginAnswer { query: named, is_final: false }),
         };

@@ -11,7 +11,7 @@ use crate::limits::LimitKind;
 use crate::message::Control;
 use crate::session::event::{PlayRequest, PublishRequest, ServerEvent};
 
-/// What Flash Media Server says of itself; clients only look whether it is there.
+/// How Flash Media Server identifies itself; clients only check that it is there.
 const FMS_VERSION: &str = "FMS/3,0,1,123";
 
 impl ServerSession {
@@ -159,7 +159,7 @@ impl ServerSession {
         }
     }
 
-    /// A client that has ended its stream begins to prepare for another one, by the rules for those who have none.
+    /// A client that has ended its stream begins to prepare for another one, by the rules for clients that have none.
     fn prepare_again(&mut self) {
         if !matches!(self.phase, Phase::Leaving { .. }) {
             return;

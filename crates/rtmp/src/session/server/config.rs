@@ -10,7 +10,7 @@ pub struct ServerConfig {
     /// Chunk size for what is sent, bytes, 1 to 16,777,215. Large chunks cost fewer headers; what is sent in one chunk
     /// cannot be interrupted by other chunk streams. Default 60,000.
     pub chunk_size: u32,
-    /// The client has to acknowledge at least every so many bytes. Small windows stop clients that wait for the
+    /// The client has to acknowledge at least once per this many bytes. Small windows stop clients that wait for the
     /// server's acknowledgement. Default 2,500,000.
     pub window: u32,
     /// Bandwidth told to the client as Set Peer Bandwidth, bytes, dynamic. Default 2,500,000.

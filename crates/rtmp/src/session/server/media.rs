@@ -123,7 +123,7 @@ impl ServerSession {
         }
     }
 
-    /// Asks the client to connect anew, to `url` (a whole or relative URL of server and application) or to where it is
+    /// Asks the client to reconnect, to `url` (a whole or relative URL of server and application) or to where it is
     /// now: the server is going away, or wants the client elsewhere. True if it was asked, which is so after `connect`
     /// and if it announced [`Extended::RECONNECT`]. The session goes on until the client leaves.
     pub fn request_reconnect(&mut self, url: Option<&str>, description: &str) -> bool {
@@ -226,7 +226,7 @@ impl ServerSession {
     }
 }
 
-/// Whether the tag is one that is kept for whoever joins later.
+/// Whether the tag is kept for players that join later.
 fn is_kept(tag: &Tag) -> bool {
     tag.is_sequence_header() || tag.flags.contains(TagFlags::METADATA)
 }

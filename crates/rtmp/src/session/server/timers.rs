@@ -12,7 +12,7 @@ impl ServerSession {
         match self.phase {
             Phase::Handshake => self.started.checked_add(self.config.handshake_timeout),
             Phase::Commands => self.prepares_since.checked_add(self.config.command_timeout),
-            // The one who decides owns the deadline of the decision.
+            // The deadline of a decision belongs to the program that decides.
             Phase::Deciding(_) | Phase::Ended => None,
             Phase::Leaving { since } => since.checked_add(self.config.linger),
             Phase::Publishing(_) | Phase::Playing(_) => self.last_input.checked_add(self.patience()),
