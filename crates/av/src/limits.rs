@@ -3,8 +3,8 @@
 /// Bounds on what one input may make libav hold or work on. They protect against files that are made to take memory and time:
 /// libav's own needs grow with counts that a file of a few megabytes can make arbitrarily large.
 ///
-/// All defaults are above what the levels of H.264, HEVC and AV1 allow, and above what files of ten hours hold. What exceeds them
-/// is [`Error::LimitExceeded`](crate::Error::LimitExceeded), which names the field.
+/// All defaults are above what the levels of H.264, HEVC and AV1 allow, and above what files of ten hours hold. An input that exceeds
+/// one fails with [`Error::LimitExceeded`](crate::Error::LimitExceeded), which names the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InputLimits {
