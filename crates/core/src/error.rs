@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
-/// Which limit a start was refused by.
+/// The limit that refused a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitScope {
@@ -21,7 +21,7 @@ pub enum LimitScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectStep {
-    /// Looking the host up.
+    /// Looking up the host.
     Dns,
     /// The TCP connection.
     Tcp,
@@ -68,7 +68,7 @@ pub enum Error {
     #[cfg(feature = "libav")]
     #[error(transparent)]
     Media(#[from] flowcast_av::Error),
-    /// The file has nothing that can be sent as it is.
+    /// The file has no track that can be sent as it is.
     #[error("{path}: no track can be sent by copy ({found})", path = path.display())]
     NoPlayableTrack {
         /// The file.
@@ -76,13 +76,14 @@ pub enum Error {
         /// The tracks it has.
         found: String,
     },
-    /// A lap of the loop gave nothing to send, although an earlier one did.
+    /// A lap of the loop delivered nothing to send, although an earlier one did.
     #[error("{path}: nothing could be read any more", path = path.display())]
     SourceDried {
         /// The file.
         path: PathBuf,
     },
-    /// The file gives less than it should: it was cut off or changed, or a part of it is damaged. What can be played is.
+    /// The file delivers less than it should: it was truncated or changed, or a part of it is damaged. What can be
+    /// played is played.
     #[error("{path}: {reason}", path = path.display())]
     SourceDamaged {
         /// The file.
@@ -90,13 +91,13 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// The file of a source cannot be opened or read. Builds with the feature `libav` say it as `Media`.
+    /// The file of a source cannot be opened or read. Builds with the feature `libav` report it as `Media`.
     #[cfg(not(feature = "libav"))]
     #[error("{path}: cannot be read", path = path.display())]
     SourceUnreadable {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
@@ -105,9 +106,9 @@ pub enum Error {
     ReelStore {
         /// The directory.
         dir: PathBuf,
-        /// What was being done.
+        /// The operation.
         what: &'static str,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
@@ -117,7 +118,7 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
-    /// The reel store may not grow any further, and every reel in it is in use.
+    /// The reel store may not grow further, and every reel in it is in use.
     #[error("reel store {dir}: full, {max_bytes} bytes are the limit", dir = dir.display())]
     ReelStoreFull {
         /// The directory.
@@ -125,7 +126,7 @@ pub enum Error {
         /// Its limit in bytes.
         max_bytes: u64,
     },
-    /// A reel is not what its index says: cut off, changed or unreadable.
+    /// A reel does not match its index: truncated, changed or unreadable.
     #[error("reel {path}: {reason}", path = path.display())]
     ReelDamaged {
         /// The reel's file.
@@ -133,22 +134,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A reel grows slower than it is played.
+    /// A reel grows more slowly than it is played.
     #[error("reel of {path}: grows slower than it is played", path = path.display())]
     ReelTooSlow {
         /// The source's file.
         path: PathBuf,
     },
-    /// An encoder does not open, or stopped working, and there is none to take its place.
+    /// An encoder does not open, or stopped working, and none can take its place.
     #[error("encoder {encoder} failed")]
     EncoderFailed {
         /// libav's name of it.
         encoder: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: std::sync::Arc<Self>,
     },
-    /// Nothing can be made of a file that is to be prepared.
+    /// A file cannot be prepared.
     #[error("{path}: {reason}", path = path.display())]
     InputUnusable {
         /// The file.
@@ -156,36 +157,36 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A file that is prepared cannot be written.
+    /// The output of a preparation cannot be written.
     #[error("{path}: cannot be written", path = path.display())]
     OutputUnwritable {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
-    /// There is no room for a file that is prepared.
+    /// There is no room for the output of a preparation.
     #[error("{path}: there is no room for it", path = path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
-    /// What was made of a file is not what the platforms take.
+    /// The platforms do not take the result of a preparation.
     #[error("{path}: what was made of it is refused ({})", codes(verdict))]
     ResultRefused {
         /// The file that was to be made.
         path: PathBuf,
-        /// What the platforms say of it.
+        /// The platforms' verdict on it.
         verdict: Box<crate::verdict::Verdict>,
     },
-    /// It was ended before it was done, because that was asked for.
+    /// It was cancelled before it was done.
     #[error("{what}: cancelled")]
     Cancelled {
-        /// What was being done.
+        /// The operation.
         what: &'static str,
     },
     /// A playlist cannot be read, or has nothing to play.
@@ -201,13 +202,13 @@ pub enum Error {
     ParametersDiffer {
         /// The item's file.
         path: PathBuf,
-        /// Which.
+        /// Which parameters.
         what: &'static str,
     },
-    /// What another part of the program was told, too.
+    /// The same error is reported to another part of the program, too.
     #[error(transparent)]
     Shared(std::sync::Arc<Self>),
-    /// The source needs a feature this build was made without.
+    /// The source needs a feature that this build does not have.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
         /// The missing feature.
@@ -221,7 +222,7 @@ pub enum Error {
     Dns {
         /// The host that was looked up.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         source: io::Error,
     },
@@ -230,7 +231,7 @@ pub enum Error {
     Connect {
         /// The last address tried.
         peer: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -273,11 +274,11 @@ pub enum Error {
     ConnectionLost {
         /// The host.
         host: String,
-        /// What the kernel said; an orderly close by the peer is `UnexpectedEof`.
+        /// The kernel's error; an orderly close by the peer is `UnexpectedEof`.
         #[source]
         source: io::Error,
     },
-    /// The peer took data slower than the stream makes it.
+    /// The peer takes data more slowly than the stream makes it.
     #[error("{host}: {lag:?} behind, more than the limit of {limit:?}")]
     TooSlow {
         /// The host.
@@ -292,7 +293,7 @@ pub enum Error {
     TooFast {
         /// The publisher.
         host: String,
-        /// What it may send, in thousand bits a second.
+        /// The most it may send, in thousand bits per second.
         limit_kbps: u32,
         /// For how long it had been slowed down.
         after: Duration,
@@ -325,14 +326,14 @@ pub enum Error {
         #[source]
         source: std::sync::Arc<Self>,
     },
-    /// A recording could not be created or written. Kinds of the cause: `InvalidInput` if it is a file the stream is made from, or
-    /// no file; `AlreadyExists`, `ResourceBusy` and `InvalidData` as [`Existing`](crate::Existing) says; `StorageFull` if the
-    /// disk has no room left.
+    /// A recording could not be created or written. Kinds of the cause: `InvalidInput` if it is a file the stream is
+    /// made from, or not a regular file; `AlreadyExists`, `ResourceBusy` and `InvalidData` as described at
+    /// [`Existing`](crate::Existing); `StorageFull` if the disk is full.
     #[error("{path}: recording failed", path = path.display())]
     Recording {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
@@ -350,7 +351,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A stream key, play token or name is malformed: no other moment makes it right.
+    /// A stream key, play token or name is malformed: it can never be accepted.
     #[error("{name}: {reason}")]
     Key {
         /// The public name.
@@ -363,7 +364,7 @@ pub enum Error {
     KeyInUse {
         /// The public name.
         name: String,
-        /// Which of the two is.
+        /// Which of the two.
         reason: &'static str,
     },
     /// A name has no stream key.
@@ -372,7 +373,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A stream was to be put under a name that it is made from, directly or by way of other streams.
+    /// A stream was to be published under a name that it is made from, directly or through other streams.
     #[error("{name}: the stream is made from what would be found under this name, so it would feed itself")]
     FeedsItself {
         /// The name.
@@ -381,13 +382,13 @@ pub enum Error {
     /// The stream is not running any more.
     #[error("the stream has ended")]
     Ended,
-    /// The stream did not stop within its deadline; its thread was abandoned and its place given back.
+    /// The stream did not stop within its deadline; its thread was abandoned, and its place is free again.
     #[error("the stream did not stop within {deadline:?} and was abandoned")]
     ForceKillRequired {
         /// The deadline.
         deadline: Duration,
     },
-    /// A stream's thread panicked; that stream ended, nothing else did.
+    /// A stream's thread panicked; only that stream ended.
     #[error("the stream panicked: {message}")]
     Panicked {
         /// The panic's message.
@@ -402,9 +403,9 @@ pub enum Error {
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -467,7 +468,7 @@ impl Error {
         }
     }
 
-    /// Whether trying the same again later can help. A rejected key, a wrong certificate or a malformed URL cannot.
+    /// Whether the same call can succeed later. A rejected key, a wrong certificate or a malformed URL cannot.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -483,8 +484,8 @@ impl Error {
             | Self::DiskFull { .. }
             | Self::FileInUse { .. }
             | Self::System { .. } => true,
-            // Certificates are renewed, and clocks are set, while the stream waits; the name and the issuer do not mend
-            // themselves.
+            // Certificates are renewed, and clocks are set, while the stream waits; a wrong name or issuer stays
+            // wrong.
             Self::Tls { source: rustls::Error::InvalidCertificate(reason), .. } => matches!(
                 reason,
                 CertificateError::Expired
@@ -502,14 +503,15 @@ impl Error {
     }
 }
 
-/// What weighs against a file.
+/// The reasons against a file.
 fn codes(verdict: &crate::verdict::Verdict) -> String {
     let warnings = verdict.at_least(crate::verdict::Severity::Warning);
     let codes: Vec<_> = warnings.map(|reason| reason.code.as_str()).collect();
     codes.join(", ")
 }
 
-/// An error with all its causes in one line, for a log or a terminal: each error of this crate tells only its own part.
+/// An error with all its causes in one line, for a log or a terminal: each error of this crate states only its own
+/// part.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -12,7 +12,7 @@ use flowcast_rtmp::time::MediaTime;
 
 use crate::id::{OutputId, StreamId};
 
-/// How a stream stands.
+/// The phase of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum StreamPhase {
@@ -84,7 +84,7 @@ impl Codec {
     }
 }
 
-/// Printable: what a publisher claims is not trusted to be.
+/// Printable: what a publisher sends may not be.
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.escape_ascii())
@@ -99,8 +99,8 @@ impl fmt::Debug for Codec {
 
 /// What a stream encodes while it is on the air; what comes from a reel was encoded before.
 ///
-/// It is about the pictures; where only sound is encoded, about that: its frames, such as 1024 samples of AAC, are counted in place
-/// of pictures.
+/// It describes the pictures. Where only sound is encoded, it describes that: its frames, such as 1024 samples of
+/// AAC, are counted in place of pictures.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct EncodingStats {
@@ -118,7 +118,7 @@ pub struct EncodingStats {
     pub queued: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
-    /// Packets of the source that could not be decoded, or are damaged as the container says.
+    /// Packets of the source that could not be decoded, or that the container marks as damaged.
     pub damaged: u64,
 }
 
@@ -130,7 +130,7 @@ pub struct EncodingStats {
 pub struct StreamStats {
     /// Its number.
     pub id: StreamId,
-    /// How it stands.
+    /// Its phase.
     pub phase: StreamPhase,
     /// How its media is read.
     pub mode: SourceMode,
@@ -142,9 +142,9 @@ pub struct StreamStats {
     pub fps: f64,
     /// Media bits per second over the last second, in thousands, protocol not counted.
     pub kbps: f64,
-    /// The picture's codec, once there was some.
+    /// The picture's codec, once a picture has come.
     pub video: Option<Codec>,
-    /// The sound's codec, once there was some.
+    /// The sound's codec, once sound has come.
     pub audio: Option<Codec>,
     /// CPU time of all its threads since the start.
     pub cpu_time: Duration,
@@ -156,7 +156,7 @@ pub struct StreamStats {
     pub bytes_sent: u64,
     /// Lag of the output that is furthest behind.
     pub lag: Duration,
-    /// How late its thread came to a tick, at worst over the last second: the machine has more to do than it can.
+    /// How late its thread came to a tick, at worst over the last second: the machine is overloaded.
     pub schedule_lag: Duration,
     /// The same since the start.
     pub schedule_lag_max: Duration,

@@ -11,45 +11,45 @@ pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
 /// The chunk size tags are prepared for; every session announces it.
 pub const CHUNK_SIZE: u32 = 60_000;
 
-/// The longest any single step may be given.
+/// The longest that any single step may take.
 const MAX_STEP: Duration = Duration::from_secs(3600);
 
-/// Settings of an [`Engine`](crate::Engine). Every field says its unit, default and, where users already have one, the
+/// Settings of an [`Engine`](crate::Engine). Every field states its unit, its default and, where there is one, the
 /// environment variable [`Config::from_env`] reads it from.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Streams one owner may run at once, those included that are published with keys of theirs. At least 1. Default 5;
+    /// Streams one owner may run at once, including those published with the owner's keys. At least 1. Default 5;
     /// `MAX_CONCURRENT_STREAMS_PER_USER`.
     pub max_streams_per_owner: usize,
-    /// Streams the engine runs at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
+    /// Streams the engine may run at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
     pub max_streams: usize,
     /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
     /// `FORCE_KILL_TIMEOUT_MS`.
     pub force_stop_after: Duration,
-    /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. Shorter costs more CPU per stream
-    /// and lowers nothing but the latency.
+    /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. A shorter tick costs more CPU
+    /// per stream and lowers only the latency.
     pub tick: Duration,
-    /// Players of a stream that one thread serves. Those beyond it are spread over more threads, one per processor at most, which
-    /// take the stream's tags from it; a thread that uses 70 % of a core gets no more of them either. Default 400, at
-    /// least 1.
+    /// Players of a stream that one thread serves. Further players are spread over more threads, at most one per
+    /// processor, which take the stream's tags from it. A thread that uses 70 % of a core gets no more of them
+    /// either. Default 400, at least 1.
     pub players_per_thread: usize,
-    /// Deadlines of an outgoing connection.
+    /// Deadlines of outgoing connections.
     pub connect: ConnectConfig,
     /// When and how often a lost output is dialled again.
     pub reconnect: ReconnectPolicy,
-    /// What becomes of an output that falls behind.
+    /// What happens to an output that falls behind.
     pub lag: LagPolicy,
     /// Bounds of what a stream keeps for its outputs.
     pub backlog: BacklogConfig,
     /// How recordings are written.
     pub recording: RecordingConfig,
-    /// Bounds of what a source reads ahead, and of what waits between a published stream and one that is made from it.
+    /// Bounds of what a source reads ahead, and of the queue between a published stream and one that is made from it.
     pub read_ahead: QueueBounds,
     /// Whether sources that encode take hardware where it works ([`EncoderChoice::Auto`](crate::EncoderChoice::Auto)). Default
     /// `true`; `PREFER_HARDWARE_ENCODING`.
     pub prefer_hardware_encoding: bool,
-    /// Whether software takes over where another encoder does not open or fails. Default `true`;
+    /// Whether software takes over if another encoder does not open or fails. Default `true`;
     /// `HARDWARE_ENCODER_FALLBACK`.
     pub hardware_encoder_fallback: bool,
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
@@ -83,7 +83,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A variable that is set but is not a positive number; of the last two, not `true`, `false`, `1` or `0`.
+    /// A variable that is set but is not a positive number; for the last two, one that is not `true`, `false`, `1` or
+    /// `0`.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -162,7 +163,7 @@ impl Config {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectConfig {
-    /// Looking the host up. Default 5 s.
+    /// Host name look-up. Default 5 s.
     pub dns: Duration,
     /// TCP connect, over all addresses of the host. Default 10 s.
     pub tcp: Duration,
@@ -193,19 +194,18 @@ impl Default for ConnectConfig {
 pub struct ReconnectPolicy {
     /// The first wait; more than zero. Default 2 s.
     pub first: Duration,
-    /// What the wait grows by; at least 1. Default 1.5.
+    /// The factor by which the wait grows; at least 1. Default 1.5.
     pub factor: f64,
     /// The longest wait, before jitter; from [`first`](Self::first) to an hour. Default 30 s.
     pub cap: Duration,
     /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
     pub tries: Option<u32>,
-    /// Of those, the tries in a row that end because the server refuses what it took before: the address, the key, the
-    /// certificate of an output that has been on the air. Servers do so while they restart. A name that is still in use, or
-    /// a server that is busy, is no refusal in this sense. `Some(0)` ends the output
-    /// with the first such refusal, `None` sets no bound besides [`tries`](Self::tries), which it may not exceed. Default
-    /// `None`.
+    /// How many of those tries in a row may end because the server refuses what it took before: the address, the key
+    /// or the certificate of an output that has been on the air. Servers do so while they restart. A name that is
+    /// still in use, or a server that is busy, does not count as a refusal. `Some(0)` ends the output with the first
+    /// such refusal; `None` sets no bound besides [`tries`](Self::tries). May not exceed `tries`. Default `None`.
     ///
-    /// A refusal of an output that has never been on the air ends it at once, whatever is said here.
+    /// A refusal of an output that has never been on the air ends it at once, whatever this says.
     pub refusals: Option<u32>,
     /// An output that stayed up this long starts again with the first wait. Default 30 s.
     pub stable_after: Duration,
@@ -259,23 +259,24 @@ impl ReconnectPolicy {
     }
 }
 
-/// What becomes of an output that the network takes from too slowly. Lag is media time that was due and is not yet
-/// acknowledged by the peer's kernel, so what waits in ours counts.
+/// What happens to an output whose network takes data too slowly. Lag is media time that was due and is not yet
+/// acknowledged by the peer's kernel; data that waits in our kernel counts.
 ///
-/// A stream whose source can make its tags again (a reel) does not drop or disconnect: an output catches up from the reel,
-/// or skips.
+/// An output of a stream whose source can make its tags again (a reel) is neither dropped from nor disconnected: it
+/// catches up from the reel, or skips.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LagPolicy {
     /// Beyond this, video is dropped up to the next keyframe; audio goes on. More than zero, less than
     /// [`disconnect_after`](Self::disconnect_after). Default 2 s.
     pub drop_after: Duration,
-    /// Beyond this, the connection is given up (a push dials again). Default 5 s.
+    /// Beyond this, the output is disconnected (a push dials again). Default 5 s.
     pub disconnect_after: Duration,
-    /// Beyond this, an output of a stream that is played from a reel skips to a keyframe, audio included; it does so
-    /// instead of the above. Less than [`BacklogConfig::media`], at least 1 s. Default 5 s.
+    /// Beyond this, an output of a stream that is played from a reel skips to a keyframe, audio included, instead of
+    /// the above. Less than [`BacklogConfig::media`], at least 1 s. Default 5 s.
     pub skip_after: Duration,
-    /// With data waiting and none acknowledged for this long, the connection is given up. More than zero. Default 30 s.
+    /// If data waits and none is acknowledged for this long, the output is disconnected. More than zero. Default 30
+    /// s.
     pub stall_after: Duration,
 }
 
@@ -290,19 +291,19 @@ impl Default for LagPolicy {
     }
 }
 
-/// Bounds of what one stream keeps for outputs that are behind or about to join; all outputs share it.
+/// Bounds of what a stream keeps for outputs that are behind or about to join; all outputs share it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BacklogConfig {
-    /// Most tags kept; at least 1. Default 2500.
+    /// The most tags kept; at least 1. Default 2500.
     pub tags: usize,
-    /// Most bytes kept; at least 1. Default 16 MiB.
+    /// The most bytes kept; at least 1. Default 16 MiB.
     pub bytes: usize,
-    /// Most media time kept. Default 10 s.
+    /// The most media time kept. Default 10 s.
     pub media: Duration,
-    /// When no picture has come for so much media time, though sound has, what begins then (a player that joins, a push that is
-    /// connected, a recording) begins with sound; the picture follows at its next keyframe. So does what waits for a picture that
-    /// was announced and never came. A keyframe that is still kept is begun at all the same. Default 2 s.
+    /// If sound has come for this much media time and no picture, a player, push or recording that begins then begins
+    /// with sound; the picture follows at its next keyframe. The same holds for outputs that wait for a picture that
+    /// was announced and never came. A keyframe that is still kept is used all the same. Default 2 s.
     pub sound_alone_after: Duration,
 }
 
@@ -321,9 +322,9 @@ impl Default for BacklogConfig {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RecordingConfig {
-    /// How long media may wait before it is handed to the kernel: so much a process that is killed loses of it, and a
-    /// [`tick`](Config::tick) more. Default 500 ms, at most 10 s. Each recording makes one write in this time, or one for each
-    /// 256 KiB. What the kernel has survives the process, not a power failure.
+    /// How long media may wait before it is handed to the kernel. A process that is killed loses this much of a
+    /// recording, plus a [`tick`](Config::tick). Default 500 ms, at most 10 s. Each recording makes one write in this
+    /// time, or one per 256 KiB. What the kernel has survives the process, but not a power failure.
     pub write_within: Duration,
 }
 
@@ -336,11 +337,11 @@ impl Default for RecordingConfig {
 /// Bounds of a queue between two threads, each more than zero. An empty queue always admits one item.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueBounds {
-    /// Most items.
+    /// The most items.
     pub items: usize,
-    /// Most bytes.
+    /// The most bytes.
     pub bytes: usize,
-    /// Most media time between the first and the last item.
+    /// The most media time between the first and the last item.
     pub media: Duration,
 }
 

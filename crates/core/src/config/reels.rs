@@ -1,14 +1,14 @@
-//! The settings of a reel store, and what it tells of itself.
+//! The settings of a reel store, and its figures.
 
 use std::path::PathBuf;
 
 use crate::error::Error;
 
-/// Where reels are kept: files that were cut to fit once and are played without libav from then on. See
+/// Where reels are kept: files that are cut once and from then on played without libav. See
 /// [`Config::reels`](crate::Config::reels).
 ///
-/// The directory holds nothing but what can be made again. It belongs to one engine at a time; files in it that are not
-/// named like a reel's are never touched.
+/// Everything in the directory can be made again. The directory belongs to one engine at a time. Files in it that are
+/// not named like a reel's are never touched.
 ///
 /// ```
 /// use flowcast_core::{Config, ReelStore};
@@ -20,32 +20,35 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReelStore {
-    /// The directory; it is made if there is none. It wants about as many bytes as the sources that are played have.
+    /// The directory; it is created if it does not exist. It needs about as many bytes as the sources that are
+    /// played.
     pub dir: PathBuf,
-    /// Most bytes of reels kept, those that are being cut included. Default 10 GiB. Over it, the reel that was not used
-    /// for the longest time goes; one in use never does. Too small, and files are cut again and again.
+    /// The most bytes of reels kept, including those that are being cut. Default 10 GiB. Above it, the reel that has
+    /// not been used for the longest time is removed; one in use never is. If this is too small, files are cut again
+    /// and again.
     pub max_bytes: u64,
-    /// Bytes of the disk that are left free for others, such as recordings. Default `None`: a twentieth of the disk, at most
-    /// 512 MiB. Where less is free, no reel is begun, and those that nobody uses go, the longest unused first; where less than half
-    /// of it is, cutting ends, too. A recording whose disk is full all the same has reels removed, and cutting ended, before it
-    /// gives up.
+    /// Bytes of the disk that are left free for others, such as recordings. Default `None`: a twentieth of the disk,
+    /// at most 512 MiB. If less is free, no reel is begun, and unused reels are removed, those unused for the longest
+    /// time first; if less than half of it is free, cutting stops, too. If a recording's disk is full all the same,
+    /// reels are removed and cutting stops before the recording ends.
     pub keep_free: Option<u64>,
-    /// Most bytes per second that all cutting together writes. Default `None`: as fast as the disk. A limit keeps a disk
-    /// free for others; below the sources' own bitrate streams have to be read directly for their first lap.
+    /// The most bytes per second that all cutting together writes. Default `None`: as fast as the disk. A limit
+    /// leaves the disk to others; below the sources' own bit rate, streams have to be read directly in their first
+    /// lap.
     pub bytes_per_second: Option<u64>,
-    /// What is done if another engine, of this process or another, uses the directory. Default [`WhenInUse::Refuse`].
+    /// What happens if another engine, of this process or another, uses the directory. Default [`WhenInUse::Refuse`].
     pub when_in_use: WhenInUse,
 }
 
-/// What is done if the directory of a [`ReelStore`] is in use already.
+/// What happens if the directory of a [`ReelStore`] is already in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WhenInUse {
     /// The engine is not made: [`Error::ReelStoreInUse`](crate::Error::ReelStoreInUse).
     #[default]
     Refuse,
-    /// A directory within it is used, `second` to `sixteenth` of its kind, the first that is free. It has
-    /// [`ReelStore::max_bytes`] of its own, and the same one is found again after a restart if no other engine took it.
+    /// A subdirectory is used, the first of `second` to `sixteenth` that is free. It has a [`ReelStore::max_bytes`]
+    /// of its own, and the same one is found again after a restart if no other engine took it.
     Subdirectory,
 }
 
@@ -78,18 +81,18 @@ impl ReelStore {
     }
 }
 
-/// A reel store in figures; see [`Engine::reel_store_stats`](crate::Engine::reel_store_stats).
+/// Figures of a reel store; see [`Engine::reel_store_stats`](crate::Engine::reel_store_stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ReelStoreStats {
     /// Complete reels.
     pub reels: usize,
-    /// Bytes they take on the disk, with what has been cut so far.
+    /// Bytes they take on the disk, including what has been cut so far.
     pub bytes: u64,
     /// Reels that are open: streams play them, or they grow.
     pub in_use: usize,
-    /// Files that a crash had left behind and that were removed when the store was opened.
+    /// Files left behind by a crash that were removed when the store was opened.
     pub orphans_removed: u64,
-    /// Files that are being cut or wait for it.
+    /// Files that are being cut or wait for that.
     pub cutting: usize,
 }

@@ -12,7 +12,7 @@ use crate::source::{Opening, Source, open};
 use crate::stream::handle::StreamHandle;
 use crate::stream::mailbox::Command;
 
-/// A stream that has nowhere to go yet, and so cannot be started.
+/// A stream without an output, which cannot be started yet.
 #[derive(Debug)]
 pub enum NoOutput {}
 
@@ -38,7 +38,7 @@ impl StreamBuilder<NoOutput> {
 }
 
 impl<State> StreamBuilder<State> {
-    /// Whose stream it is, for the limit per owner. Without an owner only the limit of the engine counts.
+    /// The stream's owner, for the limit per owner. Without an owner, only the limit of the engine counts.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
@@ -67,10 +67,10 @@ impl StreamBuilder<Ready> {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that cannot work or has no effect on such a source or output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
-    /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile. What
-    /// happens to connections later is told by
-    /// events.
+    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that cannot work or has no effect on such a
+    /// source or output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a
+    /// malformed address; a recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the
+    /// engine is shut down meanwhile. Events report what happens to connections later.
     ///
     /// # Blocking
     ///

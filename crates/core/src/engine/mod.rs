@@ -41,9 +41,9 @@ use crate::sys::{panic_message, spawn};
 
 const REAPER_STACK: usize = 64 << 10;
 
-/// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles there are, and
-/// waits for them up to [`Config::force_stop_after`]: keep it as long as anything is to be on the air. A callback given to
-/// [`Engine::on_event`] must not hold an engine for ever, or neither is dropped.
+/// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles exist, and
+/// waits for them up to [`Config::force_stop_after`]: keep it as long as streams should be on the air. A callback
+/// given to [`Engine::on_event`] must not hold an engine for ever, or neither is dropped.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -66,7 +66,7 @@ pub(crate) struct Inner {
     abandoned: AtomicU64,
     /// What is being started.
     starting: Starting,
-    /// The engine is shutting down for good: nothing new is put on the air.
+    /// The engine is shutting down: no new stream goes on the air.
     closed: AtomicBool,
 }
 
@@ -84,7 +84,7 @@ pub struct ShutdownReport {
     pub abandoned: usize,
 }
 
-/// What a stream is made of besides its outputs.
+/// What a stream consists of besides its outputs.
 pub(crate) struct Parts {
     pub(crate) source: Box<dyn SourceDriver>,
     pub(crate) tick: Option<Duration>,
@@ -101,15 +101,15 @@ pub(crate) struct Prepared {
     commands: Commands,
 }
 
-/// How a publisher is put on the air; see [`Engine::publish`].
+/// How a publisher goes on the air; see [`Engine::publish`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PublishOptions {
-    /// How long a publisher that was lost is waited for. Default 30 s.
+    /// How long the stream waits for a publisher that was lost. Default 30 s.
     pub grace: Duration,
-    /// The stream's tick, which is what its players' writes are merged over. Default [`Config::tick`].
+    /// The stream's tick, over which its players' writes are merged. Default [`Config::tick`].
     pub tick: Option<Duration>,
-    /// Players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
+    /// Whether players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
     pub gop_cache: bool,
 }
 
@@ -124,7 +124,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for settings that cannot work, [`Error::ReelStoreInUse`] for a reel store that another engine has.
+    /// [`Error::Config`] for settings that cannot work, [`Error::ReelStoreInUse`] for a reel store that another
+    /// engine uses.
     ///
     /// # Blocking
     ///
@@ -151,7 +152,7 @@ impl Engine {
         Ok(Self { _guard: Arc::new(Guard(inner.clone())), inner })
     }
 
-    /// Describes a stream of `source`; it runs once it was given an output and started.
+    /// Describes a stream of `source`; it runs once it has an output and is started.
     pub fn stream(&self, source: Source) -> StreamBuilder<NoOutput> {
         StreamBuilder::new(self.inner.clone(), source)
     }
@@ -162,7 +163,7 @@ impl Engine {
         &self.inner.keys
     }
 
-    /// The streams players can ask for.
+    /// The streams that players can ask for.
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.inner.hub
@@ -174,14 +175,14 @@ impl Engine {
         &self.inner.config
     }
 
-    /// A stream that runs, by its number.
+    /// A running stream, by its number.
     #[must_use]
     pub fn get(&self, id: StreamId) -> Option<StreamRef> {
         let shared = self.inner.streams.lock().get(&id)?.clone();
         Some(StreamRef { shared, engine: self.inner.clone() })
     }
 
-    /// All streams that run.
+    /// All running streams.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamRef> {
         let streams = self.inner.streams.lock();
@@ -191,7 +192,7 @@ impl Engine {
             .collect()
     }
 
-    /// The figures of all streams, for who only watches: nothing is kept by it.
+    /// A view of all streams' figures that keeps neither the engine nor a stream alive.
     #[must_use]
     pub fn watch(&self) -> EngineWatch {
         EngineWatch::new(&self.inner)
@@ -203,43 +204,45 @@ impl Engine {
         self.inner.limiter.running()
     }
 
-    /// Streams abandoned since the engine was made, because they did not stop in time.
+    /// Streams abandoned since the engine was created, because they did not stop in time.
     #[must_use]
     pub fn abandoned(&self) -> u64 {
         self.inner.abandoned.load(Ordering::Relaxed)
     }
 
-    /// The reel store in figures; `None` if there is none.
+    /// Figures of the reel store; `None` if there is none.
     #[must_use]
     pub fn reel_store_stats(&self) -> Option<ReelStoreStats> {
         self.inner.reels.as_ref().map(Store::stats)
     }
 
-    /// The events of all streams from here on: at most 1024 wait, then the oldest is dropped and counted.
+    /// The events of all streams from now on. At most 1024 wait; then the oldest is dropped and counted.
     #[must_use]
     pub fn events(&self) -> Events {
         self.inner.events.subscribe(None)
     }
 
-    /// Calls `callback` for every event of every stream from here on, one after the other, on a thread of its own. No stream
-    /// waits for it, so it may block, and it may stop or drop streams, servers and engines. At most 1024 events wait for it, then
-    /// the oldest is dropped and counted ([`Engine::missed_events`]). A panic in it is caught. If the last output of a stream has
-    /// failed, the stream ends once the callbacks have heard of that, or after a second: until then they may add another output.
+    /// Calls `callback` for every event of every stream from now on, one after the other, on a thread of its own. No
+    /// stream waits for it, so it may block, and it may stop or drop streams, servers and engines. At most 1024
+    /// events wait for it; then the oldest is dropped and counted ([`Engine::missed_events`]). A panic in it is
+    /// caught. If the last output of a stream has failed, the stream ends once the callbacks have received that
+    /// event, or after a second: until then they may add another output.
     pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) {
         self.inner.events.on_event(Arc::new(callback));
     }
 
-    /// Events that were dropped because a callback given to [`Engine::on_event`] was too slow, of all callbacks together.
+    /// Events that were dropped because a callback given to [`Engine::on_event`] was too slow, for all callbacks
+    /// together.
     #[must_use]
     pub fn missed_events(&self) -> u64 {
         self.inner.events.missed()
     }
 
-    /// Stops one stream, as [`StreamHandle::stop`](crate::StreamHandle::stop) does; `None` if no such stream runs.
+    /// Stops one stream, like [`StreamHandle::stop`](crate::StreamHandle::stop); `None` if no such stream runs.
     ///
     /// # Errors
     ///
-    /// [`Error::ForceKillRequired`], or what the stream had ended with.
+    /// [`Error::ForceKillRequired`], or the error the stream had ended with.
     ///
     /// # Blocking
     ///
@@ -260,10 +263,10 @@ impl Engine {
         self.inner.stop_streams(&streams, deadline)
     }
 
-    /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused. Reels that
-    /// are being cut are given up, and so are files that are being read to find out what has to be encoded: a
-    /// [`start`](StreamBuilder::start) that waits for one fails with [`Error::Ended`]. Callbacks are given the time that is left to
-    /// hear of it, unless one of them is what calls this.
+    /// Stops all streams at once, under one deadline, and starts no more: publishers that come back are refused.
+    /// Reels that are being cut are abandoned, and so are files that are being read to find out what has to be
+    /// encoded: a [`start`](StreamBuilder::start) that waits for one fails with [`Error::Ended`]. Callbacks get the
+    /// rest of the deadline to receive the last events, unless this is called inside one.
     ///
     /// # Blocking
     ///
@@ -273,8 +276,8 @@ impl Engine {
         self.inner.shutdown(deadline)
     }
 
-    /// Makes what is to be published under `claim` a stream of `owner`: it counts with those started for them, until the
-    /// claim is gone.
+    /// Counts what will be published under `claim` as a stream of `owner`, together with those started for them,
+    /// until the claim is dropped.
     ///
     /// # Errors
     ///
@@ -284,11 +287,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts a publisher on the air under a name: what an embedded server does. Players find the stream through the [`Hub`],
-    /// other publishers of the name the way in ([`Hub::enter`]). A publisher that fails is waited for: the stream, its outputs
-    /// and its players stay up, and whoever comes continues its time. The stream ends at once when a publisher is complete
-    /// ([`SourceState::Ended`](crate::driver::SourceState::Ended)), with a zero grace, or if there was no media yet. It does not
-    /// count against the limit of all started streams, and against an owner's only after [`publish_for`](Self::publish_for).
+    /// Puts a publisher on the air under a name, as an embedded server does. Players find the stream through the
+    /// [`Hub`], other publishers of the name through [`Hub::enter`]. The stream waits for a publisher that fails: its
+    /// outputs and players stay up, and the next publisher continues its time. The stream ends at once when a
+    /// publisher is complete ([`SourceState::Ended`](crate::driver::SourceState::Ended)), with a zero grace, or if
+    /// there was no media yet. It does not count against the limit of all started streams, and against an owner's
+    /// only after [`publish_for`](Self::publish_for).
     ///
     /// # Errors
     ///
@@ -309,8 +313,8 @@ impl Engine {
         self.inner.launch(prepared, parts)
     }
 
-    /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or on another one that takes its
-    /// tags from there if that has enough to do ([`Config::players_per_thread`]).
+    /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or, if that is busy,
+    /// on another one that takes its tags from there ([`Config::players_per_thread`]).
     ///
     /// # Errors
     ///
@@ -326,7 +330,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// The streams players can ask for.
+    /// The streams that players can ask for.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -336,12 +340,12 @@ impl Inner {
         &self.starting
     }
 
-    /// Whether nothing new is put on the air.
+    /// Whether no new stream goes on the air.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The streams that run, in no order.
+    /// The running streams, in no particular order.
     pub(crate) fn running_streams(&self) -> Vec<Arc<StreamShared>> {
         self.streams.lock().values().cloned().collect()
     }
@@ -395,7 +399,7 @@ impl Inner {
         let engine = Arc::downgrade(self);
         {
             let mut streams = self.streams.lock();
-            // Who waited for a file meanwhile starts no more: nobody would end it.
+            // A start that waited for a file meanwhile does not go on: nothing would end its stream.
             if self.is_closed() {
                 shared.release_names();
                 return Err(Error::Ended);
@@ -422,7 +426,7 @@ impl Inner {
         Ok(stream)
     }
 
-    /// Makes the driver of an output; refuses one that goes to where a stream comes from.
+    /// Makes the driver of an output; refuses one that leads back to a source of the stream.
     pub(crate) fn driver(
         self: &Arc<Self>,
         shared: &Arc<StreamShared>,
@@ -471,7 +475,7 @@ impl Inner {
         report
     }
 
-    /// Nothing new is put on the air; what is being started ends.
+    /// Starts no new streams; ends the starts in progress.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.starting.close();

@@ -1,12 +1,11 @@
-//! What runs on an engine, for who only watches.
+//! A view of what runs on an engine.
 
 use std::sync::{Arc, Weak};
 
 use crate::engine::Inner;
 use crate::stats::StreamStats;
 
-/// The streams of an engine, for who only watches them: neither the engine nor a stream is kept by it. Clones watch the same
-/// engine.
+/// A view of an engine's streams that keeps neither the engine nor a stream alive. Clones watch the same engine.
 #[derive(Debug, Clone)]
 pub struct EngineWatch(Weak<Inner>);
 
@@ -15,7 +14,7 @@ impl EngineWatch {
         Self(Arc::downgrade(engine))
     }
 
-    /// The figures of all streams that run, in the order they were started; none once the engine is gone.
+    /// The figures of all running streams, in the order they were started; none once the engine is gone.
     #[must_use]
     pub fn stats(&self) -> Vec<StreamStats> {
         let Some(engine) = self.0.upgrade() else { return Vec::new() };

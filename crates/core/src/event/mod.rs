@@ -1,4 +1,4 @@
-//! What a stream tells the program that embeds it.
+//! What a stream reports to the program that embeds it.
 
 pub(crate) mod bus;
 pub(crate) mod callback;
@@ -33,10 +33,10 @@ pub enum EventKind {
     OutputLive {
         /// The output.
         output: OutputId,
-        /// How many times it was connected before.
+        /// How often it was connected before.
         reconnects: u64,
-        /// How many tries failed in a row before this one, each told as [`OutputRetrying`](Self::OutputRetrying); 0 if it
-        /// recovers from nothing.
+        /// How many tries failed in a row before this one, each reported as [`OutputRetrying`](Self::OutputRetrying);
+        /// 0 if there was no failure.
         failures: u32,
     },
     /// An output lost its peer, or could not reach it, and tries again.
@@ -66,7 +66,7 @@ pub enum EventKind {
     RecordingOpened {
         /// The output.
         output: OutputId,
-        /// The file, which has another name than was asked for if that was taken; see
+        /// The file. Its name differs from the one given if that was taken; see
         /// [`Existing::Number`](crate::Existing::Number).
         path: PathBuf,
     },
@@ -77,9 +77,9 @@ pub enum EventKind {
         /// Tags dropped since the last such event.
         tags: u64,
     },
-    /// A track beside the first of its kind is not sent to an output: its peer has not announced several tracks, or it is a
-    /// recording; see [`Output::all_tracks`](crate::Output::all_tracks). Told once for each kind; the output goes on with the
-    /// first track.
+    /// A track besides the first of its kind is not sent to an output: its peer has not announced several tracks, or
+    /// it is a recording; see [`Output::all_tracks`](crate::Output::all_tracks). Reported once for each kind; the
+    /// output goes on with the first track.
     OutputTrackSkipped {
         /// The output.
         output: OutputId,
@@ -88,8 +88,9 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
-    /// A push sends a codec that FLV has a number for and that hardly any server or player decodes: neither H.264 nor AAC nor
-    /// MP3. Told once for each codec. A source that encodes ([`Mode::Auto`](crate::Mode::Auto)) mends that.
+    /// A push sends a codec that has a number in FLV but that hardly any server or player decodes: neither H.264 nor
+    /// AAC nor MP3. Reported once for each codec. A source that encodes ([`Mode::Auto`](crate::Mode::Auto)) avoids
+    /// it.
     OutputCodecRare {
         /// The output.
         output: OutputId,
@@ -101,88 +102,88 @@ pub enum EventKind {
         /// How many laps are complete.
         laps: u64,
     },
-    /// The source had a fault it could go on after.
+    /// The source had a fault from which it went on.
     SourceFault {
-        /// What it was.
+        /// The fault.
         error: Arc<Error>,
     },
-    /// The source has given nothing for a while; its stream has nothing to send until it does.
+    /// The source has delivered nothing for a while; its stream has nothing to send until it does.
     SourceStalled {
         /// For how long.
         after: Duration,
     },
-    /// The source gives again after it had stalled.
+    /// The source delivers again after it had stalled.
     SourceResumed {
-        /// For how long it gave nothing.
+        /// For how long it delivered nothing.
         after: Duration,
     },
-    /// The source's clock jumped; the jump was taken out, the stream's time goes on.
+    /// The source's clock jumped; the jump was removed, and the stream's time goes on.
     ClockJumped {
-        /// By how much, in milliseconds: negative is back.
+        /// By how much, in milliseconds; negative is back.
         millis: i64,
     },
-    /// The times of a publisher stand still, or go back by less than a second: they are made to go on, by the arrival of its
-    /// frames where they stand. Told once for each publisher.
+    /// The times of a publisher stand still, or go back by less than a second. They are made to advance, by the
+    /// arrival of its frames where they stand still. Reported once for each publisher.
     ClockUnsteady,
-    /// A publisher sends frames of a codec before the sequence header a decoder needs, or with a header that says nothing. They
-    /// are left out until a header comes that can be decoded with.
+    /// A publisher sends frames of a codec before the sequence header a decoder needs, or with an empty header. They
+    /// are left out until a usable header comes.
     HeaderMissing {
         /// The codec, such as `h264`.
         codec: String,
     },
-    /// The sequence header came; the track goes on, pictures at a keyframe.
+    /// The sequence header came; the track goes on, the picture at a keyframe.
     HeaderCame {
         /// The codec.
         codec: String,
-        /// Tags left out for the lack of it.
+        /// Tags left out because it was missing.
         left_out: u64,
     },
-    /// The times of a track of the file do not advance. Its packets are sent one after the other, each as long as they usually
-    /// last; otherwise they would be sent as fast as the file is read.
+    /// The times of a track of the file do not advance. Its packets are sent one after the other, each with its usual
+    /// duration; otherwise they would be sent as fast as the file is read.
     ClockStalled {
-        /// How long that is.
+        /// That duration.
         step: Duration,
     },
-    /// What the stream is made from is published.
+    /// What the stream is made from is being published.
     PublicationBegan {
         /// The name.
         name: String,
     },
-    /// What the stream was made from is not published any more; the stream rests until it is again.
+    /// What the stream is made from is no longer published; the stream rests until it is again.
     PublicationEnded {
         /// The name.
         name: String,
     },
-    /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it. This and the next two
-    /// are also told of the streams that are made from it.
+    /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it. Streams that
+    /// are made from it report this and the next two as well.
     PublisherLost {
         /// Why.
         error: Arc<Error>,
-        /// For how long the stream waits.
+        /// How long the stream waits.
         grace: Duration,
     },
-    /// A publisher came in the place of the one that was lost; the stream goes on.
+    /// A publisher took the place of the one that was lost; the stream goes on.
     PublisherReturned {
         /// For how long there was none.
         after: Duration,
     },
     /// Another publisher with the right key took the place of the one that was there.
     PublisherReplaced {
-        /// For how long the one before had sent no media.
+        /// How long the one before had sent no media.
         silent: Duration,
     },
-    /// The stream reads its media another way from here on; see [`SourceMode`].
+    /// From now on the stream reads its media in another way; see [`SourceMode`].
     ModeChanged {
         /// The way it is read now.
         mode: SourceMode,
         /// What made it change; `None` if nothing failed.
         error: Option<Arc<Error>>,
     },
-    /// It was decided what becomes of the tracks of a file ([`Mode::Auto`](crate::Mode::Auto)).
+    /// What happens to the tracks of a file was decided ([`Mode::Auto`](crate::Mode::Auto)).
     Judged {
         /// The file.
         path: PathBuf,
-        /// What becomes of them, and why.
+        /// What happens to them, and why.
         verdict: Arc<Verdict>,
     },
     /// An encoder failed and another one took its place; the picture goes on with a keyframe.
@@ -199,7 +200,7 @@ pub enum EventKind {
         /// The item's file.
         path: PathBuf,
     },
-    /// The item of a playlist that begins has other parameters than the one before, and is played all the same
+    /// The next item of a playlist has other parameters than the one before, and is played all the same
     /// ([`ParameterChange::Allow`](crate::ParameterChange::Allow)): new sequence headers come before its first frame.
     ParametersChanged {
         /// The item's file.
@@ -207,27 +208,28 @@ pub enum EventKind {
         /// What is different: the video's parameters or the audio's.
         what: &'static str,
     },
-    /// An item of a playlist cannot be played and is left out. Told once for as long as it fails the same way, however often it
-    /// is tried.
+    /// An item of a playlist cannot be played and is left out. Reported once for as long as it fails the same way,
+    /// however often it is tried.
     ItemSkipped {
         /// The item's file.
         path: PathBuf,
         /// Why.
         error: Arc<Error>,
     },
-    /// No item of a playlist can be played, or it is empty. Told once; [`PlaylistResumed`](Self::PlaylistResumed) follows.
+    /// No item of a playlist can be played, or it is empty. Reported once; [`PlaylistResumed`](Self::PlaylistResumed)
+    /// follows.
     PlaylistStalled {
         /// Items in the list; 0 if it is empty.
         items: usize,
-        /// What was wrong with the last one that was tried.
+        /// Why the last one that was tried failed.
         error: Option<Arc<Error>>,
     },
-    /// An item of a playlist begins after none could be played.
+    /// An item of a playlist begins after a time in which none could be played.
     PlaylistResumed {
-        /// For how long.
+        /// How long that was.
         after: Duration,
     },
-    /// The file of a loop was replaced; what is there now is played from the next lap on.
+    /// The file of a loop was replaced; the new one is played from the next lap on.
     SourceReplaced {
         /// The file.
         path: PathBuf,
@@ -248,7 +250,7 @@ pub enum EventKind {
     Abandoned,
 }
 
-/// Spreads the events of streams to all receivers; never blocks the stream.
+/// Distributes the events of streams to all receivers; never blocks the stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventBus {
     bus: Bus<Event>,
@@ -266,12 +268,12 @@ impl EventBus {
         self.bus.on_event(callback);
     }
 
-    /// What has been told up to now.
+    /// What has been reported up to now.
     pub(crate) fn told(&self) -> Told<Event> {
         self.bus.told()
     }
 
-    /// Waits until the callbacks have heard what was told up to now, at the latest until `until`.
+    /// Waits until the callbacks have received what was reported up to now, at the latest until `until`.
     pub(crate) fn wait_heard(&self, until: Instant) {
         self.bus.wait_heard(until);
     }
@@ -280,7 +282,7 @@ impl EventBus {
         self.bus.missed()
     }
 
-    /// Tells everybody, and the log; a recovery is logged as loudly as what it ends.
+    /// Sends an event to all receivers, and to the log; a recovery is logged at the level of what it ends.
     pub(crate) fn emit(&self, stream: StreamId, kind: EventKind, is_recovery: bool) {
         log_event(stream, &kind, is_recovery);
         self.bus.emit(&Event { stream, kind });

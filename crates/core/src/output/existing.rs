@@ -1,7 +1,7 @@
-//! Opening the file of a recording: what is there already, and what becomes of it.
+//! Opening the file of a recording: what exists already, and what happens to it.
 //!
-//! In: a name, and what the caller said of files that have it. Out: a file that this recording alone writes to, and of which
-//! nothing has been changed yet. This is the one place where files of outputs are opened.
+//! In: a name, and what the caller chose for existing files. Out: a file that only this recording writes to, and in
+//! which nothing has been changed yet. This is the one place where files of outputs are opened.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -14,12 +14,12 @@ use super::append::{self, Appended};
 use crate::files::{StreamFiles, WrittenFile, refuse_played};
 use crate::sys::FileId;
 
-/// Numbers that are tried.
+/// The most numbers that are tried.
 const MOST_NUMBERS: u32 = 99_999;
-/// Links that are followed in a row, as Linux does.
+/// The most links that are followed in a row, as on Linux.
 const MOST_LINKS: u32 = 40;
 
-/// What a recording does with a file that is there already; see [`Output::existing`](super::Output::existing).
+/// What a recording does with an existing file; see [`Output::existing`](super::Output::existing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Existing {
@@ -28,10 +28,10 @@ pub enum Existing {
     /// The recording goes to another file beside it: `archive-1.flv` for `archive.flv`, or the first number that is free.
     #[default]
     Number,
-    /// The recording goes on behind what is there, in time, too. Whatever is not FLV is refused, and so is a file whose end
-    /// is not understood; a tag that was half written, as a crash leaves one, is cut off.
+    /// The recording continues the file, in time, too. A file that is not FLV, or whose end cannot be read, is
+    /// refused; a tag that was only half written, as after a crash, is cut off.
     Append,
-    /// The file is replaced, once there is something to write.
+    /// The file is replaced as soon as there is something to write.
     Replace,
 }
 
@@ -40,9 +40,9 @@ pub enum Existing {
 pub(super) enum Begin {
     /// It is empty.
     Empty,
-    /// What is in it goes with the first write.
+    /// Its content is removed with the first write.
     Replace,
-    /// The recording goes on behind what is in it.
+    /// The recording continues it.
     Append(Appended),
 }
 
@@ -59,9 +59,9 @@ pub(super) struct Opened {
 ///
 /// # Errors
 ///
-/// What is in the way, as the file system says it: `AlreadyExists` for [`Existing::Refuse`]; `InvalidInput` for what the stream
-/// is made from, for a reel, and for a FIFO or a socket; `ResourceBusy` for what another stream plays or records;
-/// `InvalidData` for what cannot be appended to.
+/// The obstacle as an error of the file system: `AlreadyExists` for [`Existing::Refuse`]; `InvalidInput` for what the
+/// stream is made from, for a reel, and for a FIFO or a socket; `ResourceBusy` for what another stream plays or
+/// records; `InvalidData` for what cannot be appended to.
 ///
 /// # Blocking
 ///
@@ -87,7 +87,7 @@ pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) ->
             return Ok(Opened { file, path: path.to_owned(), begin: Begin::Empty });
         }
     }
-    // That is a mistake whatever becomes of the file.
+    // That is a mistake, whatever happens to the file.
     files.own(path, there.as_ref().map(FileId::of))?;
     match existing {
         Existing::Refuse => made(create(path)?, path, files),
@@ -100,7 +100,7 @@ pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) ->
     }
 }
 
-/// Makes a file. Two who try the same name do not both get it.
+/// Makes a file. If two callers try the same name, only one gets it.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
@@ -113,7 +113,7 @@ fn made(file: File, path: &Path, files: &Arc<StreamFiles>) -> io::Result<Opened>
     Ok(Opened { file, path: path.to_owned(), begin: Begin::Empty })
 }
 
-/// Makes the first file of this name, or with a number behind it, that is not there.
+/// Makes the first file of this name, or with a number behind it, that does not exist.
 fn number(path: &Path, files: &Arc<StreamFiles>) -> io::Result<Opened> {
     for number in 0..=MOST_NUMBERS {
         let name = numbered(path, number);
@@ -138,10 +138,11 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens a file that is there, and changes nothing in it.
+/// Opens an existing file, and changes nothing in it.
 fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
-        // A link leads to a name that is not there yet. It is made as any other, so that it goes if nothing is written.
+        // The link leads to a name that does not exist yet. It is created like any other, so that it is removed if
+        // nothing is written.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let target = target(path);
             return Ok(Opened { path: path.to_owned(), ..made(create(&target)?, &target, files)? });

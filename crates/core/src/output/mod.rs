@@ -24,12 +24,12 @@ pub(crate) use hub::HubOutput;
 pub(crate) use recorder::Recorder;
 pub(crate) use rtmp_push::RtmpPush;
 
-/// One place a stream is sent to.
+/// One destination of a stream.
 #[derive(Debug, Clone)]
 #[must_use = "an output does nothing until it is given to a stream"]
 pub struct Output {
     pub(crate) kind: Result<OutputKind, UrlError>,
-    /// The first setting that was given and has no effect on such an output: `start` and `add_output` refuse it.
+    /// The first setting that has no effect on such an output: `start` and `add_output` refuse it.
     in_vain: Option<&'static str>,
 }
 
@@ -51,18 +51,20 @@ pub(crate) struct Target {
 }
 
 impl Output {
-    /// Publishes to an RTMP or RTMPS server: the server's address with its app, and the stream key apart from it, as
-    /// platforms show them (`rtmps://a.rtmps.youtube.com/live2`). A server without apps is given by its host alone
-    /// (`rtmp://host`). A malformed address, or an empty key, is reported by `start` or `add_output`.
+    /// Publishes to an RTMP or RTMPS server: the server's address with its app, and the stream key separately, as
+    /// platforms show them (`rtmps://a.rtmps.youtube.com/live2`). For a server without apps, the address is the host
+    /// alone (`rtmp://host`). A malformed address or an empty key is an error of `start` or `add_output`.
     ///
-    /// User and password before the host (`rtmp://user:password@host/app`, percent-encoded where they hold `/` or `?`) log in
-    /// to servers that ask for it with `authmod=adobe` or `authmod=llnw`; others are not told.
+    /// A user and password before the host (`rtmp://user:password@host/app`, percent-encoded where they hold `/` or
+    /// `?`) log in to servers that ask for it with `authmod=adobe` or `authmod=llnw`; they are not sent to other
+    /// servers.
     pub fn rtmp(server: &str, key: impl Into<StreamKey>) -> Self {
         Self::to_destination(Destination::with_key(server, key.into()))
     }
 
-    /// Publishes to a complete address whose last part is the stream key (`rtmp://host/app/key`), or that names the stream by
-    /// its only part (`rtmp://host/stream?user=name`): it is taken apart as ffmpeg does, see [`Destination::parse`].
+    /// Publishes to a complete address whose last part is the stream key (`rtmp://host/app/key`), or whose only part
+    /// names the stream (`rtmp://host/stream?user=name`). The address is split as ffmpeg does, see
+    /// [`Destination::parse`].
     pub fn rtmp_url(url: &str) -> Self {
         Self::to_destination(Destination::parse(url))
     }
@@ -79,32 +81,33 @@ impl Output {
         Self { kind, in_vain: None }
     }
 
-    /// Changes what only a push has; `name` is that of the setting.
+    /// Changes a setting that only pushes have; `name` is its name.
     fn with_target(mut self, name: &'static str, change: impl FnOnce(&mut Target)) -> Self {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => change(target),
             Ok(_) => {
                 self.in_vain.get_or_insert(name);
             }
-            // Told as what it is.
+            // Reported as the error it is.
             Err(_) => {}
         }
         self
     }
 
-    /// Records to an FLV file. If there is one of this name, it stays as it is, and the recording goes to another one beside it;
-    /// see [`existing`](Self::existing). A file the stream is made from is refused, by whatever name or link.
+    /// Records to an FLV file. An existing file of this name stays as it is, and the recording goes to another one
+    /// beside it; see [`existing`](Self::existing). A file the stream is made from is refused, by whatever name or
+    /// link.
     ///
-    /// The recording's real file is told by [`EventKind::RecordingOpened`] and [`OutputStats::path`].
+    /// [`EventKind::RecordingOpened`] and [`OutputStats::path`] have the real name of the file.
     pub fn record(path: impl Into<PathBuf>) -> Self {
         let existing = Existing::default();
         Self::of(Ok(OutputKind::Record { path: path.into(), existing, all_tracks: false }))
     }
 
-    /// What a recording does with a file of its name. Default [`Existing::Number`]: a stream that is started again loses nothing
-    /// and is on the air all the same. What is being played or recorded, by any engine of this process, is never written to;
-    /// recordings of other processes neither, where the file system has locks. Only for recordings: refused
-    /// for other outputs by `start` and `add_output`.
+    /// What a recording does with an existing file of its name. Default [`Existing::Number`]: a stream that is
+    /// started again loses nothing and is on the air all the same. A file that is being played or recorded, by any
+    /// engine of this process, is never written to; nor are recordings of other processes, where the file system has
+    /// locks. Only for recordings: `start` and `add_output` refuse it for other outputs.
     ///
     /// ```no_run
     /// use flowcast_core::{Config, Engine, Existing, Output, Source};
@@ -121,16 +124,16 @@ impl Output {
             Ok(_) => {
                 self.in_vain.get_or_insert("existing");
             }
-            // Told as what it is.
+            // Reported as the error it is.
             Err(_) => {}
         }
         self
     }
 
-    /// Lets players of the embedded server have the stream under `name`, without a socket in between. They join on the
-    /// stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such output is
-    /// removed, its players are told that the stream is over. A name that is in use is refused by `start` or `add_output`,
-    /// and publishers of the name are refused as long as it is held.
+    /// Offers the stream under `name` to players of the embedded server, without a socket in between. They join on
+    /// the stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such
+    /// output is removed, its players are told that the stream is over. `start` and `add_output` refuse a name that
+    /// is in use; publishers of the name are refused as long as it is taken.
     ///
     /// ```no_run
     /// use flowcast_core::{Config, Engine, Output, Source};
@@ -144,33 +147,35 @@ impl Output {
         Self::of(Ok(OutputKind::Hub { name: name.into() }))
     }
 
-    /// Whom an RTMPS output trusts, or one that is redirected to RTMPS. Default: the platform's root certificates. Only for
-    /// pushes: refused for recordings and the hub by `start` and `add_output`, like the settings below.
+    /// The certificates an RTMPS output trusts, also if it is redirected to RTMPS. Default: the platform's root
+    /// certificates. Only for pushes: `start` and `add_output` refuse it for recordings and the hub, like the
+    /// settings below.
     pub fn tls_roots(self, trusted: TlsRoots) -> Self {
         self.with_target("tls_roots", |target| target.roots = trusted)
     }
 
-    /// Says in `connect` that it knows Enhanced RTMP v2: its codecs, and requests to connect anew, which servers make before
-    /// they go away; the output then goes on there at a keyframe. Default off: there are servers that refuse a `connect`
-    /// with words they do not know.
+    /// Announces Enhanced RTMP v2 in `connect`: its codecs, and requests to reconnect, which servers send before they
+    /// shut down; the output then goes on at the new address, at a keyframe. Default off, because some servers refuse
+    /// a `connect` with values they do not know.
     ///
-    /// A stream with such codecs (see [`Source::enhanced`](crate::Source::enhanced)) is sent if the server says that it takes
-    /// them. If it does not, or if the output is not enhanced, the output ends with [`Error::CodecNotTaken`].
+    /// A stream with such codecs (see [`Source::enhanced`](crate::Source::enhanced)) is sent if the server announces
+    /// that it takes them. If it does not, or if the output is not enhanced, the output ends with
+    /// [`Error::CodecNotTaken`].
     pub fn enhanced(self) -> Self {
         self.with_target("enhanced", |target| target.enhanced = Enhanced::Announced)
     }
 
-    /// As [`enhanced`](Self::enhanced), and sends all codecs whatever the server says. For servers that are known to take them:
-    /// many do and say nothing.
+    /// Like [`enhanced`](Self::enhanced), but sends all codecs whatever the server announces. For servers that are
+    /// known to take them: many do and do not announce it.
     pub fn enhanced_unasked(self) -> Self {
         self.with_target("enhanced_unasked", |target| target.enhanced = Enhanced::Always)
     }
 
-    /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. Default: a server
-    /// gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it takes several; recordings
-    /// have one track of each kind, since most programs that read FLV fail on the others. What is left out is told with
-    /// [`EventKind::OutputTrackSkipped`]. A push has to be enhanced for it. Of a [`hub`](Self::hub) each player says itself what
-    /// it takes.
+    /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. By
+    /// default, a server gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it
+    /// takes several; recordings have one track of each kind, since most programs that read FLV fail on the others.
+    /// [`EventKind::OutputTrackSkipped`] reports what is left out. A push has to be enhanced for it. With a
+    /// [`hub`](Self::hub), each player announces what it takes.
     pub fn all_tracks(mut self) -> Self {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
@@ -178,7 +183,7 @@ impl Output {
             Ok(OutputKind::Hub { .. }) => {
                 self.in_vain.get_or_insert("all_tracks");
             }
-            // Told as what it is.
+            // Reported as the error it is.
             Err(_) => {}
         }
         self

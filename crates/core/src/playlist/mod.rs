@@ -1,8 +1,8 @@
 //! Lists of files that are played one after another, and edited while they are on the air.
 //!
-//! A [`Playlist`] is shared: every clone is the same list, and what is done to it acts on every stream that plays it. Each
-//! stream holds a [`PlaylistCursor`], its own place in the list; the places are kept within the list, so that an edit moves
-//! all of them in the same step. Nothing here blocks but the reading of directories and list files.
+//! A [`Playlist`] is shared: every clone is the same list, and every change acts on every stream that plays it. Each
+//! stream holds a [`PlaylistCursor`], its own place in the list. The places are kept within the list, so that an edit
+//! moves all of them in the same step. Nothing here blocks except reading directories and list files.
 
 mod concat;
 mod cursor;

@@ -30,7 +30,7 @@ pub struct Source {
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
     pub(crate) wish: Wish,
-    /// The first setting that was given and has no effect on such a source, and why: `start` refuses it.
+    /// The first setting that has no effect on such a source, and why: `start` refuses it.
     in_vain: Option<(&'static str, &'static str)>,
 }
 
@@ -43,8 +43,9 @@ pub(crate) enum Media {
 }
 
 impl Source {
-    /// A media file: MP4, MOV, FLV, Matroska, MPEG-TS and whatever else libav reads. Its first H.264 track and its first
-    /// AAC or MP3 track are sent as they are, with [`Source::enhanced`] also those of newer codecs. Played once; see [`Source::looped`].
+    /// A media file: MP4, MOV, FLV, Matroska, MPEG-TS and whatever else libav reads. Its first H.264 track and its
+    /// first AAC or MP3 track are sent as they are; with [`Source::enhanced`], also those of newer codecs. Played
+    /// once; see [`Source::looped`].
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Media::File { path: path.into(), looped: false, video_only: false })
     }
@@ -54,20 +55,21 @@ impl Source {
         Self::of(Media::File { path: path.into(), looped: false, video_only: true })
     }
 
-    /// Files one after the other, without a gap in time. Items of equal parameters play through as if they were one file;
-    /// where parameters change, [`Playlist::on_change`] says what becomes of the item. One that is missing or broken is
-    /// left out, with an event.
+    /// Files one after another, without a gap in time. Items with equal parameters play through as if they were one
+    /// file; where parameters change, [`Playlist::on_change`] decides what happens to the item. An item that is
+    /// missing or broken is left out, with an event.
     pub fn playlist(playlist: Playlist) -> Self {
         Self::of(Media::Playlist(playlist))
     }
 
-    /// What is published under `name` on this engine's server, or put there by [`Output::hub`](crate::Output::hub): to be
-    /// pushed elsewhere, recorded, or let in under another name. The tags are shared with the players, nothing is copied.
+    /// What is published under `name` on this engine's server, or put there by [`Output::hub`](crate::Output::hub):
+    /// to be pushed elsewhere, recorded, or offered under another name. The tags are shared with the players; nothing
+    /// is copied.
     ///
-    /// The stream may be started before anybody publishes. As long as nobody does, its pushes are not connected; when a
-    /// publication ends they say goodbye, and they are dialled again for the next one, whose first keyframe after that is
-    /// where they begin. Recordings stay open, and their time goes on with the time that passes. While a publisher that was
-    /// lost is waited for, everything stays up. See [`Source::once`].
+    /// The stream may be started before anybody publishes. As long as nobody does, its pushes are not connected. When
+    /// a publication ends, they disconnect in an orderly way, and they are dialled again for the next one; each
+    /// begins with its first keyframe after that. Recordings stay open, and their time goes on with real time. While
+    /// the stream waits for a publisher that was lost, everything stays up. See [`Source::once`].
     ///
     /// ```no_run
     /// use flowcast_core::{Config, Engine, Output, Source};
@@ -85,8 +87,9 @@ impl Source {
         Self::of(Media::Published { name: name.into(), once: false })
     }
 
-    /// Ends the stream with the publication, if it is made from a [published](Self::published) one. Files are played once
-    /// anyway, and lists have [`Playlist::once`]: [`start`](crate::StreamBuilder::start) refuses it for both.
+    /// Ends a stream that is made from a [published](Self::published) one together with the publication. Files are
+    /// played once anyway, and lists have [`Playlist::once`]: [`start`](crate::StreamBuilder::start) refuses it for
+    /// both.
     pub fn once(mut self) -> Self {
         match &mut self.media {
             Media::Published { once, .. } => *once = true,
@@ -136,9 +139,9 @@ impl Source {
         }
     }
 
-    /// Plays the file again and again, without a seam a player could notice: times go on strictly increasing, video
-    /// sets the length of a lap, and audio follows it to within half a frame for ever. Only for files: a playlist goes on for
-    /// ever unless it is [`Playlist::once`], and so does what is published unless it is [`Source::once`].
+    /// Plays the file again and again, without a seam a player could notice: times strictly increase, the video sets
+    /// the length of a lap, and the audio follows it to within half a frame for ever. Only for files: a playlist goes
+    /// on for ever unless it is [`Playlist::once`], and so does what is published unless it is [`Source::once`].
     pub fn looped(mut self) -> Self {
         match &mut self.media {
             Media::File { looped, .. } => *looped = true,
@@ -152,8 +155,8 @@ impl Source {
         self
     }
 
-    /// Plays the sound of these files under the pictures, whose own sound is left out. Each has its own length: neither
-    /// waits for the other.
+    /// Plays the sound of these files under the pictures, whose own sound is left out. Each has its own length;
+    /// neither waits for the other.
     pub fn with_audio(mut self, playlist: Playlist) -> Self {
         match &mut self.media {
             Media::File { video_only, .. } => *video_only = true,
@@ -166,9 +169,9 @@ impl Source {
         self
     }
 
-    /// Sends silence where there is no audio track: many platforms show nothing without one. AAC-LC, 44.1 kHz, stereo.
-    /// Without this, only gaps in audio that there is are filled with silence.
-    /// Not for what is [published](Self::published), and not beside [`Source::with_audio`].
+    /// Sends silence if there is no audio track: many platforms show nothing without one. AAC-LC, 44.1 kHz, stereo.
+    /// Without this, only gaps in existing audio are filled with silence. Refused for what is
+    /// [published](Self::published), and together with [`Source::with_audio`].
     pub fn with_silence(mut self) -> Self {
         if matches!(self.media, Media::Published { .. }) {
             self.has_no_effect("with_silence", "what is published is sent with the tracks it has");
@@ -177,8 +180,8 @@ impl Source {
         self
     }
 
-    /// Begins at the last keyframe up to `offset` of the file's first lap. Default zero. A file that is played directly, not
-    /// from a reel, begins at its beginning. Not for what is [published](Self::published).
+    /// Begins at the last keyframe up to `offset` of the file's first lap. Default zero. A file that is played
+    /// directly, not from a reel, begins at its beginning. Refused for what is [published](Self::published).
     pub fn starting_at(mut self, offset: Duration) -> Self {
         if matches!(self.media, Media::Published { .. }) {
             self.has_no_effect("starting_at", "what is published is joined where it is");
@@ -190,12 +193,13 @@ impl Source {
     /// Whether tracks are sent as they are or encoded. Default [`Mode::Copy`], and [`Mode::Auto`] once a
     /// [platform](Self::platform) is named.
     ///
-    /// With [`Mode::Auto`], the items of a list keep one codec, size, sampling rate and number of channels, those of the first
-    /// item: what could be sent as it is but is unlike that is encoded, too. Where the first item's sound has no encoder, MP3
-    /// for one, all of it is encoded from the beginning. With [`Mode::Copy`], [`Playlist::on_change`] decides.
+    /// With [`Mode::Auto`], the items of a list keep one codec, size, sampling rate and number of channels: those of
+    /// the first item. An item that could be sent as it is but differs from that is encoded, too. If there is no
+    /// encoder for the first item's sound, such as MP3, all sound is encoded from the beginning. With [`Mode::Copy`],
+    /// [`Playlist::on_change`] decides.
     ///
-    /// What is encoded of a file that is looped, or of a list, is encoded once, into its reel, if there is a
-    /// [reel store](crate::Config::reels); without one it is encoded again in every lap.
+    /// A looped file, or an item of a list, is encoded once, into its reel, if there is a [reel
+    /// store](crate::Config::reels); without one, it is encoded again in every lap.
     ///
     /// ```no_run
     /// use flowcast_core::{Mode, Profile, Source};
@@ -207,9 +211,9 @@ impl Source {
         self
     }
 
-    /// Where it goes; to be said once for each. What one of the platforms does not take is encoded, within the limits of all of
-    /// them where the [encoding](Self::encoding) does not say otherwise; where there is no sound and one of them shows nothing
-    /// without, silence is sent. Without effect with [`Mode::Copy`].
+    /// A platform the stream goes to; call it once for each. What one of the platforms does not take is encoded,
+    /// within the limits of all of them unless the [encoding](Self::encoding) says otherwise. If there is no sound
+    /// and one of them needs it, silence is sent. No effect with [`Mode::Copy`].
     ///
     /// ```no_run
     /// use flowcast_core::{Platform, Source};
@@ -219,18 +223,20 @@ impl Source {
     ///
     /// # Blocking
     ///
-    /// With [`Mode::Auto`], starting the stream reads the whole file once, to know what is in it.
+    /// With [`Mode::Auto`], starting the stream reads the whole file once to find out what is in it.
     pub fn platform(mut self, platform: Platform) -> Self {
         self.wish.platforms.push(platform);
         self
     }
 
-    /// Two sources in place of one that goes to several [platforms](Self::platform): one for those that take the file of these facts
-    /// as it is, and one, encoded once, for all others. As one stream, what a single platform does not take is encoded for all.
+    /// Two sources in place of one that goes to several [platforms](Self::platform): one for those that take the file
+    /// of these facts as it is, and one, encoded once, for all others. As one stream, what a single platform does not
+    /// take is encoded for all.
     ///
-    /// Each is to be started as a stream of its own, to the outputs of the platforms it is for: those of
-    /// [`Split::copy_to`] and [`Split::encode_for`], by name and in the order they were named here. Both streams are as far as each
-    /// other only as nearly as they are started. A source that is not [`Mode::Auto`] goes to all as its mode says.
+    /// Start each as a stream of its own, to the outputs of the platforms it is for: those of [`Split::copy_to`] and
+    /// [`Split::encode_for`], by name and in the order they were named here. The two streams are not synchronised
+    /// beyond the moment they are started. A source that is not [`Mode::Auto`] goes to all platforms as its mode
+    /// says.
     ///
     #[cfg_attr(feature = "libav", doc = "```no_run")]
     #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
@@ -269,11 +275,12 @@ impl Source {
         SplitSource { copied: for_these(copy_to), encoded: for_these(encode_for), plan }
     }
 
-    /// Also takes tracks that only Enhanced RTMP carries, as they are: HEVC, AV1, VP9, VP8 and Opus. Default off, and on with a
-    /// [platform](Self::platform) that has [`enhanced`](Platform::enhanced): receivers that do not know them show nothing.
+    /// Also takes tracks that only Enhanced RTMP carries, as they are: HEVC, AV1, VP9, VP8 and Opus. Default off, and
+    /// on with a [platform](Self::platform) that has [`enhanced`](Platform::enhanced): receivers that do not know
+    /// these codecs show nothing.
     ///
-    /// Each RTMP output of such a stream has to be [`Output::enhanced`](crate::Output::enhanced), and its server has to take the
-    /// codec. Recordings and the players of the embedded server are given the stream as it is.
+    /// Each RTMP output of such a stream has to be [`Output::enhanced`](crate::Output::enhanced), and its server has
+    /// to take the codec. Recordings and the players of the embedded server get the stream as it is.
     ///
     /// ```no_run
     /// use flowcast_core::{Config, Engine, Output, Source};
@@ -289,22 +296,23 @@ impl Source {
         self
     }
 
-    /// Whether what the platforms only advise against is encoded, too. Default [`Strictness::Lenient`]: it is not.
+    /// Whether to encode, too, what the platforms only advise against. Default [`Strictness::Lenient`]: no.
     pub fn strictness(mut self, strictness: Strictness) -> Self {
         self.wish.strictness = strictness;
         self
     }
 
-    /// How tracks that are encoded are encoded; refused where neither a [mode](Self::mode) nor a [platform](Self::platform) is named,
-    /// as nothing would be. Default [`Profile::Default`]. All items of a list are
-    /// encoded to the same size, frame rate and sound, which the first one settles where nothing is given here.
+    /// How tracks are encoded that have to be. Refused if neither a [mode](Self::mode) nor a
+    /// [platform](Self::platform) is set, because nothing would be encoded. Default [`Profile::Default`]. All items
+    /// of a list are encoded to the same size, frame rate and sound; the first item sets those that are not given
+    /// here.
     pub fn encoding(mut self, encoding: impl Into<Encoding>) -> Self {
         self.wish.encoding = encoding.into();
         self
     }
 }
 
-/// What [`Source::split`] makes of a source.
+/// The result of [`Source::split`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SplitSource {

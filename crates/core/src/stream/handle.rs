@@ -33,7 +33,7 @@ impl StreamRef {
         self.shared.stats()
     }
 
-    /// Its events from here on: at most 1024 wait, then the oldest is dropped and counted.
+    /// Its events from now on. At most 1024 wait; then the oldest is dropped and counted.
     #[must_use]
     pub fn events(&self) -> Events {
         self.shared.events.subscribe(Some(self.shared.id))
@@ -43,9 +43,8 @@ impl StreamRef {
     ///
     /// # Errors
     ///
-    /// A malformed address, [`Error::Config`] for a setting that cannot work or has no effect on such an output, a recording
-    /// that cannot be created, [`Error::Ended`]. What happens to the connection later is
-    /// told by events.
+    /// A malformed address, [`Error::Config`] for a setting that cannot work or has no effect on such an output, a
+    /// recording that cannot be created, [`Error::Ended`]. Events report what happens to the connection later.
     ///
     /// # Blocking
     ///
@@ -68,8 +67,8 @@ impl StreamRef {
         self.send(Command::RemoveOutput(output))
     }
 
-    /// Goes to the last keyframe up to `position` of the file that is being played. The stream's own time runs on, so its
-    /// outputs notice nothing but another picture. Only what is played from a reel can do that
+    /// Goes to the last keyframe up to `position` of the file that is being played. The stream's own time goes on, so
+    /// its outputs notice only another picture. This works only for what is played from a reel
     /// ([`StreamStats::mode`](crate::StreamStats)); otherwise nothing happens.
     ///
     /// # Errors
@@ -79,13 +78,13 @@ impl StreamRef {
         self.send(Command::Seek(position))
     }
 
-    /// Players of it now.
+    /// Its players now.
     #[must_use]
     pub fn players(&self) -> usize {
         self.shared.players.load(Ordering::Relaxed)
     }
 
-    /// A player's place among those counted: what a server keeps as long as it serves the player.
+    /// A player's place among those counted: a server keeps it as long as it serves the player.
     #[must_use]
     pub fn seat(&self) -> Seat {
         self.shared.players.fetch_add(1, Ordering::Relaxed);
@@ -103,7 +102,7 @@ impl StreamRef {
     }
 }
 
-/// One of a stream's players, as long as it exists; see [`StreamRef::seat`].
+/// A player of a stream, as long as it exists; see [`StreamRef::seat`].
 #[derive(Debug)]
 pub struct Seat(Arc<AtomicUsize>);
 
@@ -148,7 +147,8 @@ impl StreamHandle {
     ///
     /// # Blocking
     ///
-    /// Until the end; for a loop that is for ever. Another thread can end it with [`Engine::stop`](crate::Engine::stop).
+    /// Until the end; for a loop that is for ever. Another thread can end it with
+    /// [`Engine::stop`](crate::Engine::stop).
     pub fn wait(mut self) -> Result<(), Arc<Error>> {
         let outcome = self.stream.shared.wait_until(None).unwrap_or(Ok(()));
         self.owned = false;
@@ -165,12 +165,12 @@ impl StreamHandle {
         self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::stream::FOREVER)))
     }
 
-    /// Stops the stream: outputs say goodbye, recordings are completed, threads end.
+    /// Stops the stream: outputs disconnect in an orderly way, recordings are completed, threads end.
     ///
     /// # Errors
     ///
-    /// [`Error::ForceKillRequired`] if it did not end within `deadline`: its thread is abandoned, its place is free again.
-    /// An error the stream had ended with before.
+    /// [`Error::ForceKillRequired`] if it did not end within `deadline`: its thread is abandoned, and its place is
+    /// free again. Otherwise the error the stream had ended with before.
     ///
     /// # Blocking
     ///
