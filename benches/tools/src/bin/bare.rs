@@ -1,8 +1,6 @@
 //! The floor of a stream's cost: a thread that sleeps to its tick and writes that tick's bytes with one call.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::io::{self, IoSlice, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -11,25 +9,48 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use flowcast_bench::clip::{TICK, Ticks};
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit, round, seconds, stop_flag};
 use flowcast_bench::{process, tls};
 use rustls::ClientConnection;
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: bare FILE.flv --to ADDR [--streams N] [--seconds N] [--warm-up N] [--ca FILE.pem] [--spread]
+/// The floor of a stream's cost: a thread that sleeps to its tick and writes that tick's bytes with one call.
+///
+/// The last line is a JSON object.
+#[derive(Parser)]
+struct Cli {
+    /// The clip, an FLV file; its tags are prepared as RTMP bytes once, in memory that all threads share
+    file: PathBuf,
 
-  FILE.flv      the clip; its tags are prepared as RTMP bytes once, in memory that all threads share
-  --to ADDR     host:port of `sink --raw`
-  --streams N   threads, each with a connection. Default 40
-  --seconds N   how long in all. Default 60
-  --warm-up N   seconds before the window that is measured, which ends with the run. Default 3
-  --ca FILE     over TLS, and which authority to trust
-  --spread      begin each stream elsewhere in the clip, so that keyframes do not coincide";
+    /// Address of `sink --raw`
+    #[arg(long, value_name = "HOST:PORT")]
+    to: SocketAddr,
+
+    /// Threads, each with a connection
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    streams: u32,
+
+    /// How long in all
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    seconds: Duration,
+
+    /// Time before the window that is measured, which ends with the run
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    warm_up: Duration,
+
+    /// Send over TLS, and trust the authority in this PEM file
+    #[arg(long, value_name = "FILE.pem")]
+    ca: Option<PathBuf>,
+
+    /// Begin each stream elsewhere in the clip, so that keyframes do not coincide
+    #[arg(long)]
+    spread: bool,
+}
 
 fn main() -> ExitCode {
-    support::exit(run())
+    exit(run(&Cli::parse()))
 }
 
 /// What the threads share.
@@ -42,21 +63,15 @@ struct Common {
     bytes: AtomicU64,
 }
 
-fn run() -> Result<()> {
-    let options = ["--to", "--streams", "--seconds", "--warm-up", "--ca"];
-    let args = Args::parse(USAGE, &options, &["--spread"])?;
-    let [file] = args.rest() else { return Err(format!("which file?\n{USAGE}").into()) };
-    let to: SocketAddr = args.last("--to")?.ok_or_else(|| format!("where to?\n{USAGE}"))?;
-    let streams: u32 = args.last("--streams")?.unwrap_or(40).max(1);
-    let seconds: f64 = args.last("--seconds")?.unwrap_or(60.0);
-    let warm_up: f64 = args.last("--warm-up")?.unwrap_or(3.0);
-    let roots = match args.last::<PathBuf>("--ca")? {
-        Some(ca) => Some(tls::client(&ca).map_err(|error| error.to_string())?),
+fn run(cli: &Cli) -> Result<()> {
+    let (file, streams) = (&cli.file, cli.streams);
+    let roots = match &cli.ca {
+        Some(ca) => Some(tls::client(ca).map_err(|error| error.to_string())?),
         None => None,
     };
     let _ = process::raise_open_files();
-    let stop = support::stop_flag()?;
-    let ticks = Ticks::load(file.as_ref()).map_err(|error| format!("{file}: {error}"))?;
+    let stop = stop_flag()?;
+    let ticks = Ticks::load(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let common = Arc::new(Common {
         ticks,
         stop: AtomicBool::new(false),
@@ -67,10 +82,10 @@ fn run() -> Result<()> {
 
     let mut writers = Vec::new();
     for _ in 0..streams {
-        let socket = TcpStream::connect(to)?;
+        let socket = TcpStream::connect(cli.to)?;
         socket.set_nodelay(true)?;
         writers.push(match &roots {
-            Some(roots) => Writer::tls(socket, roots.clone(), to)?,
+            Some(roots) => Writer::tls(socket, roots.clone(), cli.to)?,
             None => Writer { socket, tls: None },
         });
     }
@@ -78,11 +93,7 @@ fn run() -> Result<()> {
     let mut threads = Vec::new();
     for (number, writer) in (0..streams).zip(writers) {
         let (common, first) = (common.clone(), began + TICK * number / streams);
-        let slot = if args.has("--spread") {
-            number as usize * common.ticks.bytes.len() / streams as usize
-        } else {
-            0
-        };
+        let slot = if cli.spread { number as usize * common.ticks.bytes.len() / streams as usize } else { 0 };
         let thread = std::thread::Builder::new().stack_size(64 << 10);
         threads.push(thread.spawn(move || common.stream(writer, first, slot))?);
     }
@@ -92,30 +103,28 @@ fn run() -> Result<()> {
             std::thread::sleep(at.saturating_duration_since(Instant::now()).min(Duration::from_secs(1)));
         }
     };
-    sleep_until(began + Duration::from_secs_f64(warm_up));
+    sleep_until(began + cli.warm_up);
     common.measuring.store(true, Ordering::Relaxed);
     let (cpu, since) = (process::cpu_time(), Instant::now());
-    sleep_until(began + Duration::from_secs_f64(seconds));
+    sleep_until(began + cli.seconds);
     let (cpu, elapsed) = (process::cpu_time() - cpu, since.elapsed().as_secs_f64());
     let (rss, threads_now) = (process::status("VmRSS"), process::status("Threads"));
     common.stop.store(true, Ordering::Relaxed);
     for thread in threads {
         thread.join().map_err(|_| "a thread panicked")??;
     }
-    let object = json::Object::default()
-        .value("streams", streams)
-        .value("seconds", format!("{elapsed:.2}"))
-        .value("kbps", format!("{:.1}", common.ticks.kbps()))
-        .value("largest_tick_bytes", common.ticks.largest())
-        .value("bytes_sent", common.bytes.load(Ordering::Relaxed))
-        .value(
-            "cpu_ms_per_stream_second",
-            format!("{:.4}", cpu.as_secs_f64() * 1e3 / elapsed / f64::from(streams)),
-        )
-        .value("rss_kb", rss)
-        .value("threads", threads_now)
-        .value("late_max_ms", format!("{:.1}", common.latest_micros.load(Ordering::Relaxed) as f64 / 1e3));
-    println!("{}", object.finish());
+    let figures = json!({
+        "streams": streams,
+        "seconds": round(elapsed, 2),
+        "kbps": round(common.ticks.kbps(), 1),
+        "largest_tick_bytes": common.ticks.largest(),
+        "bytes_sent": common.bytes.load(Ordering::Relaxed),
+        "cpu_ms_per_stream_second": round(cpu.as_secs_f64() * 1e3 / elapsed / f64::from(streams), 4),
+        "rss_kb": rss,
+        "threads": threads_now,
+        "late_max_ms": round(common.latest_micros.load(Ordering::Relaxed) as f64 / 1e3, 1),
+    });
+    println!("{figures}");
     Ok(())
 }
 

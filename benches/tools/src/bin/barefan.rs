@@ -1,41 +1,45 @@
 //! The floor of fan-out: prepared bytes, written to each of many connections by one loop, per message or once a window.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use flowcast_bench::clip::Messages;
 use flowcast_bench::process;
-use flowcast_bench::support::Result;
-use flowcast_bench::support::args::Args;
+use flowcast_bench::support::{Result, exit, millis};
 
-const USAGE: &str = "\
-usage: barefan FILE.flv [--listen ADDR] [--merge MS]
+/// The floor of fan-out: prepared bytes, written to each of many connections by one loop.
+///
+/// The first line of output is the address; `players` without --play connects to it. It ends when its standard
+/// input closes.
+#[derive(Parser)]
+struct Cli {
+    /// The clip, an FLV file; its tags are prepared as RTMP bytes once
+    file: PathBuf,
 
-  FILE.flv       the clip; its tags are prepared as RTMP bytes once
-  --listen ADDR  default 127.0.0.1:0; the first line of output is the address. `players` without --play connects to it
-  --merge MS     one write for each window of so many milliseconds; 0 for one per message. Default 100
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-It ends when its standard input closes.";
-
-fn main() -> ExitCode {
-    support::exit(run())
+    /// One write for each window of this length; 0 for one per message
+    #[arg(long, value_name = "MS", default_value = "100", value_parser = millis)]
+    merge: Duration,
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &["--listen", "--merge"], &[])?;
-    let [file] = args.rest() else { return Err(format!("which file?\n{USAGE}").into()) };
-    let listen: SocketAddr = args.last("--listen")?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let merge = Duration::from_millis(args.last("--merge")?.unwrap_or(100));
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
     let _ = process::raise_open_files();
-    let messages = Messages::load(file.as_ref()).map_err(|error| format!("{file}: {error}"))?;
-    let writes = messages.merged(merge);
+    let messages = Messages::load(&cli.file).map_err(|error| format!("{}: {error}", cli.file.display()))?;
+    let writes = messages.merged(cli.merge);
 
     let stop = Arc::new(AtomicBool::new(false));
     let ended = stop.clone();
@@ -43,7 +47,7 @@ fn run() -> Result<()> {
         while std::io::stdin().read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         ended.store(true, Ordering::Relaxed);
     });
-    let listener = TcpListener::bind(listen)?;
+    let listener = TcpListener::bind(cli.listen)?;
     listener.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?);
 

@@ -1,42 +1,45 @@
 //! flowcast's RTMP server by itself, for measurements: one stream, and nothing printed while it runs.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use flowcast::{Config, Engine, RtmpServerExt};
 use flowcast_bench::process;
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit, millis};
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: fanout_server [--listen ADDR] [--merge MS]
+/// flowcast's RTMP server by itself, for measurements: one stream, and nothing printed while it runs.
+///
+/// The first line of output is the address: publish to live/demo, play live/demo. Each line on standard input is
+/// answered with a JSON object. It ends when its standard input closes.
+#[derive(Parser)]
+struct Cli {
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: String,
 
-  --listen ADDR  default 127.0.0.1:0; the first line of output is the address. Publish to live/demo, play live/demo
-  --merge MS     what comes in so many milliseconds is sent to players at once; 0 for each tag by itself. Default 100
-
-It ends when its standard input closes, and then prints one JSON object.";
-
-fn main() -> ExitCode {
-    support::exit(run())
+    /// What comes in within this time is sent to players at once; 0 for each tag by itself. Otherwise 100
+    #[arg(long, value_name = "MS", value_parser = millis)]
+    merge: Option<Duration>,
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &["--listen", "--merge"], &[])?;
-    let listen: String = args.last("--listen")?.unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let merge: Option<u64> = args.last("--merge")?;
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
     let _ = process::raise_open_files();
     let engine = Engine::new(Config::default())?;
     engine.keys().add("demo", "demo")?;
     let server = engine
-        .rtmp_server(listen)
+        .rtmp_server(&cli.listen)
         .options(|options| {
             options.max_connections = 10_000;
-            if let Some(merge) = merge {
-                options.merge = Duration::from_millis(merge);
+            if let Some(merge) = cli.merge {
+                options.merge = merge;
             }
         })
         .start()?;
@@ -60,15 +63,16 @@ fn tell(engine: &Engine, server: &flowcast::ServerStats, late: Duration) -> Stri
     let stats: Vec<_> = streams.iter().map(|stream| stream.stats()).collect();
     let held: u64 = stats.iter().map(|stats| stats.bytes_held).sum();
     let drops: u64 = stats.iter().map(|stats| stats.drops).sum();
-    json::Object::default()
-        .value("players", server.players)
-        .value("bytes_received", server.bytes_received)
-        .value("bytes_sent", server.bytes_sent)
-        .value("bytes_held", held)
-        .value("drops", drops)
-        .value("late_max_ms", late.as_millis())
-        .value("threads", process::status("Threads"))
-        .value("rss_kb", process::status("VmRSS"))
-        .value("cpu_ms", process::cpu_time().as_millis())
-        .finish()
+    let figures = json!({
+        "players": server.players,
+        "bytes_received": server.bytes_received,
+        "bytes_sent": server.bytes_sent,
+        "bytes_held": held,
+        "drops": drops,
+        "late_max_ms": late.as_millis(),
+        "threads": process::status("Threads"),
+        "rss_kb": process::status("VmRSS"),
+        "cpu_ms": process::cpu_time().as_millis(),
+    });
+    figures.to_string()
 }

@@ -1,8 +1,6 @@
 //! A discarding RTMP(S) server for measurements: it takes every publisher and throws its media away.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
@@ -12,44 +10,58 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::Parser;
 use flowcast_bench::sink::{Options, Received, Report, Sink};
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit, millis, round, spread, stop_flag};
 use flowcast_bench::{process, tls};
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: sink [--listen ADDR] [--raw] [--tls --ca FILE] [--round MS] [--each]
+/// A discarding RTMP(S) server for measurements: it takes every publisher and throws its media away.
+///
+/// The first line of output is the address. It ends at Ctrl-C, at SIGTERM, or when a pipe on its standard input
+/// closes, and then prints one JSON object: connections, bytes behind each publish, kbit/s between each one's first
+/// and last media byte, its own CPU seconds.
+#[derive(Parser)]
+struct Cli {
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-  --listen ADDR  default 127.0.0.1:0; the first line of output is the address
-  --raw          no RTMP: everything is media from the first byte
-  --tls          with a certificate made for this run; --ca FILE is where the authority to trust is written
-  --round MS     look at the sockets only so often once everybody publishes: less work for both sides. Default 0
-  --each         list every connection in the report
+    /// No RTMP: everything is media from the first byte
+    #[arg(long)]
+    raw: bool,
 
-It ends at Ctrl-C, at SIGTERM, or when a pipe on its standard input closes, and then prints one JSON object: connections,
-bytes behind each publish, kbit/s between each one's first and last media byte, its own CPU seconds.";
+    /// Speak TLS, with a certificate made for this run
+    #[arg(long, requires = "ca")]
+    tls: bool,
 
-fn main() -> ExitCode {
-    support::exit(run())
+    /// Where the authority to trust is written
+    #[arg(long, value_name = "FILE.pem")]
+    ca: Option<PathBuf>,
+
+    /// Time between two looks at the sockets once everybody publishes: less work for both sides
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = millis)]
+    round: Duration,
+
+    /// List every connection in the report
+    #[arg(long)]
+    each: bool,
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &["--listen", "--ca", "--round"], &["--raw", "--tls", "--each"])?;
-    if let Some(extra) = args.rest().first() {
-        return Err(format!("what is {extra:?}?\n{USAGE}").into());
-    }
-    let listen: SocketAddr = args.last("--listen")?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let mut options = Options { raw: args.has("--raw"), ..Options::default() };
-    options.round = Duration::from_millis(args.last("--round")?.unwrap_or(0));
-    if args.has("--tls") {
-        let ca: PathBuf = args.last("--ca")?.ok_or("--tls needs --ca FILE")?;
-        options.tls = Some(tls::server(&ca).map_err(|error| error.to_string())?);
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let mut options = Options { raw: cli.raw, round: cli.round, ..Options::default() };
+    if let Some(ca) = cli.ca.as_ref().filter(|_| cli.tls) {
+        options.tls = Some(tls::server(ca).map_err(|error| error.to_string())?);
     }
     let _ = process::raise_open_files();
-    let stop = support::stop_flag()?;
+    let stop = stop_flag()?;
     watch_input(&stop);
 
-    let sink = Sink::start(listen, options)?;
+    let sink = Sink::start(cli.listen, options)?;
     println!("{}", sink.address());
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(50));
@@ -58,7 +70,7 @@ fn run() -> Result<()> {
     for failure in &report.failures {
         eprintln!("sink: {failure}");
     }
-    println!("{}", tell(&report, args.has("--each")));
+    println!("{}", tell(&report, cli.each));
     Ok(())
 }
 
@@ -77,26 +89,27 @@ fn watch_input(stop: &Arc<AtomicBool>) {
 
 fn tell(report: &Report, each: bool) -> String {
     let mut rates: Vec<f64> = report.connections.iter().map(Received::kbps).collect();
-    rates.sort_by(f64::total_cmp);
-    let rate = |index: usize| rates.get(index).map(|rate| format!("{rate:.1}"));
-    let mut object = json::Object::default()
-        .value("connections", rates.len())
-        .value("failures", report.failures.len())
-        .value("bytes_received", report.connections.iter().map(|received| received.bytes).sum::<u64>())
-        .optional("kbps_min", rate(0))
-        .optional("kbps_median", rate(rates.len() / 2))
-        .optional("kbps_max", rate(rates.len().saturating_sub(1)))
-        .value("cpu_seconds", format!("{:.3}", process::cpu_time().as_secs_f64()))
-        .value("rss_kb", process::status("VmRSS"));
+    let [least, median, most] = spread(&mut rates);
+    let mut figures = json!({
+        "connections": rates.len(),
+        "failures": report.failures.len(),
+        "bytes_received": report.connections.iter().map(|received| received.bytes).sum::<u64>(),
+        "kbps_min": least,
+        "kbps_median": median,
+        "kbps_max": most,
+        "cpu_seconds": round(process::cpu_time().as_secs_f64(), 3),
+        "rss_kb": process::status("VmRSS"),
+    });
     if each {
         let streams = report.connections.iter().map(|received| {
-            json::Object::default()
-                .text("name", &received.name)
-                .value("bytes", received.bytes)
-                .value("seconds", format!("{:.3}", received.elapsed().as_secs_f64()))
-                .value("kbps", format!("{:.1}", received.kbps()))
+            json!({
+                "name": received.name,
+                "bytes": received.bytes,
+                "seconds": round(received.elapsed().as_secs_f64(), 3),
+                "kbps": round(received.kbps(), 1),
+            })
         });
-        object = object.list("streams", streams);
+        figures["streams"] = streams.collect();
     }
-    object.finish()
+    figures.to_string()
 }

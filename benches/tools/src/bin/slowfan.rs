@@ -3,8 +3,6 @@
 //! The publisher puts its clock and a count into every tag, so each healthy player tells what it lost and how late it was.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
@@ -13,25 +11,43 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use clap::Parser;
 use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::{ClientConfig, ClientRole, ClientSession};
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
 use flowcast_bench::load::{Behaviour, Crowd};
 use flowcast_bench::process;
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit};
+use serde::Deserialize;
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: slowfan [--players N] [--stop N] [--drip N] [--seconds N] [--merge MS]
+/// What slow players cost the others: some stop reading, some read one byte a second.
+///
+/// It starts `fanout_server` out of the directory it is in itself, and prints a line a second and then one JSON
+/// object.
+#[derive(Parser)]
+struct Cli {
+    /// Players in all
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    players: usize,
 
-  --players N  in all, default 500
-  --stop N     of those, ones that read nothing more after the first tag. Default 50
-  --drip N     of those, ones that read one byte a second then. Default 20
-  --seconds N  how long all of them are there. Default 30
-  --merge MS   of the server. Default 0: each tag at once, so that lateness is all the server's
+    /// Of those, ones that read nothing more after the first tag
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    stop: usize,
 
-It starts `fanout_server` out of the directory it is in itself, and prints a line a second and then one JSON object.";
+    /// Of those, ones that read one byte a second then
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    drip: usize,
+
+    /// How long all of them are there
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    seconds: u64,
+
+    /// Merging of the server; 0 sends each tag at once, so that lateness is all the server's
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    merge: u64,
+}
 
 /// How long all players together may take to join.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,19 +58,11 @@ const SOUND: usize = 340;
 const GOP: u64 = 60;
 
 fn main() -> ExitCode {
-    support::exit(run())
+    exit(run(&Cli::parse()))
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &["--players", "--stop", "--drip", "--seconds", "--merge"], &[])?;
-    if let Some(extra) = args.rest().first() {
-        return Err(format!("what is {extra:?}?\n{USAGE}").into());
-    }
-    let all: usize = args.last("--players")?.unwrap_or(500);
-    let stop: usize = args.last("--stop")?.unwrap_or(50);
-    let drip: usize = args.last("--drip")?.unwrap_or(20);
-    let seconds: u64 = args.last("--seconds")?.unwrap_or(30);
-    let merge: u64 = args.last("--merge")?.unwrap_or(0);
+fn run(cli: &Cli) -> Result<()> {
+    let Cli { players: all, stop, drip, seconds, merge } = *cli;
     let healthy = all.checked_sub(stop + drip).ok_or("more slow players than players")?;
     let _ = process::raise_open_files();
 
@@ -78,7 +86,7 @@ fn run() -> Result<()> {
         crowd.join(behaviours, PATIENCE, &mut |index, tag, now| on_tag(index, tag, now, false))
     };
     join(&mut healthy_ones.into_iter()).map_err(|error| error.to_string())?;
-    let (before, tcp_before) = (server.ask()?, process::tcp_memory_kb());
+    let ((before, _), tcp_before) = (server.ask()?, process::tcp_memory_kb());
     join(&mut slow_ones.into_iter()).map_err(|error| error.to_string())?;
 
     let from = Instant::now();
@@ -92,12 +100,12 @@ fn run() -> Result<()> {
             .map_err(|error| error.to_string())?;
         if Instant::now() >= next_look {
             next_look += Duration::from_secs(1);
-            let figures = server.ask()?;
+            let (figures, line) = server.ask()?;
             peak.note(&figures);
-            eprintln!("{:>5.1} s  {figures}", from.elapsed().as_secs_f64());
+            eprintln!("{:>5.1} s  {line}", from.elapsed().as_secs_f64());
         }
     }
-    let after = server.ask()?;
+    let (after, _) = server.ask()?;
     publisher.stop.store(true, Ordering::Relaxed);
     thread.join().map_err(|_| "the publisher panicked")?.map_err(|error| error.to_string())?;
     let ended = |range: std::ops::Range<usize>| {
@@ -106,26 +114,27 @@ fn run() -> Result<()> {
     let (healthy_lost, slow_lost) = (ended(0..healthy), ended(healthy..all));
     let disorder: u64 = crowd.players.iter().map(|player| player.disorder).sum();
     let seen = seen.get(..healthy).unwrap_or_default();
-    let object = json::Object::default()
-        .value("players", all)
-        .value("seconds", seconds)
-        .value("healthy", healthy)
-        .value("healthy_disconnected", healthy_lost)
-        .value("healthy_tags", seen.iter().map(|seen| seen.tags).sum::<u64>())
-        .value("healthy_tags_lost", seen.iter().map(|seen| seen.lost).sum::<u64>())
-        .value("disorder", disorder)
-        .value("latest_ms", seen.iter().map(|seen| seen.latest).max().unwrap_or_default().as_millis())
-        .value("publisher_write_max_ms", publisher.slowest_micros.load(Ordering::Relaxed) as f64 / 1e3)
-        .value("slow_disconnected", slow_lost)
-        .value("rss_kb_before_slow", figure(&before, "rss_kb"))
-        .value("rss_kb_peak", peak.rss_kb)
-        .value("rss_kb_end", figure(&after, "rss_kb"))
-        .value("unacknowledged_bytes_peak", peak.held)
-        .value("tcp_kb_before_slow", tcp_before)
-        .value("tcp_kb_peak", peak.kernel_kb)
-        .value("drops", figure(&after, "drops"))
-        .value("server_late_max_ms", figure(&after, "late_max_ms"));
-    println!("{}", object.finish());
+    let figures = json!({
+        "players": all,
+        "seconds": seconds,
+        "healthy": healthy,
+        "healthy_disconnected": healthy_lost,
+        "healthy_tags": seen.iter().map(|seen| seen.tags).sum::<u64>(),
+        "healthy_tags_lost": seen.iter().map(|seen| seen.lost).sum::<u64>(),
+        "disorder": disorder,
+        "latest_ms": seen.iter().map(|seen| seen.latest).max().unwrap_or_default().as_millis(),
+        "publisher_write_max_ms": publisher.slowest_micros.load(Ordering::Relaxed) as f64 / 1e3,
+        "slow_disconnected": slow_lost,
+        "rss_kb_before_slow": before.rss_kb,
+        "rss_kb_peak": peak.rss_kb,
+        "rss_kb_end": after.rss_kb,
+        "unacknowledged_bytes_peak": peak.held,
+        "tcp_kb_before_slow": tcp_before,
+        "tcp_kb_peak": peak.kernel_kb,
+        "drops": after.drops,
+        "server_late_max_ms": after.late_max_ms,
+    });
+    println!("{figures}");
     server.end()
 }
 
@@ -162,21 +171,20 @@ struct Peak {
 }
 
 impl Peak {
-    fn note(&mut self, figures: &str) {
-        self.rss_kb = self.rss_kb.max(figure(figures, "rss_kb"));
-        self.held = self.held.max(figure(figures, "bytes_held"));
+    fn note(&mut self, figures: &Figures) {
+        self.rss_kb = self.rss_kb.max(figures.rss_kb);
+        self.held = self.held.max(figures.bytes_held);
         self.kernel_kb = self.kernel_kb.max(process::tcp_memory_kb());
     }
 }
 
-/// A whole number out of a flat JSON object; 0 where it is not there.
-fn figure(object: &str, name: &str) -> u64 {
-    let name = format!("\"{name}\":");
-    let digits = object
-        .split_once(name.as_str())
-        .map(|(_, rest)| rest)
-        .map(|rest| rest.trim_start().split(|c: char| !c.is_ascii_digit()).next());
-    digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+/// What `fanout_server` says of itself.
+#[derive(Debug, Deserialize)]
+struct Figures {
+    rss_kb: u64,
+    bytes_held: u64,
+    drops: u64,
+    late_max_ms: u64,
 }
 
 struct Server {
@@ -202,11 +210,12 @@ impl Server {
         Ok(Self { address: line.trim().parse()?, process, input, output })
     }
 
-    fn ask(&mut self) -> Result<String> {
+    /// The figures so far, and the line they came in.
+    fn ask(&mut self) -> Result<(Figures, String)> {
         self.input.write_all(b"\n")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        Ok(line.trim().to_owned())
+        Ok((serde_json::from_str(&line)?, line.trim().to_owned()))
     }
 
     fn end(mut self) -> Result<()> {

@@ -1,34 +1,41 @@
 //! From `start()` to the first media byte: a first stream of a file, one that finds its reel, the hundredth.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use flowcast::{Config, Engine, Output, Source, StreamHandle};
 use flowcast_bench::sink::{Options, Sink};
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit, tenths};
 use flowcast_bench::{process, reels};
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: startup FILE [--reels DIR] [--streams N]
+/// From start() to the first media byte: a first stream of a file, one that finds its reel, the hundredth.
+///
+/// Prints one JSON object a line: milliseconds from start() to the first byte after the publish, and CPU
+/// milliseconds of the process in that time.
+#[derive(Parser)]
+struct Cli {
+    /// What to loop to a sink within this process, whose CPU time is not counted
+    file: PathBuf,
 
-  FILE         what to loop to a sink within this process, whose CPU time is not counted
-  --reels DIR  play from reels kept there: first with none of FILE, then with one. Otherwise directly through libav
-  --streams N  measure the Nth stream of the file beside the others, too. Default 100
+    /// Play from reels kept there: first with none of FILE, then with one; otherwise directly through libav
+    #[arg(long, value_name = "DIR")]
+    reels: Option<PathBuf>,
 
-Prints one JSON object a line: milliseconds from start() to the first byte after the publish, and CPU milliseconds of the
-process in that time.";
+    /// Measure the Nth stream of the file beside the others, too
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    streams: usize,
+}
 
 /// How long a stream may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    support::exit(run())
+    exit(run(&Cli::parse()))
 }
 
 /// A stream's first media byte: its key, when, and the CPU time of all but the sink until then.
@@ -39,21 +46,18 @@ struct Bench {
     firsts: Receiver<First>,
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse(USAGE, &["--reels", "--streams"], &[])?;
-    let [file] = args.rest() else { return Err(format!("which file?\n{USAGE}").into()) };
-    let streams: usize = args.last("--streams")?.unwrap_or(100);
-    let directory: Option<PathBuf> = args.last("--reels")?;
+fn run(cli: &Cli) -> Result<()> {
+    let (file, streams, directory) = (&cli.file, cli.streams, cli.reels.as_deref());
     let _ = process::raise_open_files();
     let bench = Bench::new()?;
 
     let cold = if directory.is_some() { "cold reel" } else { "direct" };
-    bench.alone(cold, file, directory.as_deref(), true)?;
+    bench.alone(cold, file, directory, true)?;
     if directory.is_some() {
-        bench.alone("warm reel", file, directory.as_deref(), false)?;
+        bench.alone("warm reel", file, directory, false)?;
     }
     if streams > 1 {
-        bench.last_of(streams, file, directory.as_deref())?;
+        bench.last_of(streams, file, directory)?;
     }
     bench.sink.finish()?;
     Ok(())
@@ -82,7 +86,7 @@ impl Bench {
         Ok(Engine::new(config)?)
     }
 
-    fn start(&self, engine: &Engine, file: &str, key: &str) -> Result<StreamHandle> {
+    fn start(&self, engine: &Engine, file: &Path, key: &str) -> Result<StreamHandle> {
         let output = Output::rtmp_url(&format!("rtmp://{}/live/{key}", self.sink.address()));
         Ok(engine.stream(Source::file(file).looped()).to(output).start()?)
     }
@@ -103,7 +107,7 @@ impl Bench {
     }
 
     /// One stream in an engine of its own. With `settle`, its reel is complete before the engine ends.
-    fn alone(&self, what: &str, file: &str, directory: Option<&Path>, settle: bool) -> Result<()> {
+    fn alone(&self, what: &str, file: &Path, directory: Option<&Path>, settle: bool) -> Result<()> {
         let engine = Self::engine(directory, 1)?;
         let key = what.replace(' ', "-");
         let (cpu, began) = (self.cpu_time(), Instant::now());
@@ -119,7 +123,7 @@ impl Bench {
 
     /// The last of many streams of one file, each started when the one before is on the air. What the others use
     /// meanwhile is taken off.
-    fn last_of(&self, streams: usize, file: &str, directory: Option<&Path>) -> Result<()> {
+    fn last_of(&self, streams: usize, file: &Path, directory: Option<&Path>) -> Result<()> {
         let engine = Self::engine(directory, streams)?;
         let mut others = Vec::new();
         for number in 1..streams {
@@ -149,11 +153,12 @@ fn tell(what: &str, stream: usize, took: Duration, cpu: Duration, handle: &Strea
     while handle.stats().bytes_sent == 0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let object = json::Object::default()
-        .text("what", what)
-        .value("stream", stream)
-        .value("ms", format!("{:.1}", took.as_secs_f64() * 1e3))
-        .value("cpu_ms", format!("{:.1}", cpu.as_secs_f64() * 1e3))
-        .text("mode", &handle.stats().mode.to_string());
-    println!("{}", object.finish());
+    let figures = json!({
+        "what": what,
+        "stream": stream,
+        "ms": tenths(took),
+        "cpu_ms": tenths(cpu),
+        "mode": handle.stats().mode.to_string(),
+    });
+    println!("{figures}");
 }

@@ -1,37 +1,99 @@
 //! A file that is encoded: once, as fast as it goes; as it plays, so many times at once; or lap after lap.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use flowcast_bench::support;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::{Args, Parser, Subcommand};
 use flowcast::{
     Config, EncoderChoice, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle,
 };
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::{Result, json};
+use flowcast_bench::support::{Result, exit, seconds};
 use flowcast_bench::{process, reels};
+use serde_json::json;
 
-const USAGE: &str = "\
-usage: transcode once FILE DIR        encode FILE into a reel below DIR, as fast as it goes
-       transcode live FILE DIR        play FILE to recordings in DIR, encoding it as it plays
-       transcode laps FILE DIR        play FILE from a reel below DIR that is made meanwhile
+/// A file that is encoded: once, as fast as it goes; as it plays, several times at once; or lap after lap.
+///
+/// Prints a JSON object a line: live says what the process uses then, laps what each lap took.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
 
-  --profile NAME   the profile. Default ultra
-  --preset NAME    another preset than the profile's
-  --tune NAME      another tune than the profile's; '' for none
-  --h264 NAME      another H.264 profile than the profile's
-  --threads N      threads of the encoder
-  --kbps N         bits per second of the picture, in thousands
-  --vbv N          the decoder's buffer, in thousand bits
-  --auto           encode only what YouTube and Twitch do not take
-  --streams N      live: how many at a time. Default 1
-  --seconds S      live: for how long. Default 10
-  --laps N         laps: how many. Default 4
+#[derive(Subcommand)]
+enum What {
+    /// Encode the file into a reel below the directory, as fast as it goes
+    Once(Job),
+    /// Play the file to recordings in the directory, encoding it as it plays
+    Live {
+        #[command(flatten)]
+        job: Job,
 
-Prints a JSON object a line: live says what the process uses then, laps what each lap took.";
+        /// How many at a time
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        streams: usize,
+
+        /// For how long
+        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+        seconds: Duration,
+    },
+    /// Play the file from a reel below the directory that is made meanwhile
+    Laps {
+        #[command(flatten)]
+        job: Job,
+
+        /// How many laps
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        laps: u64,
+    },
+}
+
+#[derive(Args)]
+struct Job {
+    /// The file
+    file: PathBuf,
+
+    /// Where reels or recordings are put
+    directory: PathBuf,
+
+    /// The profile
+    #[arg(long, value_name = "NAME", default_value = "ultra", value_parser = profile)]
+    profile: Profile,
+
+    /// Another preset than the profile's
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Another tune than the profile's; '' for none
+    #[arg(long, value_name = "NAME")]
+    tune: Option<String>,
+
+    /// Another H.264 profile than the profile's
+    #[arg(long, value_name = "NAME")]
+    h264: Option<String>,
+
+    /// Threads of the encoder
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+
+    /// Bit rate of the picture in kbit/s
+    #[arg(long, value_name = "N")]
+    kbps: Option<u32>,
+
+    /// The decoder's buffer in thousand bits
+    #[arg(long, value_name = "N")]
+    vbv: Option<u32>,
+
+    /// Encode only what YouTube and Twitch do not take
+    #[arg(long)]
+    auto: bool,
+}
+
+fn profile(name: &str) -> std::result::Result<Profile, &'static str> {
+    Profile::by_name(name).ok_or("no such profile")
+}
 
 /// How long encoding a file may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -39,52 +101,36 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const WARM_UP: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    support::exit(run())
+    exit(run(&Cli::parse()))
 }
 
-fn run() -> Result<()> {
-    let options = [
-        "--profile",
-        "--preset",
-        "--tune",
-        "--h264",
-        "--threads",
-        "--kbps",
-        "--vbv",
-        "--streams",
-        "--seconds",
-        "--laps",
-    ];
-    let args = Args::parse(USAGE, &options, &["--auto"])?;
-    let [what, file, directory] = args.rest() else { return Err(format!("what?\n{USAGE}").into()) };
-    let (file, directory) = (PathBuf::from(file), PathBuf::from(directory));
-    std::fs::create_dir_all(&directory)?;
-    let source = source(&file, &args)?;
-    match what.as_str() {
-        "once" => once(source, &directory),
-        "live" => live(&source, &directory, &args),
-        "laps" => laps(source, &directory, &args),
-        _ => Err(format!("what is {what:?}?\n{USAGE}").into()),
+fn run(cli: &Cli) -> Result<()> {
+    let (What::Once(job) | What::Live { job, .. } | What::Laps { job, .. }) = &cli.what;
+    let directory = &job.directory;
+    std::fs::create_dir_all(directory)?;
+    let source = source(job);
+    match &cli.what {
+        What::Once(_) => once(source, directory),
+        What::Live { streams, seconds, .. } => live(&source, directory, *streams, *seconds),
+        What::Laps { laps, .. } => play_laps(source, directory, *laps),
     }
 }
 
-fn source(file: &Path, args: &Args) -> Result<Source> {
-    let profile: String = args.last("--profile")?.unwrap_or_else(|| "ultra".to_owned());
-    let profile = Profile::by_name(&profile).ok_or("no such profile")?;
-    let mut encoding = Encoding::new(profile);
-    encoding.preset = args.last("--preset")?;
-    encoding.tune = args.last("--tune")?;
-    encoding.h264_profile = args.last("--h264")?;
-    encoding.threads = args.last("--threads")?;
-    encoding.video_kbps = args.last("--kbps")?;
-    encoding.vbv_kbits = args.last("--vbv")?;
+fn source(job: &Job) -> Source {
+    let mut encoding = Encoding::new(job.profile);
+    encoding.preset.clone_from(&job.preset);
+    encoding.tune.clone_from(&job.tune);
+    encoding.h264_profile.clone_from(&job.h264);
+    encoding.threads = job.threads;
+    encoding.video_kbps = job.kbps;
+    encoding.vbv_kbits = job.vbv;
     encoding.encoder = EncoderChoice::Software;
-    let source = Source::file(file).looped().encoding(encoding);
-    Ok(if args.has("--auto") {
+    let source = Source::file(&job.file).looped().encoding(encoding);
+    if job.auto {
         source.mode(Mode::Auto).platform(Platform::youtube()).platform(Platform::twitch())
     } else {
         source.mode(Mode::Encode)
-    })
+    }
 }
 
 fn engine(store: Option<&Path>) -> Result<Engine> {
@@ -108,38 +154,36 @@ fn once(source: Source, directory: &Path) -> Result<()> {
     if engine.reel_store_stats().is_none_or(|stats| stats.reels != 1) {
         return Err("there is no reel".into());
     }
-    println!("{}", json::Object::default().value("cpu_seconds", cpu.as_secs_f64()).finish());
+    println!("{}", json!({ "cpu_seconds": cpu.as_secs_f64() }));
     Ok(())
 }
 
-fn live(source: &Source, directory: &Path, args: &Args) -> Result<()> {
-    let streams: usize = args.last("--streams")?.unwrap_or(1);
-    let seconds: f64 = args.last("--seconds")?.unwrap_or(10.0);
+fn live(source: &Source, directory: &Path, streams: usize, seconds: Duration) -> Result<()> {
     let engine = engine(None)?;
     let live: Vec<_> = (0..streams)
         .map(|number| start(&engine, source.clone(), &directory.join(format!("{number}.flv"))))
         .collect::<Result<_>>()?;
     std::thread::sleep(WARM_UP);
     let (before, began) = (process::cpu_time(), Instant::now());
-    std::thread::sleep(Duration::from_secs_f64(seconds));
+    std::thread::sleep(seconds);
     let spent = process::cpu_time().saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
     let late = live.iter().map(|live| live.stats().schedule_lag_max).max().unwrap_or_default();
-    let figures = json::Object::default()
-        .value("streams", streams)
-        .value("cpu_ms_per_second", spent * 1000.0)
-        .value("rss_kb", process::status("VmRSS"))
-        .value("rss_max_kb", process::status("VmHWM"))
-        .value("threads", process::status("Threads"))
-        .value("late_max_ms", late.as_secs_f64() * 1000.0);
-    println!("{}", figures.finish());
+    let figures = json!({
+        "streams": streams,
+        "cpu_ms_per_second": spent * 1000.0,
+        "rss_kb": process::status("VmRSS"),
+        "rss_max_kb": process::status("VmHWM"),
+        "threads": process::status("Threads"),
+        "late_max_ms": late.as_secs_f64() * 1000.0,
+    });
+    println!("{}", figures);
     for live in live {
         live.stop(Duration::from_secs(3))?;
     }
     Ok(())
 }
 
-fn laps(source: Source, directory: &Path, args: &Args) -> Result<()> {
-    let laps: u64 = args.last("--laps")?.unwrap_or(4);
+fn play_laps(source: Source, directory: &Path, laps: u64) -> Result<()> {
     let engine = engine(Some(directory))?;
     let events = engine.events();
     let mut before = process::cpu_time();
@@ -156,12 +200,13 @@ fn laps(source: Source, directory: &Path, args: &Args) -> Result<()> {
             }
         }
         let now = process::cpu_time();
-        let figures = json::Object::default()
-            .value("lap", lap)
-            .value("cpu_ms", now.saturating_sub(before).as_secs_f64() * 1000.0)
-            .value("ends_at_ms", began.elapsed().as_secs_f64() * 1000.0)
-            .text("mode", &live.stats().mode.to_string());
-        println!("{}", figures.finish());
+        let figures = json!({
+            "lap": lap,
+            "cpu_ms": now.saturating_sub(before).as_secs_f64() * 1000.0,
+            "ends_at_ms": began.elapsed().as_secs_f64() * 1000.0,
+            "mode": live.stats().mode.to_string(),
+        });
+        println!("{}", figures);
         before = now;
     }
     live.stop(Duration::from_secs(3))?;

@@ -1,7 +1,6 @@
 //! Many streams of one engine, and what they say while they are watched.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +10,10 @@ use flowcast::{
 };
 use flowcast_bench::process::{self, MachineTime};
 use flowcast_bench::reels;
+use flowcast_bench::support::{Result, round, tenths};
+use serde_json::{Value, json};
 
-use flowcast_bench::support::Result;
-use flowcast_bench::support::args::Args;
-use flowcast_bench::support::json::Object;
+use crate::Cli;
 
 /// How long to wait for a stream's figures to change.
 const STALE: Duration = Duration::from_secs(3);
@@ -57,13 +56,13 @@ pub(crate) struct Seen {
 }
 
 impl Fleet {
-    pub(crate) fn new(args: &Args, streams: usize, stop: Arc<AtomicBool>) -> Result<Self> {
+    pub(crate) fn new(cli: &Cli, streams: usize, stop: Arc<AtomicBool>) -> Result<Self> {
         let mut config = Config::default();
         config.max_streams = streams;
-        if let Some(directory) = args.last::<PathBuf>("--reels")? {
-            reels::keep_in(&mut config, &directory);
+        if let Some(directory) = &cli.reels {
+            reels::keep_in(&mut config, directory);
         }
-        let roots = match args.last::<String>("--tls-ca")? {
+        let roots = match &cli.tls_ca {
             Some(path) => TlsRoots::from_pem_file(path)?,
             None => TlsRoots::Platform,
         };
@@ -88,8 +87,8 @@ impl Fleet {
         Ok(Self {
             engine,
             running: Vec::new(),
-            files: args.rest().to_vec(),
-            url: args.last("--to")?.unwrap_or_default(),
+            files: cli.files.clone(),
+            url: cli.to.clone(),
             roots,
             started: HashMap::new(),
             live,
@@ -230,25 +229,25 @@ impl Fleet {
 
 impl Seen {
     /// As JSON, to be continued.
-    pub(crate) fn report(&self) -> Object {
+    pub(crate) fn report(&self) -> Value {
         let mut modes: Vec<String> =
             self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
         modes.sort_unstable();
-        let millis = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
-        Object::default()
-            .value("streams", self.streams)
-            .value("seconds", format!("{:.2}", self.seconds))
-            .text("modes", &modes.join(", "))
-            .value("cpu_ms_per_stream_second", format!("{:.4}", self.cpu_ms))
-            .value("cpu_percent", format!("{:.1}", self.cpu_percent))
-            .value("machine_idle_percent", format!("{:.1}", self.idle * 100.0))
-            .value("schedule_lag_max_ms", millis(self.schedule_lag))
-            .value("lag_max_ms", millis(self.lag))
-            .value("drops", self.drops)
-            .value("reconnects", self.reconnects)
-            .value("speed_min", format!("{:.4}", self.speed.0))
-            .value("speed_max", format!("{:.4}", self.speed.1))
-            .value("laps", self.laps)
-            .value("ended", self.ended)
+        json!({
+            "streams": self.streams,
+            "seconds": round(self.seconds, 2),
+            "modes": modes.join(", "),
+            "cpu_ms_per_stream_second": round(self.cpu_ms, 4),
+            "cpu_percent": round(self.cpu_percent, 1),
+            "machine_idle_percent": round(self.idle * 100.0, 1),
+            "schedule_lag_max_ms": tenths(self.schedule_lag),
+            "lag_max_ms": tenths(self.lag),
+            "drops": self.drops,
+            "reconnects": self.reconnects,
+            "speed_min": round(self.speed.0, 4),
+            "speed_max": round(self.speed.1, 4),
+            "laps": self.laps,
+            "ended": self.ended,
+        })
     }
 }

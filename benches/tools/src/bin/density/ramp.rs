@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use flowcast::Error;
 use flowcast_bench::process;
+use flowcast_bench::support::Result;
+use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Seen};
 use crate::{LOOK, PATIENCE};
-use flowcast_bench::support::Result;
-use flowcast_bench::support::json::Object;
 
 /// Lag of an output beyond which a step has failed.
 const LAG: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(crate) fn run(
     most: usize,
     warm_up: Duration,
     window: Duration,
-) -> Result<Object> {
+) -> Result<Value> {
     let mut steps = Vec::new();
     let (mut carried, mut broke) = (0, None);
     while broke.is_none() && fleet.len() < most {
@@ -53,17 +53,15 @@ pub(crate) fn run(
         if broke.is_none() {
             carried = seen.streams;
         }
-        let (rss, threads, files) =
-            (process::status("VmRSS"), process::status("Threads"), process::open_files());
-        let shown =
-            seen.report().value("rss_kb", rss).value("threads", threads).value("open_files", files).finish();
-        eprintln!("{shown}");
-        steps.push(seen.report().value("rss_kb", rss).value("threads", threads).value("open_files", files));
+        let mut figures = seen.report();
+        figures["rss_kb"] = process::status("VmRSS").into();
+        figures["threads"] = process::status("Threads").into();
+        figures["open_files"] = process::open_files().into();
+        eprintln!("{figures}");
+        steps.push(figures);
     }
-    Ok(Object::default()
-        .value("carried", carried)
-        .text("broke_first", broke.as_deref().unwrap_or("nothing"))
-        .list("steps", steps))
+    let broke = broke.as_deref().unwrap_or("nothing");
+    Ok(json!({ "carried": carried, "broke_first": broke, "steps": steps }))
 }
 
 /// Why a stream could not be started.
