@@ -133,6 +133,7 @@
 //! recordings still build, and no FFmpeg is needed.
 //!
 //! `metrics` (default): figures of a server and of encoders for Prometheus, see `RtmpServer::metrics` and `EncoderMetrics`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(all(doctest, feature = "libav"))]
 mod pages;

@@ -3,6 +3,7 @@
 //! One thread, the *lobby*, owns the listening socket and every connection that has not yet published or played. A
 //! publisher whose key is known becomes the source of a new stream and moves to that stream's thread. A player
 //! becomes an output of the stream it asked for. Nothing in the lobby can delay a stream.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
 mod config;
