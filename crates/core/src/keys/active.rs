@@ -13,11 +13,11 @@ use crate::stream::hub::Hub;
 pub struct ActiveStream {
     /// The name players use.
     pub name: String,
-    /// Whose it is, if the key or the program said so.
+    /// Its owner, if the key or the program names one.
     pub owner: Option<String>,
-    /// Where the publisher is.
+    /// The publisher's address.
     pub peer: Option<SocketAddr>,
-    /// For how long it has been published.
+    /// How long it has been published.
     pub since: Duration,
     /// Its picture's codec; `None` before its first tag, and without a picture.
     pub video: Option<Codec>,
@@ -29,7 +29,7 @@ pub struct ActiveStream {
     pub players: usize,
 }
 
-/// What stands behind each name; figures are asked for outside the hub's lock.
+/// The stream of each name; figures are read outside the hub's lock.
 pub(super) fn list(hub: &Hub) -> Vec<ActiveStream> {
     let now = Instant::now();
     let described = hub.published(|name, published| {

@@ -1,7 +1,7 @@
 //! The stream keys a server accepts.
 //!
-//! In: keys of the program, and what publishers and players say. Out: whether they may. Secrets are kept as salted hashes and
-//! found by them; on whichever thread asks.
+//! In: keys of the program, and what publishers and players send. Out: whether they are let in. Secrets are kept as
+//! salted hashes and found by them, on the calling thread.
 
 mod active;
 mod rules;
@@ -23,16 +23,16 @@ pub use self::store::{Asker, Denial, Grant, KeyStore};
 use crate::error::Error;
 use crate::stream::hub::{Hub, check_name};
 
-/// Longest name, in bytes.
+/// The longest name, in bytes.
 const MAX_NAME: usize = 128;
-/// Shortest and longest secret, in bytes.
+/// The shortest and the longest secret, in bytes.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;
-/// Keys that have ended are looked for when there are so many keys, and then whenever they have doubled.
+/// Expired keys are looked for when there are this many keys, and again whenever the number has doubled.
 const SWEEP_FROM: usize = 64;
 
-/// Stream keys and the names they publish under. Publishers say the key, which is secret; players say the name.
+/// Stream keys and the names they publish under. A publisher sends the key, which is secret; a player sends the name.
 ///
-/// Keys are kept as salted hashes: [`issue`](Self::issue) is the only time a key is seen. Clones share the same keys.
+/// Keys are kept as salted hashes: only [`issue`](Self::issue) returns a key. Clones share the same keys.
 #[derive(Debug, Clone)]
 pub struct KeyRegistry {
     keys: Arc<Mutex<Keys>>,
@@ -84,7 +84,7 @@ impl KeyRegistry {
     ///
     /// # Errors
     ///
-    /// As [`KeyRegistry::add`]; and a play token that is unusable, see [`Play::Token`].
+    /// As for [`KeyRegistry::add`]; and an unusable play token, see [`Play::Token`].
     pub fn add_with(&self, name: &str, key: impl Into<StreamKey>, rules: KeyRules) -> Result<(), Error> {
         let key = key.into();
         let fail = |reason| Err(refused(name, reason));
@@ -117,7 +117,7 @@ impl KeyRegistry {
     ///
     /// # Errors
     ///
-    /// As [`KeyRegistry::add`].
+    /// As for [`KeyRegistry::add`].
     pub fn issue(&self, name: &str) -> Result<StreamKey, Error> {
         self.issue_with(name, KeyRules::default())
     }
@@ -126,14 +126,14 @@ impl KeyRegistry {
     ///
     /// # Errors
     ///
-    /// As [`KeyRegistry::add_with`].
+    /// As for [`KeyRegistry::add_with`].
     pub fn issue_with(&self, name: &str, rules: KeyRules) -> Result<StreamKey, Error> {
         let key = random_key()?;
         self.add_with(name, key.clone(), rules)?;
         Ok(key)
     }
 
-    /// A new random secret of 128 bits that is registered nowhere: for a [`Play::Token`].
+    /// A new random secret of 128 bits that is not registered: for a [`Play::Token`].
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl KeyRegistry {
         random_key()
     }
 
-    /// Changes who may play `name`; those who play already go on.
+    /// Changes who may play `name`; current players go on.
     ///
     /// # Errors
     ///
@@ -162,13 +162,13 @@ impl KeyRegistry {
         self.keys.lock().forget(name, &self.hub)
     }
 
-    /// Takes the publisher of `name` off the air, without waiting; its key stays, so it may come back. `false` if nobody
-    /// publishes.
+    /// Takes the publisher of `name` off the air, without waiting; its key stays, so it may come back. `false` if
+    /// there is no publisher.
     pub fn take_off(&self, name: &str) -> bool {
         self.hub.take_off(name)
     }
 
-    /// The name `key` publishes under now, from wherever.
+    /// The name `key` publishes under now, whatever the address.
     #[must_use]
     pub fn name_of(&self, key: &StreamKey) -> Option<String> {
         let digest = self.salt.digest(key);
@@ -229,14 +229,14 @@ impl KeyStore for KeyRegistry {
 }
 
 impl Keys {
-    /// Finds by the hash, then compares all of it: what a map does inside is its own affair.
+    /// Finds by the hash, then compares all of it: the map's own comparison may not take constant time.
     fn find(&self, digest: &Digest) -> Option<(&str, &Entry)> {
         let name = self.names.get(digest)?;
         let entry = self.entries.get(name).filter(|entry| entry.key == *digest)?;
         Some((name, entry))
     }
 
-    /// Forgets a name and takes it off the air, under one lock: nobody can find the stream while its rules are gone.
+    /// Forgets a name and takes it off the air, under one lock: the stream cannot be found while its rules are gone.
     fn forget(&mut self, name: &str, hub: &Hub) -> bool {
         let Some(entry) = self.entries.remove(name) else { return false };
         self.names.remove(&entry.key);
@@ -244,7 +244,7 @@ impl Keys {
         true
     }
 
-    /// Forgets the keys that have ended, now and then.
+    /// Forgets expired keys, now and then.
     fn sweep(&mut self, hub: &Hub) {
         if self.entries.len() < self.sweep_at.max(SWEEP_FROM) {
             return;

@@ -1,4 +1,4 @@
-//! What goes with a key: until when, from where, for whom, and who may watch.
+//! The rules of a key: until when, from where, for whom, and who may watch.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use flowcast_rtmp::key::StreamKey;
 use ipnet::IpNet;
 
-/// What goes with a stream key. By default it never expires, may be used from anywhere, belongs to nobody, and everybody who
+/// The rules of a stream key. By default it never expires, may be used from anywhere, has no owner, and everybody who
 /// knows the name may play.
 ///
 /// ```
@@ -23,15 +23,15 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct KeyRules {
-    /// When the key ends: it is not accepted any more, and who publishes with it at that time is taken off the air. By the
-    /// system's clock. Default `None`, never.
+    /// When the key expires: it is no longer accepted, and its publisher is taken off the air. By the system's clock.
+    /// Default `None`, never.
     pub expires: Option<SystemTime>,
-    /// Addresses it may be used from. IPv4 addresses that arrive as IPv6 ones count as IPv4. Default empty, all.
+    /// Addresses it may be used from. IPv4 addresses that arrive as IPv6 addresses count as IPv4. Default empty: all.
     pub publish_from: Vec<IpNet>,
     /// Who may play. Default everybody.
     pub play: Play,
-    /// Whose it is, for [`Config::max_streams_per_owner`](crate::Config): what an owner publishes and what is started for
-    /// them count together. Default nobody's, without a limit.
+    /// The owner, for [`Config::max_streams_per_owner`](crate::Config): what an owner publishes and what is started
+    /// for them count together. Default none, without a limit.
     pub owner: Option<String>,
 }
 
@@ -42,8 +42,8 @@ pub enum Play {
     /// Everybody who knows the name.
     #[default]
     Public,
-    /// Who says this secret: `rtmp://host/live/name?token=…`, or as the query of the application. 4 to 256 letters, digits,
-    /// `-`, `_`, `.` and `~`, which no URL has to escape.
+    /// Everybody who sends this secret: `rtmp://host/live/name?token=…`, or as the query of the application. 4 to 256
+    /// letters, digits, `-`, `_`, `.` and `~`, which need no escaping in a URL.
     Token(StreamKey),
     /// Nobody; outputs of the program itself are not players.
     Nobody,
@@ -56,7 +56,7 @@ impl KeyRules {
         Self::default()
     }
 
-    /// The key ends `after` this call.
+    /// The key expires `after` this call.
     #[must_use]
     pub fn expires_in(self, after: Duration) -> Self {
         match SystemTime::now().checked_add(after) {
@@ -65,14 +65,14 @@ impl KeyRules {
         }
     }
 
-    /// The key ends at `at`.
+    /// The key expires at `at`.
     #[must_use]
     pub fn expires_at(mut self, at: SystemTime) -> Self {
         self.expires = Some(at);
         self
     }
 
-    /// The key may be used from these addresses only, besides those given before.
+    /// The key may be used only from these addresses and those given before.
     #[must_use]
     pub fn publish_from(mut self, nets: impl IntoIterator<Item = IpNet>) -> Self {
         self.publish_from.extend(nets);
@@ -86,7 +86,7 @@ impl KeyRules {
         self
     }
 
-    /// Whose key it is.
+    /// The owner of the key.
     #[must_use]
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
@@ -99,7 +99,7 @@ impl KeyRules {
         self.publish_from.is_empty() || self.publish_from.iter().any(|net| net.contains(&address))
     }
 
-    /// Whether the key has ended at `now`.
+    /// Whether the key has expired at `now`.
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }

@@ -1,4 +1,4 @@
-//! Who is asked whether a key is right.
+//! The interface that answers whether a key is right.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,21 +6,21 @@ use std::time::SystemTime;
 
 use flowcast_rtmp::key::StreamKey;
 
-/// Knows which keys publish what, and who may play it. A server asks its engine's
-/// [`KeyRegistry`](crate::KeyRegistry) unless it was given another one.
+/// Knows which keys publish what, and who may play it. A server asks its engine's [`KeyRegistry`](crate::KeyRegistry)
+/// unless the program gives it another store.
 ///
-/// It is asked on a thread where nobody waits but those who ask, and may take until the server's deadline for hooks. It may be
-/// asked twice about one publisher.
+/// It is called on a thread for which only the asking clients wait, and may take until the server's deadline for
+/// hooks. It may be asked twice about one publisher.
 pub trait KeyStore: fmt::Debug + Send + Sync {
-    /// What a publisher who says `key` is granted. Compare keys in constant time ([`StreamKey`] does).
+    /// What a publisher with `key` is granted. Compare keys in constant time ([`StreamKey`] does).
     ///
     /// # Errors
     ///
-    /// Why it is refused. The publisher is told the same whatever it is.
+    /// Why it is refused. The publisher gets the same answer for every reason.
     fn publisher(&self, key: &StreamKey, asker: &Asker<'_>) -> Result<Grant, Denial>;
 
-    /// Whether `asker` may play `name`; `token` is what stood in its URL's `?token=`. Whether the name is on the air is asked
-    /// afterwards, elsewhere.
+    /// Whether `asker` may play `name`; `token` is the value of `?token=` in its URL. Whether the name is on the air
+    /// is checked afterwards, elsewhere.
     ///
     /// # Errors
     ///
@@ -28,18 +28,18 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     fn player(&self, name: &str, token: Option<&StreamKey>, asker: &Asker<'_>) -> Result<(), Denial>;
 }
 
-/// Who wants to publish or play.
+/// A client that wants to publish or play.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Asker<'a> {
-    /// Where it is.
+    /// Its address.
     pub peer: SocketAddr,
     /// The application it connected to.
     pub app: &'a str,
 }
 
 impl<'a> Asker<'a> {
-    /// Somebody at `peer` who connected to `app`.
+    /// A client at `peer` that connected to `app`.
     #[must_use]
     pub fn new(peer: SocketAddr, app: &'a str) -> Self {
         Self { peer, app }
@@ -52,34 +52,34 @@ impl<'a> Asker<'a> {
 pub struct Grant {
     /// The name it publishes under, which players use.
     pub name: String,
-    /// Whose stream it is, for the limit per owner.
+    /// The owner of the stream, for the limit per owner.
     pub owner: Option<String>,
-    /// When it is taken off the air.
+    /// When its publisher is taken off the air.
     pub until: Option<SystemTime>,
 }
 
 impl Grant {
-    /// Publishing under `name`, for nobody in particular, without an end.
+    /// Publishing under `name`, without an owner and without an end.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), owner: None, until: None }
     }
 
-    /// It is `owner`'s stream.
+    /// The stream belongs to `owner`.
     #[must_use]
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
     }
 
-    /// It is taken off the air at `at`.
+    /// Its publisher is taken off the air at `at`.
     #[must_use]
     pub fn until(mut self, at: SystemTime) -> Self {
         self.until = Some(at);
         self
     }
 
-    /// Whether the name can be one: 1 to 128 bytes of letters, digits, `-`, `_` and `.`, not only dots.
+    /// Whether the name is valid: 1 to 128 bytes of letters, digits, `-`, `_` and `.`, not only dots.
     #[must_use]
     pub fn has_usable_name(&self) -> bool {
         crate::stream::hub::is_name(&self.name)
@@ -104,13 +104,13 @@ impl From<String> for Grant {
 pub enum Denial {
     /// No such key.
     UnknownKey,
-    /// The key has ended.
+    /// The key has expired.
     Expired,
     /// The key may not be used from this address.
     Address,
-    /// The name is played with a token, and none was said.
+    /// The name needs a play token, and none was sent.
     NoToken,
-    /// Another token was said.
+    /// A wrong play token was sent.
     WrongToken,
     /// Nobody may play the name.
     NotPlayable,

@@ -143,7 +143,7 @@ impl PlaylistCursor {
         self.list.shared.list.lock().nothing_plays
     }
 
-    /// What happens when an item's parameters differ from those of the one before.
+    /// What happens if an item's parameters differ from those of the one before.
     pub(crate) fn parameter_change(&self) -> ParameterChange {
         self.list.shared.list.lock().on_change
     }

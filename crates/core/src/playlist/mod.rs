@@ -48,8 +48,8 @@ pub struct PlaylistItem {
     pub weight: u32,
 }
 
-/// What happens when an item has other parameters (codec, its configuration, picture size, sample rate) than the one before.
-/// It decides where items are sent as they are; with [`Mode::Auto`](crate::Mode::Auto) they are made alike. One without sound,
+/// What happens if an item has other parameters (codec, its configuration, picture size, sample rate) than the one before.
+/// It applies where items are sent as they are; with [`Mode::Auto`](crate::Mode::Auto) they are made alike. One without sound,
 /// or without a picture, has no other parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -63,15 +63,15 @@ pub enum ParameterChange {
     Refuse,
 }
 
-/// What a stream sends when its item is over and no other one of the list can be played: all files are missing or damaged.
+/// What a stream sends if its item is over and no other item of the list can be played: all files are missing or damaged.
 ///
-/// The state is told by [`EventKind::PlaylistStalled`](crate::EventKind::PlaylistStalled), and its end by
-/// [`EventKind::PlaylistResumed`](crate::EventKind::PlaylistResumed). A list that was emptied rests in either case: whoever
-/// took all items out asked for that.
+/// The state is reported by [`EventKind::PlaylistStalled`](crate::EventKind::PlaylistStalled), and its end by
+/// [`EventKind::PlaylistResumed`](crate::EventKind::PlaylistResumed). A list that was emptied rests in either case:
+/// removing all items is a request for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum NothingPlays {
-    /// The item that was played last goes round, until another one can be played; that one begins at once.
+    /// The item that was played last is repeated until another one can be played; that one begins at once.
     #[default]
     Repeat,
     /// Nothing, until an item can be played. A sound list is silent where its codec has silence.
@@ -81,9 +81,9 @@ pub enum NothingPlays {
 /// Files that are played one after another, for ever or once, in order or shuffled.
 ///
 /// A clone is the same list. It may be edited at any time, also while streams play it: an item that is removed while it
-/// plays is played to its end, and all other edits count from the next item on. While an item plays, the next one is looked
-/// for: one that is missing or cannot be played is left out, with one event, and so on until one is found that plays. A file
-/// that failed is tried again after 5 s, then after twice as long each time, at most every minute. Where nothing else can be
+/// plays is played to its end, and all other edits count from the next item on. While an item plays, the next one is searched
+/// for: items that are missing or cannot be played are left out, with one event each, until one is found that plays. A file
+/// that failed is tried again after 5 s, then after twice as long each time, at most every minute. If nothing else can be
 /// played, [`NothingPlays`] says what is sent.
 ///
 /// ```
@@ -127,7 +127,7 @@ struct List {
 }
 
 impl Playlist {
-    /// Most items of a list. Each stream that plays it keeps 8 bytes an item.
+    /// The most items of a list. Each stream that plays it keeps 8 bytes an item.
     pub const MAX_ITEMS: usize = 100_000;
 
     /// An empty list, in order and for ever. A stream that plays it waits for the first item.
@@ -135,7 +135,7 @@ impl Playlist {
         Self::default()
     }
 
-    /// A list of these files, in this order. What comes after the first [`Playlist::MAX_ITEMS`] is left out, and a
+    /// A list of these files, in this order. Files after the first [`Playlist::MAX_ITEMS`] are left out, and a
     /// warning logged.
     pub fn files<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
         let mut paths = paths.into_iter();
@@ -149,8 +149,8 @@ impl Playlist {
         Self { shared: Arc::new(Shared { list: Mutex::new(list), ..Shared::default() }) }
     }
 
-    /// The media files of a directory, told by their extension and sorted by the bytes of their names. Directories in it,
-    /// and hidden files (whose name begins with a dot), are left out. It is read once; files that come later are not
+    /// The media files of a directory, recognised by their extension and sorted by the bytes of their names. Directories in it,
+    /// and hidden files (whose name begins with a dot), are left out. It is read once; files that are added later are not
     /// noticed.
     ///
     /// ```no_run
@@ -172,12 +172,12 @@ impl Playlist {
     }
 
     /// The local files that an M3U or M3U8 list names, one a line, relative to the folder of the list. `file:` addresses are
-    /// percent-decoded. Empty lines and lines that begin with `#` are passed over. A list of ffmpeg's concat demuxer
-    /// (`ffconcat version 1.0`, `file '...'`) is read, too; its durations are taken from the files instead.
+    /// percent-decoded. Empty lines and lines that begin with `#` are skipped. A list of ffmpeg's concat demuxer
+    /// (`ffconcat version 1.0`, `file '...'`) is read, too; durations come from the files.
     ///
     /// Lists may be UTF-8, UTF-16 with a byte order mark, or of a single-byte encoding. A path is taken byte for byte if there
-    /// is such a file. If not, what lists written elsewhere mean by it is tried: `/` for `\`, UTF-8 for Latin-1 and the other
-    /// way round, percent-decoded, and for a path with a drive letter or a server, the longest end of it that there is below
+    /// is such a file. If not, the notations of other systems are tried: `/` for `\`, UTF-8 for Latin-1 and the other
+    /// way round, percent-decoded, and for a path with a drive letter or a server, the longest part of its end that exists below
     /// the folder of the list.
     ///
     /// ```no_run
@@ -228,19 +228,19 @@ impl Playlist {
         self
     }
 
-    /// Ends a stream after every item was played once. By default the list is played for ever.
+    /// Ends the stream after every item was played once. By default the list is played for ever.
     pub fn once(self) -> Self {
         self.set_rules(|rules| rules.once = true);
         self
     }
 
-    /// What happens when an item's parameters differ from those of the one before; [`ParameterChange::Allow`] by default.
+    /// What happens if an item's parameters differ from those of the one before; [`ParameterChange::Allow`] by default.
     pub fn on_change(self, policy: ParameterChange) -> Self {
         self.shared.list.lock().on_change = policy;
         self
     }
 
-    /// What is sent when no item can be played; [`NothingPlays::Repeat`] by default. May be changed on the air.
+    /// What is sent if no item can be played; [`NothingPlays::Repeat`] by default. May be changed on the air.
     ///
     /// ```
     /// use flowcast_core::{NothingPlays, Playlist};
@@ -261,8 +261,8 @@ impl Playlist {
         self.insert_weighted(usize::MAX, path.into(), 1)
     }
 
-    /// Like [`Playlist::add`], with a weight: in a shuffled list an item of weight 3 comes three times a round, as far as
-    /// other items stand between; one of weight 0 is only played by [`Playlist::jump`]. In a list that is played
+    /// Like [`Playlist::add`], with a weight: in a shuffled list an item of weight 3 comes three times a round, if
+    /// there are other items to put between; one of weight 0 is only played by [`Playlist::jump`]. In a list that is played
     /// [`once`](Playlist::once), a heavier item tends to come earlier.
     ///
     /// ```
@@ -275,17 +275,16 @@ impl Playlist {
     ///
     /// # Errors
     ///
-    /// As [`Playlist::add`].
+    /// As for [`Playlist::add`].
     pub fn add_weighted(&self, path: impl Into<PathBuf>, weight: u32) -> Result<ItemId, Error> {
         self.insert_weighted(usize::MAX, path.into(), weight)
     }
 
-    /// Puts a file before the item that is at `position` now, counted from 0; behind the last one if there are not so
-    /// many.
+    /// Puts a file before the item that is at `position` now, counted from 0; after the last one if there are fewer.
     ///
     /// # Errors
     ///
-    /// As [`Playlist::add`].
+    /// As for [`Playlist::add`].
     pub fn insert(&self, position: usize, path: impl Into<PathBuf>) -> Result<ItemId, Error> {
         self.insert_weighted(position, path.into(), 1)
     }
@@ -323,7 +322,7 @@ impl Playlist {
         self.shared.commands.fetch_add(1, Ordering::Release);
     }
 
-    /// Makes every stream that plays the list leave its item now and play this one; an ordered list goes on behind it,
+    /// Makes every stream that plays the list leave its item now and play this one; an ordered list goes on after it,
     /// and what it jumped over does not come in this round. `false` if it is not in the list.
     pub fn jump(&self, id: ItemId) -> bool {
         let mut list = self.shared.list.lock();

@@ -1,7 +1,7 @@
-//! Makes of any file one that is looped by copying packets.
+//! Makes a file that is looped by copying packets.
 //!
-//! What a platform takes gladly is copied, the rest is encoded: offline, as slowly and as well as the preset says, so that every
-//! stream of the file costs what a copy costs. Sound and picture begin and end together.
+//! What a platform takes without a warning is copied; the rest is encoded, offline, as slowly and as well as the
+//! preset says. Every stream of the file then costs what a copy costs. Sound and picture begin and end together.
 
 mod figures;
 mod input;
@@ -25,27 +25,28 @@ use output::Part;
 use progress::Meter;
 pub use progress::{PrepareProgress, PrepareStage};
 
-/// Time for scanning a file, which is not what is waited for here.
+/// The time limit for scanning a file; nothing waits for that here.
 const SCAN: Duration = Duration::from_secs(24 * 3600);
-/// Time without a picture and without sound that is filled with the picture before, unless said otherwise.
+/// How much time without picture and sound is filled with the picture before it, by default.
 const MOST_EMPTY: Duration = Duration::from_secs(600);
 /// x264's constant rate factor.
 const DEFAULT_CRF: f32 = 20.0;
-/// Below 1 x264 encodes without loss, which the High profile cannot say.
+/// Below 1, x264 encodes without loss, which the High profile does not allow.
 const CRF: std::ops::RangeInclusive<f32> = 1.0..=51.0;
 
-/// Makes of a file one that loops in copy mode. What is done, unless said otherwise:
+/// Makes a file that loops in copy mode. By default:
 ///
-/// * A track that every platform takes gladly ([`Strictness::Strict`](crate::Strictness::Strict)) is copied.
-///   Copied packets are not decoded: damage that only a decoder sees stays in them, unless [`force`](Self::force) is said.
+/// * A track that every platform takes without a warning ([`Strictness::Strict`](crate::Strictness::Strict)) is
+///   copied. Copied packets are not decoded: damage that only a decoder sees stays in them, unless
+///   [`force`](Self::force) is set.
 /// * Pictures are encoded with x264, `slow`, at a constant quality of 20 with a limit (VBV) that follows from size, rate and
 ///   platforms: High profile, the lowest level that holds it, 8 bit 4:2:0, upright, whole, square pixels, a closed GOP of 2 s, a
 ///   constant frame rate of at most 60, within the size the platforms take.
 /// * Sound is encoded as AAC-LC, 128 kbit/s, stereo, 44.1 or 48 kHz.
-/// * Sound begins and ends with the picture, to within a packet: silence is put where there is none, what is beyond is cut
-///   off. A file without sound gets silence if a platform needs sound.
-/// * The result is an MP4 with its index in front. It is written beside the output, read again and judged, and takes the output's
-///   name only then; whatever fails, what had that name stays.
+/// * Sound begins and ends with the picture, to within a packet: silence fills gaps, and what is beyond the picture
+///   is cut off. A file without sound gets silence if a platform needs sound.
+/// * The result is an MP4 with its index in front. It is written beside the output, read again and judged, and only
+///   then takes the output's name. If anything fails, an existing output stays as it was.
 ///
 /// ```no_run
 /// use flowcast_core::prepare::Prepare;
@@ -69,7 +70,7 @@ pub struct Prepare {
     most_empty: Duration,
 }
 
-/// What became of a track.
+/// What happened to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PreparedTrack {
@@ -102,29 +103,29 @@ impl PreparedTrack {
 pub struct Prepared {
     /// The output, with symbolic links followed.
     pub path: PathBuf,
-    /// What it is like.
+    /// Its facts.
     pub facts: Facts,
-    /// What the platforms say of it: nothing that weighs more than information, unless that the picture takes fewer bits than one
-    /// of them recommends, which constant quality may.
+    /// The platforms' verdict on it: nothing above information, except that the picture may take fewer bits than one
+    /// of them recommends, as constant quality does.
     pub verdict: Verdict,
-    /// What the platforms said of the input.
+    /// The platforms' verdict on the input.
     pub input: Verdict,
-    /// What became of the pictures.
+    /// What happened to the pictures.
     pub video: PreparedTrack,
-    /// What became of the sound.
+    /// What happened to the sound.
     pub audio: PreparedTrack,
     /// libav's name of the encoder of the pictures, if they were encoded.
     pub encoder: Option<String>,
-    /// Packets of the input that could not be decoded, or are damaged as the container says.
+    /// Packets of the input that could not be decoded, or that the container marks as damaged.
     pub damaged: u64,
-    /// What happened on the way: an encoder that was replaced, damaged places, jumps of the input's clock; about the first
+    /// Events on the way: an encoder that was replaced, damaged places, jumps of the input's clock; about the first
     /// hundred.
     pub notices: Vec<EventKind>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What is encoded unless said otherwise.
+/// The default encoding.
 pub(crate) fn default_encoding() -> Encoding {
     let mut encoding = Encoding::new(Profile::High);
     encoding.preset = Some("slow".to_owned());
@@ -135,8 +136,8 @@ pub(crate) fn default_encoding() -> Encoding {
 }
 
 impl Prepare {
-    /// Makes `output` of `input`. What has the output's name is replaced, unless a stream of this process plays or records it: then
-    /// [`run`](Self::run) refuses.
+    /// Makes `output` from `input`. An existing output is replaced, unless a stream of this process plays or records
+    /// it: then [`run`](Self::run) refuses.
     pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
         Self {
             input: input.into(),
@@ -149,66 +150,66 @@ impl Prepare {
         }
     }
 
-    /// How it is encoded unless said otherwise: what to begin with to change a part of it.
+    /// The default encoding, to change a part of it.
     #[must_use]
     pub fn default_encoding() -> Encoding {
         default_encoding()
     }
 
-    /// Where it will be sent; to be said once for each. Default: anywhere ([`Platform::any`]).
+    /// A platform it will be sent to; call it once for each. Default: any server ([`Platform::any`]).
     pub fn platform(mut self, platform: Platform) -> Self {
         self.platforms.push(platform);
         self
     }
 
     /// How tracks are encoded that have to be. [`Encoding::video_kbps`] is the most the pictures may take, which
-    /// [`crf`](Self::crf) rarely needs; [`Encoding::filler`] has no meaning. An encoder other than software is replaced by software
-    /// where it fails, unless [`Encoding::fallback`] is `Some(false)`. Default [`Prepare::default_encoding`].
+    /// [`crf`](Self::crf) rarely needs; [`Encoding::filler`] has no effect. If an encoder other than software fails,
+    /// software takes over, unless [`Encoding::fallback`] is `Some(false)`. Default [`Prepare::default_encoding`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Quality of the pictures, x264's constant rate factor: lower is better, 18 to 28 is usual. 1 to 51, to a tenth; anything
-    /// else is refused by [`run`](Self::run). Default 20.
+    /// Quality of the pictures, x264's constant rate factor: lower is better, 18 to 28 is usual. 1 to 51, to a tenth;
+    /// [`run`](Self::run) refuses anything else. Default 20.
     pub fn crf(mut self, crf: f32) -> Self {
         self.crf = crf;
         self
     }
 
-    /// Encodes tracks that could be copied, too.
+    /// Encodes tracks even if they could be copied.
     pub fn force(mut self) -> Self {
         self.force = true;
         self
     }
 
-    /// How much time of the input may be without a picture and without sound ([`Facts::empty`](crate::Facts::empty)): the picture
-    /// before is encoded again and again there, so that a small file whose times lie far apart would take hours. Beyond it
-    /// the input is refused. Default 10 minutes.
+    /// How much time of the input may be without picture and sound ([`Facts::empty`](crate::Facts::empty)). The
+    /// picture before it is encoded again and again there, so a small file whose times lie far apart would take
+    /// hours. Above this, the input is refused. Default 10 minutes.
     pub fn most_empty(mut self, most: Duration) -> Self {
         self.most_empty = most;
         self
     }
 
-    /// Does it. `progress` is called on this thread a few times a second. `cancel`, or a clone of it on another thread, ends it
-    /// with [`Error::Cancelled`].
+    /// Runs the preparation. `progress` is called on this thread a few times per second. `cancel`, or a clone of it
+    /// on another thread, ends it with [`Error::Cancelled`].
     ///
     /// # Errors
     ///
-    /// * [`Error::Media`]: the input cannot be opened or read, or there is no decoder for it; [`Error::InputUnusable`]: nothing can
-    ///   be made of it, such as a file without a picture.
+    /// * [`Error::Media`]: the input cannot be opened or read, or there is no decoder for it;
+    ///   [`Error::InputUnusable`]: it cannot be prepared, for instance because it has no picture.
     /// * [`Error::OutputUnwritable`], [`Error::DiskFull`]. The cause is of the kind `ResourceBusy` if the output is being played or
     ///   recorded: prepare another file beside it, and rename that.
-    /// * [`Error::ResultRefused`]: the platforms do not take what was made.
+    /// * [`Error::ResultRefused`]: the platforms do not take the result.
     /// * [`Error::EncoderFailed`], [`Error::Cancelled`], [`Error::Config`].
     ///
-    /// After any of them, and where the process is killed, what had the output's name is as before. A process that is killed
+    /// After any of them, and if the process is killed, an existing output is as before. A process that is killed
     /// leaves a hidden file that ends in `.part` beside it, which the next preparation of the same output removes.
     ///
     /// # Blocking
     ///
-    /// As long as it takes: the input is read twice, the output once, and encoding may take longer than playing. It is done on
-    /// this thread and those of the encoder, at the priority they have.
+    /// Until it is done: the input is read twice and the output once, and encoding may take longer than playing. The
+    /// work is done on this thread and those of the encoder, at their current priority.
     pub fn run(
         &self,
         mut progress: impl FnMut(&PrepareProgress),
@@ -262,7 +263,7 @@ impl Prepare {
         Ok(Prepared { path, facts, verdict, input, video, audio, encoder, damaged, notices, took })
     }
 
-    /// Refuses an input of which nothing can be made.
+    /// Refuses an input that cannot be prepared.
     fn refuse(&self, facts: &Facts) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::InputUnusable { path: self.input.clone(), reason });
         let (empty, most) = (facts.empty.as_secs(), self.most_empty.as_secs());
@@ -276,7 +277,7 @@ impl Prepare {
         }
     }
 
-    /// Writes the result, with another encoder where one fails.
+    /// Writes the result, with another encoder if one fails.
     fn write(
         &self,
         facts: &Facts,

@@ -1,15 +1,15 @@
-//! How far a preparation is.
+//! The progress of a preparation.
 
 use std::time::{Duration, Instant};
 
 /// Time between two reports.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What is being done.
+/// The current stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrepareStage {
-    /// The input is read, to see what has to be encoded.
+    /// The input is read to find out what has to be encoded.
     Scanning,
     /// Tracks are copied or encoded.
     Writing,
@@ -29,19 +29,19 @@ impl PrepareStage {
     }
 }
 
-/// How far [`Prepare::run`](super::Prepare::run) is.
+/// The progress of [`Prepare::run`](super::Prepare::run).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PrepareProgress {
-    /// What is being done.
+    /// The current stage.
     pub stage: PrepareStage,
-    /// Pictures written are so long.
+    /// Length of the pictures written.
     pub done: Duration,
-    /// Those of the input are so long; zero until it was scanned.
+    /// Length of those of the input; zero until it was scanned.
     pub total: Duration,
     /// Pictures written.
     pub frames: u64,
-    /// Since writing began.
+    /// Time since writing began.
     pub elapsed: Duration,
 }
 
@@ -59,19 +59,19 @@ impl PrepareProgress {
         }
     }
 
-    /// Pictures written in a second.
+    /// Pictures written per second.
     #[must_use]
     pub fn fps(&self) -> f64 {
         per_second(self.frames as f64, self.elapsed)
     }
 
-    /// Seconds of media written in a second.
+    /// Seconds of media written per second.
     #[must_use]
     pub fn speed(&self) -> f64 {
         per_second(self.done.as_secs_f64(), self.elapsed)
     }
 
-    /// How long the rest will take, if it goes on like this; `None` as long as nothing is written.
+    /// How long the rest will take at this rate; `None` as long as nothing is written.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let speed = Some(self.speed()).filter(|speed| *speed > 0.0)?;
@@ -107,7 +107,7 @@ impl<'a> Meter<'a> {
         meter
     }
 
-    /// Writing begins, from nothing, of so much.
+    /// Writing begins; this is the total length.
     pub(super) fn write(&mut self, total: Duration) {
         self.began = Instant::now();
         self.now = PrepareProgress {

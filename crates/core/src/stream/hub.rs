@@ -1,4 +1,4 @@
-//! The streams players can ask for, by name.
+//! The streams that players can ask for, by name.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::publish::ingest::{Answer, Delivery, Desk};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::Command;
 
-/// Longest name, in bytes.
+/// The longest name, in bytes.
 const MAX_NAME: usize = 128;
 
 /// Names and the streams behind them. Clones share the same names.
@@ -29,7 +29,7 @@ pub struct Hub {
 /// Called with each stream that is opened under a name.
 type Watcher = dyn Fn(&StreamRef) + Send + Sync;
 
-/// Who watches which name.
+/// The watchers of each name.
 #[derive(Default)]
 struct Watchers {
     names: HashMap<String, Vec<(u64, Arc<Watcher>)>>,
@@ -39,7 +39,7 @@ struct Watchers {
 }
 
 impl Watchers {
-    /// Whether a stream that is found under `name` feeds `stream`, by way of any others.
+    /// Whether a stream that is found under `name` feeds `stream`, also through other streams.
     fn feeds(&self, name: &str, stream: StreamId, names: &HashMap<String, Entry>) -> bool {
         if !self.readers.values().any(|readers| readers.contains(&stream)) {
             return false;
@@ -80,7 +80,7 @@ pub(crate) struct Reading {
     stream: StreamId,
 }
 
-/// Whether players can ask for this name. What URLs take for a place in themselves, or servers for an instance, is none.
+/// Whether players can ask for this name. Names that URLs or servers give another meaning are not valid.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_reserved = name.bytes().all(|byte| byte == b'.') || name == "_definst_";
@@ -102,17 +102,18 @@ struct Entry {
     since: Instant,
     peer: Option<SocketAddr>,
     owner: Option<String>,
-    /// The owner's place among the limits: given back with the name.
+    /// The owner's place among the limits; released with the name.
     place: Option<Permit>,
     /// `None` between the claim and the start of its stream.
     stream: Option<StreamRef>,
-    /// Where other publishers of the name ask; `None` between the claim and the start, and for what is not published.
+    /// The desk of the stream, where other publishers of the name ask; `None` between the claim and the start, and
+    /// for what is not published.
     desk: Option<Arc<Desk>>,
     /// The name was taken away before its stream began.
     revoked: bool,
 }
 
-/// A name that is taken, as its list of [`active`](crate::KeyRegistry::active) streams shows it.
+/// A name that is taken, as the list of [`active`](crate::KeyRegistry::active) streams shows it.
 pub(crate) struct Published<'a> {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) owner: Option<&'a str>,
@@ -120,7 +121,7 @@ pub(crate) struct Published<'a> {
     pub(crate) stream: Option<&'a StreamRef>,
 }
 
-/// A name that is taken; dropping it gives the name back. Only the owner of the claim can do that.
+/// A name that is taken; dropping it releases the name. Only the owner of the claim can do that.
 #[derive(Debug)]
 pub struct Claim {
     hub: Hub,
@@ -129,7 +130,7 @@ pub struct Claim {
     desk: Option<Arc<Desk>>,
 }
 
-/// A name that was opened, and who is to hear of it.
+/// A name that was opened, and the watchers to be told.
 #[must_use = "who watches the name is to hear of it"]
 pub(crate) struct Opened {
     watchers: Vec<Arc<Watcher>>,
@@ -139,9 +140,9 @@ pub(crate) struct Opened {
 /// How a publisher with the right key comes in; see [`Hub::enter`].
 #[derive(Debug)]
 pub enum Entrance {
-    /// Nobody publishes under the name: a stream begins.
+    /// There is no publisher of the name: a stream begins.
     New(Claim),
-    /// The stream is there; the publisher it had is gone or silent.
+    /// The stream exists; its publisher is lost or silent.
     Handover(Handover),
 }
 
@@ -155,8 +156,8 @@ pub struct Handover {
 }
 
 impl Hub {
-    /// Where a publisher that may use `name` belongs: to a new stream, or in the place of the one before, if that was lost
-    /// or has sent no media for `takeover_after` (zero: at once).
+    /// Where a publisher that may use `name` belongs: to a new stream, or in the place of the publisher before, if
+    /// that was lost or has sent no media for `takeover_after` (zero: at once).
     ///
     /// # Errors
     ///
@@ -188,7 +189,7 @@ impl Hub {
                                 takeover: answer == Answer::Silent,
                             }));
                         }
-                        // Its claim is about to be dropped, and does no harm to the next one's.
+                        // Its claim is about to be dropped, and does not affect the next one's.
                         Answer::Over => names.remove(name),
                     }
                 }
@@ -225,13 +226,13 @@ impl Hub {
         Ok(Claim { hub: self.clone(), name: name.to_owned(), token, desk: None })
     }
 
-    /// The stream behind `name`, unless it was just taken off the air.
+    /// The stream of `name`, unless it was just taken off the air.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<StreamRef> {
         self.names.lock().get(name).filter(|entry| !entry.revoked)?.stream.clone()
     }
 
-    /// Notes that `stream` is made from what is found under `name`, so that it is not put there.
+    /// Notes that `stream` is made from what is found under `name`, so that it is not published there.
     pub(crate) fn read(&self, name: &str, stream: StreamId) -> Reading {
         self.watchers.lock().readers.entry(name.to_owned()).or_default().push(stream);
         Reading { hub: self.clone(), name: name.to_owned(), stream }
@@ -256,8 +257,8 @@ impl Hub {
         Watch { hub: self.clone(), name: name.to_owned(), number }
     }
 
-    /// Ends the publication of `name`, without waiting; `false` if there is none. What the program itself put there has no
-    /// publisher and goes on.
+    /// Ends the publication of `name`, without waiting; `false` if there is none. What the program itself put there
+    /// has no publisher and goes on.
     pub(crate) fn take_off(&self, name: &str) -> bool {
         let taken = self.names.lock().get_mut(name).and_then(|entry| {
             let is_ours = entry.stream.is_some() && entry.desk.is_none();
@@ -290,7 +291,7 @@ impl Claim {
         &self.name
     }
 
-    /// The name is published for `owner`, whose place is kept as long as the name is.
+    /// The name is published for `owner`, whose place is taken as long as the name is.
     pub(crate) fn belongs_to(&self, owner: &str, place: Permit) {
         let mut names = self.hub.names.lock();
         if let Some(entry) = names.get_mut(&self.name).filter(|entry| entry.token == self.token) {
@@ -298,7 +299,7 @@ impl Claim {
         }
     }
 
-    /// Whose stream is found under the name.
+    /// The owner of the stream found under the name.
     pub(crate) fn shows_owner(&self, owner: &str) {
         if let Some(entry) =
             self.hub.names.lock().get_mut(&self.name).filter(|entry| entry.token == self.token)
@@ -312,8 +313,9 @@ impl Claim {
         self.desk = Some(desk);
     }
 
-    /// Lets players find `stream` under the name; refused if the name was taken away meanwhile, or if the stream is made from
-    /// what would be found there. Who watches the name hears of it from the answer, once the stream holds the claim.
+    /// Lets players find `stream` under the name. Refused if the name was taken away meanwhile, or if the stream is
+    /// made from what would be found there. The returned value tells the watchers of the name, once the stream holds
+    /// the claim.
     pub(crate) fn open(&self, stream: &StreamRef) -> Result<Opened, Error> {
         let watchers: Vec<_> = {
             let mut names = self.hub.names.lock();

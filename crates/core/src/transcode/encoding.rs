@@ -1,4 +1,4 @@
-//! What is asked for: whether to encode, and how.
+//! The request: whether to encode, and how.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,14 +26,15 @@ const PRESETS: [&str; 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Mode {
-    /// As they are. Tracks that cannot be sent so are left out, with an event.
+    /// As they are. Tracks that cannot be sent this way are left out, with an event.
     #[default]
     Copy,
-    /// Each track as it is if it fits where it goes, encoded if it does not: what the [`verdict`](crate::verdict()) on the file
-    /// says, for the platforms that are named ([`Source::platform`](crate::Source::platform)), or else for any receiver. A
-    /// file is read once to find out; one that cannot be judged is encoded. Of what is published, the headers have to do.
+    /// Each track as it is if it fits its destination, encoded if it does not, as the [`verdict`](crate::verdict())
+    /// on the file says: for the platforms that are named ([`Source::platform`](crate::Source::platform)), or else
+    /// for any receiver. A file is read once to find out; one that cannot be judged is encoded. For what is
+    /// published, the headers decide.
     Auto,
-    /// Encoded.
+    /// Always encoded.
     Encode,
 }
 
@@ -68,7 +69,7 @@ impl FrameRate {
         Some(Self { num: num / divisor, den: den / divisor })
     }
 
-    /// So many whole frames per second, brought into the range of 1 to 239.
+    /// This many whole frames per second, moved into the range of 1 to 239.
     #[must_use]
     pub const fn whole(frames: u32) -> Self {
         let num = if frames == 0 {
@@ -127,19 +128,19 @@ pub enum EncoderChoice {
     Hardware,
     /// libx264, libx265, SVT-AV1 or libvpx.
     Software,
-    /// The one libav calls so, such as `h264_nvenc`; it has to be one for the codec.
+    /// The one with this name in libav, such as `h264_nvenc`; it has to be one for the codec.
     Named(String),
 }
 
-/// Which codec pictures are encoded with. All but H.264 need a source that is [`Source::enhanced`](crate::Source::enhanced), or
-/// a platform that is.
+/// The codec for pictures. All but H.264 need a source that is [`Source::enhanced`](crate::Source::enhanced), or a
+/// platform that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum VideoCodec {
     /// H.264, which every platform takes.
     #[default]
     H264,
-    /// HEVC: the same picture for about two thirds of the bits, and three times the work.
+    /// HEVC: the same picture for about two thirds of the bits, at three times the work.
     Hevc,
     /// AV1: fewer bits still.
     Av1,
@@ -163,7 +164,7 @@ impl VideoCodec {
     }
 }
 
-/// Which codec sound is encoded with.
+/// The codec for sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum AudioCodec {
@@ -185,7 +186,7 @@ impl AudioCodec {
     }
 }
 
-/// How tracks that are encoded are encoded. What is `None` is taken from the [`Profile`], or from the source.
+/// How tracks are encoded that have to be. A field that is `None` is taken from the [`Profile`], or from the source.
 ///
 /// ```
 /// use flowcast_core::{Encoding, FrameRate, Profile, Source};
@@ -199,26 +200,27 @@ impl AudioCodec {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Encoding {
-    /// Where all figures come from that are not given below. Default [`Profile::Default`].
+    /// The source of all figures that are not given below. Default [`Profile::Default`].
     pub profile: Profile,
     /// The codec of the pictures. Default H.264. With another one the profile's parameters for x264 are left out, and so is
     /// [`h264_profile`](Self::h264_profile).
     pub video_codec: VideoCodec,
-    /// Width and height in pixels, both even, 16 to 8192. Default `None`: the source's (of a list, the first item's) as it is shown,
-    /// turned upright and with square pixels, within what the platforms take. A picture of another shape is fitted in.
+    /// Width and height in pixels, both even, 16 to 8192. Default `None`: those of the source (of a list, the first
+    /// item) as it is shown, upright and with square pixels, within what the platforms take. A picture of another
+    /// shape is fitted in.
     pub size: Option<(u32, u32)>,
     /// Frames per second, constant. Default `None`: the source's (of a list, the first item's), at most 60.
     pub frame_rate: Option<FrameRate>,
     /// Bits per second of the pictures, in thousands, 64 to 100,000. Default `None`: the profile's, within what the platforms
     /// take.
     pub video_kbps: Option<u32>,
-    /// The decoder's buffer the encoder reckons with (VBV), in thousand bits. Default `None`: the profile's, in proportion to the
-    /// bit rate.
+    /// The decoder's buffer that the encoder assumes (VBV), in thousand bits. Default `None`: the profile's, in
+    /// proportion to the bit rate.
     pub vbv_kbits: Option<u32>,
-    /// From one keyframe to the next, always the same. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
+    /// Time from one keyframe to the next, constant. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
     pub gop: Duration,
-    /// The encoder's preset, such as `veryfast`: one of x264's, also for other encoders; of an encoder that is named, one of its
-    /// own, too. Default `None`: the profile's.
+    /// The encoder's preset, such as `veryfast`: one of x264's, also for other encoders; if an encoder is named, also
+    /// one of its own. Default `None`: the profile's.
     pub preset: Option<String>,
     /// The encoder's tune, such as `zerolatency`; empty for none. Default `None`: the profile's.
     pub tune: Option<String>,
@@ -230,21 +232,22 @@ pub struct Encoding {
     pub threads: Option<u32>,
     /// What the threads share. Default `None`: the profile's.
     pub threading: Option<Threading>,
-    /// Parameters for x264 as it writes them, separated by colons (`aq-mode=2:subme=6`), after those of the profile; the last of a
-    /// name holds; with HEVC, for x265. Default empty. Other encoders ignore them.
+    /// Parameters for x264 in its own notation, separated by colons (`aq-mode=2:subme=6`), after those of the
+    /// profile; the last one of a name wins. With HEVC, for x265. Default empty. Other encoders ignore them.
     pub x264_params: String,
     /// Which encoder is used. Default [`EncoderChoice::Auto`].
     pub encoder: EncoderChoice,
-    /// Whether another encoder takes over where one fails. Default `None`: as
+    /// Whether another encoder takes over if one fails. Default `None`: as
     /// [`Config::hardware_encoder_fallback`](crate::Config::hardware_encoder_fallback) says.
     pub fallback: Option<bool>,
-    /// Fills up what the pictures do not need, so that the bit rate is never less. Default `false`: no platform wants to pay for it.
+    /// Whether to add filler where the pictures need fewer bits, so that the bit rate is never lower. Default
+    /// `false`: no platform needs it.
     pub filler: bool,
     /// How sound is encoded.
     pub audio: AudioEncoding,
 }
 
-/// How sound that is encoded is encoded.
+/// How sound is encoded where it has to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct AudioEncoding {
@@ -256,13 +259,14 @@ pub struct AudioEncoding {
     pub sample_rate: Option<u32>,
     /// Channels, 1 to 8. Default `None`: 2.
     pub channels: Option<u32>,
-    /// AAC with about half the CPU: its bit rate is less even, and it distorts pure tones more (8 dB at 128 kbit/s). Default `None`:
-    /// the profile's, which is `false` but for [`Profile::Ultra`]. Ignored below 64 kbit/s, and with Opus.
+    /// AAC with about half the CPU: its bit rate is less even, and it distorts pure tones more (8 dB at 128 kbit/s).
+    /// Default `None`: the profile's, which is `false` except for [`Profile::Ultra`]. Ignored below 64 kbit/s, and
+    /// with Opus.
     pub fast: Option<bool>,
 }
 
 impl Encoding {
-    /// All as `profile` says.
+    /// All figures as `profile` says.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
         Self {
@@ -327,7 +331,7 @@ impl Encoding {
         if audio.channels.is_some_and(|channels| !(1..=8).contains(&channels)) {
             return fail("encoding.audio.channels", "must be 1 to 8");
         }
-        // Software is libx264 or libx265; others have presets of their own.
+        // Software is libx264 or libx265; other encoders have presets of their own.
         let by_name = matches!(self.encoder, EncoderChoice::Auto | EncoderChoice::Software)
             && matches!(self.video_codec, VideoCodec::H264 | VideoCodec::Hevc);
         if by_name && self.preset.as_deref().is_some_and(|preset| !PRESETS.contains(&preset)) {
@@ -353,16 +357,16 @@ impl From<Profile> for Encoding {
     }
 }
 
-/// What a source asks for.
+/// The request of a source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Wish {
-    /// `None` if nothing was said: copy, unless platforms are named.
+    /// `None` if not set: copy, unless platforms are named.
     pub(crate) mode: Option<Mode>,
     pub(crate) encoding: Encoding,
-    /// Where it goes.
+    /// The platforms it goes to.
     pub(crate) platforms: Vec<Platform>,
     pub(crate) strictness: Strictness,
-    /// Also what only Enhanced RTMP carries.
+    /// Whether to take what only Enhanced RTMP carries.
     pub(crate) enhanced: bool,
 }
 
@@ -380,8 +384,8 @@ impl Wish {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`]: among others, a codec that a platform does not take, or that only Enhanced RTMP carries, which is not
-    /// asked for.
+    /// [`Error::Config`]: among others, a codec that a platform does not take, or one that only Enhanced RTMP carries
+    /// without the setting for it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.encoding.check()?;
         let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
@@ -412,13 +416,13 @@ impl Wish {
         Ok(())
     }
 
-    /// What tracks may be carried as: the source says so, or a platform it goes to.
+    /// The codecs tracks may have on the wire: as the source says, or a platform it goes to.
     pub(crate) fn carriage(&self) -> Carriage {
         let enhanced = self.enhanced || self.platforms.iter().any(|platform| platform.enhanced);
         if enhanced { Carriage::Enhanced } else { Carriage::Plain }
     }
 
-    /// What has to take the stream: the platforms that are named, else any receiver.
+    /// The receivers of the stream: the platforms that are named, else any receiver.
     pub(crate) fn receivers(&self) -> Vec<Platform> {
         if !self.platforms.is_empty() {
             return self.platforms.clone();
@@ -436,7 +440,7 @@ impl Wish {
         self.mode() == Mode::Copy
     }
 
-    /// Whether pictures without sound are refused somewhere.
+    /// Whether one of the platforms refuses pictures without sound.
     pub(crate) fn needs_audio(&self) -> bool {
         !self.is_copy() && self.platforms.iter().any(|platform| platform.needs_audio)
     }

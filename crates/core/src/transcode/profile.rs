@@ -1,9 +1,9 @@
-//! Ready-made figures.
+//! Profiles: ready-made figures for encoding.
 
 use super::encoding::Threading;
 
-/// A set of figures for encoding, from the cheapest to the best picture. Each can be changed one by one in an
-/// [`Encoding`](super::Encoding).
+/// A set of figures for encoding, from the cheapest to the best picture. An [`Encoding`](super::Encoding) can change
+/// each of them.
 ///
 /// All are H.264 at a constant bit rate with a closed GOP of 2 s, and AAC-LC. The level follows from size, frame rate and
 /// reference frames. A buffer (VBV) of a third of a second keeps two seconds within about a tenth of the bit rate; that of the ladder is
@@ -24,7 +24,7 @@ use super::encoding::Threading;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Nothing is encoded: as [`Mode::Copy`](super::Mode::Copy). 2 to 5 % of a core or less.
+    /// Nothing is encoded, as with [`Mode::Copy`](super::Mode::Copy). 2 to 5 % of a core or less.
     Copy,
     /// The least CPU: meant for dozens of streams on a small machine. Good for 720p with little motion.
     Ultra,
@@ -101,7 +101,7 @@ impl Profile {
         Self::ALL.into_iter().find(|profile| profile.name() == name)
     }
 
-    /// What it says; of `Copy`, what holds for a track that has to be encoded all the same.
+    /// Its figures; for `Copy`, those of a track that has to be encoded all the same.
     pub(super) const fn figures(self) -> Figures {
         match self {
             Self::Ultra => Figures {
