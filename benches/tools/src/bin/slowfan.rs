@@ -56,6 +56,9 @@ const FRAME: Duration = Duration::from_nanos(33_333_333);
 const PICTURE: usize = 10_600;
 const SOUND: usize = 340;
 const GOP: u64 = 60;
+/// A sequence header that a decoder can be set up with: without one the server passes on no picture.
+const HEADER: [u8; 20] =
+    [0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1F, 0xFF, 0xE1, 0, 2, 0x67, 0x64, 1, 0, 2, 0x68, 0xEE];
 
 fn main() -> ExitCode {
     exit(run(&Cli::parse()))
@@ -257,7 +260,7 @@ impl Publisher {
             session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default())?;
             while session.poll_event().is_some() {}
         }
-        let header = Bytes::from_static(&[0x17, 0, 0, 0, 0, 1]);
+        let header = Bytes::from_static(&HEADER);
         session.send_tag(&Tag::from_wire(TagKind::Video, MediaTime::ZERO, header));
         let (start, mut count) = (Instant::now(), 0_u64);
         for number in 0_u64.. {
