@@ -1,6 +1,8 @@
-//! The example as a person or a script meets it.
+//! The examples as a person or a script meets them.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 
@@ -82,4 +84,50 @@ fn encoders_are_listed() {
     let mut json = start(&program, &["--json"]);
     json.wait_success(PATIENCE);
     assert!(json.output().contains(r#""name":"libx264","hardware":false,"compiled_in":true,"works":true"#));
+}
+
+#[test]
+fn programmes_are_shown_and_a_reader_that_goes_is_no_error() {
+    let Some(program) = example("probe").filter(|_| need(&[Need::Ffmpeg])) else { return };
+    let clips = directory();
+    let four = "-f lavfi -i testsrc2=d=1 -f lavfi -i sine=d=1 -f lavfi -i testsrc=d=1 -f lavfi -i sine=d=1";
+    let two = "-map 0 -map 1 -map 2 -map 3 -program program_num=3:st=0:st=1 -program program_num=7:st=2:st=3";
+    let clip = make(clips.path(), "two.ts", &format!("{four} {two} -c:v mpeg2video -c:a mp2"));
+    let mut shown = start(&program, &[text(&clip)]);
+    shown.wait_success(PATIENCE);
+    let lines = shown.output();
+    assert!(lines.contains("programme 3: #0, #1\n  programme 7: #2, #3"), "{lines}");
+
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let done = Command::new(&program).arg(&clip).stdout(writer).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && errors.is_empty(), "{}: {errors}", done.status);
+}
+
+#[test]
+fn a_stream_that_sent_nothing_has_no_first_media() {
+    let Some(program) = example("loop_file").filter(|_| need(&[Need::Ffmpeg])) else { return };
+    let clips = directory();
+    let clip = make(clips.path(), "clip.flv", "-f lavfi -i testsrc2=s=64x64:d=1 -c:v libx264");
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let url = format!("rtmp://{}/live/key", closed.expect("a port"));
+    let mut looped = start(&program, &[text(&clip), "--to", &url, "--no-reels", "--seconds", "0.2"]);
+    assert_eq!(looped.wait(PATIENCE).code(), Some(1), "{}", looped.report());
+    let told = looped.output();
+    assert!(told.contains("no media sent") && !told.contains("first media"), "{}", looped.report());
+}
+
+#[test]
+fn the_usage_is_shown_for_wrong_arguments_only() {
+    let Some(program) = example("channel") else { return };
+    let channel = |arguments: &[&str]| {
+        let mut done = start(&program, arguments);
+        assert_eq!(done.wait(PATIENCE).code(), Some(1), "{}", done.report());
+        done.errors()
+    };
+    let no_list = channel(&["--record", "/dev/null"]);
+    assert!(no_list.contains("Usage: channel"), "{no_list}");
+    let missing = channel(&["--playlist", "/nonexistent.m3u", "--record", "/dev/null"]);
+    assert!(missing.contains("/nonexistent.m3u") && !missing.contains("Usage"), "{missing}");
 }
