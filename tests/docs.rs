@@ -1,8 +1,22 @@
-//! What README.md and docs/ name is there: files, links and headings.
+//! What README.md and docs/ name is there: files, links and headings. The examples in the docs of the crates below `flowcast` are
+//! written for its users, and import what it exports.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// What the examples in the docs of flowcast-core and flowcast-server import. There `flowcast` is another name of the crate itself;
+/// here it is seen that users find the same names in the facade.
+#[cfg(all(feature = "libav", feature = "metrics"))]
+#[allow(unused_imports, reason = "it is enough that they resolve")]
+mod imports {
+    use flowcast::verdict::Interrupt;
+    use flowcast::{
+        Config, EncoderMetrics, Encoding, Engine, Existing, FrameRate, KeyRules, Mix, Mode, NothingPlays,
+        Output, Play, Playlist, Prepare, Profile, ReelStore, RtmpServerExt, ScanOptions, ServerEventKind,
+        Source, StreamKind, Strictness, TlsIdentity, facts, verdict,
+    };
+}
 
 /// Where paths in backticks begin.
 const FOLDERS: [&str; 7] = ["benches/", "crates/", "docs/", "examples/", "fuzz/", "scripts/", "tests/"];
@@ -90,6 +104,47 @@ fn files_that_are_named_are_there() {
     }
     assert!(seen > 100, "{seen} names were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The paths that a `use flowcast::…;` brings in, one level of braces deep.
+fn imported(statement: &str) -> Vec<String> {
+    let path = statement.trim().trim_start_matches("use ").trim_end_matches(';');
+    match path.split_once('{') {
+        None => vec![path.to_owned()],
+        Some((before, names)) => {
+            let names = names.trim_end_matches('}').split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.map(|name| format!("{before}{name}")).collect()
+        }
+    }
+}
+
+#[test]
+fn examples_import_what_the_facade_exports() {
+    let own = include_str!("docs.rs");
+    let (_, module) = own.split_once("mod imports {").expect("the module above");
+    let (module, _) = module.split_once("\n}").expect("its end");
+    let joined = module.replace('\n', " ");
+    let statements = joined.split(';').filter(|part| part.contains("use flowcast::"));
+    let known: BTreeSet<String> = statements.flat_map(imported).collect();
+    let mut folders = vec![root().join("crates/core/src"), root().join("crates/server/src")];
+    let (mut seen, mut wrong) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = read(&path);
+            let docs = text.lines().filter_map(|line| line.trim_start().strip_prefix("/// "));
+            for statement in docs.filter(|line| line.starts_with("use flowcast")) {
+                seen += 1;
+                wrong.extend(imported(statement).into_iter().filter(|name| !known.contains(name)));
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} examples were found");
+    assert!(wrong.is_empty(), "not in the module `imports` of this file: {wrong:?}");
 }
 
 /// Every decision says which files it concerns, and is in the contents.

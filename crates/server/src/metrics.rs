@@ -43,8 +43,8 @@ const OTHERS: &str = "(others)";
 /// would have to end in `_total`; `rate()` works on it. What streams encode is told by [`EncoderMetrics`].
 ///
 /// ```
-/// use flowcast_core::{Config, Engine};
-/// use flowcast_server::RtmpServerExt;
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// use flowcast::{Config, Engine, RtmpServerExt};
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
 ///
 /// let engine = Engine::new(Config::default())?;

@@ -99,8 +99,8 @@ impl RtmpServerBuilder {
     /// hook should not hold an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
     ///
     /// ```
-    /// use flowcast_core::{Config, Engine};
-    /// use flowcast_server::RtmpServerExt;
+    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+    /// use flowcast::{Config, Engine, RtmpServerExt};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let server = engine
@@ -129,10 +129,11 @@ impl RtmpServerBuilder {
     /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused.
     ///
     /// ```no_run
-    /// use flowcast_server::{RtmpServerExt, TlsIdentity};
+    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+    /// use flowcast::{RtmpServerExt, TlsIdentity};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let engine = flowcast_core::Engine::new(flowcast_core::Config::default())?;
+    /// # let engine = flowcast::Engine::new(flowcast::Config::default())?;
     /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;
     /// let server = engine.rtmp_server("0.0.0.0:443").tls(identity).start()?;
     /// // Later, with the renewed certificate; what is on the air goes on.
@@ -241,9 +242,9 @@ impl RtmpServer {
     /// streams themselves, see [`Engine::events`].
     ///
     /// ```
+    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
     /// use std::time::Duration;
-    /// use flowcast_core::{Config, Engine};
-    /// use flowcast_server::{RtmpServerExt, ServerEventKind};
+    /// use flowcast::{Config, Engine, RtmpServerExt, ServerEventKind};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let server = engine.rtmp_server("127.0.0.1:0").start()?;

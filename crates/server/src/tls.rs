@@ -19,7 +19,8 @@ use crate::error::Error;
 /// 1.3 there are no tickets to resume from, because librtmp cannot take them.
 ///
 /// ```no_run
-/// use flowcast_server::TlsIdentity;
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// use flowcast::TlsIdentity;
 ///
 /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;
 /// # Ok::<(), flowcast_server::Error>(())

@@ -27,7 +27,8 @@ pub enum TransportKind {
 /// A kind of stream: a looped file of some bitrate and where it goes.
 ///
 /// ```
-/// use flowcast_core::StreamKind;
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::StreamKind;
 /// let kind = StreamKind::copy(2650).tls().outputs(2);
 /// assert_eq!(kind.to_string(), "copy 2.65 Mbit/s, 2 × rtmps");
 /// ```
@@ -91,7 +92,8 @@ impl fmt::Display for StreamKind {
 /// Kinds of streams and how often each occurs.
 ///
 /// ```
-/// use flowcast_core::{Mix, StreamKind};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Mix, StreamKind};
 /// // Of ten streams, nine go to one plain RTMP server and one to two RTMPS servers.
 /// let mix = Mix::of(StreamKind::copy(2650)).weight(9.0).and(StreamKind::copy(6000).tls().outputs(2), 1.0);
 /// assert_eq!(mix.kinds().len(), 2);

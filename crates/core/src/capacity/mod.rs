@@ -140,9 +140,10 @@ impl Engine {
     /// kind run in this engine, their CPU time counts instead.
     ///
     /// ```no_run
-    /// use flowcast_core::{Config, Engine, Mix, StreamKind};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Mix, StreamKind};
     ///
-    /// # fn main() -> Result<(), flowcast_core::Error> {
+    /// # fn main() -> Result<(), flowcast::Error> {
     /// let engine = Engine::new(Config::default())?;
     /// let capacity = engine.capacity(&Mix::of(StreamKind::copy(2650).tls()))?;
     /// println!("{} more, then there is no {} left", capacity.more, capacity.limiting);

@@ -11,7 +11,8 @@ use crate::error::Error;
 /// not named like a reel's are never touched.
 ///
 /// ```
-/// use flowcast_core::{Config, ReelStore};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Config, ReelStore};
 /// let mut store = ReelStore::new("/var/cache/flowcast");
 /// store.max_bytes = 50 << 30;
 /// let mut config = Config::default();

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 /// knows the name may play.
 ///
 /// ```
+/// # extern crate flowcast_core as flowcast;
 /// use std::time::Duration;
-/// use flowcast_core::{KeyRules, Play};
+/// use flowcast::{KeyRules, Play};
 /// let rules = KeyRules::new()
 ///     .expires_in(Duration::from_secs(3600))
 ///     .publish_from(["192.0.2.0/24".parse()?, "2001:db8::/32".parse()?])

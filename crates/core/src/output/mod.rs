@@ -110,13 +110,14 @@ impl Output {
     /// locks. Only for recordings: `start` and `add_output` refuse it for other outputs.
     ///
     /// ```no_run
-    /// use flowcast_core::{Config, Engine, Existing, Output, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Existing, Output, Source};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let archive = Output::record("archive.flv").existing(Existing::Append);
     /// let live = engine.stream(Source::file("show.mp4").looped()).to(archive).start()?;
     /// # drop(live);
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     pub fn existing(mut self, what: Existing) -> Self {
         match &mut self.kind {
@@ -136,12 +137,13 @@ impl Output {
     /// is in use; publishers of the name are refused as long as it is taken.
     ///
     /// ```no_run
-    /// use flowcast_core::{Config, Engine, Output, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
     /// # drop(rain);
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     pub fn hub(name: impl Into<String>) -> Self {
         Self::of(Ok(OutputKind::Hub { name: name.into() }))

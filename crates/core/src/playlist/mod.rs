@@ -87,14 +87,15 @@ pub enum NothingPlays {
 /// played, [`NothingPlays`] says what is sent.
 ///
 /// ```
-/// use flowcast_core::Playlist;
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::Playlist;
 ///
 /// let list = Playlist::files(["intro.mp4", "show.mp4"]);
 /// let jingle = list.add("jingle.mp4")?;
 /// list.move_to(jingle, 1);
 /// let paths: Vec<_> = list.items().into_iter().map(|item| item.path).collect();
 /// assert_eq!(paths, ["intro.mp4", "jingle.mp4", "show.mp4"].map(std::path::PathBuf::from));
-/// # Ok::<(), flowcast_core::Error>(())
+/// # Ok::<(), flowcast::Error>(())
 /// ```
 #[derive(Clone, Default)]
 #[must_use = "a playlist does nothing until a stream plays it"]
@@ -154,10 +155,11 @@ impl Playlist {
     /// noticed.
     ///
     /// ```no_run
-    /// use flowcast_core::Playlist;
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::Playlist;
     ///
     /// let music = Playlist::dir("music")?.shuffled();
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     ///
     /// # Errors
@@ -181,10 +183,11 @@ impl Playlist {
     /// the folder of the list.
     ///
     /// ```no_run
-    /// use flowcast_core::Playlist;
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::Playlist;
     ///
     /// let programme = Playlist::m3u("/srv/channel/today.m3u8")?.once();
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     ///
     /// # Errors
@@ -243,7 +246,8 @@ impl Playlist {
     /// What is sent if no item can be played; [`NothingPlays::Repeat`] by default. May be changed on the air.
     ///
     /// ```
-    /// use flowcast_core::{NothingPlays, Playlist};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{NothingPlays, Playlist};
     ///
     /// let list = Playlist::files(["a.mp4", "b.mp4"]).nothing_plays(NothingPlays::Wait);
     /// ```
@@ -266,11 +270,12 @@ impl Playlist {
     /// [`once`](Playlist::once), a heavier item tends to come earlier.
     ///
     /// ```
-    /// use flowcast_core::Playlist;
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::Playlist;
     ///
     /// let list = Playlist::files(["a.mp3", "b.mp3", "c.mp3"]).shuffled();
     /// list.add_weighted("hit.mp3", 2)?;
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     ///
     /// # Errors
@@ -310,7 +315,8 @@ impl Playlist {
     /// Makes every stream that plays the list leave its item now and go on with the next one.
     ///
     /// ```
-    /// # let list = flowcast_core::Playlist::files(["a.mp4", "b.mp4"]);
+    /// # extern crate flowcast_core as flowcast;
+    /// # let list = flowcast::Playlist::files(["a.mp4", "b.mp4"]);
     /// list.skip();
     /// ```
     pub fn skip(&self) {

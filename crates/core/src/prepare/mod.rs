@@ -49,14 +49,15 @@ const CRF: std::ops::RangeInclusive<f32> = 1.0..=51.0;
 ///   then takes the output's name. If anything fails, an existing output stays as it was.
 ///
 /// ```no_run
-/// use flowcast_core::prepare::Prepare;
-/// use flowcast_core::verdict::{Interrupt, Platform};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Platform, Prepare};
+/// use flowcast::verdict::Interrupt;
 ///
 /// let prepared = Prepare::new("clip.avi", "clip.mp4")
 ///     .platform(Platform::youtube())
 ///     .run(|progress| eprintln!("{:.1} %", progress.percent()), &Interrupt::new())?;
 /// println!("{}: video {}, audio {}", prepared.path.display(), prepared.video.as_str(), prepared.audio.as_str());
-/// # Ok::<(), flowcast_core::Error>(())
+/// # Ok::<(), flowcast::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is prepared until it is run"]

@@ -26,8 +26,9 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::defaul
 /// kept. Two threads that ask for the same new file at once both scan it.
 ///
 /// ```no_run
-/// use flowcast_core::verdict::{Interrupt, Platform, Strictness, verdict};
-/// use flowcast_core::{ScanOptions, facts};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::verdict::Interrupt;
+/// use flowcast::{Platform, ScanOptions, Strictness, facts, verdict};
 ///
 /// let facts = facts("intro.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;
 /// let verdict = verdict(&facts, &Platform::youtube(), Strictness::Lenient);
@@ -35,7 +36,7 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::defaul
 /// for reason in &verdict.reasons {
 ///     println!("{}: {}", reason.code, reason.detail);
 /// }
-/// # Ok::<(), flowcast_core::Error>(())
+/// # Ok::<(), flowcast::Error>(())
 /// ```
 ///
 /// # Errors

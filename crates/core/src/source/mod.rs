@@ -15,12 +15,13 @@ pub(crate) use open::{Opening, open};
 /// What a stream plays.
 ///
 /// ```no_run
-/// use flowcast_core::{Playlist, Source};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Playlist, Source};
 ///
 /// let intro = Source::file("intro.mp4").looped();
 /// let channel = Source::playlist(Playlist::dir("shows")?.shuffled());
 /// let lofi = Source::video("rain.mp4").looped().with_audio(Playlist::dir("music")?.shuffled());
-/// # Ok::<(), flowcast_core::Error>(())
+/// # Ok::<(), flowcast::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "a source does nothing until a stream is started with it"]
@@ -72,7 +73,8 @@ impl Source {
     /// the stream waits for a publisher that was lost, everything stays up. See [`Source::once`].
     ///
     /// ```no_run
-    /// use flowcast_core::{Config, Engine, Output, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let live = engine
@@ -81,7 +83,7 @@ impl Source {
     ///     .record("studio.flv")
     ///     .start()?;
     /// # drop(live);
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     pub fn published(name: impl Into<String>) -> Self {
         Self::of(Media::Published { name: name.into(), once: false })
@@ -202,7 +204,8 @@ impl Source {
     /// store](crate::Config::reels); without one, it is encoded again in every lap.
     ///
     /// ```no_run
-    /// use flowcast_core::{Mode, Profile, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Mode, Profile, Source};
     ///
     /// let old = Source::file("old.avi").looped().mode(Mode::Auto).encoding(Profile::High);
     /// ```
@@ -216,7 +219,8 @@ impl Source {
     /// and one of them needs it, silence is sent. No effect with [`Mode::Copy`].
     ///
     /// ```no_run
-    /// use flowcast_core::{Platform, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Platform, Source};
     ///
     /// let show = Source::file("show.mp4").looped().platform(Platform::youtube()).platform(Platform::twitch());
     /// ```
@@ -240,8 +244,9 @@ impl Source {
     ///
     #[cfg_attr(feature = "libav", doc = "```no_run")]
     #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
-    /// use flowcast_av::Interrupt;
-    /// use flowcast_core::{Config, Engine, Output, Platform, ScanOptions, Source, facts};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::verdict::Interrupt;
+    /// use flowcast::{Config, Engine, Output, Platform, ScanOptions, Source, facts};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let facts = facts("show.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;
@@ -283,13 +288,14 @@ impl Source {
     /// to take the codec. Recordings and the players of the embedded server get the stream as it is.
     ///
     /// ```no_run
-    /// use flowcast_core::{Config, Engine, Output, Source};
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let server = Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key").enhanced();
     /// let live = engine.stream(Source::file("hevc.mp4").looped().enhanced()).to(server).start()?;
     /// # drop(live);
-    /// # Ok::<(), flowcast_core::Error>(())
+    /// # Ok::<(), flowcast::Error>(())
     /// ```
     pub fn enhanced(mut self) -> Self {
         self.wish.enhanced = true;

@@ -189,13 +189,14 @@ impl AudioCodec {
 /// How tracks are encoded that have to be. A field that is `None` is taken from the [`Profile`], or from the source.
 ///
 /// ```
-/// use flowcast_core::{Encoding, FrameRate, Profile, Source};
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Encoding, FrameRate, Profile, Source};
 ///
 /// let mut encoding = Encoding::new(Profile::Ultra);
 /// encoding.size = Some((1280, 720));
 /// encoding.frame_rate = Some(FrameRate::whole(30));
 /// encoding.video_kbps = Some(2000);
-/// let source = Source::file("old.avi").looped().mode(flowcast_core::Mode::Encode).encoding(encoding);
+/// let source = Source::file("old.avi").looped().mode(flowcast::Mode::Encode).encoding(encoding);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -13,7 +13,8 @@ const READ: &str = "2026-11-21";
 /// What a platform takes. Start from a known one and change what differs:
 ///
 /// ```
-/// use flowcast_core::verdict::Platform;
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::Platform;
 ///
 /// let mut own = Platform::twitch();
 /// own.name = "partner".to_owned();

@@ -29,8 +29,8 @@ use super::{OTHERS, STREAMS};
 /// `encoder_dropped_frames` is a gauge because a counter's name would have to end in `_total`; `rate()` works on it.
 ///
 /// ```
-/// use flowcast_core::{Config, Engine};
-/// use flowcast_server::EncoderMetrics;
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// use flowcast::{Config, EncoderMetrics, Engine};
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
 ///
 /// let engine = Engine::new(Config::default())?;
