@@ -13,8 +13,8 @@ mod imports {
     use flowcast::verdict::Interrupt;
     use flowcast::{
         Config, EncoderMetrics, Encoding, Engine, Existing, FrameRate, KeyRules, Mix, Mode, NothingPlays,
-        Output, Play, Playlist, Prepare, Profile, ReelStore, RtmpServerExt, ScanOptions, ServerEventKind,
-        Source, StreamKind, Strictness, TlsIdentity, facts, verdict,
+        Output, Platform, Play, Playlist, Prepare, Profile, ReelStore, RtmpServerExt, ScanOptions,
+        ServerEventKind, Source, StreamKind, Strictness, TlsIdentity, facts, verdict,
     };
 }
 
