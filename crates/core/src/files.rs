@@ -17,7 +17,6 @@ use rustix::fs::FlockOperation;
 use crate::error::Error;
 use crate::playlist::Playlist;
 use crate::reel;
-use crate::source::{Media, Source};
 use crate::sys::FileId;
 
 /// What the streams of all engines read.
@@ -25,11 +24,23 @@ static READ: Mutex<Vec<Weak<StreamFiles>>> = Mutex::new(Vec::new());
 /// What they write.
 static WRITTEN: Mutex<Option<HashSet<FileId>>> = Mutex::new(None);
 
+/// What a source reads.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Reads {
+    /// Files, lists apart.
+    pub files: Vec<PathBuf>,
+    /// Lists, with all their items, whenever they are added.
+    pub playlists: Vec<Playlist>,
+    /// The name it is made from, if that is published.
+    pub published: Option<String>,
+}
+
 /// The files of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct StreamFiles {
-    /// The file it is made from, if it is one.
-    file: Option<PathBuf>,
+    /// The files it is made from, lists apart.
+    files: Vec<PathBuf>,
     /// What it is made from, if it is published.
     name: Option<String>,
     /// The lists it plays, of pictures or of sound.
@@ -80,17 +91,11 @@ impl From<InUse> for io::Error {
 }
 
 impl StreamFiles {
-    /// The files of a stream that is made from `source`; they count until [`end`](Self::end).
-    pub(crate) fn of(source: &Source) -> Arc<Self> {
-        let mut files = Self::default();
-        match &source.media {
-            Media::File { path, .. } => files.file = Some(path.clone()),
-            Media::Playlist(list) => files.lists.push(list.clone()),
-            Media::Published { name, .. } => files.name = Some(name.clone()),
-        }
-        files.lists.extend(source.sound.clone());
-        let files = Arc::new(files);
-        if files.file.is_some() || !files.lists.is_empty() {
+    /// The files of a stream that is made from these; they count until [`end`](Self::end).
+    pub(crate) fn new(reads: Reads) -> Arc<Self> {
+        let Reads { files, playlists: lists, published: name } = reads;
+        let files = Arc::new(Self { files, name, lists, ..Self::default() });
+        if !files.files.is_empty() || !files.lists.is_empty() {
             let mut read = READ.lock();
             read.retain(|files| files.strong_count() > 0);
             read.push(Arc::downgrade(&files));
@@ -117,7 +122,7 @@ impl StreamFiles {
         }
         let is_it = |path: &Path| FileId::at(path) == Some(id);
         let now: Vec<_> = self.now.lock().iter().flatten().cloned().collect();
-        self.file.as_deref().is_some_and(is_it)
+        self.files.iter().any(|path| is_it(path))
             || now.iter().any(|path| is_it(path))
             || self.lists.iter().any(|list| {
                 list.own_file().as_deref().is_some_and(is_it)
@@ -160,7 +165,7 @@ impl StreamFiles {
     /// On looking at the file, while anything is recorded.
     pub(crate) fn refuse_recording(&self, path: &Path) -> Result<(), Error> {
         // Who names the one file of a stream knows what it is.
-        let is_item = self.file.as_deref() != Some(path);
+        let is_item = !self.files.iter().any(|file| file == path);
         if self.recording.load(Ordering::Acquire) == 0 && !is_item {
             return Ok(());
         }

@@ -28,7 +28,6 @@ pub mod prepare;
 mod publish;
 mod reel;
 pub mod ring;
-#[cfg(feature = "libav")]
 mod scan;
 mod source;
 mod stats;
@@ -51,11 +50,12 @@ pub use config::{
 };
 pub use engine::builder::{NoOutput, Ready, StreamBuilder};
 pub use engine::watch::EngineWatch;
-pub use engine::{Engine, PublishOptions, ShutdownReport};
+pub use engine::{Engine, PublishOptions};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events};
 pub use event::callback::mark_callback_thread;
 pub use event::{Event, EventKind};
+pub use files::Reads;
 pub use id::{OutputId, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
@@ -65,12 +65,17 @@ pub use playlist::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
 pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
+pub use scan::verdict_of_failure;
 #[cfg(feature = "libav")]
 pub use scan::{ScanOptions, facts};
 pub use source::{Source, SplitSource};
 pub use stats::{Codec, EncodingStats, OutputPhase, OutputStats, SourceMode, StreamPhase, StreamStats};
 pub use stream::handle::{Seat, StreamHandle, StreamRef};
 pub use stream::hub::{Claim, Entrance, Handover, Hub};
+pub use stream::opening::{
+    OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
+};
+pub use stream::registry::ShutdownReport;
 #[doc(hidden)]
 pub use sys::spawn;
 pub use tracks::Carriage;
@@ -79,7 +84,7 @@ pub use transcode::{
 };
 pub use verdict::{
     Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
-    TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all, verdict_of_failure,
+    TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all,
 };
 
 /// The program in README.md, compiled as a doc test.

@@ -219,7 +219,8 @@ fn shares(mix: &Mix) -> Result<Vec<(StreamKind, f64)>, Error> {
 /// What a stream sends to the network.
 fn sent_kbps(stats: &StreamStats) -> f64 {
     let is_network = |name: &str| name.starts_with("rtmp://") || name.starts_with("rtmps://");
-    let live = |output: &&crate::OutputStats| output.phase == OutputPhase::Live && is_network(&output.name);
+    let live =
+        |output: &&crate::stats::OutputStats| output.phase == OutputPhase::Live && is_network(&output.name);
     stats.kbps * stats.outputs.iter().filter(live).count() as f64
 }
 

@@ -1,12 +1,12 @@
 //! The contract of an output with the thread of its stream.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
-use crate::net::dialer::Reached;
 use crate::pool::Scratch;
 use crate::ring::Ring;
 use crate::stats::OutputStats;
@@ -71,14 +71,9 @@ pub trait OutputDriver: Send {
     /// Does what can be done now; called once when the output is added, then on readiness, on new tags and on ticks.
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState;
 
-    /// Learns where the dialer's attempt number `attempt` led, or why nowhere.
-    fn dialed(
-        &mut self,
-        cx: &mut OutputContext<'_>,
-        attempt: u64,
-        result: Result<Reached, Error>,
-    ) -> OutputState {
-        let _ = (cx, attempt, result);
+    /// Takes what another thread sent to this driver ([`OutputMailbox`](crate::OutputMailbox)). Default: drops it.
+    fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
+        let _ = (cx, message);
         OutputState::Running
     }
 

@@ -4,13 +4,12 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{Inner, Parts};
 use crate::error::Error;
 use crate::files::StreamFiles;
 use crate::output::Output;
-use crate::source::{Opening, Source, open};
-use crate::stream::handle::StreamHandle;
-use crate::stream::mailbox::Command;
+use crate::stream::handle::{StreamHandle, StreamRef};
+use crate::stream::opening::{OpenOutput, OpenSource, SourceOpening};
+use crate::stream::registry::{Parts, Registry};
 
 /// A stream without an output, which cannot be started yet.
 #[derive(Debug)]
@@ -24,16 +23,16 @@ pub enum Ready {}
 #[derive(Debug)]
 #[must_use = "a stream runs only after `start`"]
 pub struct StreamBuilder<State> {
-    engine: Arc<Inner>,
-    source: Source,
+    registry: Arc<Registry>,
+    source: Box<dyn OpenSource>,
     owner: Option<String>,
-    outputs: Vec<Output>,
+    outputs: Vec<Box<dyn OpenOutput>>,
     state: PhantomData<State>,
 }
 
 impl StreamBuilder<NoOutput> {
-    pub(crate) fn new(engine: Arc<Inner>, source: Source) -> Self {
-        Self { engine, source, owner: None, outputs: Vec::new(), state: PhantomData }
+    pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
+        Self { registry, source, owner: None, outputs: Vec::new(), state: PhantomData }
     }
 }
 
@@ -44,11 +43,11 @@ impl<State> StreamBuilder<State> {
         self
     }
 
-    /// Sends the stream to `output`, besides those given before.
-    pub fn to(mut self, output: Output) -> StreamBuilder<Ready> {
-        self.outputs.push(output);
+    /// Sends the stream to `output`, an [`Output`] or anything else that says how it is opened, besides those given before.
+    pub fn to(mut self, output: impl OpenOutput + 'static) -> StreamBuilder<Ready> {
+        self.outputs.push(Box::new(output));
         StreamBuilder {
-            engine: self.engine,
+            registry: self.registry,
             source: self.source,
             owner: self.owner,
             outputs: self.outputs,
@@ -82,42 +81,24 @@ impl StreamBuilder<Ready> {
         for output in &self.outputs {
             output.check()?;
         }
-        let permit = self.engine.admit(self.owner.as_deref())?;
-        let files = StreamFiles::of(&self.source);
-        let prepared = self.engine.prepare(Some(permit), files)?;
+        let permit = self.registry.admit(self.owner.as_deref())?;
+        let files = StreamFiles::new(self.source.reads());
+        let prepared = self.registry.prepare(Some(permit), files)?;
         let shared = prepared.shared.clone();
         // Recordings are made once the source is known to be good.
-        let opened = open(
-            &self.source,
-            &Opening {
-                config: &self.engine.config,
-                store: self.engine.reels(),
-                name: shared.id.to_string(),
-                hub: self.engine.hub(),
-                starting: self.engine.starting(),
-                mailbox: &shared.mailbox,
-                id: shared.id,
-                cpu: shared.cpu.clone(),
-                files: &shared.files,
-            },
-        );
-        self.engine.starting().over(shared.id);
+        let opened = self.source.open(&SourceOpening { registry: &self.registry, shared: &shared });
+        self.registry.starting().over(shared.id);
         let source = match opened {
-            Err(_) if self.engine.is_closed() => return Err(Error::Ended),
+            Err(_) if self.registry.is_closed() => return Err(Error::Ended),
             opened => opened?,
         };
-        let mut drivers = Vec::with_capacity(self.outputs.len());
+        let stream = StreamRef { shared, registry: self.registry.clone() };
         for output in self.outputs {
-            let id = shared.next_output();
-            let (name, driver) = self.engine.driver(&shared, id, output)?;
-            drivers.push(Command::AddOutput { output: id, name, driver, guest: None });
-        }
-        for driver in drivers {
-            shared.mailbox.send(driver);
+            Registry::add_output(&stream, output)?;
         }
         let parts =
             Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs: true, claim: None };
-        let stream = self.engine.launch(prepared, parts)?;
+        let stream = self.registry.launch(prepared, parts)?;
         Ok(StreamHandle::new(stream))
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::engine::Inner;
 use crate::stats::StreamStats;
+use crate::stream::registry::Registry;
 
 /// A view of an engine's streams that keeps neither the engine nor a stream alive. Clones watch the same engine.
 #[derive(Debug, Clone)]
-pub struct EngineWatch(Weak<Inner>);
+pub struct EngineWatch(Weak<Registry>);
 
 impl EngineWatch {
-    pub(crate) fn new(engine: &Arc<Inner>) -> Self {
+    pub(crate) fn new(engine: &Arc<Registry>) -> Self {
         Self(Arc::downgrade(engine))
     }
 

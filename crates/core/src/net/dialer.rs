@@ -35,16 +35,16 @@ const ADDRESS_SHARE: u32 = 3;
 
 /// A connection whose peer accepted the stream. What arrived after that is in the session and the transport.
 #[derive(Debug)]
-pub struct Dialed {
+pub(crate) struct Dialed {
     /// The connection; not registered with any poll.
-    pub transport: Transport,
+    pub(crate) transport: Transport,
     /// The session, live.
-    pub session: ClientSession,
+    pub(crate) session: ClientSession,
 }
 
 /// Where an attempt led.
 #[derive(Debug)]
-pub enum Reached {
+pub(crate) enum Reached {
     /// To a peer that takes the stream.
     Peer(Box<Dialed>),
     /// To one that wants the client elsewhere: server and application.
@@ -52,7 +52,7 @@ pub enum Reached {
 }
 
 /// An address that may hold a token: `Debug` does not show it.
-pub struct ServerUrl(pub String);
+pub(crate) struct ServerUrl(pub(crate) String);
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

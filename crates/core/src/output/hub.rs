@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::stats::{OutputPhase, OutputStats};
-use crate::stream::handle::StreamRef;
 use crate::stream::hub::check_name;
+use crate::stream::opening::{OpenedOutput, OutputOpening};
 use crate::stream::shared::StreamShared;
 
 /// The stream's name on the hub, for as long as this lives.
@@ -19,17 +19,21 @@ pub(crate) struct HubOutput {
 }
 
 impl HubOutput {
-    /// Puts `stream` on the hub.
-    pub(crate) fn open(name: String, stream: &StreamRef) -> Result<Self, Error> {
+    /// Puts the stream on the hub; refuses the name it is made from.
+    pub(super) fn open(name: String, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        let stream = cx.stream;
+        cx.files().refuse_name(&name)?;
         check_name(&name)?;
-        let claim = stream.engine.hub().claim(&name, None)?;
+        let claim = stream.registry.hub().claim(&name, None)?;
         if let Some(owner) = stream.shared.owner() {
             claim.shows_owner(&owner);
         }
         let opened = claim.open(stream)?;
         stream.shared.hold_name(claim);
         opened.announce();
-        Ok(Self { name, shared: stream.shared.clone(), finished: false })
+        let shown = format!("hub {name}");
+        let hub = Self { name, shared: stream.shared.clone(), finished: false };
+        Ok(OpenedOutput { name: shown, driver: Box::new(hub) })
     }
 }
 

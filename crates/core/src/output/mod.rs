@@ -13,28 +13,29 @@ use std::path::PathBuf;
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, UrlError};
+use recorder::Recorder;
+use rtmp_push::RtmpPush;
 
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
-use gate::Enhanced;
+use crate::stream::opening::{OpenOutput, OpenedOutput, OutputOpening};
+use gate::{Enhanced, Intake};
+use hub::HubOutput;
 
 pub use existing::Existing;
-pub(crate) use hub::HubOutput;
-pub(crate) use recorder::Recorder;
-pub(crate) use rtmp_push::RtmpPush;
 
 /// One destination of a stream.
 #[derive(Debug, Clone)]
 #[must_use = "an output does nothing until it is given to a stream"]
 pub struct Output {
-    pub(crate) kind: Result<OutputKind, UrlError>,
-    /// The first setting that has no effect on such an output: `start` and `add_output` refuse it.
+    kind: Result<OutputKind, UrlError>,
+    /// The first setting that was given and has no effect on such an output: `start` and `add_output` refuse it.
     in_vain: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum OutputKind {
+enum OutputKind {
     Rtmp(Box<Target>),
     Record { path: PathBuf, existing: Existing, all_tracks: bool },
     Hub { name: String },
@@ -42,7 +43,7 @@ pub(crate) enum OutputKind {
 
 /// A server a stream is pushed to, and how.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+struct Target {
     pub(crate) destination: Destination,
     pub(crate) roots: TlsRoots,
     pub(crate) reconnect: Option<ReconnectPolicy>,
@@ -196,7 +197,7 @@ impl Output {
     /// # Errors
     ///
     /// [`Error::Url`], [`Error::Config`].
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    fn check_settings(&self) -> Result<(), Error> {
         let kind = self.kind.as_ref().map_err(|error| Error::Url(error.clone()))?;
         if let Some(name) = self.in_vain {
             let (what, only) = match kind {
@@ -223,5 +224,21 @@ impl Output {
     /// When this output is dialled again after it was lost. Default: the engine's policy.
     pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
         self.with_target("reconnect", |target| target.reconnect = Some(policy))
+    }
+}
+
+impl OpenOutput for Output {
+    fn check(&self) -> Result<(), Error> {
+        self.check_settings()
+    }
+
+    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        match self.kind? {
+            OutputKind::Hub { name } => HubOutput::open(name, cx),
+            OutputKind::Rtmp(target) => Ok(RtmpPush::open(*target, cx)),
+            OutputKind::Record { path, existing, all_tracks } => {
+                Recorder::open(&path, existing, Intake::file(all_tracks), cx)
+            }
+        }
     }
 }

@@ -304,7 +304,10 @@ impl Prepare {
                 && !matches!(encoding.encoder, EncoderChoice::Auto | EncoderChoice::Software);
             match job.run(file, meter) {
                 Err(Error::EncoderFailed { encoder, source }) if falls_back && encoder != "aac" => {
-                    log::warn!("encoder {encoder} failed, software goes on: {}", crate::chain(&*source));
+                    log::warn!(
+                        "encoder {encoder} failed, software goes on: {}",
+                        crate::error::chain(&*source)
+                    );
                     encoding.encoder = EncoderChoice::Software;
                     replaced = Some((encoder, source));
                 }

@@ -18,10 +18,9 @@ use crate::id::StreamId;
 #[cfg(feature = "libav")]
 use crate::publish::encoder::LiveEncoder;
 use crate::ring::Join;
-use crate::stream::branch::Guest;
 use crate::stream::handle::StreamRef;
 use crate::stream::hub::{Hub, Reading, Watch};
-use crate::stream::mailbox::{Command, Mailbox};
+use crate::stream::mailbox::Mailbox;
 use crate::stream::tap::{TapPace, TapSource, tap};
 
 /// What a source needs to know of its stream.
@@ -124,12 +123,8 @@ impl Published {
 fn tap_into(publication: &StreamRef, found_under: &Arc<str>, reader: &Reader, inbox: &Inbox) {
     let (driver, source) = tap(reader.bounds, Join::Next, TapPace::Immediate, reader.mailbox.clone());
     inbox.lock().push_back(source);
-    let output = publication.shared.next_output();
-    let name = format!("stream {}", reader.id);
-    let guest = Some(Guest::Reader { name: found_under.clone() });
     // If it has ended meanwhile the driver is dropped, and with it the tap is complete.
-    let add = Command::AddOutput { output, name, driver: Box::new(driver), guest };
-    publication.shared.mailbox.send(add);
+    publication.add_reader(format!("stream {}", reader.id), Box::new(driver), found_under.clone());
     reader.mailbox.wake();
 }
 

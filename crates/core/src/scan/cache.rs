@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-use super as scan;
 use flowcast_av::Interrupt;
 use parking_lot::Mutex;
 
-use super::ScanOptions;
+use super::scanner::{self, ScanOptions};
 use crate::error::Error;
 use crate::verdict::{Facts, Reach};
 
@@ -41,7 +40,7 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::defaul
 ///
 /// # Errors
 /// [`Error::Media`]: the file cannot be opened or read, `cancel` ended it, or the deadline passed before anything was read.
-/// [`verdict_of_failure`](crate::verdict::verdict_of_failure) makes a verdict of that.
+/// [`verdict_of_failure`](crate::verdict_of_failure) makes a verdict of that.
 ///
 /// # Blocking
 /// On reading the whole file, for [`ScanOptions::deadline`] at most; `cancel` ends it earlier.
@@ -53,7 +52,7 @@ pub fn facts(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Result<F
     {
         return Ok(Facts::clone(&known));
     }
-    let facts = Arc::new(scan::scan(path, options, cancel)?);
+    let facts = Arc::new(scanner::scan(path, options, cancel)?);
     // What was changed while it was read is neither the old file nor the new one.
     if let Some(stamp) = before.filter(|stamp| Some(*stamp) == Stamp::of(path))
         && facts.reach == Reach::Whole

@@ -10,8 +10,6 @@ use crate::playlist::Playlist;
 use crate::transcode::{Encoding, Mode, Profile, Wish};
 use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 
-pub(crate) use open::{Opening, open};
-
 /// What a stream plays.
 ///
 /// ```no_run
@@ -123,7 +121,7 @@ impl Source {
     /// # Errors
     ///
     /// [`Error::Config`] with the name of the first one.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    fn check_settings(&self) -> Result<(), Error> {
         let in_vain = self.in_vain.or_else(|| {
             let encodes = self.wish.mode.is_some() || !self.wish.platforms.is_empty();
             let is_default = self.wish.encoding == Encoding::default();

@@ -7,12 +7,10 @@ use std::time::Instant;
 use flowcast_rtmp::flv::silence::aac_config;
 
 use super::{Media, Source};
-use crate::config::Config;
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::files::StreamFiles;
-use crate::id::StreamId;
+use crate::files::Reads;
 use crate::playlist::{Next, Playlist};
 use crate::playout::Playout;
 #[cfg(feature = "libav")]
@@ -27,11 +25,8 @@ use crate::playout::supply::{Ready, Supply, Use};
 #[cfg(feature = "libav")]
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::publish::published::{Published, Reader};
-use crate::reel::Store;
-use crate::stream::hub::{Hub, check_name};
-use crate::stream::mailbox::Mailbox;
-use crate::stream::starting::Starting;
-use crate::sys::CpuMeter;
+use crate::stream::hub::check_name;
+use crate::stream::opening::{OpenSource, SourceOpening};
 use crate::tracks::Tracks;
 #[cfg(feature = "libav")]
 use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
@@ -40,20 +35,7 @@ use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
 const SILENCE: (u32, u8) = (44_100, 2);
 
 /// What a source is opened with.
-#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
-pub(crate) struct Opening<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) store: Option<&'a Store>,
-    pub(crate) hub: &'a Hub,
-    /// Who ends it when the engine shuts down.
-    pub(crate) starting: &'a Starting,
-    pub(crate) mailbox: &'a Mailbox,
-    pub(crate) id: StreamId,
-    /// The stream's name, for its threads.
-    pub(crate) name: String,
-    pub(crate) cpu: CpuMeter,
-    pub(crate) files: &'a Arc<StreamFiles>,
-}
+struct Opening<'a>(&'a SourceOpening<'a>);
 
 /// What a player begins with.
 struct First {
@@ -73,8 +55,9 @@ struct First {
 ///
 /// # Blocking
 ///
-/// On the files; where all of one has to be read to find out what is encoded, until [`Opening::starting`] is closed.
-pub(crate) fn open(source: &Source, opening: &Opening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+/// On the files; where all of one has to be read to find out what is encoded, until the engine shuts down.
+pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+    let opening = Opening(cx);
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
     let main = match &source.media {
@@ -155,7 +138,9 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
             Next::Empty => None,
             Next::Complete | Next::AllFailed => {
                 let reason = match last_error {
-                    Some(error) => format!("no item can be played, the last one: {}", crate::chain(&*error)),
+                    Some(error) => {
+                        format!("no item can be played, the last one: {}", crate::error::chain(&*error))
+                    }
                     None => "has no item".to_owned(),
                 };
                 return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
@@ -173,12 +158,33 @@ fn begin(ready: Ready, supply: &Supply, notices: &mut Vec<EventKind>) -> Item {
     item
 }
 
+impl OpenSource for Source {
+    fn check(&self) -> Result<(), Error> {
+        self.check_settings()
+    }
+
+    fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        match &self.media {
+            Media::File { path, .. } => reads.files.push(path.clone()),
+            Media::Playlist(list) => reads.playlists.push(list.clone()),
+            Media::Published { name, .. } => reads.published = Some(name.clone()),
+        }
+        reads.playlists.extend(self.sound.clone());
+        reads
+    }
+
+    fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        open(&self, cx)
+    }
+}
+
 impl Opening<'_> {
     fn published(&self, source: &Source, name: &str, once: bool) -> Result<Box<dyn SourceDriver>, Error> {
         check_name(name)?;
-        let (mailbox, bounds) = (self.mailbox.clone(), self.config.read_ahead);
-        let reader = Reader { id: self.id, mailbox, bounds };
-        let published = Published::new(self.hub.clone(), name.to_owned(), once, reader);
+        let (mailbox, bounds) = (self.0.waker().clone(), self.0.config().read_ahead);
+        let reader = Reader { id: self.0.stream(), mailbox, bounds };
+        let published = Published::new(self.0.hub().clone(), name.to_owned(), once, reader);
         self.encoded(source, name, published)
     }
 
@@ -199,9 +205,9 @@ impl Opening<'_> {
         wish.encoding.b_frames.get_or_insert(0);
         let encoder = LiveEncoder::start(LiveOptions {
             name: name.to_owned(),
-            bounds: self.config.read_ahead,
-            reader: self.mailbox.clone(),
-            cpu: self.cpu.clone(),
+            bounds: self.0.config().read_ahead,
+            reader: self.0.waker().clone(),
+            cpu: self.0.cpu(),
             settling: Settling::new(wish, self.encoder_defaults()),
             encoders: Arc::new(LibavEncoders),
         })?;
@@ -225,20 +231,20 @@ impl Opening<'_> {
     #[cfg(feature = "libav")]
     fn encoder_defaults(&self) -> EncoderDefaults {
         EncoderDefaults {
-            prefer_hardware: self.config.prefer_hardware_encoding,
-            fallback: self.config.hardware_encoder_fallback,
+            prefer_hardware: self.0.config().prefer_hardware_encoding,
+            fallback: self.0.config().hardware_encoder_fallback,
         }
     }
 
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
         Ok(Supply {
-            store: self.store.cloned(),
+            store: self.0.store().cloned(),
             wanted: self.wanted(tracks, source)?,
             #[cfg(feature = "libav")]
             direct: DirectOptions {
-                name: self.name.clone(),
-                read_ahead: self.config.read_ahead,
-                cpu: self.cpu.clone(),
+                name: self.0.stream().to_string(),
+                read_ahead: self.0.config().read_ahead,
+                cpu: self.0.cpu(),
             },
         })
     }
@@ -248,15 +254,15 @@ impl Opening<'_> {
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         source.wish.check()?;
         if source.wish.is_copy() {
-            return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files));
+            return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.0.files()));
         }
         let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
         if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_)) {
             settling = settling.of_list(silence(source));
         }
-        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.files);
+        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.0.files());
         if let Some(scans) = wanted.scans().cloned() {
-            self.starting.add(self.id, move || scans.cancel());
+            self.0.on_shutdown(move || scans.cancel());
         }
         Ok(wanted)
     }
@@ -264,7 +270,7 @@ impl Opening<'_> {
     #[cfg(not(feature = "libav"))]
     fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
         if source.wish.is_copy() {
-            Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.files))
+            Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.0.files()))
         } else {
             Err(Error::NotBuilt { feature: "libav" })
         }

@@ -92,7 +92,7 @@ pub(crate) fn attach(
 ) -> Result<OutputId, Error> {
     let root = &stream.shared;
     let output = root.next_output();
-    let limit = stream.engine.config.players_per_thread;
+    let limit = stream.registry.config.players_per_thread;
     let has_room = |shared: &StreamShared| {
         shared.branches.seats.load(Ordering::Relaxed) < limit && shared.cpu_percent() < BUSY
     };
@@ -121,7 +121,7 @@ fn most_threads() -> usize {
 
 /// Starts a branch.
 fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error> {
-    let (root, config) = (&stream.shared, &stream.engine.config);
+    let (root, config) = (&stream.shared, &stream.registry.config);
     let system = |source| Error::System { what: "no descriptor for a branch", source };
     let poll = Poll::new().map_err(system)?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;

@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::branch::Guest;
 use super::mailbox::Command;
+use super::opening::OpenOutput;
+use super::registry::Registry;
 use super::shared::StreamShared;
-use crate::engine::Inner;
+use crate::driver::OutputDriver;
 use crate::error::Error;
 use crate::event::bus::Events;
 use crate::id::{OutputId, StreamId};
-use crate::output::Output;
 use crate::stats::StreamStats;
 
 /// A view of a stream: cheap to clone, does not keep the stream alive.
 #[derive(Debug, Clone)]
 pub struct StreamRef {
     pub(crate) shared: Arc<StreamShared>,
-    pub(crate) engine: Arc<Inner>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl StreamRef {
@@ -49,12 +51,9 @@ impl StreamRef {
     /// # Blocking
     ///
     /// On creating the file of a recording.
-    pub fn add_output(&self, output: Output) -> Result<OutputId, Error> {
+    pub fn add_output(&self, output: impl OpenOutput + 'static) -> Result<OutputId, Error> {
         output.check()?;
-        let id = self.shared.next_output();
-        let (name, driver) = self.engine.driver(&self.shared, id, output)?;
-        self.send(Command::AddOutput { output: id, name, driver, guest: None })?;
-        Ok(id)
+        Registry::add_output(self, Box::new(output))
     }
 
     /// Ends one output; the others go on. An output that has ended already is no error.
@@ -97,7 +96,15 @@ impl StreamRef {
         self.shared.outcome().is_some()
     }
 
-    fn send(&self, command: Command) -> Result<(), Error> {
+    /// Adds the output of another stream, which found this one under `found_under`; dropped if this one has ended, or has given the
+    /// name back.
+    pub(crate) fn add_reader(&self, name: String, driver: Box<dyn OutputDriver>, found_under: Arc<str>) {
+        let output = self.shared.next_output();
+        let guest = Some(Guest::Reader { name: found_under });
+        self.shared.mailbox.send(Command::AddOutput { output, name, driver, guest });
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), Error> {
         if self.has_ended() || !self.shared.mailbox.send(command) { Err(Error::Ended) } else { Ok(()) }
     }
 }
@@ -177,7 +184,7 @@ impl StreamHandle {
     /// Up to `deadline`.
     pub fn stop(mut self, deadline: Duration) -> Result<StreamStats, Arc<Error>> {
         self.owned = false;
-        self.stream.engine.stop_streams(std::slice::from_ref(&self.stream.shared), deadline);
+        self.stream.registry.stop_streams(std::slice::from_ref(&self.stream.shared), deadline);
         let outcome = self.stream.shared.outcome().unwrap_or(Ok(()));
         outcome.map(|()| self.stream.stats())
     }
@@ -194,7 +201,7 @@ impl std::ops::Deref for StreamHandle {
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         if self.owned && !self.stream.has_ended() {
-            self.stream.engine.release(self.stream.shared.clone());
+            self.stream.registry.release(self.stream.shared.clone());
         }
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::desk::{Answer, Delivery, Desk};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::id::StreamId;
 use crate::limiter::Permit;
-use crate::publish::ingest::{Answer, Delivery, Desk};
 use crate::stream::handle::StreamRef;
 use crate::stream::mailbox::Command;
 
@@ -268,7 +268,7 @@ impl Hub {
         let Some(stream) = taken else { return false };
         // Outside the lock: the stream gives its name back when it ends.
         if let Some(stream) = stream {
-            let by = Instant::now() + stream.engine.config.force_stop_after;
+            let by = Instant::now() + stream.registry.config.force_stop_after;
             stream.shared.ask_to_stop(by);
         }
         true

@@ -7,9 +7,7 @@ use mio::Waker;
 
 use super::branch::Guest;
 use crate::driver::OutputDriver;
-use crate::error::Error;
 use crate::id::OutputId;
-use crate::net::dialer::Reached;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {
@@ -21,8 +19,8 @@ pub(crate) enum Command {
     Seek(std::time::Duration),
     /// Something for the source.
     Deliver(Box<dyn std::any::Any + Send>),
-    /// The dialer's answer.
-    Dialed { output: OutputId, attempt: u64, result: Result<Reached, Error> },
+    /// Something for an output.
+    DeliverTo { output: OutputId, message: Box<dyn std::any::Any + Send> },
     /// End the stream.
     Stop,
 }

@@ -1,10 +1,13 @@
 //! One stream: its thread, what others see of it, and how it ends.
 
 pub(crate) mod branch;
+pub(crate) mod desk;
 pub(crate) mod handle;
 pub(crate) mod hub;
 pub(crate) mod mailbox;
 mod meter;
+pub(crate) mod opening;
+pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod starting;
 pub(crate) mod tap;

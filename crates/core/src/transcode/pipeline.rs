@@ -251,7 +251,8 @@ impl<S: PacketSource> Transcoder<S> {
         let Damage { packets, first, told, .. } = std::mem::take(&mut self.damage);
         self.damage.told = packets;
         if let Some(first) = first.filter(|_| packets != told) {
-            let reason = format!("{packets} packets are damaged, the first: {}", crate::chain(&*first));
+            let reason =
+                format!("{packets} packets are damaged, the first: {}", crate::error::chain(&*first));
             let error = Arc::new(Error::SourceDamaged { path: self.path.clone(), reason });
             self.notices.push(EventKind::SourceFault { error });
         }
@@ -323,7 +324,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         });
         self.begin();
         if let Err(error) = &begun {
-            log::warn!("{}: cannot go on elsewhere: {}", self.path.display(), crate::chain(error));
+            log::warn!("{}: cannot go on elsewhere: {}", self.path.display(), crate::error::chain(error));
         }
         begun.is_ok()
     }

@@ -18,4 +18,4 @@ pub use plan::{SharedEncode, Split, plan_for, verdict_for_all};
 pub use platform::{BitRateRow, Platform};
 pub use reason::{Reason, ReasonCode, Severity, Subject};
 pub use rules::verdict;
-pub use sentence::{Action, Fix, Strictness, TrackVerdict, Verdict, verdict_of_failure};
+pub use sentence::{Action, Fix, Strictness, TrackVerdict, Verdict};

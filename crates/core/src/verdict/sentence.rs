@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::reason::{Reason, ReasonCode, Severity, Subject};
-use crate::error::{Error, chain};
+#[cfg(feature = "libav")]
+use super::reason::Subject;
+use super::reason::{Reason, ReasonCode, Severity};
 
 /// How strict to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -261,29 +262,5 @@ pub(super) const fn action(video: TrackVerdict, audio: TrackVerdict, fixes: &[Fi
         (TrackVerdict::Encode, _) | (_, TrackVerdict::Encode) => Action::Encode,
         _ if fixes.is_empty() => Action::Copy,
         _ => Action::CopyWithFix,
-    }
-}
-
-/// The verdict on a file that could not be probed or scanned: never a copy.
-#[must_use]
-pub fn verdict_of_failure(error: &Error) -> Verdict {
-    let code = match error.code() {
-        "FORMAT_UNSUPPORTED" | "TIMESTAMPS_MISSING" => ReasonCode::BadContainer,
-        _ => ReasonCode::ProbeFailed,
-    };
-    let reason = Reason {
-        code,
-        severity: Severity::Error,
-        track: Subject::File,
-        platform: String::new(),
-        detail: format!("{}: {}", error.code(), chain(error)),
-    };
-    Verdict {
-        platform: String::new(),
-        action: Action::Encode,
-        video: TrackVerdict::Encode,
-        audio: TrackVerdict::Encode,
-        fixes: Vec::new(),
-        reasons: vec![reason],
     }
 }

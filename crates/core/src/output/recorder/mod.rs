@@ -26,6 +26,7 @@ use crate::id::OutputId;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats};
+use crate::stream::opening::{OpenedOutput, OutputOpening};
 use crate::sys::{CpuLap, CpuMeter, spawn};
 
 /// Tags that wait for the disk before the rest is left in the ring; at 30 fps with audio about ten seconds.
@@ -107,12 +108,23 @@ impl Recorder {
     /// # Blocking
     ///
     /// On the file system.
-    pub(crate) fn create(
+    pub(super) fn open(
+        path: &Path,
+        existing: Existing,
+        intake: Intake,
+        cx: &OutputOpening<'_>,
+    ) -> Result<OpenedOutput, Error> {
+        let (id, cpu) = (cx.output(), cx.cpu());
+        let mut recorder = Self::create(id, (path, existing), cx.files(), &cx.config().recording, cpu)?;
+        recorder.intake = intake;
+        Ok(OpenedOutput { name: recorder.path.display().to_string(), driver: Box::new(recorder) })
+    }
+
+    fn create(
         id: OutputId,
         (path, existing): (&Path, Existing),
         files: &Arc<StreamFiles>,
         config: &RecordingConfig,
-        intake: Intake,
         cpu: CpuMeter,
     ) -> Result<Self, Error> {
         let fail = |source| Error::Recording { path: path.to_owned(), source };
@@ -128,9 +140,7 @@ impl Recorder {
             let _ = finished.send(result);
         })
         .map_err(|source| Error::System { what: "no thread for a recording", source })?;
-        let mut recorder = Self::new(id, path, shared, batches, done, config.write_within);
-        recorder.intake = intake;
-        Ok(recorder)
+        Ok(Self::new(id, path, shared, batches, done, config.write_within))
     }
 
     fn new(
@@ -159,11 +169,6 @@ impl Recorder {
             failed: None,
             finished: false,
         }
-    }
-
-    /// The file it really writes to.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Takes what is there, as far as the disk is not behind; the rest stays in the ring.

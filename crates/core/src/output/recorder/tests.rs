@@ -102,12 +102,5 @@ fn the_first_media_counts_when_it_is_in_the_file() {
 
 fn create(path: &Path) -> Result<Recorder, Error> {
     let target = (path, Existing::Replace);
-    Recorder::create(
-        OutputId(0),
-        target,
-        &Arc::default(),
-        &RecordingConfig::default(),
-        Intake::file(false),
-        CpuMeter::default(),
-    )
+    Recorder::create(OutputId(0), target, &Arc::default(), &RecordingConfig::default(), CpuMeter::default())
 }

@@ -5,6 +5,7 @@
 
 mod connection;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::tls::TlsRoots;
 use crate::net::{Backoff, random};
 use crate::stats::{OutputPhase, OutputStats};
-use crate::stream::mailbox::{Command, Mailbox};
+use crate::stream::opening::{OpenedOutput, OutputMailbox, OutputOpening};
 
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -45,9 +46,9 @@ pub(crate) struct RtmpPush {
     /// Of earlier connections.
     told: Told,
     roots: TlsRoots,
-    config: Config,
+    config: Arc<Config>,
     dialer: Dialer,
-    mailbox: Mailbox,
+    mailbox: OutputMailbox,
     backoff: Backoff,
     state: State,
     /// Bytes sent by connections that are gone.
@@ -84,6 +85,12 @@ enum State {
     Ended,
 }
 
+/// What the dialer says of an attempt.
+struct Answer {
+    attempt: u64,
+    result: Result<Reached, Error>,
+}
+
 /// Where it is sent.
 struct Route {
     /// By the program.
@@ -103,25 +110,25 @@ impl Route {
 
 impl RtmpPush {
     /// An output that dials with its first turn.
-    pub(crate) fn new(
-        id: OutputId,
-        target: Target,
-        config: &Config,
-        dialer: Dialer,
-        mailbox: Mailbox,
-    ) -> Self {
+    pub(super) fn open(target: Target, cx: &OutputOpening<'_>) -> OpenedOutput {
+        let name = target.destination.to_string();
+        OpenedOutput { name, driver: Box::new(Self::new(target, cx)) }
+    }
+
+    fn new(target: Target, cx: &OutputOpening<'_>) -> Self {
         let Target { destination, roots, reconnect, enhanced, all_tracks } = target;
+        let config = cx.shared_config();
         Self {
-            id,
+            id: cx.output(),
             route: Route { home: destination, elsewhere: None, hops: 0 },
             enhanced,
             all_tracks,
             told: Told::default(),
             roots,
             backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
-            config: config.clone(),
-            dialer,
-            mailbox,
+            config,
+            dialer: cx.dialer(),
+            mailbox: cx.mailbox(),
             state: State::Idle,
             sent_before: 0,
             drops_before: 0,
@@ -172,7 +179,7 @@ impl RtmpPush {
     fn dial(&mut self) {
         let (cancelled, asked): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         self.attempt += 1;
-        let (mailbox, output, attempt) = (self.mailbox.clone(), self.id, self.attempt);
+        let (mailbox, attempt) = (self.mailbox.clone(), self.attempt);
         self.state = State::Dialing { cancelled: cancelled.clone(), asked: asked.clone() };
         self.dialer.dial(Request {
             destination: self.route.peer().clone(),
@@ -184,7 +191,7 @@ impl RtmpPush {
             cancelled,
             asked,
             reply: Reply::new(move |result| {
-                mailbox.send(Command::Dialed { output, attempt, result });
+                mailbox.send(Box::new(Answer { attempt, result }));
             }),
         });
     }
@@ -293,6 +300,39 @@ impl RtmpPush {
         }
         self.state = State::Idle;
     }
+
+    /// Learns where a dialled attempt led, or why nowhere.
+    fn dialed(
+        &mut self,
+        cx: &mut OutputContext<'_>,
+        attempt: u64,
+        result: Result<Reached, Error>,
+    ) -> OutputState {
+        if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
+            return OutputState::Running;
+        }
+        self.settled = true;
+        match result {
+            Ok(Reached::Elsewhere(_)) if self.finishing => {
+                self.state = State::Ended;
+                OutputState::Ended(None)
+            }
+            Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
+            Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
+                // What arrived with the acceptance is in the session: the first turn takes it before any poll.
+                Ok(()) => {
+                    if let State::Live(live) = &mut self.state
+                        && self.finishing
+                    {
+                        live.session.finish();
+                    }
+                    self.turn(cx)
+                }
+                Err(error) => self.failed(cx, error),
+            },
+            Err(error) => self.failed(cx, error),
+        }
+    }
 }
 
 impl OutputDriver for RtmpPush {
@@ -334,35 +374,10 @@ impl OutputDriver for RtmpPush {
         OutputState::Running
     }
 
-    fn dialed(
-        &mut self,
-        cx: &mut OutputContext<'_>,
-        attempt: u64,
-        result: Result<Reached, Error>,
-    ) -> OutputState {
-        if attempt != self.attempt || !matches!(self.state, State::Dialing { .. }) {
-            return OutputState::Running;
-        }
-        self.settled = true;
-        match result {
-            Ok(Reached::Elsewhere(_)) if self.finishing => {
-                self.state = State::Ended;
-                OutputState::Ended(None)
-            }
-            Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
-            Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
-                // What arrived with the acceptance is in the session: the first turn takes it before any poll.
-                Ok(()) => {
-                    if let State::Live(live) = &mut self.state
-                        && self.finishing
-                    {
-                        live.session.finish();
-                    }
-                    self.turn(cx)
-                }
-                Err(error) => self.failed(cx, error),
-            },
-            Err(error) => self.failed(cx, error),
+    fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
+        match message.downcast::<Answer>() {
+            Ok(answer) => self.dialed(cx, answer.attempt, answer.result),
+            Err(_) => OutputState::Running,
         }
     }
 

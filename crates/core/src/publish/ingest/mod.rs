@@ -10,99 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
-use parking_lot::Mutex;
 
 use crate::clock::timeline::Timeline;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::stream::desk::{Delivery, Desk};
 
 /// A publisher that was replaced may take this long to read why.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// Where a publication stands, seen from both sides.
-#[derive(Debug)]
-pub(crate) struct Desk(Mutex<Standing>);
-
-#[derive(Debug, Clone, Copy)]
-struct Standing {
-    /// When media last came, or a publisher.
-    heard: Instant,
-    /// Nobody publishes at the moment.
-    vacant: bool,
-    /// Somebody was told to come in and is on the way.
-    promised: bool,
-    /// The stream has ended, or is about to.
-    over: bool,
-}
-
-/// What the desk says to somebody who wants to publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The publisher was lost: come in.
-    Vacant,
-    /// The publisher is silent: replace it.
-    Silent,
-    /// Somebody publishes.
-    Taken,
-    /// This publication is over: begin another.
-    Over,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Arc<Self> {
-        let standing = Standing { heard: Instant::now(), vacant: false, promised: false, over: false };
-        Arc::new(Self(Mutex::new(standing)))
-    }
-
-    /// Asks for the place of a publisher that is lost, or has been silent for `takeover_after`. Unless the answer is a no,
-    /// the stream waits for a delivery from then on; [`withdraw`](Self::withdraw) if there is none.
-    pub(crate) fn ask(&self, takeover_after: Duration) -> Answer {
-        let mut standing = self.0.lock();
-        let answer = match *standing {
-            Standing { over: true, .. } => Answer::Over,
-            Standing { promised: true, .. } => Answer::Taken,
-            Standing { vacant: true, .. } => Answer::Vacant,
-            Standing { heard, .. } if heard.elapsed() >= takeover_after => Answer::Silent,
-            _ => Answer::Taken,
-        };
-        standing.promised |= matches!(answer, Answer::Vacant | Answer::Silent);
-        answer
-    }
-
-    /// Nobody comes after all.
-    pub(crate) fn withdraw(&self) {
-        self.0.lock().promised = false;
-    }
-
-    fn heard(&self, now: Instant) {
-        self.0.lock().heard = now;
-    }
-
-    fn vacate(&self) {
-        self.0.lock().vacant = true;
-    }
-
-    /// The one who was promised is here.
-    fn arrived(&self) {
-        let mut standing = self.0.lock();
-        (standing.heard, standing.vacant, standing.promised) = (Instant::now(), false, false);
-    }
-
-    /// Ends the publication unless somebody is on the way.
-    fn try_end(&self) -> bool {
-        let mut standing = self.0.lock();
-        standing.over |= !standing.promised;
-        standing.over
-    }
-
-    fn close(&self) {
-        self.0.lock().over = true;
-    }
-}
-
-/// A publisher on its way to the thread of its stream.
-pub(crate) struct Delivery(pub(crate) Box<dyn SourceDriver>);
 
 /// The source of a published stream.
 pub(crate) struct Ingest {

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 use mio::Poll;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::pool::Scratch;
+use crate::stream::desk::Answer;
 
 const GRACE: Duration = Duration::from_secs(30);
 const AFTER: Duration = Duration::from_secs(5);

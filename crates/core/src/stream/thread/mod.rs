@@ -60,7 +60,7 @@ pub(crate) struct Setup {
     pub(crate) poll: Poll,
     pub(crate) commands: Commands,
     pub(crate) source: Box<dyn SourceDriver>,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     /// How often it ticks, if not as the engine's streams do.
     pub(crate) tick: Option<Duration>,
     /// Players may join: keep the newest GOP.
@@ -291,13 +291,13 @@ impl StreamThread {
                     self.add_output(now, output, name, driver, guest);
                 }
                 Command::RemoveOutput(output) => self.remove_output(now, output),
-                Command::Dialed { output, attempt, result } => {
+                Command::DeliverTo { output, message } => {
                     let found = self
                         .slots
                         .iter()
                         .position(|slot| slot.as_ref().is_some_and(|slot| slot.id == output));
                     if let Some(index) = found {
-                        self.with_output(index, now, false, |driver, cx| driver.dialed(cx, attempt, result));
+                        self.with_output(index, now, false, |driver, cx| driver.deliver(cx, message));
                     }
                 }
                 Command::Deliver(message) => {

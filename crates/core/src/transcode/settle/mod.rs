@@ -14,9 +14,9 @@ use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wi
 use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
 use crate::event::EventKind;
-use crate::scan::{ScanOptions, facts};
+use crate::scan::{ScanOptions, facts, verdict_of_failure};
 use crate::tracks::{Carriage, Chosen, Selection, Tracks};
-use crate::verdict::{Subject, TrackVerdict, Verdict, verdict_for_all, verdict_of_failure};
+use crate::verdict::{Subject, TrackVerdict, Verdict, verdict_for_all};
 
 mod alike;
 

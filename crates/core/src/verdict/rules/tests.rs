@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::verdict::facts::{AudioFacts, BitRates, Fields, Form, VideoFacts};
 use crate::verdict::plan::{plan_for, verdict_for_all};
-use crate::verdict::sentence::{Action, verdict_of_failure};
+use crate::verdict::sentence::Action;
 
 /// 720p30 at 3 Mbit/s with closed GOPs of 2 s, AAC-LC stereo: nothing to find fault with.
 fn good() -> Facts {
@@ -194,13 +194,6 @@ fn platforms_are_split_into_copies_and_one_encode() {
     let together = verdict_for_all(&facts, &platforms, Strictness::Lenient).unwrap();
     assert_eq!(together.action, Action::EncodeVideoCopyAudio);
     assert_eq!(plan_for(&good(), &platforms, Strictness::Strict).shared, None);
-}
-
-#[test]
-fn a_failure_never_means_copy() {
-    let error = crate::Error::Config { name: "probe", reason: "it failed".to_owned() };
-    let verdict = verdict_of_failure(&error);
-    assert!(verdict.needs_encoding() && verdict.has(ReasonCode::ProbeFailed));
 }
 
 #[test]

@@ -1,0 +1,229 @@
+//! How sources and outputs are opened: what [`Engine::stream`](crate::Engine::stream) and
+//! [`StreamBuilder::to`](crate::StreamBuilder::to) take.
+//!
+//! In: a description, and what a stream has to offer: its number, the engine's settings, mailboxes. Out: a driver for the
+//! stream's thread. Everything here runs on the thread that starts the stream or adds the output.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::handle::StreamRef;
+use super::hub::Hub;
+use super::mailbox::{Command, Mailbox};
+use super::registry::Registry;
+use super::shared::StreamShared;
+use crate::config::Config;
+use crate::driver::{OutputDriver, SourceDriver};
+use crate::error::Error;
+use crate::files::{Reads, StreamFiles};
+use crate::id::{OutputId, StreamId};
+use crate::net::dialer::Dialer;
+use crate::reel::Store;
+use crate::sys::CpuMeter;
+
+/// What a stream can be made from: a description that says how it is opened.
+///
+/// [`Source`](crate::Source) is one; a program can bring its own.
+pub trait OpenSource: fmt::Debug + Send {
+    /// Refuses what cannot work, before anything is opened or counted against a limit. Default: refuses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], most likely: what is wrong.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What it reads, so that no recording overwrites it and no stream feeds itself. Default: no files, no publication.
+    fn reads(&self) -> Reads {
+        Reads::default()
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be played; the stream does not start.
+    ///
+    /// # Blocking
+    ///
+    /// May block: it is called by [`start`](crate::StreamBuilder::start), on the caller's thread. What can take long should end
+    /// when the engine shuts down; see [`SourceOpening::on_shutdown`].
+    fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error>;
+}
+
+/// Where a stream can be sent: a description that says how it is opened.
+///
+/// [`Output`](crate::Output) is one; a program can bring its own.
+pub trait OpenOutput: fmt::Debug + Send {
+    /// Refuses what cannot work, before anything is opened. Default: refuses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], most likely: what is wrong.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be; the stream does not start, or goes on without it.
+    ///
+    /// # Blocking
+    ///
+    /// May block as long as creating a file does: it is called by [`start`](crate::StreamBuilder::start) or
+    /// [`add_output`](crate::StreamRef::add_output), on the caller's thread. What takes longer (connecting, say) belongs on a thread
+    /// of the output's own, which reports to its driver by [`OutputOpening::mailbox`].
+    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error>;
+}
+
+/// An output that was opened.
+pub struct OpenedOutput {
+    /// What it is, for figures and logs; without secrets.
+    pub name: String,
+    /// What serves it on the stream's thread.
+    pub driver: Box<dyn OutputDriver>,
+}
+
+impl fmt::Debug for OpenedOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedOutput").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a source is opened with.
+#[derive(Debug)]
+pub struct SourceOpening<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) shared: &'a Arc<StreamShared>,
+}
+
+impl SourceOpening<'_> {
+    /// The number of the stream.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.shared.id
+    }
+
+    /// The engine's settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.registry.config
+    }
+
+    /// How other threads reach the driver.
+    #[must_use]
+    pub fn mailbox(&self) -> SourceMailbox {
+        SourceMailbox(self.shared.mailbox.clone())
+    }
+
+    /// Has `end` called if the engine shuts down while the source is being opened; at once if it already does. What
+    /// [`open`](OpenSource::open) waits for should end then.
+    pub fn on_shutdown(&self, end: impl Fn() + Send + 'static) {
+        self.registry.starting().add(self.shared.id, end);
+    }
+
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
+    pub(crate) fn cpu(&self) -> CpuMeter {
+        self.shared.cpu.clone()
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        self.registry.hub()
+    }
+
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.registry.reels()
+    }
+
+    pub(crate) fn files(&self) -> &Arc<StreamFiles> {
+        &self.shared.files
+    }
+
+    pub(crate) fn waker(&self) -> &Mailbox {
+        &self.shared.mailbox
+    }
+}
+
+/// What an output is opened with.
+#[derive(Debug)]
+pub struct OutputOpening<'a> {
+    pub(crate) stream: &'a StreamRef,
+    pub(crate) output: OutputId,
+}
+
+impl OutputOpening<'_> {
+    /// The number of the stream.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.stream.id()
+    }
+
+    /// The number of the output within the stream.
+    #[must_use]
+    pub fn output(&self) -> OutputId {
+        self.output
+    }
+
+    /// The engine's settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.stream.registry.config
+    }
+
+    /// How other threads reach the driver.
+    #[must_use]
+    pub fn mailbox(&self) -> OutputMailbox {
+        OutputMailbox { mailbox: self.stream.shared.mailbox.clone(), output: self.output }
+    }
+
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        self.stream.registry.config.clone()
+    }
+
+    pub(crate) fn dialer(&self) -> Dialer {
+        self.stream.registry.dialer()
+    }
+
+    pub(crate) fn cpu(&self) -> CpuMeter {
+        self.stream.shared.cpu.clone()
+    }
+
+    pub(crate) fn files(&self) -> &Arc<StreamFiles> {
+        &self.stream.shared.files
+    }
+}
+
+/// How threads of a source's own reach its driver. Cheap to clone; never blocks.
+#[derive(Debug, Clone)]
+pub struct SourceMailbox(Mailbox);
+
+impl SourceMailbox {
+    /// Wakes the stream's thread, which asks [`is_due`](SourceDriver::is_due) then.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+
+    /// Hands the driver a message ([`deliver`](SourceDriver::deliver)); `false` if the stream has ended.
+    pub fn send(&self, message: Box<dyn Any + Send>) -> bool {
+        self.0.send(Command::Deliver(message))
+    }
+}
+
+/// How threads of an output's own reach its driver. Cheap to clone; never blocks.
+#[derive(Debug, Clone)]
+pub struct OutputMailbox {
+    mailbox: Mailbox,
+    output: OutputId,
+}
+
+impl OutputMailbox {
+    /// Hands the driver a message ([`deliver`](OutputDriver::deliver)); `false` if the stream has ended. A driver that has ended gets
+    /// none.
+    pub fn send(&self, message: Box<dyn Any + Send>) -> bool {
+        self.mailbox.send(Command::DeliverTo { output: self.output, message })
+    }
+}

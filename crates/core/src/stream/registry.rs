@@ -1,0 +1,307 @@
+//! The streams that run: how they begin, how they are found, and how they are stopped.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::{Poll, Waker};
+use parking_lot::Mutex;
+
+use super::handle::StreamRef;
+use super::hub::{Claim, Hub};
+use super::mailbox::{Command, Commands, Mailbox};
+use super::opening::{OpenOutput, OpenedOutput, OutputOpening};
+use super::shared::StreamShared;
+use super::starting::Starting;
+use super::thread::{Setup, StreamThread, WAKE};
+use super::{FOREVER, STREAM_STACK};
+use crate::config::Config;
+use crate::driver::SourceDriver;
+use crate::error::Error;
+use crate::event::EventBus;
+use crate::files::StreamFiles;
+use crate::id::{OutputId, StreamId};
+use crate::limiter::{Limiter, Permit};
+use crate::net::dialer::Dialer;
+use crate::reel::Store;
+use crate::sys::{panic_message, spawn};
+
+const REAPER_STACK: usize = 64 << 10;
+
+/// What streams and handles share with the engine.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) config: Arc<Config>,
+    limiter: Limiter,
+    dialer: Dialer,
+    events: EventBus,
+    hub: Hub,
+    reels: Option<Store>,
+    streams: Mutex<HashMap<StreamId, Arc<StreamShared>>>,
+    next_stream: AtomicU64,
+    reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
+    abandoned: AtomicU64,
+    /// What is being started.
+    starting: Starting,
+    /// The engine is shutting down for good: nothing new is put on the air.
+    closed: AtomicBool,
+}
+
+/// How [`Engine::shutdown`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Streams that ended in time.
+    pub stopped: usize,
+    /// Streams whose thread had to be abandoned.
+    pub abandoned: usize,
+}
+
+/// What a stream is made of besides its outputs.
+pub(crate) struct Parts {
+    pub(crate) source: Box<dyn SourceDriver>,
+    pub(crate) tick: Option<Duration>,
+    pub(crate) keep_gop: bool,
+    pub(crate) hold: bool,
+    pub(crate) needs_outputs: bool,
+    pub(crate) claim: Option<Claim>,
+}
+
+/// A stream thread that is ready to start: it has a number and a mailbox.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<StreamShared>,
+    poll: Poll,
+    commands: Commands,
+}
+
+impl Registry {
+    /// Of an engine with `config`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReelStoreInUse`].
+    ///
+    /// # Blocking
+    ///
+    /// On the reel store's directory, if there is one.
+    pub(crate) fn new(config: Config) -> Result<Arc<Self>, Error> {
+        let reels = config.reels.as_ref().map(Store::open).transpose()?;
+        Ok(Arc::new(Self {
+            limiter: Limiter::new(config.max_streams_per_owner, config.max_streams),
+            config: Arc::new(config),
+            dialer: Dialer::default(),
+            events: EventBus::default(),
+            hub: Hub::default(),
+            reels,
+            streams: Mutex::default(),
+            next_stream: AtomicU64::new(1),
+            reaper: Mutex::new(None),
+            abandoned: AtomicU64::new(0),
+            starting: Starting::default(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// The events of all streams.
+    pub(crate) fn events(&self) -> &EventBus {
+        &self.events
+    }
+
+    /// Who may start how much.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Streams abandoned so far.
+    pub(crate) fn abandoned(&self) -> u64 {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// What dials for pushes.
+    pub(crate) fn dialer(&self) -> Dialer {
+        self.dialer.clone()
+    }
+
+    /// A stream that runs, by its number.
+    pub(crate) fn find(self: &Arc<Self>, id: StreamId) -> Option<StreamRef> {
+        let shared = self.streams.lock().get(&id)?.clone();
+        Some(StreamRef { shared, registry: self.clone() })
+    }
+
+    /// The streams players can ask for.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// What is being started.
+    pub(crate) fn starting(&self) -> &Starting {
+        &self.starting
+    }
+
+    /// Whether nothing new is put on the air.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The streams that run, in no order.
+    pub(crate) fn running_streams(&self) -> Vec<Arc<StreamShared>> {
+        self.streams.lock().values().cloned().collect()
+    }
+
+    /// The store of reels, if there is one.
+    pub(crate) fn reels(&self) -> Option<&Store> {
+        self.reels.as_ref()
+    }
+
+    /// Takes a place for a stream of `owner`.
+    pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
+        self.limiter.admit(owner)
+    }
+
+    /// Makes a stream's number and mailbox.
+    pub(crate) fn prepare(&self, permit: Option<Permit>, files: Arc<StreamFiles>) -> Result<Prepared, Error> {
+        if self.is_closed() {
+            return Err(Error::Ended);
+        }
+        let system = |source| Error::System { what: "no descriptor for a stream", source };
+        let poll = Poll::new().map_err(system)?;
+        let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
+        let (mailbox, commands) = Mailbox::new(waker);
+        let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        let shared = Arc::new(StreamShared::new(id, mailbox, self.events.clone(), permit, files));
+        Ok(Prepared { shared, poll, commands })
+    }
+
+    /// Starts a stream's thread.
+    pub(crate) fn launch(self: &Arc<Self>, prepared: Prepared, parts: Parts) -> Result<StreamRef, Error> {
+        let Prepared { shared, poll, commands } = prepared;
+        let stream = StreamRef { shared: shared.clone(), registry: self.clone() };
+        if let Some(claim) = parts.claim {
+            let opened = claim.open(&stream)?;
+            shared.hold_name(claim);
+            opened.announce();
+        }
+        shared.publish_stats(|stats| stats.mode = parts.source.mode());
+        let setup = Setup {
+            shared: shared.clone(),
+            poll,
+            commands,
+            source: parts.source,
+            config: self.config.clone(),
+            tick: parts.tick,
+            keep_gop: parts.keep_gop,
+            hold: parts.hold,
+            needs_outputs: parts.needs_outputs,
+            root: None,
+        };
+        let engine = Arc::downgrade(self);
+        {
+            let mut streams = self.streams.lock();
+            // Who waited for a file meanwhile starts no more: nobody would end it.
+            if self.is_closed() {
+                shared.release_names();
+                return Err(Error::Ended);
+            }
+            streams.insert(shared.id, shared.clone());
+        }
+        let id = shared.id;
+        let (ending, patience) = (shared.clone(), self.config.force_stop_after);
+        let spawned = spawn(format!("fc-{id}"), STREAM_STACK, move || {
+            let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+            let outcome = std::panic::catch_unwind(run)
+                .unwrap_or_else(|panic| Err(Arc::new(Error::Panicked { message: panic_message(&*panic) })));
+            ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
+            if let Some(engine) = engine.upgrade() {
+                engine.streams.lock().remove(&id);
+            }
+            ending.end(outcome);
+        });
+        if let Err(source) = spawned {
+            self.streams.lock().remove(&id);
+            shared.release_names();
+            return Err(Error::System { what: "no thread for a stream", source });
+        }
+        Ok(stream)
+    }
+
+    /// Opens an output of `stream` and puts it on the stream's thread, once that runs.
+    ///
+    /// # Errors
+    ///
+    /// What its description said; [`Error::Ended`].
+    pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
+        let id = stream.shared.next_output();
+        let OpenedOutput { name, driver } = output.open(&OutputOpening { stream, output: id })?;
+        stream.send(Command::AddOutput { output: id, name, driver, guest: None })?;
+        Ok(id)
+    }
+
+    /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.
+    pub(crate) fn stop_streams(&self, streams: &[Arc<StreamShared>], deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline.min(FOREVER);
+        for shared in streams {
+            shared.ask_to_stop(until);
+        }
+        let mut report = ShutdownReport { stopped: 0, abandoned: 0 };
+        for shared in streams {
+            if shared.wait_until(Some(until)).is_none() && shared.abandon(deadline) {
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
+                self.streams.lock().remove(&shared.id);
+                report.abandoned += 1;
+            } else {
+                report.stopped += 1;
+            }
+        }
+        report
+    }
+
+    /// Nothing new is put on the air; what is being started ends.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.starting.close();
+    }
+
+    /// Stops all streams, and ends what the reel store does.
+    pub(crate) fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline.min(FOREVER);
+        let streams = self.running_streams();
+        let report = self.stop_streams(&streams, deadline);
+        if let Some(reels) = &self.reels {
+            reels.close(until.saturating_duration_since(Instant::now()));
+        }
+        self.events.wait_heard(until);
+        report
+    }
+
+    /// Stops a stream whose handle was dropped, without waiting: the reaper waits, and abandons it if need be.
+    pub(crate) fn release(self: &Arc<Self>, shared: Arc<StreamShared>) {
+        shared.ask_to_stop(Instant::now() + self.config.force_stop_after);
+        let mut reaper = self.reaper.lock();
+        if reaper.is_none() {
+            let (send, receive) = crossbeam_channel::unbounded::<Arc<StreamShared>>();
+            let engine = Arc::downgrade(self);
+            let spawned = spawn("fc-reap", REAPER_STACK, move || {
+                while let Ok(shared) = receive.recv() {
+                    let until = shared.stop_by();
+                    if shared.wait_until(until).is_none()
+                        && let Some(engine) = engine.upgrade()
+                        && shared.abandon(engine.config.force_stop_after)
+                    {
+                        engine.abandoned.fetch_add(1, Ordering::Relaxed);
+                        engine.streams.lock().remove(&shared.id);
+                    }
+                }
+            });
+            match spawned {
+                Ok(_) => *reaper = Some(send),
+                Err(error) => log::error!("no thread to wait for stopping streams: {error}"),
+            }
+        }
+        if let Some(reaper) = &*reaper {
+            let _ = reaper.send(shared);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The plan of the house: which room may use which.
+//!
+//! A room is a file or a folder of `src`. The table lists them from the ground up, and each may use only rooms that stand below
+//! it, so there is no circle. What is not in the table is not permitted, and what is not used does not stay in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, from the ground up, and the rooms each may use.
+const PLAN: &[(&str, &str)] = &[
+    ("sys", ""),
+    ("pool", ""),
+    ("id", ""),
+    ("tracks", ""),
+    ("verdict", ""),
+    ("error", "verdict"),
+    ("config", "error"),
+    ("net", "config error sys"),
+    ("stats", "id"),
+    ("event", "error id stats sys verdict"),
+    ("ring", "config error pool"),
+    ("clock", "event ring"),
+    ("driver", "error event id pool ring stats"),
+    ("playlist", "error net"),
+    ("limiter", "error"),
+    ("scan", "clock error tracks verdict"),
+    ("transcode", "clock error event scan stats tracks verdict"),
+    ("lap", "clock config error event tracks transcode"),
+    ("reel", "config error event lap pool sys tracks transcode"),
+    ("files", "error playlist reel sys"),
+    (
+        "playout",
+        "clock config driver error event files lap playlist pool reel ring stats sys tracks transcode",
+    ),
+    ("stream", "clock config driver error event files id limiter net pool reel ring stats sys"),
+    ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
+    ("keys", "error net stats stream"),
+    ("source", "driver error event files playlist playout publish stream tracks transcode verdict"),
+    ("output", "config driver error event files id net reel ring stats stream sys"),
+    ("engine", "config driver error event files id keys output publish reel stats stream"),
+    ("prepare", "error event files lap scan sys tracks transcode verdict"),
+    ("capacity", "config engine error net output source stats stream sys"),
+];
+
+/// A file of the crate, without its tests.
+struct Source {
+    /// Its place below `src`.
+    place: PathBuf,
+    code: String,
+}
+
+impl Source {
+    /// The room it stands in.
+    fn room(&self) -> String {
+        let first = self.place.iter().next().expect("a path has a first part");
+        Path::new(first).with_extension("").display().to_string()
+    }
+
+    /// How many modules deep it is: 1 for the room itself.
+    fn depth(&self) -> usize {
+        let parts = self.place.iter().count();
+        if self.place.ends_with("mod.rs") { parts - 1 } else { parts }
+    }
+
+    /// The rooms it names.
+    fn uses(&self) -> BTreeSet<String> {
+        let name = |rest: &str| -> String {
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+        };
+        self.code.split("crate::").skip(1).map(name).collect()
+    }
+}
+
+/// All files but tests and the root, whose re-exports are the crate's face.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "tests" {
+                    folders.push(path);
+                }
+            } else if !name.contains("tests") && name != "lib.rs" {
+                let text = fs::read_to_string(&path).expect("a source file is text");
+                let place = path.strip_prefix(&root).expect("it is below the root").to_owned();
+                found.push(Source { place, code: without_tests_and_comments(&text) });
+            }
+        }
+    }
+    assert!(found.len() > 150, "only {} files were found", found.len());
+    found
+}
+
+/// The code of a file up to its tests, which come last.
+fn without_tests_and_comments(text: &str) -> String {
+    let code = text.split("\nmod tests {").next().unwrap_or(text);
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn plan() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    PLAN.iter().map(|(room, uses)| (*room, uses.split_whitespace().collect())).collect()
+}
+
+#[test]
+fn each_room_uses_only_what_the_plan_permits() {
+    let plan = plan();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let room = source.room();
+        let Some(permitted) = plan.get(room.as_str()) else {
+            wrong.push(format!("{}: the room {room} is not in the plan", source.place.display()));
+            continue;
+        };
+        for used in source.uses().into_iter().filter(|used| *used != room) {
+            if !permitted.contains(used.as_str()) {
+                wrong.push(format!("{}: {room} may not use {used}", source.place.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_use_only_rooms_below_them() {
+    let mut below: BTreeSet<&str> = BTreeSet::new();
+    for (room, uses) in PLAN {
+        for used in uses.split_whitespace() {
+            assert!(below.contains(used), "{room} uses {used}, which does not stand below it");
+        }
+        assert!(below.insert(room), "{room} is listed twice");
+    }
+}
+
+#[test]
+fn the_plan_permits_nothing_that_is_not_used() {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        used.entry(source.room()).or_default().extend(source.uses());
+    }
+    for (room, permitted) in plan() {
+        let Some(used) = used.get(room) else { panic!("there is no room {room}") };
+        for other in permitted {
+            assert!(used.contains(other), "{room} does not use {other}");
+        }
+    }
+}
+
+#[test]
+fn paths_through_super_do_not_leave_their_room() {
+    for source in sources() {
+        for (number, line) in source.code.lines().enumerate() {
+            for path in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')) {
+                let ups = path.split("::").take_while(|part| *part == "super").count();
+                assert!(
+                    ups < source.depth().max(1),
+                    "{}:{}: {path} leads out of {}; other rooms are named from the crate's root",
+                    source.place.display(),
+                    number + 1,
+                    source.room()
+                );
+            }
+        }
+    }
+}
