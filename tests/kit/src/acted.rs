@@ -29,12 +29,8 @@ pub type Said = Vec<(u32, Command)>;
 pub enum Answer {
     /// As servers do.
     Usual,
-    /// These commands, on this message stream each.
-    Say(Said),
-    /// These, and the connection is closed.
+    /// These commands, on this message stream each, and the connection is closed.
     Last(Said),
-    /// Nothing, and the connection is closed.
-    Close,
 }
 
 /// `_error` to `connect`, as Adobe's servers say it.
@@ -230,9 +226,7 @@ fn obey(socket: &mut TcpStream, number: usize, command: Command, shared: &Shared
     let answer = (shared.act)(number, &command);
     let (said, goes_on) = match answer {
         Answer::Usual => (usual(&command), command.name != "deleteStream"),
-        Answer::Say(said) => (said, true),
         Answer::Last(said) => (said, false),
-        Answer::Close => (Vec::new(), false),
     };
     shared.with(number, |acts| acts.commands.push(command));
     socket.write_all(&wire(&said)).is_ok() && goes_on

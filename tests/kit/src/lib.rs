@@ -27,8 +27,7 @@ mod session;
 mod tls;
 
 pub use clients::{
-    FfmpegPlay, FfmpegPublish, GstPlay, GstPublish, LibrtmpPublish, PeerClient, Rtmpdump, ffmpeg_play,
-    ffmpeg_publish, gst_play, gst_publish, librtmp_publish, peer_play, peer_publish, rtmpdump,
+    ffmpeg_play, ffmpeg_publish, gst_play, gst_publish, librtmp_publish, peer_play, peer_publish, rtmpdump,
 };
 pub use damage::damage;
 pub use disk::SmallDisk;

@@ -120,12 +120,6 @@ impl Peer {
         }
     }
 
-    /// Closes its standard input and waits for its end: how the programs of `tests/peers` are stopped.
-    pub fn close_input(&mut self, deadline: Duration) -> ExitStatus {
-        self.input = None;
-        self.wait(deadline)
-    }
-
     /// Freezes it: its sockets stay open, and nobody reads them.
     pub fn freeze(&self) {
         kill_process_group(self.pid(), Signal::STOP).expect("a group that is there");
