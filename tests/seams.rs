@@ -3,8 +3,9 @@
 
 #![cfg(feature = "libav")]
 
-use flowcast::{Config, Engine, Output, ReelStore, RtmpServerExt, Source};
-use kit::{Need, PATIENCE, ffmpeg_play, frame_hashes, laps, need, packet_times, run, wait_until};
+use flowcast::{Config, Engine, Output, RtmpServerExt, Source};
+use kit::rig::engines;
+use kit::{Need, PATIENCE, ffmpeg_play, frame_hashes, laps, make, need, packet_times, wait_until};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -40,17 +41,11 @@ fn an_ffmpeg_player_sees_every_frame_over_the_seam() {
     let directory = TempDir::new().expect("a temporary directory");
     let directory = directory.path();
     for (name, special, _) in FILES {
-        let file = directory.join(name);
-        let arguments = format!("-nostdin -v error -y -f lavfi -i {PICTURE} {special} {X264}");
-        let arguments = arguments.split(' ').chain([file.to_str().expect("a plain path")]);
-        run("ffmpeg", arguments, PATIENCE);
+        make(directory, name, &format!("-f lavfi -i {PICTURE} {special} {X264}"));
     }
     let serving = Engine::new(Config::default()).expect("the defaults work");
     let server = serving.rtmp_server("127.0.0.1:0").start().expect("a free port");
-    let mut config = Config::default();
-    config.reels = Some(ReelStore::new(directory.join("reels")));
-    let modes = [("direct", Config::default()), ("reel", config)];
-    let engines = modes.map(|(mode, config)| (mode, Engine::new(config).expect("a usable store")));
+    let engines = engines(directory);
     std::thread::scope(|scope| {
         for (mode, engine) in &engines {
             for (name, _, step) in FILES {

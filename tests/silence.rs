@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flowcast::rtmp::flv::Tag;
 use flowcast::rtmp::flv::audio::{aac_frame, aac_sequence_header};
 use flowcast::rtmp::flv::silence::{aac_config, aac_silence, channel_configuration};
-use flowcast::rtmp::flv::{FlvReader, FlvWriter};
-use flowcast::rtmp::limits::Limits;
 use flowcast::rtmp::time::MediaTime;
-use kit::{Need, Peer, need, run};
+use kit::{Need, Peer, flv_tags, make, need, run, write_flv};
 use tempfile::TempDir;
 
 const DECODING: Duration = Duration::from_secs(120);
@@ -21,13 +20,10 @@ fn write(directory: &TempDir, config: Bytes, frames: &[Bytes], rate_hz: u32) -> 
         let samples = u64::try_from(frame * FRAME_SAMPLES).expect("a count");
         MediaTime::from_millis(i64::try_from(samples * 1000 / u64::from(rate_hz)).expect("a short file"))
     };
-    let mut file = FlvWriter::header(true, false).to_vec();
     let tags = frames.iter().enumerate().map(|(number, frame)| aac_frame(time(number), frame.clone()));
-    for tag in std::iter::once(aac_sequence_header(config, MediaTime::ZERO)).chain(tags) {
-        FlvWriter::write_tag(&tag, &mut file).expect("a small tag fits");
-    }
+    let tags: Vec<_> = std::iter::once(aac_sequence_header(config, MediaTime::ZERO)).chain(tags).collect();
     let path = directory.path().join("sound.flv");
-    std::fs::write(&path, file).expect("a file in the new directory");
+    write_flv(&path, &tags);
     path
 }
 
@@ -48,24 +44,12 @@ fn decoded(file: &Path, directory: &TempDir) -> Vec<f32> {
 
 /// The frames of a tone that an encoder made, and their configuration.
 fn tone(directory: &TempDir, rate_hz: u32, channels: u8) -> (Bytes, Vec<Bytes>) {
-    let file = directory.path().join("tone.flv");
-    let source = format!("sine=frequency=440:sample_rate={rate_hz}:duration=1");
-    let channels = channels.to_string();
-    run(
-        "ffmpeg",
-        ["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source, "-ac", &channels, "-c:a", "aac"]
-            .into_iter()
-            .chain([file.to_str().expect("a path in UTF-8")]),
-        DECODING,
-    );
-    let mut reader = FlvReader::new(&Limits::file());
-    reader.push_bytes(std::fs::read(&file).expect("the encoder's output").into());
-    let mut tags = Vec::new();
-    while let Some(tag) = reader.pull().expect("a file of ffmpeg's") {
-        tags.extend(tag.is_audio().then_some(tag));
-    }
+    let source = format!("-f lavfi -i sine=frequency=440:sample_rate={rate_hz}:duration=1");
+    let file = make(directory.path(), "tone.flv", &format!("{source} -ac {channels} -c:a aac"));
+    let mut tags = flv_tags(&file);
+    tags.retain(Tag::is_audio);
     // Two bytes of each are the header of the tag.
-    let payload = |tag: &flowcast::rtmp::flv::Tag| tag.body.to_bytes().slice(2..);
+    let payload = |tag: &Tag| tag.body.to_bytes().slice(2..);
     let config = tags.iter().find(|tag| tag.is_sequence_header()).expect("AAC has a configuration");
     let frames = tags.iter().filter(|tag| !tag.is_sequence_header()).map(payload).collect();
     (payload(config), frames)

@@ -10,7 +10,7 @@ use flowcast::{Engine, Error, Output, Source};
 
 use crate::{Beside, chain};
 use kit::rig::{Known, engine, threads_and_descriptors};
-use kit::{Need, need, run, wait_until};
+use kit::{Need, box_at, make, need, run, wait_until};
 
 /// Every refusal, none of which waits for anything, comes within this.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ fn cut(file: &Path, to: PathBuf, bytes: usize) -> PathBuf {
 /// Where the box of this type begins.
 fn find_box(file: &Path, kind: &[u8; 4]) -> usize {
     let content = fs::read(file).expect("a file that can be read");
-    content.windows(4).position(|window| window == kind).expect("such a box") - 4
+    box_at(&content, kind)
 }
 
 #[test]
@@ -147,32 +147,12 @@ fn nothing_that_can_be_sent() {
     let clip = Known::small();
     let engine = engine(|_| {});
     let beside = Beside::start(&engine, &clip);
-    let file = clip.beside("vp9-vorbis.webm");
-    let arguments = [
-        "-nostdin",
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-t",
-        "1",
-        "-i",
-        "testsrc2=size=160x90:rate=10",
-        "-f",
-        "lavfi",
-        "-t",
-        "1",
-        "-i",
-        "sine",
-        "-c:v",
-        "libvpx-vp9",
-        "-deadline",
-        "realtime",
-        "-c:a",
-        "libvorbis",
-        file.to_str().expect("UTF-8"),
-    ];
-    run("ffmpeg", arguments, Duration::from_secs(30));
+    let file = make(
+        clip.directory.path(),
+        "vp9-vorbis.webm",
+        "-f lavfi -t 1 -i testsrc2=size=160x90:rate=10 -f lavfi -t 1 -i sine \
+         -c:v libvpx-vp9 -deadline realtime -c:a libvorbis",
+    );
     let error = refused(&engine, &clip, "VP9 and Vorbis", &file);
     assert!(
         matches!(&error, Error::NoPlayableTrack { found, .. } if found.contains("vp9") && found.contains("vorbis"))

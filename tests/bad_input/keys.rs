@@ -8,9 +8,9 @@ use std::time::Duration;
 use flowcast::{ConnectConfig, Output, RtmpServerExt, Source, StreamKey};
 
 use crate::chain;
-use kit::rig::{Known, alone, engine, role_arguments};
+use kit::rig::{Known, engine};
 use kit::scripted::{Script, Scripted};
-use kit::{FaultProxy, PATIENCE, Peer, free_port, wait_until};
+use kit::{FaultProxy, PATIENCE, Peer, alone, free_port, role_arguments, wait_until};
 
 const CANARY: &str = "canary7f3a9key";
 

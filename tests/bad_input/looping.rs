@@ -10,7 +10,7 @@ use flowcast::{Error, EventKind, Events, Source, StreamHandle};
 use crate::{Beside, chain};
 use kit::rig::{Known, engine, push, wait_event};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, wait_until};
+use kit::{Need, PATIENCE, box_at, make, need, text, wait_until};
 
 /// A stream that loops a copy of the clip to a server of its own.
 struct Looping {
@@ -137,26 +137,14 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
     let engine = engine(|_| {});
     let beside = Beside::start(&engine, &clip);
     // The index is at the front; what it points to is not all there: a download that broke off.
-    let front = clip.beside("front.mp4");
-    let arguments = [
-        "-nostdin",
-        "-v",
-        "error",
-        "-i",
-        clip.file.to_str().expect("UTF-8"),
-        "-c",
-        "copy",
-        "-movflags",
-        "+faststart",
-        front.to_str().expect("UTF-8"),
-    ];
-    if !kit::need(&[kit::Need::Ffmpeg]) {
+    if !need(&[Need::Ffmpeg]) {
         return;
     }
-    kit::run("ffmpeg", arguments, Duration::from_secs(30));
+    let arguments = format!("-i {} -c copy -movflags +faststart", text(&clip.file));
+    let front = make(clip.directory.path(), "front.mp4", &arguments);
     let content = fs::read(&front).expect("it can be read");
-    let mdat = content.windows(4).position(|window| window == b"mdat").expect("such a box") - 4;
-    let moov = content.windows(4).position(|window| window == b"moov").expect("such a box") - 4;
+    let mdat = box_at(&content, b"mdat");
+    let moov = box_at(&content, b"moov");
     assert!(moov < mdat);
     for (what, bytes) in [("half of mdat", mdat + (content.len() - mdat) / 2), ("no mdat", mdat)] {
         fs::write(&front, &content[..bytes]).expect("a file in the directory");

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use flowcast::{Output, RtmpServerExt, Source, TlsRoots};
 
-use kit::rig::{Known, alone, engine, push, role_arguments};
+use kit::rig::{Known, engine, push};
 use kit::scripted::{Script, Scripted};
-use kit::{FaultProxy, Identity, Need, PATIENCE, Peer, TlsProxy, need, wait_until};
+use kit::{FaultProxy, Identity, Need, PATIENCE, Peer, TlsProxy, alone, need, role_arguments, wait_until};
 
 #[test]
 fn nothing_is_sent_that_could_raise_sigpipe() {

@@ -7,7 +7,7 @@ use kit::ffmpeg7;
 /// track are its own.
 fn pictures(file: &Path) -> Vec<Bytes> {
     let kept = [PacketType::SequenceStart, PacketType::CodedFrames, PacketType::CodedFramesX];
-    let pictures = tags(file).into_iter().filter(Tag::is_video);
+    let pictures = whole_flv_tags(file).into_iter().filter(Tag::is_video);
     let coded = pictures.filter(|tag| parts(tag).is_some_and(|(kind, ..)| kept.contains(&kind)));
     coded.map(|tag| tag.body.to_bytes()).collect()
 }

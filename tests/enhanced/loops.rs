@@ -16,7 +16,8 @@ fn record(engine: &Engine, source: Source, to: &Path) {
 
 fn assert_rising(recording: &Path) {
     for kind in [true, false] {
-        let times = tags(recording).into_iter().filter(|tag| tag.is_audio() == kind && !tag.is_script());
+        let times =
+            whole_flv_tags(recording).into_iter().filter(|tag| tag.is_audio() == kind && !tag.is_script());
         let coded = times.filter(|tag| !tag.is_sequence_header()).map(|tag| tag.timestamp.as_millis());
         let times: Vec<_> = coded.collect();
         let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
@@ -47,8 +48,9 @@ fn copies_decode_over_their_seams() {
                     let found =
                         laps(&decoded, &frames).unwrap_or_else(|why| panic!("{} {mode}: {why}", file.0));
                     assert!(found.first == 0 && found.seams >= 2, "{} {mode}: {found}", file.0);
-                    let headers =
-                        tags(&recording).into_iter().filter(|tag| tag.is_video() && tag.is_sequence_header());
+                    let headers = whole_flv_tags(&recording)
+                        .into_iter()
+                        .filter(|tag| tag.is_video() && tag.is_sequence_header());
                     assert_eq!(headers.count(), 1, "{} {mode}: one configuration", file.0);
                 }
             });
@@ -82,7 +84,7 @@ fn what_is_encoded_decodes_over_its_seams() {
         let (first, rest) = decoded.split_at(FRAMES);
         let found = laps(rest, first).unwrap_or_else(|why| panic!("{}: {why}", codec.name()));
         assert!(found.seams >= 1, "{}: {found}", codec.name());
-        let headers = tags(&recording).into_iter().filter(Tag::is_sequence_header).count();
+        let headers = whole_flv_tags(&recording).into_iter().filter(Tag::is_sequence_header).count();
         assert_eq!(headers, 2, "{}: one configuration for each track", codec.name());
     }
 }

@@ -11,11 +11,11 @@ use ::bytes::Bytes;
 use flowcast::av::{
     AudioInfo, Codec, ColorInfo, FieldOrder, Muxer, Packet, TimeBase, TrackInfo, TrackKind, VideoInfo,
 };
+use flowcast::rtmp::flv::Tag;
 use flowcast::rtmp::flv::enhanced::{Header, PacketType};
-use flowcast::rtmp::flv::{FlvReader, Tag};
-use flowcast::rtmp::limits::Limits;
-use flowcast::{Config, Engine, Output, ReelStore, Source};
-use kit::{Need, PATIENCE, frame_hashes, laps, need, run, wait_until};
+use flowcast::{Config, Engine, Output, Source};
+use kit::rig::engines;
+use kit::{Need, PATIENCE, frame_hashes, laps, need, run, wait_until, whole_flv_tags};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -38,21 +38,9 @@ const FRAMES: usize = 50;
 
 /// Makes one of the files.
 fn make(directory: &Path, (name, _, coded): (&str, &str, &str)) -> PathBuf {
-    let file = directory.join(name);
     let picture =
         "-f lavfi -i testsrc2=size=160x96:rate=25:duration=2 -f lavfi -i sine=sample_rate=48000:duration=2";
-    let arguments = format!("-nostdin -v error -y {picture} -pix_fmt yuv420p {coded} -ac 2");
-    run("ffmpeg", arguments.split(' ').chain(file.to_str()), PATIENCE);
-    file
-}
-
-/// The tags of a recording.
-fn tags(file: &Path) -> Vec<Tag> {
-    let mut reader = FlvReader::new(&Limits::publisher());
-    reader.push_bytes(Bytes::from(std::fs::read(file).expect("a recording")));
-    let tags = std::iter::from_fn(|| reader.pull().expect("a recording without an error")).collect();
-    reader.finish().expect("a recording that is not cut off");
-    tags
+    kit::make(directory, name, &format!("{picture} -pix_fmt yuv420p {coded} -ac 2"))
 }
 
 /// A packet type, a composition time, and the coded data.
@@ -70,7 +58,7 @@ fn parts(tag: &Tag) -> Option<(PacketType, i64, Bytes)> {
 
 /// Puts a recording's tracks of Enhanced RTMP into Matroska, beside it.
 fn to_matroska(recording: &Path) -> PathBuf {
-    let tags = tags(recording);
+    let tags = whole_flv_tags(recording);
     let (mut tracks, mut packets) = (Vec::<TrackInfo>::new(), Vec::new());
     for tag in &tags {
         let Some((kind, composition, data)) = parts(tag) else { continue };
@@ -124,12 +112,4 @@ fn track(index: usize, tag: &Tag, config: Bytes) -> TrackInfo {
         });
     }
     track
-}
-
-/// An engine without and one with reels.
-fn engines(directory: &Path) -> [(&'static str, Engine); 2] {
-    let mut config = Config::default();
-    config.reels = Some(ReelStore::new(directory.join("reels")));
-    [("direct", Config::default()), ("reel", config)]
-        .map(|(mode, config)| (mode, Engine::new(config).expect("a usable store")))
 }

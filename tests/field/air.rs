@@ -1,8 +1,7 @@
 //! A published stream with everything that takes it: a player, a recording and a push, and a publisher that sends tags made by hand.
 
 use bytes::Bytes;
-use flowcast::rtmp::flv::{FlvReader, Tag, TagKind};
-use flowcast::rtmp::limits::Limits;
+use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
@@ -11,7 +10,7 @@ use flowcast::{
 };
 use kit::rig::{engine, push};
 use kit::scripted::{Script, Scripted, Seen};
-use kit::{PATIENCE, Session, directory, tcp, wait_closed, wait_until};
+use kit::{PATIENCE, Session, directory, flv_tags, tcp, wait_closed, wait_until};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -174,9 +173,7 @@ pub(crate) fn wait_frames(player: &mut Session<TcpStream>, kind: TagKind, count:
 /// The tags of a recording that was completed.
 pub(crate) fn recorded(path: &Path) -> Vec<Tag> {
     assert!(wait_closed(path, PATIENCE), "{} is still open", path.display());
-    let mut reader = FlvReader::new(&Limits::file());
-    reader.push(&std::fs::read(path).expect("it was recorded"));
-    std::iter::from_fn(|| reader.pull().expect("it is proper FLV")).collect()
+    flv_tags(path)
 }
 
 /// What a push has sent on its only connection.

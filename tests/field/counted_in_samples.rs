@@ -6,8 +6,7 @@ use std::path::Path;
 use flowcast::av::Interrupt;
 use flowcast::{Platform, Prepare, PreparedTrack, ScanOptions, Strictness, Verdict, facts, verdict};
 
-use crate::made::make;
-use kit::{Need, directory, need};
+use kit::{Need, directory, make, need};
 
 fn judged(file: &Path) -> (Option<String>, Verdict) {
     let facts = facts(file, &ScanOptions::default(), &Interrupt::new()).expect("it is scanned");

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, EventKind, Events, NothingPlays, Playlist, ReelStore, Source, StreamHandle};
-use tempfile::TempDir;
+use flowcast::{Engine, EventKind, Events, NothingPlays, Playlist, Source, StreamHandle};
 
 use kit::bystander::at_most;
-use kit::rig::{Known, engine, push};
+use kit::rig::{Known, both_ways, push};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, wait_until};
+use kit::{PATIENCE, box_at, wait_until};
 
 /// A second, a keyframe each second.
 fn clip(seconds: f64, options: &[(&str, &str)]) -> Known {
@@ -20,16 +19,6 @@ fn clip(seconds: f64, options: &[(&str, &str)]) -> Known {
     let mut spec = SampleSpec { width: 160, height: 90, seconds, gop_frames: 25, ..SampleSpec::default() };
     spec.muxer.options = options;
     Known::made(&spec)
-}
-
-/// With a store and without one: both have to do the same.
-fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
-    let directory = TempDir::new().expect("a temporary directory");
-    std::thread::scope(|scope| {
-        let reels = ReelStore::new(directory.path().join("reels"));
-        scope.spawn(|| run("reel", &engine(|config| config.reels = Some(reels))));
-        scope.spawn(|| run("direct", &engine(|_| {})));
-    });
 }
 
 /// A stream on the air, and what is told of it.
@@ -99,7 +88,7 @@ fn plays(name: &str) -> impl Fn(&EventKind) -> bool + '_ {
 fn broken(directory: &Path, each: usize) -> Vec<PathBuf> {
     let whole = clip(1.0, &[("movflags", "faststart")]);
     let content = fs::read(&whole.file).expect("it is there");
-    let mdat = content.windows(4).position(|window| window == b"mdat").expect("such a box") - 4;
+    let mdat = box_at(&content, b"mdat");
     let text = "no media at all\n".repeat(500);
     // Plain samples, which no FLV holds.
     let mut wav =
@@ -148,7 +137,7 @@ fn assert_no_dead_air(engine: &Engine, mode: &str, list: Playlist, good: &Known,
 fn a_good_item_among_hundreds_of_bad_ones_stays_on_the_air() {
     let good = clip(1.0, &[]);
     let bad = broken(good.directory.path(), 60);
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([good.file.clone()].into_iter().chain(bad.clone()));
         assert_no_dead_air(engine, mode, list, &good, bad.len());
     });
@@ -158,7 +147,7 @@ fn a_good_item_among_hundreds_of_bad_ones_stays_on_the_air() {
 fn so_does_one_in_random_order_and_with_weights() {
     let good = clip(1.0, &[]);
     let bad = broken(good.directory.path(), 30);
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::new().shuffled();
         list.add(&good.file).expect("there is room");
         for (number, file) in bad.iter().enumerate() {
@@ -170,7 +159,7 @@ fn so_does_one_in_random_order_and_with_weights() {
 
 #[test]
 fn the_last_item_goes_round_when_the_others_are_gone_and_the_list_goes_on_when_one_is_back() {
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let (first, second) = (clip(2.0, &[]), clip(1.0, &[]));
         let hidden = second.beside("hidden.mp4");
         fs::rename(&second.file, &hidden).expect("the same directory");
@@ -195,7 +184,7 @@ fn the_last_item_goes_round_when_the_others_are_gone_and_the_list_goes_on_when_o
 
 #[test]
 fn a_list_whose_files_are_all_gone_says_so_once() {
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let clips: Vec<_> = (0..4).map(|_| clip(1.0, &[])).collect();
         let list = Playlist::files(clips.iter().map(|clip| clip.file.clone()));
         let mut air = Air::start(engine, Source::playlist(list.nothing_plays(NothingPlays::Wait)));
@@ -227,7 +216,7 @@ fn a_jump_to_a_bad_item_leaves_the_air_to_the_next_good_one() {
     let missing = clips[0].beside("missing.mp4");
     let last = clips[0].beside("last.mp4");
     fs::copy(&clips[1].file, &last).expect("there is room");
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([&clips[0].file, &missing, &last]);
         let ids: Vec<_> = list.items().into_iter().map(|item| item.id).collect();
         let mut air = Air::start(engine, Source::playlist(list.clone()));
@@ -257,7 +246,7 @@ fn sound_goes_on_behind_bad_items_of_a_sound_list() {
     let bad = broken(picture.directory.path(), 40);
     let song = picture.beside("song.mp4");
     fs::copy(&picture.file, &song).expect("there is room");
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let sound = Playlist::files([song.clone()].into_iter().chain(bad.clone()));
         let began = std::time::Instant::now();
         at_most(Duration::ZERO, began);
@@ -284,7 +273,7 @@ fn sound_goes_on_behind_bad_items_of_a_sound_list() {
 #[test]
 fn an_emptied_list_rests_and_says_for_how_long_nothing_came() {
     let known = clip(1.0, &[]);
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([&known.file]);
         let mut air = Air::start(engine, Source::playlist(list.clone()));
         air.wait_pictures(5);

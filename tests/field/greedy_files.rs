@@ -9,8 +9,8 @@ use flowcast::rtmp::flv::TagKind;
 use flowcast::{Error, EventKind, Prepare, ScanOptions, Source, facts};
 
 use super::examine::{Bounds, Examiner};
-use kit::rig::{Known, alone, engine, read_flv, role_arguments, wait_event};
-use kit::{Clip, Need, PATIENCE, Peer, directory, need, wait_until};
+use kit::rig::{Known, engine, read_flv, wait_event};
+use kit::{Clip, Need, PATIENCE, Peer, alone, box_at, directory, need, run_alone, wait_until};
 
 /// Above what the process takes before.
 const MEMORY_KIB: usize = 400 << 10;
@@ -26,8 +26,8 @@ fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
 
 /// Changes a number in the only box of this kind, so many bytes behind its name.
 fn patched(mut file: Vec<u8>, kind: &[u8; 4], at: usize, number: u32) -> Vec<u8> {
-    let found = file.windows(4).position(|window| window == kind).expect("it has the box");
-    file[found + 4 + at..][..4].copy_from_slice(&number.to_be_bytes());
+    let name = box_at(&file, kind) + 4;
+    file[name + 4 + at..][..4].copy_from_slice(&number.to_be_bytes());
     file
 }
 
@@ -49,9 +49,9 @@ fn raw_streams() -> Vec<Greedy> {
 fn containers(clip: &Path) -> Vec<Greedy> {
     let mp4 = fs::read(clip).expect("the clip");
     let tracks = |count: usize| {
-        let track = mp4.windows(4).position(|window| window == b"trak").expect("a track") - 4;
+        let track = box_at(&mp4, b"trak");
         let size = u32::from_be_bytes(mp4[track..track + 4].try_into().expect("four bytes")) as usize;
-        let header = mp4.windows(4).position(|window| window == b"mvhd").expect("a header") - 4;
+        let header = box_at(&mp4, b"mvhd");
         let movie = [&mp4[header..header + 108], &mp4[track..track + size].repeat(count)].concat();
         [boxed(b"ftyp", b"isom\0\0\0\0isom"), boxed(b"moov", &movie)].concat()
     };
@@ -111,10 +111,7 @@ fn what_is_too_much_is_refused_by_its_limit() {
     }
     if !alone("greedy") {
         // Nothing else takes memory there.
-        let (program, arguments) = role_arguments("greedy", TEST);
-        let mut child = Peer::spawn(&program, arguments);
-        child.wait_success(Duration::from_secs(120));
-        return print!("{}", child.output());
+        return print!("{}", run_alone("greedy", TEST, Duration::from_secs(120)));
     }
     let clip = Known::small();
     let scratch = directory();

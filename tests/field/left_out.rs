@@ -9,18 +9,9 @@ use flowcast::av::{SampleSpec, sample_clip};
 use flowcast::{Engine, EventKind, Events, Playlist, ReelStore, Source, StreamHandle};
 use tempfile::TempDir;
 
-use kit::rig::{engine, push};
+use kit::rig::{both_ways, engine, push};
 use kit::scripted::{Script, Scripted};
 use kit::{Need, PATIENCE, need, run, text, wait_until};
-
-fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
-    let directory = TempDir::new().expect("a temporary directory");
-    std::thread::scope(|scope| {
-        let reels = ReelStore::new(directory.path().join("reels"));
-        scope.spawn(|| run("reel", &engine(|config| config.reels = Some(reels))));
-        scope.spawn(|| run("direct", &engine(|_| {})));
-    });
-}
 
 /// A stream on the air, and what it was told.
 struct Air {
@@ -112,7 +103,7 @@ fn tracks_left_out_are_told_once_to_each_stream_and_also_from_a_reel_that_is_the
     }
     let directory = TempDir::new().expect("a temporary directory");
     let file = pcm(directory.path());
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         // The second stream finds a reel that is there already.
         for _ in 0..2 {
             let mut air = Air::start(engine, Source::file(&file).looped());
@@ -138,7 +129,7 @@ fn so_are_those_of_later_items_of_a_list() {
     }
     let directory = TempDir::new().expect("a temporary directory");
     let (file, plain) = (pcm(directory.path()), clip(directory.path(), "a.mp4", |_| {}));
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let mut air = Air::start(engine, Source::playlist(Playlist::files([&plain, &file])));
         assert_eq!(air.told(6), [PCM], "{mode}");
         air.stop();
@@ -161,7 +152,7 @@ fn so_are_those_of_a_sound_list() {
     let arguments =
         ["-nostdin", "-v", "error", "-i", text(&song), "-map", "0:v", "-map", "0:a", "-map", "0:a"];
     run("ffmpeg", arguments.into_iter().chain(["-c", "copy", text(&second)]), Duration::from_secs(60));
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let sound = Playlist::files([&song, &second]);
         let mut air = Air::start(engine, Source::file(&picture).looped().with_audio(sound));
         assert_eq!(air.told(5), ["2: only one track of a kind is sent"], "{mode}");
@@ -173,7 +164,7 @@ fn so_are_those_of_a_sound_list() {
 fn damage_is_told_with_and_without_a_reel_in_the_same_words() {
     let directory = TempDir::new().expect("a temporary directory");
     let (file, plain) = (cut_off(directory.path()), clip(directory.path(), "a.mp4", |_| {}));
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let mut air = Air::start(engine, Source::file(&file).looped());
         let told = air.told(2);
         println!("{mode}: {told:?}");

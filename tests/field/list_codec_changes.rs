@@ -1,12 +1,11 @@
 //! Lists whose files are of many formats: a stream keeps one sound and one picture format, or says that it changes.
 
-use flowcast::rtmp::flv::{FlvReader, Tag, TagKind};
-use flowcast::rtmp::limits::Limits;
+use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::{
     Config, EventKind, Events, Mode, ParameterChange, Platform, Playlist, Profile, ReelStore, Source,
 };
 use kit::rig::{engine, read_flv};
-use kit::{Clip, Need, PATIENCE, directory, need, run, text, wait_until};
+use kit::{Clip, Need, PATIENCE, directory, flv_tags, need, run, text, wait_until};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,12 +30,6 @@ fn picture(directory: &Path, name: &str, size: (u32, u32)) -> PathBuf {
     Clip { seconds: 1, b_frames: 0, audio: false, size, ..Clip::default() }.make(directory, name)
 }
 
-fn tags(file: &Path) -> Vec<Tag> {
-    let mut reader = FlvReader::new(&Limits::publisher());
-    reader.push_bytes(std::fs::read(file).expect("a recording").into());
-    std::iter::from_fn(|| reader.pull().expect("a recording without an error")).collect()
-}
-
 /// What was recorded of a source, until it had begun so many items, and what was told.
 fn record(directory: &Path, mode: &str, source: &Source, items: usize) -> (Vec<Tag>, Vec<EventKind>) {
     let recorded = kit::directory();
@@ -56,7 +49,7 @@ fn record(directory: &Path, mode: &str, source: &Source, items: usize) -> (Vec<T
     live.stop(PATIENCE).expect("it ran");
     let seen = read_flv(&file);
     assert!(seen.iter().any(|tag| tag.kind == TagKind::Audio), "{mode}: no sound at all");
-    (tags(&file), told)
+    (flv_tags(&file), told)
 }
 
 /// Both modes at once.

@@ -1,40 +1,13 @@
 //! Files made for these tests, and what recordings of them hold.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
-use flowcast::rtmp::flv::{FlvReader, FlvWriter, Tag};
-use flowcast::rtmp::limits::Limits;
 use flowcast::{Engine, EventKind, Source};
 
 use kit::rig::wait_event;
 use kit::{PATIENCE, run, text};
-
-/// Makes a file with the `ffmpeg` program; arguments are separated by spaces.
-pub(crate) fn make(directory: &Path, name: &str, arguments: &str) -> PathBuf {
-    let file = directory.join(name);
-    let all = format!("-nostdin -v error -y {arguments}");
-    run("ffmpeg", all.split_whitespace().chain([text(&file)]), PATIENCE * 3);
-    file
-}
-
-/// The tags of an FLV file.
-pub(crate) fn flv_tags(file: &Path) -> Vec<Tag> {
-    let mut reader = FlvReader::new(&Limits::file());
-    reader.push_bytes(Bytes::from(fs::read(file).expect("a file that was made")));
-    std::iter::from_fn(|| reader.pull().expect("proper FLV")).collect()
-}
-
-/// Writes an FLV file.
-pub(crate) fn write_flv(file: &Path, tags: &[Tag]) {
-    let mut bytes = FlvWriter::header(true, true).to_vec();
-    for tag in tags {
-        FlvWriter::write_tag(tag, &mut bytes).expect("a small tag fits");
-    }
-    fs::write(file, bytes).expect("there is room");
-}
 
 /// Records a source to its end; what was told on the way.
 pub(crate) fn record(engine: &Engine, source: Source, file: &Path) -> Vec<EventKind> {

@@ -8,9 +8,9 @@ use flowcast::{
     verdict,
 };
 
-use crate::made::{make, pitch, record};
+use crate::made::{pitch, record};
 use kit::rig::engine;
-use kit::{Need, directory, need};
+use kit::{Need, directory, make, need};
 
 /// A radio (440 Hz), then a television (1000 Hz).
 const RADIO_FIRST: &str = "-f lavfi -i sine=f=440:r=48000:d=2 -f lavfi -i testsrc2=s=160x90:r=25:d=2 \

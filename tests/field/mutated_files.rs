@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::examine::{Bounds, Examiner};
-use kit::rig::{alone, role_arguments};
-use kit::{Clip, Need, Peer, damage, directory, need, run, wait_until};
+use kit::{Clip, Need, Peer, alone, damage, directory, need, role_arguments, run, wait_until};
 
 /// Containers, as the names of files.
 const KINDS: [&str; 11] = [

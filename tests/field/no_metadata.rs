@@ -1,40 +1,15 @@
 //! A stream says what it is, also where its file does not: FLV without metadata, and sound in MP3, which has no header.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use flowcast::av::{SampleSpec, sample_clip};
-use flowcast::rtmp::flv::FlvReader;
 use flowcast::rtmp::flv::script::Metadata;
-use flowcast::rtmp::flv::writer::FlvWriter;
-use flowcast::rtmp::limits::Limits;
-use flowcast::{Engine, Playlist, ReelStore, Source};
+use flowcast::{Engine, Playlist, Source};
 use tempfile::TempDir;
 
-use kit::rig::engine;
-use kit::{Need, PATIENCE, need, run, text, wait_until};
-
-fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
-    let directory = TempDir::new().expect("a temporary directory");
-    std::thread::scope(|scope| {
-        let reels = ReelStore::new(directory.path().join("reels"));
-        scope.spawn(|| run("reel", &engine(|config| config.reels = Some(reels))));
-        scope.spawn(|| run("direct", &engine(|_| {})));
-    });
-}
-
-/// The tags of an FLV file that may still grow.
-fn tags(file: &Path) -> Vec<flowcast::rtmp::flv::Tag> {
-    let mut reader = FlvReader::new(&Limits::publisher());
-    reader.push_bytes(Bytes::from(fs::read(file).unwrap_or_default()));
-    let mut tags = Vec::new();
-    while let Ok(Some(tag)) = reader.pull() {
-        tags.push(tag);
-    }
-    tags
-}
+use kit::rig::both_ways;
+use kit::{Need, PATIENCE, flv_tags, need, run, text, wait_until, write_flv};
 
 /// The first metadata of what a source sends, and how often some is sent in its first 100 frames.
 #[track_caller]
@@ -42,10 +17,10 @@ fn described(engine: &Engine, source: Source) -> (Metadata, usize) {
     let directory = TempDir::new().expect("a temporary directory");
     let recording = directory.path().join("recording.flv");
     let live = engine.stream(source).record(&recording).start().expect("the stream starts");
-    let enough = wait_until(3 * PATIENCE, || tags(&recording).len() >= 100);
+    let enough = wait_until(3 * PATIENCE, || recording.exists() && flv_tags(&recording).len() >= 100);
     assert!(enough, "{}", live.stats());
     live.stop(Duration::from_secs(3)).expect("it stops");
-    let tags = tags(&recording);
+    let tags = flv_tags(&recording);
     assert!(tags[0].is_metadata(), "it does not begin with metadata");
     let count = tags.iter().filter(|tag| tag.is_metadata()).count();
     (Metadata::parse(&tags[0].body.to_bytes()).expect("metadata that can be read"), count)
@@ -69,16 +44,12 @@ fn mp3(directory: &Path, name: &str, rate: u32, seconds: u32) -> PathBuf {
 #[test]
 fn flv_without_metadata_or_with_an_empty_one_is_described_from_its_tracks() {
     let directory = TempDir::new().expect("a temporary directory");
-    let whole = tags(&clip(directory.path(), "whole.flv"));
+    let whole = flv_tags(&clip(directory.path(), "whole.flv"));
     let empty = Metadata::default().to_tag(flowcast::rtmp::time::MediaTime::ZERO);
     for (name, first) in [("none.flv", None), ("empty.flv", Some(&empty))] {
-        let mut content = FlvWriter::header(true, true).to_vec();
-        for tag in first.into_iter().chain(whole.iter().filter(|tag| !tag.is_metadata())) {
-            FlvWriter::write_tag(tag, &mut content).expect("a tag that fits");
-        }
         let file = directory.path().join(name);
-        fs::write(&file, content).expect("there is room");
-        both_ways(|mode, engine| {
+        write_flv(&file, first.into_iter().chain(whole.iter().filter(|tag| !tag.is_metadata())));
+        both_ways(|mode, engine, _| {
             let (metadata, count) = described(engine, Source::file(&file).looped());
             let size = (metadata.width, metadata.height);
             assert_eq!(size, (Some(160.0), Some(90.0)), "{name}, {mode}");
@@ -101,7 +72,7 @@ fn sound_in_mp3_is_described_alone_and_under_a_picture() {
     let arguments = ["-nostdin", "-v", "error", "-i", text(&song), "-c", "copy", text(&flv)];
     run("ffmpeg", arguments, Duration::from_secs(60));
     let picture = clip(directory.path(), "picture.mp4");
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         for file in [&song, &flv] {
             let (metadata, count) = described(engine, Source::file(file).looped());
             let sound = (metadata.audiocodecid, metadata.audiosamplerate, metadata.stereo);
@@ -123,7 +94,7 @@ fn sound_in_mp3_that_changes_is_described_again() {
     }
     let directory = TempDir::new().expect("a temporary directory");
     let songs = [mp3(directory.path(), "a.mp3", 44_100, 1), mp3(directory.path(), "b.mp3", 22_050, 1)];
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let (metadata, count) = described(engine, Source::playlist(Playlist::files(&songs)));
         assert_eq!(metadata.audiosamplerate, Some(44_100.0), "{mode}");
         assert!(count >= 2, "{mode}: {count}");

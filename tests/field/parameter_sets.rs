@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use flowcast::av::{Demuxer, Interrupt, OpenOptions};
 use flowcast::rtmp::flv::Tag;
-use flowcast::{Fix, Platform, ReelStore, ScanOptions, Source, Strictness, TrackVerdict, facts, verdict};
+use flowcast::{Fix, Platform, ScanOptions, Source, Strictness, TrackVerdict, facts, verdict};
 
-use crate::made::{flv_tags, make, pitch, record};
-use kit::rig::engine;
-use kit::{Need, directory, frame_hashes, need};
+use crate::made::{pitch, record};
+use kit::rig::engines;
+use kit::{Need, box_at, directory, flv_tags, frame_hashes, make, need};
 
 /// The file with an empty configuration record: its first `keep` bytes, then zeros.
 fn emptied(file: &Path, name: &str, kind: &[u8; 4], keep: usize, change: impl Fn(&mut [u8])) -> PathBuf {
     let mut bytes = fs::read(file).expect("a file that was made");
-    let at = bytes.windows(4).position(|window| window == kind).expect("it has the box") + 4;
+    let at = box_at(&bytes, kind) + 8;
     let size = u32::from_be_bytes(bytes[at - 8..at - 4].try_into().expect("four bytes")) as usize - 8;
     bytes[at + keep..at + size].fill(0);
     change(&mut bytes[at..at + size]);
@@ -37,9 +37,8 @@ fn parameter_sets_in_the_packets_fill_an_empty_avcc() {
     );
     let file = emptied(&whole, "avc3.mp4", b"avcC", 5, |record| record[5] = 0xE0);
     let frames = frame_hashes(&whole);
-    for (name, reels) in [("direct.flv", None), ("reel.flv", Some(directory.path().join("reels")))] {
-        let engine = engine(|config| config.reels = reels.map(ReelStore::new));
-        let recording = directory.path().join(name);
+    for (name, engine) in engines(directory.path()) {
+        let recording = directory.path().join(name).with_extension("flv");
         record(&engine, Source::file(&file), &recording);
         let tags = flv_tags(&recording);
         let video: Vec<&Tag> = tags.iter().filter(|tag| tag.is_video()).collect();
@@ -102,9 +101,8 @@ fn a_layout_in_the_sound_becomes_its_configuration() {
         let header = tags.iter().find(|tag| tag.is_audio() && tag.is_sequence_header());
         header.map(|tag| tag.body.to_bytes().slice(2..))
     };
-    for (name, reels) in [("direct.flv", None), ("reel.flv", Some(directory.path().join("reels")))] {
-        let engine = engine(|config| config.reels = reels.map(ReelStore::new));
-        let recording = directory.path().join(name);
+    for (name, engine) in engines(directory.path()) {
+        let recording = directory.path().join(name).with_extension("flv");
         let told = record(&engine, Source::file(&file), &recording);
         assert_eq!(header(&recording).as_ref(), Some(&wanted), "{name}: {told:?}");
         let heard = pitch(&recording).expect("there is sound");

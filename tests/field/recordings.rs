@@ -6,18 +6,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use flowcast::av::Interrupt;
-use flowcast::rtmp::flv::FlvReader;
-use flowcast::rtmp::limits::Limits;
 use flowcast::{
     Engine, Error, EventKind, Existing, Output, OutputId, Playlist, Prepare, ReelStore, Source, StreamRef,
 };
 
 use kit::bystander::at_most;
-use kit::rig::{Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended, wait_event};
+use kit::rig::{Known, engine, outputs, push, read_flv, wait_ended, wait_event};
 use kit::scripted::{Script, Scripted, Seen};
-use kit::{Need, PATIENCE, Peer, SmallDisk, directory, need, run, text, wait_until};
+use kit::{
+    Need, PATIENCE, Peer, SmallDisk, alone, directory, flv_tags, need, role_arguments, run, text, wait_until,
+};
 
 /// Other names of a file: a hard link, a symbolic one, and a way around.
 fn names(file: &Path) -> Vec<PathBuf> {
@@ -238,11 +237,7 @@ fn a_recording_goes_on_behind_what_a_crash_left() {
 
 /// The tags of a file that may be cut off.
 fn read_cut(file: &Path) -> Vec<Seen> {
-    let mut reader = FlvReader::new(&Limits::file());
-    reader.push_bytes(Bytes::from(fs::read(file).expect("a recording that can be read")));
-    std::iter::from_fn(|| reader.pull().expect("a recording without an error"))
-        .map(|tag| Seen::new(&tag, Instant::now()))
-        .collect()
+    flv_tags(file).iter().map(|tag| Seen::new(tag, Instant::now())).collect()
 }
 
 const KILLED: &str = "recordings::a_killed_process_loses_a_second_at_most";

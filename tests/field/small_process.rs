@@ -6,9 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::time::Duration;
 
-use kit::rig::{Known, alone, engine, outputs, push, read_flv, role_arguments, wait_ended};
+use kit::rig::{Known, engine, outputs, push, read_flv, wait_ended};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, wait_until};
+use kit::{PATIENCE, Peer, alone, role_arguments, run_alone, wait_until};
 
 #[test]
 fn a_stream_that_finds_no_address_space_is_refused_and_the_others_go_on() {
@@ -16,10 +16,7 @@ fn a_stream_that_finds_no_address_space_is_refused_and_the_others_go_on() {
     if alone("small") {
         return refused();
     }
-    let (program, arguments) = role_arguments("small", TEST);
-    let mut child = Peer::spawn(&program, arguments);
-    child.wait_success(Duration::from_secs(60));
-    print!("{}", child.output());
+    print!("{}", run_alone("small", TEST, Duration::from_secs(60)));
 }
 
 fn start(engine: &Engine, clip: &Known, number: usize) -> Result<StreamHandle, Error> {

@@ -5,10 +5,9 @@ use std::path::Path;
 use flowcast::rtmp::flv::TagKind;
 use flowcast::{ReelStore, Source};
 
-use crate::made::{flv_tags, make};
 use kit::rig::{engine, push};
 use kit::scripted::{Script, Scripted};
-use kit::{Need, PATIENCE, directory, need};
+use kit::{Need, PATIENCE, directory, flv_tags, make, need, write_flv};
 
 /// Plays a file in a loop until the picture is `millis` on; how far the sound lies behind the picture at most, and the longest
 /// time without any, both as it was sent.
@@ -73,7 +72,7 @@ fn sound_that_is_stored_late_is_sent_in_step() {
         tag.timestamp.as_millis() + if tag.is_audio() && !tag.is_sequence_header() { 4_000 } else { 0 }
     });
     let late = directory.path().join("late.flv");
-    crate::made::write_flv(&late, &tags);
+    write_flv(&late, &tags);
     for reels in [None, Some(directory.path().join("reels"))] {
         let (behind, hole) = worst_sound(&late, reels.as_deref(), 3_000);
         println!("{reels:?}: {behind} ms behind, {hole} ms without");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use flowcast::rtmp::session::ClientRole;
 use flowcast::{EventKind, OutputPhase, RtmpServerExt, Source};
 
-use kit::rig::{Known, alone, engine, push, role_arguments, wait_ended, wait_event, wait_retry};
+use kit::rig::{Known, engine, push, wait_ended, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, Session, wait_until};
+use kit::{PATIENCE, Session, alone, run_alone, wait_until};
 
 #[test]
 fn a_push_that_is_removed_or_ends_keeps_its_last_error() {
@@ -112,10 +112,11 @@ fn a_recovery_is_logged_as_loudly_as_the_failure_it_ends() {
     if alone("recovery") {
         return recover();
     }
-    let (program, arguments) =
-        role_arguments("recovery", "what_is_told::a_recovery_is_logged_as_loudly_as_the_failure_it_ends");
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Peer::spawn(&program, &arguments).wait_success(Duration::from_secs(60));
+    run_alone(
+        "recovery",
+        "what_is_told::a_recovery_is_logged_as_loudly_as_the_failure_it_ends",
+        Duration::from_secs(60),
+    );
 }
 
 fn recover() {

@@ -10,8 +10,10 @@ use flowcast::{
     verdict::verdict,
 };
 
-use crate::{boxes, make, names, prepare, quickly};
-use kit::{Need, PATIENCE, directory, frame_hashes, laps, media, need, packet_times, run, text, wait_until};
+use crate::{boxes, names, prepare, quickly};
+use kit::{
+    Need, PATIENCE, directory, frame_hashes, laps, make, media, need, packet_times, run, text, wait_until,
+};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=s=320x240:r=25:d=2";
 const TONE: &str = "-f lavfi -i sine=440:sample_rate=48000:d=2";

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::{make, names};
-use kit::{Need, PATIENCE, Peer, directory, need, text, wait_until};
+use crate::names;
+use kit::{Need, PATIENCE, Peer, directory, make, need, text, wait_until};
 
 /// The example, which `cargo test` has built beside the tests.
 fn example(name: &str) -> Option<PathBuf> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use flowcast::av::Interrupt;
 use flowcast::{Error, EventKind, Prepare, PrepareProgress, PrepareStage, Prepared};
 
-use crate::{make, names, preparing, quickly};
-use kit::{Clip, Need, PATIENCE, SmallDisk, directory, need, wait_until};
+use crate::{names, preparing, quickly};
+use kit::{Clip, Need, PATIENCE, SmallDisk, directory, make, need, wait_until};
 
 /// A clip that takes some seconds to encode.
 fn long_clip(directory: &Path) -> std::path::PathBuf {

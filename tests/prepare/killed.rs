@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{make, names, prepare};
-use kit::rig::{alone, role_arguments};
-use kit::{Need, PATIENCE, Peer, directory, frame_hashes, need, wait_until};
+use crate::{names, prepare};
+use kit::{Need, PATIENCE, Peer, alone, directory, frame_hashes, make, need, role_arguments, wait_until};
 
 const DIRECTORY: &str = "FLOWCAST_TEST_DIRECTORY";
 const KILLS: u32 = 5;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use flowcast::av::Interrupt;
 use flowcast::{Encoding, Platform, Prepare, Prepared};
-use kit::{PATIENCE, files, run, text};
+use kit::files;
 
 /// Encoding as it is done unless said otherwise, but as fast as it gets.
 fn quickly() -> Encoding {
@@ -32,14 +32,6 @@ fn preparing(input: &Path, output: &Path) -> Prepare {
 fn prepare(input: &Path, output: &Path) -> Prepared {
     let prepared = preparing(input, output).run(|_| {}, &Interrupt::new());
     prepared.unwrap_or_else(|error| panic!("{}: {}", input.display(), flowcast::chain(&error)))
-}
-
-/// Makes a file with the `ffmpeg` program; arguments are separated by spaces.
-fn make(directory: &Path, name: &str, arguments: &str) -> PathBuf {
-    let file = directory.join(name);
-    let all = format!("-nostdin -v error -y {arguments}");
-    run("ffmpeg", all.split_whitespace().chain([text(&file)]), PATIENCE * 3);
-    file
 }
 
 /// Names of the files in a directory.

@@ -2,12 +2,12 @@
 
 use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, Playlist, Source};
+use flowcast::{Playlist, Source};
 use std::path::Path;
 use tempfile::TempDir;
 
-use crate::{Air, assert_headers, assert_steady, with_reels};
-use kit::rig::{Known, engine};
+use crate::{Air, assert_headers, assert_steady};
+use kit::rig::{Known, both_ways};
 
 /// A clip with a name of its own, long enough that nothing but a command ends it soon.
 fn clip(directory: &Path, name: &str, seconds: f64) -> std::path::PathBuf {
@@ -15,14 +15,6 @@ fn clip(directory: &Path, name: &str, seconds: f64) -> std::path::PathBuf {
     let spec = SampleSpec { width: 160, height: 90, seconds, ..SampleSpec::default() };
     flowcast::av::sample_clip(&path, &spec).expect("libav makes the clip");
     path
-}
-
-fn both_ways(run: impl Fn(&str, &Engine, &Path) + Sync) {
-    let directory = TempDir::new().expect("a temporary directory");
-    std::thread::scope(|scope| {
-        scope.spawn(|| run("reel", &with_reels(&directory.path().join("reels")), directory.path()));
-        scope.spawn(|| run("direct", &engine(|_| {}), directory.path()));
-    });
 }
 
 #[test]

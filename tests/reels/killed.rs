@@ -8,8 +8,8 @@ use flowcast::av::SampleSpec;
 use flowcast::{Output, Source, SourceMode};
 
 use crate::{Air, stored, with_reels, with_store};
-use kit::rig::{Known, alone, read_flv, role_arguments};
-use kit::{PATIENCE, Peer, wait_until};
+use kit::rig::{Known, read_flv};
+use kit::{PATIENCE, Peer, alone, role_arguments, wait_until};
 
 const KILLS: u32 = 24;
 const DIRECTORY: &str = "FLOWCAST_TEST_DIRECTORY";

@@ -7,22 +7,13 @@ use std::time::Duration;
 
 use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, NothingPlays, ParameterChange, Playlist, Source};
+use flowcast::{NothingPlays, ParameterChange, Playlist, Source};
 use tempfile::TempDir;
 
-use crate::{Air, assert_headers, assert_steady, with_reels};
-use kit::rig::{Known, engine};
+use crate::{Air, assert_headers, assert_steady};
+use kit::rig::{Known, both_ways};
 use kit::scripted::Seen;
-use kit::wait_until;
-
-/// With a store and without one: both have to do the same.
-fn both_ways(run: impl Fn(&str, &Engine) + Sync) {
-    let directory = TempDir::new().expect("a temporary directory");
-    std::thread::scope(|scope| {
-        scope.spawn(|| run("reel", &with_reels(directory.path())));
-        scope.spawn(|| run("direct", &engine(|_| {})));
-    });
-}
+use kit::{box_at, wait_until};
 
 /// A sound file of a kind that no track of can be sent: WAV with plain samples.
 fn wav() -> Vec<u8> {
@@ -70,7 +61,7 @@ fn items_that_cannot_be_played_are_left_out_and_told_once() {
     fs::write(beside("text.mp4"), "no media at all\n".repeat(500)).expect("there is room");
     fs::write(beside("plain.wav"), wav()).expect("there is room");
     let broken = ["missing.mp4", "directory.mp4", "empty.mp4", "text.mp4", "plain.wav"];
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let items: Vec<PathBuf> =
             [first.file.clone()].into_iter().chain(broken.map(beside)).chain([last.file.clone()]).collect();
         let air = Air::start(engine, Source::playlist(Playlist::files(items)));
@@ -100,7 +91,7 @@ fn items_that_cannot_be_played_are_left_out_and_told_once() {
 
 #[test]
 fn a_file_that_vanishes_is_played_if_it_was_ready_and_left_out_from_then_on() {
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let (first, second) = (clip(160, |spec| spec.seconds = 3.0), clip(192, |_| {}));
         let list = Playlist::files([&first.file, &second.file]);
         let air = Air::start(engine, Source::playlist(list));
@@ -127,7 +118,7 @@ fn a_file_that_vanishes_is_played_if_it_was_ready_and_left_out_from_then_on() {
 
 #[test]
 fn a_list_of_broken_items_is_tried_again_without_haste() {
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let clip = clip(160, |_| {});
         let hidden = clip.beside("hidden.mp4");
         let broken = clip.beside("broken.mp4");
@@ -159,11 +150,11 @@ fn files_that_open_but_cannot_be_read_do_not_make_a_list_spin() {
     // The index is whole and at the front, and nothing of what it points to is there.
     let whole = clip(160, |spec| spec.muxer.options = vec![("movflags".to_owned(), "faststart".to_owned())]);
     let content = fs::read(&whole.file).expect("it is there");
-    let mdat = content.windows(4).position(|window| window == b"mdat").expect("such a box") - 4;
+    let mdat = box_at(&content, b"mdat");
     for name in ["a.mp4", "b.mp4"] {
         fs::write(whole.beside(name), &content[..mdat + 8]).expect("there is room");
     }
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([whole.file.clone(), whole.beside("a.mp4"), whole.beside("b.mp4")]);
         let id = list.items()[0].id;
         let air = Air::start(engine, Source::playlist(list.clone().nothing_plays(NothingPlays::Wait)));
@@ -181,7 +172,7 @@ fn files_that_open_but_cannot_be_read_do_not_make_a_list_spin() {
 fn items_of_other_parameters_bring_their_headers() {
     let first = clip(160, |_| {});
     let second = clip(192, |spec| (spec.fps, spec.audio, spec.b_frames) = (30, Some((44_100, 1)), 2));
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([&first.file, &second.file]).on_change(ParameterChange::Allow);
         let air = Air::start(engine, Source::playlist(list));
         air.wait_times("plays", 5);
@@ -205,7 +196,7 @@ fn items_of_other_parameters_are_refused_where_that_is_asked() {
     let (first, other) = (clip(160, |_| {}), clip(192, |_| {}));
     let third = first.beside("third.mp4");
     fs::copy(&first.file, &third).expect("there is room");
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([&first.file, &other.file, &third]).on_change(ParameterChange::Refuse);
         let air = Air::start(engine, Source::playlist(list));
         air.wait_times("plays clip.mp4", 2);
@@ -228,7 +219,7 @@ fn items_of_other_parameters_are_refused_where_that_is_asked() {
 fn an_item_without_sound_is_silent() {
     let first = clip(160, |_| {});
     let silent = clip(192, |spec| (spec.audio, spec.seconds) = (None, 1.5));
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([&first.file, &silent.file]);
         let air = Air::start(engine, Source::playlist(list));
         air.wait_times("plays", 4);
@@ -256,7 +247,7 @@ fn air_runs(tags: &[Seen], first: &Known, second: &Known) -> Vec<(usize, usize)>
 
 #[test]
 fn a_list_that_is_played_once_ends_well() {
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let directory = TempDir::new().expect("a temporary directory");
         let (first, last) = (clip(160, |_| {}), clip(192, |_| {}));
         let missing = directory.path().join("missing.mp4");
@@ -283,7 +274,7 @@ fn a_list_that_is_played_once_ends_well() {
 #[test]
 fn a_list_without_any_item_that_can_be_played_is_refused() {
     let clip = Known::small();
-    both_ways(|mode, engine| {
+    both_ways(|mode, engine, _| {
         let list = Playlist::files([clip.beside("missing.mp4"), clip.directory.path().to_owned()]);
         let started = engine.stream(Source::playlist(list)).record(clip.beside(mode)).start();
         let error = started.expect_err("there is nothing to play");

@@ -8,9 +8,9 @@ use flowcast::{Engine, Playlist, ReelStore, Source, SourceMode};
 
 use crate::{Air, only_reel, stored, timed, with_reels, with_store};
 use kit::bystander::at_most;
-use kit::rig::{Known, alone, engine, push, role_arguments, threads_and_descriptors};
+use kit::rig::{Known, engine, push, threads_and_descriptors};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, wait_until};
+use kit::{PATIENCE, alone, run_alone, wait_until};
 
 #[test]
 fn a_hundred_streams_of_a_new_file_are_cut_once() {
@@ -57,10 +57,7 @@ fn ends_in_the_middle_of_cutting_leave_nothing_behind() {
     if alone("cutting") {
         return end_while_cutting();
     }
-    let (program, arguments) = role_arguments("cutting", TEST);
-    let mut child = Peer::spawn(&program, arguments);
-    child.wait_success(Duration::from_secs(80));
-    print!("{}", child.output());
+    print!("{}", run_alone("cutting", TEST, Duration::from_secs(80)));
 }
 
 /// An engine whose reels take for ever.

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use flowcast::av::{SampleSpec, sample_clip};
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, Playlist, Source};
-use tempfile::TempDir;
+use flowcast::{Playlist, Source};
 
 use crate::{Air, PATIENCE, assert_headers, assert_steady, stored, with_reels};
-use kit::rig::{Known, engine, read_flv};
+use kit::rig::{Known, both_ways, read_flv};
 use kit::wait_until;
 
 /// A sound file.
@@ -23,14 +22,6 @@ fn music(directory: &Path, name: &str, seconds: f64, rate: u32) -> PathBuf {
     };
     sample_clip(&path, &spec).expect("libav makes the clip");
     path
-}
-
-fn both_ways(run: impl Fn(&str, &Engine, &Path) + Sync) {
-    let directories = [(); 2].map(|()| TempDir::new().expect("a temporary directory"));
-    std::thread::scope(|scope| {
-        scope.spawn(|| run("reel", &with_reels(&directories[0].path().join("reels")), directories[0].path()));
-        scope.spawn(|| run("direct", &engine(|_| {}), directories[1].path()));
-    });
 }
 
 #[test]

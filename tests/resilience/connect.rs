@@ -8,11 +8,9 @@ use flowcast::{ConnectStep, Engine, Error, EventKind, Output, OutputPhase, RtmpS
 
 use crate::{Witness, stop_within};
 use kit::bystander::at_most;
-use kit::rig::{
-    Known, alone, engine, outputs, push, quickly, role_arguments, wait_ended, wait_event, wait_retry,
-};
+use kit::rig::{Known, engine, outputs, push, quickly, wait_ended, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
-use kit::{Need, PATIENCE, Peer, SilentDns, free_port, need, wait_until};
+use kit::{Need, PATIENCE, Peer, SilentDns, alone, free_port, need, role_arguments, wait_until};
 
 /// Each step of connecting, in these tests.
 const STEP: Duration = Duration::from_millis(700);

@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use flowcast::{Engine, Output, RtmpServerExt, Source};
 
 use crate::{Witness, stop_within};
-use kit::rig::{
-    Known, alone, engine, push, resident_kib, role_arguments, threads_and_descriptors, wait_retry,
-};
+use kit::rig::{Known, engine, push, resident_kib, threads_and_descriptors, wait_retry};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, free_port, wait_until};
+use kit::{PATIENCE, Peer, alone, free_port, role_arguments, run_alone, wait_until};
 
 const CYCLES: usize = 200;
 const STREAMS: usize = 4;
@@ -25,10 +23,10 @@ fn two_hundred_streams_leave_nothing_behind() {
     if alone("leaks") {
         return cycles();
     }
-    let (program, arguments) = role_arguments("leaks", "leaks::two_hundred_streams_leave_nothing_behind");
-    let mut child = Peer::spawn(&program, arguments);
-    child.wait_success(Duration::from_secs(80));
-    print!("{}", child.output());
+    print!(
+        "{}",
+        run_alone("leaks", "leaks::two_hundred_streams_leave_nothing_behind", Duration::from_secs(80))
+    );
 }
 
 fn cycles() {

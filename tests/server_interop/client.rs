@@ -93,11 +93,7 @@ impl Client {
 
 /// The tags of an FLV file, without its script data.
 pub(super) fn media_tags(file: &Path) -> Vec<Tag> {
-    let mut reader = FlvReader::new(&Limits::file());
-    reader.push(&std::fs::read(file).expect("a file that is there"));
-    std::iter::from_fn(|| reader.pull().expect("a proper file"))
-        .filter(|tag| tag.kind != TagKind::Script)
-        .collect()
+    kit::flv_tags(file).into_iter().filter(|tag| tag.kind != TagKind::Script).collect()
 }
 
 /// Tags as a publisher sends them on its message stream.

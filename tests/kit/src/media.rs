@@ -67,6 +67,20 @@ impl Clip {
     }
 }
 
+/// Makes a file with the `ffmpeg` program; arguments are separated by spaces.
+pub fn make(directory: &Path, name: &str, arguments: &str) -> PathBuf {
+    let file = directory.join(name);
+    let all = format!("-nostdin -v error -y {arguments}");
+    run("ffmpeg", all.split_whitespace().chain([text(&file)]), ENCODING);
+    file
+}
+
+/// Where the first box of this type begins in an MP4: its size comes first, then its type.
+#[track_caller]
+pub fn box_at(mp4: &[u8], kind: &[u8; 4]) -> usize {
+    mp4.windows(4).position(|window| window == kind).expect("such a box") - 4
+}
+
 /// The same packets in another container, which the extension of the new name says.
 pub fn remux(file: &Path, directory: &Path, name: &str) -> PathBuf {
     let remuxed = directory.join(name);

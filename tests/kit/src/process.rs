@@ -1,6 +1,6 @@
 //! A child process with a deadline for everything, which does not outlive its test.
 
-use super::net::wait_until;
+use super::net::{listening, wait_until};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -79,6 +79,13 @@ impl Peer {
         wait_until(deadline, || find(&self.output()).is_some() || !self.is_running());
         find(&self.output())
             .unwrap_or_else(|| panic!("{} did not print {start:?}\n{}", self.name, self.report()))
+    }
+
+    /// Waits until it listens on a port of this machine.
+    #[track_caller]
+    pub fn wait_listening(&mut self, port: u16, deadline: Duration) {
+        let in_time = wait_until(deadline, || listening(port) || !self.is_running());
+        assert!(in_time && self.is_running(), "{} does not listen\n{}", self.name, self.report());
     }
 
     /// Whether it still runs.

@@ -1,13 +1,13 @@
 //! What the fault tests set up around flowcast: clips whose coded pictures are known, engines with short waits, and checks that
 //! an output missed nothing.
 
+use super::flv::whole_flv_tags;
 use super::process::{directory, run, text};
 use super::scripted::{Scripted, Seen, hash};
-use bytes::Bytes;
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, SampleSpec, TrackKind, sample_clip};
-use flowcast::rtmp::flv::FlvReader;
-use flowcast::rtmp::limits::Limits;
-use flowcast::{Config, Engine, Event, EventKind, Events, Output, OutputId, ReconnectPolicy, StreamRef};
+use flowcast::{
+    Config, Engine, Event, EventKind, Events, Output, OutputId, ReconnectPolicy, ReelStore, StreamRef,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,17 +147,10 @@ impl Known {
     }
 }
 
-/// The tags of an FLV file, which must be whole.
+/// The tags of an FLV file, which must be whole, as a server would have seen them.
 #[track_caller]
 pub fn read_flv(file: &Path) -> Vec<Seen> {
-    let mut reader = FlvReader::new(&Limits::publisher());
-    reader.push_bytes(Bytes::from(fs::read(file).expect("a recording that can be read")));
-    let mut tags = Vec::new();
-    while let Some(tag) = reader.pull().expect("a recording without an error") {
-        tags.push(Seen::new(&tag, Instant::now()));
-    }
-    reader.finish().expect("a recording that is not cut off");
-    tags
+    whole_flv_tags(file).iter().map(|tag| Seen::new(tag, Instant::now())).collect()
 }
 
 /// The longest time nothing arrived between two instants.
@@ -173,6 +166,24 @@ pub fn engine(change: impl FnOnce(&mut Config)) -> Engine {
     config.reconnect = quickly();
     change(&mut config);
     Engine::new(config).expect("settings that work")
+}
+
+/// An engine that plays files directly, and one that plays reels, which it keeps in `directory`.
+pub fn engines(directory: &Path) -> [(&'static str, Engine); 2] {
+    let reels = ReelStore::new(directory.join("reels"));
+    [("direct", engine(|_| {})), ("reel", engine(|config| config.reels = Some(reels)))]
+}
+
+/// Runs a test directly and from reels, at the same time: the mode, the engine, and a directory of its own are given.
+pub fn both_ways(run: impl Fn(&str, &Engine, &Path) + Sync) {
+    let directories = [directory(), directory()];
+    std::thread::scope(|scope| {
+        let [direct, reel] = &directories;
+        let run = &run;
+        scope.spawn(move || run("direct", &engine(|_| {}), direct.path()));
+        let reels = ReelStore::new(reel.path().join("reels"));
+        scope.spawn(move || run("reel", &engine(|config| config.reels = Some(reels)), reel.path()));
+    });
 }
 
 /// Dials again soon: after 200 ms on average, growing to 1 s.
@@ -244,17 +255,4 @@ pub fn threads_and_descriptors() -> (usize, usize) {
 pub fn resident_kib() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4
-}
-
-/// Runs another test of this program in a process of its own, where nothing else counts threads or sends logs; the test looks
-/// for its role in the environment. Shows what it printed.
-pub fn alone(role: &str) -> bool {
-    std::env::var("FLOWCAST_TEST_ROLE").is_ok_and(|given| given == role)
-}
-
-/// The arguments that run one test of this program with a role.
-pub fn role_arguments(role: &str, test: &str) -> (PathBuf, Vec<String>) {
-    let program = std::env::current_exe().expect("the test's own program");
-    let arguments = [&format!("FLOWCAST_TEST_ROLE={role}"), text(&program), "--exact", test, "--nocapture"];
-    (PathBuf::from("env"), arguments.map(str::to_owned).to_vec())
 }

@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use super::need::{nginx_rtmp, peer_program, program};
-use super::net::{free_port, listening, wait_closed, wait_until};
+use super::net::{free_port, wait_closed, wait_until};
 use super::process::{Peer, directory, files, text};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,11 +91,7 @@ fn launch(directory: &Path, port: u16) -> Peer {
     let nginx = program("nginx").expect("nginx, which the test said it needs");
     let configuration = directory.join("nginx.conf");
     let mut process = Peer::spawn(&nginx, ["-p", text(directory), "-c", text(&configuration)]);
-    assert!(
-        wait_until(PATIENCE, || listening(port) || !process.is_running()) && process.is_running(),
-        "nginx does not listen\n{}",
-        process.report()
-    );
+    process.wait_listening(port, PATIENCE);
     process
 }
 
@@ -154,11 +150,7 @@ impl FfmpegListen {
         let arguments =
             ["-nostdin", "-v", "warning", "-y", "-listen", "1", "-i", &url, "-c", "copy", text(&file)];
         let mut process = Peer::spawn(Path::new("ffmpeg"), arguments);
-        assert!(
-            wait_until(PATIENCE, || listening(port) || !process.is_running()) && process.is_running(),
-            "ffmpeg does not listen\n{}",
-            process.report()
-        );
+        process.wait_listening(port, PATIENCE);
         Self { url, file, process, _directory: directory }
     }
 

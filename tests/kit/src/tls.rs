@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use super::need::stunnel;
-use super::net::{free_port, listening, wait_until};
+use super::net::free_port;
 use super::process::{Peer, directory, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs;
@@ -100,11 +100,7 @@ impl TlsProxy {
         );
         let mut process =
             Peer::spawn(&stunnel().expect("stunnel, which the test said it needs"), [text(&configuration)]);
-        assert!(
-            wait_until(PATIENCE, || listening(port) || !process.is_running()) && process.is_running(),
-            "stunnel does not listen\n{}",
-            process.report()
-        );
+        process.wait_listening(port, PATIENCE);
         Self { port, directory, process }
     }
 
