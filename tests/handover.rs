@@ -58,7 +58,7 @@ impl Studio {
         ffmpeg_play(&format!("rtmp://{}/live/{NAME}", self.server.address()), &self.played(), None)
     }
 
-    /// Waits until nginx and the player have something, and so many milliseconds more are on the air.
+    /// Waits until nginx and the player have something, and this many milliseconds more are on the air.
     fn wait_more(&self, live: &StreamHandle, millis: i64) {
         let stream = self.engine.hub().find(NAME).expect("it is on the air");
         let begin = stream.stats().media_time.as_millis();
@@ -86,7 +86,7 @@ impl Studio {
         }
     }
 
-    /// The last publisher ends in an orderly way; then both recordings are one stream of so many publishers.
+    /// The last publisher ends in an orderly way; then both recordings are one stream of this many publishers.
     fn finish(self, mut publisher: Peer, mut player: Peer, live: StreamHandle, publishers: usize) {
         publisher.interrupt(PATIENCE);
         // The end is told at once, not after the grace.

@@ -31,7 +31,7 @@ impl Looping {
         Self { copy, server, events, live }
     }
 
-    /// Waits for so many laps from here on.
+    /// Waits for this many laps from here on.
     fn laps(&self, more: u64) {
         let id = self.live.id();
         for _ in 0..more {

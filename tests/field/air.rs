@@ -161,7 +161,7 @@ pub(crate) fn tags(player: &Session<TcpStream>) -> Vec<&Tag> {
     tags.collect()
 }
 
-/// Waits until a player has been sent so many frames of a kind.
+/// Waits until a player has been sent this many frames of a kind.
 #[track_caller]
 pub(crate) fn wait_frames(player: &mut Session<TcpStream>, kind: TagKind, count: usize) {
     let got = player.run_until(|player| {
@@ -184,7 +184,7 @@ pub(crate) fn pushed(server: &Scripted) -> Vec<Seen> {
     visits.into_iter().next().map(|visit| visit.tags).unwrap_or_default()
 }
 
-/// Waits until a push has sent so many frames of a kind.
+/// Waits until a push has sent this many frames of a kind.
 #[track_caller]
 pub(crate) fn wait_pushed(server: &Scripted, kind: TagKind, count: usize) {
     let sent = || {

@@ -24,7 +24,7 @@ fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&size, kind.as_slice(), content].concat()
 }
 
-/// Changes a number in the only box of this kind, so many bytes behind its name.
+/// Changes a number in the only box of this kind, this many bytes behind its name.
 fn patched(mut file: Vec<u8>, kind: &[u8; 4], at: usize, number: u32) -> Vec<u8> {
     let name = box_at(&file, kind) + 4;
     file[name + 4 + at..][..4].copy_from_slice(&number.to_be_bytes());

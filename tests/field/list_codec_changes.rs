@@ -15,7 +15,7 @@ const ENCODING: Duration = Duration::from_secs(60);
 const AAC: u8 = 10;
 const MP3: u8 = 2;
 
-/// A second of a tone at this rate, with so many channels; the extension says in what.
+/// A second of a tone at this rate, with this many channels; the extension says in what.
 fn song(directory: &Path, name: &str, rate: u32, channels: u32) -> PathBuf {
     let file = directory.join(name);
     let source = format!("sine=frequency=440:sample_rate={rate}:duration=1");
@@ -30,7 +30,7 @@ fn picture(directory: &Path, name: &str, size: (u32, u32)) -> PathBuf {
     Clip { seconds: 1, b_frames: 0, audio: false, size, ..Clip::default() }.make(directory, name)
 }
 
-/// What was recorded of a source, until it had begun so many items, and what was told.
+/// What was recorded of a source, until it had begun this many items, and what was told.
 fn record(directory: &Path, mode: &str, source: &Source, items: usize) -> (Vec<Tag>, Vec<EventKind>) {
     let recorded = kit::directory();
     let file = recorded.path().join("recording.flv");

@@ -137,7 +137,7 @@ fn a_few_damaged_files_stay_within_bounds() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The campaign: so many of each container as FLOWCAST_MUTATED says, 300 unless said otherwise.
+/// The campaign: this many of each container as FLOWCAST_MUTATED says, 300 unless said otherwise.
 #[test]
 #[ignore = "takes half an hour: scripts/mutated_files.sh"]
 fn many_damaged_files_of_each_container_stay_within_bounds() {

@@ -10,7 +10,7 @@ use kit::{PATIENCE, Session, wait_until};
 use std::net::TcpStream;
 use std::path::Path;
 
-/// Sends sound, a tag at a time from number `n` on, until the player and the push have so many, and the recording is under way.
+/// Sends sound, a tag at a time from number `n` on, until the player and the push have this many, and the recording is under way.
 fn send_sound(
     publisher: &mut Session<TcpStream>,
     n: &mut i64,

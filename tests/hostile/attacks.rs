@@ -24,7 +24,7 @@ fn wait_alone(field: &Field) {
     field.server.wait("hostile connections stay", |counters| counters.get("connections") == HONEST);
 }
 
-/// Waits until so many more refusals were counted, and nobody but the honest is left.
+/// Waits until this many more refusals were counted, and nobody but the honest is left.
 fn wait_refused(field: &Field, before: u64, more: u64) {
     field.server.wait("refusals are not counted", |counters| counters.refusals() >= before + more);
     wait_alone(field);

@@ -79,7 +79,7 @@ impl Honest {
         self.played.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more pictures are played.
+    /// Waits until this many more pictures are played.
     pub(crate) fn wait_played(&self, more: u32) {
         let from = self.played();
         assert!(wait_until(PATIENCE, || self.played() >= from + more), "the honest stream stands still");

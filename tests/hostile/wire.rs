@@ -51,7 +51,7 @@ pub(crate) fn header_at(csid: u8, time: u32, length: u32, kind: u8, stream: u32)
     bytes
 }
 
-/// A whole message in chunks of so many bytes.
+/// A whole message in chunks of this many bytes.
 pub(crate) fn message_in(chunk: usize, csid: u8, kind: u8, body: &[u8], stream: u32) -> Vec<u8> {
     let mut bytes = header(csid, body.len() as u32, kind, stream);
     for (number, part) in body.chunks(chunk).enumerate() {

@@ -105,7 +105,7 @@ impl Air {
             .map_or(0, |visit| visit.tags.iter().filter(|tag| tag.is_picture()).count())
     }
 
-    /// Waits until so many more pictures have arrived.
+    /// Waits until this many more pictures have arrived.
     #[track_caller]
     fn wait_more(&self, pictures: usize) {
         let wanted = self.pictures() + pictures;

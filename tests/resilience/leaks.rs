@@ -13,7 +13,7 @@ use kit::{PATIENCE, Peer, alone, free_port, role_arguments, run_alone, wait_unti
 
 const CYCLES: usize = 200;
 const STREAMS: usize = 4;
-/// Laps of so many cycles, until one leaves the memory as it was.
+/// Laps of this many cycles, until one leaves the memory as it was.
 const LAPS: usize = 5;
 /// KiB that are not more than noise: five for each stream.
 const ENOUGH: usize = 1024;

@@ -27,7 +27,7 @@ fn hex(text: &str) -> Bytes {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// Values of so many bits each, as bytes.
+/// Values of this many bits each, as bytes.
 fn pack(fields: &[(u32, u32)]) -> Vec<u8> {
     let bits: Vec<u8> = fields
         .iter()

@@ -127,7 +127,7 @@ impl Acted {
         self.address
     }
 
-    /// Closes connections that have sent so many tags.
+    /// Closes connections that have sent this many tags.
     pub fn close_after(&self, tags: Option<usize>) {
         let enough = tags.map(|tags| (tags, Vec::new()));
         *self.shared.enough.lock().unwrap_or_else(PoisonError::into_inner) = enough;
@@ -143,7 +143,7 @@ impl Acted {
         self.shared.visits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until connection `number` has sent so many tags.
+    /// Waits until connection `number` has sent this many tags.
     pub fn wait_tags(&self, number: usize, tags: usize) -> bool {
         wait_until(super::PATIENCE, || self.visits().get(number).is_some_and(|acts| acts.tags >= tags))
     }
@@ -260,7 +260,7 @@ fn message(stream: u32, body: &Bytes) -> Vec<u8> {
     out
 }
 
-/// Reads until there are so many bytes; `false` when the connection is over.
+/// Reads until there are this many bytes; `false` when the connection is over.
 fn fill(socket: &mut TcpStream, heard: &mut Vec<u8>, count: usize, shared: &Shared) -> bool {
     let mut buffer = [0; 64 << 10];
     while heard.len() < count {

@@ -27,7 +27,7 @@ pub fn ffmpeg_publish(file: &Path, url: &str, laps: u32) -> Peer {
     Peer::spawn(Path::new("ffmpeg"), arguments)
 }
 
-/// `ffmpeg` plays to a file without decoding, until the server ends the stream, or for so long of the stream's time.
+/// `ffmpeg` plays to a file without decoding, until the server ends the stream, or for this long of the stream's time.
 pub fn ffmpeg_play(url: &str, file: &Path, at_most: Option<Duration>) -> Peer {
     let seconds = at_most.map(|time| time.as_secs_f64().to_string());
     let mut arguments = vec!["-nostdin", "-v", "warning", "-y", "-i", url, "-c", "copy"];
@@ -56,7 +56,7 @@ pub fn gst_play(url: &str, file: &Path) -> Peer {
     Peer::spawn(Path::new("gst-launch-1.0"), ["-e"].into_iter().chain(pipeline.split_whitespace()))
 }
 
-/// `rtmpdump` plays to a file, until the server ends the stream, or for so many seconds of the stream's time.
+/// `rtmpdump` plays to a file, until the server ends the stream, or for this many seconds of the stream's time.
 pub fn rtmpdump(url: &str, file: &Path, at_most: Option<Duration>) -> Peer {
     let seconds = at_most.map(|time| time.as_secs().to_string());
     let mut arguments = vec!["--live", "--timeout", "10", "--rtmp", url, "--flv", text(file)];

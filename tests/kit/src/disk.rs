@@ -15,7 +15,7 @@ impl SmallDisk {
         Self::mount_of(1)
     }
 
-    /// The same, of so many megabytes.
+    /// The same, of this many megabytes.
     pub fn mount_of(megabytes: u32) -> Option<Self> {
         let directory = TempDir::new().expect("a temporary directory");
         let mounted = rustix::process::geteuid().is_root()

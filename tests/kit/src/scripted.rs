@@ -43,7 +43,7 @@ pub enum Script {
     Deaf,
     /// Answers `connect` with the address of another server.
     Redirect(String),
-    /// Lets the client publish, and after so many coded pictures asks it to go to another server.
+    /// Lets the client publish, and after this many coded pictures asks it to go to another server.
     SendAway(usize, String),
 }
 
@@ -228,7 +228,7 @@ impl Scripted {
         lock(&self.state.visits).len()
     }
 
-    /// Waits until connection `number` (from 0) has sent so many coded pictures.
+    /// Waits until connection `number` (from 0) has sent this many coded pictures.
     pub fn wait_pictures(&self, number: usize, pictures: usize, deadline: Duration) -> bool {
         wait_until(deadline, || {
             lock(&self.state.visits)

@@ -1,4 +1,4 @@
-//! A file that is encoded: once, as fast as it goes; as it plays, so many times at once; or lap after lap.
+//! A file that is encoded: once, as fast as it goes; as it plays, this many times at once; or lap after lap.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
 use std::path::{Path, PathBuf};

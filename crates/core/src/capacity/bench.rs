@@ -27,11 +27,11 @@ use crate::stream::handle::StreamHandle;
 const START: Duration = Duration::from_secs(10);
 /// What starting cost is over this long after the last stream sends.
 const SETTLE: Duration = Duration::from_millis(300);
-/// A stream reports its rates once a second, with the tick after: what is read so long after a moment was measured after it.
+/// A stream reports its rates once a second, with the tick after: a value that is read this long after a moment was measured after it.
 const REPORT: Duration = Duration::from_millis(1150);
 /// The benchmark sends at most this much, in kbit/s for each core: a machine that streams already must go on doing so.
 const KBPS_PER_CORE: f64 = 850_000.0;
-/// Streams that read their files directly are so many times fewer: each takes megabytes, and they cost alike in any number.
+/// There are this many times fewer streams that read their files directly: each takes megabytes, and they cost alike in any number.
 const FEWER_DIRECT: usize = 4;
 /// Bytes a stream takes at most, from a reel and directly.
 const MEMORY_REEL: u64 = 1 << 20;

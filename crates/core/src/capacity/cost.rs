@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::stats::{SourceMode, StreamPhase, StreamStats};
 
-/// So many streams of a kind must be on the air for their cost to count: a few cost more each than many.
+/// This many streams of a kind must be on the air for their cost to count: each of a few costs more than each of many.
 const ENOUGH: usize = 50;
 /// A stream younger than this still has its start in its figures.
 const YOUNG: Duration = Duration::from_secs(20);

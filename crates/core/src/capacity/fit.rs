@@ -6,7 +6,7 @@ use super::cost::Cost;
 use super::machine::Machine;
 use super::{CapacityOptions, Receivers};
 
-/// What there may not be enough of.
+/// A resource that may run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Resource {

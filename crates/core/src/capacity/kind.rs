@@ -1,4 +1,4 @@
-//! What is asked about: kinds of streams, and how they are mixed.
+//! The question: kinds of streams, and how they are mixed.
 
 use std::fmt;
 

@@ -19,7 +19,7 @@ const FPS: i64 = 30;
 const GOP: i64 = 30;
 /// Groups of pictures in the file.
 const GOPS: i64 = 4;
-/// A keyframe is as large as so many other frames.
+/// A keyframe is as large as this many other frames.
 const KEYFRAME: u64 = 6;
 const AUDIO_KBPS: u64 = 128;
 /// Samples of an AAC frame, and samples of a second.

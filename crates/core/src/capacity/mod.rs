@@ -1,7 +1,7 @@
 //! How many more streams fit: what one costs on this machine, against what the machine has left.
 //!
 //! In: kinds of streams and how they are mixed. Out: a number, the resource that ends first, and what all of it was computed
-//! from. Costs are measured ([`bench`]), not assumed; what is assumed is said in [`Capacity::notes`].
+//! from. Costs are measured ([`bench`]), not assumed; what is assumed is listed in [`Capacity::notes`].
 
 mod bench;
 mod cost;
@@ -30,7 +30,7 @@ use crate::stats::StreamStats;
 /// The CPU use of the machine is measured over this.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Other processes that use more than this share of the cores are told of.
+/// Other processes that use more than this share of the cores are mentioned.
 const DISTURBED: f64 = 0.05;
 
 /// Where the servers are that streams go to.
@@ -48,24 +48,24 @@ pub enum Receivers {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CapacityOptions {
-    /// The network's speed that streams may use, in kbit/s; what runs already is taken off, and each output counts. Default
+    /// The network's speed that streams may use, in kbit/s; what is already running is subtracted, and each output counts. Default
     /// `None`: the network is no limit.
     pub uplink_kbps: Option<u64>,
-    /// The share of the cores that is to stay free, 0.0 to 0.95. Default 0.2: near the full load ticks come late. With 0 the
+    /// The share of the cores that stays free, 0.0 to 0.95. Default 0.2: near the full load ticks come late. With 0 the
     /// answer is where streams begin to lose media.
     pub cpu_reserve: f64,
-    /// Bytes of memory that are to stay free. Default 64 MiB.
+    /// Bytes of memory that stay free. Default 64 MiB.
     pub memory_reserve: u64,
     /// Where the outputs' servers are. Default: elsewhere.
     pub receivers: Receivers,
     /// How long a benchmark measures, 1 to 60 s; starting and settling take about two seconds more. Of each second's
     /// figures the lowest count, so that longer helps on a machine that does other things, too. Default 1 s.
     pub benchmark: Duration,
-    /// Most streams a benchmark runs at once, at least 2; a quarter of that where files are read directly, and fewer where
-    /// they would take more than about a sixth of the machine. Few make a stream look dearer than it is among many. Default
+    /// The most streams a benchmark runs at once, at least 2; a quarter of that where files are read directly, and fewer where
+    /// they would take more than about a sixth of the machine. With few streams, each looks more expensive than among many. Default
     /// 640.
     pub benchmark_streams: usize,
-    /// A benchmark of this process that is not older is used again; zero measures anew. Default ten minutes.
+    /// A benchmark of this process that is not older is used again; zero measures again. Default ten minutes.
     pub reuse: Duration,
     /// The file benchmarks play, which a kind's bitrate should be that of. Default `None`: media is made up.
     pub file: Option<PathBuf>,
@@ -168,11 +168,11 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`Engine::capacity`]; [`Error::Config`] for options outside of their ranges, too.
+    /// As for [`Engine::capacity`]; [`Error::Config`] for options outside of their ranges, too.
     ///
     /// # Blocking
     ///
-    /// As [`Engine::capacity`], with the duration of the benchmark as given.
+    /// As for [`Engine::capacity`], with the duration of the benchmark as given.
     pub fn capacity_with(&self, mix: &Mix, options: &CapacityOptions) -> Result<Capacity, Error> {
         options.check()?;
         let shares = shares(mix)?;

@@ -16,7 +16,7 @@ use crate::event::EventKind;
 
 /// Tracks looked after; a publisher has up to 256 of a kind, and nobody was seen to send more than a few.
 const MOST_TRACKS: usize = 512;
-/// How often one track is told of: a publisher that sends a useless header with every frame is no news any more.
+/// How often one track is reported: a publisher may send a useless header with every frame.
 const MOST_TOLD: u8 = 8;
 /// Types of NAL units of HEVC that a decoder needs before the first picture.
 const HEVC_SPS: u8 = 33;

@@ -50,7 +50,7 @@ struct Track {
     first: Option<i64>,
     last: Option<i64>,
     spacing: i64,
-    /// Until when what has come is shown or heard, if that is told.
+    /// When what has come ends to be shown or heard, if that is known.
     end: Option<i64>,
 }
 

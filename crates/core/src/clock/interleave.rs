@@ -89,7 +89,7 @@ impl Interleaver {
         )
     }
 
-    /// When the next picture is, in milliseconds, if it goes out without sound: that was waited for in vain.
+    /// When the next picture is, in milliseconds, if it goes out without sound, which did not come in time.
     pub(crate) fn video_alone(&self) -> Option<i64> {
         let video = self.video.tags.front().filter(|_| self.audio.expected && self.audio.tags.is_empty())?;
         self.video.is_over(VIDEO_FOR_AUDIO).then(|| video.tag.timestamp.as_millis())

@@ -10,7 +10,7 @@ use super::continuity::Side;
 
 /// A track whose frames come and whose time does not go on for this long stands still; frames of one time are no sign of it.
 const STANDS_AFTER: Duration = Duration::from_millis(250);
-/// At least so many of its frames.
+/// At least this many of its frames.
 const STANDS_FRAMES: u32 = 4;
 /// A track that stood still goes on once the publisher's times are further on than this, milliseconds: a part that is repeated is
 /// shorter, since going back further is a jump.
@@ -98,7 +98,7 @@ impl Track {
 mod tests {
     use super::*;
 
-    /// What becomes of a frame every 40 ms with these times, of one track.
+    /// What happens to a frame every 40 ms with these times, of one track.
     fn run(times: impl IntoIterator<Item = i64>) -> (Vec<i64>, usize) {
         let (mut steady, start) = (Steady::default(), Instant::now());
         let mut told = 0;

@@ -1,6 +1,6 @@
 //! The one timeline of a stream whose publishers change.
 //!
-//! Each publisher has a clock of its own. Whoever comes after another one is moved to where the stream would be by now: the
+//! Each publisher has a clock of its own. A publisher that comes after another one is moved to where the stream would be by now: the
 //! newest time handed over, and the time that has passed since. Times strictly increase over the seam, track by track. What
 //! cannot be decoded (frames before their header, pictures before a keyframe) is left out.
 
@@ -192,7 +192,7 @@ mod tests {
     const H1: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68];
     const H2: &[u8] = &[0x17, 0, 0, 0, 0, 1, 0x4D, 0, 31, 0xFF, 0xE1, 0, 1, 0x67, 1, 0, 1, 0x68];
 
-    /// What becomes of the tags that come at `now`: times of those that are kept.
+    /// What happens to the tags that come at `now`: times of those that are kept.
     fn place(timeline: &mut Timeline, now: Instant, tags: impl IntoIterator<Item = Tag>) -> Vec<i64> {
         let kept = |mut tag: Tag| timeline.place(now, &mut tag).then(|| tag.timestamp.as_millis());
         tags.into_iter().filter_map(kept).collect()

@@ -106,7 +106,7 @@ pub trait SourceDriver: Send {
         false
     }
 
-    /// Takes what another thread sent to this driver; who has no use for it drops it. `registry` and `token` are those of
+    /// Takes what another thread sent to this driver; a driver that has no use for it drops it. `registry` and `token` are those of
     /// [`attach`](Self::attach).
     fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &mio::Registry, token: mio::Token) {
         let _ = (message, registry, token);

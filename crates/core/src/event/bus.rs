@@ -1,4 +1,4 @@
-//! Events on their way to whoever listens: bounded queues that lose the oldest, and callbacks on threads of their own.
+//! Events on their way to their receivers: bounded queues that lose the oldest, and callbacks on threads of their own.
 //!
 //! In: events, on the thread they happen on, which never waits. Out: the queues of receivers, and calls of callbacks.
 
@@ -18,7 +18,7 @@ pub(super) const CAPACITY: usize = 1024;
 
 type Filter<E> = dyn Fn(&E) -> bool + Send + Sync;
 
-/// Spreads events of one kind to all receivers; never blocks whoever emits them. Clones are the same bus.
+/// Spreads events of one kind to all receivers; never blocks the sender. Clones are the same bus.
 pub struct Bus<E> {
     inner: Arc<RwLock<Listeners<E>>>,
 }

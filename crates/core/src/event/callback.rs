@@ -27,7 +27,7 @@ pub(crate) fn is_callback_thread() -> bool {
     IN_CALLBACK.get()
 }
 
-/// Marks this thread as one that calls the program's code and nothing else: whoever waits for callbacks does not wait there.
+/// Marks this thread as one that calls the program's code and nothing else: a thread that waits for callbacks does not wait there.
 pub fn mark_callback_thread() {
     IN_CALLBACK.set(true);
 }

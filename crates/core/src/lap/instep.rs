@@ -32,7 +32,7 @@ struct Line {
     bytes: usize,
     /// The time of the latest packet that came.
     newest: i64,
-    /// It was waited for in vain: the other track goes on without it until it comes again.
+    /// It did not come in time: the other track goes on without it until it comes again.
     is_missing: bool,
 }
 

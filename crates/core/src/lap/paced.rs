@@ -37,7 +37,7 @@ pub(crate) struct Paced<S> {
 struct Track {
     /// A usual packet.
     usual: i64,
-    /// So many packets have to take longer than this.
+    /// This many packets have to take longer than this.
     least: i64,
     step: Duration,
     run: i64,
@@ -176,7 +176,7 @@ mod tests {
         Track::new(&TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::MILLIS), 0)
     }
 
-    /// What becomes of these times, and how often standing still is told.
+    /// What happens to these times, and how often standing still is reported.
     fn run(track: &mut Track, times: impl IntoIterator<Item = i64>) -> (Vec<i64>, usize) {
         let mut told = 0;
         let placed = times.into_iter().map(|time| {

@@ -12,9 +12,9 @@ use super::Unit;
 /// What is done to one batch of an item's tags.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Placement {
-    /// What becomes of the video; `None` leaves it out.
+    /// What happens to the video; `None` leaves it out.
     pub(crate) video: Option<VideoPlace>,
-    /// What becomes of the audio; `None` leaves it out.
+    /// What happens to the audio; `None` leaves it out.
     pub(crate) audio: Option<AudioPlace>,
 }
 

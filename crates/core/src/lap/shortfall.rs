@@ -2,7 +2,7 @@
 //!
 //! In: the packets of a lap. Out: what is missing, once per change.
 
-/// Of a hundred packets the container counts, so many may be missing without a word: edit lists leave some out.
+/// Of a hundred packets the container counts, this many may be missing without a report: edit lists leave some out.
 const TOLERATED_PERCENT: u64 = 5;
 
 /// Counts what a lap gives.

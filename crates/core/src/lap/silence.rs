@@ -12,7 +12,7 @@ const AAC_RAW: [u8; 2] = [0xAF, 1];
 /// Enhanced RTMP's audio header of an Opus packet.
 pub(crate) const OPUS: [u8; 5] = *b"\x91Opus";
 
-/// The body of a tag with a frame of silence of so many samples, in the format of this sequence header; `None` where the codec
+/// The body of a tag with a frame of silence of this many samples, in the format of this sequence header; `None` where the codec
 /// has none.
 pub(crate) fn frame(header: &TagBody, samples: u32) -> Option<Bytes> {
     if is_opus(header) {

@@ -60,7 +60,7 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// What becomes of an attempt, told on the dialer's thread. It is always told: dropped unanswered, it says so.
+/// The outcome of an attempt, reported on the dialer's thread. It is always reported: if it is dropped unanswered, it reports that.
 pub(crate) struct Reply(Option<Tell>);
 
 type Tell = Box<dyn FnOnce(Result<Reached, Error>) + Send>;
@@ -96,7 +96,7 @@ pub(crate) struct Request {
     pub(crate) enhanced: bool,
     /// What the peer is answered that asked for a login; `None` until one has.
     pub(crate) login: Option<LoginAnswer>,
-    /// Set by whoever asked, when the answer is not wanted any more.
+    /// Set by the caller when the answer is no longer wanted.
     pub(crate) cancelled: Arc<AtomicBool>,
     /// Set once the peer was asked for the stream, and may have begun it.
     pub(crate) asked: Arc<AtomicBool>,
@@ -397,7 +397,7 @@ impl Thread {
     }
 }
 
-/// Lets go of an attempt that nobody wants any more. A peer that was asked for the stream is told, or it would wait for it.
+/// Abandons an attempt that is no longer wanted. A peer that was already asked for the stream is told, or it would wait for it.
 fn give_up(state: State) {
     if let State::Rtmp { mut transport, mut session } = state
         && session.has_asked()

@@ -1,7 +1,7 @@
 //! Name lookups, each with a deadline the system's resolver does not keep.
 //!
 //! `getaddrinfo` cannot be interrupted: with a name server that never answers it blocks for many seconds. Lookups run on
-//! threads of their own, one per host at a time; whoever asked waits no longer than its own deadline.
+//! threads of their own, one per host at a time; a caller waits no longer than its own deadline.
 
 use crate::sys::spawn;
 use std::collections::HashMap;

@@ -15,7 +15,7 @@ use super::append::Appended;
 use super::existing::Begin;
 use crate::files::WrittenFile;
 
-/// Bytes gathered before they are written, whoever waits.
+/// Bytes gathered before they are written in any case.
 const BUFFER: usize = 1 << 20;
 /// Room that is kept from one write to the next.
 const KEPT: usize = 128 << 10;

@@ -18,7 +18,7 @@ use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::ring::{Together, is_plain};
 
-/// Codecs that are told of, of one output.
+/// The codecs reported for one output.
 const MOST_TOLD: usize = 8;
 
 /// Whether codecs are sent that only Enhanced RTMP has codes for.
@@ -76,7 +76,7 @@ enum News {
     Codec(Codec),
 }
 
-/// What becomes of a tag.
+/// What happens to a tag.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     AsItIs,
@@ -147,7 +147,7 @@ impl Intake {
         })
     }
 
-    /// What becomes of a tag.
+    /// What happens to a tag.
     pub(super) fn fit(&mut self, tag: &Tag) -> Fit {
         let takes_mod_ex = self.peer == Peer::File || self.has(Extended::MOD_EX);
         if tag.is_script() || (!matches!(self.peer, Peer::Server(_)) && is_plain(tag)) {
@@ -193,7 +193,7 @@ impl Intake {
                     self.refused.get_or_insert(code);
                     Fit::Not
                 }
-                // Whoever said nothing may be one of those that know the number only.
+                // A peer that announced nothing may be one that knows only the number.
                 Peer::Player if !self.takes(tag, code) => Fit::AsItIs,
                 _ => rewritten(),
             };

@@ -19,11 +19,11 @@ use crate::transcode::{Encoders, Settling};
 /// Copies packets, or encodes them.
 #[derive(Debug)]
 pub(crate) struct FileCutter {
-    /// What becomes of the file.
+    /// What happens to the file.
     pub(crate) settled: Settled,
     /// What opens encoders, if any are needed.
     pub(crate) encoders: Option<Arc<dyn Encoders>>,
-    /// Who is told what happens to them.
+    /// The receiver of events about them.
     pub(crate) listener: Option<Weak<Settling>>,
 }
 

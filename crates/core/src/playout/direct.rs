@@ -322,13 +322,13 @@ impl Drop for DirectFeed {
 }
 
 impl Laps {
-    /// What becomes of audio behind the end of the video.
+    /// What happens to audio after the end of the video.
     pub(crate) fn tail(self) -> Tail {
         if self == Self::Once { Tail::Whole } else { Tail::Looped }
     }
 }
 
-/// What is told of a track that is left out.
+/// What is reported about a track that is left out.
 pub(crate) fn track_skipped((track, reason): (usize, String)) -> EventKind {
     EventKind::TrackSkipped { track, reason }
 }

@@ -1,4 +1,4 @@
-//! Items of a list that failed: when each is tried again, and what is told of them.
+//! Items of a list that failed: when each is tried again, and what is reported about them.
 //!
 //! In: failures, from whichever thread notices them. Out: one event an item for as long as it fails the same way, and the items
 //! whose wait is over. One for each player of a list.

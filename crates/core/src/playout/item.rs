@@ -186,7 +186,7 @@ impl Item {
     pub(crate) fn replace_feed(&mut self, feed: Feed) {
         self.lead = self.lead();
         self.feed = feed;
-        // What it says of itself was sent already.
+        // Its own metadata was already sent.
         self.opened = true;
         self.known = self.known.or(self.facts);
         self.facts = None;

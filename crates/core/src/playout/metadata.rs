@@ -16,7 +16,7 @@ const OPUS_CHANNELS: usize = 9;
 /// The number of a codec, the rate in hertz and whether there are two channels or more.
 pub(crate) type Sound = (f64, f64, bool);
 
-/// What metadata says of the sound, if anything.
+/// What the metadata states about the sound, if anything.
 pub(crate) fn sound_of(tag: &Tag) -> Option<Sound> {
     let metadata = Metadata::parse(&tag.body.to_bytes()).ok()?;
     Some((

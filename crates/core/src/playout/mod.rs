@@ -29,7 +29,7 @@ use crate::stats::{EncodingStats, SourceMode};
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// A reader that gives nothing for this long is told of.
+/// A reader that delivers nothing for this long is reported.
 const STALL_AFTER: Duration = Duration::from_secs(2);
 
 /// A source made of files.
@@ -46,7 +46,7 @@ pub(crate) struct Playout {
 }
 
 impl Playout {
-    /// Plays `main`, with the sound of `sound` if there is one; `notices` are told first.
+    /// Plays `main`, with the sound of `sound` if there is one; `notices` are reported first.
     pub(crate) fn new(main: Player, sound: Option<Player>, notices: Vec<EventKind>) -> Self {
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
         Self { main, sound, pacer, notices, dry_since: None }

@@ -41,7 +41,7 @@ struct Encoding {
     scans: Interrupt,
 }
 
-/// What becomes of a file.
+/// What happens to a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
     pub(crate) recipe: Recipe,
@@ -107,7 +107,7 @@ impl Wanted {
         }
     }
 
-    /// What becomes of the file.
+    /// What happens to the file.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Wanted {
         Ok(Settled { recipe: Recipe { tracks: self.tracks, plan }, bytes })
     }
 
-    /// What becomes of the file.
+    /// What happens to the file.
     #[cfg(not(feature = "libav"))]
     pub(crate) fn settle(&self, path: &Path) -> Result<Settled, Error> {
         self.check(path)?;
@@ -180,7 +180,7 @@ impl Wanted {
         }
     }
 
-    /// Who is told what happens to encoders that work ahead, as long as anybody plays the files.
+    /// The receiver of events about encoders that work ahead, as long as the files are played.
     #[cfg(feature = "libav")]
     pub(crate) fn listener(&self) -> Option<Weak<Settling>> {
         self.encoding.as_ref().map(|encoding| Arc::downgrade(&encoding.settling))

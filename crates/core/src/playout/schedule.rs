@@ -228,7 +228,7 @@ impl Schedule {
             self.faults.lock().take_events(notices);
             notices.push(EventKind::PlaylistStalled { items, error });
         }
-        // Whoever takes all items out of a list wants it to be silent.
+        // Removing all items from a list is a request for silence.
         self.fill(can_fill && items > 0)
     }
 

@@ -45,7 +45,7 @@ pub(crate) enum Got {
     /// An item can be played, as far as a glance shows.
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no readers"))]
     Seen,
-    /// It needs to be begun anew: many items failed.
+    /// It has to start over: many items failed.
     Tired,
     /// Nothing can be played.
     Nothing,
@@ -328,7 +328,7 @@ impl Shared {
         state.fallback = fallback;
         match start(&self.supply, item.path.clone()) {
             Ok(feed) => state.feed = Some(feed),
-            // No thread is to be had: that is not the item's fault, but it cannot be played now.
+            // There is no thread: that is not the item's fault, but it cannot be played now.
             Err(error) => {
                 state.stage = Stage::Tired;
                 drop(state);

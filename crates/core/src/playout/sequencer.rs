@@ -53,7 +53,7 @@ struct Spare {
 
 impl Spare {
     fn of(item: &Item) -> Self {
-        // A reel that broke off does so again; the file is opened anew.
+        // A reel that broke off would do so again; the file is opened again.
         let reel = item.reel().filter(|reel| reel.is_complete()).cloned();
         Self { path: item.path().to_owned(), reel }
     }
@@ -81,7 +81,7 @@ pub(crate) struct Player {
     program: Program,
     supply: Supply,
     change: ParameterChange,
-    /// What is being got ready: the same file anew.
+    /// What is being prepared: the same file again.
     pending: Option<Pending>,
     /// The item of a list that was played last, for when there is no other.
     spare: Option<Spare>,
@@ -310,7 +310,7 @@ impl Player {
                     self.begin(ready, notices);
                     return;
                 }
-                // The job waits for its turn: whoever asks again is told of it in time.
+                // The job waits for its turn: a later request finds its result.
                 Err(error) if is_busy(&error) => self.await_reel(),
                 // Of a file that is played directly already, nothing but a reel is an improvement.
                 Err(error) => self.put_off(now, error, notices),

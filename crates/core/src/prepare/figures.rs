@@ -16,7 +16,7 @@ use crate::verdict::{
 
 /// Pictures a picture may refer to: 1080p stays within level 4.1.
 const REFERENCES: u32 = 4;
-/// The densest two seconds may have so many times the most; see [`verdict`](mod@crate::verdict).
+/// Factor by which the densest two seconds may exceed the maximum rate; see [`verdict`](mod@crate::verdict).
 const PEAK: f64 = 1.05;
 /// The shortest time figures are made for, in seconds: a picture.
 const SHORTEST: f64 = 0.02;

@@ -33,7 +33,7 @@ pub(super) struct Sound {
 #[derive(Debug)]
 enum Held {
     Packet(Packet),
-    /// So many packets of silence from a sample on: hours of it take no room.
+    /// This many packets of silence from a sample on: hours of it take no room.
     Silence {
         at: i64,
         packets: i64,

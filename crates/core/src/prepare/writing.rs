@@ -22,11 +22,11 @@ use crate::transcode::packets::PacketSource;
 use crate::transcode::{Control, Encoders, LibavEncoders, Plan, Transcoder};
 use crate::verdict::Facts;
 
-/// What is told of the way, at most.
+/// The most notices that are kept.
 const MOST_NOTICES: usize = 100;
-/// The pictures may turn out to be so many seconds longer than the scan said.
+/// The pictures may turn out to be this many seconds longer than the scan found.
 const MARGIN: f64 = 10.0;
-/// Sound that has come so near to where the scan saw its end has ended, and will not go on so long after that. Seconds.
+/// Sound this close to the end that the scan found has ended, and none is expected this long after it. In seconds.
 const NEAR: i64 = 1;
 const FAR: i64 = 10;
 /// Bytes of sound before the first picture, at most: over an hour.

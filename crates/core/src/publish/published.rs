@@ -1,6 +1,6 @@
 //! A published stream as the source of another: restreamed, recorded, given another name.
 //!
-//! In: the tags of whoever publishes under the name, through a tap on each publication that begins. Out: the same tags, on
+//! In: the tags of the publishers of the name, through a tap on each publication that begins. Out: the same tags, on
 //! one clock that goes on from publication to publication. In between the source rests, and pushes with it.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What makes the tags of a reel: the store's jobs call it, whoever knows the source's format implements it.
+//! The maker of a reel's tags: the store's jobs call it, and the code that knows the source's format implements it.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -99,7 +99,7 @@ pub(crate) trait Cut {
 pub(crate) enum CutStep {
     /// The next tag, on the item's clock.
     Tag(Tag),
-    /// Something to tell whoever plays the reel.
+    /// Something to report to the streams that play the reel.
     Note(Note),
     /// The source is complete.
     End(LapFacts),

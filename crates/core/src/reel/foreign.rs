@@ -1,6 +1,6 @@
 //! An FLV file that is a reel already, but for its index.
 //!
-//! In: a source. Out: what an index says of it, found by reading it once from end to end, or why it does not fit; such a
+//! In: a source. Out: what its index would hold, found by reading it once from end to end, or why it does not fit; such a
 //! file goes through the cutter. Fitting is meant strictly: H.264 and AAC or MP3, headers once and at the beginning, a
 //! keyframe first, times that increase, tracks side by side, audio without gaps.
 

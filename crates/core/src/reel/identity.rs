@@ -37,7 +37,7 @@ impl Key {
     }
 }
 
-/// What the file system says of a source: if it stays the same, the source has not been replaced or changed.
+/// The file system's facts about a source: as long as they stay the same, the source has not been replaced or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SourceFacts {
     device: u64,
@@ -78,7 +78,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Whatever is no regular file is refused, and never waited for; what the file system says of one.
+    /// The file system's facts about a file. Anything but a regular file is refused, and never waited for.
     ///
     /// # Blocking
     ///

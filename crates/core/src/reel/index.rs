@@ -55,9 +55,9 @@ const OF_AUDIO: u8 = 2;
 /// Where the data of a reel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Data {
-    /// In a file of its own, of so many bytes.
+    /// In a file of its own, of this many bytes.
     Own(u64),
-    /// In the source, which has so many bytes.
+    /// In the source, which has this many bytes.
     Source(u64),
 }
 

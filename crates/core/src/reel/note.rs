@@ -36,12 +36,12 @@ impl Note {
     #[cfg(feature = "libav")]
     pub(crate) fn damage(error: &Error, path: &Path) -> Self {
         let text = chain(error);
-        // It is told with the path again.
+        // It is reported with the path again.
         let beginning = format!("{}: ", path.display());
         Self::Damage(text.strip_prefix(&beginning).map(str::to_owned).unwrap_or(text))
     }
 
-    /// So many more notes than are kept.
+    /// The number of notes beyond those that are kept.
     pub(super) fn more(count: u64) -> Self {
         let notices = if count == 1 { "notice" } else { "notices" };
         Self::Damage(format!("{count} more {notices} when it was read"))

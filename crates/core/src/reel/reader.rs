@@ -192,7 +192,7 @@ impl Reel {
         self.source_changed.load(Ordering::Relaxed)
     }
 
-    /// Says that what was read of it is wrong: the store drops it, and cuts anew when it is next asked for.
+    /// Reports that it is damaged: the store drops it, and cuts it again when it is next requested.
     pub(crate) fn damaged(self: &Arc<Self>) {
         if !self.damaged.swap(true, Ordering::AcqRel)
             && let Some(home) = self.home.get()

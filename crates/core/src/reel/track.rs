@@ -5,7 +5,7 @@ use crate::lap::{AudioLap, Unit, VideoLap};
 /// Steps between frames that are counted apart, in milliseconds; longer ones count as this.
 const LONGEST_STEP: usize = 1000;
 
-/// The tracks begin within so many milliseconds of the item's zero.
+/// The tracks begin within this many milliseconds of the item's zero.
 const LATEST_START: i64 = 1000;
 const LATE: &str = "its tracks do not begin together";
 
@@ -17,7 +17,7 @@ pub(super) struct VideoTrack {
     /// The earliest and the latest time a frame is shown at.
     shown: (i64, i64),
     frames: u64,
-    /// How often frames lie so many milliseconds apart.
+    /// How often frames lie this many milliseconds apart.
     steps: Vec<u64>,
     /// The frame rate, as long as every frame lies where it says.
     rate: Option<Unit>,
@@ -163,7 +163,7 @@ impl AudioTrack {
     }
 }
 
-/// What the header of an MP3 frame says of the track: ISO/IEC 11172-3 section 2.4.1.3 and 13818-3.
+/// What the header of an MP3 frame states about the track: ISO/IEC 11172-3 section 2.4.1.3 and 13818-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mp3Frame {
     rate: u32,

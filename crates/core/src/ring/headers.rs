@@ -3,7 +3,7 @@
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
-/// Configurations kept of one stream; publishers that send more tracks than that are received, but whoever joins later lacks
+/// Configurations kept of one stream; publishers that send more tracks than that are received, but players that join later lack
 /// some.
 const MOST: usize = 16;
 /// Bytes of them all.

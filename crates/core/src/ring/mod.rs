@@ -76,7 +76,7 @@ pub(crate) fn newest_of(newest: Option<MediaTime>, next: MediaTime) -> MediaTime
 pub enum Read<'a> {
     /// The next tag.
     Tag(&'a Entry),
-    /// So many tags that could not be made again.
+    /// The number of tags that could not be made again.
     Lost(u64),
 }
 

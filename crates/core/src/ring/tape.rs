@@ -18,7 +18,7 @@ pub(crate) const SLOT_MS: i64 = 100;
 /// Tags of one batch, but for headers.
 pub(crate) const SLOT_TAGS: u64 = 10;
 
-/// 50 pictures and 50 sounds a second, a keyframe every so many batches. A clone is the same tape.
+/// 50 pictures and 50 sounds a second, a keyframe every this many batches. A clone is the same tape.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tape(Arc<State>);
 

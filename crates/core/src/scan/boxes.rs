@@ -20,7 +20,7 @@ pub(super) struct Boxes {
     pub(super) edits: Vec<u32>,
     /// A track's samples are encrypted.
     pub(super) encrypted: bool,
-    /// A box of this type and size ends so many bytes behind the end of the file.
+    /// A box of this type and size ends this many bytes after the end of the file.
     pub(super) beyond_end: Option<(String, u64)>,
 }
 

@@ -17,7 +17,7 @@ use crate::verdict::{Facts, Form, Reach};
 
 /// Places in a row that may be damaged before the rest of the file is given up.
 const MAX_DAMAGED: u32 = 16;
-/// Of a hundred packets the container counts, so many may be missing: edit lists leave some out.
+/// Of a hundred packets the container counts, this many may be missing: edit lists leave some out.
 const TOLERATED_PERCENT: u64 = 5;
 /// A file may be shorter than it says by as much, and by a fiftieth.
 const TOLERATED_LENGTH: Duration = Duration::from_millis(500);

@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A branch sends when tags come, so its own ticks are for timers and for forgetting.
 const TICK: Duration = Duration::from_millis(250);
 
-/// An output that somebody else added to the stream: it goes when the stream lets players in no more.
+/// An output that somebody else added to the stream: it is removed when the stream stops admitting players.
 #[derive(Debug)]
 pub(crate) enum Guest {
     /// A player.

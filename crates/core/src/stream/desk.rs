@@ -26,7 +26,7 @@ struct Standing {
     over: bool,
 }
 
-/// What the desk says to somebody who wants to publish.
+/// The desk's answer to a client that wants to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The publisher was lost: come in.

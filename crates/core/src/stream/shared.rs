@@ -83,7 +83,7 @@ impl StreamShared {
         Self { is_branch: true, ..Self::new(root.id, mailbox, root.events.clone(), None, root.files.clone()) }
     }
 
-    /// Tells what happened. Of a branch only what happens to its players is told.
+    /// Reports an event. Of a branch, only events about its players are reported.
     pub(crate) fn tell(&self, kind: EventKind) {
         let is_players = matches!(
             kind,
@@ -176,7 +176,7 @@ impl StreamShared {
         *self.stop_by.lock()
     }
 
-    /// The stream has ended: frees its place and wakes whoever waits. Only the first call counts, so that a thread that
+    /// The stream has ended: frees its place and wakes the waiting threads. Only the first call counts, so that a thread that
     /// was abandoned cannot end the stream a second time.
     pub(crate) fn end(&self, outcome: Outcome) -> bool {
         {

@@ -69,7 +69,7 @@ impl Selection {
         self.video.iter().chain(&self.audio).map(|track| track.index).collect()
     }
 
-    /// What a player is told about the stream before its first frame.
+    /// What a player gets about the stream before its first frame.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         let mut metadata = Metadata {

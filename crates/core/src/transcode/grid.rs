@@ -121,7 +121,7 @@ mod tests {
 
     const MILLIS: TimeBase = TimeBase::MILLIS;
 
-    /// What becomes of pictures at these times, in order of the alphabet; all are `duration` long.
+    /// What happens to pictures at these times, in order of the alphabet; all are `duration` long.
     fn placed(grid: &mut Grid<char>, times: &[i64], duration: i64) -> String {
         let mut placed = String::new();
         let mut next = None;

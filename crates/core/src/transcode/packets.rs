@@ -17,7 +17,7 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`Error::Media`] of a damaged place: there may be more behind it. [`is_final`] says of which errors there is not.
+    /// [`Error::Media`] of a damaged place: there may be more behind it. For some errors there is not, see [`is_final`].
     fn read(&mut self) -> Result<Option<Packet>, Error>;
 
     /// Begins the next lap: the same packets, and the configuration of [`media`](Self::media) holds again.

@@ -76,7 +76,7 @@ struct Damage {
 }
 
 impl<S: PacketSource> Transcoder<S> {
-    /// Encodes what `plan` says of the open file at `path`.
+    /// Encodes the open file at `path` by `plan`.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl<S: PacketSource> Transcoder<S> {
         Ok(())
     }
 
-    /// The lap is over: what is damaged is told, unless it was the same in the lap before.
+    /// The lap is over: damage is reported, unless it was the same in the lap before.
     fn end(&mut self) {
         self.state = State::Over;
         let Damage { packets, first, told, .. } = std::mem::take(&mut self.damage);
@@ -357,7 +357,7 @@ impl<S: PacketSource> Transcoder<S> {
     }
 }
 
-/// Describes a track anew, which is the one of its kind that is sent.
+/// Describes the track again that is the one of its kind that is sent.
 fn replace(media: &mut MediaInfo, output: &TrackInfo) {
     for track in &mut media.tracks {
         if track.index == output.index {

@@ -282,7 +282,7 @@ impl VideoTrack {
             let lost = self.encoder.first.unwrap_or(place) + self.encoder.given;
             let most = MOST_MADE_UP * i64::from(self.plan.frame_rate.num() / self.plan.frame_rate.den());
             from = lost.clamp(place - most, place);
-            // That it failed says more than that there is no other.
+            // Report why this one failed, not that no other is left.
             if self.replace_encoder(self.encoder.number + 1).is_err() {
                 return Err(encoder_failed(&failed, error));
             }

@@ -1,8 +1,8 @@
-//! What a file is like, as far as it decides whether it can be sent as it is. Plain data, units on every field.
+//! The facts of a file that decide whether it can be sent as it is. Plain data, units on every field.
 
 use std::time::Duration;
 
-/// What a scan of a file's packets found out. All of it is about the tracks that would be sent.
+/// What a scan of a file's packets found, about the tracks that would be sent.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Facts {
@@ -19,11 +19,11 @@ pub struct Facts {
     /// Tracks that would not be sent, by their index and kind ("video", "audio", "subtitle", "data", ...). Cover art counts as
     /// "attachment".
     pub others: Vec<(usize, String)>,
-    /// The samples are encrypted: nothing can be made of them.
+    /// The samples are encrypted and cannot be used.
     pub encrypted: bool,
     /// The file ends before it should, and how that shows; `None` if it seems whole.
     pub truncated: Option<String>,
-    /// Places that could not be read and were passed over.
+    /// Places that could not be read and were skipped.
     pub unreadable_places: u32,
     /// Time in which there is neither a picture nor sound: what goes beyond 10 s from one packet to the next, all in all. Distances
     /// of more than two minutes do not count, since they are played as jumps of the clock.
@@ -64,7 +64,7 @@ pub enum Reach {
     Deadline,
 }
 
-/// How a track's payload has to be changed to be sent without encoding, which is done as it is read.
+/// How a track's payload has to be changed to be sent without encoding; this happens while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Form {
@@ -82,7 +82,7 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Fields {
-    /// Not told; nearly always whole pictures.
+    /// Not known; nearly always whole pictures.
     #[default]
     Unknown,
     /// Whole pictures.
@@ -107,7 +107,7 @@ pub struct BitRates {
     pub peak_2_gops: u64,
 }
 
-/// Times of a track's packets that are not as they should be.
+/// Irregular times of a track's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Clock {
@@ -153,7 +153,7 @@ pub struct VideoFacts {
     pub fields: Fields,
     /// The codec's configuration is there, or the codec needs none.
     pub has_config: bool,
-    /// What is done to its payload as it is read.
+    /// How its payload is changed while it is read.
     pub form: Option<Form>,
     /// Pictures.
     pub packets: u64,
@@ -227,7 +227,7 @@ pub struct AudioFacts {
     pub frame_samples: u32,
     /// The codec's configuration is there, or the codec needs none.
     pub has_config: bool,
-    /// What is done to its payload as it is read.
+    /// How its payload is changed while it is read.
     pub form: Option<Form>,
     /// Packets.
     pub packets: u64,

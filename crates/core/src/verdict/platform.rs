@@ -1,7 +1,7 @@
 //! What platforms take, as data.
 //!
-//! Vendors change their limits; each table says when it was read, and every field may be changed. Where the figures come from
-//! is in `docs/verdict.md`.
+//! Vendors change their limits; each table has its date, and every field may be changed. The sources of the figures
+//! are in `docs/verdict.md`.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ const READ: &str = "2026-11-21";
 /// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
 /// ```
 ///
-/// An empty list or `None` is no limit, except in the lists of video codecs and of those for Enhanced RTMP, where it is none.
+/// An empty list or `None` means no limit. Only for the lists of video codecs and of codecs for Enhanced RTMP, an empty list means that none is taken.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Platform {
     /// Its name, lower case.
     pub name: String,
-    /// When its limits were read, as YYYY-MM-DD; empty for made-up ones.
+    /// The date of its limits, as YYYY-MM-DD; empty for limits of your own.
     pub as_of: String,
     /// Video codecs it takes over plain RTMP, by libav's names.
     pub video_codecs: Vec<String>,
@@ -37,33 +37,33 @@ pub struct Platform {
     pub enhanced_codecs: Vec<String>,
     /// Whether the stream is sent over Enhanced RTMP. Default false: it breaks destinations that do not expect it.
     pub enhanced: bool,
-    /// H.264 profiles it wants, by libav's names; others are advised against.
+    /// H.264 profiles it recommends, by libav's names; others are advised against.
     pub profiles: Vec<String>,
-    /// Longer and shorter side of the largest picture in pixels, whichever way it is turned.
+    /// Longer and shorter side of the largest picture in pixels, in either orientation.
     pub max_size: Option<(u32, u32)>,
     /// Shorter side of the smallest picture it recommends, in pixels.
     pub min_short_side: Option<u32>,
     /// Sizes it recommends, longer side first; others are advised against.
     pub sizes: Vec<(u32, u32)>,
-    /// Pictures per second at most.
+    /// The most pictures per second.
     pub max_frame_rate: Option<f64>,
-    /// Bit rates by size and rate, smallest first; the first row a picture fits into counts.
+    /// Bit rates by size and rate, smallest first; the first row that holds the picture applies.
     pub bit_rates: Vec<BitRateRow>,
-    /// Video at most, in thousand bits per second, whatever the size.
+    /// The most bits per second of video, in thousands, whatever the size.
     pub max_kbps: Option<u32>,
-    /// The densest two seconds may have so many times the most. Default 1.5.
+    /// Factor by which the densest two seconds may exceed the maximum rate. Default 1.5.
     pub peak_factor: f64,
     /// The longest GOP it takes.
     pub gop_max: Option<Duration>,
     /// The longest GOP it recommends.
     pub gop_recommended: Option<Duration>,
-    /// The shortest GOP that is of use, on average.
+    /// The shortest useful GOP, on average.
     pub gop_min: Option<Duration>,
-    /// How much an open GOP weighs.
+    /// The severity of an open GOP.
     pub open_gop: Severity,
-    /// How much a change of the codec's parameters in the middle weighs. One of the picture's size is always an error.
+    /// The severity of a change of the codec's parameters in the middle. A change of the picture's size is always an error.
     pub parameter_changes: Severity,
-    /// B-frames in a row at most.
+    /// The most B-frames in a row.
     pub max_b_frames: Option<u32>,
     /// It shows nothing without a picture.
     pub needs_video: bool,
@@ -77,11 +77,11 @@ pub struct Platform {
     pub audio_profiles: Vec<String>,
     /// Sampling rates it takes, in Hz.
     pub sample_rates: Vec<u32>,
-    /// Channels at most.
+    /// The most channels.
     pub max_channels: Option<u32>,
-    /// Sound at most, in thousand bits per second.
+    /// The most bits per second of sound, in thousands.
     pub audio_max_kbps: Option<u32>,
-    /// Sound at least, in thousand bits per second, as recommended.
+    /// The least bits per second of sound that it recommends, in thousands.
     pub audio_min_kbps: Option<u32>,
     /// A broadcast ends by itself after this.
     pub longest_broadcast: Option<Duration>,
@@ -278,7 +278,7 @@ impl Platform {
         }
     }
 
-    /// What [`Strictness::Seed`](super::Strictness::Seed) asks instead of a platform's limits.
+    /// The limits of [`Strictness::Seed`](super::Strictness::Seed), in place of a platform's.
     pub(super) fn seed() -> Self {
         Self {
             max_size: Some((1920, 1080)),
@@ -316,7 +316,7 @@ impl Platform {
             .find(|row| short <= row.short_side && frame_rate <= row.frame_rate * RATE_TOLERANCE)
     }
 
-    /// What all of these take: what one encode for all has to keep to. `None` for no platforms.
+    /// The limits that one encode for all of these has to keep to. `None` for no platforms.
     #[must_use]
     pub fn intersection(platforms: &[Self]) -> Option<Self> {
         let (first, others) = platforms.split_first()?;
@@ -365,9 +365,9 @@ impl Platform {
     }
 }
 
-/// A rate may be above a limit by as much: containers round times to milliseconds.
+/// A rate may exceed a limit by this much: containers round times to milliseconds.
 pub(super) const RATE_TOLERANCE: f64 = 1.0025;
-/// Bit rates may be beyond a limit by as much: encoders come near to what they are told, and rarely to the bit.
+/// Bit rates may exceed a limit by this much: encoders approach their target, but rarely to the bit.
 pub(super) const BITS_TOLERANCE: f64 = 1.05;
 /// Our own figures: no vendor says how short a GOP may be, nor how few bits sound may take.
 const SHORT_GOP: Duration = Duration::from_millis(500);
@@ -411,7 +411,7 @@ fn merged_rows(one: &Platform, other: &Platform) -> Vec<BitRateRow> {
                 short_side,
                 frame_rate,
                 recommended: least(first.recommended, second.recommended),
-                // A minimum above the other's maximum can be had by nobody.
+                // No stream can satisfy a minimum above the other's maximum.
                 min: first.min.max(second.min).filter(|min| max.is_none_or(|max| *min <= max)),
                 max,
                 max_level: least(first.max_level, second.max_level),

@@ -1,4 +1,4 @@
-//! What a verdict says.
+//! The contents of a verdict.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::reason::{Reason, ReasonCode, Severity};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Strictness {
     /// Only what cannot be sent at all, and a picture that is not H.264, larger than 1920x1080 or above 30 pictures per second.
-    /// The platform's own limits are not asked.
+    /// The platform's own limits are not applied.
     Seed,
-    /// What the platform refuses is encoded, what it only advises against is told.
+    /// What the platform refuses is encoded; what it only advises against is reported.
     #[default]
     Lenient,
     /// What the platform advises against is encoded, too.
@@ -38,7 +38,7 @@ impl Strictness {
     }
 }
 
-/// What becomes of a track.
+/// What happens to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TrackVerdict {
     /// Its packets are sent as they are.
@@ -61,18 +61,18 @@ impl TrackVerdict {
     }
 }
 
-/// What becomes of a file.
+/// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Every packet is sent as it is.
     Copy,
-    /// Packets are sent as they are, with something mended on the way ([`Verdict::fixes`]).
+    /// Packets are sent as they are, with a fix on the way ([`Verdict::fixes`]).
     CopyWithFix,
     /// Only the sound is encoded.
     CopyVideoEncodeAudio,
     /// Only the picture is encoded.
     EncodeVideoCopyAudio,
-    /// All there is is encoded; or it cannot be sent at all.
+    /// Every track is encoded; or the file cannot be sent at all.
     Encode,
 }
 
@@ -105,33 +105,33 @@ impl fmt::Display for Action {
 /// libav's bitstream filter that takes ADTS headers off: the one for sound.
 pub(super) const ADTS_FILTER: &str = "aac_adtstoasc";
 
-/// What is mended on the way, without encoding what is there.
+/// What is fixed on the way, without encoding existing media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fix {
     /// Silence is sent with the picture: there is no sound.
     Silence,
-    /// The sound ends so much earlier than the picture: silence is sent for the rest of a lap.
+    /// The sound ends this much earlier than the picture: silence is sent for the rest of a lap.
     PadTail(Duration),
-    /// The sound ends so much later than the picture: a lap leaves the rest out.
+    /// The sound ends this much later than the picture: a lap leaves the rest out.
     CutTail(Duration),
     /// Tracks with these indices are not sent.
     DropStreams(Vec<usize>),
-    /// What libav's bitstream filter of this name does is done to a track as it is read ("aac_adtstoasc").
+    /// A track passes libav's bitstream filter of this name as it is read ("aac_adtstoasc").
     BitstreamFilter {
         /// Index of the track.
         track: usize,
         /// libav's name of the filter.
         filter: &'static str,
     },
-    /// So many pictures before the first keyframe are left out.
+    /// This many pictures before the first keyframe are left out.
     StartAtKeyframe(u64),
-    /// Times of so many packets are moved until they are in order.
+    /// The times of this many packets are moved until they are in order.
     Retime(u64),
 }
 
 impl Fix {
-    /// Whether it still is one when a track is encoded: that makes its form, its times and its length new.
+    /// Whether it is still needed when a track is encoded: encoding gives it a new form, new times and a new length.
     pub(super) fn is_of_use(&self, video: TrackVerdict, audio: TrackVerdict) -> bool {
         let of = |track| track == TrackVerdict::Copy;
         match self {
@@ -170,15 +170,15 @@ impl fmt::Display for Fix {
 pub struct Verdict {
     /// The platform, or several separated by commas.
     pub platform: String,
-    /// What becomes of the file.
+    /// What happens to the file.
     pub action: Action,
-    /// What becomes of the picture.
+    /// What happens to the picture.
     pub video: TrackVerdict,
-    /// What becomes of the sound.
+    /// What happens to the sound.
     pub audio: TrackVerdict,
-    /// What is mended on the way, for the tracks that are copied.
+    /// What is fixed on the way, for the tracks that are copied.
     pub fixes: Vec<Fix>,
-    /// Why, in the order the rules are asked: the file, what FLV can carry, the platform's limits, sound against picture.
+    /// The reasons, in the order of the rules: the file, what FLV can carry, the platform's limits, sound against picture.
     pub reasons: Vec<Reason>,
 }
 
@@ -204,7 +204,7 @@ impl Verdict {
         self.reasons.push(Reason { code, severity, track, platform: String::new(), detail });
     }
 
-    /// The reasons that weigh at least as much as `least`.
+    /// The reasons of at least the severity `least`.
     pub fn at_least(&self, least: Severity) -> impl Iterator<Item = &Reason> {
         self.reasons.iter().filter(move |reason| reason.severity >= least)
     }
@@ -215,7 +215,7 @@ impl Verdict {
         self.reasons.iter().any(|reason| reason.code == code)
     }
 
-    /// What holds for all of these: a track is copied only if all copy it. `None` for no verdicts.
+    /// The verdict for all of these: a track is copied only if all copy it. `None` for no verdicts.
     #[must_use]
     pub fn intersect(verdicts: &[Self]) -> Option<Self> {
         let (first, others) = verdicts.split_first()?;
@@ -237,7 +237,7 @@ impl Verdict {
         }
         let (video, audio) = (all.video, all.audio);
         all.fixes.retain(|fix| fix.is_of_use(video, audio));
-        // One that cannot be sent at all to one of them cannot be sent to all.
+        // A file that cannot be sent to one of them at all cannot be sent to all.
         let cannot = verdicts.iter().any(|verdict| verdict.action == Action::Encode);
         let encodes = [all.video, all.audio].contains(&TrackVerdict::Encode);
         all.action =
@@ -254,7 +254,7 @@ const fn stricter(one: TrackVerdict, other: TrackVerdict) -> TrackVerdict {
     }
 }
 
-/// What becomes of a file with these tracks.
+/// What happens to a file with these tracks.
 pub(super) const fn action(video: TrackVerdict, audio: TrackVerdict, fixes: &[Fix]) -> Action {
     match (video, audio) {
         (TrackVerdict::Encode, TrackVerdict::Copy) => Action::EncodeVideoCopyAudio,

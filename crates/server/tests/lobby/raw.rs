@@ -52,7 +52,7 @@ impl Raw {
         raw
     }
 
-    /// Reads until so many bytes wait.
+    /// Reads until this many bytes wait.
     fn fill(&mut self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 65_536];

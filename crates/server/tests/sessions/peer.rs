@@ -109,7 +109,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Waits for so many pictures in all.
+    /// Waits for this many pictures in all.
     #[track_caller]
     pub(crate) fn wait_pictures(&mut self, count: usize) {
         let got = self.run_until(|client| client.times(TagKind::Video).len() >= count);
@@ -161,7 +161,7 @@ impl Client {
     }
 }
 
-/// So many pictures of 40 ms behind a header, the first a keyframe, each with its sound, from `time` of the publisher's
+/// This many pictures of 40 ms behind a header, the first a keyframe, each with its sound, from `time` of the publisher's
 /// clock. Headers of another `look` differ.
 pub(crate) fn media(look: u8, time: i64, pictures: i64) -> Vec<Tag> {
     let tag = |kind, offset, body: &[u8]| {

@@ -43,7 +43,7 @@ fn phase(stream: &StreamRef) -> Option<OutputPhase> {
     stream.stats().outputs.first().map(|output| output.phase)
 }
 
-/// Publishes GOP after GOP until the player has so many pictures more.
+/// Publishes GOP after GOP until the player has this many pictures more.
 fn publish_until(publisher: &mut Client, clock: &mut i64, player: &mut Client, more: usize) {
     let enough = player.times(TagKind::Video).len() + more;
     let done = player.run_until(|player| {

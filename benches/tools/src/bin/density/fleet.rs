@@ -104,7 +104,7 @@ impl Fleet {
         self.files.len()
     }
 
-    /// Starts so many more.
+    /// Starts this many more.
     pub(crate) fn grow(&mut self, count: usize) -> std::result::Result<(), flowcast::Error> {
         for _ in 0..count {
             let number = self.running.len();

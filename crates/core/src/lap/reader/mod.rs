@@ -37,7 +37,7 @@ const MAX_DAMAGED: u32 = 16;
 /// Milliseconds of one track until the other one is not waited for any more: what is stored apart was put side by side before.
 const PRELUDE_SPAN: i64 = 2000;
 
-/// What becomes of audio behind the end of the video.
+/// What happens to audio after the end of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// Everything up to the file's end.
@@ -125,7 +125,7 @@ impl LapReader {
             Tracks::Video => selection.audio = None,
             Tracks::Audio => selection.video = None,
         }
-        // Of what is not asked for nothing is told.
+        // Tracks that were not requested are not reported.
         let unasked = match tracks {
             Tracks::Both => None,
             Tracks::Video => Some(TrackKind::Audio),
@@ -401,7 +401,7 @@ impl LapReader {
             self.shortfall.packet(packet.corrupt);
         }
         if packet.corrupt || packet.data.is_empty() {
-            // What it says of the packets behind it holds all the same.
+            // What it states about the packets after it holds all the same.
             if self.tagger.is_video(packet.track) {
                 self.video
                     .iter_mut()

@@ -42,7 +42,7 @@ const QUEUE_BATCHES: usize = 64;
 const BATCH_BYTES: usize = 256 << 10;
 /// The largest body FLV holds.
 const MOST_BYTES: usize = (1 << 24) - 1;
-/// While tags are dropped without an end, that is told this often.
+/// While tags are being dropped all the time, that is reported this often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 const STACK: usize = 128 << 10;
 
@@ -188,7 +188,7 @@ impl Recorder {
         }
         if !self.batch.tags.is_empty() {
             let waited = now.saturating_duration_since(*self.batch.since.get_or_insert(now));
-            // What comes first is written at once: whoever waits for the file to begin sees it.
+            // The first tags are written at once, so that a reader that waits for the file to begin sees them.
             let is_due = !self.began || waited >= self.write_within || self.batch.bytes >= BATCH_BYTES;
             if is_due && self.hand_over() {
                 self.began = true;

@@ -26,7 +26,7 @@ const SEND_BUFFER: Duration = Duration::from_secs(2);
 const BITRATE_EVERY: Duration = Duration::from_secs(5);
 /// The least and the most it is set to, in bytes.
 const SEND_BUFFER_RANGE: (u64, u64) = (128 << 10, 4 << 20);
-/// While nothing is late, the lag is measured with every so manieth tick.
+/// While nothing is late, the lag is measured only once in this many ticks.
 const CALM: u32 = 5;
 /// How long a peer that took everything is given to close first.
 const LINGER: Duration = Duration::from_millis(250);

@@ -145,7 +145,7 @@ impl RtmpPush {
     }
 
     /// The server wants the output elsewhere (or, without an address, wants another connection): goes there at once. When
-    /// that fails, or is lost later, the output begins anew where it was sent by the program.
+    /// that fails, or is lost later, the output starts again with the address the program gave.
     fn go_elsewhere(&mut self, cx: &mut OutputContext<'_>, url: Option<ServerUrl>) -> OutputState {
         let host = self.route.peer().host().to_owned();
         let lost = |reason: &str| {

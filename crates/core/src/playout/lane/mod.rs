@@ -398,7 +398,7 @@ impl Lane {
         let step = i64::from(row.grid.frame);
         let has = facts.audio.map_or(row.from, |audio| round_div(audio.end - row.start, step));
         let samples = Unit::sample(row.grid.rate);
-        // The next lap begins with its picture; where its sound comes later, this one's lasts so much longer.
+        // The next lap begins with its picture; where its sound comes later, this one's lasts that much longer.
         let lead = Unit::MILLIS.to(item.lead().unwrap_or(0), samples);
         let later = facts.audio.map_or(0, |audio| (audio.start - lead).max(0));
         let wanted = match facts.video {
@@ -448,7 +448,7 @@ impl Lane {
             chain.next = row.begin + row.sent * i64::from(row.grid.frame);
         }
         let end = self.end.take().map_or_else(|| Position::from_millis(self.handed), |(end, _)| end);
-        // Whatever a file says of itself, time goes on.
+        // Whatever a file claims, time goes on.
         let shortest = self.origin.0.plus(SHORTEST_LAP, Unit::MILLIS);
         let end = if end.millis() < shortest.millis() { shortest } else { end };
         self.handed = self.handed.max(end.millis());

@@ -50,7 +50,7 @@ pub(super) struct Row {
 pub(super) struct Settled {
     /// Frames the item itself has.
     pub(super) has: i64,
-    /// Frames the lap has: so many that the last one ends nearest to the lap's end; `None` if it is not to be fitted.
+    /// The number of frames in the lap, chosen so that the last one ends nearest to the lap's end; `None` if it is not to be fitted.
     pub(super) wanted: Option<i64>,
 }
 
@@ -236,7 +236,7 @@ impl Lane {
         }
     }
 
-    /// A frame of silence of so many samples in the format that holds, if it has one.
+    /// A frame of silence of this many samples in the current format, if it has one.
     pub(super) fn silent_frame(&self, samples: u32) -> Option<Bytes> {
         silence::frame(self.audio_header.as_ref()?, samples)
     }

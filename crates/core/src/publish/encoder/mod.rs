@@ -67,7 +67,7 @@ impl LiveEncoder {
     ///
     /// # Errors
     ///
-    /// There is no thread to be had.
+    /// There is no thread.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
         let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
         let (sender, receiver) = queue(options.bounds);

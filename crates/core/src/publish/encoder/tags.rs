@@ -18,9 +18,9 @@ use crate::transcode::packets::PacketSource;
 const LOOK: i64 = 1000;
 /// Bytes looked at.
 const LOOK_BYTES: usize = 4 << 20;
-/// A pause of this many milliseconds is the end: what follows is encoded anew.
+/// A pause of this many milliseconds is the end: what follows is encoded as a new publication.
 const PAUSE: i64 = 2000;
-/// After a failure, what is published is tried again after so many milliseconds of it: a device may have a session to spare.
+/// After a failure, what is published is tried again after this many milliseconds of it: a device may have a session to spare.
 const TRY_AGAIN: i64 = 10_000;
 
 /// Where tags come from, with those that were looked at already.
@@ -35,7 +35,7 @@ pub(super) struct Feed {
     told: Told,
 }
 
-/// What was told of a publication: everything is told once.
+/// What was reported of a publication: everything is reported once.
 #[derive(Debug, Default)]
 struct Told {
     /// Tracks that are left out: video, audio.

@@ -65,7 +65,7 @@ impl Known<'_> {
         (!media.tracks.is_empty()).then_some(media)
     }
 
-    /// What libav says of the tags it reads.
+    /// What libav finds in the tags it reads.
     fn demux(self) -> Option<MediaInfo> {
         let mut file = BytesMut::from(&FlvWriter::header(true, true)[..]);
         let (mut any, mut writable) = (false, true);
@@ -84,7 +84,7 @@ impl Known<'_> {
         opened.map(|file| file.media().clone()).ok()
     }
 
-    /// What a decoder says of the first frame of a kind, if libav's demuxer is not asked.
+    /// What a decoder finds in the first frame of a kind, if libav's demuxer is not used.
     fn decode(self, kind: TrackKind, index: usize) -> Option<TrackInfo> {
         let is_video = kind == TrackKind::Video;
         let tags = || self.tags.iter().filter(move |tag| !tag.is_script() && tag.is_video() == is_video);

@@ -1,4 +1,4 @@
-//! The source of a published stream: whoever publishes under its name, one after the other.
+//! The source of a published stream: the publishers of its name, one after the other.
 //!
 //! In: tags of a publisher, and other publishers that another thread hands over. Out: one stream of tags on one clock. A
 //! publisher that is lost is waited for; one that ends its stream ends this one. Who may take over is decided elsewhere, at

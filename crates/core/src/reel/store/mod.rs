@@ -82,7 +82,7 @@ pub(super) struct Home {
     used: Arc<AtomicU64>,
 }
 
-/// Whether a store's directory is a mistake of whoever named it, which no waiting mends.
+/// Whether a store's directory is a mistake in the configuration, which waiting does not resolve.
 fn is_settled(error: &Error) -> bool {
     let Error::ReelStore { source, .. } = error else { return false };
     matches!(
@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// The reel of a source, as soon as it can be followed: complete, or with its first closed GOP or two seconds written.
-    /// Whoever asks for the same gets the same one; it is cut once.
+    /// Requests for the same source get the same reel; it is cut once.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl Store {
 }
 
 impl Inner {
-    /// The directory; taken if it was not to be had before.
+    /// The directory; taken now if it was not available before.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ impl Pace {
     }
 
     /// Takes note of `bytes` that are about to be written, and says until when to wait first: for what was written before,
-    /// so that whoever begins does not wait.
+    /// so that the first one does not wait.
     fn take(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at.lock();
         let from = free_at.unwrap_or(now).max(now);

@@ -23,7 +23,7 @@ static STORES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 /// How long a recording waits for a reel to be let go of, or a job to end, and how often it looks.
 const WAIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
-/// What is left free unless something else is said: this part of the disk, at most so many bytes.
+/// What is left free by default: this part of the disk, at most this many bytes.
 const DEFAULT_PART: u64 = 20;
 const DEFAULT_MOST: u64 = 512 << 20;
 

@@ -10,9 +10,9 @@ use super::super::identity::{Identity, Key};
 use super::super::reader::Reel;
 use crate::error::Error;
 
-/// What is told of a reel that was asked for.
+/// What is reported about a reel that was requested.
 pub(super) type Answer = Result<Arc<Reel>, Arc<Error>>;
-/// Who is told. Called without any lock held.
+/// The receiver. Called without any lock held.
 pub(super) type Done = Box<dyn FnOnce(Answer) + Send>;
 
 /// Most keys whose size is remembered after they did not fit.

@@ -41,7 +41,7 @@ impl std::fmt::Debug for Workers {
 }
 
 impl Workers {
-    /// Has `task` done on a thread; on this one if there is none to be had.
+    /// Runs `task` on a thread; on this one if there is none.
     pub(super) fn run(&self, task: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state.lock();
         state.tasks.push_back(Box::new(task));
@@ -81,7 +81,7 @@ impl Shared {
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 drop(state);
-                // Whoever waits for the answer notices that there is none.
+                // The waiting thread notices that there is no answer.
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).is_err() {
                     log::error!("a task of the reel store panicked");
                 }

@@ -114,7 +114,7 @@ struct Script {
     ending: Ending,
     fails_to_open: bool,
     fault: bool,
-    /// After so many tags it waits for its gate, and says so before.
+    /// After this many tags it waits for its gate, and says so before.
     gate: Option<(usize, Sender<()>, Receiver<()>)>,
     opened: Arc<AtomicUsize>,
 }
@@ -208,7 +208,7 @@ impl Room {
         Store::open(&self.settings()).expect("it is ours")
     }
 
-    /// A source of so many bytes.
+    /// A source of this many bytes.
     fn source(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.dir.path().join("sources").join(name);
         let content: Vec<_> = name.bytes().cycle().take(bytes).collect();

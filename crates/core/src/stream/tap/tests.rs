@@ -48,7 +48,7 @@ impl Rig {
         }
     }
 
-    /// So many pictures, every tenth a keyframe, each with sound a little later, and a turn of the output after each.
+    /// This many pictures, every tenth a keyframe, each with sound a little later, and a turn of the output after each.
     fn play(&mut self, pictures: i64) {
         for _ in 0..pictures {
             let time = self.pictures * STEP;

@@ -48,7 +48,7 @@ impl StreamThread {
             if stats.first_media.is_none() {
                 stats.first_media = first_media.map(|at| at.saturating_duration_since(started));
             }
-            // In place: the names are not made anew each second.
+            // In place: the names are not made again each second.
             stats.outputs.truncate(slots().count() + self.ended.len() + self.left.len());
             for (index, slot) in slots().enumerate() {
                 match stats.outputs.get_mut(index) {

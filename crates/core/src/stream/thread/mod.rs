@@ -43,7 +43,7 @@ const HOLD_FOR_OTHERS: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(2);
 /// What is still to be sent when a source is complete may take this long.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Kept free before the deadline of a stop, so that the end is announced before whoever waits for it gives the thread up: a
+/// Kept free before the deadline of a stop, so that the end is announced before the waiting thread abandons this one: a
 /// quarter of the time, and this at most.
 const ANNOUNCE: Duration = Duration::from_millis(100);
 /// Callbacks may take this long to hear that the last output has failed and give the stream another one.

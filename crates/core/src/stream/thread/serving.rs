@@ -16,7 +16,7 @@ impl StreamThread {
 
     /// Gives their turns to all outputs with a tick, with new tags to those that send them at once, and to those that are ready.
     pub(super) fn serve_outputs(&mut self, now: Instant, tick: bool, fresh: bool) {
-        // Whoever is not done after its turn comes on the list again.
+        // An output that is not done after its turn goes on the list again.
         let mut served = std::mem::replace(&mut self.ready, std::mem::take(&mut self.served));
         for &index in &served {
             if let Some(Some(slot)) = self.slots.get_mut(index) {

@@ -42,7 +42,7 @@ const FASTEST: (u32, u32) = (60, 1);
 /// How far off a rate may be, in thousandths, to be taken for one in use.
 const NEAR: f64 = 0.5;
 
-/// What the engine's configuration says of encoders.
+/// The engine's settings for encoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EncoderDefaults {
     pub(crate) prefer_hardware: bool,
@@ -100,7 +100,7 @@ impl Settling {
         (self.wish.mode() != Mode::Copy).then(|| (self.wish.encoding.video_codec, self.encoder()))
     }
 
-    /// Forgets the figures: the next file settles them anew.
+    /// Forgets the figures: the next file sets them.
     pub(crate) fn forget(&mut self) {
         (self.video, self.audio) = (OnceLock::new(), OnceLock::new());
     }
@@ -182,7 +182,7 @@ impl Settling {
         }
     }
 
-    /// Keeps what whoever plays these files is to be told.
+    /// Keeps what has to be reported to the streams that play these files.
     pub(crate) fn note_event(&self, kind: EventKind) {
         self.judged.lock().untold.push(kind);
     }

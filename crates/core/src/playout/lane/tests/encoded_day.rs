@@ -44,7 +44,7 @@ fn resident_kib() -> u64 {
     pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4
 }
 
-/// Plays so many laps of `frames` pictures; how much memory grew after the first tenth, in KiB.
+/// Plays this many laps of `frames` pictures; how much memory grew after the first tenth, in KiB.
 fn play_laps(laps: u64, frames: i64) -> i64 {
     let scratch = Scratch::new();
     let spec = SampleSpec {

@@ -9,7 +9,7 @@ use super::*;
 use crate::stats::SourceMode;
 use crate::transcode::{EncoderPlan, PictureEncoder, VideoCodec};
 
-/// An encoder that fails after so many pictures, and one that does not open.
+/// An encoder that fails after this many pictures, and one that does not open.
 #[derive(Debug)]
 struct Faulty {
     after: usize,
