@@ -8,6 +8,7 @@ pub mod reels;
 pub mod sink;
 pub mod support;
 pub mod tls;
+pub mod writer;
 
 /// What the programs' parts return.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

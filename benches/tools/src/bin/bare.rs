@@ -1,8 +1,8 @@
 //! The floor of a stream's cost: a thread that sleeps to its tick and writes that tick's bytes with one call.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
-use std::io::{self, IoSlice, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use flowcast_bench::clip::{TICK, Ticks};
 use flowcast_bench::support::{Result, exit, round, seconds, stop_flag};
+use flowcast_bench::writer::Writer;
 use flowcast_bench::{process, tls};
-use rustls::ClientConnection;
 use serde_json::json;
 
 /// The floor of a stream's cost: a thread that sleeps to its tick and writes that tick's bytes with one call.
@@ -82,12 +82,7 @@ fn run(cli: &Cli) -> Result<()> {
 
     let mut writers = Vec::new();
     for _ in 0..streams {
-        let socket = TcpStream::connect(cli.to)?;
-        socket.set_nodelay(true)?;
-        writers.push(match &roots {
-            Some(roots) => Writer::tls(socket, roots.clone(), cli.to)?,
-            None => Writer { socket, tls: None },
-        });
+        writers.push(Writer::connect(cli.to, roots.clone()).map_err(|error| error.to_string())?);
     }
     let began = Instant::now();
     let mut threads = Vec::new();
@@ -147,39 +142,6 @@ impl Common {
         }
         self.latest_micros.fetch_max(latest, Ordering::Relaxed);
         self.bytes.fetch_add(sent, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-/// One connection.
-struct Writer {
-    socket: TcpStream,
-    tls: Option<Box<ClientConnection>>,
-}
-
-impl Writer {
-    fn tls(mut socket: TcpStream, config: Arc<rustls::ClientConfig>, to: SocketAddr) -> Result<Self> {
-        let mut tls = ClientConnection::new(config, rustls::pki_types::ServerName::from(to.ip()))?;
-        // A tick is handed over whole.
-        tls.set_buffer_limit(None);
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket)?;
-        }
-        Ok(Self { socket, tls: Some(Box::new(tls)) })
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            tls.writer().write_all(bytes)?;
-            while tls.wants_write() {
-                tls.write_tls(&mut self.socket)?;
-            }
-            return Ok(());
-        }
-        while !bytes.is_empty() {
-            let count = self.socket.write_vectored(&[IoSlice::new(bytes)])?;
-            bytes = bytes.get(count..).unwrap_or_default();
-        }
         Ok(())
     }
 }
