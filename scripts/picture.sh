@@ -93,7 +93,7 @@ shot demo | sed -e '$d' | place demo
 # A server in one terminal, a stream to it from another, both while they are on the air. The default port has to be free.
 terminal server 14
 type_in server 'rtmp_server --key studio=secret'
-wait_for server 'live/studio'
+wait_for server '^listening on'
 terminal stream 14
 type_in stream 'loop_file rain.mp4 --to rtmp://127.0.0.1/live/secret --record archive.flv'
 wait_for stream ' 9\.[0-9] s .* 1 loops?'
