@@ -1,7 +1,7 @@
 //! Items of a list that failed: when each is tried again, and what is reported about them.
 //!
 //! In: failures, from whichever thread notices them. Out: one event an item for as long as it fails the same way, and the items
-//! whose wait is over. One for each player of a list.
+//! whose wait is over. One for each sequencer of a list.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

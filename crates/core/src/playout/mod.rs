@@ -1,6 +1,6 @@
 //! Files on the air: one lane, or a lane of pictures under a lane of sound, on one clock.
 //!
-//! In: players. Out: the tags that are due with each tick, and how to make them again. Runs on the stream thread.
+//! In: sequencers, one a lane. Out: the tags that are due with each tick, and how to make them again. Runs on the stream thread.
 
 #[cfg(feature = "libav")]
 mod cutter;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::clock::pace::Pacer;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
-use crate::playout::sequencer::{Player, PlayerState};
+use crate::playout::sequencer::{Sequencer, SequencerState};
 use crate::playout::turn::Batch;
 use crate::stats::{EncodingStats, SourceMode};
 
@@ -35,19 +35,19 @@ const STALL_AFTER: Duration = Duration::from_secs(2);
 /// A source made of files.
 #[derive(Debug)]
 pub(crate) struct Playout {
-    main: Player,
-    /// Plays sound to the main player's pictures.
-    sound: Option<Player>,
+    main: Sequencer,
+    /// Plays sound to the main sequencer's pictures.
+    sound: Option<Sequencer>,
     pacer: Pacer,
     /// What is to be told with the first turn.
     notices: Vec<EventKind>,
-    /// Since when the main player has had nothing to give, and whether that was told.
+    /// Since when the main sequencer has had nothing to give, and whether that was told.
     dry_since: Option<(Instant, bool)>,
 }
 
 impl Playout {
     /// Plays `main`, with the sound of `sound` if there is one; `notices` are reported first.
-    pub(crate) fn new(main: Player, sound: Option<Player>, notices: Vec<EventKind>) -> Self {
+    pub(crate) fn new(main: Sequencer, sound: Option<Sequencer>, notices: Vec<EventKind>) -> Self {
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
         Self { main, sound, pacer, notices, dry_since: None }
     }
@@ -81,19 +81,21 @@ impl Playout {
         due: i64,
         batch: &mut Batch,
         notices: &mut Vec<EventKind>,
-    ) -> PlayerState {
+    ) -> SequencerState {
         let mut state = self.main.pull(now, due, false, batch, notices);
         if let Some(sound) = &mut self.sound {
             let before = batch.tags.len();
             match sound.pull(now, due, true, batch, notices) {
                 // Pictures without sound are better than none.
-                PlayerState::Failed(error) => {
+                SequencerState::Failed(error) => {
                     notices.push(EventKind::SourceFault { error });
                     self.sound = None;
                 }
-                PlayerState::Complete => self.sound = None,
-                PlayerState::More if matches!(state, PlayerState::Running) => state = PlayerState::More,
-                PlayerState::Running | PlayerState::More | PlayerState::Dry => {}
+                SequencerState::Complete => self.sound = None,
+                SequencerState::More if matches!(state, SequencerState::Running) => {
+                    state = SequencerState::More
+                }
+                SequencerState::Running | SequencerState::More | SequencerState::Dry => {}
             }
             batch.sort |= batch.tags.len() > before;
         }
@@ -119,12 +121,12 @@ impl SourceDriver for Playout {
         if let Some(refill) = refill {
             cx.refill(count, refill);
         }
-        self.wait_for_reader(cx, due, matches!(state, PlayerState::Dry));
+        self.wait_for_reader(cx, due, matches!(state, SequencerState::Dry));
         match state {
-            PlayerState::Running | PlayerState::Dry => SourceState::Running,
-            PlayerState::More => SourceState::More,
-            PlayerState::Complete => SourceState::Ended,
-            PlayerState::Failed(error) => SourceState::Failed(error),
+            SequencerState::Running | SequencerState::Dry => SourceState::Running,
+            SequencerState::More => SourceState::More,
+            SequencerState::Complete => SourceState::Ended,
+            SequencerState::Failed(error) => SourceState::Failed(error),
         }
     }
 
@@ -141,7 +143,7 @@ impl SourceDriver for Playout {
     }
 
     fn bytes_held(&self) -> usize {
-        self.main.bytes_held() + self.sound.as_ref().map_or(0, Player::bytes_held)
+        self.main.bytes_held() + self.sound.as_ref().map_or(0, Sequencer::bytes_held)
     }
 
     fn stop(&mut self) {
@@ -152,7 +154,7 @@ impl SourceDriver for Playout {
     }
 
     fn is_stopped(&mut self) -> bool {
-        let sound = self.sound.as_mut().is_none_or(Player::is_stopped);
+        let sound = self.sound.as_mut().is_none_or(Sequencer::is_stopped);
         self.main.is_stopped() && sound
     }
 }

@@ -1,4 +1,4 @@
-//! What a list gives a player: the next item that can be played, looked for while the current one plays.
+//! What a list gives a sequencer: the next item that can be played, looked for while the current one plays.
 //!
 //! In: the list, edits, skips and jumps, and what became of the items before. Out: when an item begins, and what is sent where
 //! none can. Runs on the stream thread; files are opened by a [`Search`].

@@ -59,9 +59,9 @@ impl Spare {
     }
 }
 
-/// How a player stands.
+/// How a sequencer stands.
 #[derive(Debug)]
-pub(crate) enum PlayerState {
+pub(crate) enum SequencerState {
     /// Everything due was handed over.
     Running,
     /// More is due; the outputs come first.
@@ -76,7 +76,7 @@ pub(crate) enum PlayerState {
 
 /// Plays one lane.
 #[derive(Debug)]
-pub(crate) struct Player {
+pub(crate) struct Sequencer {
     lane: Lane,
     program: Program,
     supply: Supply,
@@ -95,7 +95,7 @@ pub(crate) struct Player {
     mode: SourceMode,
 }
 
-impl Player {
+impl Sequencer {
     /// Plays `first`, if there is anything yet, and then what `program` says.
     pub(crate) fn new(
         mut lane: Lane,
@@ -206,7 +206,7 @@ impl Player {
         idle: bool,
         batch: &mut Batch,
         notices: &mut Vec<EventKind>,
-    ) -> PlayerState {
+    ) -> SequencerState {
         self.attend(now, notices);
         #[cfg(feature = "libav")]
         self.supply.wanted.tell(notices);
@@ -220,20 +220,20 @@ impl Player {
             let state = match flow {
                 Flow::Due => {
                     self.dry_since = None;
-                    return PlayerState::Running;
+                    return SequencerState::Running;
                 }
                 Flow::More => {
                     self.dry_since = None;
-                    return PlayerState::More;
+                    return SequencerState::More;
                 }
                 Flow::Dry => self.wait_for_reel(now, due, notices),
                 Flow::LapEnd => self.next(now, notices),
                 Flow::Broken(error) => self.mend(now, error, notices),
             };
             match state {
-                Some(PlayerState::Dry) if idle && self.lane.item().is_none() => {
+                Some(SequencerState::Dry) if idle && self.lane.item().is_none() => {
                     self.lane.idle(due, batch);
-                    return PlayerState::Dry;
+                    return SequencerState::Dry;
                 }
                 Some(state) => return state,
                 None => {}
@@ -272,9 +272,9 @@ impl Player {
     }
 
     /// The item is over, or there is none; `None` once the next one has begun.
-    fn next(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+    fn next(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
         match &self.program {
-            Program::Once => Some(PlayerState::Complete),
+            Program::Once => Some(SequencerState::Complete),
             Program::Loop => {
                 self.laps += 1;
                 notices.push(EventKind::Looped { laps: self.laps });
@@ -332,8 +332,8 @@ impl Player {
         }
     }
 
-    fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
-        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Complete) };
+    fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
+        let Program::List(schedule) = &mut self.program else { return Some(SequencerState::Complete) };
         if let Some(item) = self.lane.item() {
             self.spare = Some(Spare::of(item));
             if !self.filling {
@@ -357,13 +357,13 @@ impl Player {
                 None
             }
             Step::Fill => self.fill(notices),
-            Step::Wait => Some(PlayerState::Dry),
-            Step::Complete => Some(PlayerState::Complete),
+            Step::Wait => Some(SequencerState::Dry),
+            Step::Complete => Some(SequencerState::Complete),
         }
     }
 
     /// What was played last goes round, since nothing else can be played.
-    fn fill(&mut self, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+    fn fill(&mut self, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
         let spare = self.spare.as_ref()?;
         let path = spare.path.clone();
         let ready = if let Some(reel) = &spare.reel {
@@ -371,14 +371,14 @@ impl Player {
             Ready { item, fallback: None, notices: Vec::new() }
         } else {
             let pending = self.pending.get_or_insert_with(|| self.supply.prepare(&path, Use::Item));
-            let Some(answer) = pending.poll(&self.supply) else { return Some(PlayerState::Dry) };
+            let Some(answer) = pending.poll(&self.supply) else { return Some(SequencerState::Dry) };
             self.pending = None;
             match answer {
                 Ok(ready) => ready,
                 Err(error) => {
                     log::warn!("{}: cannot go round: {}", path.display(), crate::error::chain(&*error));
                     self.spare = None;
-                    return Some(PlayerState::Dry);
+                    return Some(SequencerState::Dry);
                 }
             }
         };
@@ -405,7 +405,12 @@ impl Player {
     }
 
     /// A reel that still grows had nothing to give.
-    fn wait_for_reel(&mut self, now: Instant, due: i64, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+    fn wait_for_reel(
+        &mut self,
+        now: Instant,
+        due: i64,
+        notices: &mut Vec<EventKind>,
+    ) -> Option<SequencerState> {
         let waited = now.saturating_duration_since(*self.dry_since.get_or_insert(now));
         // One that gives a little now and then is too slow, too.
         let late = Duration::from_millis(u64::try_from(due - self.lane.handed()).unwrap_or(0));
@@ -414,11 +419,16 @@ impl Player {
         if is_reel && waited.max(late) >= REEL_PATIENCE {
             return self.mend(now, Arc::new(Error::ReelTooSlow { path }), notices);
         }
-        Some(PlayerState::Dry)
+        Some(SequencerState::Dry)
     }
 
     /// The item cannot be read any further this way: a reel goes on directly, a list with its next item.
-    fn mend(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) -> Option<PlayerState> {
+    fn mend(
+        &mut self,
+        now: Instant,
+        error: Arc<Error>,
+        notices: &mut Vec<EventKind>,
+    ) -> Option<SequencerState> {
         self.dry_since = None;
         if self.mode == SourceMode::Reel {
             if let (Error::ReelDamaged { .. }, Some(reel)) =
@@ -439,7 +449,7 @@ impl Player {
                 return None;
             }
         }
-        let Program::List(schedule) = &mut self.program else { return Some(PlayerState::Failed(error)) };
+        let Program::List(schedule) = &mut self.program else { return Some(SequencerState::Failed(error)) };
         let early = self.lane.played() < LEAST_PLAYED;
         if !early && let Some(item) = self.lane.item() {
             self.spare = Some(Spare::of(item));
@@ -476,7 +486,7 @@ impl Player {
     }
 }
 
-impl Drop for Player {
+impl Drop for Sequencer {
     fn drop(&mut self) {
         self.supply.wanted.end_scans();
     }

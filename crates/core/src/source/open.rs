@@ -20,7 +20,7 @@ use crate::playout::lane::{Lane, MetadataRole};
 use crate::playout::metadata::sound_of;
 use crate::playout::recipes::Wanted;
 use crate::playout::schedule::Schedule;
-use crate::playout::sequencer::{Player, Program};
+use crate::playout::sequencer::{Program, Sequencer};
 use crate::playout::supply::{Ready, Supply, Use};
 #[cfg(feature = "libav")]
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
@@ -37,7 +37,7 @@ const SILENCE: (u32, u8) = (44_100, 2);
 /// What a source is opened with.
 struct Opening<'a>(&'a SourceOpening<'a>);
 
-/// What a player begins with.
+/// What a sequencer begins with.
 struct First {
     /// `None` as long as a list is empty.
     item: Option<Item>,
@@ -88,7 +88,7 @@ pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn So
     let silence = silence.filter(|_| sound.is_none());
     let lane = Lane::new(MetadataRole::Sends { companion }, silence);
     let awaits_reel = main.awaits_reel;
-    let mut main = Player::new(lane, main.program, main.supply, main.item, source.start_at);
+    let mut main = Sequencer::new(lane, main.program, main.supply, main.item, source.start_at);
     main.note_told(&notices);
     if awaits_reel {
         main.await_reel();
@@ -96,7 +96,7 @@ pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn So
     let sound = sound.map(|first| {
         let lane = Lane::new(MetadataRole::Silent, None);
         let start = std::time::Duration::ZERO;
-        let mut sound = Player::new(lane, first.program, first.supply, first.item, start);
+        let mut sound = Sequencer::new(lane, first.program, first.supply, first.item, start);
         sound.note_told(&notices);
         sound
     });

@@ -1,4 +1,4 @@
-//! Reels that fail under a player, and what it makes of it. The clock of its waits is the test's.
+//! Reels that fail under a sequencer, and what it makes of it. The clock of its waits is the test's.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::*;
 use crate::stats::SourceMode;
 
-/// Longer than a player waits before it asks the store again.
+/// Longer than a sequencer waits before it asks the store again.
 const AGAIN: Duration = Duration::from_secs(31);
 
 impl Scratch {
@@ -45,8 +45,8 @@ impl Unpaced {
     /// Plays until the mode has changed, at most so long.
     fn play_until(&mut self, mode: SourceMode, millis: i64, tags: &mut Vec<Tag>) {
         let until = self.due + millis;
-        while self.player.mode() != mode {
-            assert!(self.due < until, "still {} at {} ms", self.player.mode(), self.due);
+        while self.sequencer.mode() != mode {
+            assert!(self.due < until, "still {} at {} ms", self.sequencer.mode(), self.due);
             tags.append(&mut self.play(100));
             // The store works on threads of its own.
             std::thread::yield_now();
@@ -153,7 +153,8 @@ fn a_reel_that_grows_too_slowly_is_taken_up_once_it_is_complete() {
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    let mut played =
+        Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
     assert!(!reel.is_complete(), "the limit is too high for this test");
     let mut tags = Vec::new();
     played.play_until(SourceMode::Direct, 4000, &mut tags);
@@ -161,7 +162,7 @@ fn a_reel_that_grows_too_slowly_is_taken_up_once_it_is_complete() {
     // It is left alone as long as it grows, however much later that is.
     played.ahead += 2 * AGAIN;
     while !reel.is_complete() {
-        assert_eq!(played.player.mode(), SourceMode::Direct);
+        assert_eq!(played.sequencer.mode(), SourceMode::Direct);
         if played.due < 100_000 {
             tags.append(&mut played.play(1000));
         }

@@ -95,7 +95,7 @@ fn a_seek_brings_the_header_that_holds_there() {
     let mut played = Unpaced::looped(&path, Some(scratch.store()), false);
     let mut tags = played.play(500);
     for to in [2.2, 0.0, 1.5, 1.4, 2.9, 2.5, 0.6, 2.0] {
-        played.player.seek(Duration::from_secs_f64(to));
+        played.sequencer.seek(Duration::from_secs_f64(to));
         tags.append(&mut played.play(700));
     }
     // On over the seam, where the beginning's holds again.
@@ -117,7 +117,7 @@ fn a_stream_that_starts_in_the_middle_has_the_header_that_holds_there() {
         }
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
         let from = Duration::from_millis(2300);
-        let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), from));
+        let mut played = Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), from));
         let tags = played.play(4000);
         assert_in_force("from the middle", &tags, &needs);
         assert_eq!(headers(&tags, TagKind::Video), 3, "one to begin with, one for each half after the seam");
@@ -142,8 +142,8 @@ fn items_behind_it_are_sent_under_their_own_headers() {
         let list = Playlist::files([&path, &plain, &plain]);
         let supply = supply(store, Tracks::Both);
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let player = Player::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
-        let mut played = Unpaced::of(player);
+        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
+        let mut played = Unpaced::of(sequencer);
         let mut tags = played.play(12_000);
         // The changing item is left before and after it changes.
         for _ in 0..6 {
@@ -163,7 +163,7 @@ fn a_reel_that_is_left_in_the_middle_goes_on_under_the_header_that_holds() {
         let mut tags = played.play(before);
         drop(fs::File::create(scratch.reel_data()).expect("it is ours"));
         tags.append(&mut played.play(7000));
-        assert_eq!(played.player.mode(), SourceMode::Direct, "{before}");
+        assert_eq!(played.sequencer.mode(), SourceMode::Direct, "{before}");
         assert_in_force("left", &tags, &needs);
         for pair in times(&tags, TagKind::Video).windows(2) {
             assert!((1..=80).contains(&(pair[1] - pair[0])), "{before}: pictures at {pair:?}");

@@ -8,8 +8,8 @@ const SIX_HOURS: i64 = 6 * 3600 * 1000;
 
 /// A lane of pictures under a lane of sound.
 struct Pair {
-    video: Player,
-    audio: Player,
+    video: Sequencer,
+    audio: Sequencer,
     batch: Batch,
     notices: Vec<EventKind>,
 }
@@ -18,12 +18,12 @@ impl Pair {
     /// What both hand over up to `due`; waits for the store where it has to.
     fn play(&mut self, due: i64) -> Vec<Tag> {
         let Self { video, audio, batch, notices } = self;
-        for player in [video, audio] {
+        for sequencer in [video, audio] {
             loop {
-                match player.pull(Instant::now(), due, false, batch, notices) {
-                    PlayerState::Running => break,
-                    PlayerState::More => {}
-                    PlayerState::Dry => std::thread::yield_now(),
+                match sequencer.pull(Instant::now(), due, false, batch, notices) {
+                    SequencerState::Running => break,
+                    SequencerState::More => {}
+                    SequencerState::Dry => std::thread::yield_now(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -76,9 +76,9 @@ fn cut_all(files: &[PathBuf], store: &Store, tracks: Tracks) {
     }
 }
 
-fn list_player(list: &Playlist, store: &Store, tracks: Tracks, role: MetadataRole) -> Player {
+fn list_sequencer(list: &Playlist, store: &Store, tracks: Tracks, role: MetadataRole) -> Sequencer {
     let supply = supply(Some(store.clone()), tracks);
-    Player::new(Lane::new(role, None), Program::list(list.cursor()), supply, None, Duration::ZERO)
+    Sequencer::new(Lane::new(role, None), Program::list(list.cursor()), supply, None, Duration::ZERO)
 }
 
 fn started(notices: &[EventKind]) -> usize {
@@ -125,8 +125,8 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
     let ready = video_supply.ready(&clip, Use::Loop).expect("it can be played");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut pair = Pair {
-        video: Player::new(lane, Program::Loop, video_supply, Some(ready.item), Duration::ZERO),
-        audio: list_player(&list, &store, Tracks::Audio, MetadataRole::Silent),
+        video: Sequencer::new(lane, Program::Loop, video_supply, Some(ready.item), Duration::ZERO),
+        audio: list_sequencer(&list, &store, Tracks::Audio, MetadataRole::Silent),
         batch: Batch::default(),
         notices: Vec::new(),
     };
@@ -192,7 +192,7 @@ fn items_of_many_frame_and_sample_rates_do_not_drift_in_six_hours() {
     cut_all(&files, &store, Tracks::Both);
     let list = Playlist::files(files).on_change(ParameterChange::Allow);
     let role = MetadataRole::Sends { companion: None };
-    let mut played = Unpaced::of(list_player(&list, &store, Tracks::Both, role));
+    let mut played = Unpaced::of(list_sequencer(&list, &store, Tracks::Both, role));
     let began = Instant::now();
     let (mut video, mut audio) = (Track::default(), Track::default());
     // The item that plays, its frames so far, and where the item's first frame would be by the lengths of all before it.

@@ -19,7 +19,7 @@ use super::super::supply::{Supply, Use};
 use super::*;
 use crate::config::{Config, ReelStore};
 use crate::playout::recipes::Wanted;
-use crate::playout::sequencer::{Player, PlayerState, Program};
+use crate::playout::sequencer::{Program, Sequencer, SequencerState};
 use crate::playout::turn::Batch;
 use crate::reel::Store;
 use crate::sys::CpuMeter;
@@ -61,7 +61,7 @@ fn supply_of(store: Option<Store>, wanted: Wanted) -> Supply {
 
 /// Plays a file without waiting for any clock.
 struct Unpaced {
-    player: Player,
+    sequencer: Sequencer,
     due: i64,
     batch: Batch,
     notices: Vec<EventKind>,
@@ -70,8 +70,8 @@ struct Unpaced {
 }
 
 impl Unpaced {
-    fn of(player: Player) -> Self {
-        Self { player, due: 0, batch: Batch::default(), notices: Vec::new(), ahead: Duration::ZERO }
+    fn of(sequencer: Sequencer) -> Self {
+        Self { sequencer, due: 0, batch: Batch::default(), notices: Vec::new(), ahead: Duration::ZERO }
     }
 
     fn looped(path: &Path, store: Option<Store>, silence: bool) -> Self {
@@ -92,8 +92,8 @@ impl Unpaced {
         }
         let silence = silence.then(|| aac_config(44_100, 2).expect("a usual format"));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, silence);
-        let player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
-        Self::of(player)
+        let sequencer = Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
+        Self::of(sequencer)
     }
 
     /// The tags of the next `millis` milliseconds.
@@ -102,7 +102,7 @@ impl Unpaced {
         let until = self.due + millis;
         while self.due < until {
             let now = Instant::now() + self.ahead;
-            let state = self.player.pull(now, self.due, false, &mut self.batch, &mut self.notices);
+            let state = self.sequencer.pull(now, self.due, false, &mut self.batch, &mut self.notices);
             let again = self.batch.finish();
             if let Some(again) = again {
                 let mut second = Vec::new();
@@ -111,9 +111,9 @@ impl Unpaced {
             }
             tags.append(&mut self.batch.tags);
             match state {
-                PlayerState::Running => self.due += 100,
-                PlayerState::More => {}
-                PlayerState::Dry => std::thread::yield_now(),
+                SequencerState::Running => self.due += 100,
+                SequencerState::More => {}
+                SequencerState::Dry => std::thread::yield_now(),
                 other => panic!("{other:?}"),
             }
         }
@@ -125,7 +125,7 @@ impl Unpaced {
 fn both_ways(path: &Path, scratch: &Scratch, silence: bool, millis: i64, check: impl Fn(&str, &[Tag])) {
     for (mode, store) in [("direct", None), ("reel", Some(scratch.store()))] {
         let mut played = Unpaced::looped(path, store, silence);
-        assert_eq!(played.player.mode().to_string(), mode);
+        assert_eq!(played.sequencer.mode().to_string(), mode);
         let tags = played.play(millis);
         check(&format!("{} {mode}", path.display()), &tags);
     }

@@ -146,7 +146,7 @@ fn a_reel_whose_encoder_fails_is_finished_by_another_and_its_stream_tells_of_it(
     let wanted = wanted_by(Mode::Encode, Profile::Ultra, Faulty::new(30));
     let mut played = Unpaced::looped_as(&clip, supply_of(Some(scratch.store()), wanted), false);
     let tags = played.play(10_000);
-    assert_eq!(played.player.mode(), SourceMode::Reel);
+    assert_eq!(played.sequencer.mode(), SourceMode::Reel);
     assert_eq!(
         changes(&played.notices),
         [("closed", "faulty"), ("faulty", "libx264")],
@@ -282,11 +282,11 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
     assert!(ready.awaits_reel(), "{:?}", ready.fallback);
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut player = Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
-    player.await_reel();
-    let mut played = Unpaced::of(player);
+    let mut sequencer = Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
+    sequencer.await_reel();
+    let mut played = Unpaced::of(sequencer);
     let mut tags = played.play(1000);
-    assert_eq!(played.player.mode(), SourceMode::Direct);
+    assert_eq!(played.sequencer.mode(), SourceMode::Direct);
     gate.is_open.store(true, Ordering::SeqCst);
     let until = Instant::now() + Duration::from_secs(60);
     while store.stats().reels == 0 {
@@ -294,7 +294,7 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
         std::thread::yield_now();
     }
     tags.append(&mut played.play(2500));
-    assert_eq!(played.player.mode(), SourceMode::Reel, "{:?}", played.notices);
+    assert_eq!(played.sequencer.mode(), SourceMode::Reel, "{:?}", played.notices);
     tags.append(&mut played.play(6000));
     let pictures = bodies(&tags, TagKind::Video);
     for pair in times(&tags, TagKind::Video).windows(2) {
@@ -326,7 +326,8 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
     let ready = supply.ready(&path, Use::Loop).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut played = Unpaced::of(Player::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    let mut played =
+        Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
     assert!(!reel.is_complete(), "the limit is too high for this test");
     let mut tags = Vec::new();
     let mut modes = Vec::new();
@@ -452,7 +453,7 @@ fn sound_that_is_encoded_alone_has_figures() {
         let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
         let tags = played.play(2000);
         let sound = bodies(&tags, TagKind::Audio).len() as u64;
-        (played.player.encoding().expect("something is encoded"), sound)
+        (played.sequencer.encoding().expect("something is encoded"), sound)
     };
     let (stats, sound) = figures(Mode::Auto);
     assert_eq!(stats.encoder, "aac");

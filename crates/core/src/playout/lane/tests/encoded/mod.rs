@@ -230,7 +230,7 @@ fn what_is_encoded_loops_without_a_picture_lost_or_doubled() {
             (case.encoding)(&mut encoding);
             let supply = supply_of(store, wanted(Mode::Encode, encoding));
             let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
-            assert_eq!(played.player.mode().to_string(), way);
+            assert_eq!(played.sequencer.mode().to_string(), way);
             let tags = record(&mut played, directory);
             check(&who, &case, &tags, directory);
         }
@@ -384,8 +384,8 @@ fn files_of_a_list_become_one_stream() {
             std::thread::yield_now();
         }
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let player = Player::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
-        let mut played = Unpaced::of(player);
+        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
+        let mut played = Unpaced::of(sequencer);
         let tags = played.play(10_500);
         assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");
         let skipped = played.notices.iter().find(|notice| !matches!(notice, EventKind::ItemStarted { .. }));

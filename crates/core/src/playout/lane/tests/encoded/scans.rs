@@ -48,22 +48,22 @@ fn an_engine_that_shuts_down_ends_a_start_that_reads_a_file_through() {
 }
 
 #[test]
-fn a_player_that_goes_ends_the_scan_of_what_it_would_play_next() {
+fn a_sequencer_that_goes_ends_the_scan_of_what_it_would_play_next() {
     let scratch = Scratch::new();
     let path = vast(&scratch);
     for drops in [false, true] {
         let supply = supply_of(Some(scratch.store()), wanted(Mode::Auto, Profile::Ultra));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let mut player = Player::new(lane, Program::Loop, supply.clone(), None, Duration::ZERO);
+        let mut sequencer = Sequencer::new(lane, Program::Loop, supply.clone(), None, Duration::ZERO);
         let mut pending = supply.prepare(&path, Use::Item);
         let began = Instant::now();
         // It is dropped, or told to stop.
         let kept = if drops {
-            drop(player);
+            drop(sequencer);
             None
         } else {
-            player.stop();
-            Some(player)
+            sequencer.stop();
+            Some(sequencer)
         };
         let answer = loop {
             if let Some(answer) = pending.poll_whole(&supply, false) {
