@@ -9,7 +9,7 @@ use flowcast_av::{Demuxer, Interrupt, OpenOptions};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
-use super::recipes::Wanted;
+use super::recipes::Recipes;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -87,24 +87,24 @@ impl OpenFile {
     /// # Blocking
     ///
     /// On the file, up to the open options' timeout; on reading all of it, if that decides what is encoded, until
-    /// [`Wanted::end_scans`].
-    pub(crate) fn open(path: &Path, wanted: &Wanted, tail: Tail) -> Result<Self, Error> {
+    /// [`Recipes::end_scans`].
+    pub(crate) fn open(path: &Path, recipes: &Recipes, tail: Tail) -> Result<Self, Error> {
         let control = Control::default();
-        let scans = wanted.scans().unwrap_or(&control.interrupt).clone();
-        Self::open_with(path, wanted, tail, control, &scans)
+        let scans = recipes.scans().unwrap_or(&control.interrupt).clone();
+        Self::open_with(path, recipes, tail, control, &scans)
     }
 
     fn open_with(
         path: &Path,
-        wanted: &Wanted,
+        recipes: &Recipes,
         tail: Tail,
         control: Control,
         scans: &Interrupt,
     ) -> Result<Self, Error> {
-        wanted.check(path)?;
+        recipes.check(path)?;
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
-        let plan = wanted.plan(path, file.media(), scans)?;
-        Self::assemble(path, file, wanted.tracks, (&plan, wanted.encoders()), tail, control)
+        let plan = recipes.plan(path, file.media(), scans)?;
+        Self::assemble(path, file, recipes.tracks, (&plan, recipes.encoders()), tail, control)
     }
 
     /// Opens a file of which it is settled what is encoded.
@@ -180,16 +180,16 @@ impl DirectFeed {
     /// Opens and reads a file on a thread of its own, from slot number `from` of its first lap on.
     pub(crate) fn open(
         path: PathBuf,
-        wanted: &Wanted,
+        recipes: &Recipes,
         laps: Laps,
         from: usize,
         options: &DirectOptions,
     ) -> Result<Self, Error> {
         let control = Control::default();
-        let (opener, wanted) = (control.clone(), wanted.clone());
-        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
+        let (opener, recipes) = (control.clone(), recipes.clone());
+        Self::spawn(options, control, recipes.may_encode(), move |sender, cpu| {
             let scans = opener.interrupt.clone();
-            match OpenFile::open_with(&path, &wanted, laps.tail(), opener, &scans) {
+            match OpenFile::open_with(&path, &recipes, laps.tail(), opener, &scans) {
                 // Who goes on with a file in its middle was told what is left out when it began.
                 Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
                 Ok(file) => file.read_ahead(laps, sender, cpu),
@@ -202,18 +202,18 @@ impl DirectFeed {
     /// says which is next after one that failed; `None` ends the worker.
     pub(crate) fn open_first(
         first: PathBuf,
-        wanted: &Wanted,
+        recipes: &Recipes,
         laps: Laps,
         options: &DirectOptions,
         mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
     ) -> Result<Self, Error> {
         let control = Control::default();
-        let (opener, wanted) = (control.clone(), wanted.clone());
-        Self::spawn(options, control, wanted.may_encode(), move |sender, cpu| {
+        let (opener, recipes) = (control.clone(), recipes.clone());
+        Self::spawn(options, control, recipes.may_encode(), move |sender, cpu| {
             let mut next = Some(first);
             while let Some(path) = next.take() {
                 let scans = opener.interrupt.clone();
-                let opened = OpenFile::open_with(&path, &wanted, laps.tail(), opener.clone(), &scans);
+                let opened = OpenFile::open_with(&path, &recipes, laps.tail(), opener.clone(), &scans);
                 match opened.and_then(OpenFile::primed) {
                     Ok(file) => {
                         tried(Ok(()));
@@ -229,16 +229,16 @@ impl DirectFeed {
     /// [`open_first`](Self::open_first).
     pub(crate) fn glance(
         first: PathBuf,
-        wanted: &Wanted,
+        recipes: &Recipes,
         options: &DirectOptions,
         mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
     ) -> Result<Self, Error> {
         let control = Control::default();
-        let (opener, wanted) = (control.clone(), wanted.clone());
-        Self::spawn(options, control, wanted.may_encode(), move |_, _| {
+        let (opener, recipes) = (control.clone(), recipes.clone());
+        Self::spawn(options, control, recipes.may_encode(), move |_, _| {
             let mut next = Some(first);
             while let Some(path) = next.take() {
-                next = tried(glance(&path, &wanted, &opener));
+                next = tried(glance(&path, &recipes, &opener));
             }
         })
     }
@@ -337,17 +337,17 @@ pub(crate) fn track_skipped((track, reason): (usize, String)) -> EventKind {
 const HEAVY: u64 = 1 << 30;
 
 /// Whether a file can be opened and gives something.
-fn glance(path: &Path, wanted: &Wanted, control: &Control) -> Result<(), Error> {
+fn glance(path: &Path, recipes: &Recipes, control: &Control) -> Result<(), Error> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     if size >= HEAVY && std::fs::File::open(path).is_ok() {
         return Ok(());
     }
-    if wanted.may_encode() {
+    if recipes.may_encode() {
         // To find out what is encoded may take reading all of it, which is done once, when its turn has come.
         return Ok(Demuxer::open(path, &OpenOptions::default(), &control.interrupt).map(drop)?);
     }
     let scans = control.interrupt.clone();
-    let file = OpenFile::open_with(path, wanted, Tail::Looped, control.clone(), &scans)?;
+    let file = OpenFile::open_with(path, recipes, Tail::Looped, control.clone(), &scans)?;
     file.primed().map(drop)
 }
 

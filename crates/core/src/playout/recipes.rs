@@ -21,9 +21,9 @@ use crate::tracks::Tracks;
 #[cfg(feature = "libav")]
 use crate::transcode::{Encoders, Plan, Settling};
 
-/// What is wanted of the files of one lane. Clones share what was settled.
+/// The recipes of the files of one lane, one for each file. Clones share what was settled.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct Recipes {
     pub(crate) tracks: Tracks,
     carriage: Carriage,
     /// The files of the stream they are played by.
@@ -50,7 +50,7 @@ pub(crate) struct Settled {
     pub(crate) bytes: Option<u64>,
 }
 
-impl Wanted {
+impl Recipes {
     /// These tracks, as they are.
     pub(crate) fn copy(tracks: Tracks, carriage: Carriage) -> Self {
         Self {

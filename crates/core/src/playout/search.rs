@@ -265,11 +265,11 @@ impl Shared {
     }
 
     fn ask(self: &Arc<Self>, store: &Store, item: PlaylistItem) {
-        let (wanted, path) = (self.supply.wanted.clone(), item.path.clone());
+        let (recipes, path) = (self.supply.recipes.clone(), item.path.clone());
         let asked = Asked { search: Arc::downgrade(self), item: Some(item) };
         let what = {
             let path = path.clone();
-            Box::new(move || order(&wanted, &path))
+            Box::new(move || order(&recipes, &path))
         };
         store.prepare_async(&path, what, Box::new(move |answer| asked.answer(answer)));
     }
@@ -291,7 +291,7 @@ impl Shared {
     fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Arc<Error>>) {
         let tried = self.tried(item.clone(), Stage::Opened);
         self.work(item, fallback, |supply, path| {
-            DirectFeed::open_first(path, &supply.wanted, Laps::Item, &supply.direct, tried)
+            DirectFeed::open_first(path, &supply.recipes, Laps::Item, &supply.direct, tried)
         });
     }
 
@@ -305,7 +305,9 @@ impl Shared {
     fn glance(self: &Arc<Self>) {
         let Some(item) = self.next() else { return };
         let tried = self.tried(item.clone(), Stage::Seen);
-        self.work(item, None, |supply, path| DirectFeed::glance(path, &supply.wanted, &supply.direct, tried));
+        self.work(item, None, |supply, path| {
+            DirectFeed::glance(path, &supply.recipes, &supply.direct, tried)
+        });
     }
 
     #[cfg(not(feature = "libav"))]
@@ -416,7 +418,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::playlist::Playlist;
-    use crate::playout::recipes::Wanted;
+    use crate::playout::recipes::Recipes;
 
     #[test]
     fn a_file_whose_reader_panics_waits_like_any_that_fails() {
@@ -429,10 +431,10 @@ mod tests {
             read_ahead: Config::default().read_ahead,
             cpu: crate::sys::CpuMeter::default(),
         };
-        let wanted = Wanted::copy(crate::tracks::Tracks::Both, crate::tracks::Carriage::Plain);
+        let recipes = Recipes::copy(crate::tracks::Tracks::Both, crate::tracks::Carriage::Plain);
         let faults = Arc::new(Mutex::new(Faults::default()));
         let shared = Arc::new(Shared {
-            supply: Supply { store: None, wanted, direct },
+            supply: Supply { store: None, recipes, direct },
             looker: cursor.looker(),
             faults: faults.clone(),
             over: AtomicBool::new(false),
@@ -441,7 +443,7 @@ mod tests {
         let item = shared.next().unwrap();
         assert_eq!(item.id, bad);
         shared.work(item, None, |supply, path| {
-            DirectFeed::open_first(path, &supply.wanted, Laps::Item, &supply.direct, |_| panic!("by design"))
+            DirectFeed::open_first(path, &supply.recipes, Laps::Item, &supply.direct, |_| panic!("by design"))
         });
         let mut search = Search { shared, depth: Depth::Play, ready: None };
         let until = Instant::now() + Duration::from_secs(20);

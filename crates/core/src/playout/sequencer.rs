@@ -107,7 +107,7 @@ impl Sequencer {
         let nothing = if supply.store.is_some() { SourceMode::Reel } else { SourceMode::Direct };
         let mode = first.as_ref().map_or(nothing, Item::mode);
         if let Some(first) = first {
-            supply.wanted.playing(first.path());
+            supply.recipes.playing(first.path());
             let (item, offset) = positioned(first, offset);
             lane.begin(item, offset);
         }
@@ -172,7 +172,7 @@ impl Sequencer {
         if let Program::List(schedule) = &mut self.program {
             schedule.stop();
         }
-        self.supply.wanted.end_scans();
+        self.supply.recipes.end_scans();
         #[cfg(feature = "libav")]
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             feed.stop();
@@ -209,7 +209,7 @@ impl Sequencer {
     ) -> SequencerState {
         self.attend(now, notices);
         #[cfg(feature = "libav")]
-        self.supply.wanted.tell(notices);
+        self.supply.recipes.tell(notices);
         loop {
             let from = notices.len();
             let flow =
@@ -393,7 +393,7 @@ impl Sequencer {
         let (item, fallback) = ready.told(&self.supply, notices);
         self.told.filter(item.path(), from, notices);
         self.set_mode(item.mode(), fallback, notices);
-        self.supply.wanted.playing(item.path());
+        self.supply.recipes.playing(item.path());
         self.lane.begin(item, 0);
     }
 
@@ -488,7 +488,7 @@ impl Sequencer {
 
 impl Drop for Sequencer {
     fn drop(&mut self) {
-        self.supply.wanted.end_scans();
+        self.supply.recipes.end_scans();
     }
 }
 

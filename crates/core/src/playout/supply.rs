@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 #[cfg(feature = "libav")]
 use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile, track_skipped};
 use super::item::{Feed, Item};
-use super::recipes::Wanted;
+use super::recipes::Recipes;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
@@ -17,7 +17,7 @@ use crate::reel::{Cutter, Recipe, Reel, Store};
 #[derive(Debug, Clone)]
 pub(crate) struct Supply {
     pub(crate) store: Option<Store>,
-    pub(crate) wanted: Wanted,
+    pub(crate) recipes: Recipes,
     #[cfg(feature = "libav")]
     pub(crate) direct: DirectOptions,
 }
@@ -54,7 +54,7 @@ impl Ready {
     pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
         let Self { item, fallback, notices: own } = self;
         #[cfg(feature = "libav")]
-        supply.wanted.tell(notices);
+        supply.recipes.tell(notices);
         #[cfg(not(feature = "libav"))]
         let _ = supply;
         notices.extend(own);
@@ -101,7 +101,7 @@ impl Supply {
         // A file that is played once is not worth a reel, unless nothing else can read it.
         let wanted = how != Use::Once || cfg!(not(feature = "libav"));
         if let (Some(store), true) = (&self.store, wanted) {
-            let order = order(&self.wanted, path)?;
+            let order = order(&self.recipes, path)?;
             match store.prepare(path, order.0, order.1) {
                 Ok(reel) => {
                     let item = Item::new(path, Feed::Reel { reel, slot: 0 }, how != Use::Once);
@@ -117,7 +117,7 @@ impl Supply {
     #[cfg(feature = "libav")]
     fn open(&self, path: &Path, how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
         let laps = how.laps();
-        let file = OpenFile::open(path, &self.wanted, laps.tail())?;
+        let file = OpenFile::open(path, &self.recipes, laps.tail())?;
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(laps, 0, &self.direct)?);
@@ -139,10 +139,10 @@ impl Supply {
             Some(store) => {
                 let answer = Answer::default();
                 let slot = answer.clone();
-                let (wanted, file) = (self.wanted.clone(), path.to_owned());
+                let (recipes, file) = (self.recipes.clone(), path.to_owned());
                 store.prepare_async(
                     path,
-                    Box::new(move || order(&wanted, &file)),
+                    Box::new(move || order(&recipes, &file)),
                     Box::new(move |result| *slot.lock() = Some(result)),
                 );
                 State::Asked(answer)
@@ -154,7 +154,7 @@ impl Supply {
 
     #[cfg(feature = "libav")]
     fn opening(&self, path: &Path, how: Use, _why: Option<Arc<Error>>) -> State {
-        match DirectFeed::open(path.to_owned(), &self.wanted, how.laps(), 0, &self.direct) {
+        match DirectFeed::open(path.to_owned(), &self.recipes, how.laps(), 0, &self.direct) {
             Ok(feed) => State::Opening(Box::new(Item::new(path, Feed::Direct(feed), true))),
             Err(error) => State::Failed(Arc::new(error)),
         }
@@ -168,7 +168,7 @@ impl Supply {
     /// Goes on with `path` directly, from slot number `from` of its first lap on; never blocks.
     #[cfg(feature = "libav")]
     pub(crate) fn go_on(&self, path: &Path, how: Use, from: usize) -> Result<Feed, Error> {
-        DirectFeed::open(path.to_owned(), &self.wanted, how.laps(), from, &self.direct).map(Feed::Direct)
+        DirectFeed::open(path.to_owned(), &self.recipes, how.laps(), from, &self.direct).map(Feed::Direct)
     }
 }
 
@@ -263,16 +263,16 @@ pub(crate) fn is_busy(error: &Error) -> bool {
 
 /// What the store is asked for.
 #[cfg(feature = "libav")]
-pub(crate) fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
-    let settled = wanted.settle(path)?;
-    let (encoders, listener) = (wanted.encoders().cloned(), wanted.listener());
+pub(crate) fn order(recipes: &Recipes, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+    let settled = recipes.settle(path)?;
+    let (encoders, listener) = (recipes.encoders().cloned(), recipes.listener());
     let recipe = settled.recipe.clone();
     Ok((recipe, Box::new(super::cutter::FileCutter { settled, encoders, listener })))
 }
 
 /// Without libav only files that already are reels can be played.
 #[cfg(not(feature = "libav"))]
-pub(crate) fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+pub(crate) fn order(recipes: &Recipes, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     struct NoCutter;
     impl Cutter for NoCutter {
         fn open(
@@ -283,5 +283,5 @@ pub(crate) fn order(wanted: &Wanted, path: &Path) -> Result<(Recipe, Box<dyn Cut
             Err(Error::NotBuilt { feature: "libav" })
         }
     }
-    Ok((wanted.settle(path)?.recipe, Box::new(NoCutter)))
+    Ok((recipes.settle(path)?.recipe, Box::new(NoCutter)))
 }

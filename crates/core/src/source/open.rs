@@ -18,7 +18,7 @@ use crate::playout::direct::DirectOptions;
 use crate::playout::item::Item;
 use crate::playout::lane::{Lane, MetadataRole};
 use crate::playout::metadata::sound_of;
-use crate::playout::recipes::Wanted;
+use crate::playout::recipes::Recipes;
 use crate::playout::schedule::Schedule;
 use crate::playout::sequencer::{Program, Sequencer};
 use crate::playout::supply::{Ready, Supply, Use};
@@ -239,7 +239,7 @@ impl Opening<'_> {
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
         Ok(Supply {
             store: self.0.store().cloned(),
-            wanted: self.wanted(tracks, source)?,
+            recipes: self.recipes(tracks, source)?,
             #[cfg(feature = "libav")]
             direct: DirectOptions {
                 name: self.0.stream().to_string(),
@@ -249,28 +249,28 @@ impl Opening<'_> {
         })
     }
 
-    /// What is wanted of the files of a lane.
+    /// The recipes of the files of a lane.
     #[cfg(feature = "libav")]
-    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+    fn recipes(&self, tracks: Tracks, source: &Source) -> Result<Recipes, Error> {
         source.wish.check()?;
         if source.wish.is_copy() {
-            return Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.0.files()));
+            return Ok(Recipes::copy(tracks, source.wish.carriage()).of(self.0.files()));
         }
         let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
         if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_)) {
             settling = settling.of_list(silence(source));
         }
-        let wanted = Wanted::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.0.files());
-        if let Some(scans) = wanted.scans().cloned() {
+        let recipes = Recipes::encoded(tracks, settling, Arc::new(LibavEncoders)).of(self.0.files());
+        if let Some(scans) = recipes.scans().cloned() {
             self.0.on_shutdown(move || scans.cancel());
         }
-        Ok(wanted)
+        Ok(recipes)
     }
 
     #[cfg(not(feature = "libav"))]
-    fn wanted(&self, tracks: Tracks, source: &Source) -> Result<Wanted, Error> {
+    fn recipes(&self, tracks: Tracks, source: &Source) -> Result<Recipes, Error> {
         if source.wish.is_copy() {
-            Ok(Wanted::copy(tracks, source.wish.carriage()).of(self.0.files()))
+            Ok(Recipes::copy(tracks, source.wish.carriage()).of(self.0.files()))
         } else {
             Err(Error::NotBuilt { feature: "libav" })
         }

@@ -64,8 +64,8 @@ fn play_laps(laps: u64, frames: i64) -> i64 {
     encoding.audio.channels = Some(1);
     let wish = Wish { mode: Some(Mode::Encode), encoding, ..Wish::default() };
     let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
-    let wanted = Wanted::encoded(Tracks::Both, settling, Arc::new(LibavEncoders));
-    let mut played = Unpaced::looped_as(&clip, supply_of(None, wanted), false);
+    let recipes = Recipes::encoded(Tracks::Both, settling, Arc::new(LibavEncoders));
+    let mut played = Unpaced::looped_as(&clip, supply_of(None, recipes), false);
     let began = Instant::now();
     let (mut video, mut audio) = (Drift::default(), Drift::default());
     let (video_ms, audio_ms) = (1000.0 / FPS as f64, (SAMPLES * 1000) as f64 / SAMPLE_RATE as f64);

@@ -18,7 +18,7 @@ use super::super::direct::DirectOptions;
 use super::super::supply::{Supply, Use};
 use super::*;
 use crate::config::{Config, ReelStore};
-use crate::playout::recipes::Wanted;
+use crate::playout::recipes::Recipes;
 use crate::playout::sequencer::{Program, Sequencer, SequencerState};
 use crate::playout::turn::Batch;
 use crate::reel::Store;
@@ -47,16 +47,16 @@ impl Scratch {
 }
 
 fn supply(store: Option<Store>, tracks: Tracks) -> Supply {
-    supply_of(store, Wanted::copy(tracks, Carriage::Plain))
+    supply_of(store, Recipes::copy(tracks, Carriage::Plain))
 }
 
-fn supply_of(store: Option<Store>, wanted: Wanted) -> Supply {
+fn supply_of(store: Option<Store>, recipes: Recipes) -> Supply {
     let direct = DirectOptions {
         name: "test".to_owned(),
         read_ahead: Config::default().read_ahead,
         cpu: CpuMeter::default(),
     };
-    Supply { store, wanted, direct }
+    Supply { store, recipes, direct }
 }
 
 /// Plays a file without waiting for any clock.

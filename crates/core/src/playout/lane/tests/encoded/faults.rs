@@ -96,8 +96,8 @@ fn another_encoder_takes_over_and_the_stream_goes_on() {
     make(directory, &case);
     for after in [0, 1, 30, 59] {
         let encoders = Faulty::new(after);
-        let wanted = wanted_by(Mode::Encode, Profile::Ultra, encoders.clone());
-        let supply = supply_of(None, wanted);
+        let recipes = recipes_by(Mode::Encode, Profile::Ultra, encoders.clone());
+        let supply = supply_of(None, recipes);
         let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
         let tags = record(&mut played, directory);
         // It held some pictures, whose places the one it failed with takes.
@@ -143,8 +143,8 @@ fn changes(notices: &[EventKind]) -> Vec<(&str, &str)> {
 fn a_reel_whose_encoder_fails_is_finished_by_another_and_its_stream_tells_of_it() {
     let scratch = Scratch::new();
     let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
-    let wanted = wanted_by(Mode::Encode, Profile::Ultra, Faulty::new(30));
-    let mut played = Unpaced::looped_as(&clip, supply_of(Some(scratch.store()), wanted), false);
+    let recipes = recipes_by(Mode::Encode, Profile::Ultra, Faulty::new(30));
+    let mut played = Unpaced::looped_as(&clip, supply_of(Some(scratch.store()), recipes), false);
     let tags = played.play(10_000);
     assert_eq!(played.sequencer.mode(), SourceMode::Reel);
     assert_eq!(
@@ -230,8 +230,8 @@ fn laps_take_turns_with_the_only_session_of_a_device_until_another_program_has_i
     let scratch = Scratch::new();
     let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 1.0, ..SampleSpec::default() });
     let device = Arc::new(Device::default());
-    let wanted = wanted_by(Mode::Encode, Profile::Ultra, device.clone());
-    let mut played = Unpaced::looped_as(&clip, supply_of(None, wanted), false);
+    let recipes = recipes_by(Mode::Encode, Profile::Ultra, device.clone());
+    let mut played = Unpaced::looped_as(&clip, supply_of(None, recipes), false);
     let mut tags = played.play(6000);
     assert_eq!(changes(&played.notices), [], "one lap's encoder is closed before the next one's opens");
     device.sessions.fetch_add(1, Ordering::SeqCst);
@@ -278,7 +278,7 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     let scratch = Scratch::new();
     let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
     let (store, gate) = (scratch.store(), Arc::new(Gate::default()));
-    let supply = supply_of(Some(store.clone()), wanted_by(Mode::Encode, Profile::Ultra, gate.clone()));
+    let supply = supply_of(Some(store.clone()), recipes_by(Mode::Encode, Profile::Ultra, gate.clone()));
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
     assert!(ready.awaits_reel(), "{:?}", ready.fallback);
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
@@ -322,7 +322,7 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
     let mut encoding = Encoding::new(Profile::Ultra);
     encoding.video_kbps = Some(400);
     encoding.filler = true;
-    let supply = supply_of(Some(store.clone()), wanted(Mode::Encode, encoding));
+    let supply = supply_of(Some(store.clone()), recipes(Mode::Encode, encoding));
     let ready = supply.ready(&path, Use::Loop).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
@@ -391,7 +391,7 @@ fn what_cannot_be_decoded_is_told_once_and_the_rest_is_shown() {
     }
     assert!(chunks > 20, "{chunks}");
     std::fs::write(&path, bytes).expect("it is ours");
-    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let supply = supply_of(None, recipes(Mode::Encode, Profile::Ultra));
     let mut played = Unpaced::looped_as(&path, supply, false);
     let tags = record(&mut played, directory);
     let faults: Vec<_> = played
@@ -427,7 +427,7 @@ fn a_last_picture_that_says_to_last_for_hours_ends() {
     make(directory, &case);
     let mut encoding = Encoding::new(Profile::Ultra);
     encoding.frame_rate = Some(FrameRate::whole(5));
-    let supply = supply_of(None, wanted(Mode::Encode, encoding));
+    let supply = supply_of(None, recipes(Mode::Encode, encoding));
     let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
     let is_over =
         |played: &Unpaced| played.notices.iter().any(|notice| matches!(notice, EventKind::Looped { .. }));
@@ -449,7 +449,7 @@ fn sound_that_is_encoded_alone_has_figures() {
     let case = case("mono.mkv", video, ":s=48000:c=mono:d=2.4|-c:a libmp3lame");
     make(directory, &case);
     let figures = |mode| {
-        let supply = supply_of(None, wanted(mode, Profile::Ultra));
+        let supply = supply_of(None, recipes(mode, Profile::Ultra));
         let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
         let tags = played.play(2000);
         let sound = bodies(&tags, TagKind::Audio).len() as u64;

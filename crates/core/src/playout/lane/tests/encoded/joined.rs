@@ -13,7 +13,7 @@ fn joined(scratch: &Scratch, cases: [&Case; 2]) -> (Vec<usize>, Vec<Tag>, Vec<Ev
     }
     let file = directory.join("joined.ts");
     std::fs::write(&file, bytes).expect("the directory is writable");
-    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let supply = supply_of(None, recipes(Mode::Encode, Profile::Ultra));
     let mut played = Unpaced::looped_as(&file, supply, false);
     let tags = record(&mut played, directory);
     (numbers(directory, "recording.flv"), tags, played.notices)

@@ -98,8 +98,8 @@ impl Studio {
 /// The tags of a file, from this time on.
 fn lap(directory: &Path, case: &Case, carriage: Carriage, from: i64) -> Vec<Tag> {
     make(directory, case);
-    let wanted = Wanted::copy(Tracks::Both, carriage);
-    let file = OpenFile::open(&directory.join(case.name), &wanted, Tail::Looped).expect("it can be read");
+    let recipes = Recipes::copy(Tracks::Both, carriage);
+    let file = OpenFile::open(&directory.join(case.name), &recipes, Tail::Looped).expect("it can be read");
     let mut reader = file.into_reader();
     let mut tags = reader.headers();
     loop {

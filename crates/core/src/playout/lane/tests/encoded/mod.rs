@@ -24,15 +24,15 @@ const LAPS: usize = 4;
 const WIDTH: usize = 160;
 const HEIGHT: usize = 96;
 
-fn wanted(mode: Mode, encoding: impl Into<Encoding>) -> Wanted {
-    wanted_by(mode, encoding, Arc::new(LibavEncoders))
+fn recipes(mode: Mode, encoding: impl Into<Encoding>) -> Recipes {
+    recipes_by(mode, encoding, Arc::new(LibavEncoders))
 }
 
-fn wanted_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Wanted {
+fn recipes_by(mode: Mode, encoding: impl Into<Encoding>, encoders: Arc<dyn Encoders>) -> Recipes {
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
     let settling =
         Settling::new(Wish { mode: Some(mode), encoding: encoding.into(), ..Wish::default() }, defaults);
-    Wanted::encoded(Tracks::Both, settling, encoders)
+    Recipes::encoded(Tracks::Both, settling, encoders)
 }
 
 /// Writes `count` pictures that show their numbers, as raw video.
@@ -228,7 +228,7 @@ fn what_is_encoded_loops_without_a_picture_lost_or_doubled() {
             let who = format!("{} {way}", case.name);
             let mut encoding = Encoding::new(Profile::Ultra);
             (case.encoding)(&mut encoding);
-            let supply = supply_of(store, wanted(Mode::Encode, encoding));
+            let supply = supply_of(store, recipes(Mode::Encode, encoding));
             let mut played = Unpaced::looped_as(&directory.join(case.name), supply, false);
             assert_eq!(played.sequencer.mode().to_string(), way);
             let tags = record(&mut played, directory);
@@ -297,13 +297,13 @@ fn what_fits_is_copied_byte_by_byte_while_the_other_track_is_encoded() {
     let case = case("mono.mkv", video, ":s=48000:c=mono:d=2.4|-c:a libmp3lame");
     make(directory, &case);
     let path = directory.join(case.name);
-    let video = |wanted: Wanted| {
-        let mut played = Unpaced::looped_as(&path, supply_of(None, wanted), false);
+    let video = |recipes: Recipes| {
+        let mut played = Unpaced::looped_as(&path, supply_of(None, recipes), false);
         let tags = record(&mut played, directory);
         (tags.iter().filter(|tag| tag.is_video()).map(|tag| tag.body.to_bytes()).collect::<Vec<_>>(), tags)
     };
-    let (copied, _) = video(Wanted::copy(Tracks::Video, Carriage::Plain));
-    let (beside, tags) = video(wanted(Mode::Auto, Profile::Default));
+    let (copied, _) = video(Recipes::copy(Tracks::Video, Carriage::Plain));
+    let (beside, tags) = video(recipes(Mode::Auto, Profile::Default));
     let count = copied.len().min(beside.len());
     assert!(count > 60 * LAPS);
     assert!(copied[..count] == beside[..count], "the pictures are others");
@@ -325,7 +325,7 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
         ..SampleSpec::default()
     };
     let clip = scratch.clip("clip.mp4", &spec);
-    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let supply = supply_of(None, recipes(Mode::Encode, Profile::Ultra));
     let mut played = Unpaced::looped_as(&clip, supply, false);
     let (mut first, mut newest, mut counts) = ([0; 2], [0; 2], [0i64; 2]);
     while played.due < 1010 * 500 {
@@ -373,7 +373,7 @@ fn files_of_a_list_become_one_stream() {
     // It is played without a clock, so the next item cannot be there in time.
     let list = crate::playlist::Playlist::files(files).nothing_plays(crate::playlist::NothingPlays::Wait);
     for store in [None, Some(scratch.store())] {
-        let supply = supply_of(store, wanted(Mode::Encode, Profile::Ultra));
+        let supply = supply_of(store, recipes(Mode::Encode, Profile::Ultra));
         // Without a clock it would outrun reels that are still being made.
         while supply.store.is_some()
             && !list.items().iter().all(|item| {
@@ -428,7 +428,7 @@ fn a_file_that_changes_its_form_midway_stays_one_stream() {
     }
     ffmpeg(directory, "-i concat:first.ts|second.ts -c copy joined.ts");
     let file = directory.join("joined.ts");
-    let supply = supply_of(None, wanted(Mode::Encode, Profile::Ultra));
+    let supply = supply_of(None, recipes(Mode::Encode, Profile::Ultra));
     let mut played = Unpaced::looped_as(&file, supply, false);
     let tags = record(&mut played, directory);
     assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "the headers never change");

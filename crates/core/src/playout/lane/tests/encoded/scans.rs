@@ -52,7 +52,7 @@ fn a_sequencer_that_goes_ends_the_scan_of_what_it_would_play_next() {
     let scratch = Scratch::new();
     let path = vast(&scratch);
     for drops in [false, true] {
-        let supply = supply_of(Some(scratch.store()), wanted(Mode::Auto, Profile::Ultra));
+        let supply = supply_of(Some(scratch.store()), recipes(Mode::Auto, Profile::Ultra));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
         let mut sequencer = Sequencer::new(lane, Program::Loop, supply.clone(), None, Duration::ZERO);
         let mut pending = supply.prepare(&path, Use::Item);
