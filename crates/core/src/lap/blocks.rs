@@ -14,14 +14,14 @@ const KEPT: usize = 64;
 
 /// Blocks, the oldest first: they come free in the order they were filled.
 #[derive(Debug, Default)]
-pub(crate) struct Store {
+pub(crate) struct Blocks {
     filling: BytesMut,
     filled: VecDeque<BytesMut>,
     #[cfg(test)]
     allocated: usize,
 }
 
-impl Store {
+impl Blocks {
     /// The same bytes, in a block. What is larger than a quarter of one stays where it is.
     pub(crate) fn keep(&mut self, data: Bytes) -> Bytes {
         if data.len() > BLOCK / 4 {
@@ -59,11 +59,11 @@ mod tests {
 
     #[test]
     fn bytes_stay_what_they_were_and_blocks_are_used_again() {
-        let mut store = Store::default();
+        let mut blocks = Blocks::default();
         let mut held = VecDeque::new();
         for n in 0..10_000u32 {
             let data = Bytes::from(vec![n as u8; 100 + (n as usize * 37) % 9000]);
-            let kept = store.keep(data.clone());
+            let kept = blocks.keep(data.clone());
             assert_eq!(kept, data);
             held.push_back((kept, data));
             // About a megabyte is read ahead.
@@ -72,13 +72,13 @@ mod tests {
                 assert_eq!(kept, data, "a block was used again too early");
             }
         }
-        assert!(store.allocated < 30, "{} blocks for a megabyte", store.allocated);
+        assert!(blocks.allocated < 30, "{} blocks for a megabyte", blocks.allocated);
     }
 
     #[test]
     fn large_payloads_are_not_copied() {
         let data = Bytes::from(vec![1; BLOCK]);
-        let kept = Store::default().keep(data.clone());
+        let kept = Blocks::default().keep(data.clone());
         assert_eq!(kept.as_ptr(), data.as_ptr());
     }
 }

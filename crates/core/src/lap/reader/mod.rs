@@ -12,7 +12,7 @@ use flowcast_av::{Codec, Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
-use super::blocks::Store;
+use super::blocks::Blocks;
 use super::shortfall::Shortfall;
 use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::clock::interleave::Interleaver;
@@ -98,7 +98,7 @@ pub(crate) struct LapReader {
     /// Places in a row that could not be read.
     damaged: u32,
     continuity: Continuity,
-    store: Store,
+    blocks: Blocks,
     /// Room for what the source tells.
     told: Vec<EventKind>,
 }
@@ -179,7 +179,7 @@ impl LapReader {
             failure: None,
             damaged: 0,
             continuity: Continuity::new(Forward::File),
-            store: Store::default(),
+            blocks: Blocks::default(),
             told: Vec::new(),
         })
     }
@@ -413,7 +413,7 @@ impl LapReader {
             }
             return;
         }
-        packet.data = self.store.keep(packet.data);
+        packet.data = self.blocks.keep(packet.data);
         self.mend_clock(&mut packet);
         if self.tagger.is_video(packet.track) {
             self.place_video(packet);
