@@ -24,7 +24,7 @@ use crate::clock::pace::Pacer;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
 use crate::playout::sequencer::{Sequencer, SequencerState};
-use crate::playout::turn::Batch;
+use crate::playout::turn::Turn;
 use crate::stats::{EncodingStats, SourceMode};
 
 /// Most media time handed over at once after the process was suspended or starved.
@@ -79,13 +79,13 @@ impl Playout {
         &mut self,
         now: Instant,
         due: i64,
-        batch: &mut Batch,
+        turn: &mut Turn,
         notices: &mut Vec<EventKind>,
     ) -> SequencerState {
-        let mut state = self.main.pull(now, due, false, batch, notices);
+        let mut state = self.main.pull(now, due, false, turn, notices);
         if let Some(sound) = &mut self.sound {
-            let before = batch.tags.len();
-            match sound.pull(now, due, true, batch, notices) {
+            let before = turn.tags.len();
+            match sound.pull(now, due, true, turn, notices) {
                 // Pictures without sound are better than none.
                 SequencerState::Failed(error) => {
                     notices.push(EventKind::SourceFault { error });
@@ -97,7 +97,7 @@ impl Playout {
                 }
                 SequencerState::Running | SequencerState::More | SequencerState::Dry => {}
             }
-            batch.sort |= batch.tags.len() > before;
+            turn.sort |= turn.tags.len() > before;
         }
         state
     }
@@ -112,12 +112,12 @@ impl SourceDriver for Playout {
         cx.notices.append(&mut self.notices);
         let Some(due) = self.pacer.due(cx.now) else { return SourceState::Running };
         let due = due.as_millis();
-        let mut batch = Batch::begin();
-        let state = self.play(cx.now, due, &mut batch, cx.notices);
-        let refill = batch.finish();
-        let count = batch.tags.len();
-        cx.tags.append(&mut batch.tags);
-        batch.end();
+        let mut turn = Turn::begin();
+        let state = self.play(cx.now, due, &mut turn, cx.notices);
+        let refill = turn.finish();
+        let count = turn.tags.len();
+        cx.tags.append(&mut turn.tags);
+        turn.end();
         if let Some(refill) = refill {
             cx.refill(count, refill);
         }

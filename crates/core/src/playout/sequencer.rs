@@ -10,7 +10,7 @@ use super::schedule::{OnAir, Schedule, Step};
 use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
 use super::told::Told;
-use super::turn::Batch;
+use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::ParameterChange;
@@ -204,7 +204,7 @@ impl Sequencer {
         now: Instant,
         due: i64,
         idle: bool,
-        batch: &mut Batch,
+        turn: &mut Turn,
         notices: &mut Vec<EventKind>,
     ) -> SequencerState {
         self.attend(now, notices);
@@ -213,7 +213,7 @@ impl Sequencer {
         loop {
             let from = notices.len();
             let flow =
-                if self.lane.item().is_some() { self.lane.pull(due, batch, notices) } else { Flow::LapEnd };
+                if self.lane.item().is_some() { self.lane.pull(due, turn, notices) } else { Flow::LapEnd };
             if let Some(item) = self.lane.item() {
                 self.told.filter(item.path(), from, notices);
             }
@@ -232,7 +232,7 @@ impl Sequencer {
             };
             match state {
                 Some(SequencerState::Dry) if idle && self.lane.item().is_none() => {
-                    self.lane.idle(due, batch);
+                    self.lane.idle(due, turn);
                     return SequencerState::Dry;
                 }
                 Some(state) => return state,

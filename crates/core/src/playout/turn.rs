@@ -10,7 +10,7 @@ use crate::pool::Shelf;
 use crate::reel::Reel;
 use crate::ring::Refill;
 
-/// What a batch was made of.
+/// What a turn was made of.
 #[derive(Debug)]
 pub(crate) enum Part {
     /// Headers, as they are.
@@ -30,7 +30,7 @@ pub(crate) enum Part {
 
 /// The tags of one turn.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct Turn {
     /// The tags.
     pub(crate) tags: Vec<Tag>,
     /// What they were made of.
@@ -52,10 +52,10 @@ enum Again {
     },
 }
 
-/// Room for the turns that are going on: what a batch holds is used again by the next stream that wakes.
-static BATCHES: Shelf<Batch> = Shelf::new();
+/// Room for the turns that are going on: what a turn holds is used again by the next stream that wakes.
+static TURNS: Shelf<Turn> = Shelf::new();
 
-impl Batch {
+impl Turn {
     /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`; says whether
     /// other sequence headers are among them.
     pub(crate) fn place(
@@ -77,12 +77,12 @@ impl Batch {
         changes
     }
 
-    /// An empty batch.
+    /// An empty turn.
     pub(crate) fn begin() -> Self {
-        BATCHES.take()
+        TURNS.take()
     }
 
-    /// Puts the batch in order; what makes it again, if all of it can be.
+    /// Puts the turn in order; what makes it again, if all of it can be.
     pub(crate) fn finish(&mut self) -> Option<Box<dyn Refill>> {
         let (sort, once) = (std::mem::take(&mut self.sort), std::mem::take(&mut self.once));
         if sort {
@@ -103,7 +103,7 @@ impl Batch {
     pub(crate) fn end(mut self) {
         self.tags.clear();
         self.parts.clear();
-        BATCHES.put_back(self);
+        TURNS.put_back(self);
     }
 }
 
@@ -129,8 +129,8 @@ impl Refill for Again {
             Self::One(part) => part.refill(tags),
             Self::Several { parts, sort } => {
                 parts.iter().try_for_each(|part| part.refill(tags))?;
-                if *sort && let Some(batch) = tags.get_mut(begin..) {
-                    batch.sort_by_key(|tag| tag.timestamp);
+                if *sort && let Some(turn) = tags.get_mut(begin..) {
+                    turn.sort_by_key(|tag| tag.timestamp);
                 }
                 Ok(())
             }

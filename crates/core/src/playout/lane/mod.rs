@@ -1,6 +1,6 @@
 //! A lane: items played one after the other, without a gap, on the clock of a stream.
 //!
-//! In: items, each with its tags on its own clock. Out: batches of tags on the stream's clock. Video sets how long an
+//! In: items, each with its tags on its own clock. Out: turn by turn, tags on the stream's clock. Video sets how long an
 //! item lasts (audio, where there is no video). Audio is a row of frames of equal length that never quite fits: each item
 //! plays the whole number of frames that ends nearest to the next item's beginning; one is left out or repeated where that
 //! is nearer, and silence is put where there are none. Positions are exact; only finished times are rounded, so nothing
@@ -16,7 +16,7 @@ use flowcast_rtmp::time::MediaTime;
 use super::item::Feed;
 use super::item::{Item, Read};
 use super::metadata::{self, sound_of, with_audio};
-use super::turn::Batch;
+use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::place::{AudioPlace, Placement, VideoPlace};
@@ -223,11 +223,11 @@ impl Lane {
     }
 
     /// Hands over what is due at `due`, up to the end of the lap.
-    pub(crate) fn pull(&mut self, due: i64, batch: &mut Batch, notices: &mut Vec<EventKind>) -> Flow {
+    pub(crate) fn pull(&mut self, due: i64, turn: &mut Turn, notices: &mut Vec<EventKind>) -> Flow {
         loop {
-            let from = batch.tags.len();
+            let from = turn.tags.len();
             let Some(item) = &mut self.item else { return Flow::LapEnd };
-            let read = item.read(due - self.at.millis(), &mut batch.tags, notices);
+            let read = item.read(due - self.at.millis(), &mut turn.tags, notices);
             if let (true, Some(lead)) = (self.open, item.lead()) {
                 self.open = false;
                 if self.row.is_none() {
@@ -235,41 +235,41 @@ impl Lane {
                 }
             }
             let shift = self.at.millis();
-            let prefix = self.headers(shift, &batch.tags[from..]);
-            let placement = self.placement(shift, &batch.tags[from..]);
+            let prefix = self.headers(shift, &turn.tags[from..]);
+            let placement = self.placement(shift, &turn.tags[from..]);
             let slot = match &read {
                 Read::Slot(reel, slot) => Some((reel.clone(), *slot)),
                 _ => None,
             };
-            let changes = batch.place(prefix, placement, slot, from);
-            let read_to = batch.tags.len();
-            self.fill_front(from, batch);
-            self.note(&batch.tags[from..read_to]);
+            let changes = turn.place(prefix, placement, slot, from);
+            let read_to = turn.tags.len();
+            self.fill_front(from, turn);
+            self.note(&turn.tags[from..read_to]);
             if changes {
-                self.note_headers(&batch.tags[from..read_to]);
+                self.note_headers(&turn.tags[from..read_to]);
             }
             match read {
                 Read::Slot(_, slot) => {
                     let end = shift + (slot as i64 + 1) * SLOT_MS;
                     self.handed = self.handed.max(end);
-                    self.fill(self.handed, batch);
+                    self.fill(self.handed, turn);
                     if end <= due {
                         return Flow::More;
                     }
                 }
                 Read::UpTo(millis) => {
                     self.handed = self.handed.max(shift + millis + 1);
-                    self.fill(due, batch);
+                    self.fill(due, turn);
                     return Flow::Due;
                 }
                 Read::Wait => {
-                    self.fill(due, batch);
+                    self.fill(due, turn);
                     return Flow::Due;
                 }
                 Read::End => {
                     self.settle();
                     let is_due = self.end.is_none_or(|(_, millis)| millis <= due);
-                    self.fill(if is_due { i64::MAX } else { due + SLOT_MS }, batch);
+                    self.fill(if is_due { i64::MAX } else { due + SLOT_MS }, turn);
                     if !is_due {
                         return Flow::Due;
                     }
@@ -277,11 +277,11 @@ impl Lane {
                     return Flow::LapEnd;
                 }
                 Read::Dry => {
-                    if let Some(tag) = batch.tags.get(from..).and_then(<[Tag]>::last) {
+                    if let Some(tag) = turn.tags.get(from..).and_then(<[Tag]>::last) {
                         self.handed = self.handed.max(tag.timestamp.as_millis());
                     }
                     // Silence does not run ahead of what is late.
-                    self.fill(self.handed, batch);
+                    self.fill(self.handed, turn);
                     return Flow::Dry;
                 }
                 Read::Failed(error) => return Flow::Broken(error),
@@ -353,7 +353,7 @@ impl Lane {
         changed
     }
 
-    /// Where a batch of the item's tags goes.
+    /// Where some of the item's tags goes.
     fn placement(&mut self, shift: i64, tags: &[Tag]) -> Placement {
         let video = Some(VideoPlace { shift, from: self.video_from, after: self.last_video });
         if self.row.is_none()

@@ -11,7 +11,7 @@ use crate::lap::place::{Fill, Grid};
 use crate::lap::position::Position;
 use crate::lap::silence::OPUS;
 use crate::lap::{Unit, silence};
-use crate::playout::turn::{Batch, Part};
+use crate::playout::turn::{Part, Turn};
 
 /// FLV's audio header of MP3 has its codec in the upper four bits.
 const MP3: u8 = 2;
@@ -56,7 +56,7 @@ pub(super) struct Settled {
 
 impl Lane {
     /// Silence up to `due`, for a lane that has nothing else to hand over.
-    pub(crate) fn idle(&mut self, due: i64, batch: &mut Batch) {
+    pub(crate) fn idle(&mut self, due: i64, turn: &mut Turn) {
         let Some(Chain { rate, frame, next, silence: Some(body) }) = self.chain.clone() else {
             // There is nothing to send; what comes next begins now, not in the past.
             self.handed = self.handed.max(due);
@@ -68,7 +68,7 @@ impl Lane {
         if end < next {
             return;
         }
-        self.emit(Fill { begin: next, count, rate, frame, body }, batch);
+        self.emit(Fill { begin: next, count, rate, frame, body }, turn);
         if let Some(chain) = &mut self.chain {
             chain.next = next + count * i64::from(frame);
             self.at = Position::ZERO.plus(chain.next, Unit::sample(rate));
@@ -137,15 +137,15 @@ impl Lane {
     }
 
     /// Puts the frames that are missing before the item's first one, which is among the tags from number `from` on.
-    pub(super) fn fill_front(&mut self, from: usize, batch: &mut Batch) {
+    pub(super) fn fill_front(&mut self, from: usize, turn: &mut Turn) {
         let Some(row) = self.row.filter(|row| row.sent < row.from) else { return };
-        if batch.tags[from..].iter().any(|tag| tag.is_audio() && !tag.is_sequence_header()) {
-            self.fill_frames(row, row.sent, row.from, i64::MAX, batch);
+        if turn.tags[from..].iter().any(|tag| tag.is_audio() && !tag.is_sequence_header()) {
+            self.fill_frames(row, row.sent, row.from, i64::MAX, turn);
         }
     }
 
     /// Puts frames where the item has none, up to `until` of the stream's clock.
-    pub(super) fn fill(&mut self, until: i64, batch: &mut Batch) {
+    pub(super) fn fill(&mut self, until: i64, turn: &mut Turn) {
         if self.row.is_none() && self.item.as_ref().is_some_and(|item| item.is_open() && !item.has_audio) {
             self.begin_silence();
         }
@@ -160,7 +160,7 @@ impl Lane {
                 if self.item.as_ref().is_none_or(|item| item.has_audio) {
                     return;
                 }
-                return self.fill_frames(row, row.sent, i64::MAX, until, batch);
+                return self.fill_frames(row, row.sent, i64::MAX, until, turn);
             };
             if row.sent < has {
                 return;
@@ -169,14 +169,14 @@ impl Lane {
         };
         if let (1, Some(body), true) = (end - begin, self.repeat.clone(), row.sent >= row.from) {
             let (rate, frame) = (chain.rate, chain.frame);
-            self.emit(Fill { begin: row.begin + begin * step, count: 1, rate, frame, body }, batch);
+            self.emit(Fill { begin: row.begin + begin * step, count: 1, rate, frame, body }, turn);
             self.sent(end);
             return;
         }
-        self.fill_frames(row, begin, end, until, batch);
+        self.fill_frames(row, begin, end, until, turn);
     }
 
-    pub(super) fn fill_frames(&mut self, row: Row, begin: i64, end: i64, until: i64, batch: &mut Batch) {
+    pub(super) fn fill_frames(&mut self, row: Row, begin: i64, end: i64, until: i64, turn: &mut Turn) {
         let Some(Chain { rate, frame, silence, .. }) = self.chain.clone() else { return };
         let Some(body) = silence else {
             // This codec has no frame of silence: the gap is the item's own.
@@ -186,10 +186,7 @@ impl Lane {
         let due = Unit::MILLIS.to(until.min(i64::MAX / 1000), Unit::sample(rate));
         let last = if until == i64::MAX { end } else { end.min((due - row.begin).div_euclid(step) + 1) };
         if last > begin && last != i64::MAX {
-            self.emit(
-                Fill { begin: row.begin + begin * step, count: last - begin, rate, frame, body },
-                batch,
-            );
+            self.emit(Fill { begin: row.begin + begin * step, count: last - begin, rate, frame, body }, turn);
             self.sent(last);
         }
     }
@@ -200,14 +197,14 @@ impl Lane {
         }
     }
 
-    pub(super) fn emit(&mut self, fill: Fill, batch: &mut Batch) {
-        let from = batch.tags.len();
-        fill.add(&mut batch.tags);
-        if let Some(tag) = batch.tags[from..].last() {
+    pub(super) fn emit(&mut self, fill: Fill, turn: &mut Turn) {
+        let from = turn.tags.len();
+        fill.add(&mut turn.tags);
+        if let Some(tag) = turn.tags[from..].last() {
             self.last_audio = tag.timestamp.as_millis();
         }
-        batch.parts.push(Part::Fill(fill));
-        batch.sort = true;
+        turn.parts.push(Part::Fill(fill));
+        turn.sort = true;
     }
 
     /// A lap without any audio in a stream that has some.

@@ -10,17 +10,17 @@ const SIX_HOURS: i64 = 6 * 3600 * 1000;
 struct Pair {
     video: Sequencer,
     audio: Sequencer,
-    batch: Batch,
+    turn: Turn,
     notices: Vec<EventKind>,
 }
 
 impl Pair {
     /// What both hand over up to `due`; waits for the store where it has to.
     fn play(&mut self, due: i64) -> Vec<Tag> {
-        let Self { video, audio, batch, notices } = self;
+        let Self { video, audio, turn, notices } = self;
         for sequencer in [video, audio] {
             loop {
-                match sequencer.pull(Instant::now(), due, false, batch, notices) {
+                match sequencer.pull(Instant::now(), due, false, turn, notices) {
                     SequencerState::Running => break,
                     SequencerState::More => {}
                     SequencerState::Dry => std::thread::yield_now(),
@@ -28,9 +28,9 @@ impl Pair {
                 }
             }
         }
-        batch.sort = true;
-        batch.finish();
-        std::mem::take(&mut batch.tags)
+        turn.sort = true;
+        turn.finish();
+        std::mem::take(&mut turn.tags)
     }
 }
 
@@ -127,7 +127,7 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
     let mut pair = Pair {
         video: Sequencer::new(lane, Program::Loop, video_supply, Some(ready.item), Duration::ZERO),
         audio: list_sequencer(&list, &store, Tracks::Audio, MetadataRole::Silent),
-        batch: Batch::default(),
+        turn: Turn::default(),
         notices: Vec::new(),
     };
     let began = Instant::now();

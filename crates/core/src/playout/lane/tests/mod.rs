@@ -20,7 +20,7 @@ use super::*;
 use crate::config::{Config, ReelStore};
 use crate::playout::recipes::Recipes;
 use crate::playout::sequencer::{Program, Sequencer, SequencerState};
-use crate::playout::turn::Batch;
+use crate::playout::turn::Turn;
 use crate::reel::Store;
 use crate::sys::CpuMeter;
 use crate::tracks::{Carriage, Tracks};
@@ -63,7 +63,7 @@ fn supply_of(store: Option<Store>, recipes: Recipes) -> Supply {
 struct Unpaced {
     sequencer: Sequencer,
     due: i64,
-    batch: Batch,
+    turn: Turn,
     notices: Vec<EventKind>,
     /// How far the clock of its waits is ahead.
     ahead: Duration,
@@ -71,7 +71,7 @@ struct Unpaced {
 
 impl Unpaced {
     fn of(sequencer: Sequencer) -> Self {
-        Self { sequencer, due: 0, batch: Batch::default(), notices: Vec::new(), ahead: Duration::ZERO }
+        Self { sequencer, due: 0, turn: Turn::default(), notices: Vec::new(), ahead: Duration::ZERO }
     }
 
     fn looped(path: &Path, store: Option<Store>, silence: bool) -> Self {
@@ -102,14 +102,14 @@ impl Unpaced {
         let until = self.due + millis;
         while self.due < until {
             let now = Instant::now() + self.ahead;
-            let state = self.sequencer.pull(now, self.due, false, &mut self.batch, &mut self.notices);
-            let again = self.batch.finish();
+            let state = self.sequencer.pull(now, self.due, false, &mut self.turn, &mut self.notices);
+            let again = self.turn.finish();
             if let Some(again) = again {
                 let mut second = Vec::new();
                 again.refill(&mut second).expect("the reel is there");
-                assert_eq!(second, self.batch.tags, "a batch that is made again is the same");
+                assert_eq!(second, self.turn.tags, "a turn that is made again is the same");
             }
-            tags.append(&mut self.batch.tags);
+            tags.append(&mut self.turn.tags);
             match state {
                 SequencerState::Running => self.due += 100,
                 SequencerState::More => {}
