@@ -70,12 +70,13 @@ pub use scan::verdict_of_failure;
 pub use scan::{ScanOptions, facts};
 pub use source::{Source, SplitSource};
 pub use stats::{Codec, EncodingStats, OutputPhase, OutputStats, SourceMode, StreamPhase, StreamStats};
-pub use stream::handle::{Seat, StreamHandle, StreamRef};
+pub use stream::handle::{StreamHandle, StreamRef};
 pub use stream::hub::{Claim, Entrance, Handover, Hub};
 pub use stream::opening::{
     OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
 };
 pub use stream::registry::ShutdownReport;
+pub use stream::seat::Seat;
 #[doc(hidden)]
 pub use sys::spawn;
 pub use tracks::Carriage;

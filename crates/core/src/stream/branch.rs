@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::handle::StreamRef;
 use super::mailbox::{Command, Mailbox};
+use super::seat::Seat;
 use super::shared::StreamShared;
 use super::thread::{Setup, StreamThread, WAKE};
 use crate::driver::OutputDriver;
@@ -47,24 +48,6 @@ pub(crate) enum Guest {
         /// The name.
         name: Arc<str>,
     },
-}
-
-/// A player's place on a thread; dropping it gives it back, wherever the player ends.
-#[derive(Debug)]
-pub(crate) struct Seat(Arc<AtomicUsize>);
-
-impl Seat {
-    fn on(shared: &StreamShared) -> Self {
-        let seats = &shared.branches.seats;
-        seats.fetch_add(1, Ordering::Relaxed);
-        Self(seats.clone())
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The branches of a stream, and the players on its own thread.
@@ -109,7 +92,7 @@ pub(crate) fn attach(
     let crowd = |shared: &&Arc<StreamShared>| shared.branches.seats.load(Ordering::Relaxed);
     let place = place.or_else(|| std::iter::once(root).chain(branches.iter()).min_by_key(crowd));
     let place = place.unwrap_or(root);
-    let guest = Some(Guest::Player { _seat: Seat::on(place) });
+    let guest = Some(Guest::Player { _seat: Seat::take(&place.branches.seats) });
     let sent = place.mailbox.send(Command::AddOutput { output, name, driver, guest });
     if sent { Ok(output) } else { Err(Error::Ended) }
 }

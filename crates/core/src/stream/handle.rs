@@ -1,13 +1,14 @@
 //! Handles to a running stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::branch::Guest;
 use super::mailbox::Command;
 use super::opening::OpenOutput;
 use super::registry::Registry;
+use super::seat::Seat;
 use super::shared::StreamShared;
 use crate::driver::OutputDriver;
 use crate::error::Error;
@@ -86,8 +87,7 @@ impl StreamRef {
     /// A player's place among those counted: a server keeps it as long as it serves the player.
     #[must_use]
     pub fn seat(&self) -> Seat {
-        self.shared.players.fetch_add(1, Ordering::Relaxed);
-        Seat(self.shared.players.clone())
+        Seat::take(&self.shared.players)
     }
 
     /// Whether the stream has ended.
@@ -106,16 +106,6 @@ impl StreamRef {
 
     pub(super) fn send(&self, command: Command) -> Result<(), Error> {
         if self.has_ended() || !self.shared.mailbox.send(command) { Err(Error::Ended) } else { Ok(()) }
-    }
-}
-
-/// A player of a stream, as long as it exists; see [`StreamRef::seat`].
-#[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

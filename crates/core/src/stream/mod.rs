@@ -8,6 +8,7 @@ pub(crate) mod mailbox;
 mod meter;
 pub(crate) mod opening;
 pub(crate) mod registry;
+pub(crate) mod seat;
 pub(crate) mod shared;
 pub(crate) mod starting;
 pub(crate) mod tap;
