@@ -2,7 +2,7 @@
 //!
 //! A *source* gives FLV tags; the stream's thread hands them over as their time comes; its *outputs* send them. All of a
 //! stream's sockets are served by that one thread without blocking. The facade crate `flowcast` re-exports what programs
-//! use; the traits here are for servers built on top ([`source::SourceDriver`], [`output::OutputDriver`]).
+//! use; the traits here are for servers built on top ([`driver::SourceDriver`], [`driver::OutputDriver`]).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod capacity;

@@ -99,7 +99,7 @@ impl Output {
     /// beside it; see [`existing`](Self::existing). A file the stream is made from is refused, by whatever name or
     /// link.
     ///
-    /// [`EventKind::RecordingOpened`] and [`OutputStats::path`] have the real name of the file.
+    /// [`EventKind::RecordingOpened`](crate::EventKind::RecordingOpened) and [`OutputStats::path`](crate::OutputStats::path) have the real name of the file.
     pub fn record(path: impl Into<PathBuf>) -> Self {
         let existing = Existing::default();
         Self::of(Ok(OutputKind::Record { path: path.into(), existing, all_tracks: false }))
@@ -177,7 +177,7 @@ impl Output {
     /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. By
     /// default, a server gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it
     /// takes several; recordings have one track of each kind, since most programs that read FLV fail on the others.
-    /// [`EventKind::OutputTrackSkipped`] reports what is left out. A push has to be enhanced for it. With a
+    /// [`EventKind::OutputTrackSkipped`](crate::EventKind::OutputTrackSkipped) reports what is left out. A push has to be enhanced for it. With a
     /// [`hub`](Self::hub), each player announces what it takes.
     pub fn all_tracks(mut self) -> Self {
         match &mut self.kind {

@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 
 use super::scanner::{self, ScanOptions};
 use crate::error::Error;
-use crate::scan;
 use crate::verdict::{Facts, Reach};
 
 /// Files remembered at most, about a kilobyte each; the one not asked for the longest is forgotten.

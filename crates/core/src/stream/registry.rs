@@ -50,7 +50,7 @@ pub(crate) struct Registry {
     closed: AtomicBool,
 }
 
-/// How [`Engine::shutdown`] went.
+/// How [`Engine::shutdown`](crate::Engine::shutdown) went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {

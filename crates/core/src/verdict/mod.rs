@@ -1,7 +1,7 @@
 //! Whether a file can be sent to a platform as it is, and if not, why and what has to be encoded.
 //!
-//! Three steps: [`facts`] reads every packet of a file once, without decoding; a [`Platform`] is a table of limits, to be
-//! changed as needed; [`verdict`] holds one against the other and gives a decision for each track, what has to be mended on
+//! Three steps: [`facts`](crate::facts()) reads every packet of a file once, without decoding. A [`Platform`] is a table of limits,
+//! to be changed as needed. [`verdict`] compares the two and gives a decision for each track, what has to be fixed on
 //! the way, and the reasons. [`plan_for`] does so for several platforms. Only the scan needs the feature `libav`.
 
 mod facts;
