@@ -22,16 +22,16 @@ pub fn text(stream: StreamId, event: &EventKind) -> Option<String> {
         }
         EventKind::SourceFault { error } => format!("{stream}: {}", chain(error.as_ref())),
         EventKind::SourceStalled { after } => {
-            format!("{stream}: the source has given nothing for {:.1} s", after.as_secs_f64())
+            format!("{stream}: the source has delivered nothing for {:.1} s", after.as_secs_f64())
         }
         EventKind::SourceResumed { after } => {
-            format!("{stream}: the source gives again after {:.1} s", after.as_secs_f64())
+            format!("{stream}: the source delivers again after {:.1} s", after.as_secs_f64())
         }
         EventKind::SourceReplaced { path } => format!("{stream}: {} was replaced", path.display()),
         EventKind::ModeChanged { mode, error: Some(error) } => {
-            format!("{stream}: plays {mode} from here on: {}", chain(error.as_ref()))
+            format!("{stream}: now plays {mode}: {}", chain(error.as_ref()))
         }
-        EventKind::ModeChanged { mode, error: None } => format!("{stream}: plays {mode} from here on"),
+        EventKind::ModeChanged { mode, error: None } => format!("{stream}: now plays {mode}"),
         EventKind::Judged { path, verdict } => {
             let refused = verdict.at_least(Severity::Error);
             let mut reasons: Vec<_> =
@@ -44,7 +44,7 @@ pub fn text(stream: StreamId, event: &EventKind) -> Option<String> {
             format!("{stream}: {}: {}{reasons}", path.display(), verdict.action)
         }
         EventKind::EncoderChanged { from, to, error } => {
-            format!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error.as_ref()))
+            format!("{stream}: encoder {from} failed, {to} takes over: {}", chain(error.as_ref()))
         }
         EventKind::ItemStarted { path } => format!("{stream}: plays {}", path.display()),
         EventKind::ItemSkipped { path, error } => {
@@ -65,7 +65,7 @@ pub fn text(stream: StreamId, event: &EventKind) -> Option<String> {
             format!("{stream} {output}: track {track} is left out: {reason}")
         }
         EventKind::OutputCodecRare { output, codec } => {
-            format!("{stream} {output}: hardly anything plays {codec}")
+            format!("{stream} {output}: hardly any player decodes {codec}")
         }
         EventKind::ClockStalled { .. } => {
             format!("{stream}: the file's times do not advance, it is sent at its usual rate")

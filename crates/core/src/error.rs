@@ -77,7 +77,7 @@ pub enum Error {
         found: String,
     },
     /// A lap of the loop delivered nothing to send, although an earlier one did.
-    #[error("{path}: nothing could be read any more", path = path.display())]
+    #[error("{path}: nothing more could be read", path = path.display())]
     SourceDried {
         /// The file.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum Error {
         reason: String,
     },
     /// A reel grows more slowly than it is played.
-    #[error("reel of {path}: grows slower than it is played", path = path.display())]
+    #[error("reel of {path}: grows more slowly than it is played", path = path.display())]
     ReelTooSlow {
         /// The source's file.
         path: PathBuf,
@@ -167,7 +167,7 @@ pub enum Error {
         source: io::Error,
     },
     /// There is no room for the output of a preparation.
-    #[error("{path}: there is no room for it", path = path.display())]
+    #[error("{path}: no space left on the disk", path = path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
@@ -176,7 +176,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The platforms do not take the result of a preparation.
-    #[error("{path}: what was made of it is refused ({})", codes(verdict))]
+    #[error("{path}: the result is refused ({})", codes(verdict))]
     ResultRefused {
         /// The file that was to be made.
         path: PathBuf,
@@ -374,7 +374,7 @@ pub enum Error {
         name: String,
     },
     /// A stream was to be published under a name that it is made from, directly or through other streams.
-    #[error("{name}: the stream is made from what would be found under this name, so it would feed itself")]
+    #[error("{name}: the stream is made from this name, directly or through others, so it would feed itself")]
     FeedsItself {
         /// The name.
         name: String,

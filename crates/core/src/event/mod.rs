@@ -298,13 +298,13 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
             log::warn!("{stream}/{output}: behind, {tags} tags dropped");
         }
         EventKind::SourceResumed { after } => {
-            log::warn!("{stream}: the source gives again after {after:.1?}");
+            log::warn!("{stream}: the source delivers again after {after:.1?}");
         }
         EventKind::ModeChanged { mode, error: None } if is_recovery => {
-            log::warn!("{stream}: plays {mode} again from here on");
+            log::warn!("{stream}: now plays {mode} again");
         }
         EventKind::OutputMoved { output, host } => {
-            log::info!("{stream}/{output}: the server sends it to {host}");
+            log::info!("{stream}/{output}: the server redirects it to {host}");
         }
         EventKind::RecordingOpened { output, path } => {
             log::info!("{stream}/{output}: records to {}", path.display());
@@ -318,10 +318,10 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
         EventKind::Ended { error: Some(error) } => log::error!("{stream}: {}", chain(error)),
         EventKind::SourceFault { error } => log::warn!("{stream}: {}", chain(error)),
         EventKind::SourceStalled { after } => {
-            log::warn!("{stream}: the source has given nothing for {after:?}")
+            log::warn!("{stream}: the source has delivered nothing for {after:?}")
         }
         EventKind::PublisherLost { error, grace } => {
-            log::info!("{stream}: the publisher is lost, waiting {grace:?} for it: {}", chain(error));
+            log::info!("{stream}: the publisher was lost, waiting {grace:?} for it: {}", chain(error));
         }
         EventKind::PublisherReturned { after } => {
             log::info!("{stream}: a publisher is back after {after:.1?}");
@@ -334,24 +334,26 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
             log::warn!("{stream}/{output}: track {track} is left out: {reason}");
         }
         EventKind::OutputCodecRare { output, codec } => {
-            log::warn!("{stream}/{output}: hardly anything plays {codec}");
+            log::warn!("{stream}/{output}: hardly any player decodes {codec}");
         }
         EventKind::HeaderMissing { codec } => {
             log::warn!("{stream}: {codec} without a sequence header is left out until there is one");
         }
         EventKind::HeaderCame { codec, left_out } => {
             log::warn!(
-                "{stream}: the sequence header of {codec} came; {left_out} tags before it are left out"
+                "{stream}: the sequence header of {codec} came; {left_out} tags before it were left out"
             );
         }
         EventKind::ClockUnsteady => {
-            log::warn!("{stream}: the publisher's times do not go on by themselves; they are mended");
+            log::warn!("{stream}: the publisher's times do not advance by themselves; they are corrected");
         }
         EventKind::ClockStalled { step } => {
-            log::warn!("{stream}: times of the source do not advance, one packet is sent every {step:.1?}");
+            log::warn!(
+                "{stream}: the times of the source do not advance; one packet is sent every {step:.1?}"
+            );
         }
         EventKind::ModeChanged { mode, error: Some(error) } => {
-            log::warn!("{stream}: plays {mode} from here on: {}", chain(error));
+            log::warn!("{stream}: now plays {mode}: {}", chain(error));
         }
         EventKind::Judged { path, verdict } => {
             let codes: Vec<_> =
@@ -359,7 +361,7 @@ fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
             log::info!("{stream}: {}: {} ({})", path.display(), verdict.action, codes.join(", "));
         }
         EventKind::EncoderChanged { from, to, error } => {
-            log::warn!("{stream}: encoder {from} failed, {to} goes on: {}", chain(error));
+            log::warn!("{stream}: encoder {from} failed, {to} takes over: {}", chain(error));
         }
         EventKind::ParametersChanged { path, what } => {
             log::info!("{stream}: {} changes {what}", path.display());

@@ -130,7 +130,7 @@ impl Intake {
         let reason = match self.peer {
             Peer::Server(Enhanced::Off) => "the output is not enhanced",
             _ if self.capabilities.is_announced() => "the server does not list it",
-            _ => "the server does not say that it knows Enhanced RTMP",
+            _ => "the server does not announce Enhanced RTMP",
         };
         Err(Error::CodecNotTaken { host: host.to_owned(), codec, reason })
     }
@@ -138,8 +138,8 @@ impl Intake {
     /// What is to be told of output `output` since this was last asked.
     pub fn take_news(&mut self, output: OutputId) -> impl Iterator<Item = EventKind> + '_ {
         let reason = match self.peer {
-            Peer::File => "recordings have one track of a kind unless the output says otherwise",
-            _ => "the peer does not say that it takes several tracks",
+            Peer::File => "recordings have one track of a kind unless Output::all_tracks is set",
+            _ => "the peer does not announce that it takes several tracks",
         };
         self.news.drain(..).map(move |news| match news {
             News::Track(track) => EventKind::OutputTrackSkipped { output, track, reason: reason.to_owned() },

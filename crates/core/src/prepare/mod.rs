@@ -272,7 +272,7 @@ impl Prepare {
             _ if facts.encrypted => refuse("it is encrypted".to_owned()),
             None => refuse("it has no picture".to_owned()),
             _ if facts.empty > self.most_empty => refuse(format!(
-                "for {empty} s of its time there is neither a picture nor sound, more than {most} s are not filled (Prepare::most_empty)"
+                "for {empty} s there is neither picture nor sound; at most {most} s are filled (Prepare::most_empty)"
             )),
             Some(_) => Ok(()),
         }
@@ -305,7 +305,7 @@ impl Prepare {
             match job.run(file, meter) {
                 Err(Error::EncoderFailed { encoder, source }) if falls_back && encoder != "aac" => {
                     log::warn!(
-                        "encoder {encoder} failed, software goes on: {}",
+                        "encoder {encoder} failed, software takes over: {}",
                         crate::error::chain(&*source)
                     );
                     encoding.encoder = EncoderChoice::Software;

@@ -96,7 +96,7 @@ impl Source {
             Media::File { .. } => {
                 self.has_no_effect("once", "a file that is not looped is played once anyway")
             }
-            Media::Playlist(_) => self.has_no_effect("once", "say Playlist::once for a list"),
+            Media::Playlist(_) => self.has_no_effect("once", "use Playlist::once for a list"),
         }
         self
     }
@@ -146,10 +146,10 @@ impl Source {
         match &mut self.media {
             Media::File { looped, .. } => *looped = true,
             Media::Playlist(_) => {
-                self.has_no_effect("looped", "a list goes round for ever unless it is Playlist::once");
+                self.has_no_effect("looped", "a list repeats for ever unless it is Playlist::once");
             }
             Media::Published { .. } => {
-                self.has_no_effect("looped", "what is published has no end to go back from")
+                self.has_no_effect("looped", "what is published has no end to loop from")
             }
         }
         self

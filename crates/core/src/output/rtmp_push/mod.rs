@@ -158,7 +158,7 @@ impl RtmpPush {
                 return self.failed(cx, lost("the server redirects to an address without TLS"));
             }
             Some(Ok(to)) => to,
-            Some(Err(_)) => return self.failed(cx, lost("the server redirects to an address that is none")),
+            Some(Err(_)) => return self.failed(cx, lost("the server redirects to a malformed address")),
         };
         if matches!(&self.state, State::Live(live) if cx.now.saturating_duration_since(live.since) >= SETTLED_AFTER)
         {

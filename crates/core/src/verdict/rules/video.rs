@@ -89,12 +89,7 @@ fn picture(judge: &mut Judge<'_>, video: &VideoFacts) {
         judge.any(ReasonCode::VideoPixelFormat, Error, VIDEO, detail);
     }
     if video.full_range {
-        judge.any(
-            ReasonCode::VideoFullRange,
-            Warning,
-            VIDEO,
-            "full range: receivers expect that of television",
-        );
+        judge.any(ReasonCode::VideoFullRange, Warning, VIDEO, "full range: receivers expect limited range");
     }
     let wide: Vec<&str> = [video.transfer.as_deref(), video.primaries.as_deref()]
         .into_iter()
@@ -115,7 +110,7 @@ fn picture(judge: &mut Judge<'_>, video: &VideoFacts) {
     }
     if video.rotation_degrees != 0 || video.mirrored {
         let mirrored = if video.mirrored { ", mirrored" } else { "" };
-        let detail = format!("to be turned by {}°{mirrored}", video.rotation_degrees);
+        let detail = format!("has to be turned by {}°{mirrored}", video.rotation_degrees);
         judge.any(ReasonCode::VideoRotation, Error, VIDEO, detail);
     }
     if let Some((width, height)) = video.sample_aspect.filter(|(width, height)| width != height) {
