@@ -214,10 +214,7 @@ fn start_outputs(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
     }
     let mut streams = Vec::new();
     for (name, outputs) in outputs {
-        let mut outputs = outputs.into_iter();
-        let Some(first) = outputs.next() else { continue };
-        let stream = engine.stream(Source::published(name)).to(first);
-        let stream = outputs.fold(stream, |stream, output| stream.to(output)).start()?;
+        let stream = engine.stream(Source::published(name)).outputs(outputs).start()?;
         out!("{name} goes out as {}", stream.id())?;
         streams.push(stream);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
-use flowcast::{Existing, NoOutput, Output, Ready, StreamBuilder, TlsRoots};
+use flowcast::{Existing, Output, StreamBuilder, TlsRoots};
 
 use super::{Result, cli};
 
@@ -53,7 +53,7 @@ impl OutputArgs {
     }
 
     /// Gives a stream the outputs that were asked for; `{}` in them becomes `number`.
-    pub fn add(&self, builder: StreamBuilder<NoOutput>, number: usize) -> Result<StreamBuilder<Ready>> {
+    pub fn add(&self, builder: StreamBuilder, number: usize) -> Result<StreamBuilder> {
         let numbered = |text: &str| text.replace("{}", &number.to_string());
         let roots = match &self.ca {
             Some(path) => TlsRoots::from_pem_file(path)?,
@@ -62,8 +62,9 @@ impl OutputArgs {
         let pushes = self.to.iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
         let records =
             self.record.iter().map(|path| Output::record(numbered(path)).existing(self.existing.how));
-        let mut outputs = pushes.chain(records);
-        let first = outputs.next().ok_or("no output: give --to or --record")?;
-        Ok(outputs.fold(builder.to(first), |builder, output| builder.to(output)))
+        if self.is_empty() {
+            return Err("no output: give --to or --record".into());
+        }
+        Ok(builder.outputs(pushes.chain(records)))
     }
 }

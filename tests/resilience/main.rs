@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "the figures of each fault are shown with --nocapture")]
 
 mod connect;
+mod described;
 mod elsewhere;
 mod handles;
 mod kill;

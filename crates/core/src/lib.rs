@@ -48,7 +48,7 @@ pub use config::{
     BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy,
     RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
 };
-pub use engine::builder::{NoOutput, Ready, StreamBuilder};
+pub use engine::builder::StreamBuilder;
 pub use engine::watch::EngineWatch;
 pub use engine::{Engine, PublishOptions};
 pub use error::{ConnectStep, Error, LimitScope, chain};

@@ -1,6 +1,5 @@
 //! How a stream is described before it starts.
 
-use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,32 +10,23 @@ use crate::stream::handle::{StreamHandle, StreamRef};
 use crate::stream::opening::{OpenOutput, OpenSource, SourceOpening};
 use crate::stream::registry::{Parts, Registry};
 
-/// A stream without an output, which cannot be started yet.
-#[derive(Debug)]
-pub enum NoOutput {}
-
-/// A stream that can be started.
-#[derive(Debug)]
-pub enum Ready {}
-
 /// Describes a stream; see [`Engine::stream`](crate::Engine::stream).
 #[derive(Debug)]
 #[must_use = "a stream runs only after `start`"]
-pub struct StreamBuilder<State> {
+pub struct StreamBuilder {
     registry: Arc<Registry>,
     source: Box<dyn OpenSource>,
     owner: Option<String>,
     outputs: Vec<Box<dyn OpenOutput>>,
-    state: PhantomData<State>,
+    /// The stream runs whether or not it has an output.
+    without_outputs: bool,
 }
 
-impl StreamBuilder<NoOutput> {
+impl StreamBuilder {
     pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
-        Self { registry, source, owner: None, outputs: Vec::new(), state: PhantomData }
+        Self { registry, source, owner: None, outputs: Vec::new(), without_outputs: false }
     }
-}
 
-impl<State> StreamBuilder<State> {
     /// The stream's owner, for the limit per owner. Without an owner, only the limit of the engine counts.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
@@ -44,32 +34,65 @@ impl<State> StreamBuilder<State> {
     }
 
     /// Sends the stream to `output`, an [`Output`] or anything else that says how it is opened, besides those given before.
-    pub fn to(mut self, output: impl OpenOutput + 'static) -> StreamBuilder<Ready> {
+    pub fn to(mut self, output: impl OpenOutput + 'static) -> Self {
         self.outputs.push(Box::new(output));
-        StreamBuilder {
-            registry: self.registry,
-            source: self.source,
-            owner: self.owner,
-            outputs: self.outputs,
-            state: PhantomData,
-        }
+        self
+    }
+
+    /// Sends the stream to each of `outputs`, besides those given before. Outputs of different types go into one list as
+    /// `Box<dyn OpenOutput>`.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let urls = ["rtmp://live.twitch.tv/app/a-key", "rtmp://a.rtmp.youtube.com/live2/another-key"];
+    /// let show = Source::file("show.mp4").looped();
+    /// let live = engine.stream(show).outputs(urls.map(Output::rtmp_url)).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn outputs<O>(mut self, outputs: impl IntoIterator<Item = O>) -> Self
+    where
+        O: OpenOutput + 'static,
+    {
+        self.outputs.extend(outputs.into_iter().map(|output| Box::new(output) as Box<dyn OpenOutput>));
+        self
     }
 
     /// Records the stream to an FLV file, besides the other outputs; see [`Output::record`].
-    pub fn record(self, path: impl Into<PathBuf>) -> StreamBuilder<Ready> {
+    pub fn record(self, path: impl Into<PathBuf>) -> Self {
         self.to(Output::record(path))
     }
-}
 
-impl StreamBuilder<Ready> {
+    /// Lets the stream run without an output: it may start with none, and it stays up when its last one has failed.
+    /// Outputs can be added at any time ([`add_output`](StreamRef::add_output)); each begins with a keyframe. By default,
+    /// [`start`](Self::start) refuses a stream without outputs, and a stream ends when its last output has failed.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let live = engine.stream(Source::file("show.mp4").looped()).without_outputs().start()?;
+    /// live.add_output(Output::record("archive.flv"))?; // at any time
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn without_outputs(mut self) -> Self {
+        self.without_outputs = true;
+        self
+    }
+
     /// Starts the stream. Its media time begins when its outputs are connected, at the latest after five seconds.
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a setting that cannot work or has no effect on such a
-    /// source or output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a
-    /// malformed address; a recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the
-    /// engine is shut down meanwhile. Events report what happens to connections later.
+    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a stream without outputs that is not
+    /// [`without_outputs`](Self::without_outputs), and for a setting that cannot work or has no effect on such a source or
+    /// output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile.
+    /// Events report what happens to connections later.
     ///
     /// # Blocking
     ///
@@ -77,10 +100,7 @@ impl StreamBuilder<Ready> {
     /// all of the file, once for each version of it and at most two minutes; [`Engine::shutdown`](crate::Engine::shutdown) on
     /// another thread ends that.
     pub fn start(self) -> Result<StreamHandle, Error> {
-        self.source.check()?;
-        for output in &self.outputs {
-            output.check()?;
-        }
+        self.check()?;
         let permit = self.registry.admit(self.owner.as_deref())?;
         let files = StreamFiles::new(self.source.reads());
         let prepared = self.registry.prepare(Some(permit), files)?;
@@ -96,9 +116,19 @@ impl StreamBuilder<Ready> {
         for output in self.outputs {
             Registry::add_output(&stream, output)?;
         }
-        let parts =
-            Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs: true, claim: None };
+        let needs_outputs = !self.without_outputs;
+        let parts = Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs, claim: None };
         let stream = self.registry.launch(prepared, parts)?;
         Ok(StreamHandle::new(stream))
+    }
+
+    /// Refuses what cannot work, before anything is opened.
+    fn check(&self) -> Result<(), Error> {
+        if self.outputs.is_empty() && !self.without_outputs {
+            let reason = "the stream has no output: add one with `to`, or say `without_outputs`".to_owned();
+            return Err(Error::Config { name: "outputs", reason });
+        }
+        self.source.check()?;
+        self.outputs.iter().try_for_each(OpenOutput::check)
     }
 }

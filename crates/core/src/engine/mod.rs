@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ReelStoreStats};
 use crate::driver::{OutputDriver, SourceDriver};
-use crate::engine::builder::{NoOutput, StreamBuilder};
+use crate::engine::builder::StreamBuilder;
 use crate::engine::watch::EngineWatch;
 use crate::error::Error;
 use crate::event::Event;
@@ -75,8 +75,8 @@ impl Engine {
     }
 
     /// Describes a stream of `source`, a [`Source`](crate::Source) or anything else that says how it is opened; it runs once it was
-    /// given an output and started.
-    pub fn stream(&self, source: impl OpenSource + 'static) -> StreamBuilder<NoOutput> {
+    /// given an output and [started](StreamBuilder::start).
+    pub fn stream(&self, source: impl OpenSource + 'static) -> StreamBuilder {
         StreamBuilder::new(self.registry.clone(), Box::new(source))
     }
 

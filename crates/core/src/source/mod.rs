@@ -257,10 +257,8 @@ impl Source {
     /// let streams = [(split.copied, split.plan.copy_to), (split.encoded, split.plan.encode_for)];
     /// for (source, verdicts) in streams {
     ///     let Some(source) = source else { continue };
-    ///     let mut outputs = verdicts.iter().map(|verdict| output(&verdict.platform));
-    ///     let first = outputs.next().expect("a source is for one platform at least");
-    ///     let stream = outputs.fold(engine.stream(source).to(first), |stream, output| stream.to(output));
-    ///     stream.start()?.detach();
+    ///     let outputs = verdicts.iter().map(|verdict| output(&verdict.platform));
+    ///     engine.stream(source).outputs(outputs).start()?.detach();
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -53,6 +53,20 @@ pub trait OpenSource: fmt::Debug + Send {
     fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error>;
 }
 
+impl<S: OpenSource + ?Sized> OpenSource for Box<S> {
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+
+    fn reads(&self) -> Reads {
+        (**self).reads()
+    }
+
+    fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        (*self).open(cx)
+    }
+}
+
 /// Where a stream can be sent: a description that says how it is opened.
 ///
 /// [`Output`](crate::Output) is one; a program can bring its own.
@@ -78,6 +92,16 @@ pub trait OpenOutput: fmt::Debug + Send {
     /// [`add_output`](crate::StreamRef::add_output), on the caller's thread. What takes longer (connecting, say) belongs on a thread
     /// of the output's own, which reports to its driver by [`OutputOpening::mailbox`].
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error>;
+}
+
+impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+
+    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        (*self).open(cx)
+    }
 }
 
 /// An output that was opened.
