@@ -230,7 +230,7 @@ fn unlock(file: &File) {
     }
 }
 
-/// A file that is written by nobody else as long as it is held: not in this process, nor by a recording of another one.
+/// A file that nothing else writes as long as it is held: not in this process, nor by a recording of another one.
 #[derive(Debug)]
 pub(crate) struct WrittenFile {
     file: File,
@@ -266,7 +266,7 @@ impl WrittenFile {
         Ok(taken)
     }
 
-    /// A device, which is nobody's.
+    /// A device, which has no owner.
     pub(crate) fn device(file: File) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
         Ok(Self { file, id, owner: None, fresh: None })

@@ -60,7 +60,7 @@ pub(crate) fn take(len: usize) -> Buffer {
 }
 
 impl Buffer {
-    /// The same memory, shared; it goes back once nobody refers to it.
+    /// The same memory, shared; it goes back once nothing refers to it.
     pub(crate) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }

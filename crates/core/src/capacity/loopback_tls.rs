@@ -1,4 +1,4 @@
-//! TLS for the self-benchmark: a key made for one run, known to the two ends of it and nobody else.
+//! TLS for the self-benchmark: a key made for one run, known only to its two ends.
 //!
 //! A raw public key (RFC 7250) instead of a certificate: what is measured is the sending, and that is the same for both.
 

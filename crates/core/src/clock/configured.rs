@@ -14,7 +14,7 @@ use flowcast_rtmp::flv::{AudioSpecificConfig, AvcConfig, InBandSets, TagBody};
 
 use crate::event::EventKind;
 
-/// Tracks looked after; a publisher has up to 256 of a kind, and nobody was seen to send more than a few.
+/// Tracks looked after; a publisher has up to 256 of a kind, and no publisher is known to send more than a few.
 const MOST_TRACKS: usize = 512;
 /// How often one track is reported: a publisher may send a useless header with every frame.
 const MOST_TOLD: u8 = 8;
@@ -59,7 +59,7 @@ impl Track {
         self.in_band.as_deref_mut()
     }
 
-    /// One more tag is left out; whether that is to be told.
+    /// One more tag is left out; returns whether to report that.
     fn leave_out(&mut self) -> bool {
         self.left_out += 1;
         let tells = self.left_out == 1 && self.told < MOST_TOLD;
@@ -140,7 +140,7 @@ impl Configured {
         false
     }
 
-    /// What is to be told.
+    /// What has to be reported.
     pub(super) fn take_notices(&mut self) -> std::vec::Drain<'_, EventKind> {
         self.notices.drain(..)
     }

@@ -49,7 +49,7 @@ struct Counted {
 }
 
 impl Steady {
-    /// The time of a frame of track `number` that came at `now`, and whether that it is not the publisher's is to be told.
+    /// The time of a frame of track `number` that came at `now`, and whether to report that it is not the publisher's.
     pub(super) fn place(&mut self, side: Side, number: u8, time: i64, now: Instant) -> (i64, bool) {
         let known = self.tracks.iter_mut().find(|known| (known.0, known.1) == (side, number));
         let Some((_, _, track)) = known else {

@@ -71,7 +71,7 @@ impl<E> Events<E> {
         self.receiver.recv_timeout(timeout).ok()
     }
 
-    /// Events dropped because nobody took them in time.
+    /// Events dropped because they were not taken in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -134,7 +134,7 @@ impl<E: Clone> Bus<E> {
         self.inner.read().callbacks.iter().map(Caller::missed).sum()
     }
 
-    /// Waits until the callbacks have heard what was told up to now, at the latest until `until`. Inside a callback it does not
+    /// Waits until the callbacks have received what was reported up to now, at the latest until `until`. Inside a callback it does not
     /// wait: there it would wait for itself.
     ///
     /// # Blocking

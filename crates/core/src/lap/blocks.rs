@@ -38,7 +38,7 @@ impl Blocks {
         self.filling.split().freeze()
     }
 
-    /// A block that nobody refers to any more, or a new one.
+    /// A block that nothing refers to any more, or a new one.
     fn next_block(&mut self) -> BytesMut {
         if self.filled.front_mut().is_some_and(|oldest| oldest.try_reclaim(BLOCK))
             && let Some(block) = self.filled.pop_front()

@@ -2,7 +2,7 @@
 //!
 //! In: a file, read from its end, however long it is. Out: where its last whole tag ends, and which time comes next. Nothing is
 //! changed. A crash leaves half a tag at most, and that alone is passed over; anything else that is not understood is an error,
-//! because it may be somebody's data.
+//! because it may be valuable data.
 
 use std::fs::File;
 use std::io;

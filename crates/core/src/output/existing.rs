@@ -189,7 +189,7 @@ mod tests {
         let path = dir.path().join("archive.flv");
         let first = opened(&path, Existing::Number).unwrap();
         assert_eq!(first.path, path);
-        // As long as it is written, nobody else gets it, whatever is asked for.
+        // As long as it is written, no other recording gets it, whatever the setting.
         for existing in [Existing::Append, Existing::Replace] {
             let error = opened(&path, existing).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{existing:?}: {error}");

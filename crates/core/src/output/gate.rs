@@ -1,6 +1,6 @@
 //! What one output takes of a stream: codecs, tracks and forms of headers that its peer knows of.
 //!
-//! In: tags of one track each. Out: the same tags, the same in another form, or nothing, and what is to be told of that. A tag is
+//! In: tags of one track each. Out: the same tags, the same in another form, or nothing, and what has to be reported about that. A tag is
 //! judged by its codec and its track, not by the form of its header. On the stream's thread.
 
 use flowcast_rtmp::capability::{Capabilities, Extended};
@@ -51,7 +51,7 @@ enum Peer {
     File,
 }
 
-/// What an output takes, and what was told of what it does not.
+/// What an output takes, and what was reported about the rest.
 #[derive(Debug, Clone)]
 pub struct Intake {
     peer: Peer,
@@ -63,7 +63,7 @@ pub struct Intake {
     news: Vec<News>,
 }
 
-/// What an output was told of; kept from one connection to the next.
+/// What was reported about an output; kept from one connection to the next.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     tracks: [bool; 2],
@@ -114,7 +114,7 @@ impl Intake {
         Self { peer, capabilities, all_tracks, refused: None, told, news: Vec::new() }
     }
 
-    /// What was told so far.
+    /// What was reported so far.
     pub(crate) fn into_told(self) -> Told {
         self.told
     }
@@ -135,7 +135,7 @@ impl Intake {
         Err(Error::CodecNotTaken { host: host.to_owned(), codec, reason })
     }
 
-    /// What is to be told of output `output` since this was last asked.
+    /// What has to be reported about output `output` since the last call.
     pub fn take_news(&mut self, output: OutputId) -> impl Iterator<Item = EventKind> + '_ {
         let reason = match self.peer {
             Peer::File => "recordings have one track of a kind unless Output::all_tracks is set",

@@ -84,7 +84,7 @@ impl PlaylistCursor {
     }
 
     /// Some once after a skip or jump: the current item is to be left now, and [`PlaylistCursor::next`] gives the one
-    /// to go on with. Takes no lock as long as nobody gave a command.
+    /// to go on with. Takes no lock as long as there was no command.
     pub(crate) fn take_command(&mut self) -> Option<Command> {
         let commands = self.list.shared.commands.load(Ordering::Acquire);
         if commands == self.seen {

@@ -30,7 +30,7 @@ pub(crate) struct FileCutter {
 struct FileCut {
     path: PathBuf,
     reader: LapReader,
-    /// Tracks that are left out, to be told first.
+    /// Tracks that are left out, to be reported first.
     skipped: std::vec::IntoIter<(usize, String)>,
     listener: Option<Weak<Settling>>,
     facts: Option<LapFacts>,
@@ -87,7 +87,7 @@ impl Cut for FileCut {
                     }
                     continue;
                 }
-                // What concerns the stream that had it cut, and nobody who plays the reel later.
+                // This concerns the stream that had the reel cut, not those that play it later.
                 Step::Notice(_) => continue,
                 Step::Ending(facts) => {
                     self.facts = Some(facts);

@@ -190,7 +190,7 @@ impl DirectFeed {
         Self::spawn(options, control, recipes.may_encode(), move |sender, cpu| {
             let scans = opener.interrupt.clone();
             match OpenFile::open_with(&path, &recipes, laps.tail(), opener, &scans) {
-                // Who goes on with a file in its middle was told what is left out when it began.
+                // A stream that goes on in the middle of a file got the report of what is left out when it began.
                 Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
                 Ok(file) => file.read_ahead(laps, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
@@ -198,7 +198,7 @@ impl DirectFeed {
         })
     }
 
-    /// Opens and reads the first file that can be opened and gives a frame. `tried` is told of each one from `first` on, and
+    /// Opens and reads the first file that can be opened and gives a frame. `tried` is called for each one from `first` on, and
     /// says which is next after one that failed; `None` ends the worker.
     pub(crate) fn open_first(
         first: PathBuf,
@@ -401,7 +401,7 @@ fn read_laps(
             Ok(Step::Ending(facts)) => Item::Ending(facts),
             Ok(Step::End) => Item::LapEnd,
             Err(error) => {
-                // What it had to tell comes first; if nobody is there any more, nobody hears of the error either.
+                // Its reports come first; if there is no receiver any more, the error is not needed either.
                 let _ = sender.send_together(first.take().unwrap_or_default());
                 return Finish::Failed(Arc::new(error));
             }

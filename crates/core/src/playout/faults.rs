@@ -14,7 +14,7 @@ use crate::playlist::{ItemId, PlaylistItem};
 /// An item that failed is tried again after this, and after twice as long each time it fails once more.
 const WAIT_FIRST: Duration = Duration::from_secs(5);
 const WAIT_CAP: Duration = Duration::from_secs(60);
-/// Most events that wait for the stream: more of them would tell nobody anything.
+/// The most events that wait for the stream: more of them would not be useful.
 const MOST_EVENTS: usize = 1024;
 
 /// What failed.
@@ -33,7 +33,7 @@ struct Fault {
     failures: u32,
     /// When it is tried again, if it waits.
     again: Option<Instant>,
-    /// What was told.
+    /// What was reported.
     told: String,
 }
 

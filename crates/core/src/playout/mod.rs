@@ -39,9 +39,9 @@ pub(crate) struct Playout {
     /// Plays sound to the main sequencer's pictures.
     sound: Option<Sequencer>,
     pacer: Pacer,
-    /// What is to be told with the first turn.
+    /// What has to be reported with the first turn.
     notices: Vec<EventKind>,
-    /// Since when the main sequencer has had nothing to give, and whether that was told.
+    /// Since when the main sequencer has had nothing to deliver, and whether that was reported.
     dry_since: Option<(Instant, bool)>,
 }
 

@@ -1,6 +1,6 @@
 //! What a list gives a sequencer: the next item that can be played, looked for while the current one plays.
 //!
-//! In: the list, edits, skips and jumps, and what became of the items before. Out: when an item begins, and what is sent where
+//! In: the list, edits, skips and jumps, and what happened to the items before. Out: when an item begins, and what is sent where
 //! none can. Runs on the stream thread; files are opened by a [`Search`].
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::playlist::{ItemId, Next, NothingPlays, PlaylistCursor, PlaylistItem};
 
 /// How long the next item is waited for behind the end of the current one, before that is played once more: opening a file
-/// takes a moment, which nobody sees, since the stream catches up with it.
+/// takes a moment, which is not visible, since the stream catches up.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A list that is played.
@@ -271,7 +271,7 @@ impl Schedule {
         }
     }
 
-    /// What was told already, and what is to be told.
+    /// What was reported, and what has to be reported.
     pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
         self.faults.lock().take_events(notices);
     }

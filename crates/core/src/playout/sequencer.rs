@@ -132,7 +132,7 @@ impl Sequencer {
         }
     }
 
-    /// Takes note of what was told of its first item.
+    /// Notes what was reported about its first item.
     pub(crate) fn note_told(&mut self, notices: &[EventKind]) {
         if let Some(item) = self.lane.item() {
             self.told.note(item.path(), notices);

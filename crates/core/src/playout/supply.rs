@@ -40,7 +40,7 @@ pub(crate) struct Ready {
     pub(crate) item: Item,
     /// Why it is not played from a reel although there is a store.
     pub(crate) fallback: Option<Arc<Error>>,
-    /// What is to be told of it.
+    /// What has to be reported about it.
     pub(crate) notices: Vec<EventKind>,
 }
 

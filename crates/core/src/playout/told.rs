@@ -1,4 +1,4 @@
-//! What a stream was told of its files: each thing once a file, however often that is played.
+//! What was reported to a stream about its files: each thing once per file, however often it is played.
 //!
 //! In: notices of an item, from its reel or from the worker that reads it. Out: those that are news.
 
@@ -11,12 +11,12 @@ use crate::event::EventKind;
 /// Most things remembered; then all is forgotten, and may be told again.
 const MOST: usize = 8192;
 
-/// What was told.
+/// What was reported.
 #[derive(Debug, Default)]
 pub(crate) struct Told(HashSet<u64>);
 
 impl Told {
-    /// Takes out of `notices`, from number `from` on, what was told of `path` already.
+    /// Takes out of `notices`, from number `from` on, what was already reported about `path`.
     pub(crate) fn filter(&mut self, path: &Path, from: usize, notices: &mut Vec<EventKind>) {
         if notices.len() > from {
             let mut number = 0;
@@ -27,7 +27,7 @@ impl Told {
         }
     }
 
-    /// Takes note of what was told of `path`.
+    /// Notes what was reported about `path`.
     pub(crate) fn note(&mut self, path: &Path, notices: &[EventKind]) {
         for notice in notices {
             self.is_new(path, notice);

@@ -397,7 +397,7 @@ impl Ring {
         }
     }
 
-    /// Forgets what nobody needs: all before `needed` (the oldest cursor of an output), except the newest GOP where it is
+    /// Forgets what is no longer needed: all before `needed` (the oldest cursor of an output), except the newest GOP where it is
     /// kept, whatever is over the bounds, and the memory of what can be made again.
     pub(crate) fn trim(&mut self, needed: u64) {
         let mut keep_from = needed;

@@ -78,7 +78,7 @@ impl Tape {
         self.0.broken.store(number as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Bytes of payload that somebody holds.
+    /// Bytes of payload that are held.
     pub(crate) fn in_memory(&self) -> usize {
         self.0.in_memory.load(Ordering::Relaxed)
     }

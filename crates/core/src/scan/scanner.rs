@@ -33,7 +33,7 @@ const GUESSED_LENGTHS: [&str; 4] = ["mp3", "aac", "h264", "hevc"];
 #[non_exhaustive]
 pub struct ScanOptions {
     /// Time for opening and scanning together. Default 2 minutes. What was seen by then is what the facts are about, and they
-    /// say so ([`Facts::reach`]). A read of a dead network file system can be ended by nobody.
+    /// say so ([`Facts::reach`]). A read of a dead network file system cannot be interrupted.
     pub deadline: Duration,
     /// Bytes of payload read at most. Default: no limit. Beyond it as for the deadline.
     pub max_bytes: Option<u64>,

@@ -41,7 +41,7 @@ pub(crate) enum Guest {
         /// Given back with the player.
         _seat: Seat,
     },
-    /// The tap of a branch, which is nobody's output.
+    /// The tap of a branch, which does not count as an output.
     Branch,
     /// The tap of another stream, which found this one under a name.
     Reader {
@@ -79,7 +79,7 @@ pub(crate) fn attach(
     let has_room = |shared: &StreamShared| {
         shared.branches.seats.load(Ordering::Relaxed) < limit && shared.cpu_percent() < BUSY
     };
-    // Held until the command is on its way: a branch that finds nobody wants it leaves under this lock.
+    // Held until the command is on its way: a branch that is no longer needed leaves under this lock.
     let mut branches = root.branches.list.lock();
     let mut place = if has_room(root) { Some(root) } else { branches.iter().find(|branch| has_room(branch)) };
     if place.is_none() && branches.len() + 1 < most_threads() {
@@ -97,7 +97,7 @@ pub(crate) fn attach(
     if sent { Ok(output) } else { Err(Error::Ended) }
 }
 
-/// More threads than processors serve nobody faster; two, so that there is one to spare for the publisher.
+/// More threads than processors make nothing faster; two, so that there is one to spare for the publisher.
 fn most_threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }

@@ -1,7 +1,7 @@
-//! Where publishers of one name ask for each other's place: who may take over, and whether anybody is waited for.
+//! Where publishers of one name ask for each other's place: who may take over, and whether the stream waits for one.
 //!
 //! In: questions of connections, on their threads. Out: answers, and what the stream's source does about them. Both sides see
-//! the same standing, so that nobody is let in whom the other side does not wait for any more.
+//! the same standing, so that no publisher is let in that the other side no longer waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ struct Standing {
     heard: Instant,
     /// Nobody publishes at the moment.
     vacant: bool,
-    /// Somebody was told to come in and is on the way.
+    /// A publisher was let in and is on the way.
     promised: bool,
     /// The stream has ended, or is about to.
     over: bool,
@@ -79,7 +79,7 @@ impl Desk {
         (standing.heard, standing.vacant, standing.promised) = (Instant::now(), false, false);
     }
 
-    /// Ends the publication unless somebody is on the way.
+    /// Ends the publication unless a publisher is on the way.
     pub(crate) fn try_end(&self) -> bool {
         let mut standing = self.0.lock();
         standing.over |= !standing.promised;

@@ -130,7 +130,7 @@ pub struct Claim {
     desk: Option<Arc<Desk>>,
 }
 
-/// A name that was opened, and the watchers to be told.
+/// A name that was opened, and the watchers to inform.
 #[must_use = "who watches the name is to hear of it"]
 pub(crate) struct Opened {
     watchers: Vec<Arc<Watcher>>,

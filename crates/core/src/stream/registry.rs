@@ -200,7 +200,7 @@ impl Registry {
         let engine = Arc::downgrade(self);
         {
             let mut streams = self.streams.lock();
-            // Who waited for a file meanwhile starts no more: nobody would end it.
+            // A start that waited for a file meanwhile does not go on: nothing would end its stream.
             if self.is_closed() {
                 shared.release_names();
                 return Err(Error::Ended);

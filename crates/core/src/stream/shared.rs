@@ -35,7 +35,7 @@ pub(crate) struct StreamShared {
     next_output: AtomicU64,
     outcome: Mutex<Option<Outcome>>,
     ended: Condvar,
-    /// Until when the thread may take to stop; `None` while nobody asked.
+    /// Until when the thread may take to stop; `None` until it is asked to.
     stop_by: Mutex<Option<Instant>>,
     /// The names players find the stream by.
     claims: Mutex<Vec<Claim>>,
@@ -105,7 +105,7 @@ impl StreamShared {
         self.stats.lock().cpu_percent
     }
 
-    /// Whose stream it is, if anybody's.
+    /// The owner of the stream, if it has one.
     pub(crate) fn owner(&self) -> Option<String> {
         self.permit.lock().as_ref().and_then(|permit| permit.owner().map(str::to_owned))
     }
@@ -184,7 +184,7 @@ impl StreamShared {
             if slot.is_some() {
                 return false;
             }
-            // All of it is true before anybody can see that the stream has ended.
+            // All of this holds before the end of the stream becomes visible.
             self.release_names();
             if !self.is_branch {
                 self.files.end();

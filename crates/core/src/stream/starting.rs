@@ -1,4 +1,4 @@
-//! Starts that are under way: nobody has a handle to such a stream yet, and an engine that shuts down ends what they wait for.
+//! Starts that are under way: there is no handle to such a stream yet, and an engine that shuts down ends what they wait for.
 
 use std::fmt;
 

@@ -71,7 +71,7 @@ struct Damage {
     in_a_row: u32,
     /// The first in this lap.
     first: Option<Arc<Error>>,
-    /// What was told of the lap before.
+    /// What was reported about the lap before.
     told: u64,
 }
 

@@ -129,7 +129,7 @@ impl VideoTrack {
         &self.encoder.name
     }
 
-    /// What is to be told of encoders that did not open, after [`open`](Self::open), [`rewind`](Self::rewind) and
+    /// What has to be reported about encoders that did not open, after [`open`](Self::open), [`rewind`](Self::rewind) and
     /// [`begin_at`](Self::begin_at).
     pub(super) fn take_change(&mut self) -> Option<EventKind> {
         let (from, error) = self.encoder.instead_of.take()?;

@@ -85,7 +85,7 @@ pub(crate) struct Recorder {
     done: Receiver<io::Result<()>>,
     /// Something was handed over.
     began: bool,
-    /// Its file was told of.
+    /// Its file was reported.
     opened: bool,
     intake: Intake,
     cursor: Cursor,
@@ -331,7 +331,7 @@ impl OutputDriver for Recorder {
         self.failed.clone()
     }
 
-    /// A recording is completed as long as anybody waits for it.
+    /// A recording is completed as long as a stop waits for it.
     fn patience(&self) -> Duration {
         Duration::MAX
     }

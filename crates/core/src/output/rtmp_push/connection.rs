@@ -46,7 +46,7 @@ pub(super) struct Live {
     ticks: u32,
     readable: bool,
     writable: bool,
-    /// There is nothing to send, and the peer was told.
+    /// There is nothing to send, and the peer was informed.
     pub(super) said_goodbye: bool,
     /// Everything was said; the peer is given a moment to take it and to close.
     closing: Option<Instant>,

@@ -85,7 +85,7 @@ enum State {
     Ended,
 }
 
-/// What the dialer says of an attempt.
+/// The dialer's answer about an attempt.
 struct Answer {
     attempt: u64,
     result: Result<Reached, Error>,

@@ -221,7 +221,7 @@ impl From<Error> for Stop {
 impl Worker {
     fn run(mut self, mut feed: Feed) {
         yield_to_others(Leave::Some);
-        // Devices are looked for before somebody publishes: that takes seconds, once.
+        // Devices are looked for before the first publication: that takes seconds, once.
         if let Some((codec, plan)) = self.options.settling.encoder_of_pictures() {
             self.options.encoders.candidates(codec, &plan);
         }
@@ -246,7 +246,7 @@ impl Worker {
         self.options.reader.wake();
     }
 
-    /// Tells the program something. That nobody listens any more is seen with the next tag.
+    /// Reports something to the program. A missing receiver is noticed with the next tag.
     fn notify(&self, notice: EventKind) {
         if self.sender.send(Item::Notice(notice)).is_ok() {
             self.options.reader.wake();

@@ -56,7 +56,7 @@ impl Feed {
         (self.metadata, self.headers, self.told) = (None, [None, None], Told::default());
     }
 
-    /// Whether a fault of this publication is still to be told.
+    /// Whether a fault of this publication still has to be reported.
     pub(super) fn is_news(&mut self, fault: &Error) -> bool {
         let code = fault.code();
         let is_news = !self.told.faults.contains(&code);
@@ -89,7 +89,7 @@ impl Feed {
     ///
     /// # Blocking
     ///
-    /// Until somebody publishes.
+    /// Until there is a publisher.
     pub(super) fn look(mut self, mut tell: impl FnMut(EventKind)) -> Option<TagPackets> {
         let mut seen = [None; 2];
         let (mut first, mut bytes) = (None, 0);
@@ -199,7 +199,7 @@ impl TagPackets {
         self.feed
     }
 
-    /// Whether a fault of this publication is still to be told.
+    /// Whether a fault of this publication still has to be reported.
     pub(super) fn is_news(&mut self, fault: &Error) -> bool {
         self.feed.is_news(fault)
     }

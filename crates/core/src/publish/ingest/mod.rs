@@ -2,7 +2,7 @@
 //!
 //! In: tags of a publisher, and other publishers that another thread hands over. Out: one stream of tags on one clock. A
 //! publisher that is lost is waited for; one that ends its stream ends this one. Who may take over is decided elsewhere, at
-//! the [`Desk`], so that nobody is let in whom this side does not wait for any more.
+//! the [`Desk`], so that no publisher is let in that this side no longer waits for.
 
 use std::any::Any;
 use std::io;
@@ -28,7 +28,7 @@ pub(crate) struct Ingest {
     desk: Arc<Desk>,
     grace: Duration,
     timeline: Timeline,
-    /// Since when there is no publisher, and what became of the last one; `None` for an orderly end.
+    /// Since when there is no publisher, and what happened to the last one; `None` for an orderly end.
     lost: Option<(Instant, Option<Arc<Error>>)>,
     heard: Instant,
     /// A publisher came and has not had a turn.

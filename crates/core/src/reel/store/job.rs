@@ -220,7 +220,7 @@ impl Job<'_> {
                     entry.place = Place::Open(Arc::downgrade(&made.reel));
                     entry.used.store(dir::micros(SystemTime::now()), Ordering::Relaxed);
                 }
-                // Before anybody can see that the job is done: from here on the reel is used by none but its players.
+                // Before the end of the job becomes visible: from here on the reel is used by none but its players.
                 drop(made);
                 self.inner.changed.notify_all();
                 Ok(())

@@ -419,7 +419,7 @@ impl Inner {
         Home { store: Arc::downgrade(self), key, index: dir.name(key, Part::Index), used }
     }
 
-    /// Removes the files of reels that nobody uses and that were marked as leaving; `false` if some cannot be removed.
+    /// Removes the files of reels that are not in use and that were marked as leaving; `false` if some cannot be removed.
     /// Those stay.
     fn evict(&self, state: &mut MutexGuard<'_, State>, keys: Vec<Key>) -> bool {
         let mut all = true;
@@ -495,7 +495,7 @@ impl Inner {
         }
     }
 
-    /// Gives the directory back, if the store is closed and nobody is at its files any more.
+    /// Gives the directory back, if the store is closed and its files are not in use any more.
     fn release(&self, state: &mut State) -> bool {
         if !state.closed || state.running > 0 || state.busy > 0 {
             return false;

@@ -1,6 +1,6 @@
 //! Room on the disk: what a store leaves free, and what it gives up for recordings.
 //!
-//! In: jobs that want to write, the watcher, and recordings whose disk is full. Out: reels that nobody uses go, the longest unused
+//! In: jobs that want to write, the watcher, and recordings whose disk is full. Out: unused reels go, the longest unused
 //! first, then jobs end. What is in a store can be made again, what is recorded cannot.
 
 use std::fs;

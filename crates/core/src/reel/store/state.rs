@@ -58,7 +58,7 @@ pub(super) struct Entry {
 pub(super) enum Place {
     /// Complete, on the disk.
     Idle,
-    /// Complete; somebody reads its index.
+    /// Complete; its index is being read.
     Opening,
     /// Complete and in use, or let go since.
     Open(Weak<Reel>),
@@ -121,7 +121,7 @@ impl Entry {
         self.bytes.max(self.reserved)
     }
 
-    /// Whether it may be removed: nobody uses it.
+    /// Whether it may be removed: it is not in use.
     fn may_go(&self) -> bool {
         match &self.place {
             Place::Idle => true,

@@ -119,7 +119,7 @@ pub(crate) struct TapOutput {
 }
 
 impl TapOutput {
-    /// Takes what the ring has and the queue has room for; `false` if nobody reads it any more.
+    /// Takes what the ring has and the queue has room for; `false` if it is no longer read.
     fn feed(&mut self, ring: &Ring) -> bool {
         let mut cursor = self.cursor.take().unwrap_or_else(|| Cursor::new(ring, self.join));
         cursor.lose_until(ring.start(), Skipping::Pictures);

@@ -90,7 +90,7 @@ pub(crate) struct StreamThread {
     /// Outputs that send new tags at once.
     immediate: usize,
     ended: Vec<OutputStats>,
-    /// The same of players, which come and go: they make nobody forget what became of an output.
+    /// The same of players, which come and go: they must not hide what happened to an output.
     left: Vec<OutputStats>,
     gone: Gone,
     ring: Ring,

@@ -64,7 +64,7 @@ impl StreamThread {
             guest,
             leaving: None,
         };
-        // The stream has somewhere to go again, whatever became of those before.
+        // The stream has an output again, whatever happened to those before.
         (self.last_failure, self.hearing) = (None, None);
         let index = match self.slots.iter().position(Option::is_none) {
             Some(index) => index,

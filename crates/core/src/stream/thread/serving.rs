@@ -1,11 +1,11 @@
-//! Whose turn it is, and whether anybody is left to have one.
+//! Which output has its turn, and whether any is left.
 
 use std::time::Instant;
 
 use super::StreamThread;
 
 impl StreamThread {
-    /// Whether this is a branch that nobody has needed for a while.
+    /// Whether this is a branch that has not been needed for a while.
     pub(super) fn is_left(&mut self, now: Instant) -> bool {
         let Some(root) = &self.setup.root else { return false };
         if self.slots.iter().any(Option::is_some) {
