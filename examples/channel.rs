@@ -129,7 +129,7 @@ fn run(cli: &Cli) -> Result<()> {
             asked.hear(&event.kind);
             items += u64::from(matches!(event.kind, EventKind::ItemStarted { .. }));
             items_skipped += u64::from(matches!(event.kind, EventKind::ItemSkipped { .. }));
-            events::text(event.stream, &event.kind).iter().for_each(|text| progress.say(text));
+            events::text(&event).iter().for_each(|text| progress.say(text));
         }
         let stats = channel.stats();
         asked.see(&stats);

@@ -126,7 +126,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
         while let Some(event) = of_streams.try_next() {
             if outgoing.iter().any(|stream| stream.id() == event.stream) {
-                events::text(event.stream, &event.kind).iter().for_each(|text| progress.say(text));
+                events::text(&event).iter().for_each(|text| progress.say(text));
             }
         }
         let stats = server.stats();

@@ -113,7 +113,7 @@ fn run(cli: &Cli, file: &Path) -> Result<()> {
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = happened.next_timeout(Duration::from_millis(200)) {
             asked.hear(&event.kind);
-            events::text(event.stream, &event.kind).iter().for_each(|text| progress.say(text));
+            events::text(&event).iter().for_each(|text| progress.say(text));
         }
         running.iter().for_each(|stream| asked.see(&stream.stats()));
         if running.iter().all(|stream| stream.has_ended()) {

@@ -52,7 +52,7 @@ pub use engine::builder::StreamBuilder;
 pub use engine::watch::EngineWatch;
 pub use engine::{Engine, PublishOptions};
 pub use error::{ConnectStep, Error, LimitScope, chain};
-pub use event::bus::{Bus, Events};
+pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
 pub use event::{Event, EventKind};
 pub use files::Reads;

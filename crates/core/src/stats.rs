@@ -295,6 +295,7 @@ pub enum OutputPhase {
 
 /// Figures of one output.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct OutputStats {
     /// Its number.
     pub id: OutputId,

@@ -153,7 +153,7 @@ pub use flowcast_core::{
     OpenOutput, OpenSource, Output, OutputId, OutputPhase, OutputStats, ParameterChange, Playlist,
     PlaylistItem, QueueBounds, ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, ShutdownReport,
     Source, SourceMode, SplitSource, StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef,
-    StreamStats, TlsRoots, WhenInUse, chain,
+    StreamStats, Subscription, TlsRoots, WhenInUse, chain,
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{

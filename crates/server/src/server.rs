@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Engine, Events, KeyStore};
+use flowcast_core::{Engine, Events, KeyStore, Subscription};
 use mio::{Poll, Waker};
 
 use crate::admission::Admission;
@@ -265,8 +265,12 @@ impl RtmpServer {
     /// for it, so it may block, and it may stop or drop this server, streams and the engine. At most 1024 events wait
     /// for it; then the oldest is dropped and counted ([`ServerStats::missed_events`]). A panic in it is caught. It
     /// should not hold an [`Engine`] or an [`RtmpServer`] for ever, which would then never be dropped.
-    pub fn on_event(&self, callback: impl Fn(&ServerEvent) + Send + Sync + 'static) {
-        self.shared.counters.roll.bus.on_event(Arc::new(callback));
+    /// It is called until the server is gone, unless [`Subscription::cancel`] takes it off.
+    pub fn on_event(
+        &self,
+        callback: impl Fn(&ServerEvent) + Send + Sync + 'static,
+    ) -> Subscription<ServerEvent> {
+        self.shared.counters.roll.bus.on_event(Arc::new(callback))
     }
 
     /// Stops listening and ends the streams that were published to it, all under one deadline. Returns how many

@@ -336,6 +336,7 @@ impl Default for RecordingConfig {
 
 /// Bounds of a queue between two threads, each more than zero. An empty queue always admits one item.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct QueueBounds {
     /// The most items.
     pub items: usize,
@@ -343,6 +344,14 @@ pub struct QueueBounds {
     pub bytes: usize,
     /// The most media time between the first and the last item.
     pub media: Duration,
+}
+
+impl QueueBounds {
+    /// The most items, bytes, and media time.
+    #[must_use]
+    pub const fn new(items: usize, bytes: usize, media: Duration) -> Self {
+        Self { items, bytes, media }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::engine::builder::StreamBuilder;
 use crate::engine::watch::EngineWatch;
 use crate::error::Error;
 use crate::event::Event;
-use crate::event::bus::Events;
+use crate::event::bus::{Events, Subscription};
 use crate::id::{OutputId, StreamId};
 use crate::keys::KeyRegistry;
 use crate::publish::ingest::Ingest;
@@ -146,8 +146,9 @@ impl Engine {
     /// events wait for it; then the oldest is dropped and counted ([`Engine::missed_events`]). A panic in it is
     /// caught. If the last output of a stream has failed, the stream ends once the callbacks have received that
     /// event, or after a second: until then they may add another output.
-    pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) {
-        self.registry.events().on_event(Arc::new(callback));
+    /// It is called as long as the engine lives, unless [`Subscription::cancel`] takes it off.
+    pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) -> Subscription {
+        self.registry.events().on_event(Arc::new(callback))
     }
 
     /// Events that were dropped because a callback given to [`Engine::on_event`] was too slow, for all callbacks

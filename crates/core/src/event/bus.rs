@@ -25,7 +25,44 @@ pub struct Bus<E> {
 
 struct Listeners<E> {
     queues: Vec<Queue<E>>,
-    callbacks: Vec<Caller<E>>,
+    callbacks: Vec<Callback<E>>,
+    /// Callbacks that were ever given; the number of each.
+    given: u64,
+    /// What callbacks missed that were taken off.
+    missed: u64,
+}
+
+struct Callback<E> {
+    number: u64,
+    caller: Caller<E>,
+}
+
+/// A callback that was given to [`Engine::on_event`](crate::Engine::on_event) or a server.
+///
+/// Dropping it changes nothing: the callback goes on being called.
+pub struct Subscription<E = Event> {
+    inner: Weak<RwLock<Listeners<E>>>,
+    number: u64,
+}
+
+impl<E> Subscription<E> {
+    /// Takes the callback off: it is not called again, not even for events that already wait for it. A call that runs is
+    /// not waited for, so it may be cancelled inside the callback itself. What the callback holds is dropped when its
+    /// thread ends, after that call.
+    pub fn cancel(self) {
+        let Some(inner) = self.inner.upgrade() else { return };
+        let mut listeners = inner.write();
+        let place = listeners.callbacks.iter().position(|callback| callback.number == self.number);
+        let Some(callback) = place.map(|place| listeners.callbacks.remove(place)) else { return };
+        listeners.missed += callback.caller.missed();
+        callback.caller.abandon();
+    }
+}
+
+impl<E> fmt::Debug for Subscription<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// What had been told when it was made; see [`Bus::told`].
@@ -42,6 +79,26 @@ struct Queue<E> {
 }
 
 /// Events, oldest first, at most 1024 waiting: then the oldest is dropped and counted.
+///
+/// As an iterator it waits for each event, and it ends once nothing is left that could report one: the engine or the
+/// server is gone, and with it all streams. [`try_next`](Self::try_next) and [`next_timeout`](Self::next_timeout) do
+/// not wait, or not for ever.
+///
+/// ```
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::{Config, Engine};
+///
+/// let engine = Engine::new(Config::default())?;
+/// let events = engine.events();
+/// let printer = std::thread::spawn(move || {
+///     for event in events {
+///         println!("{event}");
+///     }
+/// });
+/// drop(engine);
+/// printer.join().expect("it ends with the engine");
+/// # Ok::<(), flowcast::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Events<E = Event> {
     receiver: Receiver<E>,
@@ -71,10 +128,33 @@ impl<E> Events<E> {
         self.receiver.recv_timeout(timeout).ok()
     }
 
+    /// The events that wait, and no more: it ends where it would have to wait.
+    pub fn try_iter(&self) -> impl Iterator<Item = E> + '_ {
+        std::iter::from_fn(|| self.try_next())
+    }
+
     /// Events dropped because they were not taken in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits for each event; see [`Events`].
+impl<E> Iterator for Events<E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        self.receiver.recv().ok()
+    }
+}
+
+/// The same, without giving the receiver away: `for event in &events`.
+impl<E> Iterator for &Events<E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        self.receiver.recv().ok()
     }
 }
 
@@ -113,8 +193,8 @@ impl<E: Clone> Bus<E> {
         for queue in &listeners.queues {
             gone |= !queue.offer(event);
         }
-        for caller in &listeners.callbacks {
-            caller.push(event.clone());
+        for callback in &listeners.callbacks {
+            callback.caller.push(event.clone());
         }
         drop(listeners);
         if gone {
@@ -125,13 +205,15 @@ impl<E: Clone> Bus<E> {
     /// What has been told up to now, to ask later whether the callbacks have heard it.
     pub(crate) fn told(&self) -> Told<E> {
         let listeners = self.inner.read();
-        Told(listeners.callbacks.iter().map(|caller| (caller.clone(), caller.told())).collect())
+        let callers = listeners.callbacks.iter().map(|callback| &callback.caller);
+        Told(callers.map(|caller| (caller.clone(), caller.told())).collect())
     }
 
     /// Events that callbacks did not hear because they were too slow.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.inner.read().callbacks.iter().map(Caller::missed).sum()
+        let listeners = self.inner.read();
+        listeners.missed + listeners.callbacks.iter().map(|callback| callback.caller.missed()).sum::<u64>()
     }
 
     /// Waits until the callbacks have received what was reported up to now, at the latest until `until`. Inside a callback it does not
@@ -150,12 +232,17 @@ impl<E: Clone> Bus<E> {
 impl<E: Clone + Send + 'static> Bus<E> {
     /// Calls `callback` for every event from here on, one after the other, on a thread of its own: it may take its time, and
     /// may stop what the events come from. At most 1024 events wait for it, then the oldest is dropped and counted
-    /// ([`missed`](Self::missed)). A panic in it is caught. It is kept until the bus is gone.
-    pub fn on_event(&self, callback: Arc<dyn Fn(&E) + Send + Sync>) {
-        match Caller::start(callback) {
-            Ok(caller) => self.inner.write().callbacks.push(caller),
+    /// ([`missed`](Self::missed)). A panic in it is caught. It is kept until the bus is gone or the subscription is cancelled.
+    pub fn on_event(&self, callback: Arc<dyn Fn(&E) + Send + Sync>) -> Subscription<E> {
+        let started = Caller::start(callback);
+        let mut listeners = self.inner.write();
+        listeners.given += 1;
+        let number = listeners.given;
+        match started {
+            Ok(caller) => listeners.callbacks.push(Callback { number, caller }),
             Err(error) => log::error!("no thread for an event callback, it will not be called: {error}"),
         }
+        Subscription { inner: Arc::downgrade(&self.inner), number }
     }
 }
 
@@ -168,7 +255,7 @@ impl<E> Told<E> {
 
 impl<E> Drop for Listeners<E> {
     fn drop(&mut self) {
-        self.callbacks.iter().for_each(Caller::close);
+        self.callbacks.iter().for_each(|callback| callback.caller.close());
     }
 }
 
@@ -200,7 +287,7 @@ impl<E> Clone for Bus<E> {
 
 impl<E> Default for Bus<E> {
     fn default() -> Self {
-        let listeners = Listeners { queues: Vec::new(), callbacks: Vec::new() };
+        let listeners = Listeners { queues: Vec::new(), callbacks: Vec::new(), given: 0, missed: 0 };
         Self { inner: Arc::new(RwLock::new(listeners)) }
     }
 }
@@ -284,5 +371,50 @@ mod tests {
         drop(bus);
         let numbers: Vec<_> = hears.iter().collect();
         assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "the thread ends and lets go of the callback");
+    }
+
+    #[test]
+    fn a_callback_that_was_taken_off_is_not_called_again_and_a_dropped_subscription_changes_nothing() {
+        let bus = Bus::default();
+        let (heard, hears) = crossbeam_channel::unbounded();
+        let (kept, keeps) = crossbeam_channel::unbounded();
+        let (go_on, may_go) = crossbeam_channel::bounded::<()>(0);
+        let subscription = bus.on_event(Arc::new(move |number: &usize| {
+            let _ = heard.send(*number);
+            let _ = may_go.recv();
+        }));
+        drop(bus.on_event(Arc::new(move |number: &usize| {
+            let _ = kept.send(*number);
+        })));
+        (0..CAPACITY + 10).for_each(|number| bus.emit(&number));
+        assert_eq!(hears.recv_timeout(Duration::from_secs(60)), Ok(0), "the first call runs");
+        let (missed, told) = (bus.missed(), bus.told());
+        subscription.cancel();
+        bus.emit(&5000);
+        assert!(bus.missed() >= missed, "what was missed stays counted");
+        drop(go_on);
+        assert!(hears.iter().next().is_none(), "what waited is not told, and the callback is let go of");
+        let patience = Instant::now() + Duration::from_secs(60);
+        bus.wait_heard(patience);
+        assert!(told.is_heard(), "nobody waits for what will not be heard");
+        assert_eq!(keeps.try_iter().last(), Some(5000));
+    }
+
+    #[test]
+    fn an_iterator_waits_for_events_and_ends_with_the_bus() {
+        let bus = Bus::default();
+        let events = bus.subscribe();
+        bus.emit(&1);
+        bus.emit(&2);
+        assert_eq!(events.try_iter().collect::<Vec<_>>(), [1, 2]);
+        let reader = std::thread::spawn(move || {
+            let mut seen: Vec<i32> = (&events).take(1).collect();
+            seen.extend(events);
+            seen
+        });
+        bus.emit(&3);
+        bus.emit(&4);
+        drop(bus);
+        assert_eq!(reader.join().expect("it ends"), [3, 4]);
     }
 }

@@ -91,6 +91,18 @@ impl<E> Caller<E> {
         self.shared.came.notify_one();
     }
 
+    /// Nothing more is told, and what waits is thrown away.
+    pub(super) fn abandon(&self) {
+        let thrown_away = {
+            let mut state = self.shared.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.events)
+        };
+        drop(thrown_away);
+        self.shared.came.notify_one();
+        self.shared.done.notify_all();
+    }
+
     /// The number of the last event.
     pub(super) fn told(&self) -> u64 {
         self.shared.state.lock().told

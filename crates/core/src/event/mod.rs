@@ -2,27 +2,39 @@
 
 pub(crate) mod bus;
 pub(crate) mod callback;
+mod report;
+mod sentence;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
-use self::bus::{Bus, Events, Told};
-use crate::error::{Error, chain};
+pub(crate) use self::report::EventBus;
+use crate::error::Error;
 use crate::id::{OutputId, StreamId};
 use crate::stats::SourceMode;
-use crate::verdict::{Severity, Verdict};
+use crate::verdict::Verdict;
 
 /// One event of one stream.
+///
+/// `Display` gives one line with its time, the stream and the output it is about, and the sentence of its kind:
+/// `2026-03-01T12:00:00.250Z s1/o0 "studio": on the air again`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Event {
+    /// When it happened, by the system's clock: it can be set back between two events.
+    pub at: SystemTime,
     /// The stream it is about.
     pub stream: StreamId,
+    /// The label of the stream; `None` if it has none.
+    pub label: Option<Arc<str>>,
     /// What happened.
     pub kind: EventKind,
 }
 
 /// What happened.
+///
+/// `Display` gives a sentence for people, the same that is logged; it can change. [`name`](Self::name) is stable.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -248,195 +260,4 @@ pub enum EventKind {
     },
     /// The stream did not stop in time and its thread was abandoned (`FORCE_KILL_REQUIRED`).
     Abandoned,
-}
-
-/// Distributes the events of streams to all receivers; never blocks the stream.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct EventBus {
-    bus: Bus<Event>,
-}
-
-impl EventBus {
-    pub(crate) fn subscribe(&self, stream: Option<StreamId>) -> Events {
-        match stream {
-            None => self.bus.subscribe(),
-            Some(stream) => self.bus.subscribe_to(move |event| event.stream == stream),
-        }
-    }
-
-    pub(crate) fn on_event(&self, callback: Arc<dyn Fn(&Event) + Send + Sync>) {
-        self.bus.on_event(callback);
-    }
-
-    /// What has been reported up to now.
-    pub(crate) fn told(&self) -> Told<Event> {
-        self.bus.told()
-    }
-
-    /// Waits until the callbacks have received what was reported up to now, at the latest until `until`.
-    pub(crate) fn wait_heard(&self, until: Instant) {
-        self.bus.wait_heard(until);
-    }
-
-    pub(crate) fn missed(&self) -> u64 {
-        self.bus.missed()
-    }
-
-    /// Sends an event to all receivers, and to the log; a recovery is logged at the level of what it ends.
-    pub(crate) fn emit(&self, stream: StreamId, kind: EventKind, is_recovery: bool) {
-        log_event(stream, &kind, is_recovery);
-        self.bus.emit(&Event { stream, kind });
-    }
-}
-
-fn log_event(stream: StreamId, kind: &EventKind, is_recovery: bool) {
-    match kind {
-        EventKind::OutputLive { output, failures, .. } if *failures > 0 => {
-            log::warn!("{stream}/{output}: on the air, failures before: {failures}");
-        }
-        EventKind::OutputDropped { output, tags } => {
-            log::warn!("{stream}/{output}: behind, {tags} tags dropped");
-        }
-        EventKind::SourceResumed { after } => {
-            log::warn!("{stream}: the source delivers again after {after:.1?}");
-        }
-        EventKind::ModeChanged { mode, error: None } if is_recovery => {
-            log::warn!("{stream}: now plays {mode} again");
-        }
-        EventKind::OutputMoved { output, host } => {
-            log::info!("{stream}/{output}: the server redirects it to {host}");
-        }
-        EventKind::RecordingOpened { output, path } => {
-            log::info!("{stream}/{output}: records to {}", path.display());
-        }
-        EventKind::OutputRetrying { output, error, wait } => {
-            log::warn!("{stream}/{output}: {}; trying again in {wait:.1?}", chain(error));
-        }
-        EventKind::OutputEnded { output, error: Some(error) } => {
-            log::error!("{stream}/{output}: {}", chain(error));
-        }
-        EventKind::Ended { error: Some(error) } => log::error!("{stream}: {}", chain(error)),
-        EventKind::SourceFault { error } => log::warn!("{stream}: {}", chain(error)),
-        EventKind::SourceStalled { after } => {
-            log::warn!("{stream}: the source has delivered nothing for {after:?}")
-        }
-        EventKind::PublisherLost { error, grace } => {
-            log::info!("{stream}: the publisher was lost, waiting {grace:?} for it: {}", chain(error));
-        }
-        EventKind::PublisherReturned { after } => {
-            log::info!("{stream}: a publisher is back after {after:.1?}");
-        }
-        EventKind::PublisherReplaced { silent } => {
-            log::info!("{stream}: another publisher took over, after {silent:.1?} of silence");
-        }
-        EventKind::ClockJumped { millis } => log::warn!("{stream}: the source's clock jumped by {millis} ms"),
-        EventKind::OutputTrackSkipped { output, track, reason } => {
-            log::warn!("{stream}/{output}: track {track} is left out: {reason}");
-        }
-        EventKind::OutputCodecRare { output, codec } => {
-            log::warn!("{stream}/{output}: hardly any player decodes {codec}");
-        }
-        EventKind::HeaderMissing { codec } => {
-            log::warn!("{stream}: {codec} without a sequence header is left out until there is one");
-        }
-        EventKind::HeaderCame { codec, left_out } => {
-            log::warn!(
-                "{stream}: the sequence header of {codec} came; {left_out} tags before it were left out"
-            );
-        }
-        EventKind::ClockUnsteady => {
-            log::warn!("{stream}: the publisher's times do not advance by themselves; they are corrected");
-        }
-        EventKind::ClockStalled { step } => {
-            log::warn!(
-                "{stream}: the times of the source do not advance; one packet is sent every {step:.1?}"
-            );
-        }
-        EventKind::ModeChanged { mode, error: Some(error) } => {
-            log::warn!("{stream}: now plays {mode}: {}", chain(error));
-        }
-        EventKind::Judged { path, verdict } => {
-            let codes: Vec<_> =
-                verdict.at_least(Severity::Warning).map(|reason| reason.code.as_str()).collect();
-            log::info!("{stream}: {}: {} ({})", path.display(), verdict.action, codes.join(", "));
-        }
-        EventKind::EncoderChanged { from, to, error } => {
-            log::warn!("{stream}: encoder {from} failed, {to} takes over: {}", chain(error));
-        }
-        EventKind::ParametersChanged { path, what } => {
-            log::info!("{stream}: {} changes {what}", path.display());
-        }
-        EventKind::ItemSkipped { path, error } => {
-            log::warn!("{stream}: {} is left out: {}", path.display(), chain(error));
-        }
-        EventKind::PlaylistStalled { items: 0, .. } => log::warn!("{stream}: the playlist is empty"),
-        EventKind::PlaylistStalled { items, error } => {
-            let error = error.as_ref().map_or_else(|| "none was tried".to_owned(), |error| chain(&**error));
-            log::warn!("{stream}: none of {items} items of the playlist can be played: {error}");
-        }
-        EventKind::PlaylistResumed { after } => {
-            log::info!("{stream}: the playlist goes on after {after:.1?}");
-        }
-        EventKind::Abandoned => log::error!("{stream}: did not stop in time, abandoned"),
-        other => log::debug!("{stream}: {other:?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    static LINES: parking_lot::Mutex<Vec<(log::Level, String)>> = parking_lot::Mutex::new(Vec::new());
-
-    struct Keep;
-
-    impl log::Log for Keep {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            LINES.lock().push((record.level(), record.args().to_string()));
-        }
-
-        fn flush(&self) {}
-    }
-
-    /// The level an event is logged at, by its stream's own line.
-    fn level(number: u64, kind: &EventKind, is_recovery: bool) -> log::Level {
-        let stream = StreamId(900_000_000 + number);
-        log_event(stream, kind, is_recovery);
-        let begins = stream.to_string();
-        let lines = LINES.lock();
-        let line = lines.iter().find(|(_, line)| line.starts_with(&begins));
-        line.expect("it is logged").0
-    }
-
-    #[test]
-    fn recoveries_are_as_loud_as_what_they_end_and_what_is_lost_is_told() {
-        log::set_logger(&Keep).expect("the only logger of these tests");
-        log::set_max_level(log::LevelFilter::Debug);
-        let output = OutputId(1);
-        let error = || Arc::new(Error::Ended);
-        let after = Duration::from_secs(2);
-        let live = |failures| EventKind::OutputLive { output, reconnects: 1, failures };
-        let mode = |error| EventKind::ModeChanged { mode: SourceMode::default(), error };
-        let (warn, debug) = (log::Level::Warn, log::Level::Debug);
-        for (number, (kind, is_recovery, expected)) in [
-            (EventKind::OutputRetrying { output, error: error(), wait: after }, false, warn),
-            (live(3), false, warn),
-            (live(0), false, debug),
-            (EventKind::OutputDropped { output, tags: 8 }, false, warn),
-            (EventKind::SourceStalled { after }, false, warn),
-            (EventKind::SourceResumed { after }, false, warn),
-            (mode(Some(error())), false, warn),
-            (mode(None), true, warn),
-            (mode(None), false, debug),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            assert_eq!(level(number as u64, &kind, is_recovery), expected, "{kind:?}");
-        }
-    }
 }

@@ -96,7 +96,7 @@ impl StreamShared {
                 }
                 _ => false,
             };
-            self.events.emit(self.id, kind, is_recovery);
+            self.events.emit(self.id, None, kind, is_recovery);
         }
     }
 

@@ -145,6 +145,7 @@ impl fmt::Display for ReasonCode {
 
 /// How much a reason weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Severity {
     /// Worth knowing; changes nothing, or is mended on the way.
     Info,
@@ -174,6 +175,7 @@ impl fmt::Display for Severity {
 
 /// What a reason is about: what is encoded because of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Subject {
     /// The file: all of its tracks.
     File,

@@ -9,6 +9,7 @@ use super::reason::{Reason, ReasonCode, Severity};
 
 /// How strict to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Strictness {
     /// Only what cannot be sent at all, and a picture that is not H.264, larger than 1920x1080 or above 30 pictures per second.
     /// The platform's own limits are not applied.
@@ -40,6 +41,7 @@ impl Strictness {
 
 /// What happens to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TrackVerdict {
     /// Its packets are sent as they are.
     Copy,
@@ -63,6 +65,7 @@ impl TrackVerdict {
 
 /// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// Every packet is sent as it is.
     Copy,

@@ -1,0 +1,156 @@
+//! Events on their way to the receivers and to the log.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use log::Level;
+
+use super::bus::{Bus, Events, Subscription, Told};
+use super::{Event, EventKind};
+use crate::id::StreamId;
+
+/// Distributes the events of streams to all receivers; never blocks the stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventBus {
+    bus: Bus<Event>,
+}
+
+impl EventBus {
+    pub(crate) fn subscribe(&self, stream: Option<StreamId>) -> Events {
+        match stream {
+            None => self.bus.subscribe(),
+            Some(stream) => self.bus.subscribe_to(move |event| event.stream == stream),
+        }
+    }
+
+    pub(crate) fn on_event(&self, callback: Arc<dyn Fn(&Event) + Send + Sync>) -> Subscription {
+        self.bus.on_event(callback)
+    }
+
+    /// What has been reported up to now.
+    pub(crate) fn told(&self) -> Told<Event> {
+        self.bus.told()
+    }
+
+    /// Waits until the callbacks have received what was reported up to now, at the latest until `until`.
+    pub(crate) fn wait_heard(&self, until: Instant) {
+        self.bus.wait_heard(until);
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.bus.missed()
+    }
+
+    /// Sends an event to all receivers, and to the log; a recovery is logged at the level of what it ends.
+    pub(crate) fn emit(&self, stream: StreamId, label: Option<Arc<str>>, kind: EventKind, is_recovery: bool) {
+        let event = Event { at: SystemTime::now(), stream, label, kind };
+        let level = level(&event.kind, is_recovery);
+        if log::log_enabled!(level) {
+            log::log!(level, "{}", event.line());
+        }
+        self.bus.emit(&event);
+    }
+}
+
+/// How loudly an event is logged.
+fn level(kind: &EventKind, is_recovery: bool) -> Level {
+    match kind {
+        EventKind::OutputEnded { error: Some(_), .. }
+        | EventKind::Ended { error: Some(_) }
+        | EventKind::Abandoned => Level::Error,
+        EventKind::OutputLive { failures, .. } if *failures > 0 => Level::Warn,
+        EventKind::ModeChanged { error: None, .. } if is_recovery => Level::Warn,
+        EventKind::OutputDropped { .. }
+        | EventKind::OutputRetrying { .. }
+        | EventKind::OutputTrackSkipped { .. }
+        | EventKind::OutputCodecRare { .. }
+        | EventKind::SourceFault { .. }
+        | EventKind::SourceStalled { .. }
+        | EventKind::SourceResumed { .. }
+        | EventKind::ClockJumped { .. }
+        | EventKind::ClockUnsteady
+        | EventKind::ClockStalled { .. }
+        | EventKind::HeaderMissing { .. }
+        | EventKind::HeaderCame { .. }
+        | EventKind::ModeChanged { error: Some(_), .. }
+        | EventKind::EncoderChanged { .. }
+        | EventKind::ItemSkipped { .. }
+        | EventKind::PlaylistStalled { .. } => Level::Warn,
+        EventKind::OutputMoved { .. }
+        | EventKind::RecordingOpened { .. }
+        | EventKind::PublisherLost { .. }
+        | EventKind::PublisherReturned { .. }
+        | EventKind::PublisherReplaced { .. }
+        | EventKind::Judged { .. }
+        | EventKind::ParametersChanged { .. }
+        | EventKind::PlaylistResumed { .. } => Level::Info,
+        _ => Level::Debug,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::id::OutputId;
+    use crate::stats::SourceMode;
+
+    static LINES: parking_lot::Mutex<Vec<(Level, String)>> = parking_lot::Mutex::new(Vec::new());
+
+    struct Keep;
+
+    impl log::Log for Keep {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            LINES.lock().push((record.level(), record.args().to_string()));
+        }
+
+        fn flush(&self) {}
+    }
+
+    /// The level an event is logged at, by its stream's own line.
+    fn level(number: u64, kind: &EventKind, is_recovery: bool) -> Level {
+        let stream = StreamId(900_000_000 + number);
+        let label = Some(Arc::from("a label"));
+        EventBus::default().emit(stream, label, kind.clone(), is_recovery);
+        let begins = stream.to_string();
+        let lines = LINES.lock();
+        let line = lines.iter().find(|(_, line)| line.starts_with(&begins));
+        let (level, line) = line.expect("it is logged");
+        assert!(line.contains(" \"a label\": ") && line.ends_with(&kind.to_string()), "{line}");
+        *level
+    }
+
+    #[test]
+    fn recoveries_are_as_loud_as_what_they_end_and_what_is_lost_is_told() {
+        log::set_logger(&Keep).expect("the only logger of these tests");
+        log::set_max_level(log::LevelFilter::Debug);
+        let output = OutputId(1);
+        let error = || Arc::new(Error::Ended);
+        let after = Duration::from_secs(2);
+        let live = |failures| EventKind::OutputLive { output, reconnects: 1, failures };
+        let mode = |error| EventKind::ModeChanged { mode: SourceMode::default(), error };
+        let (warn, debug) = (Level::Warn, Level::Debug);
+        for (number, (kind, is_recovery, expected)) in [
+            (EventKind::OutputRetrying { output, error: error(), wait: after }, false, warn),
+            (live(3), false, warn),
+            (live(0), false, debug),
+            (EventKind::OutputDropped { output, tags: 8 }, false, warn),
+            (EventKind::SourceStalled { after }, false, warn),
+            (EventKind::SourceResumed { after }, false, warn),
+            (mode(Some(error())), false, warn),
+            (mode(None), true, warn),
+            (mode(None), false, debug),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(level(number as u64, &kind, is_recovery), expected, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What an event is called, and what is said of it: one sentence for the log, a terminal and a web page.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Event, EventKind};
+use crate::error::chain;
+use crate::id::OutputId;
+use crate::verdict::{Severity, Verdict};
+
+impl EventKind {
+    /// Its name, such as `output_retrying`, for logs, metrics and JSON. It does not change from one version to the next.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::OutputLive { .. } => "output_live",
+            Self::OutputRetrying { .. } => "output_retrying",
+            Self::OutputMoved { .. } => "output_moved",
+            Self::OutputEnded { .. } => "output_ended",
+            Self::RecordingOpened { .. } => "recording_opened",
+            Self::OutputDropped { .. } => "output_dropped",
+            Self::OutputTrackSkipped { .. } => "output_track_skipped",
+            Self::OutputCodecRare { .. } => "output_codec_rare",
+            Self::Looped { .. } => "looped",
+            Self::SourceFault { .. } => "source_fault",
+            Self::SourceStalled { .. } => "source_stalled",
+            Self::SourceResumed { .. } => "source_resumed",
+            Self::ClockJumped { .. } => "clock_jumped",
+            Self::ClockUnsteady => "clock_unsteady",
+            Self::HeaderMissing { .. } => "header_missing",
+            Self::HeaderCame { .. } => "header_came",
+            Self::ClockStalled { .. } => "clock_stalled",
+            Self::PublicationBegan { .. } => "publication_began",
+            Self::PublicationEnded { .. } => "publication_ended",
+            Self::PublisherLost { .. } => "publisher_lost",
+            Self::PublisherReturned { .. } => "publisher_returned",
+            Self::PublisherReplaced { .. } => "publisher_replaced",
+            Self::ModeChanged { .. } => "mode_changed",
+            Self::Judged { .. } => "judged",
+            Self::EncoderChanged { .. } => "encoder_changed",
+            Self::ItemStarted { .. } => "item_started",
+            Self::ParametersChanged { .. } => "parameters_changed",
+            Self::ItemSkipped { .. } => "item_skipped",
+            Self::PlaylistStalled { .. } => "playlist_stalled",
+            Self::PlaylistResumed { .. } => "playlist_resumed",
+            Self::SourceReplaced { .. } => "source_replaced",
+            Self::TrackSkipped { .. } => "track_skipped",
+            Self::Ended { .. } => "ended",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// The output it is about, if it is about one.
+    #[must_use]
+    pub const fn output(&self) -> Option<OutputId> {
+        match self {
+            Self::OutputLive { output, .. }
+            | Self::OutputRetrying { output, .. }
+            | Self::OutputMoved { output, .. }
+            | Self::OutputEnded { output, .. }
+            | Self::RecordingOpened { output, .. }
+            | Self::OutputDropped { output, .. }
+            | Self::OutputTrackSkipped { output, .. }
+            | Self::OutputCodecRare { output, .. } => Some(*output),
+            _ => None,
+        }
+    }
+}
+
+/// The sentence that is logged, without the stream and the output it is about.
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutputLive { .. }
+            | Self::OutputRetrying { .. }
+            | Self::OutputMoved { .. }
+            | Self::OutputEnded { .. }
+            | Self::RecordingOpened { .. }
+            | Self::OutputDropped { .. }
+            | Self::OutputTrackSkipped { .. }
+            | Self::OutputCodecRare { .. } => self.say_of_output(f),
+            Self::PublicationBegan { .. }
+            | Self::PublicationEnded { .. }
+            | Self::PublisherLost { .. }
+            | Self::PublisherReturned { .. }
+            | Self::PublisherReplaced { .. }
+            | Self::ClockUnsteady
+            | Self::HeaderMissing { .. }
+            | Self::HeaderCame { .. } => self.say_of_publisher(f),
+            Self::Judged { .. }
+            | Self::ItemStarted { .. }
+            | Self::ParametersChanged { .. }
+            | Self::ItemSkipped { .. }
+            | Self::PlaylistStalled { .. }
+            | Self::PlaylistResumed { .. }
+            | Self::SourceReplaced { .. } => self.say_of_item(f),
+            Self::Started => f.write_str("started"),
+            Self::Looped { laps } => write!(f, "laps complete: {laps}"),
+            Self::SourceFault { error } => f.write_str(&chain(error)),
+            Self::SourceStalled { after } => {
+                write!(f, "the source has delivered nothing for {}", Span(*after))
+            }
+            Self::SourceResumed { after } => write!(f, "the source delivers again after {}", Span(*after)),
+            Self::ClockJumped { millis } => write!(f, "the source's clock jumped by {millis} ms"),
+            Self::ClockStalled { step } => {
+                write!(f, "the times of the source do not advance; one packet is sent every {}", Span(*step))
+            }
+            Self::ModeChanged { mode, error } => {
+                write!(f, "now plays {mode}")?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, ": {}", chain(error)))
+            }
+            Self::EncoderChanged { from, to, error } => {
+                write!(f, "encoder {from} failed, {to} takes over: {}", chain(error))
+            }
+            Self::TrackSkipped { track, reason } => write!(f, "track {track} is left out: {reason}"),
+            Self::Ended { error: None } => f.write_str("ended"),
+            Self::Ended { error: Some(error) } => write!(f, "ended: {}", chain(error)),
+            Self::Abandoned => f.write_str("did not stop in time, abandoned"),
+        }
+    }
+}
+
+impl EventKind {
+    fn say_of_output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutputLive { failures, .. } if *failures > 0 => {
+                write!(f, "on the air, failures before: {failures}")
+            }
+            Self::OutputLive { reconnects: 0, .. } => f.write_str("on the air"),
+            Self::OutputLive { .. } => f.write_str("on the air again"),
+            Self::OutputRetrying { error, wait, .. } => {
+                write!(f, "{}; trying again in {}", chain(error), Span(*wait))
+            }
+            Self::OutputMoved { host, .. } => write!(f, "the server redirects it to {host}"),
+            Self::OutputEnded { error: None, .. } => f.write_str("ended"),
+            Self::OutputEnded { error: Some(error), .. } => write!(f, "ended: {}", chain(error)),
+            Self::RecordingOpened { path, .. } => write!(f, "records to {}", path.display()),
+            Self::OutputDropped { tags, .. } => write!(f, "behind, {tags} tags dropped"),
+            Self::OutputTrackSkipped { track, reason, .. } => {
+                write!(f, "track {track} is left out: {reason}")
+            }
+            Self::OutputCodecRare { codec, .. } => write!(f, "hardly any player decodes {codec}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+
+    fn say_of_publisher(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicationBegan { name } => write!(f, "{name} is being published"),
+            Self::PublicationEnded { name } => write!(f, "{name} is no longer published"),
+            Self::PublisherLost { error, grace } => {
+                write!(f, "the publisher was lost, waiting {} for it: {}", Span(*grace), chain(error))
+            }
+            Self::PublisherReturned { after } => write!(f, "a publisher is back after {}", Span(*after)),
+            Self::PublisherReplaced { silent } => {
+                write!(f, "another publisher took over, after {} of silence", Span(*silent))
+            }
+            Self::ClockUnsteady => {
+                f.write_str("the publisher's times do not advance by themselves; they are corrected")
+            }
+            Self::HeaderMissing { codec } => {
+                write!(f, "{codec} without a sequence header is left out until there is one")
+            }
+            Self::HeaderCame { codec, left_out } => {
+                write!(f, "the sequence header of {codec} came; {left_out} tags before it were left out")
+            }
+            _ => f.write_str(self.name()),
+        }
+    }
+
+    fn say_of_item(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Judged { path, verdict } => {
+                write!(f, "{}: {}{}", path.display(), verdict.action, reasons(verdict))
+            }
+            Self::ItemStarted { path } => write!(f, "plays {}", path.display()),
+            Self::ParametersChanged { path, what } => {
+                write!(f, "{} has other parameters: {what}", path.display())
+            }
+            Self::ItemSkipped { path, error } => {
+                write!(f, "{} is left out: {}", path.display(), chain(error))
+            }
+            Self::PlaylistStalled { items: 0, .. } => f.write_str("the playlist is empty"),
+            Self::PlaylistStalled { items, error } => {
+                write!(f, "none of {items} items of the playlist can be played: ")?;
+                match error {
+                    Some(error) => f.write_str(&chain(error)),
+                    None => f.write_str("none was tried"),
+                }
+            }
+            Self::PlaylistResumed { after } => write!(f, "the playlist goes on after {}", Span(*after)),
+            Self::SourceReplaced { path } => {
+                write!(f, "{} was replaced, the new file is played from the next lap on", path.display())
+            }
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// What speaks against a file, in parentheses. Several platforms may say the same.
+fn reasons(verdict: &Verdict) -> String {
+    let reasons = verdict.at_least(Severity::Warning);
+    let mut reasons: Vec<_> = reasons.map(|reason| format!("{}: {}", reason.code, reason.detail)).collect();
+    reasons.sort();
+    reasons.dedup();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
+}
+
+/// A length of time as people write it: `250 ms`, `1.5 s`.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            write!(f, "{} ms", self.0.as_millis())
+        } else {
+            write!(f, "{:.1} s", self.0.as_secs_f64())
+        }
+    }
+}
+
+/// An event without its time: a log has its own.
+pub(super) struct Line<'a>(&'a Event);
+
+impl Event {
+    pub(super) const fn line(&self) -> Line<'_> {
+        Line(self)
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event { stream, label, kind, .. } = self.0;
+        write!(f, "{stream}")?;
+        if let Some(output) = kind.output() {
+            write!(f, "/{output}")?;
+        }
+        if let Some(label) = label {
+            // Quoted: it is the program's text, and may hold anything.
+            write!(f, " {label:?}")?;
+        }
+        write!(f, ": {kind}")
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", utc(self.at), self.line())
+    }
+}
+
+/// A time in RFC 3339, with milliseconds, in UTC. A clock that is set to a year no calendar has gives the nearest that one has.
+pub(crate) fn utc(at: SystemTime) -> impl fmt::Display {
+    /// The last second of the year 9999.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::id::StreamId;
+
+    fn event(millis: u64, label: Option<&str>, kind: EventKind) -> String {
+        let at = UNIX_EPOCH + Duration::from_millis(millis);
+        Event { at, stream: StreamId(1), label: label.map(Arc::from), kind }.to_string()
+    }
+
+    #[test]
+    fn a_line_has_the_time_the_stream_the_output_and_the_sentence() {
+        let output = OutputId(2);
+        let error = Arc::new(Error::Ended);
+        let retrying = EventKind::OutputRetrying { output, error, wait: Duration::from_millis(1500) };
+        assert_eq!(
+            event(1_772_366_400_250, Some("late \"show\"\n"), retrying),
+            "2026-03-01T12:00:00.250Z s1/o2 \"late \\\"show\\\"\\n\": the stream has ended; trying again in 1.5 s"
+        );
+        assert_eq!(event(0, None, EventKind::Started), "1970-01-01T00:00:00.000Z s1: started");
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_can_be_printed() {
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        let after = UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert_eq!(utc(before).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(after).to_string(), "9999-12-31T23:59:59.000Z");
+    }
+}
