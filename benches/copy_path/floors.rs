@@ -2,7 +2,7 @@
 //!
 //! In: a job. Out: figures, until the input ends. A thread per stream, as flowcast has; for players one loop.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,7 +59,7 @@ pub(crate) fn run(job: &Job) -> Result<()> {
         Kind::Restreamed => relay(job.case.streams, job.to, &done)?,
         Kind::Played => {
             let writes = Messages::load(&job.tags())?;
-            fan(job.case.streams, writes, &done)?;
+            fan(job.case.streams, &writes, &done)?;
         }
         Kind::Encoded => return encode(job),
     }
@@ -122,27 +122,32 @@ fn relay(streams: usize, to: SocketAddr, done: &Arc<Done>) -> Result<()> {
     Ok(())
 }
 
-/// Takes this many connections, and writes each tick to all of them in one loop.
-fn fan(players: usize, messages: Messages, done: &Arc<Done>) -> Result<()> {
+/// Takes connections, and writes each tick to all of them in one loop; back once there are as many as are asked for. They are
+/// written to from the first on: more come once those before them have seen something.
+fn fan(players: usize, messages: &Messages, done: &Arc<Done>) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
     tell("address", listener.local_addr()?);
-    let sockets: Vec<TcpStream> = (0..players)
-        .map(|_| {
-            let socket = listener.accept()?.0;
-            socket.set_nodelay(true)?;
-            Ok(socket)
-        })
-        .collect::<Result<_>>()?;
-    let done = done.clone();
+    let (lap_length, writes) = (messages.lap, messages.merged(TICK));
+    let (done, count) = (done.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = count.clone();
     std::thread::Builder::new().spawn(move || {
-        use std::io::Write;
-        let writes = messages.merged(TICK);
+        let mut sockets: Vec<TcpStream> = Vec::new();
         let mut lap = Instant::now();
         loop {
             let mut before = Duration::ZERO;
             for (at, bytes) in &writes {
                 std::thread::sleep((lap + *at).saturating_duration_since(Instant::now()));
-                for mut socket in &sockets {
+                while sockets.len() < players
+                    && let Ok((socket, _)) = listener.accept()
+                {
+                    if socket.set_nonblocking(false).and_then(|()| socket.set_nodelay(true)).is_err() {
+                        done.lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                    sockets.push(socket);
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+                for socket in &mut sockets {
                     if socket.write_all(bytes).is_err() {
                         done.lost.fetch_add(1, Ordering::Relaxed);
                     }
@@ -150,10 +155,10 @@ fn fan(players: usize, messages: Messages, done: &Arc<Done>) -> Result<()> {
                 }
                 before = *at;
             }
-            lap += messages.lap;
+            lap += lap_length;
         }
     })?;
-    Ok(())
+    wait_until("all players are there", || count.load(Ordering::Relaxed) == players as u64)
 }
 
 /// libx264, with the settings of the kind's profile: what it alone uses of the CPU while it is given the clip's pictures, a

@@ -43,7 +43,8 @@ impl Plan {
         warm_up: Duration::from_millis(500),
         slice: Duration::from_millis(1500),
         slices: 1,
-        streams: 2,
+        // More than players are let in at a time.
+        streams: 20,
         // So little time has a keyframe in it or not.
         tolerance: 1.0,
     };
