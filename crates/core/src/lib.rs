@@ -29,6 +29,7 @@ mod publish;
 mod reel;
 pub mod ring;
 mod scan;
+mod settings;
 mod source;
 mod stats;
 mod stream;

@@ -290,5 +290,7 @@ impl fmt::Display for Capacity {
     }
 }
 
+crate::settings::settings!(CapacityOptions);
+
 #[cfg(test)]
 mod tests;

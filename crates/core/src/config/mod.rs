@@ -353,6 +353,15 @@ impl QueueBounds {
         Self { items, bytes, media }
     }
 }
+crate::settings::settings!(
+    Config,
+    ConnectConfig,
+    ReconnectPolicy,
+    LagPolicy,
+    BacklogConfig,
+    RecordingConfig,
+    QueueBounds
+);
 
 #[cfg(test)]
 mod tests {

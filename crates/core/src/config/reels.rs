@@ -97,3 +97,5 @@ pub struct ReelStoreStats {
     /// Files that are being cut or wait for that.
     pub cutting: usize,
 }
+
+crate::settings::settings!(ReelStore);

@@ -111,6 +111,21 @@ impl Cache {
     }
 }
 
+impl Facts {
+    /// What a file is like: [`facts`] with the default options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Media`]: the file cannot be opened or read, or nothing was read within two minutes.
+    ///
+    /// # Blocking
+    ///
+    /// On reading the whole file, for two minutes at most.
+    pub fn scan(path: impl AsRef<Path>) -> Result<Self, Error> {
+        facts(path.as_ref(), &ScanOptions::default(), &Interrupt::new())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

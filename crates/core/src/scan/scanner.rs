@@ -234,3 +234,5 @@ fn missing(media: &MediaInfo, facts: &Facts) -> Option<String> {
     (seen + TOLERATED_LENGTH + declared / 50 < declared)
         .then(|| format!("{:.1} s of {:.1} s are there", seen.as_secs_f64(), declared.as_secs_f64()))
 }
+
+crate::settings::settings!(ScanOptions);

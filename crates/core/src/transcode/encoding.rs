@@ -447,6 +447,8 @@ impl Wish {
     }
 }
 
+crate::settings::settings!(Encoding, AudioEncoding);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -468,3 +468,5 @@ mod tests {
         assert_eq!(Platform::intersection(&all[..1]).unwrap(), all[0]);
     }
 }
+
+crate::settings::settings!(Platform);
