@@ -14,6 +14,14 @@ use super::reason::{Reason, ReasonCode, Severity, Subject};
 use super::sentence::{Action, Fix, Strictness, TrackVerdict, Verdict, action};
 use crate::verdict::facts::Facts;
 
+impl Facts {
+    /// Whether the file can be sent to this platform as it is: [`verdict`] at the default strictness.
+    #[must_use]
+    pub fn verdict(&self, platform: &Platform) -> Verdict {
+        verdict(self, platform, Strictness::default())
+    }
+}
+
 /// Holds the facts of a file against what a platform takes. The same facts give the same verdict.
 #[must_use]
 pub fn verdict(facts: &Facts, platform: &Platform, strictness: Strictness) -> Verdict {
