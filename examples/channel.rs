@@ -166,7 +166,7 @@ fn run(cli: &Cli) -> Result<()> {
         out!("{stats}; {asked}; {items} items, {items_skipped} left out, {cpu_ms:.2} ms CPU per second")?;
     }
     match ended {
-        Some(Err(error)) => Err(flowcast::chain(error.as_ref()).into()),
+        Some(Err(error)) => Err(flowcast::chain(&error).into()),
         _ => Ok(()),
     }
 }

@@ -231,7 +231,7 @@ fn tell(prepared: &Prepared) -> Result<()> {
     });
     for event in &prepared.notices {
         if let EventKind::EncoderChanged { from, to, error } = event {
-            out!("encoder {from} failed, {to} was taken instead: {}", chain(error.as_ref()))?;
+            out!("encoder {from} failed, {to} was taken instead: {}", chain(error))?;
         }
     }
     if prepared.damaged > 0 {

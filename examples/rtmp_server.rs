@@ -255,7 +255,7 @@ fn text(event: &ServerEvent) -> Option<String> {
             format!("{peer}: may not play: {reason}, app {app:?}")
         }
         ServerEventKind::AcceptFailed { error } => format!("cannot accept: {error}"),
-        ServerEventKind::ConnectionFailed { error } => chain(error.as_ref()),
+        ServerEventKind::ConnectionFailed { error } => chain(error),
         ServerEventKind::PublisherJoined { name, stream } => {
             format!("{peer}: publishes {name} as {stream}")
         }
@@ -277,7 +277,7 @@ fn text(event: &ServerEvent) -> Option<String> {
 
 fn reason(why: &Departure) -> String {
     match why {
-        Departure::Failed(error) => chain(error.as_ref()),
+        Departure::Failed(error) => chain(error),
         other => other.as_str().to_owned(),
     }
 }

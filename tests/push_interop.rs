@@ -353,7 +353,7 @@ fn tls_is_refused(identity: Identity) {
     });
     assert!(ended, "{}", live.stats());
     let refused = refused.expect("it was waited for");
-    assert!(matches!(*refused, Error::Tls { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Tls { .. }), "{refused:?}");
     assert_eq!((refused.code(), refused.is_retryable()), ("TLS_FAILED", false));
     // The other output has gone on, longer than the first wait of a retry can be.
     let longest = i64::try_from(Duration::from_millis(3_100).as_millis()).expect("three seconds");

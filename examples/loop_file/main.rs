@@ -160,7 +160,7 @@ fn run(cli: &Cli, file: &Path) -> Result<()> {
         report.tell(&asked)?;
     }
     match failure {
-        Some(error) => Err(chain(error.as_ref()).into()),
+        Some(error) => Err(chain(&error).into()),
         None if !was_live => Err("no output was ever on the air".into()),
         None => Ok(()),
     }

@@ -201,7 +201,7 @@ fn hear_events(events: &flowcast::Events, said: &mut Said) -> usize {
     said.hear(&all);
     for event in &all {
         if let flowcast::EventKind::OutputRetrying { error, .. } = &event.kind {
-            said.hear_error(&**error);
+            said.hear_error(error);
         }
     }
     all.len()

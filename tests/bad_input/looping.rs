@@ -1,7 +1,6 @@
 //! What happens to a file while it is looped.
 
 use std::fs::{self, File, OpenOptions};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast::av::SampleSpec;
@@ -86,9 +85,9 @@ fn a_file_that_is_emptied_ends_the_stream_with_an_error() {
     let began = Instant::now();
     File::create(&looping.copy).expect("it can be truncated");
     let ended = looping.live.wait_timeout(PATIENCE).expect("it ends");
-    let error: Arc<Error> = ended.expect_err("with an error");
+    let error: Error = ended.expect_err("with an error");
     println!("emptied: {} after {:?}: {}", error.code(), began.elapsed(), chain(&error));
-    assert!(matches!(&*error, Error::SourceDried { .. } | Error::Media(_)), "{error:?}");
+    assert!(matches!(&error, Error::SourceDried { .. } | Error::Media(_)), "{error:?}");
     assert!(wait_until(PATIENCE, || looping.server.visits()[0].closed.is_some()), "its output is left open");
     drop(looping);
     beside.assert_unharmed(&clip);
@@ -152,7 +151,7 @@ fn a_file_that_ends_before_its_index_does_is_played_as_far_as_it_goes() {
         let events = engine.events();
         let started = engine.stream(Source::file(&front).looped()).to(push(&server)).start();
         let error = match started {
-            Err(error) => Arc::new(error),
+            Err(error) => error,
             Ok(live) => {
                 let id = live.id();
                 let error = wait_event(&events, PATIENCE, |event| match &event.kind {

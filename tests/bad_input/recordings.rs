@@ -56,7 +56,7 @@ fn runs_out_of_room(clip: &Known, path: &Path) {
         began.elapsed(),
         chain(&error)
     );
-    let Error::Recording { source, .. } = &*error else { panic!("{error:?}") };
+    let Error::Recording { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::StorageFull);
     assert_eq!((error.code(), error.is_retryable()), ("RECORDING_FAILED", false));
     let stats = beside.live.stats();

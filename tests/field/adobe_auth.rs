@@ -160,7 +160,7 @@ fn ffmpeg_is_let_in_by_the_same_servers() {
 }
 
 /// What a stream to the address ends with.
-fn ends(clip: &Known, url: &str) -> Arc<Error> {
+fn ends(clip: &Known, url: &str) -> Error {
     let engine = engine(|_| {});
     let live = engine
         .stream(Source::file(&clip.file).looped())
@@ -181,7 +181,7 @@ fn a_wrong_password_or_none_ends_the_output_and_is_never_shown() {
         ] {
             let server = server(check, PASSWORD);
             let error = ends(&clip, &format!("rtmp://{login}{}/live/key", server.address()));
-            let Error::Rtmp { source: RtmpError::Login { reason: found, .. }, .. } = &*error else {
+            let Error::Rtmp { source: RtmpError::Login { reason: found, .. }, .. } = &error else {
                 panic!("{error:?}")
             };
             assert_eq!(*found, reason, "{}", chain(&error));
@@ -198,7 +198,7 @@ fn a_wrong_password_or_none_ends_the_output_and_is_never_shown() {
     });
     let error = ends(&clip, &format!("rtmp://joe:secret@{}/live/key", server.address()));
     assert!(matches!(
-        &*error,
+        &error,
         Error::Rtmp { source: RtmpError::Login { reason: LoginError::Unsupported, .. }, .. }
     ));
 }

@@ -342,7 +342,7 @@ fn reels_go_before_a_recording_does() {
     let path = disk.path().join("recorded.flv");
     let output = live.add_output(Output::record(&path)).expect("there is room");
     let error = wait_ended(&events, output, PATIENCE * 3).expect("the disk is full in the end");
-    let Error::Recording { source, .. } = &*error else { panic!("{error:?}") };
+    let Error::Recording { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::StorageFull);
     // All is the recording's but for what is being played, and what comes next.
     let recorded = fs::metadata(&path).expect("it is there").len();

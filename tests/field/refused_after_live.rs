@@ -1,6 +1,5 @@
 //! Servers that refuse what they took before: while they restart, or while they hold on to a connection that is gone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ const REFUSALS: [No; 7] = [
 ];
 
 /// Waits for the next word about the output: `Ok` when it is on the air, else why it waits or has ended.
-fn next(events: &Events, stream: StreamId) -> Result<u64, (bool, Arc<Error>)> {
+fn next(events: &Events, stream: StreamId) -> Result<u64, (bool, Error)> {
     wait_event(events, PATIENCE, |event| match &event.kind {
         _ if event.stream != stream => None,
         EventKind::OutputLive { reconnects, .. } => Some(Ok(*reconnects)),
@@ -177,13 +176,13 @@ fn how_often_an_output_is_refused_is_a_policy() {
             (Some(0), _) => assert_eq!((error.code(), server.visits().len()), ("RTMP_REJECTED", 2)),
             (Some(_), _) => {
                 assert!(
-                    matches!(&*error, Error::GaveUp { tries: 4, source } if source.code() == "RTMP_REJECTED")
+                    matches!(&error, Error::GaveUp { tries: 4, source } if source.code() == "RTMP_REJECTED")
                 );
                 assert_eq!(server.visits().len(), 5);
             }
             _ => {
                 assert!(
-                    matches!(&*error, Error::GaveUp { tries: 3, source } if source.code() == "RTMP_REJECTED")
+                    matches!(&error, Error::GaveUp { tries: 3, source } if source.code() == "RTMP_REJECTED")
                 );
                 assert_eq!(server.visits().len(), 4);
             }

@@ -98,5 +98,5 @@ fn file_size() {
     live.stop(Duration::from_secs(5)).expect("it stops");
     clip.assert_gapless(&server.visits()[0].tags);
     let recorded = clip.assert_gapless(&read_flv(&file));
-    println!("recorded {recorded} pictures: {}", flowcast::chain(&*error));
+    println!("recorded {recorded} pictures: {}", flowcast::chain(&error));
 }

@@ -108,7 +108,7 @@ fn a_peer_that_speaks_no_tls() {
     let error = wait_retry(&events, id, PATIENCE);
     println!("RTMP where TLS is due: {} ({error})", error.code());
     assert!(
-        matches!(&*error, Error::Tls { .. } | Error::ConnectionLost { .. } | Error::ConnectTimeout { .. }),
+        matches!(&error, Error::Tls { .. } | Error::ConnectionLost { .. } | Error::ConnectTimeout { .. }),
         "{error:?}"
     );
     stop_within(live, Duration::from_secs(1));
@@ -209,9 +209,9 @@ fn a_rejected_key_ends_the_output_and_is_never_tried_again() {
             "{what}: {} after {:?}: {}",
             error.code(),
             began.elapsed(),
-            std::error::Error::source(&*error).expect("why")
+            std::error::Error::source(&error).expect("why")
         );
-        assert!(matches!(&*error, Error::Rtmp { .. }), "{what}: {error:?}");
+        assert!(matches!(&error, Error::Rtmp { .. }), "{what}: {error:?}");
         assert_eq!((error.code(), error.is_retryable()), ("RTMP_REJECTED", false), "{what}");
         // Nothing more happens, well beyond the first wait.
         let again = witness.watch(&live, Duration::from_millis(600), || events.try_next().is_some());
@@ -295,7 +295,7 @@ fn a_host_nobody_knows() {
     let id =
         live.add_output(Output::rtmp(&format!("rtmp://{host}/live"), "key")).expect("the output is added");
     let error = wait_retry(&events, id, PATIENCE);
-    assert!(matches!(&*error, Error::Dns { .. }), "{error:?}");
+    assert!(matches!(&error, Error::Dns { .. }), "{error:?}");
     assert_eq!((error.code(), error.is_retryable()), ("DNS_FAILED", true));
     stop_within(live, Duration::from_secs(1));
     witness.assert_unharmed(&clip);

@@ -29,11 +29,11 @@ fn a_killed_server_is_found_again_and_nobody_else_notices() {
         server.down();
         let error = wait_retry(&events, output, PATIENCE);
         let detected = killed.elapsed();
-        assert!(matches!(&*error, Error::ConnectionLost { .. }), "{error:?}");
+        assert!(matches!(&error, Error::ConnectionLost { .. }), "{error:?}");
         assert_eq!((error.code(), error.is_retryable()), ("CONNECTION_LOST", true));
         // It is tried again while nobody listens.
         let error = wait_retry(&events, output, PATIENCE);
-        assert!(matches!(&*error, Error::Connect { .. }), "{error:?}");
+        assert!(matches!(&error, Error::Connect { .. }), "{error:?}");
         assert_eq!((error.code(), error.is_retryable()), ("CONNECT_FAILED", true));
         let visits = server.count();
         let back = Instant::now();
@@ -137,7 +137,7 @@ fn a_reset_and_an_orderly_end_are_told_apart_and_both_reconnect() {
         }
         let error = wait_retry(&events, output, PATIENCE);
         let detected = broken.elapsed();
-        let Error::ConnectionLost { source, .. } = &*error else { panic!("{what}: {error:?}") };
+        let Error::ConnectionLost { source, .. } = &error else { panic!("{what}: {error:?}") };
         assert!(kinds.contains(&source.kind()), "{what}: {source:?}");
         assert!(witness.watch(&live, PATIENCE, || server.wait_pictures(visit + 1, 1, Duration::ZERO)));
         let resumed = server.visits()[visit + 1].first_picture().expect("a picture") - broken;
@@ -166,7 +166,7 @@ fn tries_that_are_used_up_end_the_output_and_not_the_stream() {
     let live = witness.start(&engine, &clip, Output::rtmp(&nobody, "key").reconnect(policy));
     let output = outputs(&live)[2];
     let error = wait_ended(&events, output, PATIENCE).expect("it gave up");
-    assert!(matches!(&*error, Error::GaveUp { tries: 3, .. }), "{error:?}");
+    assert!(matches!(&error, Error::GaveUp { tries: 3, .. }), "{error:?}");
     assert_eq!((error.code(), error.is_retryable()), ("GAVE_UP", false));
     assert!(!live.has_ended());
     stop_within(live, Duration::from_secs(3));

@@ -54,7 +54,7 @@ fn a_peer_that_stops_reading_is_dropped_to_a_keyframe_then_given_up_then_found_a
         lost.is_some()
     });
     let (after, error) = lost.expect("it is given up");
-    assert!(matches!(&*error, Error::TooSlow { .. }), "{error:?}");
+    assert!(matches!(&error, Error::TooSlow { .. }), "{error:?}");
     assert_eq!((error.code(), error.is_retryable()), ("TOO_SLOW", true));
     assert!(
         after >= DISCONNECT && after <= at_most(DISCONNECT + UNSEEN, stalled),
@@ -213,7 +213,7 @@ fn a_frozen_ffmpeg_is_noticed() {
     let frozen = Instant::now();
     let error = wait_retry(&events, output, PATIENCE);
     let after = frozen.elapsed();
-    assert!(matches!(&*error, Error::TooSlow { .. }), "{error:?}");
+    assert!(matches!(&error, Error::TooSlow { .. }), "{error:?}");
     println!("SIGSTOP of ffmpeg: given up after {after:?} (its kernel takes up to 6 MB first)");
     listener.process().thaw();
     stop_within(live, Duration::from_secs(3));

@@ -64,7 +64,7 @@ fn our_own_push_with_an_unknown_key_ends_and_is_not_tried_again() {
         .expect("a stream of the clip");
     let ended = live.wait_timeout(PATIENCE).expect("its only output has ended");
     let error = ended.expect_err("it was refused");
-    assert!(matches!(*error, Error::Rtmp { source: RtmpError::Rejected { .. }, .. }), "{error:?}");
+    assert!(matches!(error, Error::Rtmp { source: RtmpError::Rejected { .. }, .. }), "{error:?}");
     assert!(!error.is_retryable());
     let retried =
         std::iter::from_fn(|| events.try_next()).any(|e| matches!(e.kind, EventKind::OutputRetrying { .. }));

@@ -112,7 +112,7 @@ fn without_a_fallback_the_stream_says_which_encoder_failed() {
                         EventKind::Ended { error } if event.stream == live.id() => Some(error.clone()),
                         _ => None,
                     });
-                    flowcast::chain(&*ended.expect("it cannot end well"))
+                    flowcast::chain(&ended.expect("it cannot end well"))
                 }
             };
             println!("{choice:?} {way}: {error}");

@@ -1,11 +1,12 @@
 //! What can go wrong, split by what the caller does next.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::limits::Exceeded;
 
 /// Why libav, or an input given to it, failed. Addresses in it are redacted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no such file.
@@ -31,7 +32,7 @@ pub enum Error {
         operation: &'static str,
         /// The system's error.
         #[source]
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The file has no bytes.
     #[error("{input}: is empty")]

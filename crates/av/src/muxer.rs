@@ -142,7 +142,7 @@ fn error(guard: &Guard, path: &Path, failure: Failure, operation: &'static str) 
             ) => Error::Io {
                 path: path.to_owned(),
                 operation: if operation == "create" { "create" } else { "write" },
-                source,
+                source: source.into(),
             },
             _ => failure.into(),
         },

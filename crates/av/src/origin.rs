@@ -118,7 +118,7 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64), Error> {
     let failed = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => Error::NotFound { path: path.to_owned() },
         ErrorKind::InvalidInput => Error::InvalidArgument { message: "the path holds a NUL byte".to_owned() },
-        _ => Error::Io { path: path.to_owned(), operation: "open", source },
+        _ => Error::Io { path: path.to_owned(), operation: "open", source: source.into() },
     };
     // Looked at before it is opened: opening a FIFO waits for its writer, and nothing can interrupt that.
     let refuse = |metadata: &fs::Metadata| match kind_of(metadata) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::CertificateError;
@@ -45,7 +46,7 @@ impl std::fmt::Display for ConnectStep {
 /// An error of a stream, its source or one of its outputs.
 ///
 /// Stream keys never appear in the text.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Too many streams run already; stop one or raise the limit.
@@ -99,7 +100,7 @@ pub enum Error {
         path: PathBuf,
         /// The file system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The reel store could not read or write its directory, or the disk is full.
     #[error("reel store {dir}: {what}", dir = dir.display())]
@@ -110,7 +111,7 @@ pub enum Error {
         what: &'static str,
         /// The file system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The reel store's directory belongs to another process.
     #[error("reel store {dir}: in use by another process", dir = dir.display())]
@@ -147,7 +148,7 @@ pub enum Error {
         encoder: String,
         /// Its error.
         #[source]
-        source: std::sync::Arc<Self>,
+        source: Arc<Self>,
     },
     /// A file cannot be prepared.
     #[error("{path}: {reason}", path = path.display())]
@@ -164,7 +165,7 @@ pub enum Error {
         path: PathBuf,
         /// The file system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// There is no room for the output of a preparation.
     #[error("{path}: no space left on the disk", path = path.display())]
@@ -173,7 +174,7 @@ pub enum Error {
         path: PathBuf,
         /// The file system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The platforms do not take the result of a preparation.
     #[error("{path}: the result is refused ({})", codes(verdict))]
@@ -181,7 +182,7 @@ pub enum Error {
         /// The file that was to be made.
         path: PathBuf,
         /// The platforms' verdict on it.
-        verdict: Box<crate::verdict::Verdict>,
+        verdict: Arc<crate::verdict::Verdict>,
     },
     /// It was cancelled before it was done.
     #[error("{what}: cancelled")]
@@ -205,9 +206,6 @@ pub enum Error {
         /// Which parameters.
         what: &'static str,
     },
-    /// The same error is reported to another part of the program, too.
-    #[error(transparent)]
-    Shared(std::sync::Arc<Self>),
     /// The source needs a feature that this build does not have.
     #[error("this build has no feature `{feature}`")]
     NotBuilt {
@@ -224,7 +222,7 @@ pub enum Error {
         host: String,
         /// The resolver's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// No address of the host could be connected to.
     #[error("{peer}: connection failed")]
@@ -233,7 +231,7 @@ pub enum Error {
         peer: SocketAddr,
         /// The kernel's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A step of connecting took longer than its deadline.
     #[error("{host}: {step} took longer than {after:?}")]
@@ -276,7 +274,7 @@ pub enum Error {
         host: String,
         /// The kernel's error; an orderly close by the peer is `UnexpectedEof`.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The peer takes data more slowly than the stream makes it.
     #[error("{host}: {lag:?} behind, more than the limit of {limit:?}")]
@@ -324,7 +322,7 @@ pub enum Error {
         tries: u32,
         /// The last failure.
         #[source]
-        source: std::sync::Arc<Self>,
+        source: Arc<Self>,
     },
     /// A recording could not be created or written. Kinds of the cause: `InvalidInput` if it is a file the stream is
     /// made from, or not a regular file; `AlreadyExists`, `ResourceBusy` and `InvalidData` as described at
@@ -335,7 +333,7 @@ pub enum Error {
         path: PathBuf,
         /// The file system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A file cannot be played while it is being written.
     #[error("{path}: {reason}", path = path.display())]
@@ -407,7 +405,7 @@ pub enum Error {
         what: &'static str,
         /// The system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 }
 
@@ -438,7 +436,6 @@ impl Error {
             Self::Cancelled { .. } => "CANCELLED",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
-            Self::Shared(error) => error.code(),
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
@@ -495,7 +492,6 @@ impl Error {
             ),
             Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
-            Self::Shared(error) => error.is_retryable(),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),
             _ => false,

@@ -13,7 +13,7 @@ pub use crate::limits::LimitKind;
 ///
 /// After an error the session is dead: send what [`wire`](crate::session::ServerSession::wire) still holds if that
 /// can be done at once (it may hold the peer's answer), then close.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer does not speak RTMP. Close without an answer; a scanner or a wrong port.

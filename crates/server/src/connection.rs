@@ -277,9 +277,9 @@ impl Connection {
     }
 
     /// Counts, logs and reports why the connection is over, and turns it into an error of the stream.
-    pub(crate) fn explain(&self, over: Over) -> Arc<flowcast_core::Error> {
+    pub(crate) fn explain(&self, over: Over) -> flowcast_core::Error {
         let (hung_up, broken) = (over.is_hang_up(), !matches!(over, Over::Io(_)));
-        let error = Arc::new(self.failure(over));
+        let error = self.failure(over);
         match &self.visit {
             Some(visit) if hung_up => visit.leaves(Departure::HungUp),
             Some(visit) => visit.ends(Some(&error)),
@@ -299,9 +299,9 @@ impl Connection {
             Over::Io(source) if source.get_ref().is_some_and(|error| error.is::<rustls::Error>()) => {
                 self.counters.tls_errors.fetch_add(1, Ordering::Relaxed);
                 log::warn!("{host}: {source}");
-                flowcast_core::Error::ConnectionLost { host, source }
+                flowcast_core::Error::ConnectionLost { host, source: source.into() }
             }
-            Over::Io(source) => flowcast_core::Error::ConnectionLost { host, source },
+            Over::Io(source) => flowcast_core::Error::ConnectionLost { host, source: source.into() },
             Over::Rtmp(source) => {
                 self.counters.failed(&source);
                 log::warn!("{host}: {source}");
@@ -311,7 +311,10 @@ impl Connection {
                 self.counters.refused(RefusalReason::Memory);
                 log::warn!("{host}: no memory left for unfinished messages");
                 let what = "no memory left for unfinished messages of the server's connections";
-                flowcast_core::Error::System { what, source: io::ErrorKind::OutOfMemory.into() }
+                flowcast_core::Error::System {
+                    what,
+                    source: io::Error::from(io::ErrorKind::OutOfMemory).into(),
+                }
             }
             Over::TooFast { kbps } => {
                 self.counters.too_fast.fetch_add(1, Ordering::Relaxed);

@@ -28,11 +28,12 @@ pub(crate) struct Door {
 impl Door {
     /// Listens on the first address of `address`; also returns which that is.
     pub(crate) fn open(address: &str, secure: bool) -> Result<(Self, SocketAddr), Error> {
-        let unknown = |source| Error::Address { address: address.to_owned(), source };
+        let unknown =
+            |source: io::Error| Error::Address { address: address.to_owned(), source: source.into() };
         let port = if secure { RTMPS_PORT } else { DEFAULT_PORT };
         let mut addresses = resolve(address, port).map_err(unknown)?;
         let address = addresses.next().ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
-        let listen = |source| Error::Listen { address, source };
+        let listen = |source: io::Error| Error::Listen { address, source: source.into() };
         let listener = TcpListener::bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok((Self { listener, secure }, address))

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// An error of the server itself; errors of single connections are counted and logged.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The address to listen on is malformed or unknown.
@@ -14,7 +15,7 @@ pub enum Error {
         address: String,
         /// The system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Nothing can listen there: the port is taken, or not allowed.
     #[error("cannot listen on {address}")]
@@ -23,7 +24,7 @@ pub enum Error {
         address: SocketAddr,
         /// The system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A setting cannot work.
     #[error("{name}: {reason}")]
@@ -44,7 +45,7 @@ pub enum Error {
     Start {
         /// The system's error.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 }
 

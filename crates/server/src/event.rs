@@ -50,7 +50,7 @@ pub enum ServerEventKind {
     /// A connection that neither published nor played broke the protocol, exceeded a limit, or missed a deadline.
     ConnectionFailed {
         /// What it was.
-        error: Arc<Error>,
+        error: Error,
     },
     /// A publisher was let in; its stream has begun.
     PublisherJoined {
@@ -136,7 +136,7 @@ pub enum Departure {
     /// server stopped.
     Dismissed,
     /// It broke the protocol, was too slow or too fast, sent or took nothing for too long, or the network failed.
-    Failed(Arc<Error>),
+    Failed(Error),
 }
 
 impl Departure {

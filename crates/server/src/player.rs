@@ -5,7 +5,6 @@
 //! shares with others at the same place), until it is disconnected. In the kernel it holds 128 KiB that are not sent,
 //! and what its peer's window keeps in flight.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -103,7 +102,7 @@ impl Player {
             {
                 // The kernel need not keep what this player does not take for half a minute.
                 self.connection.transport.abort();
-                return Ok(OutputState::Ended(Some(Arc::new(error))));
+                return Ok(OutputState::Ended(Some(error)));
             }
         }
         let more_to_write = self.send(cx)?;

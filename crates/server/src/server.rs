@@ -175,7 +175,7 @@ impl RtmpServerBuilder {
             rtmps = Some(address);
         }
         let mut doors = Doors::new(doors);
-        let start = |source| Error::Start { source };
+        let start = |source: std::io::Error| Error::Start { source: source.into() };
         let poll = Poll::new().map_err(start)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(start)?;
         doors.register(poll.registry(), DOORS).map_err(start)?;

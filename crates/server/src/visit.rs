@@ -140,7 +140,7 @@ impl Visit {
     }
 
     /// Notes that it will leave: by itself, or because of a fault.
-    pub(crate) fn ends(&self, error: Option<&Arc<Error>>) {
+    pub(crate) fn ends(&self, error: Option<&Error>) {
         self.leaves(error.map_or(Departure::SaidGoodbye, |error| Departure::Failed(error.clone())));
     }
 }

@@ -10,7 +10,6 @@ use flowcast::{
 };
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -221,7 +220,7 @@ pub fn wait_event<T>(events: &Events, deadline: Duration, mut matches: impl FnMu
 
 /// Waits until an output tries again, and says why.
 #[track_caller]
-pub fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> Arc<flowcast::Error> {
+pub fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> flowcast::Error {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputRetrying { output, error, .. } if *output == wanted => Some(error.clone()),
         _ => None,
@@ -230,7 +229,7 @@ pub fn wait_retry(events: &Events, wanted: OutputId, deadline: Duration) -> Arc<
 
 /// Waits until an output has ended, and says why.
 #[track_caller]
-pub fn wait_ended(events: &Events, wanted: OutputId, deadline: Duration) -> Option<Arc<flowcast::Error>> {
+pub fn wait_ended(events: &Events, wanted: OutputId, deadline: Duration) -> Option<flowcast::Error> {
     wait_event(events, deadline, |event| match &event.kind {
         EventKind::OutputEnded { output, error } if *output == wanted => Some(error.clone()),
         _ => None,

@@ -34,7 +34,7 @@ impl Context {
 
     /// The error of a reader that cannot be read.
     fn unreadable(&self, source: std::io::Error) -> Error {
-        Error::Io { path: self.path.clone().unwrap_or_default(), operation: "read", source }
+        Error::Io { path: self.path.clone().unwrap_or_default(), operation: "read", source: source.into() }
     }
 
     /// Fails if the input went beyond a limit: libav takes that for its end.
@@ -56,7 +56,7 @@ impl Context {
             return Error::ProtocolRefused { input: self.shown.clone(), protocol };
         }
         if let (Some(source), Some(path)) = (input.and_then(Input::take_source_error), &self.path) {
-            return Error::Io { path: path.clone(), operation: "read", source };
+            return Error::Io { path: path.clone(), operation: "read", source: source.into() };
         }
         match failure.code {
             // Demuxers say both of damaged headers; our own arguments are checked before.
@@ -82,8 +82,11 @@ pub(super) fn read_source(
     options: &OpenOptions,
     guard: &Arc<Guard>,
 ) -> Result<Opened, Error> {
-    let failed =
-        |source| Error::Io { path: context.path.clone().unwrap_or_default(), operation: "read", source };
+    let failed = |source: std::io::Error| Error::Io {
+        path: context.path.clone().unwrap_or_default(),
+        operation: "read",
+        source: source.into(),
+    };
     guard.set_exceeded(None);
     source.rewind().map_err(failed)?;
     let mut start = Vec::new();

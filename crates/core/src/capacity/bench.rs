@@ -105,8 +105,10 @@ impl Plan {
             Some(file) => file.clone(),
             None => {
                 let file = directory.0.join("media.flv");
-                media::write(&file, self.kind.kbps)
-                    .map_err(|source| Error::System { what: "no file for the self-benchmark", source })?;
+                media::write(&file, self.kind.kbps).map_err(|source| Error::System {
+                    what: "no file for the self-benchmark",
+                    source: source.into(),
+                })?;
                 file
             }
         };
@@ -229,8 +231,10 @@ impl Directory {
     fn new() -> Result<Self, Error> {
         let number = u64::from_le_bytes(random::bytes());
         let path = std::env::temp_dir().join(format!("flowcast-capacity-{number:016x}"));
-        std::fs::create_dir(&path)
-            .map_err(|source| Error::System { what: "no directory for the self-benchmark", source })?;
+        std::fs::create_dir(&path).map_err(|source| Error::System {
+            what: "no directory for the self-benchmark",
+            source: source.into(),
+        })?;
         Ok(Self(path))
     }
 }

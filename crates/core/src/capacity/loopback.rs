@@ -68,7 +68,10 @@ impl Loopback {
     ///
     /// No port, descriptor or thread left.
     pub(crate) fn start(tls: Option<&loopback_tls::Identity>) -> Result<Self, Error> {
-        Self::open(tls).map_err(|source| Error::System { what: "no receiver for the self-benchmark", source })
+        Self::open(tls).map_err(|source| Error::System {
+            what: "no receiver for the self-benchmark",
+            source: source.into(),
+        })
     }
 
     fn open(tls: Option<&loopback_tls::Identity>) -> io::Result<Self> {

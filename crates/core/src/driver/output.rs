@@ -1,7 +1,6 @@
 //! The contract of an output with the thread of its stream.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -52,7 +51,7 @@ pub enum OutputState {
     /// It goes on and has more to read or write at once; other sockets are served first.
     More,
     /// It has ended: by itself (`None`) or with an error.
-    Ended(Option<Arc<Error>>),
+    Ended(Option<Error>),
 }
 
 /// Whether an output has begun.
@@ -111,7 +110,7 @@ pub trait OutputDriver: Send {
     fn is_finished(&mut self) -> bool;
 
     /// What the output failed with at its very end, if it did.
-    fn failure(&self) -> Option<Arc<Error>> {
+    fn failure(&self) -> Option<Error> {
         None
     }
 

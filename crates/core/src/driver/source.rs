@@ -1,7 +1,6 @@
 //! The contract of a source with the thread of its stream.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::Tag;
@@ -72,7 +71,7 @@ pub enum SourceState {
     /// It is complete.
     Ended,
     /// It failed.
-    Failed(Arc<Error>),
+    Failed(Error),
 }
 
 /// A source on a stream thread. Nothing in it may block.

@@ -167,7 +167,7 @@ impl Engine {
     /// # Blocking
     ///
     /// Up to `deadline`.
-    pub fn stop(&self, id: StreamId, deadline: Duration) -> Option<Result<(), Arc<Error>>> {
+    pub fn stop(&self, id: StreamId, deadline: Duration) -> Option<Result<(), Error>> {
         let shared = self.registry.find(id)?.shared;
         self.registry.stop_streams(std::slice::from_ref(&shared), deadline);
         shared.outcome()

@@ -56,7 +56,7 @@ pub enum EventKind {
         /// The output.
         output: OutputId,
         /// Why.
-        error: Arc<Error>,
+        error: Error,
         /// How long it waits.
         wait: Duration,
     },
@@ -72,7 +72,7 @@ pub enum EventKind {
         /// The output.
         output: OutputId,
         /// Why; `None` if it was removed or the stream stopped.
-        error: Option<Arc<Error>>,
+        error: Option<Error>,
     },
     /// A recording has its file.
     RecordingOpened {
@@ -117,7 +117,7 @@ pub enum EventKind {
     /// The source had a fault from which it went on.
     SourceFault {
         /// The fault.
-        error: Arc<Error>,
+        error: Error,
     },
     /// The source has delivered nothing for a while; its stream has nothing to send until it does.
     SourceStalled {
@@ -170,7 +170,7 @@ pub enum EventKind {
     /// are made from it report this and the next two as well.
     PublisherLost {
         /// Why.
-        error: Arc<Error>,
+        error: Error,
         /// How long the stream waits.
         grace: Duration,
     },
@@ -189,7 +189,7 @@ pub enum EventKind {
         /// The way it is read now.
         mode: SourceMode,
         /// What made it change; `None` if nothing failed.
-        error: Option<Arc<Error>>,
+        error: Option<Error>,
     },
     /// What happens to the tracks of a file was decided ([`Mode::Auto`](crate::Mode::Auto)).
     Judged {
@@ -205,7 +205,7 @@ pub enum EventKind {
         /// That of the one that took its place.
         to: String,
         /// Why.
-        error: Arc<Error>,
+        error: Error,
     },
     /// An item of a playlist begins.
     ItemStarted {
@@ -226,7 +226,7 @@ pub enum EventKind {
         /// The item's file.
         path: PathBuf,
         /// Why.
-        error: Arc<Error>,
+        error: Error,
     },
     /// No item of a playlist can be played, or it is empty. Reported once; [`PlaylistResumed`](Self::PlaylistResumed)
     /// follows.
@@ -234,7 +234,7 @@ pub enum EventKind {
         /// Items in the list; 0 if it is empty.
         items: usize,
         /// Why the last one that was tried failed.
-        error: Option<Arc<Error>>,
+        error: Option<Error>,
     },
     /// An item of a playlist begins after a time in which none could be played.
     PlaylistResumed {
@@ -256,7 +256,7 @@ pub enum EventKind {
     /// The stream ended.
     Ended {
         /// Why; `None` if it was stopped or its source was complete.
-        error: Option<Arc<Error>>,
+        error: Option<Error>,
     },
     /// The stream did not stop in time and its thread was abandoned (`FORCE_KILL_REQUIRED`).
     Abandoned,

@@ -131,7 +131,7 @@ mod tests {
         log::set_logger(&Keep).expect("the only logger of these tests");
         log::set_max_level(log::LevelFilter::Debug);
         let output = OutputId(1);
-        let error = || Arc::new(Error::Ended);
+        let error = || Error::Ended;
         let after = Duration::from_secs(2);
         let live = |failures| EventKind::OutputLive { output, reconnects: 1, failures };
         let mode = |error| EventKind::ModeChanged { mode: SourceMode::default(), error };

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_line_has_the_time_the_stream_the_output_and_the_sentence() {
         let output = OutputId(2);
-        let error = Arc::new(Error::Ended);
+        let error = Error::Ended;
         let retrying = EventKind::OutputRetrying { output, error, wait: Duration::from_millis(1500) };
         assert_eq!(
             event(1_772_366_400_250, Some("late \"show\"\n"), retrying),

@@ -75,7 +75,7 @@ impl fmt::Debug for Digest {
 pub(super) fn random_key() -> Result<StreamKey, Error> {
     use std::fmt::Write as _;
     let Some(bytes) = random::secret::<16>() else {
-        let source = std::io::ErrorKind::Unsupported.into();
+        let source = std::io::Error::from(std::io::ErrorKind::Unsupported).into();
         return Err(Error::System { what: "the system gives no random numbers", source });
     };
     let mut text = String::with_capacity(32);

@@ -46,7 +46,7 @@ pub(crate) enum Finish {
     /// The source is complete.
     End,
     /// The source failed.
-    Failed(Arc<crate::error::Error>),
+    Failed(crate::error::Error),
 }
 
 /// How far the consumer got; judged in the same breath as taking, or what came in between would be lost sight of.
@@ -185,7 +185,7 @@ impl Drop for TagSender {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let message = "the source's reader".to_owned();
-            self.finish(Finish::Failed(Arc::new(crate::error::Error::Panicked { message })));
+            self.finish(Finish::Failed(crate::error::Error::Panicked { message }));
         }
         self.finish(Finish::End);
     }

@@ -81,7 +81,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
             let source = io::Error::new(io::ErrorKind::Interrupted, "the attempt was given up");
-            tell(Err(Error::System { what: "cannot connect", source }));
+            tell(Err(Error::System { what: "cannot connect", source: source.into() }));
         }
     }
 }
@@ -140,7 +140,7 @@ impl Dialer {
                     Err(source) => {
                         if let Command::Dial(request) = command {
                             let what = "no thread for outgoing connections";
-                            request.reply.tell(Err(Error::System { what, source }));
+                            request.reply.tell(Err(Error::System { what, source: source.into() }));
                         }
                         return;
                     }
@@ -280,7 +280,7 @@ impl Thread {
             }
             Err(error) => {
                 let source = io::Error::new(error.kind(), error.to_string());
-                attempt.request.reply.tell(Err(Error::Dns { host, source }));
+                attempt.request.reply.tell(Err(Error::Dns { host, source: source.into() }));
             }
         }
     }
@@ -308,12 +308,12 @@ impl Thread {
                     let share = if rest.is_empty() { left } else { left / ADDRESS_SHARE };
                     return Ok(Turn::Wait(State::Connecting { socket, peer, rest, give_up }, now + share));
                 }
-                Err(source) => failure = Some(Error::Connect { peer, source }),
+                Err(source) => failure = Some(Error::Connect { peer, source: source.into() }),
             }
         }
         Err(failure.unwrap_or_else(|| Error::System {
             what: "no address to connect to",
-            source: io::ErrorKind::NotFound.into(),
+            source: io::Error::from(io::ErrorKind::NotFound).into(),
         }))
     }
 
@@ -332,7 +332,7 @@ impl Thread {
                 }
                 Err(source) => {
                     drop(socket);
-                    self.connect(id, rest, give_up, now, Some(Error::Connect { peer, source }))
+                    self.connect(id, rest, give_up, now, Some(Error::Connect { peer, source: source.into() }))
                 }
             },
             state => advance(&request, Turn::Wait(state, deadline), now, buffer),
@@ -353,9 +353,9 @@ impl Thread {
             }
             Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
                 Ok(()) => request.reply.tell(Ok(Reached::Peer(dialed))),
-                Err(source) => {
-                    request.reply.tell(Err(Error::System { what: "cannot hand a socket over", source }))
-                }
+                Err(source) => request
+                    .reply
+                    .tell(Err(Error::System { what: "cannot hand a socket over", source: source.into() })),
             },
             Ok(Turn::Elsewhere(url)) => request.reply.tell(Ok(Reached::Elsewhere(url))),
             Err(error) => request.reply.tell(Err(error)),
@@ -466,7 +466,7 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
             Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(Turn::Wait(State::Tls { transport }, deadline))
             }
-            Err(TlsError::Io(source)) => Err(Error::ConnectionLost { host: host(), source }),
+            Err(TlsError::Io(source)) => Err(Error::ConnectionLost { host: host(), source: source.into() }),
             Err(TlsError::Tls(source)) => Err(Error::Tls { host: host(), source }),
         },
         State::Rtmp { mut transport, mut session } => {
@@ -476,7 +476,8 @@ fn advance(request: &Request, turn: Turn, now: Instant, buffer: &mut [u8]) -> Re
                 Pumped::Live => return Ok(Turn::Done(Box::new(Dialed { transport, session: *session }))),
                 Pumped::Elsewhere(url) => return Ok(Turn::Elsewhere(url)),
                 Pumped::Login(answer) => {
-                    let lost = |source| Error::ConnectionLost { host: host(), source };
+                    let lost =
+                        |source: io::Error| Error::ConnectionLost { host: host(), source: source.into() };
                     return Ok(Turn::Login(transport.socket().peer_addr().map_err(lost)?, answer));
                 }
                 Pumped::Waits => {}
@@ -496,7 +497,7 @@ enum PumpError {
 impl PumpError {
     fn of(self, host: String) -> Error {
         match self {
-            Self::Io(source) => Error::ConnectionLost { host, source },
+            Self::Io(source) => Error::ConnectionLost { host, source: source.into() },
             Self::Rtmp(source) => Error::Rtmp { host, source },
         }
     }

@@ -193,7 +193,7 @@ impl DirectFeed {
                 // A stream that goes on in the middle of a file got the report of what is left out when it began.
                 Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
                 Ok(file) => file.read_ahead(laps, sender, cpu),
-                Err(error) => sender.finish(Finish::Failed(Arc::new(error))),
+                Err(error) => sender.finish(Finish::Failed(error)),
             }
         })
     }
@@ -261,7 +261,7 @@ impl DirectFeed {
                 work(&sender, &cpu);
             },
         )
-        .map_err(|source| Error::System { what: "no thread for the file's reader", source })?;
+        .map_err(|source| Error::System { what: "no thread for the file's reader", source: source.into() })?;
         Ok(Self { receiver: Some(receiver), control, worker: Some(worker) })
     }
 
@@ -388,7 +388,7 @@ fn read_laps(
     let (seeks, to) =
         if reader.encodes() { (from > 0, from) } else { (from > WORTH_SEEKING, from.max(1) - 1) };
     if seeks && let Err(error) = reader.skip_to(to as i64 * SLOT_MS) {
-        return Finish::Failed(Arc::new(error));
+        return Finish::Failed(error);
     }
     let mut since_report = 0u32;
     // Where an item's picture begins has to be known with its first sound.
@@ -403,7 +403,7 @@ fn read_laps(
             Err(error) => {
                 // Its reports come first; if there is no receiver any more, the error is not needed either.
                 let _ = sender.send_together(first.take().unwrap_or_default());
-                return Finish::Failed(Arc::new(error));
+                return Finish::Failed(error);
             }
         };
         let is_end = matches!(item, Item::LapEnd);
@@ -421,11 +421,11 @@ fn read_laps(
         if is_end {
             match (laps, reader.take_failure()) {
                 (Laps::Endless, _) => {}
-                (_, Some(error)) => return Finish::Failed(Arc::new(error)),
+                (_, Some(error)) => return Finish::Failed(error),
                 (_, None) => return Finish::End,
             }
             if let Err(error) = reader.rewind() {
-                return Finish::Failed(Arc::new(error));
+                return Finish::Failed(error);
             }
             skip.from = 0;
         }

@@ -4,7 +4,6 @@
 //! whose wait is over. One for each sequencer of a list.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -24,7 +23,7 @@ pub(crate) struct Faults {
     /// The first time at which any of them is tried again.
     earliest: Option<Instant>,
     events: Vec<EventKind>,
-    last: Option<Arc<Error>>,
+    last: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -39,7 +38,7 @@ struct Fault {
 
 impl Faults {
     /// The item cannot be played: it waits.
-    pub(crate) fn failed(&mut self, item: &PlaylistItem, error: Arc<Error>, now: Instant) {
+    pub(crate) fn failed(&mut self, item: &PlaylistItem, error: Error, now: Instant) {
         let fault = self.tell(item, error);
         let wait = WAIT_FIRST.saturating_mul(1 << fault.failures.min(8)).min(WAIT_CAP);
         fault.failures = fault.failures.saturating_add(1);
@@ -49,7 +48,7 @@ impl Faults {
     }
 
     /// The item broke off after it was played for a while.
-    pub(crate) fn broke(&mut self, item: &PlaylistItem, error: Arc<Error>) {
+    pub(crate) fn broke(&mut self, item: &PlaylistItem, error: Error) {
         self.tell(item, error);
     }
 
@@ -92,11 +91,11 @@ impl Faults {
     }
 
     /// What failed last.
-    pub(crate) fn last(&self) -> Option<Arc<Error>> {
+    pub(crate) fn last(&self) -> Option<Error> {
         self.last.clone()
     }
 
-    fn tell(&mut self, item: &PlaylistItem, error: Arc<Error>) -> &mut Fault {
+    fn tell(&mut self, item: &PlaylistItem, error: Error) -> &mut Fault {
         self.last = Some(error.clone());
         let fresh = || Fault { failures: 0, again: None, told: String::new() };
         let fault = self.of.entry(item.id).or_insert_with(fresh);
@@ -105,7 +104,7 @@ impl Faults {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(EventKind::ItemSkipped { path: item.path.clone(), error });
             } else {
-                log::warn!("{} is left out, too: {}", item.path.display(), crate::error::chain(&*error));
+                log::warn!("{} is left out, too: {}", item.path.display(), crate::error::chain(&error));
             }
         }
         fault
@@ -119,12 +118,12 @@ mod tests {
     use super::*;
     use crate::playlist::Playlist;
 
-    fn error(number: u8) -> Arc<Error> {
+    fn error(number: u8) -> Error {
         let path = Path::new("a").to_owned();
-        Arc::new(match number {
+        match number {
             0 => Error::SourceDried { path },
             _ => Error::SourceDamaged { path, reason: "x".to_owned() },
-        })
+        }
     }
 
     #[test]

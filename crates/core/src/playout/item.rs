@@ -46,7 +46,7 @@ pub(crate) enum Read {
     /// The lap was read to its end.
     End,
     /// It cannot be read any further.
-    Failed(Arc<Error>),
+    Failed(Error),
 }
 
 /// A file that is being played.
@@ -194,7 +194,7 @@ impl Item {
 
     /// Looks whether its worker has opened it.
     #[cfg(feature = "libav")]
-    pub(crate) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Arc<Error>> {
+    pub(crate) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
         let mut tags = Vec::new();
         let read = self.read(i64::MIN, &mut tags, notices);
         match read {
@@ -354,7 +354,7 @@ fn read_slot(reel: &Arc<Reel>, slot: &mut usize, until: i64, tags: &mut Vec<Tag>
             *slot += 1;
             Read::Slot(reel.clone(), *slot - 1)
         }
-        Err(error) => Read::Failed(Arc::new(error)),
+        Err(error) => Read::Failed(error),
     }
 }
 

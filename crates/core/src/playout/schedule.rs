@@ -207,7 +207,7 @@ impl Schedule {
         let Some((ready, item)) = self.search.as_ref().and_then(Search::found) else { return false };
         let Some(what) = refused(ready) else { return false };
         let error = Error::ParametersDiffer { path: item.path.clone(), what };
-        self.failed(&item, Arc::new(error), now);
+        self.failed(&item, error, now);
         self.search = None;
         true
     }
@@ -251,13 +251,13 @@ impl Schedule {
     }
 
     /// An item cannot be played.
-    pub(crate) fn failed(&self, item: &PlaylistItem, error: Arc<Error>, now: Instant) {
+    pub(crate) fn failed(&self, item: &PlaylistItem, error: Error, now: Instant) {
         self.faults.lock().failed(item, error, now);
         self.cursor.looker().hold(item.id);
     }
 
     /// The current item broke off; `early` if it was hardly played.
-    pub(crate) fn broke(&mut self, error: Arc<Error>, early: bool, now: Instant) {
+    pub(crate) fn broke(&mut self, error: Error, early: bool, now: Instant) {
         self.dry_since = None;
         let Some(item) = self.cursor.current().cloned() else { return };
         if early {

@@ -79,7 +79,7 @@ struct State {
     feed: Option<DirectFeed>,
     /// Why the item is not played from a reel although there is a store.
     #[cfg(feature = "libav")]
-    fallback: Option<Arc<Error>>,
+    fallback: Option<Error>,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ impl Search {
                     drop(state);
                     if let Some(item) = item {
                         let message = "the source's reader".to_owned();
-                        self.shared.failed(&item, Arc::new(Error::Panicked { message }));
+                        self.shared.failed(&item, Error::Panicked { message });
                     }
                     return Got::Tired;
                 }
@@ -181,7 +181,7 @@ impl Search {
     }
 
     #[cfg(feature = "libav")]
-    fn opened(&mut self, feed: DirectFeed, entry: &PlaylistItem, fallback: Option<Arc<Error>>) -> Got {
+    fn opened(&mut self, feed: DirectFeed, entry: &PlaylistItem, fallback: Option<Error>) -> Got {
         let mut item = Item::new(&entry.path, Feed::Direct(feed), true);
         let mut notices = Vec::new();
         match item.try_open(&mut notices) {
@@ -257,7 +257,7 @@ impl Shared {
         item
     }
 
-    fn failed(&self, item: &PlaylistItem, error: Arc<Error>) {
+    fn failed(&self, item: &PlaylistItem, error: Error) {
         if !self.over.load(Ordering::Acquire) {
             self.faults.lock().failed(item, error, Instant::now());
             self.looker.hold(item.id);
@@ -274,7 +274,7 @@ impl Shared {
         store.prepare_async(&path, what, Box::new(move |answer| asked.answer(answer)));
     }
 
-    fn answered(self: &Arc<Self>, item: PlaylistItem, answer: Result<Arc<Reel>, Arc<Error>>) {
+    fn answered(self: &Arc<Self>, item: PlaylistItem, answer: Result<Arc<Reel>, Error>) {
         match answer {
             Ok(reel) => self.state.lock().stage = Stage::Reel(reel),
             Err(error) if is_of_file(&error) => {
@@ -288,7 +288,7 @@ impl Shared {
 
     /// Has a worker open files, from this one on.
     #[cfg(feature = "libav")]
-    fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Arc<Error>>) {
+    fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Error>) {
         let tried = self.tried(item.clone(), Stage::Opened);
         self.work(item, fallback, |supply, path| {
             DirectFeed::open_first(path, &supply.recipes, Laps::Item, &supply.direct, tried)
@@ -296,8 +296,8 @@ impl Shared {
     }
 
     #[cfg(not(feature = "libav"))]
-    fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Arc<Error>>) {
-        self.failed(&item, fallback.unwrap_or_else(|| Arc::new(Error::NotBuilt { feature: "libav" })));
+    fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Error>) {
+        self.failed(&item, fallback.unwrap_or(Error::NotBuilt { feature: "libav" }));
         self.advance();
     }
 
@@ -319,7 +319,7 @@ impl Shared {
     fn work(
         self: &Arc<Self>,
         item: PlaylistItem,
-        fallback: Option<Arc<Error>>,
+        fallback: Option<Error>,
         start: impl FnOnce(&Supply, std::path::PathBuf) -> Result<DirectFeed, Error>,
     ) {
         // Held until the worker is noted: it answers under the same lock.
@@ -334,7 +334,7 @@ impl Shared {
             Err(error) => {
                 state.stage = Stage::Tired;
                 drop(state);
-                self.failed(&item, Arc::new(error));
+                self.failed(&item, error);
             }
         }
     }
@@ -354,7 +354,7 @@ impl Shared {
                 search.state.lock().stage = on_success.take()?;
                 return None;
             };
-            search.failed(&item, Arc::new(error));
+            search.failed(&item, error);
             if search.supply.store.is_some() {
                 // This worker is done; the store is asked for the next one.
                 search.state.lock().feed = None;
@@ -374,7 +374,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn answer(mut self, answer: Result<Arc<Reel>, Arc<Error>>) {
+    fn answer(mut self, answer: Result<Arc<Reel>, Error>) {
         if let (Some(search), Some(item)) = (self.search.upgrade(), self.item.take()) {
             search.answered(item, answer);
         }
@@ -384,7 +384,7 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if let (Some(search), Some(item)) = (self.search.upgrade(), self.item.take()) {
-            search.failed(&item, Arc::new(Error::Ended));
+            search.failed(&item, Error::Ended);
             search.state.lock().stage = Stage::Tired;
         }
     }
@@ -456,7 +456,7 @@ mod tests {
         let mut events = Vec::new();
         faults.lock().take_events(&mut events);
         let [crate::event::EventKind::ItemSkipped { error, .. }] = &*events else { panic!("{events:?}") };
-        assert!(matches!(&**error, Error::Panicked { .. }), "{error:?}");
+        assert!(matches!(error, Error::Panicked { .. }), "{error:?}");
         // The next search begins behind it.
         assert_eq!(cursor.looker().peek().map(|item| item.id), Some(next));
     }

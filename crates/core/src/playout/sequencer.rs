@@ -71,7 +71,7 @@ pub(crate) enum SequencerState {
     /// Everything was played.
     Complete,
     /// It cannot go on.
-    Failed(Arc<Error>),
+    Failed(Error),
 }
 
 /// Plays one lane.
@@ -324,7 +324,7 @@ impl Sequencer {
     }
 
     /// The store is not asked again for a while.
-    fn put_off(&mut self, now: Instant, error: Arc<Error>, notices: &mut Vec<EventKind>) {
+    fn put_off(&mut self, now: Instant, error: Error, notices: &mut Vec<EventKind>) {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_CAP));
         self.retry = Some((now + wait, wait));
         if wait == RETRY_FIRST {
@@ -376,7 +376,7 @@ impl Sequencer {
             match answer {
                 Ok(ready) => ready,
                 Err(error) => {
-                    log::warn!("{}: cannot go round: {}", path.display(), crate::error::chain(&*error));
+                    log::warn!("{}: cannot go round: {}", path.display(), crate::error::chain(&error));
                     self.spare = None;
                     return Some(SequencerState::Dry);
                 }
@@ -397,7 +397,7 @@ impl Sequencer {
         self.lane.begin(item, 0);
     }
 
-    fn set_mode(&mut self, mode: SourceMode, error: Option<Arc<Error>>, notices: &mut Vec<EventKind>) {
+    fn set_mode(&mut self, mode: SourceMode, error: Option<Error>, notices: &mut Vec<EventKind>) {
         if self.mode != mode {
             self.mode = mode;
             notices.push(EventKind::ModeChanged { mode, error });
@@ -417,30 +417,23 @@ impl Sequencer {
         let path = self.lane.item().map(|item| item.path().to_owned()).unwrap_or_default();
         let is_reel = self.mode == SourceMode::Reel;
         if is_reel && waited.max(late) >= REEL_PATIENCE {
-            return self.mend(now, Arc::new(Error::ReelTooSlow { path }), notices);
+            return self.mend(now, Error::ReelTooSlow { path }, notices);
         }
         Some(SequencerState::Dry)
     }
 
     /// The item cannot be read any further this way: a reel goes on directly, a list with its next item.
-    fn mend(
-        &mut self,
-        now: Instant,
-        error: Arc<Error>,
-        notices: &mut Vec<EventKind>,
-    ) -> Option<SequencerState> {
+    fn mend(&mut self, now: Instant, error: Error, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
         self.dry_since = None;
         if self.mode == SourceMode::Reel {
-            if let (Error::ReelDamaged { .. }, Some(reel)) =
-                (error.as_ref(), self.lane.item().and_then(Item::reel))
-            {
+            if let (Error::ReelDamaged { .. }, Some(reel)) = (&error, self.lane.item().and_then(Item::reel)) {
                 reel.damaged();
             }
             let reel = self.lane.item().and_then(Item::reel).cloned();
             if self.go_on_directly(&error) {
                 self.retry = Some((now + RETRY_FIRST, RETRY_FIRST));
                 if let (Error::ReelTooSlow { path }, Program::Loop, Some(reel)) =
-                    (error.as_ref(), &self.program, reel)
+                    (&error, &self.program, reel)
                 {
                     // It is on its way, and is taken up with the first lap after it has become complete.
                     self.pending = Some(Pending::following(path, Use::Loop, reel));
@@ -464,7 +457,7 @@ impl Sequencer {
     }
 
     #[cfg(feature = "libav")]
-    fn go_on_directly(&mut self, error: &Arc<Error>) -> bool {
+    fn go_on_directly(&mut self, error: &Error) -> bool {
         let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
         let Some(item) = self.lane.item() else { return false };
         let path = item.path().to_owned();
@@ -481,7 +474,7 @@ impl Sequencer {
     }
 
     #[cfg(not(feature = "libav"))]
-    fn go_on_directly(&self, _error: &Arc<Error>) -> bool {
+    fn go_on_directly(&self, _error: &Error) -> bool {
         false
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Ready {
     /// The item.
     pub(crate) item: Item,
     /// Why it is not played from a reel although there is a store.
-    pub(crate) fallback: Option<Arc<Error>>,
+    pub(crate) fallback: Option<Error>,
     /// What has to be reported about it.
     pub(crate) notices: Vec<EventKind>,
 }
@@ -51,7 +51,7 @@ impl Ready {
     }
 
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
-    pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Arc<Error>>) {
+    pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Error>) {
         let Self { item, fallback, notices: own } = self;
         #[cfg(feature = "libav")]
         supply.recipes.tell(notices);
@@ -68,10 +68,10 @@ pub(crate) struct Pending {
     path: PathBuf,
     how: Use,
     state: State,
-    fallback: Option<Arc<Error>>,
+    fallback: Option<Error>,
 }
 
-type Answer = Arc<Mutex<Option<Result<Arc<Reel>, Arc<Error>>>>>;
+type Answer = Arc<Mutex<Option<Result<Arc<Reel>, Error>>>>;
 
 #[derive(Debug)]
 enum State {
@@ -82,7 +82,7 @@ enum State {
     /// A worker opens the file.
     #[cfg(feature = "libav")]
     Opening(Box<Item>),
-    Failed(Arc<Error>),
+    Failed(Error),
     Taken,
 }
 
@@ -115,7 +115,7 @@ impl Supply {
     }
 
     #[cfg(feature = "libav")]
-    fn open(&self, path: &Path, how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
+    fn open(&self, path: &Path, how: Use, fallback: Option<Error>) -> Result<Ready, Error> {
         let laps = how.laps();
         let file = OpenFile::open(path, &self.recipes, laps.tail())?;
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
@@ -126,11 +126,8 @@ impl Supply {
     }
 
     #[cfg(not(feature = "libav"))]
-    fn open(&self, _path: &Path, _how: Use, fallback: Option<Arc<Error>>) -> Result<Ready, Error> {
-        Err(match fallback {
-            Some(error) => Arc::try_unwrap(error).unwrap_or_else(Error::Shared),
-            None => Error::NotBuilt { feature: "libav" },
-        })
+    fn open(&self, _path: &Path, _how: Use, fallback: Option<Error>) -> Result<Ready, Error> {
+        Err(fallback.unwrap_or(Error::NotBuilt { feature: "libav" }))
     }
 
     /// Begins to get an item ready; never blocks.
@@ -153,16 +150,16 @@ impl Supply {
     }
 
     #[cfg(feature = "libav")]
-    fn opening(&self, path: &Path, how: Use, _why: Option<Arc<Error>>) -> State {
+    fn opening(&self, path: &Path, how: Use, _why: Option<Error>) -> State {
         match DirectFeed::open(path.to_owned(), &self.recipes, how.laps(), 0, &self.direct) {
             Ok(feed) => State::Opening(Box::new(Item::new(path, Feed::Direct(feed), true))),
-            Err(error) => State::Failed(Arc::new(error)),
+            Err(error) => State::Failed(error),
         }
     }
 
     #[cfg(not(feature = "libav"))]
-    fn opening(&self, _path: &Path, _how: Use, why: Option<Arc<Error>>) -> State {
-        State::Failed(why.unwrap_or_else(|| Arc::new(Error::NotBuilt { feature: "libav" })))
+    fn opening(&self, _path: &Path, _how: Use, why: Option<Error>) -> State {
+        State::Failed(why.unwrap_or(Error::NotBuilt { feature: "libav" }))
     }
 
     /// Goes on with `path` directly, from slot number `from` of its first lap on; never blocks.
@@ -179,16 +176,12 @@ impl Pending {
     }
 
     /// The item, once it is ready or it is clear that it never will be; then this is not to be asked again.
-    pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Arc<Error>>> {
+    pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Error>> {
         self.poll_reel(supply, |_| true, true)
     }
 
     /// As [`poll`](Self::poll), but a reel only once all of the file is in it; and only a reel, unless `or_directly`.
-    pub(crate) fn poll_whole(
-        &mut self,
-        supply: &Supply,
-        or_directly: bool,
-    ) -> Option<Result<Ready, Arc<Error>>> {
+    pub(crate) fn poll_whole(&mut self, supply: &Supply, or_directly: bool) -> Option<Result<Ready, Error>> {
         self.poll_reel(supply, Reel::is_complete, or_directly)
     }
 
@@ -197,7 +190,7 @@ impl Pending {
         supply: &Supply,
         is_enough: impl FnOnce(&Reel) -> bool,
         or_directly: bool,
-    ) -> Option<Result<Ready, Arc<Error>>> {
+    ) -> Option<Result<Ready, Error>> {
         if let State::Asked(answer) = &self.state {
             let answer = answer.lock().take()?;
             match answer {
@@ -239,7 +232,7 @@ impl Pending {
     }
 
     /// There is no reel: if it was the file and not the store, opening it again says so.
-    fn open(&mut self, supply: &Supply, why: Arc<Error>) {
+    fn open(&mut self, supply: &Supply, why: Error) {
         self.state = supply.opening(&self.path, self.how, Some(why.clone()));
         self.fallback = Some(why);
     }

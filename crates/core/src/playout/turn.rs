@@ -108,12 +108,12 @@ impl Turn {
 }
 
 impl Part {
-    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Error> {
         match self {
             Self::Headers(headers) => tags.extend(headers.iter().cloned()),
             Self::Slot { reel, slot, placement } => {
                 let from = tags.len();
-                reel.read(*slot, tags).map_err(Arc::new)?;
+                reel.read(*slot, tags)?;
                 placement.apply(tags, from);
             }
             Self::Fill(fill) => fill.add(tags),
@@ -123,7 +123,7 @@ impl Part {
 }
 
 impl Refill for Again {
-    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Error> {
         let begin = tags.len();
         match self {
             Self::One(part) => part.refill(tags),

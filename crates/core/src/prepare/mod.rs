@@ -11,6 +11,7 @@ mod sound;
 mod writing;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_av::{Demuxer, Error as Media, Interrupt, OpenOptions};
@@ -253,7 +254,7 @@ impl Prepare {
         let facts = scan(part.path(), cancel)?;
         let verdict = figures::judge(&facts, &self.platforms);
         if figures::is_refused(&facts, &verdict) {
-            return Err(Error::ResultRefused { path: self.output.clone(), verdict: Box::new(verdict) });
+            return Err(Error::ResultRefused { path: self.output.clone(), verdict: Arc::new(verdict) });
         }
         if cancel.is_cancelled() {
             return Err(Error::Cancelled { what: "prepare" });
@@ -306,10 +307,10 @@ impl Prepare {
                 Err(Error::EncoderFailed { encoder, source }) if falls_back && encoder != "aac" => {
                     log::warn!(
                         "encoder {encoder} failed, software takes over: {}",
-                        crate::error::chain(&*source)
+                        crate::error::chain(&source)
                     );
                     encoding.encoder = EncoderChoice::Software;
-                    replaced = Some((encoder, source));
+                    replaced = Some((encoder, Arc::unwrap_or_clone(source)));
                 }
                 Ok(mut written) => {
                     if let (Some((from, error)), Some(to)) = (replaced, written.encoder.clone()) {

@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flowcast_av::{Error as Media, Interrupt, Muxer, MuxerOptions, TrackInfo};
 use rustix::fs::FlockOperation;
@@ -35,7 +36,7 @@ impl Part {
     ///
     /// [`Error::OutputUnwritable`], [`Error::DiskFull`].
     pub(super) fn create(output: &Path) -> Result<Self, Error> {
-        let failed = |source| failed(output, source);
+        let failed = |source: io::Error| failed(output, source);
         let output = followed(output);
         match fs::metadata(&output).map(|data| data.file_type()) {
             Ok(kind) if kind.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
@@ -111,7 +112,7 @@ impl Part {
     /// As [`create`](Self::create).
     pub(super) fn commit(mut self) -> Result<PathBuf, Error> {
         // It may have been put on the air meanwhile.
-        refuse_replacing(&self.output).map_err(|in_use| failed(&self.output, in_use.into()))?;
+        refuse_replacing(&self.output).map_err(|in_use| failed(&self.output, io::Error::from(in_use)))?;
         fs::rename(&self.path, &self.output).map_err(|source| failed(&self.output, source))?;
         self.file = None;
         // The name is the new file's in any case; that it survives a power failure is best effort.
@@ -145,8 +146,8 @@ fn followed(output: &Path) -> PathBuf {
     path
 }
 
-fn failed(path: &Path, source: io::Error) -> Error {
-    let path = path.to_owned();
+fn failed(path: &Path, source: impl Into<Arc<io::Error>>) -> Error {
+    let (path, source) = (path.to_owned(), source.into());
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Error::DiskFull { path, source }

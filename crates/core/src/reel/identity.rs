@@ -156,7 +156,7 @@ fn unreadable(path: &Path, operation: &'static str, source: io::Error) -> Error 
     if source.kind() == io::ErrorKind::NotFound {
         return flowcast_av::Error::NotFound { path: path.to_owned() }.into();
     }
-    flowcast_av::Error::Io { path: path.to_owned(), operation, source }.into()
+    flowcast_av::Error::Io { path: path.to_owned(), operation, source: source.into() }.into()
 }
 
 #[cfg(feature = "libav")]

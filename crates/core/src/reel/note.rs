@@ -55,7 +55,7 @@ impl Note {
             }
             Self::Damage(reason) => {
                 let error = Error::SourceDamaged { path: path.to_owned(), reason: reason.clone() };
-                EventKind::SourceFault { error: error.into() }
+                EventKind::SourceFault { error }
             }
             Self::ClockJumped { millis } => EventKind::ClockJumped { millis: *millis },
         }

@@ -38,7 +38,7 @@ pub(crate) struct Reel {
     complete: OnceLock<Complete>,
     /// Slots whose checksum was right. Unset for slots this process has just written.
     checked: OnceLock<Bitmap>,
-    failure: OnceLock<Arc<Error>>,
+    failure: OnceLock<Error>,
     source: Mutex<Option<(PathBuf, SourceFacts)>>,
     source_changed: AtomicBool,
     damaged: AtomicBool,
@@ -123,7 +123,7 @@ impl Reel {
     }
 
     /// Why it grows no further, or why it could not be kept: what is readable stays readable.
-    pub(crate) fn failure(&self) -> Option<Arc<Error>> {
+    pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.get().cloned()
     }
 
@@ -297,7 +297,7 @@ impl Reel {
     }
 
     /// It grows no further.
-    pub(super) fn fail(&self, error: Arc<Error>) {
+    pub(super) fn fail(&self, error: Error) {
         let _ = self.failure.set(error);
     }
 

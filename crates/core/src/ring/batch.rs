@@ -1,7 +1,5 @@
 //! Tags that their source makes again.
 
-use std::sync::Arc;
-
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
@@ -60,7 +58,7 @@ pub(super) struct Again {
     tags: Vec<Tag>,
     /// The last batch that could not be made: it is not tried again by each output.
     lost: Option<u64>,
-    fault: Option<Arc<Error>>,
+    fault: Option<Error>,
 }
 
 impl Again {
@@ -100,7 +98,7 @@ impl Again {
         }
     }
 
-    pub(super) fn take_fault(&mut self) -> Option<Arc<Error>> {
+    pub(super) fn take_fault(&mut self) -> Option<Error> {
         self.fault.take()
     }
 

@@ -364,7 +364,7 @@ impl Ring {
     }
 
     /// Why tags could not be made again, if that happened since this was last asked.
-    pub(crate) fn take_fault(&mut self) -> Option<Arc<Error>> {
+    pub(crate) fn take_fault(&mut self) -> Option<Error> {
         self.again.get_mut().take_fault()
     }
 

@@ -1,7 +1,5 @@
 //! Tags that their source makes again.
 
-use std::sync::Arc;
-
 use flowcast_rtmp::flv::tag::Tag;
 
 use crate::error::Error;
@@ -17,5 +15,5 @@ pub trait Refill: Send + std::fmt::Debug {
     /// # Blocking
     ///
     /// This runs on the stream's thread: one read at most.
-    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>>;
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Error>;
 }

@@ -55,12 +55,12 @@ struct Slot {
 }
 
 impl Refill for Slot {
-    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Arc<Error>> {
+    fn refill(&self, tags: &mut Vec<Tag>) -> Result<(), Error> {
         let state = &self.tape.0;
         state.reads.fetch_add(1, Ordering::Relaxed);
         if state.broken.load(Ordering::Relaxed) == self.number as u64 + 1 {
-            let source = std::io::ErrorKind::UnexpectedEof.into();
-            return Err(Arc::new(Error::System { what: "the tape is torn", source }));
+            let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into();
+            return Err(Error::System { what: "the tape is torn", source });
         }
         self.tape.slot(self.number, tags);
         Ok(())

@@ -129,7 +129,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
                     Some(begin(ready, &supply, notices))
                 }
                 Err(error) => {
-                    let error = Arc::new(error);
+                    let error = error;
                     last_error = Some(error.clone());
                     schedule.failed(&item, error, Instant::now());
                     continue;
@@ -139,7 +139,7 @@ fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Re
             Next::Complete | Next::AllFailed => {
                 let reason = match last_error {
                     Some(error) => {
-                        format!("no item can be played, the last one: {}", crate::error::chain(&*error))
+                        format!("no item can be played, the last one: {}", crate::error::chain(&error))
                     }
                     None => "has no item".to_owned(),
                 };

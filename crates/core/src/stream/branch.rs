@@ -105,7 +105,8 @@ fn most_threads() -> usize {
 /// Starts a branch.
 fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error> {
     let (root, config) = (&stream.shared, &stream.registry.config);
-    let system = |source| Error::System { what: "no descriptor for a branch", source };
+    let system =
+        |source: std::io::Error| Error::System { what: "no descriptor for a branch", source: source.into() };
     let poll = Poll::new().map_err(system)?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
     let (mailbox, commands) = Mailbox::new(waker);
@@ -137,7 +138,7 @@ fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error>
         of.branches.forget(&ending);
     };
     spawn(thread, STREAM_STACK, run)
-        .map_err(|source| Error::System { what: "no thread for a branch", source })?;
+        .map_err(|source| Error::System { what: "no thread for a branch", source: source.into() })?;
     let (output, name, guest) = (root.next_output(), format!("branch {number}"), Some(Guest::Branch));
     root.mailbox.send(Command::AddOutput { output, name, driver: Box::new(tap), guest });
     Ok(shared)

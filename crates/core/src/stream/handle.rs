@@ -146,7 +146,7 @@ impl StreamHandle {
     ///
     /// Until the end; for a loop that is for ever. Another thread can end it with
     /// [`Engine::stop`](crate::Engine::stop).
-    pub fn wait(mut self) -> Result<(), Arc<Error>> {
+    pub fn wait(mut self) -> Result<(), Error> {
         let outcome = self.stream.shared.wait_until(None).unwrap_or(Ok(()));
         self.owned = false;
         outcome
@@ -158,7 +158,7 @@ impl StreamHandle {
     ///
     /// Up to `timeout`.
     #[must_use]
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Arc<Error>>> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Error>> {
         self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::stream::FOREVER)))
     }
 
@@ -172,7 +172,7 @@ impl StreamHandle {
     /// # Blocking
     ///
     /// Up to `deadline`.
-    pub fn stop(mut self, deadline: Duration) -> Result<StreamStats, Arc<Error>> {
+    pub fn stop(mut self, deadline: Duration) -> Result<StreamStats, Error> {
         self.owned = false;
         self.stream.registry.stop_streams(std::slice::from_ref(&self.stream.shared), deadline);
         let outcome = self.stream.shared.outcome().unwrap_or(Ok(()));

@@ -166,7 +166,10 @@ impl Registry {
         if self.is_closed() {
             return Err(Error::Ended);
         }
-        let system = |source| Error::System { what: "no descriptor for a stream", source };
+        let system = |source: std::io::Error| Error::System {
+            what: "no descriptor for a stream",
+            source: source.into(),
+        };
         let poll = Poll::new().map_err(system)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
         let (mailbox, commands) = Mailbox::new(waker);
@@ -212,7 +215,7 @@ impl Registry {
         let spawned = spawn(format!("fc-{id}"), STREAM_STACK, move || {
             let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
             let outcome = std::panic::catch_unwind(run)
-                .unwrap_or_else(|panic| Err(Arc::new(Error::Panicked { message: panic_message(&*panic) })));
+                .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }));
             ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
             if let Some(engine) = engine.upgrade() {
                 engine.streams.lock().remove(&id);
@@ -222,7 +225,7 @@ impl Registry {
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
             shared.release_names();
-            return Err(Error::System { what: "no thread for a stream", source });
+            return Err(Error::System { what: "no thread for a stream", source: source.into() });
         }
         Ok(stream)
     }

@@ -18,7 +18,7 @@ use crate::stream::hub::Claim;
 use crate::sys::CpuMeter;
 
 /// How a stream ended.
-pub(crate) type Outcome = Result<(), Arc<Error>>;
+pub(crate) type Outcome = Result<(), Error>;
 
 /// One stream, seen from outside its thread.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl StreamShared {
 
     /// Gives the stream up: its thread does not answer. `true` if it had not ended by itself.
     pub(crate) fn abandon(&self, deadline: Duration) -> bool {
-        let ended = self.end(Err(Arc::new(Error::ForceKillRequired { deadline })));
+        let ended = self.end(Err(Error::ForceKillRequired { deadline }));
         if ended {
             self.tell(EventKind::Abandoned);
         }

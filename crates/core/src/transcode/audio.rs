@@ -4,6 +4,7 @@
 //! Runs on the thread that reads.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use flowcast_av::encoder::{AudioCodecKind, AudioEncoder, AudioSettings};
 use flowcast_av::{AudioDecoder, AudioFrame, DecoderOptions, Error as Media, Packet, Resampler, TrackInfo};
@@ -243,8 +244,5 @@ fn priming(output: &TrackInfo) -> u32 {
 }
 
 fn failed(plan: &AudioPlan, error: Media) -> Error {
-    Error::EncoderFailed {
-        encoder: plan.codec.name().to_owned(),
-        source: std::sync::Arc::new(Error::Media(error)),
-    }
+    Error::EncoderFailed { encoder: plan.codec.name().to_owned(), source: Arc::new(Error::Media(error)) }
 }

@@ -70,7 +70,7 @@ struct Damage {
     packets: u64,
     in_a_row: u32,
     /// The first in this lap.
-    first: Option<Arc<Error>>,
+    first: Option<Error>,
     /// What was reported about the lap before.
     told: u64,
 }
@@ -194,7 +194,7 @@ impl<S: PacketSource> Transcoder<S> {
         self.damage.packets += 1;
         self.damage.in_a_row += 1;
         if self.damage.first.is_none() {
-            self.damage.first = Some(Arc::new(error));
+            self.damage.first = Some(error);
         }
         Ok(())
     }
@@ -251,9 +251,8 @@ impl<S: PacketSource> Transcoder<S> {
         let Damage { packets, first, told, .. } = std::mem::take(&mut self.damage);
         self.damage.told = packets;
         if let Some(first) = first.filter(|_| packets != told) {
-            let reason =
-                format!("{packets} packets are damaged, the first: {}", crate::error::chain(&*first));
-            let error = Arc::new(Error::SourceDamaged { path: self.path.clone(), reason });
+            let reason = format!("{packets} packets are damaged, the first: {}", crate::error::chain(&first));
+            let error = Error::SourceDamaged { path: self.path.clone(), reason };
             self.notices.push(EventKind::SourceFault { error });
         }
     }

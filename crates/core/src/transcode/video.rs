@@ -133,7 +133,7 @@ impl VideoTrack {
     /// [`begin_at`](Self::begin_at).
     pub(super) fn take_change(&mut self) -> Option<EventKind> {
         let (from, error) = self.encoder.instead_of.take()?;
-        let (to, error) = (self.encoder.name.clone(), Arc::new(Error::Media(error)));
+        let (to, error) = (self.encoder.name.clone(), Error::Media(error));
         Some(EventKind::EncoderChanged { from, to, error })
     }
 
@@ -228,7 +228,7 @@ impl VideoTrack {
         let finished = self.encoder.inner.finish().map_err(Error::from).and_then(|()| self.give(packets));
         if let Err(error) = finished {
             self.encoders.failed(&self.encoder.name);
-            let error = Arc::new(encoder_failed(&self.encoder.name, error));
+            let error = encoder_failed(&self.encoder.name, error);
             notices.push(EventKind::SourceFault { error });
         }
         Ok(true)
@@ -289,7 +289,7 @@ impl VideoTrack {
             // Of those between the two it is enough that neither of them is at work.
             self.encoder.instead_of = None;
             let (from, to) = (failed, self.encoder.name.clone());
-            notices.push(EventKind::EncoderChanged { from, to, error: Arc::new(error) });
+            notices.push(EventKind::EncoderChanged { from, to, error });
             frame = self.shaper.convert(frame)?;
         }
         Ok(())

@@ -4,7 +4,6 @@ mod made_from;
 mod peer;
 mod restream;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use flowcast_core::{Config, Engine, EventKind, Events, StreamRef};
@@ -76,7 +75,7 @@ impl Studio {
     }
 
     #[track_caller]
-    fn told_lost(&self) -> Arc<flowcast_core::Error> {
+    fn told_lost(&self) -> flowcast_core::Error {
         self.told(|kind| match kind {
             EventKind::PublisherLost { error, .. } => Some(error),
             _ => None,

@@ -74,10 +74,10 @@ impl Fleet {
                 note.lock().unwrap_or_else(PoisonError::into_inner).insert(event.stream, Instant::now());
             }
             EventKind::OutputRetrying { error, .. } => {
-                eprintln!("{}: {}", event.stream, chain(error.as_ref()))
+                eprintln!("{}: {}", event.stream, chain(error))
             }
             EventKind::OutputEnded { error: Some(error), .. } | EventKind::SourceFault { error } => {
-                eprintln!("{}: {}", event.stream, chain(error.as_ref()));
+                eprintln!("{}: {}", event.stream, chain(error));
             }
             EventKind::OutputDropped { tags, .. } => {
                 eprintln!("{}: behind, {tags} tags dropped", event.stream)
@@ -125,7 +125,7 @@ impl Fleet {
         for stream in &self.running {
             while stream.stats().bytes_sent == 0 {
                 if let Some(Err(error)) = stream.wait_timeout(Duration::ZERO) {
-                    return Err(chain(error.as_ref()).into());
+                    return Err(chain(&error).into());
                 }
                 if Instant::now() > deadline {
                     return Err(format!("not on the air within {} s", patience.as_secs()).into());

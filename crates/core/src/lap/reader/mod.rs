@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use flowcast_av::{Codec, Packet, TimeBase, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::tag::Tag;
@@ -333,7 +332,7 @@ impl LapReader {
     }
 
     fn fault(&mut self, error: Error) {
-        self.ready.push_back(Step::Notice(EventKind::SourceFault { error: Arc::new(error) }));
+        self.ready.push_back(Step::Notice(EventKind::SourceFault { error }));
     }
 
     /// Bytes of tags that wait for their place in the order.

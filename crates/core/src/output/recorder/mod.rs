@@ -94,7 +94,7 @@ pub(crate) struct Recorder {
     reported: u64,
     /// When drops were last told.
     told: Option<Instant>,
-    failed: Option<Arc<Error>>,
+    failed: Option<Error>,
     finished: bool,
 }
 
@@ -127,7 +127,7 @@ impl Recorder {
         config: &RecordingConfig,
         cpu: CpuMeter,
     ) -> Result<Self, Error> {
-        let fail = |source| Error::Recording { path: path.to_owned(), source };
+        let fail = |source: io::Error| Error::Recording { path: path.to_owned(), source: source.into() };
         let Opened { file, path, begin } = existing::open(path, existing, files).map_err(fail)?;
         let shared = Arc::new(Shared::default());
         let (batches, receiver) = crossbeam_channel::bounded(QUEUE_BATCHES);
@@ -139,7 +139,7 @@ impl Recorder {
             cpu.lap(&mut lap);
             let _ = finished.send(result);
         })
-        .map_err(|source| Error::System { what: "no thread for a recording", source })?;
+        .map_err(|source| Error::System { what: "no thread for a recording", source: source.into() })?;
         Ok(Self::new(id, path, shared, batches, done, config.write_within))
     }
 
@@ -286,7 +286,7 @@ impl Recorder {
         if let Ok(result) = self.done.try_recv() {
             self.finished = true;
             if let Err(source) = result {
-                self.failed = Some(Arc::new(Error::Recording { path: self.path.clone(), source }));
+                self.failed = Some(Error::Recording { path: self.path.clone(), source: source.into() });
             }
         }
     }
@@ -327,7 +327,7 @@ impl OutputDriver for Recorder {
         self.finished
     }
 
-    fn failure(&self) -> Option<Arc<Error>> {
+    fn failure(&self) -> Option<Error> {
         self.failed.clone()
     }
 

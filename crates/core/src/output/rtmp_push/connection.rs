@@ -67,7 +67,8 @@ impl Live {
         policy: &LagPolicy,
     ) -> Result<Self, Error> {
         let Dialed { mut transport, session } = dialed;
-        let system = |source| Error::System { what: "cannot set a socket up", source };
+        let system =
+            |source: std::io::Error| Error::System { what: "cannot set a socket up", source: source.into() };
         tune(transport.socket(), policy.stall_after).map_err(system)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
@@ -124,7 +125,9 @@ impl Live {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::ConnectionLost { host: host.to_owned(), source }),
+                Err(source) => {
+                    return Err(Error::ConnectionLost { host: host.to_owned(), source: source.into() });
+                }
             }
         }
         Ok(false)
@@ -136,7 +139,7 @@ impl Live {
             match event {
                 ClientEvent::Closed { code } => {
                     let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
-                    return Err(Error::ConnectionLost { host: host.to_owned(), source });
+                    return Err(Error::ConnectionLost { host: host.to_owned(), source: source.into() });
                 }
                 ClientEvent::ReconnectRequest { url, .. } => {
                     self.wanted_elsewhere = Some(url.map(ServerUrl));
@@ -164,7 +167,7 @@ impl Live {
             let taken = self
                 .transport
                 .write(self.session.wire(), budget)
-                .map_err(|source| Error::ConnectionLost { host: host.to_owned(), source })?;
+                .map_err(|source| Error::ConnectionLost { host: host.to_owned(), source: source.into() })?;
             self.sent += taken as u64;
             budget = budget.saturating_sub(taken);
             if !self.session.wire().is_empty() || self.transport.has_pending() {

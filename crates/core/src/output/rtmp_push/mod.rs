@@ -150,7 +150,7 @@ impl RtmpPush {
         let host = self.route.peer().host().to_owned();
         let lost = |reason: &str| {
             let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
-            Error::ConnectionLost { host: host.clone(), source }
+            Error::ConnectionLost { host: host.clone(), source: source.into() }
         };
         let to = match url.map(|ServerUrl(url)| self.route.home.moved_to(&url)) {
             None => self.route.peer().clone(),
@@ -257,7 +257,7 @@ impl RtmpPush {
             live.transport.abort();
         }
         self.close_connection();
-        let error = Arc::new(error);
+        let error = error;
         self.last_error = Some(chain(&error));
         if self.finishing {
             self.state = State::Ended;
@@ -277,7 +277,7 @@ impl RtmpPush {
             let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
                 error
             } else {
-                Arc::new(Error::GaveUp { tries: self.backoff.failures(), source: error })
+                Error::GaveUp { tries: self.backoff.failures(), source: error.into() }
             };
             return OutputState::Ended(Some(ended));
         };

@@ -6,8 +6,6 @@
 //! is nearer, and silence is put where there are none. Positions are exact; only finished times are rounded, so nothing
 //! accumulates however many laps are played.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
@@ -45,7 +43,7 @@ pub(crate) enum Flow {
     /// The lap is over: the next item is to be begun with [`Lane::begin`].
     LapEnd,
     /// The item can be read no further.
-    Broken(Arc<Error>),
+    Broken(Error),
 }
 
 /// Who tells players what the stream is.

@@ -85,7 +85,7 @@ impl LiveEncoder {
             options,
         };
         let worker = spawn(format!("fw-{}", worker.options.name), STACK, move || worker.run(feed))
-            .map_err(|source| Error::System { what: "no thread to encode", source })?;
+            .map_err(|source| Error::System { what: "no thread to encode", source: source.into() })?;
         Ok(Self { inbox, receiver: Some(receiver), control, worker: Some(worker) })
     }
 
@@ -189,7 +189,7 @@ struct Worker {
     /// Headers that were sent last, of video and audio, and the metadata.
     told: [Option<TagBody>; 3],
     /// Why nothing was encoded so far.
-    fault: Option<Arc<Error>>,
+    fault: Option<Error>,
     lap: CpuLap,
     since_report: u32,
 }
@@ -233,7 +233,7 @@ impl Worker {
             match self.encode(&mut source) {
                 Ok(()) => {}
                 Err(Stop::Gone) => break Finish::End,
-                Err(Stop::Hopeless(error)) => break Finish::Failed(Arc::new(error)),
+                Err(Stop::Hopeless(error)) => break Finish::Failed(error),
                 Err(Stop::Failed(error)) => {
                     self.note(error, &mut source);
                     source.pass_over();
@@ -255,7 +255,7 @@ impl Worker {
 
     /// A publication, or a part of it, could not be encoded.
     fn note(&mut self, error: Error, source: &mut TagPackets) {
-        let (is_news, error) = (source.is_news(&error), Arc::new(error));
+        let (is_news, error) = (source.is_news(&error), error);
         if !self.has_encoded() {
             // What nothing was encoded to is no reason to encode others to it.
             self.options.settling.forget();

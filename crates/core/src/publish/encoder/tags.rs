@@ -141,7 +141,7 @@ impl Feed {
                     self.tell_skipped(seen, None, &mut tell);
                     let error = Error::Media(Media::NoPlayableTrack { input: self.name.clone() });
                     if self.is_news(&error) {
-                        tell(EventKind::SourceFault { error: Arc::new(error) });
+                        tell(EventKind::SourceFault { error });
                     }
                     self.inbox.give_up();
                     self.ahead.clear();

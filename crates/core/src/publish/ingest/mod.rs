@@ -29,7 +29,7 @@ pub(crate) struct Ingest {
     grace: Duration,
     timeline: Timeline,
     /// Since when there is no publisher, and what happened to the last one; `None` for an orderly end.
-    lost: Option<(Instant, Option<Arc<Error>>)>,
+    lost: Option<(Instant, Option<Error>)>,
     heard: Instant,
     /// A publisher came and has not had a turn.
     fresh: bool,
@@ -67,7 +67,7 @@ impl Ingest {
     }
 
     /// The publisher is gone; the stream goes on if that was unexpected, for a while.
-    fn lose(&mut self, cx: &mut SourceContext<'_>, error: Arc<Error>) -> SourceState {
+    fn lose(&mut self, cx: &mut SourceContext<'_>, error: Error) -> SourceState {
         let waits = self.timeline.has_begun() && !self.grace.is_zero();
         if !waits && self.desk.try_end() {
             return last_word(Some(error));
@@ -93,7 +93,7 @@ impl Ingest {
 }
 
 /// How the stream ends after its last publisher. One that just hangs up has ended its stream; that is no fault.
-fn last_word(error: Option<Arc<Error>>) -> SourceState {
+fn last_word(error: Option<Error>) -> SourceState {
     match error {
         Some(error) if !is_hang_up(&error) => SourceState::Failed(error),
         _ => SourceState::Ended,

@@ -31,7 +31,7 @@ impl SourceDriver for Fake {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         let lost = |kind: io::ErrorKind| {
             let host = "studio".to_owned();
-            SourceState::Failed(Arc::new(Error::ConnectionLost { host, source: kind.into() }))
+            SourceState::Failed(Error::ConnectionLost { host, source: io::Error::from(kind).into() })
         };
         match self.turns.pop_front() {
             Some(Turn::Media(tags)) => cx.tags.extend(tags),

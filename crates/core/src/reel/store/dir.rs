@@ -112,7 +112,9 @@ pub(super) fn take(settings: &ReelStore) -> Result<Dir, Error> {
 }
 
 fn lock(path: &Path) -> Result<Dir, Error> {
-    let failed = |what| move |source| Error::ReelStore { dir: path.to_owned(), what, source };
+    let failed = |what| {
+        move |source: io::Error| Error::ReelStore { dir: path.to_owned(), what, source: source.into() }
+    };
     fs::create_dir_all(path).map_err(failed("making the directory"))?;
     let name = path.join(LOCK);
     let file = OpenOptions::new()

@@ -51,15 +51,13 @@ impl Inner {
         let key = order.identity.key;
         let Order { identity, cutter, cancel, .. } = order;
         let job = Job { inner: self, identity: &identity, cancel: &cancel };
-        let outcome =
-            std::panic::catch_unwind(AssertUnwindSafe(|| job.run(cutter))).unwrap_or_else(|panic| {
-                Err(Arc::new(Error::Panicked { message: crate::sys::panic_message(&*panic) }))
-            });
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| job.run(cutter)))
+            .unwrap_or_else(|panic| Err(Error::Panicked { message: crate::sys::panic_message(&*panic) }));
         if let Err(error) = outcome {
             if let Some(dir) = self.dir.get() {
                 dir.discard(key);
             }
-            if matches!(*error, Error::ReelStore { .. } | Error::ReelStoreFull { .. }) {
+            if matches!(error, Error::ReelStore { .. } | Error::ReelStoreFull { .. }) {
                 log::warn!("{}: {}", identity.path.display(), chain(&error));
             }
             self.give_up(self.state.lock(), key, &error);
@@ -98,8 +96,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, cutter: Box<dyn Cutter>) -> Result<(), Arc<Error>> {
-        let dir = self.inner.attach().map_err(Arc::new)?;
+    fn run(&self, cutter: Box<dyn Cutter>) -> Result<(), Error> {
+        let dir = self.inner.attach()?;
         let scanned = if self.identity.recipe.takes_all_as_it_is() { self.scan()? } else { None };
         let made = match scanned {
             Some(made) => made,
@@ -109,7 +107,7 @@ impl Job<'_> {
     }
 
     /// A source that fits as it is; `None` if it has to be cut.
-    fn scan(&self) -> Result<Option<Made>, Arc<Error>> {
+    fn scan(&self) -> Result<Option<Made>, Error> {
         let file = &self.identity.file;
         let Ok(Some(mut scan)) = Scan::open(file) else { return Ok(None) };
         let mut reel: Option<Arc<Reel>> = None;
@@ -164,12 +162,12 @@ impl Job<'_> {
                 cutting.reel = None;
             }
             let path = self.identity.path.clone();
-            reel.fail(Arc::new(Error::SourceDamaged { path, reason }));
+            reel.fail(Error::SourceDamaged { path, reason });
         }
     }
 
     /// Cuts the source into a file of the store.
-    fn cut(&self, dir: &Dir, cutter: Box<dyn Cutter>) -> Result<Made, Arc<Error>> {
+    fn cut(&self, dir: &Dir, cutter: Box<dyn Cutter>) -> Result<Made, Error> {
         let key = self.identity.key;
         self.reserve(cutter.estimate())?;
         let mut cut = cutter.open(&self.identity.path, self.cancel).map_err(|error| self.cancelled(error))?;
@@ -183,7 +181,7 @@ impl Job<'_> {
     }
 
     /// Writes what the cutter gives.
-    fn follow(&self, mut writer: Writer<'_>, cut: &mut dyn Cut, reel: &Arc<Reel>) -> Result<u64, Arc<Error>> {
+    fn follow(&self, mut writer: Writer<'_>, cut: &mut dyn Cut, reel: &Arc<Reel>) -> Result<u64, Error> {
         let key = self.identity.key;
         let mut told = false;
         loop {
@@ -209,7 +207,7 @@ impl Job<'_> {
     }
 
     /// Puts a complete reel on the disk for good. If that fails it is still played by those who have it.
-    fn keep(&self, dir: &Dir, made: Made) -> Result<(), Arc<Error>> {
+    fn keep(&self, dir: &Dir, made: Made) -> Result<(), Error> {
         let key = self.identity.key;
         let kept = self.try_keep(dir, &made);
         let mut state = self.inner.state.lock();
@@ -237,16 +235,16 @@ impl Job<'_> {
         }
     }
 
-    fn try_keep(&self, dir: &Dir, made: &Made) -> Result<u64, Arc<Error>> {
+    fn try_keep(&self, dir: &Dir, made: &Made) -> Result<u64, Error> {
         self.check()?;
         if !self.identity.is_unchanged() {
             made.reel.look_at_source();
             let path = self.identity.path.clone();
             let reason = "it was changed while it was read".to_owned();
-            return Err(Arc::new(Error::SourceDamaged { path, reason }));
+            return Err(Error::SourceDamaged { path, reason });
         }
         let key = self.identity.key;
-        let Some(index) = made.reel.to_index(key, made.data) else { return Err(Arc::new(Error::Ended)) };
+        let Some(index) = made.reel.to_index(key, made.data) else { return Err(Error::Ended) };
         let (own, data) = match made.data {
             Data::Own(bytes) => (bytes, Some(made.reel.file())),
             Data::Source(_) => (0, None),
@@ -258,7 +256,7 @@ impl Job<'_> {
                 Err(error) => {
                     // Half of it may have its name already.
                     let _ = dir.remove(key);
-                    return Err(Arc::new(self.failed("keeping a reel", error)));
+                    return Err(self.failed("keeping a reel", error));
                 }
             }
         }
@@ -292,8 +290,8 @@ impl Job<'_> {
     }
 
     /// An error of the cutter, unless it was only told to stop.
-    fn cancelled(&self, error: Error) -> Arc<Error> {
-        Arc::new(self.check().err().unwrap_or(error))
+    fn cancelled(&self, error: Error) -> Error {
+        self.check().err().unwrap_or(error)
     }
 
     fn settled(&self, reel: Reel) -> Arc<Reel> {

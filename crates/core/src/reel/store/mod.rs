@@ -151,7 +151,7 @@ impl Store {
         source: &Path,
         recipe: Recipe,
         cutter: Box<dyn Cutter>,
-    ) -> Result<Arc<Reel>, Arc<Error>> {
+    ) -> Result<Arc<Reel>, Error> {
         let (send, receive) = crossbeam_channel::bounded(1);
         let done = move |answer| {
             // Nobody is there any more.
@@ -159,7 +159,7 @@ impl Store {
         };
         let encodes = recipe.encodes();
         self.0.0.ask(source, recipe, cutter, Box::new(done));
-        let ended = || Err(Arc::new(Error::Ended));
+        let ended = || Err(Error::Ended);
         if !encodes {
             return receive.recv().unwrap_or_else(|_| ended());
         }
@@ -176,7 +176,7 @@ impl Store {
         let (inner, source) = (self.0.0.clone(), source.to_owned());
         self.0.0.workers.run(move || match what() {
             Ok((recipe, cutter)) => inner.ask(&source, recipe, cutter, done),
-            Err(error) => done(Err(Arc::new(error))),
+            Err(error) => done(Err(error)),
         });
     }
 
@@ -258,12 +258,12 @@ impl Inner {
 
     fn ask(self: &Arc<Self>, source: &Path, recipe: Recipe, cutter: Box<dyn Cutter>, done: Done) {
         if self.state.lock().closed {
-            return done(Err(Arc::new(Error::Ended)));
+            return done(Err(Error::Ended));
         }
         let identity = self.attach().and_then(|_| Identity::of(source, recipe));
         match identity {
             Ok(identity) => self.find(identity, cutter, done),
-            Err(error) => done(Err(Arc::new(error))),
+            Err(error) => done(Err(error)),
         }
     }
 
@@ -274,7 +274,7 @@ impl Inner {
         self.watch(&mut state);
         let answer = loop {
             if state.closed {
-                break Err(Arc::new(Error::Ended));
+                break Err(Error::Ended);
             }
             let Some(entry) = state.entries.get_mut(&key) else {
                 return self.order(state, identity, cutter, done);
@@ -334,7 +334,7 @@ impl Inner {
             let spawned = spawn("reel-cut", job::STACK, move || started.work(order));
             if let Err(source) = spawned {
                 state.ended(kinds);
-                let error = Arc::new(Error::System { what: "no thread to cut a reel", source });
+                let error = Error::System { what: "no thread to cut a reel", source: source.into() };
                 self.give_up(state, key, &error);
                 return;
             }
@@ -364,7 +364,7 @@ impl Inner {
     }
 
     /// A job could not begin or came to nothing.
-    fn give_up(&self, mut state: MutexGuard<'_, State>, key: Key, error: &Arc<Error>) {
+    fn give_up(&self, mut state: MutexGuard<'_, State>, key: Key, error: &Error) {
         let entry = state.remove(key);
         drop(state);
         self.changed.notify_all();
@@ -482,7 +482,7 @@ impl Inner {
         self.workers.close();
         MutexGuard::unlocked(&mut state, || {
             drop(queued);
-            waiting.into_iter().for_each(|(_, done)| done(Err(Arc::new(Error::Ended))));
+            waiting.into_iter().for_each(|(_, done)| done(Err(Error::Ended)));
         });
         while !self.release(&mut state) {
             if self.changed.wait_until(&mut state, until).timed_out() {
@@ -508,11 +508,11 @@ impl Inner {
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> Error {
-        Error::ReelStore { dir: self.settings.dir.clone(), what, source }
+        Error::ReelStore { dir: self.settings.dir.clone(), what, source: source.into() }
     }
 
-    fn busy(&self) -> Arc<Error> {
-        Arc::new(self.failed("waiting while others are cut", io::ErrorKind::WouldBlock.into()))
+    fn busy(&self) -> Error {
+        self.failed("waiting while others are cut", io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::reader::Reel;
 use crate::error::Error;
 
 /// What is reported about a reel that was requested.
-pub(super) type Answer = Result<Arc<Reel>, Arc<Error>>;
+pub(super) type Answer = Result<Arc<Reel>, Error>;
 /// The receiver. Called without any lock held.
 pub(super) type Done = Box<dyn FnOnce(Answer) + Send>;
 

@@ -127,7 +127,7 @@ fn a_full_disk_ends_the_reel_and_not_those_who_play_it() {
     let reel = prepare(&store, &sources[0], &Script::of(60)).expect("its beginning fits");
     until("the disk is full", || reel.failure().is_some());
     let error = reel.failure().expect("it was just there");
-    let Error::ReelStore { source, .. } = &*error else { panic!("{error:?}") };
+    let Error::ReelStore { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     let seen = read_all(&reel).expect("what is there is whole");
     assert_eq!(seen, frames(60)[..seen.len()]);
@@ -172,11 +172,11 @@ fn a_directory_that_is_read_only_still_gives_the_reels_in_it() {
         let reel = prepare(&store, &sources[0], &script).expect("it is there");
         assert_eq!((script.opened(), read_all(&reel).expect("it is whole")), (0, frames(3)));
         let error = prepare(&store, &sources[1], &script).expect_err("nothing can be written");
-        assert!(matches!(&*error, Error::ReelStore { .. } | Error::ReelStoreFull { .. }), "{error:?}");
+        assert!(matches!(&error, Error::ReelStore { .. } | Error::ReelStoreFull { .. }), "{error:?}");
         drop((reel, store));
         let store = Store::open(&ReelStore::new(settings.dir)).expect("it can be read");
         let error = prepare(&store, &sources[1], &script).expect_err("nothing can be written");
-        let Error::ReelStore { source, .. } = &*error else { panic!("{error:?}") };
+        let Error::ReelStore { source, .. } = &error else { panic!("{error:?}") };
         assert_eq!(source.kind(), io::ErrorKind::PermissionDenied);
         prepare(&store, &sources[0], &script).expect("it is there");
     });

@@ -101,7 +101,7 @@ fn a_file_found_unfit_late_is_cut_and_its_followers_are_told() {
     let store = room.open();
     let reel = prepare(&store, &source, &script).expect("its beginning fits");
     until("it is found out", || reel.failure().is_some());
-    assert!(matches!(&*reel.failure().expect("it was just there"), Error::SourceDamaged { .. }));
+    assert!(matches!(&reel.failure().expect("it was just there"), Error::SourceDamaged { .. }));
     let seen = read_all(&reel).expect("what is there is whole");
     assert_eq!(seen, frames(90)[..seen.len()]);
     assert!(seen.len() > 100);

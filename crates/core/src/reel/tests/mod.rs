@@ -253,6 +253,6 @@ fn what(script: &Script) -> What {
     Box::new(move || Ok((Recipe::BOTH, cutter)))
 }
 
-fn prepare(store: &Store, source: &Path, script: &Script) -> Result<Arc<Reel>, Arc<Error>> {
+fn prepare(store: &Store, source: &Path, script: &Script) -> Result<Arc<Reel>, Error> {
     store.prepare(source, Recipe::BOTH, script.cutter())
 }

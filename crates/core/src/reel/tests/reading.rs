@@ -33,7 +33,7 @@ impl writer::Room for Plenty {
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> Error {
-        Error::ReelStore { dir: PathBuf::from("dir"), what, source }
+        Error::ReelStore { dir: PathBuf::from("dir"), what, source: source.into() }
     }
 }
 

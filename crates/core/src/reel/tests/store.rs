@@ -85,7 +85,7 @@ fn a_reel_whose_beginning_is_long_in_encoding_is_not_waited_for_and_is_there_lat
     let ask = || store.prepare(&source, recipe.clone(), script.cutter());
     let error = ask().expect_err("nothing of it is there");
     at_gate.recv().expect("it comes to its gate");
-    let Error::ReelStore { source: why, .. } = &*error else { panic!("{error:?}") };
+    let Error::ReelStore { source: why, .. } = &error else { panic!("{error:?}") };
     assert_eq!(why.kind(), io::ErrorKind::WouldBlock);
     drop(gate);
     until("it is kept", || store.stats().reels == 1);
@@ -160,7 +160,7 @@ fn a_directory_belongs_to_one() {
     let again = room.open();
     assert_eq!((again.stats().reels, again.stats().orphans_removed), (1, 0));
     assert_eq!(read_all(&reel).expect("it is readable"), frames(3));
-    assert!(matches!(&*prepare(&store, &source, &Script::of(3)).expect_err("it is closed"), Error::Ended));
+    assert!(matches!(&prepare(&store, &source, &Script::of(3)).expect_err("it is closed"), Error::Ended));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn the_reel_unused_for_longest_goes_and_none_in_use() {
     let full = prepare(&store, &sources[4], &script).expect("there is room for its beginning");
     until("there is no room for the rest", || full.failure().is_some());
     let error = full.failure().expect("it was just there");
-    assert!(matches!(&*error, Error::ReelStoreFull { .. }), "{error:?}");
+    assert!(matches!(&error, Error::ReelStoreFull { .. }), "{error:?}");
     assert_eq!(
         read_all(&full).expect("what is there is whole")[..],
         frames(5)[..read_all(&full).expect("it is whole").len()]
@@ -247,7 +247,7 @@ fn the_reel_unused_for_longest_goes_and_none_in_use() {
     // It is known by now how large it becomes: it is not even begun.
     let opened = script.opened();
     let error = prepare(&store, &sources[4], &script).expect_err("there is no room");
-    assert!(matches!(&*error, Error::ReelStoreFull { .. }), "{error:?}");
+    assert!(matches!(&error, Error::ReelStoreFull { .. }), "{error:?}");
     assert_eq!(script.opened(), opened);
     drop(all);
     drop(take(4));
@@ -267,7 +267,7 @@ fn a_source_that_cannot_fit_is_not_begun() {
     let store = Store::open(&settings).expect("it is ours");
     let script = Script::of(1);
     let error = prepare(&store, &source, &script).expect_err("it is too large");
-    assert!(matches!(&*error, Error::ReelStoreFull { max_bytes: 9_999, .. }), "{error:?}");
+    assert!(matches!(&error, Error::ReelStoreFull { max_bytes: 9_999, .. }), "{error:?}");
     assert_eq!((script.opened(), room.names()), (0, Vec::new()));
 }
 
@@ -335,13 +335,13 @@ fn what_is_wrong_with_the_source_is_told_and_leaves_nothing() {
     let store = room.open();
     let script = Script { fails_to_open: true, ..Script::of(1) };
     let error = prepare(&store, &source, &script).expect_err("it has no track");
-    assert!(matches!(&*error, Error::NoPlayableTrack { .. }), "{error:?}");
+    assert!(matches!(&error, Error::NoPlayableTrack { .. }), "{error:?}");
     let script = Script { ending: Ending::Fail, ..Script::default() };
     let error = prepare(&store, &source, &script).expect_err("it has no frame");
-    assert!(matches!(&*error, Error::SourceDried { .. }), "{error:?}");
+    assert!(matches!(&error, Error::SourceDried { .. }), "{error:?}");
     let script = Script { ending: Ending::Panic, ..Script::default() };
     let error = prepare(&store, &source, &script).expect_err("it panics");
-    assert!(matches!(&*error, Error::Panicked { .. }), "{error:?}");
+    assert!(matches!(&error, Error::Panicked { .. }), "{error:?}");
     let gone = room.dir.path().join("gone.mp4");
     prepare(&store, &gone, &Script::of(1)).expect_err("there is none");
     until("nothing is left", || room.names().is_empty() && store.stats().cutting == 0);
@@ -351,7 +351,7 @@ fn what_is_wrong_with_the_source_is_told_and_leaves_nothing() {
     let script = Script { ending: Ending::Fail, fault: true, ..Script::of(10) };
     let reel = prepare(&store, &source, &script).expect("its beginning can be played");
     until("it fails", || reel.failure().is_some());
-    assert!(matches!(&*reel.failure().expect("it was just there"), Error::SourceDried { .. }));
+    assert!(matches!(&reel.failure().expect("it was just there"), Error::SourceDried { .. }));
     assert!(!reel.is_complete());
     let seen = read_all(&reel).expect("what is there is whole");
     assert_eq!(seen, frames(10)[..seen.len()]);
@@ -376,10 +376,10 @@ fn closing_ends_jobs_and_removes_what_they_began() {
     drop(gate);
     store.close(Duration::from_secs(30));
     assert!(
-        receive.recv().expect("it is answered").map_or_else(|error| matches!(*error, Error::Ended), |_| true)
+        receive.recv().expect("it is answered").map_or_else(|error| matches!(error, Error::Ended), |_| true)
     );
     assert!(room.names().iter().all(|name| !name.ends_with(".part")), "{:?}", room.names());
-    assert!(matches!(&*reel.failure().expect("it was ended"), Error::Ended));
+    assert!(matches!(&reel.failure().expect("it was ended"), Error::Ended));
     let seen = read_all(&reel).expect("what is there is whole");
     let count = seen.len().min(frames(5).len());
     assert_eq!(seen[..count], frames(5)[..count]);
@@ -407,7 +407,7 @@ fn long_sources_are_cut_one_at_a_time() {
     let later = Script::of(5);
     for _ in 0..2 {
         let error = prepare(&store, &second, &later).expect_err("another long one is cut");
-        let Error::ReelStore { source, .. } = &*error else { panic!("{error:?}") };
+        let Error::ReelStore { source, .. } = &error else { panic!("{error:?}") };
         assert_eq!(source.kind(), io::ErrorKind::WouldBlock);
     }
     assert_eq!(later.opened(), 0);
@@ -436,7 +436,7 @@ fn reels_stay_where_they_cannot_make_the_room_that_is_missing() {
     assert_eq!(room.names().len(), 2, "no disk is as large");
     let other = room.source("b.mp4", 1000);
     let error = prepare(&store, &other, &Script::of(3)).expect_err("there is no room");
-    let Error::ReelStore { source: why, .. } = &*error else { panic!("{error:?}") };
+    let Error::ReelStore { source: why, .. } = &error else { panic!("{error:?}") };
     assert_eq!(why.kind(), io::ErrorKind::StorageFull);
     prepare(&store, &source, &script).expect("it is there");
     assert_eq!(script.opened(), 1, "it was kept");
@@ -486,7 +486,7 @@ fn a_directory_that_cannot_be_used_yet_is_no_error_until_it_is_needed() {
     for dir in [nowhere.join("reels"), PathBuf::from("/proc/reels")] {
         let store = Store::open(&ReelStore::new(dir)).expect("it may become usable");
         let error = prepare(&store, &source, &Script::of(1)).expect_err("it cannot be used");
-        assert!(matches!(&*error, Error::ReelStore { .. }), "{error:?}");
+        assert!(matches!(&error, Error::ReelStore { .. }), "{error:?}");
         assert_eq!(store.stats(), Default::default());
     }
     // It is used as soon as it can be.

@@ -109,7 +109,7 @@ pub(crate) struct StreamThread {
     /// When a branch last had players.
     empty_since: Instant,
     laps: u64,
-    last_failure: Option<Arc<Error>>,
+    last_failure: Option<Error>,
     /// No output is left: what the callbacks are still to hear before the stream ends, and until when.
     hearing: Option<(Told<Event>, Instant)>,
 }
@@ -165,7 +165,7 @@ impl StreamThread {
         self.notice(EventKind::Started);
         let outcome = match attached {
             Ok(()) => self.serve(),
-            Err(source) => Err(Arc::new(Error::System { what: "cannot poll the source", source })),
+            Err(source) => Err(Error::System { what: "cannot poll the source", source: source.into() }),
         };
         self.finish();
         self.publish(Instant::now(), true);
@@ -228,7 +228,7 @@ impl StreamThread {
     }
 
     /// Why the stream ends, if it has lost its last output: a callback that heard of it may have added another one.
-    fn failed_for_good(&mut self, now: Instant) -> Option<Arc<Error>> {
+    fn failed_for_good(&mut self, now: Instant) -> Option<Error> {
         if !self.setup.needs_outputs || !self.slots.iter().all(Option::is_none) {
             return None;
         }
@@ -250,13 +250,13 @@ impl StreamThread {
     }
 
     /// Sleeps until something is to be done, at the latest until `until`; not at all if work is left over.
-    fn wait(&mut self, events: &mut Events, now: Instant, until: Instant) -> Result<Woken, Arc<Error>> {
+    fn wait(&mut self, events: &mut Events, now: Instant, until: Instant) -> Result<Woken, Error> {
         let left_over = self.source_more || !self.ready.is_empty();
         let timeout = if left_over { Duration::ZERO } else { until.saturating_duration_since(now) };
         if let Err(source) = self.setup.poll.poll(events, Some(timeout))
             && source.kind() != std::io::ErrorKind::Interrupted
         {
-            return Err(Arc::new(Error::System { what: "cannot wait for sockets", source }));
+            return Err(Error::System { what: "cannot wait for sockets", source: source.into() });
         }
         let mut woken = Woken::default();
         for event in events.iter() {

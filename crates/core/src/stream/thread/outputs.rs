@@ -1,6 +1,5 @@
 //! The outputs of a stream: how they come, have their turns, and go.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -148,7 +147,7 @@ impl StreamThread {
         }
     }
 
-    pub(super) fn end_output(&mut self, index: usize, error: Option<Arc<Error>>) {
+    pub(super) fn end_output(&mut self, index: usize, error: Option<Error>) {
         let Some(slot) = self.slots[index].take() else { return };
         self.immediate -= usize::from(slot.immediate);
         if matches!(slot.guest, Some(Guest::Branch)) {
