@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Documents every published crate as docs.rs does: from its package, without network, with DOCS_RS=1 and the features and arguments of
 # its [package.metadata.docs.rs]. docs.rs is Ubuntu 24.04 with FFmpeg 6.1, its headers, clang and pkg-config. It uses a nightly
-# compiler; here RUSTC_BOOTSTRAP lets the installed one take `feature(doc_cfg)`. Run scripts/package.sh first. Result: target/docsrs/doc.
+# compiler; here RUSTC_BOOTSTRAP lets the installed one take `feature(doc_cfg)`. Run scripts/package.sh first. Result: docsrs/doc in the target folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
+built=${CARGO_TARGET_DIR:-$PWD/target}
 # What is not in the cache yet; docs.rs, too, fetches before it cuts the network off.
 cargo fetch --locked
 without_network=()
@@ -28,12 +29,12 @@ for package in json.load(sys.stdin)["packages"]:
 packages=$(mktemp -d)
 trap 'rm -rf "$packages"' EXIT
 while IFS=$'\t' read -r name version _; do
-    crate=target/package/$name-$version.crate
+    crate=$built/package/$name-$version.crate
     [ -e "$crate" ] || { echo "docsrs: $crate is not there; run scripts/package.sh" >&2; exit 1; }
     tar -xzf "$crate" -C "$packages"
 done <<<"$crates"
 
-target=$PWD/target/docsrs
+target=$built/docsrs
 while IFS=$'\t' read -r name version features rustdoc_args; do
     echo "docsrs: $name" >&2
     # The other crates of ours are not on crates.io: their packages stand in for them.
