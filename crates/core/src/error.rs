@@ -398,6 +398,15 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A source or an output of the program's own failed ([`driver`](crate::driver)); never made by flowcast.
+    #[error("{what}")]
+    Driver {
+        /// What failed, in the program's own words; without secrets.
+        what: String,
+        /// Its cause.
+        #[source]
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    },
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {
@@ -461,6 +470,7 @@ impl Error {
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::Panicked { .. } => "STREAM_PANICKED",
             Self::Benchmark { .. } => "BENCHMARK_FAILED",
+            Self::Driver { .. } => "DRIVER_FAILED",
             Self::System { .. } => "SYSTEM_RESOURCE",
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! A *source* gives FLV tags; the stream's thread hands them over as their time comes; its *outputs* send them. All of a
 //! stream's sockets are served by that one thread without blocking. The facade crate `flowcast` re-exports what programs
-//! use; the traits here are for servers built on top ([`driver::SourceDriver`], [`driver::OutputDriver`]).
+//! use; the traits in [`driver`] are for sources and outputs of a program's own, and for servers built on top.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod capacity;
+pub mod check;
 mod clock;
 mod config;
 pub mod driver;
@@ -49,9 +50,10 @@ pub use config::{
     BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy,
     RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
 };
+pub use engine::Engine;
 pub use engine::builder::StreamBuilder;
+pub use engine::serving::{PublishOptions, ServerEngine};
 pub use engine::watch::EngineWatch;
-pub use engine::{Engine, PublishOptions};
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
@@ -78,6 +80,7 @@ pub use stream::opening::{
 };
 pub use stream::registry::ShutdownReport;
 pub use stream::seat::Seat;
+pub use sys::ThreadMeter;
 #[doc(hidden)]
 pub use sys::spawn;
 pub use tracks::Carriage;

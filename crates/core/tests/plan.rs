@@ -42,6 +42,7 @@ const PLAN: &[(&str, &str)] = &[
     ("engine", "config driver error event files id keys output publish reel stats stream"),
     ("prepare", "error event files lap scan sys tracks transcode verdict"),
     ("capacity", "config engine error net output settings source stats stream sys"),
+    ("check", "config driver engine error event files pool ring stats stream sys"),
 ];
 
 /// A file of the crate, without its tests.

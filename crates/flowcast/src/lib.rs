@@ -135,6 +135,7 @@
 //! `metrics` (default): figures of a server and of encoders for Prometheus, see `RtmpServer::metrics` and `EncoderMetrics`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod driver;
 #[cfg(all(doctest, feature = "libav"))]
 mod pages;
 mod versions;

@@ -6,3 +6,5 @@ mod source;
 pub use output::{OutputContext, OutputDriver, OutputState, Readiness};
 pub(crate) use source::Refillable;
 pub use source::{SourceContext, SourceDriver, SourceState};
+/// What drivers are given and give is made of their types.
+pub use {bytes, mio};

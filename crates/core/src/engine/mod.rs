@@ -1,28 +1,25 @@
 //! The engine: what runs all streams of a process.
 
 pub(crate) mod builder;
+pub(crate) mod serving;
 pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, ReelStoreStats};
-use crate::driver::{OutputDriver, SourceDriver};
 use crate::engine::builder::StreamBuilder;
 use crate::engine::watch::EngineWatch;
 use crate::error::Error;
 use crate::event::Event;
 use crate::event::bus::{Events, Subscription};
-use crate::id::{OutputId, StreamId};
+use crate::id::StreamId;
 use crate::keys::KeyRegistry;
-use crate::publish::ingest::Ingest;
 use crate::reel::Store;
-use crate::stream::branch;
-use crate::stream::desk::Desk;
 use crate::stream::handle::StreamRef;
-use crate::stream::hub::{Claim, Hub};
+use crate::stream::hub::Hub;
 use crate::stream::opening::OpenSource;
-use crate::stream::registry::{Parts, Registry, ShutdownReport};
+use crate::stream::registry::{Registry, ShutdownReport};
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles exist, and
 /// waits for them up to [`Config::force_stop_after`]: keep it as long as streams should be on the air. A callback
@@ -37,24 +34,6 @@ pub struct Engine {
 /// Stops the streams when the last engine is dropped.
 #[derive(Debug)]
 struct Guard(Arc<Registry>);
-
-/// How a publisher goes on the air; see [`Engine::publish`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PublishOptions {
-    /// How long the stream waits for a publisher that was lost. Default 30 s.
-    pub grace: Duration,
-    /// The stream's tick, over which its players' writes are merged. Default [`Config::tick`].
-    pub tick: Option<Duration>,
-    /// Whether players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
-    pub gop_cache: bool,
-}
-
-impl Default for PublishOptions {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(30), tick: None, gop_cache: true }
-    }
-}
 
 impl Engine {
     /// An engine with `config`. It has no thread of its own until one is needed.
@@ -78,6 +57,10 @@ impl Engine {
     /// given an output and [started](StreamBuilder::start).
     pub fn stream(&self, source: impl OpenSource + 'static) -> StreamBuilder {
         StreamBuilder::new(self.registry.clone(), Box::new(source))
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The stream keys servers of this engine accept.
@@ -194,58 +177,6 @@ impl Engine {
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.registry.close();
         self.registry.shutdown(deadline)
-    }
-
-    /// Counts what will be published under `claim` as a stream of `owner`, together with those started for them,
-    /// until the claim is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::StreamLimitExceeded`].
-    pub fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error> {
-        claim.belongs_to(owner, self.registry.limiter().admit_published(owner)?);
-        Ok(())
-    }
-
-    /// Puts a publisher on the air under a name, as an embedded server does. Players find the stream through the
-    /// [`Hub`], other publishers of the name through [`Hub::enter`]. The stream waits for a publisher that fails: its
-    /// outputs and players stay up, and the next publisher continues its time. The stream ends at once when a
-    /// publisher is complete ([`SourceState::Ended`](crate::driver::SourceState::Ended)), with a zero grace, or if
-    /// there was no media yet. It does not count against the limit of all started streams, and against an owner's
-    /// only after [`publish_for`](Self::publish_for).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if there is no thread or descriptor left.
-    pub fn publish(
-        &self,
-        mut claim: Claim,
-        publisher: Box<dyn SourceDriver>,
-        options: &PublishOptions,
-    ) -> Result<StreamRef, Error> {
-        let prepared = self.registry.prepare(None, Arc::default())?;
-        let desk = Desk::new();
-        claim.set_desk(desk.clone());
-        let source = Box::new(Ingest::new(publisher, desk, options.grace));
-        let PublishOptions { tick, gop_cache: keep_gop, .. } = *options;
-        let claim = Some(claim);
-        let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
-        self.registry.launch(prepared, parts)
-    }
-
-    /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or, if that is busy,
-    /// on another one that takes its tags from there ([`Config::players_per_thread`]).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ended`].
-    pub fn attach(
-        &self,
-        stream: &StreamRef,
-        name: String,
-        driver: Box<dyn OutputDriver>,
-    ) -> Result<OutputId, Error> {
-        branch::attach(stream, name, driver)
     }
 }
 

@@ -10,21 +10,23 @@ use crate::ring::{Entry, Headers, Join, Ring};
 
 /// What is left out until a place where it can begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Skipping {
+pub enum Skipping {
+    /// Nothing is left out.
     Nothing,
     /// Pictures, which have not begun: the output began with sound.
     Unbegun,
     /// Pictures, because some were lost.
     Pictures,
-    /// Sound, too.
+    /// Sound, too: for what cannot go on with one track alone, such as a recording.
     Everything,
 }
 
 /// What an output does with an entry.
 #[derive(Debug)]
-pub(crate) enum Offer<'a> {
+pub enum Offer<'a> {
     /// It begins, or goes on, here: headers first, then the tag.
     Begin {
+        /// The headers that hold there.
         headers: &'a Headers,
         /// Nothing was sent before.
         first: bool,
@@ -37,9 +39,12 @@ pub(crate) enum Offer<'a> {
     Dropped,
 }
 
-/// The place.
+/// An output's place in the [`Ring`], and the rules of what it sends.
+///
+/// An output keeps one. In its turns it calls [`lose_until`](Self::lose_until) with [`Ring::start`], in case it fell out of the
+/// ring; reads the ring from [`next`](Self::next) on; and gives each entry to [`offer`](Self::offer), which says what to do with it.
 #[derive(Debug)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     next: u64,
     base: Option<MediaTime>,
     skipping: Skipping,
@@ -48,12 +53,14 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// At the oldest tag kept: it begins where it first can.
-    pub(crate) const fn oldest() -> Self {
+    #[must_use]
+    pub const fn oldest() -> Self {
         Self { next: 0, base: None, skipping: Skipping::Nothing, drops: 0 }
     }
 
     /// Where `join` says.
-    pub(crate) fn new(ring: &Ring, join: Join) -> Self {
+    #[must_use]
+    pub fn new(ring: &Ring, join: Join) -> Self {
         let begin = match join {
             Join::Newest => ring.newest_join(),
             // The keyframe this very turn brought is the next one, too, if nothing followed it yet.
@@ -63,46 +70,55 @@ impl Cursor {
     }
 
     /// Goes on at what is newest: after a pause.
-    pub(crate) fn rejoin(&mut self, ring: &Ring) {
+    pub fn rejoin(&mut self, ring: &Ring) {
         self.next = ring.newest_join().unwrap_or_else(|| ring.end());
         self.skipping = if self.has_begun() { Skipping::Pictures } else { Skipping::Nothing };
     }
 
-    /// The number of the next tag.
-    pub(crate) const fn next(&self) -> u64 {
+    /// The number of the next tag: what [`Ring::read`] is to begin with, and what
+    /// [`OutputDriver::cursor`](crate::driver::OutputDriver::cursor) answers.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
         self.next
     }
 
     /// Where the output began; nothing earlier is sent.
-    pub(crate) const fn base(&self) -> Option<MediaTime> {
+    #[must_use]
+    pub const fn base(&self) -> Option<MediaTime> {
         self.base
     }
 
-    pub(crate) const fn has_begun(&self) -> bool {
+    /// Whether the output has begun.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
         self.base.is_some()
     }
 
-    pub(crate) const fn skipping(&self) -> Skipping {
+    /// What it leaves out at the moment.
+    #[must_use]
+    pub const fn skipping(&self) -> Skipping {
         self.skipping
     }
 
     /// Leaves out at least this much from here on.
-    pub(crate) fn skip(&mut self, what: Skipping) {
+    pub fn skip(&mut self, what: Skipping) {
         self.skipping = self.skipping.max(what);
     }
 
     /// Tags lost so far.
-    pub(crate) const fn drops(&self) -> u64 {
+    #[must_use]
+    pub const fn drops(&self) -> u64 {
         self.drops
     }
 
     /// One more tag is lost.
-    pub(crate) const fn drop_one(&mut self) {
+    pub const fn drop_one(&mut self) {
         self.drops += 1;
     }
 
-    /// Goes on at tag number `to`, if that is ahead, without those in between, as far as `what` says.
-    pub(crate) fn lose_until(&mut self, to: u64, what: Skipping) {
+    /// Goes on at tag number `to`, if that is ahead, and counts the tags between as lost. What follows is left out as `what` says,
+    /// up to a place where the output can begin again.
+    pub fn lose_until(&mut self, to: u64, what: Skipping) {
         let lost = to.saturating_sub(self.next);
         self.next = self.next.max(to);
         if self.has_begun() && lost > 0 {
@@ -112,12 +128,13 @@ impl Cursor {
     }
 
     /// Goes on at tag number `to`; those before it were sent another way.
-    pub(crate) const fn sent_until(&mut self, to: u64) {
+    pub const fn sent_until(&mut self, to: u64) {
         self.next = to;
     }
 
-    /// Moves on by the entry it is at. One that left something out goes on only where `may_resume`.
-    pub(crate) fn offer<'a>(&mut self, entry: &'a Entry, may_resume: impl FnOnce() -> bool) -> Offer<'a> {
+    /// Moves on by the entry it is at, and says what the output does with it. An output that left something out goes on only where
+    /// `may_resume` agrees; the usual answer is `true`.
+    pub fn offer<'a>(&mut self, entry: &'a Entry, may_resume: impl FnOnce() -> bool) -> Offer<'a> {
         self.next += 1;
         let tag = entry.message.tag();
         if let Some(headers) = &entry.join

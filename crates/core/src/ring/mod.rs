@@ -25,6 +25,7 @@ use flowcast_rtmp::time::MediaTime;
 
 pub(crate) use self::alike::{is_alike, is_plain};
 use self::batch::{Again, Batch};
+pub use self::cursor::{Cursor, Offer, Skipping};
 pub use self::headers::Headers;
 pub use self::join::Join;
 pub use self::refill::Refill;

@@ -10,6 +10,7 @@ pub(crate) mod opening;
 pub(crate) mod registry;
 pub(crate) mod seat;
 pub(crate) mod shared;
+pub(crate) mod stage;
 pub(crate) mod starting;
 pub(crate) mod tap;
 pub(crate) mod thread;

@@ -20,7 +20,7 @@ use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
-use crate::sys::CpuMeter;
+use crate::sys::{CpuMeter, ThreadMeter};
 
 /// What a stream can be made from: a description that says how it is opened.
 ///
@@ -150,6 +150,12 @@ impl SourceOpening<'_> {
         self.registry.starting().add(self.shared.id, end);
     }
 
+    /// Counts a thread of the driver's own as one of the stream's: give each of its threads one.
+    #[must_use]
+    pub fn thread_meter(&self) -> ThreadMeter {
+        ThreadMeter::new(self.shared.cpu.clone())
+    }
+
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.shared.cpu.clone()
@@ -202,6 +208,12 @@ impl OutputOpening<'_> {
     #[must_use]
     pub fn mailbox(&self) -> OutputMailbox {
         OutputMailbox { mailbox: self.stream.shared.mailbox.clone(), output: self.output }
+    }
+
+    /// Counts a thread of the driver's own as one of the stream's: give each of its threads one.
+    #[must_use]
+    pub fn thread_meter(&self) -> ThreadMeter {
+        ThreadMeter::new(self.stream.shared.cpu.clone())
     }
 
     pub(crate) fn shared_config(&self) -> Arc<Config> {

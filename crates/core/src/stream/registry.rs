@@ -73,8 +73,8 @@ pub(crate) struct Parts {
 /// A stream thread that is ready to start: it has a number and a mailbox.
 pub(crate) struct Prepared {
     pub(crate) shared: Arc<StreamShared>,
-    poll: Poll,
-    commands: Commands,
+    pub(super) poll: Poll,
+    pub(super) commands: Commands,
 }
 
 impl Registry {

@@ -14,4 +14,5 @@ pub(crate) use file::is_same_file;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use panic::panic_message;
 pub use spawn::spawn;
-pub(crate) use thread::{CpuLap, CpuMeter, Leave, yield_to_others};
+pub use thread::ThreadMeter;
+pub(crate) use thread::{CpuLap, CpuMeter, Leave, thread_cpu_time, yield_to_others};

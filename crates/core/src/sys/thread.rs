@@ -31,6 +31,25 @@ impl CpuMeter {
     }
 }
 
+/// Counts the CPU time of a thread of a driver's own as that of the stream ([`StreamStats::cpu_time`](crate::StreamStats)).
+#[derive(Debug, Default)]
+pub struct ThreadMeter {
+    meter: CpuMeter,
+    lap: CpuLap,
+}
+
+impl ThreadMeter {
+    pub(crate) fn new(meter: CpuMeter) -> Self {
+        Self { meter, lap: CpuLap::default() }
+    }
+
+    /// Adds what the calling thread has used since this was last called, or since it started. Call it on that thread, about once a
+    /// second, and when the thread ends.
+    pub fn report(&mut self) {
+        self.meter.lap(&mut self.lap);
+    }
+}
+
 /// How much of the processor a thread leaves to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing takes long"))]
@@ -56,7 +75,7 @@ pub(crate) fn yield_to_others(leave: Leave) {
 }
 
 /// CPU time of the calling thread since it started.
-fn thread_cpu_time() -> Duration {
+pub(crate) fn thread_cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

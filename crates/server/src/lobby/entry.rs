@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use flowcast_core::{Asker, Engine, Entrance, Error, Grant, KeyStore, StreamRef};
+use flowcast_core::{Asker, Engine, Entrance, Error, Grant, KeyStore, ServerEngine, StreamRef};
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::{PlayRequest, PublishRequest, Reject};
 

@@ -1,0 +1,115 @@
+//! What a server that is built into a program asks of the engine: publishers put on the air, players attached to streams.
+//!
+//! In: claims of names and drivers. Out: streams. Everything here may be called from any thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use crate::driver::{OutputDriver, SourceDriver};
+use crate::error::Error;
+use crate::id::OutputId;
+use crate::publish::ingest::Ingest;
+use crate::stream::branch;
+use crate::stream::desk::Desk;
+use crate::stream::handle::StreamRef;
+use crate::stream::hub::Claim;
+use crate::stream::registry::Parts;
+
+/// How a publisher goes on the air; see [`ServerEngine::publish`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PublishOptions {
+    /// How long the stream waits for a publisher that was lost. Default 30 s.
+    pub grace: Duration,
+    /// The stream's tick, over which its players' writes are merged. Default [`Config::tick`](crate::Config::tick).
+    pub tick: Option<Duration>,
+    /// Whether players that join get the newest GOP; otherwise they wait for the next keyframe. Default `true`.
+    pub gop_cache: bool,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30), tick: None, gop_cache: true }
+    }
+}
+
+/// What a server of a protocol asks of the [`Engine`]: it puts publishers on the air and attaches players. flowcast's RTMP server
+/// uses nothing else. Programs that only start streams do not need it. Only [`Engine`] implements it.
+pub trait ServerEngine: sealed::Sealed {
+    /// Counts what will be published under `claim` as a stream of `owner`, together with those started for them,
+    /// until the claim is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamLimitExceeded`].
+    fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error>;
+
+    /// Puts a publisher on the air under a name, as an embedded server does. Players find the stream through the
+    /// [`Hub`](crate::Hub), other publishers of the name through [`Hub::enter`](crate::Hub::enter). The stream waits for a publisher
+    /// that fails: its outputs and players stay up, and the next publisher continues its time. The stream ends at once when a
+    /// publisher is complete ([`SourceState::Ended`](crate::driver::SourceState::Ended)), with a zero grace, or if
+    /// there was no media yet. It does not count against the limit of all started streams, and against an owner's
+    /// only after [`publish_for`](Self::publish_for).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if there is no thread or descriptor left; [`Error::Ended`] if the engine was shut down.
+    fn publish(
+        &self,
+        claim: Claim,
+        publisher: Box<dyn SourceDriver>,
+        options: &PublishOptions,
+    ) -> Result<StreamRef, Error>;
+
+    /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or, if that is busy,
+    /// on another one that takes its tags from there ([`Config::players_per_thread`](crate::Config::players_per_thread)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    fn attach(
+        &self,
+        stream: &StreamRef,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+    ) -> Result<OutputId, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Engine {}
+
+impl ServerEngine for Engine {
+    fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error> {
+        claim.belongs_to(owner, self.registry.limiter().admit_published(owner)?);
+        Ok(())
+    }
+
+    fn publish(
+        &self,
+        mut claim: Claim,
+        publisher: Box<dyn SourceDriver>,
+        options: &PublishOptions,
+    ) -> Result<StreamRef, Error> {
+        let prepared = self.registry.prepare(None, Arc::default())?;
+        let desk = Desk::new();
+        claim.set_desk(desk.clone());
+        let source = Box::new(Ingest::new(publisher, desk, options.grace));
+        let PublishOptions { tick, gop_cache: keep_gop, .. } = *options;
+        let claim = Some(claim);
+        let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
+        self.registry.launch(prepared, parts)
+    }
+
+    fn attach(
+        &self,
+        stream: &StreamRef,
+        name: String,
+        driver: Box<dyn OutputDriver>,
+    ) -> Result<OutputId, Error> {
+        branch::attach(stream, name, driver)
+    }
+}
