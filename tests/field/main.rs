@@ -8,6 +8,7 @@ mod air;
 mod counted_in_samples;
 mod dead_air;
 mod examine;
+mod figures;
 mod greedy_files;
 mod header_not_restored;
 mod in_vain;

@@ -65,7 +65,7 @@ fn hevc_by_its_number_is_hevc() {
             }
         }
     };
-    assert!(error.contains("hvc1"), "{error}");
+    assert!(error.text.contains("hvc1") && error.code == "CODEC_NOT_TAKEN", "{error}");
     drop(publisher);
     let _ = restream.stop(PATIENCE);
     let recording = recorded(&path);

@@ -1,4 +1,4 @@
-//! Numbers of streams and outputs.
+//! Numbers of streams, outputs and items of playlists.
 
 use std::fmt;
 
@@ -19,5 +19,15 @@ impl fmt::Display for StreamId {
 impl fmt::Display for OutputId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "o{}", self.0)
+    }
+}
+
+/// The number of an item within its playlist; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemId(pub(crate) u64);
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
     }
 }

@@ -59,12 +59,12 @@ pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
 pub use event::{Event, EventKind};
 pub use files::Reads;
-pub use id::{OutputId, StreamId};
+pub use id::{ItemId, OutputId, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use net::tls::TlsRoots;
 pub use output::{Existing, Output};
-pub use playlist::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};
+pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
 pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
@@ -72,7 +72,10 @@ pub use scan::verdict_of_failure;
 #[cfg(feature = "libav")]
 pub use scan::{ScanOptions, facts};
 pub use source::{Source, SplitSource};
-pub use stats::{Codec, EncodingStats, OutputPhase, OutputStats, SourceMode, StreamPhase, StreamStats};
+pub use stats::{
+    Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
+    StreamPhase, StreamStats,
+};
 pub use stream::handle::{StreamHandle, StreamRef};
 pub use stream::hub::{Claim, Entrance, Handover, Hub};
 pub use stream::opening::{

@@ -12,7 +12,7 @@ use flowcast_core::driver::{OutputContext, OutputDriver, OutputState, Readiness}
 use flowcast_core::output::feed::{Feed, SessionClock};
 use flowcast_core::output::gate::{Gate, Intake};
 use flowcast_core::ring::Join;
-use flowcast_core::{Error, EventKind, LagPolicy, OutputPhase, OutputStats};
+use flowcast_core::{Error, EventKind, LagPolicy, OutputPhase, OutputStats, OutputTransport};
 use flowcast_rtmp::session::ServerEvent;
 
 use crate::connection::{Connection, Over};
@@ -270,6 +270,7 @@ impl OutputDriver for Player {
     }
 
     fn stats(&self, stats: &mut OutputStats) {
+        stats.transport = OutputTransport::Player;
         stats.phase = if self.ended { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.sent;
         stats.bytes_held = self.unacknowledged;

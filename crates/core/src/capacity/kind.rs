@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::stats::StreamStats;
+use crate::stats::{OutputTransport, StreamStats};
 
 /// How a stream's media gets from source to output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -68,13 +68,13 @@ impl StreamKind {
     /// no other outputs.
     pub(crate) fn describes(&self, stats: &StreamStats) -> bool {
         let kbps = f64::from(self.kbps);
-        let scheme = match self.transport {
-            TransportKind::Plain => "rtmp://",
-            TransportKind::Tls => "rtmps://",
+        let transport = match self.transport {
+            TransportKind::Plain => OutputTransport::Rtmp,
+            TransportKind::Tls => OutputTransport::Rtmps,
         };
         (stats.kbps - kbps).abs() <= kbps / 4.0
             && usize::try_from(self.outputs).is_ok_and(|outputs| outputs == stats.outputs.len())
-            && stats.outputs.iter().all(|output| output.name.starts_with(scheme))
+            && stats.outputs.iter().all(|output| output.transport == transport)
     }
 }
 

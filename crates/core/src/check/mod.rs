@@ -121,7 +121,10 @@ impl Check {
             let _ = over.send(());
         });
         if let Err(source) = spawned {
-            return Report::not_run(&crate::error::Error::System { what: "no thread for a check", source: Arc::new(source) });
+            return Report::not_run(&crate::error::Error::System {
+                what: "no thread for a check",
+                source: Arc::new(source),
+            });
         }
         // The channel is closed without a word if the check itself panicked.
         while matches!(

@@ -127,6 +127,7 @@ pub trait OutputDriver: Send {
         None
     }
 
-    /// Fills in its figures.
+    /// Fills in its figures. The number, the name and the rate are filled in already, the lag and the bytes held are zero, and
+    /// everything else is as it was left the last time. The error an output ends with is filled in for it.
     fn stats(&self, stats: &mut OutputStats);
 }

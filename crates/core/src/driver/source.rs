@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
 use crate::ring::Refill;
-use crate::stats::{EncodingStats, SourceMode};
+use crate::stats::{EncodingStats, Playing, SourceMode};
 
 /// What a driver is given on each turn of the stream thread.
 #[derive(Debug)]
@@ -123,6 +123,16 @@ pub trait SourceDriver: Send {
 
     /// What it encodes at the moment; rates are worked out from the sums.
     fn encoding(&self) -> Option<EncodingStats> {
+        None
+    }
+
+    /// Which file or item is being played, if that is what the source does; asked once a second and when one begins.
+    fn playing(&self) -> Option<Playing> {
+        None
+    }
+
+    /// The same of sound that is played from other files than the picture.
+    fn playing_sound(&self) -> Option<Playing> {
         None
     }
 

@@ -21,6 +21,8 @@ pub(crate) mod reader;
 mod shortfall;
 pub(crate) mod silence;
 
+use std::time::Duration;
+
 /// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
 pub(crate) const SHORTEST_LAP: i64 = 40;
 
@@ -82,6 +84,18 @@ pub(crate) struct LapFacts {
     pub(crate) video: Option<VideoLap>,
     /// The audio track; it sets the length where there is no video.
     pub(crate) audio: Option<AudioLap>,
+}
+
+impl LapFacts {
+    /// Where the lap ends, if its picture begins at `lead` milliseconds.
+    pub(crate) fn end(&self, lead: i64) -> Option<Duration> {
+        let millis = match (self.video, self.audio) {
+            (Some(video), _) => lead + video.unit.to_millis(video.length),
+            (None, Some(audio)) => Unit::sample(audio.rate).to_millis(audio.end),
+            (None, None) => return None,
+        };
+        Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+    }
 }
 
 /// The video of a lap.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
-use crate::stats::{OutputPhase, OutputStats};
+use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::hub::check_name;
 use crate::stream::opening::{OpenedOutput, OutputOpening};
 use crate::stream::shared::StreamShared;
@@ -68,6 +68,7 @@ impl OutputDriver for HubOutput {
     }
 
     fn stats(&self, stats: &mut OutputStats) {
+        stats.transport = OutputTransport::Hub;
         stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
     }
 }

@@ -21,20 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::id::ItemId;
 #[cfg(test)]
 pub(crate) use cursor::Command;
 pub(crate) use cursor::{Looker, Next, PlaylistCursor};
 use order::{Order, Place, Rules};
-
-/// The number of an item within its playlist; never given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ItemId(u64);
-
-impl fmt::Display for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "i{}", self.0)
-    }
-}
 
 /// One entry of a playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]

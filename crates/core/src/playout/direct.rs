@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowcast_av::{Demuxer, Interrupt, OpenOptions};
 use flowcast_rtmp::flv::tag::Tag;
@@ -128,6 +129,7 @@ impl OpenFile {
         tail: Tail,
         control: Control,
     ) -> Result<Self, Error> {
+        control.length.set(file.media().duration);
         // Before a decoder: packets that wait take less room than what is made of them.
         let file = InStep::new(Paced::new(file));
         let source: Box<dyn PacketSource> = match encoders {
@@ -290,6 +292,11 @@ impl DirectFeed {
     /// What it encodes, if it does.
     pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         self.control.meter.stats()
+    }
+
+    /// How long its file is, as that says.
+    pub(crate) fn length(&self) -> Option<Duration> {
+        self.control.length.get()
     }
 
     /// Bytes read ahead.

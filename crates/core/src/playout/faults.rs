@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::playlist::{ItemId, PlaylistItem};
+use crate::id::ItemId;
+use crate::playlist::PlaylistItem;
 
 /// An item that failed is tried again after this, and after twice as long each time it fails once more.
 const WAIT_FIRST: Duration = Duration::from_secs(5);

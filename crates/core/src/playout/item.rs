@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowcast_rtmp::flv::tag::Tag;
 
@@ -225,6 +226,16 @@ impl Item {
     /// What a lap of this item is, as far as any was seen.
     pub(crate) fn known(&self) -> Option<LapFacts> {
         self.facts().or(self.known)
+    }
+
+    /// How long a lap is on the item's clock: as it was seen, before that as its file says.
+    pub(crate) fn length(&self) -> Option<Duration> {
+        let seen = self.known().and_then(|lap| lap.end(self.lead().unwrap_or(0)));
+        match &self.feed {
+            Feed::Reel { .. } => seen,
+            #[cfg(feature = "libav")]
+            Feed::Direct(feed) => seen.or_else(|| feed.length()),
+        }
     }
 
     /// Where the first frame of its video lies on its clock, in milliseconds, once that is known; sound before that is heard

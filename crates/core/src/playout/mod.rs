@@ -25,7 +25,7 @@ use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
 use crate::playout::sequencer::{Sequencer, SequencerState};
 use crate::playout::turn::Turn;
-use crate::stats::{EncodingStats, SourceMode};
+use crate::stats::{EncodingStats, Playing, SourceMode};
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -140,6 +140,14 @@ impl SourceDriver for Playout {
 
     fn encoding(&self) -> Option<EncodingStats> {
         self.main.encoding()
+    }
+
+    fn playing(&self) -> Option<Playing> {
+        self.main.playing()
+    }
+
+    fn playing_sound(&self) -> Option<Playing> {
+        self.sound.as_ref().and_then(Sequencer::playing)
     }
 
     fn bytes_held(&self) -> usize {

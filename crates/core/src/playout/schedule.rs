@@ -14,7 +14,8 @@ use super::search::{Depth, Got, Search};
 use super::supply::{Ready, Supply};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::playlist::{ItemId, Next, NothingPlays, PlaylistCursor, PlaylistItem};
+use crate::id::ItemId;
+use crate::playlist::{Next, NothingPlays, PlaylistCursor, PlaylistItem};
 
 /// How long the next item is waited for behind the end of the current one, before that is played once more: opening a file
 /// takes a moment, which is not visible, since the stream catches up.

@@ -17,7 +17,8 @@ use super::item::{Feed, Item};
 use super::sequencer::LEAST_PLAYED;
 use super::supply::{Ready, Supply, order};
 use crate::error::Error;
-use crate::playlist::{ItemId, Looker, PlaylistItem};
+use crate::id::ItemId;
+use crate::playlist::{Looker, PlaylistItem};
 #[cfg(feature = "libav")]
 use crate::reel::SLOT_MS;
 use crate::reel::{Reel, Store};

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::ParameterChange;
 use crate::reel::Reel;
-use crate::stats::{EncodingStats, SourceMode};
+use crate::stats::{EncodingStats, Playing, SourceMode};
 
 /// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
 const REEL_PATIENCE: Duration = Duration::from_millis(500);
@@ -159,6 +159,21 @@ impl Sequencer {
     /// What a worker encodes for it.
     pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         self.lane.item().and_then(Item::encoding)
+    }
+
+    /// What is on the air of it.
+    pub(crate) fn playing(&self) -> Option<Playing> {
+        let on_air = self.lane.item()?;
+        let item = match &self.program {
+            Program::List(schedule) => schedule.cursor().current().filter(|item| item.path == on_air.path()),
+            Program::Once | Program::Loop => None,
+        };
+        Some(Playing {
+            item: item.map(|item| item.id),
+            path: on_air.path().to_owned(),
+            position: self.lane.position(),
+            length: on_air.length(),
+        })
     }
 
     /// Bytes read ahead.

@@ -60,7 +60,12 @@ impl Meter {
 
     /// Whether a window is complete.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= WINDOW
+        self.window(now) >= WINDOW
+    }
+
+    /// How long the window is that ends now.
+    pub(crate) fn window(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 
     /// Writes the rates of the window that ends now and begins the next; `cpu` is the stream's CPU time in all.
@@ -71,7 +76,7 @@ impl Meter {
         mut encoding: Option<EncodingStats>,
         stats: &mut StreamStats,
     ) {
-        let seconds = now.saturating_duration_since(self.since).as_secs_f64();
+        let seconds = self.window(now).as_secs_f64();
         if seconds > 0.0 {
             if let Some(encoding) = &mut encoding {
                 // One that has just taken over counts from zero.

@@ -27,6 +27,7 @@ use crate::id::{OutputId, StreamId};
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
+use crate::stats::OutputStats;
 use crate::sys::{panic_message, spawn};
 
 const REAPER_STACK: usize = 64 << 10;
@@ -238,8 +239,14 @@ impl Registry {
     pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
         let id = stream.shared.next_output();
         let OpenedOutput { name, driver } = output.open(&OutputOpening { stream, output: id })?;
-        stream.send(Command::AddOutput { output: id, name, driver, guest: None })?;
-        Ok(id)
+        let mut stats = OutputStats::new(id, name.clone());
+        driver.stats(&mut stats);
+        stream.shared.output_comes(stats);
+        let sent = stream.send(Command::AddOutput { output: id, name, driver, guest: None });
+        if sent.is_err() {
+            stream.shared.outputs_came(&mut vec![id]);
+        }
+        sent.map(|()| id)
     }
 
     /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.

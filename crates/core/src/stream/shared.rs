@@ -13,7 +13,7 @@ use crate::event::{EventBus, EventKind};
 use crate::files::StreamFiles;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
-use crate::stats::{StreamPhase, StreamStats};
+use crate::stats::{OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::Claim;
 use crate::sys::CpuMeter;
 
@@ -31,6 +31,8 @@ pub(crate) struct StreamShared {
     /// The files it is made from, and those it is recorded to.
     pub(crate) files: Arc<StreamFiles>,
     stats: Mutex<StreamStats>,
+    /// Outputs that are on their way to the thread.
+    coming: Mutex<Vec<OutputStats>>,
     permit: Mutex<Option<Permit>>,
     next_output: AtomicU64,
     outcome: Mutex<Option<Outcome>>,
@@ -65,6 +67,7 @@ impl StreamShared {
             started: Instant::now(),
             files,
             stats: Mutex::new(StreamStats::new(id)),
+            coming: Mutex::default(),
             permit: Mutex::new(permit),
             next_output: AtomicU64::new(0),
             outcome: Mutex::new(None),
@@ -145,6 +148,11 @@ impl StreamShared {
     /// The latest figures; CPU time and uptime are of this instant.
     pub(crate) fn stats(&self) -> StreamStats {
         let mut stats = self.stats.lock().clone();
+        for output in self.coming.lock().iter() {
+            if !stats.outputs.iter().any(|there| there.id == output.id) {
+                stats.outputs.push(output.clone());
+            }
+        }
         stats.cpu_time = self.cpu.total();
         if stats.phase != StreamPhase::Ended {
             stats.uptime = self.started.elapsed();
@@ -159,6 +167,19 @@ impl StreamShared {
         // An abandoned thread has no more say.
         if stats.phase != StreamPhase::Ended {
             update(&mut stats);
+        }
+    }
+
+    /// Shows an output that is on its way to the thread.
+    pub(super) fn output_comes(&self, output: OutputStats) {
+        self.coming.lock().push(output);
+    }
+
+    /// These outputs have arrived, and are among the thread's own figures or not shown any more.
+    pub(super) fn outputs_came(&self, outputs: &mut Vec<OutputId>) {
+        if !outputs.is_empty() {
+            self.coming.lock().retain(|coming| !outputs.contains(&coming.id));
+            outputs.clear();
         }
     }
 
@@ -194,6 +215,7 @@ impl StreamShared {
                 stats.phase = StreamPhase::Ended;
                 stats.uptime = self.started.elapsed();
             });
+            self.coming.lock().clear();
             *slot = Some(outcome.clone());
         }
         self.tell(EventKind::Ended { error: outcome.err() });

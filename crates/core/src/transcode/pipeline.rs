@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use flowcast_av::{Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo};
 
@@ -35,6 +37,23 @@ pub(crate) struct Control {
     pub(crate) interrupt: Interrupt,
     /// What it has done.
     pub(crate) meter: EncodingMeter,
+    /// How long the file is that is read.
+    pub(crate) length: Length,
+}
+
+/// A length that becomes known while a file is opened, in milliseconds; 0 if it is not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Length(Arc<AtomicU64>);
+
+impl Length {
+    pub(crate) fn set(&self, length: Option<Duration>) {
+        let millis = length.and_then(|length| u64::try_from(length.as_millis()).ok());
+        self.0.store(millis.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.0.load(Ordering::Relaxed))).filter(|length| !length.is_zero())
+    }
 }
 
 /// Encodes some of the tracks of `S`.

@@ -19,13 +19,13 @@ use super::flv_file::FlvFile;
 use super::gate::{Fit, Intake};
 use crate::config::RecordingConfig;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::files::StreamFiles;
 use crate::id::OutputId;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Read, Ring};
-use crate::stats::{OutputPhase, OutputStats};
+use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::opening::{OpenedOutput, OutputOpening};
 use crate::sys::{CpuLap, CpuMeter, spawn};
 
@@ -346,11 +346,11 @@ impl OutputDriver for Recorder {
 
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = if self.finished { OutputPhase::Ended } else { OutputPhase::Live };
+        stats.transport = OutputTransport::File;
         stats.bytes_sent = self.shared.written.load(Ordering::Relaxed);
         stats.drops = self.cursor.drops();
         stats.path = Some(self.path.clone());
         stats.bytes_held = self.shared.queued_bytes.load(Ordering::Relaxed) as u64;
-        stats.last_error = self.failed.as_ref().map(|error| chain(error));
     }
 }
 

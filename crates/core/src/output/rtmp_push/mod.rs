@@ -18,13 +18,13 @@ use super::Target;
 use super::gate::{Enhanced, Intake, Told};
 use crate::config::Config;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::tls::TlsRoots;
 use crate::net::{Backoff, random};
-use crate::stats::{OutputPhase, OutputStats};
+use crate::stats::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 use crate::stream::opening::{OpenedOutput, OutputMailbox, OutputOpening};
 
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
@@ -66,7 +66,9 @@ pub(crate) struct RtmpPush {
     rest: Option<(u64, Instant)>,
     /// When the first media byte of the first connection was sent.
     first_media: Option<Instant>,
-    last_error: Option<String>,
+    /// In all, whether it goes on or not.
+    failed: u64,
+    last_error: Option<OutputFailure>,
 }
 
 enum State {
@@ -140,6 +142,7 @@ impl RtmpPush {
             answer_by: None,
             rest: None,
             first_media: None,
+            failed: 0,
             last_error: None,
         }
     }
@@ -204,6 +207,7 @@ impl RtmpPush {
         let failures = std::mem::take(&mut self.failures);
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
         self.connections += 1;
+        self.last_error = None;
         self.state = State::Live(Box::new(live));
         Ok(())
     }
@@ -256,9 +260,13 @@ impl RtmpPush {
             // What the kernel still holds would keep the peer busy with a connection that is given up.
             live.transport.abort();
         }
+        // A peer that was told goodbye may close first.
+        let is_goodbye = self.finishing && matches!(self.state, State::Live(_));
         self.close_connection();
-        let error = error;
-        self.last_error = Some(chain(&error));
+        if !is_goodbye {
+            self.last_error = Some(OutputFailure::now(&error));
+            self.failed += 1;
+        }
         if self.finishing {
             self.state = State::Ended;
             return OutputState::Ended(None);
@@ -471,6 +479,11 @@ impl OutputDriver for RtmpPush {
         stats.bytes_sent = self.sent_before;
         stats.drops = self.drops_before;
         stats.reconnects = self.connections.saturating_sub(1);
+        stats.transport = match self.route.peer().scheme() {
+            Scheme::Rtmp => OutputTransport::Rtmp,
+            Scheme::Rtmps => OutputTransport::Rtmps,
+        };
+        stats.failures = self.failed;
         stats.last_error.clone_from(&self.last_error);
         if let State::Live(live) = &self.state {
             stats.bytes_sent += live.sent;

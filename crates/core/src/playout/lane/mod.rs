@@ -6,6 +6,8 @@
 //! is nearer, and silence is put where there are none. Positions are exact; only finished times are rounded, so nothing
 //! accumulates however many laps are played.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
@@ -143,6 +145,11 @@ impl Lane {
     /// How much of the current item was handed over, in milliseconds.
     pub(crate) fn played(&self) -> i64 {
         self.handed - self.begun_at
+    }
+
+    /// How much of the current item was handed over in this lap, on the item's clock.
+    pub(crate) fn position(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.handed - self.at.millis()).unwrap_or(0))
     }
 
     /// Which parameters of what plays would change if `item` followed; `None` if none would.

@@ -24,7 +24,7 @@ use crate::driver::{
 use crate::event::EventKind;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Headers, Join, Read, Ring};
-use crate::stats::{OutputPhase, OutputStats};
+use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::mailbox::Mailbox;
 
 /// Notices that wait for a reader; of more the oldest is forgotten.
@@ -243,6 +243,7 @@ impl OutputDriver for TapOutput {
 
     fn stats(&self, stats: &mut OutputStats) {
         stats.phase = OutputPhase::Live;
+        stats.transport = OutputTransport::Stream;
         stats.bytes_sent = self.bytes;
         stats.drops = self.shared.drops.load(Ordering::Relaxed);
         let queue = self.shared.queue.lock();

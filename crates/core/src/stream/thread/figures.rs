@@ -21,48 +21,78 @@ impl Gone {
     }
 }
 
+/// The rate of an output.
+#[derive(Default)]
+pub(super) struct Rate {
+    /// What it had sent when the window began.
+    bytes: u64,
+    /// Of the last whole window.
+    kbps: f64,
+}
+
+impl Rate {
+    /// A window ends in which `bytes` became what was sent in all.
+    fn measure(&mut self, bytes: u64, window: Duration) {
+        let sent = bytes.saturating_sub(self.bytes);
+        self.bytes = bytes;
+        self.kbps = sent as f64 * 8.0 / 1000.0 / window.as_secs_f64().max(f64::MIN_POSITIVE);
+    }
+}
+
 impl StreamThread {
-    /// Publishes the figures, once a second or at the end.
+    /// Publishes the figures, once a second, at the end, and when there is news that is not to wait for it.
     pub(super) fn publish(&mut self, now: Instant, last: bool) {
-        if !last && !self.meter.is_due(now) {
-            return;
+        let is_due = !last && self.meter.is_due(now);
+        if last || is_due || std::mem::take(&mut self.news) {
+            self.publish_now(now, is_due);
         }
+    }
+
+    /// Publishes the figures; `whole` if a window ends over which rates are measured.
+    pub(super) fn publish_now(&mut self, now: Instant, whole: bool) {
         self.setup.shared.cpu.lap(&mut self.cpu);
         let cpu = self.setup.shared.cpu.total();
-        let held = (self.ring.bytes() + self.setup.source.bytes_held()) as u64;
-        let mode = self.setup.source.mode();
-        let encoding = self.setup.source.encoding();
-        // The players of a branch are shown, not the branch.
-        let is_output = |slot: &&Slot| !matches!(slot.guest, Some(Guest::Branch));
-        let slots = || self.slots.iter().flatten().filter(is_output);
-        let first_media = slots().filter_map(|slot| slot.driver.first_media()).min();
+        let source = &self.setup.source;
+        let held = (self.ring.bytes() + source.bytes_held()) as u64;
+        let (mode, encoding) = (source.mode(), source.encoding());
+        let (playing, playing_sound) = (source.playing(), source.playing_sound());
         let started = self.setup.shared.started;
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
+        let (slots, ended, left) = (&mut self.slots, &self.ended, &self.left);
         self.setup.shared.publish_stats(|stats: &mut StreamStats| {
-            if !last {
+            let window = whole.then(|| meter.window(now));
+            if whole {
                 meter.report(now, cpu, encoding, stats);
             }
+            (stats.playing, stats.playing_sound) = (playing, playing_sound);
             stats.mode = mode;
             stats.media_time = ring.newest();
             stats.laps = laps;
+            // The players of a branch are shown, not the branch.
+            let is_output = |slot: &&mut Slot| !matches!(slot.guest, Some(Guest::Branch));
+            let mut shown = 0;
+            let mut first_media: Option<Instant> = None;
+            for slot in slots.iter_mut().flatten().filter(is_output) {
+                first_media = [first_media, slot.driver.first_media()].into_iter().flatten().min();
+                // In place: the names are not made again each second.
+                match stats.outputs.get_mut(shown) {
+                    Some(output) if output.id == slot.id => slot.update(output, window),
+                    Some(output) => *output = slot.stats(window),
+                    None => stats.outputs.push(slot.stats(window)),
+                }
+                shown += 1;
+            }
             if stats.first_media.is_none() {
                 stats.first_media = first_media.map(|at| at.saturating_duration_since(started));
             }
-            // In place: the names are not made again each second.
-            stats.outputs.truncate(slots().count() + self.ended.len() + self.left.len());
-            for (index, slot) in slots().enumerate() {
-                match stats.outputs.get_mut(index) {
-                    Some(output) if output.id == slot.id => slot.update(output),
-                    Some(output) => *output = slot.stats(),
-                    None => stats.outputs.push(slot.stats()),
-                }
-            }
-            for (index, ended) in (slots().count()..).zip(self.ended.iter().chain(&self.left)) {
-                match stats.outputs.get_mut(index) {
+            for ended in ended.iter().chain(left) {
+                match stats.outputs.get_mut(shown) {
                     Some(output) => output.clone_from(ended),
                     None => stats.outputs.push(ended.clone()),
                 }
+                shown += 1;
             }
+            stats.outputs.truncate(shown);
             let sum = |figure: fn(&OutputStats) -> u64| stats.outputs.iter().map(figure).sum::<u64>();
             let (bytes_held, bytes_sent) = (sum(|output| output.bytes_held), sum(|output| output.bytes_sent));
             let (drops, reconnects) = (sum(|output| output.drops), sum(|output| output.reconnects));
@@ -72,19 +102,41 @@ impl StreamThread {
             stats.reconnects = gone.reconnects + reconnects;
             stats.lag = stats.outputs.iter().map(|output| output.lag).max().unwrap_or_default();
         });
+        self.setup.shared.outputs_came(&mut self.came);
     }
 }
 
 impl Slot {
-    pub(super) fn stats(&self) -> OutputStats {
+    /// Its figures; `window` is how long it was since they were measured last, if they are to be now.
+    pub(super) fn stats(&mut self, window: Option<Duration>) -> OutputStats {
         let mut stats = OutputStats::new(self.id, self.name.clone());
-        self.driver.stats(&mut stats);
+        self.update(&mut stats, window);
         stats
     }
 
     /// Brings figures up to date that were made by [`stats`](Self::stats).
-    fn update(&self, stats: &mut OutputStats) {
+    fn update(&mut self, stats: &mut OutputStats, window: Option<Duration>) {
         (stats.lag, stats.bytes_held) = (Duration::ZERO, 0);
         self.driver.stats(stats);
+        if let Some(window) = window {
+            self.rate.measure(stats.bytes_sent, window);
+        }
+        stats.kbps = self.rate.kbps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_of_the_last_window_alone() {
+        let mut rate = Rate::default();
+        rate.measure(250_000, Duration::from_secs(2));
+        assert!((rate.kbps - 1000.0).abs() < 1e-9, "{}", rate.kbps);
+        rate.measure(250_000, Duration::from_secs(1));
+        assert!(rate.kbps.abs() < 1e-9, "{}", rate.kbps);
+        rate.measure(1, Duration::ZERO);
+        assert!(rate.kbps.abs() < 1e-9, "what goes back is not a rate: {}", rate.kbps);
     }
 }

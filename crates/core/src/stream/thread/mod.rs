@@ -26,6 +26,7 @@ use crate::driver::{Readiness, Refillable, SourceContext, SourceDriver, SourceSt
 use crate::error::Error;
 use crate::event::bus::Told;
 use crate::event::{Event, EventKind};
+use crate::id::OutputId;
 use crate::pool::{Scratch, Shelf};
 use crate::ring::Ring;
 use crate::stats::{OutputStats, StreamPhase};
@@ -93,6 +94,10 @@ pub(crate) struct StreamThread {
     /// The same of players, which come and go: they must not hide what happened to an output.
     left: Vec<OutputStats>,
     gone: Gone,
+    /// Outputs that were added since the figures were published.
+    came: Vec<OutputId>,
+    /// The figures are published with this turn, due or not.
+    news: bool,
     ring: Ring,
     ticker: Ticker,
     clock: Clock,
@@ -153,6 +158,8 @@ impl StreamThread {
             ended: Vec::new(),
             left: Vec::new(),
             gone: Gone::default(),
+            came: Vec::new(),
+            news: false,
             last_failure: None,
             hearing: None,
             setup,
@@ -324,6 +331,8 @@ impl StreamThread {
         }
         self.setup.source.start(now);
         self.clock = Clock::Running;
+        // What is being played is seen at once.
+        self.news = true;
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
         true
     }
@@ -457,6 +466,10 @@ impl StreamThread {
     }
 
     fn flush_notices(&mut self) {
+        if self.notices.iter().any(|kind| matches!(kind, EventKind::ItemStarted { .. })) {
+            // Who hears of it finds it in the figures.
+            self.publish_now(Instant::now(), false);
+        }
         for kind in self.notices.drain(..) {
             match &kind {
                 EventKind::Looped { laps } => self.laps = *laps,

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::figures::Rate;
 use super::{FIRST_OUTPUT, StreamThread};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
-use crate::stats::OutputPhase;
+use crate::stats::{OutputFailure, OutputPhase};
 use crate::stream::branch::Guest;
 
 /// Outputs that have ended and are still shown in the figures, and as many players.
@@ -30,6 +31,7 @@ pub(super) struct Slot {
     pub(super) guest: Option<Guest>,
     /// Removed: since when it says goodbye.
     pub(super) leaving: Option<Instant>,
+    pub(super) rate: Rate,
 }
 
 impl StreamThread {
@@ -41,6 +43,11 @@ impl StreamThread {
         driver: Box<dyn OutputDriver>,
         guest: Option<Guest>,
     ) {
+        if guest.is_none() {
+            // Players are not worth it: they come by the hundred.
+            self.came.push(id);
+            self.news = true;
+        }
         if self.stopping {
             return;
         }
@@ -62,6 +69,7 @@ impl StreamThread {
             finished: false,
             guest,
             leaving: None,
+            rate: Rate::default(),
         };
         // The stream has an output again, whatever happened to those before.
         (self.last_failure, self.hearing) = (None, None);
@@ -148,17 +156,20 @@ impl StreamThread {
     }
 
     pub(super) fn end_output(&mut self, index: usize, error: Option<Error>) {
-        let Some(slot) = self.slots[index].take() else { return };
+        let Some(mut slot) = self.slots[index].take() else { return };
         self.immediate -= usize::from(slot.immediate);
         if matches!(slot.guest, Some(Guest::Branch)) {
             return;
         }
-        let mut stats = slot.stats();
+        let mut stats = slot.stats(None);
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
         stats.bytes_held = 0;
+        stats.kbps = 0.0;
         if let Some(error) = &error {
-            stats.last_error = Some(chain(error));
+            // Counted by the driver if it has noted a failure itself.
+            stats.failures += u64::from(stats.last_error.is_none());
+            stats.last_error = Some(OutputFailure::now(error));
         }
         self.last_failure.clone_from(&error);
         let shown = if slot.guest.is_some() { &mut self.left } else { &mut self.ended };

@@ -1,16 +1,17 @@
 //! Figures of a running stream.
 
+mod codec;
+mod output;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flowcast_rtmp::flv::audio::AudioCodec;
-use flowcast_rtmp::flv::enhanced;
-use flowcast_rtmp::flv::tag::{Tag, TagKind};
-use flowcast_rtmp::flv::video::VideoCodec;
 use flowcast_rtmp::time::MediaTime;
 
-use crate::id::{OutputId, StreamId};
+pub use self::codec::Codec;
+pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
+use crate::id::{ItemId, StreamId};
 
 /// The phase of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,76 +26,6 @@ pub enum StreamPhase {
     Stopping,
     /// It has ended.
     Ended,
-}
-
-/// A codec, by its FourCC as Enhanced RTMP names it: `avc1`, `hvc1`, `av01`, `mp4a`, `Opus`.
-///
-/// FLV's numbers for older codecs have FourCCs of their files: `vp6f`, `FLV1`, `.mp3`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Codec([u8; 4]);
-
-impl Codec {
-    /// The codec with this FourCC.
-    #[must_use]
-    pub const fn new(four_cc: [u8; 4]) -> Self {
-        Self(four_cc)
-    }
-
-    /// The four bytes.
-    #[must_use]
-    pub const fn four_cc(self) -> [u8; 4] {
-        self.0
-    }
-
-    /// The codec of a tag; `None` for script data and for what has no name.
-    #[must_use]
-    pub fn of(tag: &Tag) -> Option<Self> {
-        if let Some(code) = enhanced::four_cc(tag.kind, &tag.body) {
-            return Some(Self(code));
-        }
-        if enhanced::is_enhanced(tag.kind, &tag.body) {
-            return None;
-        }
-        let first = tag.body.byte(0)?;
-        let code = match tag.kind {
-            TagKind::Video => match VideoCodec::from_wire(first) {
-                VideoCodec::Avc => b"avc1",
-                VideoCodec::Hevc => b"hvc1",
-                VideoCodec::Av1 => b"av01",
-                VideoCodec::Mpeg4 => b"mp4v",
-                VideoCodec::SorensonH263 => b"FLV1",
-                VideoCodec::Vp6 => b"vp6f",
-                VideoCodec::Vp6Alpha => b"vp6a",
-                VideoCodec::Screen => b"fsv1",
-                VideoCodec::Screen2 => b"fsv2",
-                _ => return None,
-            },
-            TagKind::Audio => match AudioCodec::from_wire(first >> 4) {
-                AudioCodec::Aac => b"mp4a",
-                AudioCodec::Mp3 | AudioCodec::Mp38k => b".mp3",
-                AudioCodec::Speex => b"spex",
-                AudioCodec::ALaw => b"alaw",
-                AudioCodec::MuLaw => b"ulaw",
-                AudioCodec::Pcm | AudioCodec::PcmLe => b"lpcm",
-                _ => return None,
-            },
-            TagKind::Script => return None,
-        };
-        Some(Self(*code))
-    }
-}
-
-/// Printable: what a publisher sends may not be.
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
-    }
-}
-
-impl fmt::Debug for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Codec({self})")
-    }
 }
 
 /// What a stream encodes while it is on the air; what comes from a reel was encoded before.
@@ -120,6 +51,23 @@ pub struct EncodingStats {
     pub dropped: u64,
     /// Packets of the source that could not be decoded, or that the container marks as damaged.
     pub damaged: u64,
+}
+
+/// What is being played of a file or a list.
+///
+/// It is at most a second old, but always of the item that [`EventKind::ItemStarted`](crate::EventKind::ItemStarted) named last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Playing {
+    /// The item of the playlist; `None` for a file.
+    pub item: Option<ItemId>,
+    /// The file.
+    pub path: PathBuf,
+    /// How much of it was handed to the outputs, from its beginning in this lap; [`seek`](crate::StreamRef::seek) takes
+    /// the same positions.
+    pub position: Duration,
+    /// How long it is: as it is played, once that is known, before that as the file says; `None` if it does not.
+    pub length: Option<Duration>,
 }
 
 /// Figures of one stream, at most a second old.
@@ -170,7 +118,11 @@ pub struct StreamStats {
     pub laps: u64,
     /// What it encodes, while it does.
     pub encoding: Option<EncodingStats>,
-    /// Each output.
+    /// The file or item that is played; `None` for a publisher, and while a list has nothing to play.
+    pub playing: Option<Playing>,
+    /// The same of the sound of [`Source::with_audio`](crate::Source::with_audio).
+    pub playing_sound: Option<Playing>,
+    /// Each output, from the moment it is added.
     pub outputs: Vec<OutputStats>,
 }
 
@@ -198,6 +150,8 @@ impl StreamStats {
             reconnects: 0,
             laps: 0,
             encoding: None,
+            playing: None,
+            playing_sound: None,
             outputs: Vec::new(),
         }
     }
@@ -233,27 +187,6 @@ impl fmt::Display for StreamStats {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    #[test]
-    fn codecs_are_named_whichever_header_says_them_and_print_nothing_odd() {
-        let codec = |kind, body: &'static [u8]| {
-            Codec::of(&Tag::from_wire(kind, MediaTime::ZERO, Bytes::from_static(body)))
-                .map(|codec| codec.to_string())
-        };
-        assert_eq!(codec(TagKind::Video, &[0x17, 0, 0, 0, 0]).as_deref(), Some("avc1"));
-        assert_eq!(codec(TagKind::Video, b"\x90hvc1....").as_deref(), Some("hvc1"));
-        assert_eq!(codec(TagKind::Audio, &[0xAF, 0]).as_deref(), Some("mp4a"));
-        assert_eq!(codec(TagKind::Audio, b"\x90Opus....").as_deref(), Some("Opus"));
-        assert_eq!(codec(TagKind::Video, b"\x90\x1b[2J....").as_deref(), Some("\\x1b[2J"));
-        assert_eq!(codec(TagKind::Audio, b"\x90Op"), None, "cut off");
-        assert_eq!(codec(TagKind::Script, b"\x02\x00\x01a"), None);
-    }
-}
-
 /// How a stream's media is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -274,65 +207,5 @@ impl fmt::Display for SourceMode {
             Self::Direct => "direct",
             Self::Reel => "reel",
         })
-    }
-}
-
-/// How an output stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OutputPhase {
-    /// Its peer is being reached, for the first time or again.
-    Connecting,
-    /// It waits before it tries again.
-    Waiting,
-    /// Nothing is published that it could send; it is dialled when something is.
-    Resting,
-    /// It is on the air.
-    Live,
-    /// It has ended.
-    Ended,
-}
-
-/// Figures of one output.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct OutputStats {
-    /// Its number.
-    pub id: OutputId,
-    /// What it is, without any key.
-    pub name: String,
-    /// The file of a recording, by its real name; `None` for other outputs.
-    pub path: Option<PathBuf>,
-    /// How it stands.
-    pub phase: OutputPhase,
-    /// Bytes handed to the kernel or the file, all protocol bytes included.
-    pub bytes_sent: u64,
-    /// Media time that was due and is not acknowledged yet.
-    pub lag: Duration,
-    /// Tags dropped because it was behind.
-    pub drops: u64,
-    /// Times it was connected again.
-    pub reconnects: u64,
-    /// Bytes it holds that are not sent, kernel buffers included.
-    pub bytes_held: u64,
-    /// The last failure, with its causes.
-    pub last_error: Option<String>,
-}
-
-impl OutputStats {
-    /// Of an output that has done nothing yet.
-    pub(crate) fn new(id: OutputId, name: String) -> Self {
-        Self {
-            id,
-            name,
-            path: None,
-            phase: OutputPhase::Connecting,
-            bytes_sent: 0,
-            lag: Duration::ZERO,
-            drops: 0,
-            reconnects: 0,
-            bytes_held: 0,
-            last_error: None,
-        }
     }
 }

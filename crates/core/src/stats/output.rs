@@ -1,0 +1,166 @@
+//! Figures of one output of a stream.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, chain};
+use crate::id::OutputId;
+
+/// How an output stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputPhase {
+    /// Its peer is being reached, for the first time or again.
+    Connecting,
+    /// It waits before it tries again.
+    Waiting,
+    /// Nothing is published that it could send; it is dialled when something is.
+    Resting,
+    /// It is on the air.
+    Live,
+    /// It has ended.
+    Ended,
+}
+
+/// How an output's media travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OutputTransport {
+    /// Pushed by RTMP over TCP.
+    Rtmp,
+    /// Pushed by RTMPS: over TLS.
+    Rtmps,
+    /// Written to a file.
+    File,
+    /// Offered to players of the embedded server; each player is an output of its own.
+    Hub,
+    /// Sent to a player of the embedded server.
+    Player,
+    /// Given to another stream, which is made from this one.
+    Stream,
+    /// In a way of the program's own.
+    #[default]
+    Other,
+}
+
+impl OutputTransport {
+    /// "rtmp", "rtmps", "file", "hub", "player", "stream" or "other".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+            Self::File => "file",
+            Self::Hub => "hub",
+            Self::Player => "player",
+            Self::Stream => "stream",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for OutputTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl OutputPhase {
+    /// "connecting", "waiting", "resting", "live" or "ended".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Waiting => "waiting",
+            Self::Resting => "resting",
+            Self::Live => "live",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl fmt::Display for OutputPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A failure of an output. `Display` gives its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputFailure {
+    /// The stable code of the error, see [`Error::code`].
+    pub code: &'static str,
+    /// The error with its causes.
+    pub text: String,
+    /// When it happened, by the system's clock.
+    pub at: SystemTime,
+}
+
+impl OutputFailure {
+    /// What has failed now.
+    #[must_use]
+    pub fn now(error: &Error) -> Self {
+        Self { code: error.code(), text: chain(error), at: SystemTime::now() }
+    }
+}
+
+impl fmt::Display for OutputFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Figures of one output.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OutputStats {
+    /// Its number.
+    pub id: OutputId,
+    /// What it is, without any key.
+    pub name: String,
+    /// How its media travels.
+    pub transport: OutputTransport,
+    /// The file of a recording, by its real name; `None` for other outputs.
+    pub path: Option<PathBuf>,
+    /// How it stands.
+    pub phase: OutputPhase,
+    /// Bytes handed to the kernel or the file, all protocol bytes included.
+    pub bytes_sent: u64,
+    /// Bits per second of these bytes over the last second, in thousands.
+    pub kbps: f64,
+    /// Media time that was due and is not acknowledged yet.
+    pub lag: Duration,
+    /// Tags dropped because it was behind.
+    pub drops: u64,
+    /// Times it was connected again.
+    pub reconnects: u64,
+    /// Bytes it holds that are not sent, kernel buffers included.
+    pub bytes_held: u64,
+    /// Times it failed: each time it was lost, could not be reached, or was refused.
+    pub failures: u64,
+    /// The last failure; `None` if there was none, or if the output has been on the air again since.
+    pub last_error: Option<OutputFailure>,
+}
+
+impl OutputStats {
+    /// Of an output that has done nothing yet.
+    pub(crate) fn new(id: OutputId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            transport: OutputTransport::default(),
+            path: None,
+            phase: OutputPhase::Connecting,
+            bytes_sent: 0,
+            kbps: 0.0,
+            lag: Duration::ZERO,
+            drops: 0,
+            reconnects: 0,
+            bytes_held: 0,
+            failures: 0,
+            last_error: None,
+        }
+    }
+}
