@@ -20,6 +20,9 @@ pub(crate) mod reader;
 #[cfg(feature = "libav")]
 mod shortfall;
 pub(crate) mod silence;
+mod step;
+
+pub(crate) use step::Step;
 
 use std::time::Duration;
 

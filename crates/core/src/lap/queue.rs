@@ -8,30 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::Step;
 use crate::config::QueueBounds;
-
-/// What the worker puts in.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A tag on the item's clock.
-    Tag(Tag),
-    /// Something to tell the program, in order with the tags.
-    Notice(crate::event::EventKind),
-    /// The item was opened: what a session begins with, and the tracks that are left out.
-    Opened(Vec<Tag>),
-    /// The lap was read to its end; the tags that follow are its last.
-    Ending(crate::lap::LapFacts),
-    /// The lap is over; the next one begins.
-    LapEnd,
-}
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    steps: VecDeque<Step>,
     bytes: usize,
     /// The producer is gone; what is queued is still handed out.
     finished: Option<Finish>,
@@ -95,8 +80,8 @@ pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
 impl State {
     fn span(&self) -> Duration {
         let times = || {
-            self.items.iter().filter_map(|item| match item {
-                Item::Tag(tag) => Some(tag.timestamp),
+            self.steps.iter().filter_map(|step| match step {
+                Step::Tag(tag) => Some(tag.timestamp),
                 _ => None,
             })
         };
@@ -106,24 +91,24 @@ impl State {
         }
     }
 
-    fn put(&mut self, item: Item) -> Result<(), Closed> {
+    fn put(&mut self, step: Step) -> Result<(), Closed> {
         if self.closed {
             return Err(Closed);
         }
-        if let Item::Tag(tag) = &item {
+        if let Step::Tag(tag) = &step {
             self.bytes += tag.body.len();
         }
-        self.items.push_back(item);
+        self.steps.push_back(step);
         Ok(())
     }
 
     fn is_full(&self, bounds: &QueueBounds) -> bool {
-        !self.items.is_empty()
-            && (self.items.len() >= bounds.items || self.bytes >= bounds.bytes || self.span() >= bounds.media)
+        !self.steps.is_empty()
+            && (self.steps.len() >= bounds.items || self.bytes >= bounds.bytes || self.span() >= bounds.media)
     }
 
     fn is_half_empty(&self, bounds: &QueueBounds) -> bool {
-        self.items.len() <= bounds.items / 2
+        self.steps.len() <= bounds.items / 2
             && self.bytes <= bounds.bytes / 2
             && self.span() <= bounds.media / 2
     }
@@ -134,13 +119,13 @@ fn millis(ms: i64) -> Duration {
 }
 
 impl TagSender {
-    /// Queues an item.
+    /// Queues a step.
     ///
     /// # Blocking
     ///
     /// While the queue is full, until it is half empty or closed.
-    pub(crate) fn send(&self, item: Item) -> Result<(), Closed> {
-        self.wait_for_room().put(item)
+    pub(crate) fn send(&self, step: Step) -> Result<(), Closed> {
+        self.wait_for_room().put(step)
     }
 
     fn wait_for_room(&self) -> MutexGuard<'_, State> {
@@ -155,17 +140,17 @@ impl TagSender {
         state
     }
 
-    /// Queues items that are of no use without each other: all are handed out at once.
+    /// Queues steps that are of no use without each other: all are handed out at once.
     ///
     /// # Blocking
     ///
     /// As [`send`](Self::send), before the first of them.
-    pub(crate) fn send_together(&self, items: Vec<Item>) -> Result<(), Closed> {
-        let mut items = items.into_iter();
-        let Some(first) = items.next() else { return Ok(()) };
+    pub(crate) fn send_together(&self, steps: Vec<Step>) -> Result<(), Closed> {
+        let mut steps = steps.into_iter();
+        let Some(first) = steps.next() else { return Ok(()) };
         let mut state = self.wait_for_room();
-        for item in std::iter::once(first).chain(items) {
-            state.put(item)?;
+        for step in std::iter::once(first).chain(steps) {
+            state.put(step)?;
         }
         Ok(())
     }
@@ -193,17 +178,17 @@ impl Drop for TagSender {
 
 impl TagReceiver {
     /// Hands over everything up to media time `until`, or until `sink` answers `false`.
-    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Item) -> bool) -> Taken {
+    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Step) -> bool) -> Taken {
         let mut state = self.0.state.lock();
-        while let Some(item) = state.items.pop_front() {
-            if let Item::Tag(tag) = &item {
+        while let Some(step) = state.steps.pop_front() {
+            if let Step::Tag(tag) = &step {
                 if tag.timestamp > until {
-                    state.items.push_front(item);
+                    state.steps.push_front(step);
                     break;
                 }
                 state.bytes = state.bytes.saturating_sub(tag.body.len());
             }
-            if !sink(item) {
+            if !sink(step) {
                 break;
             }
         }
@@ -211,7 +196,7 @@ impl TagReceiver {
             self.0.room.notify_one();
         }
         match &state.finished {
-            _ if !state.items.is_empty() => Taken::Due,
+            _ if !state.steps.is_empty() => Taken::Due,
             Some(finish) => Taken::Finished(finish.clone()),
             None => Taken::Dry,
         }
@@ -224,7 +209,7 @@ impl TagReceiver {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.state.lock().items.is_empty()
+        self.0.state.lock().steps.is_empty()
     }
 
     /// Whether the producer has ended.
@@ -237,7 +222,7 @@ impl Drop for TagReceiver {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.closed = true;
-        state.items.clear();
+        state.steps.clear();
         self.0.room.notify_all();
     }
 }
@@ -245,13 +230,13 @@ impl Drop for TagReceiver {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use flowcast_rtmp::flv::tag::TagKind;
+    use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
     use super::*;
 
-    fn tag(ms: i64, bytes: usize) -> Item {
+    fn tag(ms: i64, bytes: usize) -> Step {
         let body = Bytes::from(vec![0; bytes]);
-        Item::Tag(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(ms), body))
+        Step::Tag(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(ms), body))
     }
 
     fn bounds(items: usize, bytes: usize, media_ms: u64) -> QueueBounds {
@@ -259,14 +244,14 @@ mod tests {
     }
 
     /// Sends until the queue is full, on another thread, and says how many fitted before the first `take`.
-    fn fits(bounds: QueueBounds, item: impl Fn(i64) -> Item + Send + 'static) -> usize {
+    fn fits(bounds: QueueBounds, step: impl Fn(i64) -> Step + Send + 'static) -> usize {
         let (sender, receiver) = queue(bounds);
         let worker =
-            std::thread::spawn(move || (0..1000).take_while(|&n| sender.send(item(n)).is_ok()).count());
+            std::thread::spawn(move || (0..1000).take_while(|&n| sender.send(step(n)).is_ok()).count());
         loop {
             let state = receiver.0.state.lock();
             if state.producer_waits {
-                let count = state.items.len();
+                let count = state.steps.len();
                 drop(state);
                 drop(receiver);
                 worker.join().expect("the worker only sends");

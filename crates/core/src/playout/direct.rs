@@ -14,11 +14,11 @@ use super::recipes::Recipes;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::LapFacts;
+use crate::lap::Step;
 use crate::lap::instep::InStep;
 use crate::lap::paced::Paced;
-use crate::lap::queue::{Finish, Item, TagReceiver, TagSender, Taken, queue};
-use crate::lap::reader::{LapReader, Step, Tail};
+use crate::lap::queue::{Finish, TagReceiver, TagSender, Taken, queue};
+use crate::lap::reader::{LapReader, Tail};
 use crate::reel::SLOT_MS;
 use crate::stats::EncodingStats;
 use crate::sys::{CpuLap, CpuMeter, spawn};
@@ -65,21 +65,6 @@ pub(crate) struct DirectFeed {
     receiver: Option<TagReceiver>,
     control: Control,
     worker: Option<std::thread::JoinHandle<()>>,
-}
-
-/// What a feed gave.
-#[derive(Debug)]
-pub(crate) enum Given {
-    /// A tag on the item's clock.
-    Tag(Tag),
-    /// Something to tell.
-    Notice(EventKind),
-    /// The item's headers, before anything else of it.
-    Opened(Vec<Tag>),
-    /// What the lap is; its last tags follow.
-    Ending(LapFacts),
-    /// The lap is over.
-    LapEnd,
 }
 
 impl OpenFile {
@@ -268,18 +253,11 @@ impl DirectFeed {
     }
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
-    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Given)) -> Taken {
+    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Step)) -> Taken {
         let Some(receiver) = &self.receiver else { return Taken::Finished(Finish::End) };
-        receiver.take(MediaTime::from_millis(until), |item| {
-            let given = match item {
-                Item::Tag(tag) => Given::Tag(tag),
-                Item::Notice(kind) => Given::Notice(kind),
-                Item::Opened(headers) => Given::Opened(headers),
-                Item::Ending(facts) => Given::Ending(facts),
-                Item::LapEnd => Given::LapEnd,
-            };
-            let goes_on = !matches!(given, Given::LapEnd);
-            sink(given);
+        receiver.take(MediaTime::from_millis(until), |step| {
+            let goes_on = !matches!(step, Step::End);
+            sink(step);
             goes_on
         })
     }
@@ -368,8 +346,8 @@ fn read_ahead(
     cpu: &CpuMeter,
 ) {
     let mut lap = CpuLap::default();
-    let mut begin = vec![Item::Opened(reader.headers())];
-    begin.extend(skipped.into_iter().map(|skipped| Item::Notice(track_skipped(skipped))));
+    let mut begin = vec![Step::Opened(reader.headers())];
+    begin.extend(skipped.into_iter().map(|skipped| Step::Notice(track_skipped(skipped))));
     let finish = match sender.send_together(begin) {
         Ok(()) => read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap)),
         Err(_) => Finish::End,
@@ -401,26 +379,23 @@ fn read_laps(
     // Where an item's picture begins has to be known with its first sound.
     let mut first = (from == 0 && reader.selection().video.is_some()).then(Vec::new);
     loop {
-        let item = match reader.next() {
+        let step = match reader.next() {
             Ok(Step::Tag(tag)) if skip.takes(&tag) => continue,
-            Ok(Step::Tag(tag)) => Item::Tag(tag),
-            Ok(Step::Notice(kind)) => Item::Notice(kind),
-            Ok(Step::Ending(facts)) => Item::Ending(facts),
-            Ok(Step::End) => Item::LapEnd,
+            Ok(step) => step,
             Err(error) => {
                 // Its reports come first; if there is no receiver any more, the error is not needed either.
                 let _ = sender.send_together(first.take().unwrap_or_default());
                 return Finish::Failed(error);
             }
         };
-        let is_end = matches!(item, Item::LapEnd);
-        let shows = matches!(&item, Item::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
+        let is_end = matches!(step, Step::End);
+        let shows = matches!(&step, Step::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
         let sent = match &mut first {
             Some(held) => {
-                held.push(item);
+                held.push(step);
                 if shows || is_end { sender.send_together(first.take().unwrap_or_default()) } else { Ok(()) }
             }
-            None => sender.send(item),
+            None => sender.send(step),
         };
         if sent.is_err() {
             return Finish::End;

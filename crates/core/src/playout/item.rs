@@ -7,10 +7,12 @@ use std::time::Duration;
 use flowcast_rtmp::flv::tag::Tag;
 
 #[cfg(feature = "libav")]
-use super::direct::{DirectFeed, Given};
+use super::direct::DirectFeed;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::LapFacts;
+#[cfg(feature = "libav")]
+use crate::lap::Step;
 #[cfg(feature = "libav")]
 use crate::lap::queue::{Finish, Taken};
 use crate::reel::{Reel, SLOT_MS};
@@ -309,19 +311,19 @@ impl Item {
         if *ended {
             return Read::End;
         }
-        let taken = feed.take(until, |given| match given {
-            Given::Tag(tag) => {
+        let taken = feed.take(until, |step| match step {
+            Step::Tag(tag) => {
                 if lead.is_none() && tag.is_video() && !tag.is_sequence_header() {
                     *lead = Some(tag.timestamp.as_millis());
                 }
                 tags.push(tag);
             }
-            Given::Notice(kind) => notices.push(kind),
-            Given::Ending(lap) => *facts = Some(lap),
-            Given::LapEnd => *ended = true,
+            Step::Notice(kind) => notices.push(kind),
+            Step::Ending(lap) => *facts = Some(lap),
+            Step::End => *ended = true,
             // Where an item goes on from another feed, what it was begun with is no news, unless it is another file by now:
             // what holds in the middle of it was sent.
-            Given::Opened(tags) => {
+            Step::Opened(tags) => {
                 *headers_due |= !*opened || !have_equal_headers(headers, &tags);
                 *headers = tags;
                 *opened = true;

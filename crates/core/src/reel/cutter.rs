@@ -5,9 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use flowcast_rtmp::flv::tag::Tag;
 
-use super::note::Note;
 use crate::error::Error;
-use crate::lap::LapFacts;
+use crate::lap::Step;
 use crate::tracks::{Carriage, Tracks};
 use crate::transcode::Plan;
 
@@ -89,20 +88,9 @@ pub(crate) trait Cut {
     /// Metadata and sequence headers, at time 0.
     fn headers(&self) -> Vec<Tag>;
 
-    /// What comes next, in the order it is to be written. After `End` and errors it is not called again.
-    fn next(&mut self) -> Result<CutStep, Error>;
-}
-
-/// What a source gives.
-#[derive(Debug)]
-#[cfg_attr(not(any(test, feature = "libav")), allow(dead_code, reason = "without libav nothing cuts"))]
-pub(crate) enum CutStep {
-    /// The next tag, on the item's clock.
-    Tag(Tag),
-    /// Something to report to the streams that play the reel.
-    Note(Note),
-    /// The source is complete.
-    End(LapFacts),
+    /// What comes next, in the order it is to be written; the source is complete with the end of its first lap. After that and
+    /// after errors it is not called again.
+    fn next(&mut self) -> Result<Step, Error>;
 }
 
 #[cfg(test)]

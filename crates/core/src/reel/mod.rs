@@ -22,11 +22,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "libav")]
-pub(crate) use cutter::CutStep;
 pub(crate) use cutter::{Cut, Cutter, Recipe};
-#[cfg(feature = "libav")]
-pub(crate) use note::Note;
 pub(crate) use reader::Reel;
 pub(crate) use slots::SLOT_MS;
 pub(crate) use store::{Store, is_stored, make_room};

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
-#[cfg(feature = "libav")]
-use crate::error::chain;
+use crate::error::{Error, chain};
 use crate::event::EventKind;
 
 /// Most notes of a reel; what comes after them is counted.
@@ -32,9 +30,19 @@ pub(crate) enum Note {
 }
 
 impl Note {
+    /// The note of a notice from cutting the source at `path`. Other notices concern the stream that had the reel cut, not those
+    /// that play it later.
+    pub(super) fn of(notice: EventKind, path: &Path) -> Option<Self> {
+        match notice {
+            EventKind::TrackSkipped { track, reason } => Some(Self::Skipped { track, reason }),
+            EventKind::SourceFault { error } => Some(Self::damage(&error, path)),
+            EventKind::ClockJumped { millis } => Some(Self::ClockJumped { millis }),
+            _ => None,
+        }
+    }
+
     /// A fault of the source at `path`, in words.
-    #[cfg(feature = "libav")]
-    pub(crate) fn damage(error: &Error, path: &Path) -> Self {
+    fn damage(error: &Error, path: &Path) -> Self {
         let text = chain(error);
         // It is reported with the path again.
         let beginning = format!("{}: ", path.display());

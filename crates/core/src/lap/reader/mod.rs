@@ -17,7 +17,7 @@ use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::{LapFacts, Unit};
+use crate::lap::{LapFacts, Step, Unit};
 use crate::tracks::{Carriage, Selection, Tagger, Tracks};
 use crate::transcode::packets::{PacketSource, is_final};
 
@@ -43,19 +43,6 @@ pub(crate) enum Tail {
     Whole,
     /// Audio that a lap of the video's length never needs is left out.
     Looped,
-}
-
-/// What the reader gives.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// The next tag, on the file's own clock, which begins at zero.
-    Tag(Tag),
-    /// Something to tell, in order with the tags.
-    Notice(EventKind),
-    /// All of the lap was read; the tags that are still to come end it. Before this nothing is known of where it ends.
-    Ending(LapFacts),
-    /// The lap is over; [`LapReader::rewind`] begins the next one.
-    End,
 }
 
 /// How far a lap was read.
@@ -198,7 +185,7 @@ impl LapReader {
         self.tagger.headers()
     }
 
-    /// The next step of the lap.
+    /// The next step of the lap; after its end, [`LapReader::rewind`] begins the next one.
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ fn one_lap(path: &Path) -> Vec<Tag> {
         match reader.next().expect("it can be read") {
             Step::Tag(tag) => tags.push(tag),
             Step::End => return tags,
-            Step::Notice(_) | Step::Ending(_) => {}
+            Step::Opened(_) | Step::Notice(_) | Step::Ending(_) => {}
         }
     }
 }
@@ -182,7 +182,7 @@ fn every_lap_is_read_alike_and_measured_to_the_sample() {
         match reader.next().expect("it can be read") {
             Step::Tag(tag) => tags.push(tag),
             Step::Ending(lap) => *facts = Some(lap),
-            Step::Notice(_) => {}
+            Step::Opened(_) | Step::Notice(_) => {}
             Step::End => {
                 reader.rewind().expect("it can be read again");
                 laps.push((Vec::new(), None));
@@ -231,7 +231,7 @@ fn what_follows_a_seek_is_what_reading_through_gives() {
                         }
                     }
                     Step::Ending(lap) => facts = Some(lap),
-                    Step::Notice(_) => {}
+                    Step::Opened(_) | Step::Notice(_) => {}
                     Step::End => return (tags, facts.expect("the lap ended"), read),
                 }
             }
@@ -335,6 +335,7 @@ fn lap_of(path: &Path, source: Box<dyn PacketSource>) -> (Vec<Tag>, Vec<EventKin
             Step::Tag(tag) => tags.push(tag),
             Step::Notice(notice) => notices.push(notice),
             Step::Ending(lap) => facts = lap,
+            Step::Opened(_) => {}
             Step::End => return (tags, notices, facts),
         }
     }

@@ -24,7 +24,8 @@ use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::queue::{Closed, Finish, Item, TagReceiver, TagSender, Taken, queue};
+use crate::lap::Step;
+use crate::lap::queue::{Closed, Finish, TagReceiver, TagSender, Taken, queue};
 use crate::stats::EncodingStats;
 use crate::stream::mailbox::Mailbox;
 use crate::sys::{CpuLap, CpuMeter, Leave, spawn, yield_to_others};
@@ -107,11 +108,11 @@ impl LiveEncoder {
     /// Hands over what has come out.
     pub(crate) fn pull(&self, cx: &mut SourceContext<'_>) -> SourceState {
         let Some(receiver) = &self.receiver else { return SourceState::Ended };
-        let taken = receiver.take(MediaTime::from_millis(i64::MAX), |item| {
-            match item {
-                Item::Tag(tag) => cx.tags.push(tag),
-                Item::Notice(kind) => cx.notices.push(kind),
-                Item::Opened(_) | Item::Ending(_) | Item::LapEnd => {}
+        let taken = receiver.take(MediaTime::from_millis(i64::MAX), |step| {
+            match step {
+                Step::Tag(tag) => cx.tags.push(tag),
+                Step::Notice(kind) => cx.notices.push(kind),
+                Step::Opened(_) | Step::Ending(_) | Step::End => {}
             }
             true
         });
@@ -248,7 +249,7 @@ impl Worker {
 
     /// Reports something to the program. A missing receiver is noticed with the next tag.
     fn notify(&self, notice: EventKind) {
-        if self.sender.send(Item::Notice(notice)).is_ok() {
+        if self.sender.send(Step::Notice(notice)).is_ok() {
             self.options.reader.wake();
         }
     }
@@ -375,7 +376,7 @@ impl Worker {
                 self.told[place(&tag)] = Some(tag.body.clone());
                 self.fault = None;
             }
-            self.sender.send(Item::Tag(tag))?;
+            self.sender.send(Step::Tag(tag))?;
             any = true;
         }
         if any {

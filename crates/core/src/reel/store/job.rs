@@ -10,10 +10,12 @@ use super::Inner;
 use super::dir::{self, Dir, Part};
 use super::state::{Cutting, Entry, Order, Place, State};
 use crate::error::{Error, chain};
-use crate::reel::cutter::{Cut, CutStep, Cutter};
+use crate::lap::{LapFacts, Step};
+use crate::reel::cutter::{Cut, Cutter};
 use crate::reel::foreign::{Misfit, Progress, Scan};
 use crate::reel::identity::{Identity, Key};
 use crate::reel::index::Data;
+use crate::reel::note::Note;
 use crate::reel::reader::Reel;
 use crate::reel::writer::{Room, Writer};
 
@@ -183,20 +185,27 @@ impl Job<'_> {
     /// Writes what the cutter gives.
     fn follow(&self, mut writer: Writer<'_>, cut: &mut dyn Cut, reel: &Arc<Reel>) -> Result<u64, Error> {
         let key = self.identity.key;
-        let mut told = false;
+        let (mut told, mut lap) = (false, LapFacts::default());
         loop {
             self.check()?;
             match cut.next().map_err(|error| self.cancelled(error))? {
-                CutStep::Tag(tag) => {
+                Step::Tag(tag) => {
                     writer.push(&tag)?;
                     if !told && writer.is_followable() {
                         told = true;
                         self.inner.followable(key, reel);
                     }
                 }
-                CutStep::Note(note) => reel.note(note),
-                CutStep::End(facts) => {
-                    let bytes = writer.finish(facts)?;
+                Step::Notice(notice) => {
+                    if let Some(note) = Note::of(notice, &self.identity.path) {
+                        reel.note(note);
+                    }
+                }
+                // Its headers were asked for before.
+                Step::Opened(_) => {}
+                Step::Ending(facts) => lap = facts,
+                Step::End => {
+                    let bytes = writer.finish(lap)?;
                     if !told {
                         self.inner.followable(key, reel);
                     }

@@ -18,13 +18,13 @@ use flowcast_rtmp::flv::{audio, video};
 use flowcast_rtmp::time::MediaTime;
 use tempfile::TempDir;
 
-use super::cutter::{Cut, CutStep, Cutter, Recipe};
-use super::note::Note;
+use super::cutter::{Cut, Cutter, Recipe};
 use super::reader::Reel;
 use super::store::{Store, What};
 use crate::config::ReelStore;
 use crate::error::Error;
-use crate::lap::{AudioLap, LapFacts, Unit, VideoLap};
+use crate::event::EventKind;
+use crate::lap::{AudioLap, LapFacts, Step, Unit, VideoLap};
 
 /// Waits for a condition, up to a deadline.
 fn until(what: &str, mut is: impl FnMut() -> bool) {
@@ -148,7 +148,8 @@ impl Cutter for Script {
         if self.fails_to_open {
             return Err(Error::NoPlayableTrack { path: path.to_owned(), found: "nothing".to_owned() });
         }
-        Ok(Box::new(Playing { tags: frames(self.seconds).into_iter(), script: *self, given: 0 }))
+        let tags = frames(self.seconds).into_iter();
+        Ok(Box::new(Playing { tags, script: *self, given: 0, path: path.to_owned(), ended: false }))
     }
 }
 
@@ -156,6 +157,9 @@ struct Playing {
     script: Script,
     tags: std::vec::IntoIter<Tag>,
     given: usize,
+    path: PathBuf,
+    /// The facts of the lap were given.
+    ended: bool,
 }
 
 impl Cut for Playing {
@@ -163,7 +167,7 @@ impl Cut for Playing {
         headers()
     }
 
-    fn next(&mut self) -> Result<CutStep, Error> {
+    fn next(&mut self) -> Result<Step, Error> {
         if let Some((at, reached, gate)) = &self.script.gate
             && *at == self.given
         {
@@ -173,16 +177,19 @@ impl Cut for Playing {
         }
         self.given += 1;
         if std::mem::take(&mut self.script.fault) {
-            return Ok(CutStep::Note(Note::Damage("a fault".to_owned())));
+            let (path, reason) = (self.path.clone(), "a fault".to_owned());
+            let error = Arc::new(Error::SourceDamaged { path, reason });
+            return Ok(Step::Notice(EventKind::SourceFault { error }));
         }
         match (self.tags.next(), &self.script.ending) {
-            (Some(tag), _) => Ok(CutStep::Tag(tag)),
-            (None, Ending::End) => Ok(CutStep::End(facts(self.script.seconds))),
+            (Some(tag), _) => Ok(Step::Tag(tag)),
+            (None, Ending::End) if std::mem::replace(&mut self.ended, true) => Ok(Step::End),
+            (None, Ending::End) => Ok(Step::Ending(facts(self.script.seconds))),
             (None, Ending::Fail) => Err(Error::SourceDried { path: PathBuf::from("made-up") }),
             (None, Ending::Panic) => panic!("a bug in the cutter"),
             (None, Ending::Never) => {
                 let ms = i64::try_from(self.given).expect("it is small") * 40;
-                Ok(CutStep::Tag(tag(TagKind::Audio, ms, vec![0xAF, 1, 0])))
+                Ok(Step::Tag(tag(TagKind::Audio, ms, vec![0xAF, 1, 0])))
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::driver::{SourceContext, SourceState};
-use crate::lap::reader::{Step, Tail};
+use crate::lap::Step;
+use crate::lap::reader::Tail;
 use crate::playout::direct::OpenFile;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::stream::mailbox::Mailbox;
@@ -106,7 +107,7 @@ fn lap(directory: &Path, case: &Case, carriage: Carriage, from: i64) -> Vec<Tag>
         match reader.next().expect("it can be read") {
             Step::Tag(tag) => tags.push(tag),
             Step::End => break,
-            Step::Notice(_) | Step::Ending(_) => {}
+            Step::Opened(_) | Step::Notice(_) | Step::Ending(_) => {}
         }
     }
     for tag in &mut tags {
