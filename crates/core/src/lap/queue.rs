@@ -29,7 +29,7 @@ struct State {
 #[derive(Debug, Clone)]
 pub(crate) enum Finish {
     /// The source is complete.
-    End,
+    Ended,
     /// The source failed.
     Failed(crate::error::Error),
 }
@@ -41,8 +41,10 @@ pub(crate) enum Taken {
     Due,
     /// Everything there is, although the producer has not ended.
     Dry,
-    /// Everything there will be.
-    Finished(Finish),
+    /// Everything there will be: the source is complete.
+    Ended,
+    /// Everything there will be: the source failed.
+    Failed(crate::error::Error),
 }
 
 #[derive(Debug)]
@@ -172,7 +174,7 @@ impl Drop for TagSender {
             let message = "the source's reader".to_owned();
             self.finish(Finish::Failed(crate::error::Error::Panicked { message }));
         }
-        self.finish(Finish::End);
+        self.finish(Finish::Ended);
     }
 }
 
@@ -197,8 +199,9 @@ impl TagReceiver {
         }
         match &state.finished {
             _ if !state.steps.is_empty() => Taken::Due,
-            Some(finish) => Taken::Finished(finish.clone()),
             None => Taken::Dry,
+            Some(Finish::Ended) => Taken::Ended,
+            Some(Finish::Failed(error)) => Taken::Failed(error.clone()),
         }
     }
 
@@ -294,7 +297,7 @@ mod tests {
             taken += 1;
             true
         });
-        assert!(matches!(finish, Taken::Finished(Finish::End)));
+        assert!(matches!(finish, Taken::Ended));
         assert_eq!((taken, receiver.bytes()), (5, 0));
     }
 
@@ -314,7 +317,8 @@ mod tests {
                     until += 3;
                 }
                 Taken::Dry => std::thread::yield_now(),
-                Taken::Finished(_) => break,
+                Taken::Ended => break,
+                Taken::Failed(error) => panic!("{error}"),
             }
         }
         assert_eq!(taken, 20_000);

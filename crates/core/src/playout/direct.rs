@@ -254,7 +254,7 @@ impl DirectFeed {
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
     pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Step)) -> Taken {
-        let Some(receiver) = &self.receiver else { return Taken::Finished(Finish::End) };
+        let Some(receiver) = &self.receiver else { return Taken::Ended };
         receiver.take(MediaTime::from_millis(until), |step| {
             let goes_on = !matches!(step, Step::End);
             sink(step);
@@ -350,7 +350,7 @@ fn read_ahead(
     begin.extend(skipped.into_iter().map(|skipped| Step::Notice(track_skipped(skipped))));
     let finish = match sender.send_together(begin) {
         Ok(()) => read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap)),
-        Err(_) => Finish::End,
+        Err(_) => Finish::Ended,
     };
     sender.finish(finish);
     cpu.lap(&mut lap);
@@ -398,13 +398,13 @@ fn read_laps(
             None => sender.send(step),
         };
         if sent.is_err() {
-            return Finish::End;
+            return Finish::Ended;
         }
         if is_end {
             match (laps, reader.take_failure()) {
                 (Laps::Endless, _) => {}
                 (_, Some(error)) => return Finish::Failed(error),
-                (_, None) => return Finish::End,
+                (_, None) => return Finish::Ended,
             }
             if let Err(error) = reader.rewind() {
                 return Finish::Failed(error);

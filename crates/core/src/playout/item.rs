@@ -14,7 +14,7 @@ use crate::lap::LapFacts;
 #[cfg(feature = "libav")]
 use crate::lap::Step;
 #[cfg(feature = "libav")]
-use crate::lap::queue::{Finish, Taken};
+use crate::lap::queue::Taken;
 use crate::reel::{Reel, SLOT_MS};
 use crate::stats::EncodingStats;
 use crate::stats::SourceMode;
@@ -42,12 +42,12 @@ pub(crate) enum Read {
     /// All tags up to this time of the item's clock, in milliseconds.
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "reels are read by the slot"))]
     UpTo(i64),
-    /// Nothing more is due.
-    Wait,
-    /// What is due is not there yet.
+    /// Everything due was read.
+    Due,
+    /// Something due is not there yet.
     Dry,
     /// The lap was read to its end.
-    End,
+    LapEnd,
     /// It cannot be read any further.
     Failed(Error),
 }
@@ -306,10 +306,10 @@ impl Item {
     fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
         let Self { feed: Feed::Direct(feed), facts, headers, headers_due, opened, ended, lead, .. } = self
         else {
-            return Read::Wait;
+            return Read::Due;
         };
         if *ended {
-            return Read::End;
+            return Read::LapEnd;
         }
         let taken = feed.take(until, |step| match step {
             Step::Tag(tag) => {
@@ -330,9 +330,9 @@ impl Item {
             }
         });
         match taken {
-            _ if *ended => Read::End,
-            Taken::Finished(Finish::Failed(error)) => Read::Failed(error),
-            Taken::Finished(Finish::End) => Read::End,
+            _ if *ended => Read::LapEnd,
+            Taken::Failed(error) => Read::Failed(error),
+            Taken::Ended => Read::LapEnd,
             Taken::Dry => Read::Dry,
             Taken::Due => Read::UpTo(until),
         }
@@ -353,14 +353,14 @@ fn read_slot(reel: &Arc<Reel>, slot: &mut usize, until: i64, tags: &mut Vec<Tag>
     let (complete, failure) = (reel.is_complete(), reel.failure());
     if *slot >= reel.slots() {
         return match failure {
-            _ if complete => Read::End,
+            _ if complete => Read::LapEnd,
             Some(error) => Read::Failed(error),
-            None if slot_begin(*slot) > until => Read::Wait,
+            None if slot_begin(*slot) > until => Read::Due,
             None => Read::Dry,
         };
     }
     if slot_begin(*slot) > until {
-        return Read::Wait;
+        return Read::Due;
     }
     match reel.read(*slot, tags) {
         Ok(()) => {

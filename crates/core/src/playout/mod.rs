@@ -1,5 +1,8 @@
 //! Files on the air: one lane, or a lane of pictures under a lane of sound, on one clock.
 //!
+//! Each storey says how it stands with the same words: *due*, everything due was handed over; *more*, more is due and the outputs
+//! come first; *dry*, something due is not there yet; *lap end*; *ended*, nothing follows; *failed*.
+//!
 //! In: sequencers, one a lane. Out: the tags that are due with each tick, and how to make them again. Runs on the stream thread.
 
 #[cfg(feature = "libav")]
@@ -91,11 +94,11 @@ impl Playout {
                     notices.push(EventKind::SourceFault { error });
                     self.sound = None;
                 }
-                SequencerState::Complete => self.sound = None,
-                SequencerState::More if matches!(state, SequencerState::Running) => {
+                SequencerState::Ended => self.sound = None,
+                SequencerState::More if matches!(state, SequencerState::Due) => {
                     state = SequencerState::More
                 }
-                SequencerState::Running | SequencerState::More | SequencerState::Dry => {}
+                SequencerState::Due | SequencerState::More | SequencerState::Dry => {}
             }
             turn.sort |= turn.tags.len() > before;
         }
@@ -123,9 +126,9 @@ impl SourceDriver for Playout {
         }
         self.wait_for_reader(cx, due, matches!(state, SequencerState::Dry));
         match state {
-            SequencerState::Running | SequencerState::Dry => SourceState::Running,
+            SequencerState::Due | SequencerState::Dry => SourceState::Running,
             SequencerState::More => SourceState::More,
-            SequencerState::Complete => SourceState::Ended,
+            SequencerState::Ended => SourceState::Ended,
             SequencerState::Failed(error) => SourceState::Failed(error),
         }
     }

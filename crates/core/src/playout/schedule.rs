@@ -50,15 +50,15 @@ pub(crate) enum OnAir {
 
 /// What comes when an item is over.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum Choice {
     /// This item.
     Begin(Box<Ready>, PathBuf),
     /// Nothing yet.
-    Wait,
+    Dry,
     /// Nothing yet; what was played last goes round until there is something.
     Fill,
     /// Nothing: all of the list was played.
-    Complete,
+    Ended,
 }
 
 impl Schedule {
@@ -86,7 +86,7 @@ impl Schedule {
     }
 
     /// Looks ahead, and obeys what was asked of the list. `depth` is how far into files it may look now, and `refused` says why
-    /// an item must not follow what is on the air. Whether that is to be left now; [`step`](Self::step) then says for what.
+    /// an item must not follow what is on the air. Whether that is to be left now; [`choose`](Self::choose) then says for what.
     pub(crate) fn attend(
         &mut self,
         now: Instant,
@@ -158,17 +158,17 @@ impl Schedule {
     }
 
     /// What is to be played now. `refused` says why an item must not follow what is on the air.
-    pub(crate) fn step(
+    pub(crate) fn choose(
         &mut self,
         now: Instant,
         supply: &Supply,
         can_fill: bool,
         refused: impl Fn(&Ready) -> Option<&'static str>,
         notices: &mut Vec<EventKind>,
-    ) -> Step {
+    ) -> Choice {
         let since = *self.dry_since.get_or_insert(now);
-        let step = match self.look(supply, Depth::Play) {
-            Got::Ready if self.refuse(now, refused) => Step::Wait,
+        let choice = match self.look(supply, Depth::Play) {
+            Got::Ready if self.refuse(now, refused) => Choice::Dry,
             Got::Ready => match self.take() {
                 Some((ready, path)) => {
                     self.dry_since = None;
@@ -177,20 +177,20 @@ impl Schedule {
                         let after = now.saturating_duration_since(since);
                         notices.push(EventKind::PlaylistResumed { after });
                     }
-                    Step::Begin(Box::new(ready), path)
+                    Choice::Begin(Box::new(ready), path)
                 }
-                None => Step::Wait,
+                None => Choice::Dry,
             },
             Got::Seen => {
                 self.search = None;
-                Step::Wait
+                Choice::Dry
             }
-            Got::Nowhere | Got::Tired if now.saturating_duration_since(since) < PATIENCE => Step::Wait,
+            Got::Nowhere | Got::Tired if now.saturating_duration_since(since) < PATIENCE => Choice::Dry,
             Got::Nowhere | Got::Tired => self.fill(can_fill),
             Got::Nothing => self.nothing(now, can_fill, notices),
         };
         self.faults.lock().take_events(notices);
-        step
+        choice
     }
 
     /// Takes what was found, unless the list was edited since.
@@ -214,14 +214,14 @@ impl Schedule {
     }
 
     /// No item can be played.
-    fn nothing(&mut self, now: Instant, can_fill: bool, notices: &mut Vec<EventKind>) -> Step {
+    fn nothing(&mut self, now: Instant, can_fill: bool, notices: &mut Vec<EventKind>) -> Choice {
         let (items, error) = match self.cursor.stop() {
-            Some(Next::Complete) => return Step::Complete,
+            Some(Next::Complete) => return Choice::Ended,
             Some(Next::Empty) => (0, None),
             Some(_) => (self.cursor.ids().len(), self.faults.lock().last()),
             None => {
                 self.search = None;
-                return Step::Wait;
+                return Choice::Dry;
             }
         };
         if self.stalled.is_none() {
@@ -233,13 +233,13 @@ impl Schedule {
         self.fill(can_fill && items > 0)
     }
 
-    fn fill(&self, can_fill: bool) -> Step {
+    fn fill(&self, can_fill: bool) -> Choice {
         if can_fill && self.cursor.nothing_plays() == NothingPlays::Repeat {
-            Step::Fill
+            Choice::Fill
         } else {
             // There is nothing to skip.
             self.cursor.rest();
-            Step::Wait
+            Choice::Dry
         }
     }
 

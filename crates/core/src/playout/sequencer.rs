@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::item::{Feed, Item};
 use super::lane::{Flow, Lane};
-use super::schedule::{OnAir, Schedule, Step};
+use super::schedule::{Choice, OnAir, Schedule};
 use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
 use super::told::Told;
@@ -63,13 +63,13 @@ impl Spare {
 #[derive(Debug)]
 pub(crate) enum SequencerState {
     /// Everything due was handed over.
-    Running,
+    Due,
     /// More is due; the outputs come first.
     More,
     /// Something due is not there yet.
     Dry,
     /// Everything was played.
-    Complete,
+    Ended,
     /// It cannot go on.
     Failed(Error),
 }
@@ -235,7 +235,7 @@ impl Sequencer {
             let state = match flow {
                 Flow::Due => {
                     self.dry_since = None;
-                    return SequencerState::Running;
+                    return SequencerState::Due;
                 }
                 Flow::More => {
                     self.dry_since = None;
@@ -243,7 +243,7 @@ impl Sequencer {
                 }
                 Flow::Dry => self.wait_for_reel(now, due, notices),
                 Flow::LapEnd => self.next(now, notices),
-                Flow::Broken(error) => self.mend(now, error, notices),
+                Flow::Failed(error) => self.mend(now, error, notices),
             };
             match state {
                 Some(SequencerState::Dry) if idle && self.lane.item().is_none() => {
@@ -289,7 +289,7 @@ impl Sequencer {
     /// The item is over, or there is none; `None` once the next one has begun.
     fn next(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
         match &self.program {
-            Program::Once => Some(SequencerState::Complete),
+            Program::Once => Some(SequencerState::Ended),
             Program::Loop => {
                 self.laps += 1;
                 notices.push(EventKind::Looped { laps: self.laps });
@@ -348,7 +348,7 @@ impl Sequencer {
     }
 
     fn next_item(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
-        let Program::List(schedule) = &mut self.program else { return Some(SequencerState::Complete) };
+        let Program::List(schedule) = &mut self.program else { return Some(SequencerState::Ended) };
         if let Some(item) = self.lane.item() {
             self.spare = Some(Spare::of(item));
             if !self.filling {
@@ -360,8 +360,8 @@ impl Sequencer {
             ParameterChange::Refuse => self.lane.differs(&ready.item),
             _ => None,
         };
-        match schedule.step(now, &self.supply, self.spare.is_some(), refused, notices) {
-            Step::Begin(ready, path) => {
+        match schedule.choose(now, &self.supply, self.spare.is_some(), refused, notices) {
+            Choice::Begin(ready, path) => {
                 if let Some(what) = self.lane.differs(&ready.item) {
                     notices.push(EventKind::ParametersChanged { path: path.clone(), what });
                 }
@@ -371,9 +371,9 @@ impl Sequencer {
                 self.begin(*ready, notices);
                 None
             }
-            Step::Fill => self.fill(notices),
-            Step::Wait => Some(SequencerState::Dry),
-            Step::Complete => Some(SequencerState::Complete),
+            Choice::Fill => self.fill(notices),
+            Choice::Dry => Some(SequencerState::Dry),
+            Choice::Ended => Some(SequencerState::Ended),
         }
     }
 

@@ -36,16 +36,16 @@ const LONGEST_FRONT: i64 = 1000;
 /// How far a lane got.
 #[derive(Debug)]
 pub(crate) enum Flow {
-    /// Everything that is due was handed over.
+    /// Everything due was handed over.
     Due,
     /// More is due: a slot at a time, so that a stream that is late takes no more memory than one that is not.
     More,
-    /// Something was due and is not there yet.
+    /// Something due is not there yet.
     Dry,
     /// The lap is over: the next item is to be begun with [`Lane::begin`].
     LapEnd,
     /// The item can be read no further.
-    Broken(Error),
+    Failed(Error),
 }
 
 /// Who tells players what the stream is.
@@ -267,11 +267,11 @@ impl Lane {
                     self.fill(due, turn);
                     return Flow::Due;
                 }
-                Read::Wait => {
+                Read::Due => {
                     self.fill(due, turn);
                     return Flow::Due;
                 }
-                Read::End => {
+                Read::LapEnd => {
                     self.settle();
                     let is_due = self.end.is_none_or(|(_, millis)| millis <= due);
                     self.fill(if is_due { i64::MAX } else { due + SLOT_MS }, turn);
@@ -289,7 +289,7 @@ impl Lane {
                     self.fill(self.handed, turn);
                     return Flow::Dry;
                 }
-                Read::Failed(error) => return Flow::Broken(error),
+                Read::Failed(error) => return Flow::Failed(error),
             }
         }
     }

@@ -118,8 +118,8 @@ impl LiveEncoder {
         });
         match taken {
             Taken::Due | Taken::Dry => SourceState::Running,
-            Taken::Finished(Finish::End) => SourceState::Ended,
-            Taken::Finished(Finish::Failed(error)) => SourceState::Failed(error),
+            Taken::Ended => SourceState::Ended,
+            Taken::Failed(error) => SourceState::Failed(error),
         }
     }
 
@@ -229,11 +229,11 @@ impl Worker {
         let finish = loop {
             self.inbox.opening();
             let Some(mut source) = feed.look(|notice| self.notify(notice)) else {
-                break self.fault.take().map_or(Finish::End, Finish::Failed);
+                break self.fault.take().map_or(Finish::Ended, Finish::Failed);
             };
             match self.encode(&mut source) {
                 Ok(()) => {}
-                Err(Stop::Gone) => break Finish::End,
+                Err(Stop::Gone) => break Finish::Ended,
                 Err(Stop::Hopeless(error)) => break Finish::Failed(error),
                 Err(Stop::Failed(error)) => {
                     self.note(error, &mut source);

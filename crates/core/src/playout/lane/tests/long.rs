@@ -21,7 +21,7 @@ impl Pair {
         for sequencer in [video, audio] {
             loop {
                 match sequencer.pull(Instant::now(), due, false, turn, notices) {
-                    SequencerState::Running => break,
+                    SequencerState::Due => break,
                     SequencerState::More => {}
                     SequencerState::Dry => std::thread::yield_now(),
                     other => panic!("{other:?}"),

@@ -111,7 +111,7 @@ impl Unpaced {
             }
             tags.append(&mut self.turn.tags);
             match state {
-                SequencerState::Running => self.due += 100,
+                SequencerState::Due => self.due += 100,
                 SequencerState::More => {}
                 SequencerState::Dry => std::thread::yield_now(),
                 other => panic!("{other:?}"),
