@@ -50,7 +50,10 @@ pub(crate) struct Playout {
 
 impl Playout {
     /// Plays `main`, with the sound of `sound` if there is one; `notices` are reported first.
-    pub(crate) fn new(main: Sequencer, sound: Option<Sequencer>, notices: Vec<EventKind>) -> Self {
+    pub(crate) fn new(mut main: Sequencer, sound: Option<Sequencer>, notices: Vec<EventKind>) -> Self {
+        if let Some(sound) = &sound {
+            main.accompany(sound.sound());
+        }
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
         Self { main, sound, pacer, notices, dry_since: None }
     }
@@ -95,9 +98,7 @@ impl Playout {
                     self.sound = None;
                 }
                 SequencerState::Ended => self.sound = None,
-                SequencerState::More if matches!(state, SequencerState::Due) => {
-                    state = SequencerState::More
-                }
+                SequencerState::More if matches!(state, SequencerState::Due) => state = SequencerState::More,
                 SequencerState::Due | SequencerState::More | SequencerState::Dry => {}
             }
             turn.sort |= turn.tags.len() > before;

@@ -3,7 +3,7 @@
 //! In: the list, edits, skips and jumps, and what happened to the items before. Out: when an item begins, and what is sent where
 //! none can. Runs on the stream thread; files are opened by a [`Search`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use super::faults::Faults;
 use super::search::{Depth, Got, Search};
-use super::supply::{Ready, Supply};
-use crate::error::Error;
+use super::supply::{Ready, Supply, Use};
+use crate::error::{Error, chain};
 use crate::event::EventKind;
 use crate::id::ItemId;
 use crate::playlist::{Next, NothingPlays, PlaylistCursor, PlaylistItem};
@@ -80,9 +80,40 @@ impl Schedule {
         &self.cursor
     }
 
-    /// The list's place.
-    pub(crate) fn cursor_mut(&mut self) -> &mut PlaylistCursor {
-        &mut self.cursor
+    /// The first item that can be played; `None` if there is no item. Puts those that cannot be played into `notices`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`]: there are items, and none can be played.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Supply::ready`], on one item after the other.
+    pub(crate) fn first(
+        &mut self,
+        supply: &Supply,
+        notices: &mut Vec<EventKind>,
+    ) -> Result<Option<(Ready, PathBuf)>, Error> {
+        loop {
+            let item = match self.cursor.next() {
+                Next::Item(item) => item,
+                Next::Empty => return Ok(None),
+                Next::Complete | Next::AllFailed => {
+                    let reason = match self.faults.lock().last() {
+                        Some(error) => format!("no item can be played, the last one: {}", chain(&error)),
+                        None => "has no item".to_owned(),
+                    };
+                    return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
+                }
+            };
+            match supply.ready(&item.path, Use::Item) {
+                Ok(ready) => {
+                    self.tell(notices);
+                    return Ok(Some((ready, item.path)));
+                }
+                Err(error) => self.failed(&item, error, Instant::now()),
+            }
+        }
     }
 
     /// Looks ahead, and obeys what was asked of the list. `depth` is how far into files it may look now, and `refused` says why

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::item::{Feed, Item};
 use super::lane::{Flow, Lane};
+use super::metadata::{Sound, sound_of};
 use super::schedule::{Choice, OnAir, Schedule};
 use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
@@ -13,7 +14,7 @@ use super::told::Told;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::playlist::ParameterChange;
+use crate::playlist::{ParameterChange, Playlist};
 use crate::reel::Reel;
 use crate::stats::{EncodingStats, Playing, SourceMode};
 
@@ -96,27 +97,65 @@ pub(crate) struct Sequencer {
 }
 
 impl Sequencer {
-    /// Plays `first`, if there is anything yet, and then what `program` says.
-    pub(crate) fn new(
-        mut lane: Lane,
-        program: Program,
+    /// Plays a file, once or again and again; `lane` is empty yet. It begins with the keyframe at or before `offset`, if it is played
+    /// from a reel. Puts what is to be told of it into `notices`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Supply::ready`].
+    pub(crate) fn file(
+        lane: Lane,
         supply: Supply,
-        first: Option<Item>,
+        (path, how): (&Path, Use),
         offset: Duration,
-    ) -> Self {
-        let nothing = if supply.store.is_some() { SourceMode::Reel } else { SourceMode::Direct };
-        let mode = first.as_ref().map_or(nothing, Item::mode);
-        if let Some(first) = first {
-            supply.recipes.playing(first.path());
-            let (item, offset) = positioned(first, offset);
-            lane.begin(item, offset);
+        notices: &mut Vec<EventKind>,
+    ) -> Result<Self, Error> {
+        let program = if how == Use::Loop { Program::Loop } else { Program::Once };
+        let ready = supply.ready(path, how)?;
+        let mut sequencer = Self::new(lane, program, supply);
+        sequencer.begin_first(ready, offset, notices);
+        Ok(sequencer)
+    }
+
+    /// Plays a list from its beginning: silence as long as it is empty. Otherwise as [`file`](Self::file).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`]: none of its items can be played.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Supply::ready`], on one item after the other until one can be played.
+    pub(crate) fn list(
+        lane: Lane,
+        supply: Supply,
+        list: &Playlist,
+        offset: Duration,
+        notices: &mut Vec<EventKind>,
+    ) -> Result<Self, Error> {
+        let mut schedule = Box::new(Schedule::new(list.cursor()));
+        let first = schedule.first(&supply, notices)?;
+        let mut sequencer = Self::new(lane, Program::List(schedule), supply);
+        if let Some((ready, path)) = first {
+            notices.push(EventKind::ItemStarted { path });
+            sequencer.begin_first(ready, offset, notices);
         }
-        let change = match &program {
-            Program::List(schedule) => schedule.cursor().parameter_change(),
-            _ => ParameterChange::Allow,
+        Ok(sequencer)
+    }
+
+    /// Plays what `program` says; nothing has begun yet.
+    pub(super) fn new(lane: Lane, program: Program, supply: Supply) -> Self {
+        let (change, how) = match &program {
+            Program::List(schedule) => (schedule.cursor().parameter_change(), Use::Item),
+            Program::Once => (ParameterChange::Allow, Use::Once),
+            Program::Loop => (ParameterChange::Allow, Use::Loop),
         };
-        let retry = (mode == SourceMode::Direct && supply.store.is_some()).then(|| later(RETRY_FIRST));
         Self {
+            mode: supply.usual_mode(how),
             lane,
             program,
             supply,
@@ -127,23 +166,38 @@ impl Sequencer {
             dry_since: None,
             laps: 0,
             told: Told::default(),
-            retry,
-            mode,
+            retry: None,
         }
     }
 
-    /// Notes what was reported about its first item.
-    pub(crate) fn note_told(&mut self, notices: &[EventKind]) {
-        if let Some(item) = self.lane.item() {
-            self.told.note(item.path(), notices);
+    /// Begins the first item. A loop that has to be played directly takes a reel of it with the first lap after that has become
+    /// complete.
+    pub(super) fn begin_first(&mut self, ready: Ready, offset: Duration, notices: &mut Vec<EventKind>) {
+        let awaits_reel = ready.awaits_reel();
+        self.begin(ready, offset, notices);
+        if self.mode == SourceMode::Direct && self.supply.store.is_some() {
+            self.retry = Some((Instant::now() + RETRY_FIRST, RETRY_FIRST));
+        }
+        if awaits_reel {
+            self.await_reel();
         }
     }
 
     /// Takes the reel of the looped file that is played directly with the first lap after it has become complete.
-    pub(crate) fn await_reel(&mut self) {
+    fn await_reel(&mut self) {
         if let (Program::Loop, Some(item)) = (&self.program, self.lane.item()) {
             self.pending = Some(self.supply.prepare(item.path(), Use::Loop));
         }
+    }
+
+    /// What the metadata of its item states about the sound.
+    pub(super) fn sound(&self) -> Option<Sound> {
+        self.lane.item()?.headers().iter().find(|tag| tag.is_metadata()).and_then(sound_of)
+    }
+
+    /// The sound comes from elsewhere, and is as `companion` says, if that is known.
+    pub(super) fn accompany(&mut self, companion: Option<Sound>) {
+        self.lane.accompany(companion);
     }
 
     /// How the current item is read.
@@ -322,7 +376,7 @@ impl Sequencer {
                         self.told.forget();
                         notices.push(EventKind::SourceReplaced { path });
                     }
-                    self.begin(ready, notices);
+                    self.begin(ready, Duration::ZERO, notices);
                     return;
                 }
                 // The job waits for its turn: a later request finds its result.
@@ -368,7 +422,7 @@ impl Sequencer {
                 notices.push(EventKind::ItemStarted { path });
                 self.filling = false;
                 self.pending = None;
-                self.begin(*ready, notices);
+                self.begin(*ready, Duration::ZERO, notices);
                 None
             }
             Choice::Fill => self.fill(notices),
@@ -399,17 +453,18 @@ impl Sequencer {
         };
         self.filling = true;
         notices.push(EventKind::ItemStarted { path });
-        self.begin(ready, notices);
+        self.begin(ready, Duration::ZERO, notices);
         None
     }
 
-    fn begin(&mut self, ready: Ready, notices: &mut Vec<EventKind>) {
+    fn begin(&mut self, ready: Ready, offset: Duration, notices: &mut Vec<EventKind>) {
         let from = notices.len();
         let (item, fallback) = ready.told(&self.supply, notices);
         self.told.filter(item.path(), from, notices);
         self.set_mode(item.mode(), fallback, notices);
         self.supply.recipes.playing(item.path());
-        self.lane.begin(item, 0);
+        let (item, offset) = positioned(item, offset);
+        self.lane.begin(item, offset);
     }
 
     fn set_mode(&mut self, mode: SourceMode, error: Option<Error>, notices: &mut Vec<EventKind>) {
@@ -498,10 +553,6 @@ impl Drop for Sequencer {
     fn drop(&mut self) {
         self.supply.recipes.end_scans();
     }
-}
-
-fn later(wait: Duration) -> (Instant, Duration) {
-    (Instant::now() + wait, wait)
 }
 
 /// The item from the keyframe at or before `offset` on, and where that is; only a reel can begin elsewhere than at its

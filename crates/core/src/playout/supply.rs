@@ -12,6 +12,7 @@ use super::recipes::Recipes;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
+use crate::stats::SourceMode;
 
 /// Makes items of files, for one lane.
 #[derive(Debug, Clone)]
@@ -87,6 +88,17 @@ enum State {
 }
 
 impl Supply {
+    /// The store, if an item is to be played from a reel.
+    fn store_for(&self, how: Use) -> Option<&Store> {
+        // A file that is played once is not worth a reel, unless nothing else can read it.
+        self.store.as_ref().filter(|_| how != Use::Once || cfg!(not(feature = "libav")))
+    }
+
+    /// How an item is played unless the store cannot serve it.
+    pub(crate) fn usual_mode(&self, how: Use) -> SourceMode {
+        if self.store_for(how).is_some() { SourceMode::Reel } else { SourceMode::Direct }
+    }
+
     /// Gets an item ready.
     ///
     /// # Errors
@@ -98,9 +110,7 @@ impl Supply {
     /// On the file: until its first seconds are cut, or it is open.
     pub(crate) fn ready(&self, path: &Path, how: Use) -> Result<Ready, Error> {
         let mut fallback = None;
-        // A file that is played once is not worth a reel, unless nothing else can read it.
-        let wanted = how != Use::Once || cfg!(not(feature = "libav"));
-        if let (Some(store), true) = (&self.store, wanted) {
+        if let Some(store) = self.store_for(how) {
             let order = order(&self.recipes, path)?;
             match store.prepare(path, order.0, order.1) {
                 Ok(reel) => {

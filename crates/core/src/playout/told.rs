@@ -27,13 +27,6 @@ impl Told {
         }
     }
 
-    /// Notes what was reported about `path`.
-    pub(crate) fn note(&mut self, path: &Path, notices: &[EventKind]) {
-        for notice in notices {
-            self.is_new(path, notice);
-        }
-    }
-
     /// Another file lies at a path.
     pub(crate) fn forget(&mut self) {
         self.0.clear();

@@ -1,27 +1,21 @@
 //! Opens a source: finds out what is wrong with it before anything else happens.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use flowcast_rtmp::flv::silence::aac_config;
 
 use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
-use crate::event::EventKind;
 use crate::files::Reads;
-use crate::playlist::{Next, Playlist};
 use crate::playout::Playout;
 #[cfg(feature = "libav")]
 use crate::playout::direct::DirectOptions;
-use crate::playout::item::Item;
 use crate::playout::lane::{Lane, MetadataRole};
-use crate::playout::metadata::sound_of;
 use crate::playout::recipes::Recipes;
-use crate::playout::schedule::Schedule;
-use crate::playout::sequencer::{Program, Sequencer};
-use crate::playout::supply::{Ready, Supply, Use};
+use crate::playout::sequencer::Sequencer;
+use crate::playout::supply::{Supply, Use};
 #[cfg(feature = "libav")]
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::publish::published::{Published, Reader};
@@ -37,16 +31,6 @@ const SILENCE: (u32, u8) = (44_100, 2);
 /// What a source is opened with.
 struct Opening<'a>(&'a SourceOpening<'a>);
 
-/// What a sequencer begins with.
-struct First {
-    /// `None` as long as a list is empty.
-    item: Option<Item>,
-    program: Program,
-    supply: Supply,
-    /// A reel of the item is on its way.
-    awaits_reel: bool,
-}
-
 /// Opens a source and gets its first seconds ready.
 ///
 /// # Errors
@@ -60,46 +44,27 @@ pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn So
     let opening = Opening(cx);
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
+    let lane = Lane::new(MetadataRole::Sends { companion: None }, silence.filter(|_| source.sound.is_none()));
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
-            let tracks = if *video_only { Tracks::Video } else { Tracks::Both };
-            let supply = opening.supply(tracks, source)?;
-            let (how, program) =
-                if *looped { (Use::Loop, Program::Loop) } else { (Use::Once, Program::Once) };
-            let ready = supply.ready(path, how)?;
-            let awaits_reel = ready.awaits_reel();
-            let item = Some(begin(ready, &supply, &mut notices));
-            First { item, program, supply, awaits_reel }
+            let supply = opening.supply(if *video_only { Tracks::Video } else { Tracks::Both }, source)?;
+            let file = (path.as_path(), if *looped { Use::Loop } else { Use::Once });
+            Sequencer::file(lane, supply, file, source.start_at, &mut notices)?
         }
         Media::Playlist(list) => {
             let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
-            first_of(list, opening.supply(tracks, source)?, &mut notices)?
+            Sequencer::list(lane, opening.supply(tracks, source)?, list, source.start_at, &mut notices)?
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
     };
     let sound = match &source.sound {
-        Some(list) => Some(first_of(list, opening.supply(Tracks::Audio, source)?, &mut notices)?),
+        Some(list) => {
+            let (lane, supply) =
+                (Lane::new(MetadataRole::Silent, None), opening.supply(Tracks::Audio, source)?);
+            Some(Sequencer::list(lane, supply, list, Duration::ZERO, &mut notices)?)
+        }
         None => None,
     };
-    let companion = sound.as_ref().and_then(|first| {
-        let headers = first.item.as_ref()?.headers();
-        headers.iter().find(|tag| tag.is_metadata()).and_then(sound_of)
-    });
-    let silence = silence.filter(|_| sound.is_none());
-    let lane = Lane::new(MetadataRole::Sends { companion }, silence);
-    let awaits_reel = main.awaits_reel;
-    let mut main = Sequencer::new(lane, main.program, main.supply, main.item, source.start_at);
-    main.note_told(&notices);
-    if awaits_reel {
-        main.await_reel();
-    }
-    let sound = sound.map(|first| {
-        let lane = Lane::new(MetadataRole::Silent, None);
-        let start = std::time::Duration::ZERO;
-        let mut sound = Sequencer::new(lane, first.program, first.supply, first.item, start);
-        sound.note_told(&notices);
-        sound
-    });
     Ok(Box::new(Playout::new(main, sound, notices)))
 }
 
@@ -114,48 +79,6 @@ fn silence(source: &Source) -> Option<(u32, u8)> {
     // What is encoded is like it.
     let wanted = if source.wish.is_copy() { None } else { wanted() };
     (source.silence || source.wish.needs_audio()).then(|| wanted.unwrap_or(SILENCE))
-}
-
-/// The first item of a list that can be played.
-fn first_of(list: &Playlist, supply: Supply, notices: &mut Vec<EventKind>) -> Result<First, Error> {
-    let mut schedule = Box::new(Schedule::new(list.cursor()));
-    let mut last_error = None;
-    loop {
-        let item = match schedule.cursor_mut().next() {
-            Next::Item(item) => match supply.ready(&item.path, Use::Item) {
-                Ok(ready) => {
-                    schedule.tell(notices);
-                    notices.push(EventKind::ItemStarted { path: item.path });
-                    Some(begin(ready, &supply, notices))
-                }
-                Err(error) => {
-                    let error = error;
-                    last_error = Some(error.clone());
-                    schedule.failed(&item, error, Instant::now());
-                    continue;
-                }
-            },
-            Next::Empty => None,
-            Next::Complete | Next::AllFailed => {
-                let reason = match last_error {
-                    Some(error) => {
-                        format!("no item can be played, the last one: {}", crate::error::chain(&error))
-                    }
-                    None => "has no item".to_owned(),
-                };
-                return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
-            }
-        };
-        return Ok(First { item, program: Program::List(schedule), supply, awaits_reel: false });
-    }
-}
-
-fn begin(ready: Ready, supply: &Supply, notices: &mut Vec<EventKind>) -> Item {
-    let (item, fallback) = ready.told(supply, notices);
-    if let Some(error) = fallback {
-        notices.push(EventKind::ModeChanged { mode: item.mode(), error: Some(error) });
-    }
-    item
 }
 
 impl OpenSource for Source {

@@ -126,6 +126,11 @@ impl Lane {
         }
     }
 
+    /// The sound comes from another lane, and is as `companion` says, if that is known.
+    pub(super) fn accompany(&mut self, companion: Option<metadata::Sound>) {
+        self.metadata = MetadataRole::Sends { companion };
+    }
+
     /// The item that is played.
     pub(crate) fn item(&self) -> Option<&Item> {
         self.item.as_ref()

@@ -153,8 +153,7 @@ fn a_reel_that_grows_too_slowly_is_taken_up_once_it_is_complete() {
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut played =
-        Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);
     assert!(!reel.is_complete(), "the limit is too high for this test");
     let mut tags = Vec::new();
     played.play_until(SourceMode::Direct, 4000, &mut tags);

@@ -117,7 +117,7 @@ fn a_stream_that_starts_in_the_middle_has_the_header_that_holds_there() {
         }
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
         let from = Duration::from_millis(2300);
-        let mut played = Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), from));
+        let mut played = Unpaced::begun(lane, supply, ready, from);
         let tags = played.play(4000);
         assert_in_force("from the middle", &tags, &needs);
         assert_eq!(headers(&tags, TagKind::Video), 3, "one to begin with, one for each half after the seam");
@@ -142,7 +142,7 @@ fn items_behind_it_are_sent_under_their_own_headers() {
         let list = Playlist::files([&path, &plain, &plain]);
         let supply = supply(store, Tracks::Both);
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
+        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply);
         let mut played = Unpaced::of(sequencer);
         let mut tags = played.play(12_000);
         // The changing item is left before and after it changes.

@@ -78,7 +78,7 @@ fn cut_all(files: &[PathBuf], store: &Store, tracks: Tracks) {
 
 fn list_sequencer(list: &Playlist, store: &Store, tracks: Tracks, role: MetadataRole) -> Sequencer {
     let supply = supply(Some(store.clone()), tracks);
-    Sequencer::new(Lane::new(role, None), Program::list(list.cursor()), supply, None, Duration::ZERO)
+    Sequencer::new(Lane::new(role, None), Program::list(list.cursor()), supply)
 }
 
 fn started(notices: &[EventKind]) -> usize {
@@ -125,7 +125,7 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
     let ready = video_supply.ready(&clip, Use::Loop).expect("it can be played");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut pair = Pair {
-        video: Sequencer::new(lane, Program::Loop, video_supply, Some(ready.item), Duration::ZERO),
+        video: Unpaced::begun(lane, video_supply, ready, Duration::ZERO).sequencer,
         audio: list_sequencer(&list, &store, Tracks::Audio, MetadataRole::Silent),
         turn: Turn::default(),
         notices: Vec::new(),

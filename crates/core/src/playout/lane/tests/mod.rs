@@ -15,7 +15,7 @@ use flowcast_rtmp::flv::silence::aac_config;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
 use super::super::direct::DirectOptions;
-use super::super::supply::{Supply, Use};
+use super::super::supply::{Ready, Supply, Use};
 use super::*;
 use crate::config::{Config, ReelStore};
 use crate::playout::recipes::Recipes;
@@ -92,8 +92,15 @@ impl Unpaced {
         }
         let silence = silence.then(|| aac_config(44_100, 2).expect("a usual format"));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, silence);
-        let sequencer = Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
-        Self::of(sequencer)
+        Self::begun(lane, supply, ready, Duration::ZERO)
+    }
+
+    /// A loop that begins with `ready`, `from` into it.
+    fn begun(lane: Lane, supply: Supply, ready: Ready, from: Duration) -> Self {
+        let mut sequencer = Sequencer::new(lane, Program::Loop, supply);
+        let mut notices = Vec::new();
+        sequencer.begin_first(ready, from, &mut notices);
+        Self { notices, ..Self::of(sequencer) }
     }
 
     /// The tags of the next `millis` milliseconds.

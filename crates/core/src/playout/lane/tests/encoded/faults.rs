@@ -282,9 +282,7 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
     assert!(ready.awaits_reel(), "{:?}", ready.fallback);
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut sequencer = Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO);
-    sequencer.await_reel();
-    let mut played = Unpaced::of(sequencer);
+    let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);
     let mut tags = played.play(1000);
     assert_eq!(played.sequencer.mode(), SourceMode::Direct);
     gate.is_open.store(true, Ordering::SeqCst);
@@ -326,8 +324,7 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
     let ready = supply.ready(&path, Use::Loop).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-    let mut played =
-        Unpaced::of(Sequencer::new(lane, Program::Loop, supply, Some(ready.item), Duration::ZERO));
+    let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);
     assert!(!reel.is_complete(), "the limit is too high for this test");
     let mut tags = Vec::new();
     let mut modes = Vec::new();

@@ -384,7 +384,7 @@ fn files_of_a_list_become_one_stream() {
             std::thread::yield_now();
         }
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply, None, Duration::ZERO);
+        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply);
         let mut played = Unpaced::of(sequencer);
         let tags = played.play(10_500);
         assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");

@@ -54,7 +54,7 @@ fn a_sequencer_that_goes_ends_the_scan_of_what_it_would_play_next() {
     for drops in [false, true] {
         let supply = supply_of(Some(scratch.store()), recipes(Mode::Auto, Profile::Ultra));
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
-        let mut sequencer = Sequencer::new(lane, Program::Loop, supply.clone(), None, Duration::ZERO);
+        let mut sequencer = Sequencer::new(lane, Program::Loop, supply.clone());
         let mut pending = supply.prepare(&path, Use::Item);
         let began = Instant::now();
         // It is dropped, or told to stop.
