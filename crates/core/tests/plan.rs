@@ -37,7 +37,7 @@ const PLAN: &[(&str, &str)] = &[
     ("stream", "clock config driver error event files id limiter net pool reel ring stats sys"),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("keys", "error net stats stream"),
-    ("source", "driver error event files playlist playout publish stream tracks transcode verdict"),
+    ("source", "driver error files playlist playout publish stream tracks transcode verdict"),
     ("output", "config driver error event files id net reel ring stats stream sys"),
     ("engine", "config driver error event files id keys output publish reel stats stream"),
     ("prepare", "error event files lap scan sys tracks transcode verdict"),

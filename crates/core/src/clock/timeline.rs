@@ -67,7 +67,6 @@ impl Timeline {
     }
 
     /// Headers are handed over again even if the stream has them.
-    #[cfg(feature = "libav")]
     pub(crate) fn forget_headers(&mut self) {
         (self.headers, self.unsaid) = (Headers::default(), Headers::default());
     }

@@ -13,7 +13,6 @@ pub(crate) mod measure;
 pub(crate) mod paced;
 pub(crate) mod place;
 pub(crate) mod position;
-#[cfg(feature = "libav")]
 pub(crate) mod queue;
 #[cfg(feature = "libav")]
 pub(crate) mod reader;

@@ -10,7 +10,6 @@ use crate::event::EventKind;
 
 /// A step of a lap.
 #[derive(Debug)]
-#[cfg_attr(not(any(test, feature = "libav")), allow(dead_code, reason = "without libav no file is read"))]
 pub(crate) enum Step {
     /// The item was opened: what a session begins with. A worker that opens a file says so before anything else of it.
     Opened(Vec<Tag>),

@@ -8,7 +8,7 @@ use flowcast_av::Interrupt;
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::direct::{OpenFile, track_skipped};
-use super::recipes::Settled;
+use super::recipes::{Recipes, Settled};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Step;
@@ -18,13 +18,20 @@ use crate::transcode::{Encoders, Settling};
 
 /// Copies packets, or encodes them.
 #[derive(Debug)]
-pub(crate) struct FileCutter {
+pub(super) struct FileCutter {
     /// What happens to the file.
-    pub(crate) settled: Settled,
+    settled: Settled,
     /// What opens encoders, if any are needed.
-    pub(crate) encoders: Option<Arc<dyn Encoders>>,
+    encoders: Option<Arc<dyn Encoders>>,
     /// The receiver of events about them.
-    pub(crate) listener: Option<Weak<Settling>>,
+    listener: Option<Weak<Settling>>,
+}
+
+impl FileCutter {
+    /// Cuts a file of which `recipes` have settled what happens to it.
+    pub(super) fn new(settled: Settled, recipes: &Recipes) -> Self {
+        Self { settled, encoders: recipes.encoders().cloned(), listener: recipes.listener() }
+    }
 }
 
 struct FileCut {

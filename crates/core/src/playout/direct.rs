@@ -11,7 +11,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
 use super::recipes::Recipes;
-use crate::config::QueueBounds;
+use super::supply::{DirectOptions, Use};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Step;
@@ -30,42 +30,23 @@ use crate::transcode::{Control, Encoders, Plan, Transcoder};
 const WORKER_STACK: usize = 256 << 10;
 const ENCODING_STACK: usize = 2 << 20;
 
-/// How often a file is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Laps {
-    /// Once, to the end of all its tracks.
-    Once,
-    /// Once, as an item of a list: audio behind the end of the video is left out.
-    Item,
-    /// For ever.
-    Endless,
-}
-
-/// What is needed to read a file on a thread of its own.
-#[derive(Debug, Clone)]
-pub(crate) struct DirectOptions {
-    /// The thread's name, `fw-` and this.
-    pub(crate) name: String,
-    /// Bounds of what is read ahead.
-    pub(crate) read_ahead: QueueBounds,
-    /// Whose CPU time it is.
-    pub(crate) cpu: CpuMeter,
-}
-
 /// A file that is open and whose worker has not started.
 #[derive(Debug)]
-pub(crate) struct OpenFile {
+pub(super) struct OpenFile {
     reader: LapReader,
     control: Control,
 }
 
 /// A file that is being read.
 #[derive(Debug)]
-pub(crate) struct DirectFeed {
+pub(super) struct DirectFeed {
     receiver: Option<TagReceiver>,
     control: Control,
     worker: Option<std::thread::JoinHandle<()>>,
 }
+
+/// Whether files can be played directly.
+pub(super) const IS_BUILT: bool = true;
 
 impl OpenFile {
     /// Opens a file, looks for tracks that can be sent, and opens encoders for those that are encoded.
@@ -74,10 +55,10 @@ impl OpenFile {
     ///
     /// On the file, up to the open options' timeout; on reading all of it, if that decides what is encoded, until
     /// [`Recipes::end_scans`].
-    pub(crate) fn open(path: &Path, recipes: &Recipes, tail: Tail) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, recipes: &Recipes, how: Use) -> Result<Self, Error> {
         let control = Control::default();
         let scans = recipes.scans().unwrap_or(&control.interrupt).clone();
-        Self::open_with(path, recipes, tail, control, &scans)
+        Self::open_with(path, recipes, tail(how), control, &scans)
     }
 
     fn open_with(
@@ -94,7 +75,7 @@ impl OpenFile {
     }
 
     /// Opens a file of which it is settled what is encoded.
-    pub(crate) fn open_settled(
+    pub(super) fn open_settled(
         path: &Path,
         tracks: Tracks,
         encoding: (&Plan, Option<&Arc<dyn Encoders>>),
@@ -127,17 +108,17 @@ impl OpenFile {
     }
 
     /// The reader, to be used on this thread.
-    pub(crate) fn into_reader(self) -> LapReader {
+    pub(super) fn into_reader(self) -> LapReader {
         self.reader
     }
 
     /// Tracks that are left out, and why.
-    pub(crate) fn skipped(&self) -> &[(usize, String)] {
+    pub(super) fn skipped(&self) -> &[(usize, String)] {
         &self.reader.selection().skipped
     }
 
     /// What a session begins with.
-    pub(crate) fn headers(&self) -> Vec<Tag> {
+    pub(super) fn headers(&self) -> Vec<Tag> {
         self.reader.headers()
     }
 
@@ -148,27 +129,27 @@ impl OpenFile {
     }
 
     /// Reads on this thread until the stream or the file ends.
-    fn read_ahead(self, laps: Laps, sender: &TagSender, cpu: &CpuMeter) {
+    fn read_ahead(self, how: Use, sender: &TagSender, cpu: &CpuMeter) {
         let skipped = self.skipped().to_vec();
-        read_ahead(self.reader, skipped, laps, 0, sender, cpu);
+        read_ahead(self.reader, skipped, how, 0, sender, cpu);
     }
 
     /// Starts the worker; its first lap begins with slot number `from` of the item.
-    pub(crate) fn start(self, laps: Laps, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
+    pub(super) fn start(self, how: Use, from: usize, options: &DirectOptions) -> Result<DirectFeed, Error> {
         let control = self.control.clone();
         let encodes = self.reader.encodes();
         DirectFeed::spawn(options, control, encodes, move |sender, cpu| {
-            read_ahead(self.reader, Vec::new(), laps, from, sender, cpu);
+            read_ahead(self.reader, Vec::new(), how, from, sender, cpu);
         })
     }
 }
 
 impl DirectFeed {
     /// Opens and reads a file on a thread of its own, from slot number `from` of its first lap on.
-    pub(crate) fn open(
+    pub(super) fn open(
         path: PathBuf,
         recipes: &Recipes,
-        laps: Laps,
+        how: Use,
         from: usize,
         options: &DirectOptions,
     ) -> Result<Self, Error> {
@@ -176,10 +157,10 @@ impl DirectFeed {
         let (opener, recipes) = (control.clone(), recipes.clone());
         Self::spawn(options, control, recipes.may_encode(), move |sender, cpu| {
             let scans = opener.interrupt.clone();
-            match OpenFile::open_with(&path, &recipes, laps.tail(), opener, &scans) {
+            match OpenFile::open_with(&path, &recipes, tail(how), opener, &scans) {
                 // A stream that goes on in the middle of a file got the report of what is left out when it began.
-                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), laps, from, sender, cpu),
-                Ok(file) => file.read_ahead(laps, sender, cpu),
+                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), how, from, sender, cpu),
+                Ok(file) => file.read_ahead(how, sender, cpu),
                 Err(error) => sender.finish(Finish::Failed(error)),
             }
         })
@@ -187,10 +168,10 @@ impl DirectFeed {
 
     /// Opens and reads the first file that can be opened and gives a frame. `tried` is called for each one from `first` on, and
     /// says which is next after one that failed; `None` ends the worker.
-    pub(crate) fn open_first(
+    pub(super) fn open_first(
         first: PathBuf,
         recipes: &Recipes,
-        laps: Laps,
+        how: Use,
         options: &DirectOptions,
         mut tried: impl FnMut(Result<(), Error>) -> Option<PathBuf> + Send + 'static,
     ) -> Result<Self, Error> {
@@ -200,11 +181,11 @@ impl DirectFeed {
             let mut next = Some(first);
             while let Some(path) = next.take() {
                 let scans = opener.interrupt.clone();
-                let opened = OpenFile::open_with(&path, &recipes, laps.tail(), opener.clone(), &scans);
+                let opened = OpenFile::open_with(&path, &recipes, tail(how), opener.clone(), &scans);
                 match opened.and_then(OpenFile::primed) {
                     Ok(file) => {
                         tried(Ok(()));
-                        return file.read_ahead(laps, sender, cpu);
+                        return file.read_ahead(how, sender, cpu);
                     }
                     Err(error) => next = tried(Err(error)),
                 }
@@ -214,7 +195,7 @@ impl DirectFeed {
 
     /// Looks whether files can be opened, from `first` on, and closes them again; `tried` as for
     /// [`open_first`](Self::open_first).
-    pub(crate) fn glance(
+    pub(super) fn glance(
         first: PathBuf,
         recipes: &Recipes,
         options: &DirectOptions,
@@ -253,7 +234,7 @@ impl DirectFeed {
     }
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
-    pub(crate) fn take(&self, until: i64, mut sink: impl FnMut(Step)) -> Taken {
+    pub(super) fn take(&self, until: i64, mut sink: impl FnMut(Step)) -> Taken {
         let Some(receiver) = &self.receiver else { return Taken::Ended };
         receiver.take(MediaTime::from_millis(until), |step| {
             let goes_on = !matches!(step, Step::End);
@@ -263,12 +244,12 @@ impl DirectFeed {
     }
 
     /// Whether the file was read to the end of what is asked of it.
-    pub(crate) fn is_read(&self) -> bool {
+    pub(super) fn is_read(&self) -> bool {
         self.receiver.as_ref().is_none_or(TagReceiver::is_read)
     }
 
     /// What it encodes, if it does.
-    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+    pub(super) fn encoding(&self) -> Option<EncodingStats> {
         self.control.meter.stats()
     }
 
@@ -278,18 +259,18 @@ impl DirectFeed {
     }
 
     /// Bytes read ahead.
-    pub(crate) fn bytes_held(&self) -> usize {
+    pub(super) fn bytes_held(&self) -> usize {
         self.receiver.as_ref().map_or(0, TagReceiver::bytes)
     }
 
     /// Stops reading.
-    pub(crate) fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.control.interrupt.cancel();
         self.receiver = None;
     }
 
     /// Whether the worker has ended.
-    pub(crate) fn is_stopped(&mut self) -> bool {
+    pub(super) fn is_stopped(&mut self) -> bool {
         if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
             && let Some(worker) = self.worker.take()
             && worker.join().is_err()
@@ -306,15 +287,26 @@ impl Drop for DirectFeed {
     }
 }
 
-impl Laps {
-    /// What happens to audio after the end of the video.
-    pub(crate) fn tail(self) -> Tail {
-        if self == Self::Once { Tail::Whole } else { Tail::Looped }
-    }
+/// What happens to audio after the end of the video.
+fn tail(how: Use) -> Tail {
+    if how == Use::Once { Tail::Whole } else { Tail::Looped }
+}
+
+/// Whether it is certain that the file cannot be played in any way: it need not be opened again to find out.
+pub(super) fn is_of_file(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Media(
+            flowcast_av::Error::NotFound { .. }
+                | flowcast_av::Error::Io { .. }
+                | flowcast_av::Error::NotAFile { .. }
+                | flowcast_av::Error::Empty { .. }
+        ) | Error::NoPlayableTrack { .. }
+    )
 }
 
 /// What is reported about a track that is left out.
-pub(crate) fn track_skipped((track, reason): (usize, String)) -> EventKind {
+pub(super) fn track_skipped((track, reason): (usize, String)) -> EventKind {
     EventKind::TrackSkipped { track, reason }
 }
 
@@ -340,7 +332,7 @@ fn glance(path: &Path, recipes: &Recipes, control: &Control) -> Result<(), Error
 fn read_ahead(
     mut reader: LapReader,
     skipped: Vec<(usize, String)>,
-    laps: Laps,
+    how: Use,
     from: usize,
     sender: &TagSender,
     cpu: &CpuMeter,
@@ -349,7 +341,7 @@ fn read_ahead(
     let mut begin = vec![Step::Opened(reader.headers())];
     begin.extend(skipped.into_iter().map(|skipped| Step::Notice(track_skipped(skipped))));
     let finish = match sender.send_together(begin) {
-        Ok(()) => read_laps(&mut reader, laps, from, sender, || cpu.lap(&mut lap)),
+        Ok(()) => read_laps(&mut reader, how, from, sender, || cpu.lap(&mut lap)),
         Err(_) => Finish::Ended,
     };
     sender.finish(finish);
@@ -363,7 +355,7 @@ const REPORT_EVERY: u32 = 64;
 
 fn read_laps(
     reader: &mut LapReader,
-    laps: Laps,
+    how: Use,
     from: usize,
     sender: &TagSender,
     mut report: impl FnMut(),
@@ -401,8 +393,8 @@ fn read_laps(
             return Finish::Ended;
         }
         if is_end {
-            match (laps, reader.take_failure()) {
-                (Laps::Endless, _) => {}
+            match (how, reader.take_failure()) {
+                (Use::Loop, _) => {}
                 (_, Some(error)) => return Finish::Failed(error),
                 (_, None) => return Finish::Ended,
             }

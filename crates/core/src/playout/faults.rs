@@ -19,7 +19,7 @@ const MOST_EVENTS: usize = 1024;
 
 /// What failed.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub(super) struct Faults {
     of: HashMap<ItemId, Fault>,
     /// The first time at which any of them is tried again.
     earliest: Option<Instant>,
@@ -39,7 +39,7 @@ struct Fault {
 
 impl Faults {
     /// The item cannot be played: it waits.
-    pub(crate) fn failed(&mut self, item: &PlaylistItem, error: Error, now: Instant) {
+    pub(super) fn failed(&mut self, item: &PlaylistItem, error: Error, now: Instant) {
         let fault = self.tell(item, error);
         let wait = WAIT_FIRST.saturating_mul(1 << fault.failures.min(8)).min(WAIT_CAP);
         fault.failures = fault.failures.saturating_add(1);
@@ -49,19 +49,19 @@ impl Faults {
     }
 
     /// The item broke off after it was played for a while.
-    pub(crate) fn broke(&mut self, item: &PlaylistItem, error: Error) {
+    pub(super) fn broke(&mut self, item: &PlaylistItem, error: Error) {
         self.tell(item, error);
     }
 
     /// The item was played to its end. One that waits has failed since: its file went while it played.
-    pub(crate) fn played(&mut self, id: ItemId) {
+    pub(super) fn played(&mut self, id: ItemId) {
         if self.of.get(&id).is_some_and(|fault| fault.again.is_none()) {
             self.of.remove(&id);
         }
     }
 
     /// The items whose wait is over at `now`, once; `None` if there are none.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<HashSet<ItemId>> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<HashSet<ItemId>> {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return None;
         }
@@ -77,22 +77,22 @@ impl Faults {
     }
 
     /// Forgets items that are not in the list any more.
-    pub(crate) fn keep(&mut self, in_list: &HashSet<ItemId>) {
+    pub(super) fn keep(&mut self, in_list: &HashSet<ItemId>) {
         self.of.retain(|id, _| in_list.contains(id));
     }
 
     /// How many items are known to fail.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.of.len()
     }
 
     /// What happened since the last time.
-    pub(crate) fn take_events(&mut self, notices: &mut Vec<EventKind>) {
+    pub(super) fn take_events(&mut self, notices: &mut Vec<EventKind>) {
         notices.append(&mut self.events);
     }
 
     /// What failed last.
-    pub(crate) fn last(&self) -> Option<Error> {
+    pub(super) fn last(&self) -> Option<Error> {
         self.last.clone()
     }
 

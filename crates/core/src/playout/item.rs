@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use flowcast_rtmp::flv::tag::Tag;
 
-#[cfg(feature = "libav")]
 use super::direct::DirectFeed;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::LapFacts;
-#[cfg(feature = "libav")]
 use crate::lap::Step;
-#[cfg(feature = "libav")]
 use crate::lap::queue::Taken;
 use crate::reel::{Reel, SLOT_MS};
 use crate::stats::EncodingStats;
@@ -21,7 +18,7 @@ use crate::stats::SourceMode;
 
 /// Where an item's tags come from.
 #[derive(Debug)]
-pub(crate) enum Feed {
+pub(super) enum Feed {
     /// A reel, from this slot on.
     Reel {
         /// The reel.
@@ -30,17 +27,15 @@ pub(crate) enum Feed {
         slot: usize,
     },
     /// A worker with libav.
-    #[cfg(feature = "libav")]
     Direct(DirectFeed),
 }
 
 /// What reading an item gave.
 #[derive(Debug)]
-pub(crate) enum Read {
+pub(super) enum Read {
     /// All tags of this slot.
     Slot(Arc<Reel>, usize),
     /// All tags up to this time of the item's clock, in milliseconds.
-    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "reels are read by the slot"))]
     UpTo(i64),
     /// Everything due was read.
     Due,
@@ -54,7 +49,7 @@ pub(crate) enum Read {
 
 /// A file that is being played.
 #[derive(Debug)]
-pub(crate) struct Item {
+pub(super) struct Item {
     path: PathBuf,
     feed: Feed,
     /// What its frames need from where it begins; empty until it was opened.
@@ -69,20 +64,18 @@ pub(crate) struct Item {
     /// Its audio ends with its video.
     limited: bool,
     /// A worker said that the lap is over.
-    #[cfg(feature = "libav")]
     ended: bool,
     /// Where the first frame of its video lies, as far as a worker gave it.
-    #[cfg(feature = "libav")]
     lead: Option<i64>,
     /// Notes of the reel that were told.
     noted: usize,
     /// Whether it has audio.
-    pub(crate) has_audio: bool,
+    pub(super) has_audio: bool,
 }
 
 impl Item {
     /// An item that is read from `feed`. Unless it is `limited`, audio behind the end of its video is played, too.
-    pub(crate) fn new(path: &Path, feed: Feed, limited: bool) -> Self {
+    pub(super) fn new(path: &Path, feed: Feed, limited: bool) -> Self {
         let mut item = Self {
             path: path.to_owned(),
             feed,
@@ -92,9 +85,7 @@ impl Item {
             facts: None,
             known: None,
             limited,
-            #[cfg(feature = "libav")]
             ended: false,
-            #[cfg(feature = "libav")]
             lead: None,
             noted: 0,
             has_audio: true,
@@ -104,35 +95,31 @@ impl Item {
                 item.headers = reel.headers_at(*slot);
                 (item.headers_due, item.opened) = (true, true);
             }
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => {}
         }
         item
     }
 
     /// An item whose headers are known already.
-    #[cfg(feature = "libav")]
-    pub(crate) fn opened(path: &Path, feed: Feed, headers: Vec<Tag>, limited: bool) -> Self {
+    pub(super) fn opened(path: &Path, feed: Feed, headers: Vec<Tag>, limited: bool) -> Self {
         Self { headers, headers_due: true, opened: true, ..Self::new(path, feed, limited) }
     }
 
     /// The file.
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The reel it is played from, if it is.
-    pub(crate) fn reel(&self) -> Option<&Arc<Reel>> {
+    pub(super) fn reel(&self) -> Option<&Arc<Reel>> {
         match &self.feed {
             Feed::Reel { reel, .. } => Some(reel),
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => None,
         }
     }
 
     /// The worker that reads it, if one does.
-    #[cfg(feature = "libav")]
-    pub(crate) fn direct(&mut self) -> Option<&mut DirectFeed> {
+    pub(super) fn direct(&mut self) -> Option<&mut DirectFeed> {
         match &mut self.feed {
             Feed::Reel { .. } => None,
             Feed::Direct(feed) => Some(feed),
@@ -140,17 +127,15 @@ impl Item {
     }
 
     /// Whether a worker still reads its file.
-    pub(crate) fn is_being_read(&self) -> bool {
+    pub(super) fn is_being_read(&self) -> bool {
         match &self.feed {
             Feed::Reel { .. } => false,
-            #[cfg(feature = "libav")]
             Feed::Direct(feed) => !feed.is_read(),
         }
     }
 
     /// The worker that reads it, if one does.
-    #[cfg(feature = "libav")]
-    pub(crate) fn into_direct(self) -> Option<DirectFeed> {
+    pub(super) fn into_direct(self) -> Option<DirectFeed> {
         match self.feed {
             Feed::Reel { .. } => None,
             Feed::Direct(feed) => Some(feed),
@@ -158,35 +143,31 @@ impl Item {
     }
 
     /// What a worker encodes for it.
-    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+    pub(super) fn encoding(&self) -> Option<EncodingStats> {
         match &self.feed {
             Feed::Reel { .. } => None,
-            #[cfg(feature = "libav")]
             Feed::Direct(feed) => feed.encoding(),
         }
     }
 
     /// Bytes read ahead.
-    pub(crate) fn bytes_held(&self) -> usize {
+    pub(super) fn bytes_held(&self) -> usize {
         match &self.feed {
             Feed::Reel { .. } => 0,
-            #[cfg(feature = "libav")]
             Feed::Direct(feed) => feed.bytes_held(),
         }
     }
 
     /// How it is read.
-    pub(crate) fn mode(&self) -> SourceMode {
+    pub(super) fn mode(&self) -> SourceMode {
         match &self.feed {
             Feed::Reel { .. } => SourceMode::Reel,
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => SourceMode::Direct,
         }
     }
 
     /// The same item from here on from another feed, which has to begin where this one got.
-    #[cfg(feature = "libav")]
-    pub(crate) fn replace_feed(&mut self, feed: Feed) {
+    pub(super) fn replace_feed(&mut self, feed: Feed) {
         self.lead = self.lead();
         self.feed = feed;
         // Its own metadata was already sent.
@@ -196,8 +177,7 @@ impl Item {
     }
 
     /// Looks whether its worker has opened it.
-    #[cfg(feature = "libav")]
-    pub(crate) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
+    pub(super) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
         let mut tags = Vec::new();
         let read = self.read(i64::MIN, &mut tags, notices);
         match read {
@@ -207,26 +187,25 @@ impl Item {
     }
 
     /// Whether it is known what the item is.
-    pub(crate) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.opened
     }
 
     /// Whether audio ends with the video.
-    pub(crate) fn is_limited(&self) -> bool {
+    pub(super) fn is_limited(&self) -> bool {
         self.limited
     }
 
     /// What the current lap is, once its end is known.
-    pub(crate) fn facts(&self) -> Option<LapFacts> {
+    pub(super) fn facts(&self) -> Option<LapFacts> {
         match &self.feed {
             Feed::Reel { reel, .. } => reel.facts(),
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => self.facts,
         }
     }
 
     /// What a lap of this item is, as far as any was seen.
-    pub(crate) fn known(&self) -> Option<LapFacts> {
+    pub(super) fn known(&self) -> Option<LapFacts> {
         self.facts().or(self.known)
     }
 
@@ -242,27 +221,26 @@ impl Item {
 
     /// Where the first frame of its video lies on its clock, in milliseconds, once that is known; sound before that is heard
     /// at the beginning of a stream only.
-    pub(crate) fn lead(&self) -> Option<i64> {
+    pub(super) fn lead(&self) -> Option<i64> {
         match &self.feed {
             Feed::Reel { reel, .. } => reel.first_keyframe().map(|keyframe| keyframe.time_ms),
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => self.lead,
         }
     }
 
     /// The item's headers; before it was opened, none.
-    pub(crate) fn headers(&self) -> &[Tag] {
+    pub(super) fn headers(&self) -> &[Tag] {
         &self.headers
     }
 
     /// The headers, once for each time they have to be compared with what was sent last: when the item begins, and with
     /// every lap, as they may have changed in the course of it.
-    pub(crate) fn take_headers(&mut self) -> Option<Vec<Tag>> {
+    pub(super) fn take_headers(&mut self) -> Option<Vec<Tag>> {
         std::mem::take(&mut self.headers_due).then(|| self.headers.clone())
     }
 
     /// The next lap begins.
-    pub(crate) fn begin_lap(&mut self) {
+    pub(super) fn begin_lap(&mut self) {
         self.known = self.known();
         self.facts = None;
         self.headers_due = self.opened;
@@ -273,14 +251,12 @@ impl Item {
                     self.headers = reel.headers().to_vec();
                 }
             }
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => self.ended = false,
         }
     }
 
     /// The slot of a reel that is to be read next: a place to go on at another way.
-    #[cfg(feature = "libav")]
-    pub(crate) fn next_slot(&self) -> usize {
+    pub(super) fn next_slot(&self) -> usize {
         match &self.feed {
             Feed::Reel { slot, .. } => *slot,
             Feed::Direct(_) => 0,
@@ -288,7 +264,7 @@ impl Item {
     }
 
     /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
-    pub(crate) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
+    pub(super) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
         match &mut self.feed {
             Feed::Reel { reel, slot } => {
                 let read = read_slot(reel, slot, until, tags);
@@ -297,12 +273,10 @@ impl Item {
                 notices.extend(notes.iter().map(|note| note.event(&self.path)));
                 read
             }
-            #[cfg(feature = "libav")]
             Feed::Direct(_) => self.read_direct(until, tags, notices),
         }
     }
 
-    #[cfg(feature = "libav")]
     fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
         let Self { feed: Feed::Direct(feed), facts, headers, headers_due, opened, ended, lead, .. } = self
         else {
@@ -339,7 +313,6 @@ impl Item {
     }
 }
 
-#[cfg(feature = "libav")]
 fn have_equal_headers(one: &[Tag], other: &[Tag]) -> bool {
     let bodies = |tags: &[Tag]| {
         let headers = tags.iter().filter(|tag| tag.is_sequence_header());

@@ -14,10 +14,10 @@ const OPUS_HEADER: usize = 5;
 const OPUS_CHANNELS: usize = 9;
 
 /// The number of a codec, the rate in hertz and whether there are two channels or more.
-pub(crate) type Sound = (f64, f64, bool);
+pub(super) type Sound = (f64, f64, bool);
 
 /// What the metadata states about the sound, if anything.
-pub(crate) fn sound_of(tag: &Tag) -> Option<Sound> {
+pub(super) fn sound_of(tag: &Tag) -> Option<Sound> {
     let metadata = Metadata::parse(&tag.body.to_bytes()).ok()?;
     Some((
         metadata.audiocodecid?,
@@ -27,7 +27,7 @@ pub(crate) fn sound_of(tag: &Tag) -> Option<Sound> {
 }
 
 /// `tag` with what the sequence header `audio` of AAC or Opus says, or else `companion`, where it says nothing of audio itself.
-pub(crate) fn with_audio(tag: &Tag, audio: Option<&TagBody>, companion: Option<Sound>) -> Tag {
+pub(super) fn with_audio(tag: &Tag, audio: Option<&TagBody>, companion: Option<Sound>) -> Tag {
     let Some((codec, rate, stereo)) = audio.and_then(described).or(companion) else { return tag.clone() };
     let Ok(mut metadata) = Metadata::parse(&tag.body.to_bytes()) else { return tag.clone() };
     if metadata.audiocodecid.is_some() {

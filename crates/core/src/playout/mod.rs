@@ -8,27 +8,39 @@
 #[cfg(feature = "libav")]
 mod cutter;
 #[cfg(feature = "libav")]
-pub(crate) mod direct;
+mod direct;
+#[cfg(feature = "libav")]
+mod encoding;
 mod faults;
-pub(crate) mod item;
-pub(crate) mod lane;
-pub(crate) mod metadata;
-pub(crate) mod recipes;
-pub(crate) mod schedule;
+mod item;
+mod lane;
+mod metadata;
+mod recipes;
+mod schedule;
 mod search;
-pub(crate) mod sequencer;
-pub(crate) mod supply;
+mod sequencer;
+mod supply;
 mod told;
 mod turn;
+#[cfg(not(feature = "libav"))]
+mod without_libav;
 
 use std::time::{Duration, Instant};
 
+#[cfg(not(feature = "libav"))]
+use {without_libav as cutter, without_libav as direct, without_libav as encoding};
+
+use self::sequencer::SequencerState;
+use self::turn::Turn;
 use crate::clock::pace::Pacer;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
-use crate::playout::sequencer::{Sequencer, SequencerState};
-use crate::playout::turn::Turn;
 use crate::stats::{EncodingStats, Playing, SourceMode};
+
+pub(crate) use lane::{Lane, MetadataRole};
+pub(crate) use recipes::Recipes;
+pub(crate) use sequencer::Sequencer;
+pub(crate) use supply::{DirectOptions, Supply, Use};
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);

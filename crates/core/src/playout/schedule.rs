@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A list that is played.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub(super) struct Schedule {
     cursor: PlaylistCursor,
     faults: Arc<Mutex<Faults>>,
     search: Option<Search>,
@@ -39,7 +39,7 @@ pub(crate) struct Schedule {
 
 /// What is on the air, as far as a schedule wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnAir {
+pub(super) enum OnAir {
     /// An item.
     Item,
     /// An item that goes round only until there is another one.
@@ -50,7 +50,7 @@ pub(crate) enum OnAir {
 
 /// What comes when an item is over.
 #[derive(Debug)]
-pub(crate) enum Choice {
+pub(super) enum Choice {
     /// This item.
     Begin(Box<Ready>, PathBuf),
     /// Nothing yet.
@@ -63,7 +63,7 @@ pub(crate) enum Choice {
 
 impl Schedule {
     /// Plays a list from the cursor's place on.
-    pub(crate) fn new(cursor: PlaylistCursor) -> Self {
+    pub(super) fn new(cursor: PlaylistCursor) -> Self {
         Self {
             edits: cursor.edits(),
             cursor,
@@ -76,7 +76,7 @@ impl Schedule {
     }
 
     /// The list's place.
-    pub(crate) fn cursor(&self) -> &PlaylistCursor {
+    pub(super) fn cursor(&self) -> &PlaylistCursor {
         &self.cursor
     }
 
@@ -89,7 +89,7 @@ impl Schedule {
     /// # Blocking
     ///
     /// As [`Supply::ready`], on one item after the other.
-    pub(crate) fn first(
+    pub(super) fn first(
         &mut self,
         supply: &Supply,
         notices: &mut Vec<EventKind>,
@@ -118,7 +118,7 @@ impl Schedule {
 
     /// Looks ahead, and obeys what was asked of the list. `depth` is how far into files it may look now, and `refused` says why
     /// an item must not follow what is on the air. Whether that is to be left now; [`choose`](Self::choose) then says for what.
-    pub(crate) fn attend(
+    pub(super) fn attend(
         &mut self,
         now: Instant,
         supply: &Supply,
@@ -189,7 +189,7 @@ impl Schedule {
     }
 
     /// What is to be played now. `refused` says why an item must not follow what is on the air.
-    pub(crate) fn choose(
+    pub(super) fn choose(
         &mut self,
         now: Instant,
         supply: &Supply,
@@ -275,7 +275,7 @@ impl Schedule {
     }
 
     /// The current item was played to its end.
-    pub(crate) fn ended(&mut self) {
+    pub(super) fn ended(&mut self) {
         self.dry_since = None;
         if let Some(item) = self.cursor.current() {
             self.faults.lock().played(item.id);
@@ -283,13 +283,13 @@ impl Schedule {
     }
 
     /// An item cannot be played.
-    pub(crate) fn failed(&self, item: &PlaylistItem, error: Error, now: Instant) {
+    pub(super) fn failed(&self, item: &PlaylistItem, error: Error, now: Instant) {
         self.faults.lock().failed(item, error, now);
         self.cursor.looker().hold(item.id);
     }
 
     /// The current item broke off; `early` if it was hardly played.
-    pub(crate) fn broke(&mut self, error: Error, early: bool, now: Instant) {
+    pub(super) fn broke(&mut self, error: Error, early: bool, now: Instant) {
         self.dry_since = None;
         let Some(item) = self.cursor.current().cloned() else { return };
         if early {
@@ -304,12 +304,12 @@ impl Schedule {
     }
 
     /// What was reported, and what has to be reported.
-    pub(crate) fn tell(&self, notices: &mut Vec<EventKind>) {
+    pub(super) fn tell(&self, notices: &mut Vec<EventKind>) {
         self.faults.lock().take_events(notices);
     }
 
     /// Stops looking.
-    pub(crate) fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.search = None;
     }
 }

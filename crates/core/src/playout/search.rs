@@ -9,42 +9,36 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-#[cfg(feature = "libav")]
-use super::direct::{DirectFeed, Laps};
+use super::direct::{self, DirectFeed};
 use super::faults::Faults;
 use super::item::{Feed, Item};
-#[cfg(feature = "libav")]
 use super::sequencer::LEAST_PLAYED;
-use super::supply::{Ready, Supply, order};
+use super::supply::{Ready, Supply, Use, not_built, order};
 use crate::error::Error;
 use crate::id::ItemId;
 use crate::playlist::{Looker, PlaylistItem};
-#[cfg(feature = "libav")]
-use crate::reel::SLOT_MS;
-use crate::reel::{Reel, Store};
+use crate::reel::{Reel, SLOT_MS, Store};
 
 /// Items tried without a pause; the stream thread lets a search go on with its next turn.
 const MOST_TRIES: usize = 512;
 
 /// How far into a file a search looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
+pub(super) enum Depth {
     /// It is opened to be played.
     Play,
     /// It is opened, looked at and closed again: two readers of one stream hold memory, and the one that plays is not done yet.
-    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no readers"))]
     Glance,
 }
 
 /// How far a search got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Got {
+pub(super) enum Got {
     /// It goes on.
     Nowhere,
     /// This item can be begun.
     Ready,
     /// An item can be played, as far as a glance shows.
-    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no readers"))]
     Seen,
     /// It has to start over: many items failed.
     Tired,
@@ -54,7 +48,7 @@ pub(crate) enum Got {
 
 /// A search. Dropped, it ends, and what it opened is closed.
 #[derive(Debug)]
-pub(crate) struct Search {
+pub(super) struct Search {
     shared: Arc<Shared>,
     depth: Depth,
     /// What was found.
@@ -76,10 +70,8 @@ struct State {
     stage: Stage,
     tries: usize,
     /// The worker that opens files.
-    #[cfg(feature = "libav")]
     feed: Option<DirectFeed>,
     /// Why the item is not played from a reel although there is a store.
-    #[cfg(feature = "libav")]
     fallback: Option<Error>,
 }
 
@@ -89,9 +81,7 @@ enum Stage {
     Looking,
     Reel(Arc<Reel>),
     /// Its worker has opened the item.
-    #[cfg(feature = "libav")]
     Opened,
-    #[cfg(feature = "libav")]
     Seen,
     Tired,
     Nothing,
@@ -99,7 +89,7 @@ enum Stage {
 
 impl Search {
     /// Begins a search; never blocks.
-    pub(crate) fn begin(supply: Supply, looker: Looker, faults: Arc<Mutex<Faults>>, depth: Depth) -> Self {
+    pub(super) fn begin(supply: Supply, looker: Looker, faults: Arc<Mutex<Faults>>, depth: Depth) -> Self {
         let state = Mutex::default();
         let shared = Arc::new(Shared { supply, looker, faults, over: AtomicBool::new(false), state });
         match depth {
@@ -110,12 +100,12 @@ impl Search {
     }
 
     /// How far into files it looks.
-    pub(crate) fn depth(&self) -> Depth {
+    pub(super) fn depth(&self) -> Depth {
         self.depth
     }
 
     /// The item it tries or has found; none if there is nothing left.
-    pub(crate) fn item(&self) -> Option<ItemId> {
+    pub(super) fn item(&self) -> Option<ItemId> {
         let state = self.shared.state.lock();
         match state.stage {
             Stage::Nothing | Stage::Tired => None,
@@ -124,22 +114,18 @@ impl Search {
     }
 
     /// How far it got.
-    pub(crate) fn poll(&mut self) -> Got {
-        #[cfg(feature = "libav")]
+    pub(super) fn poll(&mut self) -> Got {
         self.check_reel();
         if self.ready.is_some() {
             return Got::Ready;
         }
-        #[cfg_attr(not(feature = "libav"), allow(unused_mut, reason = "there is no worker to look at"))]
         let mut state = self.shared.state.lock();
         match &state.stage {
             Stage::Nothing => Got::Nothing,
             Stage::Tired => Got::Tired,
-            #[cfg(feature = "libav")]
             Stage::Seen => Got::Seen,
             Stage::Looking => {
-                #[cfg(feature = "libav")]
-                if state.feed.as_mut().is_some_and(DirectFeed::is_stopped) {
+                if state.feed.as_mut().is_some_and(|feed| feed.is_stopped()) {
                     // Its worker is gone without an answer: it panicked, and would do so again.
                     let item = state.trying.clone();
                     state.stage = Stage::Tired;
@@ -159,7 +145,6 @@ impl Search {
                 self.ready = Some(Ready { item, fallback: None, notices: Vec::new() });
                 Got::Ready
             }
-            #[cfg(feature = "libav")]
             Stage::Opened => {
                 let (Some(feed), Some(item)) = (state.feed.take(), state.trying.clone()) else {
                     return Got::Tired;
@@ -172,16 +157,15 @@ impl Search {
     }
 
     /// What was found.
-    pub(crate) fn found(&self) -> Option<(&Ready, PlaylistItem)> {
+    pub(super) fn found(&self) -> Option<(&Ready, PlaylistItem)> {
         Some((self.ready.as_ref()?, self.shared.state.lock().trying.clone()?))
     }
 
     /// What was found, to be begun.
-    pub(crate) fn take(mut self) -> Option<Ready> {
+    pub(super) fn take(mut self) -> Option<Ready> {
         self.ready.take()
     }
 
-    #[cfg(feature = "libav")]
     fn opened(&mut self, feed: DirectFeed, entry: &PlaylistItem, fallback: Option<Error>) -> Got {
         let mut item = Item::new(&entry.path, Feed::Direct(feed), true);
         let mut notices = Vec::new();
@@ -205,7 +189,6 @@ impl Search {
     }
 
     /// A reel that broke off at its very beginning is of no use; reading the file directly says what is wrong with it.
-    #[cfg(feature = "libav")]
     fn check_reel(&mut self) {
         let Some(reel) = self.ready.as_ref().and_then(|ready| ready.item.reel()) else { return };
         let Some(error) = reel.failure().filter(|_| !reel.is_complete()) else { return };
@@ -225,8 +208,7 @@ impl Search {
 impl Drop for Search {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Release);
-        #[cfg(feature = "libav")]
-        drop(self.shared.state.lock().feed.take());
+        self.shared.state.lock().feed = None;
     }
 }
 
@@ -278,7 +260,7 @@ impl Shared {
     fn answered(self: &Arc<Self>, item: PlaylistItem, answer: Result<Arc<Reel>, Error>) {
         match answer {
             Ok(reel) => self.state.lock().stage = Stage::Reel(reel),
-            Err(error) if is_of_file(&error) => {
+            Err(error) if direct::is_of_file(&error) => {
                 self.failed(&item, error);
                 self.advance();
             }
@@ -288,21 +270,17 @@ impl Shared {
     }
 
     /// Has a worker open files, from this one on.
-    #[cfg(feature = "libav")]
     fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Error>) {
+        if !direct::IS_BUILT {
+            self.failed(&item, not_built(fallback));
+            return self.advance();
+        }
         let tried = self.tried(item.clone(), Stage::Opened);
         self.work(item, fallback, |supply, path| {
-            DirectFeed::open_first(path, &supply.recipes, Laps::Item, &supply.direct, tried)
+            DirectFeed::open_first(path, &supply.recipes, Use::Item, &supply.direct, tried)
         });
     }
 
-    #[cfg(not(feature = "libav"))]
-    fn open(self: &Arc<Self>, item: PlaylistItem, fallback: Option<Error>) {
-        self.failed(&item, fallback.unwrap_or(Error::NotBuilt { feature: "libav" }));
-        self.advance();
-    }
-
-    #[cfg(feature = "libav")]
     fn glance(self: &Arc<Self>) {
         let Some(item) = self.next() else { return };
         let tried = self.tried(item.clone(), Stage::Seen);
@@ -311,12 +289,6 @@ impl Shared {
         });
     }
 
-    #[cfg(not(feature = "libav"))]
-    fn glance(self: &Arc<Self>) {
-        self.advance();
-    }
-
-    #[cfg(feature = "libav")]
     fn work(
         self: &Arc<Self>,
         item: PlaylistItem,
@@ -341,7 +313,6 @@ impl Shared {
     }
 
     /// What a worker asks after each file it tried: which one is next.
-    #[cfg(feature = "libav")]
     fn tried(
         self: &Arc<Self>,
         mut item: PlaylistItem,
@@ -391,31 +362,12 @@ impl Drop for Asked {
     }
 }
 
-/// Whether it is certain that the file cannot be played in any way: it need not be opened again to find out.
-#[cfg(feature = "libav")]
-fn is_of_file(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Media(
-            flowcast_av::Error::NotFound { .. }
-                | flowcast_av::Error::Io { .. }
-                | flowcast_av::Error::NotAFile { .. }
-                | flowcast_av::Error::Empty { .. }
-        ) | Error::NoPlayableTrack { .. }
-    )
-}
-
-#[cfg(not(feature = "libav"))]
-fn is_of_file(_: &Error) -> bool {
-    true
-}
-
 #[cfg(all(test, feature = "libav"))]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use std::time::Duration;
 
-    use super::super::direct::DirectOptions;
+    use super::super::supply::DirectOptions;
     use super::*;
     use crate::config::Config;
     use crate::playlist::Playlist;
@@ -444,7 +396,7 @@ mod tests {
         let item = shared.next().unwrap();
         assert_eq!(item.id, bad);
         shared.work(item, None, |supply, path| {
-            DirectFeed::open_first(path, &supply.recipes, Laps::Item, &supply.direct, |_| panic!("by design"))
+            DirectFeed::open_first(path, &supply.recipes, Use::Item, &supply.direct, |_| panic!("by design"))
         });
         let mut search = Search { shared, depth: Depth::Play, ready: None };
         let until = Instant::now() + Duration::from_secs(20);

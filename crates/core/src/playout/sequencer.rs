@@ -24,11 +24,11 @@ const REEL_PATIENCE: Duration = Duration::from_millis(500);
 const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_CAP: Duration = Duration::from_secs(600);
 /// An item that breaks off earlier than this, in milliseconds, counts as one that cannot be played.
-pub(crate) const LEAST_PLAYED: i64 = 1000;
+pub(super) const LEAST_PLAYED: i64 = 1000;
 
 /// What a lane plays.
 #[derive(Debug)]
-pub(crate) enum Program {
+pub(super) enum Program {
     /// One file, once.
     Once,
     /// One file again and again.
@@ -40,7 +40,7 @@ pub(crate) enum Program {
 #[cfg(all(test, feature = "libav"))]
 impl Program {
     /// A list from the cursor's place on.
-    pub(crate) fn list(cursor: crate::playlist::PlaylistCursor) -> Self {
+    pub(super) fn list(cursor: crate::playlist::PlaylistCursor) -> Self {
         Self::List(Box::new(Schedule::new(cursor)))
     }
 }
@@ -62,7 +62,7 @@ impl Spare {
 
 /// How a sequencer stands.
 #[derive(Debug)]
-pub(crate) enum SequencerState {
+pub(super) enum SequencerState {
     /// Everything due was handed over.
     Due,
     /// More is due; the outputs come first.
@@ -201,17 +201,17 @@ impl Sequencer {
     }
 
     /// How the current item is read.
-    pub(crate) fn mode(&self) -> SourceMode {
+    pub(super) fn mode(&self) -> SourceMode {
         self.mode
     }
 
     /// Up to where everything was handed over, in milliseconds.
-    pub(crate) fn handed(&self) -> i64 {
+    pub(super) fn handed(&self) -> i64 {
         self.lane.handed()
     }
 
     /// What a worker encodes for it.
-    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
+    pub(super) fn encoding(&self) -> Option<EncodingStats> {
         self.lane.item().and_then(Item::encoding)
     }
 
@@ -231,26 +231,24 @@ impl Sequencer {
     }
 
     /// Bytes read ahead.
-    pub(crate) fn bytes_held(&self) -> usize {
+    pub(super) fn bytes_held(&self) -> usize {
         self.lane.item().map_or(0, Item::bytes_held)
     }
 
     /// Stops reading.
-    pub(crate) fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.pending = None;
         if let Program::List(schedule) = &mut self.program {
             schedule.stop();
         }
         self.supply.recipes.end_scans();
-        #[cfg(feature = "libav")]
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             feed.stop();
         }
     }
 
     /// Whether its worker has ended.
-    pub(crate) fn is_stopped(&mut self) -> bool {
-        #[cfg(feature = "libav")]
+    pub(super) fn is_stopped(&mut self) -> bool {
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             return feed.is_stopped();
         }
@@ -258,7 +256,7 @@ impl Sequencer {
     }
 
     /// Goes to `to` of the current item, or the keyframe before it.
-    pub(crate) fn seek(&mut self, to: Duration) {
+    pub(super) fn seek(&mut self, to: Duration) {
         let Some(item) = self.lane.item() else { return };
         let Some(reel) = item.reel() else { return };
         let fresh = Item::new(item.path(), Feed::Reel { reel: reel.clone(), slot: 0 }, item.is_limited());
@@ -268,7 +266,7 @@ impl Sequencer {
     }
 
     /// Hands over what is due at `due` of the stream's clock; silence as long as there is nothing, if `idle` says so.
-    pub(crate) fn pull(
+    pub(super) fn pull(
         &mut self,
         now: Instant,
         due: i64,
@@ -277,7 +275,6 @@ impl Sequencer {
         notices: &mut Vec<EventKind>,
     ) -> SequencerState {
         self.attend(now, notices);
-        #[cfg(feature = "libav")]
         self.supply.recipes.tell(notices);
         loop {
             let from = notices.len();
@@ -526,7 +523,6 @@ impl Sequencer {
         None
     }
 
-    #[cfg(feature = "libav")]
     fn go_on_directly(&mut self, error: &Error) -> bool {
         let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
         let Some(item) = self.lane.item() else { return false };
@@ -541,11 +537,6 @@ impl Sequencer {
                 false
             }
         }
-    }
-
-    #[cfg(not(feature = "libav"))]
-    fn go_on_directly(&self, _error: &Error) -> bool {
-        false
     }
 }
 

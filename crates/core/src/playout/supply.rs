@@ -5,22 +5,35 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-#[cfg(feature = "libav")]
-use super::direct::{DirectFeed, DirectOptions, Laps, OpenFile, track_skipped};
+use super::cutter::FileCutter;
+use super::direct::{self, DirectFeed, OpenFile, track_skipped};
 use super::item::{Feed, Item};
 use super::recipes::Recipes;
+use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
 use crate::stats::SourceMode;
+use crate::sys::CpuMeter;
 
 /// Makes items of files, for one lane.
 #[derive(Debug, Clone)]
 pub(crate) struct Supply {
     pub(crate) store: Option<Store>,
     pub(crate) recipes: Recipes,
-    #[cfg(feature = "libav")]
     pub(crate) direct: DirectOptions,
+}
+
+/// What is needed to read a file on a thread of its own.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no readers"))]
+pub(crate) struct DirectOptions {
+    /// The thread's name, `fw-` and this.
+    pub(crate) name: String,
+    /// Bounds of what is read ahead.
+    pub(crate) read_ahead: QueueBounds,
+    /// Whose CPU time it is.
+    pub(crate) cpu: CpuMeter,
 }
 
 /// How an item is to be read where there is no reel of it.
@@ -28,7 +41,7 @@ pub(crate) struct Supply {
 pub(crate) enum Use {
     /// Once, to the end of all its tracks.
     Once,
-    /// As one of many.
+    /// Once, as an item of a list: audio behind the end of the video is left out.
     Item,
     /// Again and again.
     Loop,
@@ -36,28 +49,25 @@ pub(crate) enum Use {
 
 /// An item that can be begun.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(super) struct Ready {
     /// The item.
-    pub(crate) item: Item,
+    pub(super) item: Item,
     /// Why it is not played from a reel although there is a store.
-    pub(crate) fallback: Option<Error>,
+    pub(super) fallback: Option<Error>,
     /// What has to be reported about it.
-    pub(crate) notices: Vec<EventKind>,
+    pub(super) notices: Vec<EventKind>,
 }
 
 impl Ready {
     /// Whether a reel of it is being made, or waits for its turn.
-    pub(crate) fn awaits_reel(&self) -> bool {
+    pub(super) fn awaits_reel(&self) -> bool {
         self.fallback.as_ref().is_some_and(|error| is_busy(error))
     }
 
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
-    pub(crate) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Error>) {
+    pub(super) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Error>) {
         let Self { item, fallback, notices: own } = self;
-        #[cfg(feature = "libav")]
         supply.recipes.tell(notices);
-        #[cfg(not(feature = "libav"))]
-        let _ = supply;
         notices.extend(own);
         (item, fallback)
     }
@@ -65,7 +75,7 @@ impl Ready {
 
 /// An item that is being got ready.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(super) struct Pending {
     path: PathBuf,
     how: Use,
     state: State,
@@ -81,7 +91,6 @@ enum State {
     /// The store has a reel, which may still grow.
     Following(Arc<Reel>),
     /// A worker opens the file.
-    #[cfg(feature = "libav")]
     Opening(Box<Item>),
     Failed(Error),
     Taken,
@@ -95,7 +104,7 @@ impl Supply {
     }
 
     /// How an item is played unless the store cannot serve it.
-    pub(crate) fn usual_mode(&self, how: Use) -> SourceMode {
+    pub(super) fn usual_mode(&self, how: Use) -> SourceMode {
         if self.store_for(how).is_some() { SourceMode::Reel } else { SourceMode::Direct }
     }
 
@@ -108,7 +117,7 @@ impl Supply {
     /// # Blocking
     ///
     /// On the file: until its first seconds are cut, or it is open.
-    pub(crate) fn ready(&self, path: &Path, how: Use) -> Result<Ready, Error> {
+    pub(super) fn ready(&self, path: &Path, how: Use) -> Result<Ready, Error> {
         let mut fallback = None;
         if let Some(store) = self.store_for(how) {
             let order = order(&self.recipes, path)?;
@@ -124,24 +133,20 @@ impl Supply {
         self.open(path, how, fallback)
     }
 
-    #[cfg(feature = "libav")]
     fn open(&self, path: &Path, how: Use, fallback: Option<Error>) -> Result<Ready, Error> {
-        let laps = how.laps();
-        let file = OpenFile::open(path, &self.recipes, laps.tail())?;
+        if !direct::IS_BUILT {
+            return Err(not_built(fallback));
+        }
+        let file = OpenFile::open(path, &self.recipes, how)?;
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
-        let feed = Feed::Direct(file.start(laps, 0, &self.direct)?);
+        let feed = Feed::Direct(file.start(how, 0, &self.direct)?);
         let item = Item::opened(path, feed, headers, how != Use::Once);
         Ok(Ready { item, fallback, notices })
     }
 
-    #[cfg(not(feature = "libav"))]
-    fn open(&self, _path: &Path, _how: Use, fallback: Option<Error>) -> Result<Ready, Error> {
-        Err(fallback.unwrap_or(Error::NotBuilt { feature: "libav" }))
-    }
-
     /// Begins to get an item ready; never blocks.
-    pub(crate) fn prepare(&self, path: &Path, how: Use) -> Pending {
+    pub(super) fn prepare(&self, path: &Path, how: Use) -> Pending {
         let state = match &self.store {
             Some(store) => {
                 let answer = Answer::default();
@@ -159,39 +164,35 @@ impl Supply {
         Pending { path: path.to_owned(), how, state, fallback: None }
     }
 
-    #[cfg(feature = "libav")]
-    fn opening(&self, path: &Path, how: Use, _why: Option<Error>) -> State {
-        match DirectFeed::open(path.to_owned(), &self.recipes, how.laps(), 0, &self.direct) {
+    fn opening(&self, path: &Path, how: Use, why: Option<Error>) -> State {
+        if !direct::IS_BUILT {
+            return State::Failed(not_built(why));
+        }
+        match DirectFeed::open(path.to_owned(), &self.recipes, how, 0, &self.direct) {
             Ok(feed) => State::Opening(Box::new(Item::new(path, Feed::Direct(feed), true))),
             Err(error) => State::Failed(error),
         }
     }
 
-    #[cfg(not(feature = "libav"))]
-    fn opening(&self, _path: &Path, _how: Use, why: Option<Error>) -> State {
-        State::Failed(why.unwrap_or(Error::NotBuilt { feature: "libav" }))
-    }
-
     /// Goes on with `path` directly, from slot number `from` of its first lap on; never blocks.
-    #[cfg(feature = "libav")]
-    pub(crate) fn go_on(&self, path: &Path, how: Use, from: usize) -> Result<Feed, Error> {
-        DirectFeed::open(path.to_owned(), &self.recipes, how.laps(), from, &self.direct).map(Feed::Direct)
+    pub(super) fn go_on(&self, path: &Path, how: Use, from: usize) -> Result<Feed, Error> {
+        DirectFeed::open(path.to_owned(), &self.recipes, how, from, &self.direct).map(Feed::Direct)
     }
 }
 
 impl Pending {
     /// A reel that is known already, for when it is complete.
-    pub(crate) fn following(path: &Path, how: Use, reel: Arc<Reel>) -> Self {
+    pub(super) fn following(path: &Path, how: Use, reel: Arc<Reel>) -> Self {
         Self { path: path.to_owned(), how, state: State::Following(reel), fallback: None }
     }
 
     /// The item, once it is ready or it is clear that it never will be; then this is not to be asked again.
-    pub(crate) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Error>> {
+    pub(super) fn poll(&mut self, supply: &Supply) -> Option<Result<Ready, Error>> {
         self.poll_reel(supply, |_| true, true)
     }
 
     /// As [`poll`](Self::poll), but a reel only once all of the file is in it; and only a reel, unless `or_directly`.
-    pub(crate) fn poll_whole(&mut self, supply: &Supply, or_directly: bool) -> Option<Result<Ready, Error>> {
+    pub(super) fn poll_whole(&mut self, supply: &Supply, or_directly: bool) -> Option<Result<Ready, Error>> {
         self.poll_reel(supply, Reel::is_complete, or_directly)
     }
 
@@ -224,7 +225,6 @@ impl Pending {
             }
         }
         match std::mem::replace(&mut self.state, State::Taken) {
-            #[cfg(feature = "libav")]
             State::Opening(mut item) => {
                 let mut notices = Vec::new();
                 match item.try_open(&mut notices) {
@@ -248,43 +248,19 @@ impl Pending {
     }
 }
 
-#[cfg(feature = "libav")]
-impl Use {
-    fn laps(self) -> Laps {
-        match self {
-            Self::Once => Laps::Once,
-            Self::Item => Laps::Item,
-            Self::Loop => Laps::Endless,
-        }
-    }
-}
-
 /// Whether it is only that the store has not got so far.
-pub(crate) fn is_busy(error: &Error) -> bool {
+pub(super) fn is_busy(error: &Error) -> bool {
     matches!(error, Error::ReelStore { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// What the store is asked for.
-#[cfg(feature = "libav")]
-pub(crate) fn order(recipes: &Recipes, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
+pub(super) fn order(recipes: &Recipes, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
     let settled = recipes.settle(path)?;
-    let (encoders, listener) = (recipes.encoders().cloned(), recipes.listener());
     let recipe = settled.recipe.clone();
-    Ok((recipe, Box::new(super::cutter::FileCutter { settled, encoders, listener })))
+    Ok((recipe, Box::new(FileCutter::new(settled, recipes))))
 }
 
-/// Without libav only files that already are reels can be played.
-#[cfg(not(feature = "libav"))]
-pub(crate) fn order(recipes: &Recipes, path: &Path) -> Result<(Recipe, Box<dyn Cutter>), Error> {
-    struct NoCutter;
-    impl Cutter for NoCutter {
-        fn open(
-            self: Box<Self>,
-            _path: &Path,
-            _cancel: &std::sync::atomic::AtomicBool,
-        ) -> Result<Box<dyn crate::reel::Cut>, Error> {
-            Err(Error::NotBuilt { feature: "libav" })
-        }
-    }
-    Ok((recipes.settle(path)?.recipe, Box::new(NoCutter)))
+/// Why a file cannot be read where libav is not built: the reason why there is no reel of it, if there is one.
+pub(super) fn not_built(why: Option<Error>) -> Error {
+    why.unwrap_or(Error::NotBuilt { feature: "libav" })
 }

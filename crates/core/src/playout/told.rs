@@ -13,11 +13,11 @@ const MOST: usize = 8192;
 
 /// What was reported.
 #[derive(Debug, Default)]
-pub(crate) struct Told(HashSet<u64>);
+pub(super) struct Told(HashSet<u64>);
 
 impl Told {
     /// Takes out of `notices`, from number `from` on, what was already reported about `path`.
-    pub(crate) fn filter(&mut self, path: &Path, from: usize, notices: &mut Vec<EventKind>) {
+    pub(super) fn filter(&mut self, path: &Path, from: usize, notices: &mut Vec<EventKind>) {
         if notices.len() > from {
             let mut number = 0;
             notices.retain(|notice| {
@@ -28,7 +28,7 @@ impl Told {
     }
 
     /// Another file lies at a path.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.0.clear();
     }
 

@@ -12,7 +12,7 @@ use crate::ring::Refill;
 
 /// What a turn was made of.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(super) enum Part {
     /// Headers, as they are.
     Headers(Vec<Tag>),
     /// A slot of a reel.
@@ -30,13 +30,13 @@ pub(crate) enum Part {
 
 /// The tags of one turn.
 #[derive(Debug, Default)]
-pub(crate) struct Turn {
+pub(super) struct Turn {
     /// The tags.
-    pub(crate) tags: Vec<Tag>,
+    pub(super) tags: Vec<Tag>,
     /// What they were made of.
-    pub(crate) parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
     /// They came from several places and are to be put in order of time.
-    pub(crate) sort: bool,
+    pub(super) sort: bool,
     /// Some of them cannot be made again.
     once: bool,
 }
@@ -58,7 +58,7 @@ static TURNS: Shelf<Turn> = Shelf::new();
 impl Turn {
     /// Places the tags from number `from` on, which came from `slot` (or cannot be had again), behind `headers`; says whether
     /// other sequence headers are among them.
-    pub(crate) fn place(
+    pub(super) fn place(
         &mut self,
         headers: Vec<Tag>,
         placement: Placement,
@@ -78,12 +78,12 @@ impl Turn {
     }
 
     /// An empty turn.
-    pub(crate) fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         TURNS.take()
     }
 
     /// Puts the turn in order; what makes it again, if all of it can be.
-    pub(crate) fn finish(&mut self) -> Option<Box<dyn Refill>> {
+    pub(super) fn finish(&mut self) -> Option<Box<dyn Refill>> {
         let (sort, once) = (std::mem::take(&mut self.sort), std::mem::take(&mut self.once));
         if sort {
             self.tags.sort_by_key(|tag| tag.timestamp);
@@ -100,7 +100,7 @@ impl Turn {
     }
 
     /// Lets the next stream have the room; what is left in it is gone.
-    pub(crate) fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.tags.clear();
         self.parts.clear();
         TURNS.put_back(self);

@@ -1,6 +1,6 @@
 //! Who publishes: what comes in through a server, and what is made from it.
 
-#[cfg(feature = "libav")]
+#[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 pub(crate) mod encoder;
 pub(crate) mod ingest;
 pub(crate) mod published;

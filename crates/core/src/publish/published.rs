@@ -15,7 +15,6 @@ use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
 use crate::id::StreamId;
-#[cfg(feature = "libav")]
 use crate::publish::encoder::LiveEncoder;
 use crate::ring::Join;
 use crate::stream::handle::StreamRef;
@@ -51,16 +50,21 @@ pub(crate) struct Published {
     /// The one publication that was to be played is over.
     ended: bool,
     /// What is published is encoded.
-    #[cfg(feature = "libav")]
     encoder: Option<LiveEncoder>,
     /// Tags it left out, as far as they were told of.
-    #[cfg(feature = "libav")]
     told_drops: u64,
 }
 
 impl Published {
-    /// Waits for `name` to be published; complete after the first publication if `once`.
-    pub(crate) fn new(hub: Hub, name: String, once: bool, reader: Reader) -> Self {
+    /// Waits for `name` to be published; complete after the first publication if `once`. What is published is encoded by `encoder`, if
+    /// there is one.
+    pub(crate) fn new(
+        hub: Hub,
+        name: String,
+        once: bool,
+        reader: Reader,
+        encoder: Option<LiveEncoder>,
+    ) -> Self {
         let resting = hub.find(&name).is_none();
         let reading = hub.read(&name, reader.id);
         Self {
@@ -75,33 +79,20 @@ impl Published {
             timeline: Timeline::default(),
             resting,
             ended: false,
-            #[cfg(feature = "libav")]
-            encoder: None,
-            #[cfg(feature = "libav")]
+            encoder,
             told_drops: 0,
         }
     }
 
-    /// The same, encoded by `encoder`.
-    #[cfg(feature = "libav")]
-    pub(crate) fn encoded(self, encoder: LiveEncoder) -> Self {
-        Self { encoder: Some(encoder), ..self }
-    }
-
     /// Gives the tags from number `from` on to the encoder, if there is one.
-    #[cfg(feature = "libav")]
     fn encode(&self, tags: &mut Vec<Tag>, from: usize) {
         if let Some(encoder) = self.encoder.as_ref().filter(|_| tags.len() > from) {
             encoder.push(tags.drain(from..));
         }
     }
 
-    #[cfg(not(feature = "libav"))]
-    fn encode(&self, _tags: &mut Vec<Tag>, _from: usize) {}
-
     /// The publication has ended.
     fn end(&mut self, cx: &mut SourceContext<'_>) {
-        #[cfg(feature = "libav")]
         if let Some(encoder) = &self.encoder {
             encoder.end();
             if encoder.drops() > self.told_drops {
@@ -138,7 +129,6 @@ impl SourceDriver for Published {
 
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         let state = self.pull_tags(cx);
-        #[cfg(feature = "libav")]
         if let Some(encoder) = &self.encoder {
             if matches!(state, SourceState::Ended) {
                 encoder.finish();
@@ -150,7 +140,6 @@ impl SourceDriver for Published {
     }
 
     fn is_due(&self) -> bool {
-        #[cfg(feature = "libav")]
         if self.encoder.as_ref().is_some_and(LiveEncoder::is_due) {
             return true;
         }
@@ -158,7 +147,6 @@ impl SourceDriver for Published {
     }
 
     fn is_resting(&self) -> bool {
-        #[cfg(feature = "libav")]
         if let Some(encoder) = &self.encoder {
             // It rests during a publication that cannot be encoded as it does between publications.
             if encoder.has_given_up() || !encoder.is_idle() {
@@ -168,16 +156,13 @@ impl SourceDriver for Published {
         self.resting
     }
 
-    #[cfg(feature = "libav")]
     fn encoding(&self) -> Option<crate::stats::EncodingStats> {
         self.encoder.as_ref().and_then(LiveEncoder::encoding)
     }
 
     fn bytes_held(&self) -> usize {
         let held = self.current.as_ref().map_or(0, TapSource::bytes_held);
-        #[cfg(feature = "libav")]
-        let held = held + self.encoder.as_ref().map_or(0, LiveEncoder::bytes_held);
-        held
+        held + self.encoder.as_ref().map_or(0, LiveEncoder::bytes_held)
     }
 
     fn stop(&mut self) {
@@ -185,14 +170,12 @@ impl SourceDriver for Published {
         self.current = None;
         let waiting = std::mem::take(&mut *self.inbox.lock());
         drop(waiting);
-        #[cfg(feature = "libav")]
         if let Some(encoder) = &mut self.encoder {
             encoder.stop();
         }
     }
 
     fn is_stopped(&mut self) -> bool {
-        #[cfg(feature = "libav")]
         if let Some(encoder) = &mut self.encoder {
             return encoder.is_stopped();
         }
@@ -212,7 +195,6 @@ impl Published {
                 if self.current.is_some() {
                     self.timeline.change();
                     // Each publication is decoded by itself.
-                    #[cfg(feature = "libav")]
                     if self.encoder.is_some() {
                         self.timeline.forget_headers();
                     }

@@ -1,5 +1,7 @@
 //! Where a stream's tags come from.
 
+#[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
+mod encode;
 mod open;
 
 use std::path::PathBuf;

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
-#[cfg(feature = "libav")]
 use super::item::Feed;
 use super::item::{Item, Read};
 use super::metadata::{self, sound_of, with_audio};
@@ -35,7 +34,7 @@ const LONGEST_FRONT: i64 = 1000;
 
 /// How far a lane got.
 #[derive(Debug)]
-pub(crate) enum Flow {
+pub(super) enum Flow {
     /// Everything due was handed over.
     Due,
     /// More is due: a slot at a time, so that a stream that is late takes no more memory than one that is not.
@@ -132,23 +131,22 @@ impl Lane {
     }
 
     /// The item that is played.
-    pub(crate) fn item(&self) -> Option<&Item> {
+    pub(super) fn item(&self) -> Option<&Item> {
         self.item.as_ref()
     }
 
     /// The item that is played.
-    #[cfg(feature = "libav")]
-    pub(crate) fn item_mut(&mut self) -> Option<&mut Item> {
+    pub(super) fn item_mut(&mut self) -> Option<&mut Item> {
         self.item.as_mut()
     }
 
     /// Up to where the lane has handed everything over, in milliseconds of the stream's clock.
-    pub(crate) fn handed(&self) -> i64 {
+    pub(super) fn handed(&self) -> i64 {
         self.handed
     }
 
     /// How much of the current item was handed over, in milliseconds.
-    pub(crate) fn played(&self) -> i64 {
+    pub(super) fn played(&self) -> i64 {
         self.handed - self.begun_at
     }
 
@@ -158,12 +156,12 @@ impl Lane {
     }
 
     /// Which parameters of what plays would change if `item` followed; `None` if none would.
-    pub(crate) fn differs(&self, item: &Item) -> Option<&'static str> {
+    pub(super) fn differs(&self, item: &Item) -> Option<&'static str> {
         self.parameters.change(&Parameters::of(item))
     }
 
     /// Begins `item` where the last one ended, `offset` milliseconds into it (at a keyframe).
-    pub(crate) fn begin(&mut self, item: Item, offset: i64) {
+    pub(super) fn begin(&mut self, item: Item, offset: i64) {
         self.open = self.begun && offset == 0 && item.lead().is_none();
         self.item = Some(item);
         self.begun_at = self.handed;
@@ -171,7 +169,7 @@ impl Lane {
     }
 
     /// Begins the next lap of the same item.
-    pub(crate) fn begin_again(&mut self) {
+    pub(super) fn begin_again(&mut self) {
         if let Some(item) = &mut self.item {
             item.begin_lap();
         }
@@ -205,7 +203,7 @@ impl Lane {
     }
 
     /// Leaves the current item at once; the next one begins where this one was left.
-    pub(crate) fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         if let (Some(chain), Some(row)) = (&mut self.chain, &self.row) {
             chain.next = row.begin + row.sent.max(row.from) * i64::from(chain.frame);
         }
@@ -216,8 +214,7 @@ impl Lane {
     }
 
     /// The item goes on from another feed, which will say where it ends.
-    #[cfg(feature = "libav")]
-    pub(crate) fn go_on(&mut self, feed: Feed) {
+    pub(super) fn go_on(&mut self, feed: Feed) {
         if let Some(item) = &mut self.item {
             item.replace_feed(feed);
         }
@@ -228,12 +225,12 @@ impl Lane {
     }
 
     /// Forgets the item that was played to its end.
-    pub(crate) fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.item = None;
     }
 
     /// Hands over what is due at `due`, up to the end of the lap.
-    pub(crate) fn pull(&mut self, due: i64, turn: &mut Turn, notices: &mut Vec<EventKind>) -> Flow {
+    pub(super) fn pull(&mut self, due: i64, turn: &mut Turn, notices: &mut Vec<EventKind>) -> Flow {
         loop {
             let from = turn.tags.len();
             let Some(item) = &mut self.item else { return Flow::LapEnd };

@@ -56,7 +56,7 @@ pub(super) struct Settled {
 
 impl Lane {
     /// Silence up to `due`, for a lane that has nothing else to hand over.
-    pub(crate) fn idle(&mut self, due: i64, turn: &mut Turn) {
+    pub(in crate::playout) fn idle(&mut self, due: i64, turn: &mut Turn) {
         let Some(Chain { rate, frame, next, silence: Some(body) }) = self.chain.clone() else {
             // There is nothing to send; what comes next begins now, not in the past.
             self.handed = self.handed.max(due);

@@ -364,8 +364,7 @@ fn outputs_rest_during_a_publication_that_cannot_be_encoded_and_go_on_with_the_n
     let device = Arc::new(Device { busy: AtomicUsize::new(1), ..Device::default() });
     let encoder = start(device, mailbox.clone(), Mode::Encode, None);
     let reader = Reader { id: StreamId(7), mailbox, bounds: Config::default().read_ahead };
-    let mut source =
-        Published::new(engine.hub().clone(), "studio".to_owned(), false, reader).encoded(encoder);
+    let mut source = Published::new(engine.hub().clone(), "studio".to_owned(), false, reader, Some(encoder));
     source.start(Instant::now());
     let (mut out, mut notices) = (Vec::new(), Vec::new());
     let mut pull_until = |what: &str, is_so: &IsSo<'_>| {

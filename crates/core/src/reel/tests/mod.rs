@@ -178,7 +178,7 @@ impl Cut for Playing {
         self.given += 1;
         if std::mem::take(&mut self.script.fault) {
             let (path, reason) = (self.path.clone(), "a fault".to_owned());
-            let error = Arc::new(Error::SourceDamaged { path, reason });
+            let error = Error::SourceDamaged { path, reason };
             return Ok(Step::Notice(EventKind::SourceFault { error }));
         }
         match (self.tags.next(), &self.script.ending) {

@@ -14,8 +14,7 @@ use flowcast_av::{SampleSpec, sample_clip};
 use flowcast_rtmp::flv::silence::aac_config;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
-use super::super::direct::DirectOptions;
-use super::super::supply::{Ready, Supply, Use};
+use super::super::supply::{DirectOptions, Ready, Supply, Use};
 use super::*;
 use crate::config::{Config, ReelStore};
 use crate::playout::recipes::Recipes;

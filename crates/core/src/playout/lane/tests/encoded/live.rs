@@ -3,7 +3,6 @@
 use super::*;
 use crate::driver::{SourceContext, SourceState};
 use crate::lap::Step;
-use crate::lap::reader::Tail;
 use crate::playout::direct::OpenFile;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::stream::mailbox::Mailbox;
@@ -100,7 +99,7 @@ impl Studio {
 fn lap(directory: &Path, case: &Case, carriage: Carriage, from: i64) -> Vec<Tag> {
     make(directory, case);
     let recipes = Recipes::copy(Tracks::Both, carriage);
-    let file = OpenFile::open(&directory.join(case.name), &recipes, Tail::Looped).expect("it can be read");
+    let file = OpenFile::open(&directory.join(case.name), &recipes, Use::Loop).expect("it can be read");
     let mut reader = file.into_reader();
     let mut tags = reader.headers();
     loop {
