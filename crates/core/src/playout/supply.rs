@@ -61,7 +61,7 @@ pub(super) struct Ready {
 impl Ready {
     /// Whether a reel of it is being made, or waits for its turn.
     pub(super) fn awaits_reel(&self) -> bool {
-        self.fallback.as_ref().is_some_and(|error| is_busy(error))
+        self.fallback.as_ref().is_some_and(is_busy)
     }
 
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
