@@ -254,7 +254,7 @@ impl DirectFeed {
     }
 
     /// How long its file is, as that says.
-    pub(crate) fn length(&self) -> Option<Duration> {
+    pub(super) fn length(&self) -> Option<Duration> {
         self.control.length.get()
     }
 

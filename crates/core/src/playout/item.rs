@@ -210,11 +210,10 @@ impl Item {
     }
 
     /// How long a lap is on the item's clock: as it was seen, before that as its file says.
-    pub(crate) fn length(&self) -> Option<Duration> {
+    pub(super) fn length(&self) -> Option<Duration> {
         let seen = self.known().and_then(|lap| lap.end(self.lead().unwrap_or(0)));
         match &self.feed {
             Feed::Reel { .. } => seen,
-            #[cfg(feature = "libav")]
             Feed::Direct(feed) => seen.or_else(|| feed.length()),
         }
     }

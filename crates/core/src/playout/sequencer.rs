@@ -216,7 +216,7 @@ impl Sequencer {
     }
 
     /// What is on the air of it.
-    pub(crate) fn playing(&self) -> Option<Playing> {
+    pub(super) fn playing(&self) -> Option<Playing> {
         let on_air = self.lane.item()?;
         let item = match &self.program {
             Program::List(schedule) => schedule.cursor().current().filter(|item| item.path == on_air.path()),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use flowcast_rtmp::flv::tag::Tag;
 
@@ -80,6 +81,10 @@ impl DirectFeed {
     }
 
     pub(super) fn encoding(&self) -> Option<EncodingStats> {
+        match *self {}
+    }
+
+    pub(super) fn length(&self) -> Option<Duration> {
         match *self {}
     }
 

@@ -151,7 +151,7 @@ impl Lane {
     }
 
     /// How much of the current item was handed over in this lap, on the item's clock.
-    pub(crate) fn position(&self) -> Duration {
+    pub(super) fn position(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.handed - self.at.millis()).unwrap_or(0))
     }
 
