@@ -166,13 +166,13 @@ fn no_file(path: &Path, kind: &'static str) -> Error {
 
 #[cfg(not(feature = "libav"))]
 fn unreadable(path: &Path, _: &'static str, source: io::Error) -> Error {
-    Error::SourceUnreadable { path: path.to_owned(), source }
+    Error::SourceUnreadable { path: path.to_owned(), source: source.into() }
 }
 
 #[cfg(not(feature = "libav"))]
 fn no_file(path: &Path, kind: &'static str) -> Error {
     let source = io::Error::new(io::ErrorKind::InvalidInput, format!("it is a {kind}"));
-    Error::SourceUnreadable { path: path.to_owned(), source }
+    Error::SourceUnreadable { path: path.to_owned(), source: source.into() }
 }
 
 #[cfg(test)]
