@@ -349,6 +349,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Another output of the stream has this label.
+    #[error("{label}: another output of the stream has this label")]
+    LabelInUse {
+        /// The label.
+        label: String,
+    },
     /// A stream key, play token or name is malformed: it can never be accepted.
     #[error("{name}: {reason}")]
     Key {
@@ -462,6 +468,7 @@ impl Error {
             Self::Recording { .. } => "RECORDING_FAILED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
+            Self::LabelInUse { .. } => "LABEL_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
             Self::KeyInUse { .. } => "KEY_IN_USE",
             Self::NoKey { .. } => "KEY_UNKNOWN",

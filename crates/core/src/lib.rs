@@ -59,7 +59,7 @@ pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
 pub use event::{Event, EventKind};
 pub use files::Reads;
-pub use id::{ItemId, OutputId, StreamId};
+pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use net::tls::TlsRoots;

@@ -186,13 +186,13 @@ mod tests {
     }
 
     fn running(number: u64, name: &str) -> StreamStats {
-        let mut stats = StreamStats::new(StreamId(number));
+        let mut stats = StreamStats::new(StreamId(number), None);
         stats.phase = StreamPhase::Running;
         stats.mode = SourceMode::Reel;
         stats.uptime = Duration::from_secs(100);
         stats.cpu_time = Duration::from_millis(50);
         stats.kbps = 2100.0;
-        let mut output = OutputStats::new(OutputId(0), name.to_owned());
+        let mut output = OutputStats::new(OutputId(0), None, name.to_owned());
         output.phase = OutputPhase::Live;
         stats.outputs.push(output);
         stats

@@ -1,5 +1,6 @@
 //! How a stream is described before it starts.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::error::Error;
 use crate::files::StreamFiles;
 use crate::output::Output;
 use crate::stream::handle::{StreamHandle, StreamRef};
+use crate::stream::labels::check_label;
 use crate::stream::opening::{OpenOutput, OpenSource, SourceOpening};
 use crate::stream::registry::{Parts, Registry};
 
@@ -16,6 +18,7 @@ use crate::stream::registry::{Parts, Registry};
 pub struct StreamBuilder {
     registry: Arc<Registry>,
     source: Box<dyn OpenSource>,
+    label: Option<String>,
     owner: Option<String>,
     outputs: Vec<Box<dyn OpenOutput>>,
     /// The stream runs whether or not it has an output.
@@ -24,12 +27,19 @@ pub struct StreamBuilder {
 
 impl StreamBuilder {
     pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
-        Self { registry, source, owner: None, outputs: Vec::new(), without_outputs: false }
+        Self { registry, source, label: None, owner: None, outputs: Vec::new(), without_outputs: false }
     }
 
     /// The stream's owner, for the limit per owner. Without an owner, only the limit of the engine counts.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
+        self
+    }
+
+    /// What the program calls the stream: its events, log lines and figures show it. 1 to 128 characters, no control
+    /// characters. Streams may have equal labels; only their [numbers](crate::StreamId) tell them apart. Default none.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
         self
     }
 
@@ -90,7 +100,7 @@ impl StreamBuilder {
     ///
     /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a stream without outputs that is not
     /// [`without_outputs`](Self::without_outputs), and for a setting that cannot work or has no effect on such a source or
-    /// output; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
+    /// output; [`Error::LabelInUse`] for two outputs with one label; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile.
     /// Events report what happens to connections later.
     ///
@@ -103,7 +113,7 @@ impl StreamBuilder {
         self.check()?;
         let permit = self.registry.admit(self.owner.as_deref())?;
         let files = StreamFiles::new(self.source.reads());
-        let prepared = self.registry.prepare(Some(permit), files)?;
+        let prepared = self.registry.prepare(self.label.map(Arc::from), Some(permit), files)?;
         let shared = prepared.shared.clone();
         // Recordings are made once the source is known to be good.
         let opened = self.source.open(&SourceOpening { registry: &self.registry, shared: &shared });
@@ -128,7 +138,20 @@ impl StreamBuilder {
             let reason = "the stream has no output: add one with `to`, or say `without_outputs`".to_owned();
             return Err(Error::Config { name: "outputs", reason });
         }
+        if let Some(label) = &self.label {
+            check_label(label)?;
+        }
         self.source.check()?;
-        self.outputs.iter().try_for_each(OpenOutput::check)
+        let mut labels = HashSet::new();
+        for output in &self.outputs {
+            output.check()?;
+            if let Some(label) = output.label() {
+                check_label(label)?;
+                if !labels.insert(label) {
+                    return Err(Error::LabelInUse { label: label.to_owned() });
+                }
+            }
+        }
+        Ok(())
     }
 }

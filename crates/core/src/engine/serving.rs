@@ -94,7 +94,7 @@ impl ServerEngine for Engine {
         publisher: Box<dyn SourceDriver>,
         options: &PublishOptions,
     ) -> Result<StreamRef, Error> {
-        let prepared = self.registry.prepare(None, Arc::default())?;
+        let prepared = self.registry.prepare(None, None, Arc::default())?;
         let desk = Desk::new();
         claim.set_desk(desk.clone());
         let source = Box::new(Ingest::new(publisher, desk, options.grace));

@@ -18,7 +18,7 @@ use crate::verdict::Verdict;
 /// One event of one stream.
 ///
 /// `Display` gives one line with its time, the stream and the output it is about, and the sentence of its kind:
-/// `2026-03-01T12:00:00.250Z s1/o0 "studio": on the air again`.
+/// `2026-03-01T12:00:00.250Z s1 "studio"/o0 "youtube": on the air again`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Event {
@@ -28,6 +28,8 @@ pub struct Event {
     pub stream: StreamId,
     /// The label of the stream; `None` if it has none.
     pub label: Option<Arc<str>>,
+    /// The label of the output it is about; `None` if it is about none, or about one without a label.
+    pub output_label: Option<Arc<str>>,
     /// What happened.
     pub kind: EventKind,
 }

@@ -1,7 +1,7 @@
 //! Events on their way to the receivers and to the log.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use log::Level;
 
@@ -42,13 +42,12 @@ impl EventBus {
     }
 
     /// Sends an event to all receivers, and to the log; a recovery is logged at the level of what it ends.
-    pub(crate) fn emit(&self, stream: StreamId, label: Option<Arc<str>>, kind: EventKind, is_recovery: bool) {
-        let event = Event { at: SystemTime::now(), stream, label, kind };
+    pub(crate) fn emit(&self, event: &Event, is_recovery: bool) {
         let level = level(&event.kind, is_recovery);
         if log::log_enabled!(level) {
             log::log!(level, "{}", event.line());
         }
-        self.bus.emit(&event);
+        self.bus.emit(event);
     }
 }
 
@@ -90,7 +89,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::error::Error;
@@ -117,12 +116,13 @@ mod tests {
     fn level(number: u64, kind: &EventKind, is_recovery: bool) -> Level {
         let stream = StreamId(900_000_000 + number);
         let label = Some(Arc::from("a label"));
-        EventBus::default().emit(stream, label, kind.clone(), is_recovery);
+        let event = Event { at: SystemTime::now(), stream, label, output_label: None, kind: kind.clone() };
+        EventBus::default().emit(&event, is_recovery);
         let begins = stream.to_string();
         let lines = LINES.lock();
         let line = lines.iter().find(|(_, line)| line.starts_with(&begins));
         let (level, line) = line.expect("it is logged");
-        assert!(line.contains(" \"a label\": ") && line.ends_with(&kind.to_string()), "{line}");
+        assert!(line.contains(" \"a label\"") && line.ends_with(&kind.to_string()), "{line}");
         *level
     }
 

@@ -231,13 +231,16 @@ impl Event {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Event { stream, label, kind, .. } = self.0;
+        let Event { stream, label, output_label, kind, .. } = self.0;
         write!(f, "{stream}")?;
+        // Quoted: labels are the program's text, and may hold anything.
+        if let Some(label) = label {
+            write!(f, " {label:?}")?;
+        }
         if let Some(output) = kind.output() {
             write!(f, "/{output}")?;
         }
-        if let Some(label) = label {
-            // Quoted: it is the program's text, and may hold anything.
+        if let Some(label) = output_label {
             write!(f, " {label:?}")?;
         }
         write!(f, ": {kind}")
@@ -266,9 +269,10 @@ mod tests {
     use crate::error::Error;
     use crate::id::StreamId;
 
-    fn event(millis: u64, label: Option<&str>, kind: EventKind) -> String {
+    fn event(millis: u64, labels: [Option<&str>; 2], kind: EventKind) -> String {
         let at = UNIX_EPOCH + Duration::from_millis(millis);
-        Event { at, stream: StreamId(1), label: label.map(Arc::from), kind }.to_string()
+        let [label, output_label] = labels.map(|label| label.map(Arc::from));
+        Event { at, stream: StreamId(1), label, output_label, kind }.to_string()
     }
 
     #[test]
@@ -277,10 +281,10 @@ mod tests {
         let error = Error::Ended;
         let retrying = EventKind::OutputRetrying { output, error, wait: Duration::from_millis(1500) };
         assert_eq!(
-            event(1_772_366_400_250, Some("late \"show\"\n"), retrying),
-            "2026-03-01T12:00:00.250Z s1/o2 \"late \\\"show\\\"\\n\": the stream has ended; trying again in 1.5 s"
+            event(1_772_366_400_250, [Some("late \"show\""), Some("youtube")], retrying),
+            "2026-03-01T12:00:00.250Z s1 \"late \\\"show\\\"\"/o2 \"youtube\": the stream has ended; trying again in 1.5 s"
         );
-        assert_eq!(event(0, None, EventKind::Started), "1970-01-01T00:00:00.000Z s1: started");
+        assert_eq!(event(0, [None, None], EventKind::Started), "1970-01-01T00:00:00.000Z s1: started");
     }
 
     #[test]

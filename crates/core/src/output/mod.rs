@@ -32,6 +32,7 @@ pub struct Output {
     kind: Result<OutputKind, UrlError>,
     /// The first setting that was given and has no effect on such an output: `start` and `add_output` refuse it.
     in_vain: Option<&'static str>,
+    label: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +80,7 @@ impl Output {
     }
 
     fn of(kind: Result<OutputKind, UrlError>) -> Self {
-        Self { kind, in_vain: None }
+        Self { kind, in_vain: None, label: None }
     }
 
     /// Changes a setting that only pushes have; `name` is its name.
@@ -192,6 +193,27 @@ impl Output {
         self
     }
 
+    /// What the program calls the output: figures, events and log lines show it, and
+    /// [`StreamRef::output`](crate::StreamRef::output) finds it. 1 to 128 characters, no control characters. Two outputs of a
+    /// stream cannot have one label ([`Error::LabelInUse`]). Default none.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let youtube = Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key").label("youtube");
+    /// let live = engine.stream(Source::file("show.mp4").looped()).label("morning show").to(youtube).start()?;
+    /// if let Some(youtube) = live.output("youtube") {
+    ///     live.remove_output(youtube)?;
+    /// }
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
     /// Refuses a malformed address, and settings that cannot work or have no effect.
     ///
     /// # Errors
@@ -230,6 +252,10 @@ impl Output {
 impl OpenOutput for Output {
     fn check(&self) -> Result<(), Error> {
         self.check_settings()
+    }
+
+    fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {

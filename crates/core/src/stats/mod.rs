@@ -5,6 +5,7 @@ mod output;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flowcast_rtmp::time::MediaTime;
@@ -78,6 +79,8 @@ pub struct Playing {
 pub struct StreamStats {
     /// Its number.
     pub id: StreamId,
+    /// Its label, if it has one.
+    pub label: Option<Arc<str>>,
     /// Its phase.
     pub phase: StreamPhase,
     /// How its media is read.
@@ -127,9 +130,10 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
-    pub(crate) fn new(id: StreamId) -> Self {
+    pub(crate) fn new(id: StreamId, label: Option<Arc<str>>) -> Self {
         Self {
             id,
+            label,
             phase: StreamPhase::default(),
             mode: SourceMode::default(),
             uptime: Duration::ZERO,
@@ -159,10 +163,13 @@ impl StreamStats {
 
 impl fmt::Display for StreamStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)?;
+        if let Some(label) = &self.label {
+            write!(f, " {label:?}")?;
+        }
         write!(
             f,
-            "{} {:?} ({}) {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} ms late, {} drops, {} reconnects, {} laps",
-            self.id,
+            " {:?} ({}) {:.1} s: {:.0} fps, {:.0} kbit/s, CPU {:.2} %, {} KiB held, lag {} ms, {} ms late, {} drops, {} reconnects, {} laps",
             self.phase,
             self.mode,
             self.uptime.as_secs_f64(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, chain};
@@ -118,6 +119,8 @@ impl fmt::Display for OutputFailure {
 pub struct OutputStats {
     /// Its number.
     pub id: OutputId,
+    /// Its label, if it has one.
+    pub label: Option<Arc<str>>,
     /// What it is, without any key.
     pub name: String,
     /// How its media travels.
@@ -146,9 +149,10 @@ pub struct OutputStats {
 
 impl OutputStats {
     /// Of an output that has done nothing yet.
-    pub(crate) fn new(id: OutputId, name: String) -> Self {
+    pub(crate) fn new(id: OutputId, label: Option<Arc<str>>, name: String) -> Self {
         Self {
             id,
+            label,
             name,
             transport: OutputTransport::default(),
             path: None,

@@ -30,6 +30,19 @@ impl StreamRef {
         self.shared.id
     }
 
+    /// What the program calls it; see [`StreamBuilder::label`](crate::StreamBuilder::label).
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.shared.label.as_deref()
+    }
+
+    /// The output with this label, from the moment it is given to the stream until it is removed or has ended; see
+    /// [`Output::label`](crate::Output::label).
+    #[must_use]
+    pub fn output(&self, label: &str) -> Option<OutputId> {
+        self.shared.labels.find(label)
+    }
+
     /// Its figures, at most a second old.
     #[must_use]
     pub fn stats(&self) -> StreamStats {
@@ -46,7 +59,7 @@ impl StreamRef {
     ///
     /// # Errors
     ///
-    /// A malformed address, [`Error::Config`] for a setting that cannot work or has no effect on such an output, a
+    /// A malformed address, [`Error::LabelInUse`], [`Error::Config`] for a setting that cannot work or has no effect on such an output, a
     /// recording that cannot be created, [`Error::Ended`]. Events report what happens to the connection later.
     ///
     /// # Blocking
@@ -57,14 +70,16 @@ impl StreamRef {
         Registry::add_output(self, Box::new(output))
     }
 
-    /// Ends one output; the others go on. An output that has ended already is no error.
+    /// Ends one output; the others go on. An output that has ended already is no error. Its label is free at once.
     ///
     /// # Errors
     ///
     /// [`Error::Ended`].
     pub fn remove_output(&self, output: OutputId) -> Result<(), Error> {
         self.shared.branches.tell(|| Command::RemoveOutput(output));
-        self.send(Command::RemoveOutput(output))
+        self.send(Command::RemoveOutput(output))?;
+        self.shared.labels.free(output);
+        Ok(())
     }
 
     /// Goes to the last keyframe up to `position` of the file that is being played. The stream's own time goes on, so

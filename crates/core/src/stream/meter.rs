@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn lateness_is_the_largest_of_the_window_and_the_largest_ever() {
         let start = Instant::now();
-        let (mut meter, mut stats) = (Meter::new(start), StreamStats::new(StreamId(1)));
+        let (mut meter, mut stats) = (Meter::new(start), StreamStats::new(StreamId(1), None));
         let millis = Duration::from_millis;
         for late in [3, 40, 7] {
             meter.ticked(millis(late));

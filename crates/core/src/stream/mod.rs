@@ -4,6 +4,7 @@ pub(crate) mod branch;
 pub(crate) mod desk;
 pub(crate) mod handle;
 pub(crate) mod hub;
+pub(crate) mod labels;
 pub(crate) mod mailbox;
 mod meter;
 pub(crate) mod opening;

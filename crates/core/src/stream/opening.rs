@@ -80,6 +80,12 @@ pub trait OpenOutput: fmt::Debug + Send {
         Ok(())
     }
 
+    /// What the program calls it: figures, events and log lines show it, and [`StreamRef::output`] finds it. 1 to 128
+    /// characters, no control characters, and no other output of the stream may have it. Default none.
+    fn label(&self) -> Option<&str> {
+        None
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -97,6 +103,10 @@ pub trait OpenOutput: fmt::Debug + Send {
 impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
     fn check(&self) -> Result<(), Error> {
         (**self).check()
+    }
+
+    fn label(&self) -> Option<&str> {
+        (**self).label()
     }
 
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
@@ -183,6 +193,7 @@ impl SourceOpening<'_> {
 pub struct OutputOpening<'a> {
     pub(crate) stream: &'a StreamRef,
     pub(crate) output: OutputId,
+    pub(crate) label: Option<Arc<str>>,
 }
 
 impl OutputOpening<'_> {
@@ -196,6 +207,12 @@ impl OutputOpening<'_> {
     #[must_use]
     pub fn output(&self) -> OutputId {
         self.output
+    }
+
+    /// What the program calls the output, if it has a label.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     /// The engine's settings.

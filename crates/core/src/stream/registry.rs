@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::handle::StreamRef;
 use super::hub::{Claim, Hub};
+use super::labels::check_label;
 use super::mailbox::{Command, Commands, Mailbox};
 use super::opening::{OpenOutput, OpenedOutput, OutputOpening};
 use super::shared::StreamShared;
@@ -163,7 +164,12 @@ impl Registry {
     }
 
     /// Makes a stream's number and mailbox.
-    pub(crate) fn prepare(&self, permit: Option<Permit>, files: Arc<StreamFiles>) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(
+        &self,
+        label: Option<Arc<str>>,
+        permit: Option<Permit>,
+        files: Arc<StreamFiles>,
+    ) -> Result<Prepared, Error> {
         if self.is_closed() {
             return Err(Error::Ended);
         }
@@ -175,7 +181,7 @@ impl Registry {
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
         let (mailbox, commands) = Mailbox::new(waker);
         let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        let shared = Arc::new(StreamShared::new(id, mailbox, self.events.clone(), permit, files));
+        let shared = Arc::new(StreamShared::new(id, label, mailbox, self.events.clone(), permit, files));
         Ok(Prepared { shared, poll, commands })
     }
 
@@ -235,16 +241,28 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// What its description said; [`Error::Ended`].
+    /// What its description said; [`Error::LabelInUse`], [`Error::Ended`].
     pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
         let id = stream.shared.next_output();
-        let OpenedOutput { name, driver } = output.open(&OutputOpening { stream, output: id })?;
-        let mut stats = OutputStats::new(id, name.clone());
-        driver.stats(&mut stats);
-        stream.shared.output_comes(stats);
-        let sent = stream.send(Command::AddOutput { output: id, name, driver, guest: None });
+        let label: Option<Arc<str>> = output.label().map(Arc::from);
+        let labels = &stream.shared.labels;
+        if let Some(label) = &label {
+            check_label(label)?;
+            labels.take(label, id)?;
+        }
+        let opened = output.open(&OutputOpening { stream, output: id, label: label.clone() });
+        let sent = opened.and_then(|OpenedOutput { name, driver }| {
+            let mut stats = OutputStats::new(id, label, name.clone());
+            driver.stats(&mut stats);
+            stream.shared.output_comes(stats);
+            let sent = stream.send(Command::AddOutput { output: id, name, driver, guest: None });
+            if sent.is_err() {
+                stream.shared.outputs_came(&mut vec![id]);
+            }
+            sent
+        });
         if sent.is_err() {
-            stream.shared.outputs_came(&mut vec![id]);
+            labels.release(id);
         }
         sent.map(|()| id)
     }

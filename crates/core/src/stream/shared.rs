@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::branch::Branches;
+use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
-use crate::event::{EventBus, EventKind};
+use crate::event::{Event, EventBus, EventKind};
 use crate::files::StreamFiles;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
@@ -24,6 +25,10 @@ pub(crate) type Outcome = Result<(), Error>;
 #[derive(Debug)]
 pub(crate) struct StreamShared {
     pub(crate) id: StreamId,
+    /// What the program calls it.
+    pub(crate) label: Option<Arc<str>>,
+    /// What the program calls its outputs.
+    pub(crate) labels: Labels,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: EventBus,
     pub(crate) cpu: CpuMeter,
@@ -54,6 +59,7 @@ pub(crate) struct StreamShared {
 impl StreamShared {
     pub(crate) fn new(
         id: StreamId,
+        label: Option<Arc<str>>,
         mailbox: Mailbox,
         events: EventBus,
         permit: Option<Permit>,
@@ -61,12 +67,14 @@ impl StreamShared {
     ) -> Self {
         Self {
             id,
+            stats: Mutex::new(StreamStats::new(id, label.clone())),
+            label,
+            labels: Labels::default(),
             mailbox,
             events,
             cpu: CpuMeter::default(),
             started: Instant::now(),
             files,
-            stats: Mutex::new(StreamStats::new(id)),
             coming: Mutex::default(),
             permit: Mutex::new(permit),
             next_output: AtomicU64::new(0),
@@ -83,7 +91,7 @@ impl StreamShared {
 
     /// A branch of `root`, with its number.
     pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
-        Self { is_branch: true, ..Self::new(root.id, mailbox, root.events.clone(), None, root.files.clone()) }
+        Self { is_branch: true, ..Self::new(root.id, root.label.clone(), mailbox, root.events.clone(), None, root.files.clone()) }
     }
 
     /// Reports an event. Of a branch, only events about its players are reported.
@@ -99,7 +107,9 @@ impl StreamShared {
                 }
                 _ => false,
             };
-            self.events.emit(self.id, None, kind, is_recovery);
+            let output_label = kind.output().and_then(|output| self.labels.of(output));
+            let (at, stream, label) = (SystemTime::now(), self.id, self.label.clone());
+            self.events.emit(&Event { at, stream, label, output_label, kind }, is_recovery);
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// For a driver that reads this.
     pub(crate) fn new(registry: &Arc<Registry>, reads: Reads) -> Result<Self, Error> {
-        let Prepared { shared, poll, commands } = registry.prepare(None, StreamFiles::new(reads))?;
+        let Prepared { shared, poll, commands } = registry.prepare(None, None, StreamFiles::new(reads))?;
         let stream = StreamRef { shared, registry: registry.clone() };
         Ok(Self { stream, poll, commands, events: Events::with_capacity(16) })
     }

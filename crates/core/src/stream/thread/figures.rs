@@ -109,7 +109,7 @@ impl StreamThread {
 impl Slot {
     /// Its figures; `window` is how long it was since they were measured last, if they are to be now.
     pub(super) fn stats(&mut self, window: Option<Duration>) -> OutputStats {
-        let mut stats = OutputStats::new(self.id, self.name.clone());
+        let mut stats = OutputStats::new(self.id, self.label.clone(), self.name.clone());
         self.update(&mut stats, window);
         stats
     }

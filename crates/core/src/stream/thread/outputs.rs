@@ -1,5 +1,6 @@
 //! The outputs of a stream: how they come, have their turns, and go.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -19,6 +20,7 @@ const ENDED_SHOWN: usize = 16;
 /// An output, and how it stands.
 pub(super) struct Slot {
     pub(super) id: OutputId,
+    pub(super) label: Option<Arc<str>>,
     pub(super) name: String,
     pub(super) driver: Box<dyn OutputDriver>,
     pub(super) readable: bool,
@@ -60,6 +62,7 @@ impl StreamThread {
         self.immediate += usize::from(immediate);
         let slot = Slot {
             id,
+            label: self.setup.shared.labels.of(id),
             name,
             driver,
             readable: false,
@@ -178,6 +181,7 @@ impl StreamThread {
         }
         shown.push(stats);
         self.notice(EventKind::OutputEnded { output: slot.id, error });
+        self.setup.shared.labels.release(slot.id);
         let let_in = slot.driver.hub_name().map(str::to_owned);
         drop(slot);
         if let Some(name) = let_in {
