@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
             media: Duration::ZERO,
             immediate,
             scratch: Scratch::default(),
-            stats: OutputStats::new(OUTPUT, name),
+            stats: OutputStats::new(OUTPUT, None, name),
             fresh: (0, 0),
             moved_by_ticks: 0,
             still: None,

@@ -60,7 +60,7 @@ impl Stage {
 
     /// Opens an output with `open`.
     pub(crate) fn open_output<R>(&self, open: impl FnOnce(&OutputOpening<'_>) -> R) -> R {
-        open(&OutputOpening { stream: &self.stream, output: OUTPUT })
+        open(&OutputOpening { stream: &self.stream, output: OUTPUT, label: None })
     }
 
     /// What sockets are registered with.
