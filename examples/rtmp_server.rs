@@ -146,7 +146,7 @@ fn run(cli: &Cli) -> Result<()> {
     let (stats, rss_kb) = (server.stats(), process::rss_kb());
     drop(metrics);
     let deadline = Duration::from_secs(5);
-    let abandoned = server.stop(deadline) + engine.shutdown(deadline).abandoned;
+    let abandoned = server.stop(deadline).abandoned + engine.shutdown(deadline).abandoned;
     if cli.json {
         print::json(&Report {
             seconds: round(elapsed, 2),

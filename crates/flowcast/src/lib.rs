@@ -152,9 +152,10 @@ pub use flowcast_core::{
     ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
     EventKind, Events, Existing, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NothingPlays,
     OpenOutput, OpenSource, Output, OutputFailure, OutputId, OutputPhase, OutputStats, OutputTransport,
-    ParameterChange, Playing, Playlist, PlaylistItem, QueueBounds, ReconnectPolicy, RecordingConfig,
-    ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, SplitSource, StreamBuilder, StreamHandle,
-    StreamId, StreamPhase, StreamRef, StreamStats, Subscription, TlsRoots, WhenInUse, chain,
+    ParameterChange, ParseIdError, Playing, Playlist, PlaylistItem, QueueBounds, ReconnectPolicy,
+    RecordingConfig, ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, SplitSource,
+    StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef, StreamStats, Subscription, TlsRoots,
+    WhenInUse, chain,
 };
 pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
 pub use flowcast_core::{

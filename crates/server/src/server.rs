@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Engine, Events, KeyStore, Subscription};
+use flowcast_core::{Engine, Events, KeyStore, ShutdownReport, Subscription};
 use mio::{Poll, Waker};
 
 use crate::admission::Admission;
@@ -273,20 +273,20 @@ impl RtmpServer {
         self.shared.counters.roll.bus.on_event(Arc::new(callback))
     }
 
-    /// Stops listening and ends the streams that were published to it, all under one deadline. Returns how many
-    /// streams did not end in time and were abandoned. May be called in any callback and hook. Callbacks get the rest
+    /// Stops listening and ends the streams that were published to it, all under one deadline. The report
+    /// counts these streams. May be called in any callback and hook. Callbacks get the rest
     /// of the deadline to receive the last events, unless this is called inside one. A hook that is still busy is not
     /// waited for.
     ///
     /// # Blocking
     ///
     /// Up to `deadline`.
-    pub fn stop(mut self, deadline: Duration) -> usize {
+    pub fn stop(mut self, deadline: Duration) -> ShutdownReport {
         self.end(deadline)
     }
 
-    fn end(&mut self, deadline: Duration) -> usize {
-        let Some(done) = self.done.take() else { return 0 };
+    fn end(&mut self, deadline: Duration) -> ShutdownReport {
+        let Some(done) = self.done.take() else { return ShutdownReport::default() };
         let until = Instant::now() + deadline.min(FOREVER);
         self.shared.stop.store(true, Ordering::Release);
         if !self.shared.desk.wake() || !done.wait(until) {
@@ -294,9 +294,9 @@ impl RtmpServer {
         }
         let streams = std::mem::take(&mut *self.shared.streams.lock());
         let left = || until.saturating_duration_since(Instant::now());
-        let abandoned = self.engine.stop_all(&streams, left()).abandoned;
+        let report = self.engine.stop_all(&streams, left());
         self.shared.counters.roll.bus.wait_heard(until);
-        abandoned
+        report
     }
 }
 

@@ -16,6 +16,7 @@ use crate::event::bus::{Events, Subscription};
 use crate::id::StreamId;
 use crate::keys::KeyRegistry;
 use crate::reel::Store;
+use crate::stats::StreamStats;
 use crate::stream::handle::StreamRef;
 use crate::stream::hub::Hub;
 use crate::stream::opening::OpenSource;
@@ -141,7 +142,7 @@ impl Engine {
         self.registry.events().missed()
     }
 
-    /// Stops one stream, like [`StreamHandle::stop`](crate::StreamHandle::stop); `None` if no such stream runs.
+    /// Stops one stream, like [`StreamRef::stop`]; `None` if no such stream runs.
     ///
     /// # Errors
     ///
@@ -150,13 +151,12 @@ impl Engine {
     /// # Blocking
     ///
     /// Up to `deadline`.
-    pub fn stop(&self, id: StreamId, deadline: Duration) -> Option<Result<(), Error>> {
-        let shared = self.registry.find(id)?.shared;
-        self.registry.stop_streams(std::slice::from_ref(&shared), deadline);
-        shared.outcome()
+    pub fn stop(&self, id: StreamId, deadline: Duration) -> Option<Result<StreamStats, Error>> {
+        Some(self.registry.find(id)?.stop(deadline))
     }
 
-    /// Stops these streams at once, under one deadline.
+    /// Stops these streams at once, under one deadline. The report counts them; the last figures of each are in
+    /// [`StreamRef::stats`].
     ///
     /// # Blocking
     ///

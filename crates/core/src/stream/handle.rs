@@ -93,6 +93,22 @@ impl StreamRef {
         self.send(Command::Seek(position))
     }
 
+    /// Stops the stream: outputs disconnect in an orderly way, recordings are completed, threads end. Returns its last
+    /// figures. Stopping a stream that has ended already is no error, unless it had ended with one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForceKillRequired`] if it did not end within `deadline`: its thread is abandoned, and its place is free again.
+    /// Otherwise the error the stream had ended with before.
+    ///
+    /// # Blocking
+    ///
+    /// Up to `deadline`.
+    pub fn stop(&self, deadline: Duration) -> Result<StreamStats, Error> {
+        self.registry.stop_streams(std::slice::from_ref(&self.shared), deadline);
+        self.shared.outcome().unwrap_or(Ok(())).map(|()| self.stats())
+    }
+
     /// Its players now.
     #[must_use]
     pub fn players(&self) -> usize {
@@ -155,7 +171,7 @@ impl StreamHandle {
     ///
     /// # Errors
     ///
-    /// Why it ended, unless its source was complete or it was stopped. The error is shared with the stream's events.
+    /// Why it ended, unless its source was complete or it was stopped.
     ///
     /// # Blocking
     ///
@@ -177,21 +193,18 @@ impl StreamHandle {
         self.stream.shared.wait_until(Some(Instant::now() + timeout.min(crate::stream::FOREVER)))
     }
 
-    /// Stops the stream: outputs disconnect in an orderly way, recordings are completed, threads end.
+    /// Stops the stream, like [`StreamRef::stop`].
     ///
     /// # Errors
     ///
-    /// [`Error::ForceKillRequired`] if it did not end within `deadline`: its thread is abandoned, and its place is
-    /// free again. Otherwise the error the stream had ended with before.
+    /// As for [`StreamRef::stop`].
     ///
     /// # Blocking
     ///
     /// Up to `deadline`.
     pub fn stop(mut self, deadline: Duration) -> Result<StreamStats, Error> {
         self.owned = false;
-        self.stream.registry.stop_streams(std::slice::from_ref(&self.stream.shared), deadline);
-        let outcome = self.stream.shared.outcome().unwrap_or(Ok(()));
-        outcome.map(|()| self.stream.stats())
+        self.stream.stop(deadline)
     }
 }
 

@@ -52,8 +52,9 @@ pub(crate) struct Registry {
     closed: AtomicBool,
 }
 
-/// How [`Engine::shutdown`](crate::Engine::shutdown) went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How it went to stop several streams: [`Engine::stop_all`](crate::Engine::stop_all),
+/// [`Engine::shutdown`](crate::Engine::shutdown), and `stop` of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// Streams that ended in time.
@@ -273,7 +274,7 @@ impl Registry {
         for shared in streams {
             shared.ask_to_stop(until);
         }
-        let mut report = ShutdownReport { stopped: 0, abandoned: 0 };
+        let mut report = ShutdownReport::default();
         for shared in streams {
             if shared.wait_until(Some(until)).is_none() && shared.abandon(deadline) {
                 self.abandoned.fetch_add(1, Ordering::Relaxed);

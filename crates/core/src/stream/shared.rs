@@ -91,7 +91,10 @@ impl StreamShared {
 
     /// A branch of `root`, with its number.
     pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
-        Self { is_branch: true, ..Self::new(root.id, root.label.clone(), mailbox, root.events.clone(), None, root.files.clone()) }
+        Self {
+            is_branch: true,
+            ..Self::new(root.id, root.label.clone(), mailbox, root.events.clone(), None, root.files.clone())
+        }
     }
 
     /// Reports an event. Of a branch, only events about its players are reported.

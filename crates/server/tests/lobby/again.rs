@@ -149,5 +149,5 @@ fn who_ended_its_stream_and_stays_is_sent_away_and_a_server_stops_without_it() {
     raws[0].end().expect("closed in an orderly way");
     let stats = studio.stats();
     assert_eq!((stats.protocol_errors, stats.timeouts), (0, 0));
-    assert_eq!(studio.server.stop(PATIENCE), 0);
+    assert_eq!(studio.server.stop(PATIENCE).abandoned, 0);
 }

@@ -50,7 +50,7 @@ fn a_stuck_event_callback_holds_neither_connections_nor_a_stop() {
     // More than fit: the oldest are lost and counted.
     let Studio { engine, server } = studio;
     let before = Instant::now();
-    assert_eq!(server.stop(SOON), 0, "the stream ends in time");
+    assert_eq!(server.stop(SOON).abandoned, 0, "the stream ends in time");
     assert_eq!(engine.shutdown(SOON).abandoned, 0);
     assert!(before.elapsed() < SOON * 10, "{:?}", before.elapsed());
     drop((hold, publisher, player));
@@ -90,7 +90,7 @@ fn a_stuck_hook_holds_only_those_who_ask_it() {
     studio.player("studio").go_live();
     assert!(publisher.turn().is_ok());
     let Studio { engine, server } = studio;
-    assert_eq!(server.stop(PATIENCE), 0, "it waits for no hook");
+    assert_eq!(server.stop(PATIENCE).abandoned, 0, "it waits for no hook");
     drop((hold, engine));
 }
 
@@ -163,7 +163,7 @@ fn take(place: &Place) -> Option<(RtmpServer, Engine)> {
 fn a_server_an_engine_and_a_stream_may_be_stopped_in_any_callback() {
     type Stop = fn((RtmpServer, Engine)) -> usize;
     let stops: [Stop; 4] = [
-        |(server, _engine)| server.stop(PATIENCE),
+        |(server, _engine)| server.stop(PATIENCE).abandoned,
         |(_server, engine)| engine.shutdown(PATIENCE).abandoned,
         |(_server, engine)| {
             engine.streams().iter().filter(|s| engine.stop(s.id(), PATIENCE).is_none()).count()

@@ -180,7 +180,7 @@ fn a_server_that_stops_tells_those_who_wait() {
     let admission = next(&admissions);
     let waits = std::thread::spawn(|| publisher.refusal());
     let Studio { engine, server } = studio;
-    assert_eq!(server.stop(PATIENCE), 0);
+    assert_eq!(server.stop(PATIENCE).abandoned, 0);
     assert_eq!(waits.join().unwrap(), "NetStream.Publish.Failed");
     assert!(!admission.is_waiting());
     admission.accept();

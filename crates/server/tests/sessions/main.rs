@@ -303,5 +303,5 @@ fn stopping_the_server_does_not_wait_for_a_publisher() {
     studio.told_lost();
     let stopping = std::thread::spawn(move || studio.server.stop(PATIENCE));
     assert_told_the_end(player);
-    assert_eq!(stopping.join().expect("no panic"), 0, "abandoned");
+    assert_eq!(stopping.join().expect("no panic").abandoned, 0);
 }
