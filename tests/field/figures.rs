@@ -143,3 +143,44 @@ fn events_say_when_they_happened_and_end_with_the_engine() {
         assert!(event.to_string().ends_with(&format!(": {}", event.kind)), "{event}");
     }
 }
+
+#[cfg(feature = "metrics")]
+#[test]
+fn pushes_and_recordings_are_collected_with_their_stream_and_no_key() {
+    use flowcast::StreamMetrics;
+    use flowcast::prometheus_client::{encoding::text::encode, registry::Registry};
+
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let server = Scripted::start(Script::Record);
+    let stream = engine.stream(Source::file(&clip.file).looped()).to(push(&server));
+    let stream = stream.record(clip.beside("collected.flv")).to(flowcast::Output::hub("collected"));
+    let live = stream.start().expect("it starts");
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(StreamMetrics::new(engine.watch())));
+    let page = || {
+        let mut page = String::new();
+        encode(&mut page, &registry).expect("it is written");
+        page
+    };
+    let line = |name: &str, transport: &str| {
+        let page = page();
+        let labels = |line: &&str| {
+            line.starts_with(&format!("{name}{{stream=\"{}\"", live.stream().id()))
+                && line.contains(transport)
+        };
+        let value = page.lines().find(labels)?.rsplit_once(' ')?.1.parse::<f64>();
+        Some(value.expect("a number"))
+    };
+    let moves = |transport: &str| {
+        line("output_live", transport) == Some(1.0)
+            && line("output_bits_per_second", transport).is_some_and(|bits| bits > 0.0)
+            && line("output_sent_bytes", transport).is_some_and(|bytes| bytes > 0.0)
+    };
+    let all = ["transport=\"rtmp\"", "transport=\"file\""];
+    assert!(wait_until(PATIENCE, || all.iter().all(|transport| moves(transport))), "{}", page());
+    assert!(line("stream_fps", "").is_some_and(|fps| fps > 0.0), "{}", page());
+    let page = page();
+    assert!(!page.contains("hub") && !page.contains("a-stream-key") && !page.contains("127.0.0.1"), "{page}");
+    live.stop(PATIENCE).expect("it stops");
+}

@@ -132,7 +132,8 @@
 //! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
 //! recordings still build, and no FFmpeg is needed.
 //!
-//! `metrics` (default): figures of a server and of encoders for Prometheus, see `RtmpServer::metrics` and `EncoderMetrics`.
+//! `metrics` (default): figures of a server, of streams with their outputs, and of encoders for Prometheus, see
+//! `RtmpServer::metrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod driver;
@@ -178,5 +179,5 @@ pub use flowcast_server::{
     ServerStats, TlsIdentity,
 };
 #[cfg(feature = "metrics")]
-pub use flowcast_server::{EncoderMetrics, Metrics};
+pub use flowcast_server::{EncoderMetrics, Metrics, StreamMetrics, prometheus_client};
 pub use versions::{LibavVersions, Versions, versions};

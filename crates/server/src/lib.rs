@@ -30,7 +30,10 @@ pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
 pub use event::{Departure, ServerEvent, ServerEventKind};
 #[cfg(feature = "metrics")]
-pub use metrics::{EncoderMetrics, Metrics};
+pub use metrics::{EncoderMetrics, Metrics, StreamMetrics};
+/// The crate the figures are collected with: its `Registry` takes them.
+#[cfg(feature = "metrics")]
+pub use prometheus_client;
 pub use refusal::RefusalReason;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;

@@ -1,6 +1,7 @@
-//! Figures of a server, and of encoders, for Prometheus.
+//! Figures of a server, of streams, and of encoders, for Prometheus.
 
 mod encoders;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 pub use self::encoders::EncoderMetrics;
+pub use self::streams::StreamMetrics;
 use crate::refusal::RefusalReason;
 use crate::stats::Counters;
 
@@ -40,7 +42,8 @@ const OTHERS: &str = "(others)";
 ///
 /// `stream` is the name players use, of the streams with the most players, at most 100 at a time; all others together are
 /// `(others)`. Stream keys and play tokens are in none of it. `rtmp_bandwidth_bytes` is a gauge because a counter's name
-/// would have to end in `_total`; `rate()` works on it. What streams encode is told by [`EncoderMetrics`].
+/// would have to end in `_total`; `rate()` works on it. What streams encode is told by [`EncoderMetrics`],
+/// and their outputs by [`StreamMetrics`].
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
