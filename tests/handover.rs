@@ -203,7 +203,7 @@ fn a_looped_file_on_the_hub_is_played_over_its_loop_points() {
         config.reels = (mode == SourceMode::Reel).then(|| ReelStore::new(directory.path().join("reels")));
         let engine = Engine::new(config).expect("settings that work");
         let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
-        let live = engine.stream(Source::file(&file).looped()).to(Output::hub("loop")).start();
+        let live = engine.stream(Source::file(&file).looped()).to(Output::publish("loop")).start();
         let live = live.expect("a stream of the clip");
         let url = format!("rtmp://{}/live/loop", server.address());
         let recordings = ["one.flv", "two.flv"].map(|name| directory.path().join(name));

@@ -72,7 +72,7 @@ fn ffmpeg_records_what_is_pushed_unasked() {
                 let mut server = Peer::spawn(&ffmpeg7(), arguments.into_iter().chain(recording.to_str()));
                 assert!(wait_until(PATIENCE, || listening(port)), "{}", server.report());
                 let output = Output::rtmp_url(&url);
-                let output = if unasked { output.enhanced_unasked() } else { output.enhanced() };
+                let output = if unasked { output.enhanced_always() } else { output.enhanced() };
                 let live = engine.stream(Source::file(&path).looped().enhanced()).to(output).start();
                 let live = live.expect("it can be played");
                 if !unasked {

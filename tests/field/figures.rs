@@ -154,7 +154,7 @@ fn pushes_and_recordings_are_collected_with_their_stream_and_no_key() {
     let engine = engine(|_| {});
     let server = Scripted::start(Script::Record);
     let stream = engine.stream(Source::file(&clip.file).looped()).to(push(&server));
-    let stream = stream.record(clip.beside("collected.flv")).to(flowcast::Output::hub("collected"));
+    let stream = stream.record(clip.beside("collected.flv")).to(flowcast::Output::publish("collected"));
     let live = stream.start().expect("it starts");
     let mut registry = Registry::default();
     registry.register_collector(Box::new(StreamMetrics::new(engine.watch())));

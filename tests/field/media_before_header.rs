@@ -38,7 +38,7 @@ fn late(useless: [Tag; 2], header: [Tag; 2], video: [&[u8]; 2], audio: &[u8], un
     let air = Air::start();
     let server = sink();
     let (restream, restreamed) =
-        air.restream(&server, |push| if unasked { push.enhanced_unasked() } else { push }, |file| file);
+        air.restream(&server, |push| if unasked { push.enhanced_always() } else { push }, |file| file);
     let mut publisher = air.publisher();
     send(&mut publisher, frames(0..25, video, audio));
     let stream = air.stream();

@@ -39,7 +39,7 @@ fn policies_that_cannot_work_are_refused_where_they_are_said() {
     let engine = engine(|_| {});
     let live = engine
         .stream(Source::file(&clip.file).looped())
-        .to(Output::hub("beside"))
+        .to(Output::publish("beside"))
         .start()
         .expect("it starts");
     let url = format!("rtmp://127.0.0.1:{}/live", free_port());
@@ -68,16 +68,18 @@ fn settings_of_a_push_are_refused_for_other_outputs() {
     let engine = engine(|_| {});
     let live = engine
         .stream(Source::file(&clip.file).looped())
-        .to(Output::hub("beside"))
+        .to(Output::publish("beside"))
         .start()
         .expect("it starts");
     let kept = clip.beside("kept.flv");
-    for of in [|kept: &std::path::Path| Output::record(kept), |_: &std::path::Path| Output::hub("another")] {
+    for of in
+        [|kept: &std::path::Path| Output::record(kept), |_: &std::path::Path| Output::publish("another")]
+    {
         for (output, setting) in [
             (of(&kept).reconnect(ReconnectPolicy::default()), "reconnect"),
             (of(&kept).tls_roots(TlsRoots::Platform), "tls_roots"),
             (of(&kept).enhanced(), "enhanced"),
-            (of(&kept).enhanced_unasked(), "enhanced_unasked"),
+            (of(&kept).enhanced_always(), "enhanced_always"),
         ] {
             let builder = engine.stream(Source::file(&clip.file)).to(output.clone());
             assert_eq!(name_of(builder.start()), setting);
@@ -86,7 +88,7 @@ fn settings_of_a_push_are_refused_for_other_outputs() {
         }
     }
     // And the other way round.
-    for output in [Output::hub("another"), Output::rtmp("rtmp://127.0.0.1:1/live", "key")] {
+    for output in [Output::publish("another"), Output::rtmp("rtmp://127.0.0.1:1/live", "key")] {
         assert_eq!(name_of(live.add_output(output.existing(Existing::Replace))), "existing");
     }
     assert_eq!(engine.running(), 1);

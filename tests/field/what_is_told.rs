@@ -15,7 +15,7 @@ use kit::{PATIENCE, Session, alone, run_alone, wait_until};
 fn a_push_that_is_removed_or_ends_keeps_the_error_it_has_not_recovered_from() {
     let clip = Known::small();
     let engine = engine(|_| {});
-    let beside = flowcast::Output::hub("beside");
+    let beside = flowcast::Output::publish("beside");
     let live = engine.stream(Source::file(&clip.file).looped()).to(beside).start().expect("it starts");
     let events = live.events();
     let mut server = Scripted::start(Script::Record);
@@ -82,7 +82,7 @@ fn what_became_of_a_push_is_still_known_after_many_players() {
     let clip = Known::small();
     let engine = engine(|_| {});
     let server = engine.rtmp_server("127.0.0.1:0").start().expect("it listens");
-    let rain = flowcast::Output::hub("rain");
+    let rain = flowcast::Output::publish("rain");
     let live = engine.stream(Source::file(&clip.file).looped()).to(rain).start().expect("it starts");
     let refusing = Scripted::start(Script::Refuse("NetStream.Publish.Denied", "no"));
     let events = live.events();

@@ -72,7 +72,7 @@
 //!     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
 //!     .record("studio.flv")
 //!     .start()?;
-//! let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+//! let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::publish("rain")).start()?;
 //! # drop((restream, rain));
 //! # Ok(())
 //! # }

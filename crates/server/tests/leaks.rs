@@ -81,7 +81,7 @@ impl Rig {
     fn cycle(&self, thread: usize, cycle: usize) {
         let (name, key) = (format!("name-{thread}"), format!("key-{thread}"));
         let copies = cycle.is_multiple_of(5).then(|| {
-            let copy = Output::hub(format!("copy-{thread}"));
+            let copy = Output::publish(format!("copy-{thread}"));
             self.engine.stream(Source::published(&name)).to(copy).start().expect("a free place")
         });
         let mut publisher = Client::publisher(self.address(), &key);

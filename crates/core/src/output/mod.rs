@@ -143,11 +143,11 @@ impl Output {
     /// use flowcast::{Config, Engine, Output, Source};
     ///
     /// let engine = Engine::new(Config::default())?;
-    /// let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::hub("rain")).start()?;
+    /// let rain = engine.stream(Source::file("rain.mp4").looped()).to(Output::publish("rain")).start()?;
     /// # drop(rain);
     /// # Ok::<(), flowcast::Error>(())
     /// ```
-    pub fn hub(name: impl Into<String>) -> Self {
+    pub fn publish(name: impl Into<String>) -> Self {
         Self::of(Ok(OutputKind::Hub { name: name.into() }))
     }
 
@@ -171,15 +171,15 @@ impl Output {
 
     /// Like [`enhanced`](Self::enhanced), but sends all codecs whatever the server announces. For servers that are
     /// known to take them: many do and do not announce it.
-    pub fn enhanced_unasked(self) -> Self {
-        self.with_target("enhanced_unasked", |target| target.enhanced = Enhanced::Always)
+    pub fn enhanced_always(self) -> Self {
+        self.with_target("enhanced_always", |target| target.enhanced = Enhanced::Always)
     }
 
     /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. By
     /// default, a server gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it
     /// takes several; recordings have one track of each kind, since most programs that read FLV fail on the others.
     /// [`EventKind::OutputTrackSkipped`](crate::EventKind::OutputTrackSkipped) reports what is left out. A push has to be enhanced for it. With a
-    /// [`hub`](Self::hub), each player announces what it takes.
+    /// [published](Self::publish) output, each player announces what it takes.
     pub fn all_tracks(mut self) -> Self {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,

@@ -63,7 +63,7 @@ impl Source {
         Self::of(Media::Playlist(playlist))
     }
 
-    /// What is published under `name` on this engine's server, or put there by [`Output::hub`](crate::Output::hub):
+    /// What is published under `name` on this engine's server, or put there by [`Output::publish`](crate::Output::publish):
     /// to be pushed elsewhere, recorded, or offered under another name. The tags are shared with the players; nothing
     /// is copied.
     ///

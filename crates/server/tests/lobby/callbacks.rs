@@ -224,7 +224,7 @@ fn a_server_an_engine_and_a_stream_may_be_stopped_in_any_callback() {
             if from == "engine event" {
                 // That it ends is told.
                 let stream = engine.hub().find("studio").expect("on the air");
-                let output = stream.add_output(Output::hub("another")).unwrap();
+                let output = stream.add_output(Output::publish("another")).unwrap();
                 stream.remove_output(output).unwrap();
             }
             let mut abandoned = None;

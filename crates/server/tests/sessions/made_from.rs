@@ -7,8 +7,8 @@ use super::*;
 impl Studio {
     fn made_from(&self, name: &str, outputs: &[&str]) -> StreamHandle {
         let (first, others) = outputs.split_first().expect("an output");
-        let builder = self.engine.stream(Source::published(name)).to(Output::hub(*first));
-        let builder = others.iter().fold(builder, |builder, name| builder.to(Output::hub(*name)));
+        let builder = self.engine.stream(Source::published(name)).to(Output::publish(*first));
+        let builder = others.iter().fold(builder, |builder, name| builder.to(Output::publish(*name)));
         let live = builder.start().expect("a free name");
         assert!(wait_until(|| live.stats().phase == StreamPhase::Running), "{}", live.stats());
         live
@@ -72,20 +72,20 @@ fn a_stream_that_would_feed_itself_is_refused() {
         assert!(matches!(error, Error::FeedsItself { .. }), "{error}");
         assert_eq!(error.code(), "FEEDS_ITSELF");
     };
-    feeds_itself(studio.engine.stream(Source::published("a")).to(Output::hub("a")).start());
+    feeds_itself(studio.engine.stream(Source::published("a")).to(Output::publish("a")).start());
     let one = studio.made_from("a", &["b"]);
-    let added = one.add_output(Output::hub("a")).expect_err("it would feed itself");
+    let added = one.add_output(Output::publish("a")).expect_err("it would feed itself");
     assert!(matches!(added, Error::FeedsItself { .. }), "{added}");
     // By way of one other, and of two.
-    feeds_itself(studio.engine.stream(Source::published("b")).to(Output::hub("a")).start());
+    feeds_itself(studio.engine.stream(Source::published("b")).to(Output::publish("a")).start());
     let two = studio.made_from("b", &["c", "d"]);
-    feeds_itself(studio.engine.stream(Source::published("d")).to(Output::hub("a")).start());
+    feeds_itself(studio.engine.stream(Source::published("d")).to(Output::publish("a")).start());
     let three = studio.made_from("d", &["e"]);
-    let added = three.add_output(Output::hub("a")).expect_err("it would feed itself");
+    let added = three.add_output(Output::publish("a")).expect_err("it would feed itself");
     assert!(matches!(added, Error::FeedsItself { .. }), "{added}");
     // What was refused took no name, and what is no circle any more is allowed.
     two.stop(PATIENCE).expect("it runs well");
-    three.add_output(Output::hub("a")).expect("nothing leads back to it");
+    three.add_output(Output::publish("a")).expect("nothing leads back to it");
     let names: Vec<_> = studio.engine.keys().active().into_iter().map(|active| active.name).collect();
     assert!(["a", "b", "e"].iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
     drop((one, three));
@@ -97,7 +97,7 @@ fn a_name_is_free_when_stop_returns() {
     let (_publisher, _player) = studio.on_air(0);
     for round in 0..300 {
         let name = if round % 2 == 0 { NAME } else { "nobody" };
-        let started = studio.engine.stream(Source::published(name)).to(Output::hub("copy")).start();
+        let started = studio.engine.stream(Source::published(name)).to(Output::publish("copy")).start();
         let live = started.unwrap_or_else(|error| panic!("{round}: {error}"));
         if round % 3 == 0 {
             assert!(wait_until(|| live.stats().phase == StreamPhase::Running), "{}", live.stats());
@@ -157,7 +157,7 @@ fn the_loss_and_return_of_a_publisher_reach_what_is_made_from_its_publication() 
 fn players_are_told_live_and_owners_are_shown() {
     let studio = Studio::start(|_| {});
     let events = studio.engine.events();
-    let builder = studio.engine.stream(Source::published(NAME)).owner("alice").to(Output::hub("copy"));
+    let builder = studio.engine.stream(Source::published(NAME)).owner("alice").to(Output::publish("copy"));
     let live = builder.start().expect("a free name");
     let (_publisher, _player) = studio.on_air(0);
     let owner = |name: &str| {

@@ -140,7 +140,7 @@ fn publications_in_quick_succession_all_arrive() {
 #[test]
 fn a_stream_of_one_publication_ends_with_it() {
     let studio = Studio::start(|_| {});
-    let live = studio.restream(Source::published(NAME).once(), [Output::hub("copy")]);
+    let live = studio.restream(Source::published(NAME).once(), [Output::publish("copy")]);
     let (mut publisher, _player) = studio.on_air(0);
     let mut player = Client::player(studio.server.address(), "copy");
     player.wait_pictures(10);
@@ -154,7 +154,7 @@ fn a_stream_of_one_publication_ends_with_it() {
 #[test]
 fn players_of_another_name_get_the_same_pictures_and_join_at_a_keyframe() {
     let studio = Studio::start(|_| {});
-    let live = studio.restream(Source::published(NAME), [Output::hub("copy")]);
+    let live = studio.restream(Source::published(NAME), [Output::publish("copy")]);
     let (mut publisher, original) = studio.on_air(5000);
     let mut early = Client::player(studio.server.address(), "copy");
     early.wait_pictures(10);
@@ -180,13 +180,13 @@ fn players_of_another_name_get_the_same_pictures_and_join_at_a_keyframe() {
 fn a_name_of_the_program_is_refused_to_publishers_and_free_when_it_is_removed() {
     let studio = Studio::start(|_| {});
     studio.engine.keys().add("copy", "copy-key").expect("a usable key");
-    let live = studio.restream(Source::published(NAME), [Output::hub("copy")]);
+    let live = studio.restream(Source::published(NAME), [Output::publish("copy")]);
     let (mut publisher, _player) = studio.on_air(0);
     let refused = Client::connect(ClientRole::Publish, studio.server.address(), "copy-key");
     assert_eq!(refused.refusal(), "NetStream.Publish.BadName");
-    assert!(matches!(live.add_output(Output::hub("copy")), Err(Error::NameInUse { .. })));
-    assert!(matches!(live.add_output(Output::hub("no/name")), Err(Error::Key { .. })));
-    let to_itself = studio.engine.stream(Source::published("loop")).to(Output::hub("loop")).start();
+    assert!(matches!(live.add_output(Output::publish("copy")), Err(Error::NameInUse { .. })));
+    assert!(matches!(live.add_output(Output::publish("no/name")), Err(Error::Key { .. })));
+    let to_itself = studio.engine.stream(Source::published("loop")).to(Output::publish("loop")).start();
     assert!(matches!(to_itself, Err(Error::FeedsItself { .. })));
     // A key that is removed takes a publisher off the air, not what the program put there.
     assert!(studio.engine.keys().remove("copy"));
@@ -195,14 +195,14 @@ fn a_name_of_the_program_is_refused_to_publishers_and_free_when_it_is_removed() 
     assert!(wait_until(|| phase(&live).is_some()), "{}", live.stats());
     let hub = live.stats().outputs[0].id;
     // Another output keeps the stream going.
-    let other = live.add_output(Output::hub("other")).expect("a free name");
+    let other = live.add_output(Output::publish("other")).expect("a free name");
     live.remove_output(hub).expect("it runs");
     assert!(wait_until(|| studio.engine.hub().find("copy").is_none()));
     publisher.publish(&media(1, 400, 10));
     player.wait_pictures(20);
     live.remove_output(other).expect("it runs");
     assert_told_the_end(player);
-    live.add_output(Output::hub("copy")).expect("the name is free");
+    live.add_output(Output::publish("copy")).expect("the name is free");
     let mut player = Client::player(studio.server.address(), "copy");
     publisher.publish(&media(1, 800, 10));
     player.wait_pictures(10);
@@ -212,7 +212,7 @@ fn a_name_of_the_program_is_refused_to_publishers_and_free_when_it_is_removed() 
 fn who_comes_after_the_publisher_begins_at_the_next_keyframe() {
     let studio = Studio::start(|_| {});
     let (mut publisher, _player) = studio.on_air(0);
-    let live = studio.restream(Source::published(NAME), [Output::hub("copy")]);
+    let live = studio.restream(Source::published(NAME), [Output::publish("copy")]);
     let tap = || {
         let outputs = studio.stream().stats().outputs;
         outputs.iter().find(|output| output.name.starts_with("stream")).map(|output| output.phase)
