@@ -4,7 +4,7 @@
 //! copy or encode, with every figure settled. A plan is a part of a reel's key.
 
 #[cfg(feature = "libav")]
-mod audio;
+mod decode;
 #[cfg(feature = "libav")]
 mod encoders;
 mod encoding;
@@ -17,6 +17,8 @@ mod meter;
 #[cfg(feature = "libav")]
 pub(crate) mod packets;
 #[cfg(feature = "libav")]
+mod pictures;
+#[cfg(feature = "libav")]
 mod pipeline;
 mod plan;
 mod profile;
@@ -25,7 +27,9 @@ mod settle;
 #[cfg(feature = "libav")]
 mod shaper;
 #[cfg(feature = "libav")]
-mod video;
+mod sounds;
+#[cfg(all(test, feature = "libav"))]
+mod tests;
 
 #[cfg(feature = "libav")]
 pub(crate) use encoders::{Encoders, LibavEncoders, settings};

@@ -10,13 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowcast_av::{Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo};
+use flowcast_av::{
+    AudioDecoder, Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo, VideoDecoder,
+};
 
-use super::audio::AudioTrack;
+use super::decode::TrackDecoder;
 use super::encoders::Encoders;
 use super::meter::EncodingMeter;
+use super::pictures::Pictures;
 use super::plan::Plan;
-use super::video::VideoTrack;
+use super::sounds::Sounds;
 use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -65,8 +68,9 @@ pub(crate) struct Transcoder<S> {
     media: MediaInfo,
     /// The tracks that are read: video and audio.
     inputs: [Option<(usize, TimeBase)>; 2],
-    video: Option<VideoTrack>,
-    audio: Option<AudioTrack>,
+    /// What is encoded: where its frames come from, and what encodes them.
+    video: Option<(TrackDecoder<VideoDecoder>, Pictures)>,
+    audio: Option<(TrackDecoder<AudioDecoder>, Sounds)>,
     continuity: Continuity,
     ready: VecDeque<Packet>,
     notices: Vec<EventKind>,
@@ -113,24 +117,26 @@ impl<S: PacketSource> Transcoder<S> {
         let (mut video, mut notices) = (None, Vec::new());
         let mut inputs = [Selection::of(&media, plan.carriage).video.as_ref().map(place), None];
         if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
-            let mut opened = VideoTrack::open(track, plan, encoders)?;
+            let decoder = TrackDecoder::open(track)?;
+            let mut opened = Pictures::open(track, plan, encoders)?;
             notices.extend(opened.take_change());
             inputs[0] = Some(place(track));
             replace(&mut media, opened.output());
             control.meter.name(opened.encoder());
-            video = Some(opened);
+            video = Some((decoder, opened));
         }
         // With the picture that comes out: its sound is of the same programme.
         inputs[1] = Selection::of(&media, plan.carriage).audio.as_ref().map(place);
         let mut audio = None;
         if let (Some(plan), Some(track)) = (&plan.audio, &chosen.audio) {
-            let opened = AudioTrack::open(track, plan)?;
+            let decoder = TrackDecoder::open(track)?;
+            let opened = Sounds::open(track, plan)?;
             inputs[1] = Some(place(track));
             replace(&mut media, opened.output());
             if video.is_none() {
                 control.meter.name(opened.encoder());
             }
-            audio = Some(opened);
+            audio = Some((decoder, opened));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -163,8 +169,8 @@ impl<S: PacketSource> Transcoder<S> {
         // One that the container calls damaged may lack nothing (the last one before a file was joined to another), and what a
         // decoder makes of one that does is better than none.
         let pushed = match (side, &mut self.video, &mut self.audio) {
-            (Side::Video, Some(track), _) => track.push(&packet),
-            (Side::Audio, _, Some(track)) => track.push(&packet),
+            (Side::Video, Some((decoder, _)), _) => decoder.push(&packet),
+            (Side::Audio, _, Some((decoder, _))) => decoder.push(&packet),
             _ => {
                 self.ready.push_back(packet);
                 return Ok(());
@@ -222,11 +228,13 @@ impl<S: PacketSource> Transcoder<S> {
     fn count(&self, packet: &Packet) {
         let meter = &self.control.meter;
         match (&self.video, &self.audio) {
-            (Some(video), _) if video.output().index == packet.track => {
+            (Some((_, video)), _) if video.output().index == packet.track => {
                 meter.frame(packet.data.len());
                 meter.name(video.encoder());
             }
-            (None, Some(audio)) if audio.output().index == packet.track => meter.frame(packet.data.len()),
+            (None, Some((_, audio))) if audio.output().index == packet.track => {
+                meter.frame(packet.data.len())
+            }
             _ => {}
         }
     }
@@ -235,11 +243,11 @@ impl<S: PacketSource> Transcoder<S> {
     fn work(&mut self) -> Result<bool, Error> {
         let before = self.ready.len();
         let worked = match &mut self.video {
-            Some(video) => video.work(&mut self.ready, &mut self.notices),
+            Some((decoder, pictures)) => decoder.work(pictures, &mut self.ready, &mut self.notices),
             None => Ok(false),
         };
         let worked = match (worked, &mut self.audio) {
-            (Ok(false), Some(audio)) => audio.work(&mut self.ready),
+            (Ok(false), Some((decoder, sounds))) => decoder.work(sounds, &mut self.ready, &mut self.notices),
             (worked, _) => worked,
         };
         if self.ready.len() > before {
@@ -251,13 +259,14 @@ impl<S: PacketSource> Transcoder<S> {
     /// Nothing more is read of this lap.
     fn drain(&mut self) -> Result<(), Error> {
         self.state = State::Draining;
-        if let Some(video) = &mut self.video
-            && let Err(error) = video.finish(self.continuity.newest())
+        let all_end = self.continuity.newest();
+        if let Some((decoder, _)) = &mut self.video
+            && let Err(error) = decoder.finish(all_end)
         {
             self.tolerate(Error::Media(error))?;
         }
-        if let Some(audio) = &mut self.audio
-            && let Err(error) = audio.finish()
+        if let Some((decoder, _)) = &mut self.audio
+            && let Err(error) = decoder.finish(all_end)
         {
             self.tolerate(Error::Media(error))?;
         }
@@ -318,13 +327,12 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
 
     fn rewind(&mut self) -> Result<(), Error> {
         self.source.rewind()?;
-        if let Some(video) = &mut self.video {
-            video.rewind()?;
-            self.notices.extend(video.take_change());
+        if let Some((decoder, pictures)) = &mut self.video {
+            decoder.rewind()?;
+            pictures.rewind()?;
+            self.notices.extend(pictures.take_change());
         }
-        if let Some(audio) = &mut self.audio {
-            audio.rewind()?;
-        }
+        self.rewind_sound()?;
         self.begin();
         Ok(())
     }
@@ -333,12 +341,13 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         // Without an index everything up to there is decoded, but not encoded.
         let sought = self.seek_source(track, dts);
         let begun = sought.and_then(|()| {
-            if let Some(video) = &mut self.video {
+            if let Some((decoder, pictures)) = &mut self.video {
+                decoder.rewind()?;
                 let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
-                video.begin_at(base.rescale(dts, video.output().time_base))?;
-                self.notices.extend(video.take_change());
+                pictures.begin_at(base.rescale(dts, pictures.output().time_base))?;
+                self.notices.extend(pictures.take_change());
             }
-            self.audio.as_mut().map_or(Ok(()), AudioTrack::rewind)
+            self.rewind_sound()
         });
         self.begin();
         if let Err(error) = &begun {
@@ -362,6 +371,14 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
 }
 
 impl<S: PacketSource> Transcoder<S> {
+    fn rewind_sound(&mut self) -> Result<(), Error> {
+        if let Some((decoder, sounds)) = &mut self.audio {
+            decoder.rewind()?;
+            sounds.rewind()?;
+        }
+        Ok(())
+    }
+
     fn seek_source(&mut self, track: usize, dts: i64) -> Result<(), Error> {
         let [video, audio] = self.inputs;
         let input = video.or(audio).filter(|(index, _)| *index == track);

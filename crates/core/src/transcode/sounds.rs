@@ -1,25 +1,25 @@
-//! The sound of one lap: decoded, brought to the encoder's rate, channels and frame size, encoded.
+//! The sound of one lap: brought to the encoder's rate, channels and frame size, encoded.
 //!
-//! In: packets of an audio track. Out: packets of AAC or Opus, to the sample on the same clock; the first says how much of it is priming.
-//! Runs on the thread that reads.
+//! In: samples, wherever they come from, with times in ticks of one clock. Out: packets of AAC or Opus, to the sample on the same clock; the
+//! first says how much of it is priming. Runs on the thread that reads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowcast_av::encoder::{AudioCodecKind, AudioEncoder, AudioSettings};
-use flowcast_av::{AudioDecoder, AudioFrame, DecoderOptions, Error as Media, Packet, Resampler, TrackInfo};
+use flowcast_av::{AudioFrame, Error as Media, Packet, Resampler, TrackInfo};
 
+use super::decode::{Decoded, FrameStage};
 use super::encoding::AudioCodec;
 use super::plan::AudioPlan;
 use crate::error::Error;
+use crate::event::EventKind;
 
-/// An audio track that is encoded.
+/// The sound of a track, on its way to packets.
 #[derive(Debug)]
-pub(super) struct AudioTrack {
+pub(super) struct Sounds {
     plan: AudioPlan,
-    input: TrackInfo,
     output: TrackInfo,
-    decoder: AudioDecoder,
     resampler: Option<Resampler>,
     /// Where the source's format changes, joins what the resamplers for either make to whole frames.
     joint: Option<Resampler>,
@@ -36,23 +36,22 @@ pub(super) struct AudioTrack {
 /// How far a lap is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Reading,
-    /// The decoder gives what it holds, then the resampler, then the joint, then the encoder.
-    Decoder,
+    Taking,
+    /// No samples follow; the resampler gives what it holds, then the joint, then the encoder.
+    Ending,
     Resampler,
     Joint,
     Encoder,
     Over,
 }
 
-impl AudioTrack {
-    /// Opens decoder and encoder for a track.
+impl Sounds {
+    /// Opens the encoder for the sound of `input`, whose codec and format do not matter: samples say themselves what they are.
     ///
     /// # Errors
     ///
-    /// There is no decoder for it, or no encoder opens.
+    /// No encoder opens.
     pub(super) fn open(input: &TrackInfo, plan: &AudioPlan) -> Result<Self, Error> {
-        let decoder = AudioDecoder::open(input, &DecoderOptions::default())?;
         let encoder = open_encoder(input.index, plan)?;
         let mut output = encoder.track().clone();
         output.default = true;
@@ -60,16 +59,14 @@ impl AudioTrack {
         output.language.clone_from(&input.language);
         Ok(Self {
             plan: plan.clone(),
-            input: input.clone(),
             priming: priming(&output),
             output,
-            decoder,
             resampler: None,
             joint: None,
             waiting: None,
             leaving: false,
             encoder,
-            stage: Stage::Reading,
+            stage: Stage::Taking,
         })
     }
 
@@ -86,53 +83,13 @@ impl AudioTrack {
         }
     }
 
-    /// Begins again with a decoder and an encoder that remember nothing.
+    /// Begins again with an encoder that remembers nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
-        self.decoder = AudioDecoder::open(&self.input, &DecoderOptions::default())?;
-        self.encoder = open_encoder(self.input.index, &self.plan)?;
+        self.encoder = open_encoder(self.output.index, &self.plan)?;
         (self.resampler, self.joint, self.waiting, self.leaving) = (None, None, None, false);
         self.priming = priming(&self.output);
-        self.stage = Stage::Reading;
+        self.stage = Stage::Taking;
         Ok(())
-    }
-
-    /// Takes a packet, once there is no [`work`](Self::work) left.
-    ///
-    /// # Errors
-    ///
-    /// [`Media`] of damage: it goes on with the next one.
-    pub(super) fn push(&mut self, packet: &Packet) -> Result<(), Media> {
-        self.decoder.push(packet)
-    }
-
-    /// No packet follows in this lap; what is left is still to be worked through.
-    ///
-    /// # Errors
-    ///
-    /// As for [`push`](Self::push).
-    pub(super) fn finish(&mut self) -> Result<(), Media> {
-        self.stage = Stage::Decoder;
-        self.decoder.finish()
-    }
-
-    /// Brings one frame through; `false` if another packet is needed, or the lap is over.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Media`] of damage, after which it goes on; any other is the end.
-    pub(super) fn work(&mut self, packets: &mut VecDeque<Packet>) -> Result<bool, Error> {
-        if let Some(frame) = self.next_frame()? {
-            self.encoder.push_frame(&frame).map_err(|error| failed(&self.plan, error))?;
-            self.give(packets)?;
-            return Ok(true);
-        }
-        if self.stage != Stage::Encoder {
-            return Ok(false);
-        }
-        self.stage = Stage::Over;
-        self.encoder.finish().map_err(|error| failed(&self.plan, error))?;
-        self.give(packets)?;
-        Ok(true)
     }
 
     /// The next frame of the encoder's size.
@@ -171,15 +128,9 @@ impl AudioTrack {
                 self.resample(frame)?;
                 continue;
             }
-            if matches!(self.stage, Stage::Reading | Stage::Decoder)
-                && let Some(frame) = self.decoder.pull()?
-            {
-                self.waiting = Some(frame);
-                continue;
-            }
             self.stage = match self.stage {
-                Stage::Reading | Stage::Encoder | Stage::Over => return Ok(None),
-                Stage::Decoder => {
+                Stage::Taking | Stage::Encoder | Stage::Over => return Ok(None),
+                Stage::Ending => {
                     if let Some(resampler) = &mut self.resampler {
                         self.leaving = true;
                         resampler.finish()?;
@@ -225,6 +176,32 @@ impl AudioTrack {
             packets.push_back(packet);
         }
         Ok(())
+    }
+}
+
+impl FrameStage for Sounds {
+    type Frame = AudioFrame;
+
+    fn take(&mut self, decoded: Decoded<AudioFrame>) {
+        match decoded {
+            Decoded::Frame(frame) => self.waiting = Some(frame),
+            Decoded::End { .. } => self.stage = Stage::Ending,
+        }
+    }
+
+    fn work(&mut self, packets: &mut VecDeque<Packet>, _: &mut Vec<EventKind>) -> Result<bool, Error> {
+        if let Some(frame) = self.next_frame()? {
+            self.encoder.push_frame(&frame).map_err(|error| failed(&self.plan, error))?;
+            self.give(packets)?;
+            return Ok(true);
+        }
+        if self.stage != Stage::Encoder {
+            return Ok(false);
+        }
+        self.stage = Stage::Over;
+        self.encoder.finish().map_err(|error| failed(&self.plan, error))?;
+        self.give(packets)?;
+        Ok(true)
     }
 }
 

@@ -1,16 +1,15 @@
-//! The pictures of one lap: decoded, brought into shape, put on the grid, encoded.
+//! The pictures of one lap: brought into shape, put on the grid, encoded.
 //!
-//! In: packets of a video track. Out: packets of the plan's codec at a constant frame rate, on the same clock. Frames are pulled through
-//! one at a time: nothing is kept but what decoder, filter and encoder hold. Runs on the thread that reads.
+//! In: pictures, wherever they come from, with times in ticks of one clock. Out: packets of the plan's codec at a constant frame rate, on the
+//! same clock. Pictures pass one at a time: nothing is kept but what filter and encoder hold. Runs on the thread that reads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flowcast_av::{
-    ColorInfo, DecoderOptions, Error as Media, Packet, TimeBase, TrackInfo, VideoDecoder, VideoFrame,
-};
+use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoFrame};
 
+use super::decode::{Decoded, FrameStage};
 use super::encoders::{Encoders, PictureEncoder, settings};
 use super::grid::Grid;
 use super::plan::VideoPlan;
@@ -24,17 +23,17 @@ const FINEST: u32 = 90_000;
 /// Pictures that an encoder took with it when it failed, and that are made up for, at most this many seconds.
 const MOST_MADE_UP: i64 = 2;
 
-/// A video track that is encoded.
+/// The pictures of a track, on their way to packets.
 #[derive(Debug)]
-pub(super) struct VideoTrack {
+pub(super) struct Pictures {
     plan: VideoPlan,
+    /// What is known of the pictures, and their clock.
     input: TrackInfo,
     output: TrackInfo,
     color: ColorInfo,
     encoders: Arc<dyn Encoders>,
     /// The encoders that may be tried, in their order.
     candidates: Vec<String>,
-    decoder: VideoDecoder,
     shaper: Shaper,
     grid: Grid,
     encoder: Encoder,
@@ -42,7 +41,7 @@ pub(super) struct VideoTrack {
     step: i64,
     /// The configuration that was given out last.
     told: Option<Bytes>,
-    /// Where the lap ends, once that is known, of the source's clock.
+    /// Where the lap ends, once that is known, of the pictures' clock.
     all_end: Option<i64>,
     stage: Stage,
 }
@@ -65,27 +64,27 @@ struct Encoder {
 /// How far a lap is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Reading,
-    /// The decoder gives what it holds, then the shaper, then the grid, then the encoder.
-    Decoder,
+    Taking,
+    /// No picture follows; the shaper gives what it holds, then the grid, then the encoder.
+    Ending,
     Shaper,
     Grid,
     Encoder,
     Over,
 }
 
-impl VideoTrack {
-    /// Opens decoder and encoder for a track.
+impl Pictures {
+    /// Opens the encoder for the pictures of `input`: its time base is their clock, and what it says of their orientation,
+    /// fields and colours is what is made of them. Its codec does not matter.
     ///
     /// # Errors
     ///
-    /// There is no decoder for it, or no encoder opens.
+    /// No encoder opens.
     pub(super) fn open(
         input: &TrackInfo,
         plan: &VideoPlan,
         encoders: &Arc<dyn Encoders>,
     ) -> Result<Self, Error> {
-        let decoder = VideoDecoder::open(input, &DecoderOptions::default())?;
         let video = input.video.as_ref();
         let color = video.map(|video| shown_color(&video.color)).unwrap_or_default();
         let candidates = encoders.candidates(plan.codec, &plan.encoder);
@@ -109,13 +108,12 @@ impl VideoTrack {
             color,
             encoders: encoders.clone(),
             candidates,
-            decoder,
             shaper,
             grid: Grid::new(rate, input.time_base),
             encoder,
             step,
             all_end: None,
-            stage: Stage::Reading,
+            stage: Stage::Taking,
         })
     }
 
@@ -137,14 +135,14 @@ impl VideoTrack {
         Some(EventKind::EncoderChanged { from, to, error })
     }
 
-    /// Begins another lap with a decoder and an encoder that remember nothing.
+    /// Begins another lap with an encoder that remembers nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.grid = Grid::new(self.plan.frame_rate, self.input.time_base);
         self.begin()
     }
 
-    /// Goes on elsewhere in the same lap: with the first picture that is decoded at or after `dts`, in ticks of what comes out.
-    /// A keyframe before it is to be pushed next.
+    /// Goes on elsewhere in the same lap: with the first picture whose packet is decoded at or after `dts`, in ticks of what
+    /// comes out. A picture at or before it is to be taken next.
     pub(super) fn begin_at(&mut self, dts: i64) -> Result<(), Error> {
         let delay = self.output.video.as_ref().map_or(0, |video| i64::from(video.b_frames));
         // Finished times are whole milliseconds: what is rounded to this one counts.
@@ -162,9 +160,8 @@ impl VideoTrack {
     }
 
     fn begin(&mut self) -> Result<(), Error> {
-        self.decoder = VideoDecoder::open(&self.input, &DecoderOptions::default())?;
         self.shaper.reset();
-        self.stage = Stage::Reading;
+        self.stage = Stage::Taking;
         // A lap begins with what was said of the track, whatever encoder took over in the one before.
         self.told.clone_from(&self.output.config);
         self.replace_encoder(self.encoder.number)
@@ -185,55 +182,6 @@ impl VideoTrack {
         Ok(())
     }
 
-    /// Takes a packet, once there is no [`work`](Self::work) left.
-    ///
-    /// # Errors
-    ///
-    /// [`Media`] of damage: it goes on with the next one.
-    pub(super) fn push(&mut self, packet: &Packet) -> Result<(), Media> {
-        self.decoder.push(packet)
-    }
-
-    /// No packet follows in this lap, of which all tracks end at `all_end` milliseconds; what is left is still to be worked
-    /// through.
-    ///
-    /// # Errors
-    ///
-    /// As for [`push`](Self::push).
-    pub(super) fn finish(&mut self, all_end: Option<i64>) -> Result<(), Media> {
-        self.stage = Stage::Decoder;
-        self.all_end = all_end.map(|millis| TimeBase::MILLIS.rescale(millis, self.input.time_base));
-        self.decoder.finish()
-    }
-
-    /// Brings one picture through; `false` if another packet is needed, or the lap is over.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Media`] of damage, after which it goes on; any other is the end.
-    pub(super) fn work(
-        &mut self,
-        packets: &mut VecDeque<Packet>,
-        notices: &mut Vec<EventKind>,
-    ) -> Result<bool, Error> {
-        if let Some((frame, place)) = self.next_frame()? {
-            self.encode(frame, place, packets, notices)?;
-            return Ok(true);
-        }
-        if self.stage != Stage::Encoder {
-            return Ok(false);
-        }
-        self.stage = Stage::Over;
-        // What an encoder loses at the end is not encoded again.
-        let finished = self.encoder.inner.finish().map_err(Error::from).and_then(|()| self.give(packets));
-        if let Err(error) = finished {
-            self.encoders.failed(&self.encoder.name);
-            let error = encoder_failed(&self.encoder.name, error);
-            notices.push(EventKind::SourceFault { error });
-        }
-        Ok(true)
-    }
-
     /// The next picture on its place of the grid.
     fn next_frame(&mut self) -> Result<Option<(VideoFrame, i64)>, Error> {
         loop {
@@ -245,15 +193,9 @@ impl VideoTrack {
                 self.grid.push(frame, time, duration);
                 continue;
             }
-            if matches!(self.stage, Stage::Reading | Stage::Decoder)
-                && let Some(frame) = self.decoder.pull()?
-            {
-                self.shaper.push(frame);
-                continue;
-            }
             self.stage = match self.stage {
-                Stage::Reading | Stage::Encoder | Stage::Over => return Ok(None),
-                Stage::Decoder => {
+                Stage::Taking | Stage::Encoder | Stage::Over => return Ok(None),
+                Stage::Ending => {
                     self.shaper.finish()?;
                     Stage::Shaper
                 }
@@ -333,6 +275,39 @@ impl VideoTrack {
             packets.push_back(packet);
         }
         Ok(())
+    }
+}
+
+impl FrameStage for Pictures {
+    type Frame = VideoFrame;
+
+    fn take(&mut self, decoded: Decoded<VideoFrame>) {
+        match decoded {
+            Decoded::Frame(frame) => self.shaper.push(frame),
+            Decoded::End { all_end } => {
+                self.stage = Stage::Ending;
+                self.all_end = all_end.map(|millis| TimeBase::MILLIS.rescale(millis, self.input.time_base));
+            }
+        }
+    }
+
+    fn work(&mut self, packets: &mut VecDeque<Packet>, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
+        if let Some((frame, place)) = self.next_frame()? {
+            self.encode(frame, place, packets, notices)?;
+            return Ok(true);
+        }
+        if self.stage != Stage::Encoder {
+            return Ok(false);
+        }
+        self.stage = Stage::Over;
+        // What an encoder loses at the end is not encoded again.
+        let finished = self.encoder.inner.finish().map_err(Error::from).and_then(|()| self.give(packets));
+        if let Err(error) = finished {
+            self.encoders.failed(&self.encoder.name);
+            let error = encoder_failed(&self.encoder.name, error);
+            notices.push(EventKind::SourceFault { error });
+        }
+        Ok(true)
     }
 }
 
