@@ -1,11 +1,10 @@
 //! Frames of silence in the format of a track, for the sound that a file does not have.
 
 use bytes::Bytes;
-use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
-use flowcast_rtmp::flv::opus;
 use flowcast_rtmp::flv::silence::aac_silence;
 use flowcast_rtmp::flv::tag::TagBody;
+use flowcast_rtmp::flv::{opus, sound};
 
 /// FLV's audio header of a raw AAC frame.
 const AAC_RAW: [u8; 2] = [0xAF, 1];
@@ -18,7 +17,7 @@ pub(crate) fn frame(header: &TagBody, samples: u32) -> Option<Bytes> {
     if is_opus(header) {
         return opus_silence(samples);
     }
-    let config = AudioSpecificConfig::parse(header.to_bytes().get(2..)?).ok()?;
+    let config = sound::aac_config(header)?;
     // With spectral band replication, a plain frame would change the rate for a moment.
     let is_plain = config.object_type == 2 && config.sbr_rate_hz.is_none() && !config.parametric_stereo;
     let configuration = if config.channels == 8 { 7 } else { config.channels };

@@ -1,17 +1,12 @@
 //! `onMetaData` for a stream whose tracks come from more than one place.
 
-use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
-use flowcast_rtmp::flv::opus;
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Tag, TagBody};
+use flowcast_rtmp::flv::{opus, sound};
 
 /// FLV's number of AAC.
 const AAC: f64 = 10.0;
-
-/// Bytes of a tag before `OpusHead`, and where that has the channels.
-const OPUS_HEADER: usize = 5;
-const OPUS_CHANNELS: usize = 9;
 
 /// The number of a codec, the rate in hertz and whether there are two channels or more.
 pub(super) type Sound = (f64, f64, bool);
@@ -44,11 +39,11 @@ pub(super) fn with_audio(tag: &Tag, audio: Option<&TagBody>, companion: Option<S
 fn described(header: &TagBody) -> Option<Sound> {
     match AudioCodec::of(header)? {
         AudioCodec::Opus => {
-            let channels = header.byte(OPUS_HEADER + OPUS_CHANNELS)?;
+            let channels = sound::opus_channels(header)?;
             Some((f64::from(u32::from_be_bytes(*b"Opus")), f64::from(opus::RATE_HZ), channels >= 2))
         }
         AudioCodec::Aac => {
-            let config = AudioSpecificConfig::parse(header.to_bytes().get(2..)?).ok()?;
+            let config = sound::aac_config(header)?;
             Some((AAC, f64::from(config.sample_rate_hz), config.channels >= 2))
         }
         _ => None,

@@ -17,6 +17,7 @@ pub mod opus;
 pub mod reader;
 pub mod script;
 pub mod silence;
+pub mod sound;
 pub mod sps;
 pub mod tag;
 pub mod video;

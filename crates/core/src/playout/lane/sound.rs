@@ -1,22 +1,15 @@
 //! The sound of a lane: where an item's frames go, and what is put where it has none.
 
 use bytes::Bytes;
-use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
-use flowcast_rtmp::flv::opus;
 use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::{opus, sound};
 
 use super::{Lane, round_div};
 use crate::lap::place::{Fill, Grid};
 use crate::lap::position::Position;
-use crate::lap::silence::OPUS;
 use crate::lap::{Unit, silence};
 use crate::playout::turn::{Part, Turn};
-
-/// FLV's audio header of MP3 has its codec in the upper four bits.
-const MP3: u8 = 2;
-/// Samples of an MP3 frame, and below 32 kHz.
-const MP3_FRAME: (u32, u32) = (1152, 576);
 
 /// The audio that was sent so far: an endless row of equal frames.
 #[derive(Debug, Clone)]
@@ -81,15 +74,11 @@ impl Lane {
         if let Some(samples) = opus_samples(first) {
             return (opus::RATE_HZ, samples);
         }
-        let config = self.audio_header.as_ref().map(|body| body.to_bytes());
-        let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
-        let head = first.body.byte(0).unwrap_or(0);
-        match config {
-            Some(config) if head >> 4 != MP3 => (config.sample_rate_hz, u32::from(config.frame_samples)),
-            _ => {
-                let rate = [5512, 11_025, 22_050, 44_100][usize::from(head >> 2 & 3)];
-                (rate, if rate < 32_000 { MP3_FRAME.1 } else { MP3_FRAME.0 })
+        match self.audio_header.as_ref().and_then(sound::aac_config) {
+            Some(config) if AudioCodec::of(&first.body) != Some(AudioCodec::Mp3) => {
+                (config.sample_rate_hz, u32::from(config.frame_samples))
             }
+            _ => sound::mp3_format(&first.body),
         }
     }
 
@@ -209,12 +198,10 @@ impl Lane {
 
     /// A lap without any audio in a stream that has some.
     pub(super) fn begin_silence(&mut self) {
-        let config = self.audio_header.as_ref().map(|body| body.to_bytes());
         let (rate, frame) = if self.is_opus() {
             (opus::RATE_HZ, self.chain.as_ref().map_or(opus::USUAL_SAMPLES, |chain| chain.frame))
         } else {
-            let config = config.and_then(|body| AudioSpecificConfig::parse(body.get(2..)?).ok());
-            let Some(config) = config else { return };
+            let Some(config) = self.audio_header.as_ref().and_then(sound::aac_config) else { return };
             (config.sample_rate_hz, u32::from(config.frame_samples))
         };
         if self.silent_frame(frame).is_some() {
@@ -248,8 +235,7 @@ fn opus_samples(tag: &Tag) -> Option<u32> {
     if AudioCodec::of(&tag.body) != Some(AudioCodec::Opus) {
         return None;
     }
-    let first = [tag.body.byte(OPUS.len())?, tag.body.byte(OPUS.len() + 1).unwrap_or(0)];
-    opus::packet_samples(&first)
+    sound::opus_samples(&tag.body)
 }
 
 #[cfg(all(test, feature = "libav"))]
@@ -261,7 +247,7 @@ mod tests {
     use flowcast_rtmp::time::MediaTime;
 
     use super::*;
-    use crate::lap::silence::opus_silence;
+    use crate::lap::silence::{OPUS, opus_silence};
 
     #[test]
     fn opus_has_silence_of_every_usual_length() {
