@@ -98,7 +98,7 @@ impl Player {
         if cx.tick {
             self.connection.check_deadlines(cx.now)?;
             if self.is_to_be_measured(cx.now)
-                && let Some(error) = self.measure(cx)
+                && let Err(error) = self.measure(cx)
             {
                 // The kernel need not keep what this player does not take for half a minute.
                 self.connection.transport.abort();
@@ -191,22 +191,15 @@ impl Player {
         true
     }
 
-    fn measure(&mut self, cx: &OutputContext<'_>) -> Option<Error> {
-        if !self.is_fed() {
-            return None;
-        }
-        let feed = self.feed.as_mut()?;
+    fn measure(&mut self, cx: &OutputContext<'_>) -> Result<(), Error> {
+        let is_fed = self.is_fed();
+        let Some(feed) = self.feed.as_mut().filter(|_| is_fed) else { return Ok(()) };
         let pending = self.connection.transport.pending_bytes();
         let wire = self.connection.session.wire();
         let (total_in, unsent) = (wire.total_in(), (wire.len() + pending) as u64);
         self.unacknowledged = self.connection.transport.unacknowledged();
         feed.measure(cx.now, cx.ring, total_in, unsent, self.unacknowledged);
-        let host = || self.connection.peer.to_string();
-        let (lag, stalled) = (feed.lag(), feed.stalled(cx.now));
-        if feed.is_too_slow() && feed.has_joined() {
-            return Some(Error::TooSlow { host: host(), lag, limit: self.policy.disconnect_after });
-        }
-        (stalled > self.policy.stall_after).then(|| Error::Stalled { host: host(), after: stalled })
+        feed.check_pace(cx.now, || self.connection.peer.to_string())
     }
 }
 

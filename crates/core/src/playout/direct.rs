@@ -21,7 +21,7 @@ use crate::lap::queue::{Finish, TagReceiver, TagSender, Taken, queue};
 use crate::lap::reader::{LapReader, Tail};
 use crate::reel::SLOT_MS;
 use crate::stats::EncodingStats;
-use crate::sys::{CpuLap, CpuMeter, spawn};
+use crate::sys::{CpuLap, CpuMeter, Worker};
 use crate::tracks::Tracks;
 use crate::transcode::packets::PacketSource;
 use crate::transcode::{Control, Encoders, Plan, Transcoder};
@@ -42,7 +42,7 @@ pub(super) struct OpenFile {
 pub(super) struct DirectFeed {
     receiver: Option<TagReceiver>,
     control: Control,
-    worker: Option<std::thread::JoinHandle<()>>,
+    thread: Worker,
 }
 
 /// Whether files can be played directly.
@@ -219,7 +219,8 @@ impl DirectFeed {
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
         let cpu = options.cpu.clone();
-        let worker = spawn(
+        let thread = Worker::start(
+            "a file reader",
             format!("fw-{}", options.name),
             if encodes { ENCODING_STACK } else { WORKER_STACK },
             move || {
@@ -230,7 +231,7 @@ impl DirectFeed {
             },
         )
         .map_err(|source| Error::System { what: "no thread for the file's reader", source: source.into() })?;
-        Ok(Self { receiver: Some(receiver), control, worker: Some(worker) })
+        Ok(Self { receiver: Some(receiver), control, thread })
     }
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
@@ -271,13 +272,7 @@ impl DirectFeed {
 
     /// Whether the worker has ended.
     pub(super) fn is_stopped(&mut self) -> bool {
-        if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
-            && let Some(worker) = self.worker.take()
-            && worker.join().is_err()
-        {
-            log::error!("a file reader panicked");
-        }
-        self.worker.is_none()
+        self.thread.is_stopped()
     }
 }
 

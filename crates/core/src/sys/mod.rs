@@ -7,6 +7,8 @@ mod outq;
 mod panic;
 mod spawn;
 mod thread;
+#[cfg(feature = "libav")]
+mod worker;
 
 pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
@@ -16,3 +18,5 @@ pub(crate) use panic::panic_message;
 pub use spawn::spawn;
 pub use thread::ThreadMeter;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, thread_cpu_time, yield_to_others};
+#[cfg(feature = "libav")]
+pub(crate) use worker::Worker;

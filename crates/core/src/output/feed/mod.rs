@@ -10,6 +10,7 @@ use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
 use crate::config::LagPolicy;
+use crate::error::Error;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Join, Read, Ring, Together, newest_of};
 
@@ -160,8 +161,7 @@ impl Feed {
     }
 
     /// How long data has waited without any of it being acknowledged, as last measured.
-    #[must_use]
-    pub fn stalled(&self, now: Instant) -> Duration {
+    fn stalled(&self, now: Instant) -> Duration {
         self.lag.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
@@ -177,10 +177,26 @@ impl Feed {
         self.media_from
     }
 
+    /// Why the connection to `host` is to be given up, as last measured: it is too far behind, or took nothing for too long.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooSlow`], [`Error::Stalled`].
+    pub fn check_pace(&self, now: Instant, host: impl Fn() -> String) -> Result<(), Error> {
+        if self.is_too_slow() {
+            let limit = self.policy.disconnect_after;
+            return Err(Error::TooSlow { host: host(), lag: self.lag(), limit });
+        }
+        let after = self.stalled(now);
+        if after > self.policy.stall_after {
+            return Err(Error::Stalled { host: host(), after });
+        }
+        Ok(())
+    }
+
     /// Whether the session is so far behind that the connection is to be given up, as last measured. Never while the
     /// stream's tags can be made again: then it skips.
-    #[must_use]
-    pub fn is_too_slow(&self) -> bool {
+    fn is_too_slow(&self) -> bool {
         !self.refillable && self.lag.lag > self.policy.disconnect_after
     }
 

@@ -219,7 +219,6 @@ impl Live {
         cx: &mut OutputContext<'_>,
         id: OutputId,
         host: &str,
-        policy: &LagPolicy,
     ) -> Result<(), Error> {
         let unsent = (self.session.wire().len() + self.transport.pending_bytes()) as u64;
         let total_in = self.session.wire().total_in();
@@ -229,14 +228,7 @@ impl Live {
         if tags > 0 {
             cx.notices.push(EventKind::OutputDropped { output: id, tags });
         }
-        if self.feed.is_too_slow() {
-            let lag = self.feed.lag();
-            return Err(Error::TooSlow { host: host.to_owned(), lag, limit: policy.disconnect_after });
-        }
-        let stalled = self.feed.stalled(cx.now);
-        if stalled > policy.stall_after {
-            return Err(Error::Stalled { host: host.to_owned(), after: stalled });
-        }
+        self.feed.check_pace(cx.now, || host.to_owned())?;
         self.size_send_buffer(cx.now);
         Ok(())
     }

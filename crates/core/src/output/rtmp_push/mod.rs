@@ -357,7 +357,7 @@ impl OutputDriver for RtmpPush {
             State::Live(live) => {
                 let host = self.route.peer().host();
                 let measured = if cx.tick && live.is_to_be_measured() {
-                    live.measure(cx, self.id, host, &self.config.lag)
+                    live.measure(cx, self.id, host)
                 } else {
                     Ok(())
                 };
