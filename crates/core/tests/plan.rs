@@ -27,7 +27,7 @@ const PLAN: &[(&str, &str)] = &[
     ("playlist", "error id net"),
     ("scan", "clock error settings tracks verdict"),
     ("transcode", "clock error event scan settings stats tracks verdict"),
-    ("lap", "clock config error event tracks transcode"),
+    ("lap", "clock config error event scan tracks transcode"),
     ("reel", "config error event lap pool sys tracks transcode"),
     ("files", "error playlist reel sys"),
     (

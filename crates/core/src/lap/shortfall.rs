@@ -2,8 +2,7 @@
 //!
 //! In: the packets of a lap. Out: what is missing, once per change.
 
-/// Of a hundred packets the container counts, this many may be missing without a report: edit lists leave some out.
-const TOLERATED_PERCENT: u64 = 5;
+use crate::scan;
 
 /// Counts what a lap gives.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ impl Shortfall {
     pub(crate) fn end_lap(&mut self) -> Option<String> {
         let (whole, damaged) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.damaged));
         let expected = self.expected.unwrap_or(whole);
-        let tolerated = if self.first { expected * TOLERATED_PERCENT / 100 } else { 0 };
+        let tolerated = if self.first { scan::tolerated(expected) } else { 0 };
         if self.first {
             self.first = false;
             self.expected = Some(whole.max(1));

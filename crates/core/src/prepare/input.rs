@@ -1,25 +1,23 @@
 //! The input, read once from its beginning to its end, whatever is damaged on the way.
 
-use flowcast_av::{Error as Media, MediaInfo, Packet};
+use flowcast_av::{MediaInfo, Packet};
 
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::transcode::packets::{PacketSource, is_final};
-
-/// Places in a row that may be damaged before the rest is given up.
-const MOST_DAMAGED: u32 = 16;
+use crate::scan::{Damage, Patience};
+use crate::transcode::packets::PacketSource;
 
 /// Passes over damaged places: the input ends where nothing readable follows.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     source: S,
-    in_a_row: u32,
+    patience: Patience,
     any: bool,
 }
 
 impl<S: PacketSource> Patient<S> {
     pub(super) fn new(source: S) -> Self {
-        Self { source, in_a_row: 0, any: false }
+        Self { source, patience: Patience::default(), any: false }
     }
 }
 
@@ -36,17 +34,15 @@ impl<S: PacketSource> PacketSource for Patient<S> {
         loop {
             match self.source.read() {
                 Ok(packet) => {
-                    self.in_a_row = 0;
+                    self.patience.read();
                     self.any |= packet.is_some();
                     return Ok(packet);
                 }
-                // Not one place is damaged then, but every packet.
-                Err(Error::Media(error @ Media::MissingTimestamps { .. })) => return Err(error.into()),
-                Err(error) if is_final(&error) => return Err(error),
-                Err(error) if self.in_a_row >= MOST_DAMAGED => {
-                    return if self.any { Ok(None) } else { Err(error) };
-                }
-                Err(_) => self.in_a_row += 1,
+                Err(error) => match self.patience.failed(&error) {
+                    Damage::First | Damage::Again => {}
+                    Damage::TooMuch if self.any => return Ok(None),
+                    Damage::TooMuch | Damage::Final => return Err(error),
+                },
             }
         }
     }

@@ -16,6 +16,8 @@ mod failure;
 #[cfg(feature = "libav")]
 mod intervals;
 #[cfg(feature = "libav")]
+mod patience;
+#[cfg(feature = "libav")]
 mod scanner;
 #[cfg(feature = "libav")]
 mod video;
@@ -25,5 +27,7 @@ mod windows;
 #[cfg(feature = "libav")]
 pub use cache::facts;
 pub use failure::verdict_of_failure;
+#[cfg(feature = "libav")]
+pub(crate) use patience::{Damage, Patience, tolerated};
 #[cfg(feature = "libav")]
 pub use scanner::ScanOptions;

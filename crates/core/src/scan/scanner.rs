@@ -10,15 +10,12 @@ use flowcast_av::{Conversion, Demuxer, Interrupt, MediaInfo, OpenOptions, TrackI
 
 use super::audio::AudioTally;
 use super::empty::Empty;
+use super::patience::{Damage, Patience, tolerated};
 use super::video::VideoTally;
 use crate::error::Error;
 use crate::tracks::{Carriage, Chosen};
 use crate::verdict::{Facts, Form, Reach};
 
-/// Places in a row that may be damaged before the rest of the file is given up.
-const MAX_DAMAGED: u32 = 16;
-/// Of a hundred packets the container counts, this many may be missing: edit lists leave some out.
-const TOLERATED_PERCENT: u64 = 5;
 /// A file may be shorter than it says by as much, and by a fiftieth.
 const TOLERATED_LENGTH: Duration = Duration::from_millis(500);
 /// Packets between two looks at the clock.
@@ -70,7 +67,7 @@ pub(super) fn scan(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Re
         empty: Empty::new(&media),
         packets: 0,
         bytes: 0,
-        damaged: 0,
+        patience: Patience::default(),
     };
     let cut_off = run.read(&mut demuxer, began, options, &mut facts)?;
     facts.empty = run.empty.length();
@@ -117,8 +114,7 @@ struct Run {
     empty: Empty,
     packets: u64,
     bytes: u64,
-    /// Places in a row that could not be read.
-    damaged: u32,
+    patience: Patience,
 }
 
 impl Run {
@@ -145,7 +141,7 @@ impl Run {
             }
             match demuxer.read() {
                 Ok(Some(packet)) => {
-                    self.damaged = 0;
+                    self.patience.read();
                     self.packets += 1;
                     self.bytes += packet.data.len() as u64;
                     self.empty.take(&packet);
@@ -156,19 +152,13 @@ impl Run {
                     }
                 }
                 Ok(None) => return Ok(None),
-                Err(
-                    error @ (flowcast_av::Error::Cancelled { .. }
-                    | flowcast_av::Error::Timeout { .. }
-                    | flowcast_av::Error::LimitExceeded { .. }
-                    | flowcast_av::Error::MissingTimestamps { .. }),
-                ) => return Err(error.into()),
                 Err(error) => {
-                    self.damaged += 1;
-                    if self.damaged == 1 {
-                        facts.unreadable_places += 1;
-                    }
-                    if self.damaged > MAX_DAMAGED {
-                        return Ok(Some(error.to_string()));
+                    let error = Error::Media(error);
+                    match self.patience.failed(&error) {
+                        Damage::First => facts.unreadable_places += 1,
+                        Damage::Again => {}
+                        Damage::TooMuch => return Ok(Some(error.to_string())),
+                        Damage::Final => return Err(error),
                     }
                 }
             }
@@ -199,7 +189,7 @@ fn look_at_boxes(path: &Path, facts: &mut Facts) {
 fn missing(media: &MediaInfo, facts: &Facts) -> Option<String> {
     if let Some(video) = &facts.video
         && let Some(expected) = media.track(video.track).and_then(|track| track.frames)
-        && video.packets.saturating_add(expected.saturating_mul(TOLERATED_PERCENT) / 100) < expected
+        && video.packets.saturating_add(tolerated(expected)) < expected
     {
         return Some(format!("track {} has {} of {expected} packets", video.track, video.packets));
     }

@@ -13,4 +13,4 @@ pub(crate) use selection::Chosen;
 #[cfg(feature = "libav")]
 pub use selection::Selection;
 #[cfg(feature = "libav")]
-pub use tagger::Tagger;
+pub use tagger::{Tagged, Tagger};

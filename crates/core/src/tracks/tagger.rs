@@ -5,12 +5,21 @@
 //! copied: a tag is a few bytes of header in front of libav's buffer.
 
 use bytes::Bytes;
-use flowcast_av::Codec;
+use flowcast_av::{Codec, Packet};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::{FlvError, audio, enhanced, video};
 use flowcast_rtmp::time::MediaTime;
 
 use super::selection::{Selection, four_cc, rate_and_channels};
+
+/// The tags of a packet.
+#[derive(Debug)]
+pub struct Tagged {
+    /// The sequence header, if the packet brings a configuration.
+    pub header: Option<Tag>,
+    /// The packet itself.
+    pub frame: Option<Tag>,
+}
 
 /// Makes tags of packets.
 #[derive(Debug)]
@@ -54,6 +63,28 @@ impl Tagger {
         }
         let is_aac = self.selection.audio.as_ref().is_some_and(|track| track.codec == Codec::Aac);
         is_aac.then(|| audio::aac_sequence_header(config, at))
+    }
+
+    /// When a packet is decoded and shown, in ticks of its track; `None` if it says neither. What is shown in the order it
+    /// comes is decoded when it is shown: its tags have no other time.
+    #[must_use]
+    pub fn times(&self, packet: &Packet) -> Option<(i64, i64)> {
+        let (dts, pts) = (packet.dts.or(packet.pts)?, packet.pts.or(packet.dts)?);
+        let is_shown_in_order = self.is_video(packet.track) && !self.has_composition();
+        Some((if is_shown_in_order { pts } else { dts }, pts))
+    }
+
+    /// The tags of a packet that decodes at `at` and is shown `composition_ms` milliseconds later. What FLV has no form for is
+    /// left out.
+    #[must_use]
+    pub fn tags(&self, packet: Packet, at: MediaTime, composition_ms: i64) -> Tagged {
+        let header = packet.config.and_then(|config| self.sequence_header(packet.track, config, at));
+        let frame = if self.is_video(packet.track) {
+            self.video(at, composition_ms, packet.keyframe, packet.data)
+        } else {
+            self.audio(at, packet.data)
+        };
+        Tagged { header, frame: frame.ok() }
     }
 
     /// A video packet that decodes at `at` and is shown `composition_ms` milliseconds later.

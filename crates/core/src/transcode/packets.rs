@@ -17,7 +17,8 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`Error::Media`] of a damaged place: there may be more behind it. For some errors there is not, see [`is_final`].
+    /// [`Error::Media`] of a damaged place: there may be more behind it. For some errors there is not, see
+    /// [`Patience`](crate::scan::Patience).
     fn read(&mut self) -> Result<Option<Packet>, Error>;
 
     /// Begins the next lap: the same packets, and the configuration of [`media`](Self::media) holds again.
@@ -49,17 +50,6 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
     /// Puts what there is to tell since the last time into `notices`.
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
         let _ = notices;
-    }
-}
-
-/// Whether nothing can be read after `error`, as opposed to a damaged place.
-pub(crate) fn is_final(error: &Error) -> bool {
-    use flowcast_av::Error as Media;
-    match error {
-        Error::Media(error) => {
-            matches!(error, Media::Cancelled { .. } | Media::Timeout { .. } | Media::LimitExceeded { .. })
-        }
-        _ => true,
     }
 }
 

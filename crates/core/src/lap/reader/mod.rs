@@ -18,8 +18,9 @@ use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::{LapFacts, Step, Unit};
-use crate::tracks::{Carriage, Selection, Tagger, Tracks};
-use crate::transcode::packets::{PacketSource, is_final};
+use crate::scan::{Damage, Patience};
+use crate::tracks::{Carriage, Selection, Tagged, Tagger, Tracks};
+use crate::transcode::packets::PacketSource;
 
 mod sound;
 #[cfg(test)]
@@ -31,8 +32,6 @@ use video::VideoTrack;
 
 /// Packets and bytes held at most until the first packet of each track is known.
 const PRELUDE: (usize, usize) = (512, 4 << 20);
-/// Places in a row that may be damaged before the rest of the file is given up for this lap.
-const MAX_DAMAGED: u32 = 16;
 /// Milliseconds of one track until the other one is not waited for any more: what is stored apart was put side by side before.
 const PRELUDE_SPAN: i64 = 2000;
 
@@ -81,8 +80,7 @@ pub(crate) struct LapReader {
     progress: Progress,
     /// What ended the lap early.
     failure: Option<Error>,
-    /// Places in a row that could not be read.
-    damaged: u32,
+    patience: Patience,
     continuity: Continuity,
     blocks: Blocks,
     /// Room for what the source tells.
@@ -163,7 +161,7 @@ impl LapReader {
             shortfall,
             progress: Progress::Reading,
             failure: None,
-            damaged: 0,
+            patience: Patience::default(),
             continuity: Continuity::new(Forward::File),
             blocks: Blocks::default(),
             told: Vec::new(),
@@ -274,21 +272,21 @@ impl LapReader {
         self.ready.extend(self.told.drain(..).map(Step::Notice));
         match read {
             Ok(Some(packet)) => {
-                self.damaged = 0;
+                self.patience.read();
                 self.take(packet);
                 Ok(())
             }
             Ok(None) => self.end_lap(None),
-            Err(error) if is_final(&error) => Err(error),
-            // Behind a damaged place there may be more; only if there is not, the lap is over.
-            Err(error) if self.damaged >= MAX_DAMAGED => self.end_lap(Some(error)),
-            Err(error) => {
-                self.damaged += 1;
-                if self.damaged == 1 {
+            Err(error) => match self.patience.failed(&error) {
+                Damage::First => {
                     self.fault(error);
+                    Ok(())
                 }
-                Ok(())
-            }
+                Damage::Again => Ok(()),
+                // Behind a damaged place there may be more; only if there is not, the lap is over.
+                Damage::TooMuch => self.end_lap(Some(error)),
+                Damage::Final => Err(error),
+            },
         }
     }
 
@@ -312,7 +310,7 @@ impl LapReader {
         }
         self.sent_in_lap = 0;
         self.handed = i64::MIN;
-        self.damaged = 0;
+        self.patience = Patience::default();
         self.continuity = Continuity::new(Forward::File);
         self.progress = Progress::Reading;
         Ok(())
@@ -429,9 +427,7 @@ impl LapReader {
         let Some(track) = &mut self.video else { return };
         packet.config = packet.config.or(track.config.take());
         track.has_header |= packet.config.is_some();
-        let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts)) else { return };
-        // What is shown in the order it comes is decoded when it is shown: its tags have no other time.
-        let dts = if self.tagger.has_composition() { dts } else { pts };
+        let Some((dts, pts)) = self.tagger.times(&packet) else { return };
         match track.keyframe {
             None if packet.keyframe && track.has_header => {
                 track.keyframe = Some(pts);
@@ -460,9 +456,8 @@ impl LapReader {
 
     fn place_held(&mut self) {
         if let Some(packet) = self.video.as_mut().and_then(|track| track.held.take())
-            && let (Some(dts), Some(pts)) = (packet.dts.or(packet.pts), packet.pts.or(packet.dts))
+            && let Some((dts, pts)) = self.tagger.times(&packet)
         {
-            let dts = if self.tagger.has_composition() { dts } else { pts };
             self.place_frame(packet, dts, pts);
         }
     }
@@ -473,17 +468,17 @@ impl LapReader {
         let composition = track.unit.to_millis(pts) - decode;
         track.lap.observe(dts, pts, packet.duration);
         let at = track.increasing.next(decode - self.zero);
-        if let Some(config) = packet.config {
-            let header = self.tagger.sequence_header(packet.track, config, at);
-            header.into_iter().for_each(|tag| self.interleaver.push(tag, 0));
+        let Tagged { header, frame } = self.tagger.tags(packet, at, composition);
+        if let Some(header) = header {
+            self.interleaver.push(header, 0);
         }
-        if let Ok(tag) = self.tagger.video(at, composition, packet.keyframe, packet.data) {
-            self.interleaver.push(tag, 0);
+        if let Some(frame) = frame {
+            self.interleaver.push(frame, 0);
             self.sent_in_lap += 1;
         }
     }
 
-    fn place_audio(&mut self, packet: Packet) {
+    fn place_audio(&mut self, mut packet: Packet) {
         let begin = self.picture_begin();
         let Some(track) = &mut self.audio else { return };
         let Some(pts) = packet.pts.or(packet.dts) else { return };
@@ -491,14 +486,14 @@ impl LapReader {
         track.bridge(at, begin, self.zero, &mut self.interleaver);
         let Some(time) = track.take(&packet, (pts, at), self.zero, self.handed) else { return };
         let time = MediaTime::from_millis(time);
-        if let Some(config) = packet.config.or(track.config.take())
-            && let Some(header) = self.tagger.sequence_header(packet.track, config, time)
-        {
+        packet.config = packet.config.or(track.config.take());
+        let Tagged { header, frame } = self.tagger.tags(packet, time, 0);
+        if let Some(header) = header {
             track.change(&header);
             self.interleaver.push(header, at);
         }
-        if let Ok(tag) = self.tagger.audio(time, packet.data) {
-            self.interleaver.push(tag, at);
+        if let Some(frame) = frame {
+            self.interleaver.push(frame, at);
             self.sent_in_lap += 1;
         }
     }

@@ -28,8 +28,8 @@ use crate::lap::Step;
 use crate::lap::queue::{Closed, Finish, TagReceiver, TagSender, Taken, queue};
 use crate::stats::EncodingStats;
 use crate::stream::mailbox::Mailbox;
-use crate::sys::{CpuLap, CpuMeter, Leave, spawn, yield_to_others};
-use crate::tracks::{Selection, Tagger};
+use crate::sys::{self, CpuLap, CpuMeter, Leave, yield_to_others};
+use crate::tracks::{Selection, Tagged, Tagger};
 use crate::transcode::packets::PacketSource;
 use crate::transcode::{Control, Encoders, FrameRate, Plan, Settling, Transcoder, VideoPlan, settings};
 
@@ -60,7 +60,7 @@ pub(crate) struct LiveEncoder {
     inbox: Arc<Inbox>,
     receiver: Option<TagReceiver>,
     control: Control,
-    worker: Option<std::thread::JoinHandle<()>>,
+    thread: sys::Worker,
 }
 
 impl LiveEncoder {
@@ -85,9 +85,10 @@ impl LiveEncoder {
             since_report: 0,
             options,
         };
-        let worker = spawn(format!("fw-{}", worker.options.name), STACK, move || worker.run(feed))
+        let name = format!("fw-{}", worker.options.name);
+        let thread = sys::Worker::start("a live encoder", name, STACK, move || worker.run(feed))
             .map_err(|source| Error::System { what: "no thread to encode", source: source.into() })?;
-        Ok(Self { inbox, receiver: Some(receiver), control, worker: Some(worker) })
+        Ok(Self { inbox, receiver: Some(receiver), control, thread })
     }
 
     /// Gives it what was published.
@@ -163,13 +164,7 @@ impl LiveEncoder {
 
     /// Whether the worker has ended.
     pub(crate) fn is_stopped(&mut self) -> bool {
-        if self.worker.as_ref().is_some_and(std::thread::JoinHandle::is_finished)
-            && let Some(worker) = self.worker.take()
-            && worker.join().is_err()
-        {
-            log::error!("a live encoder panicked");
-        }
-        self.worker.is_none()
+        self.thread.is_stopped()
     }
 }
 
@@ -341,26 +336,15 @@ impl Worker {
 
     /// The tags of a packet: a header, if it says one, and the packet itself.
     fn tags(&mut self, tagger: &Tagger, packet: Packet) -> Vec<Tag> {
-        let Some(dts) = packet.dts.or(packet.pts) else { return Vec::new() };
+        let Some((dts, pts)) = tagger.times(&packet) else { return Vec::new() };
         let is_video = tagger.is_video(packet.track);
-        let dts = packet.pts.filter(|_| is_video && !tagger.has_composition()).unwrap_or(dts);
         let selection = tagger.selection();
         let track = if is_video { &selection.video } else { &selection.audio };
         let Some(base) = track.as_ref().map(|track| track.time_base) else { return Vec::new() };
         let decode = base.millis(dts);
         let at = self.increasing[usize::from(!is_video)].next(decode);
-        let mut tags = Vec::new();
-        if let Some(config) = packet.config {
-            tags.extend(tagger.sequence_header(packet.track, config, at));
-        }
-        let composition = base.millis(packet.pts.unwrap_or(dts)) - decode;
-        let tag = if is_video {
-            tagger.video(at, composition, packet.keyframe, packet.data)
-        } else {
-            tagger.audio(at, packet.data)
-        };
-        tags.extend(tag.ok());
-        tags
+        let Tagged { header, frame } = tagger.tags(packet, at, base.millis(pts) - decode);
+        header.into_iter().chain(frame).collect()
     }
 
     /// Sends those headers that say something else than the ones that were sent last.
