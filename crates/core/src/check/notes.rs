@@ -14,11 +14,16 @@ use crate::sys::{panic_message, thread_cpu_time};
 /// A call that takes this long does not return.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// What only answers may take this much longer: time in which others run is not told apart.
+const ANSWERS: u32 = 10;
+
 /// Which calls may take how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum May {
     Block,
     NotBlock,
+    /// It only answers a question. Its sleep is not looked for closely, because that takes longer than the answer.
+    Answer,
 }
 
 #[derive(Debug)]
@@ -66,6 +71,10 @@ impl Notes {
         stuck
     }
 
+    fn kernel(&self, may: May) -> Option<Kernel> {
+        (may == May::NotBlock).then(Kernel::now).flatten()
+    }
+
     /// Makes a call; `None` if it panicked.
     pub(super) fn call<R>(&self, what: &'static str, may: May, call: impl FnOnce() -> R) -> Option<R> {
         {
@@ -73,18 +82,19 @@ impl Notes {
             state.call = Some((what, Instant::now()));
             state.report.calls += 1;
         }
-        let (began, cpu, waited) = (Instant::now(), thread_cpu_time(), run_delay());
+        let (began, cpu, kernel) = (Instant::now(), thread_cpu_time(), self.kernel(may));
         let result = std::panic::catch_unwind(AssertUnwindSafe(call));
         let (took, cpu) = (began.elapsed(), thread_cpu_time().saturating_sub(cpu));
-        let waited =
-            run_delay().zip(waited).map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
-        let slept = took.saturating_sub(cpu).saturating_sub(waited);
+        let slept = Kernel::slept(kernel, self.kernel(may), took.saturating_sub(cpu));
         let mut state = self.state.lock();
         state.call = None;
-        if may == May::NotBlock {
+        if may != May::Block {
             let longest = slept.max(cpu);
-            state.report.longest_turn = state.report.longest_turn.max(longest);
-            if longest > self.longest_turn {
+            if may == May::NotBlock {
+                state.report.longest_turn = state.report.longest_turn.max(longest);
+            }
+            let limit = if may == May::Answer { self.longest_turn * ANSWERS } else { self.longest_turn };
+            if longest > limit {
                 let how = if slept >= cpu { "slept" } else { "computed" };
                 state.report.add(MistakeKind::Blocks, || format!("{what} {how} for {longest:.1?}"));
             }
@@ -100,8 +110,30 @@ impl Notes {
     }
 }
 
-/// How long the calling thread has been ready to run, and others ran; where the system tells.
-fn run_delay() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
+/// What the kernel knows of the calling thread; `None` where it does not tell.
+#[derive(Debug, Clone, Copy)]
+struct Kernel {
+    /// How long it has been ready to run, and others ran.
+    waited: Duration,
+    /// How often it has gone to sleep by itself.
+    sleeps: u64,
+}
+
+impl Kernel {
+    fn now() -> Option<Self> {
+        let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let waited = Duration::from_nanos(times.split_whitespace().nth(1)?.parse().ok()?);
+        let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+        let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        Some(Self { waited, sleeps: sleeps.trim().parse().ok()? })
+    }
+
+    /// How much of the time `off` the processor the thread slept. What is not known counts as sleep.
+    fn slept(before: Option<Self>, after: Option<Self>, off: Duration) -> Duration {
+        match (before, after) {
+            (Some(before), Some(after)) if before.sleeps == after.sleeps => Duration::ZERO,
+            (Some(before), Some(after)) => off.saturating_sub(after.waited.saturating_sub(before.waited)),
+            _ => off,
+        }
+    }
 }

@@ -30,7 +30,7 @@ const STILL: Duration = Duration::from_secs(6);
 /// Bytes of tags that an output may hold beyond the ring.
 const HELD: usize = 16 << 20;
 /// Turns in a row that say there is more and do nothing.
-const SPINS: u32 = 1_000;
+const SPINS: u32 = 200;
 /// Turns between ticks after which it is known whether new tags are taken in them.
 const FRESH_TURNS: u32 = 40;
 /// Media that comes after the output was finished.
@@ -90,12 +90,12 @@ impl<'a> Run<'a> {
         notes: &'a Notes,
     ) -> Option<Self> {
         let fails = |error: &Error| notes.add(MistakeKind::DoesNotOpen, || chain(error));
-        notes.call("check", May::NotBlock, || output.check())?.map_err(|error| fails(&error)).ok()?;
+        notes.call("check", May::Answer, || output.check())?.map_err(|error| fails(&error)).ok()?;
         let stage =
             Stage::new(registry, crate::files::Reads::default()).map_err(|error| fails(&error)).ok()?;
         let opened = notes.call("open", May::Block, || stage.open_output(|cx| output.open(cx)))?;
         let OpenedOutput { name, driver } = opened.map_err(|error| fails(&error)).ok()?;
-        let immediate = notes.call("is_immediate", May::NotBlock, || driver.is_immediate())?;
+        let immediate = notes.call("is_immediate", May::Answer, || driver.is_immediate())?;
         Some(Self {
             check,
             notes,
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         loop {
             let driver = &self.driver;
-            if self.notes.call("readiness", May::NotBlock, || driver.readiness())? != Readiness::Pending {
+            if self.notes.call("readiness", May::Answer, || driver.readiness())? != Readiness::Pending {
                 return Some(());
             }
             if began.elapsed() > HOLD.max(self.check.patience) {
@@ -204,10 +204,10 @@ impl<'a> Run<'a> {
 
     fn place(&mut self) -> Option<Place> {
         let driver = &self.driver;
-        let cursor = self.notes.call("cursor", May::NotBlock, || driver.cursor())?;
+        let cursor = self.notes.call("cursor", May::Answer, || driver.cursor())?;
         let before = self.stats.clone();
         let (driver, stats) = (&self.driver, &mut self.stats);
-        self.notes.call("stats", May::NotBlock, || driver.stats(stats))?;
+        self.notes.call("stats", May::Answer, || driver.stats(stats))?;
         if self.stats.bytes_sent < before.bytes_sent || self.stats.drops < before.drops {
             self.notes.add(MistakeKind::FiguresGoBack, || {
                 format!("{} bytes sent and {} drops, then fewer", before.bytes_sent, before.drops)
@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
             });
         }
         let driver = &self.driver;
-        if self.notes.call("is_immediate", May::NotBlock, || driver.is_immediate())? != self.immediate {
+        if self.notes.call("is_immediate", May::Answer, || driver.is_immediate())? != self.immediate {
             self.notes.add(MistakeKind::ImmediateChanges, || format!("it was {} at first", self.immediate));
         }
         let waits = place.cursor.filter(|&cursor| cursor < self.ring.end());
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
     fn rest(&mut self) -> Option<()> {
         let driver = &mut self.driver;
         let replaced = EventKind::PublisherReplaced { silent: Duration::from_secs(1) };
-        self.notes.call("hear", May::NotBlock, || driver.hear(&replaced))?;
+        self.notes.call("hear", May::Answer, || driver.hear(&replaced))?;
         let began = self.place()?;
         self.serve(false, |driver, cx| driver.rest(cx))?;
         for _ in 0..10 {
@@ -277,7 +277,8 @@ impl<'a> Run<'a> {
         }
         let before = self.ring.end();
         self.serve(false, |driver, cx| driver.resume(cx))?;
-        self.tags.begin_gop();
+        let keyframe = Duration::from_millis(self.tags.begin_gop().try_into().unwrap_or(0));
+        self.media = self.media.max(keyframe);
         self.give(self.tick);
         self.serve(true, |driver, cx| driver.turn(cx))?;
         // An output that hung up has to be connected again first, and begins with a keyframe.
@@ -316,7 +317,7 @@ impl<'a> Run<'a> {
         let end = self.ring.end();
         let driver = &self.driver;
         let patience =
-            self.notes.call("patience", May::NotBlock, || driver.patience())?.min(self.check.patience);
+            self.notes.call("patience", May::Answer, || driver.patience())?.min(self.check.patience);
         let until = Instant::now() + patience;
         while !self.is_finished()? {
             if Instant::now() >= until {
@@ -348,19 +349,19 @@ impl<'a> Run<'a> {
             });
         }
         let driver = &self.driver;
-        self.notes.call("failure", May::NotBlock, || (driver.failure(), driver.first_media())).map(drop)
+        self.notes.call("failure", May::Answer, || (driver.failure(), driver.first_media())).map(drop)
     }
 
     fn is_finished(&mut self) -> Option<bool> {
         let driver = &mut self.driver;
-        self.notes.call("is_finished", May::NotBlock, || driver.is_finished())
+        self.notes.call("is_finished", May::Answer, || driver.is_finished())
     }
 
     fn serve(&mut self, tick: bool, call: Call) -> Option<()> {
         self.serve_with(tick, (false, false), call)
     }
 
-    /// A turn, and those that follow while there is more. `None` if it ended or panicked.
+    /// A turn, and those that follow while there is more. `None` if it ended or cannot go on.
     fn serve_with(&mut self, tick: bool, ready: (bool, bool), call: Call) -> Option<()> {
         let (mut more, mut spins) = (self.call("turn", tick, ready, call)?, 0);
         while more && spins < SPINS {
@@ -370,6 +371,7 @@ impl<'a> Run<'a> {
         }
         if spins == SPINS {
             self.notes.add(MistakeKind::Spins, || format!("{SPINS} turns in a row"));
+            return None;
         }
         self.ring.end_turn();
         self.scratch.put_back();

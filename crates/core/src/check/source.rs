@@ -25,7 +25,7 @@ const AHEAD: i64 = 5_000;
 /// Bytes a source may hold.
 const HELD: usize = 64 << 20;
 /// Turns in a row without a tag that each say there is more.
-const SPINS: u32 = 1_000;
+const SPINS: u32 = 200;
 /// A thread of the source's own gets this much real time for a tick of virtual time that brought nothing.
 const BREATH: Duration = Duration::from_millis(20);
 /// How long a source may take to stop.
@@ -70,8 +70,8 @@ impl<'a> Run<'a> {
         notes: &'a Notes,
     ) -> Option<Self> {
         let fails = |error: &crate::error::Error| notes.add(MistakeKind::DoesNotOpen, || chain(error));
-        notes.call("check", May::NotBlock, || source.check())?.map_err(|error| fails(&error)).ok()?;
-        let reads = notes.call("reads", May::NotBlock, || source.reads())?;
+        notes.call("check", May::Answer, || source.check())?.map_err(|error| fails(&error)).ok()?;
+        let reads = notes.call("reads", May::Answer, || source.reads())?;
         let stage = Stage::new(registry, reads).map_err(|error| fails(&error)).ok()?;
         let opened = notes.call("open", May::Block, || stage.open_source(|cx| source.open(cx)))?;
         let driver = opened.map_err(|error| fails(&error)).ok()?;
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
 
     fn rests(&mut self) -> bool {
         let driver = &self.driver;
-        self.notes.call("is_resting", May::NotBlock, || driver.is_resting()).unwrap_or(false)
+        self.notes.call("is_resting", May::Answer, || driver.is_resting()).unwrap_or(false)
     }
 
     fn compare_pace(&self, began: Instant) {
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A tick and what follows from it, after a wait for `breath` at most; whether media was given. `None` after a panic.
+    /// A tick and what follows from it, after a wait for `breath` at most; whether media was given. `None` if it cannot go on.
     fn turn(&mut self, breath: Duration) -> Option<bool> {
         let before = self.rules.frames();
         let (mut tick, mut spins) = (true, 0);
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             spins = if self.rules.frames() > given || woken.readable { 1 } else { spins + 1 };
             if spins > SPINS {
                 self.notes.add(MistakeKind::Spins, || format!("{SPINS} turns in a row"));
-                break;
+                return None;
             }
         }
         Some(self.rules.frames() > before)
@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
             self.notes.call("deliver", May::NotBlock, || driver.deliver(letter, registry, DRIVER))?;
         }
         let driver = &self.driver;
-        self.notes.call("is_due", May::NotBlock, || driver.is_due()).map(drop)
+        self.notes.call("is_due", May::Answer, || driver.is_due()).map(drop)
     }
 
     /// One `pull`; whether there is more.
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
             self.notes.add(MistakeKind::RestsAndGives, || format!("{} tags in a turn", tags.len()));
         }
         let driver = &self.driver;
-        let held = self.notes.call("bytes_held", May::NotBlock, || {
+        let held = self.notes.call("bytes_held", May::Answer, || {
             (driver.mode(), driver.encoding());
             driver.bytes_held()
         })?;
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         let until = Instant::now() + STOP.max(self.check.patience);
         loop {
             let driver = &mut self.driver;
-            match self.notes.call("is_stopped", May::NotBlock, || driver.is_stopped()) {
+            match self.notes.call("is_stopped", May::Answer, || driver.is_stopped()) {
                 Some(false) if Instant::now() < until => {}
                 Some(false) => {
                     self.notes.add(MistakeKind::NeverEnds, || "it is not stopped after `stop`".to_owned());

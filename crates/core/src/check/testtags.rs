@@ -71,9 +71,10 @@ impl TestTags {
         tags
     }
 
-    /// The next picture is a keyframe.
-    pub(super) fn begin_gop(&mut self) {
+    /// The next picture is a keyframe; says its time, in milliseconds.
+    pub(super) fn begin_gop(&mut self) -> i64 {
         self.next = (self.next + GOP - 1) / GOP * GOP;
+        self.next * STEP
     }
 
     fn tag(&self, kind: TagKind, time: i64, head: &[u8], len: usize) -> Tag {

@@ -33,6 +33,8 @@ pub(crate) struct Ingest {
     heard: Instant,
     /// A publisher came and has not had a turn.
     fresh: bool,
+    /// Media time has begun.
+    begun: bool,
     stopping: bool,
     notices: Vec<EventKind>,
 }
@@ -49,6 +51,7 @@ impl Ingest {
             lost: None,
             heard: Instant::now(),
             fresh: false,
+            begun: false,
             stopping: false,
             notices: Vec::new(),
         }
@@ -109,6 +112,13 @@ impl SourceDriver for Ingest {
         self.publisher.as_mut().map_or(Ok(()), |publisher| publisher.attach(registry, token))
     }
 
+    fn start(&mut self, now: Instant) {
+        self.begun = true;
+        if let Some(publisher) = &mut self.publisher {
+            publisher.start(now);
+        }
+    }
+
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         self.fresh = false;
         cx.notices.append(&mut self.notices);
@@ -153,6 +163,9 @@ impl SourceDriver for Ingest {
         }
         self.desk.arrived();
         let now = Instant::now();
+        if self.begun {
+            publisher.start(now);
+        }
         if let Some(mut old) = self.publisher.replace(publisher) {
             old.stop();
             self.leaving.push((old, now + GOODBYE));
