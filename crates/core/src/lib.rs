@@ -30,6 +30,8 @@ mod publish;
 mod reel;
 pub mod ring;
 mod scan;
+#[cfg(feature = "serde")]
+mod serial;
 mod settings;
 mod source;
 mod stats;

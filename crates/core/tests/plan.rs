@@ -41,6 +41,7 @@ const PLAN: &[(&str, &str)] = &[
     ("output", "config driver error event files id net reel ring stats stream sys"),
     ("engine", "config driver error event files id keys output publish reel stats stream"),
     ("prepare", "error event files lap scan sys tracks transcode verdict"),
+    ("serial", "error event id stats verdict"),
     ("capacity", "config engine error net output settings source stats stream sys"),
     ("check", "config driver engine error event files pool ring stats stream sys"),
 ];

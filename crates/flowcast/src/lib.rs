@@ -134,6 +134,9 @@
 //!
 //! `metrics` (default): figures of a server, of streams with their outputs, and of encoders for Prometheus, see
 //! `RtmpServer::metrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
+//!
+//! `serde`: `Serialize` of figures, events, errors, verdicts and facts of files. Lengths of time are seconds, in fields that end in
+//! `_seconds`; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod driver;

@@ -13,7 +13,8 @@ use super::STREAMS;
 /// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they
 /// are scraped and are at most a second old; it keeps neither the engine nor a stream alive.
 ///
-/// Of each stream, with the label `stream`, its number as [`StreamId`](flowcast_core::StreamId) prints it:
+/// Of each stream, with the labels `stream`, its number as [`StreamId`](flowcast_core::StreamId) prints it, and `label`, the one
+/// the program gave it (empty if it gave none):
 ///
 /// | name | type | |
 /// |---|---|---|
@@ -25,8 +26,8 @@ use super::STREAMS;
 /// | `stream_schedule_lag_seconds` | gauge | how late its thread was, at worst over the last second |
 /// | `stream_laps` | gauge, only ever grows | laps of its loop that are complete |
 ///
-/// Of each push and recording, with the labels `stream`, `output` (its number) and `transport`
-/// ([`OutputTransport::as_str`]):
+/// Of each push and recording, with these labels, `output` (its number), `output_label` and
+/// `transport` ([`OutputTransport::as_str`]):
 ///
 /// | name | type | |
 /// |---|---|---|
@@ -84,7 +85,7 @@ impl Collector for StreamMetrics {
         for figure in &OF_STREAMS {
             let mut family = encoder.encode_descriptor(figure.name, figure.help, None, kind)?;
             for stats in &streams {
-                let labels = [("stream", stats.id.to_string())];
+                let labels = [("stream", stats.id.to_string()), ("label", text(stats.label.as_deref()))];
                 ConstGauge::new((figure.of)(stats)).encode(family.encode_family(&labels)?)?;
             }
         }
@@ -92,11 +93,12 @@ impl Collector for StreamMetrics {
             let mut family = encoder.encode_descriptor(figure.name, figure.help, None, kind)?;
             for stats in &streams {
                 for output in stats.outputs.iter().filter(|output| is_shown(output)) {
-                    let transport = output.transport.as_str().to_owned();
                     let labels = [
                         ("stream", stats.id.to_string()),
+                        ("label", text(stats.label.as_deref())),
                         ("output", output.id.to_string()),
-                        ("transport", transport),
+                        ("output_label", text(output.label.as_deref())),
+                        ("transport", output.transport.as_str().to_owned()),
                     ];
                     ConstGauge::new((figure.of)(output)).encode(family.encode_family(&labels)?)?;
                 }
@@ -104,6 +106,11 @@ impl Collector for StreamMetrics {
         }
         Ok(())
     }
+}
+
+/// A label, or nothing.
+fn text(label: Option<&str>) -> String {
+    label.unwrap_or_default().to_owned()
 }
 
 /// Players come and go by the hundred, and what lets them in, or feeds another stream, sends nothing.

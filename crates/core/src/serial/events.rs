@@ -1,0 +1,113 @@
+//! Events.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{seconds, text};
+use crate::event::{Event, EventKind, utc};
+
+/// `at`, `stream`, `label`, `output_label`, `event` (its [`name`](EventKind::name)), `text` (its sentence), and what belongs to it: `output`,
+/// `error`, `path`, and so on, named like the fields of its kind.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { at, stream, label, output_label, kind } = self;
+        let mut to = to.serialize_map(None)?;
+        to.serialize_entry("at", &utc(*at).to_string())?;
+        to.serialize_entry("stream", stream)?;
+        to.serialize_entry("label", &label.as_deref())?;
+        to.serialize_entry("output_label", &output_label.as_deref())?;
+        fields(kind, &mut to)?;
+        to.end()
+    }
+}
+
+/// `event` (its [`name`](EventKind::name)), `text` (its sentence), and its fields; lengths of time end in `_seconds`.
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut to = to.serialize_map(None)?;
+        fields(self, &mut to)?;
+        to.end()
+    }
+}
+
+fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error> {
+    to.serialize_entry("event", kind.name())?;
+    to.serialize_entry("text", &kind.to_string())?;
+    if let Some(output) = kind.output() {
+        to.serialize_entry("output", &output)?;
+    }
+    match kind {
+        EventKind::Started | EventKind::ClockUnsteady | EventKind::Abandoned => Ok(()),
+        EventKind::OutputLive { reconnects, failures, output: _ } => {
+            to.serialize_entry("reconnects", reconnects)?;
+            to.serialize_entry("failures", failures)
+        }
+        EventKind::OutputRetrying { error, wait, output: _ } => {
+            to.serialize_entry("error", error)?;
+            to.serialize_entry("wait_seconds", &seconds(*wait))
+        }
+        EventKind::OutputMoved { host, output: _ } => to.serialize_entry("host", host),
+        EventKind::OutputEnded { error, output: _ } | EventKind::Ended { error } => {
+            to.serialize_entry("error", error)
+        }
+        EventKind::OutputDropped { tags, output: _ } => to.serialize_entry("tags", tags),
+        EventKind::OutputTrackSkipped { track, reason, output: _ } => {
+            to.serialize_entry("track", track)?;
+            to.serialize_entry("reason", reason)
+        }
+        EventKind::TrackSkipped { track, reason } => {
+            to.serialize_entry("track", track)?;
+            to.serialize_entry("reason", reason)
+        }
+        EventKind::OutputCodecRare { codec, output: _ } | EventKind::HeaderMissing { codec } => {
+            to.serialize_entry("codec", codec)
+        }
+        EventKind::HeaderCame { codec, left_out } => {
+            to.serialize_entry("codec", codec)?;
+            to.serialize_entry("left_out", left_out)
+        }
+        EventKind::Looped { laps } => to.serialize_entry("laps", laps),
+        EventKind::SourceFault { error } => to.serialize_entry("error", error),
+        EventKind::SourceStalled { after }
+        | EventKind::SourceResumed { after }
+        | EventKind::PublisherReturned { after }
+        | EventKind::PlaylistResumed { after } => to.serialize_entry("after_seconds", &seconds(*after)),
+        EventKind::ClockJumped { millis } => to.serialize_entry("by_seconds", &(*millis as f64 / 1e3)),
+        EventKind::ClockStalled { step } => to.serialize_entry("step_seconds", &seconds(*step)),
+        EventKind::PublicationBegan { name } | EventKind::PublicationEnded { name } => {
+            to.serialize_entry("name", name)
+        }
+        EventKind::PublisherLost { error, grace } => {
+            to.serialize_entry("error", error)?;
+            to.serialize_entry("grace_seconds", &seconds(*grace))
+        }
+        EventKind::PublisherReplaced { silent } => to.serialize_entry("silent_seconds", &seconds(*silent)),
+        EventKind::ModeChanged { mode, error } => {
+            to.serialize_entry("mode", mode)?;
+            to.serialize_entry("error", error)
+        }
+        EventKind::Judged { path, verdict } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("verdict", &**verdict)
+        }
+        EventKind::EncoderChanged { from, to: other, error } => {
+            to.serialize_entry("from", from)?;
+            to.serialize_entry("to", other)?;
+            to.serialize_entry("error", error)
+        }
+        EventKind::RecordingOpened { path, output: _ }
+        | EventKind::ItemStarted { path }
+        | EventKind::SourceReplaced { path } => to.serialize_entry("path", &text(path)),
+        EventKind::ParametersChanged { path, what } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("what", what)
+        }
+        EventKind::ItemSkipped { path, error } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("error", error)
+        }
+        EventKind::PlaylistStalled { items, error } => {
+            to.serialize_entry("items", items)?;
+            to.serialize_entry("error", error)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Figures.
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::{Failed, as_displayed, as_named, seconds, text};
+use crate::event::utc;
+use crate::stats::{
+    Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
+    StreamPhase, StreamStats,
+};
+
+as_displayed!(Codec, SourceMode);
+as_named!(OutputPhase, OutputTransport);
+
+/// "starting", "running", "stopping" or "ended".
+impl Serialize for StreamPhase {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Ended => "ended",
+        })
+    }
+}
+
+/// `{code, message, at}`.
+impl Serialize for OutputFailure {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { code, text, at } = self;
+        Failed { code, message: text.into(), at: Some(utc(*at).to_string()) }.serialize(to)
+    }
+}
+
+/// Its fields; `position_seconds`, `length_seconds`.
+impl Serialize for Playing {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { item, path, position, length } = self;
+        let mut to = to.serialize_struct("Playing", 4)?;
+        to.serialize_field("item", item)?;
+        to.serialize_field("path", &text(path))?;
+        to.serialize_field("position_seconds", &seconds(*position))?;
+        to.serialize_field("length_seconds", &length.map(seconds))?;
+        to.end()
+    }
+}
+
+/// Its fields.
+impl Serialize for EncodingStats {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { encoder, fps, kbps, frames, bytes, queued, dropped, damaged } = self;
+        let mut to = to.serialize_struct("EncodingStats", 8)?;
+        to.serialize_field("encoder", encoder)?;
+        to.serialize_field("fps", fps)?;
+        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("frames", frames)?;
+        to.serialize_field("bytes", bytes)?;
+        to.serialize_field("queued", queued)?;
+        to.serialize_field("dropped", dropped)?;
+        to.serialize_field("damaged", damaged)?;
+        to.end()
+    }
+}
+
+/// Its fields; `lag_seconds`.
+impl Serialize for OutputStats {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // Named one by one: what is added to the figures is missed here.
+        let Self {
+            id,
+            label,
+            name,
+            transport,
+            path,
+            phase,
+            bytes_sent,
+            kbps,
+            lag,
+            drops,
+            reconnects,
+            bytes_held,
+            failures,
+            last_error,
+        } = self;
+        let mut to = to.serialize_struct("OutputStats", 14)?;
+        to.serialize_field("id", id)?;
+        to.serialize_field("label", &label.as_deref())?;
+        to.serialize_field("name", name)?;
+        to.serialize_field("transport", transport)?;
+        to.serialize_field("path", &path.as_deref().map(text))?;
+        to.serialize_field("phase", phase)?;
+        to.serialize_field("bytes_sent", bytes_sent)?;
+        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("lag_seconds", &seconds(*lag))?;
+        to.serialize_field("drops", drops)?;
+        to.serialize_field("reconnects", reconnects)?;
+        to.serialize_field("bytes_held", bytes_held)?;
+        to.serialize_field("failures", failures)?;
+        to.serialize_field("last_error", last_error)?;
+        to.end()
+    }
+}
+
+/// Its fields; `uptime_seconds`, `media_time_seconds`, `cpu_time_seconds`, `lag_seconds`, `schedule_lag_seconds`,
+/// `schedule_lag_max_seconds`, `first_media_seconds`.
+impl Serialize for StreamStats {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // Named one by one: what is added to the figures is missed here.
+        let Self {
+            id,
+            label,
+            phase,
+            mode,
+            uptime,
+            media_time,
+            fps,
+            kbps,
+            video,
+            audio,
+            cpu_time,
+            cpu_percent,
+            bytes_held,
+            bytes_sent,
+            lag,
+            schedule_lag,
+            schedule_lag_max,
+            first_media,
+            drops,
+            reconnects,
+            laps,
+            encoding,
+            playing,
+            playing_sound,
+            outputs,
+        } = self;
+        let mut to = to.serialize_struct("StreamStats", 25)?;
+        to.serialize_field("id", id)?;
+        to.serialize_field("label", &label.as_deref())?;
+        to.serialize_field("phase", phase)?;
+        to.serialize_field("mode", mode)?;
+        to.serialize_field("uptime_seconds", &seconds(*uptime))?;
+        to.serialize_field("media_time_seconds", &(media_time.as_millis() as f64 / 1e3))?;
+        to.serialize_field("fps", fps)?;
+        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("video", video)?;
+        to.serialize_field("audio", audio)?;
+        to.serialize_field("cpu_time_seconds", &seconds(*cpu_time))?;
+        to.serialize_field("cpu_percent", cpu_percent)?;
+        to.serialize_field("bytes_held", bytes_held)?;
+        to.serialize_field("bytes_sent", bytes_sent)?;
+        to.serialize_field("lag_seconds", &seconds(*lag))?;
+        to.serialize_field("schedule_lag_seconds", &seconds(*schedule_lag))?;
+        to.serialize_field("schedule_lag_max_seconds", &seconds(*schedule_lag_max))?;
+        to.serialize_field("first_media_seconds", &first_media.map(seconds))?;
+        to.serialize_field("drops", drops)?;
+        to.serialize_field("reconnects", reconnects)?;
+        to.serialize_field("laps", laps)?;
+        to.serialize_field("encoding", encoding)?;
+        to.serialize_field("playing", playing)?;
+        to.serialize_field("playing_sound", playing_sound)?;
+        to.serialize_field("outputs", outputs)?;
+        to.end()
+    }
+}
