@@ -14,7 +14,7 @@ const KEPT: usize = 64;
 
 /// Blocks, the oldest first: they come free in the order they were filled.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks {
+pub(super) struct Blocks {
     filling: BytesMut,
     filled: VecDeque<BytesMut>,
     #[cfg(test)]
@@ -23,7 +23,7 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// The same bytes, in a block. What is larger than a quarter of one stays where it is.
-    pub(crate) fn keep(&mut self, data: Bytes) -> Bytes {
+    pub(super) fn keep(&mut self, data: Bytes) -> Bytes {
         if data.len() > BLOCK / 4 {
             return data;
         }

@@ -6,7 +6,7 @@ use crate::lap::{AudioLap, SHORTEST_LAP, Unit, VideoLap};
 
 /// The video of the lap that is being read.
 #[derive(Debug, Clone)]
-pub(crate) struct VideoMeasure {
+pub(super) struct VideoMeasure {
     unit: Unit,
     first: Option<i64>,
     /// End of what was seen: the latest decoding time plus its duration, relative to `first`.
@@ -21,12 +21,12 @@ pub(crate) struct VideoMeasure {
 
 impl VideoMeasure {
     /// Nothing seen yet, in `unit`.
-    pub(crate) fn new(unit: Unit) -> Self {
+    pub(super) fn new(unit: Unit) -> Self {
         Self { unit, first: None, end: 0, shown: None, last: 0, spacing: 0, frames: 0 }
     }
 
     /// Takes note of a packet; `duration` 0 is unknown.
-    pub(crate) fn observe(&mut self, dts: i64, pts: i64, duration: i64) {
+    pub(super) fn observe(&mut self, dts: i64, pts: i64, duration: i64) {
         let at = dts - *self.first.get_or_insert(dts);
         if at > self.last {
             self.spacing = at - self.last;
@@ -40,12 +40,12 @@ impl VideoMeasure {
     }
 
     /// The first decoding time.
-    pub(crate) fn first(&self) -> Option<i64> {
+    pub(super) fn first(&self) -> Option<i64> {
         self.first
     }
 
     /// The lap, as far as it was seen; `None` without a frame.
-    pub(crate) fn lap(&self) -> Option<VideoLap> {
+    pub(super) fn lap(&self) -> Option<VideoLap> {
         self.first?;
         // Where frames are of unequal length, what is decoded and what is shown may last differently: neither the next lap's
         // pictures nor their decoding times may come before this one's end.
@@ -57,7 +57,7 @@ impl VideoMeasure {
 
 /// The audio of the lap that is being read, in samples on the file's clock.
 #[derive(Debug, Clone)]
-pub(crate) struct AudioMeasure {
+pub(super) struct AudioMeasure {
     rate: u32,
     frame: i64,
     /// Where the first frame after the priming begins.
@@ -69,7 +69,7 @@ pub(crate) struct AudioMeasure {
 
 impl AudioMeasure {
     /// Frames of `frame` samples (1024 for AAC) at `rate` Hz; zero counts as one.
-    pub(crate) fn new(rate: u32, frame: u32) -> Self {
+    pub(super) fn new(rate: u32, frame: u32) -> Self {
         Self {
             rate: rate.max(1),
             frame: i64::from(frame.max(1)),
@@ -81,17 +81,17 @@ impl AudioMeasure {
     }
 
     /// The unit of this track's times: one sample.
-    pub(crate) fn unit(&self) -> Unit {
+    pub(super) fn unit(&self) -> Unit {
         Unit::sample(self.rate)
     }
 
     /// Samples in one frame.
-    pub(crate) fn frame(&self) -> i64 {
+    pub(super) fn frame(&self) -> i64 {
         self.frame
     }
 
     /// Takes note of a frame that begins at `at`; `priming` only warms the decoder up.
-    pub(crate) fn observe(&mut self, at: i64, priming: bool) {
+    pub(super) fn observe(&mut self, at: i64, priming: bool) {
         if priming && self.start.is_none() {
             self.priming += 1;
             return;
@@ -106,23 +106,23 @@ impl AudioMeasure {
     }
 
     /// Takes the last frame back, which began at `at`.
-    pub(crate) fn take_back(&mut self, at: i64) {
+    pub(super) fn take_back(&mut self, at: i64) {
         self.frames = self.frames.saturating_sub(1);
         self.next = at;
     }
 
     /// Where the first frame after the priming begins, once there was one.
-    pub(crate) fn start(&self) -> Option<i64> {
+    pub(super) fn start(&self) -> Option<i64> {
         self.start
     }
 
     /// Where the next frame goes that follows without a gap.
-    pub(crate) fn next(&self) -> i64 {
+    pub(super) fn next(&self) -> i64 {
         self.next
     }
 
     /// The lap, as far as it was seen, on a clock whose zero is at `zero` samples; `None` without a frame.
-    pub(crate) fn lap(&self, zero: i64) -> Option<AudioLap> {
+    pub(super) fn lap(&self, zero: i64) -> Option<AudioLap> {
         let start = self.start?;
         Some(AudioLap {
             rate: self.rate,

@@ -6,24 +6,34 @@
 #[cfg(feature = "libav")]
 mod blocks;
 #[cfg(feature = "libav")]
-pub(crate) mod instep;
+mod instep;
 #[cfg(feature = "libav")]
-pub(crate) mod measure;
+mod measure;
 #[cfg(feature = "libav")]
-pub(crate) mod paced;
-pub(crate) mod place;
-pub(crate) mod position;
-pub(crate) mod queue;
+mod paced;
+mod place;
+mod position;
+mod queue;
 #[cfg(feature = "libav")]
-pub(crate) mod reader;
+mod reader;
 #[cfg(feature = "libav")]
 mod shortfall;
 pub(crate) mod silence;
 mod step;
 
-pub(crate) use step::Step;
-
 use std::time::Duration;
+
+pub(crate) use place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
+pub(crate) use position::Position;
+pub(crate) use queue::Taken;
+pub(crate) use step::Step;
+#[cfg(feature = "libav")]
+pub(crate) use {
+    instep::InStep,
+    paced::Paced,
+    queue::{Closed, Finish, TagReceiver, TagSender, queue},
+    reader::{LapReader, Tail},
+};
 
 /// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.
 pub(crate) const SHORTEST_LAP: i64 = 40;

@@ -6,7 +6,7 @@ use crate::scan;
 
 /// Counts what a lap gives.
 #[derive(Debug)]
-pub(crate) struct Shortfall {
+pub(super) struct Shortfall {
     /// What a lap should give: at first what the container says, then what the first lap gave.
     expected: Option<u64>,
     first: bool,
@@ -20,12 +20,12 @@ pub(crate) struct Shortfall {
 
 impl Shortfall {
     /// For a track of which the container counts `packets`.
-    pub(crate) fn new(packets: Option<u64>) -> Self {
+    pub(super) fn new(packets: Option<u64>) -> Self {
         Self { expected: packets, first: true, whole: 0, damaged: 0, told: None, lead: 0, lead_told: 0 }
     }
 
     /// A packet of the track.
-    pub(crate) fn packet(&mut self, damaged: bool) {
+    pub(super) fn packet(&mut self, damaged: bool) {
         if damaged {
             self.damaged += 1;
         } else {
@@ -34,12 +34,12 @@ impl Shortfall {
     }
 
     /// A picture that is left out: no decoder could begin with it.
-    pub(crate) fn before_start(&mut self) {
+    pub(super) fn before_start(&mut self) {
         self.lead += 1;
     }
 
     /// The lap is over: what was left out before its beginning, unless it was the same in the lap before.
-    pub(crate) fn take_lead(&mut self) -> Option<String> {
+    pub(super) fn take_lead(&mut self) -> Option<String> {
         let lead = std::mem::take(&mut self.lead);
         let told = std::mem::replace(&mut self.lead_told, lead);
         (lead > 0 && lead != told).then(|| {
@@ -48,7 +48,7 @@ impl Shortfall {
     }
 
     /// The lap is over: what it lacked, unless the lap before lacked the same.
-    pub(crate) fn end_lap(&mut self) -> Option<String> {
+    pub(super) fn end_lap(&mut self) -> Option<String> {
         let (whole, damaged) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.damaged));
         let expected = self.expected.unwrap_or(whole);
         let tolerated = if self.first { scan::tolerated(expected) } else { 0 };

@@ -11,8 +11,7 @@ use super::direct::{OpenFile, track_skipped};
 use super::recipes::{Recipes, Settled};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::Step;
-use crate::lap::reader::{LapReader, Tail};
+use crate::lap::{LapReader, Step, Tail};
 use crate::reel::{Cut, Cutter, Recipe};
 use crate::transcode::{Encoders, Settling};
 

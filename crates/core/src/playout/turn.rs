@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowcast_rtmp::flv::tag::Tag;
 
 use crate::error::Error;
-use crate::lap::place::{Fill, Placement};
+use crate::lap::{Fill, Placement};
 use crate::pool::Shelf;
 use crate::reel::Reel;
 use crate::ring::Refill;

@@ -16,7 +16,7 @@ use super::progress::Meter;
 use super::sound::Sound;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::paced::Paced;
+use crate::lap::Paced;
 use crate::tracks::{Carriage, Selection};
 use crate::transcode::packets::PacketSource;
 use crate::transcode::{Control, Encoders, LibavEncoders, Plan, Transcoder};

@@ -7,7 +7,7 @@ use flowcast_rtmp::flv::{FlvReader, TagKind};
 use flowcast_rtmp::limits::Limits;
 
 use super::*;
-use crate::lap::instep::InStep;
+use crate::lap::InStep;
 
 /// A directory of this test, removed at its end.
 struct Scratch(PathBuf);

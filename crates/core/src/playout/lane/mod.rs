@@ -18,9 +18,7 @@ use super::metadata::{self, sound_of, with_audio};
 use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::place::{AudioPlace, Placement, VideoPlace};
-use crate::lap::position::Position;
-use crate::lap::{AudioLap, SHORTEST_LAP, Unit};
+use crate::lap::{AudioLap, AudioPlace, Placement, Position, SHORTEST_LAP, Unit, VideoPlace};
 use crate::reel::SLOT_MS;
 
 mod parameters;

@@ -6,9 +6,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::{opus, sound};
 
 use super::{Lane, round_div};
-use crate::lap::place::{Fill, Grid};
-use crate::lap::position::Position;
-use crate::lap::{Unit, silence};
+use crate::lap::{Fill, Grid, Position, Unit, silence};
 use crate::playout::turn::{Part, Turn};
 
 /// The audio that was sent so far: an endless row of equal frames.
