@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn rests(&mut self) -> bool {
+    fn rests(&self) -> bool {
         let driver = &self.driver;
         self.notes.call("is_resting", May::Answer, || driver.is_resting()).unwrap_or(false)
     }
@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
         }
         let driver = &self.driver;
         let held = self.notes.call("bytes_held", May::Answer, || {
-            (driver.mode(), driver.encoding());
+            let _ = (driver.mode(), driver.encoding());
             driver.bytes_held()
         })?;
         if held > HELD {
