@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, Probe};
-use flowcast::{Platform, ScanOptions, Strictness, facts, verdict_of_failure};
+use flowcast::{Facts, Platform, ScanOptions, Strictness, Verdict, facts, verdict_of_failure};
 use judged::Judged;
 use serde::Serialize;
-use support::view::{FactsView, MediaView, VerdictView};
+use support::view::MediaView;
 use support::{Result, cli, exit, print, progress};
 
 /// Shows what a media file is, track by track, and whether a platform takes it as it is.
@@ -84,10 +84,10 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct JudgedView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    facts: Option<FactsView>,
+    facts: Option<Facts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strictness: Option<&'a str>,
-    verdicts: Vec<VerdictView>,
+    verdicts: Vec<Verdict>,
 }
 
 fn main() -> ExitCode {
@@ -141,9 +141,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             code = ExitCode::from(NEEDS_ENCODING);
         }
         report.judged = Some(JudgedView {
-            facts: Some(FactsView::from(&facts)),
+            facts: Some(Facts::clone(&facts)),
             strictness: Some(cli.strictness.as_str()),
-            verdicts: judged.verdicts().iter().map(VerdictView::from).collect(),
+            verdicts: judged.verdicts(),
         });
     }
     if cli.json {
@@ -160,7 +160,7 @@ fn name(file: &Path) -> String {
 fn failed(cli: &Cli, error: flowcast::Error) -> Result<ExitCode> {
     let is_judged = !cli.platforms.is_empty();
     if is_judged && cli.json {
-        let verdicts = vec![VerdictView::from(&verdict_of_failure(&error))];
+        let verdicts = vec![verdict_of_failure(&error)];
         let judged = Some(JudgedView { facts: None, strictness: None, verdicts });
         print::json(&Report { file: name(&cli.file), media: None, judged })?;
     } else if is_judged {
