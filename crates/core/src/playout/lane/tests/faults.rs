@@ -267,8 +267,10 @@ fn a_source_that_was_replaced_before_its_reel_was_damaged_brings_its_headers() {
         bodies(&tags, TagKind::Video)
     };
     let of_other = pictures(&other);
+    // A reel is not kept if its source is replaced before that.
+    let data = scratch.reel_data();
     fs::rename(&other, &clip).expect("the same directory");
-    File::create(scratch.reel_data()).expect("it is ours");
+    File::create(data).expect("it is ours");
     let mut tags = Vec::new();
     played.play_until(SourceMode::Direct, 3000, &mut tags);
     tags.append(&mut played.play(1500));
