@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use flowcast::{Capacity, CapacityOptions, Config, Engine, Machine, Mix, Receivers, StreamKind};
+use flowcast::capacity::{Capacity, CapacityOptions, Machine, Mix, Receivers, StreamKind};
+use flowcast::{Config, Engine};
 use serde::Serialize;
 use support::print::out;
 use support::reels::ReelArgs;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Parser};
 use encoding::{Asked, EncodingArgs};
-use flowcast::{Config, Engine, EventKind, ParameterChange, Playlist, Source};
+use flowcast::playlist::ParameterChange;
+use flowcast::{Config, Engine, EventKind, Playlist, Source};
 use serde::Serialize;
 use support::outputs::OutputArgs;
 use support::print::{out, round};
@@ -166,7 +167,7 @@ fn run(cli: &Cli) -> Result<()> {
         out!("{stats}; {asked}; {items} items, {items_skipped} left out, {cpu_ms:.2} ms CPU per second")?;
     }
     match ended {
-        Some(Err(error)) => Err(flowcast::chain(&error).into()),
+        Some(Err(error)) => Err(flowcast::error::chain(&error).into()),
         _ => Ok(()),
     }
 }

@@ -6,9 +6,10 @@ mod support;
 use std::process::ExitCode;
 
 use clap::Parser;
+use flowcast::Config;
 use flowcast::av::encoder::{AudioCodecKind, AudioEncoder, AudioSettings, VideoCodecKind};
 use flowcast::av::{EncoderReport, Hardware};
-use flowcast::{Config, chain};
+use flowcast::error::chain;
 use serde::Serialize;
 use support::print::out;
 use support::view::EncoderView;

@@ -20,7 +20,8 @@ use flowcast::driver::{
     Cursor, Offer, OpenOutput, OpenedOutput, OutputContext, OutputDriver, OutputOpening, OutputState, Read,
     Readiness, Ring, Skipping, Tag,
 };
-use flowcast::{Config, Engine, Error, OutputPhase, OutputStats};
+use flowcast::stats::OutputPhase;
+use flowcast::{Config, Engine, Error, OutputStats};
 use serde::Serialize;
 use support::print::{out, round};
 use support::{Result, cli, print};
@@ -205,7 +206,7 @@ fn run(cli: &Cli) -> Result<()> {
     engine.shutdown(Duration::from_secs(5));
     show(&counts, cli.json, "in all")?;
     match ended {
-        Some(Err(error)) => Err(flowcast::chain(&error).into()),
+        Some(Err(error)) => Err(flowcast::error::chain(&error).into()),
         _ => Ok(()),
     }
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 use clap::Parser;
 use encoding::Picture;
 use flowcast::av::Interrupt;
-use flowcast::{
-    Error, EventKind, Platform, Prepare, PrepareProgress, PrepareStage, Prepared, Severity, chain,
-};
+use flowcast::error::chain;
+use flowcast::prepare::{PrepareProgress, PrepareStage, Prepared};
+use flowcast::verdict::Severity;
+use flowcast::{Error, EventKind, Platform, Prepare};
 use indicatif::{FormattedDuration, ProgressBar};
 use serde::Serialize;
 use support::print::{note, out, round};

@@ -12,10 +12,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use flowcast::{
-    Config, Departure, Engine, Output, RtmpServer, RtmpServerExt, ServerEvent, ServerEventKind, Source,
-    StreamHandle, TlsIdentity, chain,
-};
+use flowcast::error::chain;
+use flowcast::server::{Departure, ServerEvent, ServerEventKind, TlsIdentity};
+use flowcast::{Config, Engine, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
 use metrics::Exposition;
 use serde::Serialize;
 use support::cli::Named;

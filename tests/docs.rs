@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 #[cfg(all(feature = "libav", feature = "metrics"))]
 #[allow(unused_imports, reason = "it is enough that they resolve")]
 mod imports {
+    use flowcast::capacity::{Mix, StreamKind};
+    use flowcast::encode::FrameRate;
+    use flowcast::keys::{KeyRules, Play};
+    use flowcast::playlist::NothingPlays;
+    use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
     use flowcast::verdict::Interrupt;
+    use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{
-        Config, EncoderMetrics, Encoding, Engine, Existing, FrameRate, KeyRules, Mix, Mode, NothingPlays,
-        Output, Platform, Play, Playlist, Prepare, Profile, ReelStore, RtmpServerExt, ScanOptions,
-        ServerEventKind, Source, StreamKind, Strictness, TlsIdentity, facts, verdict,
+        Config, Encoding, Engine, Existing, Mode, Output, OutputId, Platform, Playlist, Prepare, Profile, ReelStore,
+        RtmpServerExt, Source,
     };
 }
 

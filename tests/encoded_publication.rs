@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use flowcast::{Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
+use flowcast::encode::EncoderChoice;
+use flowcast::{Config, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
 use kit::{Need, Peer, ffmpeg7, need, run, wait_until};
 #[cfg(feature = "metrics")]
-use {flowcast::EncoderMetrics, flowcast::StreamHandle};
+use {flowcast::StreamHandle, flowcast::server::EncoderMetrics};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -190,7 +190,8 @@ fn a_publisher_that_hangs_is_taken_over_from_after_its_silence() {
 #[cfg(feature = "libav")]
 #[test]
 fn a_looped_file_on_the_hub_is_played_over_its_loop_points() {
-    use flowcast::{OutputPhase, ReelStore, SourceMode};
+    use flowcast::ReelStore;
+    use flowcast::stats::{OutputPhase, SourceMode};
     use kit::laps;
 
     if !need(&[Need::Ffmpeg]) {

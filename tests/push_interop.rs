@@ -1,9 +1,8 @@
 //! A looped file pushed to servers of others: what they record is the file, frame for frame, over its loop points.
 
-use flowcast::{
-    Config, Engine, Error, EventKind, Output, OutputPhase, RtmpServer, RtmpServerExt, Source, StreamHandle,
-    TlsRoots,
-};
+use flowcast::config::TlsRoots;
+use flowcast::stats::OutputPhase;
+use flowcast::{Config, Engine, Error, EventKind, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
 use kit::{
     Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, PacketTime, Peer, PeerServer, TlsProxy,
     ffmpeg_play, frame_hashes, laps, media, need, packet_hashes, packet_times, remux, sound_laps, wait_until,

@@ -5,9 +5,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use flowcast::config::TlsRoots;
+use flowcast::encode::EncoderChoice;
+use flowcast::stats::SourceMode;
 use flowcast::{
-    Config, EncoderChoice, Encoding, Engine, Mode, Output, Profile, RtmpServer, RtmpServerExt, Source,
-    SourceMode, StreamHandle, TlsRoots,
+    Config, Encoding, Engine, Mode, Output, Profile, RtmpServer, RtmpServerExt, Source, StreamHandle,
 };
 use flowcast_bench::{process, reels};
 

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use encoding::{Asked, EncodingArgs};
-use flowcast::{Config, Engine, Source, SourceMode, StreamHandle, StreamStats, chain};
+use flowcast::error::chain;
+use flowcast::stats::SourceMode;
+use flowcast::{Config, Engine, Source, StreamHandle, StreamStats};
 use serde::Serialize;
 use support::outputs::OutputArgs;
 use support::print::{out, round};

@@ -104,7 +104,7 @@ fn run(cli: &Cli) -> Result<()> {
         out!("{stats}")?;
     }
     match ended {
-        Some(Err(error)) => Err(flowcast::chain(&error).into()),
+        Some(Err(error)) => Err(flowcast::error::chain(&error).into()),
         _ => Ok(()),
     }
 }

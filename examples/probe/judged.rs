@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use flowcast::verdict::{AudioFacts, Reason, Severity, Split, Strictness, VideoFacts, plan_for, verdict};
 use flowcast::verdict::{Fields, Reach};
-use flowcast::{
-    AudioFacts, Facts, Platform, Reason, Severity, Split, Strictness, Verdict, VideoFacts, plan_for, verdict,
-};
+use flowcast::{Facts, Platform, Verdict};
 
 use crate::support::Result;
 use crate::support::print::out;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, Probe};
-use flowcast::{Facts, Platform, ScanOptions, Strictness, Verdict, facts, verdict_of_failure};
+use flowcast::verdict::{ScanOptions, Strictness, facts, verdict_of_failure};
+use flowcast::{Facts, Platform, Verdict};
 use judged::Judged;
 use serde::Serialize;
 use support::view::MediaView;

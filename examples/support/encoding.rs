@@ -6,9 +6,8 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
-use flowcast::{
-    Config, EncoderChoice, Encoding, EventKind, FrameRate, Mode, Platform, Profile, Source, StreamStats,
-};
+use flowcast::encode::{EncoderChoice, FrameRate};
+use flowcast::{Config, Encoding, EventKind, Mode, Platform, Profile, Source, StreamStats};
 
 use crate::support::cli;
 

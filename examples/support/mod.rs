@@ -35,7 +35,7 @@ pub fn exit(result: Result<()>) -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            print::note(format_args!("error: {}", flowcast::chain(error.as_ref())));
+            print::note(format_args!("error: {}", flowcast::error::chain(error.as_ref())));
             std::process::ExitCode::FAILURE
         }
     }

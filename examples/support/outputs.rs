@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
-use flowcast::{Existing, Output, StreamBuilder, TlsRoots};
+use flowcast::config::TlsRoots;
+use flowcast::{Existing, Output, StreamBuilder};
 
 use super::{Result, cli};
 

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use flowcast::{OutputPhase, OutputStats};
+use flowcast::OutputStats;
+use flowcast::stats::OutputPhase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::print::note;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flowcast::{ReelStore, WhenInUse};
+use flowcast::ReelStore;
+use flowcast::config::WhenInUse;
 
 /// Where reels are kept: files in the form in which they are sent, which are made once.
 #[derive(Args, Debug)]

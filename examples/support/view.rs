@@ -1,6 +1,6 @@
 //! How the library's types look as JSON.
 
-use flowcast::{Capacity, CostBasis, Machine, Resource, StreamKind};
+use flowcast::capacity::{Capacity, CostBasis, Machine, Resource, StreamKind};
 use serde::Serialize;
 
 use super::print::round;

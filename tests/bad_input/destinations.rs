@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, Error, Output, RtmpServerExt, Source, TlsRoots};
+use flowcast::config::TlsRoots;
+use flowcast::{Config, Engine, Error, Output, RtmpServerExt, Source};
 
 use crate::{Beside, chain};
 use kit::bystander::at_most;

@@ -5,7 +5,8 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use flowcast::{ConnectConfig, Output, RtmpServerExt, Source, StreamKey};
+use flowcast::config::ConnectConfig;
+use flowcast::{Output, RtmpServerExt, Source, StreamKey};
 
 use crate::chain;
 use kit::rig::{Known, engine};

@@ -12,7 +12,7 @@ mod signals;
 
 use std::time::Duration;
 
-use flowcast::chain;
+use flowcast::error::chain;
 use flowcast::{Engine, Source, StreamHandle};
 use kit::rig::{Known, push, read_flv};
 use kit::scripted::{Script, Scripted};

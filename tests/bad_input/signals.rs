@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flowcast::{Output, RtmpServerExt, Source, TlsRoots};
+use flowcast::config::TlsRoots;
+use flowcast::{Output, RtmpServerExt, Source};
 
 use kit::rig::{Known, engine, push};
 use kit::scripted::{Script, Scripted};

@@ -11,7 +11,8 @@ use flowcast::driver::{
     OutputOpening, OutputState, Read, Readiness, Ring, Skipping, SourceContext, SourceDriver, SourceOpening,
     SourceState, Tag, TagKind,
 };
-use flowcast::{Error, OutputPhase, OutputStats};
+use flowcast::stats::OutputPhase;
+use flowcast::{Error, OutputStats};
 
 use crate::card::{RATE, TestCard};
 

@@ -1,7 +1,8 @@
 //! Loops of such files, copied and encoded, decoded over their seams.
 
 use super::*;
-use flowcast::{AudioCodec, Encoding, Mode, Profile, VideoCodec};
+use flowcast::encode::{AudioCodec, VideoCodec};
+use flowcast::{Encoding, Mode, Profile};
 
 /// Stream time that is recorded: three seams.
 const PLAYED: i64 = 7000;

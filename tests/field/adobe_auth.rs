@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use flowcast::config::TlsRoots;
+use flowcast::error::chain;
 use flowcast::rtmp::amf0::Value;
 use flowcast::rtmp::command::Command;
 use flowcast::rtmp::error::{Error as RtmpError, LoginError};
-use flowcast::{Error, Output, Source, TlsRoots, chain};
+use flowcast::{Error, Output, Source};
 use md5::{Digest, Md5};
 
 use kit::acted::{Acted, Answer, connect_error};

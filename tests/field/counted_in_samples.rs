@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use flowcast::av::Interrupt;
-use flowcast::{Platform, Prepare, PreparedTrack, ScanOptions, Strictness, Verdict, facts, verdict};
+use flowcast::prepare::PreparedTrack;
+use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
+use flowcast::{Platform, Prepare, Verdict};
 
 use kit::{Need, directory, make, need};
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowcast::av::SampleSpec;
+use flowcast::playlist::NothingPlays;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, EventKind, Events, NothingPlays, Playlist, Source, StreamHandle};
+use flowcast::{Engine, EventKind, Events, Playlist, Source, StreamHandle};
 
 use kit::bystander::at_most;
 use kit::rig::{Known, both_ways, push};

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flowcast::av::Interrupt;
-use flowcast::{Engine, Prepare, ScanOptions, Source, facts};
+use flowcast::verdict::{ScanOptions, facts};
+use flowcast::{Engine, Prepare, Source};
 
 use kit::rig::{engine, resident_kib};
 use kit::{directory, wait_until};

@@ -1,7 +1,8 @@
 //! What the figures say of a list on the air, of an output from its first moment, and of what it recovered from.
 
 use flowcast::av::{SampleSpec, sample_clip};
-use flowcast::{EventKind, OutputPhase, OutputTransport, Playing, Playlist, Source};
+use flowcast::stats::{OutputPhase, OutputTransport, Playing};
+use flowcast::{EventKind, Playlist, Source};
 use kit::rig::{Known, both_ways, engine, push, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
 use kit::{PATIENCE, wait_until};
@@ -111,7 +112,7 @@ fn an_output_is_in_the_figures_at_once_and_forgets_what_it_recovered_from() {
     assert!(wait_until(PATIENCE, || output().is_some_and(|output| output.last_error.is_some())));
     let failed = output().expect("it is shown");
     let failure = failed.last_error.clone().expect("it failed");
-    assert_eq!((failure.code, &failure.text), (error.code(), &flowcast::chain(&error)));
+    assert_eq!((failure.code, &failure.text), (error.code(), &flowcast::error::chain(&error)));
     assert!(failed.failures >= 1 && (began..=SystemTime::now()).contains(&failure.at), "{failed:?}");
     server.up();
     let recovered = || output().filter(|output| output.phase == OutputPhase::Live && output.kbps > 0.0);
@@ -147,8 +148,9 @@ fn events_say_when_they_happened_and_end_with_the_engine() {
 #[cfg(feature = "metrics")]
 #[test]
 fn pushes_and_recordings_are_collected_with_their_stream_and_no_key() {
-    use flowcast::StreamMetrics;
-    use flowcast::prometheus_client::{encoding::text::encode, registry::Registry};
+    use flowcast::server::StreamMetrics;
+    use flowcast::server::prometheus_client::encoding::text::encode;
+    use flowcast::server::prometheus_client::registry::Registry;
 
     let clip = Known::small();
     let engine = engine(|_| {});

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use flowcast::av::{Demuxer, Error as Media, Interrupt, OpenOptions};
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Error, EventKind, Prepare, ScanOptions, Source, facts};
+use flowcast::verdict::{ScanOptions, facts};
+use flowcast::{Error, EventKind, Prepare, Source};
 
 use super::examine::{Bounds, Examiner};
 use kit::rig::{Known, engine, read_flv, wait_event};
@@ -139,7 +140,7 @@ fn refused(path: &Path, limit: &str) {
         panic!("{}: {error:?}", path.display())
     };
     assert_eq!((*named, *allowed > 0, error.code()), (limit, true, "INPUT_LIMIT_EXCEEDED"), "{error}");
-    assert!(flowcast::chain(&error).contains(&format!("InputLimits::{limit}")), "{error}");
+    assert!(flowcast::error::chain(&error).contains(&format!("InputLimits::{limit}")), "{error}");
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn a_small_file_whose_times_lie_far_apart_is_not_prepared_for_hours() {
     let file = retimed(scratch.path(), "far.flv", |millis| millis * 5400);
     let prepare = Prepare::new(&file, scratch.path().join("out.mp4"));
     let error = prepare.run(|_| {}, &Interrupt::new()).map(|done| done.path).expect_err("it is empty");
-    let text = flowcast::chain(&error);
+    let text = flowcast::error::chain(&error);
     println!("{text}");
     assert!(matches!(error, Error::InputUnusable { .. }) && text.contains("Prepare::most_empty"), "{text}");
 }

@@ -1,9 +1,8 @@
 //! Lists whose files are of many formats: a stream keeps one sound and one picture format, or says that it changes.
 
+use flowcast::playlist::ParameterChange;
 use flowcast::rtmp::flv::{Tag, TagKind};
-use flowcast::{
-    Config, EventKind, Events, Mode, ParameterChange, Platform, Playlist, Profile, ReelStore, Source,
-};
+use flowcast::{Config, EventKind, Events, Mode, Platform, Playlist, Profile, ReelStore, Source};
 use kit::rig::{engine, read_flv};
 use kit::{Clip, Need, PATIENCE, directory, flv_tags, need, run, text, wait_until};
 use std::collections::BTreeSet;

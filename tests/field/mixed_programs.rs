@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use flowcast::av::Interrupt;
-use flowcast::{
-    EventKind, Mode, Platform, Prepare, ReelStore, ScanOptions, Source, Strictness, TrackVerdict, facts,
-    verdict,
-};
+use flowcast::verdict::{ScanOptions, Strictness, TrackVerdict, facts, verdict};
+use flowcast::{EventKind, Mode, Platform, Prepare, ReelStore, Source};
 
 use crate::made::{pitch, record};
 use kit::rig::engine;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flowcast::{Config, Engine, Error, Existing, Output, ReconnectPolicy, Source, TlsRoots};
+use flowcast::config::{ReconnectPolicy, TlsRoots};
+use flowcast::{Config, Engine, Error, Existing, Output, Source};
 
 use kit::free_port;
 use kit::rig::{Known, engine};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use flowcast::av::{Demuxer, Interrupt, OpenOptions};
 use flowcast::rtmp::flv::Tag;
-use flowcast::{Fix, Platform, ScanOptions, Source, Strictness, TrackVerdict, facts, verdict};
+use flowcast::verdict::{Fix, ScanOptions, Strictness, TrackVerdict, facts, verdict};
+use flowcast::{Platform, Source};
 
 use crate::made::{pitch, record};
 use kit::rig::engines;

@@ -3,12 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use flowcast::config::{ReconnectPolicy, TlsRoots};
 use flowcast::rtmp::amf0::Value;
 use flowcast::rtmp::command::{Command, Status};
-use flowcast::{
-    Config, Engine, Error, EventKind, Events, Output, ReconnectPolicy, RtmpServerExt, Source, StreamId,
-    TlsIdentity, TlsRoots,
-};
+use flowcast::server::TlsIdentity;
+use flowcast::{Config, Engine, Error, EventKind, Events, Output, RtmpServerExt, Source, StreamId};
 
 use kit::acted::{Acted, Answer, publish_status};
 use kit::rig::{Known, engine, wait_event};
@@ -105,7 +104,7 @@ fn an_output_that_was_on_the_air_outlives_refusals() {
                 Ok(0) => {}
                 Ok(reconnects) => break assert_eq!(reconnects, 1, "{no:?}"),
                 Err((goes_on, error)) => {
-                    assert!(goes_on, "{no:?}: ended: {}", flowcast::chain(&error));
+                    assert!(goes_on, "{no:?}: ended: {}", flowcast::error::chain(&error));
                     refused += usize::from(error.code() == "RTMP_REJECTED");
                 }
             }
@@ -150,7 +149,7 @@ fn an_output_that_is_thrown_out_comes_back() {
         let live = engine.stream(source).to(push(&server)).start().expect("it starts");
         assert_eq!(next(&events, live.id()).ok(), Some(0));
         let (goes_on, error) = next(&events, live.id()).expect_err("thrown out");
-        assert!(goes_on, "{code}: ended: {}", flowcast::chain(&error));
+        assert!(goes_on, "{code}: ended: {}", flowcast::error::chain(&error));
         server.close_after(None);
         assert!(server.wait_tags(1, ENOUGH) || server.wait_tags(2, ENOUGH), "{code}: it does not come back");
         live.stop(PATIENCE).expect("it stops");

@@ -51,7 +51,7 @@ fn refused() {
         }
         assert!(more.len() < 100, "the limit limits nothing");
     };
-    println!("after {} more: {}: {}", more.len(), error.code(), flowcast::chain(&error));
+    println!("after {} more: {}: {}", more.len(), error.code(), flowcast::error::chain(&error));
     assert!(error.code() == "SYSTEM_RESOURCE" && error.is_retryable(), "{error:?}");
     assert!(!more.is_empty() && goes_on(&first) && more.iter().all(goes_on));
     setrlimit(Resource::As, old).expect("a limit may be raised again");
@@ -98,5 +98,5 @@ fn file_size() {
     live.stop(Duration::from_secs(5)).expect("it stops");
     clip.assert_gapless(&server.visits()[0].tags);
     let recorded = clip.assert_gapless(&read_flv(&file));
-    println!("recorded {recorded} pictures: {}", flowcast::chain(&error));
+    println!("recorded {recorded} pictures: {}", flowcast::error::chain(&error));
 }

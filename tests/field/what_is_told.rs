@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use flowcast::rtmp::session::ClientRole;
-use flowcast::{EventKind, OutputPhase, RtmpServerExt, Source};
+use flowcast::stats::OutputPhase;
+use flowcast::{EventKind, RtmpServerExt, Source};
 
 use kit::rig::{Known, engine, push, wait_ended, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};

@@ -11,7 +11,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use flowcast::{Config, Engine, RefusalReason, RtmpServerExt, TlsIdentity};
+use flowcast::server::{RefusalReason, TlsIdentity};
+use flowcast::{Config, Engine, RtmpServerExt};
 use tempfile::TempDir;
 
 use kit::{Authority, PATIENCE, wait_until};

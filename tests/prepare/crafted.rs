@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flowcast::PreparedTrack::{self, Copied, Encoded, Silence};
 use flowcast::av::Interrupt;
-use flowcast::{
-    Action, Config, Engine, Output, Platform, Prepare, Prepared, ReelStore, Severity, Source, Strictness,
-    verdict::verdict,
-};
+use flowcast::prepare::Prepared;
+use flowcast::prepare::PreparedTrack::{self, Copied, Encoded, Silence};
+use flowcast::verdict::{Action, Severity, Strictness, verdict};
+use flowcast::{Config, Engine, Output, Platform, Prepare, ReelStore, Source};
 
 use crate::{boxes, names, prepare, quickly};
 use kit::{
@@ -261,7 +260,7 @@ fn clips_of_a_picture_and_of_a_second_stay_within_limits() {
             .platform(Platform::facebook())
             .encoding(quickly())
             .run(|_| {}, &Interrupt::new());
-        let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {}", flowcast::chain(&error)));
+        let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {}", flowcast::error::chain(&error)));
         let video = prepared.facts.video.expect("a picture");
         assert_eq!(video.packets, frames, "{name}");
         assert!(video.bit_rate.mean <= 1_050_000, "{name}: {}", video.bit_rate.mean);
@@ -336,7 +335,7 @@ fn what_is_cut_off_is_prepared_as_far_as_it_goes() {
     let cut = clips.path().join("cut.mp4");
     std::fs::write(&cut, &bytes[..bytes.len() * 7 / 10]).expect("there is room");
     let prepared = prepare(&cut, &clips.path().join("out.mp4"));
-    assert!(prepared.input.has(flowcast::ReasonCode::Truncated), "{:?}", prepared.input.reasons);
+    assert!(prepared.input.has(flowcast::verdict::ReasonCode::Truncated), "{:?}", prepared.input.reasons);
     let length = prepared.facts.video.as_ref().expect("a picture").length.as_secs_f64();
     assert!((1.0..1.8).contains(&length), "{length}");
     check("cut.mp4", &prepared, length);
@@ -483,7 +482,7 @@ fn what_is_damaged_is_prepared_or_refused() {
                 checked += 1;
             }
             Err(error) => {
-                println!("{number}.{kind}: {}", flowcast::chain(&error));
+                println!("{number}.{kind}: {}", flowcast::error::chain(&error));
                 assert!(
                     matches!(error, flowcast::Error::Media(_) | flowcast::Error::InputUnusable { .. }),
                     "{number}.{kind}: {error:?}"

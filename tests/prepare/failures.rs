@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowcast::av::Interrupt;
-use flowcast::{Error, EventKind, Prepare, PrepareProgress, PrepareStage, Prepared};
+use flowcast::prepare::{PrepareProgress, PrepareStage, Prepared};
+use flowcast::{Error, EventKind, Prepare};
 
 use crate::{names, preparing, quickly};
 use kit::{Clip, Need, PATIENCE, SmallDisk, directory, make, need, wait_until};
@@ -168,7 +169,7 @@ fn inputs_of_which_nothing_can_be_made() {
     ];
     for (input, code) in cases {
         let error = fails(&preparing(&input, &output));
-        println!("{}: {}", input.display(), flowcast::chain(&error));
+        println!("{}: {}", input.display(), flowcast::error::chain(&error));
         assert_eq!(error.code(), code, "{error:?}");
     }
     let clip = clips.path().join("clip.mp4");
@@ -198,7 +199,7 @@ fn a_result_that_is_refused_is_not_kept() {
     // Keyframes that are too far apart, because that was asked for.
     let mut encoding = quickly();
     encoding.gop = Duration::from_secs(10);
-    encoding.frame_rate = Some(flowcast::FrameRate::whole(25));
+    encoding.frame_rate = Some(flowcast::encode::FrameRate::whole(25));
     let long = make(clips.path(), "long.mp4", "-f lavfi -i testsrc2=s=320x240:r=25:d=12 -c:v mpeg4 -g 300");
     let platform = || {
         let mut platform = flowcast::Platform::youtube();
@@ -208,7 +209,7 @@ fn a_result_that_is_refused_is_not_kept() {
     };
     let error = fails(&Prepare::new(&long, &output).platform(platform()).encoding(encoding));
     let Error::ResultRefused { verdict, .. } = &error else { panic!("{error:?}") };
-    assert!(verdict.has(flowcast::ReasonCode::GopSizeLong), "{verdict:?}");
+    assert!(verdict.has(flowcast::verdict::ReasonCode::GopSizeLong), "{verdict:?}");
     assert!(error.to_string().contains("gopSizeLong"), "{error}");
     assert_eq!(fs::read(&output).expect("it is there"), b"the old one");
     assert!(!names(clips.path()).iter().any(|name| name.ends_with(".part")));
@@ -224,7 +225,7 @@ fn an_encoder_that_does_not_work_is_replaced_unless_that_is_not_wanted() {
     let input = make(clips.path(), "old.avi", "-f lavfi -i testsrc2=s=320x240:r=25:d=1 -c:v mpeg4");
     let output = clips.path().join("out.mp4");
     let mut encoding = quickly();
-    encoding.encoder = flowcast::EncoderChoice::Named("h264_none".to_owned());
+    encoding.encoder = flowcast::encode::EncoderChoice::Named("h264_none".to_owned());
     let with = |encoding| Prepare::new(&input, &output).encoding(encoding);
     let prepared = with(encoding.clone()).run(|_| {}, &Interrupt::new()).expect("software does it");
     assert_eq!(prepared.encoder.as_deref(), Some("libx264"));

@@ -13,7 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowcast::av::Interrupt;
-use flowcast::{Encoding, Platform, Prepare, Prepared};
+use flowcast::prepare::Prepared;
+use flowcast::{Encoding, Platform, Prepare};
 use kit::files;
 
 /// Encoding as it is done unless said otherwise, but as fast as it gets.
@@ -31,7 +32,7 @@ fn preparing(input: &Path, output: &Path) -> Prepare {
 
 fn prepare(input: &Path, output: &Path) -> Prepared {
     let prepared = preparing(input, output).run(|_| {}, &Interrupt::new());
-    prepared.unwrap_or_else(|error| panic!("{}: {}", input.display(), flowcast::chain(&error)))
+    prepared.unwrap_or_else(|error| panic!("{}: {}", input.display(), flowcast::error::chain(&error)))
 }
 
 /// Names of the files in a directory.

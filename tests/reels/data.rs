@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use flowcast::{Source, SourceMode};
+use flowcast::Source;
+use flowcast::stats::SourceMode;
 
 use crate::{Air, only_reel, with_reels};
 use kit::rig::Known;

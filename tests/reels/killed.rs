@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowcast::av::SampleSpec;
-use flowcast::{Output, Source, SourceMode};
+use flowcast::stats::SourceMode;
+use flowcast::{Output, Source};
 
 use crate::{Air, stored, with_reels, with_store};
 use kit::rig::{Known, read_flv};

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowcast::av::SampleSpec;
+use flowcast::playlist::{NothingPlays, ParameterChange};
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{NothingPlays, ParameterChange, Playlist, Source};
+use flowcast::{Playlist, Source};
 use tempfile::TempDir;
 
 use crate::{Air, assert_headers, assert_steady};
@@ -280,7 +281,7 @@ fn a_list_without_any_item_that_can_be_played_is_refused() {
         let list = Playlist::files([clip.beside("missing.mp4"), clip.directory.path().to_owned()]);
         let started = engine.stream(Source::playlist(list)).record(clip.beside(mode)).start();
         let error = started.expect_err("there is nothing to play");
-        println!("{mode}: {}", flowcast::chain(&error));
+        println!("{mode}: {}", flowcast::error::chain(&error));
         assert_eq!(error.code(), "PLAYLIST_INVALID");
         assert!(!clip.beside(mode).exists());
     });

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, EventKind, Events, ReelStore, Source, SourceMode, StreamHandle};
+use flowcast::stats::SourceMode;
+use flowcast::{Engine, EventKind, Events, ReelStore, Source, StreamHandle};
 use kit::rig::{engine, push};
 use kit::scripted::{Script, Scripted, Seen};
 use kit::{PATIENCE, wait_until};

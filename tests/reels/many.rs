@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flowcast::{Engine, Playlist, ReelStore, Source, SourceMode};
+use flowcast::stats::SourceMode;
+use flowcast::{Engine, Playlist, ReelStore, Source};
 
 use crate::{Air, only_reel, stored, timed, with_reels, with_store};
 use kit::bystander::at_most;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use flowcast::av::SampleSpec;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Engine, Source, SourceMode};
+use flowcast::stats::SourceMode;
+use flowcast::{Engine, Source};
 use tempfile::TempDir;
 
 use crate::{Air, assert_headers, assert_steady, stored, with_reels};
@@ -170,6 +171,6 @@ fn an_flv_file_that_is_its_own_reel_may_be_cut_off_or_removed() {
     // Nothing is left of this one.
     let ended = emptied_air.live.wait_timeout(PATIENCE).expect("it ends");
     let error = ended.expect_err("with an error");
-    println!("emptied: {:?}: {}", emptied_air.told(), flowcast::chain(&error));
+    println!("emptied: {:?}: {}", emptied_air.told(), flowcast::error::chain(&error));
     assert_eq!(error.code(), "INPUT_EMPTY");
 }

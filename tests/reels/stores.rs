@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flowcast::av::SampleSpec;
+use flowcast::config::WhenInUse;
 use flowcast::rtmp::flv::TagKind;
-use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source, SourceMode, WhenInUse};
+use flowcast::stats::SourceMode;
+use flowcast::{Config, Engine, Error, Playlist, ReelStore, Source};
 
 use crate::{Air, assert_steady, only_reel, stored, with_reels, with_store};
 use kit::bystander::at_most;

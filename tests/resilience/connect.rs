@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use flowcast::{ConnectStep, Engine, Error, EventKind, Output, OutputPhase, RtmpServerExt, Source};
+use flowcast::error::ConnectStep;
+use flowcast::stats::OutputPhase;
+use flowcast::{Engine, Error, EventKind, Output, RtmpServerExt, Source};
 
 use crate::{Witness, stop_within};
 use kit::bystander::at_most;

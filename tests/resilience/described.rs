@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use flowcast::driver::OpenOutput;
 use flowcast::rtmp::time::MediaTime;
-use flowcast::{Error, EventKind, OpenOutput, Output, Source, StreamId, StreamPhase};
+use flowcast::stats::StreamPhase;
+use flowcast::{Error, EventKind, Output, Source, StreamId};
 
 use crate::stop_within;
 use kit::rig::{Known, engine, push, read_flv, wait_ended, wait_event};

@@ -45,7 +45,7 @@ fn an_output_that_is_sent_round_in_circles_waits() {
         EventKind::OutputRetrying { error, .. } => Some(error.clone()),
         _ => None,
     });
-    assert!(flowcast::chain(&error).contains("again and again"), "{error:?}");
+    assert!(flowcast::error::chain(&error).contains("again and again"), "{error:?}");
     stop_within(live, Duration::from_secs(3));
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Engine, Error, EventKind, LimitScope, Output, Source};
+use flowcast::error::LimitScope;
+use flowcast::{Config, Engine, Error, EventKind, Output, Source};
 
 use crate::{Witness, stop_within};
 use kit::bystander::at_most;

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use flowcast::{Error, Output, RtmpServerExt, Source, TlsRoots};
+use flowcast::config::TlsRoots;
+use flowcast::{Error, Output, RtmpServerExt, Source};
 
 use crate::{Witness, stop_within};
 use kit::bystander::at_most;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use flowcast::{Config, Error, EventKind, Output, OutputPhase, Source, TlsRoots};
+use flowcast::config::TlsRoots;
+use flowcast::stats::OutputPhase;
+use flowcast::{Config, Error, EventKind, Output, Source};
 
 use crate::{Witness, stop_within};
 use kit::bystander::at_most;

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::{ClientEvent, ClientRole};
 use flowcast::rtmp::time::MediaTime;
-use flowcast::{
-    Config, Engine, Output, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerError, StreamRef, TlsIdentity,
-};
+use flowcast::server::{Error as ServerError, RtmpServerBuilder, TlsIdentity};
+use flowcast::{Config, Engine, Output, RtmpServer, RtmpServerExt, StreamRef};
 use kit::{
     Authority, Clip, Need, PATIENCE, Peer, Session, frame_hashes, need, tls_stream, tls_stream_of, wait_until,
 };
@@ -250,7 +249,8 @@ fn ffmpeg_publishes_and_plays_with_the_certificate_checked() {
 #[cfg(feature = "libav")]
 #[test]
 fn our_own_push_publishes_with_the_certificate_checked() {
-    use flowcast::{Source, TlsRoots};
+    use flowcast::Source;
+    use flowcast::config::TlsRoots;
     if !need(&[Need::Ffmpeg]) {
         return;
     }

@@ -16,9 +16,9 @@ use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSessi
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
 use flowcast::rtmp::wire::WireBuf;
+use flowcast::server::ServerOptions;
 use flowcast::{
-    Config, Engine, Error, EventKind, Existing, Output, RtmpServer, RtmpServerExt, ServerOptions, Source,
-    StreamRef,
+    Config, Engine, Error, EventKind, Existing, Output, RtmpServer, RtmpServerExt, Source, StreamRef,
 };
 use kit::{
     Clip, Need, PATIENCE, PacketTime, Peer, ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish,
@@ -59,7 +59,7 @@ impl Studio {
     }
 
     /// It speaks RTMPS as well.
-    fn start_secure(identity: flowcast::TlsIdentity) -> Self {
+    fn start_secure(identity: flowcast::server::TlsIdentity) -> Self {
         let engine = Engine::new(Config::default()).expect("the defaults work");
         engine.keys().add(NAME, KEY).expect("a usable key");
         let server = engine.rtmp_server("127.0.0.1:0").rtmps("127.0.0.1:0", identity);

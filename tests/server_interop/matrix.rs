@@ -2,7 +2,7 @@
 //! of `docs/interop.md` is in `publish` and `play`.
 
 use super::*;
-use flowcast::TlsIdentity;
+use flowcast::server::TlsIdentity;
 use kit::{Authority, Nginx, ffmpeg7, run};
 
 /// Encoders of FFmpeg 7.1, and the FourCC of what they make.

@@ -1,7 +1,7 @@
 //! What the server tells of all this: events, figures of players, metrics. And that no secret is in any of it.
 
 use super::*;
-use flowcast::{Departure, PlayerStats, RefusalReason, ServerEvent, ServerEventKind};
+use flowcast::server::{Departure, PlayerStats, RefusalReason, ServerEvent, ServerEventKind};
 
 /// Waits for an event that is `wanted`; all that come before it are kept in `heard`.
 fn wait_for(
@@ -241,7 +241,7 @@ fn keys_and_tokens_are_in_no_event_and_no_figure() {
     let studio = Studio::start();
     let (told, streams) = (studio.server.events(), studio.engine.events());
     studio.engine.keys().add("paid", "canary-key").expect("a free name");
-    let play = flowcast::Play::Token("canary-token".into());
+    let play = flowcast::keys::Play::Token("canary-token".into());
     studio.engine.keys().set_play("paid", &play).expect("a name with a key");
     let url = |path: &str| format!("rtmp://{}/live/{path}", studio.server.address());
     let mut publisher = live(ClientRole::Publish, &url("canary-key?pass=canary-pass"));

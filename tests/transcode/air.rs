@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flowcast::{Engine, EventKind, Events, Output, OutputPhase, Source, StreamHandle, StreamStats};
+use flowcast::stats::OutputPhase;
+use flowcast::{Engine, EventKind, Events, Output, Source, StreamHandle, StreamStats};
 use tempfile::TempDir;
 
 use kit::{FfmpegListen, Nginx, PATIENCE, wait_closed, wait_until};
@@ -59,7 +60,8 @@ pub(crate) fn air(engine: &Engine, source: Source, name: &str, server: Server<'_
     };
     let events = engine.events();
     let stream = engine.stream(source).to(Output::rtmp(&url, &*key)).record(&recording);
-    let live = stream.start().map_err(|error| format!("does not start: {}", flowcast::chain(&error)))?;
+    let live =
+        stream.start().map_err(|error| format!("does not start: {}", flowcast::error::chain(&error)))?;
     let watched = watch(&live);
     let told = told(&events, &live);
     if let Err(why) = watched {

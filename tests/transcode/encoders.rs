@@ -4,7 +4,8 @@ use std::path::Path;
 
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
-use flowcast::{EncoderChoice, Encoding, Engine, EventKind, Mode, Profile, Source};
+use flowcast::encode::EncoderChoice;
+use flowcast::{Encoding, Engine, EventKind, Mode, Profile, Source};
 
 use crate::air::{Aired, Server, air, alone, reels};
 use crate::clips::{self, FILM};
@@ -106,13 +107,13 @@ fn without_a_fallback_the_stream_says_which_encoder_failed() {
             let events = engine.events();
             let recording = directory.path().join(format!("{way}.flv"));
             let error = match engine.stream(source).record(&recording).start() {
-                Err(error) => flowcast::chain(&error),
+                Err(error) => flowcast::error::chain(&error),
                 Ok(live) => {
                     let ended = wait_event(&events, PATIENCE, |event| match &event.kind {
                         EventKind::Ended { error } if event.stream == live.id() => Some(error.clone()),
                         _ => None,
                     });
-                    flowcast::chain(&ended.expect("it cannot end well"))
+                    flowcast::error::chain(&ended.expect("it cannot end well"))
                 }
             };
             println!("{choice:?} {way}: {error}");

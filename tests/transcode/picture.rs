@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use flowcast::av::Interrupt;
 use flowcast::verdict::Fields;
-use flowcast::{Facts, Fix, Platform, ScanOptions, Severity, Strictness, facts, verdict};
+use flowcast::verdict::{Fix, ScanOptions, Severity, Strictness, facts, verdict};
+use flowcast::{Facts, Platform};
 
 use kit::{Peer, packet_times, run};
 
@@ -37,7 +38,7 @@ pub(crate) fn check(file: &Path) -> Result<Facts, String> {
         return Err(format!("ffprobe: {probed:?}"));
     }
     let facts = facts(file, &ScanOptions::default(), &Interrupt::new())
-        .map_err(|error| format!("no facts: {}", flowcast::chain(&error)))?;
+        .map_err(|error| format!("no facts: {}", flowcast::error::chain(&error)))?;
     for platform in [Platform::youtube(), Platform::twitch()] {
         let verdict = verdict(&facts, &platform, Strictness::Lenient);
         let reasons: Vec<_> = verdict.at_least(Severity::Warning).collect();

@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use flowcast::Platform;
 use flowcast::av::Interrupt;
-use flowcast::{Platform, ScanOptions, Strictness, facts, verdict, verdict_of_failure};
+use flowcast::verdict::{ScanOptions, Strictness, facts, verdict, verdict_of_failure};
 
 use kit::{Need, damage, media, need};
 

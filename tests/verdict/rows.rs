@@ -1,8 +1,8 @@
 //! The table: clips, and what the verdict on each is.
 
-use flowcast::Action;
-use flowcast::ReasonCode::{self as R};
-use flowcast::Severity::{self, Error as E, Info as I, Warning as W};
+use flowcast::verdict::Action;
+use flowcast::verdict::ReasonCode as R;
+use flowcast::verdict::Severity::{self, Error as E, Info as I, Warning as W};
 
 use crate::clips::{Clip, TONE};
 

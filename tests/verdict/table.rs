@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use flowcast::av::{Interrupt, SampleSpec, sample_clip};
-use flowcast::{
-    Facts, Platform, ReasonCode, ScanOptions, Strictness, Verdict, facts, verdict, verdict_of_failure,
-};
+use flowcast::verdict::{ReasonCode, ScanOptions, Strictness, facts, verdict, verdict_of_failure};
+use flowcast::{Facts, Platform, Verdict};
 
 use crate::clips::{Clip, TONE, directory, made};
 use crate::crafted;

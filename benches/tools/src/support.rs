@@ -21,7 +21,7 @@ pub fn exit(result: Result<()>) -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", flowcast::chain(error.as_ref()));
+            eprintln!("error: {}", flowcast::error::chain(error.as_ref()));
             std::process::ExitCode::FAILURE
         }
     }

@@ -22,7 +22,7 @@ pub struct StreamId(pub(crate) u64);
 /// let output: OutputId = "o2".parse()?;
 /// assert_eq!((output.get(), output.to_string()), (2, "o2".to_owned()));
 /// assert_eq!("2".parse(), Ok(output));
-/// # Ok::<(), flowcast::ParseIdError>(())
+/// # Ok::<(), flowcast::error::ParseIdError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutputId(pub(crate) u64);

@@ -204,7 +204,7 @@
 //!         Readiness::Always
 //!     }
 //!     fn stats(&self, stats: &mut OutputStats) {
-//!         stats.phase = flowcast::OutputPhase::Live;
+//!         stats.phase = flowcast::stats::OutputPhase::Live;
 //!     }
 //! }
 //!

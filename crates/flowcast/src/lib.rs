@@ -82,7 +82,8 @@
 //!
 #![cfg_attr(feature = "libav", doc = "```no_run")]
 #![cfg_attr(not(feature = "libav"), doc = "```ignore")]
-//! use flowcast::{Platform, ScanOptions, Strictness, facts, verdict};
+//! use flowcast::Platform;
+//! use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let facts = facts("intro.mp4".as_ref(), &ScanOptions::default(), &flowcast::av::Interrupt::new())?;
@@ -144,43 +145,94 @@ pub mod driver;
 mod pages;
 mod versions;
 
+/// The settings of an engine, room by room.
+pub mod config {
+    pub use flowcast_core::{
+        BacklogConfig, Config, ConnectConfig, IpNet, LagPolicy, QueueBounds, ReconnectPolicy,
+        RecordingConfig, ReelStore, ReelStoreStats, TlsRoots, WhenInUse,
+    };
+}
+
+/// What fails, with stable codes.
+pub mod error {
+    pub use flowcast_core::{ConnectStep, Error, LimitScope, ParseIdError, chain};
+}
+
+/// What happens to streams.
+pub mod event {
+    pub use flowcast_core::{Event, EventKind, Events, Subscription};
+}
+
+/// Figures of streams and outputs.
+pub mod stats {
+    pub use flowcast_core::{
+        Codec, EncodingStats, EngineWatch, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
+        SourceMode, StreamPhase, StreamStats,
+    };
+}
+
+/// Lists of files, edited on the air.
+pub mod playlist {
+    pub use flowcast_core::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};
+}
+
+/// What is encoded, and how.
+pub mod encode {
+    pub use flowcast_core::{
+        AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,
+    };
+}
+
+/// Whether a file can be sent to a platform as it is, and if not, why, and what has to be encoded.
+pub mod verdict {
+    pub use flowcast_core::verdict::*;
+    #[cfg(feature = "libav")]
+    pub use flowcast_core::{ScanOptions, facts};
+    pub use flowcast_core::{SplitSource, verdict_of_failure};
+}
+
+/// Files made to loop by copying.
+#[cfg(feature = "libav")]
+pub mod prepare {
+    pub use flowcast_core::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack};
+}
+
+/// How many more streams a machine can take.
+pub mod capacity {
+    pub use flowcast_core::{
+        Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers,
+        Resource, ResourceFit, StreamKind, TransportKind,
+    };
+}
+
+/// Who may publish and play.
+pub mod keys {
+    pub use flowcast_core::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
+    pub use flowcast_rtmp::key::StreamKey;
+}
+
+/// The embedded RTMP server.
+pub mod server {
+    pub use flowcast_core::Hub;
+    pub use flowcast_server::{
+        Admission, AdmissionKind, DEFAULT_PORT, Departure, Error, FailurePolicy, PlayerStats, RefusalReason,
+        RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
+        ServerStats, TlsIdentity,
+    };
+    #[cfg(feature = "metrics")]
+    pub use flowcast_server::{EncoderMetrics, Metrics, StreamMetrics, prometheus_client};
+}
+
 #[cfg(feature = "libav")]
 pub use flowcast_av as av;
-/// Whether a file can be sent to a platform as it is: the function, and the module with all it needs.
-pub use flowcast_core::verdict;
-pub use flowcast_core::{
-    Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
-    TrackVerdict, Verdict, VideoFacts, plan_for, verdict_for_all, verdict_of_failure,
-};
-pub use flowcast_core::{
-    ActiveStream, BacklogConfig, Claim, Config, ConnectConfig, ConnectStep, Engine, Entrance, Error, Event,
-    EventKind, Events, Existing, Handover, Hub, ItemId, KeyRegistry, LagPolicy, LimitScope, NothingPlays,
-    OpenOutput, OpenSource, Output, OutputFailure, OutputId, OutputPhase, OutputStats, OutputTransport,
-    ParameterChange, ParseIdError, Playing, Playlist, PlaylistItem, QueueBounds, ReconnectPolicy,
-    RecordingConfig, ReelStore, ReelStoreStats, ShutdownReport, Source, SourceMode, SplitSource,
-    StreamBuilder, StreamHandle, StreamId, StreamPhase, StreamRef, StreamStats, Subscription, TlsRoots,
-    WhenInUse, chain,
-};
-pub use flowcast_core::{Asker, Codec, Denial, Grant, IpNet, KeyRules, KeyStore, Play, Seat};
-pub use flowcast_core::{
-    AudioCodec, AudioEncoding, EncoderChoice, Encoding, EncodingStats, EngineWatch, FrameRate, Mode, Profile,
-    Threading, VideoCodec,
-};
-pub use flowcast_core::{
-    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
-    ResourceFit, StreamKind, TransportKind,
-};
 #[cfg(feature = "libav")]
+pub use flowcast_core::Prepare;
 pub use flowcast_core::{
-    Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrack, ScanOptions, facts,
+    Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Facts, Mode, Output, OutputId,
+    OutputStats, Platform, Playlist, Profile, ReelStore, ShutdownReport, Source, StreamBuilder, StreamHandle,
+    StreamId, StreamRef, StreamStats, Verdict,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;
-pub use flowcast_server::{
-    Admission, AdmissionKind, DEFAULT_PORT, Departure, Error as ServerError, FailurePolicy, PlayerStats,
-    RefusalReason, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
-    ServerStats, TlsIdentity,
-};
-#[cfg(feature = "metrics")]
-pub use flowcast_server::{EncoderMetrics, Metrics, StreamMetrics, prometheus_client};
+pub use flowcast_server::{RtmpServer, RtmpServerExt};
 pub use versions::{LibavVersions, Versions, versions};

@@ -130,7 +130,8 @@ impl RtmpServerBuilder {
     ///
     /// ```no_run
     /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
-    /// use flowcast::{RtmpServerExt, TlsIdentity};
+    /// use flowcast::RtmpServerExt;
+    /// use flowcast::server::TlsIdentity;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let engine = flowcast::Engine::new(flowcast::Config::default())?;
@@ -244,7 +245,8 @@ impl RtmpServer {
     /// ```
     /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
     /// use std::time::Duration;
-    /// use flowcast::{Config, Engine, RtmpServerExt, ServerEventKind};
+    /// use flowcast::{Config, Engine, RtmpServerExt};
+    /// use flowcast::server::ServerEventKind;
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let server = engine.rtmp_server("127.0.0.1:0").start()?;

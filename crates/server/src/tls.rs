@@ -20,7 +20,7 @@ use crate::error::Error;
 ///
 /// ```no_run
 /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
-/// use flowcast::TlsIdentity;
+/// use flowcast::server::TlsIdentity;
 ///
 /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;
 /// # Ok::<(), flowcast_server::Error>(())

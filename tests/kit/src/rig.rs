@@ -5,9 +5,8 @@ use super::flv::whole_flv_tags;
 use super::process::{directory, run, text};
 use super::scripted::{Scripted, Seen, hash};
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, SampleSpec, TrackKind, sample_clip};
-use flowcast::{
-    Config, Engine, Event, EventKind, Events, Output, OutputId, ReconnectPolicy, ReelStore, StreamRef,
-};
+use flowcast::config::ReconnectPolicy;
+use flowcast::{Config, Engine, Event, EventKind, Events, Output, OutputId, ReelStore, StreamRef};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

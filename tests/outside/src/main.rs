@@ -14,7 +14,8 @@ use flowcast::driver::{
     Cursor, Offer, OpenOutput, OpenedOutput, OutputContext, OutputDriver, OutputOpening, OutputState, Read,
     Readiness, Skipping,
 };
-use flowcast::{Config, Engine, Error, Output, OutputPhase, OutputStats};
+use flowcast::{Config, Engine, Error, Output, OutputStats};
+use flowcast::stats::OutputPhase;
 
 /// What the output has seen.
 #[derive(Debug, Default)]

@@ -58,7 +58,7 @@ fn run(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-fn tell(engine: &Engine, server: &flowcast::ServerStats, late: Duration) -> String {
+fn tell(engine: &Engine, server: &flowcast::server::ServerStats, late: Duration) -> String {
     let streams = engine.streams();
     let stats: Vec<_> = streams.iter().map(|stream| stream.stats()).collect();
     let held: u64 = stats.iter().map(|stats| stats.bytes_held).sum();

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
-use flowcast::{
-    Config, EncoderChoice, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle,
-};
+use flowcast::encode::EncoderChoice;
+use flowcast::{Config, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle};
 use flowcast_bench::support::{Result, exit, seconds};
 use flowcast_bench::{process, reels};
 use serde_json::json;

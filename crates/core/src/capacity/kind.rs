@@ -28,7 +28,7 @@ pub enum TransportKind {
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
-/// use flowcast::StreamKind;
+/// use flowcast::capacity::StreamKind;
 /// let kind = StreamKind::copy(2650).tls().outputs(2);
 /// assert_eq!(kind.to_string(), "copy 2.65 Mbit/s, 2 × rtmps");
 /// ```
@@ -93,7 +93,7 @@ impl fmt::Display for StreamKind {
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
-/// use flowcast::{Mix, StreamKind};
+/// use flowcast::capacity::{Mix, StreamKind};
 /// // Of ten streams, nine go to one plain RTMP server and one to two RTMPS servers.
 /// let mix = Mix::of(StreamKind::copy(2650)).weight(9.0).and(StreamKind::copy(6000).tls().outputs(2), 1.0);
 /// assert_eq!(mix.kinds().len(), 2);

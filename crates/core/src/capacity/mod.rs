@@ -141,7 +141,8 @@ impl Engine {
     ///
     /// ```no_run
     /// # extern crate flowcast_core as flowcast;
-    /// use flowcast::{Config, Engine, Mix, StreamKind};
+    /// use flowcast::{Config, Engine};
+    /// use flowcast::capacity::{Mix, StreamKind};
     ///
     /// # fn main() -> Result<(), flowcast::Error> {
     /// let engine = Engine::new(Config::default())?;

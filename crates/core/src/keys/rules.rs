@@ -12,7 +12,7 @@ use ipnet::IpNet;
 /// ```
 /// # extern crate flowcast_core as flowcast;
 /// use std::time::Duration;
-/// use flowcast::{KeyRules, Play};
+/// use flowcast::keys::{KeyRules, Play};
 /// let rules = KeyRules::new()
 ///     .expires_in(Duration::from_secs(3600))
 ///     .publish_from(["192.0.2.0/24".parse()?, "2001:db8::/32".parse()?])

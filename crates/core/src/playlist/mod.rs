@@ -238,7 +238,8 @@ impl Playlist {
     ///
     /// ```
     /// # extern crate flowcast_core as flowcast;
-    /// use flowcast::{NothingPlays, Playlist};
+    /// use flowcast::Playlist;
+    /// use flowcast::playlist::NothingPlays;
     ///
     /// let list = Playlist::files(["a.mp4", "b.mp4"]).nothing_plays(NothingPlays::Wait);
     /// ```

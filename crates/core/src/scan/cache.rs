@@ -27,7 +27,8 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::defaul
 /// ```no_run
 /// # extern crate flowcast_core as flowcast;
 /// use flowcast::verdict::Interrupt;
-/// use flowcast::{Platform, ScanOptions, Strictness, facts, verdict};
+/// use flowcast::Platform;
+/// use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
 ///
 /// let facts = facts("intro.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;
 /// let verdict = verdict(&facts, &Platform::youtube(), Strictness::Lenient);

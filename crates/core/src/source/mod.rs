@@ -246,7 +246,8 @@ impl Source {
     #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
     /// # extern crate flowcast_core as flowcast;
     /// use flowcast::verdict::Interrupt;
-    /// use flowcast::{Config, Engine, Output, Platform, ScanOptions, Source, facts};
+    /// use flowcast::{Config, Engine, Output, Platform, Source};
+    /// use flowcast::verdict::{ScanOptions, facts};
     ///
     /// let engine = Engine::new(Config::default())?;
     /// let facts = facts("show.mp4".as_ref(), &ScanOptions::default(), &Interrupt::new())?;

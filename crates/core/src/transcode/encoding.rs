@@ -190,7 +190,8 @@ impl AudioCodec {
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
-/// use flowcast::{Encoding, FrameRate, Profile, Source};
+/// use flowcast::{Encoding, Profile, Source};
+/// use flowcast::encode::FrameRate;
 ///
 /// let mut encoding = Encoding::new(Profile::Ultra);
 /// encoding.size = Some((1280, 720));

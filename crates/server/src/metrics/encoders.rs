@@ -30,7 +30,8 @@ use super::{OTHERS, STREAMS};
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
-/// use flowcast::{Config, EncoderMetrics, Engine};
+/// use flowcast::{Config, Engine};
+/// use flowcast::server::EncoderMetrics;
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
 ///
 /// let engine = Engine::new(Config::default())?;

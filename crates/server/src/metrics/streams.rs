@@ -45,7 +45,8 @@ use super::STREAMS;
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
-/// use flowcast::{Config, Engine, StreamMetrics};
+/// use flowcast::{Config, Engine};
+/// use flowcast::server::StreamMetrics;
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
 ///
 /// let engine = Engine::new(Config::default())?;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use flowcast::{
-    Config, Engine, EventKind, Output, Source, StreamHandle, StreamId, StreamStats, TlsRoots, chain,
-};
+use flowcast::config::TlsRoots;
+use flowcast::error::chain;
+use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamId, StreamStats};
 use flowcast_bench::process::{self, MachineTime};
 use flowcast_bench::reels;
 use flowcast_bench::support::{Result, round, tenths};

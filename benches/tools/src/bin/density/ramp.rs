@@ -66,7 +66,7 @@ pub(crate) fn run(
 
 /// Why a stream could not be started.
 fn refused(error: &Error) -> String {
-    let mut text = flowcast::chain(error);
+    let mut text = flowcast::error::chain(error);
     let lower = text.to_lowercase();
     let what = if lower.contains("too many open files") {
         "descriptors"
