@@ -76,15 +76,13 @@ struct Prefixed {
     /// The container's record has parameter sets: packets may only change them, where decoding can start. Else they bring them
     /// (`avc3`, `hev1`).
     whole: bool,
-    /// Pictures may be keyframes of which neither the container nor libav says so.
-    looks: bool,
 }
 
 impl Prefixed {
     /// For a track with this record.
     fn of(mut sets: Sets, record: &[u8]) -> Self {
         sets.announce(record);
-        Self { whole: sets.are_whole_in(record), length_size: sets.length_size(record), sets, looks: false }
+        Self { whole: sets.are_whole_in(record), length_size: sets.length_size(record), sets }
     }
 
     /// The record that holds from this packet on, if it changes.
@@ -94,7 +92,7 @@ impl Prefixed {
         if let Some(announced) = announced {
             let length_size = self.sets.length_size(announced);
             if self.sets.are_whole_in(announced) {
-                *self = Self { looks: self.looks, ..Self::of(self.sets.emptied(), announced) };
+                *self = Self::of(self.sets.emptied(), announced);
                 record = Some(announced.clone());
             } else if self.sets.announce(announced) || length_size != self.length_size {
                 self.length_size = length_size;
@@ -267,15 +265,6 @@ impl Converter {
         )
     }
 
-    /// Has it mark pictures of H.264 with length prefixes that decoding can start at.
-    pub(crate) fn look_for_keyframes(&mut self) {
-        for form in [&mut self.form, &mut self.initial] {
-            if let Form::Prefixed(Prefixed { sets: Sets::H264(_), looks, .. }) = form {
-                *looks = true;
-            }
-        }
-    }
-
     /// What it does to the packets, as far as is known by now.
     pub(crate) fn conversion(&self) -> Option<Conversion> {
         match &self.form {
@@ -315,7 +304,7 @@ impl Converter {
             self.form = if h264::is_annexb(&packet.data) {
                 Form::AnnexB(sets)
             } else {
-                Form::Prefixed(Prefixed { sets, length_size: 4, whole: false, looks: false })
+                Form::Prefixed(Prefixed { sets, length_size: 4, whole: false })
             };
         }
         let config = match &mut self.form {
@@ -328,10 +317,7 @@ impl Converter {
                 }
                 if announced || in_band || self.current.is_none() { sets.to_record() } else { None }
             }
-            Form::Prefixed(prefixed) => {
-                packet.keyframe |= prefixed.looks && h264::is_entrance(&packet.data, prefixed.length_size);
-                prefixed.take(&packet, announced.as_ref())
-            }
+            Form::Prefixed(prefixed) => prefixed.take(&packet, announced.as_ref()),
             Form::Av1 => {
                 packet.data = av1::without_delimiters(&packet.data);
                 if packet.data.is_empty() {

@@ -111,9 +111,6 @@ pub(crate) fn open(request: Request<'_>, context: &Context) -> Result<Opened, Er
         check_tracks(&reader.input, &limits, context)?;
     }
     reader.adopt_tracks(&format);
-    if header_tells && !flv {
-        reader.look_for_keyframes();
-    }
     reader.read_first_packets()?;
     reader.finish(flv && header_tells, size)
 }
@@ -248,13 +245,6 @@ impl Reader<'_> {
             self.converters.push(converter);
             self.tracks.push(track);
         }
-    }
-
-    /// MP4 stores whole pictures with their times and says which are keyframes. libav's H.264 parser would add that pictures
-    /// with a recovery point are, too, at the price of a cleared buffer of the size of each picture: that is found here.
-    fn look_for_keyframes(&mut self) {
-        self.input.do_without_parsers();
-        self.converters.iter_mut().for_each(Converter::look_for_keyframes);
     }
 
     /// Reads ahead until every playable track has shown a packet, and a configuration if its codec needs one.

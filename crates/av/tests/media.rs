@@ -138,49 +138,6 @@ fn a_fast_probe_finds_what_a_thorough_one_finds() {
     }
 }
 
-/// Pictures that an MP4 does not list as keyframes, but that say themselves that decoding can start there.
-#[test]
-fn recovery_points_are_keyframes_though_the_container_does_not_say_so() {
-    let scratch = Scratch::new();
-    for params in ["intra-refresh=1:bframes=0", "open-gop=1:bframes=2:b-adapt=0"] {
-        let path = scratch.file("recovery.mp4");
-        let settings = VideoSettings {
-            x264_params: Some(params.to_owned()),
-            gop_frames: 10,
-            ..VideoSettings::new(160, 90, Ratio::new(25, 1).unwrap())
-        };
-        let mut encoder = VideoEncoder::open(0, &settings).unwrap();
-        let mut muxer = Muxer::create(&path, None, &[encoder.track().clone()]).unwrap();
-        let mut encoded = Vec::new();
-        for pts in 0..60 {
-            let mut picture = Picture::black(160, 90);
-            picture
-                .y
-                .iter_mut()
-                .enumerate()
-                .for_each(|(at, luma)| *luma = (at as u8).wrapping_mul(pts as u8));
-            encoder.push(&picture, pts).unwrap();
-            encoded.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
-        }
-        encoder.finish().unwrap();
-        encoded.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
-        for (number, packet) in encoded.iter_mut().enumerate() {
-            packet.keyframe = number == 0;
-            muxer.write(packet).unwrap();
-        }
-        muxer.finish().unwrap();
-        let (mut fast, mut slow) = (open(&path).unwrap(), thorough(&path));
-        for _lap in 0..2 {
-            let found = packets(&mut fast);
-            assert_eq!(found.len(), 60);
-            assert!(found.iter().filter(|packet| packet.keyframe).count() >= 3, "{params}");
-            assert_eq!(found, packets(&mut slow), "{params}");
-            fast.rewind().unwrap();
-            slow.rewind().unwrap();
-        }
-    }
-}
-
 #[test]
 fn rotation_comes_from_the_display_matrix() {
     let scratch = Scratch::new();

@@ -5,7 +5,6 @@
 
 mod annexb;
 mod avcc;
-mod entrance;
 mod extent;
 mod inspector;
 mod parameter_sets;
@@ -15,7 +14,6 @@ mod sps;
 pub(crate) use annexb::find_start_code;
 pub(crate) use annexb::{is_annexb, nal_units, to_length_prefixed};
 pub(crate) use avcc::{LENGTH_SIZE_AT, has_sets, is_avcc, parse as parse_avcc, sps_of_avcc};
-pub(crate) use entrance::is_entrance;
 pub(crate) use extent::extent;
 pub use inspector::{Inspector, Picture, PictureKind};
 pub(crate) use parameter_sets::ParameterSets;

@@ -170,13 +170,6 @@ impl Input {
         }
     }
 
-    /// Does without libav's parsers from here on, but for those that are at work already. For formats whose packets are whole
-    /// pictures with their times: what libav fills in then needs no parser.
-    pub(crate) fn do_without_parsers(&mut self) {
-        // SAFETY: a live context; the flags are for the user to set.
-        unsafe { (*self.context.as_ptr()).flags |= ffi::AVFMT_FLAG_NOPARSE };
-    }
-
     /// Whether the bytes were looked at before libav read them.
     pub(crate) fn is_screened(&self) -> bool {
         self.io.as_ref().is_some_and(Io::is_screened)
