@@ -168,7 +168,7 @@ pub(crate) fn measured(
 mod tests {
     use super::*;
     use crate::id::{OutputId, StreamId};
-    use crate::stats::{OutputPhase, OutputStats};
+    use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 
     fn benchmark(kind: &StreamKind) -> Cost {
         let figures = Figures {
@@ -194,6 +194,7 @@ mod tests {
         stats.kbps = 2100.0;
         let mut output = OutputStats::new(OutputId(0), None, name.to_owned());
         output.phase = OutputPhase::Live;
+        output.transport = OutputTransport::Rtmp;
         stats.outputs.push(output);
         stats
     }
@@ -231,7 +232,7 @@ mod tests {
         assert!(as_benchmark(&|stats| stats.kbps = 6000.0, 60));
         assert!(as_benchmark(&|stats| stats.mode = SourceMode::Direct, 60));
         assert!(as_benchmark(&|stats| stats.phase = StreamPhase::Ended, 60));
-        assert!(as_benchmark(&|stats| stats.outputs[0].name = "rtmps://host/app/****".to_owned(), 60));
+        assert!(as_benchmark(&|stats| stats.outputs[0].transport = OutputTransport::Rtmps, 60));
         assert!(as_benchmark(&|stats| stats.outputs.push(stats.outputs[0].clone()), 60));
     }
 }

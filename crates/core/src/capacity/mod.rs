@@ -24,8 +24,7 @@ pub use machine::Machine;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::stats::OutputPhase;
-use crate::stats::StreamStats;
+use crate::stats::{OutputPhase, OutputStats, OutputTransport, StreamStats};
 
 /// The CPU use of the machine is measured over this.
 const LOOK: Duration = Duration::from_millis(300);
@@ -219,9 +218,9 @@ fn shares(mix: &Mix) -> Result<Vec<(StreamKind, f64)>, Error> {
 
 /// What a stream sends to the network.
 fn sent_kbps(stats: &StreamStats) -> f64 {
-    let is_network = |name: &str| name.starts_with("rtmp://") || name.starts_with("rtmps://");
-    let live =
-        |output: &&crate::stats::OutputStats| output.phase == OutputPhase::Live && is_network(&output.name);
+    let is_network =
+        |output: &OutputStats| matches!(output.transport, OutputTransport::Rtmp | OutputTransport::Rtmps);
+    let live = |output: &&OutputStats| output.phase == OutputPhase::Live && is_network(output);
     stats.kbps * stats.outputs.iter().filter(live).count() as f64
 }
 
