@@ -211,10 +211,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::new(Config::default())?;
 //! let stream = engine.stream(Silence).to(Counter::default()).start()?;
-//! # stream.stop(Duration::from_secs(5))?;
-//! # if false {
+//! # stream.stream().stop(Duration::from_secs(5))?;
 //! stream.wait()?; // two seconds later
-//! # }
 //! # Ok(())
 //! # }
 //! ```
