@@ -16,7 +16,7 @@ pub struct StreamId(pub(crate) u64);
 /// `Display` gives `o2`; `o2` and `2` are parsed.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod error { pub use flowcast_core::*; } }
 /// use flowcast::OutputId;
 ///
 /// let output: OutputId = "o2".parse()?;

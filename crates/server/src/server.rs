@@ -129,7 +129,7 @@ impl RtmpServerBuilder {
     /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused.
     ///
     /// ```no_run
-    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
     /// use flowcast::RtmpServerExt;
     /// use flowcast::server::TlsIdentity;
     ///
@@ -243,7 +243,7 @@ impl RtmpServer {
     /// streams themselves, see [`Engine::events`].
     ///
     /// ```
-    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+    /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
     /// use std::time::Duration;
     /// use flowcast::{Config, Engine, RtmpServerExt};
     /// use flowcast::server::ServerEventKind;

@@ -19,7 +19,7 @@ use crate::error::Error;
 /// 1.3 there are no tickets to resume from, because librtmp cannot take them.
 ///
 /// ```no_run
-/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
 /// use flowcast::server::TlsIdentity;
 ///
 /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;

@@ -27,7 +27,7 @@ pub enum TransportKind {
 /// A kind of stream: a looped file of some bitrate and where it goes.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
 /// use flowcast::capacity::StreamKind;
 /// let kind = StreamKind::copy(2650).tls().outputs(2);
 /// assert_eq!(kind.to_string(), "copy 2.65 Mbit/s, 2 × rtmps");
@@ -92,7 +92,7 @@ impl fmt::Display for StreamKind {
 /// Kinds of streams and how often each occurs.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
 /// use flowcast::capacity::{Mix, StreamKind};
 /// // Of ten streams, nine go to one plain RTMP server and one to two RTMPS servers.
 /// let mix = Mix::of(StreamKind::copy(2650)).weight(9.0).and(StreamKind::copy(6000).tls().outputs(2), 1.0);

@@ -139,7 +139,7 @@ impl Engine {
     /// kind run in this engine, their CPU time counts instead.
     ///
     /// ```no_run
-    /// # extern crate flowcast_core as flowcast;
+    /// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
     /// use flowcast::{Config, Engine};
     /// use flowcast::capacity::{Mix, StreamKind};
     ///

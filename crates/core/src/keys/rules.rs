@@ -10,7 +10,7 @@ use ipnet::IpNet;
 /// knows the name may play.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod keys { pub use flowcast_core::*; } }
 /// use std::time::Duration;
 /// use flowcast::keys::{KeyRules, Play};
 /// let rules = KeyRules::new()

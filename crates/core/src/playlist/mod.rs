@@ -237,7 +237,7 @@ impl Playlist {
     /// What is sent if no item can be played; [`NothingPlays::Repeat`] by default. May be changed on the air.
     ///
     /// ```
-    /// # extern crate flowcast_core as flowcast;
+    /// # mod flowcast { pub use flowcast_core::*; pub mod playlist { pub use flowcast_core::*; } }
     /// use flowcast::Playlist;
     /// use flowcast::playlist::NothingPlays;
     ///

@@ -50,7 +50,7 @@ const CRF: std::ops::RangeInclusive<f32> = 1.0..=51.0;
 ///   then takes the output's name. If anything fails, an existing output stays as it was.
 ///
 /// ```no_run
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod verdict { pub use flowcast_core::{*, verdict::*}; } }
 /// use flowcast::{Platform, Prepare};
 /// use flowcast::verdict::Interrupt;
 ///

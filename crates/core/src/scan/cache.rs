@@ -25,7 +25,7 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::defaul
 /// kept. Two threads that ask for the same new file at once both scan it.
 ///
 /// ```no_run
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod verdict { pub use flowcast_core::{*, verdict::*}; } }
 /// use flowcast::verdict::Interrupt;
 /// use flowcast::Platform;
 /// use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};

@@ -244,7 +244,7 @@ impl Source {
     ///
     #[cfg_attr(feature = "libav", doc = "```no_run")]
     #[cfg_attr(not(feature = "libav"), doc = "```ignore")]
-    /// # extern crate flowcast_core as flowcast;
+    /// # mod flowcast { pub use flowcast_core::*; pub mod verdict { pub use flowcast_core::{*, verdict::*}; } }
     /// use flowcast::verdict::Interrupt;
     /// use flowcast::{Config, Engine, Output, Platform, Source};
     /// use flowcast::verdict::{ScanOptions, facts};

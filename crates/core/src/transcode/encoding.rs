@@ -189,7 +189,7 @@ impl AudioCodec {
 /// How tracks are encoded that have to be. A field that is `None` is taken from the [`Profile`], or from the source.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
+/// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::*; } }
 /// use flowcast::{Encoding, Profile, Source};
 /// use flowcast::encode::FrameRate;
 ///

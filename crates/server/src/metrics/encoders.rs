@@ -29,7 +29,7 @@ use super::{OTHERS, STREAMS};
 /// `encoder_dropped_frames` is a gauge because a counter's name would have to end in `_total`; `rate()` works on it.
 ///
 /// ```
-/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
 /// use flowcast::{Config, Engine};
 /// use flowcast::server::EncoderMetrics;
 /// use prometheus_client::{encoding::text::encode, registry::Registry};

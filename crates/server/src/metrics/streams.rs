@@ -44,7 +44,7 @@ use super::STREAMS;
 /// counter's name would have to end in `_total`; `rate()` works on it.
 ///
 /// ```
-/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; }
+/// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
 /// use flowcast::{Config, Engine};
 /// use flowcast::server::StreamMetrics;
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
