@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Publishes with this program and these codecs, and records what it is encoded to; the recording's streams, as ffprobe tells
 /// them.
-fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
+fn publish(program: &Path, codecs: &str) -> Vec<String> {
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("studio.flv");
     let engine = Engine::new(Config::default()).expect("the defaults work");
@@ -40,17 +40,15 @@ fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
     let name = file.to_str().expect("a path in UTF-8");
     let entries = "stream=codec_name,width,height,sample_rate,channels,nb_read_frames";
     let asked = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "default=nk=1:nw=1", name];
-    let told = run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect();
-    (told, encoded.dropped)
+    run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect()
 }
 
-/// Pictures that a busy machine did not encode in time are missing, and counted.
-fn check(codecs: &str, (told, dropped): (Vec<String>, u64)) {
+fn check(codecs: &str, told: &[String]) {
     assert_eq!(told[..3], ["h264", "320", "180"], "{codecs}: {told:?}");
     let frames: u64 = told[3].parse().expect("a number");
     assert!(
-        frames <= 100 && frames + dropped >= 80,
-        "{codecs}: {frames} of 100, {dropped} left out: it begins with a keyframe that comes after the stream"
+        (80..=100).contains(&frames),
+        "{codecs}: {frames} of 100: it begins with a keyframe that comes after the stream"
     );
     assert_eq!(told[4..7], ["aac", "48000", "2"], "{codecs}: {told:?}");
 }
@@ -61,7 +59,7 @@ fn a_publication_is_encoded_into_a_recording() {
         return;
     }
     let codecs = "-c:v libx264 -preset ultrafast -bf 2";
-    check(codecs, publish(Path::new("ffmpeg"), codecs));
+    check(codecs, &publish(Path::new("ffmpeg"), codecs));
 }
 
 /// Twice the same publisher: the second time it says nothing that the stream does not know.
@@ -104,7 +102,7 @@ fn newer_codecs_are_encoded_to_what_everybody_takes() {
         "-c:v libsvtav1 -preset 12 -svtav1-params lp=1",
         "-c:v libvpx-vp9 -deadline realtime -cpu-used 8",
     ] {
-        check(codecs, publish(&ffmpeg7(), codecs));
+        check(codecs, &publish(&ffmpeg7(), codecs));
     }
 }
 

@@ -77,9 +77,11 @@ fn an_ffmpeg_player_sees_every_frame_over_the_seam() {
 fn check(who: &str, file: &Path, played: &Path, step: f64) {
     let seen = decode(played);
     let found = laps(&seen.frames, &frame_hashes(file)).unwrap_or_else(|why| panic!("{who}: {why}"));
-    // A player that joins at an open GOP is told to let go of pictures that it never had.
-    let joined_inside = found.first > 0;
-    assert!(joined_inside || seen.complaints.is_empty(), "{who}: {}", seen.complaints);
+    // One that joins at the open GOP in the middle of a lap is told to let go of pictures that it never had, and of nothing else.
+    let is_open_gop = who.ends_with("open-gop-ts") && found.first > 0;
+    let is_excused = |line: &str| is_open_gop && line.ends_with("mmco: unref short failure");
+    let mut complaints = seen.complaints.lines().filter(|line| !line.trim().is_empty());
+    assert!(complaints.all(is_excused), "{who}: {}", seen.complaints);
     assert!(found.seams >= SEAMS, "{who}: {found}");
     let shown = packet_times(played, "v");
     for pair in shown.windows(2) {

@@ -51,7 +51,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Enough for any peer to start, answer or stop on a busy machine. Waiting ends as soon as the condition holds.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the checkout is.
 fn checkout() -> &'static Path {
