@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use flowcast::capacity::{Capacity, CapacityOptions, Machine, Mix, Receivers, StreamKind};
-use flowcast::{Config, Engine};
+use flowcast::{BitRate, Config, Engine};
 use serde::Serialize;
 use support::print::out;
 use support::reels::ReelArgs;
@@ -19,16 +19,16 @@ use support::{Result, cli, exit, print, progress};
 #[derive(Parser)]
 #[command(max_term_width = cli::WIDTH)]
 struct Cli {
-    /// Bit rate of a copied stream in kbit/s, which is measured plain, over TLS and to two servers; may be given
-    /// several times. Otherwise 2650 in all three ways, and 6000 plain
-    #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u32).range(1..))]
-    kbps: Vec<u32>,
+    /// Bit rate of a copied stream, such as 2650k or 6M, which is measured plain, over TLS and to two servers; may be
+    /// given several times. Otherwise 2650k in all three ways, and 6M plain
+    #[arg(long = "bitrate", value_name = "RATE")]
+    bit_rates: Vec<BitRate>,
 
-    /// What streams may use of the network, in Mbit/s; otherwise the network is no limit
-    #[arg(long, value_name = "MBIT")]
-    uplink: Option<f64>,
+    /// What streams may use of the network, such as 1G; otherwise the network is no limit
+    #[arg(long, value_name = "RATE")]
+    uplink: Option<BitRate>,
 
-    /// Measure with this file instead of made-up media; give its bit rate with --kbps
+    /// Measure with this file instead of made-up media; give its bit rate with --bitrate
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -95,7 +95,7 @@ fn run(cli: &Cli) -> Result<()> {
 /// What is asked for.
 fn asked(cli: &Cli) -> CapacityOptions {
     let mut options = CapacityOptions::default();
-    options.uplink_kbps = cli.uplink.map(|mbit| (mbit * 1000.0) as u64);
+    options.uplink = cli.uplink;
     options.file = cli.file.clone();
     options.cpu_reserve = cli.reserve / 100.0;
     options.benchmark = cli.seconds;
@@ -107,14 +107,15 @@ fn asked(cli: &Cli) -> CapacityOptions {
 }
 
 fn kinds(cli: &Cli) -> Vec<StreamKind> {
-    let ways = |kbps| {
-        let plain = StreamKind::copy(kbps);
+    let ways = |rate| {
+        let plain = StreamKind::copy(rate);
         [plain, plain.tls(), plain.outputs(2)]
     };
-    if cli.kbps.is_empty() {
-        return ways(2650).into_iter().chain([StreamKind::copy(6000)]).collect();
+    if cli.bit_rates.is_empty() {
+        let usual = [2650, 6000].map(BitRate::from_kbps);
+        return ways(usual[0]).into_iter().chain([StreamKind::copy(usual[1])]).collect();
     }
-    cli.kbps.iter().copied().flat_map(ways).collect()
+    cli.bit_rates.iter().copied().flat_map(ways).collect()
 }
 
 fn tell(found: &[(StreamKind, Capacity)]) -> Result<()> {
@@ -137,7 +138,7 @@ fn tell(found: &[(StreamKind, Capacity)]) -> Result<()> {
             capacity.more,
             capacity.limiting.to_string(),
             cost.cpu * 1000.0,
-            cost.kbps,
+            cost.bit_rate.kbps(),
             cost.memory >> 10,
             cost.mode
         )?;

@@ -16,7 +16,7 @@ use flowcast::av::Interrupt;
 use flowcast::error::chain;
 use flowcast::prepare::{PrepareProgress, PrepareStage, Prepared};
 use flowcast::verdict::Severity;
-use flowcast::{Error, EventKind, Platform, Prepare};
+use flowcast::{BitRate, Error, EventKind, Platform, Prepare};
 use indicatif::{FormattedDuration, ProgressBar};
 use serde::Serialize;
 use support::print::{note, out, round};
@@ -109,8 +109,8 @@ struct PictureReport {
     height: u32,
     frame_rate: f64,
     frames: u64,
-    bit_rate: u64,
-    bit_rate_peak_2s: u64,
+    bit_rate: BitRate,
+    bit_rate_peak_2s: BitRate,
     gop_max_seconds: f64,
 }
 
@@ -227,7 +227,7 @@ fn tell(prepared: &Prepared) -> Result<()> {
         out!("{reason}")?;
     }
     let picture = facts.video.as_ref().map(|video| {
-        let (rate, kbps) = (video.frame_rate, video.bit_rate.mean / 1000);
+        let (rate, kbps) = (video.frame_rate, video.bit_rate.mean.bps() / 1000);
         format!(" {}x{}, {rate:.2} fps, {kbps} kbit/s", video.width, video.height)
     });
     for event in &prepared.notices {

@@ -19,7 +19,7 @@ use clap::Parser;
 use encoding::{Asked, EncodingArgs};
 use flowcast::error::chain;
 use flowcast::stats::SourceMode;
-use flowcast::{Config, Engine, Source, StreamHandle, StreamStats};
+use flowcast::{BitRate, Config, Engine, Source, StreamHandle, StreamStats};
 use serde::Serialize;
 use support::outputs::OutputArgs;
 use support::print::{out, round};
@@ -211,7 +211,7 @@ struct Total {
     mode: SourceMode,
     /// Of the stream that took longest.
     first_media: Option<Duration>,
-    kbps: f64,
+    bit_rate: BitRate,
     bytes_sent: u64,
     bytes_held: u64,
     lag: Duration,
@@ -225,7 +225,7 @@ impl Total {
         streams.iter().map(|stream| stream.stats()).fold(Self::default(), |sum, stats: StreamStats| Self {
             mode: if sum.mode == SourceMode::Direct { sum.mode } else { stats.mode },
             first_media: sum.first_media.max(stats.first_media),
-            kbps: sum.kbps + stats.kbps,
+            bit_rate: [sum.bit_rate, stats.bit_rate].into_iter().sum(),
             bytes_sent: sum.bytes_sent + stats.bytes_sent,
             bytes_held: sum.bytes_held + stats.bytes_held,
             lag: sum.lag.max(stats.lag),
@@ -239,7 +239,7 @@ impl Total {
         format!(
             "{:.1} s  {:.0} kbit/s  CPU {:.2} %  lag {} ms  {} drops  {} reconnects  {} loops",
             elapsed.as_secs_f64(),
-            self.kbps,
+            self.bit_rate.kbps(),
             cpu.as_secs_f64() / elapsed.as_secs_f64() * 100.0,
             self.lag.as_millis(),
             self.drops,

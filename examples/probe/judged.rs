@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flowcast::verdict::{AudioFacts, Reason, Severity, Split, Strictness, VideoFacts, plan_for, verdict};
 use flowcast::verdict::{Fields, Reach};
-use flowcast::{Facts, Platform, Verdict};
+use flowcast::{BitRate, Facts, Platform, Verdict};
 
 use crate::support::Result;
 use crate::support::print::out;
@@ -78,8 +78,8 @@ fn line(name: &str, text: &str) -> Result<()> {
     Ok(out!("  {name:<10}{text}")?)
 }
 
-fn kbps(bits: u64) -> u64 {
-    bits / 1000
+fn kbps(rate: BitRate) -> u64 {
+    rate.bps() / 1000
 }
 
 fn tell_video(video: &VideoFacts) -> Result<()> {

@@ -7,16 +7,16 @@ use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::{EncoderChoice, FrameRate};
-use flowcast::{Config, Encoding, EventKind, Mode, Platform, Profile, Source, StreamStats};
+use flowcast::{BitRate, Config, Encoding, EventKind, Mode, Platform, Profile, Source, StreamStats};
 
 use crate::support::cli;
 
 /// How pictures are encoded.
 #[derive(Args, Debug)]
 pub(crate) struct Picture {
-    /// Bit rate of the picture in kbit/s; otherwise as the profile and the platforms say
-    #[arg(long, value_name = "KBPS", value_parser = clap::value_parser!(u32).range(1..))]
-    bitrate: Option<u32>,
+    /// Bit rate of the picture, such as 2500k or 6M; otherwise as the profile and the platforms say
+    #[arg(long = "bitrate", value_name = "RATE")]
+    bit_rate: Option<BitRate>,
 
     /// Width and height in pixels, such as 1280x720; otherwise the input's, within what the platforms take
     #[arg(long, value_name = "WxH", value_parser = size)]
@@ -89,7 +89,7 @@ fn encoder(text: &str) -> Result<EncoderChoice, Infallible> {
 impl Picture {
     /// Puts what was given into an encoding.
     pub(crate) fn apply(&self, encoding: &mut Encoding) {
-        encoding.video_kbps = self.bitrate.or(encoding.video_kbps);
+        encoding.video_bit_rate = self.bit_rate.or(encoding.video_bit_rate);
         encoding.size = self.size.or(encoding.size);
         encoding.frame_rate = self.fps.or(encoding.frame_rate);
         if let Some(encoder) = &self.encoder {

@@ -1,5 +1,6 @@
 //! How the library's types look as JSON.
 
+use flowcast::BitRate;
 use flowcast::capacity::{Capacity, CostBasis, Machine, Resource, StreamKind};
 use serde::Serialize;
 
@@ -39,7 +40,7 @@ pub struct KindView {
     cpu_ms_per_stream_second: f64,
     receiver_cpu_ms_per_stream_second: Option<f64>,
     disturbance: f64,
-    kbps: f64,
+    bit_rate: BitRate,
     memory: u64,
     descriptors: u32,
     threads: u32,
@@ -74,7 +75,7 @@ impl KindView {
             cpu_ms_per_stream_second: round(cost.cpu * 1000.0, 4),
             receiver_cpu_ms_per_stream_second: cost.receiver_cpu.map(|cpu| round(cpu * 1000.0, 4)),
             disturbance: round(cost.disturbance, 3),
-            kbps: round(cost.kbps, 0),
+            bit_rate: cost.bit_rate,
             memory: cost.memory,
             descriptors: cost.descriptors,
             threads: cost.threads,

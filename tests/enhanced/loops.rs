@@ -2,7 +2,7 @@
 
 use super::*;
 use flowcast::encode::{AudioCodec, VideoCodec};
-use flowcast::{Encoding, Mode, Profile};
+use flowcast::{BitRate, Encoding, Mode, Profile};
 
 /// Stream time that is recorded: three seams.
 const PLAYED: i64 = 7000;
@@ -72,7 +72,7 @@ fn what_is_encoded_decodes_over_its_seams() {
     for codec in [VideoCodec::Hevc, VideoCodec::Av1, VideoCodec::Vp9, VideoCodec::Vp8] {
         let mut encoding = Encoding::new(Profile::Ultra);
         encoding.video_codec = codec;
-        encoding.video_kbps = Some(400);
+        encoding.video_bit_rate = Some(BitRate::from_kbps(400));
         encoding.audio.codec = AudioCodec::Opus;
         let wish = || Source::file(&path).looped().mode(Mode::Encode).encoding(encoding.clone());
         let (_, engine) = &engines[1];

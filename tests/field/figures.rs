@@ -2,7 +2,7 @@
 
 use flowcast::av::{SampleSpec, sample_clip};
 use flowcast::stats::{OutputPhase, OutputTransport, Playing};
-use flowcast::{EventKind, Playlist, Source};
+use flowcast::{BitRate, EventKind, Playlist, Source};
 use kit::rig::{Known, both_ways, engine, push, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
 use kit::{PATIENCE, wait_until};
@@ -115,13 +115,18 @@ fn an_output_is_in_the_figures_at_once_and_forgets_what_it_recovered_from() {
     assert_eq!((failure.code, &failure.text), (error.code(), &flowcast::error::chain(&error)));
     assert!(failed.failures >= 1 && (began..=SystemTime::now()).contains(&failure.at), "{failed:?}");
     server.up();
-    let recovered = || output().filter(|output| output.phase == OutputPhase::Live && output.kbps > 0.0);
+    let recovered =
+        || output().filter(|output| output.phase == OutputPhase::Live && output.bit_rate > BitRate::ZERO);
     assert!(wait_until(PATIENCE, || recovered().is_some()), "{:?}", output());
     let recovered = recovered().expect("it is on the air");
     assert_eq!(recovered.last_error, None);
     assert!(recovered.failures >= failed.failures, "{recovered:?}");
     let sum: u64 = live.stats().outputs.iter().map(|output| output.bytes_sent).sum();
-    assert!(sum > 0 && live.stats().outputs.iter().all(|output| output.kbps < 1e6), "{:?}", live.stats());
+    assert!(
+        sum > 0 && live.stats().outputs.iter().all(|output| output.bit_rate < BitRate::from_mbps(1000.0)),
+        "{:?}",
+        live.stats()
+    );
     live.stop(PATIENCE).expect("it stops");
 }
 

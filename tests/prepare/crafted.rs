@@ -7,7 +7,7 @@ use flowcast::av::Interrupt;
 use flowcast::prepare::Prepared;
 use flowcast::prepare::PreparedTrack::{self, Copied, Encoded, Silence};
 use flowcast::verdict::{Action, Severity, Strictness, verdict};
-use flowcast::{Config, Engine, Output, Platform, Prepare, ReelStore, Source};
+use flowcast::{BitRate, Config, Engine, Output, Platform, Prepare, ReelStore, Source};
 
 use crate::{boxes, names, prepare, quickly};
 use kit::{
@@ -263,7 +263,7 @@ fn clips_of_a_picture_and_of_a_second_stay_within_limits() {
         let prepared = prepared.unwrap_or_else(|error| panic!("{name}: {}", flowcast::error::chain(&error)));
         let video = prepared.facts.video.expect("a picture");
         assert_eq!(video.packets, frames, "{name}");
-        assert!(video.bit_rate.mean <= 1_050_000, "{name}: {}", video.bit_rate.mean);
+        assert!(video.bit_rate.mean <= BitRate::from_kbps(1050), "{name}: {}", video.bit_rate.mean);
     }
 }
 
@@ -379,10 +379,10 @@ fn quality_has_its_limit_and_force_encodes() {
     let input = make(clips.path(), "noise.mkv", &format!("{noise} {TONE} -c:v ffv1 -pix_fmt yuv420p {AAC}"));
     let prepared = prepare(&input, &clips.path().join("noise.mp4"));
     let rate = prepared.facts.video.as_ref().expect("a picture").bit_rate;
-    println!("noise: {} kbit/s, {} in the densest two seconds", rate.mean / 1000, rate.peak_2s / 1000);
+    println!("noise: {}, {} in the densest two seconds", rate.mean, rate.peak_2s);
     // Six seconds at the limit of 4,000, and what a full buffer of one second gives away.
-    assert!((3_500_000..4_700_000).contains(&rate.mean), "{rate:?}");
-    assert!(rate.peak_2s <= 6_300_000, "{rate:?}");
+    assert!((3_500_000..4_700_000).contains(&rate.mean.bps()), "{rate:?}");
+    assert!(rate.peak_2s <= BitRate::from_kbps(6300), "{rate:?}");
     check("noise.mkv", &prepared, 6.0);
 
     let fits = make(clips.path(), "fits.mp4", &format!("{PICTURE} {TONE} {X264} {AAC}"));

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use flowcast::{Encoding, Engine, EventKind, Mode, Profile, Source};
+use flowcast::{BitRate, Encoding, Engine, EventKind, Mode, Profile, Source};
 
 use crate::air::alone;
 use crate::clips;
@@ -43,7 +43,7 @@ enum Fate {
 fn encode(engine: &Engine, file: &Path, recording: &Path) -> Fate {
     let mut encoding = Encoding::new(Profile::Ultra);
     encoding.size = Some((160, 90));
-    encoding.video_kbps = Some(200);
+    encoding.video_bit_rate = Some(BitRate::from_kbps(200));
     let source = Source::file(file).looped().mode(Mode::Encode).encoding(encoding);
     let events = engine.events();
     let live = match engine.stream(source).record(recording).start() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::EncoderChoice;
-use flowcast::{Encoding, Engine, EventKind, Mode, Profile, Source};
+use flowcast::{BitRate, Encoding, Engine, EventKind, Mode, Profile, Source};
 
 use crate::air::{Aired, Server, air, alone, reels};
 use crate::clips::{self, FILM};
@@ -30,7 +30,7 @@ fn unusable() -> Option<String> {
 
 fn with(choice: EncoderChoice, fallback: Option<bool>) -> Encoding {
     let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(400);
+    encoding.video_bit_rate = Some(BitRate::from_kbps(400));
     encoding.encoder = choice;
     encoding.fallback = fallback;
     encoding

@@ -1,6 +1,6 @@
 //! Real files as they are: what is made of them loops, and platforms take it.
 
-use flowcast::{Encoding, Mode, Platform, Profile, Source};
+use flowcast::{BitRate, Encoding, Mode, Platform, Profile, Source};
 
 use crate::air::{SEAMS, Server, air, alone, each, reels};
 use crate::picture;
@@ -26,7 +26,7 @@ fn real_files_become_what_platforms_take() {
         let file = media(name).expect("it is there");
         let mut encoding = Encoding::new(Profile::Ultra);
         encoding.size = *size;
-        encoding.video_kbps = Some(800);
+        encoding.video_bit_rate = Some(BitRate::from_kbps(800));
         let source = Source::file(&file).looped().mode(Mode::Encode).encoding(encoding);
         let source = source.platform(Platform::youtube()).platform(Platform::twitch());
         let aired = air(&engine, source, &name.replace('/', "-"), Server::Ffmpeg)

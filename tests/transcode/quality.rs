@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flowcast::{Encoding, Mode, Profile, Source};
+use flowcast::{BitRate, Encoding, Mode, Profile, Source};
 
 use crate::air::{Server, air, alone, reels};
 use crate::clips::{self, Clip, FILM, PICTURES};
@@ -108,7 +108,7 @@ fn the_picture_is_as_good_as_the_programs() {
     for (profile, settings) in profiles {
         let encoding = || {
             let mut encoding = Encoding::new(profile);
-            encoding.video_kbps = Some(KBPS);
+            encoding.video_bit_rate = Some(BitRate::from_kbps(KBPS.into()));
             encoding.vbv_kbits = Some(KBPS);
             encoding
         };

@@ -1,6 +1,6 @@
 //! A reel that grows slower than it is played: the stream encodes by itself until the reel is there, and nobody notices.
 
-use flowcast::{Encoding, Mode, Profile, ReelStore, Source};
+use flowcast::{BitRate, Encoding, Mode, Profile, ReelStore, Source};
 
 use crate::air::{Server, air, alone};
 use crate::clips::{self, FILM};
@@ -25,7 +25,7 @@ fn a_stream_that_outruns_its_reel_is_taken_by_platforms() {
         store.bytes_per_second = Some(1000 * kilobytes);
         let engine = engine(|config| config.reels = Some(store));
         let mut encoding = Encoding::new(Profile::Ultra);
-        encoding.video_kbps = Some(400);
+        encoding.video_bit_rate = Some(BitRate::from_kbps(400));
         let source = Source::file(&file).looped().mode(Mode::Encode).encoding(encoding);
         let aired = air(&engine, source, &format!("slow-{number}"), Server::Ffmpeg)
             .unwrap_or_else(|why| panic!("{kilobytes} kB/s: {why}"));

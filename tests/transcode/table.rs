@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use flowcast::{Encoding, Engine, Mode, Platform, Profile, Source};
+use flowcast::{BitRate, Encoding, Engine, Mode, Platform, Profile, Source};
 
 use crate::air::{Aired, SEAMS, Server, air, alone, each, reels};
 use crate::bits::windows;
@@ -21,7 +21,7 @@ const IN_STEP: f64 = 15.0;
 
 fn encoding() -> Encoding {
     let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(KBPS);
+    encoding.video_bit_rate = Some(BitRate::from_kbps(KBPS.into()));
     encoding
 }
 

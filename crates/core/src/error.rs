@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
+use crate::bit_rate::BitRate;
+
 /// The limit that refused a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -287,12 +289,12 @@ pub enum Error {
         limit: Duration,
     },
     /// A publisher sent more than it may, and did not slow down.
-    #[error("{host}: sent more than {limit_kbps} kbit/s for {after:?}")]
+    #[error("{host}: sent more than {limit} for {after:?}")]
     TooFast {
         /// The publisher.
         host: String,
-        /// The most it may send, in thousand bits per second.
-        limit_kbps: u32,
+        /// The most it may send.
+        limit: BitRate,
         /// For how long it had been slowed down.
         after: Duration,
     },

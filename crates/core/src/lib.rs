@@ -5,6 +5,7 @@
 //! use; the traits in [`driver`] are for sources and outputs of a program's own, and for servers built on top.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod bit_rate;
 mod capacity;
 pub mod check;
 mod clock;
@@ -43,6 +44,7 @@ pub mod tracks;
 mod transcode;
 pub mod verdict;
 
+pub use bit_rate::{BitRate, ParseBitRateError};
 pub use capacity::{
     Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,

@@ -155,7 +155,7 @@ pub mod config {
 
 /// What fails, with stable codes.
 pub mod error {
-    pub use flowcast_core::{ConnectStep, Error, LimitScope, ParseIdError, chain};
+    pub use flowcast_core::{ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, chain};
 }
 
 /// What happens to streams.
@@ -228,9 +228,9 @@ pub use flowcast_av as av;
 #[cfg(feature = "libav")]
 pub use flowcast_core::Prepare;
 pub use flowcast_core::{
-    Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Facts, Mode, Output, OutputId,
-    OutputStats, Platform, Playlist, Profile, ReelStore, ShutdownReport, Source, StreamBuilder, StreamHandle,
-    StreamId, StreamRef, StreamStats, Verdict,
+    BitRate, Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Facts, Mode, Output,
+    OutputId, OutputStats, Platform, Playlist, Profile, ReelStore, ShutdownReport, Source, StreamBuilder,
+    StreamHandle, StreamId, StreamRef, StreamStats, Verdict,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowcast_core::PublishOptions;
+use flowcast_core::{BitRate, PublishOptions};
 use flowcast_rtmp::session::ServerConfig;
 
 use crate::error::Error;
@@ -42,10 +42,9 @@ pub struct ServerOptions {
     /// The most bytes of unfinished messages, over all connections. Above it, the connections that hold more than an
     /// even share end. At least 1 MiB; a keyframe of each publisher should fit. Default 256 MiB.
     pub assembly: usize,
-    /// The most one publisher may send, in thousand bits per second, protocol included; one second's worth may come
-    /// at once. A publisher that sends more is slowed down, and disconnected after 10 s at the limit. Default `None`,
+    /// The most one publisher may send, protocol included, at least 1 kbit/s; one second's worth may come at once. A publisher that sends more is slowed down, and disconnected after 10 s at the limit. Default `None`,
     /// no limit.
-    pub publisher_kbps: Option<u32>,
+    pub publisher_bit_rate: Option<BitRate>,
     /// Chunk size of what is sent, in bytes, 128 to 16,777,215. With another size than the default, the chunks are
     /// made for each player separately, which costs CPU. Default 60,000.
     pub chunk_size: u32,
@@ -89,7 +88,7 @@ impl Default for ServerOptions {
             admission: Duration::from_secs(5),
             hook_threads: 4,
             assembly: 256 << 20,
-            publisher_kbps: None,
+            publisher_bit_rate: None,
             chunk_size: flowcast_core::CHUNK_SIZE,
             gop_cache: true,
             first_media: Duration::from_secs(20),
@@ -121,8 +120,8 @@ impl ServerOptions {
         if self.assembly < 1 << 20 {
             return fail("assembly", "must be at least 1 MiB");
         }
-        if self.publisher_kbps == Some(0) {
-            return fail("publisher_kbps", "must be at least 1");
+        if self.publisher_bit_rate.is_some_and(|limit| limit < BitRate::from_kbps(1)) {
+            return fail("publisher_bit_rate", "must be at least 1 kbit/s");
         }
         let steps = [self.handshake, self.command, self.admission, self.first_media, self.no_progress];
         if steps.iter().chain([&self.ping, &self.ping_timeout]).any(|step| step.is_zero() || *step > MAX_STEP)
@@ -222,7 +221,7 @@ mod tests {
             ("chunk_size", |options| options.chunk_size = 127),
             ("max_connections", |options| options.max_connections = 0),
             ("deadlines", |options| options.admission = Duration::ZERO),
-            ("publisher_kbps", |options| options.publisher_kbps = Some(0)),
+            ("publisher_bit_rate", |options| options.publisher_bit_rate = Some(BitRate::from_bps(999))),
             ("failures.ban_after", |options| options.failures.ban_after = 0),
         ];
         for (name, change) in changes {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use flowcast_core::Seat;
 use flowcast_core::net::transport::Transport;
+use flowcast_core::{BitRate, Seat};
 use flowcast_rtmp::session::{ServerEvent, ServerSession};
 use mio::{Interest, Registry, Token};
 
@@ -77,7 +77,7 @@ pub(crate) enum Over {
     /// A publisher sent more than it may for too long.
     TooFast {
         /// The most it may send, in thousand bits per second.
-        kbps: u32,
+        limit: BitRate,
     },
 }
 
@@ -134,9 +134,9 @@ impl Connection {
         (self.visit, self.seat, self.throttle, self.unwoken) = (None, None, None, false);
     }
 
-    /// From now on it is read at no more than `kbps` thousand bits per second.
-    pub(crate) fn throttle(&mut self, kbps: u32, now: Instant) {
-        self.throttle = Some(Throttle::new(kbps, now));
+    /// From now on it is read at no more than `limit`.
+    pub(crate) fn throttle(&mut self, limit: BitRate, now: Instant) {
+        self.throttle = Some(Throttle::new(limit, now));
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -220,7 +220,7 @@ impl Connection {
         let Some(throttle) = &mut self.throttle else { return Ok(wanted) };
         let allowed = throttle.allowed(now);
         if allowed == 0 && throttle.is_too_fast(now) {
-            return Err(Over::TooFast { kbps: throttle.kbps() });
+            return Err(Over::TooFast { limit: throttle.limit() });
         }
         Ok(allowed.min(wanted))
     }
@@ -316,10 +316,10 @@ impl Connection {
                     source: io::Error::from(io::ErrorKind::OutOfMemory).into(),
                 }
             }
-            Over::TooFast { kbps } => {
+            Over::TooFast { limit } => {
                 self.counters.too_fast.fetch_add(1, Ordering::Relaxed);
-                log::warn!("{host}: sends more than {kbps} kbit/s");
-                flowcast_core::Error::TooFast { host, limit_kbps: kbps, after: TOO_FAST_AFTER }
+                log::warn!("{host}: sends more than {limit}");
+                flowcast_core::Error::TooFast { host, limit, after: TOO_FAST_AFTER }
             }
         }
     }

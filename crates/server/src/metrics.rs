@@ -6,7 +6,7 @@ mod streams;
 use std::fmt;
 use std::sync::Arc;
 
-use flowcast_core::{ActiveStream, KeyRegistry};
+use flowcast_core::{ActiveStream, BitRate, KeyRegistry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -111,7 +111,7 @@ impl Collector for Metrics {
         let streams = foremost(active, self.streams);
         let players = streams.iter().map(|stream| (&*stream.name, stream.players as f64));
         page.streams("rtmp_stream_players", "Players of the stream", players)?;
-        let bits = streams.iter().map(|stream| (&*stream.name, stream.kbps * 1e3));
+        let bits = streams.iter().map(|stream| (&*stream.name, stream.bit_rate.bps() as f64));
         page.streams("rtmp_stream_bits_per_second", "Media of the stream over the last second", bits)
     }
 }
@@ -120,7 +120,7 @@ impl Collector for Metrics {
 struct Shown {
     name: String,
     players: usize,
-    kbps: f64,
+    bit_rate: BitRate,
 }
 
 /// The streams with the most players, and all others as one.
@@ -129,13 +129,13 @@ fn foremost(mut active: Vec<ActiveStream>, most: usize) -> Vec<Shown> {
     let others = active.split_off(most.min(active.len()));
     let mut shown: Vec<_> = active
         .into_iter()
-        .map(|stream| Shown { name: stream.name, players: stream.players, kbps: stream.kbps })
+        .map(|stream| Shown { name: stream.name, players: stream.players, bit_rate: stream.bit_rate })
         .collect();
     if !others.is_empty() {
         shown.push(Shown {
             name: OTHERS.to_owned(),
             players: others.iter().map(|stream| stream.players).sum(),
-            kbps: others.iter().map(|stream| stream.kbps).sum(),
+            bit_rate: others.iter().map(|stream| stream.bit_rate).sum(),
         });
     }
     shown

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use flowcast_core::BitRate;
+
 /// Bytes that may come at once, however little is allowed per second: a keyframe.
 const LEAST_BURST: u64 = 256 << 10;
 /// A publisher that has been at its limit for this long is disconnected.
@@ -10,7 +12,7 @@ pub(crate) const TOO_FAST_AFTER: Duration = Duration::from_secs(10);
 /// A token bucket: a second's worth of bytes may come at once.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    kbps: u32,
+    limit: BitRate,
     room: u64,
     filled: Instant,
     /// When the bucket was emptied, if it has not been full since: everything it was given was used.
@@ -18,16 +20,16 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Lets `kbps` thousand bits per second through from `now` on.
-    pub(crate) fn new(kbps: u32, now: Instant) -> Self {
-        let mut throttle = Self { kbps, room: 0, filled: now, empty_since: None };
+    /// Lets `limit` through from `now` on.
+    pub(crate) fn new(limit: BitRate, now: Instant) -> Self {
+        let mut throttle = Self { limit, room: 0, filled: now, empty_since: None };
         throttle.room = throttle.burst();
         throttle
     }
 
     /// In thousand bits per second.
-    pub(crate) fn kbps(&self) -> u32 {
-        self.kbps
+    pub(crate) fn limit(&self) -> BitRate {
+        self.limit
     }
 
     /// Bytes that may be read now. With `0`, the rest waits.
@@ -59,7 +61,7 @@ impl Throttle {
     }
 
     fn per_second(&self) -> u64 {
-        u64::from(self.kbps) * 125
+        self.limit.bps() / 8
     }
 
     fn burst(&self) -> u64 {
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_allowed_comes_through_whole_also_in_bursts() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(4000, start);
+        let mut throttle = Throttle::new(BitRate::from_kbps(4000), start);
         // 4000 kbit/s are 50,000 bytes a tick.
         assert_eq!(run(&mut throttle, start, 49_000, 600), (49_000 * 600, false));
         let later = start + TICK * 700;
@@ -103,7 +105,7 @@ mod tests {
     #[test]
     fn who_empties_it_now_and_then_is_not_too_fast_and_who_pauses_for_moments_is() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(4000, start);
+        let mut throttle = Throttle::new(BitRate::from_kbps(4000), start);
         let second = Duration::from_secs(1);
         // Half of what is allowed, all of it at once every two seconds, which empties the bucket each time.
         for turn in 1..60 {
@@ -115,7 +117,7 @@ mod tests {
         }
         // As much as is allowed, in half-second pieces between which nothing waits.
         let later = start + second * 200;
-        let mut throttle = Throttle::new(4000, later);
+        let mut throttle = Throttle::new(BitRate::from_kbps(4000), later);
         let ended = (0..40).find(|turn| {
             let now = later + second / 2 * *turn;
             let allowed = throttle.allowed(now);
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_held_back_and_ends_after_ten_seconds() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(4000, start);
+        let mut throttle = Throttle::new(BitRate::from_kbps(4000), start);
         let (read, too_fast) = run(&mut throttle, start, 100_000, 600);
         assert!(too_fast);
         // Ten seconds of backlog after the burst, and no more than the rate allows.

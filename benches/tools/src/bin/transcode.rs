@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use flowcast::encode::EncoderChoice;
-use flowcast::{Config, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle};
+use flowcast::{BitRate, Config, Encoding, Engine, EventKind, Mode, Platform, Profile, Source, StreamHandle};
 use flowcast_bench::support::{Result, exit, seconds};
 use flowcast_bench::{process, reels};
 use serde_json::json;
@@ -121,7 +121,7 @@ fn source(job: &Job) -> Source {
     encoding.tune.clone_from(&job.tune);
     encoding.h264_profile.clone_from(&job.h264);
     encoding.threads = job.threads;
-    encoding.video_kbps = job.kbps;
+    encoding.video_bit_rate = job.kbps.map(|kbps| BitRate::from_kbps(kbps.into()));
     encoding.vbv_kbits = job.vbv;
     encoding.encoder = EncoderChoice::Software;
     let source = Source::file(&job.file).looped().encoding(encoding);

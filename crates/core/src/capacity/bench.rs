@@ -13,6 +13,7 @@ use super::loopback::Loopback;
 use super::loopback_tls::Identity;
 use super::machine::{BusySince, Machine, Usage};
 use super::media;
+use crate::bit_rate::BitRate;
 use crate::config::{Config, ReelStore};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -29,8 +30,8 @@ const START: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(300);
 /// A stream reports its rates once a second, with the tick after: a value that is read this long after a moment was measured after it.
 const REPORT: Duration = Duration::from_millis(1150);
-/// The benchmark sends at most this much, in kbit/s for each core: a machine that streams already must go on doing so.
-const KBPS_PER_CORE: f64 = 850_000.0;
+/// The benchmark sends at most this much for each core: a machine that streams already must go on doing so.
+const PER_CORE: BitRate = BitRate::from_kbps(850_000);
 /// There are this many times fewer streams that read their files directly: each takes megabytes, and they cost alike in any number.
 const FEWER_DIRECT: usize = 4;
 /// Bytes a stream takes at most, from a reel and directly.
@@ -64,8 +65,8 @@ pub(crate) struct Plan {
 pub(crate) struct Figures {
     pub(crate) streams: usize,
     pub(crate) mode: SourceMode,
-    /// Media bits per second, in thousands.
-    pub(crate) kbps: f64,
+    /// Of the media.
+    pub(crate) bit_rate: BitRate,
     /// CPU seconds per second, of the stream's own threads.
     pub(crate) cpu: f64,
     /// CPU seconds per second the receiver took for it.
@@ -81,8 +82,8 @@ pub(crate) struct Figures {
 impl Plan {
     /// How many streams: what the machine surely carries besides what it does already.
     fn count(&self) -> usize {
-        let kbps = f64::from(self.kind.kbps) * f64::from(self.kind.outputs);
-        let fit = KBPS_PER_CORE * self.machine.cores.max(0.25) / kbps;
+        let each = self.kind.bit_rate.kbps() * f64::from(self.kind.outputs);
+        let fit = PER_CORE.kbps() * self.machine.cores.max(0.25) / each;
         let share = |left: Option<u64>, each: u64| left.unwrap_or(u64::MAX) as f64 / each as f64 / 2.0;
         let descriptors =
             share(self.machine.descriptors_left, DESCRIPTORS + 2 * u64::from(self.kind.outputs));
@@ -105,7 +106,7 @@ impl Plan {
             Some(file) => file.clone(),
             None => {
                 let file = directory.0.join("media.flv");
-                media::write(&file, self.kind.kbps).map_err(|source| Error::System {
+                media::write(&file, self.kind.bit_rate).map_err(|source| Error::System {
                     what: "no file for the self-benchmark",
                     source: source.into(),
                 })?;
@@ -155,14 +156,14 @@ impl Plan {
         engine.shutdown(Duration::from_secs(5));
         let n = count as f64;
         let per_stream = |after: u64, before: u64| (after.saturating_sub(before) as f64 / n).round();
-        let (kbps, cpu) = (sum.kbps / sum.reports, sum.cpu / sum.reports);
-        if self.file.is_none() && kbps < f64::from(self.kind.kbps) * REACHED {
-            return fail(format!("{count} streams reach {kbps:.0} kbit/s instead of {}", self.kind.kbps));
+        let (bit_rate, cpu) = (sum.bit_rate.scaled(1.0 / sum.reports), sum.cpu / sum.reports);
+        if self.file.is_none() && bit_rate < self.kind.bit_rate.scaled(REACHED) {
+            return fail(format!("{count} streams reach {bit_rate} instead of {}", self.kind.bit_rate));
         }
         Ok(Figures {
             streams: count,
             mode: stats.map(|stats| stats.mode).unwrap_or_default(),
-            kbps,
+            bit_rate,
             cpu,
             receiver_cpu: receiver_cpu / n,
             others,
@@ -212,14 +213,14 @@ fn is_sending(stats: &StreamStats) -> bool {
 struct Sum {
     reports: f64,
     cpu: f64,
-    kbps: f64,
+    bit_rate: BitRate,
 }
 
 impl Sum {
     fn add(&mut self, stats: &StreamStats) {
         self.reports += 1.0;
         self.cpu += stats.cpu_percent / 100.0;
-        self.kbps += stats.kbps;
+        self.bit_rate = [self.bit_rate, stats.bit_rate].into_iter().sum();
     }
 }
 
@@ -266,12 +267,13 @@ mod tests {
             let window = Duration::from_secs(1);
             Plan { kind, file: None, window, streams: 640, machine, reels }.count()
         };
-        let slow = StreamKind::copy(1000);
+        let copy = |kbps| StreamKind::copy(BitRate::from_kbps(kbps));
+        let slow = copy(1000);
         assert_eq!(count(slow, machine, true), 640);
         assert_eq!(count(slow, machine, false), 160);
-        assert_eq!(count(StreamKind::copy(10_000), machine, true), 170);
-        assert_eq!(count(StreamKind::copy(10_000).outputs(5), machine, true), 34);
-        assert_eq!(count(StreamKind::copy(10_000_000), machine, true), 2);
+        assert_eq!(count(copy(10_000), machine, true), 170);
+        assert_eq!(count(copy(10_000).outputs(5), machine, true), 34);
+        assert_eq!(count(copy(10_000_000), machine, true), 2);
         // Half of what is left, and six for a stream of one output.
         assert_eq!(count(slow, Machine { descriptors_left: Some(240), ..machine }, true), 20);
         assert_eq!(count(slow, Machine { threads_left: Some(40), ..machine }, true), 10);

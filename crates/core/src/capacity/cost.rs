@@ -9,6 +9,7 @@ use super::CapacityOptions;
 use super::bench::{Figures, Plan};
 use super::kind::{StreamKind, TransportKind};
 use super::machine::Machine;
+use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::error::Error;
 use crate::stats::{SourceMode, StreamPhase, StreamStats};
@@ -37,8 +38,8 @@ pub struct Cost {
     pub receiver_cpu: Option<f64>,
     /// Bytes of memory: what the process grows by, and an estimate of what the kernel keeps for it.
     pub memory: u64,
-    /// Bits per second on the network, in thousands, all outputs and packet headers included.
-    pub kbps: f64,
+    /// Bits per second on the network, all outputs and packet headers included.
+    pub bit_rate: BitRate,
     /// Descriptors.
     pub descriptors: u32,
     /// Threads.
@@ -72,14 +73,14 @@ impl Cost {
     pub(crate) fn of(kind: &StreamKind, figures: &Figures) -> Self {
         let outputs = f64::from(kind.outputs);
         let records = if kind.transport == TransportKind::Tls { RECORDS } else { 1.0 };
-        let in_flight = figures.kbps * 125.0 * IN_FLIGHT * outputs;
+        let in_flight = figures.bit_rate.kbps() * 125.0 * IN_FLIGHT * outputs;
         let kernel =
             KERNEL_PER_THREAD * u64::from(figures.threads) + KERNEL_PER_OUTPUT * u64::from(kind.outputs);
         Self {
             cpu: figures.cpu,
             receiver_cpu: Some(figures.receiver_cpu),
             memory: figures.memory + kernel + in_flight as u64,
-            kbps: figures.kbps * outputs * PACKETS * records,
+            bit_rate: figures.bit_rate.scaled(outputs * PACKETS * records),
             descriptors: figures.descriptors,
             threads: figures.threads,
             disturbance: figures.others,
@@ -170,11 +171,15 @@ mod tests {
     use crate::id::{OutputId, StreamId};
     use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 
+    fn kind() -> StreamKind {
+        StreamKind::copy(BitRate::from_kbps(2000))
+    }
+
     fn benchmark(kind: &StreamKind) -> Cost {
         let figures = Figures {
             streams: 100,
             mode: SourceMode::Reel,
-            kbps: 2000.0,
+            bit_rate: BitRate::from_kbps(2000),
             cpu: 0.001,
             receiver_cpu: 0.0001,
             others: 0.0,
@@ -191,7 +196,7 @@ mod tests {
         stats.mode = SourceMode::Reel;
         stats.uptime = Duration::from_secs(100);
         stats.cpu_time = Duration::from_millis(50);
-        stats.kbps = 2100.0;
+        stats.bit_rate = BitRate::from_kbps(2100);
         let mut output = OutputStats::new(OutputId(0), None, name.to_owned());
         output.phase = OutputPhase::Live;
         output.transport = OutputTransport::Rtmp;
@@ -201,15 +206,14 @@ mod tests {
 
     #[test]
     fn the_network_carries_each_output_and_the_kernel_keeps_what_is_in_flight() {
-        let (one, two) = (benchmark(&StreamKind::copy(2000)), benchmark(&StreamKind::copy(2000).outputs(2)));
-        assert!((one.kbps - 2090.0).abs() < 1.0, "{}", one.kbps);
-        assert!((two.kbps - 2.0 * one.kbps).abs() < 1e-6);
+        let (one, two) = (benchmark(&kind()), benchmark(&kind().outputs(2)));
+        assert_eq!((one.bit_rate, two.bit_rate), (BitRate::from_kbps(2090), BitRate::from_kbps(4180)));
         assert_eq!(two.memory - one.memory, KERNEL_PER_OUTPUT + 62_500);
     }
 
     #[test]
     fn many_streams_that_run_say_what_one_costs() {
-        let kind = StreamKind::copy(2000);
+        let kind = kind();
         let alike: Vec<_> = (0..60).map(|number| running(number, "rtmp://host/app/****")).collect();
         let cost = benchmark(&kind).corrected(&kind, &alike);
         assert_eq!(cost.basis, CostBasis::Running { streams: 60 });
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn few_streams_and_streams_of_other_kinds_do_not() {
-        let kind = StreamKind::copy(2000);
+        let kind = kind();
         let as_benchmark = |change: &dyn Fn(&mut StreamStats), count: u64| {
             let mut streams: Vec<_> =
                 (0..count).map(|number| running(number, "rtmp://host/app/****")).collect();
@@ -229,7 +233,7 @@ mod tests {
         assert!(!as_benchmark(&|_| {}, 60));
         assert!(as_benchmark(&|_| {}, 49));
         assert!(as_benchmark(&|stats| stats.uptime = Duration::from_secs(5), 60));
-        assert!(as_benchmark(&|stats| stats.kbps = 6000.0, 60));
+        assert!(as_benchmark(&|stats| stats.bit_rate = BitRate::from_kbps(6000), 60));
         assert!(as_benchmark(&|stats| stats.mode = SourceMode::Direct, 60));
         assert!(as_benchmark(&|stats| stats.phase = StreamPhase::Ended, 60));
         assert!(as_benchmark(&|stats| stats.outputs[0].transport = OutputTransport::Rtmps, 60));

@@ -5,6 +5,7 @@ use std::fmt;
 use super::cost::Cost;
 use super::machine::Machine;
 use super::{CapacityOptions, Receivers};
+use crate::bit_rate::BitRate;
 
 /// A resource that may run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +44,7 @@ impl fmt::Display for Resource {
 pub struct ResourceFit {
     /// Which.
     pub resource: Resource,
-    /// What is left once the reserve is kept: cores, bytes, kbit/s, or a number.
+    /// What is left once the reserve is kept: cores, bytes, bits per second, or a number.
     pub left: f64,
     /// What the average stream of the mix takes, in the same unit.
     pub per_stream: f64,
@@ -64,8 +65,8 @@ impl ResourceFit {
 pub(crate) struct Present {
     pub(crate) streams: usize,
     pub(crate) max_streams: usize,
-    /// Media kbit/s its outputs send.
-    pub(crate) kbps: f64,
+    /// Media its outputs send.
+    pub(crate) bit_rate: BitRate,
 }
 
 /// Each resource that is known to be limited. `costs` are those of the mix with their shares, which add up to 1.
@@ -85,9 +86,13 @@ pub(crate) fn fits(
         let left = left.saturating_sub(options.memory_reserve);
         fits.push(ResourceFit::new(Resource::Memory, left as f64, average(&|cost| cost.memory as f64)));
     }
-    if let Some(uplink) = options.uplink_kbps {
-        let left = uplink as f64 - present.kbps;
-        fits.push(ResourceFit::new(Resource::Uplink, left, average(&|cost| cost.kbps)));
+    if let Some(uplink) = options.uplink {
+        let left = uplink.bps().saturating_sub(present.bit_rate.bps());
+        fits.push(ResourceFit::new(
+            Resource::Uplink,
+            left as f64,
+            average(&|cost| cost.bit_rate.bps() as f64),
+        ));
     }
     if let Some(left) = machine.descriptors_left {
         let per_stream = average(&|cost| f64::from(cost.descriptors));
@@ -137,7 +142,7 @@ mod tests {
             cpu: 0.001,
             receiver_cpu: Some(0.001),
             memory: 100 << 10,
-            kbps: 1000.0,
+            bit_rate: BitRate::from_kbps(1000),
             descriptors: 3,
             threads: 1,
             disturbance: 0.0,
@@ -151,7 +156,7 @@ mod tests {
     ) -> (Resource, u64) {
         let mut options = CapacityOptions { memory_reserve: 0, ..CapacityOptions::default() };
         let (mut machine, mut cost) = (machine(), cost());
-        let mut present = Present { streams: 10, max_streams: 100_000, kbps: 0.0 };
+        let mut present = Present { streams: 10, max_streams: 100_000, bit_rate: BitRate::ZERO };
         options.cpu_reserve = 0.25;
         change(&mut machine, &mut present, &mut options, &mut cost);
         let fits = fits(&machine, &present, &options, &[(cost, 1.0)]);
@@ -173,8 +178,8 @@ mod tests {
         );
         assert_eq!(
             limiting(|_, present, options, _| {
-                options.uplink_kbps = Some(100_000);
-                present.kbps = 50_500.0;
+                options.uplink = Some(BitRate::from_mbps(100.0));
+                present.bit_rate = BitRate::from_kbps(50_500);
             }),
             (Resource::Uplink, 49)
         );
@@ -191,8 +196,8 @@ mod tests {
         assert_eq!(limiting(|machine, _, _, _| machine.cores_used = 9.0), (Resource::Cpu, 0));
         assert_eq!(
             limiting(|_, present, options, _| {
-                options.uplink_kbps = Some(1000);
-                present.kbps = 5000.0;
+                options.uplink = Some(BitRate::from_kbps(1000));
+                present.bit_rate = BitRate::from_kbps(5000);
             }),
             (Resource::Uplink, 0)
         );
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn a_mix_takes_what_its_kinds_take_by_their_shares() {
         let heavy = Cost { cpu: 0.003, ..cost() };
-        let present = Present { streams: 0, max_streams: 100_000, kbps: 0.0 };
+        let present = Present { streams: 0, max_streams: 100_000, bit_rate: BitRate::ZERO };
         let options = CapacityOptions { cpu_reserve: 0.25, memory_reserve: 0, ..CapacityOptions::default() };
         let fits = fits(&machine(), &present, &options, &[(cost(), 0.5), (heavy, 0.5)]);
         assert_eq!((fits[0].resource, fits[0].fits), (Resource::Cpu, 500));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::bit_rate::BitRate;
 use crate::stats::{OutputTransport, StreamStats};
 
 /// How a stream's media gets from source to output.
@@ -28,15 +29,16 @@ pub enum TransportKind {
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
+/// use flowcast::BitRate;
 /// use flowcast::capacity::StreamKind;
-/// let kind = StreamKind::copy(2650).tls().outputs(2);
+/// let kind = StreamKind::copy(BitRate::from_mbps(2.65)).tls().outputs(2);
 /// assert_eq!(kind.to_string(), "copy 2.65 Mbit/s, 2 × rtmps");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct StreamKind {
-    /// Media bits per second, in thousands: video and audio together. At least 64.
-    pub kbps: u32,
+    /// Media bits per second: video and audio together. At least 64 kbit/s.
+    pub bit_rate: BitRate,
     /// What is done to the media.
     pub processing: Processing,
     /// How its outputs are connected.
@@ -45,11 +47,19 @@ pub struct StreamKind {
     pub outputs: u32,
 }
 
+/// What a stream has at least.
+const LEAST: BitRate = BitRate::from_kbps(64);
+
 impl StreamKind {
-    /// A looped file of `kbps` thousand bits per second, sent as it is to one RTMP server.
+    /// A looped file of this bit rate, sent as it is to one RTMP server.
     #[must_use]
-    pub fn copy(kbps: u32) -> Self {
-        Self { kbps: kbps.max(64), processing: Processing::Copy, transport: TransportKind::Plain, outputs: 1 }
+    pub fn copy(bit_rate: BitRate) -> Self {
+        Self {
+            bit_rate: bit_rate.max(LEAST),
+            processing: Processing::Copy,
+            transport: TransportKind::Plain,
+            outputs: 1,
+        }
     }
 
     /// The same to RTMPS servers.
@@ -67,12 +77,11 @@ impl StreamKind {
     /// Whether a running stream is of this kind: bitrate within a quarter, as many RTMP outputs, connected the same way, and
     /// no other outputs.
     pub(crate) fn describes(&self, stats: &StreamStats) -> bool {
-        let kbps = f64::from(self.kbps);
         let transport = match self.transport {
             TransportKind::Plain => OutputTransport::Rtmp,
             TransportKind::Tls => OutputTransport::Rtmps,
         };
-        (stats.kbps - kbps).abs() <= kbps / 4.0
+        stats.bit_rate.bps().abs_diff(self.bit_rate.bps()) <= self.bit_rate.bps() / 4
             && usize::try_from(self.outputs).is_ok_and(|outputs| outputs == stats.outputs.len())
             && stats.outputs.iter().all(|output| output.transport == transport)
     }
@@ -85,7 +94,7 @@ impl fmt::Display for StreamKind {
             TransportKind::Tls => "rtmps",
         };
         let Processing::Copy = self.processing;
-        write!(f, "copy {} Mbit/s, {} × {scheme}", f64::from(self.kbps) / 1000.0, self.outputs)
+        write!(f, "copy {}, {} × {scheme}", self.bit_rate, self.outputs)
     }
 }
 
@@ -93,9 +102,12 @@ impl fmt::Display for StreamKind {
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
+/// use flowcast::BitRate;
 /// use flowcast::capacity::{Mix, StreamKind};
 /// // Of ten streams, nine go to one plain RTMP server and one to two RTMPS servers.
-/// let mix = Mix::of(StreamKind::copy(2650)).weight(9.0).and(StreamKind::copy(6000).tls().outputs(2), 1.0);
+/// let one = StreamKind::copy(BitRate::from_mbps(2.65));
+/// let two = StreamKind::copy(BitRate::from_mbps(6.0)).tls().outputs(2);
+/// let mix = Mix::of(one).weight(9.0).and(two, 1.0);
 /// assert_eq!(mix.kinds().len(), 2);
 /// ```
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::{FlvWriter, Metadata, Tag, audio, video};
 use flowcast_rtmp::time::MediaTime;
 
+use crate::bit_rate::BitRate;
+
 /// H.264, Constrained Baseline 3.1, 1280×720: an AVCDecoderConfigurationRecord (ISO 14496-15 §5.2.4.1).
 const AVCC: &[u8] = &[
     1, 0x42, 0xC0, 0x1F, 0xFF, 0xE1, 0, 9, 0x67, 0x42, 0xC0, 0x1F, 0xDA, 0x01, 0x40, 0x16, 0xE4, 1, 0, 4,
@@ -21,21 +23,21 @@ const GOP: i64 = 30;
 const GOPS: i64 = 4;
 /// A keyframe is as large as this many other frames.
 const KEYFRAME: u64 = 6;
-const AUDIO_KBPS: u64 = 128;
+const AUDIO: u64 = 128_000;
 /// Samples of an AAC frame, and samples of a second.
 const AAC_FRAME: i64 = 1024;
 const AAC_RATE: i64 = 48_000;
 
-/// Writes four seconds of media of `kbps` kilobits a second.
+/// Writes four seconds of media of this bit rate.
 ///
 /// # Errors
 ///
 /// What the file system said.
-pub(crate) fn write(path: &Path, kbps: u32) -> io::Result<()> {
-    std::fs::write(path, flv(kbps).map_err(io::Error::other)?)
+pub(crate) fn write(path: &Path, rate: BitRate) -> io::Result<()> {
+    std::fs::write(path, flv(rate).map_err(io::Error::other)?)
 }
 
-fn flv(kbps: u32) -> Result<Vec<u8>, flowcast_rtmp::flv::FlvError> {
+fn flv(rate: BitRate) -> Result<Vec<u8>, flowcast_rtmp::flv::FlvError> {
     let frames = GOPS * GOP;
     let length_ms = frames * 1000 / FPS;
     let metadata = Metadata {
@@ -55,15 +57,15 @@ fn flv(kbps: u32) -> Result<Vec<u8>, flowcast_rtmp::flv::FlvError> {
         audio::aac_sequence_header(Bytes::from_static(AAC), MediaTime::ZERO),
     ];
     let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
-    let video_kbps = u64::from(kbps).saturating_sub(AUDIO_KBPS).max(32);
-    let gop_bytes = video_kbps * 1000 / 8 * GOP.unsigned_abs() / FPS.unsigned_abs();
+    let video = rate.bps().saturating_sub(AUDIO).max(32_000);
+    let gop_bytes = video / 8 * GOP.unsigned_abs() / FPS.unsigned_abs();
     let small = gop_bytes / (GOP.unsigned_abs() - 1 + KEYFRAME);
     let mut sound = 0;
     for frame in 0..frames {
         let at = frame * 1000 / FPS;
         while sound * AAC_FRAME * 1000 / AAC_RATE <= at {
             let time = MediaTime::from_millis(sound * AAC_FRAME * 1000 / AAC_RATE);
-            let bytes = AUDIO_KBPS * 1000 / 8 * AAC_FRAME.unsigned_abs() / AAC_RATE.unsigned_abs();
+            let bytes = AUDIO / 8 * AAC_FRAME.unsigned_abs() / AAC_RATE.unsigned_abs();
             tags.push(audio::aac_frame(time, noise.bytes(&[], bytes)));
             sound += 1;
         }
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn the_file_has_the_bitrate_and_parses() {
         for kbps in [300, 2650, 20_000] {
-            let file = flv(kbps).expect("the sizes fit");
+            let file = flv(BitRate::from_kbps(kbps)).expect("the sizes fit");
             let mut reader = FlvReader::new(&flowcast_rtmp::limits::Limits::publisher());
             reader.push(&file);
             let mut tags = Vec::new();
@@ -129,7 +131,7 @@ mod tests {
             assert_eq!(keyframes, 4);
             let seconds = (GOPS * GOP / FPS) as f64;
             let bits = tags.iter().map(|tag| tag.body.len() as f64 * 8.0).sum::<f64>();
-            let difference = bits / 1000.0 / seconds / f64::from(kbps) - 1.0;
+            let difference = bits / 1000.0 / seconds / kbps as f64 - 1.0;
             assert!(difference.abs() < 0.03, "{kbps} kbit/s is off by {difference}");
             assert!(
                 tags.windows(2).all(|pair| pair[0].timestamp.as_millis() <= pair[1].timestamp.as_millis())

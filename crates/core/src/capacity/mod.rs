@@ -21,6 +21,7 @@ pub use fit::{Resource, ResourceFit};
 pub use kind::{Mix, Processing, StreamKind, TransportKind};
 pub use machine::Machine;
 
+use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -47,9 +48,9 @@ pub enum Receivers {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CapacityOptions {
-    /// The network's speed that streams may use, in kbit/s; what is already running is subtracted, and each output counts. Default
-    /// `None`: the network is no limit.
-    pub uplink_kbps: Option<u64>,
+    /// The network's speed that streams may use; what is already running is subtracted, and each output counts. Default `None`: the
+    /// network is no limit.
+    pub uplink: Option<BitRate>,
     /// The share of the cores that stays free, 0.0 to 0.95. Default 0.2: near the full load ticks come late. With 0 the
     /// answer is where streams begin to lose media.
     pub cpu_reserve: f64,
@@ -73,7 +74,7 @@ pub struct CapacityOptions {
 impl Default for CapacityOptions {
     fn default() -> Self {
         Self {
-            uplink_kbps: None,
+            uplink: None,
             cpu_reserve: 0.2,
             memory_reserve: 64 << 20,
             receivers: Receivers::Elsewhere,
@@ -140,12 +141,12 @@ impl Engine {
     ///
     /// ```no_run
     /// # mod flowcast { pub use flowcast_core::*; pub mod capacity { pub use flowcast_core::*; } }
-    /// use flowcast::{Config, Engine};
+    /// use flowcast::{BitRate, Config, Engine};
     /// use flowcast::capacity::{Mix, StreamKind};
     ///
     /// # fn main() -> Result<(), flowcast::Error> {
     /// let engine = Engine::new(Config::default())?;
-    /// let capacity = engine.capacity(&Mix::of(StreamKind::copy(2650).tls()))?;
+    /// let capacity = engine.capacity(&Mix::of(StreamKind::copy(BitRate::from_kbps(2650)).tls()))?;
     /// println!("{} more, then there is no {} left", capacity.more, capacity.limiting);
     /// # Ok(())
     /// # }
@@ -186,7 +187,7 @@ impl Engine {
         let present = fit::Present {
             streams: self.running(),
             max_streams: self.config().max_streams,
-            kbps: running.iter().map(sent_kbps).sum(),
+            bit_rate: running.iter().map(sent).sum(),
         };
         let resources = fit::fits(&machine, &present, options, &costs);
         let (limiting, more) = resources
@@ -217,11 +218,11 @@ fn shares(mix: &Mix) -> Result<Vec<(StreamKind, f64)>, Error> {
 }
 
 /// What a stream sends to the network.
-fn sent_kbps(stats: &StreamStats) -> f64 {
+fn sent(stats: &StreamStats) -> BitRate {
     let is_network =
         |output: &OutputStats| matches!(output.transport, OutputTransport::Rtmp | OutputTransport::Rtmps);
     let live = |output: &&OutputStats| output.phase == OutputPhase::Live && is_network(output);
-    stats.kbps * stats.outputs.iter().filter(live).count() as f64
+    stats.outputs.iter().filter(live).map(|_| stats.bit_rate).sum()
 }
 
 /// Whether looped files play from reels.
@@ -254,7 +255,7 @@ fn notes(machine: &Machine, options: &CapacityOptions, kinds: &[KindCapacity]) -
         Receivers::ThisMachine => "assumed: the receivers take bytes off their sockets unread".to_owned(),
     });
     notes.push("assumed: files are read from the page cache; a quarter of a second is in flight".to_owned());
-    if options.uplink_kbps.is_none() {
+    if options.uplink.is_none() {
         notes.push("assumed: the network is no limit".to_owned());
     }
     if machine.memory_left.is_none() {
@@ -275,7 +276,7 @@ impl fmt::Display for Capacity {
                 kind.kind,
                 cost.mode,
                 cost.cpu * 1000.0,
-                cost.kbps,
+                cost.bit_rate.kbps(),
                 cost.memory >> 10
             )?;
         }

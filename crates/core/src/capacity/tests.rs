@@ -11,10 +11,14 @@ fn small() -> CapacityOptions {
     CapacityOptions { benchmark_streams: 16, reuse: Duration::ZERO, ..CapacityOptions::default() }
 }
 
+fn copy(kbps: u64) -> StreamKind {
+    StreamKind::copy(BitRate::from_kbps(kbps))
+}
+
 #[test]
 fn a_mix_without_weight_and_options_out_of_range_are_refused() {
     let engine = engine();
-    let kind = StreamKind::copy(1000);
+    let kind = copy(1000);
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let refused = engine.capacity(&Mix::of(kind).weight(weight));
         assert!(matches!(refused, Err(Error::Config { name: "mix", .. })), "{weight}");
@@ -33,7 +37,7 @@ fn a_mix_without_weight_and_options_out_of_range_are_refused() {
 #[test]
 fn the_benchmark_gives_figures_for_plain_tls_and_two_outputs() {
     let engine = engine();
-    let kinds = [StreamKind::copy(800), StreamKind::copy(800).tls(), StreamKind::copy(800).outputs(2)];
+    let kinds = [copy(800), copy(800).tls(), copy(800).outputs(2)];
     let mix = Mix::of(kinds[0]).and(kinds[1], 1.0).and(kinds[2], 2.0);
     let capacity = engine.capacity_with(&mix, &small()).expect("the streams run");
     assert_eq!(capacity.kinds.len(), 3);
@@ -41,7 +45,7 @@ fn the_benchmark_gives_figures_for_plain_tls_and_two_outputs() {
         let cost = &found.cost;
         assert_eq!(found.kind, kind);
         assert!(cost.cpu > 0.0 && cost.receiver_cpu.is_some_and(|cpu| cpu > 0.0), "{cost:?}");
-        assert!(cost.kbps >= 700.0 * f64::from(kind.outputs), "{cost:?}");
+        assert!(cost.bit_rate.kbps() >= 700.0 * f64::from(kind.outputs), "{cost:?}");
         assert!(cost.threads >= 1 && cost.descriptors > kind.outputs, "{cost:?}");
         assert!(cost.memory > 0);
         assert_eq!(cost.basis, CostBasis::Benchmark { streams: 4 });
@@ -57,7 +61,7 @@ fn the_benchmark_gives_figures_for_plain_tls_and_two_outputs() {
 #[test]
 fn a_benchmark_is_used_again() {
     let engine = engine();
-    let mix = Mix::of(StreamKind::copy(333));
+    let mix = Mix::of(copy(333));
     let options = CapacityOptions { reuse: Duration::from_secs(600), ..small() };
     let first = engine.capacity_with(&mix, &options).expect("the streams run");
     let again = engine.capacity_with(&mix, &options).expect("nothing runs");
@@ -74,7 +78,7 @@ fn with_reels_the_benchmark_plays_reels_and_needs_no_libav() {
         ..Config::default()
     };
     let engine = Engine::new(config).expect("the directory can be made");
-    let found = engine.capacity_with(&Mix::of(StreamKind::copy(700)), &small()).expect("the streams run");
+    let found = engine.capacity_with(&Mix::of(copy(700)), &small()).expect("the streams run");
     assert_eq!(found.kinds[0].cost.mode, crate::SourceMode::Reel);
     drop(engine);
     std::fs::remove_dir_all(&directory).expect("the engine's store made it");

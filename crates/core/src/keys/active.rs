@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::bit_rate::BitRate;
 use crate::stats::Codec;
 use crate::stream::handle::StreamRef;
 use crate::stream::hub::Hub;
@@ -23,8 +24,8 @@ pub struct ActiveStream {
     pub video: Option<Codec>,
     /// Its sound's codec; `None` before its first tag, and without sound.
     pub audio: Option<Codec>,
-    /// Media bits per second over the last second, in thousands.
-    pub kbps: f64,
+    /// Media bits per second over the last second.
+    pub bit_rate: BitRate,
     /// Players now.
     pub players: usize,
 }
@@ -40,7 +41,7 @@ pub(super) fn list(hub: &Hub) -> Vec<ActiveStream> {
             since: now.saturating_duration_since(published.since),
             video: None,
             audio: None,
-            kbps: 0.0,
+            bit_rate: BitRate::ZERO,
             players: 0,
         };
         (active, published.stream.cloned())
@@ -48,7 +49,7 @@ pub(super) fn list(hub: &Hub) -> Vec<ActiveStream> {
     let figures = |(mut active, stream): (ActiveStream, Option<StreamRef>)| {
         if let Some(stream) = stream {
             let stats = stream.stats();
-            (active.video, active.audio, active.kbps) = (stats.video, stats.audio, stats.kbps);
+            (active.video, active.audio, active.bit_rate) = (stats.video, stats.audio, stats.bit_rate);
             active.players = stream.players();
         }
         active

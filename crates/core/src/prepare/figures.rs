@@ -5,6 +5,7 @@ use std::time::Duration;
 use flowcast_av::{Codec, MediaInfo, TrackInfo};
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 
+use crate::bit_rate::BitRate;
 use crate::tracks::{Carriage, Chosen, Selection};
 use crate::transcode::{
     EncoderChoice, EncoderDefaults, Encoding, Mode, Plan, Profile, Settling, VideoPlan, Wish,
@@ -23,7 +24,7 @@ const SHORTEST: f64 = 0.02;
 /// AAC-LC's audio object type.
 const LOW_COMPLEXITY: u8 = 2;
 /// The most, where neither a platform nor a table says more, in thousand bits per second.
-const MOST_KBPS: u32 = 35_000;
+const MOST: BitRate = BitRate::from_kbps(35_000);
 
 /// Which tracks have to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,15 +155,15 @@ fn rate(video: &mut VideoPlan, length: Duration, encoding: &Encoding, limits: &P
         platform.bit_rates_of(video.width, video.height, video.frame_rate.as_f64()).copied()
     };
     let row = of(limits);
-    let most = row.and_then(|row| row.max).into_iter().chain(limits.max_kbps).min();
-    let usual = || of(&Platform::youtube()).and_then(|row| row.recommended).unwrap_or(MOST_KBPS);
-    let wanted = row.and_then(|row| row.recommended).unwrap_or_else(usual);
+    let most = row.and_then(|row| row.max).into_iter().chain(limits.max_bit_rate).min();
+    let usual = || of(&Platform::youtube()).and_then(|row| row.recommended).unwrap_or(MOST);
+    let wanted = row.and_then(|row| row.recommended).unwrap_or_else(usual).whole_kbps();
     // A buffer of half a second at the least: in two seconds it adds a quarter.
-    let most = most.map(f64::from);
+    let most = most.map(BitRate::kbps);
     let seconds = length.as_secs_f64().clamp(SHORTEST, 2.0);
     let least = |most: f64| (most * PEAK * seconds / (seconds + 0.5)) as u32;
     let of_platform = most.map_or(wanted, |most| wanted.min(least(most)));
-    video.kbps = encoding.video_kbps.unwrap_or(of_platform);
+    video.kbps = encoding.video_bit_rate.map_or(of_platform, BitRate::whole_kbps);
     let room = most.map_or(f64::INFINITY, |most| seconds * (most * PEAK - f64::from(video.kbps)));
     let buffer = f64::from(video.kbps).min(room).max(f64::from(video.kbps) / 2.0);
     video.vbv_kbits = encoding.vbv_kbits.unwrap_or(buffer as u32);
@@ -237,10 +238,10 @@ mod tests {
             for (size, fps) in [((640, 360), 25), ((1280, 720), 60), ((1920, 1080), 30), ((1920, 1080), 60)] {
                 let plan = planned(size, fps, std::slice::from_ref(&platform), &encoding);
                 let row = platform.bit_rates_of(plan.width, plan.height, f64::from(fps));
-                let most = row.and_then(|row| row.max).into_iter().chain(platform.max_kbps).min();
+                let most = row.and_then(|row| row.max).into_iter().chain(platform.max_bit_rate).min();
                 let densest = f64::from(plan.kbps) + f64::from(plan.vbv_kbits) / 2.0;
                 assert!(
-                    most.is_none_or(|most| densest <= f64::from(most) * PEAK + 1.0),
+                    most.is_none_or(|most| densest <= most.kbps() * PEAK + 1.0),
                     "{} {plan}",
                     platform.name
                 );
@@ -254,7 +255,7 @@ mod tests {
             (Some(200), "slow", "high")
         );
         assert_eq!(plan.frame_rate, FrameRate::whole(30));
-        let own = Encoding { video_kbps: Some(900), ..encoding };
+        let own = Encoding { video_bit_rate: Some(BitRate::from_kbps(900)), ..encoding };
         assert_eq!(planned((1280, 720), 30, &[Platform::twitch()], &own).kbps, 900);
     }
 

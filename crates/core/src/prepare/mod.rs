@@ -164,7 +164,7 @@ impl Prepare {
         self
     }
 
-    /// How tracks are encoded that have to be. [`Encoding::video_kbps`] is the most the pictures may take, which
+    /// How tracks are encoded that have to be. [`Encoding::video_bit_rate`] is the most the pictures may take, which
     /// [`crf`](Self::crf) rarely needs; [`Encoding::filler`] has no effect. If an encoder other than software fails,
     /// software takes over, unless [`Encoding::fallback`] is `Some(false)`. Default [`Prepare::default_encoding`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {

@@ -6,6 +6,7 @@ use flowcast_av::{Codec, Packet, TrackInfo};
 
 use super::clock::Follower;
 use super::video::{micros, per_second};
+use crate::bit_rate::BitRate;
 use crate::verdict::{AudioFacts, Form};
 
 /// Frames that only warm a decoder up, at most: what is hidden beyond them is an edit.
@@ -70,7 +71,7 @@ impl AudioTally {
         facts.clock = self.clock.facts();
         facts.start_micros = start;
         facts.length = micros(length);
-        facts.bit_rate = per_second(self.bytes, length);
+        facts.bit_rate = BitRate::from_bps(per_second(self.bytes, length));
         let hidden = micros(self.hidden);
         facts.hidden = if hidden > facts.frame() * MOST_PRIMING { hidden } else { Duration::ZERO };
         facts

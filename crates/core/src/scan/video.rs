@@ -8,6 +8,7 @@ use flowcast_av::{Codec, FieldOrder, Packet, TrackInfo};
 use super::clock::{Follower, Times};
 use super::intervals::Intervals;
 use super::windows::Densest;
+use crate::bit_rate::BitRate;
 use crate::verdict::{BitRates, Fields, Form, VideoFacts};
 
 /// Numbers of H.264's tables E-3 and E-4 that matter here, and libav's names for them.
@@ -133,10 +134,10 @@ impl VideoTally {
         let mean = per_second(self.bytes, length);
         let [second, two] = &self.densest;
         facts.bit_rate = BitRates {
-            mean,
-            peak_1s: second.peak(length, mean),
-            peak_2s: two.peak(length, mean),
-            peak_2_gops: if self.gops.peak > 0 { self.gops.peak } else { mean },
+            mean: BitRate::from_bps(mean),
+            peak_1s: BitRate::from_bps(second.peak(length, mean)),
+            peak_2s: BitRate::from_bps(two.peak(length, mean)),
+            peak_2_gops: BitRate::from_bps(if self.gops.peak > 0 { self.gops.peak } else { mean }),
         };
         let shown = facts.packets - facts.hidden;
         facts.frame_rate = if length > 0 { shown as f64 * 1e6 / length as f64 } else { 0.0 };

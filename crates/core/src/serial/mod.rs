@@ -1,6 +1,6 @@
 //! How the words of this crate look as JSON and the like (feature `serde`).
 //!
-//! In: figures, events, verdicts. Out: any serde format. Lengths of time are seconds, with fractions down to a microsecond,
+//! In: figures, events, verdicts. Out: any serde format. Rates are bits per second. Lengths of time are seconds, with fractions down to a microsecond,
 //! and their fields end in `_seconds`; points in time are RFC 3339 in UTC; numbers of streams, outputs and items are as they
 //! print (`s1`); paths that are not UTF-8 have their odd bytes replaced; errors are `{code, message}`. No key is in any of
 //! it: none of these types holds one.
@@ -12,8 +12,9 @@ mod verdict;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bit_rate::BitRate;
 use crate::error::{Error, chain};
 use crate::id::{ItemId, OutputId, StreamId};
 
@@ -56,6 +57,20 @@ macro_rules! as_named {
 use {as_displayed, as_named};
 
 as_displayed!(StreamId, OutputId, ItemId);
+
+/// The number of bits per second.
+impl Serialize for BitRate {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.bps())
+    }
+}
+
+/// From the number of bits per second.
+impl<'de> Deserialize<'de> for BitRate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        u64::deserialize(from).map(Self::from_bps)
+    }
+}
 
 /// An error, or a failure of an output: its stable code, and its text with its causes.
 #[derive(Serialize)]
@@ -111,6 +126,14 @@ mod tests {
         assert_eq!(output["last_error"]["code"], json!("STREAM_ENDED"));
         assert_eq!(output["last_error"]["message"], json!("the stream has ended"));
         assert_eq!((&output["label"], &output["id"]), (&json!("main"), &json!("o1")));
+    }
+
+    #[test]
+    fn a_rate_is_its_bits_per_second() {
+        let rate = BitRate::from_kbps(2650);
+        assert_eq!(value(&rate), json!(2_650_000));
+        assert_eq!(serde_json::from_value::<BitRate>(json!(2_650_000)).ok(), Some(rate));
+        assert!(serde_json::from_value::<BitRate>(json!(-1)).is_err());
     }
 
     #[test]

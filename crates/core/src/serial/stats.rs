@@ -48,11 +48,11 @@ impl Serialize for Playing {
 /// Its fields.
 impl Serialize for EncodingStats {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { encoder, fps, kbps, frames, bytes, queued, dropped, damaged } = self;
+        let Self { encoder, fps, bit_rate, frames, bytes, queued, dropped, damaged } = self;
         let mut to = to.serialize_struct("EncodingStats", 8)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
-        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("frames", frames)?;
         to.serialize_field("bytes", bytes)?;
         to.serialize_field("queued", queued)?;
@@ -74,7 +74,7 @@ impl Serialize for OutputStats {
             path,
             phase,
             bytes_sent,
-            kbps,
+            bit_rate,
             lag,
             drops,
             reconnects,
@@ -90,7 +90,7 @@ impl Serialize for OutputStats {
         to.serialize_field("path", &path.as_deref().map(text))?;
         to.serialize_field("phase", phase)?;
         to.serialize_field("bytes_sent", bytes_sent)?;
-        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("lag_seconds", &seconds(*lag))?;
         to.serialize_field("drops", drops)?;
         to.serialize_field("reconnects", reconnects)?;
@@ -114,7 +114,7 @@ impl Serialize for StreamStats {
             uptime,
             media_time,
             fps,
-            kbps,
+            bit_rate,
             video,
             audio,
             cpu_time,
@@ -141,7 +141,7 @@ impl Serialize for StreamStats {
         to.serialize_field("uptime_seconds", &seconds(*uptime))?;
         to.serialize_field("media_time_seconds", &(media_time.as_millis() as f64 / 1e3))?;
         to.serialize_field("fps", fps)?;
-        to.serialize_field("kbps", kbps)?;
+        to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("video", video)?;
         to.serialize_field("audio", audio)?;
         to.serialize_field("cpu_time_seconds", &seconds(*cpu_time))?;

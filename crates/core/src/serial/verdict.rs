@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{as_named, seconds};
+use crate::bit_rate::BitRate;
 use crate::verdict::{
     Action, AudioFacts, Facts, Reach, Reason, ReasonCode, Severity, Strictness, Subject, TrackVerdict,
     Verdict, VideoFacts,
@@ -150,10 +151,10 @@ struct VideoFactsView {
     gop_mean_seconds: f64,
     b_frames: u32,
     composition_max_seconds: f64,
-    bit_rate: u64,
-    bit_rate_peak_1s: u64,
-    bit_rate_peak_2s: u64,
-    bit_rate_peak_2_gops: u64,
+    bit_rate: BitRate,
+    bit_rate_peak_1s: BitRate,
+    bit_rate_peak_2s: BitRate,
+    bit_rate_peak_2_gops: BitRate,
     largest_packet: u64,
     longest_step_seconds: f64,
     parameter_changes: u32,
@@ -209,7 +210,7 @@ struct AudioFactsView {
     frame_samples: u32,
     packets: u64,
     length_seconds: f64,
-    bit_rate: u64,
+    bit_rate: BitRate,
     largest_packet: u64,
     longest_step_seconds: f64,
     parameter_changes: u32,

@@ -12,6 +12,7 @@ use flowcast_rtmp::time::MediaTime;
 
 pub use self::codec::Codec;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
+use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
 
 /// The phase of a stream.
@@ -40,8 +41,8 @@ pub struct EncodingStats {
     pub encoder: String,
     /// Pictures encoded per second, over the last second. Files are encoded ahead, in bursts.
     pub fps: f64,
-    /// Bits per second of these pictures, in thousands, over the last second.
-    pub kbps: f64,
+    /// Bits per second of these pictures, over the last second.
+    pub bit_rate: BitRate,
     /// Pictures encoded since it began.
     pub frames: u64,
     /// Bytes of these pictures.
@@ -91,8 +92,8 @@ pub struct StreamStats {
     pub media_time: MediaTime,
     /// Video frames per second over the last second.
     pub fps: f64,
-    /// Media bits per second over the last second, in thousands, protocol not counted.
-    pub kbps: f64,
+    /// Media bits per second over the last second, protocol not counted.
+    pub bit_rate: BitRate,
     /// The picture's codec, once a picture has come.
     pub video: Option<Codec>,
     /// The sound's codec, once sound has come.
@@ -139,7 +140,7 @@ impl StreamStats {
             uptime: Duration::ZERO,
             media_time: MediaTime::ZERO,
             fps: 0.0,
-            kbps: 0.0,
+            bit_rate: BitRate::ZERO,
             video: None,
             audio: None,
             cpu_time: Duration::ZERO,
@@ -174,7 +175,7 @@ impl fmt::Display for StreamStats {
             self.mode,
             self.uptime.as_secs_f64(),
             self.fps,
-            self.kbps,
+            self.bit_rate.kbps(),
             self.cpu_percent,
             self.bytes_held / 1024,
             self.lag.as_millis(),
@@ -187,7 +188,10 @@ impl fmt::Display for StreamStats {
             Some(encoding) => write!(
                 f,
                 ", {} makes {:.0} fps, {:.0} kbit/s, {} left out",
-                encoding.encoder, encoding.fps, encoding.kbps, encoding.dropped
+                encoding.encoder,
+                encoding.fps,
+                encoding.bit_rate.kbps(),
+                encoding.dropped
             ),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::bit_rate::BitRate;
 use crate::error::{Error, chain};
 use crate::id::OutputId;
 
@@ -131,8 +132,8 @@ pub struct OutputStats {
     pub phase: OutputPhase,
     /// Bytes handed to the kernel or the file, all protocol bytes included.
     pub bytes_sent: u64,
-    /// Bits per second of these bytes over the last second, in thousands.
-    pub kbps: f64,
+    /// Bits per second of these bytes over the last second.
+    pub bit_rate: BitRate,
     /// Media time that was due and is not acknowledged yet.
     pub lag: Duration,
     /// Tags dropped because it was behind.
@@ -158,7 +159,7 @@ impl OutputStats {
             path: None,
             phase: OutputPhase::Connecting,
             bytes_sent: 0,
-            kbps: 0.0,
+            bit_rate: BitRate::ZERO,
             lag: Duration::ZERO,
             drops: 0,
             reconnects: 0,

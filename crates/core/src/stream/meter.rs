@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
+use crate::bit_rate::BitRate;
 use crate::stats::{Codec, EncodingStats, StreamStats};
 
 /// The least time a rate is measured over.
@@ -83,10 +84,10 @@ impl Meter {
                 let before = stats.encoding.as_ref().filter(|before| before.frames <= encoding.frames);
                 let (frames, bytes) = before.map_or((0, 0), |before| (before.frames, before.bytes));
                 encoding.fps = (encoding.frames - frames) as f64 / seconds;
-                encoding.kbps = encoding.bytes.saturating_sub(bytes) as f64 * 8.0 / 1000.0 / seconds;
+                encoding.bit_rate = BitRate::of(encoding.bytes.saturating_sub(bytes), seconds);
             }
             stats.fps = self.frames as f64 / seconds;
-            stats.kbps = self.bytes as f64 * 8.0 / 1000.0 / seconds;
+            stats.bit_rate = BitRate::of(self.bytes, seconds);
             stats.cpu_percent = cpu.saturating_sub(self.cpu).as_secs_f64() / seconds * 100.0;
         }
         stats.encoding = encoding;

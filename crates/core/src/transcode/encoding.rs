@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::Profile;
+use crate::bit_rate::BitRate;
 use crate::error::Error;
 use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
@@ -190,13 +191,13 @@ impl AudioCodec {
 ///
 /// ```
 /// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::*; } }
-/// use flowcast::{Encoding, Profile, Source};
+/// use flowcast::{BitRate, Encoding, Profile, Source};
 /// use flowcast::encode::FrameRate;
 ///
 /// let mut encoding = Encoding::new(Profile::Ultra);
 /// encoding.size = Some((1280, 720));
 /// encoding.frame_rate = Some(FrameRate::whole(30));
-/// encoding.video_kbps = Some(2000);
+/// encoding.video_bit_rate = Some(BitRate::from_kbps(2000));
 /// let source = Source::file("old.avi").looped().mode(flowcast::Mode::Encode).encoding(encoding);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -213,9 +214,9 @@ pub struct Encoding {
     pub size: Option<(u32, u32)>,
     /// Frames per second, constant. Default `None`: the source's (of a list, the first item's), at most 60.
     pub frame_rate: Option<FrameRate>,
-    /// Bits per second of the pictures, in thousands, 64 to 100,000. Default `None`: the profile's, within what the platforms
-    /// take.
-    pub video_kbps: Option<u32>,
+    /// Bits per second of the pictures, 64 kbit/s to 100 Mbit/s; what is not a whole kbit/s is rounded down. Default `None`: the
+    /// profile's, within what the platforms take.
+    pub video_bit_rate: Option<BitRate>,
     /// The decoder's buffer that the encoder assumes (VBV), in thousand bits. Default `None`: the profile's, in
     /// proportion to the bit rate.
     pub vbv_kbits: Option<u32>,
@@ -255,8 +256,8 @@ pub struct Encoding {
 pub struct AudioEncoding {
     /// The codec. Default AAC-LC.
     pub codec: AudioCodec,
-    /// Bits per second, in thousands, 16 to 512. Default `None`: the profile's.
-    pub kbps: Option<u32>,
+    /// Bits per second, 16 to 512 kbit/s; what is not a whole kbit/s is rounded down. Default `None`: the profile's.
+    pub bit_rate: Option<BitRate>,
     /// Samples per second: 44,100 or 48,000 for most platforms. Default `None`: the source's if it is one of these, else 48,000.
     pub sample_rate: Option<u32>,
     /// Channels, 1 to 8. Default `None`: 2.
@@ -276,7 +277,7 @@ impl Encoding {
             video_codec: VideoCodec::H264,
             size: None,
             frame_rate: None,
-            video_kbps: None,
+            video_bit_rate: None,
             vbv_kbits: None,
             gop: Duration::from_secs(2),
             preset: None,
@@ -301,8 +302,8 @@ impl Encoding {
         {
             return fail("encoding.size", "each side must be even and 16 to 8192 pixels");
         }
-        if self.video_kbps.is_some_and(|kbps| !(64..=100_000).contains(&kbps)) {
-            return fail("encoding.video_kbps", "must be 64 to 100000");
+        if self.video_bit_rate.is_some_and(|rate| !is_within(rate, 64, 100_000)) {
+            return fail("encoding.video_bit_rate", "must be 64 kbit/s to 100 Mbit/s");
         }
         if self.vbv_kbits.is_some_and(|kbits| !(16..=200_000).contains(&kbits)) {
             return fail("encoding.vbv_kbits", "must be 16 to 200000");
@@ -321,8 +322,8 @@ impl Encoding {
             return fail("encoding.h264_profile", "must be baseline, main or high");
         }
         let audio = &self.audio;
-        if audio.kbps.is_some_and(|kbps| !(16..=512).contains(&kbps)) {
-            return fail("encoding.audio.kbps", "must be 16 to 512");
+        if audio.bit_rate.is_some_and(|rate| !is_within(rate, 16, 512)) {
+            return fail("encoding.audio.bit_rate", "must be 16 to 512 kbit/s");
         }
         if audio.sample_rate.is_some_and(|rate| !(8000..=96_000).contains(&rate)) {
             return fail("encoding.audio.sample_rate", "must be 8000 to 96000");
@@ -345,6 +346,11 @@ impl Encoding {
         }
         Ok(())
     }
+}
+
+/// Whether a rate is from `least` to `most` kbit/s.
+fn is_within(rate: BitRate, least: u64, most: u64) -> bool {
+    (BitRate::from_kbps(least)..=BitRate::from_kbps(most)).contains(&rate)
 }
 
 impl Default for Encoding {
@@ -463,7 +469,10 @@ mod tests {
             encoding.check().expect_err("it cannot work").to_string()
         };
         assert!(refused(|encoding| encoding.size = Some((1281, 720))).contains("encoding.size"));
-        assert!(refused(|encoding| encoding.video_kbps = Some(10)).contains("video_kbps"));
+        assert!(
+            refused(|encoding| encoding.video_bit_rate = Some(BitRate::from_kbps(10)))
+                .contains("video_bit_rate")
+        );
         assert!(refused(|encoding| encoding.gop = Duration::ZERO).contains("gop"));
         assert!(refused(|encoding| encoding.threads = Some(0)).contains("threads"));
         assert!(refused(|encoding| encoding.h264_profile = Some("high10".into())).contains("h264_profile"));

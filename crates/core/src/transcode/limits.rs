@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::encoding::FrameRate;
+use crate::bit_rate::BitRate;
 use crate::verdict::Platform;
 
 /// The limits of all platforms together; without any, there are none.
@@ -48,9 +49,7 @@ impl Limits {
         let Some(limits) = &self.0 else { return kbps };
         let row = limits.bit_rates_of(width, height, rate.as_f64());
         let (least, of_size) = (row.and_then(|row| row.min), row.and_then(|row| row.max));
-        let most = [limits.max_kbps, of_size].into_iter().flatten().min();
-        let kbps = kbps.max(least.unwrap_or(0));
-        most.map_or(kbps, |most| kbps.min(most))
+        within(kbps, least, limits.max_bit_rate.into_iter().chain(of_size).min())
     }
 
     pub(super) fn gop(&self, gop: Duration) -> Duration {
@@ -74,8 +73,7 @@ impl Limits {
 
     pub(super) fn audio_kbps(&self, kbps: u32) -> u32 {
         let Some(limits) = &self.0 else { return kbps };
-        let kbps = kbps.max(limits.audio_min_kbps.unwrap_or(0));
-        limits.audio_max_kbps.map_or(kbps, |most| kbps.min(most))
+        within(kbps, limits.audio_min_bit_rate, limits.audio_max_bit_rate)
     }
 
     /// The source's rate where it is allowed, else a usual one that is.
@@ -91,6 +89,12 @@ impl Limits {
         let most = self.0.as_ref().and_then(|limits| limits.max_channels);
         most.map_or(channels, |most| channels.min(most.max(1)))
     }
+}
+
+/// The figure nearest to `kbps` that is allowed.
+fn within(kbps: u32, least: Option<BitRate>, most: Option<BitRate>) -> u32 {
+    let kbps = kbps.max(least.map_or(0, BitRate::whole_kbps));
+    most.map_or(kbps, |most| kbps.min(most.whole_kbps()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bit_rate::BitRate;
+
 /// What a scan of a file's packets found, about the tracks that would be sent.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
@@ -98,13 +100,13 @@ pub enum Fields {
 #[non_exhaustive]
 pub struct BitRates {
     /// Over the whole track.
-    pub mean: u64,
+    pub mean: BitRate,
     /// In the densest second.
-    pub peak_1s: u64,
+    pub peak_1s: BitRate,
     /// In the densest two seconds.
-    pub peak_2s: u64,
+    pub peak_2s: BitRate,
     /// In the densest two GOPs in a row.
-    pub peak_2_gops: u64,
+    pub peak_2_gops: BitRate,
 }
 
 /// Irregular times of a track's packets.
@@ -236,7 +238,7 @@ pub struct AudioFacts {
     /// From the first sound to the end of the last.
     pub length: Duration,
     /// Bits per second over the whole track.
-    pub bit_rate: u64,
+    pub bit_rate: BitRate,
     /// The largest packet in bytes.
     pub largest_packet: u64,
     /// Its times.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::reason::Severity;
+use crate::bit_rate::BitRate;
 
 /// When the tables were compiled, from copies of the vendors' pages.
 const READ: &str = "2026-11-21";
@@ -14,11 +15,11 @@ const READ: &str = "2026-11-21";
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
-/// use flowcast::Platform;
+/// use flowcast::{BitRate, Platform};
 ///
 /// let mut own = Platform::twitch();
 /// own.name = "partner".to_owned();
-/// own.max_kbps = Some(8000);
+/// own.max_bit_rate = Some(BitRate::from_mbps(8.0));
 /// own.max_b_frames = Some(0);
 /// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
 /// ```
@@ -49,8 +50,8 @@ pub struct Platform {
     pub max_frame_rate: Option<f64>,
     /// Bit rates by size and rate, smallest first; the first row that holds the picture applies.
     pub bit_rates: Vec<BitRateRow>,
-    /// The most bits per second of video, in thousands, whatever the size.
-    pub max_kbps: Option<u32>,
+    /// The most bits per second of video, whatever the size.
+    pub max_bit_rate: Option<BitRate>,
     /// Factor by which the densest two seconds may exceed the maximum rate. Default 1.5.
     pub peak_factor: f64,
     /// The longest GOP it takes.
@@ -79,15 +80,15 @@ pub struct Platform {
     pub sample_rates: Vec<u32>,
     /// The most channels.
     pub max_channels: Option<u32>,
-    /// The most bits per second of sound, in thousands.
-    pub audio_max_kbps: Option<u32>,
-    /// The least bits per second of sound that it recommends, in thousands.
-    pub audio_min_kbps: Option<u32>,
+    /// The most bits per second of sound.
+    pub audio_max_bit_rate: Option<BitRate>,
+    /// The least bits per second of sound that it recommends.
+    pub audio_min_bit_rate: Option<BitRate>,
     /// A broadcast ends by itself after this.
     pub longest_broadcast: Option<Duration>,
 }
 
-/// Bit rates of video up to a size and a frame rate, in thousand bits per second.
+/// Bit rates of video up to a size and a frame rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BitRateRow {
     /// Shorter side of the picture in pixels, at most.
@@ -95,11 +96,11 @@ pub struct BitRateRow {
     /// Pictures per second, at most.
     pub frame_rate: f64,
     /// Recommended.
-    pub recommended: Option<u32>,
+    pub recommended: Option<BitRate>,
     /// At least, as recommended.
-    pub min: Option<u32>,
+    pub min: Option<BitRate>,
     /// At most.
-    pub max: Option<u32>,
+    pub max: Option<BitRate>,
     /// H.264 level at most (41 is level 4.1), as recommended.
     pub max_level: Option<u32>,
 }
@@ -139,7 +140,7 @@ impl Platform {
             sizes: Vec::new(),
             max_frame_rate: None,
             bit_rates: Vec::new(),
-            max_kbps: None,
+            max_bit_rate: None,
             peak_factor: 1.5,
             gop_max: None,
             gop_recommended: Some(Duration::from_secs(4)),
@@ -154,8 +155,8 @@ impl Platform {
             audio_profiles: Vec::new(),
             sample_rates: Vec::new(),
             max_channels: None,
-            audio_max_kbps: None,
-            audio_min_kbps: None,
+            audio_max_bit_rate: None,
+            audio_min_bit_rate: None,
             longest_broadcast: None,
         }
     }
@@ -163,10 +164,10 @@ impl Platform {
     /// YouTube Live.
     #[must_use]
     pub fn youtube() -> Self {
-        let row = |short_side, frame_rate, recommended| BitRateRow {
+        let row = |short_side, frame_rate, recommended_kbps| BitRateRow {
             short_side,
             frame_rate,
-            recommended: Some(recommended),
+            recommended: Some(BitRate::from_kbps(recommended_kbps)),
             min: None,
             max: None,
             max_level: None,
@@ -189,7 +190,7 @@ impl Platform {
                 row(2160, 30.0, 30_000),
                 row(2160, 60.0, 35_000),
             ],
-            max_kbps: Some(51_000),
+            max_bit_rate: Some(BitRate::from_kbps(51_000)),
             gop_max: Some(Duration::from_secs(4)),
             gop_recommended: Some(Duration::from_millis(2050)),
             gop_min: Some(SHORT_GOP),
@@ -198,8 +199,8 @@ impl Platform {
             needs_audio: true,
             sample_rates: vec![44_100, 48_000],
             max_channels: Some(6),
-            audio_max_kbps: Some(384),
-            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            audio_max_bit_rate: Some(BitRate::from_kbps(384)),
+            audio_min_bit_rate: Some(LOW_AUDIO),
             ..Self::any()
         }
     }
@@ -213,7 +214,7 @@ impl Platform {
             enhanced_codecs: Vec::new(),
             max_size: Some((1920, 1080)),
             max_frame_rate: Some(60.0),
-            max_kbps: Some(6_000),
+            max_bit_rate: Some(BitRate::from_kbps(6_000)),
             gop_max: Some(Duration::from_secs(4)),
             gop_recommended: Some(Duration::from_millis(2050)),
             gop_min: Some(SHORT_GOP),
@@ -225,8 +226,8 @@ impl Platform {
             audio_profiles: names(&["LC"]),
             sample_rates: vec![44_100, 48_000],
             max_channels: Some(2),
-            audio_max_kbps: Some(320),
-            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            audio_max_bit_rate: Some(BitRate::from_kbps(320)),
+            audio_min_bit_rate: Some(LOW_AUDIO),
             longest_broadcast: Some(Duration::from_secs(48 * 3600)),
             ..Self::any()
         }
@@ -235,12 +236,12 @@ impl Platform {
     /// Facebook Live.
     #[must_use]
     pub fn facebook() -> Self {
-        let row = |short_side, frame_rate, min, max, level| BitRateRow {
+        let row = |short_side, frame_rate, min_kbps, max_kbps, level| BitRateRow {
             short_side,
             frame_rate,
             recommended: None,
-            min: Some(min),
-            max: Some(max),
+            min: Some(BitRate::from_kbps(min_kbps)),
+            max: Some(BitRate::from_kbps(max_kbps)),
             max_level: Some(level),
         };
         Self {
@@ -271,8 +272,8 @@ impl Platform {
             audio_profiles: names(&["LC"]),
             sample_rates: vec![44_100, 48_000],
             max_channels: Some(2),
-            audio_max_kbps: Some(256),
-            audio_min_kbps: Some(LOW_AUDIO_KBPS),
+            audio_max_bit_rate: Some(BitRate::from_kbps(256)),
+            audio_min_bit_rate: Some(LOW_AUDIO),
             longest_broadcast: Some(Duration::from_secs(8 * 3600)),
             ..Self::any()
         }
@@ -343,7 +344,7 @@ impl Platform {
         self.min_short_side = self.min_short_side.max(other.min_short_side);
         self.sizes = common(self.sizes, &other.sizes);
         self.max_frame_rate = least(self.max_frame_rate, other.max_frame_rate);
-        self.max_kbps = least(self.max_kbps, other.max_kbps);
+        self.max_bit_rate = least(self.max_bit_rate, other.max_bit_rate);
         self.peak_factor = self.peak_factor.min(other.peak_factor);
         self.gop_max = least(self.gop_max, other.gop_max);
         self.gop_recommended = least(self.gop_recommended, other.gop_recommended);
@@ -358,8 +359,8 @@ impl Platform {
         self.audio_profiles = common(self.audio_profiles, &other.audio_profiles);
         self.sample_rates = common(self.sample_rates, &other.sample_rates);
         self.max_channels = least(self.max_channels, other.max_channels);
-        self.audio_max_kbps = least(self.audio_max_kbps, other.audio_max_kbps);
-        self.audio_min_kbps = self.audio_min_kbps.max(other.audio_min_kbps);
+        self.audio_max_bit_rate = least(self.audio_max_bit_rate, other.audio_max_bit_rate);
+        self.audio_min_bit_rate = self.audio_min_bit_rate.max(other.audio_min_bit_rate);
         self.longest_broadcast = least(self.longest_broadcast, other.longest_broadcast);
         self
     }
@@ -371,7 +372,7 @@ pub(super) const RATE_TOLERANCE: f64 = 1.0025;
 pub(super) const BITS_TOLERANCE: f64 = 1.05;
 /// Our own figures: no vendor says how short a GOP may be, nor how few bits sound may take.
 const SHORT_GOP: Duration = Duration::from_millis(500);
-const LOW_AUDIO_KBPS: u32 = 64;
+const LOW_AUDIO: BitRate = BitRate::from_kbps(64);
 
 /// What is in both lists; an empty one is no limit. If nothing is, the first, which at least one of them takes: an empty list
 /// would allow anything.
@@ -426,6 +427,10 @@ fn merged_rows(one: &Platform, other: &Platform) -> Vec<BitRateRow> {
 mod tests {
     use super::*;
 
+    fn kbps(kilobits: u64) -> Option<BitRate> {
+        Some(BitRate::from_kbps(kilobits))
+    }
+
     #[test]
     fn every_name_is_known() {
         for name in Platform::NAMES {
@@ -439,9 +444,9 @@ mod tests {
         let youtube = Platform::youtube();
         let recommended =
             |width, height, rate| youtube.bit_rates_of(width, height, rate).and_then(|row| row.recommended);
-        assert_eq!(recommended(1080, 1920, 60000.0 / 1001.0), Some(12_000));
-        assert_eq!(recommended(1920, 1080, 30.0), Some(10_000));
-        assert_eq!(recommended(640, 360, 25.0), Some(4_000));
+        assert_eq!(recommended(1080, 1920, 60000.0 / 1001.0), kbps(12_000));
+        assert_eq!(recommended(1920, 1080, 30.0), kbps(10_000));
+        assert_eq!(recommended(640, 360, 25.0), kbps(4_000));
         assert_eq!(recommended(4096, 2300, 30.0), None);
     }
 
@@ -451,10 +456,10 @@ mod tests {
         let shared = Platform::intersection(&all).unwrap();
         assert_eq!(shared.name, "youtube, twitch, facebook");
         assert_eq!(shared.max_size, Some((1920, 1080)));
-        assert_eq!((shared.max_kbps, shared.max_channels), (Some(6_000), Some(2)));
+        assert_eq!((shared.max_bit_rate, shared.max_channels), (kbps(6_000), Some(2)));
         assert_eq!(shared.audio_codecs, ["aac"]);
         let row = shared.bit_rates_of(1280, 720, 30.0).unwrap();
-        assert_eq!((row.recommended, row.min, row.max), (Some(4_000), Some(1_500), Some(4_000)));
+        assert_eq!((row.recommended, row.min, row.max), (kbps(4_000), kbps(1_500), kbps(4_000)));
         let mut enhanced = [Platform::twitch(), Platform::youtube()];
         enhanced.iter_mut().for_each(|platform| platform.enhanced = true);
         assert!(enhanced[1].takes_video("hevc") && !enhanced[0].takes_video("hevc"));

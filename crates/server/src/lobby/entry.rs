@@ -99,8 +99,8 @@ impl Lobby {
     /// A publisher that was let in leaves the lobby; `app` is the application in a form that may be shown.
     pub(super) fn go_on_air(&mut self, id: usize, app: &str, as_what: (Grant, Entrance), now: Instant) {
         let Some(mut connection) = self.leave(id) else { return };
-        if let Some(kbps) = self.house.options.publisher_kbps {
-            connection.throttle(kbps, now);
+        if let Some(limit) = self.house.options.publisher_bit_rate {
+            connection.throttle(limit, now);
         }
         self.put_on_air(connection, app, as_what);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use flowcast_core::{Engine, EngineWatch, StreamStats};
+use flowcast_core::{BitRate, Engine, EngineWatch, StreamStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -90,7 +90,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         name: "encoder_bitrate",
         help: "Bits per second of these pictures",
-        of: |shown| shown.kbps * 1e3,
+        of: |shown| shown.bit_rate.bps() as f64,
     },
     Figure {
         name: "encoder_queue_size",
@@ -115,7 +115,7 @@ struct Shown {
     stream: String,
     encoder: String,
     fps: f64,
-    kbps: f64,
+    bit_rate: BitRate,
     queued: u64,
     dropped: u64,
     /// In seconds.
@@ -129,7 +129,7 @@ impl Shown {
             stream: stats.id.to_string(),
             encoder: encoding.encoder,
             fps: encoding.fps,
-            kbps: encoding.kbps,
+            bit_rate: encoding.bit_rate,
             queued: encoding.queued,
             dropped: encoding.dropped,
             latency: stats.lag.as_secs_f64(),
@@ -138,7 +138,7 @@ impl Shown {
 
     fn add(mut self, other: &Self) -> Self {
         self.fps += other.fps;
-        self.kbps += other.kbps;
+        self.bit_rate = [self.bit_rate, other.bit_rate].into_iter().sum();
         self.queued += other.queued;
         self.dropped += other.dropped;
         self.latency = self.latency.max(other.latency);

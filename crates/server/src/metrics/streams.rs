@@ -136,7 +136,7 @@ const OF_STREAMS: [Figure<StreamStats>; 7] = [
     Figure {
         name: "stream_bits_per_second",
         help: "Media of the stream over the last second",
-        of: |stats| stats.kbps * 1e3,
+        of: |stats| stats.bit_rate.bps() as f64,
     },
     Figure {
         name: "stream_cpu_seconds",
@@ -165,7 +165,7 @@ const OF_OUTPUTS: [Figure<OutputStats>; 7] = [
     Figure {
         name: "output_bits_per_second",
         help: "What the output sent or wrote over the last second",
-        of: |output| output.kbps * 1e3,
+        of: |output| output.bit_rate.bps() as f64,
     },
     Figure {
         name: "output_sent_bytes",

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use flowcast_core::{Asker, Config, Denial, Engine, Grant, KeyRules, KeyStore, Play};
+use flowcast_core::{Asker, BitRate, Config, Denial, Engine, Grant, KeyRules, KeyStore, Play};
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::session::ClientRole;
 use flowcast_server::{RefusalReason, RtmpServerExt};
@@ -98,7 +98,7 @@ fn who_is_on_the_air_is_told_in_figures() {
     let mut players = [studio.player("studio"), studio.player("studio")];
     players.iter_mut().for_each(|player| player.go_live());
     let active = || studio.engine.keys().active().pop().unwrap();
-    assert!(wait_until(|| active().kbps > 0.0), "{:?}", active());
+    assert!(wait_until(|| active().bit_rate > BitRate::ZERO), "{:?}", active());
     let seen = active();
     assert_eq!((seen.name.as_str(), seen.owner.as_deref(), seen.players), ("studio", Some("alice"), 2));
     assert_eq!(seen.video.map(|codec| codec.to_string()).as_deref(), Some("avc1"));

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use flowcast_core::BitRate;
 use flowcast_rtmp::session::ClientRole;
 use flowcast_server::{Error, RefusalReason, RtmpServerExt};
 
@@ -137,8 +138,8 @@ fn memory_for_unfinished_messages_is_shared_and_its_hogs_are_ended() {
 
 #[test]
 fn who_sends_too_much_is_held_back_then_disconnected_and_others_are_not() {
-    const KBPS: u32 = 800;
-    let studio = Studio::start(|server| server.options(|options| options.publisher_kbps = Some(KBPS)));
+    const MOST: BitRate = BitRate::from_kbps(800);
+    let studio = Studio::start(|server| server.options(|options| options.publisher_bit_rate = Some(MOST)));
     studio.engine.keys().add("modest", "modest-key").unwrap();
     studio.engine.keys().add("flood", "flood-key").unwrap();
     let mut modest = studio.on_air("modest-key");
@@ -159,8 +160,7 @@ fn who_sends_too_much_is_held_back_then_disconnected_and_others_are_not() {
     });
     let (seconds, stats) = (began.elapsed().as_secs_f64(), studio.stats());
     assert!(ended && sent < junk.len(), "{sent} of {} bytes, {stats:?}", junk.len());
-    let most =
-        2.0 * f64::from(256u32 << 10) + f64::from(KBPS) * 125.0 * (seconds + 1.0) + millis as f64 * 20.0;
+    let most = 2.0 * f64::from(256u32 << 10) + MOST.kbps() * 125.0 * (seconds + 1.0) + millis as f64 * 20.0;
     assert!((stats.bytes_received as f64) < most, "{} bytes, at most {most}", stats.bytes_received);
     assert!(wait_until(|| studio.stats().publishers == 1) && studio.has("modest"));
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Guest, Slot, StreamThread};
+use crate::bit_rate::BitRate;
 use crate::stats::{OutputStats, StreamStats};
 
 /// What outputs that are forgotten have done, so that the stream's sums never go back.
@@ -27,7 +28,7 @@ pub(super) struct Rate {
     /// What it had sent when the window began.
     bytes: u64,
     /// Of the last whole window.
-    kbps: f64,
+    rate: BitRate,
 }
 
 impl Rate {
@@ -35,7 +36,7 @@ impl Rate {
     fn measure(&mut self, bytes: u64, window: Duration) {
         let sent = bytes.saturating_sub(self.bytes);
         self.bytes = bytes;
-        self.kbps = sent as f64 * 8.0 / 1000.0 / window.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.rate = BitRate::of(sent, window.as_secs_f64());
     }
 }
 
@@ -121,7 +122,7 @@ impl Slot {
         if let Some(window) = window {
             self.rate.measure(stats.bytes_sent, window);
         }
-        stats.kbps = self.rate.kbps;
+        stats.bit_rate = self.rate.rate;
     }
 }
 
@@ -133,10 +134,10 @@ mod tests {
     fn a_rate_is_of_the_last_window_alone() {
         let mut rate = Rate::default();
         rate.measure(250_000, Duration::from_secs(2));
-        assert!((rate.kbps - 1000.0).abs() < 1e-9, "{}", rate.kbps);
+        assert_eq!(rate.rate, BitRate::from_kbps(1000));
         rate.measure(250_000, Duration::from_secs(1));
-        assert!(rate.kbps.abs() < 1e-9, "{}", rate.kbps);
+        assert_eq!(rate.rate, BitRate::ZERO);
         rate.measure(1, Duration::ZERO);
-        assert!(rate.kbps.abs() < 1e-9, "what goes back is not a rate: {}", rate.kbps);
+        assert_eq!(rate.rate, BitRate::ZERO, "what goes back is not a rate");
     }
 }

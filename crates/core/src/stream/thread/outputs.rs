@@ -7,6 +7,7 @@ use mio::Token;
 
 use super::figures::Rate;
 use super::{FIRST_OUTPUT, StreamThread};
+use crate::bit_rate::BitRate;
 use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -168,7 +169,7 @@ impl StreamThread {
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
         stats.bytes_held = 0;
-        stats.kbps = 0.0;
+        stats.bit_rate = BitRate::ZERO;
         if let Some(error) = &error {
             // Counted by the driver if it has noted a failure itself.
             stats.failures += u64::from(stats.last_error.is_none());

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wish};
 use super::limits::Limits;
 use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use crate::bit_rate::BitRate;
 use crate::event::EventKind;
 use crate::scan::{ScanOptions, facts, verdict_of_failure};
 use crate::tracks::{Carriage, Chosen, Selection, Tracks};
@@ -230,7 +231,7 @@ impl Settling {
         let (width, height) = encoding.size.unwrap_or_else(|| limits.size(shown_size(track)));
         let frame_rate = encoding.frame_rate.unwrap_or_else(|| limits.frame_rate(frame_rate(track)));
         let of_profile = || limits.video_kbps(figures.kbps, (width, height), frame_rate);
-        let kbps = encoding.video_kbps.unwrap_or_else(of_profile);
+        let kbps = encoding.video_bit_rate.map_or_else(of_profile, BitRate::whole_kbps);
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
         let gop = limits.gop(encoding.gop);
@@ -301,7 +302,8 @@ impl Settling {
     fn audio_plan_of(&self, codec: AudioCodec, (sample_rate, channels): (u32, u32)) -> AudioPlan {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();
-        let kbps = wanted.kbps.unwrap_or_else(|| self.limits.audio_kbps(figures.audio_kbps));
+        let kbps =
+            wanted.bit_rate.map_or_else(|| self.limits.audio_kbps(figures.audio_kbps), BitRate::whole_kbps);
         let is_fast = wanted.fast.unwrap_or(figures.fast_audio);
         AudioPlan {
             codec,

@@ -3,6 +3,7 @@
 use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
 
 use super::*;
+use crate::bit_rate::BitRate;
 use crate::transcode::{AudioEncoding, Encoding, Profile};
 use crate::verdict::{Platform, ReasonCode};
 
@@ -67,7 +68,10 @@ fn sound_is_encoded_fast_where_that_is_asked_for_and_has_the_bits() {
     for (profile, audio) in [
         (Profile::Default, AudioEncoding::default()),
         (Profile::Ultra, AudioEncoding { fast: Some(false), ..AudioEncoding::default() }),
-        (Profile::Ultra, AudioEncoding { kbps: Some(48), ..AudioEncoding::default() }),
+        (
+            Profile::Ultra,
+            AudioEncoding { bit_rate: Some(BitRate::from_kbps(48)), ..AudioEncoding::default() },
+        ),
         (Profile::High, AudioEncoding { codec: AudioCodec::Opus, ..said }),
     ] {
         assert!(!fast(profile, audio.clone()), "{profile:?} {audio:?}");
@@ -111,7 +115,7 @@ fn what_is_given_is_taken_and_the_buffer_follows_the_rate() {
     let mut encoding = Encoding::new(Profile::LadderHigh);
     encoding.size = Some((1280, 720));
     encoding.frame_rate = Some(FrameRate::whole(50));
-    encoding.video_kbps = Some(5000);
+    encoding.video_bit_rate = Some(BitRate::from_kbps(5000));
     encoding.x264_params = "ref=2".to_owned();
     let settling = settling(Mode::Encode, encoding);
     let plan = settling.plan(&media(vec![picture(720, 576, Ratio { num: 25, den: 1 })]));
@@ -133,7 +137,7 @@ fn platforms_bound_what_is_not_given() {
     let video = Settling::new(wish.clone(), defaults).plan(&small).video.expect("all is encoded");
     assert!((400..=1000).contains(&video.kbps), "{}", video.kbps);
     assert_eq!(video.vbv_kbits, video.kbps / 3);
-    wish.encoding.video_kbps = Some(5000);
+    wish.encoding.video_bit_rate = Some(BitRate::from_kbps(5000));
     let video = Settling::new(wish, defaults).plan(&small).video.expect("all is encoded");
     assert_eq!(video.kbps, 5000, "what is given is taken");
 }
@@ -204,7 +208,7 @@ fn platforms_decide_by_the_packets_and_limit_what_is_encoded() {
     assert!(!verdict.needs_encoding());
 
     let mut own = Platform::twitch();
-    (own.max_kbps, own.max_size) = (Some(100), Some((200, 200)));
+    (own.max_bit_rate, own.max_size) = (Some(BitRate::from_kbps(100)), Some((200, 200)));
     let (plan, told) = judged(&spec, vec![Platform::youtube(), own.clone()], None, Tracks::Both);
     let video = plan.video.expect("it is too large and has too many bits");
     assert_eq!((video.width, video.height, video.kbps), (200, 112, 100));
@@ -226,8 +230,11 @@ fn a_split_encodes_for_those_alone_who_do_not_take_a_copy() {
     let facts = facts(&path, &ScanOptions::default(), &interrupt).expect("a clip of ours");
     let media =
         flowcast_av::probe(&path, &flowcast_av::OpenOptions::default(), &interrupt).expect("a clip of ours");
-    let narrow =
-        |name: &str, kbps| Platform { name: name.to_owned(), max_kbps: Some(kbps), ..Platform::twitch() };
+    let narrow = |name: &str, kbps| Platform {
+        name: name.to_owned(),
+        max_bit_rate: Some(BitRate::from_kbps(kbps)),
+        ..Platform::twitch()
+    };
     let show = crate::Source::file(&path).looped();
     let all = [narrow("narrow", 200), Platform::youtube(), narrow("narrower", 100), Platform::facebook()];
     let split = all.into_iter().fold(show.clone(), crate::Source::platform).split(&facts);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::video::{counted, damage, edits, large_packets, times};
 use super::{Error, Info, Judge, Warning};
+use crate::bit_rate::BitRate;
 use crate::verdict::facts::AudioFacts;
 use crate::verdict::platform::BITS_TOLERANCE;
 use crate::verdict::reason::{ReasonCode, Subject};
@@ -75,13 +76,16 @@ fn sound(judge: &mut Judge<'_>, audio: &AudioFacts) {
         let detail = format!("{} channels, at most {most}", audio.channels);
         judge.own(ReasonCode::AudioTooManyChannels, Error, AUDIO, detail);
     }
-    let mean = audio.bit_rate as f64 / 1000.0;
-    if let Some(most) = platform.audio_max_kbps.map(f64::from).filter(|most| mean > *most * BITS_TOLERANCE) {
+    let mean = audio.bit_rate.kbps();
+    if let Some(most) =
+        platform.audio_max_bit_rate.map(BitRate::kbps).filter(|most| mean > *most * BITS_TOLERANCE)
+    {
         let detail = format!("{mean:.0} kbit/s, at most {most:.0}");
         judge.own(ReasonCode::AudioBitrateHigh, Error, AUDIO, detail);
     }
     // Silence needs few bits, and encoding again adds nothing.
-    if let Some(least) = platform.audio_min_kbps.map(f64::from).filter(|least| mean * BITS_TOLERANCE < *least)
+    if let Some(least) =
+        platform.audio_min_bit_rate.map(BitRate::kbps).filter(|least| mean * BITS_TOLERANCE < *least)
     {
         let detail = format!("{mean:.0} kbit/s, {least:.0} are recommended");
         judge.own(ReasonCode::AudioBitrateLow, Info, AUDIO, detail);

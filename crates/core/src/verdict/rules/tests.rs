@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::bit_rate::BitRate;
 use crate::verdict::facts::{AudioFacts, BitRates, Fields, Form, VideoFacts};
 use crate::verdict::plan::{plan_for, verdict_for_all};
 use crate::verdict::sentence::Action;
@@ -30,10 +31,10 @@ fn good() -> Facts {
         gop_max: Duration::from_secs(2),
         gop_mean: Duration::from_secs(2),
         bit_rate: BitRates {
-            mean: 3_000_000,
-            peak_1s: 3_100_000,
-            peak_2s: 3_050_000,
-            peak_2_gops: 3_020_000,
+            mean: BitRate::from_kbps(3000),
+            peak_1s: BitRate::from_kbps(3100),
+            peak_2s: BitRate::from_kbps(3050),
+            peak_2_gops: BitRate::from_kbps(3020),
         },
         edits: 1,
         ..VideoFacts::default()
@@ -48,7 +49,7 @@ fn good() -> Facts {
         has_config: true,
         packets: 469,
         length: Duration::from_secs(10),
-        bit_rate: 128_000,
+        bit_rate: BitRate::from_kbps(128),
         edits: 1,
         ..AudioFacts::default()
     };
@@ -83,7 +84,8 @@ fn strictness_decides_about_warnings() {
 fn the_seed_rule_knows_size_and_rate_only() {
     let mut facts = good();
     let video = facts.video.as_mut().unwrap();
-    (video.gop_max, video.open_gops, video.bit_rate.mean) = (Duration::from_secs(20), 5, 90_000_000);
+    (video.gop_max, video.open_gops, video.bit_rate.mean) =
+        (Duration::from_secs(20), 5, BitRate::from_mbps(90.0));
     let seed = |facts: &Facts| verdict(facts, &Platform::facebook(), Strictness::Seed);
     assert_eq!(seed(&facts).action, Action::Copy);
     facts.video.as_mut().unwrap().frame_rate = 50.0;
@@ -180,7 +182,7 @@ fn no_sound_is_mended_and_no_picture_is_not() {
 #[test]
 fn platforms_are_split_into_copies_and_one_encode() {
     let mut facts = good();
-    facts.video.as_mut().unwrap().bit_rate.mean = 7_000_000;
+    facts.video.as_mut().unwrap().bit_rate.mean = BitRate::from_kbps(7000);
     let platforms = [Platform::youtube(), Platform::twitch(), Platform::facebook()];
     let split = plan_for(&facts, &platforms, Strictness::Lenient);
     assert_eq!(
@@ -190,7 +192,7 @@ fn platforms_are_split_into_copies_and_one_encode() {
     let shared = split.shared.unwrap();
     assert_eq!(shared.verdict.platform, "twitch, facebook");
     assert_eq!(shared.verdict.action, Action::EncodeVideoCopyAudio);
-    assert_eq!(shared.limits.bit_rates_of(1280, 720, 30.0).unwrap().max, Some(4_000));
+    assert_eq!(shared.limits.bit_rates_of(1280, 720, 30.0).unwrap().max, Some(BitRate::from_kbps(4000)));
     let together = verdict_for_all(&facts, &platforms, Strictness::Lenient).unwrap();
     assert_eq!(together.action, Action::EncodeVideoCopyAudio);
     assert_eq!(plan_for(&good(), &platforms, Strictness::Strict).shared, None);

@@ -59,8 +59,8 @@ fn play_laps(laps: u64, frames: i64) -> i64 {
     };
     let clip = scratch.clip("clip.mp4", &spec);
     let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(100);
-    encoding.audio.kbps = Some(32);
+    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(100));
+    encoding.audio.bit_rate = Some(crate::BitRate::from_kbps(32));
     encoding.audio.channels = Some(1);
     let wish = Wish { mode: Some(Mode::Encode), encoding, ..Wish::default() };
     let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });

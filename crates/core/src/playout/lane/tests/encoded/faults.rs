@@ -318,7 +318,7 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
     settings.bytes_per_second = Some(150_000);
     let store = Store::open(&settings).expect("the directory is writable");
     let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_kbps = Some(400);
+    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
     encoding.filler = true;
     let supply = supply_of(Some(store.clone()), recipes(Mode::Encode, encoding));
     let ready = supply.ready(&path, Use::Loop).expect("it can be played");

@@ -21,7 +21,7 @@ impl Studio {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
         let (reader, _commands) = Mailbox::new(waker);
         let mut wish = Wish { mode: Some(Mode::Encode), encoding: Profile::Ultra.into(), ..Wish::default() };
-        wish.encoding.video_kbps = Some(800);
+        wish.encoding.video_bit_rate = Some(crate::BitRate::from_kbps(800));
         let encoder = LiveEncoder::start(LiveOptions {
             name: "studio".to_owned(),
             bounds: Config::default().read_ahead,
