@@ -51,8 +51,7 @@ pub fn one_of<T: Clone + Send + Sync + 'static>(
 
 /// A platform by its name.
 pub fn platform() -> impl TypedValueParser<Value = Platform> {
-    PossibleValuesParser::new(Platform::NAMES)
-        .try_map(|name| Platform::by_name(&name).ok_or("no such platform"))
+    PossibleValuesParser::new(Platform::NAMES).try_map(|name| name.parse::<Platform>())
 }
 
 /// What is before the first `=`, and what is behind it. The message does not repeat the value, which may be a secret.

@@ -61,8 +61,7 @@ fn modes() -> impl TypedValueParser<Value = Mode> {
 }
 
 fn profiles() -> impl TypedValueParser<Value = Profile> {
-    clap::builder::PossibleValuesParser::new(Profile::ALL.map(Profile::name))
-        .try_map(|name| Profile::by_name(&name).ok_or("no such profile"))
+    clap::builder::PossibleValuesParser::new(Profile::NAMES).try_map(|name| name.parse::<Profile>())
 }
 
 fn size(text: &str) -> Result<(u32, u32), &'static str> {

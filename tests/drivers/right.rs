@@ -189,6 +189,6 @@ fn the_test_card_of_the_example_keeps_the_contract() {
 fn a_report_says_it_in_words_and_in_data() {
     let check = Check::new().media(Duration::from_secs(1));
     let report = check.source(|| flowcast::Source::published("no name, it has spaces"));
-    assert!(!report.is_clean() && report.mistakes[0].kind.name() == "doesNotOpen", "{report}");
+    assert!(!report.is_clean() && report.mistakes[0].kind.as_str() == "doesNotOpen", "{report}");
     assert!(report.to_string().contains("\ndoesNotOpen: "), "{report}");
 }

@@ -78,14 +78,14 @@ fn what_is_encoded_decodes_over_its_seams() {
         let (_, engine) = &engines[1];
         let refused = engine.stream(wish()).to(Output::record(directory.join("refused.flv"))).start();
         assert_eq!(refused.expect_err("it is not asked for").code(), "CONFIG_INVALID");
-        let recording = directory.join(format!("{}.flv", codec.name()));
+        let recording = directory.join(format!("{}.flv", codec.as_str()));
         record(engine, wish().enhanced(), &recording);
         assert_rising(&recording);
         let decoded = frame_hashes(&to_matroska(&recording));
         let (first, rest) = decoded.split_at(FRAMES);
-        let found = laps(rest, first).unwrap_or_else(|why| panic!("{}: {why}", codec.name()));
-        assert!(found.seams >= 1, "{}: {found}", codec.name());
+        let found = laps(rest, first).unwrap_or_else(|why| panic!("{}: {why}", codec.as_str()));
+        assert!(found.seams >= 1, "{}: {found}", codec.as_str());
         let headers = whole_flv_tags(&recording).into_iter().filter(Tag::is_sequence_header).count();
-        assert_eq!(headers, 2, "{}: one configuration for each track", codec.name());
+        assert_eq!(headers, 2, "{}: one configuration for each track", codec.as_str());
     }
 }

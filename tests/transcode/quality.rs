@@ -119,7 +119,7 @@ fn the_picture_is_as_good_as_the_programs() {
             })
             .collect();
         assert_eq!(clips.len(), SHAPED.len());
-        let engine = reels(&directory.path().join(profile.name()));
+        let engine = reels(&directory.path().join(profile.as_str()));
         let found = std::sync::Mutex::new(Vec::new());
         crate::air::each(&clips, |(clip, shape)| {
             let source = Source::file(clip.make()).looped().mode(Mode::Encode).encoding(encoding());

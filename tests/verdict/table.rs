@@ -44,8 +44,8 @@ fn file(name: &str) -> PathBuf {
 fn ask(words: &str) -> (Platform, Strictness, ScanOptions) {
     let mut words = words.split(' ');
     let first = words.next().unwrap_or_default();
-    let mut strictness = Strictness::by_name(first).unwrap_or_default();
-    let mut platform = Platform::by_name(first).unwrap_or_else(Platform::any);
+    let mut strictness = first.parse::<Strictness>().unwrap_or_default();
+    let mut platform = first.parse::<Platform>().unwrap_or_else(|_| Platform::any());
     let mut options = ScanOptions::default();
     for word in words {
         match word {

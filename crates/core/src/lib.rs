@@ -43,6 +43,7 @@ pub mod tracks;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod transcode;
 pub mod verdict;
+mod words;
 
 pub use bit_rate::{BitRate, ParseBitRateError};
 pub use capacity::{
@@ -98,6 +99,8 @@ pub use verdict::{
     Action, AudioFacts, Facts, Fix, Platform, Reason, ReasonCode, Severity, Split, Strictness, Subject,
     TrackVerdict, Verdict, VideoFacts, plan_for, verdict, verdict_for_all,
 };
+
+pub use words::UnknownName;
 
 /// The program in README.md, compiled as a doc test.
 #[cfg(doctest)]

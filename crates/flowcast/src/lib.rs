@@ -155,7 +155,9 @@ pub mod config {
 
 /// What fails, with stable codes.
 pub mod error {
-    pub use flowcast_core::{ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, chain};
+    pub use flowcast_core::{
+        ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, UnknownName, chain,
+    };
 }
 
 /// What happens to streams.

@@ -58,7 +58,7 @@ struct Job {
     directory: PathBuf,
 
     /// The profile
-    #[arg(long, value_name = "NAME", default_value = "ultra", value_parser = profile)]
+    #[arg(long, value_name = "NAME", default_value = "ultra")]
     profile: Profile,
 
     /// Another preset than the profile's
@@ -88,10 +88,6 @@ struct Job {
     /// Encode only what YouTube and Twitch do not take
     #[arg(long)]
     auto: bool,
-}
-
-fn profile(name: &str) -> std::result::Result<Profile, &'static str> {
-    Profile::by_name(name).ok_or("no such profile")
 }
 
 /// How long encoding a file may take.

@@ -1,11 +1,10 @@
 //! How many streams fit: plain arithmetic over what is left and what one takes.
 
-use std::fmt;
-
 use super::cost::Cost;
 use super::machine::Machine;
 use super::{CapacityOptions, Receivers};
 use crate::bit_rate::BitRate;
+use crate::words::words;
 
 /// A resource that may run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,18 +24,16 @@ pub enum Resource {
     ConfiguredLimit,
 }
 
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Cpu => "CPU",
-            Self::Memory => "memory",
-            Self::Uplink => "uplink",
-            Self::Descriptors => "descriptors",
-            Self::Threads => "threads",
-            Self::ConfiguredLimit => "configured limit",
-        })
-    }
-}
+words!(
+    Resource,
+    "resource",
+    Cpu = "CPU",
+    Memory = "memory",
+    Uplink = "uplink",
+    Descriptors = "descriptors",
+    Threads = "threads",
+    ConfiguredLimit = "configured limit",
+);
 
 /// One resource: what is left of it, what a stream takes, and how many streams that makes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, chain};
+use crate::words::words;
 
 /// What a driver does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,44 +60,34 @@ pub enum MistakeKind {
     FiguresGoBack,
 }
 
-impl MistakeKind {
-    /// Its name, for logs and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::DoesNotOpen => "doesNotOpen",
-            Self::Panics => "panics",
-            Self::Blocks => "blocks",
-            Self::Spins => "spins",
-            Self::WrongToken => "wrongToken",
-            Self::GrowsWithoutBound => "growsWithoutBound",
-            Self::NeverEnds => "neverEnds",
-            Self::TimeGoesBack => "timeGoesBack",
-            Self::HeaderMissing => "headerMissing",
-            Self::NoKeyframeFirst => "noKeyframeFirst",
-            Self::KeyframeNotMarked => "keyframeNotMarked",
-            Self::NoKeyframes => "noKeyframes",
-            Self::RunsAhead => "runsAhead",
-            Self::Silent => "silent",
-            Self::RestsAndGives => "restsAndGives",
-            Self::RefillDiffers => "refillDiffers",
-            Self::NeverReady => "neverReady",
-            Self::KeepsTheRing => "keepsTheRing",
-            Self::CursorBeyondRing => "cursorBeyondRing",
-            Self::ImmediateInVain => "immediateInVain",
-            Self::ImmediateChanges => "immediateChanges",
-            Self::SendsAfterEnd => "sendsAfterEnd",
-            Self::NotBackFromRest => "notBackFromRest",
-            Self::FiguresGoBack => "figuresGoBack",
-        }
-    }
-}
-
-impl fmt::Display for MistakeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+words!(
+    MistakeKind,
+    "mistake",
+    DoesNotOpen = "doesNotOpen",
+    Panics = "panics",
+    Blocks = "blocks",
+    Spins = "spins",
+    WrongToken = "wrongToken",
+    GrowsWithoutBound = "growsWithoutBound",
+    NeverEnds = "neverEnds",
+    TimeGoesBack = "timeGoesBack",
+    HeaderMissing = "headerMissing",
+    NoKeyframeFirst = "noKeyframeFirst",
+    KeyframeNotMarked = "keyframeNotMarked",
+    NoKeyframes = "noKeyframes",
+    RunsAhead = "runsAhead",
+    Silent = "silent",
+    RestsAndGives = "restsAndGives",
+    RefillDiffers = "refillDiffers",
+    NeverReady = "neverReady",
+    KeepsTheRing = "keepsTheRing",
+    CursorBeyondRing = "cursorBeyondRing",
+    ImmediateInVain = "immediateInVain",
+    ImmediateChanges = "immediateChanges",
+    SendsAfterEnd = "sendsAfterEnd",
+    NotBackFromRest = "notBackFromRest",
+    FiguresGoBack = "figuresGoBack",
+);
 
 /// One kind of mistake that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

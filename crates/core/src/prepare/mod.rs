@@ -22,6 +22,7 @@ use crate::scan::{ScanOptions, facts};
 use crate::sys::is_same_file;
 use crate::transcode::{AudioCodec, EncoderChoice, Encoding, Plan, Profile, VideoCodec};
 use crate::verdict::{Facts, Platform, Verdict};
+use crate::words::words;
 use output::Part;
 use progress::Meter;
 pub use progress::{PrepareProgress, PrepareStage};
@@ -86,18 +87,14 @@ pub enum PreparedTrack {
     Silence,
 }
 
-impl PreparedTrack {
-    /// Its name in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Copied => "copied",
-            Self::Encoded => "encoded",
-            Self::Silence => "silence",
-        }
-    }
-}
+words!(
+    PreparedTrack,
+    "treatment of a track",
+    Absent = "absent",
+    Copied = "copied",
+    Encoded = "encoded",
+    Silence = "silence",
+);
 
 /// A file that was prepared.
 #[derive(Debug, Clone)]

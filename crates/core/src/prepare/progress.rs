@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::words::words;
+
 /// Time between two reports.
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -17,17 +19,7 @@ pub enum PrepareStage {
     Finishing,
 }
 
-impl PrepareStage {
-    /// Its name in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scanning => "scanning",
-            Self::Writing => "writing",
-            Self::Finishing => "finishing",
-        }
-    }
-}
+words!(PrepareStage, "stage", Scanning = "scanning", Writing = "writing", Finishing = "finishing");
 
 /// The progress of [`Prepare::run`](super::Prepare::run).
 #[derive(Debug, Clone, Copy, PartialEq)]

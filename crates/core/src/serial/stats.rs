@@ -9,20 +9,8 @@ use crate::stats::{
     StreamPhase, StreamStats,
 };
 
-as_displayed!(Codec, SourceMode);
-as_named!(OutputPhase, OutputTransport);
-
-/// "starting", "running", "stopping" or "ended".
-impl Serialize for StreamPhase {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Ended => "ended",
-        })
-    }
-}
+as_displayed!(Codec);
+as_named!(OutputPhase, OutputTransport, SourceMode, StreamPhase);
 
 /// `{code, message, at}`.
 impl Serialize for OutputFailure {

@@ -14,6 +14,7 @@ pub use self::codec::Codec;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
+use crate::words::words;
 
 /// The phase of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -211,12 +212,12 @@ pub enum SourceMode {
     Reel,
 }
 
-impl fmt::Display for SourceMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Live => "live",
-            Self::Direct => "direct",
-            Self::Reel => "reel",
-        })
-    }
-}
+words!(SourceMode, "mode of a source", Live = "live", Direct = "direct", Reel = "reel");
+words!(
+    StreamPhase,
+    "phase of a stream",
+    Starting = "starting",
+    Running = "running",
+    Stopping = "stopping",
+    Ended = "ended",
+);

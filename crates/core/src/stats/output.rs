@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::bit_rate::BitRate;
 use crate::error::{Error, chain};
 use crate::id::OutputId;
+use crate::words::words;
 
 /// How an output stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,47 +47,27 @@ pub enum OutputTransport {
     Other,
 }
 
-impl OutputTransport {
-    /// "rtmp", "rtmps", "file", "hub", "player", "stream" or "other".
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rtmp => "rtmp",
-            Self::Rtmps => "rtmps",
-            Self::File => "file",
-            Self::Hub => "hub",
-            Self::Player => "player",
-            Self::Stream => "stream",
-            Self::Other => "other",
-        }
-    }
-}
+words!(
+    OutputTransport,
+    "transport of an output",
+    Rtmp = "rtmp",
+    Rtmps = "rtmps",
+    File = "file",
+    Hub = "hub",
+    Player = "player",
+    Stream = "stream",
+    Other = "other",
+);
 
-impl fmt::Display for OutputTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl OutputPhase {
-    /// "connecting", "waiting", "resting", "live" or "ended".
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Waiting => "waiting",
-            Self::Resting => "resting",
-            Self::Live => "live",
-            Self::Ended => "ended",
-        }
-    }
-}
-
-impl fmt::Display for OutputPhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+words!(
+    OutputPhase,
+    "phase of an output",
+    Connecting = "connecting",
+    Waiting = "waiting",
+    Resting = "resting",
+    Live = "live",
+    Ended = "ended",
+);
 
 /// A failure of an output. `Display` gives its text.
 #[derive(Debug, Clone, PartialEq, Eq)]

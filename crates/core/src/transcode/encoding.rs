@@ -8,6 +8,7 @@ use crate::bit_rate::BitRate;
 use crate::error::Error;
 use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
+use crate::words::words;
 
 /// Presets of libx264 and libx265.
 const PRESETS: [&str; 10] = [
@@ -39,15 +40,7 @@ pub enum Mode {
     Encode,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Copy => "copy",
-            Self::Auto => "auto",
-            Self::Encode => "encode",
-        })
-    }
-}
+words!(Mode, "mode", Copy = "copy", Auto = "auto", Encode = "encode");
 
 /// Frames per second, as a ratio: 30000/1001 is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,19 +144,8 @@ pub enum VideoCodec {
     Vp8,
 }
 
-impl VideoCodec {
-    /// libav's name of it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::H264 => "h264",
-            Self::Hevc => "hevc",
-            Self::Av1 => "av1",
-            Self::Vp9 => "vp9",
-            Self::Vp8 => "vp8",
-        }
-    }
-}
+// As libav calls them.
+words!(VideoCodec, "video codec", H264 = "h264", Hevc = "hevc", Av1 = "av1", Vp9 = "vp9", Vp8 = "vp8");
 
 /// The codec for sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -176,16 +158,7 @@ pub enum AudioCodec {
     Opus,
 }
 
-impl AudioCodec {
-    /// libav's name of it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Aac => "aac",
-            Self::Opus => "opus",
-        }
-    }
-}
+words!(AudioCodec, "audio codec", Aac = "aac", Opus = "opus");
 
 /// How tracks are encoded that have to be. A field that is `None` is taken from the [`Profile`], or from the source.
 ///
@@ -403,8 +376,8 @@ impl Wish {
         let fail = |name, reason| Err(Error::Config { name, reason });
         if self.carriage() == Carriage::Plain {
             let (name, codec) = match video {
-                VideoCodec::H264 => ("encoding.audio.codec", audio.name()),
-                _ => ("encoding.video_codec", video.name()),
+                VideoCodec::H264 => ("encoding.audio.codec", audio.as_str()),
+                _ => ("encoding.video_codec", video.as_str()),
             };
             return fail(
                 name,
@@ -412,12 +385,12 @@ impl Wish {
             );
         }
         for platform in &self.platforms {
-            if !platform.takes_video(video.name()) {
-                let reason = format!("{} does not take {}", platform.name, video.name());
+            if !platform.takes_video(video.as_str()) {
+                let reason = format!("{} does not take {}", platform.name, video.as_str());
                 return fail("encoding.video_codec", reason);
             }
-            if !platform.takes_audio(audio.name()) {
-                let reason = format!("{} does not take {}", platform.name, audio.name());
+            if !platform.takes_audio(audio.as_str()) {
+                let reason = format!("{} does not take {}", platform.name, audio.as_str());
                 return fail("encoding.audio.codec", reason);
             }
         }

@@ -374,7 +374,7 @@ impl Opening<'_> {
             }
         }
         let (name, error) = failure.unwrap_or_else(|| {
-            let name = self.plan.codec.name().to_owned();
+            let name = self.plan.codec.as_str().to_owned();
             (name.clone(), Media::Unavailable { what: "encoder", name })
         });
         Err(encoder_failed(&name, Error::Media(error)))

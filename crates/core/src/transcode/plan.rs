@@ -115,7 +115,7 @@ impl fmt::Display for VideoPlan {
             Threading::Frame => "frame",
             Threading::Slice => "slice",
         };
-        write!(f, "{} {width}x{height} fps {frame_rate} ", self.codec.name())?;
+        write!(f, "{} {width}x{height} fps {frame_rate} ", self.codec.as_str())?;
         match self.crf_tenths {
             Some(tenths) => write!(f, "crf {}.{} max {kbps}k", tenths / 10, tenths % 10)?,
             None => write!(f, "cbr {kbps}k")?,
@@ -146,7 +146,7 @@ impl fmt::Display for EncoderPlan {
 
 impl fmt::Display for AudioPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codec = self.codec.name();
+        let codec = self.codec.as_str();
         write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)?;
         f.write_str(if self.fast { " fast" } else { "" })
     }

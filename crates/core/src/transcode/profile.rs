@@ -1,6 +1,7 @@
 //! Profiles: ready-made figures for encoding.
 
 use super::encoding::Threading;
+use crate::words::words;
 
 /// A set of figures for encoding, from the cheapest to the best picture. An [`Encoding`](super::Encoding) can change
 /// each of them.
@@ -65,42 +66,6 @@ const LOW_LATENCY: &str = "lookahead-threads=1:sync-lookahead=0:rc-lookahead=10:
 deblock=1,1:psy-rd=0.8,0.8:aq-strength=0.9:ref=1";
 
 impl Profile {
-    /// All of them, the cheapest first.
-    pub const ALL: [Self; 9] = [
-        Self::Copy,
-        Self::Ultra,
-        Self::LadderPotato,
-        Self::LadderLow,
-        Self::LadderMedium,
-        Self::LadderHigh,
-        Self::Default,
-        Self::High,
-        Self::LowLatencyCbr,
-    ];
-
-    /// Its name for settings and command lines: `copy`, `ultra`, `default`, `high`, `ladder-high`, `ladder-medium`,
-    /// `ladder-low`, `ladder-potato`, `low-latency-cbr`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::Ultra => "ultra",
-            Self::Default => "default",
-            Self::High => "high",
-            Self::LadderHigh => "ladder-high",
-            Self::LadderMedium => "ladder-medium",
-            Self::LadderLow => "ladder-low",
-            Self::LadderPotato => "ladder-potato",
-            Self::LowLatencyCbr => "low-latency-cbr",
-        }
-    }
-
-    /// The profile of this [`name`](Self::name).
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|profile| profile.name() == name)
-    }
-
     /// Its figures; for `Copy`, those of a track that has to be encoded all the same.
     pub(super) const fn figures(self) -> Figures {
         match self {
@@ -154,11 +119,20 @@ const fn step(kbps: u32, audio_kbps: u32) -> Figures {
     }
 }
 
-impl std::fmt::Display for Profile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+// The cheapest first.
+words!(
+    Profile,
+    "profile",
+    Copy = "copy",
+    Ultra = "ultra",
+    LadderPotato = "ladder-potato",
+    LadderLow = "ladder-low",
+    LadderMedium = "ladder-medium",
+    LadderHigh = "ladder-high",
+    Default = "default",
+    High = "high",
+    LowLatencyCbr = "low-latency-cbr",
+);
 
 #[cfg(test)]
 mod tests {
@@ -167,9 +141,9 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_written() {
         for profile in Profile::ALL {
-            assert_eq!(Profile::by_name(profile.name()), Some(profile));
+            assert_eq!(profile.as_str().parse(), Ok(*profile));
         }
-        assert_eq!(Profile::by_name("best"), None);
+        assert!("best".parse::<Profile>().is_err());
     }
 
     #[test]

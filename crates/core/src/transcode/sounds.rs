@@ -221,5 +221,5 @@ fn priming(output: &TrackInfo) -> u32 {
 }
 
 fn failed(plan: &AudioPlan, error: Media) -> Error {
-    Error::EncoderFailed { encoder: plan.codec.name().to_owned(), source: Arc::new(Error::Media(error)) }
+    Error::EncoderFailed { encoder: plan.codec.as_str().to_owned(), source: Arc::new(Error::Media(error)) }
 }

@@ -3,10 +3,12 @@
 //! Vendors change their limits; each table has its date, and every field may be changed. The sources of the figures
 //! are in `docs/verdict.md`.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::reason::Severity;
 use crate::bit_rate::BitRate;
+use crate::words::UnknownName;
 
 /// When the tables were compiled, from copies of the vendors' pages.
 const READ: &str = "2026-11-21";
@@ -21,7 +23,7 @@ const READ: &str = "2026-11-21";
 /// own.name = "partner".to_owned();
 /// own.max_bit_rate = Some(BitRate::from_mbps(8.0));
 /// own.max_b_frames = Some(0);
-/// assert_eq!(Platform::by_name("Twitch"), Some(Platform::twitch()));
+/// assert_eq!("Twitch".parse(), Ok(Platform::twitch()));
 /// ```
 ///
 /// An empty list or `None` means no limit. Only for the lists of video codecs and of codecs for Enhanced RTMP, an empty list means that none is taken.
@@ -110,20 +112,8 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 impl Platform {
-    /// The names [`by_name`](Self::by_name) knows.
-    pub const NAMES: [&str; 4] = ["youtube", "twitch", "facebook", "any"];
-
-    /// A known platform by its name, in any case.
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "youtube" => Some(Self::youtube()),
-            "twitch" => Some(Self::twitch()),
-            "facebook" => Some(Self::facebook()),
-            "any" => Some(Self::any()),
-            _ => None,
-        }
-    }
+    /// The names that are known; they are parsed in any case.
+    pub const NAMES: &[&str] = &["youtube", "twitch", "facebook", "any"];
 
     /// Any RTMP server: what FLV carries and every player decodes. Long or open GOPs are advised against.
     #[must_use]
@@ -366,6 +356,21 @@ impl Platform {
     }
 }
 
+/// A known platform by its name, in any case.
+impl FromStr for Platform {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name.to_ascii_lowercase().as_str() {
+            "youtube" => Ok(Self::youtube()),
+            "twitch" => Ok(Self::twitch()),
+            "facebook" => Ok(Self::facebook()),
+            "any" => Ok(Self::any()),
+            _ => Err(UnknownName::new("platform", Self::NAMES)),
+        }
+    }
+}
+
 /// A rate may exceed a limit by this much: containers round times to milliseconds.
 pub(super) const RATE_TOLERANCE: f64 = 1.0025;
 /// Bit rates may exceed a limit by this much: encoders approach their target, but rarely to the bit.
@@ -434,9 +439,10 @@ mod tests {
     #[test]
     fn every_name_is_known() {
         for name in Platform::NAMES {
-            assert_eq!(Platform::by_name(name).unwrap().name, name);
+            assert_eq!(name.parse::<Platform>().unwrap().name, *name);
         }
-        assert_eq!(Platform::by_name("vimeo"), None);
+        let unknown = "vimeo".parse::<Platform>().unwrap_err();
+        assert_eq!(unknown.to_string(), "no such platform: there are youtube, twitch, facebook, any");
     }
 
     #[test]

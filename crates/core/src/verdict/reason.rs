@@ -1,6 +1,6 @@
 //! Why a verdict is what it is: stable codes, for programs.
 
-use std::fmt;
+use crate::words::words;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
@@ -15,18 +15,7 @@ macro_rules! codes {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl ReasonCode {
-            /// Every code.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The code's name ("gopSizeOver").
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
-            }
-        }
+        crate::words::words!(ReasonCode, "reason", $($variant = $name,)+);
     };
 }
 
@@ -137,12 +126,6 @@ codes! {
     LengthGap = "lengthGap",
 }
 
-impl fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// How much a reason weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -155,23 +138,7 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
-    /// "info", "warning" or "error".
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+words!(Severity, "severity", Info = "info", Warning = "warning", Error = "error");
 
 /// What a reason is about: what is encoded because of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,23 +152,7 @@ pub enum Subject {
     Audio,
 }
 
-impl Subject {
-    /// "file", "video" or "audio".
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+words!(Subject, "subject of a reason", File = "file", Video = "video", Audio = "audio");
 
 /// One reason.
 #[derive(Debug, Clone, PartialEq, Eq)]

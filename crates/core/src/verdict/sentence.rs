@@ -6,6 +6,7 @@ use std::time::Duration;
 #[cfg(feature = "libav")]
 use super::reason::Subject;
 use super::reason::{Reason, ReasonCode, Severity};
+use crate::words::words;
 
 /// How strict to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -21,23 +22,7 @@ pub enum Strictness {
     Strict,
 }
 
-impl Strictness {
-    /// The strictness of a name: "seed", "lenient" or "strict".
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
-        [Self::Seed, Self::Lenient, Self::Strict].into_iter().find(|known| known.as_str() == name)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Seed => "seed",
-            Self::Lenient => "lenient",
-            Self::Strict => "strict",
-        }
-    }
-}
+words!(Strictness, "strictness", Seed = "seed", Lenient = "lenient", Strict = "strict");
 
 /// What happens to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,17 +36,7 @@ pub enum TrackVerdict {
     Absent,
 }
 
-impl TrackVerdict {
-    /// "copy", "encode" or "absent".
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::Encode => "encode",
-            Self::Absent => "absent",
-        }
-    }
-}
+words!(TrackVerdict, "verdict on a track", Copy = "copy", Encode = "encode", Absent = "absent");
 
 /// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -318,7 +318,7 @@ impl Worker {
         if !is_final || self.has_encoded() {
             return false;
         }
-        if plan.audio.as_ref().is_some_and(|audio| audio.codec.name() == encoder) {
+        if plan.audio.as_ref().is_some_and(|audio| audio.codec.as_str() == encoder) {
             // What sound is encoded to does not depend on what is published.
             return true;
         }

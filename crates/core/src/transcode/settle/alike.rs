@@ -20,9 +20,7 @@ pub(super) struct Unlike {
 
 /// The codec that pictures like these are encoded with.
 pub(super) fn video_codec(track: &TrackInfo) -> Option<VideoCodec> {
-    [VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Av1, VideoCodec::Vp9, VideoCodec::Vp8]
-        .into_iter()
-        .find(|codec| codec.name() == track.codec.name())
+    VideoCodec::ALL.iter().copied().find(|codec| codec.as_str() == track.codec.name())
 }
 
 /// The codec that sound like this is encoded with: there is no encoder for MP3, nor for AAC of other profiles.
@@ -49,7 +47,7 @@ pub(super) fn unlike(
             let detail = format!(
                 "{} of {width}x{height}, where the list has {} of {}x{}",
                 track.codec.name(),
-                plan.codec.name(),
+                plan.codec.as_str(),
                 plan.width,
                 plan.height
             );
@@ -64,7 +62,7 @@ pub(super) fn unlike(
                 "{}{} of {rate} Hz and {channels} channels, where the list has {} of {} Hz and {}",
                 track.codec.name(),
                 track.profile.as_ref().map_or_else(String::new, |profile| format!(" ({profile})")),
-                plan.codec.name(),
+                plan.codec.as_str(),
                 plan.sample_rate,
                 plan.channels
             );

@@ -310,11 +310,11 @@ fn of_list(encoding: impl Into<Encoding>, silence: Option<(u32, u8)>, items: &[M
     let in_words = |plan: Plan| {
         let video = plan.video.map_or_else(
             || "copy".to_owned(),
-            |video| format!("{} {}x{}", video.codec.name(), video.width, video.height),
+            |video| format!("{} {}x{}", video.codec.as_str(), video.width, video.height),
         );
         let audio = plan.audio.map_or_else(
             || "copy".to_owned(),
-            |audio| format!("{} {} {}", audio.codec.name(), audio.sample_rate, audio.channels),
+            |audio| format!("{} {} {}", audio.codec.as_str(), audio.sample_rate, audio.channels),
         );
         format!("{video}, {audio}")
     };
