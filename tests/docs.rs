@@ -18,8 +18,8 @@ mod imports {
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{
-        Config, Encoding, Engine, Existing, Mode, Output, OutputId, Platform, Playlist, Prepare, Profile,
-        ReelStore, RtmpServerExt, Source,
+        BitRate, Config, Encoding, Engine, Existing, Mode, Output, OutputId, Platform, Playlist, Prepare,
+        Profile, ReelStore, RtmpServerExt, Source,
     };
 }
 
