@@ -122,6 +122,32 @@ fn tracks_left_out_are_told_once_to_each_stream_and_also_from_a_reel_that_is_the
     }
 }
 
+/// H.264 with a track of subtitles and one of timecodes.
+fn beside_the_picture(directory: &Path) -> PathBuf {
+    let (subtitles, file) = (directory.join("subtitles.srt"), directory.join("subtitles.mov"));
+    fs::write(&subtitles, "1\n00:00:00,100 --> 00:00:00,900\nGood evening\n").expect("there is room");
+    let picture = ["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=1", "-i"];
+    let made = ["-map", "0:v", "-map", "1:s", "-c:s", "mov_text", "-timecode", "10:00:00:00"];
+    let video = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p", text(&file)];
+    let all = picture.into_iter().chain([text(&subtitles)]).chain(made).chain(video);
+    run("ffmpeg", all, Duration::from_secs(60));
+    file
+}
+
+#[test]
+fn subtitles_and_timecodes_are_told_too() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = beside_the_picture(directory.path());
+    both_ways(|mode, engine, _| {
+        let mut air = Air::start(engine, Source::file(&file).looped());
+        assert_eq!(air.told(3), ["1: subtitles are not sent", "2: data tracks are not sent"], "{mode}");
+        air.stop();
+    });
+}
+
 #[test]
 fn so_are_those_of_later_items_of_a_list() {
     if !need(&[Need::Ffmpeg]) {

@@ -36,6 +36,16 @@ impl Selection {
         for track in tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
             selection.offer(track, carriage);
         }
+        selection.skipped.extend(media.tracks.iter().filter_map(|track| {
+            let kind = match track.kind {
+                TrackKind::Video | TrackKind::Audio => return None,
+                TrackKind::Subtitle => "subtitles",
+                TrackKind::Data => "data tracks",
+                TrackKind::Attachment => "attached files",
+                _ => "tracks of an unknown kind",
+            };
+            Some((track.index, format!("{kind} are not sent")))
+        }));
         selection.skipped.sort();
         selection
     }
