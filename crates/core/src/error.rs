@@ -484,6 +484,59 @@ impl Error {
         }
     }
 
+    /// The HTTP status an answer with this error has: 429 where a limit is reached, 400 for what the caller wrote, 403, 404 and
+    /// 409 for keys, names and files, 502 and 504 for the other end of a connection, 503 where the machine is short of something,
+    /// 507 for a full disk, else 422 for media that cannot be played and 500 for the rest.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Self::StreamLimitExceeded { .. } => 429,
+            Self::Config { .. } | Self::Playlist { .. } | Self::Url(_) | Self::Certificates { .. } => 400,
+            Self::Key { .. } => 403,
+            Self::NoKey { .. } => 404,
+            Self::ReelStoreInUse { .. }
+            | Self::FileInUse { .. }
+            | Self::NameInUse { .. }
+            | Self::LabelInUse { .. }
+            | Self::KeyInUse { .. }
+            | Self::FeedsItself { .. }
+            | Self::Cancelled { .. }
+            | Self::Ended => 409,
+            #[cfg(feature = "libav")]
+            Self::Media(flowcast_av::Error::NotFound { .. }) => 404,
+            #[cfg(feature = "libav")]
+            Self::Media(_) => 422,
+            #[cfg(not(feature = "libav"))]
+            Self::SourceUnreadable { .. } => 422,
+            Self::NoPlayableTrack { .. }
+            | Self::SourceDried { .. }
+            | Self::SourceDamaged { .. }
+            | Self::InputUnusable { .. }
+            | Self::ResultRefused { .. }
+            | Self::ParametersDiffer { .. } => 422,
+            Self::NotBuilt { .. } => 501,
+            Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Rtmp { .. }
+            | Self::ConnectionLost { .. }
+            | Self::CodecNotTaken { .. }
+            | Self::GaveUp { .. } => 502,
+            Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
+            Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => 503,
+            Self::ConnectTimeout { .. } | Self::Stalled { .. } => 504,
+            Self::ReelStore { .. }
+            | Self::ReelDamaged { .. }
+            | Self::EncoderFailed { .. }
+            | Self::OutputUnwritable { .. }
+            | Self::Recording { .. }
+            | Self::ForceKillRequired { .. }
+            | Self::Panicked { .. }
+            | Self::Benchmark { .. }
+            | Self::Driver { .. } => 500,
+        }
+    }
+
     /// Whether the same call can succeed later. A rejected key, a wrong certificate or a malformed URL cannot.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -67,6 +67,7 @@ pub use files::Reads;
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
+pub use limiter::{Admission, Limits};
 pub use net::tls::TlsRoots;
 pub use output::{Existing, Output};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};

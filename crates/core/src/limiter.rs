@@ -1,4 +1,6 @@
 //! How many streams an owner, and the whole engine, may run at once.
+//!
+//! In: an owner who asks. Out: a place, given back when it is dropped, or a refusal. All on the caller's thread, under one lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,16 +9,59 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, LimitScope};
 
+/// How many streams may run at once.
+///
+/// [`Config`](crate::Config) has those an engine begins with; [`Engine::set_limits`](crate::Engine::set_limits) changes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Streams of one owner, including those published with the owner's keys. At least 1.
+    pub per_owner: usize,
+    /// Streams in all. At least 1. Those that are published do not count.
+    pub total: usize,
+}
+
+crate::settings::settings!(Limits);
+
+impl Limits {
+    /// Refuses what cannot work, by the names of [`Config`](crate::Config)'s settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`].
+    pub(crate) fn check(self) -> Result<(), Error> {
+        let reason = "must be at least 1".to_owned();
+        match self {
+            Self { total: 0, .. } => Err(Error::Config { name: "max_streams", reason }),
+            Self { per_owner: 0, .. } => Err(Error::Config { name: "max_streams_per_owner", reason }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether another stream could be started; see [`Engine::can_start`](crate::Engine::can_start).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Admission {
+    /// Whether there is room at this moment.
+    pub allowed: bool,
+    /// The error that [`start`](crate::StreamBuilder::start) would give; `None` if there is room.
+    pub reason: Option<Error>,
+    /// Streams that run now and count against [`limit`](Self::limit).
+    pub running: usize,
+    /// The limit that refuses; if none does, the one with the fewest free places: the owner's, unless the engine has fewer.
+    pub limit: usize,
+}
+
 /// Counts running streams; asking and taking the place is one step, so two starts cannot both take the last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
     inner: Arc<Mutex<Counts>>,
-    per_owner: usize,
-    global: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    limits: Limits,
     total: usize,
     owners: HashMap<String, usize>,
 }
@@ -30,20 +75,46 @@ pub(crate) struct Permit {
     global: bool,
 }
 
+impl Counts {
+    fn of(&self, owner: &str) -> usize {
+        self.owners.get(owner).copied().unwrap_or(0)
+    }
+
+    fn check_total(&self) -> Result<(), Error> {
+        let limit = self.limits.total;
+        match self.total >= limit {
+            true => Err(Error::StreamLimitExceeded { scope: LimitScope::Global, limit }),
+            false => Ok(()),
+        }
+    }
+
+    fn check_owner(&self, owner: &str) -> Result<(), Error> {
+        let limit = self.limits.per_owner;
+        match self.of(owner) >= limit {
+            true => Err(Error::StreamLimitExceeded { scope: LimitScope::Owner, limit }),
+            false => Ok(()),
+        }
+    }
+
+    fn count(&mut self, owner: &str) {
+        let running = self.of(owner);
+        self.owners.insert(owner.to_owned(), running + 1);
+    }
+}
+
 impl Limiter {
-    /// At most `per_owner` streams of one owner and `global` in all; streams without an owner count globally only.
-    pub(crate) fn new(per_owner: usize, global: usize) -> Self {
-        Self { inner: Arc::default(), per_owner, global }
+    /// Streams without an owner count only among all.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { inner: Arc::new(Mutex::new(Counts { limits, total: 0, owners: HashMap::new() })) }
     }
 
     /// Takes a place for a stream of `owner`.
     pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
         let mut counts = self.inner.lock();
-        if counts.total >= self.global {
-            return Err(Error::StreamLimitExceeded { scope: LimitScope::Global, limit: self.global });
-        }
+        counts.check_total()?;
         if let Some(owner) = owner {
-            self.count(&mut counts, owner)?;
+            counts.check_owner(owner)?;
+            counts.count(owner);
         }
         counts.total += 1;
         Ok(Permit { limiter: self.clone(), owner: owner.map(str::to_owned), global: true })
@@ -51,22 +122,46 @@ impl Limiter {
 
     /// Takes a place among the streams of `owner` only: for what they publish, which other limits hold for.
     pub(crate) fn admit_published(&self, owner: &str) -> Result<Permit, Error> {
-        self.count(&mut self.inner.lock(), owner)?;
+        let mut counts = self.inner.lock();
+        counts.check_owner(owner)?;
+        counts.count(owner);
         Ok(Permit { limiter: self.clone(), owner: Some(owner.to_owned()), global: false })
     }
 
-    fn count(&self, counts: &mut Counts, owner: &str) -> Result<(), Error> {
-        let running = counts.owners.get(owner).copied().unwrap_or(0);
-        if running >= self.per_owner {
-            return Err(Error::StreamLimitExceeded { scope: LimitScope::Owner, limit: self.per_owner });
-        }
-        counts.owners.insert(owner.to_owned(), running + 1);
-        Ok(())
+    /// Whether [`admit`](Self::admit) would give a place.
+    pub(crate) fn ask(&self, owner: Option<&str>) -> Admission {
+        let counts = self.inner.lock();
+        let total = (counts.total, counts.limits.total);
+        let own = owner.map(|owner| (counts.of(owner), counts.limits.per_owner));
+        let global = counts.check_total();
+        let refused = global.clone().and_then(|()| owner.map_or(Ok(()), |owner| counts.check_owner(owner)));
+        let free = |(running, limit): (usize, usize)| limit.saturating_sub(running);
+        // An owner who has too many has no place free, and the engine has one: the owner's limit comes first then, too.
+        let (running, limit) = match own {
+            Some(own) if global.is_ok() && free(own) <= free(total) => own,
+            _ => total,
+        };
+        Admission { allowed: refused.is_ok(), reason: refused.err(), running, limit }
     }
 
     /// Streams running now.
     pub(crate) fn running(&self) -> usize {
         self.inner.lock().total
+    }
+
+    /// Streams of `owner` now, with those that are published.
+    pub(crate) fn of(&self, owner: &str) -> usize {
+        self.inner.lock().of(owner)
+    }
+
+    /// The limits that hold now.
+    pub(crate) fn limits(&self) -> Limits {
+        self.inner.lock().limits
+    }
+
+    /// Other limits from now on. What runs goes on, even if it is more.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.inner.lock().limits = limits;
     }
 }
 
@@ -96,9 +191,13 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn limiter(per_owner: usize, total: usize) -> Limiter {
+        Limiter::new(Limits { per_owner, total })
+    }
+
     #[test]
     fn an_owner_and_the_engine_have_their_own_limit() {
-        let limiter = Limiter::new(2, 3);
+        let limiter = limiter(2, 3);
         let first = limiter.admit(Some("alice")).expect("a place is free");
         let _second = limiter.admit(Some("alice")).expect("a place is free");
         let refused = limiter.admit(Some("alice")).expect_err("alice has two");
@@ -112,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_an_owner_publishes_counts_with_what_they_started_and_not_for_the_engine() {
-        let limiter = Limiter::new(2, 1);
+        let limiter = limiter(2, 1);
         let _started = limiter.admit(Some("alice")).expect("a place is free");
         let published = limiter.admit_published("alice").expect("the engine's limit is for what is started");
         assert!(limiter.admit_published("alice").is_err() && limiter.admit_published("bob").is_ok());
@@ -123,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_thousand_starts_at_once_never_exceed_the_limit() {
-        let limiter = Limiter::new(1000, 20);
+        let limiter = limiter(1000, 20);
         let admitted: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -137,5 +236,48 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().expect("only counts")).sum()
         });
         assert_eq!((admitted, limiter.running()), (20, 20));
+    }
+
+    #[test]
+    fn who_asks_hears_what_a_start_would_say() {
+        let limiter = limiter(2, 4);
+        let ask = |owner| {
+            let Admission { allowed, reason, running, limit } = limiter.ask(owner);
+            assert_eq!(allowed, reason.is_none());
+            // Nothing is taken by asking, and what is said is what happens.
+            let taken = limiter.admit(owner).map(drop).err();
+            assert_eq!(taken.as_ref().map(ToString::to_string), reason.as_ref().map(ToString::to_string));
+            (allowed, running, limit)
+        };
+        assert_eq!(ask(Some("alice")), (true, 0, 2));
+        assert_eq!(ask(None), (true, 0, 4));
+        let _alice = [(); 2].map(|()| limiter.admit(Some("alice")).expect("a place is free"));
+        assert_eq!(ask(Some("alice")), (false, 2, 2));
+        // Bob may have two, and the engine has two: his own limit is named. With one left, it is the engine's.
+        assert_eq!(ask(Some("bob")), (true, 0, 2));
+        let third = limiter.admit(None).expect("a place is free");
+        assert_eq!(ask(Some("bob")), (true, 3, 4));
+        let _fourth = limiter.admit(None).expect("a place is free");
+        assert_eq!(ask(Some("alice")), (false, 4, 4));
+        assert_eq!((limiter.of("alice"), limiter.of("bob")), (2, 0));
+        drop(third);
+        assert_eq!(ask(None), (true, 3, 4));
+    }
+
+    #[test]
+    fn limits_change_while_streams_run() {
+        let limiter = limiter(1, 1);
+        let first = limiter.admit(Some("alice")).expect("a place is free");
+        assert!(limiter.admit(Some("alice")).is_err());
+        limiter.set_limits(Limits { per_owner: 3, total: 3 });
+        let more = [(); 2].map(|()| limiter.admit(Some("alice")).expect("there are two more"));
+        limiter.set_limits(Limits { per_owner: 2, total: 5 });
+        // Three run, and two may: nobody is stopped, and one has to go before the next is refused no more.
+        assert!(!limiter.ask(Some("alice")).allowed && limiter.of("alice") == 3);
+        drop(first);
+        assert!(limiter.admit(Some("alice")).is_err());
+        drop(more);
+        assert!(limiter.admit(Some("alice")).is_ok());
+        assert_eq!(limiter.limits(), Limits { per_owner: 2, total: 5 });
     }
 }

@@ -148,8 +148,8 @@ mod versions;
 /// The settings of an engine, room by room.
 pub mod config {
     pub use flowcast_core::{
-        BacklogConfig, Config, ConnectConfig, IpNet, LagPolicy, QueueBounds, ReconnectPolicy,
-        RecordingConfig, ReelStore, ReelStoreStats, TlsRoots, WhenInUse,
+        Admission, BacklogConfig, Config, ConnectConfig, IpNet, LagPolicy, Limits, QueueBounds,
+        ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, TlsRoots, WhenInUse,
     };
 }
 

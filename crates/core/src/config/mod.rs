@@ -5,6 +5,7 @@ mod reels;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::limiter::Limits;
 
 pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
 
@@ -20,9 +21,10 @@ const MAX_STEP: Duration = Duration::from_secs(3600);
 #[non_exhaustive]
 pub struct Config {
     /// Streams one owner may run at once, including those published with the owner's keys. At least 1. Default 5;
-    /// `MAX_CONCURRENT_STREAMS_PER_USER`.
+    /// `MAX_CONCURRENT_STREAMS_PER_USER`. [`Engine::set_limits`](crate::Engine::set_limits) changes it on the running engine.
     pub max_streams_per_owner: usize,
-    /// Streams the engine may run at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`.
+    /// Streams the engine may run at once. At least 1. Default 20; `MAX_CONCURRENT_STREAMS_GLOBAL`. Changed like
+    /// [`max_streams_per_owner`](Self::max_streams_per_owner).
     pub max_streams: usize,
     /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
     /// `FORCE_KILL_TIMEOUT_MS`.
@@ -113,15 +115,15 @@ impl Config {
         Ok(config)
     }
 
+    /// How many streams may run at once.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { per_owner: self.max_streams_per_owner, total: self.max_streams }
+    }
+
     /// Refuses settings that cannot work.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
-        if self.max_streams == 0 {
-            return fail("max_streams", "must be at least 1");
-        }
-        if self.max_streams_per_owner == 0 {
-            return fail("max_streams_per_owner", "must be at least 1");
-        }
+        self.limits().check()?;
         if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
             return fail("tick", "must be 20 ms to 1 s");
         }

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::event::bus::{Events, Subscription};
 use crate::id::StreamId;
 use crate::keys::KeyRegistry;
+use crate::limiter::{Admission, Limits};
 use crate::reel::Store;
 use crate::stats::StreamStats;
 use crate::stream::handle::StreamRef;
@@ -105,6 +106,56 @@ impl Engine {
     #[must_use]
     pub fn running(&self) -> usize {
         self.registry.limiter().running()
+    }
+
+    /// Streams of `owner` that count against the limit per owner: those started, and those published with the owner's keys.
+    #[must_use]
+    pub fn owner_running(&self, owner: &str) -> usize {
+        self.registry.limiter().of(owner)
+    }
+
+    /// Whether another stream could be started now, of this owner or of none. It takes no place, and it can be out of date when it
+    /// returns: what decides is [`start`](StreamBuilder::start), which asks and takes the place in one step.
+    ///
+    /// ```
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::default().with(|config| config.max_streams_per_owner = 2))?;
+    /// let admission = engine.can_start(Some("alice"));
+    /// assert!(admission.allowed && admission.reason.is_none());
+    /// assert_eq!((admission.running, admission.limit), (0, 2));
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    #[must_use]
+    pub fn can_start(&self, owner: Option<&str>) -> Admission {
+        self.registry.limiter().ask(owner)
+    }
+
+    /// The limits that hold now: those of [`Config`], or the last that were [set](Self::set_limits).
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.registry.limiter().limits()
+    }
+
+    /// Changes the limits from now on. Streams that run go on, even if there are more of them than the new limits allow.
+    ///
+    /// ```
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// engine.set_limits(engine.limits().with(|limits| limits.total = 100))?;
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a limit of 0; nothing is changed then.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        limits.check()?;
+        self.registry.limiter().set_limits(limits);
+        Ok(())
     }
 
     /// Streams abandoned since the engine was created, because they did not stop in time.

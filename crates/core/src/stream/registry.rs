@@ -93,7 +93,7 @@ impl Registry {
     pub(crate) fn new(config: Config) -> Result<Arc<Self>, Error> {
         let reels = config.reels.as_ref().map(Store::open).transpose()?;
         Ok(Arc::new(Self {
-            limiter: Limiter::new(config.max_streams_per_owner, config.max_streams),
+            limiter: Limiter::new(config.limits()),
             config: Arc::new(config),
             dialer: Dialer::default(),
             events: EventBus::default(),
