@@ -18,8 +18,8 @@ mod imports {
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{
-        BitRate, Config, Encoding, Engine, Existing, Mode, Output, OutputId, Platform, Playlist, Prepare,
-        Profile, ReelStore, RtmpServerExt, Source,
+        BitRate, Config, Encoding, Engine, Error, Events, Existing, Mode, Output, OutputId, Platform,
+        Playlist, Prepare, Profile, ReelStore, RtmpServerExt, Source, StreamHandle,
     };
 }
 
@@ -165,4 +165,55 @@ fn decisions_can_be_found() {
         }
     }
     assert!(wrong.is_empty(), "without files, or not in the contents: {wrong:?}");
+}
+
+/// Files of methods that the thread of a stream calls, and of what is behind the facade.
+const NOT_OF_PROGRAMS: [&str; 2] = ["core/src/ring/", "core/src/sys/"];
+
+/// The public functions of a file whose docs have a section about blocking.
+fn blocking(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for section in text.split("/// # Blocking").skip(1) {
+        let item =
+            section.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['/', '#']));
+        if let Some(rest) = item.and_then(|item| item.strip_prefix("pub fn ")) {
+            found.push(rest.split(['(', '<']).next().unwrap_or(rest));
+        }
+    }
+    found
+}
+
+/// What blocks is in the table for async programs, and nothing else is.
+#[test]
+fn what_blocks_is_in_the_page_for_async_programs() {
+    let page = read(&root().join("docs/jobs/async.md"));
+    let (_, rest) = page.split_once("## What blocks").expect("the section");
+    let (table, _) = rest.split_once("Everything else").expect("what does not block");
+    let mut listed = BTreeSet::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let calls = row.split('|').nth(1).expect("a first column");
+        let calls = calls.split('`').skip(1).step_by(2);
+        listed.extend(calls.filter_map(|call| Some(call.rsplit_once("::")?.1)));
+    }
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root().join("crates/core/src"), root().join("crates/server/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !NOT_OF_PROGRAMS.iter().any(|part| path.to_string_lossy().contains(part)) {
+                found.extend(blocking(&read(&path)).into_iter().map(str::to_owned));
+            }
+        }
+    }
+    // `Iterator::next` has no docs of its own; `platform` says what `start` does with it; `wait_heard` is for servers;
+    // the others are short for what is listed.
+    listed.remove("next");
+    listed.extend(["platform", "wait_heard", "check_source", "check_output"]);
+    let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
+    let missing: Vec<_> = found.difference(&listed).collect();
+    let wrong: Vec<_> = listed.difference(&found).collect();
+    assert!(found.len() > 15, "only {found:?}");
+    assert!(missing.is_empty() && wrong.is_empty(), "not in the table: {missing:?}; not blocking: {wrong:?}");
 }

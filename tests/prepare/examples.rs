@@ -1,22 +1,13 @@
 //! The examples as a person or a script meets them.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 
 use crate::names;
-use kit::{Need, PATIENCE, Peer, directory, make, need, text, wait_until};
-
-/// The example, which `cargo test` has built beside the tests.
-fn example(name: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.parent()?.parent()?.join("examples").join(name);
-    if !program.is_file() {
-        eprintln!("skipped: the example {name} is not built");
-    }
-    Some(program).filter(|program| program.is_file())
-}
+use kit::{Need, PATIENCE, Peer, directory, example, make, need, text, wait_until};
 
 fn start(program: &Path, arguments: &[&str]) -> Peer {
     Peer::spawn(program, arguments)

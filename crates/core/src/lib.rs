@@ -62,6 +62,9 @@ pub use engine::watch::EngineWatch;
 pub use error::{ConnectStep, Error, LimitScope, chain};
 pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
+#[cfg(feature = "futures")]
+pub use event::recv::EventStream;
+pub use event::recv::Recv;
 pub use event::{Event, EventKind};
 pub use files::Reads;
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};
@@ -82,6 +85,7 @@ pub use stats::{
     Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
     StreamPhase, StreamStats,
 };
+pub use stream::ended::Ended;
 pub use stream::handle::{StreamHandle, StreamRef};
 pub use stream::hub::{Claim, Entrance, Handover, Hub};
 pub use stream::opening::{
@@ -91,7 +95,7 @@ pub use stream::registry::ShutdownReport;
 pub use stream::seat::Seat;
 pub use sys::ThreadMeter;
 #[doc(hidden)]
-pub use sys::spawn;
+pub use sys::{Latch, spawn};
 pub use tracks::Carriage;
 pub use transcode::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,

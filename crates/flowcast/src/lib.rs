@@ -136,6 +136,9 @@
 //! `metrics` (default): figures of a server, of streams with their outputs, and of encoders for Prometheus, see
 //! `RtmpServer::metrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
 //!
+//! `futures`: `Events::into_stream`, which gives a `futures_core::Stream`. Awaiting the end of a stream and the next event needs no
+//! feature.
+//!
 //! `serde`: `Serialize` of figures, events, errors, verdicts and facts of files. Lengths of time are seconds, in fields that end in
 //! `_seconds`; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -163,6 +166,15 @@ pub mod error {
 /// What happens to streams.
 pub mod event {
     pub use flowcast_core::{Event, EventKind, Events, Subscription};
+}
+
+/// Futures of what a program waits for. They work on any runtime.
+///
+/// `docs/jobs/async.md` says which calls block.
+pub mod task {
+    #[cfg(feature = "futures")]
+    pub use flowcast_core::EventStream;
+    pub use flowcast_core::{Ended, Recv};
 }
 
 /// Figures of streams and outputs.

@@ -18,4 +18,5 @@ pages! {
     serving "docs/jobs/serve.md"
     judging "docs/jobs/judge.md"
     preparing "docs/jobs/prepare.md"
+    awaiting "docs/jobs/async.md"
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flowcast_core::mark_callback_thread;
+use flowcast_core::{Latch, mark_callback_thread};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::admission::{Admission, Answer, Desk};
@@ -162,36 +162,15 @@ impl Drop for Question {
     }
 }
 
-/// Signals to one thread, once, that another is done, however it ends.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Done(Arc<(Mutex<bool>, Condvar)>);
-
-impl Done {
-    pub(crate) fn set(&self) {
-        let (done, changed) = &*self.0;
-        *done.lock() = true;
-        changed.notify_all();
-    }
-
-    /// Whether it was set by `until`.
-    pub(crate) fn wait(&self, until: Instant) -> bool {
-        let (done, changed) = &*self.0;
-        let mut done = done.lock();
-        while !*done {
-            if changed.wait_until(&mut done, until).timed_out() {
-                break;
-            }
-        }
-        *done
-    }
-}
+/// Set when a thread is done.
+pub(crate) type Done = Arc<Latch<()>>;
 
 /// Sets it when dropped, also on a panic.
 pub(crate) struct SetDone(pub(crate) Done);
 
 impl Drop for SetDone {
     fn drop(&mut self) {
-        self.0.set();
+        self.0.set(());
     }
 }
 

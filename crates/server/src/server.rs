@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Engine, Events, KeyStore, ShutdownReport, Subscription};
+use flowcast_core::{Ended, Engine, Events, KeyStore, ShutdownReport, Subscription};
 use mio::{Poll, Waker};
 
 use crate::admission::Admission;
@@ -72,8 +72,10 @@ pub struct RtmpServer {
     address: SocketAddr,
     rtmps: Option<SocketAddr>,
     shared: Arc<Shared>,
-    /// Set when the lobby's thread has ended; taken by the call that stops it.
-    done: Option<Done>,
+    /// Set when the lobby's thread has ended.
+    done: Done,
+    /// It was stopped.
+    is_stopped: bool,
 }
 
 impl RtmpServerBuilder {
@@ -195,7 +197,7 @@ impl RtmpServerBuilder {
         let done = Done::default();
         let set_done = SetDone(done.clone());
         flowcast_core::spawn("fc-lobby", STACK, move || lobby.run(set_done)).map_err(start)?;
-        Ok(RtmpServer { engine: self.engine, address, rtmps, shared, done: Some(done) })
+        Ok(RtmpServer { engine: self.engine, address, rtmps, shared, done, is_stopped: false })
     }
 }
 
@@ -275,6 +277,12 @@ impl RtmpServer {
         self.shared.counters.roll.bus.on_event(Arc::new(callback))
     }
 
+    /// The end of the server's thread, for programs that await it: after [`stop`](Self::stop), or by itself if the system lets it
+    /// wait for sockets no more, which is logged. It works on any runtime, needs no thread, and keeps nothing alive.
+    pub fn ended(&self) -> Ended<()> {
+        Ended::new(self.done.clone())
+    }
+
     /// Stops listening and ends the streams that were published to it, all under one deadline. The report
     /// counts these streams. May be called in any callback and hook. Callbacks get the rest
     /// of the deadline to receive the last events, unless this is called inside one. A hook that is still busy is not
@@ -288,10 +296,12 @@ impl RtmpServer {
     }
 
     fn end(&mut self, deadline: Duration) -> ShutdownReport {
-        let Some(done) = self.done.take() else { return ShutdownReport::default() };
+        if std::mem::replace(&mut self.is_stopped, true) {
+            return ShutdownReport::default();
+        }
         let until = Instant::now() + deadline.min(FOREVER);
         self.shared.stop.store(true, Ordering::Release);
-        if !self.shared.desk.wake() || !done.wait(until) {
+        if !self.shared.desk.wake() || self.done.wait_until(Some(until)).is_none() {
             log::error!("the server's thread does not end, it is left behind");
         }
         let streams = std::mem::take(&mut *self.shared.streams.lock());

@@ -41,7 +41,7 @@ pub use media::{Clip, box_at, make, media, remux};
 pub use need::{Need, ffmpeg7, need};
 pub use net::{free_port, listening, wait_closed, wait_until};
 pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
-pub use process::{Peer, directory, files, run, text};
+pub use process::{Peer, directory, example, files, run, text};
 pub use role::{alone, role_arguments, run_alone};
 pub use servers::{FfmpegListen, Nginx, PeerServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};

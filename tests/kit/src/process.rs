@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -52,6 +53,17 @@ impl Peer {
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let input = child.stdin.take();
         Self { name, child, input, logs }
+    }
+
+    /// Writes a line to its standard input.
+    pub fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("its input is open");
+        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+
+    /// Ends its standard input.
+    pub fn hang_up(&mut self) {
+        self.input = None;
     }
 
     /// Everything it wrote to its standard output so far.
@@ -182,6 +194,15 @@ pub fn run(
     peer.input = None;
     peer.wait_success(deadline);
     peer.output()
+}
+
+/// An example of the package whose test this is, which `cargo test` has built beside its tests; it says so if that is not there.
+pub fn example(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.parent()?.parent()?.join("examples").join(name);
+    if !program.is_file() {
+        eprintln!("skipped: the example {name} is not built");
+    }
+    Some(program).filter(|program| program.is_file())
 }
 
 /// Whether a command can be run and ends well.

@@ -1,17 +1,22 @@
 //! Events on their way to their receivers: bounded queues that lose the oldest, and callbacks on threads of their own.
 //!
-//! In: events, on the thread they happen on, which never waits. Out: the queues of receivers, and calls of callbacks.
+//! In: events, on the thread they happen on, which never waits. Out: the queues of receivers, calls of callbacks, and wake-ups of tasks.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use parking_lot::RwLock;
 
 use super::Event;
 use super::callback::Caller;
+#[cfg(feature = "futures")]
+use super::recv::EventStream;
+use super::recv::Recv;
+use crate::sys::{self, Waiting, Wakers};
 
 /// Most events that wait in one receiver.
 pub(super) const CAPACITY: usize = 1024;
@@ -76,13 +81,24 @@ struct Queue<E> {
     drop_from: Receiver<E>,
     dropped: Arc<AtomicU64>,
     alive: Weak<()>,
+    /// After `send`, so that a task it wakes finds the end.
+    tasks: Tasks,
+}
+
+/// The tasks that wait for a receiver's events. They are woken when there will be no more.
+struct Tasks(Arc<Wakers>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
 }
 
 /// Events, oldest first, at most 1024 waiting: then the oldest is dropped and counted.
 ///
 /// As an iterator it waits for each event, and it ends once nothing is left that could report one: the engine or the
 /// server is gone, and with it all streams. [`try_next`](Self::try_next) and [`next_timeout`](Self::next_timeout) do
-/// not wait, or not for ever.
+/// not wait, or not for ever. [`recv`](Self::recv) is for async programs.
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
@@ -103,6 +119,7 @@ struct Queue<E> {
 pub struct Events<E = Event> {
     receiver: Receiver<E>,
     dropped: Arc<AtomicU64>,
+    tasks: Arc<Wakers>,
     _alive: Arc<()>,
 }
 
@@ -131,6 +148,63 @@ impl<E> Events<E> {
     /// The events that wait, and no more: it ends where it would have to wait.
     pub fn try_iter(&self) -> impl Iterator<Item = E> + '_ {
         std::iter::from_fn(|| self.try_next())
+    }
+
+    /// The next event, for programs that await it; `None` once nothing is left that could report one. It works on any runtime and
+    /// needs no thread. If it is dropped before it is ready, no event is lost.
+    ///
+    /// ```
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::Events;
+    ///
+    /// async fn print(events: Events) {
+    ///     while let Some(event) = events.recv().await {
+    ///         println!("{event}");
+    ///     }
+    /// }
+    /// ```
+    pub fn recv(&self) -> Recv<'_, E> {
+        Recv::new(self)
+    }
+
+    /// The same events as a [`Stream`](futures_core::Stream), for what takes such: combinators, web frameworks.
+    #[cfg(feature = "futures")]
+    #[must_use]
+    pub fn into_stream(self) -> EventStream<E> {
+        EventStream::new(self)
+    }
+
+    /// A place for a task that waits for the next event.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting::new(self.tasks.clone())
+    }
+
+    /// The next event, or the task of `cx` is woken when there is one.
+    pub(super) fn poll(&self, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<Option<E>> {
+        let mut taken = self.taken();
+        if taken.is_pending() {
+            waiting.note(cx.waker());
+            // It may have come before the task was noted, and then nobody wakes it.
+            taken = self.taken();
+        }
+        if taken.is_ready() {
+            waiting.forget();
+        }
+        taken
+    }
+
+    fn taken(&self) -> Poll<Option<E>> {
+        match self.receiver.try_recv() {
+            Ok(event) => Poll::Ready(Some(event)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        }
+    }
+
+    /// Events that wait.
+    #[cfg(feature = "futures")]
+    pub(super) fn waiting_events(&self) -> usize {
+        self.receiver.len()
     }
 
     /// Events dropped because they were not taken in time.
@@ -175,28 +249,31 @@ impl<E: Clone> Bus<E> {
         let (send, receiver) = crossbeam_channel::bounded(CAPACITY);
         let dropped = Arc::new(AtomicU64::new(0));
         let alive = Arc::new(());
+        let tasks = Arc::<Wakers>::default();
         let queue = Queue {
             only,
             send,
             drop_from: receiver.clone(),
             dropped: dropped.clone(),
             alive: Arc::downgrade(&alive),
+            tasks: Tasks(tasks.clone()),
         };
         self.inner.write().queues.push(queue);
-        Events { receiver, dropped, _alive: alive }
+        Events { receiver, dropped, tasks, _alive: alive }
     }
 
     /// Tells everybody. Who listens never holds this thread up.
     pub fn emit(&self, event: &E) {
-        let mut gone = false;
+        let (mut gone, mut tasks) = (false, Vec::new());
         let listeners = self.inner.read();
         for queue in &listeners.queues {
-            gone |= !queue.offer(event);
+            gone |= !queue.offer(event, &mut tasks);
         }
         for callback in &listeners.callbacks {
             callback.caller.push(event.clone());
         }
         drop(listeners);
+        sys::wake(tasks);
         if gone {
             self.inner.write().queues.retain(|queue| queue.alive.strong_count() > 0);
         }
@@ -260,8 +337,8 @@ impl<E> Drop for Listeners<E> {
 }
 
 impl<E: Clone> Queue<E> {
-    /// Queues the event if it is for this receiver; `false` once the receiver is gone.
-    fn offer(&self, event: &E) -> bool {
+    /// Queues the event if it is for this receiver, and hands over the tasks to be woken; `false` once the receiver is gone.
+    fn offer(&self, event: &E, tasks: &mut Vec<Waker>) -> bool {
         if self.alive.strong_count() == 0 {
             return false;
         }
@@ -275,6 +352,7 @@ impl<E: Clone> Queue<E> {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
+        tasks.append(&mut self.tasks.0.take());
         true
     }
 }

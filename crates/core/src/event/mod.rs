@@ -2,6 +2,7 @@
 
 pub(crate) mod bus;
 pub(crate) mod callback;
+pub(crate) mod recv;
 mod report;
 mod sentence;
 

@@ -26,6 +26,10 @@ impl TlsRoots {
     /// # Errors
     ///
     /// The file cannot be read, or has no certificate in it.
+    ///
+    /// # Blocking
+    ///
+    /// On reading the file.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let fail =
             |reason: String| Error::Certificates { reason: format!("{}: {reason}", path.as_ref().display()) };

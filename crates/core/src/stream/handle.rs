@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::branch::Guest;
+use super::ended::Ended;
 use super::mailbox::Command;
 use super::opening::OpenOutput;
 use super::registry::Registry;
@@ -125,6 +126,26 @@ impl StreamRef {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.shared.outcome().is_some()
+    }
+
+    /// The end of the stream, for programs that await it: what [`StreamHandle::wait`] gives. It works on any runtime, needs no thread,
+    /// and keeps neither the stream nor the engine alive. Dropping it costs nothing.
+    ///
+    /// A dropped [`StreamHandle`] stops its stream without waiting, within
+    /// [`Config::force_stop_after`](crate::Config::force_stop_after). Together that is a stop that does not block:
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Error, StreamHandle};
+    ///
+    /// async fn stop(live: StreamHandle) -> Result<(), Error> {
+    ///     let ended = live.ended();
+    ///     drop(live);
+    ///     ended.await
+    /// }
+    /// ```
+    pub fn ended(&self) -> Ended {
+        Ended::new(self.shared.end.clone())
     }
 
     /// Adds the output of another stream, which found this one under `found_under`; dropped if this one has ended, or has given the

@@ -2,6 +2,7 @@
 
 pub(crate) mod branch;
 pub(crate) mod desk;
+pub(crate) mod ended;
 pub(crate) mod handle;
 pub(crate) mod hub;
 pub(crate) mod labels;

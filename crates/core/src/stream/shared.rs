@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::branch::Branches;
 use super::labels::Labels;
@@ -16,7 +16,7 @@ use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::stats::{OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::Claim;
-use crate::sys::CpuMeter;
+use crate::sys::{CpuMeter, Latch};
 
 /// How a stream ended.
 pub(crate) type Outcome = Result<(), Error>;
@@ -40,8 +40,8 @@ pub(crate) struct StreamShared {
     coming: Mutex<Vec<OutputStats>>,
     permit: Mutex<Option<Permit>>,
     next_output: AtomicU64,
-    outcome: Mutex<Option<Outcome>>,
-    ended: Condvar,
+    /// How it ended; what waits for that does not keep the rest.
+    pub(super) end: Arc<Latch<Outcome>>,
     /// Until when the thread may take to stop; `None` until it is asked to.
     stop_by: Mutex<Option<Instant>>,
     /// The names players find the stream by.
@@ -78,8 +78,7 @@ impl StreamShared {
             coming: Mutex::default(),
             permit: Mutex::new(permit),
             next_output: AtomicU64::new(0),
-            outcome: Mutex::new(None),
-            ended: Condvar::new(),
+            end: Arc::default(),
             stop_by: Mutex::new(None),
             claims: Mutex::default(),
             players: Arc::default(),
@@ -213,12 +212,8 @@ impl StreamShared {
     /// The stream has ended: frees its place and wakes the waiting threads. Only the first call counts, so that a thread that
     /// was abandoned cannot end the stream a second time.
     pub(crate) fn end(&self, outcome: Outcome) -> bool {
-        {
-            let mut slot = self.outcome.lock();
-            if slot.is_some() {
-                return false;
-            }
-            // All of this holds before the end of the stream becomes visible.
+        // All of this holds before the end of the stream becomes visible.
+        let is_first = self.end.set_after(outcome.clone(), || {
             self.release_names();
             if !self.is_branch {
                 self.files.end();
@@ -229,11 +224,12 @@ impl StreamShared {
                 stats.uptime = self.started.elapsed();
             });
             self.coming.lock().clear();
-            *slot = Some(outcome.clone());
+        });
+        if is_first {
+            self.tell(EventKind::Ended { error: outcome.err() });
+            self.end.announce();
         }
-        self.tell(EventKind::Ended { error: outcome.err() });
-        self.ended.notify_all();
-        true
+        is_first
     }
 
     /// Gives the stream up: its thread does not answer. `true` if it had not ended by itself.
@@ -247,22 +243,11 @@ impl StreamShared {
 
     /// How the stream ended, if it has.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.outcome.lock().clone()
+        self.end.get()
     }
 
     /// Waits for the end, up to `until`.
     pub(crate) fn wait_until(&self, until: Option<Instant>) -> Option<Outcome> {
-        let mut outcome = self.outcome.lock();
-        while outcome.is_none() {
-            match until {
-                None => self.ended.wait(&mut outcome),
-                Some(until) => {
-                    if self.ended.wait_until(&mut outcome, until).timed_out() {
-                        break;
-                    }
-                }
-            }
-        }
-        outcome.clone()
+        self.end.wait_until(until)
     }
 }

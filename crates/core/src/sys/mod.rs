@@ -3,20 +3,28 @@
 //! The one `unsafe` line of this crate is in `outq`; everything else goes through `rustix`.
 
 mod file;
+mod latch;
 mod outq;
 mod panic;
 mod spawn;
 mod thread;
+mod wakers;
 #[cfg(feature = "libav")]
 mod worker;
 
 pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;
+pub use latch::Latch;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use panic::panic_message;
 pub use spawn::spawn;
 pub use thread::ThreadMeter;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, thread_cpu_time, yield_to_others};
+pub(crate) use wakers::{Waiting, Wakers, wake};
 #[cfg(feature = "libav")]
 pub(crate) use worker::Worker;
+
+/// Tasks and a runtime for tests.
+#[cfg(test)]
+pub(crate) use wakers::tests as testing;
