@@ -141,6 +141,9 @@
 //!
 //! `serde`: `Serialize` of figures, events, errors, verdicts and facts of files. Lengths of time are seconds, in fields that end in
 //! `_seconds`; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
+//!
+//! `tracing`: threads that work for a stream are in a span of it, so that its log lines can be told from those of others;
+//! `docs/embedding.md` says how. The lines still go to the crate `log`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod driver;

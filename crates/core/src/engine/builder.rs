@@ -116,7 +116,8 @@ impl StreamBuilder {
         let prepared = self.registry.prepare(self.label.map(Arc::from), Some(permit), files)?;
         let shared = prepared.shared.clone();
         // Recordings are made once the source is known to be good.
-        let opened = self.source.open(&SourceOpening { registry: &self.registry, shared: &shared });
+        let opening = SourceOpening { registry: &self.registry, shared: &shared };
+        let opened = shared.span.run(|| self.source.open(&opening));
         self.registry.starting().over(shared.id);
         let source = match opened {
             Err(_) if self.registry.is_closed() => return Err(Error::Ended),

@@ -8,6 +8,7 @@ use log::Level;
 use super::bus::{Bus, Events, Subscription, Told};
 use super::{Event, EventKind};
 use crate::id::StreamId;
+use crate::sys::Span;
 
 /// Distributes the events of streams to all receivers; never blocks the stream.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +42,18 @@ impl EventBus {
         self.bus.missed()
     }
 
-    /// Sends an event to all receivers, and to the log; a recovery is logged at the level of what it ends.
-    pub(crate) fn emit(&self, event: &Event, is_recovery: bool) {
+    /// Sends an event to all receivers, and to the log, where it belongs to the `stream`; a recovery is logged at the level of what
+    /// it ends.
+    pub(crate) fn emit(&self, event: &Event, is_recovery: bool, stream: &Span) {
         let level = level(&event.kind, is_recovery);
-        if log::log_enabled!(level) {
-            log::log!(level, "{}", event.line());
-        }
+        // Inside before it is asked: a filter may let more pass for this stream.
+        stream.run(|| {
+            if log::log_enabled!(level) {
+                let kind = &event.kind;
+                let span = stream.of_event(kind.name(), kind.output(), event.output_label.as_deref());
+                span.run(|| log::log!(level, "{}", event.line()));
+            }
+        });
         self.bus.emit(event);
     }
 }
@@ -117,7 +124,7 @@ mod tests {
         let stream = StreamId(900_000_000 + number);
         let label = Some(Arc::from("a label"));
         let event = Event { at: SystemTime::now(), stream, label, output_label: None, kind: kind.clone() };
-        EventBus::default().emit(&event, is_recovery);
+        EventBus::default().emit(&event, is_recovery, &Span::of_stream(stream, None));
         let begins = stream.to_string();
         let lines = LINES.lock();
         let line = lines.iter().find(|(_, line)| line.starts_with(&begins));

@@ -129,7 +129,7 @@ fn grow(stream: &StreamRef, immediate: bool) -> Result<Arc<StreamShared>, Error>
     let (ending, of) = (shared.clone(), root.clone());
     let thread = format!("fc-{}.{number}", root.id);
     let run = move || {
-        let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+        let run = AssertUnwindSafe(|| ending.span.run(|| StreamThread::new(setup).run()));
         let outcome = std::panic::catch_unwind(run);
         if outcome.is_err() {
             log::error!("{}: branch {number} panicked, its players are lost", ending.id);

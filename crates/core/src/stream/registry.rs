@@ -192,6 +192,7 @@ impl Registry {
         let stream = StreamRef { shared: shared.clone(), registry: self.clone() };
         if let Some(claim) = parts.claim {
             let opened = claim.open(&stream)?;
+            shared.span.is_published(claim.name());
             shared.hold_name(claim);
             opened.announce();
         }
@@ -221,7 +222,7 @@ impl Registry {
         let id = shared.id;
         let (ending, patience) = (shared.clone(), self.config.force_stop_after);
         let spawned = spawn(format!("fc-{id}"), STREAM_STACK, move || {
-            let run = AssertUnwindSafe(|| StreamThread::new(setup).run());
+            let run = AssertUnwindSafe(|| ending.span.run(|| StreamThread::new(setup).run()));
             let outcome = std::panic::catch_unwind(run)
                 .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }));
             ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
@@ -251,7 +252,9 @@ impl Registry {
             check_label(label)?;
             labels.take(label, id)?;
         }
-        let opened = output.open(&OutputOpening { stream, output: id, label: label.clone() });
+        let opening = OutputOpening { stream, output: id, label: label.clone() };
+        let span = stream.shared.span.of_output(id, label.as_deref());
+        let opened = span.run(|| output.open(&opening));
         let sent = opened.and_then(|OpenedOutput { name, driver }| {
             let mut stats = OutputStats::new(id, label, name.clone());
             driver.stats(&mut stats);

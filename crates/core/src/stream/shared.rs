@@ -16,7 +16,7 @@ use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::stats::{OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::Claim;
-use crate::sys::{CpuMeter, Latch};
+use crate::sys::{CpuMeter, Latch, Span};
 
 /// How a stream ended.
 pub(crate) type Outcome = Result<(), Error>;
@@ -32,6 +32,8 @@ pub(crate) struct StreamShared {
     pub(crate) mailbox: Mailbox,
     pub(crate) events: EventBus,
     pub(crate) cpu: CpuMeter,
+    /// Where its log lines belong.
+    pub(crate) span: Span,
     pub(crate) started: Instant,
     /// The files it is made from, and those it is recorded to.
     pub(crate) files: Arc<StreamFiles>,
@@ -65,6 +67,25 @@ impl StreamShared {
         permit: Option<Permit>,
         files: Arc<StreamFiles>,
     ) -> Self {
+        let span = Span::of_stream(id, label.as_deref());
+        Self { permit: Mutex::new(permit), ..Self::with_span(span, id, label, mailbox, events, files) }
+    }
+
+    /// A branch of `root`, with its number.
+    pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
+        let (span, label) = (root.span.clone(), root.label.clone());
+        let (events, files) = (root.events.clone(), root.files.clone());
+        Self { is_branch: true, ..Self::with_span(span, root.id, label, mailbox, events, files) }
+    }
+
+    fn with_span(
+        span: Span,
+        id: StreamId,
+        label: Option<Arc<str>>,
+        mailbox: Mailbox,
+        events: EventBus,
+        files: Arc<StreamFiles>,
+    ) -> Self {
         Self {
             id,
             stats: Mutex::new(StreamStats::new(id, label.clone())),
@@ -73,10 +94,11 @@ impl StreamShared {
             mailbox,
             events,
             cpu: CpuMeter::default(),
+            span,
             started: Instant::now(),
             files,
             coming: Mutex::default(),
-            permit: Mutex::new(permit),
+            permit: Mutex::default(),
             next_output: AtomicU64::new(0),
             end: Arc::default(),
             stop_by: Mutex::new(None),
@@ -85,14 +107,6 @@ impl StreamShared {
             branches: Branches::default(),
             is_branch: false,
             mode_failed: AtomicBool::new(false),
-        }
-    }
-
-    /// A branch of `root`, with its number.
-    pub(crate) fn branch(root: &Self, mailbox: Mailbox) -> Self {
-        Self {
-            is_branch: true,
-            ..Self::new(root.id, root.label.clone(), mailbox, root.events.clone(), None, root.files.clone())
         }
     }
 
@@ -111,7 +125,8 @@ impl StreamShared {
             };
             let output_label = kind.output().and_then(|output| self.labels.of(output));
             let (at, stream, label) = (SystemTime::now(), self.id, self.label.clone());
-            self.events.emit(&Event { at, stream, label, output_label, kind }, is_recovery);
+            let event = Event { at, stream, label, output_label, kind };
+            self.events.emit(&event, is_recovery, &self.span);
         }
     }
 

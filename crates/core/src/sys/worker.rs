@@ -5,7 +5,7 @@
 use std::io;
 use std::thread::JoinHandle;
 
-use super::spawn;
+use super::{Span, spawn};
 
 /// A thread that was started, until it was seen to have ended.
 #[derive(Debug)]
@@ -27,7 +27,9 @@ impl Worker {
         stack: usize,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        Ok(Self { what, thread: Some(spawn(name, stack, work)?) })
+        // What it logs belongs to the stream it works for.
+        let span = Span::current();
+        Ok(Self { what, thread: Some(spawn(name, stack, move || span.run(work))?) })
     }
 
     /// Whether it has ended. That it panicked is logged, once.

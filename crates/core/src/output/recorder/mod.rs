@@ -27,7 +27,7 @@ use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::opening::{OpenedOutput, OutputOpening};
-use crate::sys::{CpuLap, CpuMeter, spawn};
+use crate::sys::{CpuLap, CpuMeter, Span, spawn};
 
 /// Tags that wait for the disk before the rest is left in the ring; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
@@ -133,9 +133,10 @@ impl Recorder {
         let (batches, receiver) = crossbeam_channel::bounded(QUEUE_BATCHES);
         let (finished, done) = crossbeam_channel::bounded(1);
         let (writer, seen) = (FlvFile::new(file, begin), shared.clone());
+        let span = Span::current();
         spawn(format!("fr-{id}"), STACK, move || {
             let mut lap = CpuLap::default();
-            let result = write(writer, &receiver, &seen, &cpu, &mut lap);
+            let result = span.run(|| write(writer, &receiver, &seen, &cpu, &mut lap));
             cpu.lap(&mut lap);
             let _ = finished.send(result);
         })
