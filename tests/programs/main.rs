@@ -1,7 +1,9 @@
-//! Programs that embed flowcast: async programs that await ends and events, and programs that read the log of one stream.
+//! Programs that embed flowcast: the service of `examples/embed.rs` is spoken to line by line, async programs await ends and events,
+//! and the lines that are logged for one stream are found.
 
 #![cfg(feature = "libav")]
 
 mod asynchronous;
+mod embed;
 #[cfg(feature = "tracing")]
 mod logged;

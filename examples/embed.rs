@@ -1,0 +1,381 @@
+//! A small playout service, as a program that embeds flowcast would be: orders come line by line on standard input, answers go to
+//! standard output.
+//!
+//! An answer is any number of lines, the last of which begins with `ok` or `error CODE`. After `watch on`, lines that begin with
+//! `event` come between answers. The log is on standard error.
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use flowcast::error::{UnknownName, chain};
+use flowcast::event::Subscription;
+use flowcast::server::prometheus_client::{encoding::text::encode, registry::Registry};
+use flowcast::server::{EncoderMetrics, StreamMetrics};
+use flowcast::{
+    Config, Engine, Error, EventKind, Events, Facts, Output, OutputId, Platform, Playlist, ReelStore,
+    RtmpServer, RtmpServerExt, Source, StreamId, StreamRef, StreamStats,
+};
+use support::cli::Named;
+use support::{Result, cli, print};
+
+/// How long a stream may take to say goodbye.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Failures that are remembered, of all streams together.
+const MOST_FAILURES: usize = 100;
+
+/// A playout service that is spoken to on standard input: `help` lists the orders.
+#[derive(Parser)]
+#[command(name = "embed", max_term_width = cli::WIDTH)]
+struct Cli {
+    /// Address for publishers and players; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1935")]
+    listen: String,
+
+    /// Cut each file once into a reel and keep it there; otherwise files are read as they are played
+    #[arg(long, value_name = "DIR")]
+    reels: Option<PathBuf>,
+}
+
+/// One line of standard input; words are separated by spaces.
+#[derive(Parser)]
+#[command(multicall = true, max_term_width = cli::WIDTH)]
+struct Line {
+    #[command(subcommand)]
+    order: Order,
+}
+
+/// STREAM is the name a stream was started with, or its number.
+#[derive(Subcommand)]
+enum Order {
+    /// Play files one after another, again and again
+    Start {
+        name: String,
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Send it there from the beginning, as `add` does; may be given several times
+        #[arg(long, value_name = "LABEL=URL", value_parser = cli::named())]
+        to: Vec<Named>,
+    },
+    /// Send a stream to rtmp(s)://host/app/key, offer it to players as publish:NAME, or record it to FILE.flv
+    Add { stream: String, label: String, url: String },
+    /// End an output
+    Remove { stream: String, label: String },
+    /// Each stream and its outputs in a line
+    List,
+    /// All figures of a stream as JSON
+    Show { stream: String },
+    /// What a stream plays now
+    Playing { stream: String },
+    /// Go on with the next file
+    Next { stream: String },
+    /// What failed lately
+    Errors { stream: String },
+    /// Whether a platform takes a file as it is
+    Judge { file: PathBuf, platform: String },
+    /// Let somebody publish under a name, with this key or with a random one
+    Key { name: String, key: Option<String> },
+    /// Show events as they happen
+    Watch { switch: Switch },
+    /// All figures for Prometheus
+    Metrics,
+    /// Stop a stream
+    Stop { stream: String },
+    /// Stop everything
+    Quit,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Why an order was not carried out: a stable code, and a text for people.
+struct Refusal(&'static str, String);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error.code(), chain(&error))
+    }
+}
+
+type Answer = std::result::Result<String, Refusal>;
+
+/// A failure of a stream or an output.
+struct Failure {
+    stream: StreamId,
+    /// The event, as it is logged.
+    line: String,
+    error: Error,
+}
+
+type Failures = Arc<Mutex<VecDeque<Failure>>>;
+
+struct Service {
+    // Before the engine, which waits for its streams when it is dropped.
+    server: RtmpServer,
+    registry: Registry,
+    lists: BTreeMap<StreamId, Playlist>,
+    failures: Failures,
+    watching: Option<Subscription>,
+    engine: Engine,
+}
+
+fn main() -> ExitCode {
+    support::exit(run(&cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let mut service = Service::start(cli)?;
+    print::line(format_args!("ok listening on rtmp://{}/live", service.server.address()))?;
+    for line in orders()? {
+        let line = match Line::try_parse_from(line.split_whitespace()) {
+            Ok(Line { order: Order::Quit }) => break,
+            Ok(Line { order }) => service.carry_out(order).unwrap_or_else(|Refusal(code, text)| {
+                // One line, whatever is in it.
+                format!("error {code} {}", text.replace(['\r', '\n'], " "))
+            }),
+            // Also what `help` says.
+            Err(error) if error.use_stderr() => format!("{error}error USAGE not an order"),
+            Err(help) => format!("{help}ok"),
+        };
+        print::line(line)?;
+    }
+    print::line(service.stop())?;
+    Ok(())
+}
+
+/// Lines of standard input, up to its end or until the user or the system asks to stop.
+fn orders() -> Result<impl Iterator<Item = String>> {
+    let (send, lines) = mpsc::channel();
+    let stop = send.clone();
+    ctrlc::set_handler(move || stop.send(None).unwrap_or_default())?;
+    thread::spawn(move || {
+        let lines = std::io::stdin().lock().lines().map_while(std::result::Result::ok);
+        let lines = lines.filter(|line| !line.trim().is_empty());
+        // The receiver is gone once the service stops.
+        let _ = lines.map(Some).chain([None]).try_for_each(|line| send.send(line));
+    });
+    Ok(lines.into_iter().map_while(|line| line))
+}
+
+impl Service {
+    fn start(cli: &Cli) -> Result<Self> {
+        let config = Config::from_env()?.with(|config| config.reels = cli.reels.as_ref().map(ReelStore::new));
+        let engine = Engine::new(config)?;
+        let failures = Failures::default();
+        let (events, kept) = (engine.events(), failures.clone());
+        thread::spawn(move || log_and_keep(events, &kept));
+        let server = engine.rtmp_server(&cli.listen).start()?;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(StreamMetrics::new(engine.watch())));
+        registry.register_collector(Box::new(EncoderMetrics::new(&engine)));
+        registry.register_collector(Box::new(server.metrics()));
+        Ok(Self { server, registry, lists: BTreeMap::new(), failures, watching: None, engine })
+    }
+
+    /// Ends all that runs, under one deadline for each.
+    fn stop(self) -> String {
+        let published = self.server.stop(DEADLINE);
+        let started = self.engine.shutdown(DEADLINE);
+        let stopped = published.stopped + started.stopped;
+        format!("ok stopped {stopped}, abandoned {}", published.abandoned + started.abandoned)
+    }
+
+    fn carry_out(&mut self, order: Order) -> Answer {
+        match order {
+            Order::Start { name, files, to } => self.start_stream(&name, files, to),
+            Order::Add { stream, label, url } => {
+                let output = self.find(&stream)?.add_output(output(&url).label(label))?;
+                Ok(format!("ok {output}"))
+            }
+            Order::Remove { stream, label } => {
+                let stream = self.find(&stream)?;
+                let output = find_output(&stream, &label)?;
+                stream.remove_output(output)?;
+                Ok(format!("ok {output}"))
+            }
+            Order::List => {
+                let streams = self.engine.watch().stats();
+                let lines: String = streams.iter().map(|stats| in_a_line(stats) + "\n").collect();
+                Ok(format!("{lines}ok {}", streams.len()))
+            }
+            Order::Show { stream } => json(&self.find(&stream)?.stats()),
+            Order::Playing { stream } => playing(&self.find(&stream)?.stats()),
+            Order::Next { stream } => {
+                let list = self.lists.get(&self.find(&stream)?.id());
+                list.ok_or_else(|| refuse("NO_LIST", "it plays what somebody publishes"))?.skip();
+                Ok("ok".to_owned())
+            }
+            Order::Errors { stream } => Ok(self.errors(self.find(&stream)?.id())),
+            Order::Judge { file, platform } => judge(file, &platform),
+            Order::Key { name, key } => self.let_publish(&name, key),
+            Order::Watch { switch } => Ok(self.watch(switch)),
+            Order::Metrics => self.metrics(),
+            Order::Stop { stream } => {
+                let stream = self.find(&stream)?;
+                self.lists.remove(&stream.id());
+                let last = stream.stop(DEADLINE)?;
+                Ok(format!(
+                    "ok {:.1} MB sent in {:.1} s",
+                    last.bytes_sent as f64 / 1e6,
+                    last.uptime.as_secs_f64()
+                ))
+            }
+            Order::Quit => Ok("ok".to_owned()),
+        }
+    }
+
+    /// Puts a list on the air. It needs no output to begin with: they are added and removed while it runs.
+    fn start_stream(&mut self, name: &str, files: Vec<PathBuf>, to: Vec<Named>) -> Answer {
+        if self.find(name).is_ok() {
+            return Err(refuse("NAME_TAKEN", &format!("{name} is on the air")));
+        }
+        let list = Playlist::files(files);
+        let stream = self
+            .engine
+            .stream(Source::playlist(list.clone()))
+            .label(name)
+            .outputs(to.iter().map(|to| output(&to.value).label(&to.name)))
+            .without_outputs()
+            .start()?
+            .detach();
+        self.lists.insert(stream.id(), list);
+        Ok(format!("ok {}", stream.id()))
+    }
+
+    /// A stream by its number or its name.
+    fn find(&self, name: &str) -> std::result::Result<StreamRef, Refusal> {
+        let by_number = name.parse().ok().and_then(|id| self.engine.get(id));
+        let by_name = || self.engine.streams().into_iter().find(|stream| stream.label() == Some(name));
+        by_number.or_else(by_name).ok_or_else(|| refuse("NO_STREAM", &format!("there is no stream {name}")))
+    }
+
+    fn errors(&self, stream: StreamId) -> String {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_stream = failures.iter().filter(|failure| failure.stream == stream);
+        let lines = of_stream.map(|Failure { line, error, .. }| {
+            let what = if error.is_retryable() { "may pass" } else { "is final" };
+            format!("{} {what}: {line}\n", error.code())
+        });
+        lines.chain(["ok".to_owned()]).collect()
+    }
+
+    /// What is malformed and what is taken have codes of their own: the one is to be corrected, the other to be chosen anew.
+    fn let_publish(&self, name: &str, key: Option<String>) -> Answer {
+        match key {
+            Some(key) => self.engine.keys().add(name, key)?,
+            None => {
+                let key = self.engine.keys().issue(name)?;
+                return Ok(format!("ok {}", key.reveal()));
+            }
+        }
+        Ok("ok".to_owned())
+    }
+
+    fn watch(&mut self, switch: Switch) -> String {
+        if let Some(watching) = self.watching.take() {
+            watching.cancel();
+        }
+        if matches!(switch, Switch::On) {
+            self.watching = Some(self.engine.on_event(|event| {
+                let json = serde_json::to_string(event).unwrap_or_else(|error| error.to_string());
+                // Nobody may be reading.
+                let _ = print::line(format_args!("event {json}"));
+            }));
+        }
+        "ok".to_owned()
+    }
+
+    fn metrics(&self) -> Answer {
+        let mut page = String::new();
+        encode(&mut page, &self.registry).map_err(|error| refuse("METRICS", &error.to_string()))?;
+        Ok(page + "ok")
+    }
+}
+
+fn refuse(code: &'static str, text: &str) -> Refusal {
+    Refusal(code, text.to_owned())
+}
+
+/// What an address means. What it cannot mean is an error where the output is given to a stream.
+fn output(url: &str) -> Output {
+    match url.strip_prefix("publish:") {
+        Some(name) => Output::publish(name),
+        None if url.contains("://") => Output::rtmp_url(url),
+        None => Output::record(url),
+    }
+}
+
+/// An output by its label or its number.
+fn find_output(stream: &StreamRef, label: &str) -> std::result::Result<OutputId, Refusal> {
+    let by_number = || label.parse::<OutputId>().ok();
+    stream
+        .output(label)
+        .or_else(by_number)
+        .ok_or_else(|| refuse("NO_OUTPUT", &format!("there is no output {label}")))
+}
+
+/// Writes the log, and keeps what failed for `errors`. Ends with the engine.
+fn log_and_keep(events: Events, kept: &Mutex<VecDeque<Failure>>) {
+    for event in events {
+        let line = event.to_string();
+        print::note(&line);
+        let error = match event.kind {
+            EventKind::OutputRetrying { error, .. } | EventKind::ItemSkipped { error, .. } => error,
+            EventKind::OutputEnded { error: Some(error), .. } | EventKind::Ended { error: Some(error) } => {
+                error
+            }
+            _ => continue,
+        };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.truncate(MOST_FAILURES - 1);
+        kept.push_front(Failure { stream: event.stream, line, error });
+    }
+}
+
+/// A stream and its outputs, for people.
+fn in_a_line(stats: &StreamStats) -> String {
+    let label = stats.label.as_deref().unwrap_or("-");
+    let mut line = format!("{} {label}: {}", stats.id, stats.bit_rate);
+    for output in &stats.outputs {
+        let name = output.label.as_deref().unwrap_or(&output.name);
+        // A string takes everything.
+        let _ = write!(line, "; {name} {} {}", output.phase, output.bit_rate);
+        if let Some(failure) = &output.last_error {
+            let _ = write!(line, " ({})", failure.code);
+        }
+    }
+    line
+}
+
+fn playing(stats: &StreamStats) -> Answer {
+    let playing = stats.playing.as_ref().ok_or_else(|| refuse("NOTHING", "nothing is playing"))?;
+    let item = playing.item.map_or_else(|| "-".to_owned(), |item| item.to_string());
+    let length =
+        playing.length.map_or_else(|| "?".to_owned(), |length| format!("{:.1}", length.as_secs_f64()));
+    Ok(format!("ok {item} {:.1}/{length} s {}", playing.position.as_secs_f64(), playing.path.display()))
+}
+
+fn judge(file: PathBuf, platform: &str) -> Answer {
+    let platform: Platform =
+        platform.parse().map_err(|unknown: UnknownName| refuse("NO_PLATFORM", &unknown.to_string()))?;
+    let verdict = Facts::scan(file)?.verdict(&platform);
+    let reasons = verdict.reasons.iter();
+    let lines = reasons.map(|reason| format!("{} {}: {}\n", reason.severity, reason.code, reason.detail));
+    Ok(lines.chain([format!("ok {}", verdict.action)]).collect())
+}
+
+fn json(stats: &StreamStats) -> Answer {
+    let text = serde_json::to_string(stats).map_err(|error| refuse("JSON", &error.to_string()))?;
+    Ok(format!("{text}\nok"))
+}
