@@ -1,29 +1,26 @@
 //! Where a stream's tags go.
 
-mod append;
-mod existing;
 pub mod feed;
-mod flv_file;
+mod file;
 pub mod gate;
 mod hub;
-mod recorder;
 mod rtmp_push;
 
 use std::path::PathBuf;
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, UrlError};
-use recorder::Recorder;
 use rtmp_push::RtmpPush;
 
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::stream::opening::{OpenOutput, OpenedOutput, OutputOpening};
+use file::Recorder;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;
 
-pub use existing::Existing;
+pub use file::Existing;
 
 /// One destination of a stream.
 #[derive(Debug, Clone)]

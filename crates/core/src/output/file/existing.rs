@@ -10,7 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::append::{self, Appended};
+use super::flv::{self, Appended};
 use crate::files::{StreamFiles, WrittenFile, refuse_played};
 use crate::sys::FileId;
 
@@ -19,7 +19,7 @@ const MOST_NUMBERS: u32 = 99_999;
 /// The most links that are followed in a row, as on Linux.
 const MOST_LINKS: u32 = 40;
 
-/// What a recording does with an existing file; see [`Output::existing`](super::Output::existing).
+/// What a recording does with an existing file; see [`Output::existing`](crate::Output::existing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Existing {
@@ -154,7 +154,7 @@ fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Resul
     refuse_played(file.id())?;
     let begin = match existing {
         Existing::Append if file.metadata()?.len() > 0 => {
-            append::look(&file)?.map_or(Begin::Replace, Begin::Append)
+            flv::look(&file)?.map_or(Begin::Replace, Begin::Append)
         }
         Existing::Append => Begin::Empty,
         _ => Begin::Replace,

@@ -3,6 +3,8 @@
 //! In: tags with times from zero. Out: a file whose duration and size are filled in at its end, and that never ends within
 //! a tag, not even after an error. What was in it before is left alone until the first write.
 
+mod append;
+
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt;
 
@@ -11,9 +13,10 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::writer::FlvWriter;
 use flowcast_rtmp::time::MediaTime;
 
-use super::append::Appended;
 use super::existing::Begin;
 use crate::files::WrittenFile;
+
+pub(super) use append::{Appended, look};
 
 /// Bytes gathered before they are written in any case.
 const BUFFER: usize = 1 << 20;

@@ -4,6 +4,9 @@
 //! file that can be played while it is written, and whose duration and size are filled in at its end. What a slow disk has no
 //! room for waits in the ring. A disk that is full or slow costs this recording only.
 
+mod existing;
+mod flv;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,8 +17,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
-use super::existing::{self, Existing, Opened};
-use super::flv_file::FlvFile;
 use super::gate::{Fit, Intake};
 use crate::config::RecordingConfig;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
@@ -28,6 +29,10 @@ use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::opening::{OpenedOutput, OutputOpening};
 use crate::sys::{CpuLap, CpuMeter, Span, spawn};
+use existing::Opened;
+use flv::FlvFile;
+
+pub use existing::Existing;
 
 /// Tags that wait for the disk before the rest is left in the ring; at 30 fps with audio about ten seconds.
 const QUEUE_TAGS: usize = 1024;
