@@ -16,7 +16,7 @@ use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::stream::opening::{OpenOutput, OpenedOutput, OutputOpening};
-use file::Recorder;
+use file::record;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;
 
@@ -260,7 +260,7 @@ impl OpenOutput for Output {
             OutputKind::Hub { name } => HubOutput::open(name, cx),
             OutputKind::Rtmp(target) => Ok(RtmpPush::open(*target, cx)),
             OutputKind::Record { path, existing, all_tracks } => {
-                Recorder::open(&path, existing, Intake::file(all_tracks), cx)
+                record(&path, existing, Intake::file(all_tracks), cx)
             }
         }
     }

@@ -10,7 +10,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::flv::{self, Appended};
 use crate::files::{StreamFiles, WrittenFile, refuse_played};
 use crate::sys::FileId;
 
@@ -42,8 +41,8 @@ pub(super) enum Begin {
     Empty,
     /// Its content is removed with the first write.
     Replace,
-    /// The recording continues it.
-    Append(Appended),
+    /// The recording continues it, behind this many bytes; what follows them is half a part.
+    Behind(u64),
 }
 
 /// The file of a recording.
@@ -55,7 +54,8 @@ pub(super) struct Opened {
     pub(super) begin: Begin,
 }
 
-/// Opens the file of a recording of the stream with these files.
+/// Opens the file of a recording of the stream with these files. `end_of` finds where what is whole ends in a file that is
+/// continued; `None` if nothing in it is.
 ///
 /// # Errors
 ///
@@ -66,7 +66,12 @@ pub(super) struct Opened {
 /// # Blocking
 ///
 /// On the file system.
-pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+pub(super) fn open(
+    path: &Path,
+    existing: Existing,
+    files: &Arc<StreamFiles>,
+    end_of: impl FnOnce(&File) -> io::Result<Option<u64>>,
+) -> io::Result<Opened> {
     let there = match fs::metadata(path) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -94,7 +99,9 @@ pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) ->
         Existing::Number => number(path, files),
         Existing::Append | Existing::Replace => match create(path) {
             Ok(file) => made(file, path, files),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => go_on(path, existing, files),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                go_on(path, existing, files, end_of)
+            }
             Err(error) => Err(error),
         },
     }
@@ -139,7 +146,12 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 }
 
 /// Opens an existing file, and changes nothing in it.
-fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Opened> {
+fn go_on(
+    path: &Path,
+    existing: Existing,
+    files: &Arc<StreamFiles>,
+    end_of: impl FnOnce(&File) -> io::Result<Option<u64>>,
+) -> io::Result<Opened> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         // The link leads to a name that does not exist yet. It is created like any other, so that it is removed if
         // nothing is written.
@@ -154,7 +166,7 @@ fn go_on(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Resul
     refuse_played(file.id())?;
     let begin = match existing {
         Existing::Append if file.metadata()?.len() > 0 => {
-            flv::look(&file)?.map_or(Begin::Replace, Begin::Append)
+            end_of(&file)?.map_or(Begin::Replace, Begin::Behind)
         }
         Existing::Append => Begin::Empty,
         _ => Begin::Replace,
@@ -180,7 +192,8 @@ mod tests {
     use super::*;
 
     fn opened(path: &Path, existing: Existing) -> io::Result<Opened> {
-        open(path, existing, &Arc::default())
+        let refused = |_: &File| Err(io::Error::new(io::ErrorKind::InvalidData, "nothing of the format"));
+        open(path, existing, &Arc::default(), refused)
     }
 
     #[test]
@@ -204,7 +217,7 @@ mod tests {
         let error = opened(&path, Existing::Refuse).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         let error = opened(&path, Existing::Append).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "it is no FLV");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "what the format says");
         let replaced = opened(&path, Existing::Replace).unwrap();
         assert!(matches!(replaced.begin, Begin::Replace));
         drop((second, replaced));

@@ -27,14 +27,14 @@ const METADATA_IN: u64 = 64 << 10;
 
 /// Where a recording goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::output::file) struct Appended {
+pub(super) struct Appended {
     /// Where the last whole tag ends; what is behind it is half a tag.
-    pub(in crate::output::file) end: u64,
+    pub(super) end: u64,
     /// The time of the first new tag, in milliseconds.
-    pub(in crate::output::file) next_ms: i64,
+    pub(super) next_ms: i64,
     /// Where the duration and the size stand in the metadata, if they do.
-    pub(in crate::output::file) duration_at: Option<u64>,
-    pub(in crate::output::file) size_at: Option<u64>,
+    pub(super) duration_at: Option<u64>,
+    pub(super) size_at: Option<u64>,
 }
 
 /// A tag of the file.
@@ -51,7 +51,7 @@ struct Tag {
 /// # Errors
 ///
 /// `InvalidData` for what is not FLV, or does not end like it.
-pub(in crate::output::file) fn look(file: &File) -> io::Result<Option<Appended>> {
+pub(super) fn look(file: &File) -> io::Result<Option<Appended>> {
     let refused = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     let length = file.metadata()?.len();
     let mut header = [0; FILE_HEADER as usize];

@@ -1,25 +1,29 @@
+mod segments;
+
+use std::sync::Arc;
+
 use super::*;
 use crate::config::BacklogConfig;
 use crate::ring::tape::{SLOT_TAGS, Tape};
+use queue::{Batches, QUEUE_BYTES_AGAIN};
 
 /// A recorder whose writer is the test.
-fn recorder() -> (Recorder, Receiver<Vec<Tag>>, Sender<io::Result<()>>) {
-    let (batches, receiver) = crossbeam_channel::bounded(QUEUE_BATCHES);
-    let (finished, done) = crossbeam_channel::bounded(1);
-    let recorder = Recorder::new(OutputId(0), PathBuf::new(), Arc::default(), batches, done, Duration::ZERO);
-    (recorder, receiver, finished)
+fn recorder() -> (FileOutput, Batches) {
+    let (queue, batches) = queue::queue(Duration::ZERO);
+    let (id, intake) = (OutputId(0), Intake::file(false));
+    (FileOutput::new(id, PathBuf::new(), usize::MAX, queue, Writer::none(), intake), batches)
 }
 
 /// The disk takes what waits for it; times of the pictures.
-fn write_all(recorder: &Recorder, queue: &Receiver<Vec<Tag>>) -> Vec<i64> {
-    let tags = queue.try_iter().inspect(|tags| recorder.shared.taken(tags)).flatten();
+fn write_all(batches: &Batches) -> Vec<i64> {
+    let tags = batches.try_all().into_iter().inspect(|tags| batches.done(tags)).flatten();
     let pictures = tags.filter(|tag| tag.is_video() && !tag.is_sequence_header());
     pictures.map(|tag| tag.timestamp.as_millis()).collect()
 }
 
 #[test]
 fn a_slow_disk_makes_a_reel_wait_and_loses_nothing() {
-    let (mut recorder, queue, _done) = recorder();
+    let (mut recorder, queue) = recorder();
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     ring.push(Tape::header());
     let mut pictures = Vec::new();
@@ -31,7 +35,7 @@ fn a_slow_disk_makes_a_reel_wait_and_loses_nothing() {
         assert!(tape.in_memory() < QUEUE_BYTES_AGAIN + (100 << 10), "{} bytes", tape.in_memory());
         // Eight seconds of nothing.
         if !(20..100).contains(&slot) {
-            pictures.extend(write_all(&recorder, &queue));
+            pictures.extend(write_all(&queue));
         }
     }
     assert_eq!((recorder.cursor.drops(), recorder.cursor.next()), (0, ring.end()));
@@ -41,7 +45,7 @@ fn a_slow_disk_makes_a_reel_wait_and_loses_nothing() {
 
 #[test]
 fn beyond_the_ring_a_recording_goes_on_at_a_keyframe() {
-    let (mut recorder, queue, _done) = recorder();
+    let (mut recorder, queue) = recorder();
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     ring.push(Tape::header());
     let mut pictures = Vec::new();
@@ -50,7 +54,7 @@ fn beyond_the_ring_a_recording_goes_on_at_a_keyframe() {
         recorder.feed(&ring, Instant::now());
         ring.trim(recorder.cursor().expect("it records"));
         if !(20..220).contains(&slot) {
-            pictures.extend(write_all(&recorder, &queue));
+            pictures.extend(write_all(&queue));
         }
     }
     let gaps: Vec<_> = pictures.windows(2).filter(|pair| pair[1] - pair[0] != 20).collect();
@@ -62,7 +66,7 @@ fn beyond_the_ring_a_recording_goes_on_at_a_keyframe() {
 
 #[test]
 fn a_recording_that_ends_takes_what_was_due_and_no_more() {
-    let (mut recorder, queue, _done) = recorder();
+    let (mut recorder, queue) = recorder();
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     for slot in 0..50 {
         tape.play(slot, &mut ring);
@@ -74,16 +78,17 @@ fn a_recording_that_ends_takes_what_was_due_and_no_more() {
     for slot in 50..60 {
         tape.play(slot, &mut ring);
         recorder.feed(&ring, Instant::now());
-        pictures.extend(write_all(&recorder, &queue));
+        pictures.extend(write_all(&queue));
     }
     assert_eq!(pictures.len(), 250);
-    assert!(recorder.batches.is_none() && recorder.cursor().is_none(), "the writer completes the file");
+    assert!(recorder.queue.is_closed() && recorder.cursor().is_none(), "the writer completes the file");
 }
 
 #[test]
 fn the_first_media_counts_when_it_is_in_the_file() {
     let path = std::env::temp_dir().join(format!("flowcast-first-{}.flv", std::process::id()));
-    let mut recorder = create(&path).expect("it is writable");
+    let file = FlvFile::open(&path, Existing::Replace, &Arc::default()).expect("it is writable");
+    let mut recorder = started(file);
     let (tape, mut ring) = (Tape::new(20), Ring::new(BacklogConfig::default(), false));
     let before = Instant::now();
     ring.push(Tape::header());
@@ -91,16 +96,23 @@ fn the_first_media_counts_when_it_is_in_the_file() {
     assert_eq!(recorder.first_media(), None);
     tape.play(0, &mut ring);
     recorder.feed(&ring, Instant::now());
-    while recorder.first_media().is_none() {
-        assert!(before.elapsed() < Duration::from_secs(10), "the writer does not write");
-        std::thread::yield_now();
-    }
+    until("the writer writes", || recorder.first_media().is_some());
     assert!(recorder.first_media().is_some_and(|at| at > before));
     assert!(std::fs::metadata(&path).is_ok_and(|facts| facts.len() > 100));
     let _ = std::fs::remove_file(path);
 }
 
-fn create(path: &Path) -> Result<Recorder, Error> {
-    let target = (path, Existing::Replace);
-    Recorder::create(OutputId(0), target, &Arc::default(), &RecordingConfig::default(), CpuMeter::default())
+/// An output with a writer.
+fn started(format: impl Format + 'static) -> FileOutput {
+    let config = RecordingConfig { write_within: Duration::ZERO, ..RecordingConfig::default() };
+    let (id, intake, cpu) = (OutputId(0), Intake::file(false), CpuMeter::default());
+    FileOutput::start(id, Box::new(format), intake, &config, cpu).expect("a thread is left")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let before = Instant::now();
+    while !is_so() {
+        assert!(before.elapsed() < Duration::from_secs(10), "not yet: {what}");
+        std::thread::yield_now();
+    }
 }

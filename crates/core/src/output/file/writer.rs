@@ -1,0 +1,133 @@
+//! The thread that writes a recording, because files block.
+//!
+//! In: batches of tags. Out: what a [`Format`] makes of them, one write for each batch, until the queue is closed or the disk is
+//! full; and reports to the driver, which looks for them when it is its turn.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use super::format::Format;
+use super::queue::Batches;
+use crate::sys::{CpuLap, CpuMeter, Span, spawn};
+
+const STACK: usize = 128 << 10;
+
+/// What has happened to the files.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// This one is written from now on.
+    Opened(PathBuf),
+    /// None is written any more.
+    Ended(io::Result<()>),
+}
+
+/// How far the writer is.
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: AtomicU64,
+    /// When the first media was in a file.
+    first: OnceLock<Instant>,
+}
+
+/// A writing thread, as the driver sees it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    progress: Arc<Progress>,
+    reports: Receiver<Report>,
+}
+
+impl Writer {
+    /// Starts a thread of this name, which writes until its queue is closed.
+    ///
+    /// # Errors
+    ///
+    /// No thread is left.
+    pub(super) fn start(
+        thread: String,
+        format: Box<dyn Format>,
+        batches: Batches,
+        cpu: CpuMeter,
+    ) -> io::Result<Self> {
+        let (sender, reports) = crossbeam_channel::unbounded();
+        let progress = Arc::new(Progress::default());
+        let work = Work { format, batches, progress: progress.clone(), reports: sender.clone() };
+        // Whoever starts it knows the first file, before anything is written.
+        work.report_opened();
+        let span = Span::current();
+        spawn(thread, STACK, move || {
+            let mut lap = CpuLap::default();
+            // Whoever hears of the end may use the files: they are closed by now.
+            let result = span.run(|| work.run(&cpu, &mut lap));
+            cpu.lap(&mut lap);
+            let _ = sender.send(Report::Ended(result));
+        })?;
+        Ok(Self { progress, reports })
+    }
+
+    /// A writer that has nothing to report: its work is done by a test.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { progress: Arc::default(), reports: crossbeam_channel::never() }
+    }
+
+    /// What happened since the last call. Nothing follows the end; a thread that panicked has failed.
+    pub(super) fn report(&self) -> Option<Report> {
+        match self.reports.try_recv() {
+            Ok(report) => Some(report),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                Some(Report::Ended(Err(io::Error::other("the thread that writes it panicked"))))
+            }
+        }
+    }
+
+    /// Bytes written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.progress.bytes.load(Ordering::Relaxed)
+    }
+
+    /// When the first media was in a file.
+    pub(super) fn first_media(&self) -> Option<Instant> {
+        self.progress.first.get().copied()
+    }
+}
+
+/// What the thread has.
+struct Work {
+    format: Box<dyn Format>,
+    batches: Batches,
+    progress: Arc<Progress>,
+    reports: Sender<Report>,
+}
+
+impl Work {
+    fn run(mut self, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
+        let mut path = self.format.path().to_owned();
+        while let Some(tags) = self.batches.next() {
+            let written = self.format.write(&tags);
+            self.batches.done(&tags);
+            written?;
+            if self.format.path() != path {
+                self.format.path().clone_into(&mut path);
+                self.report_opened();
+            }
+            if self.format.has_media() {
+                self.progress.first.get_or_init(Instant::now);
+            }
+            self.progress.bytes.store(self.format.written(), Ordering::Relaxed);
+            if self.batches.is_empty() {
+                cpu.lap(lap);
+            }
+        }
+        self.format.finish()
+    }
+
+    fn report_opened(&self) {
+        let _ = self.reports.send(Report::Opened(self.format.path().to_owned()));
+    }
+}
