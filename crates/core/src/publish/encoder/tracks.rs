@@ -12,11 +12,11 @@ use flowcast_av::{
     AudioDecoder, AudioInfo, Codec, ColorInfo, DecoderOptions, Demuxer, FieldOrder, Interrupt, MediaInfo,
     OpenOptions, Packet, Ratio, TimeBase, TrackInfo, TrackKind, VideoDecoder, VideoFrame, VideoInfo,
 };
-use flowcast_rtmp::flv::audio::{self, AudioCodec};
+use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::coded::{Part, coded};
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Codec as TagCodec, Tag, TagKind};
-use flowcast_rtmp::flv::video::{self, VideoCodec};
+use flowcast_rtmp::flv::video::VideoCodec;
 use flowcast_rtmp::flv::writer::FlvWriter;
 use flowcast_rtmp::flv::{enhanced, opus};
 
@@ -185,21 +185,13 @@ fn plain(tag: &Tag) -> Option<Tag> {
     if tag.is_script() {
         return Some(tag.clone());
     }
-    let is_numbered = !enhanced::is_enhanced(tag.kind, &tag.body);
     match tag.codec() {
         // By a number that libav's demuxer does not know.
         Some(TagCodec::Video(VideoCodec::Hevc | VideoCodec::Av1)) => None,
-        _ if is_numbered => Some(tag.clone()),
-        Some(TagCodec::Video(VideoCodec::Avc)) => match coded(tag)?.part {
-            Part::Config(config) => Some(video::avc_sequence_header(config, tag.timestamp)),
-            Part::Frames { composition_time, data } => {
-                video::avc_frame(tag.timestamp, composition_time, tag.is_keyframe(), data).ok()
-            }
-        },
-        Some(TagCodec::Audio(AudioCodec::Aac)) => Some(match coded(tag)?.part {
-            Part::Config(config) => audio::aac_sequence_header(config, tag.timestamp),
-            Part::Frames { data, .. } => audio::aac_frame(tag.timestamp, data),
-        }),
+        _ if !enhanced::is_enhanced(tag.kind, &tag.body) => Some(tag.clone()),
+        Some(TagCodec::Video(VideoCodec::Avc) | TagCodec::Audio(AudioCodec::Aac)) => {
+            enhanced::with_number(tag)
+        }
         _ => None,
     }
 }
