@@ -21,10 +21,8 @@ pub use self::rules::{KeyRules, Play};
 use self::secret::{Digest, Salt, random_key};
 pub use self::store::{Asker, Denial, Grant, KeyStore};
 use crate::error::Error;
-use crate::stream::hub::{Hub, check_name};
+use crate::stream::hub::{Hub, check_name, refused, shown};
 
-/// The longest name, in bytes.
-const MAX_NAME: usize = 128;
 /// The shortest and the longest secret, in bytes.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;
 /// Expired keys are looked for when there are this many keys, and again whenever the number has doubled.
@@ -151,7 +149,7 @@ impl KeyRegistry {
         let play = self.play_rule(name, play)?;
         match self.keys.lock().entries.get_mut(name) {
             Some(entry) => entry.play = play,
-            None => return Err(Error::NoKey { name: name.chars().take(MAX_NAME).collect() }),
+            None => return Err(Error::NoKey { name: shown(name) }),
         }
         Ok(())
     }
@@ -256,10 +254,6 @@ impl Keys {
         }
         self.sweep_at = self.entries.len() * 2;
     }
-}
-
-fn refused(name: &str, reason: &'static str) -> Error {
-    Error::Key { name: name.chars().take(MAX_NAME).collect(), reason }
 }
 
 fn is_prefix(prefix: &str, text: &str) -> bool {

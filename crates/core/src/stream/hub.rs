@@ -93,7 +93,17 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
         return Ok(());
     }
     let reason = "a name is 1 to 128 letters, digits, '-', '_' or '.', not only dots, and not '_definst_'";
-    Err(Error::Key { name: name.chars().take(MAX_NAME).collect(), reason })
+    Err(refused(name, reason))
+}
+
+/// The error of a name or its key.
+pub(crate) fn refused(name: &str, reason: &'static str) -> Error {
+    Error::Key { name: shown(name), reason }
+}
+
+/// A name for an error's text, however long what was sent is.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
 }
 
 #[derive(Debug)]
