@@ -85,14 +85,10 @@ pub use stats::{
     Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
     StreamPhase, StreamStats,
 };
-pub use stream::ended::Ended;
-pub use stream::handle::{StreamHandle, StreamRef};
-pub use stream::hub::{Claim, Entrance, Handover, Hub};
-pub use stream::opening::{
-    OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
+pub use stream::{
+    Claim, Ended, Entrance, Handover, Hub, OpenOutput, OpenSource, OpenedOutput, OutputMailbox,
+    OutputOpening, Seat, ShutdownReport, SourceMailbox, SourceOpening, StreamHandle, StreamRef,
 };
-pub use stream::registry::ShutdownReport;
-pub use stream::seat::Seat;
 pub use sys::ThreadMeter;
 #[doc(hidden)]
 pub use sys::{Latch, spawn};

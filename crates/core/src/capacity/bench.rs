@@ -22,7 +22,7 @@ use crate::net::tls::TlsRoots;
 use crate::output::Output;
 use crate::source::Source;
 use crate::stats::{OutputPhase, SourceMode, StreamStats};
-use crate::stream::handle::StreamHandle;
+use crate::stream::StreamHandle;
 
 /// Until all streams send.
 const START: Duration = Duration::from_secs(10);

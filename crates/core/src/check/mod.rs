@@ -16,8 +16,7 @@ use std::time::Duration;
 pub use self::mistake::{Mistake, MistakeKind, Report};
 use self::notes::Notes;
 use crate::engine::Engine;
-use crate::stream::opening::{OpenOutput, OpenSource};
-use crate::stream::registry::Registry;
+use crate::stream::{OpenOutput, OpenSource, Registry};
 use crate::sys::spawn;
 
 /// Stack of the checking thread.

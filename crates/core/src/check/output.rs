@@ -15,9 +15,7 @@ use crate::event::EventKind;
 use crate::pool::Scratch;
 use crate::ring::Ring;
 use crate::stats::OutputStats;
-use crate::stream::opening::{OpenOutput, OpenedOutput};
-use crate::stream::registry::Registry;
-use crate::stream::stage::{DRIVER, OUTPUT, Stage};
+use crate::stream::{DRIVER, OUTPUT, OpenOutput, OpenedOutput, Registry, Stage};
 
 /// Virtual time runs this much faster than real time.
 const SPEED: u32 = 10;

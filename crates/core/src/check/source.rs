@@ -14,9 +14,7 @@ use super::rules::Rules;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::chain;
 use crate::pool::Scratch;
-use crate::stream::opening::OpenSource;
-use crate::stream::registry::Registry;
-use crate::stream::stage::{DRIVER, Stage};
+use crate::stream::{DRIVER, OpenSource, Registry, Stage};
 
 /// Ticks before media time begins.
 const HELD_TICKS: u32 = 3;

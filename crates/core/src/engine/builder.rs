@@ -7,10 +7,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::files::StreamFiles;
 use crate::output::Output;
-use crate::stream::handle::{StreamHandle, StreamRef};
-use crate::stream::labels::check_label;
-use crate::stream::opening::{OpenOutput, OpenSource, SourceOpening};
-use crate::stream::registry::{Parts, Registry};
+use crate::stream::{
+    OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
+};
 
 /// Describes a stream; see [`Engine::stream`](crate::Engine::stream).
 #[derive(Debug)]

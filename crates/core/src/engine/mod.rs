@@ -18,10 +18,7 @@ use crate::keys::KeyRegistry;
 use crate::limiter::{Admission, Limits};
 use crate::reel::Store;
 use crate::stats::StreamStats;
-use crate::stream::handle::StreamRef;
-use crate::stream::hub::Hub;
-use crate::stream::opening::OpenSource;
-use crate::stream::registry::{Registry, ShutdownReport};
+use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamRef};
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles exist, and
 /// waits for them up to [`Config::force_stop_after`]: keep it as long as streams should be on the air. A callback

@@ -10,11 +10,7 @@ use crate::driver::{OutputDriver, SourceDriver};
 use crate::error::Error;
 use crate::id::OutputId;
 use crate::publish::ingest::Ingest;
-use crate::stream::branch;
-use crate::stream::desk::Desk;
-use crate::stream::handle::StreamRef;
-use crate::stream::hub::Claim;
-use crate::stream::registry::Parts;
+use crate::stream::{self, Claim, Desk, Parts, StreamRef};
 
 /// How a publisher goes on the air; see [`ServerEngine::publish`].
 #[derive(Debug, Clone)]
@@ -110,6 +106,6 @@ impl ServerEngine for Engine {
         name: String,
         driver: Box<dyn OutputDriver>,
     ) -> Result<OutputId, Error> {
-        branch::attach(stream, name, driver)
+        stream::attach(stream, name, driver)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::stats::StreamStats;
-use crate::stream::registry::Registry;
+use crate::stream::Registry;
 
 /// A view of an engine's streams that keeps neither the engine nor a stream alive. Clones watch the same engine.
 #[derive(Debug, Clone)]

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bit_rate::BitRate;
 use crate::stats::Codec;
-use crate::stream::handle::StreamRef;
-use crate::stream::hub::Hub;
+use crate::stream::{Hub, StreamRef};
 
 /// A stream that is published now. Figures are at most a second old.
 #[derive(Debug, Clone)]

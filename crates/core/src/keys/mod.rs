@@ -21,7 +21,7 @@ pub use self::rules::{KeyRules, Play};
 use self::secret::{Digest, Salt, random_key};
 pub use self::store::{Asker, Denial, Grant, KeyStore};
 use crate::error::Error;
-use crate::stream::hub::{Hub, check_name, refused, shown};
+use crate::stream::{Hub, check_name, refused, shown};
 
 /// The shortest and the longest secret, in bytes.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;

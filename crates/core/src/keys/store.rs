@@ -82,7 +82,7 @@ impl Grant {
     /// Whether the name is valid: 1 to 128 bytes of letters, digits, `-`, `_` and `.`, not only dots.
     #[must_use]
     pub fn has_usable_name(&self) -> bool {
-        crate::stream::hub::is_name(&self.name)
+        crate::stream::is_name(&self.name)
     }
 }
 

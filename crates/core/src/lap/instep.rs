@@ -12,7 +12,7 @@ use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Unit;
-use crate::transcode::packets::PacketSource;
+use crate::transcode::PacketSource;
 
 /// How much of a track is held for the other one: milliseconds of media and bytes, whatever is reached first.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ mod queue;
 mod reader;
 #[cfg(feature = "libav")]
 mod shortfall;
-pub(crate) mod silence;
+mod silence;
 mod step;
 
 use std::time::Duration;
@@ -26,6 +26,9 @@ use std::time::Duration;
 pub(crate) use place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
 pub(crate) use position::Position;
 pub(crate) use queue::Taken;
+#[cfg(all(test, feature = "libav"))]
+pub(crate) use silence::{OPUS, opus_silence};
+pub(crate) use silence::{is_opus, silent_frame};
 pub(crate) use step::Step;
 #[cfg(feature = "libav")]
 pub(crate) use {

@@ -9,7 +9,7 @@ use flowcast_av::{Codec, MediaInfo, Packet, TimeBase, TrackInfo};
 
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::transcode::packets::PacketSource;
+use crate::transcode::PacketSource;
 
 /// Packets of a track that are judged together.
 const RUN: i64 = 16;

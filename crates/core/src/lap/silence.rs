@@ -13,7 +13,7 @@ pub(crate) const OPUS: [u8; 5] = *b"\x91Opus";
 
 /// The body of a tag with a frame of silence of this many samples, in the format of this sequence header; `None` where the codec
 /// has none.
-pub(crate) fn frame(header: &TagBody, samples: u32) -> Option<Bytes> {
+pub(crate) fn silent_frame(header: &TagBody, samples: u32) -> Option<Bytes> {
     if is_opus(header) {
         return opus_silence(samples);
     }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
-use crate::stream::hub::check_name;
-use crate::stream::opening::{OpenedOutput, OutputOpening};
-use crate::stream::shared::StreamShared;
+use crate::stream::{OpenedOutput, OutputOpening, StreamShared, check_name};
 
 /// The stream's name on the hub, for as long as this lives.
 pub(crate) struct HubOutput {

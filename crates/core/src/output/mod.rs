@@ -15,7 +15,7 @@ use rtmp_push::RtmpPush;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
-use crate::stream::opening::{OpenOutput, OpenedOutput, OutputOpening};
+use crate::stream::{OpenOutput, OpenedOutput, OutputOpening};
 use file::record;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;

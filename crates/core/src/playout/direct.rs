@@ -19,8 +19,7 @@ use crate::reel::SLOT_MS;
 use crate::stats::EncodingStats;
 use crate::sys::{CpuLap, CpuMeter, Worker};
 use crate::tracks::Tracks;
-use crate::transcode::packets::PacketSource;
-use crate::transcode::{Control, Encoders, Plan, Transcoder};
+use crate::transcode::{Control, Encoders, PacketSource, Plan, Transcoder};
 
 /// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
 const WORKER_STACK: usize = 256 << 10;

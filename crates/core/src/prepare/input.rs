@@ -5,7 +5,7 @@ use flowcast_av::{MediaInfo, Packet};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::scan::{Damage, Patience};
-use crate::transcode::packets::PacketSource;
+use crate::transcode::PacketSource;
 
 /// Passes over damaged places: the input ends where nothing readable follows.
 #[derive(Debug)]

@@ -18,8 +18,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Paced;
 use crate::tracks::{Carriage, Selection};
-use crate::transcode::packets::PacketSource;
-use crate::transcode::{Control, Encoders, LibavEncoders, Plan, Transcoder};
+use crate::transcode::{Control, Encoders, LibavEncoders, PacketSource, Plan, Transcoder};
 use crate::verdict::Facts;
 
 /// The most notices that are kept.

@@ -17,10 +17,7 @@ use crate::event::EventKind;
 use crate::id::StreamId;
 use crate::publish::encoder::LiveEncoder;
 use crate::ring::Join;
-use crate::stream::handle::StreamRef;
-use crate::stream::hub::{Hub, Reading, Watch};
-use crate::stream::mailbox::Mailbox;
-use crate::stream::tap::{TapPace, TapSource, tap};
+use crate::stream::{Hub, Mailbox, Reading, StreamRef, TapPace, TapSource, Watch, tap};
 
 /// What a source needs to know of its stream.
 #[derive(Debug, Clone)]

@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::files::Reads;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
 use crate::publish::published::{Published, Reader};
-use crate::stream::hub::check_name;
-use crate::stream::opening::{OpenSource, SourceOpening};
+use crate::stream::{OpenSource, SourceOpening, check_name};
 use crate::tracks::Tracks;
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.

@@ -1,23 +1,44 @@
 //! One stream: its thread, what others see of it, and how it ends.
 
-pub(crate) mod branch;
-pub(crate) mod desk;
-pub(crate) mod ended;
-pub(crate) mod handle;
-pub(crate) mod hub;
-pub(crate) mod labels;
-pub(crate) mod mailbox;
+mod branch;
+mod desk;
+mod ended;
+mod handle;
+mod hub;
+mod labels;
+mod mailbox;
 mod meter;
-pub(crate) mod opening;
-pub(crate) mod registry;
-pub(crate) mod seat;
-pub(crate) mod shared;
-pub(crate) mod stage;
-pub(crate) mod starting;
-pub(crate) mod tap;
-pub(crate) mod thread;
+mod opening;
+mod registry;
+mod seat;
+mod shared;
+mod stage;
+mod starting;
+mod tap;
+mod thread;
 
 use std::time::Duration;
+
+pub(crate) use branch::attach;
+pub(crate) use desk::{Delivery, Desk};
+pub use ended::Ended;
+pub use handle::{StreamHandle, StreamRef};
+pub use hub::{Claim, Entrance, Handover, Hub};
+pub(crate) use hub::{Reading, Watch, check_name, is_name, refused, shown};
+pub(crate) use labels::check_label;
+pub(crate) use mailbox::Mailbox;
+pub use opening::{
+    OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
+};
+pub use registry::ShutdownReport;
+pub(crate) use registry::{Parts, Registry};
+pub use seat::Seat;
+pub(crate) use shared::StreamShared;
+pub(crate) use stage::{DRIVER, OUTPUT, Stage};
+pub(crate) use tap::{TapPace, TapSource, tap};
+
+#[cfg(test)]
+pub(crate) use desk::Answer;
 
 /// Longer deadlines are no deadlines.
 pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

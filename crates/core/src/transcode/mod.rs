@@ -15,7 +15,7 @@ mod limits;
 #[cfg(feature = "libav")]
 mod meter;
 #[cfg(feature = "libav")]
-pub(crate) mod packets;
+mod packets;
 #[cfg(feature = "libav")]
 mod pictures;
 #[cfg(feature = "libav")]
@@ -37,6 +37,8 @@ pub(crate) use encoding::Wish;
 pub use encoding::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading, VideoCodec,
 };
+#[cfg(feature = "libav")]
+pub(crate) use packets::PacketSource;
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::{Control, Transcoder};
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::event::EventKind;
 use crate::lap::{LapFacts, Step, Unit};
 use crate::scan::{Damage, Patience};
 use crate::tracks::{Carriage, Selection, Tagged, Tagger, Tracks};
-use crate::transcode::packets::PacketSource;
+use crate::transcode::PacketSource;
 
 mod sound;
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl AudioTrack {
         let (rate, frame) =
             track.audio.as_ref().map_or((44_100, 0), |info| (info.sample_rate, info.frame_samples));
         let frame = if frame == 0 { DEFAULT_FRAME_SAMPLES } else { frame };
-        let silence = header.and_then(|header| silence::frame(&header.body, frame));
+        let silence = header.and_then(|header| silence::silent_frame(&header.body, frame));
         Self {
             unit: unit(track.time_base),
             lap: AudioMeasure::new(rate, frame),
@@ -85,7 +85,7 @@ impl AudioTrack {
 
     /// The format changes.
     pub(super) fn change(&mut self, header: &Tag) {
-        self.silence = silence::frame(&header.body, self.frame);
+        self.silence = silence::silent_frame(&header.body, self.frame);
     }
 
     /// Takes a packet that begins at `at`, in samples: the millisecond it is sent at on a clock that begins at `zero`. `None` if

@@ -28,7 +28,7 @@ use crate::id::OutputId;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
-use crate::stream::opening::{OpenedOutput, OutputOpening};
+use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
 use flv::FlvFile;
 use format::Format;

@@ -25,7 +25,7 @@ use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::tls::TlsRoots;
 use crate::net::{Backoff, random};
 use crate::stats::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
-use crate::stream::opening::{OpenedOutput, OutputMailbox, OutputOpening};
+use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
 
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);

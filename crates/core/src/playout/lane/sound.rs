@@ -6,7 +6,7 @@ use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::{opus, sound};
 
 use super::{Lane, round_div};
-use crate::lap::{Fill, Grid, Position, Unit, silence};
+use crate::lap::{Fill, Grid, Position, Unit, is_opus, silent_frame};
 use crate::playout::turn::{Part, Turn};
 
 /// The audio that was sent so far: an endless row of equal frames.
@@ -220,11 +220,11 @@ impl Lane {
 
     /// A frame of silence of this many samples in the current format, if it has one.
     pub(super) fn silent_frame(&self, samples: u32) -> Option<Bytes> {
-        silence::frame(self.audio_header.as_ref()?, samples)
+        silent_frame(self.audio_header.as_ref()?, samples)
     }
 
     fn is_opus(&self) -> bool {
-        self.audio_header.as_ref().is_some_and(silence::is_opus)
+        self.audio_header.as_ref().is_some_and(is_opus)
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
     use flowcast_rtmp::time::MediaTime;
 
     use super::*;
-    use crate::lap::silence::{OPUS, opus_silence};
+    use crate::lap::{OPUS, opus_silence};
 
     #[test]
     fn opus_has_silence_of_every_usual_length() {

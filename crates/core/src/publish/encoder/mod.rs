@@ -26,11 +26,12 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::{Closed, Finish, Step, TagReceiver, TagSender, Taken, queue};
 use crate::stats::EncodingStats;
-use crate::stream::mailbox::Mailbox;
+use crate::stream::Mailbox;
 use crate::sys::{self, CpuLap, CpuMeter, Leave, yield_to_others};
 use crate::tracks::{Selection, Tagged, Tagger};
-use crate::transcode::packets::PacketSource;
-use crate::transcode::{Control, Encoders, FrameRate, Plan, Settling, Transcoder, VideoPlan, settings};
+use crate::transcode::{
+    Control, Encoders, FrameRate, PacketSource, Plan, Settling, Transcoder, VideoPlan, settings,
+};
 
 /// Stack of the worker, for what libav's encoders need.
 const STACK: usize = 2 << 20;

@@ -12,7 +12,7 @@ use super::inbox::{Entry, Inbox};
 use super::tracks::{Known, is_frames};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::transcode::packets::PacketSource;
+use crate::transcode::PacketSource;
 
 /// Media time looked at until a track that has not shown itself is taken as missing, in milliseconds.
 const LOOK: i64 = 1000;

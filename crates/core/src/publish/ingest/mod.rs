@@ -15,7 +15,7 @@ use crate::clock::timeline::Timeline;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::stream::desk::{Delivery, Desk};
+use crate::stream::{Delivery, Desk};
 
 /// A publisher that was replaced may take this long to read why.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::pool::Scratch;
-use crate::stream::desk::Answer;
+use crate::stream::Answer;
 
 const GRACE: Duration = Duration::from_secs(30);
 const AFTER: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use crate::driver::{SourceContext, SourceState};
 use crate::lap::Step;
 use crate::playout::direct::OpenFile;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
-use crate::stream::mailbox::Mailbox;
+use crate::stream::Mailbox;
 use crate::tracks::Carriage;
 
 /// A live encoder without a stream's thread.
