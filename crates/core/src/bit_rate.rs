@@ -74,6 +74,7 @@ impl BitRate {
     }
 
     /// Whole thousands of bits per second: what encoders are given.
+    #[cfg(feature = "libav")]
     pub(crate) fn whole_kbps(self) -> u32 {
         u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)
     }

@@ -523,7 +523,9 @@ impl Error {
             | Self::CodecNotTaken { .. }
             | Self::GaveUp { .. } => 502,
             Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
-            Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => 503,
+            Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => {
+                503
+            }
             Self::ConnectTimeout { .. } | Self::Stalled { .. } => 504,
             Self::ReelStore { .. }
             | Self::ReelDamaged { .. }
