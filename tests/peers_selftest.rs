@@ -44,14 +44,14 @@ fn nginx_records_what_ffmpeg_publishes() {
 }
 
 #[test]
-fn nginx_comes_back_on_its_port() {
+fn nginx_comes_back_at_its_address() {
     if !need(&[Need::Ffmpeg, Need::Nginx]) {
         return;
     }
     let (_directory, file) = clip(Clip { seconds: 1, ..Clip::default() });
     let mut nginx = Nginx::start(&["live"]);
     nginx.kill();
-    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, nginx.port)).is_err());
+    assert!(TcpStream::connect(nginx.address).is_err());
     nginx.restart();
     ffmpeg_publish(&file, &nginx.url("live", "key"), 1).wait_success(PATIENCE);
     assert_same_frames(&nginx.recording("live", "key"), &file);
@@ -215,7 +215,7 @@ fn is_trusted(proxy: &TlsProxy) -> bool {
         .arg("-CAfile")
         .arg(proxy.trusted())
         .arg("-connect")
-        .arg(format!("127.0.0.1:{}", proxy.port))
+        .arg(proxy.address.to_string())
         .stdin(std::process::Stdio::null())
         .output()
         .expect("openssl")
@@ -229,9 +229,9 @@ fn tls_proxy_is_who_it_should_be() {
         return;
     }
     let nginx = Nginx::start(&["live"]);
-    assert!(!is_trusted(&TlsProxy::start(nginx.port, Identity::WrongAuthority)));
-    assert!(!is_trusted(&TlsProxy::start(nginx.port, Identity::WrongHost)));
-    let proxy = TlsProxy::start(nginx.port, Identity::Right);
+    assert!(!is_trusted(&TlsProxy::start(nginx.address, Identity::WrongAuthority)));
+    assert!(!is_trusted(&TlsProxy::start(nginx.address, Identity::WrongHost)));
+    let proxy = TlsProxy::start(nginx.address, Identity::Right);
     assert!(is_trusted(&proxy));
     let (_directory, file) = clip(Clip { seconds: 1, ..Clip::default() });
     ffmpeg_publish(&file, &proxy.url("live", "key"), 1).wait_success(PATIENCE);
@@ -334,9 +334,8 @@ fn a_peer_dies_with_its_handle() {
         return;
     }
     let listener = FfmpegListen::start("live", "key");
-    let port: u16 =
-        listener.url.split([':', '/']).find_map(|part| part.parse().ok()).expect("a port in the URL");
-    let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let address = listener.address;
+    let is_free = || TcpListener::bind(address).is_ok();
     assert!(!is_free());
     drop(listener);
     assert!(is_free());

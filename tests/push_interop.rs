@@ -293,8 +293,8 @@ fn before_tls(identity: Identity) -> (TempDir, PathBuf, Nginx, TlsProxy, FaultPr
     let directory = directory();
     let file = Clip::default().make(directory.path(), "clip.flv");
     let nginx = Nginx::start(&["live"]);
-    let tls = TlsProxy::start(nginx.port, identity);
-    let counting = FaultProxy::start(([127, 0, 0, 1], tls.port).into());
+    let tls = TlsProxy::start(nginx.address, identity);
+    let counting = FaultProxy::start(tls.address);
     (directory, file, nginx, tls, counting)
 }
 

@@ -8,7 +8,7 @@ use flowcast::{Config, Engine, Error, Output, RtmpServerExt, Source};
 use crate::{Beside, chain};
 use kit::bystander::at_most;
 use kit::rig::{Known, engine, wait_retry};
-use kit::{PATIENCE, free_port};
+use kit::{PATIENCE, own_address};
 
 #[test]
 fn malformed_urls_are_refused_before_anything_happens() {
@@ -61,9 +61,9 @@ fn closed_ports_and_unknown_hosts_are_told_and_tried_again() {
     let engine = engine(|_| {});
     let beside = Beside::start(&engine, &clip);
     let events = engine.events();
-    let closed = format!("rtmp://127.0.0.1:{}/live", free_port());
+    let closed = format!("rtmp://{}/live", own_address());
     let unknown = format!("rtmp://{}.invalid/live", "x".repeat(64));
-    let v6 = format!("rtmp://[::1]:{}/live", free_port());
+    let v6 = format!("rtmp://[::1]:{}/live", own_address().port());
     for (what, url, code) in [
         ("port closed", closed.as_str(), "CONNECT_FAILED"),
         ("port closed, IPv6", &v6, "CONNECT_FAILED"),
@@ -100,15 +100,15 @@ fn certificates_that_cannot_be_read() {
 #[test]
 fn a_server_that_cannot_listen() {
     let engine = Engine::new(Config::default()).expect("an engine");
-    let first = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
-    let error = engine.rtmp_server(first.address().to_string()).start().expect_err("the port is taken");
+    let own = own_address().to_string();
+    let first = engine.rtmp_server(&own).start().expect("it listens");
+    let error = engine.rtmp_server(&own).start().expect_err("the port is taken");
     assert_eq!((error.code(), error.is_retryable()), ("LISTEN_FAILED", true));
     for address in ["", "127.0.0.1:port", "127.0.0.1:99999"] {
         let error = engine.rtmp_server(address).start().expect_err(address);
         assert_eq!((error.code(), error.is_retryable()), ("ADDRESS_INVALID", false), "{address}");
     }
     // The port is free as soon as the server has stopped.
-    let address = first.address().to_string();
     first.stop(Duration::from_secs(3));
-    drop(engine.rtmp_server(address).start().expect("the port is free again"));
+    drop(engine.rtmp_server(own).start().expect("the port is free again"));
 }

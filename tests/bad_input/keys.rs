@@ -11,7 +11,7 @@ use flowcast::{Output, RtmpServerExt, Source, StreamKey};
 use crate::chain;
 use kit::rig::{Known, engine};
 use kit::scripted::{Script, Scripted};
-use kit::{FaultProxy, PATIENCE, Peer, alone, free_port, role_arguments, wait_until};
+use kit::{FaultProxy, PATIENCE, Peer, alone, own_address, role_arguments, wait_until};
 
 const CANARY: &str = "canary7f3a9key";
 
@@ -90,7 +90,7 @@ fn use_the_canary() {
     let echo: &str = "Stream canary7f3a9key is not yours (canary7f3a9key)";
     let (refusing, mute) =
         (Scripted::start(Script::Refuse("NetStream.Publish.Denied", echo)), Scripted::start(Script::Mute));
-    let nobody = free_port();
+    let nobody = own_address();
     let urls = [
         // Lives, is reset, comes back, and clashes with itself.
         format!("rtmp://{}/live/{CANARY}", proxy.address()),
@@ -102,8 +102,8 @@ fn use_the_canary() {
         format!("rtmp://{}/live/{CANARY}", mute.address()),
         format!("rtmps://{}/live/{CANARY}", mute.address()),
         format!("rtmps://{}/live/{CANARY}", refusing.address()),
-        format!("rtmp://127.0.0.1:{nobody}/live/{CANARY}"),
-        format!("rtmp://user:{CANARY}@127.0.0.1:{nobody}/live/{CANARY}"),
+        format!("rtmp://{nobody}/live/{CANARY}"),
+        format!("rtmp://user:{CANARY}@{nobody}/live/{CANARY}"),
         format!("rtmp://{}.invalid/live/{CANARY}", "x".repeat(64)),
     ];
     let outputs: Vec<_> = urls.iter().map(|url| Output::rtmp_url(url)).collect();

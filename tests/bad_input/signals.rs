@@ -81,12 +81,8 @@ fn lose_peers() {
     let plain = Scripted::start(Script::Record);
     let proxy = FaultProxy::start(server.address());
     let tls_target = Scripted::start(Script::Record);
-    let tls = TlsProxy::start(tls_target.address().port(), Identity::Right);
-    println!(
-        "\nstunnel: <TCP:[127.0.0.1:{}->\nstunnel: ->127.0.0.1:{}]>",
-        tls.port,
-        tls_target.address().port()
-    );
+    let tls = TlsProxy::start(tls_target.address(), Identity::Right);
+    println!("\nstunnel: <TCP:[{}->\nstunnel: ->{}]>", tls.address, tls_target.address());
     let roots = TlsRoots::from_pem_file(tls.trusted()).expect("the authority's certificate");
     let live = engine
         .stream(Source::file(&clip.file).looped())

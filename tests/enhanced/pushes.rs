@@ -3,7 +3,7 @@
 use super::*;
 use flowcast::RtmpServerExt;
 use kit::rig::{outputs, wait_ended};
-use kit::{Peer, ffmpeg7, free_port, listening};
+use kit::{Peer, ffmpeg7, listening, own_address};
 
 #[test]
 fn a_server_that_takes_them_gets_them_and_other_outputs_end_with_an_error() {
@@ -66,11 +66,11 @@ fn ffmpeg_records_what_is_pushed_unasked() {
                 std::fs::create_dir(&own).expect("a directory");
                 let path = make(&own, (name, code, coded));
                 let recording = own.join("recorded.mkv");
-                let port = free_port();
-                let url = format!("rtmp://127.0.0.1:{port}/live/key");
+                let address = own_address();
+                let url = format!("rtmp://{address}/live/key");
                 let arguments = ["-nostdin", "-v", "warning", "-y", "-listen", "1", "-i", &url, "-c", "copy"];
                 let mut server = Peer::spawn(&ffmpeg7(), arguments.into_iter().chain(recording.to_str()));
-                assert!(wait_until(PATIENCE, || listening(port)), "{}", server.report());
+                assert!(wait_until(PATIENCE, || listening(address)), "{}", server.report());
                 let output = Output::rtmp_url(&url);
                 let output = if unasked { output.enhanced_always() } else { output.enhanced() };
                 let live = engine.stream(Source::file(&path).looped().enhanced()).to(output).start();

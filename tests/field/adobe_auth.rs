@@ -135,9 +135,9 @@ fn a_login_over_tls_and_with_the_key_apart() {
     let clip = Known::small();
     let engine = engine(|_| {});
     let server = server(adobe, PASSWORD);
-    let proxy = TlsProxy::start(server.address().port(), Identity::Right);
+    let proxy = TlsProxy::start(server.address(), Identity::Right);
     let roots = TlsRoots::from_pem_file(proxy.trusted()).expect("a certificate");
-    let url = format!("rtmps://{USER}:{ENCODED}@localhost:{}/live", proxy.port);
+    let url = format!("rtmps://{USER}:{ENCODED}@{}/live", proxy.address);
     let output = Output::rtmp(&url, "key").tls_roots(roots);
     let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
     let on_air = || server.visits().iter().any(|visit| visit.tags >= 20);

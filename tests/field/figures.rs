@@ -188,6 +188,6 @@ fn pushes_and_recordings_are_collected_with_their_stream_and_no_key() {
     assert!(wait_until(PATIENCE, || all.iter().all(|transport| moves(transport))), "{}", page());
     assert!(line("stream_fps", "").is_some_and(|fps| fps > 0.0), "{}", page());
     let page = page();
-    assert!(!page.contains("hub") && !page.contains("a-stream-key") && !page.contains("127.0.0.1"), "{page}");
+    assert!(!page.contains("hub") && !page.contains("a-stream-key") && !page.contains("127."), "{page}");
     live.stop(PATIENCE).expect("it stops");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowcast::config::{ReconnectPolicy, TlsRoots};
 use flowcast::{Config, Engine, Error, Existing, Output, Source};
 
-use kit::free_port;
+use kit::own_address;
 use kit::rig::{Known, engine};
 
 type Change = fn(&mut ReconnectPolicy);
@@ -43,7 +43,7 @@ fn policies_that_cannot_work_are_refused_where_they_are_said() {
         .to(Output::publish("beside"))
         .start()
         .expect("it starts");
-    let url = format!("rtmp://127.0.0.1:{}/live", free_port());
+    let url = format!("rtmp://{}/live", own_address());
     for (change, field) in POLICIES {
         let mut policy = ReconnectPolicy::default();
         change(&mut policy);
@@ -89,7 +89,8 @@ fn settings_of_a_push_are_refused_for_other_outputs() {
         }
     }
     // And the other way round.
-    for output in [Output::publish("another"), Output::rtmp("rtmp://127.0.0.1:1/live", "key")] {
+    for output in [Output::publish("another"), Output::rtmp(&format!("rtmp://{}/live", own_address()), "key")]
+    {
         assert_eq!(name_of(live.add_output(output.existing(Existing::Replace))), "existing");
     }
     assert_eq!(engine.running(), 1);

@@ -11,7 +11,7 @@ use flowcast::{Config, Engine, Error, EventKind, Events, Output, RtmpServerExt, 
 
 use kit::acted::{Acted, Answer, publish_status};
 use kit::rig::{Known, engine, wait_event};
-use kit::{Authority, PATIENCE, wait_until};
+use kit::{Authority, PATIENCE, own_address, wait_until};
 
 /// Tags a connection may send before the server is gone.
 const ENOUGH: usize = 40;
@@ -220,23 +220,23 @@ fn a_refusal_where_the_output_was_redirected_to_sends_it_home() {
 fn a_server_that_comes_back_with_another_certificate_is_dialled_until_it_has_the_right_one() {
     let clip = Known::small();
     let (trusted, other) = (Authority::new("trusted"), Authority::new("somebody else"));
+    let address = own_address();
+    let host = address.ip().to_string();
     let identity = |authority: &Authority| {
-        let (chain, key) = authority.issue(&["localhost", "127.0.0.1"]);
+        let (chain, key) = authority.issue(&[host.as_str()]);
         TlsIdentity::from_pem(chain.as_bytes(), key.as_bytes()).expect("an identity")
     };
     let pem = clip.beside("ca.pem");
     std::fs::write(&pem, trusted.pem()).expect("a file in the directory");
     let serving = Engine::new(Config::default()).expect("an engine");
     serving.keys().add("studio", "a-stream-key").expect("a usable key");
-    let serve = |authority: &Authority, port: u16| {
-        let secure = format!("127.0.0.1:{port}");
-        let builder = serving.rtmp_server("127.0.0.1:0").rtmps(secure, identity(authority));
+    let serve = |authority: &Authority| {
+        let builder = serving.rtmp_server("127.0.0.1:0").rtmps(address.to_string(), identity(authority));
         builder.options(|options| options.failures.spare_loopback = true).start().expect("it listens")
     };
-    let server = serve(&trusted, 0);
-    let port = server.rtmps_address().expect("it speaks TLS").port();
+    let server = serve(&trusted);
     let roots = TlsRoots::from_pem_file(&pem).expect("a certificate");
-    let output = Output::rtmp(&format!("rtmps://localhost:{port}/live"), "a-stream-key");
+    let output = Output::rtmp(&format!("rtmps://{address}/live"), "a-stream-key");
     let engine = engine(|_| {});
     let live = engine
         .stream(Source::file(&clip.file).looped())
@@ -251,7 +251,7 @@ fn a_server_that_comes_back_with_another_certificate_is_dialled_until_it_has_the
     };
     assert!(on_air());
     server.stop(PATIENCE);
-    let server = serve(&other, port);
+    let server = serve(&other);
     let refused = wait_event(&events, PATIENCE, |event| match &event.kind {
         EventKind::OutputRetrying { error, .. } => (error.code() == "TLS_FAILED").then(|| error.clone()),
         EventKind::OutputEnded { error, .. } => panic!("ended: {error:?}"),
@@ -259,7 +259,7 @@ fn a_server_that_comes_back_with_another_certificate_is_dialled_until_it_has_the
     });
     assert!(!refused.is_retryable(), "a first one would have been final: {refused:?}");
     server.stop(PATIENCE);
-    let server = serve(&trusted, port);
+    let server = serve(&trusted);
     wait_event(&events, PATIENCE, |event| matches!(event.kind, EventKind::OutputLive { .. }).then_some(()));
     live.stop(PATIENCE).expect("it stops");
     server.stop(PATIENCE);
@@ -268,20 +268,20 @@ fn a_server_that_comes_back_with_another_certificate_is_dialled_until_it_has_the
 #[test]
 fn our_own_server_that_comes_back_before_its_keys_gets_the_stream_again() {
     let clip = Known::small();
-    let serve = |port: u16, with_key: bool| {
+    let address = own_address();
+    let serve = |with_key: bool| {
         let engine = Engine::new(Config::default()).expect("an engine");
         if with_key {
             engine.keys().add("studio", "a-stream-key").expect("a usable key");
         }
-        let builder = engine.rtmp_server(format!("127.0.0.1:{port}"));
+        let builder = engine.rtmp_server(address.to_string());
         let server =
             builder.options(|options| options.failures.spare_loopback = true).start().expect("it listens");
         (engine, server)
     };
-    let (serving, server) = serve(0, true);
-    let port = server.address().port();
+    let (serving, server) = serve(true);
     let engine = engine(|_| {});
-    let output = Output::rtmp(&format!("rtmp://127.0.0.1:{port}/live"), "a-stream-key").reconnect(soon());
+    let output = Output::rtmp(&format!("rtmp://{address}/live"), "a-stream-key").reconnect(soon());
     let live = engine.stream(Source::file(&clip.file).looped()).to(output).start().expect("it starts");
     let events = live.events();
     assert!(wait_until(PATIENCE, || {
@@ -289,7 +289,7 @@ fn our_own_server_that_comes_back_before_its_keys_gets_the_stream_again() {
     }));
     server.stop(PATIENCE);
     drop(serving);
-    let (serving, server) = serve(port, false);
+    let (serving, server) = serve(false);
     let seen = AtomicUsize::new(0);
     wait_event(&events, PATIENCE, |event| match &event.kind {
         EventKind::OutputRetrying { error, .. } if error.code() == "RTMP_REJECTED" => {

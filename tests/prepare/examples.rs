@@ -1,13 +1,12 @@
 //! The examples as a person or a script meets them.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 
 use crate::names;
-use kit::{Need, PATIENCE, Peer, directory, example, make, need, text, wait_until};
+use kit::{Need, PATIENCE, Peer, directory, example, make, need, own_address, text, wait_until};
 
 fn start(program: &Path, arguments: &[&str]) -> Peer {
     Peer::spawn(program, arguments)
@@ -101,8 +100,7 @@ fn a_stream_that_sent_nothing_has_no_first_media() {
     let Some(program) = example("loop_file").filter(|_| need(&[Need::Ffmpeg])) else { return };
     let clips = directory();
     let clip = make(clips.path(), "clip.flv", "-f lavfi -i testsrc2=s=64x64:d=1 -c:v libx264");
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let url = format!("rtmp://{}/live/key", closed.expect("a port"));
+    let url = format!("rtmp://{}/live/key", own_address());
     let mut looped = start(&program, &[text(&clip), "--to", &url, "--no-reels", "--seconds", "0.2"]);
     assert_eq!(looped.wait(PATIENCE).code(), Some(1), "{}", looped.report());
     let told = looped.output();

@@ -126,7 +126,7 @@ fn the_service_does_what_it_is_told_and_says_why_when_it_does_not() {
     let (first, second) = (text(&first), text(&second));
     let archive = folder.path().join("archive.flv");
     let nginx = Nginx::start(&["live"]);
-    let proxy = FaultProxy::start(([127, 0, 0, 1], nginx.port).into());
+    let proxy = FaultProxy::start(nginx.address);
     let (mut service, address) = Service::start(&program, &["--listen", "127.0.0.1:0"]);
 
     // Who may publish: taken and malformed are told apart.

@@ -12,7 +12,9 @@ use crate::{Witness, stop_within};
 use kit::bystander::at_most;
 use kit::rig::{Known, engine, outputs, push, quickly, wait_ended, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
-use kit::{Need, PATIENCE, Peer, SilentDns, alone, free_port, need, role_arguments, wait_until};
+use kit::{
+    FaultProxy, Need, PATIENCE, Peer, SilentDns, alone, need, own_address, role_arguments, wait_until,
+};
 
 /// Each step of connecting, in these tests.
 const STEP: Duration = Duration::from_millis(700);
@@ -119,7 +121,7 @@ fn a_peer_that_speaks_no_tls() {
 
 #[test]
 fn a_port_nobody_listens_on() {
-    let output = Output::rtmp(&format!("rtmp://127.0.0.1:{}/live", free_port()), "key");
+    let output = Output::rtmp(&format!("rtmp://{}/live", own_address()), "key");
     fails("port closed", &output, |error| {
         matches!(error, Error::Connect { .. }) && error.code() == "CONNECT_FAILED"
     });
@@ -344,7 +346,8 @@ fn with_a_silent_name_server() {
     let live = engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
     assert!(server.wait_pictures(0, 1, Duration::from_secs(5)));
     println!("an address beside twenty hanging lookups: on the air after {:?}", began.elapsed());
-    let localhost = server.url().replace("127.0.0.1", "localhost");
+    let proxy = FaultProxy::start(server.address());
+    let localhost = format!("rtmp://localhost:{}/live", proxy.address().port());
     let began = Instant::now();
     let named = engine.stream(Source::file(&clip.file).looped()).to(Output::rtmp(&localhost, "key")).start();
     let named = named.expect("it starts");
@@ -389,7 +392,9 @@ fn until_the_name_server_answers() {
     let server = Scripted::start(Script::Record);
     let engine = hurried();
     let events = engine.events();
-    let url = format!("rtmp://ingest.example.com:{}/live", server.address().port());
+    // Every name is that of 127.0.0.1, and the server has an address of its own.
+    let proxy = FaultProxy::start(server.address());
+    let url = format!("rtmp://ingest.example.com:{}/live", proxy.address().port());
     let live = witness.start(&engine, &clip, Output::rtmp(&url, "key"));
     let output = outputs(&live)[2];
     for _ in 0..2 {

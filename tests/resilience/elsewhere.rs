@@ -23,7 +23,7 @@ fn a_redirected_output_goes_there_and_comes_back_when_that_is_lost() {
         EventKind::OutputMoved { host, .. } => Some(host.clone()),
         _ => None,
     });
-    assert_eq!(host, "127.0.0.1");
+    assert_eq!(host, there.address().ip().to_string());
     there.down();
     // It asks where it was sent first, and is sent on again.
     there.up();

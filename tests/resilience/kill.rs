@@ -163,7 +163,7 @@ fn tries_that_are_used_up_end_the_output_and_not_the_stream() {
     let mut policy = kit::rig::quickly();
     policy.first = Duration::from_millis(50);
     policy.tries = Some(3);
-    let nobody = format!("rtmp://127.0.0.1:{}/live", kit::free_port());
+    let nobody = format!("rtmp://{}/live", kit::own_address());
     let live = witness.start(&engine, &clip, Output::rtmp(&nobody, "key").reconnect(policy));
     let output = outputs(&live)[2];
     let error = wait_ended(&events, output, PATIENCE).expect("it gave up");
@@ -175,13 +175,13 @@ fn tries_that_are_used_up_end_the_output_and_not_the_stream() {
 }
 
 #[test]
-fn the_embedded_server_is_stopped_and_started_again_on_its_port() {
+fn the_embedded_server_is_stopped_and_started_again_at_its_address() {
     let clip = Known::small();
     let mut witness = Witness::new(&clip);
     let receiving = engine(|_| {});
     receiving.keys().add("studio", "a-stream-key").expect("a key");
-    let server = receiving.rtmp_server("127.0.0.1:0").start().expect("it listens");
-    let address = server.address().to_string();
+    let address = kit::own_address().to_string();
+    let server = receiving.rtmp_server(&address).start().expect("it listens");
     let engine = engine(|_| {});
     let events = engine.events();
     let live = witness.start(&engine, &clip, Output::rtmp(&format!("rtmp://{address}/live"), "a-stream-key"));
@@ -194,7 +194,7 @@ fn the_embedded_server_is_stopped_and_started_again_on_its_port() {
     wait_retry(&events, output, PATIENCE);
     assert!(wait_until(PATIENCE, || !on_the_air()));
     let back = Instant::now();
-    let server = receiving.rtmp_server(address).start().expect("the port is free");
+    let server = receiving.rtmp_server(address).start().expect("the address is free again");
     assert!(witness.watch(&live, PATIENCE, on_the_air));
     let resumed = back.elapsed();
     println!("embedded server: stopped in {stopped:?}, published to again {resumed:?} after it was back");
@@ -213,7 +213,7 @@ fn a_tls_connection_that_is_killed_comes_back() {
     let clip = Known::small();
     let mut witness = Witness::new(&clip);
     let server = Scripted::start(Script::Record);
-    let proxy = TlsProxy::start(server.address().port(), Identity::Right);
+    let proxy = TlsProxy::start(server.address(), Identity::Right);
     let roots = TlsRoots::from_pem_file(proxy.trusted()).expect("the authority's certificate");
     let engine = engine(|_| {});
     let events = engine.events();

@@ -9,7 +9,7 @@ use flowcast::{Engine, Output, RtmpServerExt, Source};
 use crate::{Witness, stop_within};
 use kit::rig::{Known, engine, push, resident_kib, threads_and_descriptors, wait_retry};
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, alone, free_port, role_arguments, run_alone, wait_until};
+use kit::{PATIENCE, Peer, alone, own_address, role_arguments, run_alone, wait_until};
 
 const CYCLES: usize = 200;
 const STREAMS: usize = 4;
@@ -34,7 +34,7 @@ fn cycles() {
     let good = Scripted::start(Script::Record);
     let mute = Scripted::start(Script::Mute);
     let closing = Scripted::start(Script::Close);
-    let nobody = format!("rtmp://127.0.0.1:{}/live", free_port());
+    let nobody = format!("rtmp://{}/live", own_address());
     // Longer than the test: what is left behind for a deadline to clean up is found.
     let engine = engine(|config| {
         config.connect.handshake = Duration::from_secs(60);

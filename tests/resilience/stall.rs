@@ -153,7 +153,7 @@ fn stop_keeps_its_deadline_while_a_peer_does_not_read() {
     let tls = need(&[Need::Stunnel]);
     for (deadline, tls) in [(300, false), (1000, false), (3000, false), (1000, tls)] {
         let (deadline, server) = (Duration::from_millis(deadline), Scripted::start(Script::Deaf));
-        let proxy = tls.then(|| TlsProxy::start(server.address().port(), Identity::Right));
+        let proxy = tls.then(|| TlsProxy::start(server.address(), Identity::Right));
         let output = proxy.as_ref().map_or_else(
             || push(&server),
             |proxy| {

@@ -52,7 +52,7 @@ pub(crate) fn air(engine: &Engine, source: Source, name: &str, server: Server<'_
     let key = name.replace(['.', ' '], "-");
     let mut listener = matches!(server, Server::Ffmpeg).then(|| FfmpegListen::start("live", &key));
     let url = match (&server, &listener) {
-        (Server::Nginx(nginx), _) => format!("rtmp://127.0.0.1:{}/live", nginx.port),
+        (Server::Nginx(nginx), _) => format!("rtmp://{}/live", nginx.address),
         (Server::Ffmpeg, Some(listener)) => {
             listener.url.trim_end_matches(&key).trim_end_matches('/').to_owned()
         }

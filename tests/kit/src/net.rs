@@ -1,7 +1,7 @@
-//! Ports, and waiting for a condition.
+//! Addresses, and waiting for a condition.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -20,36 +20,45 @@ pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bo
     }
 }
 
-/// A port of 127.0.0.1 for a peer that cannot say which one it took.
+/// An address of this machine that nobody else is given, in this test program or in any that runs beside it.
 ///
-/// Below the range outgoing connections are given ports from, so that none of those takes it before the peer does; each
-/// process starts somewhere else in it and never gives the same port twice. It asks by dialling: a listener of our own, even
-/// a closed one, lives on in any child that another thread is just starting, and would be taken for the peer.
-pub fn free_port() -> u16 {
+/// For a server that goes away and listens again at the same place, for a peer that cannot say which port it took, and for an
+/// address where nobody listens: a port of 127.0.0.1 that was let go may be taken by any other test, for a listener or for the
+/// near end of a connection. The kernel answers on all of 127/8 and connects from 127.0.0.1, so that the process's own address
+/// in it meets nobody. The ports are below those the kernel hands out, which a listener on every address may have.
+pub fn own_address() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id().wrapping_mul(797) % u32::from(COUNT)) as u16;
-    for _ in 0..COUNT {
-        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            return port;
+    // 127.64.0.0/10 has 22 bits for hosts, as a process id has.
+    let host = Ipv4Addr::new(127, 64, 0, 0) | Ipv4Addr::from_bits(std::process::id() & 0x3f_ffff);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < COUNT, "no address is left");
+        let address = SocketAddr::from((host, FIRST + number));
+        // A server of this machine that listens on every address. It asks by dialling: a listener of our own, even a closed
+        // one, lives on in any child that another thread is just starting, and would be taken for the peer.
+        if TcpStream::connect(address).is_err() {
+            return address;
         }
     }
-    panic!("no free port");
 }
 
-/// Whether somebody listens on a port of this machine. Asks the kernel: a connection would be taken for a client.
+/// Whether somebody listens at an address of this machine. Asks the kernel: a connection would be taken for a client.
 ///
 /// The kernel's table is read in pieces, so a socket can be missed while others come and go: wait for a yes, never for a no.
-pub fn listening(port: u16) -> bool {
+pub fn listening(address: SocketAddr) -> bool {
     const LISTEN: &str = "0A";
+    let SocketAddr::V4(address) = address else { panic!("only IPv4 is looked for: {address}") };
+    let own = format!("{:08X}", u32::from_ne_bytes(address.ip().octets()));
+    let (port, every_v6) = (format!("{:04X}", address.port()), "0".repeat(32));
+    let hosts = [own.as_str(), "00000000", every_v6.as_str()];
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|table| fs::read_to_string(table).ok()).any(
         |table| {
             table.lines().skip(1).any(|line| {
                 let mut columns = line.split_whitespace().skip(1);
-                let local = columns.next().and_then(|address| address.rsplit(':').next());
-                local.and_then(|hex| u16::from_str_radix(hex, 16).ok()) == Some(port)
+                let local = columns.next().and_then(|local| local.split_once(':'));
+                local.is_some_and(|(host, at)| hosts.contains(&host) && at == port)
                     && columns.nth(1) == Some(LISTEN)
             })
         },

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -93,10 +94,10 @@ impl Peer {
             .unwrap_or_else(|| panic!("{} did not print {start:?}\n{}", self.name, self.report()))
     }
 
-    /// Waits until it listens on a port of this machine.
+    /// Waits until it listens at an address of this machine.
     #[track_caller]
-    pub fn wait_listening(&mut self, port: u16, deadline: Duration) {
-        let in_time = wait_until(deadline, || listening(port) || !self.is_running());
+    pub fn wait_listening(&mut self, address: SocketAddr, deadline: Duration) {
+        let in_time = wait_until(deadline, || listening(address) || !self.is_running());
         assert!(in_time && self.is_running(), "{} does not listen\n{}", self.name, self.report());
     }
 

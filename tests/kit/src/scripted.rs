@@ -10,7 +10,7 @@ use socket2::SockRef;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -144,7 +144,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts it on a free port of 127.0.0.1.
+    /// Starts it at an address of its own.
     pub fn start(script: Script) -> Self {
         let state = Arc::new(State {
             script: Mutex::new(script),
@@ -153,8 +153,7 @@ impl Scripted {
             deaf: AtomicBool::new(false),
             down: AtomicBool::new(false),
         });
-        let mut server =
-            Self { address: (Ipv4Addr::LOCALHOST, super::free_port()).into(), state, accepting: None };
+        let mut server = Self { address: super::own_address(), state, accepting: None };
         server.up();
         server
     }
@@ -192,10 +191,10 @@ impl Scripted {
         }
     }
 
-    /// Listens again on the same port.
+    /// Listens again at the same address.
     pub fn up(&mut self) {
         self.state.down.store(false, Ordering::SeqCst);
-        let listener = TcpListener::bind(self.address).expect("the port is free");
+        let listener = TcpListener::bind(self.address).expect("nobody else has the address");
         // What the kernel takes for a server that does not read is not seen as lag by anyone: little of it makes tests short.
         let _ = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER);
         let state = Arc::clone(&self.state);

@@ -2,9 +2,10 @@
 
 use super::PATIENCE;
 use super::need::{nginx_rtmp, peer_program, program};
-use super::net::{free_port, wait_closed, wait_until};
+use super::net::{own_address, wait_closed, wait_until};
 use super::process::{Peer, directory, files, text};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -12,8 +13,8 @@ use tempfile::TempDir;
 /// nginx with its RTMP module: takes every publisher, serves every player, records each publish to a file of its own.
 #[derive(Debug)]
 pub struct Nginx {
-    /// Where it listens, on 127.0.0.1.
-    pub port: u16,
+    /// Where it listens.
+    pub address: SocketAddr,
     directory: TempDir,
     process: Peer,
 }
@@ -31,27 +32,27 @@ impl Nginx {
 
     fn with_apps(apps: &[(&str, String)]) -> Self {
         let directory = directory();
-        let port = free_port();
-        fs::write(directory.path().join("nginx.conf"), configuration(directory.path(), port, apps))
+        let address = own_address();
+        fs::write(directory.path().join("nginx.conf"), configuration(directory.path(), address, apps))
             .expect("a file in the new directory");
-        let process = launch(directory.path(), port);
-        Self { port, directory, process }
+        let process = launch(directory.path(), address);
+        Self { address, directory, process }
     }
 
     /// The URL of a stream.
     pub fn url(&self, app: &str, name: &str) -> String {
-        format!("rtmp://127.0.0.1:{}/{app}/{name}", self.port)
+        format!("rtmp://{}/{app}/{name}", self.address)
     }
 
-    /// Kills it: every connection is gone at once and the port is closed.
+    /// Kills it: every connection is gone at once and nobody listens.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again on the same port, with the recordings of before still there.
+    /// Starts it again at the same address, with the recordings of before still there.
     pub fn restart(&mut self) {
         self.kill();
-        self.process = launch(self.directory.path(), self.port);
+        self.process = launch(self.directory.path(), self.address);
     }
 
     /// The process, to freeze it or to see what it says.
@@ -87,15 +88,15 @@ fn record_directory(directory: &Path, app: &str) -> PathBuf {
     directory.join("record").join(app)
 }
 
-fn launch(directory: &Path, port: u16) -> Peer {
+fn launch(directory: &Path, address: SocketAddr) -> Peer {
     let nginx = program("nginx").expect("nginx, which the test said it needs");
     let configuration = directory.join("nginx.conf");
     let mut process = Peer::spawn(&nginx, ["-p", text(directory), "-c", text(&configuration)]);
-    process.wait_listening(port, PATIENCE);
+    process.wait_listening(address, PATIENCE);
     process
 }
 
-fn configuration(directory: &Path, port: u16, apps: &[(&str, String)]) -> String {
+fn configuration(directory: &Path, address: SocketAddr, apps: &[(&str, String)]) -> String {
     let load = nginx_rtmp().expect("nginx's RTMP module, which the test said it needs");
     let home = directory.display();
     let mut applications = String::new();
@@ -119,7 +120,7 @@ fn configuration(directory: &Path, port: u16, apps: &[(&str, String)]) -> String
         rtmp {{
             access_log off;
             server {{
-                listen 127.0.0.1:{port};
+                listen {address};
                 chunk_size 4096;
                 max_message 16M;
                 {applications}
@@ -134,6 +135,8 @@ fn configuration(directory: &Path, port: u16, apps: &[(&str, String)]) -> String
 pub struct FfmpegListen {
     /// What to publish to.
     pub url: String,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// What it writes.
     pub file: PathBuf,
     process: Peer,
@@ -145,13 +148,13 @@ impl FfmpegListen {
     pub fn start(app: &str, name: &str) -> Self {
         let directory = directory();
         let file = directory.path().join("recorded.flv");
-        let port = free_port();
-        let url = format!("rtmp://127.0.0.1:{port}/{app}/{name}");
+        let address = own_address();
+        let url = format!("rtmp://{address}/{app}/{name}");
         let arguments =
             ["-nostdin", "-v", "warning", "-y", "-listen", "1", "-i", &url, "-c", "copy", text(&file)];
         let mut process = Peer::spawn(Path::new("ffmpeg"), arguments);
-        process.wait_listening(port, PATIENCE);
-        Self { url, file, process, _directory: directory }
+        process.wait_listening(address, PATIENCE);
+        Self { url, address, file, process, _directory: directory }
     }
 
     /// Waits until the publisher has gone and the file is written.

@@ -2,19 +2,20 @@
 
 use super::PATIENCE;
 use super::need::stunnel;
-use super::net::free_port;
+use super::net::own_address;
 use super::process::{Peer, directory, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// Who the proxy says it is, as seen by a client that trusts the test's own authority and dials `localhost`.
+/// Who the proxy says it is, as seen by a client that trusts the test's own authority and dials it by its address or as `localhost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// `localhost`, by the trusted authority.
+    /// Itself, by the trusted authority.
     Right,
-    /// `localhost`, by an authority nobody trusts.
+    /// Itself, by an authority nobody trusts.
     WrongAuthority,
     /// Another host, by the trusted authority.
     WrongHost,
@@ -58,30 +59,31 @@ impl Authority {
     }
 }
 
-/// stunnel in front of a port of this machine.
+/// stunnel in front of a server of this machine.
 #[derive(Debug)]
 pub struct TlsProxy {
-    /// Where it listens; dial `localhost`.
-    pub port: u16,
+    /// Where it listens.
+    pub address: SocketAddr,
     directory: TempDir,
     process: Peer,
 }
 
 impl TlsProxy {
-    /// Starts it before `upstream`, a port of 127.0.0.1.
-    pub fn start(upstream: u16, identity: Identity) -> Self {
+    /// Starts it before `upstream`.
+    pub fn start(upstream: SocketAddr, identity: Identity) -> Self {
         let directory = directory();
         let trusted = Authority::new("flowcast test authority");
         let issuer = match identity {
             Identity::WrongAuthority => &Authority::new("an authority nobody trusts"),
             Identity::Right | Identity::WrongHost => &trusted,
         };
+        let address = own_address();
+        let host = address.ip().to_string();
         let hosts: &[&str] = match identity {
             Identity::WrongHost => &["elsewhere.invalid"],
-            Identity::Right | Identity::WrongAuthority => &["localhost", "127.0.0.1"],
+            Identity::Right | Identity::WrongAuthority => &["localhost", "127.0.0.1", &host],
         };
         let (chain, key) = issuer.issue(hosts);
-        let port = free_port();
         let write = |name: &str, content: &str| {
             let file = directory.path().join(name);
             fs::write(&file, content).expect("a file in the new directory");
@@ -92,21 +94,21 @@ impl TlsProxy {
         let configuration = write(
             "stunnel.conf",
             &format!(
-                "foreground = yes\npid =\ndebug = notice\nsyslog = no\n[rtmps]\naccept = 127.0.0.1:{port}\n\
-                 connect = 127.0.0.1:{upstream}\ncert = {}\nkey = {}\n",
+                "foreground = yes\npid =\ndebug = notice\nsyslog = no\n[rtmps]\naccept = {address}\n\
+                 connect = {upstream}\ncert = {}\nkey = {}\n",
                 chain.display(),
                 key.display()
             ),
         );
         let mut process =
             Peer::spawn(&stunnel().expect("stunnel, which the test said it needs"), [text(&configuration)]);
-        process.wait_listening(port, PATIENCE);
-        Self { port, directory, process }
+        process.wait_listening(address, PATIENCE);
+        Self { address, directory, process }
     }
 
     /// The URL of a stream.
     pub fn url(&self, app: &str, name: &str) -> String {
-        format!("rtmps://localhost:{}/{app}/{name}", self.port)
+        format!("rtmps://{}/{app}/{name}", self.address)
     }
 
     /// The certificate of the authority a client should trust, for `SSL_CERT_FILE` or a setting.
