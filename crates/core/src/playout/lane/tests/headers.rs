@@ -144,6 +144,7 @@ fn items_behind_it_are_sent_under_their_own_headers() {
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
         let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply);
         let mut played = Unpaced::of(sequencer);
+        played.still = Some(Instant::now());
         let mut tags = played.play(12_000);
         // The changing item is left before and after it changes.
         for _ in 0..6 {

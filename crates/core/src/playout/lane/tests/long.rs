@@ -8,6 +8,8 @@ const SIX_HOURS: i64 = 6 * 3600 * 1000;
 
 /// A lane of pictures under a lane of sound.
 struct Pair {
+    /// The clock of their waits, which stands still: a busy machine may take as long as it does.
+    now: Instant,
     video: Sequencer,
     audio: Sequencer,
     turn: Turn,
@@ -17,10 +19,10 @@ struct Pair {
 impl Pair {
     /// What both hand over up to `due`; waits for the store where it has to.
     fn play(&mut self, due: i64) -> Vec<Tag> {
-        let Self { video, audio, turn, notices } = self;
+        let Self { now, video, audio, turn, notices } = self;
         for sequencer in [video, audio] {
             loop {
-                match sequencer.pull(Instant::now(), due, false, turn, notices) {
+                match sequencer.pull(*now, due, false, turn, notices) {
                     SequencerState::Due => break,
                     SequencerState::More => {}
                     SequencerState::Dry => std::thread::yield_now(),
@@ -125,6 +127,7 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
     let ready = video_supply.ready(&clip, Use::Loop).expect("it can be played");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut pair = Pair {
+        now: Instant::now(),
         video: Unpaced::begun(lane, video_supply, ready, Duration::ZERO).sequencer,
         audio: list_sequencer(&list, &store, Tracks::Audio, MetadataRole::Silent),
         turn: Turn::default(),
@@ -192,8 +195,9 @@ fn items_of_many_frame_and_sample_rates_do_not_drift_in_six_hours() {
     cut_all(&files, &store, Tracks::Both);
     let list = Playlist::files(files).on_change(ParameterChange::Allow);
     let role = MetadataRole::Sends { companion: None };
-    let mut played = Unpaced::of(list_sequencer(&list, &store, Tracks::Both, role));
     let began = Instant::now();
+    let mut played = Unpaced::of(list_sequencer(&list, &store, Tracks::Both, role));
+    played.still = Some(began);
     let (mut video, mut audio) = (Track::default(), Track::default());
     // The item that plays, its frames so far, and where the item's first frame would be by the lengths of all before it.
     let (mut item, mut frame, mut at) = (0, 0, 0);

@@ -17,6 +17,7 @@ use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use super::super::supply::{DirectOptions, Ready, Supply, Use};
 use super::*;
 use crate::config::{Config, ReelStore};
+use crate::playlist::Playlist;
 use crate::playout::recipes::Recipes;
 use crate::playout::sequencer::{Program, Sequencer, SequencerState};
 use crate::playout::turn::Turn;
@@ -58,6 +59,17 @@ fn supply_of(store: Option<Store>, recipes: Recipes) -> Supply {
     Supply { store, recipes, direct }
 }
 
+/// A looped file, from a reel if there is a store: a machine that is busy takes longer over what is encoded than a stream waits
+/// for.
+fn ready_reel(supply: &Supply, path: &Path) -> Ready {
+    loop {
+        let ready = supply.ready(path, Use::Loop).expect("it can be played");
+        if !ready.awaits_reel() {
+            break ready;
+        }
+    }
+}
+
 /// Plays a file without waiting for any clock.
 struct Unpaced {
     sequencer: Sequencer,
@@ -66,11 +78,20 @@ struct Unpaced {
     notices: Vec<EventKind>,
     /// How far the clock of its waits is ahead.
     ahead: Duration,
+    /// That clock stands here: whatever has to be waited for is, however long a busy machine takes.
+    still: Option<Instant>,
 }
 
 impl Unpaced {
     fn of(sequencer: Sequencer) -> Self {
-        Self { sequencer, due: 0, turn: Turn::default(), notices: Vec::new(), ahead: Duration::ZERO }
+        Self {
+            sequencer,
+            due: 0,
+            turn: Turn::default(),
+            notices: Vec::new(),
+            ahead: Duration::ZERO,
+            still: None,
+        }
     }
 
     fn looped(path: &Path, store: Option<Store>, silence: bool) -> Self {
@@ -78,13 +99,7 @@ impl Unpaced {
     }
 
     fn looped_as(path: &Path, supply: Supply, silence: bool) -> Self {
-        let ready = loop {
-            let ready = supply.ready(path, Use::Loop).expect("it can be played");
-            // A machine that is busy takes longer over what is encoded than a stream waits for.
-            if !ready.awaits_reel() {
-                break ready;
-            }
-        };
+        let ready = ready_reel(&supply, path);
         assert!(ready.fallback.is_none(), "{:?}", ready.fallback);
         while ready.item.reel().is_some_and(|reel| !reel.is_complete()) {
             std::thread::yield_now();
@@ -107,7 +122,7 @@ impl Unpaced {
         let mut tags = Vec::new();
         let until = self.due + millis;
         while self.due < until {
-            let now = Instant::now() + self.ahead;
+            let now = self.still.unwrap_or_else(Instant::now) + self.ahead;
             let state = self.sequencer.pull(now, self.due, false, &mut self.turn, &mut self.notices);
             let again = self.turn.finish();
             if let Some(again) = again {

@@ -371,7 +371,7 @@ fn files_of_a_list_become_one_stream() {
         directory.join(case.name)
     });
     // It is played without a clock, so the next item cannot be there in time.
-    let list = crate::playlist::Playlist::files(files).nothing_plays(crate::playlist::NothingPlays::Wait);
+    let list = Playlist::files(files).nothing_plays(crate::playlist::NothingPlays::Wait);
     for store in [None, Some(scratch.store())] {
         let supply = supply_of(store, recipes(Mode::Encode, Profile::Ultra));
         // Without a clock it would outrun reels that are still being made.
@@ -386,6 +386,7 @@ fn files_of_a_list_become_one_stream() {
         let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
         let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply);
         let mut played = Unpaced::of(sequencer);
+        played.still = Some(Instant::now());
         let tags = played.play(10_500);
         assert_eq!(tags.iter().filter(|tag| tag.is_sequence_header()).count(), 2, "one stream");
         let skipped = played.notices.iter().find(|notice| !matches!(notice, EventKind::ItemStarted { .. }));
