@@ -93,6 +93,13 @@ impl State {
         }
     }
 
+    fn first_picture(&self) -> Option<MediaTime> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Tag(tag) if tag.is_video() && !tag.is_sequence_header() => Some(tag.timestamp),
+            _ => None,
+        })
+    }
+
     fn put(&mut self, step: Step) -> Result<(), Closed> {
         if self.closed {
             return Err(Closed);
@@ -180,8 +187,29 @@ impl Drop for TagSender {
 
 impl TagReceiver {
     /// Hands over everything up to media time `until`, or until `sink` answers `false`.
-    pub(crate) fn take(&self, until: MediaTime, mut sink: impl FnMut(Step) -> bool) -> Taken {
-        let mut state = self.0.state.lock();
+    pub(crate) fn take(&self, until: MediaTime, sink: impl FnMut(Step) -> bool) -> Taken {
+        self.hand_over(self.0.state.lock(), until, sink)
+    }
+
+    /// As [`take`](Self::take), but `after` milliseconds are counted from the first picture that waits, if one does; also says
+    /// when that is.
+    pub(crate) fn take_from_picture(
+        &self,
+        after: i64,
+        sink: impl FnMut(Step) -> bool,
+    ) -> (Taken, Option<MediaTime>) {
+        let state = self.0.state.lock();
+        let picture = state.first_picture();
+        let zero = picture.map_or(0, MediaTime::as_millis);
+        (self.hand_over(state, MediaTime::from_millis(zero.saturating_add(after)), sink), picture)
+    }
+
+    fn hand_over(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        until: MediaTime,
+        mut sink: impl FnMut(Step) -> bool,
+    ) -> Taken {
         while let Some(step) = state.steps.pop_front() {
             if let Step::Tag(tag) = &step {
                 if tag.timestamp > until {

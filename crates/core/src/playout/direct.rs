@@ -230,13 +230,17 @@ impl DirectFeed {
     }
 
     /// Hands over what is due until `until` of the item's clock, at most to the end of the lap.
-    pub(super) fn take(&self, until: i64, mut sink: impl FnMut(Step)) -> Taken {
+    pub(super) fn take(&self, until: i64, sink: impl FnMut(Step)) -> Taken {
         let Some(receiver) = &self.receiver else { return Taken::Ended };
-        receiver.take(MediaTime::from_millis(until), |step| {
-            let goes_on = !matches!(step, Step::End);
-            sink(step);
-            goes_on
-        })
+        receiver.take(MediaTime::from_millis(until), to_lap_end(sink))
+    }
+
+    /// As [`take`](Self::take), but `after` milliseconds are counted from the first picture that waits, if one does; also says
+    /// when that is on the item's clock.
+    pub(super) fn take_from_picture(&self, after: i64, sink: impl FnMut(Step)) -> (Taken, Option<i64>) {
+        let Some(receiver) = &self.receiver else { return (Taken::Ended, None) };
+        let (taken, picture) = receiver.take_from_picture(after, to_lap_end(sink));
+        (taken, picture.map(MediaTime::as_millis))
     }
 
     /// Whether the file was read to the end of what is asked of it.

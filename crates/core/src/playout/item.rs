@@ -28,6 +28,15 @@ pub(super) enum Feed {
     Direct(DirectFeed),
 }
 
+/// What the time is counted from up to which an item is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// The zero of its clock.
+    Zero,
+    /// Its first picture, if a worker has given one: where an item is begun that was not read yet.
+    Picture,
+}
+
 /// What reading an item gave.
 #[derive(Debug)]
 pub(super) enum Read {
@@ -177,7 +186,7 @@ impl Item {
     /// Looks whether its worker has opened it.
     pub(super) fn try_open(&mut self, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
         let mut tags = Vec::new();
-        let read = self.read(i64::MIN, &mut tags, notices);
+        let read = self.read((i64::MIN, Since::Zero), &mut tags, notices);
         match read {
             Read::Failed(error) => Err(error),
             _ => Ok(self.opened),
@@ -260,8 +269,13 @@ impl Item {
         }
     }
 
-    /// Reads what is due at `until` of the item's clock; a reel, one slot of it.
-    pub(super) fn read(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
+    /// Reads what is due at `until`; a reel, one slot of it.
+    pub(super) fn read(
+        &mut self,
+        (until, since): (i64, Since),
+        tags: &mut Vec<Tag>,
+        notices: &mut Vec<EventKind>,
+    ) -> Read {
         match &mut self.feed {
             Feed::Reel { reel, slot } => {
                 let read = read_slot(reel, slot, until, tags);
@@ -270,11 +284,16 @@ impl Item {
                 notices.extend(notes.iter().map(|note| note.event(&self.path)));
                 read
             }
-            Feed::Direct(_) => self.read_direct(until, tags, notices),
+            Feed::Direct(_) => self.read_direct((until, since), tags, notices),
         }
     }
 
-    fn read_direct(&mut self, until: i64, tags: &mut Vec<Tag>, notices: &mut Vec<EventKind>) -> Read {
+    fn read_direct(
+        &mut self,
+        (until, since): (i64, Since),
+        tags: &mut Vec<Tag>,
+        notices: &mut Vec<EventKind>,
+    ) -> Read {
         let Self { feed: Feed::Direct(feed), facts, headers, headers_due, opened, ended, lead, .. } = self
         else {
             return Read::Due;
@@ -282,10 +301,11 @@ impl Item {
         if *ended {
             return Read::LapEnd;
         }
-        let taken = feed.take(until, |step| match step {
+        let mut first = None;
+        let sink = |step| match step {
             Step::Tag(tag) => {
-                if lead.is_none() && tag.is_video() && !tag.is_sequence_header() {
-                    *lead = Some(tag.timestamp.as_millis());
+                if first.is_none() && tag.is_video() && !tag.is_sequence_header() {
+                    first = Some(tag.timestamp.as_millis());
                 }
                 tags.push(tag);
             }
@@ -299,7 +319,19 @@ impl Item {
                 *headers = tags;
                 *opened = true;
             }
-        });
+        };
+        let (taken, until) = match since {
+            Since::Zero => {
+                let taken = feed.take(until, sink);
+                *lead = lead.or(first);
+                (taken, until)
+            }
+            Since::Picture => {
+                let (taken, picture) = feed.take_from_picture(until, sink);
+                *lead = lead.or(picture);
+                (taken, until.saturating_add(picture.unwrap_or(0)))
+            }
+        };
         match taken {
             _ if *ended => Read::LapEnd,
             Taken::Failed(error) => Read::Failed(error),

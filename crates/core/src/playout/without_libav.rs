@@ -75,6 +75,10 @@ impl DirectFeed {
         match *self {}
     }
 
+    pub(super) fn take_from_picture(&self, _: i64, _: impl FnMut(Step)) -> (Taken, Option<i64>) {
+        match *self {}
+    }
+
     pub(super) fn is_read(&self) -> bool {
         match *self {}
     }

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
-use super::item::Feed;
-use super::item::{Item, Read};
+use super::item::{Feed, Item, Read, Since};
 use super::metadata::{self, sound_of, with_audio};
 use super::turn::Turn;
 use crate::error::Error;
@@ -232,10 +231,12 @@ impl Lane {
         loop {
             let from = turn.tags.len();
             let Some(item) = &mut self.item else { return Flow::LapEnd };
-            let read = item.read(due - self.at.millis(), &mut turn.tags, notices);
-            if let (true, Some(lead)) = (self.open, item.lead()) {
-                self.open = false;
-                if self.row.is_none() {
+            let since = if self.open { Since::Picture } else { Since::Zero };
+            let read = item.read((due - self.at.millis(), since), &mut turn.tags, notices);
+            if self.open {
+                // A picture comes together with the sound before it: behind that, there is none.
+                self.open = turn.tags.len() == from && item.lead().is_none();
+                if let Some(lead) = item.lead() {
                     self.set_origin(lead);
                 }
             }

@@ -304,3 +304,21 @@ fn silence_is_sent_where_there_is_no_sound() {
         assert!(silent.iter().all(|body| *body == silent[0] && body.len() < 20), "{name}");
     });
 }
+
+#[test]
+fn an_item_begins_with_its_picture_also_where_only_the_sound_before_it_is_due() {
+    let scratch = Scratch::new();
+    // Sound begins 21 ms before the picture. The first item is over at 981 ms, and the next is due there at 1000.
+    let spec = SampleSpec { width: 160, seconds: 0.96, gop_frames: 24, ..SampleSpec::default() };
+    let clips = ["one.mp4", "two.mp4"].map(|name| scratch.clip(name, &spec));
+    for (mode, store) in [("direct", None), ("reel", Some(scratch.store()))] {
+        let list = Playlist::files(&clips);
+        let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
+        let sequencer = Sequencer::new(lane, Program::list(list.cursor()), supply(store, Tracks::Both));
+        let mut played = Unpaced::of(sequencer);
+        played.still = Some(Instant::now());
+        let tags = played.play(12_000);
+        check_loop(mode, &tags, 40.0, 1024.0 / 48.0);
+        assert!(times(&tags, TagKind::Video).len() > 280, "{mode}");
+    }
+}
