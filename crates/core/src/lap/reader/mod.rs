@@ -248,9 +248,18 @@ impl LapReader {
     ///
     /// As [`LapReader::next`].
     pub(crate) fn skip_to(&mut self, millis: i64) -> Result<(), Error> {
-        // The file's first packets say where its clock and its tracks begin.
-        while self.prelude.is_some() && matches!(self.progress, Progress::Reading) {
+        // The file's first packets say where its clock and its tracks begin. The very first of its sound may only warm a decoder
+        // up; the lap would then seem to begin its sound where reading goes on.
+        let mut more = PRELUDE.0;
+        while self.prelude.is_some() || more > 0 && self.awaits_sound() {
+            if self.prelude.is_none() {
+                more -= 1;
+            }
             self.read()?;
+            if !matches!(self.progress, Progress::Reading) {
+                // All of it was read.
+                return Ok(());
+            }
         }
         let selection = self.tagger.selection();
         let Some(track) = selection.video.as_ref().or(selection.audio.as_ref()) else { return Ok(()) };
@@ -264,6 +273,11 @@ impl LapReader {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is not known yet where the sound of this lap begins.
+    fn awaits_sound(&self) -> bool {
+        self.audio.as_ref().is_some_and(|audio| audio.lap.start().is_none())
     }
 
     fn read(&mut self) -> Result<(), Error> {

@@ -301,27 +301,13 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     assert!(pictures[75..].iter().eq(pictures.iter().take(pictures.len() - 75)), "each lap is the same");
 }
 
-#[test]
-fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
-    if !need_ffmpeg() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let directory = scratch.0.path();
-    let case = Case {
-        pictures: 200,
-        ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
-    };
-    make(directory, &case);
-    let path = directory.join(case.name);
+/// Plays a file from a reel that grows too slowly, on directly, and from the reel once it is complete.
+fn outrun(directory: &Path, path: &Path, mode: Mode, encoding: Encoding) -> Vec<Tag> {
     let mut settings = ReelStore::new(directory.join("reels"));
     settings.bytes_per_second = Some(150_000);
     let store = Store::open(&settings).expect("the directory is writable");
-    let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
-    encoding.filler = true;
-    let supply = supply_of(Some(store.clone()), recipes(Mode::Encode, encoding));
-    let ready = supply.ready(&path, Use::Loop).expect("it can be played");
+    let supply = supply_of(Some(store.clone()), recipes(mode, encoding));
+    let ready = ready_reel(&supply, path);
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);
@@ -350,6 +336,31 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
         play(&mut played, &mut tags);
     }
     assert_eq!(modes, [(SourceMode::Direct, Some("REEL_TOO_SLOW")), (SourceMode::Reel, None)]);
+    for pair in times(&tags, TagKind::Video).windows(2) {
+        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+    }
+    for pair in times(&tags, TagKind::Audio).windows(2) {
+        assert!((20..=23).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
+    }
+    tags
+}
+
+#[test]
+fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = Case {
+        pictures: 200,
+        ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
+    };
+    make(directory, &case);
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
+    encoding.filler = true;
+    let tags = outrun(directory, &directory.join(case.name), Mode::Encode, encoding);
     write(&tags, directory);
     let shown = numbers(directory, "recording.flv");
     assert!(shown.len() > 400, "{}", shown.len());
@@ -357,12 +368,38 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
         assert_eq!(*number, at % 200, "picture {at} of {}", shown.len());
     }
     assert_eq!(Decoded::of(directory, "recording.flv", "", true, true).complaints, "");
-    for pair in times(&tags, TagKind::Video).windows(2) {
-        assert_eq!(pair[1] - pair[0], 40, "pictures at {pair:?}");
+}
+
+#[test]
+fn sound_that_is_copied_is_all_there_when_its_pictures_outrun_their_reel() {
+    if !need_ffmpeg() {
+        return;
     }
-    for pair in times(&tags, TagKind::Audio).windows(2) {
-        assert!((20..=23).contains(&(pair[1] - pair[0])), "sound at {pair:?}");
-    }
+    let scratch = Scratch::new();
+    let directory = scratch.0.path();
+    let case = Case {
+        pictures: 200,
+        ..case(
+            "hevc.mp4",
+            "-r 25|-c:v libx265 -preset ultrafast -x265-params log-level=none",
+            ":s=48000:c=stereo:d=8|-c:a aac",
+        )
+    };
+    make(directory, &case);
+    let path = directory.join(case.name);
+    let mut alone = Unpaced::looped_as(&path, supply(None, Tracks::Audio), false);
+    let own: std::collections::HashSet<Bytes> =
+        bodies(&alone.play(8000), TagKind::Audio).into_iter().collect();
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
+    encoding.filler = true;
+    let tags = outrun(directory, &path, Mode::Auto, encoding);
+    let others: Vec<_> = frames(&tags, TagKind::Audio)
+        .into_iter()
+        .filter(|tag| !own.contains(&tag.body.to_bytes()))
+        .map(|tag| tag.timestamp.as_millis())
+        .collect();
+    assert!(others.len() <= 2, "sound that is not the file's at {others:?}");
 }
 
 #[test]
