@@ -159,6 +159,21 @@ fn so_does_one_in_random_order_and_with_weights() {
 }
 
 #[test]
+fn a_list_begins_with_an_item_that_gives_something() {
+    let good = clip(1.0, &[]);
+    let bad = broken(good.directory.path(), 1);
+    both_ways(|mode, engine, _| {
+        // Among the bad ones is an index without its media, which opens well.
+        let list = Playlist::files(bad.iter().chain([&good.file]));
+        let mut air = Air::start(engine, Source::playlist(list));
+        air.wait("an item", |kind| matches!(kind, EventKind::ItemStarted { .. }));
+        let first = air.heard.iter().find(|kind| matches!(kind, EventKind::ItemStarted { .. }));
+        assert!(first.is_some_and(plays("clip.mp4")), "{mode}: {:#?}", air.heard);
+        assert_eq!(air.count(is_skip), bad.len(), "{mode}: {:#?}", air.heard);
+    });
+}
+
+#[test]
 fn the_last_item_goes_round_when_the_others_are_gone_and_the_list_goes_on_when_one_is_back() {
     both_ways(|mode, engine, _| {
         let (first, second) = (clip(2.0, &[]), clip(1.0, &[]));

@@ -118,7 +118,15 @@ impl OpenFile {
     }
 
     /// The same, once it has given something.
-    fn primed(mut self) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    ///
+    /// The file gives nothing, or cannot be read.
+    ///
+    /// # Blocking
+    ///
+    /// On the file.
+    pub(super) fn primed(mut self) -> Result<Self, Error> {
         self.reader.prime()?;
         Ok(self)
     }
@@ -281,6 +289,15 @@ impl Drop for DirectFeed {
     }
 }
 
+/// Gives steps to `sink` up to the end of a lap.
+fn to_lap_end(mut sink: impl FnMut(Step)) -> impl FnMut(Step) -> bool {
+    move |step| {
+        let goes_on = !matches!(step, Step::End);
+        sink(step);
+        goes_on
+    }
+}
+
 /// What happens to audio after the end of the video.
 fn tail(how: Use) -> Tail {
     if how == Use::Once { Tail::Whole } else { Tail::Looped }
@@ -296,6 +313,7 @@ pub(super) fn is_of_file(error: &Error) -> bool {
                 | flowcast_av::Error::NotAFile { .. }
                 | flowcast_av::Error::Empty { .. }
         ) | Error::NoPlayableTrack { .. }
+            | Error::SourceDried { .. }
     )
 }
 

@@ -137,7 +137,11 @@ impl Supply {
         if !direct::IS_BUILT {
             return Err(not_built(fallback));
         }
-        let file = OpenFile::open(path, &self.recipes, how)?;
+        let mut file = OpenFile::open(path, &self.recipes, how)?;
+        if how == Use::Item {
+            // An index without the media it points to opens well; a list has other items, which do give something.
+            file = file.primed()?;
+        }
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(how, 0, &self.direct)?);

@@ -30,6 +30,10 @@ impl OpenFile {
         Err(NOT_BUILT)
     }
 
+    pub(super) fn primed(self) -> Result<Self, Error> {
+        match self {}
+    }
+
     pub(super) fn skipped(&self) -> &[(usize, String)] {
         match *self {}
     }
