@@ -12,6 +12,14 @@ use super::*;
 const DIR: &str = "FLOWCAST_TEST_REELS";
 const KILLS: u64 = 100;
 
+/// What the process that is killed says: it has the store, and one more reel is over.
+const OPEN: u8 = b'\n';
+const REEL: u8 = b'.';
+
+fn say(byte: u8) {
+    io::stdout().write_all(&[byte]).and_then(|()| io::stdout().flush()).expect("somebody reads it");
+}
+
 /// The process that is killed: cuts reels as fast as it can, replaces them, and runs out of room all the time.
 #[test]
 fn cutting_until_killed() {
@@ -19,16 +27,21 @@ fn cutting_until_killed() {
     let settings = ReelStore { max_bytes: 1 << 20, ..ReelStore::new(dir.join("reels")) };
     let store = Store::open(&settings).expect("whoever had it was killed");
     assert!(matches!(Store::open(&settings), Err(Error::ReelStoreInUse { .. })));
-    io::stdout().write_all(b"open\n").and_then(|()| io::stdout().flush()).expect("somebody reads it");
+    io::stdout().write_all(b"open").expect("somebody reads it");
+    say(OPEN);
     for n in 0u32.. {
         let source = dir.join("sources").join(format!("{}.mp4", n % 16));
         std::fs::write(&source, n.to_le_bytes()).expect("there is room");
         let script = Script::of(2 + i64::from(n % 5));
         let done = Box::new(|_| {});
         store.prepare_async(&source, what(&script), done);
-        if let Ok(reel) = prepare(&store, &source, &script)
-            && n % 7 == 0
-        {
+        let Ok(reel) = prepare(&store, &source, &script) else { continue };
+        // Every other one is left to itself, so that some are always on their way.
+        if n % 2 == 0 {
+            until("the reel is over", || reel.is_complete() || reel.failure().is_some());
+            say(REEL);
+        }
+        if n % 7 == 0 {
             reel.damaged();
         }
     }
@@ -67,19 +80,25 @@ fn a_process_killed_at_any_point_leaves_whole_reels_and_orphans_that_go() {
             .stderr(Stdio::null())
             .spawn()
             .expect("this program can be run again");
-        let mut said = Vec::new();
         let out = child.stdout.as_mut().expect("it is piped");
-        while !said.ends_with(b"open\n") {
-            let mut byte = [0];
-            out.read_exact(&mut byte).expect("the store opens");
-            said.extend(byte);
-        }
+        let mut said = Vec::new();
+        let mut hear = |ends: &[u8]| {
+            while !said.ends_with(ends) {
+                let mut byte = [0];
+                out.read_exact(&mut byte).expect("it goes on");
+                said.extend(byte);
+            }
+            said.clear();
+        };
+        hear(&[b"open".as_slice(), &[OPEN]].concat());
         assert!(
             matches!(Store::open(&room.settings()), Err(Error::ReelStoreInUse { .. })),
             "another process has it"
         );
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        std::thread::sleep(Duration::from_micros((random >> 33) % 60_000));
+        // However fast the machine is: behind some of its reels, and then at any moment.
+        (0..(random >> 62)).for_each(|_| hear(&[REEL]));
+        std::thread::sleep(Duration::from_micros((random >> 33) % 10_000));
         child.kill().expect("it runs until then");
         child.wait().expect("it is ours");
 
