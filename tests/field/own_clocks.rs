@@ -1,6 +1,6 @@
 //! Publishers whose tracks have clocks of their own, or times that do not go on.
 
-use crate::air::{Air, frames, headers, recorded, send, sink, sound, tags, wait_frames};
+use crate::air::{Air, frames, headers, recorded, send, sink, sound, tags, wait_frames, wait_pushed};
 use flowcast::EventKind;
 use flowcast::rtmp::flv::{Tag, TagKind};
 use kit::PATIENCE;
@@ -64,9 +64,18 @@ fn a_track_far_ahead_of_the_other_is_brought_to_it_whichever_comes_first() {
                 _ => None,
             });
             assert!(jumped.abs() >= 7_500, "{of}: {jumped}");
-            send(&mut publisher, frames(100..200, video, audio));
-            wait_frames(&mut player, TagKind::Video, 80);
-            wait_frames(&mut player, TagKind::Audio, 80);
+            // Who is many seconds behind is thrown out: what comes next is sent when the player has what came before. It began
+            // with the last keyframe at the latest, and a few frames wait for those of the other track.
+            let mut seen = 20;
+            wait_frames(&mut player, TagKind::Video, seen);
+            for second in 4..8 {
+                send(&mut publisher, frames(second * 25..(second + 1) * 25, video, audio));
+                seen += 25;
+                wait_frames(&mut player, TagKind::Video, seen);
+                wait_frames(&mut player, TagKind::Audio, seen - 20);
+            }
+            wait_pushed(&server, TagKind::Video, 1);
+            wait_pushed(&server, TagKind::Audio, 1);
             let media = tags(&player);
             assert_together(&media, &of);
             drop(publisher);
@@ -109,6 +118,7 @@ fn times_that_stand_still_or_go_round_go_on_by_arrival() {
         }
         air.told(|kind| matches!(kind, EventKind::ClockUnsteady).then_some(()));
         let player = player.expect("it joined");
+        wait_pushed(&server, TagKind::Video, 1);
         drop(publisher);
         restream.stop(PATIENCE).expect("it ends well");
         let recording = recorded(&path);
