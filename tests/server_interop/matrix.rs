@@ -69,7 +69,12 @@ fn carries(secure: bool) {
                 let said = stream.stats().video.map(|codec| codec.to_string());
                 assert_eq!(said.as_deref(), Some(codec));
                 let played = file(codec, "played");
+                // The publication goes on when the player is there, however long that takes to start.
+                publisher.freeze();
                 let mut player = ffmpeg7_peer(&format!("-i {} -c copy FILE", url(codec)), &played);
+                let joined = wait_until(PATIENCE, || stream.players() == 1);
+                publisher.thaw();
+                assert!(joined, "{codec}: {}", player.report());
                 publisher.wait_success(PATIENCE);
                 let ended = wait_until(PATIENCE, || stream.has_ended());
                 let told = || std::iter::from_fn(|| events.try_next()).collect::<Vec<_>>();
@@ -181,7 +186,12 @@ fn gstreamer_and_librtmp_publish_and_play_over_tls() {
         let mut publisher = publish(&file);
         let (stream, recording) = studio.record();
         let played = studio.file("played.flv");
+        // It is in its first GOP until the player is there, however long that takes to start.
+        publisher.freeze();
         let mut player = play(&played);
+        let joined = wait_until(PATIENCE, || stream.players() == 1);
+        publisher.thaw();
+        assert!(joined, "{}", player.report());
         publisher.wait_success(PATIENCE);
         studio.wait_off_air(&stream);
         player.wait(PATIENCE);

@@ -123,6 +123,8 @@ fn second_publisher_is_refused_and_the_first_goes_on_unharmed() {
     let file = studio.clip(Clip { gop: 50, ..Clip::default() });
     let mut first = ffmpeg_publish(&file, &studio.publish_url(), 1);
     let (stream, recording) = studio.record();
+    // It is on the air until the others have been refused, however long these take to start.
+    first.freeze();
     let client = Client::connect(ClientRole::Publish, &studio.publish_url());
     assert_eq!(client.refusal(), "NetStream.Publish.BadName");
     let mut others =
@@ -132,6 +134,7 @@ fn second_publisher_is_refused_and_the_first_goes_on_unharmed() {
     }
     assert!(first.is_running(), "the first was to be on the air still\n{}", first.report());
     assert_eq!((studio.server.stats().publishers, studio.server.stats().refused_publish), (1, 3));
+    first.thaw();
     first.wait_success(PATIENCE);
     studio.wait_off_air(&stream);
     assert_whole(&recording, &file, Publisher::Exact, &first.report());
