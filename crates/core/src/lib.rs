@@ -65,6 +65,8 @@ pub use event::callback::mark_callback_thread;
 #[cfg(feature = "futures")]
 pub use event::recv::EventStream;
 pub use event::recv::Recv;
+#[doc(hidden)]
+pub use event::utc;
 pub use event::{Event, EventKind};
 pub use files::Reads;
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};

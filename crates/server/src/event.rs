@@ -1,25 +1,30 @@
 //! What a server reports to the program that embeds it, besides the events of its streams.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use flowcast_core::{Error, StreamId};
+use flowcast_core::{Error, StreamId, chain, utc};
 
 use crate::refusal::RefusalReason;
 
 /// One event of one server. No event contains a stream key, a play token, or a name that does not exist.
+///
+/// `Display` gives one line, with the time: `2026-03-01T12:00:00.250Z 192.0.2.7:50000: publishes studio as s1`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerEvent {
+    /// When it happened, by the system's clock.
+    pub at: SystemTime,
     /// The client it is about, if known.
     pub peer: Option<SocketAddr>,
     /// What happened.
     pub kind: ServerEventKind,
 }
 
-/// What happened.
+/// What happened. `Display` gives a sentence without the client.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ServerEventKind {
@@ -113,7 +118,43 @@ pub enum ServerEventKind {
     },
 }
 
+impl ServerEvent {
+    /// What has happened now.
+    pub(crate) fn now(peer: Option<SocketAddr>, kind: ServerEventKind) -> Self {
+        Self { at: SystemTime::now(), peer, kind }
+    }
+}
+
+impl fmt::Display for ServerEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", utc(self.at))?;
+        match self.peer {
+            Some(peer) => write!(f, " {peer}: {}", self.kind),
+            None => write!(f, " {}", self.kind),
+        }
+    }
+}
+
 impl ServerEventKind {
+    /// Its name, such as `publisher_joined`, for logs, metrics and JSON. It does not change from one version to the next.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectionRefused { .. } => "connection_refused",
+            Self::PublishRefused { .. } => "publish_refused",
+            Self::PlayRefused { .. } => "play_refused",
+            Self::AcceptFailed { .. } => "accept_failed",
+            Self::ConnectionFailed { .. } => "connection_failed",
+            Self::PublisherJoined { .. } => "publisher_joined",
+            Self::PublisherReturned { .. } => "publisher_returned",
+            Self::PublisherTookOver { .. } => "publisher_took_over",
+            Self::PublisherLeft { .. } => "publisher_left",
+            Self::PlayerJoined { .. } => "player_joined",
+            Self::PlayerDropped { .. } => "player_dropped",
+            Self::PlayerLeft { .. } => "player_left",
+        }
+    }
+
     /// A publisher was let in: to a stream of its own (`None`), or to an existing one, by taking over or coming back.
     pub(crate) fn publisher(name: Arc<str>, stream: StreamId, takeover: Option<bool>) -> Self {
         match takeover {
@@ -124,7 +165,36 @@ impl ServerEventKind {
     }
 }
 
-/// Why a publisher or player left.
+impl fmt::Display for ServerEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |after: &Duration| after.as_secs_f64();
+        match self {
+            Self::ConnectionRefused { reason } => write!(f, "connection refused ({reason})"),
+            // Quoted: the application is the client's text, and may hold anything.
+            Self::PublishRefused { reason, app } => write!(f, "publish refused ({reason}), app {app:?}"),
+            Self::PlayRefused { reason, app } => write!(f, "play refused ({reason}), app {app:?}"),
+            Self::AcceptFailed { error } => write!(f, "no connection can be accepted: {error}"),
+            Self::ConnectionFailed { error } => write!(f, "the connection failed: {}", chain(error)),
+            Self::PublisherJoined { name, stream } => write!(f, "publishes {name} as {stream}"),
+            Self::PublisherReturned { name, stream } => write!(f, "is back and publishes {name} as {stream}"),
+            Self::PublisherTookOver { name, stream } => write!(f, "takes over {name}, {stream}"),
+            Self::PublisherLeft { name, why, bytes, after } => {
+                write!(f, "published {name} for {:.1} s, {bytes} bytes: {why}", seconds(after))
+            }
+            Self::PlayerJoined { name, stream } => write!(f, "plays {name}, {stream}"),
+            Self::PlayerDropped { name, tags } => write!(f, "{tags} tags of {name} dropped, it is behind"),
+            Self::PlayerLeft { name, why, bytes, drops, after } => {
+                write!(
+                    f,
+                    "played {name} for {:.1} s, {bytes} bytes, {drops} tags dropped: {why}",
+                    seconds(after)
+                )
+            }
+        }
+    }
+}
+
+/// Why a publisher or player left. `Display` gives the word for it, or the text of the error.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Departure {
@@ -140,7 +210,7 @@ pub enum Departure {
 }
 
 impl Departure {
-    /// A stable word for logs.
+    /// Its name: `said goodbye`, `hung up`, `dismissed` or `failed`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -149,5 +219,52 @@ impl Departure {
             Self::Dismissed => "dismissed",
             Self::Failed(_) => "failed",
         }
+    }
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => f.write_str(&chain(error)),
+            _ => f.write_str(self.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_time_the_client_and_the_sentence() {
+        let line = |peer: Option<&str>, kind| {
+            let peer = peer.map(|peer| peer.parse().expect("an address"));
+            ServerEvent { at: UNIX_EPOCH + Duration::from_millis(1250), peer, kind }.to_string()
+        };
+        let (name, why): (Arc<str>, _) = ("studio".into(), Departure::Failed(Error::Ended));
+        let (after, peer) = (Duration::from_millis(12_340), Some("192.0.2.7:50000"));
+        assert_eq!(
+            line(peer, ServerEventKind::PublisherLeft { name: name.clone(), why, bytes: 7, after }),
+            "1970-01-01T00:00:01.250Z 192.0.2.7:50000: published studio for 12.3 s, 7 bytes: the stream has ended"
+        );
+        let why = Departure::HungUp;
+        assert_eq!(
+            line(peer, ServerEventKind::PlayerLeft { name, why, bytes: 7, drops: 2, after }),
+            "1970-01-01T00:00:01.250Z 192.0.2.7:50000: played studio for 12.3 s, 7 bytes, 2 tags dropped: hung up"
+        );
+        let (reason, app) = (RefusalReason::App, "a\"b".into());
+        assert_eq!(
+            line(peer, ServerEventKind::PublishRefused { reason, app }),
+            "1970-01-01T00:00:01.250Z 192.0.2.7:50000: publish refused (app), app \"a\\\"b\""
+        );
+        let error = Arc::new(io::Error::other("no descriptors"));
+        let kind = ServerEventKind::AcceptFailed { error };
+        assert_eq!(kind.name(), "accept_failed");
+        assert_eq!(
+            line(None, kind),
+            "1970-01-01T00:00:01.250Z no connection can be accepted: no descriptors"
+        );
     }
 }

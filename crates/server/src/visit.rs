@@ -80,7 +80,7 @@ pub(crate) struct Visit {
 impl Roll {
     /// A record of `peer`.
     pub(crate) fn tell(&self, peer: Option<SocketAddr>, kind: ServerEventKind) {
-        self.bus.emit(&ServerEvent { peer, kind });
+        self.bus.emit(&ServerEvent::now(peer, kind));
     }
 
     /// The players; only those of `name` if that is given.
@@ -188,7 +188,7 @@ impl Record {
     }
 
     fn tell(&self, kind: ServerEventKind) {
-        self.bus.emit(&ServerEvent { peer: Some(self.peer), kind });
+        self.bus.emit(&ServerEvent::now(Some(self.peer), kind));
     }
 
     fn stats(&self) -> PlayerStats {

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::report::EventBus;
-#[cfg(feature = "serde")]
-pub(crate) use self::sentence::utc;
+pub use self::sentence::utc;
 use crate::error::Error;
 use crate::id::{OutputId, StreamId};
 use crate::stats::SourceMode;

@@ -254,7 +254,8 @@ impl fmt::Display for Event {
 }
 
 /// A time in RFC 3339, with milliseconds, in UTC. A clock that is set to a year no calendar has gives the nearest that one has.
-pub(crate) fn utc(at: SystemTime) -> impl fmt::Display {
+#[must_use]
+pub fn utc(at: SystemTime) -> impl fmt::Display {
     /// The last second of the year 9999.
     const LAST: Duration = Duration::from_secs(253_402_300_799);
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
