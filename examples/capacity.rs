@@ -12,7 +12,6 @@ use flowcast::{BitRate, Config, Engine};
 use serde::Serialize;
 use support::print::out;
 use support::reels::ReelArgs;
-use support::view::{KindView, MachineView};
 use support::{Result, cli, exit, print, progress};
 
 /// Measures how many more streams of some kinds this machine carries, and what runs out first.
@@ -58,10 +57,9 @@ struct Cli {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report {
-    #[serde(flatten)]
-    machine: Option<MachineView>,
-    kinds: Vec<KindView>,
+struct Report<'a> {
+    /// One for each kind, as if all further streams were of it.
+    capacities: Vec<&'a Capacity>,
 }
 
 fn main() -> ExitCode {
@@ -85,9 +83,8 @@ fn run(cli: &Cli) -> Result<()> {
     }
     steps.finish_and_clear();
     if cli.json {
-        let machine = found.first().map(|(_, capacity)| MachineView::from(&capacity.machine));
-        let kinds = found.iter().map(|(kind, capacity)| KindView::new(kind, capacity)).collect();
-        return print::json(&Report { machine, kinds });
+        let capacities = found.iter().map(|(_, capacity)| capacity).collect();
+        return print::json(&Report { capacities });
     }
     tell(&found)
 }

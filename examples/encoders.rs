@@ -12,7 +12,6 @@ use flowcast::av::{EncoderReport, Hardware};
 use flowcast::error::chain;
 use serde::Serialize;
 use support::print::out;
-use support::view::EncoderView;
 use support::{Result, cli, print, progress};
 
 /// Lists the encoders of this machine: compiled in, working, and which one is used.
@@ -91,7 +90,7 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct CodecView<'a> {
     codec: &'a str,
-    encoders: Vec<EncoderView>,
+    encoders: &'a [EncoderReport],
     hardware: Option<&'a str>,
     software: Option<&'a str>,
 }
@@ -100,7 +99,7 @@ impl<'a> From<&'a Codec> for CodecView<'a> {
     fn from(codec: &'a Codec) -> Self {
         Self {
             codec: &codec.name,
-            encoders: codec.encoders.iter().map(EncoderView::from).collect(),
+            encoders: &codec.encoders,
             hardware: codec.hardware.as_deref(),
             software: codec.software.as_deref(),
         }

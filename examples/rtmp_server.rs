@@ -12,8 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use flowcast::error::chain;
-use flowcast::server::{Departure, ServerEvent, ServerEventKind, TlsIdentity};
+use flowcast::server::{ServerEvent, ServerEventKind, TlsIdentity};
 use flowcast::{Config, Engine, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
 use metrics::Exposition;
 use serde::Serialize;
@@ -121,7 +120,7 @@ fn run(cli: &Cli) -> Result<()> {
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = told.next_timeout(Duration::from_millis(200)) {
             published += u64::from(matches!(event.kind, ServerEventKind::PublisherJoined { .. }));
-            text(&event).iter().for_each(|text| progress.say(text));
+            progress.say(&text(&event));
         }
         while let Some(event) = of_streams.try_next() {
             if outgoing.iter().any(|stream| stream.id() == event.stream) {
@@ -242,41 +241,8 @@ fn page(_server: &RtmpServer) -> Result<fn() -> String> {
     Err("--metrics: built without the feature `metrics`".into())
 }
 
-/// What a person should know at once.
-fn text(event: &ServerEvent) -> Option<String> {
+/// An event for a terminal, without its time.
+fn text(event: &ServerEvent) -> String {
     let peer = event.peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
-    Some(match &event.kind {
-        ServerEventKind::ConnectionRefused { reason } => format!("{peer}: not let in: {reason}"),
-        ServerEventKind::PublishRefused { reason, app } => {
-            format!("{peer}: may not publish: {reason}, app {app:?}")
-        }
-        ServerEventKind::PlayRefused { reason, app } => {
-            format!("{peer}: may not play: {reason}, app {app:?}")
-        }
-        ServerEventKind::AcceptFailed { error } => format!("cannot accept: {error}"),
-        ServerEventKind::ConnectionFailed { error } => chain(error),
-        ServerEventKind::PublisherJoined { name, stream } => {
-            format!("{peer}: publishes {name} as {stream}")
-        }
-        ServerEventKind::PublisherReturned { name, .. } => format!("{peer}: publishes {name} again"),
-        ServerEventKind::PublisherTookOver { name, .. } => format!("{peer}: took {name} over"),
-        ServerEventKind::PublisherLeft { name, why, .. } => {
-            format!("{peer}: publishes {name} no more: {}", reason(why))
-        }
-        ServerEventKind::PlayerJoined { name, .. } => format!("{peer}: plays {name}"),
-        ServerEventKind::PlayerDropped { name, tags } => {
-            format!("{peer}: behind {name}, {tags} tags dropped")
-        }
-        ServerEventKind::PlayerLeft { name, why, .. } => {
-            format!("{peer}: plays {name} no more: {}", reason(why))
-        }
-        _ => return None,
-    })
-}
-
-fn reason(why: &Departure) -> String {
-    match why {
-        Departure::Failed(error) => chain(error),
-        other => other.as_str().to_owned(),
-    }
+    format!("{peer}: {}", event.kind)
 }

@@ -10,12 +10,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use flowcast::av::{Demuxer, Interrupt, OpenOptions, Probe};
+use flowcast::av::{Demuxer, Interrupt, MediaInfo, OpenOptions, Probe};
 use flowcast::verdict::{ScanOptions, Strictness, facts, verdict_of_failure};
 use flowcast::{Facts, Platform, Verdict};
 use judged::Judged;
 use serde::Serialize;
-use support::view::MediaView;
 use support::{Result, cli, exit, print, progress};
 
 /// Shows what a media file is, track by track, and whether a platform takes it as it is.
@@ -77,7 +76,7 @@ fn strictness() -> impl clap::builder::TypedValueParser<Value = Strictness> {
 struct Report<'a> {
     file: String,
     #[serde(flatten)]
-    media: Option<MediaView>,
+    media: Option<&'a MediaInfo>,
     #[serde(flatten)]
     judged: Option<JudgedView<'a>>,
 }
@@ -111,7 +110,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if !cli.json {
         tracks::tell(&cli.file, media)?;
     }
-    let mut report = Report { file: name(&cli.file), media: Some(media.into()), judged: None };
+    let mut report = Report { file: name(&cli.file), media: Some(media), judged: None };
     let mut code = ExitCode::SUCCESS;
     if !cli.platforms.is_empty() {
         let mut options = ScanOptions::default();

@@ -14,7 +14,6 @@ pub mod print;
 pub mod process;
 pub mod progress;
 pub mod reels;
-pub mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -52,6 +52,8 @@ mod redact;
 mod resampler;
 mod sample;
 mod screen;
+#[cfg(feature = "serde")]
+mod serial;
 mod sys;
 mod tag_count;
 mod time;

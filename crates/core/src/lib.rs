@@ -82,6 +82,9 @@ pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrac
 pub use scan::verdict_of_failure;
 #[cfg(feature = "libav")]
 pub use scan::{ScanOptions, facts};
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub use serial::seconds;
 pub use source::{Source, SplitSource};
 pub use stats::{
     Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,

@@ -43,8 +43,8 @@ const PLAN: &[(&str, &str)] = &[
     ("output", "config driver error event files id net reel ring stats stream sys"),
     ("engine", "config driver error event files id keys limiter output publish reel stats stream"),
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
-    ("serial", "bit_rate error event id stats verdict"),
     ("capacity", "bit_rate config engine error net output settings source stats stream sys words"),
+    ("serial", "bit_rate capacity error event id keys stats verdict"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
 ];
 

@@ -139,8 +139,9 @@
 //! `futures`: `Events::into_stream`, which gives a `futures_core::Stream`. Awaiting the end of a stream and the next event needs no
 //! feature.
 //!
-//! `serde`: `Serialize` of figures, events, errors, verdicts and facts of files. Lengths of time are seconds, in fields that end in
-//! `_seconds`; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
+//! `serde`: `Serialize` of figures and events of streams and servers, errors, verdicts, facts of files, capacities, media and
+//! encoders. Lengths of time are seconds, in fields that end in `_seconds`; rates are bits per second; errors are `{code, message}`;
+//! numbers are as they print (`s1`). No key is in any of it.
 //!
 //! `tracing`: threads that work for a stream are in a span of it, so that its log lines can be told from those of others;
 //! `docs/embedding.md` says how. The lines still go to the crate `log`.

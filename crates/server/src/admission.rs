@@ -52,6 +52,23 @@ pub enum AdmissionKind {
     Play,
 }
 
+impl AdmissionKind {
+    /// Its name: `publish` or `play`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+impl fmt::Display for AdmissionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What the program answered.
 #[derive(Debug)]
 pub(crate) enum Answer {

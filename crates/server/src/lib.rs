@@ -19,6 +19,8 @@ mod on_air;
 mod player;
 mod publisher;
 mod refusal;
+#[cfg(feature = "serde")]
+mod serial;
 mod server;
 mod stats;
 mod throttle;

@@ -27,7 +27,7 @@ pub struct ServerStats {
     /// Players refused, for whatever reason.
     pub refused_play: u64,
     /// Each refusal by its reason.
-    refusals: [u64; REASONS],
+    pub(crate) refusals: [u64; REASONS],
     /// Publishers disconnected because they sent more than [`publisher_bit_rate`](crate::ServerOptions::publisher_bit_rate).
     pub too_fast: u64,
     /// Bytes of unfinished messages held now.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::bit_rate::BitRate;
 use crate::stats::{OutputTransport, StreamStats};
+use crate::words::words;
 
 /// How a stream's media gets from source to output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -24,6 +25,9 @@ pub enum TransportKind {
     /// RTMPS: over TLS.
     Tls,
 }
+
+words!(Processing, "processing", Copy = "copy");
+words!(TransportKind, "transport", Plain = "rtmp", Tls = "rtmps");
 
 /// A kind of stream: a looped file of some bitrate and where it goes.
 ///
@@ -48,7 +52,7 @@ pub struct StreamKind {
 }
 
 /// What a stream has at least.
-const LEAST: BitRate = BitRate::from_kbps(64);
+pub(super) const LEAST: BitRate = BitRate::from_kbps(64);
 
 impl StreamKind {
     /// A looped file of this bit rate, sent as it is to one RTMP server.
@@ -89,12 +93,7 @@ impl StreamKind {
 
 impl fmt::Display for StreamKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.transport {
-            TransportKind::Plain => "rtmp",
-            TransportKind::Tls => "rtmps",
-        };
-        let Processing::Copy = self.processing;
-        write!(f, "copy {}, {} × {scheme}", self.bit_rate, self.outputs)
+        write!(f, "{} {}, {} × {}", self.processing, self.bit_rate, self.outputs, self.transport)
     }
 }
 

@@ -1,10 +1,11 @@
 //! How the words of this crate look as JSON and the like (feature `serde`).
 //!
-//! In: figures, events, verdicts. Out: any serde format. Rates are bits per second. Lengths of time are seconds, with fractions down to a microsecond,
+//! In: figures, events, verdicts, capacities. Out: any serde format. Rates are bits per second. Lengths of time are seconds, with fractions down to a microsecond,
 //! and their fields end in `_seconds`; points in time are RFC 3339 in UTC; numbers of streams, outputs and items are as they
 //! print (`s1`); paths that are not UTF-8 have their odd bytes replaced; errors are `{code, message}`. No key is in any of
 //! it: none of these types holds one.
 
+mod capacity;
 mod events;
 mod stats;
 mod verdict;
@@ -19,7 +20,8 @@ use crate::error::{Error, chain};
 use crate::id::{ItemId, OutputId, StreamId};
 
 /// Seconds, to the microsecond.
-fn seconds(length: Duration) -> f64 {
+#[must_use]
+pub fn seconds(length: Duration) -> f64 {
     (length.as_secs_f64() * 1e6).round() / 1e6
 }
 
@@ -134,6 +136,63 @@ mod tests {
         assert_eq!(value(&rate), json!(2_650_000));
         assert_eq!(serde_json::from_value::<BitRate>(json!(2_650_000)).ok(), Some(rate));
         assert!(serde_json::from_value::<BitRate>(json!(-1)).is_err());
+    }
+
+    #[test]
+    fn a_capacity_has_words_rates_and_what_it_was_computed_from() {
+        use crate::capacity::{
+            Capacity, Cost, CostBasis, KindCapacity, Machine, Resource, ResourceFit, StreamKind,
+        };
+
+        let kind = StreamKind::copy(BitRate::from_kbps(2650)).tls();
+        let cost = Cost {
+            cpu: 0.001,
+            receiver_cpu: None,
+            memory: 1024,
+            bit_rate: BitRate::from_kbps(2770),
+            descriptors: 3,
+            threads: 1,
+            disturbance: 0.0,
+            mode: crate::stats::SourceMode::Reel,
+            basis: CostBasis::Benchmark { streams: 100 },
+        };
+        let machine = Machine {
+            cores: 2.0,
+            cores_used: 0.0,
+            cores_used_by_others: 0.0,
+            memory_left: None,
+            memory_used: 5,
+            descriptors_left: Some(7),
+            threads_left: None,
+        };
+        let capacity = Capacity {
+            streams_now: 1,
+            more: 9,
+            limiting: Resource::Cpu,
+            kinds: vec![KindCapacity { kind, more: 9, cost }],
+            resources: vec![ResourceFit { resource: Resource::Cpu, left: 0.5, per_stream: 0.001, fits: 9 }],
+            machine,
+            notes: vec!["assumed".to_owned()],
+        };
+        assert_eq!(
+            value(&capacity),
+            json!({
+                "streams_now": 1, "more": 9, "limiting": "CPU",
+                "kinds": [{
+                    "kind": "copy 2.65 Mbit/s, 1 × rtmps", "more": 9,
+                    "cost": {
+                        "cpu": 0.001, "receiver_cpu": null, "memory": 1024, "bit_rate": 2_770_000, "descriptors": 3, "threads": 1,
+                        "disturbance": 0.0, "mode": "reel", "basis": {"measured_by": "benchmark", "streams": 100},
+                    },
+                }],
+                "resources": [{"resource": "CPU", "left": 0.5, "per_stream": 0.001, "fits": 9}],
+                "machine": {
+                    "cores": 2.0, "cores_used": 0.0, "cores_used_by_others": 0.0, "memory_left": null, "memory_used": 5,
+                    "descriptors_left": 7, "threads_left": null,
+                },
+                "notes": ["assumed"],
+            })
+        );
     }
 
     #[test]
