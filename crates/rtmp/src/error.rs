@@ -228,15 +228,27 @@ const NO_GOOD: &[&str] = &[
     "permi",
 ];
 
+/// Words that mean: there is no room for now.
+const FULL: &[&str] = &["busy", "too many", "limit", "try again", "overload"];
+
+/// Whether the bytes from `start` to `end` of `text` are within a word that decides what a refusal means.
+pub(crate) fn is_within_meaning(text: &str, start: usize, end: usize) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let words = TAKEN.iter().chain(NO_GOOD).chain(FULL);
+    words
+        .flat_map(|word| lower.match_indices(word))
+        .any(|(at, word)| at <= start && end <= at.saturating_add(word.len()))
+}
+
 /// The table in the documentation of [`Error::is_retryable`].
-fn rejection_is_retryable(code: &str, description: &str) -> bool {
+pub(crate) fn rejection_is_retryable(code: &str, description: &str) -> bool {
     let says = |words: &[&str]| {
         let text = description.to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     };
     match code {
         "NetStream.Publish.BadName" => says(TAKEN) || !says(NO_GOOD),
-        "NetConnection.Connect.Rejected" => says(&["busy", "too many", "limit", "try again", "overload"]),
+        "NetConnection.Connect.Rejected" => says(FULL),
         "NetStream.Play.StreamNotFound" | "NetStream.Play.UnpublishNotify" => true,
         "NetConnection.Connect.NetworkChange" | "NetConnection.Connect.AppShutdown" => true,
         _ => {

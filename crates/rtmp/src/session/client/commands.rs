@@ -6,7 +6,7 @@ use super::{ClientRole, ClientSession, Step, login};
 use crate::amf0::Value;
 use crate::capability::Capabilities;
 use crate::command::{Command, RECONNECT_REQUEST, Status};
-use crate::error::{Deadline, Error};
+use crate::error::{Deadline, Error, is_within_meaning, rejection_is_retryable};
 use crate::message::{Control, UserControl};
 use crate::session::event::ClientEvent;
 
@@ -243,18 +243,46 @@ impl ClientSession {
     /// Some servers repeat the stream key in their answers, or a token in its query.
     fn redacted(&self, status: &Status) -> Status {
         let secrets = self.destination.secrets();
-        let hide =
-            |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "****"));
         Status {
             level: clip(&status.level, MAX_CODE),
             // A short key may be part of what every server says: then it is no secret, and the code decides what is done.
             code: clip(
-                &if is_usual(&status.code) { status.code.clone() } else { hide(&status.code) },
+                &if is_usual(&status.code) { status.code.clone() } else { blotted(&status.code, &secrets) },
                 MAX_CODE,
             ),
-            description: clip(&hide(&status.description), MAX_DESCRIPTION),
+            description: clip(&described(status, &secrets), MAX_DESCRIPTION),
         }
     }
+}
+
+/// `text` without any of `secrets`.
+fn blotted(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "****"))
+}
+
+/// What a status says, without secrets. If a short key is a part of the word that makes a refusal final or not ("already", "in
+/// use"), it stays in that word: there it is no secret, and without the word the refusal would be taken for another one.
+fn described(status: &Status, secrets: &[String]) -> String {
+    let Status { code, description, .. } = status;
+    let all = blotted(description, secrets);
+    let careful = secrets.iter().fold(description.clone(), |text, secret| hidden(&text, secret));
+    let again = |description: &str| rejection_is_retryable(code, description);
+    if again(&all) == again(&careful) { all } else { careful }
+}
+
+/// `text` without `secret`, but where that is a part of a word that says what a refusal means.
+fn hidden(text: &str, secret: &str) -> String {
+    let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
+    for (start, _) in text.match_indices(secret) {
+        let end = start.saturating_add(secret.len());
+        if !is_within_meaning(text, start, end) {
+            shown.push_str(text.get(done..start).unwrap_or_default());
+            shown.push_str("****");
+            done = end;
+        }
+    }
+    shown.push_str(text.get(done..).unwrap_or_default());
+    shown
 }
 
 /// Whether a code is one that servers have in common: an object, what it was asked for, and what became of it.
@@ -339,4 +367,49 @@ fn resolve(base: &str, reference: &str) -> String {
 fn clip(text: &str, limit: usize) -> String {
     let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_wherever_it_stands() {
+        for (text, secret, expected) in [
+            ("live/s3cret is taken: s3cret", "s3cret", "live/**** is taken: ****"),
+            ("no such stream my-key", "my-key", "no such stream ****"),
+            ("busy-bee is busy", "busy-bee", "**** is busy"),
+            ("a\u{e4}b\u{e4}c", "\u{e4}", "a****b****c"),
+            ("aaaa", "aa", "********"),
+            ("", "x", ""),
+        ] {
+            assert_eq!(hidden(text, secret), expected, "{text:?} {secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_means_the_same_whatever_the_key_is() {
+        let cases = [
+            ("Already publishing", true),
+            ("is in use", true),
+            ("stream busy", true),
+            ("no such stream", false),
+        ];
+        for (description, again) in cases {
+            for key in ["in", "use", "busy", "Already", "ready", "such", "o such", "no", "s", "e"] {
+                let code = "NetStream.Publish.BadName".to_owned();
+                let status = Status { level: "error".to_owned(), code, description: description.to_owned() };
+                let description = described(&status, &[key.to_owned()]);
+                let error = Error::Rejected { code: status.code, description };
+                assert_eq!(error.is_retryable(), again, "{error} with the key {key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_decides_nothing_is_hidden_even_if_it_is_such_a_word() {
+        let (level, code) = ("error".to_owned(), "NetStream.Publish.BadName".to_owned());
+        let status = Status { level, code, description: "wrong stream key: key".to_owned() };
+        assert_eq!(described(&status, &["key".to_owned()]), "wrong stream ****: ****");
+    }
 }
