@@ -29,7 +29,7 @@ impl HubOutput {
         let opened = claim.open(stream)?;
         stream.shared.hold_name(claim);
         opened.announce();
-        let shown = format!("hub {name}");
+        let shown = name.clone();
         let hub = Self { name, shared: stream.shared.clone(), finished: false };
         Ok(OpenedOutput { name: shown, driver: Box::new(hub) })
     }

@@ -112,7 +112,7 @@ fn tap_into(publication: &StreamRef, found_under: &Arc<str>, reader: &Reader, in
     let (driver, source) = tap(reader.bounds, Join::Next, TapPace::Immediate, reader.mailbox.clone());
     inbox.lock().push_back(source);
     // If it has ended meanwhile the driver is dropped, and with it the tap is complete.
-    publication.add_reader(format!("stream {}", reader.id), Box::new(driver), found_under.clone());
+    publication.add_reader(reader.id.to_string(), Box::new(driver), found_under.clone());
     reader.mailbox.wake();
 }
 

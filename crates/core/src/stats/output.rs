@@ -96,6 +96,12 @@ impl fmt::Display for OutputFailure {
 }
 
 /// Figures of one output.
+///
+/// Three things say which output it is. Its *number* is given by flowcast, unique within the stream and never given twice: calls
+/// such as [`remove_output`](crate::StreamRef::remove_output) take it. Its *label* is given by the program
+/// ([`Output::label`](crate::Output::label)), unique among the outputs that the stream has now, and finds the number again
+/// ([`StreamRef::output`](crate::StreamRef::output)). Its *name* is what people read: where it goes, as `transport` says how. Names need
+/// not be unique, and nothing is found by them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OutputStats {
@@ -103,7 +109,8 @@ pub struct OutputStats {
     pub id: OutputId,
     /// Its label, if it has one.
     pub label: Option<Arc<str>>,
-    /// What it is, without any key.
+    /// Where it goes, without any key: the address of a push (`rtmp://live.twitch.tv/app/****`), the file of a recording, the
+    /// name on the server, the address of a player, the number of the other stream; what a program's own output says.
     pub name: String,
     /// How its media travels.
     pub transport: OutputTransport,

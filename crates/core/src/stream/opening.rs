@@ -116,7 +116,7 @@ impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
 
 /// An output that was opened.
 pub struct OpenedOutput {
-    /// What it is, for figures and logs; without secrets.
+    /// Where it goes, for figures and logs ([`OutputStats::name`](crate::OutputStats::name)); without secrets.
     pub name: String,
     /// What serves it on the stream's thread.
     pub driver: Box<dyn OutputDriver>,

@@ -1,6 +1,6 @@
 //! Streams made from others: what reaches them, what ends them, and what they must not be made from.
 
-use flowcast_core::{Error, EventKind, Output, Source, StreamHandle, StreamPhase};
+use flowcast_core::{Error, EventKind, Output, OutputTransport, Source, StreamHandle, StreamPhase};
 
 use super::*;
 
@@ -182,7 +182,8 @@ fn players_are_told_live_and_owners_are_shown() {
     let mut id = None;
     let shown = wait_until(|| {
         let outputs = live.stats().outputs;
-        id = outputs.iter().find(|output| output.name.starts_with("player")).map(|output| output.id);
+        id =
+            outputs.iter().find(|output| output.transport == OutputTransport::Player).map(|output| output.id);
         id.is_some()
     });
     assert!(shown && id.is_some_and(|id| lived.contains(&(live.id(), id))), "{lived:?} {}", live.stats());

@@ -1,6 +1,8 @@
 //! A published stream as the source of others: pushed to another server, recorded, under another name.
 
-use flowcast_core::{Error, Event, EventKind, Output, OutputPhase, Source, StreamHandle, StreamPhase};
+use flowcast_core::{
+    Error, Event, EventKind, Output, OutputPhase, OutputTransport, Source, StreamHandle, StreamPhase,
+};
 use flowcast_rtmp::flv::FlvReader;
 use flowcast_rtmp::limits::Limits;
 
@@ -230,7 +232,7 @@ fn who_comes_after_the_publisher_begins_at_the_next_keyframe() {
     let live = studio.restream(Source::published(NAME), [Output::publish("copy")]);
     let tap = || {
         let outputs = studio.stream().stats().outputs;
-        outputs.iter().find(|output| output.name.starts_with("stream")).map(|output| output.phase)
+        outputs.iter().find(|output| output.transport == OutputTransport::Stream).map(|output| output.phase)
     };
     assert!(wait_until(|| tap() == Some(OutputPhase::Live)), "{}", studio.stream().stats());
     let mut player = Client::player(studio.server.address(), "copy");
