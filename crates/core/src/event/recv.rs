@@ -160,6 +160,24 @@ mod tests {
         assert_eq!(poll(&mut next, &waker), Poll::Ready(Some(1)));
     }
 
+    /// The event comes in the moment in which the task begins to wait, and no other follows.
+    #[test]
+    fn no_wake_up_is_lost_when_an_event_comes_while_a_task_begins_to_wait() {
+        for round in 0..6000 {
+            let bus = Bus::default();
+            let events = bus.subscribe();
+            let begin = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    assert_eq!(block_on(events.recv()), Some(round));
+                });
+                begin.wait();
+                bus.emit(&round);
+            });
+        }
+    }
+
     /// Many threads report, many tasks of many receivers wait. A lost wake-up is a test that never ends.
     #[test]
     fn no_wake_up_is_lost_between_threads() {
