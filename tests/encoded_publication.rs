@@ -85,7 +85,8 @@ fn a_publisher_that_comes_again_is_encoded_again() {
     );
     for round in 1..=2 {
         Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace()).wait_success(PATIENCE);
-        let frames = || live.stats().encoding.map_or(0, |encoded| encoded.frames);
+        // A machine that is too slow for it leaves some out, and says so.
+        let frames = || live.stats().encoding.map_or(0, |encoded| encoded.frames + encoded.dropped);
         assert!(wait_until(PATIENCE, || frames() >= 40 * round), "{round}: {}", live.stats());
     }
     live.stop(PATIENCE).expect("it runs well");
