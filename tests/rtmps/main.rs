@@ -179,7 +179,7 @@ fn a_renewed_certificate_is_shown_to_newcomers_and_nothing_on_the_air_notices() 
     plays_up_to(&mut player, 9);
 
     let renewed = Authority::new("another authority");
-    studio.server.reload_tls(identity(&renewed));
+    studio.server.reload_tls(identity(&renewed)).expect("it has an address for RTMPS");
     publish(&mut publisher, 10..20);
     plays_up_to(&mut player, 19);
     let refused = tls_stream(studio.secure(), studio.authority.pem()).expect_err("the old one is not shown");
@@ -339,6 +339,13 @@ fn an_address_can_be_for_rtmps_alone() {
     tls_stream(server.address(), authority.pem()).expect("a TLS handshake");
     let plain = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
     assert_eq!(plain.rtmps_address(), None);
+    let refused = |tried: Result<(), ServerError>, name: &str| {
+        let error = tried.expect_err("it would have no effect");
+        assert!(matches!(error, ServerError::Options { .. }) && error.to_string().contains(name), "{error}");
+    };
+    refused(plain.reload_tls(identity(&authority)), "reload_tls");
+    let both = engine.rtmp_server("127.0.0.1:0").tls(identity(&authority));
+    refused(both.rtmps("127.0.0.1:0", identity(&authority)).start().map(drop), "tls, rtmps");
 }
 
 #[test]

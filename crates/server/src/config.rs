@@ -168,7 +168,7 @@ impl ServerOptions {
 #[non_exhaustive]
 pub struct FailurePolicy {
     /// How long the answer to the first failure waits; it doubles with each failure within the window. Default 250
-    /// ms.
+    /// ms; at most [`max_delay`](Self::max_delay).
     pub first_delay: Duration,
     /// The longest wait. Default 5 s.
     pub max_delay: Duration,
@@ -201,6 +201,9 @@ impl FailurePolicy {
         if !(1..=1000).contains(&self.ban_after) {
             return fail("failures.ban_after", "must be 1 to 1000");
         }
+        if self.first_delay > self.max_delay {
+            return fail("failures.first_delay", "must be at most max_delay");
+        }
         if self.max_delay > Duration::from_secs(60) || self.window > MAX_STEP {
             return fail("failures", "max_delay must be at most a minute, window at most an hour");
         }
@@ -216,12 +219,13 @@ mod tests {
     fn settings_that_cannot_work_are_named() {
         assert!(ServerOptions::default().check().is_ok());
         type Change = fn(&mut ServerOptions);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("hook_threads", |options| options.hook_threads = 0),
             ("chunk_size", |options| options.chunk_size = 127),
             ("max_connections", |options| options.max_connections = 0),
             ("deadlines", |options| options.admission = Duration::ZERO),
             ("publisher_bit_rate", |options| options.publisher_bit_rate = Some(BitRate::from_bps(999))),
+            ("failures.first_delay", |options| options.failures.first_delay = Duration::from_secs(6)),
             ("failures.ban_after", |options| options.failures.ban_after = 0),
         ];
         for (name, change) in changes {

@@ -29,7 +29,7 @@ pub enum Error {
     /// A setting cannot work.
     #[error("{name}: {reason}")]
     Options {
-        /// The field of [`ServerOptions`](crate::ServerOptions).
+        /// The field of [`ServerOptions`](crate::ServerOptions), or the call.
         name: &'static str,
         /// What is wrong with it.
         reason: &'static str,

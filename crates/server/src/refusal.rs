@@ -48,11 +48,14 @@ pub enum RefusalReason {
     Overload,
     /// The URL names no stream.
     NoName,
+    /// The program let it in under a name that is none: its key store or its hook granted it, see
+    /// [`Grant::has_usable_name`](flowcast_core::Grant::has_usable_name).
+    BadName,
 }
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Connections,
         Self::Crowd,
         Self::Banned,
@@ -72,6 +75,7 @@ impl RefusalReason {
         Self::NoAnswer,
         Self::Overload,
         Self::NoName,
+        Self::BadName,
     ];
 
     /// A stable word for logs and metrics, such as `name_in_use`.
@@ -97,6 +101,7 @@ impl RefusalReason {
             Self::NoAnswer => "no_answer",
             Self::Overload => "overload",
             Self::NoName => "no_name",
+            Self::BadName => "bad_name",
         }
     }
 
@@ -132,7 +137,7 @@ impl RefusalReason {
 
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 

@@ -128,7 +128,8 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused.
+    /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused. Not together with
+    /// [`rtmps`](Self::rtmps).
     ///
     /// ```no_run
     /// # mod flowcast { pub use flowcast_core::*; pub use flowcast_server::*; pub mod server { pub use flowcast_server::*; } }
@@ -140,7 +141,7 @@ impl RtmpServerBuilder {
     /// let identity = TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?;
     /// let server = engine.rtmp_server("0.0.0.0:443").tls(identity).start()?;
     /// // Later, with the renewed certificate; what is on the air goes on.
-    /// server.reload_tls(TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?);
+    /// server.reload_tls(TlsIdentity::from_pem_files("fullchain.pem", "privkey.pem")?)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -150,8 +151,8 @@ impl RtmpServerBuilder {
         self
     }
 
-    /// Listens for RTMPS on `address` as well; the server's own address stays plain. The whole server has one
-    /// identity, the one given last.
+    /// Listens for RTMPS on `address` as well; the server's own address stays plain. Not together with
+    /// [`tls`](Self::tls): two servers of one engine can listen on two addresses for RTMPS.
     pub fn rtmps(mut self, address: impl Into<String>, identity: TlsIdentity) -> Self {
         self.rtmps = Some(address.into());
         self.identity = Some(identity);
@@ -162,13 +163,18 @@ impl RtmpServerBuilder {
     ///
     /// # Errors
     ///
-    /// A setting cannot work, the address is unknown or taken, or there is no thread or descriptor left.
+    /// [`Error::Options`]: a setting cannot work, or both [`tls`](Self::tls) and [`rtmps`](Self::rtmps) were called. Else the address is
+    /// unknown or taken, or there is no thread or descriptor left.
     ///
     /// # Blocking
     ///
     /// On looking up the address, if it is a name.
     pub fn start(self) -> Result<RtmpServer, Error> {
         self.options.check()?;
+        if self.secure && self.rtmps.is_some() {
+            let reason = "either the server's own address is for RTMPS, or a further one is";
+            return Err(Error::Options { name: "tls, rtmps", reason });
+        }
         let (door, address) = Door::open(&self.address, self.secure)?;
         let mut doors = vec![door];
         let mut rtmps = self.secure.then_some(address);
@@ -216,9 +222,18 @@ impl RtmpServer {
     }
 
     /// Presents `identity` to RTMPS clients from now on, such as a renewed certificate. Open connections go on; no
-    /// session of the old identity is resumed. No effect on a plain server.
-    pub fn reload_tls(&self, identity: TlsIdentity) {
+    /// session of the old identity is resumed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] on a server that has no address for RTMPS.
+    pub fn reload_tls(&self, identity: TlsIdentity) -> Result<(), Error> {
+        if self.rtmps.is_none() {
+            let reason = "the server has no address for RTMPS: see RtmpServerBuilder::tls and rtmps";
+            return Err(Error::Options { name: "reload_tls", reason });
+        }
         self.shared.identity.set(identity);
+        Ok(())
     }
 
     /// Its figures.

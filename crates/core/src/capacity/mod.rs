@@ -21,6 +21,7 @@ pub use fit::{Resource, ResourceFit};
 pub use kind::{Mix, Processing, StreamKind, TransportKind};
 pub use machine::Machine;
 
+use self::kind::LEAST;
 use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -92,6 +93,9 @@ impl CapacityOptions {
         if !(0.0..=0.95).contains(&self.cpu_reserve) {
             return fail("cpu_reserve must be 0.0 to 0.95");
         }
+        if self.benchmark_streams < 2 {
+            return fail("benchmark_streams must be at least 2");
+        }
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.benchmark) {
             return fail("benchmark must be 1 s to 60 s");
         }
@@ -154,7 +158,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a mix without a positive weight; [`Error::Benchmark`] if the benchmark's streams cannot run, and
+    /// [`Error::Config`] for a mix with a weight that is not positive, or a kind below 64 kbit/s or without outputs;
+    /// [`Error::Benchmark`] if the benchmark's streams cannot run, and
     /// what starting a stream may fail with.
     ///
     /// # Blocking
@@ -209,12 +214,20 @@ impl Engine {
 /// The kinds with shares that add up to 1.
 fn shares(mix: &Mix) -> Result<Vec<(StreamKind, f64)>, Error> {
     let usable = |weight: &f64| weight.is_finite() && *weight > 0.0;
-    let sum: f64 = mix.kinds().iter().map(|(_, weight)| weight).filter(|weight| usable(weight)).sum();
-    if !usable(&sum) {
-        return Err(Error::Config { name: "mix", reason: "needs a kind with a positive weight".to_owned() });
+    let fail = |reason: String| Err(Error::Config { name: "mix", reason });
+    for (kind, weight) in mix.kinds() {
+        if !usable(weight) {
+            return fail(format!("the weight of {kind} must be positive"));
+        }
+        if kind.bit_rate < LEAST || kind.outputs == 0 {
+            return fail(format!("{kind} must have at least {LEAST} and one output"));
+        }
     }
-    let kinds = mix.kinds().iter().filter(|(_, weight)| usable(weight));
-    Ok(kinds.map(|(kind, weight)| (*kind, weight / sum)).collect())
+    let sum: f64 = mix.kinds().iter().map(|(_, weight)| weight).sum();
+    if !usable(&sum) {
+        return fail("the weights are too large together".to_owned());
+    }
+    Ok(mix.kinds().iter().map(|(kind, weight)| (*kind, weight / sum)).collect())
 }
 
 /// What a stream sends to the network.

@@ -23,7 +23,16 @@ fn a_mix_without_weight_and_options_out_of_range_are_refused() {
         let refused = engine.capacity(&Mix::of(kind).weight(weight));
         assert!(matches!(refused, Err(Error::Config { name: "mix", .. })), "{weight}");
     }
+    let mut silent = kind;
+    silent.outputs = 0;
+    let mut slow = kind;
+    slow.bit_rate = BitRate::from_bps(63_999);
+    for mix in [Mix::of(silent), Mix::of(slow), Mix::of(kind).and(kind, 0.0), Mix::of(kind).and(kind, -1.0)] {
+        let refused = engine.capacity(&mix);
+        assert!(matches!(refused, Err(Error::Config { name: "mix", .. })), "{mix:?}");
+    }
     for options in [
+        CapacityOptions { benchmark_streams: 1, ..small() },
         CapacityOptions { cpu_reserve: 1.0, ..small() },
         CapacityOptions { cpu_reserve: f64::NAN, ..small() },
         CapacityOptions { benchmark: Duration::ZERO, ..small() },

@@ -10,7 +10,7 @@ use crate::driver::{OutputDriver, SourceDriver};
 use crate::error::Error;
 use crate::id::OutputId;
 use crate::publish::ingest::Ingest;
-use crate::stream::{self, Claim, Desk, Parts, StreamRef};
+use crate::stream::{self, Claim, Desk, Entrance, Parts, StreamRef};
 
 /// How a publisher goes on the air; see [`ServerEngine::publish`].
 #[derive(Debug, Clone)]
@@ -33,13 +33,15 @@ impl Default for PublishOptions {
 /// What a server of a protocol asks of the [`Engine`]: it puts publishers on the air and attaches players. flowcast's RTMP server
 /// uses nothing else. Programs that only start streams do not need it. Only [`Engine`] implements it.
 pub trait ServerEngine: sealed::Sealed {
-    /// Counts what will be published under `claim` as a stream of `owner`, together with those started for them,
-    /// until the claim is dropped.
+    /// Counts what will be published by way of `entrance` as a stream of `owner`, together with those started for them, for as
+    /// long as the name is taken. A stream that goes on with a publisher of another owner is counted for that one from
+    /// [`Handover::deliver`](crate::Handover::deliver) on, and no longer for the owner before. Asking for the place and taking it
+    /// is one step: of two that come at once for the last place, one is refused.
     ///
     /// # Errors
     ///
     /// [`Error::StreamLimitExceeded`].
-    fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error>;
+    fn publish_for(&self, entrance: &mut Entrance, owner: Option<&str>) -> Result<(), Error>;
 
     /// Puts a publisher on the air under a name, as an embedded server does. Players find the stream through the
     /// [`Hub`](crate::Hub), other publishers of the name through [`Hub::enter`](crate::Hub::enter). The stream waits for a publisher
@@ -79,8 +81,19 @@ mod sealed {
 impl sealed::Sealed for Engine {}
 
 impl ServerEngine for Engine {
-    fn publish_for(&self, claim: &mut Claim, owner: &str) -> Result<(), Error> {
-        claim.belongs_to(owner, self.registry.limiter().admit_published(owner)?);
+    fn publish_for(&self, entrance: &mut Entrance, owner: Option<&str>) -> Result<(), Error> {
+        let admit = |owner: &str| -> Result<_, Error> {
+            Ok((owner.to_owned(), self.registry.limiter().admit_published(owner)?))
+        };
+        match entrance {
+            Entrance::New(claim) => {
+                if let Some((owner, place)) = owner.map(admit).transpose()? {
+                    claim.belongs_to(owner, place);
+                }
+            }
+            Entrance::Handover(handover) if handover.is_of(owner) => {}
+            Entrance::Handover(handover) => handover.passes_to(owner.map(admit).transpose()?),
+        }
         Ok(())
     }
 

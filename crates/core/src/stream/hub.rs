@@ -159,10 +159,16 @@ pub enum Entrance {
 /// The place of a publisher in a stream that goes on. Dropping it leaves the stream as it was.
 #[derive(Debug)]
 pub struct Handover {
+    hub: Hub,
+    name: String,
+    /// Of the claim that holds the name.
+    token: u64,
     stream: StreamRef,
     /// `None` once it was used.
     desk: Option<Arc<Desk>>,
     takeover: bool,
+    /// Who the stream will belong to instead, with their place among the limits; `None` if that does not change.
+    heir: Option<Option<(String, Permit)>>,
 }
 
 impl Hub {
@@ -194,9 +200,13 @@ impl Hub {
                         Answer::Vacant | Answer::Silent => {
                             entry.peer = peer;
                             return Ok(Entrance::Handover(Handover {
+                                hub: self.clone(),
+                                name: name.to_owned(),
+                                token: entry.token,
                                 stream: stream.clone(),
                                 desk: Some(desk.clone()),
                                 takeover: answer == Answer::Silent,
+                                heir: None,
                             }));
                         }
                         // Its claim is about to be dropped, and does not affect the next one's.
@@ -302,10 +312,10 @@ impl Claim {
     }
 
     /// The name is published for `owner`, whose place is taken as long as the name is.
-    pub(crate) fn belongs_to(&self, owner: &str, place: Permit) {
+    pub(crate) fn belongs_to(&self, owner: String, place: Permit) {
         let mut names = self.hub.names.lock();
         if let Some(entry) = names.get_mut(&self.name).filter(|entry| entry.token == self.token) {
-            (entry.owner, entry.place) = (Some(owner.to_owned()), Some(place));
+            (entry.owner, entry.place) = (Some(owner), Some(place));
         }
     }
 
@@ -408,6 +418,18 @@ impl Handover {
         self.takeover
     }
 
+    /// Whether the stream belongs to `owner` already.
+    pub(crate) fn is_of(&self, owner: Option<&str>) -> bool {
+        let names = self.hub.names.lock();
+        let entry = names.get(&self.name).filter(|entry| entry.token == self.token);
+        entry.is_some_and(|entry| entry.owner.as_deref() == owner)
+    }
+
+    /// The stream will belong to `heir`, whose place is then taken in place of the owner's before.
+    pub(crate) fn passes_to(&mut self, heir: Option<(String, Permit)>) {
+        self.heir = Some(heir);
+    }
+
     /// Hands the publisher over to the stream's thread.
     ///
     /// # Errors
@@ -418,6 +440,12 @@ impl Handover {
             return Err(Error::Ended);
         }
         self.desk = None;
+        if let Some(heir) = self.heir.take() {
+            let mut names = self.hub.names.lock();
+            if let Some(entry) = names.get_mut(&self.name).filter(|entry| entry.token == self.token) {
+                (entry.owner, entry.place) = heir.unzip();
+            }
+        }
         Ok(self.stream.clone())
     }
 }

@@ -43,14 +43,13 @@ fn enter(
     peer: SocketAddr,
 ) -> Result<Entrance, Refusal> {
     if !grant.has_usable_name() {
-        log::error!("{peer}: the program named the stream something that is no name");
-        return Err(RefusalReason::Denied.into());
+        // Not shown: a store that mixes things up may have put the key there.
+        log::error!("{peer}: the program granted a name that is none");
+        return Err(RefusalReason::BadName.into());
     }
     let entrance = engine.hub().enter(&grant.name, Some(peer), takeover_after);
     let mut entrance = entrance.map_err(|_| RefusalReason::NameInUse)?;
-    if let (Entrance::New(claim), Some(owner)) = (&mut entrance, &grant.owner) {
-        engine.publish_for(claim, owner).map_err(|error| owner_limit(&error))?;
-    }
+    engine.publish_for(&mut entrance, grant.owner.as_deref()).map_err(|error| owner_limit(&error))?;
     Ok(entrance)
 }
 
@@ -157,8 +156,7 @@ impl Lobby {
             self.house.engine.config().lag.clone(),
             self.house.options.merge_window().is_some(),
         );
-        let name = format!("player {peer}");
-        match self.house.engine.attach(&stream, name, Box::new(player)) {
+        match self.house.engine.attach(&stream, peer.to_string(), Box::new(player)) {
             Ok(_) => {
                 visit.announce(ServerEventKind::PlayerJoined { name: visit.name(), stream: stream.id() })
             }

@@ -11,4 +11,5 @@ mod hooks;
 mod keys;
 mod limits;
 mod names;
+mod owners;
 mod raw;
