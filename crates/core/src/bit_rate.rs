@@ -164,6 +164,39 @@ fn bits(number: &str, factor: u64) -> Option<u64> {
     Some(sum)
 }
 
+/// From the number of bits per second, or a text such as `2500k`.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for BitRate {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        use serde::de::{Error, Unexpected, Visitor};
+
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = BitRate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a bit rate, such as \"2500k\", \"2.5 Mbit/s\" or a number of bits per second")
+            }
+
+            fn visit_u64<E: Error>(self, bits: u64) -> Result<BitRate, E> {
+                Ok(BitRate::from_bps(bits))
+            }
+
+            fn visit_i64<E: Error>(self, bits: i64) -> Result<BitRate, E> {
+                let given = Unexpected::Signed(bits);
+                u64::try_from(bits).map(BitRate::from_bps).map_err(|_| E::invalid_value(given, &self))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<BitRate, E> {
+                text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        from.deserialize_any(Written)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

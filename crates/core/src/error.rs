@@ -67,6 +67,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A [stream as data](crate::StreamSpec) cannot work.
+    #[error("the stream cannot be started: {}", listed(problems))]
+    Spec {
+        /// All that is wrong with it.
+        problems: Vec<SpecProblem>,
+    },
     /// The media could not be opened or read.
     #[cfg(feature = "libav")]
     #[error(transparent)]
@@ -426,6 +432,27 @@ pub enum Error {
     },
 }
 
+/// One thing that is wrong with a stream as data; see [`Error::Spec`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SpecProblem {
+    /// Where: `label`, `source`, `outputs`, or an output by its number, counted from 0 (`outputs[1]`).
+    pub place: String,
+    /// What.
+    pub error: Error,
+}
+
+impl std::fmt::Display for SpecProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, chain(&self.error))
+    }
+}
+
+fn listed(problems: &[SpecProblem]) -> String {
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
 impl Error {
     /// The stable code of this error, for logs, metrics and HTTP answers.
     #[must_use]
@@ -433,6 +460,7 @@ impl Error {
         match self {
             Self::StreamLimitExceeded { .. } => "STREAM_LIMIT_EXCEEDED",
             Self::Config { .. } => "CONFIG_INVALID",
+            Self::Spec { .. } => "SPEC_INVALID",
             #[cfg(feature = "libav")]
             Self::Media(error) => error.code(),
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
@@ -491,7 +519,11 @@ impl Error {
     pub fn http_status(&self) -> u16 {
         match self {
             Self::StreamLimitExceeded { .. } => 429,
-            Self::Config { .. } | Self::Playlist { .. } | Self::Url(_) | Self::Certificates { .. } => 400,
+            Self::Config { .. }
+            | Self::Spec { .. }
+            | Self::Playlist { .. }
+            | Self::Url(_)
+            | Self::Certificates { .. } => 400,
             Self::Key { .. } => 403,
             Self::NoKey { .. } => 404,
             Self::ReelStoreInUse { .. }

@@ -35,6 +35,9 @@ mod scan;
 mod serial;
 mod settings;
 mod source;
+#[cfg(feature = "serde")]
+mod span;
+mod spec;
 mod stats;
 mod stream;
 mod sys;
@@ -59,7 +62,7 @@ pub use engine::Engine;
 pub use engine::builder::StreamBuilder;
 pub use engine::serving::{PublishOptions, ServerEngine};
 pub use engine::watch::EngineWatch;
-pub use error::{ConnectStep, Error, LimitScope, chain};
+pub use error::{ConnectStep, Error, LimitScope, SpecProblem, chain};
 pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
 #[cfg(feature = "futures")]
@@ -73,7 +76,7 @@ pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
-pub use net::tls::TlsRoots;
+pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Existing, Output};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
@@ -86,6 +89,9 @@ pub use scan::{ScanOptions, facts};
 #[doc(hidden)]
 pub use serial::seconds;
 pub use source::{Source, SplitSource};
+pub use spec::StreamSpec;
+#[cfg(feature = "serde")]
+pub use spec::WithKeys;
 pub use stats::{
     Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
     StreamPhase, StreamStats,

@@ -35,7 +35,8 @@ impl UnknownName {
     }
 }
 
-/// Gives an enum its words: `ALL`, `NAMES`, `as_str`, `Display` and `FromStr`. What is written and what is read cannot differ.
+/// Gives an enum its words: `ALL`, `NAMES`, `as_str`, `Display` and `FromStr`, and with the feature `serde` the same words there. What is
+/// written and what is read cannot differ.
 macro_rules! words {
     ($name:ident, $what:literal, $first:ident = $first_word:literal $(, $variant:ident = $word:literal)* $(,)?) => {
         impl $name {
@@ -66,6 +67,21 @@ macro_rules! words {
             fn from_str(name: &str) -> Result<Self, Self::Err> {
                 let known = Self::ALL.iter().copied().find(|known| known.as_str() == name);
                 known.ok_or($crate::words::UnknownName::new($what, Self::NAMES))
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let word = <String as serde::Deserialize>::deserialize(from)?;
+                word.parse().map_err(serde::de::Error::custom)
             }
         }
     };

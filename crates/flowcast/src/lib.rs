@@ -139,9 +139,9 @@
 //! `futures`: `Events::into_stream`, which gives a `futures_core::Stream`. Awaiting the end of a stream and the next event needs no
 //! feature.
 //!
-//! `serde`: `Serialize` of figures and events of streams and servers, errors, verdicts, facts of files, capacities, media and
-//! encoders. Lengths of time are seconds, in fields that end in `_seconds`; rates are bits per second; errors are `{code, message}`;
-//! numbers are as they print (`s1`). No key is in any of it.
+//! `serde`: [`StreamSpec`] in files of any format; and `Serialize` of figures and events of streams and servers, errors, verdicts,
+//! facts of files, capacities, media and encoders. Lengths of time are seconds, in fields that end in `_seconds`; rates are bits
+//! per second; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
 //!
 //! `tracing`: threads that work for a stream are in a span of it, so that its log lines can be told from those of others;
 //! `docs/embedding.md` says how. The lines still go to the crate `log`.
@@ -156,14 +156,22 @@ mod versions;
 pub mod config {
     pub use flowcast_core::{
         Admission, BacklogConfig, Config, ConnectConfig, IpNet, LagPolicy, Limits, QueueBounds,
-        ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, TlsRoots, WhenInUse,
+        ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, RootsFile, TlsRoots, WhenInUse,
     };
+}
+
+/// Streams as data, to be kept in files.
+pub mod spec {
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub use flowcast_core::WithKeys;
+    pub use flowcast_core::{SpecProblem, StreamSpec};
 }
 
 /// What fails, with stable codes.
 pub mod error {
     pub use flowcast_core::{
-        ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, UnknownName, chain,
+        ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, SpecProblem, UnknownName, chain,
     };
 }
 
@@ -248,7 +256,7 @@ pub use flowcast_core::Prepare;
 pub use flowcast_core::{
     BitRate, Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Facts, Mode, Output,
     OutputId, OutputStats, Platform, Playlist, Profile, ReelStore, ShutdownReport, Source, StreamBuilder,
-    StreamHandle, StreamId, StreamRef, StreamStats, Verdict,
+    StreamHandle, StreamId, StreamRef, StreamSpec, StreamStats, Verdict,
 };
 pub use flowcast_rtmp as rtmp;
 pub use flowcast_rtmp::key::StreamKey;

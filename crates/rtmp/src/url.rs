@@ -271,6 +271,15 @@ impl Destination {
         format!("{}/{}", self.origin(""), self.app)
     }
 
+    /// The URL without the key, with user and password and the app's query in clear text: what
+    /// [`with_key`](Self::with_key) takes to make the same destination, unless the key is empty. Like a key, it belongs in no log.
+    #[must_use]
+    pub fn reveal_server(&self) -> String {
+        let userinfo = self.userinfo.as_ref().map(|userinfo| format!("{}@", userinfo.reveal()));
+        let (origin, app) = (self.origin(userinfo.as_deref().unwrap_or_default()), &self.app);
+        if app.is_empty() { origin } else { format!("{origin}/{app}") }
+    }
+
     /// Scheme, user information as given here, host and port.
     fn origin(&self, userinfo: &str) -> String {
         let (scheme, host) = (self.scheme, &self.host);

@@ -191,16 +191,24 @@ impl Default for ConnectConfig {
 
 /// When a lost output is dialled again: `first × factor^n`, capped, then jittered by ±half, so that a hundred outputs
 /// lost at once do not come back at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct ReconnectPolicy {
     /// The first wait; more than zero. Default 2 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
     pub first: Duration,
     /// The factor by which the wait grows; at least 1. Default 1.5.
     pub factor: f64,
     /// The longest wait, before jitter; from [`first`](Self::first) to an hour. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
     pub cap: Duration,
     /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub tries: Option<u32>,
     /// How many of those tries in a row may end because the server refuses what it took before: the address, the key
     /// or the certificate of an output that has been on the air. Servers do so while they restart. A name that is
@@ -208,8 +216,10 @@ pub struct ReconnectPolicy {
     /// such refusal; `None` sets no bound besides [`tries`](Self::tries). May not exceed `tries`. Default `None`.
     ///
     /// A refusal of an output that has never been on the air ends it at once, whatever this says.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub refusals: Option<u32>,
     /// An output that stayed up this long starts again with the first wait. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
     pub stable_after: Duration,
 }
 
@@ -227,29 +237,35 @@ impl Default for ReconnectPolicy {
 }
 
 impl ReconnectPolicy {
-    /// Refuses what cannot work, by the name of the field.
+    /// All that cannot work, by the name of the field.
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let mut found = Vec::new();
+        let mut fail = |name, reason: &str| found.push(Error::Config { name, reason: reason.to_owned() });
+        if self.first.is_zero() || self.first > self.cap {
+            fail("reconnect.first", "must be more than zero and at most reconnect.cap");
+        }
+        if self.cap > MAX_STEP {
+            fail("reconnect.cap", "must be at most an hour");
+        }
+        if !self.factor.is_finite() || self.factor < 1.0 {
+            fail("reconnect.factor", "must be a number of at least 1");
+        }
+        if self.tries == Some(0) {
+            fail("reconnect.tries", "must be at least 1; None tries for ever");
+        }
+        if self.tries.zip(self.refusals).is_some_and(|(tries, refusals)| refusals > tries) {
+            fail("reconnect.refusals", "must be at most reconnect.tries");
+        }
+        found
+    }
+
+    /// Refuses what cannot work.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`].
+    /// [`Error::Config`]: the first of the [problems](Self::problems).
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
-        if self.first.is_zero() || self.first > self.cap {
-            return fail("reconnect.first", "must be more than zero and at most reconnect.cap");
-        }
-        if self.cap > MAX_STEP {
-            return fail("reconnect.cap", "must be at most an hour");
-        }
-        if !self.factor.is_finite() || self.factor < 1.0 {
-            return fail("reconnect.factor", "must be a number of at least 1");
-        }
-        if self.tries == Some(0) {
-            return fail("reconnect.tries", "must be at least 1; None tries for ever");
-        }
-        if self.tries.zip(self.refusals).is_some_and(|(tries, refusals)| refusals > tries) {
-            return fail("reconnect.refusals", "must be at most reconnect.tries");
-        }
-        Ok(())
+        self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
     /// The wait before try number `attempt` (0 is the first retry); `random` is uniform in 0..1.

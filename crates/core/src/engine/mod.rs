@@ -17,8 +17,9 @@ use crate::id::StreamId;
 use crate::keys::KeyRegistry;
 use crate::limiter::{Admission, Limits};
 use crate::reel::Store;
+use crate::spec::StreamSpec;
 use crate::stats::StreamStats;
-use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamRef};
+use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamHandle, StreamRef};
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles exist, and
 /// waits for them up to [`Config::force_stop_after`]: keep it as long as streams should be on the air. A callback
@@ -56,6 +57,33 @@ impl Engine {
     /// given an output and [started](StreamBuilder::start).
     pub fn stream(&self, source: impl OpenSource + 'static) -> StreamBuilder {
         StreamBuilder::new(self.registry.clone(), Box::new(source))
+    }
+
+    /// Starts a stream that is described as data. As `self.stream(spec.source)` with all of the spec, and
+    /// [`start`](StreamBuilder::start).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spec`] with all that is wrong with the spec, before anything is opened; else as of
+    /// [`start`](StreamBuilder::start).
+    ///
+    /// # Blocking
+    ///
+    /// As of [`start`](StreamBuilder::start).
+    pub fn start(&self, spec: StreamSpec) -> Result<StreamHandle, Error> {
+        spec.check()?;
+        let StreamSpec { label, owner, source, outputs, without_outputs } = spec;
+        let mut stream = self.stream(source).outputs(outputs);
+        if let Some(label) = label {
+            stream = stream.label(label);
+        }
+        if let Some(owner) = owner {
+            stream = stream.owner(owner);
+        }
+        if without_outputs {
+            stream = stream.without_outputs();
+        }
+        stream.start()
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

@@ -1,6 +1,6 @@
 //! TLS settings of outgoing connections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
@@ -16,8 +16,38 @@ pub enum TlsRoots {
     /// The platform's root certificates (and `SSL_CERT_FILE`, `SSL_CERT_DIR`).
     #[default]
     Platform,
-    /// Only the certificates given, see [`TlsRoots::from_pem_file`].
+    /// Only the certificates of a file, see [`TlsRoots::from_pem_file`].
+    File(RootsFile),
+    /// Only those of these settings.
     Only(Arc<ClientConfig>),
+}
+
+/// A PEM file with the certificates that are trusted.
+#[derive(Debug, Clone)]
+pub struct RootsFile {
+    path: PathBuf,
+    /// What was in it; `None` if it is read when it is needed.
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl RootsFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether the same certificates are trusted: those of the same file, or the very same settings.
+impl PartialEq for TlsRoots {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Platform, Self::Platform) => true,
+            (Self::File(one), Self::File(other)) => one.path == other.path,
+            (Self::Only(one), Self::Only(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 impl TlsRoots {
@@ -31,26 +61,24 @@ impl TlsRoots {
     ///
     /// On reading the file.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let fail =
-            |reason: String| Error::Certificates { reason: format!("{}: {reason}", path.as_ref().display()) };
-        let mut roots = RootCertStore::empty();
-        let certificates =
-            CertificateDer::pem_file_iter(path.as_ref()).map_err(|error| fail(error.to_string()))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| fail(error.to_string()))?;
-            roots.add(certificate).map_err(|error| fail(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(fail("no certificate in it".to_owned()));
-        }
-        Ok(Self::Only(client_config(roots)?))
+        let path = path.as_ref();
+        Ok(Self::File(RootsFile { path: path.to_owned(), config: Some(read(path)?) }))
+    }
+
+    /// As [`from_pem_file`](Self::from_pem_file), but the file is read for each connection.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "what is read from a file says so"))]
+    pub(crate) fn in_pem_file(path: PathBuf) -> Self {
+        Self::File(RootsFile { path, config: None })
     }
 
     /// The settings to connect with. The platform's certificates are read once for the process.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
         static PLATFORM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-        if let Self::Only(config) = self {
-            return Ok(config.clone());
+        match self {
+            Self::Only(config) => return Ok(config.clone()),
+            Self::File(RootsFile { config: Some(config), .. }) => return Ok(config.clone()),
+            Self::File(RootsFile { path, config: None }) => return read(path),
+            Self::Platform => {}
         }
         if let Some(config) = PLATFORM.get() {
             return Ok(config.clone());
@@ -67,6 +95,21 @@ impl TlsRoots {
         let config = client_config(roots)?;
         Ok(PLATFORM.get_or_init(|| config).clone())
     }
+}
+
+/// The settings that trust the certificates of a PEM file.
+fn read(path: &Path) -> Result<Arc<ClientConfig>, Error> {
+    let fail = |reason: String| Error::Certificates { reason: format!("{}: {reason}", path.display()) };
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| fail(error.to_string()))?;
+        roots.add(certificate).map_err(|error| fail(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(fail("no certificate in it".to_owned()));
+    }
+    client_config(roots)
 }
 
 fn client_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, Error> {

@@ -5,6 +5,8 @@ mod file;
 pub mod gate;
 mod hub;
 mod rtmp_push;
+#[cfg(feature = "serde")]
+mod wire;
 
 use std::path::PathBuf;
 
@@ -15,24 +17,29 @@ use rtmp_push::RtmpPush;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
-use crate::stream::{OpenOutput, OpenedOutput, OutputOpening};
+use crate::stream::{OpenOutput, OpenedOutput, OutputOpening, check_name};
 use file::record;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;
 
 pub use file::Existing;
+#[cfg(feature = "serde")]
+pub(crate) use wire::WithKey;
+
+/// What is shown in place of a secret.
+const HIDDEN: &str = "****";
 
 /// One destination of a stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "an output does nothing until it is given to a stream"]
 pub struct Output {
     kind: Result<OutputKind, UrlError>,
-    /// The first setting that was given and has no effect on such an output: `start` and `add_output` refuse it.
-    in_vain: Option<&'static str>,
+    /// The settings that were given and have no effect on such an output: `start` and `add_output` refuse them.
+    in_vain: Vec<&'static str>,
     label: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum OutputKind {
     Rtmp(Box<Target>),
     Record { path: PathBuf, existing: Existing, all_tracks: bool },
@@ -40,7 +47,7 @@ enum OutputKind {
 }
 
 /// A server a stream is pushed to, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Target {
     pub(crate) destination: Destination,
     pub(crate) roots: TlsRoots,
@@ -77,7 +84,7 @@ impl Output {
     }
 
     fn of(kind: Result<OutputKind, UrlError>) -> Self {
-        Self { kind, in_vain: None, label: None }
+        Self { kind, in_vain: Vec::new(), label: None }
     }
 
     /// Changes a setting that only pushes have; `name` is its name.
@@ -85,7 +92,7 @@ impl Output {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => change(target),
             Ok(_) => {
-                self.in_vain.get_or_insert(name);
+                self.in_vain.push(name);
             }
             // Reported as the error it is.
             Err(_) => {}
@@ -122,7 +129,7 @@ impl Output {
         match &mut self.kind {
             Ok(OutputKind::Record { existing, .. }) => *existing = what,
             Ok(_) => {
-                self.in_vain.get_or_insert("existing");
+                self.in_vain.push("existing");
             }
             // Reported as the error it is.
             Err(_) => {}
@@ -182,7 +189,7 @@ impl Output {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
             Ok(OutputKind::Record { all_tracks, .. }) => *all_tracks = true,
             Ok(OutputKind::Hub { .. }) => {
-                self.in_vain.get_or_insert("all_tracks");
+                self.in_vain.push("all_tracks");
             }
             // Reported as the error it is.
             Err(_) => {}
@@ -211,33 +218,34 @@ impl Output {
         self
     }
 
-    /// Refuses a malformed address, and settings that cannot work or have no effect.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Url`], [`Error::Config`].
-    fn check_settings(&self) -> Result<(), Error> {
-        let kind = self.kind.as_ref().map_err(|error| Error::Url(error.clone()))?;
-        if let Some(name) = self.in_vain {
-            let (what, only) = match kind {
-                OutputKind::Hub { .. } if name == "existing" => ("an output to the hub", "a recording"),
-                OutputKind::Hub { .. } if name == "all_tracks" => {
-                    ("an output to the hub", "a push or a recording")
-                }
-                OutputKind::Hub { .. } => ("an output to the hub", "a push"),
-                OutputKind::Record { .. } => ("a recording", "a push"),
-                OutputKind::Rtmp(_) => ("a push", "a recording"),
-            };
-            return Err(Error::Config { name, reason: format!("has no effect on {what}, only on {only}") });
-        }
+    /// Its label.
+    pub(crate) fn own_label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// All that is wrong: a malformed address ([`Error::Url`]), and settings that cannot work or have no effect ([`Error::Config`]).
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let kind = match &self.kind {
+            Ok(kind) => kind,
+            Err(error) => return vec![Error::Url(error.clone())],
+        };
+        let mut found: Vec<_> = self.in_vain.iter().map(|name| in_vain(kind, name)).collect();
         match kind {
-            OutputKind::Rtmp(target) if target.all_tracks && target.enhanced == Enhanced::Off => {
-                let reason = "has no effect on a push that is not enhanced".to_owned();
-                Err(Error::Config { name: "all_tracks", reason })
+            OutputKind::Rtmp(target) => {
+                if is_hidden(&target.destination) {
+                    let reason = "hidden (****): the output was written without its key".to_owned();
+                    found.push(Error::Config { name: "key", reason });
+                }
+                if target.all_tracks && target.enhanced == Enhanced::Off {
+                    let reason = "has no effect on a push that is not enhanced".to_owned();
+                    found.push(Error::Config { name: "all_tracks", reason });
+                }
+                found.extend(target.reconnect.iter().flat_map(ReconnectPolicy::problems));
             }
-            OutputKind::Rtmp(target) => target.reconnect.as_ref().map_or(Ok(()), ReconnectPolicy::check),
-            _ => Ok(()),
+            OutputKind::Hub { name } => found.extend(check_name(name).err()),
+            OutputKind::Record { .. } => {}
         }
+        found
     }
 
     /// When this output is dialled again after it was lost. Default: the engine's policy.
@@ -246,9 +254,27 @@ impl Output {
     }
 }
 
+/// The setting of this name was given in vain.
+fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
+    let (what, only) = match kind {
+        OutputKind::Hub { .. } if name == "existing" => ("an output to the hub", "a recording"),
+        OutputKind::Hub { .. } if name == "all_tracks" => ("an output to the hub", "a push or a recording"),
+        OutputKind::Hub { .. } => ("an output to the hub", "a push"),
+        OutputKind::Record { .. } => ("a recording", "a push"),
+        OutputKind::Rtmp(_) => ("a push", "a recording"),
+    };
+    Error::Config { name, reason: format!("has no effect on {what}, only on {only}") }
+}
+
+/// Whether a part of it is what hides a secret.
+fn is_hidden(to: &Destination) -> bool {
+    let parts = [to.app(), to.key().reveal(), to.userinfo().map_or("", |userinfo| userinfo.reveal())];
+    parts.iter().any(|part| part.contains(HIDDEN))
+}
+
 impl OpenOutput for Output {
     fn check(&self) -> Result<(), Error> {
-        self.check_settings()
+        self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
     fn label(&self) -> Option<&str> {

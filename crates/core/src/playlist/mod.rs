@@ -11,6 +11,8 @@ mod m3u;
 mod order;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "serde")]
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::id::ItemId;
+use crate::words::words;
 #[cfg(test)]
 pub(crate) use cursor::Command;
 pub(crate) use cursor::{Looker, Next, PlaylistCursor};
@@ -54,6 +57,8 @@ pub enum ParameterChange {
     Refuse,
 }
 
+words!(ParameterChange, "policy for other parameters", Allow = "allow", Refuse = "refuse");
+
 /// What a stream sends if its item is over and no other item of the list can be played: all files are missing or damaged.
 ///
 /// The state is reported by [`EventKind::PlaylistStalled`](crate::EventKind::PlaylistStalled), and its end by
@@ -68,6 +73,8 @@ pub enum NothingPlays {
     /// Nothing, until an item can be played. A sound list is silent where its codec has silence.
     Wait,
 }
+
+words!(NothingPlays, "policy for a list of which nothing plays", Repeat = "repeat", Wait = "wait");
 
 /// Files that are played one after another, for ever or once, in order or shuffled.
 ///
@@ -107,6 +114,10 @@ struct Shared {
 struct List {
     /// The list's own file, if it was read from one.
     file: Option<PathBuf>,
+    /// What its items are, as long as nobody edits them.
+    origin: Option<Origin>,
+    /// That is to be read when a stream starts.
+    unread: bool,
     items: Vec<PlaylistItem>,
     last_id: u64,
     rules: Rules,
@@ -116,6 +127,24 @@ struct List {
     /// Where each cursor stands.
     places: BTreeMap<u64, Place>,
     last_cursor: u64,
+}
+
+/// Where the items of a list come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// A directory.
+    Dir(PathBuf),
+    /// A list file.
+    List(PathBuf),
+}
+
+impl Origin {
+    fn read(&self) -> Result<Vec<PathBuf>, Error> {
+        match self {
+            Self::Dir(path) => dir::media_files(path),
+            Self::List(path) => m3u::read(path),
+        }
+    }
 }
 
 impl Playlist {
@@ -161,7 +190,9 @@ impl Playlist {
     ///
     /// On the file system.
     pub fn dir(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self::files(dir::media_files(path.as_ref())?))
+        let list = Self::of(Origin::Dir(path.as_ref().to_owned()));
+        list.load()?;
+        Ok(list)
     }
 
     /// The local files that an M3U or M3U8 list names, one a line, relative to the folder of the list. `file:` addresses are
@@ -191,10 +222,45 @@ impl Playlist {
     ///
     /// On the file system.
     pub fn m3u(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let list = Self::files(m3u::read(path)?);
-        list.shared.list.lock().file = Some(path.to_owned());
+        let list = Self::of(Origin::List(path.as_ref().to_owned()));
+        list.load()?;
         Ok(list)
+    }
+
+    /// A list whose items are read when a stream starts with it.
+    fn of(origin: Origin) -> Self {
+        let file = match &origin {
+            Origin::Dir(_) => None,
+            Origin::List(path) => Some(path.clone()),
+        };
+        let list = List { file, origin: Some(origin), unread: true, ..List::default() };
+        Self { shared: Arc::new(Shared { list: Mutex::new(list), ..Shared::default() }) }
+    }
+
+    /// Reads the items, if they have not been read yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Playlist`], as of [`Playlist::dir`] and [`Playlist::m3u`].
+    ///
+    /// # Blocking
+    ///
+    /// On the file system.
+    pub(crate) fn load(&self) -> Result<(), Error> {
+        let unread = {
+            let list = self.shared.list.lock();
+            list.origin.clone().filter(|_| list.unread)
+        };
+        let Some(origin) = unread else { return Ok(()) };
+        // Not under the lock, which streams take that play the list.
+        let paths = origin.read()?;
+        let mut list = self.shared.list.lock();
+        if std::mem::replace(&mut list.unread, false) {
+            for path in paths {
+                list.insert(usize::MAX, path, 1);
+            }
+        }
+        Ok(())
     }
 
     /// The file the list was read from.
@@ -288,7 +354,7 @@ impl Playlist {
 
     /// Takes an item out; `false` if it is not in the list. Streams that play it play it to its end.
     pub fn remove(&self, id: ItemId) -> bool {
-        let removed = self.shared.list.lock().remove(id);
+        let removed = self.shared.list.lock().edit().remove(id);
         self.edited();
         removed
     }
@@ -299,7 +365,7 @@ impl Playlist {
     /// and what is moved to before the item that plays comes in the next round (with [`once`](Playlist::once), at the
     /// end of this one). Moving the item that plays does not change what comes after it.
     pub fn move_to(&self, id: ItemId, position: usize) -> bool {
-        let moved = self.shared.list.lock().move_to(id, position);
+        let moved = self.shared.list.lock().edit().move_to(id, position);
         self.edited();
         moved
     }
@@ -371,7 +437,7 @@ impl Playlist {
                 reason: format!("the list has {} items already", Self::MAX_ITEMS),
             });
         }
-        let id = list.insert(position, path, weight);
+        let id = list.edit().insert(position, path, weight);
         drop(list);
         self.edited();
         Ok(id)
@@ -379,6 +445,12 @@ impl Playlist {
 }
 
 impl List {
+    /// The list, which is no longer what it was read from.
+    fn edit(&mut self) -> &mut Self {
+        self.origin = None;
+        self
+    }
+
     fn position(&self, id: ItemId) -> Option<usize> {
         order::position(&self.items, id)
     }
@@ -423,6 +495,23 @@ impl<P: Into<PathBuf>> From<Vec<P>> for Playlist {
     /// As [`Playlist::files`].
     fn from(paths: Vec<P>) -> Self {
         Self::files(paths)
+    }
+}
+
+/// Whether the same files would be played in the same way.
+impl PartialEq for Playlist {
+    fn eq(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.shared, &other.shared) {
+            return true;
+        }
+        // One after the other, or two threads that compare the lists the other way round would wait for each other.
+        let of = |list: &Self| {
+            let list = list.shared.list.lock();
+            let items: Vec<_> = list.items.iter().map(|item| (item.path.clone(), item.weight)).collect();
+            let rules = (list.rules, list.on_change, list.nothing_plays, list.seed);
+            (list.origin.clone(), list.unread, items, rules)
+        };
+        of(self) == of(other)
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Order {
 }
 
 /// How a list is played.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Rules {
     pub(super) order: Order,
     pub(super) once: bool,

@@ -13,7 +13,7 @@ mod verdict;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::bit_rate::BitRate;
 use crate::error::{Error, chain};
@@ -64,13 +64,6 @@ as_displayed!(StreamId, OutputId, ItemId);
 impl Serialize for BitRate {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(self.bps())
-    }
-}
-
-/// From the number of bits per second.
-impl<'de> Deserialize<'de> for BitRate {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        u64::deserialize(from).map(Self::from_bps)
     }
 }
 

@@ -2,15 +2,11 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::{Failed, as_displayed, as_named, seconds, text};
+use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
-use crate::stats::{
-    Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
-    StreamPhase, StreamStats,
-};
+use crate::stats::{Codec, EncodingStats, OutputFailure, OutputStats, Playing, StreamStats};
 
 as_displayed!(Codec);
-as_named!(OutputPhase, OutputTransport, SourceMode, StreamPhase);
 
 /// `{code, message, at}`.
 impl Serialize for OutputFailure {

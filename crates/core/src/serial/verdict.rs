@@ -4,12 +4,9 @@ use serde::{Serialize, Serializer};
 
 use super::{as_named, seconds};
 use crate::bit_rate::BitRate;
-use crate::verdict::{
-    Action, AudioFacts, Facts, Reach, Reason, ReasonCode, Severity, Strictness, Subject, TrackVerdict,
-    Verdict, VideoFacts,
-};
+use crate::verdict::{Action, AudioFacts, Facts, Reach, Reason, Verdict, VideoFacts};
 
-as_named!(Action, ReasonCode, Severity, Strictness, Subject, TrackVerdict);
+as_named!(Action);
 
 /// `platform`, `action`, `video`, `audio`, `fixes` (a list of `{fix}`, in words), `reasons`.
 impl Serialize for Verdict {

@@ -3,12 +3,15 @@
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod encode;
 mod open;
+#[cfg(feature = "serde")]
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::playlist::Playlist;
+use crate::stream::check_name;
 use crate::transcode::{Encoding, Mode, Profile, Wish};
 use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 
@@ -23,7 +26,7 @@ use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 /// let lofi = Source::video("rain.mp4").looped().with_audio(Playlist::dir("music")?.shuffled());
 /// # Ok::<(), flowcast::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "a source does nothing until a stream is started with it"]
 pub struct Source {
     pub(crate) media: Media,
@@ -31,12 +34,12 @@ pub struct Source {
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
     pub(crate) wish: Wish,
-    /// The first setting that has no effect on such a source, and why: `start` refuses it.
-    in_vain: Option<(&'static str, &'static str)>,
+    /// The settings that have no effect on such a source, and why: `start` refuses them.
+    in_vain: Vec<(&'static str, &'static str)>,
 }
 
 /// Where the pictures, or both tracks, come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Media {
     File { path: PathBuf, looped: bool, video_only: bool },
     Playlist(Playlist),
@@ -110,35 +113,33 @@ impl Source {
             silence: false,
             start_at: Duration::ZERO,
             wish: Wish::default(),
-            in_vain: None,
+            in_vain: Vec::new(),
         }
     }
 
     fn has_no_effect(&mut self, name: &'static str, reason: &'static str) {
-        self.in_vain.get_or_insert((name, reason));
+        self.in_vain.push((name, reason));
     }
 
-    /// Refuses settings that have no effect on such a source.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] with the name of the first one.
-    fn check_settings(&self) -> Result<(), Error> {
-        let in_vain = self.in_vain.or_else(|| {
-            let encodes = self.wish.mode.is_some() || !self.wish.platforms.is_empty();
-            let is_default = self.wish.encoding == Encoding::default();
-            let copies = !encodes && !is_default && self.wish.encoding.profile != Profile::Copy;
-            let both = self.silence && self.sound.is_some();
-            match () {
-                () if copies => Some(("encoding", "nothing is encoded unless a mode or a platform is named")),
-                () if both => Some(("with_silence", "gaps in the sound of with_audio are silent anyway")),
-                () => None,
-            }
-        });
-        match in_vain {
-            Some((name, reason)) => Err(Error::Config { name, reason: reason.to_owned() }),
-            None => Ok(()),
+    /// All settings that cannot work, or have no effect on such a source.
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let mut in_vain = self.in_vain.clone();
+        let encodes = self.wish.mode.is_some() || !self.wish.platforms.is_empty();
+        let is_default = self.wish.encoding == Encoding::default();
+        if !encodes && !is_default && self.wish.encoding.profile != Profile::Copy {
+            in_vain.push(("encoding", "nothing is encoded unless a mode or a platform is named"));
         }
+        if self.silence && self.sound.is_some() {
+            in_vain.push(("with_silence", "gaps in the sound of with_audio are silent anyway"));
+        }
+        let in_vain = in_vain.into_iter();
+        let mut found: Vec<_> =
+            in_vain.map(|(name, reason)| Error::Config { name, reason: reason.to_owned() }).collect();
+        found.extend(self.wish.problems());
+        if let Media::Published { name, .. } = &self.media {
+            found.extend(check_name(name).err());
+        }
+        found
     }
 
     /// Plays the file again and again, without a seam a player could notice: times strictly increase, the video sets

@@ -8,6 +8,7 @@ use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::files::Reads;
+use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
 use crate::publish::published::{Published, Reader};
 use crate::stream::{OpenSource, SourceOpening, check_name};
@@ -30,6 +31,9 @@ pub(super) struct Opening<'a>(pub(super) &'a SourceOpening<'a>);
 /// On the files; where all of one has to be read to find out what is encoded, until the engine shuts down.
 pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let opening = Opening(cx);
+    let lists =
+        [source.sound.as_ref(), if let Media::Playlist(list) = &source.media { Some(list) } else { None }];
+    lists.into_iter().flatten().try_for_each(Playlist::load)?;
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
     let lane = Lane::new(MetadataRole::Sends { companion: None }, silence.filter(|_| source.sound.is_none()));
@@ -71,7 +75,7 @@ pub(super) fn silence(source: &Source) -> Option<(u32, u8)> {
 
 impl OpenSource for Source {
     fn check(&self) -> Result<(), Error> {
-        self.check_settings()
+        self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
     fn reads(&self) -> Reads {

@@ -144,6 +144,8 @@ pub enum VideoCodec {
     Vp8,
 }
 
+words!(Threading, "threading", Frame = "frame", Slice = "slice");
+
 // As libav calls them.
 words!(VideoCodec, "video codec", H264 = "h264", Hevc = "hevc", Av1 = "av1", Vp9 = "vp9", Vp8 = "vp8");
 
@@ -175,69 +177,106 @@ words!(AudioCodec, "audio codec", Aac = "aac", Opus = "opus");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Encoding {
     /// The source of all figures that are not given below. Default [`Profile::Default`].
     pub profile: Profile,
     /// The codec of the pictures. Default H.264. With another one the profile's parameters for x264 are left out, and so is
     /// [`h264_profile`](Self::h264_profile).
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
     pub video_codec: VideoCodec,
     /// Width and height in pixels, both even, 16 to 8192. Default `None`: those of the source (of a list, the first
     /// item) as it is shown, upright and with square pixels, within what the platforms take. A picture of another
     /// shape is fitted in.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "super::wire::size", skip_serializing_if = "Option::is_none")
+    )]
     pub size: Option<(u32, u32)>,
     /// Frames per second, constant. Default `None`: the source's (of a list, the first item's), at most 60.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub frame_rate: Option<FrameRate>,
     /// Bits per second of the pictures, 64 kbit/s to 100 Mbit/s; what is not a whole kbit/s is rounded down. Default `None`: the
     /// profile's, within what the platforms take.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub video_bit_rate: Option<BitRate>,
     /// The decoder's buffer that the encoder assumes (VBV), in thousand bits. Default `None`: the profile's, in
     /// proportion to the bit rate.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub vbv_kbits: Option<u32>,
     /// Time from one keyframe to the next, constant. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::span", skip_serializing_if = "super::wire::is_usual_gop")
+    )]
     pub gop: Duration,
     /// The encoder's preset, such as `veryfast`: one of x264's, also for other encoders; if an encoder is named, also
     /// one of its own. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub preset: Option<String>,
     /// The encoder's tune, such as `zerolatency`; empty for none. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub tune: Option<String>,
     /// B-frames in a row, 0 to 16: better compression, and some delay. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub b_frames: Option<u32>,
     /// The highest H.264 profile that may be used: `baseline`, `main` or `high`. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub h264_profile: Option<String>,
     /// Threads of the encoder, 1 to 64. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub threads: Option<u32>,
     /// What the threads share. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub threading: Option<Threading>,
     /// Parameters for x264 in its own notation, separated by colons (`aq-mode=2:subme=6`), after those of the
     /// profile; the last one of a name wins. With HEVC, for x265. Default empty. Other encoders ignore them.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
     pub x264_params: String,
     /// Which encoder is used. Default [`EncoderChoice::Auto`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
     pub encoder: EncoderChoice,
     /// Whether another encoder takes over if one fails. Default `None`: as
     /// [`Config::hardware_encoder_fallback`](crate::Config::hardware_encoder_fallback) says.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub fallback: Option<bool>,
     /// Whether to add filler where the pictures need fewer bits, so that the bit rate is never lower. Default
     /// `false`: no platform needs it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
     pub filler: bool,
     /// How sound is encoded.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
     pub audio: AudioEncoding,
 }
 
 /// How sound is encoded where it has to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AudioEncoding {
     /// The codec. Default AAC-LC.
     pub codec: AudioCodec,
     /// Bits per second, 16 to 512 kbit/s; what is not a whole kbit/s is rounded down. Default `None`: the profile's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bit_rate: Option<BitRate>,
     /// Samples per second: 44,100 or 48,000 for most platforms. Default `None`: the source's if it is one of these, else 48,000.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub sample_rate: Option<u32>,
     /// Channels, 1 to 8. Default `None`: 2.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub channels: Option<u32>,
     /// AAC with about half the CPU: its bit rate is less even, and it distorts pure tones more (8 dB at 128 kbit/s).
     /// Default `None`: the profile's, which is `false` except for [`Profile::Ultra`]. Ignored below 64 kbit/s, and
     /// with Opus.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub fast: Option<bool>,
 }
 
@@ -267,57 +306,63 @@ impl Encoding {
         }
     }
 
-    /// Refuses what cannot work.
+    /// Refuses what cannot work: the first of the [problems](Self::problems).
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let fail = |name, reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that cannot work.
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let mut found = Vec::new();
+        let mut fail = |name, reason: &str| found.push(Error::Config { name, reason: reason.to_owned() });
         if let Some((width, height)) = self.size
             && [width, height].iter().any(|side| !(16..=8192).contains(side) || side % 2 != 0)
         {
-            return fail("encoding.size", "each side must be even and 16 to 8192 pixels");
+            fail("encoding.size", "each side must be even and 16 to 8192 pixels");
         }
         if self.video_bit_rate.is_some_and(|rate| !is_within(rate, 64, 100_000)) {
-            return fail("encoding.video_bit_rate", "must be 64 kbit/s to 100 Mbit/s");
+            fail("encoding.video_bit_rate", "must be 64 kbit/s to 100 Mbit/s");
         }
         if self.vbv_kbits.is_some_and(|kbits| !(16..=200_000).contains(&kbits)) {
-            return fail("encoding.vbv_kbits", "must be 16 to 200000");
+            fail("encoding.vbv_kbits", "must be 16 to 200000");
         }
         if !(Duration::from_millis(500)..=Duration::from_secs(10)).contains(&self.gop) {
-            return fail("encoding.gop", "must be 0.5 to 10 s");
+            fail("encoding.gop", "must be 0.5 to 10 s");
         }
         if self.threads.is_some_and(|threads| !(1..=64).contains(&threads)) {
-            return fail("encoding.threads", "must be 1 to 64");
+            fail("encoding.threads", "must be 1 to 64");
         }
         if self.b_frames.is_some_and(|frames| frames > 16) {
-            return fail("encoding.b_frames", "must be at most 16");
+            fail("encoding.b_frames", "must be at most 16");
         }
         let known = ["baseline", "main", "high"];
         if self.h264_profile.as_deref().is_some_and(|profile| !known.contains(&profile)) {
-            return fail("encoding.h264_profile", "must be baseline, main or high");
+            fail("encoding.h264_profile", "must be baseline, main or high");
         }
         let audio = &self.audio;
         if audio.bit_rate.is_some_and(|rate| !is_within(rate, 16, 512)) {
-            return fail("encoding.audio.bit_rate", "must be 16 to 512 kbit/s");
+            fail("encoding.audio.bit_rate", "must be 16 to 512 kbit/s");
         }
         if audio.sample_rate.is_some_and(|rate| !(8000..=96_000).contains(&rate)) {
-            return fail("encoding.audio.sample_rate", "must be 8000 to 96000");
+            fail("encoding.audio.sample_rate", "must be 8000 to 96000");
         }
         if audio.codec == AudioCodec::Opus && audio.sample_rate.is_some_and(|rate| rate != 48_000) {
-            return fail("encoding.audio.sample_rate", "Opus has 48000 only");
+            fail("encoding.audio.sample_rate", "Opus has 48000 only");
         }
         if audio.channels.is_some_and(|channels| !(1..=8).contains(&channels)) {
-            return fail("encoding.audio.channels", "must be 1 to 8");
+            fail("encoding.audio.channels", "must be 1 to 8");
         }
         // Software is libx264 or libx265; other encoders have presets of their own.
         let by_name = matches!(self.encoder, EncoderChoice::Auto | EncoderChoice::Software)
             && matches!(self.video_codec, VideoCodec::H264 | VideoCodec::Hevc);
         if by_name && self.preset.as_deref().is_some_and(|preset| !PRESETS.contains(&preset)) {
-            return fail("encoding.preset", &format!("must be one of {}", PRESETS.join(", ")));
+            fail("encoding.preset", &format!("must be one of {}", PRESETS.join(", ")));
         }
         let texts = [self.preset.as_deref(), self.tune.as_deref(), Some(self.x264_params.as_str())];
         if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
-            return fail("encoding", "a preset, a tune or a parameter holds a control character");
+            fail("encoding", "a preset, a tune or a parameter holds a control character");
         }
-        Ok(())
+        found
     }
 }
 
@@ -361,40 +406,42 @@ impl Wish {
         }
     }
 
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`]: among others, a codec that a platform does not take, or one that only Enhanced RTMP carries
-    /// without the setting for it.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        self.encoding.check()?;
+    /// All that cannot work: among others, a codec that a platform does not take, or one that only Enhanced RTMP carries without
+    /// the setting for it.
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let mut found = self.encoding.problems();
         let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
         if self.is_copy() || (video == VideoCodec::H264 && audio == AudioCodec::Aac) {
-            return Ok(());
+            return found;
         }
-        let fail = |name, reason| Err(Error::Config { name, reason });
         if self.carriage() == Carriage::Plain {
             let (name, codec) = match video {
                 VideoCodec::H264 => ("encoding.audio.codec", audio.as_str()),
                 _ => ("encoding.video_codec", video.as_str()),
             };
-            return fail(
-                name,
-                format!("{codec} needs Enhanced RTMP: Source::enhanced, or a platform that is"),
-            );
+            let reason = format!("{codec} needs Enhanced RTMP: Source::enhanced, or a platform that is");
+            found.push(Error::Config { name, reason });
+            return found;
         }
         for platform in &self.platforms {
+            let refused = |codec: &str| format!("{} does not take {codec}", platform.name);
             if !platform.takes_video(video.as_str()) {
-                let reason = format!("{} does not take {}", platform.name, video.as_str());
-                return fail("encoding.video_codec", reason);
+                found.push(Error::Config { name: "encoding.video_codec", reason: refused(video.as_str()) });
             }
             if !platform.takes_audio(audio.as_str()) {
-                let reason = format!("{} does not take {}", platform.name, audio.as_str());
-                return fail("encoding.audio.codec", reason);
+                found.push(Error::Config { name: "encoding.audio.codec", reason: refused(audio.as_str()) });
             }
         }
-        Ok(())
+        found
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: the first of the [problems](Self::problems).
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
     /// The codecs tracks may have on the wire: as the source says, or a platform it goes to.

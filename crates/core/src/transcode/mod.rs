@@ -30,6 +30,8 @@ mod shaper;
 mod sounds;
 #[cfg(all(test, feature = "libav"))]
 mod tests;
+#[cfg(feature = "serde")]
+mod wire;
 
 #[cfg(feature = "libav")]
 pub(crate) use encoders::{Encoders, LibavEncoders, settings};

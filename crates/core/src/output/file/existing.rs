@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::files::{StreamFiles, WrittenFile, refuse_played};
 use crate::sys::FileId;
+use crate::words::words;
 
 /// The most numbers that are tried.
 const MOST_NUMBERS: u32 = 99_999;
@@ -33,6 +34,15 @@ pub enum Existing {
     /// The file is replaced as soon as there is something to write.
     Replace,
 }
+
+words!(
+    Existing,
+    "policy for an existing file",
+    Refuse = "refuse",
+    Number = "number",
+    Append = "append",
+    Replace = "replace",
+);
 
 /// How the file of a recording begins.
 #[derive(Debug)]

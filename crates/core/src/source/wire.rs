@@ -1,0 +1,135 @@
+//! How a source is written in a file: a table with one of `file`, `video`, `playlist` and `published`, and its settings.
+//!
+//! In: a [`Source`]. Out: any serde format, and back. Nothing is opened; unknown fields are refused by name. Settings that have no
+//! effect are taken here, and refused by `start` as if the program had given them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use super::{Media, Source};
+use crate::playlist::Playlist;
+use crate::transcode::{Encoding, Mode};
+use crate::verdict::{Platform, Strictness};
+
+#[derive(serde::Serialize, serde::Deserialize, Default)]
+#[serde(rename = "source", default, deny_unknown_fields)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    playlist: Option<Playlist>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    looped: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    once: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<Playlist>,
+    #[serde(skip_serializing_if = "is_default")]
+    silence: bool,
+    #[serde(skip_serializing_if = "is_default", with = "crate::span")]
+    starting_at: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    strictness: Strictness,
+    #[serde(skip_serializing_if = "is_default")]
+    enhanced: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    encoding: Encoding,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Fails for a platform of the program's own: only those flowcast knows have a name that says what they take.
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut written = Written {
+            audio: self.sound.clone(),
+            silence: self.silence,
+            starting_at: self.start_at,
+            mode: self.wish.mode,
+            strictness: self.wish.strictness,
+            enhanced: self.wish.enhanced,
+            encoding: self.wish.encoding.clone(),
+            ..Written::default()
+        };
+        for platform in &self.wish.platforms {
+            if platform.name.parse::<Platform>().ok().as_ref() != Some(platform) {
+                let name = &platform.name;
+                return Err(S::Error::custom(format_args!(
+                    "the platform {name:?} is not one that has a name here"
+                )));
+            }
+            written.platforms.push(platform.name.clone());
+        }
+        match self.media.clone() {
+            // A file that is played with other sound is read for its pictures only, whichever way it was given.
+            Media::File { path, looped, video_only } => {
+                written.looped = looped;
+                *(if video_only { &mut written.video } else { &mut written.file }) = Some(path);
+            }
+            Media::Playlist(list) => written.playlist = Some(list),
+            Media::Published { name, once } => {
+                written.once = once;
+                written.published = Some(name);
+            }
+        }
+        written.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(from)?;
+        let Written { file, video, playlist, published, .. } = written;
+        let mut source = match (file, video, playlist, published) {
+            (Some(path), None, None, None) => Self::file(path),
+            (None, Some(path), None, None) => Self::video(path),
+            (None, None, Some(list), None) => Self::playlist(list),
+            (None, None, None, Some(name)) => Self::published(name),
+            (None, None, None, None) => {
+                return Err(D::Error::custom(
+                    "a source has one of `file`, `video`, `playlist` and `published`",
+                ));
+            }
+            _ => {
+                let reason = "a source has only one of `file`, `video`, `playlist` and `published`";
+                return Err(D::Error::custom(reason));
+            }
+        };
+        if written.looped {
+            source = source.looped();
+        }
+        if written.once {
+            source = source.once();
+        }
+        if let Some(list) = written.audio {
+            source = source.with_audio(list);
+        }
+        if written.silence {
+            source = source.with_silence();
+        }
+        if !written.starting_at.is_zero() {
+            source = source.starting_at(written.starting_at);
+        }
+        for name in written.platforms {
+            source = source.platform(name.parse().map_err(D::Error::custom)?);
+        }
+        source.wish.mode = written.mode;
+        source.wish.strictness = written.strictness;
+        source.wish.enhanced = written.enhanced;
+        source.wish.encoding = written.encoding;
+        Ok(source)
+    }
+}

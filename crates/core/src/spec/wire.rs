@@ -1,0 +1,92 @@
+//! How a stream is written in a file.
+
+use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
+
+use super::StreamSpec;
+use crate::output::{Output, WithKey};
+use crate::source::Source;
+
+/// As it is written; `O` is an output with or without its key.
+#[derive(serde::Serialize)]
+#[serde(rename = "stream")]
+struct Written<'a, O> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_off")]
+    without_outputs: bool,
+    source: &'a Source,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<O>,
+}
+
+/// As it is read.
+#[derive(serde::Deserialize)]
+#[serde(rename = "stream", deny_unknown_fields)]
+struct Read {
+    #[serde(default)]
+    label: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
+    source: Source,
+    #[serde(default)]
+    outputs: Vec<Output>,
+    #[serde(default)]
+    without_outputs: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_off(flag: &bool) -> bool {
+    !*flag
+}
+
+fn write<'a, S: Serializer, O: Serialize>(
+    spec: &'a StreamSpec,
+    output: impl Fn(&'a Output) -> O,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let StreamSpec { label, owner, source, outputs, without_outputs } = spec;
+    Written {
+        label: label.as_deref(),
+        owner: owner.as_deref(),
+        without_outputs: *without_outputs,
+        source,
+        outputs: outputs.iter().map(output).collect(),
+    }
+    .serialize(to)
+}
+
+/// Without keys: they are written as `****`.
+impl Serialize for StreamSpec {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        write(self, |output| output, to)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Read { label, owner, source, outputs, without_outputs } = Read::deserialize(from)?;
+        Ok(Self { label, owner, source, outputs, without_outputs })
+    }
+}
+
+/// A stream to be written with its keys; see [`StreamSpec::with_keys`].
+#[derive(Debug, Clone, Copy)]
+pub struct WithKeys<'a>(&'a StreamSpec);
+
+impl Serialize for WithKeys<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        write(self.0, WithKey, to)
+    }
+}
+
+impl StreamSpec {
+    /// The stream, to be written with its keys, and with users and passwords of addresses, in clear text: for files that nobody else
+    /// reads.
+    #[must_use]
+    pub const fn with_keys(&self) -> WithKeys<'_> {
+        WithKeys(self)
+    }
+}
