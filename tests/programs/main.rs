@@ -1,5 +1,6 @@
 //! Programs that embed flowcast: the service of `examples/embed.rs` is spoken to line by line, async programs await ends and events,
-//! and the lines that are logged for one stream are found.
+//! the lines that are logged for one stream are found,
+//! and streams are kept in files.
 
 #![cfg(feature = "libav")]
 
@@ -7,3 +8,4 @@ mod asynchronous;
 mod embed;
 #[cfg(feature = "tracing")]
 mod logged;
+mod specs;
