@@ -120,7 +120,7 @@ fn run(cli: &Cli) -> Result<()> {
     while !stop.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if let Some(event) = told.next_timeout(Duration::from_millis(200)) {
             published += u64::from(matches!(event.kind, ServerEventKind::PublisherJoined { .. }));
-            progress.say(&text(&event));
+            progress.say(text(&event));
         }
         while let Some(event) = of_streams.try_next() {
             if outgoing.iter().any(|stream| stream.id() == event.stream) {

@@ -46,8 +46,8 @@ const PLAN: &[(&str, &str)] = &[
     ("spec", "error output settings source stream"),
     ("engine", "config driver error event files id keys limiter output publish reel spec stats stream"),
     ("capacity", "bit_rate config engine error net output settings source stats stream sys words"),
-    ("serial", "bit_rate capacity error event id keys stats verdict"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
+    ("serial", "bit_rate capacity error event id keys stats verdict"),
 ];
 
 /// A file of the crate, without its tests.

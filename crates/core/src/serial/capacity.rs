@@ -2,15 +2,11 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::{as_displayed, as_named, seconds};
-use crate::capacity::{
-    Capacity, Cost, CostBasis, KindCapacity, Machine, Processing, Resource, ResourceFit, StreamKind,
-    TransportKind,
-};
+use super::{as_displayed, seconds};
+use crate::capacity::{Capacity, Cost, CostBasis, KindCapacity, Machine, ResourceFit, StreamKind};
 use crate::keys::ActiveStream;
 
 as_displayed!(StreamKind);
-as_named!(Processing, Resource, TransportKind);
 
 /// Its fields; `since_seconds`.
 impl Serialize for ActiveStream {

@@ -43,20 +43,7 @@ macro_rules! as_displayed {
     };
 }
 
-/// What has a stable name.
-macro_rules! as_named {
-    ($($name:ty),+ $(,)?) => {
-        $(
-            impl Serialize for $name {
-                fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                    to.serialize_str(self.as_str())
-                }
-            }
-        )+
-    };
-}
-
-use {as_displayed, as_named};
+use as_displayed;
 
 as_displayed!(StreamId, OutputId, ItemId);
 

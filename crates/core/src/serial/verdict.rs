@@ -2,11 +2,16 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{as_named, seconds};
+use super::seconds;
 use crate::bit_rate::BitRate;
 use crate::verdict::{Action, AudioFacts, Facts, Reach, Reason, Verdict, VideoFacts};
 
-as_named!(Action);
+/// Its name.
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
 
 /// `platform`, `action`, `video`, `audio`, `fixes` (a list of `{fix}`, in words), `reasons`.
 impl Serialize for Verdict {
