@@ -160,11 +160,16 @@ impl Job<'_> {
         };
         log::info!("{}: cannot be played as it is: {reason}", self.identity.path.display());
         if let Some(reel) = followed {
-            if let Some(cutting) = self.inner.state.lock().cutting(self.identity.key) {
-                cutting.reel = None;
-            }
+            self.follow_no_more();
             let path = self.identity.path.clone();
             reel.fail(Error::SourceDamaged { path, reason });
+        }
+    }
+
+    /// Whoever asks from now on waits for how the job goes on or ends, and is not given a reel that grows no further.
+    fn follow_no_more(&self) {
+        if let Some(cutting) = self.inner.state.lock().cutting(self.identity.key) {
+            cutting.reel = None;
         }
     }
 
@@ -178,7 +183,10 @@ impl Job<'_> {
         let writer = Writer::new(dir.name(key, Part::Data), file, cut.headers(), self)?;
         let reel = writer.reel().clone();
         self.settle(&reel);
-        let bytes = self.follow(writer, &mut *cut, &reel).inspect_err(|error| reel.fail(error.clone()))?;
+        let bytes = self.follow(writer, &mut *cut, &reel).inspect_err(|error| {
+            self.follow_no_more();
+            reel.fail(error.clone());
+        })?;
         Ok(Made { reel, data: Data::Own(bytes) })
     }
 
