@@ -97,6 +97,32 @@ fn certificates_that_cannot_be_read() {
     assert_eq!(error.code(), "CERTIFICATES_UNREADABLE");
 }
 
+/// Part of a hook; whoever drops it waits.
+struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its other end is gone when the test is.
+        let _ = self.0.get_mut().map(|released| released.recv());
+    }
+}
+
+#[test]
+fn a_server_that_has_stopped_listens_no_more_whatever_its_hooks_still_do() {
+    let engine = Engine::new(Config::default()).expect("an engine");
+    let own = own_address().to_string();
+    let (release, released) = std::sync::mpsc::channel();
+    let held = Held(std::sync::Mutex::new(released));
+    let hook = move |admission: flowcast::server::Admission| {
+        let _ = &held;
+        admission.accept();
+    };
+    let server = engine.rtmp_server(&own).on_publish(hook).start().expect("it listens");
+    server.stop(PATIENCE);
+    let again = engine.rtmp_server(&own).start().expect("nobody listens there");
+    drop((again, release));
+}
+
 #[test]
 fn a_server_that_cannot_listen() {
     let engine = Engine::new(Config::default()).expect("an engine");

@@ -111,7 +111,9 @@ impl Lobby {
         self.serve();
         drop(closes);
         self.close_all();
-        let Self { house, pool, .. } = self;
+        let Self { poll, gate, guests, house, pool, .. } = self;
+        // Who waits for the end may listen at the same address at once.
+        drop((gate, guests, poll));
         drop(done);
         // They hold what the program put into its hooks: nothing waits for what its destructors do.
         drop((pool, house));
