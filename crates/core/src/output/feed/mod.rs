@@ -325,8 +325,8 @@ struct LagMeter {
     queued: Option<MediaTime>,
     acknowledged: u64,
     waiting_since: Option<Instant>,
-    /// The stream's newest tag when this was last measured: what came since is not late yet.
-    newest: MediaTime,
+    /// The stream's newest tag when this was last measured, if it was: what came since is not late yet.
+    newest: Option<MediaTime>,
     /// How far behind the session began; shrinks as it catches up and never grows.
     allowance: Duration,
     lag: Duration,
@@ -363,13 +363,14 @@ impl LagMeter {
         while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
             self.marks.pop_front();
         }
-        let due = std::mem::replace(&mut self.newest, newest);
+        let due = self.newest.replace(newest);
         let waiting = waiting.map(|time| newest_of(self.queued, time));
-        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting).filter(|&oldest| oldest <= due);
-        let behind = oldest.map_or(Duration::ZERO, |oldest| millis(due.millis_since(oldest)));
+        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting);
+        let late = oldest.zip(due).filter(|(oldest, due)| oldest <= due);
+        let behind = late.map_or(Duration::ZERO, |(oldest, due)| millis(due.millis_since(oldest)));
         self.allowance = self.allowance.min(behind);
         self.lag = behind - self.allowance;
-        if oldest.is_none() {
+        if late.is_none() {
             self.waiting_since = None;
         } else if progressed || self.waiting_since.is_none() {
             self.waiting_since = Some(now);

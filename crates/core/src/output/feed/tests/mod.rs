@@ -314,3 +314,18 @@ fn a_track_behind_the_other_is_not_lag() {
     }
     assert_eq!((feed.drops(), session.times(TagKind::Video).len()), (0, 250));
 }
+
+/// The clock of a publisher that has been on for 25 days begins below zero.
+#[test]
+fn times_before_zero_are_not_what_a_new_session_is_behind() {
+    let mut ring = ring();
+    let from = -(1 << 31) / 1000;
+    play(&mut ring, from, 1, 25);
+    let (mut feed, mut session) = (feed(&ring, Join::Newest), Taken::new());
+    feed.fill(&ring, &mut session);
+    // Some of it waits when that is measured first.
+    let unsent = session.wire.len() as u64;
+    feed.measure(Instant::now(), &ring, session.wire.total_in(), unsent, 0);
+    assert_eq!(feed.lag(), Duration::ZERO);
+    assert!(feed.check_pace(Instant::now(), || "a player".to_owned()).is_ok());
+}
