@@ -5,6 +5,7 @@ use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession};
 use flowcast::rtmp::time::MediaTime;
 use flowcast::rtmp::url::Destination;
+use flowcast::server::ServerEvent;
 use flowcast::{
     Engine, EventKind, Events, Output, RtmpServer, RtmpServerExt, Source, StreamHandle, StreamRef,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Air {
     pub engine: Engine,
     pub server: RtmpServer,
     pub events: Events,
+    /// What the server tells of those who come and go.
+    clients: Events<ServerEvent>,
     heard: Mutex<Vec<EventKind>>,
     pub directory: TempDir,
 }
@@ -37,7 +40,8 @@ impl Air {
         let engine = engine(|_| {});
         engine.keys().add(NAME, "studio-key").expect("a usable key");
         let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
-        Self { events: engine.events(), heard: Mutex::default(), server, engine, directory: directory() }
+        let (events, clients) = (engine.events(), server.events());
+        Self { events, clients, heard: Mutex::default(), server, engine, directory: directory() }
     }
 
     /// A publisher that was let in.
@@ -99,6 +103,17 @@ impl Air {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(in_time, "not told, but {heard:?}");
         found.expect("it was found")
+    }
+
+    /// Waits until a player has been sent this many frames of a kind.
+    #[track_caller]
+    pub(crate) fn wait_frames(&self, player: &mut Session<TcpStream>, kind: TagKind, count: usize) {
+        let frames = |player: &Session<TcpStream>| {
+            tags(player).iter().filter(|tag| tag.kind == kind && !tag.is_header()).count()
+        };
+        let got = player.run_until(|player| frames(player) >= count);
+        let clients: Vec<_> = self.clients.try_iter().collect();
+        assert!(matches!(got, Ok(true)), "{got:?}: {} of {count}; {clients:#?}", frames(player));
     }
 
     /// How often it was told.

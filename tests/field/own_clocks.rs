@@ -1,6 +1,6 @@
 //! Publishers whose tracks have clocks of their own, or times that do not go on.
 
-use crate::air::{Air, frames, headers, recorded, send, sink, sound, tags, wait_frames, wait_pushed};
+use crate::air::{Air, frames, headers, recorded, send, sink, sound, tags, wait_pushed};
 use flowcast::EventKind;
 use flowcast::rtmp::flv::{Tag, TagKind};
 use kit::PATIENCE;
@@ -67,12 +67,12 @@ fn a_track_far_ahead_of_the_other_is_brought_to_it_whichever_comes_first() {
             // Who is many seconds behind is thrown out: what comes next is sent when the player has what came before. It began
             // with the last keyframe at the latest, and a few frames wait for those of the other track.
             let mut seen = 20;
-            wait_frames(&mut player, TagKind::Video, seen);
+            air.wait_frames(&mut player, TagKind::Video, seen);
             for second in 4..8 {
                 send(&mut publisher, frames(second * 25..(second + 1) * 25, video, audio));
                 seen += 25;
-                wait_frames(&mut player, TagKind::Video, seen);
-                wait_frames(&mut player, TagKind::Audio, seen - 20);
+                air.wait_frames(&mut player, TagKind::Video, seen);
+                air.wait_frames(&mut player, TagKind::Audio, seen - 20);
             }
             wait_pushed(&server, TagKind::Video, 1);
             wait_pushed(&server, TagKind::Audio, 1);
