@@ -81,7 +81,8 @@ export aside
 # the greater of the two counts.
 press() {
     local folder=$1 mean running missing
-    while :; do
+    # Not longer than the script, however that ends.
+    while kill -0 $$ 2>/dev/null; do
         IFS=' /' read -r mean _ _ running _ </proc/loadavg
         echo "$mean" >>"$folder/load"
         missing=$(awk -v mean="$mean" -v running="$running" -v wanted="$load" \
