@@ -19,7 +19,7 @@ mod imports {
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{
         BitRate, Config, Encoding, Engine, Error, Events, Existing, Mode, Output, OutputId, Platform,
-        Playlist, Prepare, Profile, ReelStore, RtmpServerExt, Source, StreamHandle,
+        Playlist, Prepare, Profile, ReelStore, RtmpServerExt, Source, StreamHandle, StreamSpec,
     };
 }
 
