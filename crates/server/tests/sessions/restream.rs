@@ -96,6 +96,9 @@ fn a_push_is_up_while_somebody_publishes_and_a_recording_all_the_time() {
         assert!(wait_until(|| there.has_ended()), "{}", there.stats());
         assert!(wait_until(|| phase(&live) == Some(OutputPhase::Resting)), "{}", live.stats());
         assert!(wait_until(|| receiver.server.stats().connections == 0), "{:?}", receiver.server.stats());
+        // The push rests when the last tag was handed on; the name is free when its publisher is gone.
+        let is_free = || studio.engine.hub().find(NAME).is_none() && studio.server.stats().publishers == 0;
+        assert!(wait_until(is_free), "{:?}", studio.server.stats());
     }
     let stats = live.stop(PATIENCE).expect("it runs well");
     assert_eq!(stats.drops, 0, "{stats}");
