@@ -55,7 +55,6 @@ pub fn at_most(limit: Duration, since: Instant) -> Duration {
 }
 
 /// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
-/// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
 #[derive(Debug)]
 pub struct Bystander {
     server: Scripted,

@@ -302,7 +302,10 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
 }
 
 /// Plays a file from a reel that grows too slowly, on directly, and from the reel once it is complete.
-fn outrun(directory: &Path, path: &Path, mode: Mode, encoding: Encoding) -> Vec<Tag> {
+fn outrun(directory: &Path, path: &Path, mode: Mode) -> Vec<Tag> {
+    let mut encoding = Encoding::new(Profile::Ultra);
+    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
+    encoding.filler = true;
     let mut settings = ReelStore::new(directory.join("reels"));
     settings.bytes_per_second = Some(150_000);
     let store = Store::open(&settings).expect("the directory is writable");
@@ -357,10 +360,7 @@ fn a_stream_that_outruns_its_reel_goes_on_directly_without_a_picture_lost() {
         ..case("asp.mkv", "-r 25|-c:v mpeg4 -bf 2 -b:v 1M", ":s=48000:c=stereo:d=8|-c:a aac")
     };
     make(directory, &case);
-    let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
-    encoding.filler = true;
-    let tags = outrun(directory, &directory.join(case.name), Mode::Encode, encoding);
+    let tags = outrun(directory, &directory.join(case.name), Mode::Encode);
     write(&tags, directory);
     let shown = numbers(directory, "recording.flv");
     assert!(shown.len() > 400, "{}", shown.len());
@@ -390,10 +390,7 @@ fn sound_that_is_copied_is_all_there_when_its_pictures_outrun_their_reel() {
     let mut alone = Unpaced::looped_as(&path, supply(None, Tracks::Audio), false);
     let own: std::collections::HashSet<Bytes> =
         bodies(&alone.play(8000), TagKind::Audio).into_iter().collect();
-    let mut encoding = Encoding::new(Profile::Ultra);
-    encoding.video_bit_rate = Some(crate::BitRate::from_kbps(400));
-    encoding.filler = true;
-    let tags = outrun(directory, &path, Mode::Auto, encoding);
+    let tags = outrun(directory, &path, Mode::Auto);
     let others: Vec<_> = frames(&tags, TagKind::Audio)
         .into_iter()
         .filter(|tag| !own.contains(&tag.body.to_bytes()))
