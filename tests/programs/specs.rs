@@ -75,3 +75,16 @@ fn what_is_misspelt_is_named_with_its_line() {
     let error = toml::from_str::<StreamSpec>(text).expect_err("there is no such field").to_string();
     assert!(error.contains("unknown field `looop`") && error.contains("line 3"), "{error}");
 }
+
+#[test]
+fn certificates_that_are_not_there_are_told_when_the_stream_is_started() {
+    let clip = Known::small();
+    let spec = read(&format!(
+        "source.file = {:?}\n[[outputs]]\nurl = \"rtmps://localhost/live/key\"\ntls_roots = {:?}\n",
+        clip.file,
+        clip.beside("missing.pem")
+    ));
+    let refused = engine(|_| {}).start(spec).expect_err("there is no such file");
+    assert_eq!(refused.code(), "CERTIFICATES_UNREADABLE");
+    assert!(refused.to_string().contains("missing.pem"), "{refused}");
+}

@@ -35,8 +35,6 @@ mod scan;
 mod serial;
 mod settings;
 mod source;
-#[cfg(feature = "serde")]
-mod span;
 mod spec;
 mod stats;
 mod stream;
@@ -47,6 +45,8 @@ pub mod tracks;
 mod transcode;
 pub mod verdict;
 mod words;
+#[cfg(feature = "serde")]
+mod written;
 
 pub use bit_rate::{BitRate, ParseBitRateError};
 pub use capacity::{

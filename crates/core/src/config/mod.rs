@@ -200,12 +200,12 @@ impl Default for ConnectConfig {
 )]
 pub struct ReconnectPolicy {
     /// The first wait; more than zero. Default 2 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub first: Duration,
     /// The factor by which the wait grows; at least 1. Default 1.5.
     pub factor: f64,
     /// The longest wait, before jitter; from [`first`](Self::first) to an hour. Default 30 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub cap: Duration,
     /// Tries in a row before the output ends with [`Error::GaveUp`]; at least 1, `None` tries for ever. Default `None`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -219,7 +219,7 @@ pub struct ReconnectPolicy {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub refusals: Option<u32>,
     /// An output that stayed up this long starts again with the first wait. Default 30 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::span"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub stable_after: Duration,
 }
 

@@ -65,10 +65,26 @@ impl TlsRoots {
         Ok(Self::File(RootsFile { path: path.to_owned(), config: Some(read(path)?) }))
     }
 
-    /// As [`from_pem_file`](Self::from_pem_file), but the file is read for each connection.
+    /// As [`from_pem_file`](Self::from_pem_file), but the file is not read before it is [loaded](Self::loaded).
     #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "what is read from a file says so"))]
     pub(crate) fn in_pem_file(path: PathBuf) -> Self {
         Self::File(RootsFile { path, config: None })
+    }
+
+    /// With the file read, if there is one that was not.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem_file`](Self::from_pem_file).
+    ///
+    /// # Blocking
+    ///
+    /// On the file: where an output is opened, and not where it is dialled, which serves all outputs.
+    pub(crate) fn loaded(self) -> Result<Self, Error> {
+        match self {
+            Self::File(RootsFile { path, config: None }) => Self::from_pem_file(path),
+            loaded => Ok(loaded),
+        }
     }
 
     /// The settings to connect with. The platform's certificates are read once for the process.

@@ -284,7 +284,10 @@ impl OpenOutput for Output {
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
         match self.kind? {
             OutputKind::Hub { name } => HubOutput::open(name, cx),
-            OutputKind::Rtmp(target) => Ok(RtmpPush::open(*target, cx)),
+            OutputKind::Rtmp(target) => {
+                let roots = target.roots.clone().loaded()?;
+                Ok(RtmpPush::open(Target { roots, ..*target }, cx))
+            }
             OutputKind::Record { path, existing, all_tracks } => {
                 record(&path, existing, Intake::file(all_tracks), cx)
             }

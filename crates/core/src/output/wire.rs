@@ -13,6 +13,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::{Enhanced, Existing, Output, OutputKind};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
+use crate::written::is_default;
 
 /// An output as it is written.
 #[derive(serde::Serialize, serde::Deserialize, Default)]
@@ -40,10 +41,6 @@ struct Written {
     tls_roots: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reconnect: Option<ReconnectPolicy>,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// `false`, `true`, `"always"`.

@@ -12,6 +12,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::order::Order;
 use super::{NothingPlays, Origin, ParameterChange, Playlist};
+use crate::written::is_default;
 
 /// A file, with its weight if that is not 1.
 struct Item(PathBuf, u32);
@@ -43,10 +44,6 @@ struct Written {
     on_change: ParameterChange,
     #[serde(skip_serializing_if = "is_default")]
     nothing_plays: NothingPlays,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Serialize for Item {

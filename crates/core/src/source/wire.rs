@@ -13,6 +13,7 @@ use super::{Media, Source};
 use crate::playlist::Playlist;
 use crate::transcode::{Encoding, Mode};
 use crate::verdict::{Platform, Strictness};
+use crate::written::is_default;
 
 #[derive(serde::Serialize, serde::Deserialize, Default)]
 #[serde(rename = "source", default, deny_unknown_fields)]
@@ -33,7 +34,7 @@ struct Written {
     audio: Option<Playlist>,
     #[serde(skip_serializing_if = "is_default")]
     silence: bool,
-    #[serde(skip_serializing_if = "is_default", with = "crate::span")]
+    #[serde(skip_serializing_if = "is_default", with = "crate::written::span")]
     starting_at: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
@@ -45,10 +46,6 @@ struct Written {
     enhanced: bool,
     #[serde(skip_serializing_if = "is_default")]
     encoding: Encoding,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Fails for a platform of the program's own: only those flowcast knows have a name that says what they take.

@@ -15,7 +15,7 @@ struct Written<'a, O> {
     label: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_off")]
+    #[serde(skip_serializing_if = "crate::written::is_default")]
     without_outputs: bool,
     source: &'a Source,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -35,11 +35,6 @@ struct Read {
     outputs: Vec<Output>,
     #[serde(default)]
     without_outputs: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_off(flag: &bool) -> bool {
-    !*flag
 }
 
 fn write<'a, S: Serializer, O: Serialize>(

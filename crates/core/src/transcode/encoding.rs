@@ -187,7 +187,7 @@ pub struct Encoding {
     pub profile: Profile,
     /// The codec of the pictures. Default H.264. With another one the profile's parameters for x264 are left out, and so is
     /// [`h264_profile`](Self::h264_profile).
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub video_codec: VideoCodec,
     /// Width and height in pixels, both even, 16 to 8192. Default `None`: those of the source (of a list, the first
     /// item) as it is shown, upright and with square pixels, within what the platforms take. A picture of another
@@ -211,7 +211,7 @@ pub struct Encoding {
     /// Time from one keyframe to the next, constant. Default 2 s, 0.5 to 10 s; many platforms refuse more than 4 s.
     #[cfg_attr(
         feature = "serde",
-        serde(with = "crate::span", skip_serializing_if = "super::wire::is_usual_gop")
+        serde(with = "crate::written::span", skip_serializing_if = "super::wire::is_usual_gop")
     )]
     pub gop: Duration,
     /// The encoder's preset, such as `veryfast`: one of x264's, also for other encoders; if an encoder is named, also
@@ -235,10 +235,10 @@ pub struct Encoding {
     pub threading: Option<Threading>,
     /// Parameters for x264 in its own notation, separated by colons (`aq-mode=2:subme=6`), after those of the
     /// profile; the last one of a name wins. With HEVC, for x265. Default empty. Other encoders ignore them.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub x264_params: String,
     /// Which encoder is used. Default [`EncoderChoice::Auto`].
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub encoder: EncoderChoice,
     /// Whether another encoder takes over if one fails. Default `None`: as
     /// [`Config::hardware_encoder_fallback`](crate::Config::hardware_encoder_fallback) says.
@@ -246,10 +246,10 @@ pub struct Encoding {
     pub fallback: Option<bool>,
     /// Whether to add filler where the pictures need fewer bits, so that the bit rate is never lower. Default
     /// `false`: no platform needs it.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub filler: bool,
     /// How sound is encoded.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "super::wire::is_default"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub audio: AudioEncoding,
 }
 

@@ -94,11 +94,6 @@ impl<'de> Deserialize<'de> for EncoderChoice {
     }
 }
 
-/// Whether a field need not be written.
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 /// The default of [`Encoding::gop`](super::Encoding::gop).
 pub(super) fn is_usual_gop(gop: &Duration) -> bool {
     *gop == Encoding::default().gop
