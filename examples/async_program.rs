@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use flowcast::error::chain;
-use flowcast::{Config, Engine, Error, Source, StreamStats};
+use flowcast::stats::StreamStats;
+use flowcast::{Config, Engine, Error, Source};
 use support::outputs::OutputArgs;
 use support::print::out;
 use support::{Result, cli, events, print};

@@ -20,9 +20,11 @@ use flowcast::error::{UnknownName, chain};
 use flowcast::event::Subscription;
 use flowcast::server::prometheus_client::{encoding::text::encode, registry::Registry};
 use flowcast::server::{EncoderMetrics, StreamMetrics};
+use flowcast::stats::StreamStats;
+use flowcast::verdict::Facts;
 use flowcast::{
-    Config, Engine, Error, EventKind, Events, Facts, Output, OutputId, Platform, Playlist, ReelStore,
-    RtmpServer, RtmpServerExt, Source, StreamId, StreamRef, StreamStats,
+    Config, Engine, Error, EventKind, Events, Output, OutputId, Platform, Playlist, ReelStore, RtmpServer,
+    RtmpServerExt, Source, StreamId, StreamRef,
 };
 use support::cli::Named;
 use support::{Result, cli, print};

@@ -21,7 +21,8 @@ use flowcast::driver::{
     Readiness, Ring, Skipping, Tag,
 };
 use flowcast::stats::OutputPhase;
-use flowcast::{Config, Engine, Error, OutputStats};
+use flowcast::stats::OutputStats;
+use flowcast::{Config, Engine, Error};
 use serde::Serialize;
 use support::print::{out, round};
 use support::{Result, cli, print};

@@ -15,11 +15,12 @@ mod imports {
     use flowcast::keys::{KeyRules, Play};
     use flowcast::playlist::NothingPlays;
     use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
+    use flowcast::spec::StreamSpec;
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{
         BitRate, Config, Encoding, Engine, Error, Events, Existing, Mode, Output, OutputId, Platform,
-        Playlist, Prepare, Profile, ReelStore, RtmpServerExt, Source, StreamHandle, StreamSpec,
+        Playlist, Prepare, Profile, ReelStore, RtmpServerExt, Source, StreamHandle,
     };
 }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use flowcast::verdict::{AudioFacts, Reason, Severity, Split, Strictness, VideoFacts, plan_for, verdict};
+use flowcast::verdict::{Facts, Verdict};
 use flowcast::verdict::{Fields, Reach};
-use flowcast::{BitRate, Facts, Platform, Verdict};
+use flowcast::{BitRate, Platform};
 
 use crate::support::Result;
 use crate::support::print::out;

@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use flowcast::Platform;
 use flowcast::av::{Demuxer, Interrupt, MediaInfo, OpenOptions, Probe};
+use flowcast::verdict::{Facts, Verdict};
 use flowcast::verdict::{ScanOptions, Strictness, facts, verdict_of_failure};
-use flowcast::{Facts, Platform, Verdict};
 use judged::Judged;
 use serde::Serialize;
 use support::{Result, cli, exit, print, progress};

@@ -7,7 +7,8 @@ use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::{EncoderChoice, FrameRate};
-use flowcast::{BitRate, Config, Encoding, EventKind, Mode, Platform, Profile, Source, StreamStats};
+use flowcast::stats::StreamStats;
+use flowcast::{BitRate, Config, Encoding, EventKind, Mode, Platform, Profile, Source};
 
 use crate::support::cli;
 

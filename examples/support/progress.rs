@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use flowcast::OutputStats;
 use flowcast::stats::OutputPhase;
+use flowcast::stats::OutputStats;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::print::note;

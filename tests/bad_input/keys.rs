@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use flowcast::config::ConnectConfig;
-use flowcast::{Output, RtmpServerExt, Source, StreamKey};
+use flowcast::keys::StreamKey;
+use flowcast::{Output, RtmpServerExt, Source};
 
 use crate::chain;
 use kit::rig::{Known, engine};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use flowcast::Error;
 use flowcast::driver::bytes::Bytes;
 use flowcast::driver::check::{Check, check_output, check_source};
 use flowcast::driver::{
@@ -12,7 +13,7 @@ use flowcast::driver::{
     SourceState, Tag, TagKind,
 };
 use flowcast::stats::OutputPhase;
-use flowcast::{Error, OutputStats};
+use flowcast::stats::OutputStats;
 
 use crate::card::{RATE, TestCard};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use flowcast::OutputStats;
 use flowcast::driver::check::{Check, MistakeKind, Report};
 use flowcast::driver::{OutputContext, OutputDriver, OutputOpening, OutputState, Read, Readiness, Tag};
+use flowcast::stats::OutputStats;
 
 use crate::right::{Made, Taker};
 

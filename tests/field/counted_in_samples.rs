@@ -5,8 +5,9 @@ use std::path::Path;
 
 use flowcast::av::Interrupt;
 use flowcast::prepare::PreparedTrack;
+use flowcast::verdict::Verdict;
 use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
-use flowcast::{Platform, Prepare, Verdict};
+use flowcast::{Platform, Prepare};
 
 use kit::{Need, directory, make, need};
 

@@ -168,7 +168,7 @@ fn stop_keeps_its_deadline_while_a_peer_does_not_read() {
             .record(&file)
             .start()
             .expect("the stream starts");
-        let stuck = |output: &flowcast::OutputStats| {
+        let stuck = |output: &flowcast::stats::OutputStats| {
             output.phase == OutputPhase::Live && output.lag > Duration::from_millis(500)
         };
         assert!(wait_until(PATIENCE, || live.stats().outputs.iter().any(stuck)), "{}", live.stats());

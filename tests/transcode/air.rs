@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowcast::stats::OutputPhase;
-use flowcast::{Engine, EventKind, Events, Output, Source, StreamHandle, StreamStats};
+use flowcast::stats::StreamStats;
+use flowcast::{Engine, EventKind, Events, Output, Source, StreamHandle};
 use tempfile::TempDir;
 
 use kit::{FfmpegListen, Nginx, PATIENCE, wait_closed, wait_until};

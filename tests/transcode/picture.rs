@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use flowcast::Platform;
 use flowcast::av::Interrupt;
+use flowcast::verdict::Facts;
 use flowcast::verdict::Fields;
 use flowcast::verdict::{Fix, ScanOptions, Severity, Strictness, facts, verdict};
-use flowcast::{Facts, Platform};
 
 use kit::{Peer, packet_times, run};
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use flowcast::Platform;
 use flowcast::av::{Interrupt, SampleSpec, sample_clip};
+use flowcast::verdict::{Facts, Verdict};
 use flowcast::verdict::{ReasonCode, ScanOptions, Strictness, facts, verdict, verdict_of_failure};
-use flowcast::{Facts, Platform, Verdict};
 
 use crate::clips::{Clip, TONE, directory, made};
 use crate::crafted;

@@ -134,7 +134,8 @@
 //!     SourceDriver, SourceOpening, SourceState, MediaTime,
 //! };
 //! use flowcast::rtmp::flv::{audio, silence};
-//! use flowcast::{Config, Engine, Error, OutputStats};
+//! use flowcast::{Config, Engine, Error};
+//! use flowcast::stats::OutputStats;
 //!
 //! /// Two seconds of silence.
 //! #[derive(Debug)]

@@ -139,7 +139,7 @@
 //! `futures`: `Events::into_stream`, which gives a `futures_core::Stream`. Awaiting the end of a stream and the next event needs no
 //! feature.
 //!
-//! `serde`: [`StreamSpec`] in files of any format; and `Serialize` of figures and events of streams and servers, errors, verdicts,
+//! `serde`: [`StreamSpec`](spec::StreamSpec) in files of any format; and `Serialize` of figures and events of streams and servers, errors, verdicts,
 //! facts of files, capacities, media and encoders. Lengths of time are seconds, in fields that end in `_seconds`; rates are bits
 //! per second; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
 //!
@@ -150,7 +150,7 @@
 pub mod driver;
 #[cfg(all(doctest, feature = "libav"))]
 mod pages;
-mod versions;
+pub mod versions;
 
 /// The settings of an engine, room by room.
 pub mod config {
@@ -193,7 +193,7 @@ pub mod task {
 pub mod stats {
     pub use flowcast_core::{
         Codec, EncodingStats, EngineWatch, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
-        SourceMode, StreamPhase, StreamStats,
+        ShutdownReport, SourceMode, StreamPhase, StreamStats,
     };
 }
 
@@ -254,11 +254,9 @@ pub use flowcast_av as av;
 #[cfg(feature = "libav")]
 pub use flowcast_core::Prepare;
 pub use flowcast_core::{
-    BitRate, Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Facts, Mode, Output,
-    OutputId, OutputStats, Platform, Playlist, Profile, ReelStore, ShutdownReport, Source, StreamBuilder,
-    StreamHandle, StreamId, StreamRef, StreamSpec, StreamStats, Verdict,
+    BitRate, Config, Encoding, Engine, Error, Event, EventKind, Events, Existing, Mode, Output, OutputId,
+    Platform, Playlist, Profile, ReelStore, Source, StreamBuilder, StreamHandle, StreamId, StreamRef,
 };
 pub use flowcast_rtmp as rtmp;
-pub use flowcast_rtmp::key::StreamKey;
 pub use flowcast_server::{RtmpServer, RtmpServerExt};
-pub use versions::{LibavVersions, Versions, versions};
+pub use versions::versions;

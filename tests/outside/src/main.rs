@@ -14,8 +14,9 @@ use flowcast::driver::{
     Cursor, Offer, OpenOutput, OpenedOutput, OutputContext, OutputDriver, OutputOpening, OutputState, Read,
     Readiness, Skipping,
 };
-use flowcast::{Config, Engine, Error, Output, OutputStats};
 use flowcast::stats::OutputPhase;
+use flowcast::stats::OutputStats;
+use flowcast::{Config, Engine, Error, Output};
 
 /// What the output has seen.
 #[derive(Debug, Default)]

@@ -22,8 +22,9 @@ pub use wire::WithKeys;
 /// program's own as well.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
-/// use flowcast::{Output, Source, StreamSpec};
+/// # mod flowcast { pub use flowcast_core::*; pub mod spec { pub use flowcast_core::*; } }
+/// use flowcast::spec::StreamSpec;
+/// use flowcast::{Output, Source};
 ///
 /// let spec = StreamSpec::new(Source::file("show.mp4").looped())
 ///     .label("show")
@@ -64,7 +65,8 @@ pub use wire::WithKeys;
 /// Lengths of time are text (`"1m 30s"`) or seconds. A field that there is not is an error that names it. Directories and list
 /// files are read when the stream starts.
 ///
-/// Keys are written as `****`, and an output that is read so is a problem that [`check`](Self::check) finds.
+/// Keys are written as `****`, and an output that is read so is a problem that [`check`](Self::check) finds. Errors of a format may
+/// quote the line they are about, and with it a key: do not show them to others.
 #[cfg_attr(feature = "serde", doc = "[`with_keys`](Self::with_keys) writes them.")]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use flowcast::config::TlsRoots;
 use flowcast::error::chain;
-use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamId, StreamStats};
+use flowcast::stats::StreamStats;
+use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle, StreamId};
 use flowcast_bench::process::{self, MachineTime};
 use flowcast_bench::reels;
 use flowcast_bench::support::{Result, round, tenths};
