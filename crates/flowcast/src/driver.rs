@@ -62,7 +62,7 @@
 //!
 //! A source that has nothing for an indefinite time says so by [`is_resting`](SourceDriver::is_resting): pushes hang up and are
 //! dialled again when it gives. A gap of a few seconds is no rest. Laps and faults are reported as events, through `cx.notices`
-//! ([`EventKind::Looped`](crate::EventKind::Looped) also counts them in [`StreamStats::laps`](crate::StreamStats::laps)).
+//! ([`EventKind::Looped`](crate::EventKind::Looped) also counts them in [`StreamStats::laps`](crate::stats::StreamStats::laps)).
 //!
 //! A source that can make its tags again (a file) tells so with [`SourceContext::refill`]. Then an output that is behind costs no
 //! memory: the ring asks [`Refill`] for what it needs.
