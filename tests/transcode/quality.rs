@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use flowcast::{BitRate, Encoding, Mode, Profile, Source};
+use flowcast::stats::SourceMode;
+use flowcast::{BitRate, Encoding, Engine, Mode, Profile, Source};
 
 use crate::air::{Server, air, alone, reels};
 use crate::clips::{self, Clip, FILM, PICTURES};
 use crate::picture::{compared, x264_options};
-use kit::{Need, need, run};
+use kit::{Need, PATIENCE, need, run, wait_until};
 
 /// How much worse it may be, in decibels.
 const WORSE: f64 = 0.1;
@@ -86,6 +87,23 @@ fn differing<'a>(ours: &'a Option<String>, theirs: &'a Option<String>) -> Vec<(&
     words(ours).zip(words(theirs)).filter(|(ours, theirs)| ours != theirs).collect()
 }
 
+/// Has the whole lap encoded into the reel. Before that a busy machine may change encoders in the middle of a lap, and what comes
+/// first from an encoder has other bits than what the program has at that place.
+fn encoded_ahead(engine: &Engine, source: &Source) -> Result<(), String> {
+    let live = engine.stream(source.clone()).without_outputs().start();
+    let live = live.map_err(|error| format!("does not start: {}", flowcast::error::chain(&error)))?;
+    let whole = || {
+        let stats = live.stats();
+        let cutting = engine.reel_store_stats().map(|store| store.cutting);
+        stats.laps > 0 && stats.mode == SourceMode::Reel && cutting == Some(0)
+    };
+    if wait_until(6 * PATIENCE, || live.has_ended() || whole()) && !live.has_ended() {
+        Ok(())
+    } else {
+        Err(format!("is not encoded: {}", live.stats()))
+    }
+}
+
 #[test]
 fn the_picture_is_as_good_as_the_programs() {
     if !need(&[Need::Ffmpeg, Need::Media(FILM)]) {
@@ -123,6 +141,7 @@ fn the_picture_is_as_good_as_the_programs() {
         let found = std::sync::Mutex::new(Vec::new());
         crate::air::each(&clips, |(clip, shape)| {
             let source = Source::file(clip.make()).looped().mode(Mode::Encode).encoding(encoding());
+            encoded_ahead(&engine, &source)?;
             let aired = air(&engine, source, clip.name, Server::Ffmpeg)?;
             let place = |name: &str| directory.path().join(format!("{profile}-{}-{name}", clip.name));
             let (original, theirs) = (place("original.mkv"), place("theirs.mp4"));
