@@ -88,7 +88,8 @@ impl Notes {
         let slept = Kernel::slept(kernel, self.kernel(may), took.saturating_sub(cpu));
         let mut state = self.state.lock();
         state.call = None;
-        if may != May::Block {
+        // What is told of a panic takes its time, a backtrace that of reading what the program was built of.
+        if may != May::Block && result.is_ok() {
             let longest = slept.max(cpu);
             if may == May::NotBlock {
                 state.report.longest_turn = state.report.longest_turn.max(longest);
