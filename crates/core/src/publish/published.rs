@@ -82,16 +82,16 @@ impl Published {
     }
 
     /// Gives the tags from number `from` on to the encoder, if there is one.
-    fn encode(&self, tags: &mut Vec<Tag>, from: usize) {
+    fn encode(&self, now: Instant, tags: &mut Vec<Tag>, from: usize) {
         if let Some(encoder) = self.encoder.as_ref().filter(|_| tags.len() > from) {
-            encoder.push(tags.drain(from..));
+            encoder.push(now, tags.drain(from..));
         }
     }
 
     /// The publication has ended.
     fn end(&mut self, cx: &mut SourceContext<'_>) {
         if let Some(encoder) = &self.encoder {
-            encoder.end();
+            encoder.end(cx.now);
             if encoder.drops() > self.told_drops {
                 let drops = encoder.drops() - self.told_drops;
                 log::warn!("{}: {drops} tags of {} were not encoded in time", self.reader.id, self.name);
@@ -207,7 +207,7 @@ impl Published {
             let from = cx.tags.len();
             let state = tap.pull(cx);
             self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
-            self.encode(cx.tags, from);
+            self.encode(cx.now, cx.tags, from);
             if !matches!(state, SourceState::Ended) {
                 return SourceState::Running;
             }

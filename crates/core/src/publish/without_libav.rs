@@ -1,5 +1,7 @@
 //! What stands for the encoder of live media where libav is not built: nobody can have one.
 
+use std::time::Instant;
+
 use flowcast_rtmp::flv::tag::Tag;
 
 use crate::driver::{SourceContext, SourceState};
@@ -10,11 +12,11 @@ use crate::stats::EncodingStats;
 pub(crate) enum LiveEncoder {}
 
 impl LiveEncoder {
-    pub(super) fn push(&self, _: impl Iterator<Item = Tag>) {
+    pub(super) fn push(&self, _: Instant, _: impl Iterator<Item = Tag>) {
         match *self {}
     }
 
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, _: Instant) {
         match *self {}
     }
 

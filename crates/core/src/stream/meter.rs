@@ -22,6 +22,8 @@ pub(crate) struct Meter {
     latest: Duration,
     video: Option<Codec>,
     audio: Option<Codec>,
+    /// Frames and bytes that were encoded when the window began.
+    encoded: (u64, u64),
 }
 
 impl Meter {
@@ -35,6 +37,7 @@ impl Meter {
             latest: Duration::ZERO,
             video: None,
             audio: None,
+            encoded: (0, 0),
         }
     }
 
@@ -74,28 +77,39 @@ impl Meter {
         &mut self,
         now: Instant,
         cpu: Duration,
-        mut encoding: Option<EncodingStats>,
+        encoding: Option<EncodingStats>,
         stats: &mut StreamStats,
     ) {
         let seconds = self.window(now).as_secs_f64();
         if seconds > 0.0 {
-            if let Some(encoding) = &mut encoding {
-                // One that has just taken over counts from zero.
-                let before = stats.encoding.as_ref().filter(|before| before.frames <= encoding.frames);
-                let (frames, bytes) = before.map_or((0, 0), |before| (before.frames, before.bytes));
-                encoding.fps = (encoding.frames - frames) as f64 / seconds;
-                encoding.bit_rate = BitRate::of(encoding.bytes.saturating_sub(bytes), seconds);
-            }
             stats.fps = self.frames as f64 / seconds;
             stats.bit_rate = BitRate::of(self.bytes, seconds);
             stats.cpu_percent = cpu.saturating_sub(self.cpu).as_secs_f64() / seconds * 100.0;
         }
-        stats.encoding = encoding;
+        Self::encoded(encoding, stats);
+        let encoded = stats.encoding.as_mut().map_or((0, 0), |encoding| {
+            if seconds > 0.0 {
+                // One that has just taken over counts from zero.
+                let (frames, bytes) = if self.encoded.0 <= encoding.frames { self.encoded } else { (0, 0) };
+                encoding.fps = (encoding.frames - frames) as f64 / seconds;
+                encoding.bit_rate = BitRate::of(encoding.bytes.saturating_sub(bytes), seconds);
+            }
+            (encoding.frames, encoding.bytes)
+        });
         stats.schedule_lag = self.late;
         stats.schedule_lag_max = self.latest;
         (stats.video, stats.audio) = (self.video, self.audio);
         let Self { latest, video, audio, .. } = *self;
-        *self = Self { cpu, latest, video, audio, ..Self::new(now) };
+        *self = Self { cpu, latest, video, audio, encoded, ..Self::new(now) };
+    }
+
+    /// Writes what was encoded so far; the rates stay those of the last window.
+    pub(crate) fn encoded(encoding: Option<EncodingStats>, stats: &mut StreamStats) {
+        let rates = stats.encoding.as_ref().map(|before| (before.fps, before.bit_rate));
+        stats.encoding = encoding.map(|encoding| match rates {
+            Some((fps, bit_rate)) => EncodingStats { fps, bit_rate, ..encoding },
+            None => encoding,
+        });
     }
 }
 
@@ -103,6 +117,27 @@ impl Meter {
 mod tests {
     use super::*;
     use crate::id::StreamId;
+
+    #[test]
+    fn what_was_encoded_at_the_end_is_counted_though_no_window_ends() {
+        let start = Instant::now();
+        let (mut meter, mut stats) = (Meter::new(start), StreamStats::new(StreamId(1), None));
+        let encoded =
+            |frames| Some(EncodingStats { frames, bytes: 125 * frames, ..EncodingStats::default() });
+        let told = |stats: &StreamStats| {
+            let encoding = stats.encoding.as_ref().expect("it encodes");
+            (encoding.frames, encoding.fps, encoding.bit_rate.bps())
+        };
+        meter.report(start + WINDOW, Duration::ZERO, encoded(25), &mut stats);
+        assert_eq!(told(&stats), (25, 25.0, 25_000));
+        Meter::encoded(encoded(35), &mut stats);
+        assert_eq!(told(&stats), (35, 25.0, 25_000), "rates are those of a whole window");
+        meter.report(start + WINDOW * 2, Duration::ZERO, encoded(45), &mut stats);
+        assert_eq!(told(&stats), (45, 20.0, 20_000));
+        // Another encoder.
+        meter.report(start + WINDOW * 3, Duration::ZERO, encoded(5), &mut stats);
+        assert_eq!(told(&stats), (5, 5.0, 5_000));
+    }
 
     #[test]
     fn lateness_is_the_largest_of_the_window_and_the_largest_ever() {

@@ -1,20 +1,23 @@
 //! The queue between a live stream's thread, which never waits, and the worker that encodes.
 //!
 //! In: tags as they come. Out: the same tags but for script data that says nothing of the tracks, as long as the worker keeps up.
-//! When what waits is more than half a second, pictures are left out up to a keyframe; beyond a second, everything but headers is.
-//! A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
+//! When the worker is more than half a second behind, pictures are left out up to a keyframe; beyond a second, everything but headers
+//! is. What comes at once, as from a publisher whose network stood still, is no fault of the worker: it is behind when tags have
+//! waited for it that long, too. A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use flowcast_rtmp::flv::tag::Tag;
 use parking_lot::{Condvar, Mutex};
 
-/// Media time that may wait before pictures are left out, and before everything is, in milliseconds.
+/// How far behind the worker may be before pictures are left out, and before everything is: media time that waits, and for how long
+/// the oldest of it has waited, whichever is less. In milliseconds.
 const PATIENCE: i64 = 500;
 const MOST: i64 = 1000;
-/// The same for both while the worker opens its codecs, and until it has caught up with that.
-const MOST_BEGINNING: i64 = 10_000;
+/// Media time that may wait, however short; also while the worker opens its codecs, and until it has caught up with that.
+const MOST_WAITING: i64 = 10_000;
 /// Bytes that may wait, and bytes more of headers: without those that hold, what follows cannot be decoded.
 const MOST_BYTES: usize = 16 << 20;
 const MOST_HEADER_BYTES: usize = 4 << 20;
@@ -39,7 +42,8 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    /// With when they came.
+    entries: VecDeque<(Instant, Entry)>,
     bytes: usize,
     /// Pictures are left out up to a keyframe.
     skipping: bool,
@@ -64,60 +68,65 @@ enum Pace {
 }
 
 impl State {
-    /// How far `tag` is from the oldest that waits, in milliseconds.
-    fn span(&self, tag: &Tag) -> i64 {
-        let oldest = self.entries.iter().find_map(|entry| match entry {
-            Entry::Tag(tag) => Some(tag.timestamp),
+    /// How far `tag`, which comes now, is from the oldest that waits, and how long that has waited, in milliseconds.
+    fn behind(&self, now: Instant, tag: &Tag) -> (i64, i64) {
+        let oldest = self.entries.iter().find_map(|(came, entry)| match entry {
+            Entry::Tag(tag) => Some((*came, tag.timestamp)),
             Entry::End => None,
         });
-        oldest.map_or(0, |oldest| tag.timestamp.millis_since(oldest))
+        oldest.map_or((0, 0), |(came, oldest)| {
+            let waited = now.saturating_duration_since(came).as_millis();
+            (tag.timestamp.millis_since(oldest), i64::try_from(waited).unwrap_or(i64::MAX))
+        })
     }
 
     /// Whether there is room for `tag`.
-    fn admits(&mut self, tag: &Tag) -> bool {
+    fn admits(&mut self, now: Instant, tag: &Tag) -> bool {
         let is_full = self.entries.len() >= MOST_TAGS;
         if tag.is_header() && !is_full && self.bytes + tag.body.len() <= MOST_BYTES + MOST_HEADER_BYTES {
             return true;
         }
-        let span = self.span(tag);
-        if self.pace == Pace::CatchingUp && span > MOST_BEGINNING {
+        let (span, waited) = self.behind(now, tag);
+        if self.pace == Pace::CatchingUp && span > MOST_WAITING {
             self.pace = Pace::KeepingUp;
         }
+        let behind = span.min(waited);
         let (patience, most) = match self.pace {
-            Pace::Opening | Pace::CatchingUp => (MOST_BEGINNING, MOST_BEGINNING),
+            Pace::Opening | Pace::CatchingUp => (MOST_WAITING, MOST_WAITING),
             Pace::KeepingUp => (PATIENCE, MOST),
         };
-        if is_full || tag.is_header() || span > most || self.bytes > MOST_BYTES {
+        let is_late = behind > most || span > MOST_WAITING;
+        if is_full || tag.is_header() || is_late || self.bytes > MOST_BYTES {
             self.skipping |= tag.is_video();
             return false;
         }
         if !tag.is_video() {
             return true;
         }
-        self.skipping = if span > patience { true } else { self.skipping && !tag.is_keyframe() };
+        self.skipping = if behind > patience { true } else { self.skipping && !tag.is_keyframe() };
         !self.skipping
     }
 }
 
 impl Inbox {
-    /// Takes tags, or leaves them out; never waits.
-    pub(super) fn send(&self, tags: impl Iterator<Item = Tag>) {
+    /// Takes tags that come now, or leaves them out; never waits.
+    pub(super) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) {
         let mut state = self.state.lock();
         for tag in tags.filter(|tag| !tag.is_script() || tag.is_metadata()) {
-            if !state.admits(&tag) {
+            if !state.admits(now, &tag) {
                 self.drops.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             state.bytes += tag.body.len();
-            state.entries.push_back(Entry::Tag(tag));
+            state.entries.push_back((now, Entry::Tag(tag)));
         }
         self.filled.notify_one();
     }
 
     /// The publication is over.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, now: Instant) {
         let mut state = self.state.lock();
-        state.entries.push_back(Entry::End);
+        state.entries.push_back((now, Entry::End));
         state.skipping = false;
         self.filled.notify_one();
     }
@@ -142,7 +151,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.idle = idle;
         loop {
-            if let Some(entry) = state.entries.pop_front() {
+            if let Some((_, entry)) = state.entries.pop_front() {
                 state.idle = false;
                 if let Entry::Tag(tag) = &entry {
                     state.bytes = state.bytes.saturating_sub(tag.body.len());
@@ -204,6 +213,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use flowcast_rtmp::flv::tag::TagKind;
     use flowcast_rtmp::time::MediaTime;
@@ -212,6 +223,10 @@ mod tests {
 
     fn tag(kind: TagKind, ms: i64, body: &'static [u8]) -> Tag {
         Tag::from_wire(kind, MediaTime::from_millis(ms), Bytes::from_static(body))
+    }
+
+    fn at(began: Instant, ms: i64) -> Instant {
+        began + Duration::from_millis(ms.unsigned_abs())
     }
 
     fn key(ms: i64) -> Tag {
@@ -241,7 +256,11 @@ mod tests {
         let inbox = Inbox::default();
         let tags =
             (0..60).flat_map(|n| [if n % 10 == 0 { key(n * 50) } else { picture(n * 50) }, sound(n * 50)]);
-        inbox.send(tags);
+        // As they come from a worker that does nothing.
+        let began = Instant::now();
+        for tag in tags {
+            inbox.send(at(began, tag.timestamp.as_millis()), [tag].into_iter());
+        }
         let waiting = waiting(&inbox);
         let last = |kind| waiting.iter().rfind(|(of, _)| *of == kind).map(|(_, ms)| *ms);
         assert_eq!((last(TagKind::Video), last(TagKind::Audio)), (Some(500), Some(1000)));
@@ -250,11 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_at_once_is_not_left_out() {
+        let inbox = Inbox::default();
+        let began = Instant::now();
+        let tags = |from: i64, to: i64| (from..to).flat_map(|n| [picture(n * 50), sound(n * 50)]);
+        // Two seconds that the network held back, and what comes behind them while the worker is at it.
+        inbox.send(began, tags(0, 40));
+        inbox.send(at(began, 450), tags(40, 49));
+        assert_eq!((inbox.waiting(), inbox.drops()), (98, 0));
+        inbox.send(at(began, 550), [picture(2450)].into_iter());
+        assert_eq!(inbox.drops(), 1, "the oldest has waited for half a second");
+    }
+
+    #[test]
     fn pictures_come_again_with_a_keyframe() {
         let inbox = Inbox::default();
-        inbox.send([key(0), picture(600), picture(640)].into_iter());
+        let began = Instant::now();
+        inbox.send(began, [key(0)].into_iter());
+        inbox.send(at(began, 640), [picture(600), picture(640)].into_iter());
         assert!(matches!(inbox.recv(false), Some(Entry::Tag(tag)) if tag.timestamp.as_millis() == 0));
-        inbox.send([picture(680), key(720), picture(760)].into_iter());
+        inbox.send(at(began, 760), [picture(680), key(720), picture(760)].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 720), (TagKind::Video, 760)]);
         assert_eq!(inbox.drops(), 3);
     }
@@ -264,9 +298,10 @@ mod tests {
         let inbox = Inbox::default();
         let tags = |from: i64, to: i64| (from..to).flat_map(|n| [key(n * 50), sound(n * 50)]);
         inbox.opening();
-        inbox.send(tags(0, 60));
+        let began = Instant::now();
+        inbox.send(began, tags(0, 60));
         inbox.opened();
-        inbox.send(tags(60, 120));
+        inbox.send(at(began, 6000), tags(60, 120));
         assert_eq!((inbox.waiting(), inbox.drops()), (240, 0), "six seconds");
         for _ in 0..240 {
             assert!(inbox.recv(false).is_some());
@@ -277,9 +312,10 @@ mod tests {
             while inbox.state.lock().pace != Pace::KeepingUp {
                 std::thread::yield_now();
             }
-            inbox.send([sound(6000)].into_iter());
+            inbox.send(at(began, 6000), [sound(6000)].into_iter());
         });
-        inbox.send(tags(121, 141));
+        inbox.send(at(began, 7000), tags(121, 141));
+        inbox.send(at(began, 8000), tags(141, 161));
         assert!(inbox.drops() > 0, "from now on it has to keep up");
     }
 
@@ -287,21 +323,25 @@ mod tests {
     fn who_cannot_catch_up_is_not_waited_for_any_longer() {
         let inbox = Inbox::default();
         inbox.opening();
-        inbox.send((0..1000).map(|n| key(n * 50)));
+        let began = Instant::now();
+        inbox.send(began, (0..1000).map(|n| key(n * 50)));
         assert_eq!((inbox.waiting(), inbox.drops()), (201, 799), "ten seconds");
         inbox.opened();
-        inbox.send([key(50_000)].into_iter());
+        inbox.send(at(began, 50_000), [key(50_000)].into_iter());
         while inbox.waiting() > 20 {
             assert!(inbox.recv(false).is_some());
         }
-        inbox.send([key(10_000)].into_iter());
+        inbox.send(at(began, 50_000), [key(10_000)].into_iter());
         assert_eq!(inbox.drops(), 801, "it is a second behind");
     }
 
     #[test]
     fn headers_always_fit() {
         let inbox = Inbox::default();
-        inbox.send([key(0), sound(5000), tag(TagKind::Video, 5000, &[0x17, 0, 0, 0, 0, 1])].into_iter());
+        let began = Instant::now();
+        inbox.send(began, [key(0)].into_iter());
+        let late = [sound(5000), tag(TagKind::Video, 5000, &[0x17, 0, 0, 0, 0, 1])];
+        inbox.send(at(began, 5000), late.into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Video, 5000)]);
     }
 
@@ -309,7 +349,7 @@ mod tests {
     fn headers_are_bounded_like_everything_else() {
         let inbox = Inbox::default();
         let header = tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, 1]);
-        inbox.send(std::iter::repeat_n(header, 3 * MOST_TAGS));
+        inbox.send(Instant::now(), std::iter::repeat_n(header, 3 * MOST_TAGS));
         assert_eq!((inbox.waiting(), inbox.drops()), (MOST_TAGS, 2 * MOST_TAGS as u64));
         // Large ones, too.
         let inbox = Inbox::default();
@@ -317,7 +357,7 @@ mod tests {
         body[0] = 0x17;
         let header = Tag::from_wire(TagKind::Video, MediaTime::ZERO, body.into());
         assert!(header.is_sequence_header());
-        inbox.send(std::iter::repeat_n(header, 100));
+        inbox.send(Instant::now(), std::iter::repeat_n(header, 100));
         assert_eq!(inbox.waiting(), 20);
     }
 
@@ -326,7 +366,7 @@ mod tests {
         let inbox = Inbox::default();
         let cue = tag(TagKind::Script, 0, b"\x02\x00\x0AonCuePoint\x05");
         let metadata = tag(TagKind::Script, 0, b"\x02\x00\x0AonMetaData\x05");
-        inbox.send([key(0), cue, metadata].into_iter());
+        inbox.send(Instant::now(), [key(0), cue, metadata].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Script, 0)]);
         assert_eq!(inbox.drops(), 0);
     }

@@ -11,6 +11,7 @@ mod tracks;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use flowcast_av::{ColorInfo, Error as Media, Packet};
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
@@ -91,14 +92,14 @@ impl LiveEncoder {
         Ok(Self { inbox, receiver: Some(receiver), control, thread })
     }
 
-    /// Gives it what was published.
-    pub(crate) fn push(&self, tags: impl Iterator<Item = Tag>) {
-        self.inbox.send(tags);
+    /// Gives it what was published and has come `now`.
+    pub(crate) fn push(&self, now: Instant, tags: impl Iterator<Item = Tag>) {
+        self.inbox.send(now, tags);
     }
 
     /// The publication is over; another one may follow.
-    pub(crate) fn end(&self) {
-        self.inbox.end();
+    pub(crate) fn end(&self, now: Instant) {
+        self.inbox.end(now);
     }
 
     /// Nothing follows.

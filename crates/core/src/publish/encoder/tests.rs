@@ -136,14 +136,14 @@ impl Studio {
     /// Plays tags to it, no faster than they are taken.
     fn publish(&mut self, tags: &[Tag]) {
         for portion in tags.chunks(8) {
-            self.encoder.push(portion.iter().cloned());
+            self.encoder.push(Instant::now(), portion.iter().cloned());
             self.take_until("taken", |studio, _| studio.encoder.inbox.waiting() == 0);
         }
     }
 
     /// The publication is over, and all of it has come out.
     fn end(&mut self) {
-        self.encoder.end();
+        self.encoder.end(Instant::now());
         self.take_until("over", |studio, _| studio.encoder.is_idle());
     }
 
@@ -271,7 +271,7 @@ fn a_stream_of_one_publication_that_cannot_be_encoded_ends_with_the_reason() {
 #[test]
 fn settings_that_no_encoder_takes_end_the_stream() {
     let mut studio = Studio::open(Arc::new(LibavEncoders), Mode::Encode, Some("nonsense"));
-    studio.encoder.push(usual(0).into_iter());
+    studio.encoder.push(Instant::now(), usual(0).into_iter());
     let state = studio.take_until("at its end", |_, state| !matches!(state, SourceState::Running));
     assert!(matches!(&state, SourceState::Failed(error) if error.code() == "ENCODER_FAILED"), "{state:?}");
 }
@@ -317,7 +317,9 @@ fn devices_are_looked_for_before_somebody_publishes_and_nothing_is_lost_meanwhil
     let mut studio = Studio::open(device.clone(), Mode::Encode, None);
     studio.take_until("looking", |_, _| device.asked.load(Ordering::SeqCst) == 1);
     // Three seconds come while they are looked for.
-    studio.encoder.push(clip(0, &SampleSpec { seconds: 3.0, ..SampleSpec::default() }).into_iter());
+    studio
+        .encoder
+        .push(Instant::now(), clip(0, &SampleSpec { seconds: 3.0, ..SampleSpec::default() }).into_iter());
     device.is_hidden.store(false, Ordering::SeqCst);
     studio.end();
     assert_eq!(studio.encoder.drops(), 0);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Guest, Slot, StreamThread};
 use crate::bit_rate::BitRate;
 use crate::stats::{OutputStats, StreamStats};
+use crate::stream::meter::Meter;
 
 /// What outputs that are forgotten have done, so that the stream's sums never go back.
 #[derive(Default)]
@@ -64,6 +65,8 @@ impl StreamThread {
             let window = whole.then(|| meter.window(now));
             if whole {
                 meter.report(now, cpu, encoding, stats);
+            } else {
+                Meter::encoded(encoding, stats);
             }
             (stats.playing, stats.playing_sound) = (playing, playing_sound);
             stats.mode = mode;

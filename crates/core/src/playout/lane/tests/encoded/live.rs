@@ -61,7 +61,7 @@ impl Studio {
     /// Plays tags to it, no faster than they are taken.
     fn publish(&mut self, tags: &[Tag]) {
         for portion in tags.chunks(8) {
-            self.encoder.push(portion.iter().cloned());
+            self.encoder.push(Instant::now(), portion.iter().cloned());
             while self.encoder.bytes_held() > 0 {
                 self.take();
                 std::thread::yield_now();
@@ -71,7 +71,7 @@ impl Studio {
 
     /// The publication is over, and all of it has come out.
     fn end(&mut self) {
-        self.encoder.end();
+        self.encoder.end(Instant::now());
         while !self.encoder.is_idle() {
             self.take();
             std::thread::yield_now();
