@@ -168,6 +168,56 @@ fn decisions_can_be_found() {
     assert!(wrong.is_empty(), "without files, or not in the contents: {wrong:?}");
 }
 
+/// All text of the tests of a binary (`resilience`, `handover`), or of a crate (`core`).
+fn tests_of(name: &str) -> Option<String> {
+    let places = [format!("crates/{name}"), format!("tests/{name}"), format!("tests/{name}.rs")];
+    let mut waiting: Vec<PathBuf> =
+        places.map(|place| root().join(place)).into_iter().filter(|place| place.exists()).collect();
+    let mut text = waiting.first().map(|_| String::new())?;
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting
+                .extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&read(&path));
+        }
+    }
+    Some(text)
+}
+
+/// The tests that the fault matrix names are there, and each fault has one row.
+#[test]
+fn faults_have_their_tests() {
+    let page = read(&root().join("docs/reliability.md"));
+    let mut texts = std::collections::BTreeMap::new();
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for name in page.split('`').skip(1).step_by(2) {
+        let Some((place, test)) = name.split_once(' ').filter(|(_, test)| !test.contains([' ', '-'])) else {
+            continue;
+        };
+        let Some(text) = texts.entry(place.to_owned()).or_insert_with(|| tests_of(place)) else {
+            wrong.push(format!("{name}: there are no tests of {place}"));
+            continue;
+        };
+        seen += 1;
+        let function = test.rsplit("::").next().unwrap_or(test);
+        // The attacks of `hostile` are made tests by a macro, which lists them.
+        let is_there =
+            text.contains(&format!("fn {function}(")) || text.contains(&format!("\n    {function}: "));
+        if !is_there {
+            wrong.push(name.to_owned());
+        }
+    }
+    for fault in 1..=52 {
+        let rows = page.lines().filter(|line| line.starts_with(&format!("| F{fault} |"))).count();
+        if rows != 1 {
+            wrong.push(format!("F{fault} has {rows} rows"));
+        }
+    }
+    assert!(seen > 80, "{seen} tests were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Files of methods that the thread of a stream calls, and of what is behind the facade.
 const NOT_OF_PROGRAMS: [&str; 2] = ["core/src/ring/", "core/src/sys/"];
 
