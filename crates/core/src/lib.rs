@@ -20,6 +20,7 @@ mod keys;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files and reels are played in laps"))]
 mod lap;
 mod limiter;
+mod machine;
 pub mod net;
 pub mod output;
 mod playlist;
@@ -50,7 +51,7 @@ mod written;
 
 pub use bit_rate::{BitRate, ParseBitRateError};
 pub use capacity::{
-    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Machine, Mix, Processing, Receivers, Resource,
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Mix, Processing, Receivers, Resource,
     ResourceFit, StreamKind, TransportKind,
 };
 pub use clock::continuity;
@@ -76,6 +77,7 @@ pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
+pub use machine::Machine;
 pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Existing, Output};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};

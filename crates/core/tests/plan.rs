@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The rooms, from the ground up, and the rooms each may use.
 const PLAN: &[(&str, &str)] = &[
     ("sys", ""),
+    ("machine", ""),
     ("pool", ""),
     ("id", ""),
     ("tracks", ""),
@@ -45,9 +46,9 @@ const PLAN: &[(&str, &str)] = &[
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("spec", "error output settings source stream written"),
     ("engine", "config driver error event files id keys limiter output publish reel spec stats stream"),
-    ("capacity", "bit_rate config engine error net output settings source stats stream sys words"),
+    ("capacity", "bit_rate config engine error machine net output settings source stats stream sys words"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
-    ("serial", "bit_rate capacity error event id keys stats verdict"),
+    ("serial", "bit_rate capacity error event id keys machine stats verdict"),
 ];
 
 /// A file of the crate, without its tests.

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use super::CapacityOptions;
 use super::bench::{Figures, Plan};
 use super::kind::{StreamKind, TransportKind};
-use super::machine::Machine;
 use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::error::Error;
+use crate::machine::Machine;
 use crate::stats::{SourceMode, StreamPhase, StreamStats};
 
 /// This many streams of a kind must be on the air for their cost to count: each of a few costs more than each of many.

@@ -1,9 +1,9 @@
 //! How many streams fit: plain arithmetic over what is left and what one takes.
 
 use super::cost::Cost;
-use super::machine::Machine;
 use super::{CapacityOptions, Receivers};
 use crate::bit_rate::BitRate;
+use crate::machine::Machine;
 use crate::words::words;
 
 /// A resource that may run out.

@@ -9,7 +9,6 @@ mod fit;
 mod kind;
 mod loopback;
 mod loopback_tls;
-mod machine;
 mod media;
 
 use std::fmt;
@@ -19,13 +18,13 @@ use std::time::Duration;
 pub use cost::{Cost, CostBasis};
 pub use fit::{Resource, ResourceFit};
 pub use kind::{Mix, Processing, StreamKind, TransportKind};
-pub use machine::Machine;
 
 use self::kind::LEAST;
 use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::machine::Machine;
 use crate::stats::{OutputPhase, OutputStats, OutputTransport, StreamStats};
 
 /// The CPU use of the machine is measured over this.

@@ -3,8 +3,9 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::{as_displayed, seconds};
-use crate::capacity::{Capacity, Cost, CostBasis, KindCapacity, Machine, ResourceFit, StreamKind};
+use crate::capacity::{Capacity, Cost, CostBasis, KindCapacity, ResourceFit, StreamKind};
 use crate::keys::ActiveStream;
+use crate::machine::Machine;
 
 as_displayed!(StreamKind);
 
