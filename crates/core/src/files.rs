@@ -39,12 +39,8 @@ pub struct Reads {
 /// The files of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct StreamFiles {
-    /// The files it is made from, lists apart.
-    files: Vec<PathBuf>,
-    /// What it is made from, if it is published.
-    name: Option<String>,
-    /// The lists it plays, of pictures or of sound.
-    lists: Vec<Playlist>,
+    /// What it is made from, by the number of its source: while one replaces another there are two.
+    made_from: Mutex<Vec<(u64, Reads)>>,
     /// What it plays now, by lane: an item may have been taken off its list.
     now: Mutex<[Option<PathBuf>; 2]>,
     /// Its own recordings.
@@ -93,14 +89,28 @@ impl From<InUse> for io::Error {
 impl StreamFiles {
     /// The files of a stream that is made from these; they count until [`end`](Self::end).
     pub(crate) fn new(reads: Reads) -> Arc<Self> {
-        let Reads { files, playlists: lists, published: name } = reads;
-        let files = Arc::new(Self { files, name, lists, ..Self::default() });
-        if !files.files.is_empty() || !files.lists.is_empty() {
+        let files = Arc::new(Self::default());
+        files.come(0, reads);
+        files
+    }
+
+    /// Source number `source` of the stream is made from these, until it is [settled](Self::settle) that it is not.
+    pub(crate) fn come(self: &Arc<Self>, source: u64, reads: Reads) {
+        let has_files = !reads.files.is_empty() || !reads.playlists.is_empty();
+        self.made_from.lock().push((source, reads));
+        if has_files {
             let mut read = READ.lock();
             read.retain(|files| files.strong_count() > 0);
-            read.push(Arc::downgrade(&files));
+            let me = Arc::downgrade(self);
+            if !read.iter().any(|files| files.ptr_eq(&me)) {
+                read.push(me);
+            }
         }
-        files
+    }
+
+    /// Source number `source` is the stream's only one now, or it is not used after all.
+    pub(crate) fn settle(&self, source: u64, is_used: bool) {
+        self.made_from.lock().retain(|(number, _)| (*number == source) == is_used);
     }
 
     /// The stream has ended.
@@ -122,11 +132,15 @@ impl StreamFiles {
         }
         let is_it = |path: &Path| FileId::at(path) == Some(id);
         let now: Vec<_> = self.now.lock().iter().flatten().cloned().collect();
-        self.files.iter().any(|path| is_it(path))
-            || now.iter().any(|path| is_it(path))
-            || self.lists.iter().any(|list| {
-                list.own_file().as_deref().is_some_and(is_it)
-                    || list.items().iter().any(|item| is_it(&item.path))
+        let made_from = self.made_from.lock().clone();
+        let mut reads = made_from.iter().map(|(_, reads)| reads);
+        now.iter().any(|path| is_it(path))
+            || reads.any(|reads| {
+                reads.files.iter().any(|path| is_it(path))
+                    || reads.playlists.iter().any(|list| {
+                        list.own_file().as_deref().is_some_and(is_it)
+                            || list.items().iter().any(|item| is_it(&item.path))
+                    })
             })
     }
 
@@ -136,10 +150,11 @@ impl StreamFiles {
     ///
     /// [`Error::FeedsItself`].
     pub(crate) fn refuse_name(&self, name: &str) -> Result<(), Error> {
-        if self.name.as_deref() != Some(name) {
-            return Ok(());
+        let is_it = |reads: &Reads| reads.published.as_deref() == Some(name);
+        if self.made_from.lock().iter().any(|(_, reads)| is_it(reads)) {
+            return Err(Error::FeedsItself { name: name.to_owned() });
         }
-        Err(Error::FeedsItself { name: name.to_owned() })
+        Ok(())
     }
 
     /// What the stream itself must not write to.
@@ -165,7 +180,8 @@ impl StreamFiles {
     /// On looking at the file, while anything is recorded.
     pub(crate) fn refuse_recording(&self, path: &Path) -> Result<(), Error> {
         // Who names the one file of a stream knows what it is.
-        let is_item = !self.files.iter().any(|file| file == path);
+        let is_named = |(_, reads): &(u64, Reads)| reads.files.iter().any(|file| file == path);
+        let is_item = !self.made_from.lock().iter().any(is_named);
         if self.recording.load(Ordering::Acquire) == 0 && !is_item {
             return Ok(());
         }

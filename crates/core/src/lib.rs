@@ -37,6 +37,7 @@ mod serial;
 mod settings;
 mod source;
 mod spec;
+mod standby;
 mod stats;
 mod stream;
 mod sys;
@@ -94,9 +95,10 @@ pub use source::{Source, SplitSource};
 pub use spec::StreamSpec;
 #[cfg(feature = "serde")]
 pub use spec::WithKeys;
+pub use standby::{At, Replacing};
 pub use stats::{
-    Codec, EncodingStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, SourceMode,
-    StreamPhase, StreamStats,
+    Codec, EncodingStats, FallbackStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
+    Seam, SourceMode, StreamPhase, StreamStats,
 };
 pub use stream::{
     Claim, Ended, Entrance, Handover, Hub, OpenOutput, OpenSource, OpenedOutput, OutputMailbox,

@@ -192,14 +192,19 @@ pub mod task {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, EncodingStats, EngineWatch, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
-        ShutdownReport, SourceMode, StreamPhase, StreamStats,
+        Codec, EncodingStats, EngineWatch, FallbackStats, OutputFailure, OutputPhase, OutputStats,
+        OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamPhase, StreamStats,
     };
 }
 
 /// Lists of files, edited on the air.
 pub mod playlist {
     pub use flowcast_core::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};
+}
+
+/// Sources, and what becomes of them on the air.
+pub mod source {
+    pub use flowcast_core::{At, Replacing, Seam, Source};
 }
 
 /// What is encoded, and how.

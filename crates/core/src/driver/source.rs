@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
 use crate::ring::Refill;
-use crate::stats::{EncodingStats, Playing, SourceMode};
+use crate::stats::{EncodingStats, FallbackStats, Playing, SourceMode};
 
 /// What a driver is given on each turn of the stream thread.
 #[derive(Debug)]
@@ -133,6 +133,11 @@ pub trait SourceDriver: Send {
 
     /// The same of sound that is played from other files than the picture.
     fn playing_sound(&self) -> Option<Playing> {
+        None
+    }
+
+    /// How its fallback stands, if it has one.
+    fn fallback(&self) -> Option<FallbackStats> {
         None
     }
 

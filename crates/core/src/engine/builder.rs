@@ -115,7 +115,7 @@ impl StreamBuilder {
         let prepared = self.registry.prepare(self.label.map(Arc::from), Some(permit), files)?;
         let shared = prepared.shared.clone();
         // Recordings are made once the source is known to be good.
-        let opening = SourceOpening { registry: &self.registry, shared: &shared };
+        let opening = SourceOpening::first(&self.registry, &shared);
         let opened = shared.span.run(|| self.source.open(&opening));
         self.registry.starting().over(shared.id);
         let source = match opened {

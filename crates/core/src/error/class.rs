@@ -49,6 +49,7 @@ impl Error {
             Self::Recording { .. } => "RECORDING_FAILED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
+            Self::SourceNotReady { .. } => "SOURCE_NOT_READY",
             Self::LabelInUse { .. } => "LABEL_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
             Self::KeyInUse { .. } => "KEY_IN_USE",
@@ -109,7 +110,7 @@ impl Error {
             Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => {
                 503
             }
-            Self::ConnectTimeout { .. } | Self::Stalled { .. } => 504,
+            Self::ConnectTimeout { .. } | Self::Stalled { .. } | Self::SourceNotReady { .. } => 504,
             Self::ReelStore { .. }
             | Self::ReelDamaged { .. }
             | Self::EncoderFailed { .. }

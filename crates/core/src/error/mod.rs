@@ -357,6 +357,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A source that was to take over gave no keyframe in time; the one before stays on the air.
+    #[error("the source gave no keyframe within {after:?}")]
+    SourceNotReady {
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// Another output of the stream has this label.
     #[error("{label}: another output of the stream has this label")]
     LabelInUse {

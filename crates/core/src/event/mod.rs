@@ -14,7 +14,7 @@ pub(crate) use self::report::EventBus;
 pub use self::sentence::utc;
 use crate::error::Error;
 use crate::id::{OutputId, StreamId};
-use crate::stats::SourceMode;
+use crate::stats::{Seam, SourceMode};
 use crate::verdict::Verdict;
 
 /// One event of one stream.
@@ -132,6 +132,11 @@ pub enum EventKind {
     SourceResumed {
         /// For how long it delivered nothing.
         after: Duration,
+    },
+    /// Another source took the place of the one that was on the air ([`replace_source`](crate::StreamRef::replace_source)).
+    SourceSwitched {
+        /// What receivers see of it.
+        seam: Seam,
     },
     /// The source's clock jumped; the jump was removed, and the stream's time goes on.
     ClockJumped {

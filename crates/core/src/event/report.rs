@@ -89,6 +89,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::PublisherReplaced { .. }
         | EventKind::Judged { .. }
         | EventKind::ParametersChanged { .. }
+        | EventKind::SourceSwitched { .. }
         | EventKind::PlaylistResumed { .. } => Level::Info,
         _ => Level::Debug,
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Event, EventKind};
 use crate::error::chain;
 use crate::id::OutputId;
+use crate::stats::Seam;
 use crate::verdict::{Severity, Verdict};
 
 impl EventKind {
@@ -26,6 +27,7 @@ impl EventKind {
             Self::SourceFault { .. } => "source_fault",
             Self::SourceStalled { .. } => "source_stalled",
             Self::SourceResumed { .. } => "source_resumed",
+            Self::SourceSwitched { .. } => "source_switched",
             Self::ClockJumped { .. } => "clock_jumped",
             Self::ClockUnsteady => "clock_unsteady",
             Self::HeaderMissing { .. } => "header_missing",
@@ -102,6 +104,7 @@ impl fmt::Display for EventKind {
                 write!(f, "the source has delivered nothing for {}", Span(*after))
             }
             Self::SourceResumed { after } => write!(f, "the source delivers again after {}", Span(*after)),
+            Self::SourceSwitched { seam } => write!(f, "another source is on the air ({})", said(*seam)),
             Self::ClockJumped { millis } => write!(f, "the source's clock jumped by {millis} ms"),
             Self::ClockStalled { step } => {
                 write!(f, "the times of the source do not advance; one packet is sent every {}", Span(*step))
@@ -118,6 +121,15 @@ impl fmt::Display for EventKind {
             Self::Ended { error: Some(error) } => write!(f, "ended: {}", chain(error)),
             Self::Abandoned => f.write_str("did not stop in time, abandoned"),
         }
+    }
+}
+
+/// What receivers see, in words.
+fn said(seam: Seam) -> &'static str {
+    match seam {
+        Seam::Seamless => "seamless",
+        Seam::NewHeaders => "with new sequence headers",
+        Seam::Encoded => "encoded to the same parameters",
     }
 }
 

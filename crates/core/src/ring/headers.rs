@@ -71,6 +71,17 @@ impl Headers {
         self.tags.retain(|known| Place::of(known) != place);
     }
 
+    /// Whether this very header is among them.
+    pub(crate) fn has(&self, tag: &Tag) -> bool {
+        let place = Place::of(tag);
+        self.tags.iter().any(|known| Place::of(known) == place && known.body == tag.body)
+    }
+
+    /// All of them.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.iter()
+    }
+
     /// Whether there is video.
     pub(crate) fn has_video(&self) -> bool {
         self.tags.iter().any(Tag::is_video)

@@ -352,6 +352,11 @@ impl Ring {
         self.preparer.newest.unwrap_or(MediaTime::ZERO)
     }
 
+    /// The headers that hold for the next tag.
+    pub(crate) fn headers(&self) -> &Headers {
+        &self.preparer.headers
+    }
+
     /// Whether the source makes its tags again for outputs that are behind.
     #[must_use]
     pub fn is_refillable(&self) -> bool {

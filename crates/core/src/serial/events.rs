@@ -71,6 +71,7 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         | EventKind::SourceResumed { after }
         | EventKind::PublisherReturned { after }
         | EventKind::PlaylistResumed { after } => to.serialize_entry("after_seconds", &seconds(*after)),
+        EventKind::SourceSwitched { seam } => to.serialize_entry("seam", seam),
         EventKind::ClockJumped { millis } => to.serialize_entry("by_seconds", &(*millis as f64 / 1e3)),
         EventKind::ClockStalled { step } => to.serialize_entry("step_seconds", &seconds(*step)),
         EventKind::PublicationBegan { name } | EventKind::PublicationEnded { name } => {

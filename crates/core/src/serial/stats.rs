@@ -4,7 +4,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
-use crate::stats::{Codec, EncodingStats, OutputFailure, OutputStats, Playing, StreamStats};
+use crate::stats::{Codec, EncodingStats, FallbackStats, OutputFailure, OutputStats, Playing, StreamStats};
 
 as_displayed!(Codec);
 
@@ -25,6 +25,18 @@ impl Serialize for Playing {
         to.serialize_field("path", &text(path))?;
         to.serialize_field("position_seconds", &seconds(*position))?;
         to.serialize_field("length_seconds", &length.map(seconds))?;
+        to.end()
+    }
+}
+
+/// Its fields; `time_seconds`.
+impl Serialize for FallbackStats {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { on_air, times, time } = self;
+        let mut to = to.serialize_struct("FallbackStats", 3)?;
+        to.serialize_field("on_air", on_air)?;
+        to.serialize_field("times", times)?;
+        to.serialize_field("time_seconds", &seconds(*time))?;
         to.end()
     }
 }
@@ -113,11 +125,12 @@ impl Serialize for StreamStats {
             reconnects,
             laps,
             encoding,
+            fallback,
             playing,
             playing_sound,
             outputs,
         } = self;
-        let mut to = to.serialize_struct("StreamStats", 25)?;
+        let mut to = to.serialize_struct("StreamStats", 26)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("phase", phase)?;
@@ -140,6 +153,7 @@ impl Serialize for StreamStats {
         to.serialize_field("reconnects", reconnects)?;
         to.serialize_field("laps", laps)?;
         to.serialize_field("encoding", encoding)?;
+        to.serialize_field("fallback", fallback)?;
         to.serialize_field("playing", playing)?;
         to.serialize_field("playing_sound", playing_sound)?;
         to.serialize_field("outputs", outputs)?;

@@ -2,6 +2,8 @@
 
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod encode;
+#[cfg(feature = "libav")]
+mod fit;
 mod open;
 #[cfg(feature = "serde")]
 mod wire;

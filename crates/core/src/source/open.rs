@@ -31,6 +31,13 @@ pub(super) struct Opening<'a>(pub(super) &'a SourceOpening<'a>);
 /// On the files; where all of one has to be read to find out what is encoded, until the engine shuts down.
 pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let opening = Opening(cx);
+    #[cfg(feature = "libav")]
+    let fitted = cx.beside().and_then(|on_air| super::fit::fitted(source, on_air));
+    #[cfg(feature = "libav")]
+    let source = fitted.as_ref().map_or(source, |fitted| {
+        cx.is_fitted();
+        fitted
+    });
     let lists =
         [source.sound.as_ref(), if let Media::Playlist(list) = &source.media { Some(list) } else { None }];
     lists.into_iter().flatten().try_for_each(Playlist::load)?;

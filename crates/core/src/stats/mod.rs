@@ -56,6 +56,18 @@ pub struct EncodingStats {
     pub damaged: u64,
 }
 
+/// How the fallback of a source stands; see [`Source::fallback`](crate::Source::fallback).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FallbackStats {
+    /// It is on the air now.
+    pub on_air: bool,
+    /// How often it took over.
+    pub times: u64,
+    /// For how long it was on the air in all, up to now.
+    pub time: Duration,
+}
+
 /// What is being played of a file or a list.
 ///
 /// It is at most a second old, but always of the item that [`EventKind::ItemStarted`](crate::EventKind::ItemStarted) named last.
@@ -123,6 +135,8 @@ pub struct StreamStats {
     pub laps: u64,
     /// What it encodes, while it does.
     pub encoding: Option<EncodingStats>,
+    /// How the fallback of its source stands, if it has one.
+    pub fallback: Option<FallbackStats>,
     /// The file or item that is played; `None` for a publisher, and while a list has nothing to play.
     pub playing: Option<Playing>,
     /// The same of the sound of [`Source::with_audio`](crate::Source::with_audio).
@@ -156,6 +170,7 @@ impl StreamStats {
             reconnects: 0,
             laps: 0,
             encoding: None,
+            fallback: None,
             playing: None,
             playing_sound: None,
             outputs: Vec::new(),
@@ -212,6 +227,19 @@ pub enum SourceMode {
     Reel,
 }
 
+/// What receivers see where one source takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Seam {
+    /// Nothing but the other picture: the sequence headers are the same.
+    Seamless,
+    /// New sequence headers precede its first keyframe. Decoders start again with them; some platforms show a short gap.
+    NewHeaders,
+    /// New sequence headers of the same size, profile and sound: what comes was encoded to what was on the air.
+    Encoded,
+}
+
+words!(Seam, "seam", Seamless = "seamless", NewHeaders = "new_headers", Encoded = "encoded");
 words!(SourceMode, "mode of a source", Live = "live", Direct = "direct", Reel = "reel");
 words!(
     StreamPhase,

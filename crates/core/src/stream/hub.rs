@@ -258,6 +258,32 @@ impl Hub {
         Reading { hub: self.clone(), name: name.to_owned(), stream }
     }
 
+    /// Refuses `name` as what `stream` is made from: it is fed by that stream, directly or through others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FeedsItself`].
+    pub(crate) fn refuse_circle(&self, name: &str, stream: StreamId) -> Result<(), Error> {
+        let names = self.names.lock();
+        let watchers = self.watchers.lock();
+        let found_under = |of: StreamId| {
+            let is_its = move |entry: &Entry| entry.stream.as_ref().is_some_and(|stream| stream.id() == of);
+            names.iter().filter(move |(_, entry)| is_its(entry)).map(|(name, _)| name.as_str())
+        };
+        let mut next: Vec<_> = found_under(stream).collect();
+        let mut reached: HashSet<_> = next.iter().copied().collect();
+        while let Some(of) = next.pop() {
+            if of == name {
+                return Err(Error::FeedsItself { name: name.to_owned() });
+            }
+            let readers = watchers.readers.get(of).map_or(&[][..], Vec::as_slice);
+            for reader in readers {
+                next.extend(found_under(*reader).filter(|name| reached.insert(*name)));
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `watcher` for the stream that is open under `name`, if one is, and for each that is opened later: before its
     /// thread has begun, on the thread that opens it.
     pub(crate) fn watch(&self, name: &str, watcher: Arc<Watcher>) -> Watch {
@@ -326,6 +352,11 @@ impl Claim {
         {
             entry.owner = Some(owner.to_owned());
         }
+    }
+
+    /// Whether publishers come by it.
+    pub(super) fn is_published(&self) -> bool {
+        self.desk.is_some()
     }
 
     /// Lets other publishers of the name ask at `desk`, once the stream is open.

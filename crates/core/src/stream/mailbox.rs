@@ -8,6 +8,8 @@ use mio::Waker;
 use super::branch::Guest;
 use crate::driver::OutputDriver;
 use crate::id::OutputId;
+use crate::standby::{OnAir, Replacement};
+use crate::sys::Latch;
 
 /// What a stream thread is asked to do.
 pub(crate) enum Command {
@@ -19,6 +21,10 @@ pub(crate) enum Command {
     Seek(std::time::Duration),
     /// Something for the source.
     Deliver(Box<dyn std::any::Any + Send>),
+    /// Let another source take over.
+    ReplaceSource(Box<Replacement>),
+    /// Say what receivers have of the stream.
+    Describe(Arc<Latch<OnAir>>),
     /// Something for an output.
     DeliverTo { output: OutputId, message: Box<dyn std::any::Any + Send> },
     /// End the stream.

@@ -10,6 +10,7 @@ mod mailbox;
 mod meter;
 mod opening;
 mod registry;
+mod replace;
 mod seat;
 mod shared;
 mod stage;

@@ -5,6 +5,7 @@
 //! stream's thread. Everything here runs on the thread that starts the stream or adds the output.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
+use crate::standby::{Addressed, Parameters};
 use crate::sys::{CpuMeter, ThreadMeter};
 
 /// What a stream can be made from: a description that says how it is opened.
@@ -131,11 +133,49 @@ impl fmt::Debug for OpenedOutput {
 /// What a source is opened with.
 #[derive(Debug)]
 pub struct SourceOpening<'a> {
-    pub(crate) registry: &'a Registry,
-    pub(crate) shared: &'a Arc<StreamShared>,
+    registry: &'a Arc<Registry>,
+    shared: &'a Arc<StreamShared>,
+    /// Its number among the sources of the stream.
+    seat: u64,
+    /// What is on the air, for a source that comes later.
+    beside: Option<Parameters>,
+    /// The source is encoded to that.
+    fitted: Cell<bool>,
 }
 
-impl SourceOpening<'_> {
+impl<'a> SourceOpening<'a> {
+    /// For the source that a stream begins with.
+    pub(crate) fn first(registry: &'a Arc<Registry>, shared: &'a Arc<StreamShared>) -> Self {
+        Self { registry, shared, seat: 0, beside: None, fitted: Cell::new(false) }
+    }
+
+    /// For one that comes later, while this is on the air.
+    pub(crate) fn later(
+        registry: &'a Arc<Registry>,
+        shared: &'a Arc<StreamShared>,
+        seat: u64,
+        beside: Option<Parameters>,
+    ) -> Self {
+        Self { registry, shared, seat, beside, fitted: Cell::new(false) }
+    }
+
+    /// What is on the air; `None` for the source that a stream begins with.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn beside(&self) -> Option<&Parameters> {
+        self.beside.as_ref()
+    }
+
+    /// The source is encoded to what is on the air.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn is_fitted(&self) {
+        self.fitted.set(true);
+    }
+
+    /// Whether it is.
+    pub(crate) fn was_fitted(&self) -> bool {
+        self.fitted.get()
+    }
+
     /// The number of the stream.
     #[must_use]
     pub fn stream(&self) -> StreamId {
@@ -151,7 +191,7 @@ impl SourceOpening<'_> {
     /// How other threads reach the driver.
     #[must_use]
     pub fn mailbox(&self) -> SourceMailbox {
-        SourceMailbox(self.shared.mailbox.clone())
+        SourceMailbox { mailbox: self.shared.mailbox.clone(), seat: self.seat }
     }
 
     /// Has `end` called if the engine shuts down while the source is being opened; at once if it already does. What
@@ -252,17 +292,23 @@ impl OutputOpening<'_> {
 
 /// How threads of a source's own reach its driver. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
-pub struct SourceMailbox(Mailbox);
+pub struct SourceMailbox {
+    mailbox: Mailbox,
+    seat: u64,
+}
 
 impl SourceMailbox {
     /// Wakes the stream's thread, which asks [`is_due`](SourceDriver::is_due) then.
     pub fn wake(&self) {
-        self.0.wake();
+        self.mailbox.wake();
     }
 
     /// Hands the driver a message ([`deliver`](SourceDriver::deliver)); `false` if the stream has ended.
     pub fn send(&self, message: Box<dyn Any + Send>) -> bool {
-        self.0.send(Command::Deliver(message))
+        // Whether the driver is the only one of its stream shows only there.
+        let seat = self.seat;
+        let message = if seat == 0 { message } else { Box::new(Addressed { seat, message }) };
+        self.mailbox.send(Command::Deliver(message))
     }
 }
 

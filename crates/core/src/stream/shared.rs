@@ -54,6 +54,8 @@ pub(crate) struct StreamShared {
     pub(crate) branches: Branches,
     /// A branch of another one: its beginning and its end are no news.
     is_branch: bool,
+    /// Sources opened for it, besides the one it began with. Locked while one is being opened.
+    pub(super) sources: Mutex<u64>,
     /// It plays otherwise than it was to because something failed.
     mode_failed: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl StreamShared {
             players: Arc::default(),
             branches: Branches::default(),
             is_branch: false,
+            sources: Mutex::new(0),
             mode_failed: AtomicBool::new(false),
         }
     }
@@ -143,6 +146,11 @@ impl StreamShared {
     /// Whether players find the stream by this name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.claims.lock().iter().any(|claim| claim.name() == name)
+    }
+
+    /// Whether it is a publication: its source is whoever publishes.
+    pub(crate) fn is_publication(&self) -> bool {
+        self.claims.lock().iter().any(Claim::is_published)
     }
 
     /// Takes over a name players find the stream by, until its source ends.

@@ -7,6 +7,7 @@ mod figures;
 mod outputs;
 mod pauses;
 mod serving;
+mod source;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,6 +109,8 @@ pub(crate) struct StreamThread {
     refills: Vec<Refillable>,
     notices: Vec<EventKind>,
     source_more: bool,
+    /// The source is a switch: it was replaced, or is about to be.
+    switches: bool,
     /// The source rests, and the outputs know.
     rests: bool,
     stopping: bool,
@@ -147,6 +150,7 @@ impl StreamThread {
             refills: Vec::new(),
             notices: Vec::new(),
             source_more: false,
+            switches: false,
             rests: setup.source.is_resting(),
             stopping: false,
             empty_since: now,
@@ -310,6 +314,10 @@ impl StreamThread {
                 Command::Deliver(message) => {
                     self.setup.source.deliver(message, self.setup.poll.registry(), SOURCE);
                 }
+                Command::ReplaceSource(replacement) => self.replace_source(replacement),
+                Command::Describe(answer) => {
+                    answer.set(self.on_air());
+                }
                 Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
@@ -466,7 +474,10 @@ impl StreamThread {
     }
 
     fn flush_notices(&mut self) {
-        if self.notices.iter().any(|kind| matches!(kind, EventKind::ItemStarted { .. })) {
+        let is_shown = |kind: &EventKind| {
+            matches!(kind, EventKind::ItemStarted { .. } | EventKind::SourceSwitched { .. })
+        };
+        if self.notices.iter().any(is_shown) {
             // Who hears of it finds it in the figures.
             self.publish_now(Instant::now(), false);
         }
