@@ -4,7 +4,6 @@ use super::*;
 use flowcast::encode::{AudioCodec, VideoCodec};
 use flowcast::{BitRate, Encoding, Event, EventKind, Mode, Profile};
 use kit::bystander::Busy;
-use std::time::Duration;
 
 /// Stream time that is recorded: three seams.
 const PLAYED: i64 = 7000;
