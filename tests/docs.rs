@@ -14,6 +14,7 @@ mod imports {
     use flowcast::encode::FrameRate;
     use flowcast::keys::{KeyRules, Play};
     use flowcast::playlist::NothingPlays;
+    use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
     use flowcast::spec::StreamSpec;
     use flowcast::verdict::Interrupt;

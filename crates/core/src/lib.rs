@@ -32,6 +32,8 @@ mod publish;
 mod reel;
 pub mod ring;
 mod scan;
+#[cfg(feature = "schedule")]
+mod schedule;
 #[cfg(feature = "serde")]
 mod serial;
 mod settings;
@@ -88,6 +90,13 @@ pub use prepare::{Prepare, PrepareProgress, PrepareStage, Prepared, PreparedTrac
 pub use scan::verdict_of_failure;
 #[cfg(feature = "libav")]
 pub use scan::{ScanOptions, facts};
+#[cfg(all(feature = "schedule", feature = "serde"))]
+pub use schedule::ScheduleWithKeys;
+#[cfg(feature = "schedule")]
+pub use schedule::{
+    Date, Days, Missed, Occurrence, Overlap, Schedule, ScheduleEvent, ScheduleEventKind, ScheduleId,
+    Scheduled, Schedules, TimeOfDay, Weekday, When, Window, WindowEnd,
+};
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub use serial::seconds;

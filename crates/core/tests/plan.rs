@@ -49,7 +49,11 @@ const PLAN: &[(&str, &str)] = &[
     ("output", "config driver error event files id net reel ring stats stream sys words written"),
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("spec", "error output settings source stream written"),
-    ("engine", "config driver error event files id keys limiter output publish reel spec stats stream"),
+    ("schedule", "error event id settings spec stream sys words written"),
+    (
+        "engine",
+        "config driver error event files id keys limiter output publish reel schedule spec stats stream",
+    ),
     ("capacity", "bit_rate config engine error machine net output settings source stats stream sys words"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
     ("serial", "bit_rate capacity error event id keys machine stats verdict"),

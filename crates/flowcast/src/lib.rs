@@ -143,6 +143,8 @@
 //! facts of files, capacities, media and encoders. Lengths of time are seconds, in fields that end in `_seconds`; rates are bits
 //! per second; errors are `{code, message}`; numbers are as they print (`s1`). No key is in any of it.
 //!
+//! `schedule`: streams that start and stop by the calendar (`Engine::schedule`, the module `schedule`).
+//!
 //! `tracing`: threads that work for a stream are in a span of it, so that its log lines can be told from those of others;
 //! `docs/embedding.md` says how. The lines still go to the crate `log`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -166,6 +168,18 @@ pub mod spec {
     #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
     pub use flowcast_core::WithKeys;
     pub use flowcast_core::{SpecProblem, StreamSpec};
+}
+
+/// Streams by the calendar: windows in a time zone, and what sees to them.
+#[cfg(feature = "schedule")]
+#[cfg_attr(docsrs, doc(cfg(feature = "schedule")))]
+pub mod schedule {
+    #[cfg(feature = "serde")]
+    pub use flowcast_core::ScheduleWithKeys;
+    pub use flowcast_core::{
+        Date, Days, Missed, Occurrence, Overlap, Schedule, ScheduleEvent, ScheduleEventKind, ScheduleId,
+        Scheduled, Schedules, TimeOfDay, Weekday, When, Window, WindowEnd,
+    };
 }
 
 /// What fails, with stable codes.

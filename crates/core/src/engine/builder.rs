@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::files::StreamFiles;
 use crate::output::Output;
+use crate::spec::StreamSpec;
 use crate::stream::{
-    OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
+    Leave, OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
 };
 
 /// Describes a stream; see [`Engine::stream`](crate::Engine::stream).
@@ -27,6 +28,13 @@ pub struct StreamBuilder {
 impl StreamBuilder {
     pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
         Self { registry, source, label: None, owner: None, outputs: Vec::new(), without_outputs: false }
+    }
+
+    /// Of a stream as data.
+    pub(crate) fn of(registry: Arc<Registry>, spec: StreamSpec) -> Self {
+        let StreamSpec { label, owner, source, outputs, without_outputs } = spec;
+        let stream = Self { label, owner, without_outputs, ..Self::new(registry, Box::new(source)) };
+        stream.outputs(outputs)
     }
 
     /// The stream's owner, for the limit per owner. Without an owner, only the limit of the engine counts.
@@ -109,6 +117,11 @@ impl StreamBuilder {
     /// all of the file, once for each version of it and at most two minutes; [`Engine::shutdown`](crate::Engine::shutdown) on
     /// another thread ends that.
     pub fn start(self) -> Result<StreamHandle, Error> {
+        self.start_with(&Leave::default())
+    }
+
+    /// Starts it unless `leave` is taken back before it is on the air.
+    pub(crate) fn start_with(self, leave: &Leave) -> Result<StreamHandle, Error> {
         self.check()?;
         let permit = self.registry.admit(self.owner.as_deref())?;
         let files = StreamFiles::new(self.source.reads());
@@ -122,13 +135,14 @@ impl StreamBuilder {
             Err(_) if self.registry.is_closed() => return Err(Error::Ended),
             opened => opened?,
         };
+        leave.check()?;
         let stream = StreamRef { shared, registry: self.registry.clone() };
         for output in self.outputs {
             Registry::add_output(&stream, output)?;
         }
         let needs_outputs = !self.without_outputs;
         let parts = Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs, claim: None };
-        let stream = self.registry.launch(prepared, parts)?;
+        let stream = leave.launch(|| self.registry.launch(prepared, parts))?;
         Ok(StreamHandle::new(stream))
     }
 

@@ -1,6 +1,8 @@
 //! The engine: what runs all streams of a process.
 
 pub(crate) mod builder;
+#[cfg(feature = "schedule")]
+mod scheduling;
 pub(crate) mod serving;
 pub(crate) mod watch;
 
@@ -28,12 +30,16 @@ use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamHandle, Str
 pub struct Engine {
     registry: Arc<Registry>,
     keys: KeyRegistry,
-    _guard: Arc<Guard>,
+    guard: Arc<Guard>,
 }
 
 /// Stops the streams when the last engine is dropped.
 #[derive(Debug)]
-struct Guard(Arc<Registry>);
+struct Guard {
+    registry: Arc<Registry>,
+    #[cfg(feature = "schedule")]
+    keeper: Arc<crate::schedule::Keeper>,
+}
 
 impl Engine {
     /// An engine with `config`. It has no thread of its own until one is needed.
@@ -50,7 +56,12 @@ impl Engine {
         config.check()?;
         let registry = Registry::new(config)?;
         let keys = KeyRegistry::new(registry.hub().clone());
-        Ok(Self { _guard: Arc::new(Guard(registry.clone())), registry, keys })
+        let guard = Guard {
+            #[cfg(feature = "schedule")]
+            keeper: scheduling::keeper(&registry),
+            registry: registry.clone(),
+        };
+        Ok(Self { guard: Arc::new(guard), registry, keys })
     }
 
     /// Describes a stream of `source`, a [`Source`](crate::Source) or anything else that says how it is opened; it runs once it was
@@ -72,18 +83,7 @@ impl Engine {
     /// As of [`start`](StreamBuilder::start).
     pub fn start(&self, spec: StreamSpec) -> Result<StreamHandle, Error> {
         spec.check()?;
-        let StreamSpec { label, owner, source, outputs, without_outputs } = spec;
-        let mut stream = self.stream(source).outputs(outputs);
-        if let Some(label) = label {
-            stream = stream.label(label);
-        }
-        if let Some(owner) = owner {
-            stream = stream.owner(owner);
-        }
-        if without_outputs {
-            stream = stream.without_outputs();
-        }
-        stream.start()
+        StreamBuilder::of(self.registry.clone(), spec).start()
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -251,15 +251,24 @@ impl Engine {
     ///
     /// Up to `deadline`.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.registry.close();
+        self.guard.close();
         self.registry.shutdown(deadline)
+    }
+}
+
+impl Guard {
+    /// Nothing new is put on the air.
+    fn close(&self) {
+        #[cfg(feature = "schedule")]
+        self.keeper.close();
+        self.registry.close();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.close();
-        let report = self.0.shutdown(self.0.config.force_stop_after);
+        self.close();
+        let report = self.registry.shutdown(self.registry.config.force_stop_after);
         if report.abandoned > 0 {
             log::error!("{} streams did not stop in time", report.abandoned);
         }

@@ -148,6 +148,18 @@ impl StreamRef {
         Ended::new(self.shared.end.clone())
     }
 
+    /// Asks it to stop, and leaves the waiting to the engine.
+    #[cfg(feature = "schedule")]
+    pub(crate) fn release(&self) {
+        self.registry.release(self.shared.clone());
+    }
+
+    /// Waits until it has ended, at most this long.
+    #[cfg(feature = "schedule")]
+    pub(crate) fn wait_gone(&self, most: Duration) {
+        self.shared.wait_until(Some(Instant::now() + most.min(crate::stream::FOREVER)));
+    }
+
     /// Adds the output of another stream, which found this one under `found_under`; dropped if this one has ended, or has given the
     /// name back.
     pub(crate) fn add_reader(&self, name: String, driver: Box<dyn OutputDriver>, found_under: Arc<str>) {

@@ -6,6 +6,7 @@ mod ended;
 mod handle;
 mod hub;
 mod labels;
+mod leave;
 mod mailbox;
 mod meter;
 mod opening;
@@ -27,6 +28,7 @@ pub use handle::{StreamHandle, StreamRef};
 pub use hub::{Claim, Entrance, Handover, Hub};
 pub(crate) use hub::{Reading, Watch, check_name, is_name, refused, shown};
 pub(crate) use labels::check_label;
+pub(crate) use leave::Leave;
 pub(crate) use mailbox::Mailbox;
 pub use opening::{
     OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,

@@ -1,0 +1,169 @@
+//! The thread, with streams that run.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::super::keeper::Clock;
+use super::super::planner::Now;
+use super::super::*;
+use super::{HOUR, berlin, time, utc};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::source::Source;
+use crate::spec::StreamSpec;
+use crate::stream::{Leave, StreamRef};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A clock that stands until it is set.
+#[derive(Clone)]
+struct Set(Arc<Mutex<Now>>);
+
+impl Set {
+    fn at(text: &str) -> Self {
+        Self(Arc::new(Mutex::new(Now { wall: utc(text), steady: Duration::ZERO })))
+    }
+
+    fn pass(&self, length: Duration) {
+        let mut now = self.0.lock();
+        now.wall += length;
+        now.steady += length;
+    }
+}
+
+impl Clock for Set {
+    fn now(&self) -> Now {
+        *self.0.lock()
+    }
+}
+
+/// A stream that needs nothing: it waits for somebody to publish.
+fn spec() -> StreamSpec {
+    StreamSpec::new(Source::published("studio")).label("evening").without_outputs()
+}
+
+fn evening() -> When {
+    berlin(Window::daily(time("20:00")).until(time("23:00")))
+}
+
+/// Schedules on a clock of the test, whose starts go through `gate` first.
+fn schedules(engine: &Engine, clock: &Set, gate: impl Fn() + Send + Sync + 'static) -> Schedules {
+    let engine = engine.clone();
+    let start = move |spec: &StreamSpec, leave: &Leave| -> Result<StreamRef, crate::Error> {
+        gate();
+        Ok(engine.stream(spec.source.clone()).label("evening").without_outputs().start_with(leave)?.detach())
+    };
+    Keeper::with_clock(PATIENCE, Box::new(start), Box::new(clock.clone())).schedules()
+}
+
+fn next(events: &crate::Events<ScheduleEvent>) -> ScheduleEvent {
+    events.next_timeout(PATIENCE).expect("an event")
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it never came");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_stream_is_started_and_stopped_by_the_clock() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let clock = Set::at("2026-01-05T12:00:00Z");
+    let schedules = schedules(&engine, &clock, || ());
+    let events = schedules.events();
+    let id = schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    assert!(schedules.list()[0].stream.is_none() && engine.running() == 0);
+    clock.pass(7 * HOUR + Duration::from_secs(2));
+    schedules.look();
+    let event = next(&events);
+    assert_eq!(event.to_string(), "2026-01-05T19:00:02.000Z t1 \"evening\": started as s1, 2 s late");
+    assert_eq!((event.schedule, event.kind.name()), (id, "schedule_started"));
+    assert_eq!(schedules.list()[0].stream, engine.streams().first().map(StreamRef::id));
+    clock.pass(3 * HOUR);
+    schedules.look();
+    assert_eq!(next(&events).kind.to_string(), "stops s1");
+    wait_until(|| engine.running() == 0);
+    // A stream that takes the place of another one waits for its end.
+    let both = evening().window(Window::daily(time("20:00")).lasting(HOUR)).overlap(Overlap::Replace);
+    schedules.cancel(id).expect("it is there");
+    schedules.add(Schedule::new(spec(), both.window(Window::daily(time("21:00"))))).expect("it lies ahead");
+    clock.pass(21 * HOUR);
+    schedules.look();
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+    clock.pass(HOUR);
+    schedules.look();
+    assert_eq!(next(&events).kind.name(), "schedule_stopped");
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+    assert_eq!(engine.running(), 1);
+}
+
+#[test]
+fn no_stream_starts_after_all_are_cleared_also_none_that_is_being_started() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let clock = Set::at("2026-01-05T18:59:59Z");
+    // A start stands at the gate until it is let through.
+    let (arrived, at_the_gate) = mpsc::channel();
+    let (let_through, through) = mpsc::channel();
+    let gate = Mutex::new((arrived, through));
+    let schedules = schedules(&engine, &clock, move || {
+        let gate = gate.lock();
+        gate.0.send(()).expect("the test waits");
+        gate.1.recv().expect("the test lets it through");
+    });
+    let events = schedules.events();
+    for _ in 0..3 {
+        schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    }
+    clock.pass(Duration::from_secs(1));
+    schedules.look();
+    // One is let on the air; the second stands at the gate; the third waits behind it or stands there, too.
+    at_the_gate.recv_timeout(PATIENCE).expect("a start is under way");
+    let_through.send(()).expect("it waits");
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+    at_the_gate.recv_timeout(PATIENCE).expect("another start is under way");
+    let cleared = schedules.clear_all();
+    assert_eq!(cleared.len(), 3);
+    let running: Vec<_> = cleared.iter().filter_map(|cleared| cleared.stream).collect();
+    assert_eq!(running, engine.streams().iter().map(StreamRef::id).collect::<Vec<_>>());
+    assert_eq!(running.len(), 1, "what is on the air goes on");
+    let_through.send(()).expect("it waits");
+    drop(let_through);
+    // Long after: no start, no stop, no event, and no schedule.
+    for _ in 0..100 {
+        clock.pass(HOUR);
+        schedules.look();
+    }
+    wait_until(|| engine.running() == 1);
+    assert!(schedules.list().is_empty() && events.try_next().is_none());
+    assert_eq!(engine.streams().iter().map(StreamRef::id).collect::<Vec<_>>(), running);
+}
+
+#[test]
+fn the_engine_keeps_its_schedules_and_ends_them_with_itself() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let events = engine.schedules().events();
+    // Since yesterday, for two days: it is on the air now.
+    let yesterday =
+        jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().yesterday().expect("a date");
+    let now = When::in_zone("UTC")
+        .window(Window::on(Date(yesterday), time("00:00")).lasting(48 * HOUR + 23 * HOUR));
+    let id = engine.schedule(spec(), now.clone().missed(Missed::StartLate(72 * HOUR))).expect("it lasts");
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+    assert_eq!(engine.running(), 1);
+    // What cannot work is refused, and so is what is hidden.
+    let problem = engine.schedule(StreamSpec::new(Source::published("studio")), now.clone());
+    assert_eq!(
+        problem.expect_err("it has no outputs").code(),
+        engine.start(StreamSpec::new(Source::published("studio"))).expect_err("no outputs").code()
+    );
+    engine.shutdown(PATIENCE);
+    assert_eq!(engine.running(), 0);
+    assert!(matches!(engine.schedule(spec(), now), Err(crate::Error::Ended)));
+    assert_eq!(engine.schedules().list()[0].id, id, "the list can be read for the next run");
+}
