@@ -21,6 +21,7 @@ mod keys;
 mod lap;
 mod limiter;
 mod machine;
+pub mod monitor;
 pub mod net;
 pub mod output;
 mod playlist;
@@ -59,7 +60,7 @@ pub use capacity::{
 };
 pub use clock::continuity;
 pub use config::{
-    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, LagPolicy, QueueBounds, ReconnectPolicy,
+    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, LagPolicy, MonitorConfig, QueueBounds, ReconnectPolicy,
     RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
 };
 pub use engine::Engine;
@@ -80,7 +81,7 @@ pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
-pub use machine::Machine;
+pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Existing, Output};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
@@ -106,8 +107,8 @@ pub use spec::StreamSpec;
 pub use spec::WithKeys;
 pub use standby::{At, Replacing};
 pub use stats::{
-    Codec, EncodingStats, FallbackStats, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
-    Seam, SourceMode, StreamPhase, StreamStats,
+    Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats, OutputTransport,
+    Playing, Seam, SourceMode, StreamPhase, StreamStats,
 };
 pub use stream::{
     Claim, Ended, Entrance, Handover, Hub, OpenOutput, OpenSource, OpenedOutput, OutputMailbox,

@@ -12,6 +12,9 @@ use crate::error::{Error, LimitScope};
 /// How many streams may run at once.
 ///
 /// [`Config`](crate::Config) has those an engine begins with; [`Engine::set_limits`](crate::Engine::set_limits) changes them.
+///
+/// A publication is one stream of the owner of its key, and none of [`total`](Self::total). Each stream that is made from it
+/// ([`Source::published`](crate::Source::published)) is one more of the owner it was started for, and one of `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limits {

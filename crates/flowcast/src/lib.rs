@@ -162,6 +162,12 @@ pub mod config {
     };
 }
 
+/// What each stream and the process use, and a warning when it is a lot.
+pub mod monitor {
+    pub use flowcast_core::monitor::{LoadPoint, Monitor, ProcessLoad, StreamLoad};
+    pub use flowcast_core::{GroupUse, MonitorConfig, ProcessUse};
+}
+
 /// Streams as data, to be kept in files.
 pub mod spec {
     #[cfg(feature = "serde")]
@@ -206,7 +212,7 @@ pub mod task {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, EncodingStats, EngineWatch, FallbackStats, OutputFailure, OutputPhase, OutputStats,
+        Codec, EncodingStats, EngineWatch, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
         OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamPhase, StreamStats,
     };
 }

@@ -18,5 +18,6 @@ pages! {
     serving "docs/jobs/serve.md"
     judging "docs/jobs/judge.md"
     preparing "docs/jobs/prepare.md"
+    watching "docs/jobs/watch.md"
     awaiting "docs/jobs/async.md"
 }

@@ -266,6 +266,7 @@ impl OutputDriver for Player {
         stats.transport = OutputTransport::Player;
         stats.phase = if self.ended { OutputPhase::Ended } else { OutputPhase::Live };
         stats.bytes_sent = self.sent;
+        stats.bytes_in_kernel = self.unacknowledged;
         stats.bytes_held = self.unacknowledged;
         if let Some(feed) = &self.feed {
             stats.drops = feed.drops();

@@ -1,5 +1,6 @@
 //! The settings of an engine, with their defaults and environment names.
 
+mod monitor;
 mod reels;
 
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::limiter::Limits;
 
+pub(crate) use monitor::MEGABYTE;
+pub use monitor::MonitorConfig;
 pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
 
 /// The chunk size tags are prepared for; every session announces it.
@@ -57,6 +60,8 @@ pub struct Config {
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
     /// per stream.
     pub reels: Option<ReelStore>,
+    /// How the resource monitor works; [`Monitor::start`](crate::monitor::Monitor::start) switches it on.
+    pub monitor: MonitorConfig,
 }
 
 impl Default for Config {
@@ -76,6 +81,7 @@ impl Default for Config {
             prefer_hardware_encoding: true,
             hardware_encoder_fallback: true,
             reels: None,
+            monitor: MonitorConfig::default(),
         }
     }
 }
@@ -85,7 +91,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A variable that is set but is not a positive number; for the last two, one that is not `true`, `false`, `1` or
+    /// A variable that is set but is not a positive number; for the two about hardware, one that is not `true`, `false`, `1` or
     /// `0`.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_lookup(|name| std::env::var(name).ok())
@@ -105,6 +111,10 @@ impl Config {
             count(number("MAX_CONCURRENT_STREAMS_PER_USER", config.max_streams_per_owner as u64)?);
         config.max_streams = count(number("MAX_CONCURRENT_STREAMS_GLOBAL", config.max_streams as u64)?);
         config.force_stop_after = Duration::from_millis(number("FORCE_KILL_TIMEOUT_MS", 5000)?);
+        let monitor = &mut config.monitor;
+        monitor.interval = Duration::from_millis(number("RESOURCE_MONITOR_INTERVAL_MS", 30_000)?);
+        monitor.cpu_percent = number("RESOURCE_WARNING_CPU_PERCENT", 80)? as f64;
+        monitor.memory = number("RESOURCE_WARNING_MEMORY_MB", 500)?.saturating_mul(MEGABYTE);
         let flag = |name: &'static str| match lookup(name).as_deref().map(str::trim) {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
@@ -157,6 +167,7 @@ impl Config {
         if self.recording.write_within > Duration::from_secs(10) {
             return fail("recording.write_within", "must be at most 10 s");
         }
+        self.monitor.check()?;
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
 }
@@ -378,7 +389,8 @@ crate::settings::settings!(
     LagPolicy,
     BacklogConfig,
     RecordingConfig,
-    QueueBounds
+    QueueBounds,
+    MonitorConfig
 );
 
 #[cfg(test)]
@@ -393,6 +405,15 @@ mod tests {
         assert_eq!((config.max_streams, config.max_streams_per_owner), (50, 5));
         let refused = Config::from_lookup(|name| (name == "FORCE_KILL_TIMEOUT_MS").then(|| "soon".into()));
         assert!(refused.expect_err("not a number").to_string().contains("FORCE_KILL_TIMEOUT_MS"));
+        let monitor = |name: &str| match name {
+            "RESOURCE_MONITOR_INTERVAL_MS" => Some("1500".into()),
+            "RESOURCE_WARNING_CPU_PERCENT" => Some("150".into()),
+            "RESOURCE_WARNING_MEMORY_MB" => Some("64".into()),
+            _ => None,
+        };
+        let config = Config::from_lookup(monitor).expect("all are numbers").monitor;
+        assert_eq!((config.interval, config.cpu_percent), (Duration::from_millis(1500), 150.0));
+        assert_eq!((config.memory, config.calm_at), (64_000_000, 0.9));
         let config = Config::from_lookup(|name| (name == "PREFER_HARDWARE_ENCODING").then(|| "false".into()));
         let config = config.expect("it is one of two words");
         assert!(!config.prefer_hardware_encoding && config.hardware_encoder_fallback);

@@ -18,6 +18,7 @@ use crate::event::bus::{Events, Subscription};
 use crate::id::StreamId;
 use crate::keys::KeyRegistry;
 use crate::limiter::{Admission, Limits};
+use crate::monitor::Monitor;
 use crate::reel::Store;
 use crate::spec::StreamSpec;
 use crate::stats::StreamStats;
@@ -30,6 +31,7 @@ use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamHandle, Str
 pub struct Engine {
     registry: Arc<Registry>,
     keys: KeyRegistry,
+    monitor: Monitor,
     guard: Arc<Guard>,
 }
 
@@ -56,12 +58,13 @@ impl Engine {
         config.check()?;
         let registry = Registry::new(config)?;
         let keys = KeyRegistry::new(registry.hub().clone());
+        let monitor = Monitor::new(&registry);
         let guard = Guard {
             #[cfg(feature = "schedule")]
             keeper: scheduling::keeper(&registry),
             registry: registry.clone(),
         };
-        Ok(Self { guard: Arc::new(guard), registry, keys })
+        Ok(Self { guard: Arc::new(guard), registry, keys, monitor })
     }
 
     /// Describes a stream of `source`, a [`Source`](crate::Source) or anything else that says how it is opened; it runs once it was
@@ -181,6 +184,12 @@ impl Engine {
         limits.check()?;
         self.registry.limiter().set_limits(limits);
         Ok(())
+    }
+
+    /// The resource monitor, which is off until it is [started](Monitor::start).
+    #[must_use]
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     /// Streams abandoned since the engine was created, because they did not stop in time.

@@ -262,6 +262,21 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// The stream uses more CPU time or memory than the [monitor](crate::monitor::Monitor) was told to report (`RESOURCE_WARNING`). It
+    /// goes on. Reported once, until it is [calm](Self::ResourceCalm) again.
+    ResourceWarning {
+        /// The stream, for the message.
+        stream: StreamId,
+        /// CPU use since the monitor looked before, in percent of one core.
+        cpu_percent: f64,
+        /// Bytes held.
+        memory: u64,
+    },
+    /// The stream uses less again, after a [warning](Self::ResourceWarning).
+    ResourceCalm {
+        /// For how long it used a lot.
+        after: Duration,
+    },
     /// The stream ended.
     Ended {
         /// Why; `None` if it was stopped or its source was complete.

@@ -80,6 +80,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::HeaderCame { .. }
         | EventKind::ModeChanged { error: Some(_), .. }
         | EventKind::EncoderChanged { .. }
+        | EventKind::ResourceWarning { .. }
+        | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
         | EventKind::PlaylistStalled { .. } => Level::Warn,
         EventKind::OutputMoved { .. }

@@ -48,8 +48,20 @@ impl EventKind {
             Self::PlaylistResumed { .. } => "playlist_resumed",
             Self::SourceReplaced { .. } => "source_replaced",
             Self::TrackSkipped { .. } => "track_skipped",
+            Self::ResourceWarning { .. } => "resource_warning",
+            Self::ResourceCalm { .. } => "resource_calm",
             Self::Ended { .. } => "ended",
             Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// The stable code of what is reported without an error: `RESOURCE_WARNING`, `FORCE_KILL_REQUIRED`. `None` for everything else.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::ResourceWarning { .. } => Some("RESOURCE_WARNING"),
+            Self::Abandoned => Some("FORCE_KILL_REQUIRED"),
+            _ => None,
         }
     }
 
@@ -117,6 +129,16 @@ impl fmt::Display for EventKind {
                 write!(f, "encoder {from} failed, {to} takes over: {}", chain(error))
             }
             Self::TrackSkipped { track, reason } => write!(f, "track {track} is left out: {reason}"),
+            Self::ResourceWarning { stream, cpu_percent, memory } => {
+                let megabytes = memory / 1_000_000;
+                write!(
+                    f,
+                    "Stream {stream} using high resources: CPU {cpu_percent:.0}%, Memory {megabytes} MB"
+                )
+            }
+            Self::ResourceCalm { after } => {
+                write!(f, "uses less again, after {} of high resources", Span(*after))
+            }
             Self::Ended { error: None } => f.write_str("ended"),
             Self::Ended { error: Some(error) } => write!(f, "ended: {}", chain(error)),
             Self::Abandoned => f.write_str("did not stop in time, abandoned"),

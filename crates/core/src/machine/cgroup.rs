@@ -3,6 +3,7 @@
 //! A limit of any group above ours holds for us, too: of each the tightest counts.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Limits and use of the groups this process is in; `None` where nothing is limited or told.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -40,6 +41,56 @@ pub(crate) fn limits(root: &Path) -> Limits {
         tighten(&mut limits.threads_left, directory.threads_left());
     }
     limits
+}
+
+/// What the control groups of this process use, and what they may.
+///
+/// Of groups within each other the one with the tightest limit is told, else the innermost.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct GroupUse {
+    /// Bytes of memory its processes use, page cache included.
+    pub memory_used: Option<u64>,
+    /// Bytes of page cache in it that the kernel can give up.
+    pub memory_cache: Option<u64>,
+    /// The most bytes it may use; `None` without a limit.
+    pub memory_limit: Option<u64>,
+    /// CPU time its processes have used.
+    pub cpu_time: Option<Duration>,
+    /// Cores' worth of CPU time it may use; `None` without a limit.
+    pub cores_limit: Option<f64>,
+    /// Threads in it.
+    pub threads: Option<u64>,
+    /// The most threads there may be; `None` without a limit.
+    pub threads_limit: Option<u64>,
+}
+
+/// Reads what is used from the files under `root` (`/`).
+pub(crate) fn usage(root: &Path) -> GroupUse {
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    let (groups, mounts) = (read("proc/self/cgroup"), mounts(&read("proc/self/mountinfo")));
+    let find = |controller: &str| directories(root, &groups, &mounts, controller);
+    let mut usage = GroupUse::default();
+    let memory = find("memory");
+    if let Some(tightest) = tightest(&memory, Directory::memory_limit) {
+        usage.memory_limit = tightest.memory_limit();
+        (usage.memory_used, usage.memory_cache) = (tightest.memory_used(), tightest.memory_cache());
+    }
+    let threads = find("pids");
+    if let Some(tightest) = tightest(&threads, |directory| directory.number("pids.max")) {
+        usage.threads_limit = tightest.number("pids.max");
+        usage.threads = tightest.number("pids.current");
+    }
+    for directory in find("cpu") {
+        tighten(&mut usage.cores_limit, directory.cores());
+    }
+    usage.cpu_time = find("cpuacct").iter().chain(&find("cpu")).find_map(Directory::cpu_time);
+    usage
+}
+
+/// The directory with the smallest limit, the innermost of equals; the innermost if none has one.
+fn tightest(directories: &[Directory], limit: impl Fn(&Directory) -> Option<u64>) -> Option<&Directory> {
+    directories.iter().min_by_key(|directory| limit(directory).unwrap_or(u64::MAX))
 }
 
 fn tighten<T: PartialOrd + Copy>(limit: &mut Option<T>, other: Option<T>) {
@@ -146,25 +197,50 @@ impl Directory {
         }
     }
 
-    fn memory_left(&self) -> Option<u64> {
-        let (limit, used, cache) = match self.version {
+    fn memory_limit(&self) -> Option<u64> {
+        let limit = match self.version {
             Version::Two => {
-                let max = self.number("memory.max");
-                let high = self.number("memory.high");
-                let limit = max.into_iter().chain(high).min()?;
-                (limit, self.number("memory.current"), "inactive_file ")
+                let (max, high) = (self.number("memory.max"), self.number("memory.high"));
+                max.into_iter().chain(high).min()
             }
-            Version::One => {
-                let limit = self.number("memory.limit_in_bytes")?;
-                (limit, self.number("memory.usage_in_bytes"), "total_inactive_file ")
-            }
+            Version::One => self.number("memory.limit_in_bytes"),
         };
-        if limit >= NO_LIMIT {
-            return None;
+        limit.filter(|&limit| limit < NO_LIMIT)
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        self.number(match self.version {
+            Version::Two => "memory.current",
+            Version::One => "memory.usage_in_bytes",
+        })
+    }
+
+    /// Page cache that can be given up.
+    fn memory_cache(&self) -> Option<u64> {
+        let name = match self.version {
+            Version::Two => "inactive_file ",
+            Version::One => "total_inactive_file ",
+        };
+        let stat = self.read("memory.stat")?;
+        stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    fn memory_left(&self) -> Option<u64> {
+        let limit = self.memory_limit()?;
+        let (used, cache) = (self.memory_used().unwrap_or(0), self.memory_cache().unwrap_or(0));
+        Some(limit.saturating_sub(used.saturating_sub(cache)))
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        match self.version {
+            Version::Two => {
+                let stat = self.read("cpu.stat")?;
+                let used =
+                    stat.lines().find_map(|line| line.strip_prefix("usage_usec ")?.trim().parse().ok());
+                used.map(Duration::from_micros)
+            }
+            Version::One => self.number("cpuacct.usage").map(Duration::from_nanos),
         }
-        let stat = self.read("memory.stat").unwrap_or_default();
-        let cache = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse().ok()).unwrap_or(0);
-        Some(limit.saturating_sub(used.unwrap_or(0).saturating_sub(cache)))
     }
 
     fn threads_left(&self) -> Option<u64> {

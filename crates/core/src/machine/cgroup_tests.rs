@@ -107,3 +107,56 @@ fn mount_points_with_spaces_are_found() {
     assert_eq!(found.first().map(|mount| mount.point.as_str()), Some("/sys/fs/c group"));
     assert_eq!(cpu_max("50000"), Some(0.5));
 }
+
+#[test]
+fn what_is_used_is_told_beside_the_limit_in_version_2() {
+    let tree = Tree::new(&[
+        V2,
+        ("proc/self/cgroup", "0::/system.slice/flow.service\n"),
+        ("sys/fs/cgroup/system.slice/memory.max", "8388608\n"),
+        ("sys/fs/cgroup/system.slice/memory.current", "4194304\n"),
+        ("sys/fs/cgroup/system.slice/memory.stat", "anon 5\ninactive_file 1024\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/memory.max", "max\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/memory.current", "2097152\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/cpu.max", "50000 100000\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/cpu.stat", "usage_usec 1500000\nuser_usec 1\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/pids.max", "512\n"),
+        ("sys/fs/cgroup/system.slice/flow.service/pids.current", "12\n"),
+    ]);
+    let expected = GroupUse {
+        memory_used: Some(4 << 20),
+        memory_cache: Some(1024),
+        memory_limit: Some(8 << 20),
+        cpu_time: Some(Duration::from_millis(1500)),
+        cores_limit: Some(0.5),
+        threads: Some(12),
+        threads_limit: Some(512),
+    };
+    assert_eq!(usage(&tree.0), expected);
+}
+
+#[test]
+fn what_is_used_is_told_beside_the_limit_in_version_1_and_without_one() {
+    let tree = Tree::new(&[
+        (
+            "proc/self/mountinfo",
+            "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+             35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n",
+        ),
+        ("proc/self/cgroup", "4:cpu,cpuacct:/flow\n3:memory:/flow\n"),
+        ("sys/fs/cgroup/memory/flow/memory.limit_in_bytes", "9223372036854771712\n"),
+        ("sys/fs/cgroup/memory/flow/memory.usage_in_bytes", "4096\n"),
+        ("sys/fs/cgroup/memory/flow/memory.stat", "inactive_file 3\ntotal_inactive_file 7\n"),
+        ("sys/fs/cgroup/cpu,cpuacct/flow/cpu.cfs_quota_us", "-1\n"),
+        ("sys/fs/cgroup/cpu,cpuacct/flow/cpu.cfs_period_us", "100000\n"),
+        ("sys/fs/cgroup/cpu,cpuacct/flow/cpuacct.usage", "2500000000\n"),
+    ]);
+    let expected = GroupUse {
+        memory_used: Some(4096),
+        memory_cache: Some(7),
+        cpu_time: Some(Duration::from_millis(2500)),
+        ..GroupUse::default()
+    };
+    assert_eq!(usage(&tree.0), expected);
+    assert_eq!(usage(&Tree::new(&[]).0), GroupUse::default(), "no groups at all");
+}

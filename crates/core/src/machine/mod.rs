@@ -5,11 +5,15 @@
 
 mod cgroup;
 mod proc;
+pub(crate) mod process;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
+
+pub use self::cgroup::GroupUse;
+pub use self::process::ProcessUse;
 
 /// Where the kernel's files are.
 const ROOT: &str = "/";
@@ -179,7 +183,8 @@ fn stat() -> String {
     std::fs::read_to_string("/proc/stat").unwrap_or_default()
 }
 
-fn process_cpu() -> Duration {
+/// CPU time this process has used.
+pub(crate) fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::lap::{Finish, InStep, LapReader, Paced, Step, TagReceiver, TagSender, Tail, Taken, queue};
 use crate::reel::SLOT_MS;
 use crate::stats::EncodingStats;
-use crate::sys::{CpuLap, CpuMeter, Worker};
+use crate::sys::{CodecHost, CpuLap, CpuMeter, Worker};
 use crate::tracks::Tracks;
 use crate::transcode::{Control, Encoders, PacketSource, Plan, Transcoder};
 
@@ -222,6 +222,7 @@ impl DirectFeed {
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
         let cpu = options.cpu.clone();
+        control.meter.counts_for(&cpu);
         let thread = Worker::start(
             "a file reader",
             format!("fw-{}", options.name),
@@ -230,6 +231,7 @@ impl DirectFeed {
                 if encodes {
                     crate::sys::yield_to_others(crate::sys::Leave::Some);
                 }
+                let _host = CodecHost::enter(&cpu);
                 work(&sender, &cpu);
             },
         )

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::{Cutter, Recipe, Reel, Store};
 use crate::stats::SourceMode;
-use crate::sys::CpuMeter;
+use crate::sys::{CodecHost, CpuMeter};
 
 /// Makes items of files, for one lane.
 #[derive(Debug, Clone)]
@@ -137,11 +137,14 @@ impl Supply {
         if !direct::IS_BUILT {
             return Err(not_built(fallback));
         }
+        // This is the program's thread, and codecs start theirs when they are opened.
+        let host = CodecHost::lend(&format!("fw-{}", self.direct.name), &self.direct.cpu);
         let mut file = OpenFile::open(path, &self.recipes, how)?;
         if how == Use::Item {
             // An index without the media it points to opens well; a list has other items, which do give something.
             file = file.primed()?;
         }
+        drop(host);
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(how, 0, &self.direct)?);

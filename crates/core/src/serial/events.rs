@@ -65,12 +65,18 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("codec", codec)?;
             to.serialize_entry("left_out", left_out)
         }
+        EventKind::ResourceWarning { stream: _, cpu_percent, memory } => {
+            to.serialize_entry("code", &kind.code())?;
+            to.serialize_entry("cpu_percent", cpu_percent)?;
+            to.serialize_entry("memory", memory)
+        }
         EventKind::Looped { laps } => to.serialize_entry("laps", laps),
         EventKind::SourceFault { error } => to.serialize_entry("error", error),
         EventKind::SourceStalled { after }
         | EventKind::SourceResumed { after }
         | EventKind::PublisherReturned { after }
-        | EventKind::PlaylistResumed { after } => to.serialize_entry("after_seconds", &seconds(*after)),
+        | EventKind::PlaylistResumed { after }
+        | EventKind::ResourceCalm { after } => to.serialize_entry("after_seconds", &seconds(*after)),
         EventKind::SourceSwitched { seam } => to.serialize_entry("seam", seam),
         EventKind::ClockJumped { millis } => to.serialize_entry("by_seconds", &(*millis as f64 / 1e3)),
         EventKind::ClockStalled { step } => to.serialize_entry("step_seconds", &seconds(*step)),

@@ -4,7 +4,9 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
-use crate::stats::{Codec, EncodingStats, FallbackStats, OutputFailure, OutputStats, Playing, StreamStats};
+use crate::stats::{
+    Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputStats, Playing, StreamStats,
+};
 
 as_displayed!(Codec);
 
@@ -42,16 +44,45 @@ impl Serialize for FallbackStats {
 }
 
 /// Its fields.
+impl Serialize for HeldBytes {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { read_ahead, encoder, ring, outputs, kernel } = self;
+        let mut to = to.serialize_struct("HeldBytes", 5)?;
+        to.serialize_field("read_ahead", read_ahead)?;
+        to.serialize_field("encoder", encoder)?;
+        to.serialize_field("ring", ring)?;
+        to.serialize_field("outputs", outputs)?;
+        to.serialize_field("kernel", kernel)?;
+        to.end()
+    }
+}
+
+/// Its fields.
 impl Serialize for EncodingStats {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { encoder, fps, bit_rate, frames, bytes, queued, dropped, damaged } = self;
-        let mut to = to.serialize_struct("EncodingStats", 8)?;
+        let Self {
+            encoder,
+            fps,
+            bit_rate,
+            frames,
+            bytes,
+            pixels,
+            held_bytes,
+            queued,
+            queued_bytes,
+            dropped,
+            damaged,
+        } = self;
+        let mut to = to.serialize_struct("EncodingStats", 11)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
         to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("frames", frames)?;
         to.serialize_field("bytes", bytes)?;
+        to.serialize_field("pixels", pixels)?;
+        to.serialize_field("held_bytes", held_bytes)?;
         to.serialize_field("queued", queued)?;
+        to.serialize_field("queued_bytes", queued_bytes)?;
         to.serialize_field("dropped", dropped)?;
         to.serialize_field("damaged", damaged)?;
         to.end()
@@ -75,10 +106,11 @@ impl Serialize for OutputStats {
             drops,
             reconnects,
             bytes_held,
+            bytes_in_kernel,
             failures,
             last_error,
         } = self;
-        let mut to = to.serialize_struct("OutputStats", 14)?;
+        let mut to = to.serialize_struct("OutputStats", 15)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("name", name)?;
@@ -91,6 +123,7 @@ impl Serialize for OutputStats {
         to.serialize_field("drops", drops)?;
         to.serialize_field("reconnects", reconnects)?;
         to.serialize_field("bytes_held", bytes_held)?;
+        to.serialize_field("bytes_in_kernel", bytes_in_kernel)?;
         to.serialize_field("failures", failures)?;
         to.serialize_field("last_error", last_error)?;
         to.end()
@@ -116,6 +149,7 @@ impl Serialize for StreamStats {
             cpu_time,
             cpu_percent,
             bytes_held,
+            held,
             bytes_sent,
             lag,
             schedule_lag,
@@ -126,11 +160,13 @@ impl Serialize for StreamStats {
             laps,
             encoding,
             fallback,
+            frames_encoded,
+            pixels_encoded,
             playing,
             playing_sound,
             outputs,
         } = self;
-        let mut to = to.serialize_struct("StreamStats", 26)?;
+        let mut to = to.serialize_struct("StreamStats", 29)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("phase", phase)?;
@@ -144,6 +180,7 @@ impl Serialize for StreamStats {
         to.serialize_field("cpu_time_seconds", &seconds(*cpu_time))?;
         to.serialize_field("cpu_percent", cpu_percent)?;
         to.serialize_field("bytes_held", bytes_held)?;
+        to.serialize_field("held", held)?;
         to.serialize_field("bytes_sent", bytes_sent)?;
         to.serialize_field("lag_seconds", &seconds(*lag))?;
         to.serialize_field("schedule_lag_seconds", &seconds(*schedule_lag))?;
@@ -154,6 +191,8 @@ impl Serialize for StreamStats {
         to.serialize_field("laps", laps)?;
         to.serialize_field("encoding", encoding)?;
         to.serialize_field("fallback", fallback)?;
+        to.serialize_field("frames_encoded", frames_encoded)?;
+        to.serialize_field("pixels_encoded", pixels_encoded)?;
         to.serialize_field("playing", playing)?;
         to.serialize_field("playing_sound", playing_sound)?;
         to.serialize_field("outputs", outputs)?;

@@ -1,6 +1,7 @@
 //! Figures of a running stream.
 
 mod codec;
+mod held;
 mod output;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use flowcast_rtmp::time::MediaTime;
 
 pub use self::codec::Codec;
+pub use self::held::HeldBytes;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
@@ -48,8 +50,14 @@ pub struct EncodingStats {
     pub frames: u64,
     /// Bytes of these pictures.
     pub bytes: u64,
+    /// Pixels of these pictures; 0 where only sound is encoded.
+    pub pixels: u64,
+    /// Bytes of pictures that the encoder was given and has not given back, as it was given them.
+    pub held_bytes: u64,
     /// Tags of a live source that wait for the encoder. Files are read as they are encoded: always 0.
     pub queued: u64,
+    /// Bytes of these tags.
+    pub queued_bytes: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
     /// Packets of the source that could not be decoded, or that the container marks as damaged.
@@ -115,8 +123,10 @@ pub struct StreamStats {
     pub cpu_time: Duration,
     /// CPU use over the last second, in percent of one core.
     pub cpu_percent: f64,
-    /// Bytes of media it holds: read ahead, kept for outputs, in the kernel's send buffers.
+    /// Bytes of media it holds: read ahead, in an encoder, kept for outputs, in the kernel's send buffers.
     pub bytes_held: u64,
+    /// The same by part.
+    pub held: HeldBytes,
     /// Bytes handed to the kernel and to files by all its outputs.
     pub bytes_sent: u64,
     /// Lag of the output that is furthest behind.
@@ -137,6 +147,10 @@ pub struct StreamStats {
     pub encoding: Option<EncodingStats>,
     /// How the fallback of its source stands, if it has one.
     pub fallback: Option<FallbackStats>,
+    /// Pictures encoded since the start, by all encoders it has had.
+    pub frames_encoded: u64,
+    /// Pixels of these pictures.
+    pub pixels_encoded: u64,
     /// The file or item that is played; `None` for a publisher, and while a list has nothing to play.
     pub playing: Option<Playing>,
     /// The same of the sound of [`Source::with_audio`](crate::Source::with_audio).
@@ -161,6 +175,7 @@ impl StreamStats {
             cpu_time: Duration::ZERO,
             cpu_percent: 0.0,
             bytes_held: 0,
+            held: HeldBytes::default(),
             bytes_sent: 0,
             lag: Duration::ZERO,
             schedule_lag: Duration::ZERO,
@@ -171,6 +186,8 @@ impl StreamStats {
             laps: 0,
             encoding: None,
             fallback: None,
+            frames_encoded: 0,
+            pixels_encoded: 0,
             playing: None,
             playing_sound: None,
             outputs: Vec::new(),

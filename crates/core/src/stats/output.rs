@@ -130,6 +130,8 @@ pub struct OutputStats {
     pub reconnects: u64,
     /// Bytes it holds that are not sent, kernel buffers included.
     pub bytes_held: u64,
+    /// Those of them that are in the kernel's send buffer, not acknowledged by the peer.
+    pub bytes_in_kernel: u64,
     /// Times it failed: each time it was lost, could not be reached, or was refused.
     pub failures: u64,
     /// The last failure; `None` if there was none, or if the output has been on the air again since.
@@ -152,6 +154,7 @@ impl OutputStats {
             drops: 0,
             reconnects: 0,
             bytes_held: 0,
+            bytes_in_kernel: 0,
             failures: 0,
             last_error: None,
         }

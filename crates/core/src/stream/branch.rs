@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
+use super::glance::Glance;
 use super::handle::StreamRef;
 use super::mailbox::{Command, Mailbox};
 use super::seat::Seat;
@@ -196,6 +197,16 @@ impl Branches {
         }
     }
 
+    /// Adds what branches hold and use to what is wanted often of their stream.
+    pub(super) fn add_to_glance(&self, glance: &mut Glance) {
+        for branch in self.list.lock().iter() {
+            let more = branch.glance();
+            glance.cpu += more.cpu;
+            glance.held += more.held;
+        }
+        glance.cpu += self.gone.lock().cpu_time;
+    }
+
     /// Adds what happens on branches to the figures of their stream.
     pub(crate) fn add_to(&self, stats: &mut StreamStats) {
         let branches = self.list.lock().clone();
@@ -204,6 +215,7 @@ impl Branches {
             stats.cpu_time += more.cpu_time;
             stats.cpu_percent += more.cpu_percent;
             stats.bytes_held += more.bytes_held;
+            stats.held += more.held;
             stats.bytes_sent += more.bytes_sent;
             stats.drops += more.drops;
             stats.lag = stats.lag.max(more.lag);

@@ -330,7 +330,28 @@ impl Hub {
     }
 }
 
+/// Where a claim can be found, without the right to it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    hub: Hub,
+    name: String,
+    token: u64,
+}
+
+impl Place {
+    /// The owner of the stream found there.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let names = self.hub.names.lock();
+        names.get(&self.name).filter(|entry| entry.token == self.token)?.owner.clone()
+    }
+}
+
 impl Claim {
+    /// Where it can be found.
+    pub(crate) fn place(&self) -> Place {
+        Place { hub: self.hub.clone(), name: self.name.clone(), token: self.token }
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -3,6 +3,7 @@
 mod branch;
 mod desk;
 mod ended;
+mod glance;
 mod handle;
 mod hub;
 mod labels;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub(crate) use branch::attach;
 pub(crate) use desk::{Delivery, Desk};
 pub use ended::Ended;
+pub(crate) use glance::Glance;
 pub use handle::{StreamHandle, StreamRef};
 pub use hub::{Claim, Entrance, Handover, Hub};
 pub(crate) use hub::{Reading, Watch, check_name, is_name, refused, shown};

@@ -46,6 +46,8 @@ pub(crate) struct Registry {
     next_stream: AtomicU64,
     reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
     abandoned: AtomicU64,
+    /// CPU time of streams that have ended, in nanoseconds.
+    cpu_of_ended: AtomicU64,
     /// What is being started.
     starting: Starting,
     /// The engine is shutting down for good: nothing new is put on the air.
@@ -103,6 +105,7 @@ impl Registry {
             next_stream: AtomicU64::new(1),
             reaper: Mutex::new(None),
             abandoned: AtomicU64::new(0),
+            cpu_of_ended: AtomicU64::new(0),
             starting: Starting::default(),
             closed: AtomicBool::new(false),
         }))
@@ -152,6 +155,22 @@ impl Registry {
     /// The streams that run, in no order.
     pub(crate) fn running_streams(&self) -> Vec<Arc<StreamShared>> {
         self.streams.lock().values().cloned().collect()
+    }
+
+    /// A stream runs no longer; what it used stays counted.
+    fn forget(&self, stream: &StreamShared) {
+        let mut streams = self.streams.lock();
+        if streams.remove(&stream.id).is_some() {
+            let used = stream.glance().cpu_in_all().as_nanos();
+            self.cpu_of_ended.fetch_add(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// The streams that run, in no order, and the CPU time of all others before them.
+    pub(crate) fn running_and_used(&self) -> (Vec<Arc<StreamShared>>, Duration) {
+        let streams = self.streams.lock();
+        let ended = Duration::from_nanos(self.cpu_of_ended.load(Ordering::Relaxed));
+        (streams.values().cloned().collect(), ended)
     }
 
     /// The store of reels, if there is one.
@@ -227,7 +246,7 @@ impl Registry {
                 .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }));
             ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
             if let Some(engine) = engine.upgrade() {
-                engine.streams.lock().remove(&id);
+                engine.forget(&ending);
             }
             ending.end(outcome);
         });
@@ -281,7 +300,7 @@ impl Registry {
         for shared in streams {
             if shared.wait_until(Some(until)).is_none() && shared.abandon(deadline) {
                 self.abandoned.fetch_add(1, Ordering::Relaxed);
-                self.streams.lock().remove(&shared.id);
+                self.forget(shared);
                 report.abandoned += 1;
             } else {
                 report.stopped += 1;
@@ -323,7 +342,7 @@ impl Registry {
                         && shared.abandon(engine.config.force_stop_after)
                     {
                         engine.abandoned.fetch_add(1, Ordering::Relaxed);
-                        engine.streams.lock().remove(&shared.id);
+                        engine.forget(&shared);
                     }
                 }
             });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::branch::Branches;
+use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
@@ -15,7 +16,7 @@ use crate::files::StreamFiles;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::stats::{OutputStats, StreamPhase, StreamStats};
-use crate::stream::hub::Claim;
+use crate::stream::hub::{Claim, Place};
 use crate::sys::{CpuMeter, Latch, Span};
 
 /// How a stream ended.
@@ -143,6 +144,16 @@ impl StreamShared {
         self.permit.lock().as_ref().and_then(|permit| permit.owner().map(str::to_owned))
     }
 
+    /// Whose the stream is now: who started it, or whose key it is published with.
+    pub(crate) fn owner_now(&self) -> Option<String> {
+        if let Some(owner) = self.owner() {
+            return Some(owner);
+        }
+        let claims: Vec<_> = self.claims.lock().iter().map(Claim::place).collect();
+        // Outside the lock: the hub has one of its own.
+        claims.iter().find_map(Place::owner)
+    }
+
     /// Whether players find the stream by this name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.claims.lock().iter().any(|claim| claim.name() == name)
@@ -189,11 +200,23 @@ impl StreamShared {
             }
         }
         stats.cpu_time = self.cpu.total();
+        (stats.frames_encoded, stats.pixels_encoded) = self.cpu.encoded();
         if stats.phase != StreamPhase::Ended {
             stats.uptime = self.started.elapsed();
         }
         self.branches.add_to(&mut stats);
         stats
+    }
+
+    /// The figures that are wanted often.
+    pub(crate) fn glance(&self) -> Glance {
+        let mut glance = Glance::of(&self.stats.lock());
+        (glance.cpu, glance.codecs) = (self.cpu.total(), self.cpu.codecs());
+        if glance.phase != StreamPhase::Ended {
+            glance.uptime = self.started.elapsed();
+        }
+        self.branches.add_to_glance(&mut glance);
+        glance
     }
 
     /// Replaces the figures; called by the thread.

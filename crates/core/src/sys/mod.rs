@@ -2,6 +2,7 @@
 //!
 //! The one `unsafe` line of this crate is in `outq`; everything else goes through `rustix`.
 
+mod codecs;
 mod file;
 mod latch;
 mod outq;
@@ -13,6 +14,7 @@ mod wakers;
 #[cfg(feature = "libav")]
 mod worker;
 
+pub(crate) use codecs::{CodecHost, CodecThreads};
 pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;

@@ -4,11 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// CPU time of one stream, summed over the threads that work for it.
+/// What one stream has cost so far: CPU time, summed over the threads that work for it, and what was encoded.
 ///
-/// Each thread measures itself ([`CpuMeter::lap`]) and adds what it used since the last time; the sum outlives them.
+/// Each thread measures itself ([`CpuMeter::lap`]) and adds what it used since the last time; the sum outlives them. Threads that libav
+/// started cannot: [`CodecThreads`](super::CodecThreads) adds what they used. Clones are the same meter.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CpuMeter(Arc<AtomicU64>);
+pub(crate) struct CpuMeter(Arc<Sums>);
+
+#[derive(Debug, Default)]
+struct Sums {
+    /// Nanoseconds.
+    own: AtomicU64,
+    /// Nanoseconds.
+    codecs: AtomicU64,
+    frames: AtomicU64,
+    pixels: AtomicU64,
+}
 
 /// What one thread last reported to its meter.
 #[derive(Debug, Default)]
@@ -19,7 +30,23 @@ pub(crate) struct CpuLap {
 impl CpuMeter {
     /// CPU time used so far, up to the last report of each thread (at most a second old).
     pub(crate) fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+        Duration::from_nanos(self.0.own.load(Ordering::Relaxed))
+    }
+
+    /// CPU time of threads that libav started for the stream, as far as it was looked for.
+    pub(crate) fn codecs(&self) -> Duration {
+        Duration::from_nanos(self.0.codecs.load(Ordering::Relaxed))
+    }
+
+    /// Pictures, or frames of sound alone, and pixels that were encoded.
+    pub(crate) fn encoded(&self) -> (u64, u64) {
+        (self.0.frames.load(Ordering::Relaxed), self.0.pixels.load(Ordering::Relaxed))
+    }
+
+    /// Counts a picture that was encoded; of sound, no pixels.
+    pub(crate) fn count_encoded(&self, pixels: u64) {
+        self.0.frames.fetch_add(1, Ordering::Relaxed);
+        self.0.pixels.fetch_add(pixels, Ordering::Relaxed);
     }
 
     /// Adds what the calling thread used since `lap` was last given.
@@ -27,8 +54,22 @@ impl CpuMeter {
         let used = thread_cpu_time();
         let since = used.saturating_sub(lap.reported);
         lap.reported = used;
-        self.0.fetch_add(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.own.fetch_add(nanos(since), Ordering::Relaxed);
     }
+
+    /// Adds what a thread used that libav started.
+    pub(super) fn add_codec(&self, used: Duration) {
+        self.0.codecs.fetch_add(nanos(used), Ordering::Relaxed);
+    }
+
+    /// Tells it from other meters, as long as it is there.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts the CPU time of a thread of a driver's own as that of the stream ([`StreamStats::cpu_time`](crate::StreamStats)).

@@ -1,11 +1,12 @@
 //! What an encoder has done, counted on its thread and read on others.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use crate::stats::EncodingStats;
+use crate::sys::CpuMeter;
 
 /// Counts for one encoder of a stream. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +17,12 @@ struct Counters {
     encoder: Mutex<String>,
     frames: AtomicU64,
     bytes: AtomicU64,
+    pixels: AtomicU64,
+    /// Bytes of pictures inside the encoder now.
+    held: AtomicU64,
     damaged: AtomicU64,
+    /// The sums of the stream it works for.
+    stream: OnceLock<CpuMeter>,
 }
 
 impl EncodingMeter {
@@ -28,10 +34,24 @@ impl EncodingMeter {
         }
     }
 
-    /// Counts a picture that was encoded, or a frame of sound.
-    pub(super) fn frame(&self, bytes: usize) {
+    /// What it counts from now on is part of the sums of a stream.
+    pub(crate) fn counts_for(&self, stream: &CpuMeter) {
+        let _ = self.0.stream.set(stream.clone());
+    }
+
+    /// Counts a picture that was encoded; or a frame of sound, which has no pixels.
+    pub(super) fn frame(&self, bytes: usize, pixels: u64) {
         self.0.frames.fetch_add(1, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.pixels.fetch_add(pixels, Ordering::Relaxed);
+        if let Some(stream) = self.0.stream.get() {
+            stream.count_encoded(pixels);
+        }
+    }
+
+    /// Says how many bytes of pictures the encoder holds.
+    pub(super) fn holds(&self, bytes: u64) {
+        self.0.held.store(bytes, Ordering::Relaxed);
     }
 
     /// Counts a packet that could not be decoded, or is damaged as the container says.
@@ -46,6 +66,8 @@ impl EncodingMeter {
             encoder,
             frames: self.0.frames.load(Ordering::Relaxed),
             bytes: self.0.bytes.load(Ordering::Relaxed),
+            pixels: self.0.pixels.load(Ordering::Relaxed),
+            held_bytes: self.0.held.load(Ordering::Relaxed),
             damaged: self.0.damaged.load(Ordering::Relaxed),
             ..EncodingStats::default()
         })

@@ -57,6 +57,8 @@ struct Encoder {
     inner: Box<dyn PictureEncoder>,
     /// The first place it was given a picture for.
     first: Option<i64>,
+    /// Pictures it took.
+    taken: i64,
     /// Packets it gave.
     given: i64,
 }
@@ -125,6 +127,17 @@ impl Pictures {
     /// libav's name of the encoder that is at work.
     pub(super) fn encoder(&self) -> &str {
         &self.encoder.name
+    }
+
+    /// Pixels of one picture that comes out.
+    pub(super) fn pixels(&self) -> u64 {
+        self.output.video.as_ref().map_or(0, |video| u64::from(video.width) * u64::from(video.height))
+    }
+
+    /// Bytes of the pictures that the encoder has taken and not given back: a byte of light for each pixel, and half a byte of colour.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let inside = u64::try_from(self.encoder.taken - self.encoder.given).unwrap_or(0);
+        inside * self.pixels() * 3 / 2
     }
 
     /// What has to be reported about encoders that did not open, after [`open`](Self::open), [`rewind`](Self::rewind) and
@@ -247,6 +260,7 @@ impl Pictures {
         for place in places {
             frame.set_pts(Some(place));
             self.encoder.inner.push(frame)?;
+            self.encoder.taken += 1;
             self.encoder.first.get_or_insert(place);
             self.give(packets)?;
         }
@@ -362,7 +376,7 @@ impl Opening<'_> {
             match self.encoders.open(self.track, &settings(self.plan, &name, self.color)) {
                 Ok(inner) => {
                     let instead_of = first_failure.or(failure);
-                    return Ok(Encoder { name, number, instead_of, inner, first: None, given: 0 });
+                    return Ok(Encoder { name, number, instead_of, inner, first: None, taken: 0, given: 0 });
                 }
                 Err(error) => {
                     // A device that has no session to spare works all the same.

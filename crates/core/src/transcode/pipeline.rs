@@ -229,11 +229,12 @@ impl<S: PacketSource> Transcoder<S> {
         let meter = &self.control.meter;
         match (&self.video, &self.audio) {
             (Some((_, video)), _) if video.output().index == packet.track => {
-                meter.frame(packet.data.len());
+                meter.frame(packet.data.len(), video.pixels());
+                meter.holds(video.held_bytes());
                 meter.name(video.encoder());
             }
             (None, Some((_, audio))) if audio.output().index == packet.track => {
-                meter.frame(packet.data.len())
+                meter.frame(packet.data.len(), 0)
             }
             _ => {}
         }

@@ -489,7 +489,8 @@ impl OutputDriver for RtmpPush {
             stats.bytes_sent += live.sent;
             stats.drops += live.feed.drops();
             stats.lag = live.feed.lag();
-            stats.bytes_held = live.transport.unacknowledged();
+            stats.bytes_in_kernel = live.transport.unacknowledged();
+            stats.bytes_held = stats.bytes_in_kernel;
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::event::EventKind;
 use crate::lap::{Closed, Finish, Step, TagReceiver, TagSender, Taken, queue};
 use crate::stats::EncodingStats;
 use crate::stream::Mailbox;
-use crate::sys::{self, CpuLap, CpuMeter, Leave, yield_to_others};
+use crate::sys::{self, CodecHost, CpuLap, CpuMeter, Leave, yield_to_others};
 use crate::tracks::{Selection, Tagged, Tagger};
 use crate::transcode::{
     Control, Encoders, FrameRate, PacketSource, Plan, Settling, Transcoder, VideoPlan, settings,
@@ -74,6 +74,7 @@ impl LiveEncoder {
         let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
         let (sender, receiver) = queue(options.bounds);
         inbox.opening();
+        control.meter.counts_for(&options.cpu);
         let feed = Feed::new(&options.name, inbox.clone());
         let worker = Worker {
             inbox: inbox.clone(),
@@ -133,7 +134,12 @@ impl LiveEncoder {
     /// What it encodes.
     pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         let stats = self.control.meter.stats()?;
-        Some(EncodingStats { queued: self.inbox.waiting() as u64, dropped: self.drops(), ..stats })
+        Some(EncodingStats {
+            queued: self.inbox.waiting() as u64,
+            queued_bytes: self.inbox.bytes() as u64,
+            dropped: self.drops(),
+            ..stats
+        })
     }
 
     /// Tags that were left out because the worker did not keep up.
@@ -217,6 +223,7 @@ impl From<Error> for Stop {
 
 impl Worker {
     fn run(mut self, mut feed: Feed) {
+        let _host = CodecHost::enter(&self.options.cpu);
         yield_to_others(Leave::Some);
         // Devices are looked for before the first publication: that takes seconds, once.
         if let Some((codec, plan)) = self.options.settling.encoder_of_pictures() {

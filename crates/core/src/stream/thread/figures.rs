@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Guest, Slot, StreamThread};
 use crate::bit_rate::BitRate;
-use crate::stats::{OutputStats, StreamStats};
+use crate::stats::{HeldBytes, OutputStats, StreamStats};
 use crate::stream::meter::Meter;
 
 /// What outputs that are forgotten have done, so that the stream's sums never go back.
@@ -55,7 +55,7 @@ impl StreamThread {
         self.setup.shared.cpu.lap(&mut self.cpu);
         let cpu = self.setup.shared.cpu.total();
         let source = &self.setup.source;
-        let held = (self.ring.bytes() + source.bytes_held()) as u64;
+        let (ring_bytes, ahead) = (self.ring.bytes() as u64, source.bytes_held() as u64);
         let (mode, encoding) = (source.mode(), source.encoding());
         let fallback = source.fallback();
         let (playing, playing_sound) = (source.playing(), source.playing_sound());
@@ -99,9 +99,15 @@ impl StreamThread {
             }
             stats.outputs.truncate(shown);
             let sum = |figure: fn(&OutputStats) -> u64| stats.outputs.iter().map(figure).sum::<u64>();
-            let (bytes_held, bytes_sent) = (sum(|output| output.bytes_held), sum(|output| output.bytes_sent));
+            let bytes_sent = sum(|output| output.bytes_sent);
             let (drops, reconnects) = (sum(|output| output.drops), sum(|output| output.reconnects));
-            stats.bytes_held = held + bytes_held;
+            let kernel = sum(|output| output.bytes_in_kernel);
+            let outputs = sum(|output| output.bytes_held).saturating_sub(kernel);
+            let encoding = stats.encoding.as_ref();
+            let (queued, in_encoder) = encoding.map_or((0, 0), |is| (is.queued_bytes, is.held_bytes));
+            let (read_ahead, encoder) = (ahead.saturating_sub(queued), queued + in_encoder);
+            stats.held = HeldBytes { read_ahead, encoder, ring: ring_bytes, outputs, kernel };
+            stats.bytes_held = stats.held.total();
             stats.bytes_sent = gone.bytes_sent + bytes_sent;
             stats.drops = gone.drops + drops;
             stats.reconnects = gone.reconnects + reconnects;
@@ -121,7 +127,7 @@ impl Slot {
 
     /// Brings figures up to date that were made by [`stats`](Self::stats).
     fn update(&mut self, stats: &mut OutputStats, window: Option<Duration>) {
-        (stats.lag, stats.bytes_held) = (Duration::ZERO, 0);
+        (stats.lag, stats.bytes_held, stats.bytes_in_kernel) = (Duration::ZERO, 0, 0);
         self.driver.stats(stats);
         if let Some(window) = window {
             self.rate.measure(stats.bytes_sent, window);

@@ -168,7 +168,7 @@ impl StreamThread {
         let mut stats = slot.stats(None);
         stats.phase = OutputPhase::Ended;
         stats.lag = Duration::ZERO;
-        stats.bytes_held = 0;
+        (stats.bytes_held, stats.bytes_in_kernel) = (0, 0);
         stats.bit_rate = BitRate::ZERO;
         if let Some(error) = &error {
             // Counted by the driver if it has noted a failure itself.

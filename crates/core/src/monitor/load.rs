@@ -1,0 +1,76 @@
+//! What the monitor knows of a stream and of the process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::id::StreamId;
+use crate::machine::ProcessUse;
+use crate::stats::HeldBytes;
+
+/// What a stream used when the monitor last looked.
+///
+/// CPU time is that of the stream's own threads and of those that libav started for it. The first look counts from the start of the
+/// stream, each other one from the look before.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StreamLoad {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its label, if it has one.
+    pub label: Option<Arc<str>>,
+    /// Whose it is, if it is somebody's: who started it, or whose key it is published with.
+    pub owner: Option<Arc<str>>,
+    /// When the monitor looked, by the system's clock.
+    pub at: SystemTime,
+    /// CPU use since the look before, in percent of one core.
+    pub cpu_percent: f64,
+    /// CPU time since the start: of the stream's own threads.
+    pub cpu_time: Duration,
+    /// The same of threads that libav started for the stream, where that can be told; else it is in
+    /// [`ProcessLoad::unattributed_percent`].
+    pub codec_cpu_time: Duration,
+    /// Bytes held, by part.
+    pub held: HeldBytes,
+    /// How often the stream was reported ([`ResourceWarning`](crate::EventKind::ResourceWarning)).
+    pub warnings: u64,
+    /// Whether it was reported and is not calm again.
+    pub is_high: bool,
+}
+
+/// `s1 "studio": CPU 12.3 %, 5 MB held, 2 warnings`.
+impl fmt::Display for StreamLoad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stream)?;
+        if let Some(label) = &self.label {
+            write!(f, " {label:?}")?;
+        }
+        let megabytes = self.held.total() / 1_000_000;
+        write!(f, ": CPU {:.1} %, {megabytes} MB held, {} warnings", self.cpu_percent, self.warnings)
+    }
+}
+
+/// What was used at one look, for a graph.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct LoadPoint {
+    /// When the monitor looked, by the system's clock.
+    pub at: SystemTime,
+    /// CPU use since the look before, in percent of one core.
+    pub cpu_percent: f64,
+    /// Bytes: held by a stream; resident of the process.
+    pub memory: u64,
+}
+
+/// What the process uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ProcessLoad {
+    /// What the kernel counts, of the moment it was asked for.
+    pub used: ProcessUse,
+    /// CPU use between the monitor's last two looks, in percent of one core; 0 before the second.
+    pub cpu_percent: f64,
+    /// Those of it that belong to no stream of this engine: what the program does besides, servers and dialers, reels that are cut,
+    /// and threads of libav of which it cannot be told whose they are.
+    pub unattributed_percent: f64,
+}

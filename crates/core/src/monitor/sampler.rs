@@ -1,0 +1,166 @@
+//! One look at all streams. In: the engine's streams, and the time. Out: what each used since the look before, and events of those
+//! that use a lot. On whichever thread looks, never a stream's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::judge::{History, Judge, News};
+use super::load::{LoadPoint, StreamLoad};
+use crate::config::MonitorConfig;
+use crate::event::EventKind;
+use crate::id::StreamId;
+use crate::machine::process;
+use crate::stream::{Glance, Registry, StreamShared};
+use crate::sys::CodecThreads;
+
+/// What is kept between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    codecs: CodecThreads,
+    streams: HashMap<StreamId, Watched>,
+    process: Process,
+    /// Of the last look.
+    at: Option<SystemTime>,
+    pub(super) history: History,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Watched {
+    owner: Option<Arc<str>>,
+    label: Option<Arc<str>>,
+    judge: Judge,
+    glance: Glance,
+    seen: Instant,
+    cpu_percent: f64,
+    history: History,
+}
+
+/// The process at the last look.
+#[derive(Debug, Default)]
+struct Process {
+    last: Option<Used>,
+    cpu_percent: f64,
+    unattributed_percent: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    at: Instant,
+    process: Duration,
+    streams: Duration,
+}
+
+impl Sampler {
+    /// Looks at all streams.
+    pub(super) fn look(&mut self, engine: &Registry, limits: &MonitorConfig, now: Instant, at: SystemTime) {
+        let (streams, mut streams_cpu) = engine.running_and_used();
+        let ours: HashSet<_> = streams.iter().map(|stream| stream.cpu.number()).collect();
+        self.codecs.look(|meter| ours.contains(&meter.number()));
+        for stream in &streams {
+            let glance = stream.glance();
+            streams_cpu += glance.cpu_in_all();
+            self.note(stream, glance, limits, now, at);
+        }
+        // What ended is forgotten: its number is not given again.
+        self.streams.retain(|_, watched| watched.seen == now);
+        self.note_process(Used { at: now, process: crate::machine::process_cpu(), streams: streams_cpu });
+        self.at = Some(at);
+        let (cpu_percent, memory) = (self.process.cpu_percent, process::resident());
+        self.history.add(now, LoadPoint { at, cpu_percent, memory });
+    }
+
+    fn note(
+        &mut self,
+        stream: &StreamShared,
+        glance: Glance,
+        limits: &MonitorConfig,
+        now: Instant,
+        at: SystemTime,
+    ) {
+        let watched = self.streams.entry(stream.id).or_insert_with(|| Watched {
+            owner: None,
+            label: stream.label.clone(),
+            judge: Judge::default(),
+            // Nothing was used before it was started.
+            glance: Glance { cpu: Duration::ZERO, codecs: Duration::ZERO, ..glance },
+            seen: now.checked_sub(glance.uptime).unwrap_or(now),
+            cpu_percent: 0.0,
+            history: History::default(),
+        });
+        let used = glance.cpu_in_all().saturating_sub(watched.glance.cpu_in_all());
+        watched.cpu_percent = percent(used, now.saturating_duration_since(watched.seen));
+        (watched.glance, watched.seen) = (glance, now);
+        watched.owner = stream.owner_now().map(Arc::from);
+        let (cpu_percent, memory) = (watched.cpu_percent, glance.held.total());
+        watched.history.add(now, LoadPoint { at, cpu_percent, memory });
+        match watched.judge.see(now, cpu_percent, memory, limits) {
+            Some(News::High) => {
+                stream.tell(EventKind::ResourceWarning { stream: stream.id, cpu_percent, memory });
+            }
+            Some(News::Calm(after)) => stream.tell(EventKind::ResourceCalm { after }),
+            None => {}
+        }
+    }
+
+    fn note_process(&mut self, used: Used) {
+        if let Some(last) = self.process.last {
+            let window = used.at.saturating_duration_since(last.at);
+            let process = used.process.saturating_sub(last.process);
+            let streams = used.streams.saturating_sub(last.streams);
+            self.process.cpu_percent = percent(process, window);
+            self.process.unattributed_percent = percent(process.saturating_sub(streams), window);
+        }
+        self.process.last = Some(used);
+    }
+
+    /// What a stream used at the last look.
+    pub(super) fn load(&self, stream: StreamId) -> Option<StreamLoad> {
+        Some(self.load_of(stream, self.streams.get(&stream)?))
+    }
+
+    /// The same of all streams, in the order they were started.
+    pub(super) fn loads(&self) -> Vec<StreamLoad> {
+        let mut loads: Vec<_> =
+            self.streams.iter().map(|(stream, watched)| self.load_of(*stream, watched)).collect();
+        loads.sort_unstable_by_key(|load| load.stream);
+        loads
+    }
+
+    fn load_of(&self, stream: StreamId, watched: &Watched) -> StreamLoad {
+        StreamLoad {
+            stream,
+            label: watched.label.clone(),
+            owner: watched.owner.clone(),
+            at: self.at.unwrap_or(SystemTime::UNIX_EPOCH),
+            cpu_percent: watched.cpu_percent,
+            cpu_time: watched.glance.cpu,
+            codec_cpu_time: watched.glance.codecs,
+            held: watched.glance.held,
+            warnings: watched.judge.warnings,
+            is_high: watched.judge.high_since.is_some(),
+        }
+    }
+
+    /// The last hour of a stream.
+    pub(super) fn points(&self, stream: StreamId) -> Vec<LoadPoint> {
+        self.streams.get(&stream).map_or_else(Vec::new, |watched| watched.history.points())
+    }
+
+    /// CPU use of the process, and what of it belongs to no stream, in percent of one core.
+    pub(super) fn process_percent(&self) -> (f64, f64) {
+        (self.process.cpu_percent, self.process.unattributed_percent)
+    }
+
+    /// The monitor rests: the time until it goes on is not one interval.
+    pub(super) fn rest(&mut self) {
+        self.process = Process::default();
+        self.streams.clear();
+    }
+}
+
+fn percent(used: Duration, window: Duration) -> f64 {
+    let seconds = window.as_secs_f64();
+    if seconds > 0.0 { used.as_secs_f64() / seconds * 100.0 } else { 0.0 }
+}
