@@ -1,10 +1,11 @@
 //! Programs that embed flowcast: the service of `examples/embed.rs` is spoken to line by line, async programs await ends and events,
-//! the lines that are logged for one stream are found,
+//! the lines that are logged for one stream are found, channels follow their file,
 //! and streams are kept in files.
 
 #![cfg(feature = "libav")]
 
 mod asynchronous;
+mod channels;
 mod embed;
 #[cfg(feature = "tracing")]
 mod logged;

@@ -1,0 +1,120 @@
+//! The file: what it may hold, and what is wrong with it. Nothing that is said of it shows a key.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use flowcast::error::chain;
+use flowcast::schedule::When;
+use flowcast::spec::StreamSpec;
+use serde::Deserialize;
+
+/// Streams of one engine that are no limit for a file.
+const MANY: usize = 10_000;
+
+/// All of it. Names of channels are labels of their streams.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    #[serde(default)]
+    pub(crate) engine: EngineTable,
+    #[serde(default)]
+    pub(crate) server: Option<ServerTable>,
+    /// Who may publish: a name, and the key that publishes under it.
+    #[serde(default)]
+    pub(crate) keys: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) channels: BTreeMap<String, StreamSpec>,
+    /// When a channel runs; one that is not here runs all the time.
+    #[serde(default)]
+    pub(crate) schedules: BTreeMap<String, When>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EngineTable {
+    /// Where reels are kept; without it, files are read as they are played.
+    #[serde(default)]
+    pub(crate) reels: Option<PathBuf>,
+    #[serde(default = "many")]
+    pub(crate) max_streams: usize,
+    #[serde(default = "many")]
+    pub(crate) max_streams_per_owner: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerTable {
+    /// `HOST:PORT`; port 0 takes a free one.
+    pub(crate) listen: String,
+}
+
+impl Default for EngineTable {
+    fn default() -> Self {
+        Self { reels: None, max_streams: MANY, max_streams_per_owner: MANY }
+    }
+}
+
+const fn many() -> usize {
+    MANY
+}
+
+impl File {
+    /// Reads and checks a file: all that is wrong with it, one line each.
+    pub(crate) fn read(path: &Path) -> Result<Self, Vec<String>> {
+        let text = fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| {
+            let (line, column) = error.span().map_or((0, 0), |span| place(&text, span.start));
+            vec![format!("{}:{line}:{column}: {}", path.display(), without_values(error.message()))]
+        })?;
+        for (name, spec) in &mut file.channels {
+            spec.label.get_or_insert_with(|| name.clone());
+        }
+        let problems = file.problems();
+        if problems.is_empty() { Ok(file) } else { Err(problems) }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.engine.max_streams == 0 || self.engine.max_streams_per_owner == 0 {
+            found.push("engine: max_streams and max_streams_per_owner must be at least 1".to_owned());
+        }
+        for (name, spec) in &self.channels {
+            found.extend(spec.check().err().map(|error| format!("channels.{name}: {}", chain(&error))));
+        }
+        for (name, when) in &self.schedules {
+            if !self.channels.contains_key(name) {
+                found.push(format!("schedules.{name}: there is no such channel"));
+            }
+            found.extend(when.check().err().map(|error| format!("schedules.{name}: {}", chain(&error))));
+        }
+        found
+    }
+}
+
+/// Line and column of a byte, counted from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// A message without what it quotes of the file: that may be a key, and messages end up in logs.
+fn without_values(message: &str) -> String {
+    let mut kept = String::new();
+    let mut letters = message.chars();
+    while let Some(letter) = letters.next() {
+        kept.push(letter);
+        if letter == '"' {
+            while let Some(quoted) = letters.next() {
+                match quoted {
+                    '\\' => drop(letters.next()),
+                    '"' => break,
+                    _ => {}
+                }
+            }
+            kept.push_str("****\"");
+        }
+    }
+    kept
+}

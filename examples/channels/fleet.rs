@@ -1,0 +1,294 @@
+//! The channels that run, brought to what the file says: only what has changed is touched.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use flowcast::error::chain;
+use flowcast::schedule::{ScheduleId, When};
+use flowcast::source::At;
+use flowcast::spec::StreamSpec;
+use flowcast::{Engine, Error, Output, OutputId, StreamHandle, StreamRef};
+
+use crate::file::File;
+
+/// How long a stream may take to say goodbye.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+/// Waits before a channel that failed is started again: the first, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// What ran for so long begins with the first wait again.
+const STABLE: Duration = Duration::from_secs(120);
+
+/// What a new file came to.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) added: usize,
+    pub(crate) changed: usize,
+    pub(crate) removed: usize,
+    pub(crate) untouched: usize,
+    /// What could not be done, one line each.
+    pub(crate) failed: Vec<String>,
+}
+
+/// One channel, as it is shown.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) state: &'static str,
+    pub(crate) stream: Option<StreamRef>,
+}
+
+struct Channel {
+    spec: StreamSpec,
+    when: Option<When>,
+    run: Run,
+}
+
+enum Run {
+    /// All the time.
+    Always(Always),
+    /// By its schedule.
+    Scheduled(ScheduleId),
+    /// Its schedule has nothing ahead, or was refused.
+    Nothing,
+}
+
+struct Always {
+    /// With the number of each output, in the order of the spec.
+    stream: Option<(StreamHandle, Vec<OutputId>)>,
+    began: Instant,
+    failures: u32,
+    again: Instant,
+    /// Its source was complete.
+    is_complete: bool,
+}
+
+pub(crate) struct Fleet {
+    engine: Engine,
+    channels: BTreeMap<String, Channel>,
+    keys: BTreeMap<String, String>,
+}
+
+impl Fleet {
+    pub(crate) const fn new(engine: Engine) -> Self {
+        Self { engine, channels: BTreeMap::new(), keys: BTreeMap::new() }
+    }
+
+    /// Brings what runs to what the file says.
+    pub(crate) fn apply(&mut self, file: File) -> Changes {
+        let mut changes = Changes::default();
+        self.apply_keys(file.keys, &mut changes);
+        let limits = self.engine.limits().with(|limits| {
+            limits.total = file.engine.max_streams;
+            limits.per_owner = file.engine.max_streams_per_owner;
+        });
+        note(&mut changes, "engine", self.engine.set_limits(limits));
+        let mut schedules = file.schedules;
+        let mut before = std::mem::take(&mut self.channels);
+        for (name, spec) in file.channels {
+            let when = schedules.remove(&name);
+            let channel = match before.remove(&name) {
+                Some(old) if old.spec == spec && old.when == when => {
+                    changes.untouched += 1;
+                    old
+                }
+                Some(old) => {
+                    changes.changed += 1;
+                    self.change(&name, old, spec, when, &mut changes)
+                }
+                None => {
+                    changes.added += 1;
+                    self.begin(&name, spec, when, &mut changes)
+                }
+            };
+            self.channels.insert(name, channel);
+        }
+        for (_, old) in before {
+            changes.removed += 1;
+            self.end(old);
+        }
+        changes
+    }
+
+    fn apply_keys(&mut self, keys: BTreeMap<String, String>, changes: &mut Changes) {
+        for (name, key) in &self.keys {
+            if keys.get(name) != Some(key) {
+                // It may have been removed by its end.
+                let _ = self.engine.keys().remove(name);
+            }
+        }
+        for (name, key) in &keys {
+            if self.keys.get(name) != Some(key) {
+                note(changes, &format!("keys.{name}"), self.engine.keys().add(name, key.as_str()));
+            }
+        }
+        self.keys = keys;
+    }
+
+    fn begin(&self, name: &str, spec: StreamSpec, when: Option<When>, changes: &mut Changes) -> Channel {
+        let run = match &when {
+            Some(when) => match self.engine.schedule(spec.clone(), when.clone()) {
+                Ok(id) => Run::Scheduled(id),
+                Err(error) => {
+                    changes.failed.push(format!("schedules.{name}: {}", chain(&error)));
+                    Run::Nothing
+                }
+            },
+            None => {
+                let mut always = Always::default();
+                if let Err(error) = always.start(&self.engine, &spec) {
+                    changes.failed.push(format!("channels.{name}: {}", chain(&error)));
+                }
+                Run::Always(always)
+            }
+        };
+        Channel { spec, when, run }
+    }
+
+    /// Outputs and the source are changed on the air; anything else is a new stream.
+    fn change(
+        &self,
+        name: &str,
+        mut old: Channel,
+        spec: StreamSpec,
+        when: Option<When>,
+        changes: &mut Changes,
+    ) -> Channel {
+        let same = |spec: &StreamSpec| (spec.label.clone(), spec.owner.clone(), spec.without_outputs);
+        if let (Run::Always(Always { stream: Some((stream, outputs)), .. }), None) = (&mut old.run, &when)
+            && same(&old.spec) == same(&spec)
+            && !stream.has_ended()
+        {
+            note(changes, name, change_outputs(stream, &old.spec.outputs, outputs, &spec.outputs));
+            if old.spec.source != spec.source {
+                let replaced = stream.replace_source(spec.source.clone(), At::NextKeyframe);
+                note(changes, name, replaced.and_then(|replacing| replacing.wait()).map(drop));
+            }
+            return Channel { spec, ..old };
+        }
+        self.end(old);
+        self.begin(name, spec, when, changes)
+    }
+
+    fn end(&self, channel: Channel) {
+        let stream = match channel.run {
+            Run::Always(always) => always.stream.map(|(stream, _)| stream.detach()),
+            Run::Scheduled(id) => {
+                self.engine.schedules().cancel(id).and_then(|taken| self.engine.get(taken.stream?))
+            }
+            Run::Nothing => None,
+        };
+        if let Some(stream) = stream {
+            // What it ended with has been told by its events.
+            let _ = stream.stop(DEADLINE);
+        }
+    }
+
+    /// Starts what failed again, when its wait is over. Says what went wrong.
+    pub(crate) fn mend(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (name, channel) in &mut self.channels {
+            let Run::Always(always) = &mut channel.run else { continue };
+            if let Some(outcome) =
+                always.stream.as_ref().and_then(|(stream, _)| stream.wait_timeout(Duration::ZERO))
+            {
+                always.stream = None;
+                match outcome {
+                    Ok(()) => always.is_complete = true,
+                    Err(_) => always.failed(),
+                }
+            }
+            if always.stream.is_none() && !always.is_complete && Instant::now() >= always.again {
+                match always.start(&self.engine, &channel.spec) {
+                    Ok(()) => said.push(format!("{name}: started again")),
+                    Err(error) => said.push(format!("{name}: {}", chain(&error))),
+                }
+            }
+        }
+        said
+    }
+
+    /// Each channel, how it runs, and its stream.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let listed = self.engine.schedules().list();
+        let state = |run: &Run| match run {
+            Run::Always(Always { stream: Some((stream, _)), .. }) => ("on the air", Some(stream.stream())),
+            Run::Always(Always { is_complete: true, .. }) => ("complete", None),
+            Run::Always(_) => ("waits to start again", None),
+            Run::Scheduled(id) => {
+                let stream = listed.iter().find(|listed| listed.id == *id).and_then(|listed| listed.stream);
+                let stream = stream.and_then(|stream| self.engine.get(stream));
+                (if stream.is_some() { "on the air" } else { "scheduled" }, stream)
+            }
+            Run::Nothing => ("nothing ahead", None),
+        };
+        let rows = self.channels.iter().map(|(name, channel)| {
+            let (state, stream) = state(&channel.run);
+            Row { name: name.clone(), state, stream }
+        });
+        rows.collect()
+    }
+}
+
+impl Default for Always {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { stream: None, began: now, failures: 0, again: now, is_complete: false }
+    }
+}
+
+impl Always {
+    fn start(&mut self, engine: &Engine, spec: &StreamSpec) -> Result<(), Error> {
+        match engine.start(spec.clone()) {
+            Ok(stream) => {
+                // Outputs get their numbers in the order of the spec; players come later.
+                let mut outputs: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
+                outputs.sort();
+                outputs.truncate(spec.outputs.len());
+                self.stream = Some((stream, outputs));
+                self.began = Instant::now();
+                Ok(())
+            }
+            Err(error) => {
+                self.failed();
+                Err(error)
+            }
+        }
+    }
+
+    fn failed(&mut self) {
+        let now = Instant::now();
+        self.failures = if now - self.began > STABLE { 0 } else { self.failures + 1 };
+        let (first, most) = WAITS;
+        self.again = now + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
+    }
+}
+
+/// Removes the outputs that are gone and adds those that are new; the others keep their connections.
+fn change_outputs(
+    stream: &StreamRef,
+    before: &[Output],
+    numbers: &mut Vec<OutputId>,
+    wanted: &[Output],
+) -> Result<(), Error> {
+    let mut kept: Vec<(Output, OutputId)> = before.iter().cloned().zip(numbers.drain(..)).collect();
+    let mut found = Vec::new();
+    for output in wanted {
+        let place = kept.iter().position(|(kept, _)| kept == output);
+        found.push(place.map(|place| kept.remove(place).1));
+    }
+    // First, so that a label, a file or a key is free for what comes.
+    for (_, gone) in kept {
+        stream.remove_output(gone)?;
+    }
+    let mut failed = Ok(());
+    for (output, number) in wanted.iter().zip(found) {
+        match number.map_or_else(|| stream.add_output(output.clone()), Ok) {
+            Ok(number) => numbers.push(number),
+            Err(error) => failed = Err(error),
+        }
+    }
+    failed
+}
+
+fn note(changes: &mut Changes, what: &str, outcome: Result<(), Error>) {
+    changes.failed.extend(outcome.err().map(|error| format!("{what}: {}", chain(&error))));
+}

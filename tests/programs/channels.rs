@@ -1,0 +1,170 @@
+//! The example `channels`: started from a file, told that the file has changed, and ended, by signals.
+
+use std::fs;
+use std::path::Path;
+
+use kit::rig::Known;
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, directory, example, text, wait_until};
+use rustix::process::{Signal, kill_process};
+
+const SECRET: &str = "a-canary-key";
+
+/// A file with three channels that push, one of them under a schedule, one that is published, and a recording.
+fn file(clip: &Path, archive: &Path, first: &str, second: &str, third: &str) -> String {
+    format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+
+        [keys]
+        studio = "{SECRET}"
+
+        [channels.first]
+        source = {{ file = {clip:?}, looped = true }}
+        outputs = [{{ server = "{first}", key = "{SECRET}" }}, {{ record = {archive:?} }}]
+
+        [channels.second]
+        source = {{ file = {clip:?}, looped = true }}
+        outputs = [{{ server = "{second}", key = "{SECRET}", label = "only" }}, {{ publish = "second" }}]
+
+        [channels.third]
+        source = {{ file = {clip:?}, looped = true }}
+        outputs = [{{ server = "{third}", key = "{SECRET}" }}]
+
+        [channels.studio]
+        source = {{ published = "studio" }}
+        without_outputs = true
+
+        [schedules.third]
+        windows = [{{ from = "00:00", lasts = "47h" }}]
+        "#
+    )
+}
+
+fn send(peer: &Peer, signal: Signal) {
+    kill_process(peer.pid(), signal).expect("it runs");
+}
+
+/// The connections that are open, and how many there were.
+fn open(server: &Scripted) -> (usize, usize) {
+    let visits = server.visits();
+    (visits.iter().filter(|visit| visit.closed.is_none()).count(), visits.len())
+}
+
+/// Waits until another line that begins so was printed.
+fn wait_line(peer: &Peer, begins: &str, many: usize) -> String {
+    let lines = |peer: &Peer| -> Vec<String> {
+        let output = peer.output();
+        output.lines().filter(|line| line.starts_with(begins)).map(str::to_owned).collect()
+    };
+    assert!(wait_until(PATIENCE, || lines(peer).len() >= many), "no {begins}\n{}", peer.report());
+    lines(peer).pop().expect("it came")
+}
+
+#[test]
+fn a_file_that_changes_touches_what_has_changed_and_nothing_else() {
+    let Some(program) = example("channels") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let [config, archive, other] =
+        ["channels.toml", "archive.flv", "other.mp4"].map(|name| folder.path().join(name));
+    let [first, second, third, elsewhere] = [(); 4].map(|()| Scripted::start(Script::Record));
+    let before = file(&clip.file, &archive, &first.url(), &second.url(), &third.url());
+    fs::write(&config, &before).expect("a file");
+    let mut channels = Peer::spawn(&program, [text(&config)]);
+    assert_eq!(
+        wait_line(&channels, "started", 1),
+        "started: 4 added, 0 changed, 0 removed, 0 untouched, 0 failed"
+    );
+    for server in [&first, &second, &third] {
+        assert!(server.wait_pictures(0, 10, PATIENCE), "{}", channels.report());
+    }
+
+    // Another output: the channel stays, its other outputs too, and all other channels.
+    let moved = file(&clip.file, &archive, &first.url(), &elsewhere.url(), &third.url());
+    fs::write(&config, &moved).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 1),
+        "reloaded: 0 added, 1 changed, 0 removed, 3 untouched, 0 failed"
+    );
+    assert!(elsewhere.wait_pictures(0, 10, PATIENCE), "{}", channels.report());
+    assert!(wait_until(PATIENCE, || open(&second) == (0, 1)), "{:?}", open(&second));
+    assert_eq!([open(&first), open(&third)], [(1, 1), (1, 1)]);
+
+    // Another source: the connections of the channel stay, and get its pictures.
+    fs::copy(&clip.file, &other).expect("a copy");
+    let text_of_second = moved.split("[channels.third]").next().expect("what is before");
+    let replaced = text_of_second.replace(&format!("{:?}", clip.file), &format!("{other:?}"))
+        + &moved[text_of_second.len()..];
+    fs::write(&config, &replaced).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 2),
+        "reloaded: 0 added, 2 changed, 0 removed, 2 untouched, 0 failed"
+    );
+    let seen = elsewhere.visits()[0].tags.len();
+    assert!(wait_until(PATIENCE, || elsewhere.visits()[0].tags.len() > seen + 20), "{}", channels.report());
+
+    // What cannot be read changes nothing, and shows no key.
+    fs::write(&config, replaced.replace("key = ", "key = 5, schlüssel = ")).expect("a file");
+    send(&channels, Signal::HUP);
+    wait_line(&channels, "not reloaded", 1);
+    fs::write(&config, replaced.replace("[keys]", "[keys]\nguest = [\"a-canary-key\"]")).expect("a file");
+    send(&channels, Signal::HUP);
+    wait_line(&channels, "not reloaded", 2);
+
+    // A channel less.
+    fs::write(&config, replaced.replace("[channels.studio]", "[channels.studio2]")).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 3),
+        "reloaded: 1 added, 0 changed, 1 removed, 3 untouched, 0 failed"
+    );
+    assert_eq!([open(&first), open(&third), open(&elsewhere)], [(1, 1), (1, 1), (1, 1)]);
+
+    send(&channels, Signal::TERM);
+    channels.wait_success(PATIENCE);
+    assert!(
+        channels.output().lines().last().expect("a last line").starts_with("stopped 4, abandoned 0"),
+        "{}",
+        channels.report()
+    );
+    assert!(wait_until(PATIENCE, || open(&first).0 == 0 && open(&third).0 == 0));
+    assert!(fs::metadata(&archive).expect("it was recorded").len() > 10_000);
+    let said = channels.output() + &channels.errors();
+    assert!(!said.contains(SECRET) && !said.contains("canary"), "{said}");
+}
+
+#[test]
+fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
+    let Some(program) = example("channels") else { return };
+    let folder = directory();
+    let config = folder.path().join("channels.toml");
+    let check = |content: &str| {
+        fs::write(&config, content).expect("a file");
+        let mut peer = Peer::spawn(&program, [text(&config), "--check"]);
+        let status = peer.wait(PATIENCE);
+        (status.code(), peer.output() + &peer.errors())
+    };
+    let good =
+        file(Path::new("show.mp4"), Path::new("show.flv"), "rtmp://a/live", "rtmp://b/live", "rtmp://c/live");
+    assert_eq!(check(&good), (Some(0), "ok: 4 channels, 1 of them scheduled, 1 keys\n".to_owned()));
+    for (wrong, parts) in [
+        (good.replace("looped", "looop"), vec![":9:", "unknown field `looop`"]),
+        (good.replace("lasts = \"47h\"", "lasts = \"two days\""), vec!["no length of time"]),
+        (
+            good.replace("[schedules.third]", "[schedules.fourth]\nzone = \"Mars/Olympus\""),
+            vec!["schedules.fourth: there is no such channel", "time zone database"],
+        ),
+        (good.replace("rtmp://a/live", "rtmp://a:x/live"), vec!["channels.first: ", "outputs[0]"]),
+        (good.replace(&format!("studio = \"{SECRET}\""), &format!("studio = [\"{SECRET}\"]")), vec![":6:"]),
+        (good.replace("key = ", "existing = "), vec!["there are"]),
+        (good.replace("key = \"", "key = "), vec!["channels.toml:"]),
+    ] {
+        let (code, said) = check(&wrong);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+}
