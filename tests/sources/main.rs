@@ -1,7 +1,9 @@
 //! Sources on the air: replaced, watched, and stood in for. What receivers see is one stream.
 
 #![cfg(feature = "libav")]
+#![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
+mod fallback;
 mod replace;
 
 use std::path::Path;

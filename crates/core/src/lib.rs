@@ -101,11 +101,11 @@ pub use schedule::{
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub use serial::seconds;
-pub use source::{Source, SplitSource};
+pub use source::{Fallback, Source, SplitSource};
 pub use spec::StreamSpec;
 #[cfg(feature = "serde")]
 pub use spec::WithKeys;
-pub use standby::{At, Replacing};
+pub use standby::{At, Reaction, Replacing, Watchdog};
 pub use stats::{
     Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats, OutputTransport,
     Playing, Seam, SourceMode, StreamPhase, StreamStats,

@@ -21,6 +21,27 @@ pub(crate) mod span {
         from.deserialize_any(Written)
     }
 
+    /// The same where there may be none; for `#[serde(with)]`.
+    pub(crate) mod option {
+        use std::time::Duration;
+
+        use serde::de::Deserializer;
+        use serde::ser::Serializer;
+
+        #[derive(serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        struct Span(#[serde(with = "crate::written::span")] Duration);
+
+        pub(crate) fn serialize<S: Serializer>(length: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+            serde::Serialize::serialize(&length.map(Span), to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+            let span: Option<Span> = serde::Deserialize::deserialize(from)?;
+            Ok(span.map(|span| span.0))
+        }
+    }
+
     struct Written;
 
     impl Visitor<'_> for Written {

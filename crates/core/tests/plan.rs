@@ -38,7 +38,7 @@ const PLAN: &[(&str, &str)] = &[
         "playout",
         "clock config driver error event files id lap playlist pool reel ring stats sys tracks transcode",
     ),
-    ("standby", "driver error event ring stats sys words"),
+    ("standby", "driver error event ring settings stats sys words written"),
     (
         "stream",
         "bit_rate clock config driver error event files id limiter net pool reel ring standby stats sys",

@@ -224,7 +224,7 @@ pub mod playlist {
 
 /// Sources, and what becomes of them on the air.
 pub mod source {
-    pub use flowcast_core::{At, Replacing, Seam, Source};
+    pub use flowcast_core::{At, Fallback, Reaction, Replacing, Seam, Source, Watchdog};
 }
 
 /// What is encoded, and how.

@@ -49,6 +49,7 @@ impl Error {
             Self::Recording { .. } => "RECORDING_FAILED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
+            Self::SourceStalled { .. } => "SOURCE_STALLED",
             Self::SourceNotReady { .. } => "SOURCE_NOT_READY",
             Self::LabelInUse { .. } => "LABEL_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
@@ -110,7 +111,10 @@ impl Error {
             Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => {
                 503
             }
-            Self::ConnectTimeout { .. } | Self::Stalled { .. } | Self::SourceNotReady { .. } => 504,
+            Self::ConnectTimeout { .. }
+            | Self::Stalled { .. }
+            | Self::SourceNotReady { .. }
+            | Self::SourceStalled { .. } => 504,
             Self::ReelStore { .. }
             | Self::ReelDamaged { .. }
             | Self::EncoderFailed { .. }

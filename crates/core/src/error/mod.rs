@@ -357,6 +357,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A source gave no packet, or no keyframe, for longer than its [watchdog](crate::Watchdog) allows.
+    #[error("the source gave no {what} for {after:?}")]
+    SourceStalled {
+        /// What it did not give: `packet` or `keyframe`.
+        what: &'static str,
+        /// For how long.
+        after: Duration,
+    },
     /// A source that was to take over gave no keyframe in time; the one before stays on the air.
     #[error("the source gave no keyframe within {after:?}")]
     SourceNotReady {

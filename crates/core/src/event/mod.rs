@@ -133,6 +133,25 @@ pub enum EventKind {
         /// For how long it delivered nothing.
         after: Duration,
     },
+    /// The source has given no keyframe for a while ([`Watchdog::no_keyframe`](crate::Watchdog::no_keyframe)).
+    KeyframeMissing {
+        /// For how long.
+        after: Duration,
+    },
+    /// The fallback of the source took over ([`Source::fallback`](crate::Source::fallback)).
+    FallbackBegan {
+        /// For how long the source had given nothing, or no keyframe.
+        after: Duration,
+        /// What receivers see of it.
+        seam: Seam,
+    },
+    /// The source is on the air again, in place of its fallback.
+    FallbackEnded {
+        /// How long the fallback was on the air.
+        after: Duration,
+        /// What receivers see of it.
+        seam: Seam,
+    },
     /// Another source took the place of the one that was on the air ([`replace_source`](crate::StreamRef::replace_source)).
     SourceSwitched {
         /// What receivers see of it.

@@ -73,6 +73,9 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::SourceFault { .. }
         | EventKind::SourceStalled { .. }
         | EventKind::SourceResumed { .. }
+        | EventKind::KeyframeMissing { .. }
+        | EventKind::FallbackBegan { .. }
+        | EventKind::FallbackEnded { .. }
         | EventKind::ClockJumped { .. }
         | EventKind::ClockUnsteady
         | EventKind::ClockStalled { .. }

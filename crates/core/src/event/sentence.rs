@@ -27,6 +27,9 @@ impl EventKind {
             Self::SourceFault { .. } => "source_fault",
             Self::SourceStalled { .. } => "source_stalled",
             Self::SourceResumed { .. } => "source_resumed",
+            Self::KeyframeMissing { .. } => "keyframe_missing",
+            Self::FallbackBegan { .. } => "fallback_began",
+            Self::FallbackEnded { .. } => "fallback_ended",
             Self::SourceSwitched { .. } => "source_switched",
             Self::ClockJumped { .. } => "clock_jumped",
             Self::ClockUnsteady => "clock_unsteady",
@@ -116,6 +119,15 @@ impl fmt::Display for EventKind {
                 write!(f, "the source has delivered nothing for {}", Span(*after))
             }
             Self::SourceResumed { after } => write!(f, "the source delivers again after {}", Span(*after)),
+            Self::KeyframeMissing { after } => {
+                write!(f, "the source has given no keyframe for {}", Span(*after))
+            }
+            Self::FallbackBegan { after, seam } => {
+                write!(f, "the fallback is on the air after {} ({})", Span(*after), said(*seam))
+            }
+            Self::FallbackEnded { after, seam } => {
+                write!(f, "the source is back after {} of fallback ({})", Span(*after), said(*seam))
+            }
             Self::SourceSwitched { seam } => write!(f, "another source is on the air ({})", said(*seam)),
             Self::ClockJumped { millis } => write!(f, "the source's clock jumped by {millis} ms"),
             Self::ClockStalled { step } => {

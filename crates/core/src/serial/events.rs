@@ -74,9 +74,14 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         EventKind::SourceFault { error } => to.serialize_entry("error", error),
         EventKind::SourceStalled { after }
         | EventKind::SourceResumed { after }
+        | EventKind::KeyframeMissing { after }
         | EventKind::PublisherReturned { after }
         | EventKind::PlaylistResumed { after }
         | EventKind::ResourceCalm { after } => to.serialize_entry("after_seconds", &seconds(*after)),
+        EventKind::FallbackBegan { after, seam } | EventKind::FallbackEnded { after, seam } => {
+            to.serialize_entry("after_seconds", &seconds(*after))?;
+            to.serialize_entry("seam", seam)
+        }
         EventKind::SourceSwitched { seam } => to.serialize_entry("seam", seam),
         EventKind::ClockJumped { millis } => to.serialize_entry("by_seconds", &(*millis as f64 / 1e3)),
         EventKind::ClockStalled { step } => to.serialize_entry("step_seconds", &seconds(*step)),

@@ -26,11 +26,13 @@ pub(super) fn fitted(source: &Source, on_air: &Parameters) -> Option<Source> {
         if encoding.frame_rate.is_none() {
             encoding.frame_rate = pictures.rate.and_then(meant);
         }
-        encoding.h264_profile.get_or_insert_with(|| profile(pictures.profile).to_owned());
-        // The last of a name wins: a level that was asked for is kept.
+        let (profile, tools) = profile(pictures.profile);
+        encoding.h264_profile.get_or_insert_with(|| profile.to_owned());
+        // The last of a name wins: what was asked for is kept.
         let level = format!("level={}.{}", pictures.level / 10, pictures.level % 10);
         let asked = std::mem::take(&mut encoding.x264_params);
-        encoding.x264_params = if asked.is_empty() { level } else { format!("{level}:{asked}") };
+        let parameters = [tools, level.as_str(), asked.as_str()].into_iter().filter(|text| !text.is_empty());
+        encoding.x264_params = parameters.collect::<Vec<_>>().join(":");
         // Pictures of what comes next are never shown before those that were sent last.
         encoding.b_frames.get_or_insert(0);
     }
@@ -49,11 +51,12 @@ fn is_encodable(pictures: &Pictures) -> bool {
     width % 2 == 0 && height % 2 == 0
 }
 
-fn profile(profile_idc: u8) -> &'static str {
+/// A profile, and x264's parameters for what makes it that one: the fastest presets leave it out.
+fn profile(profile_idc: u8) -> (&'static str, &'static str) {
     match profile_idc {
-        0..=66 => "baseline",
-        67..=99 => "main",
-        _ => "high",
+        0..=66 => ("baseline", ""),
+        67..=99 => ("main", "cabac=1:8x8dct=0"),
+        _ => ("high", "cabac=1:8x8dct=1"),
     }
 }
 
@@ -82,7 +85,10 @@ mod tests {
         let source = Source::file("slate.mp4").mode(Mode::Encode);
         let encoding = fitted(&source, &on_air()).expect("it is encoded").wish.encoding;
         assert_eq!((encoding.size, encoding.h264_profile.as_deref()), (Some((1280, 720)), Some("main")));
-        assert_eq!((encoding.x264_params.as_str(), encoding.b_frames), ("level=3.1", Some(0)));
+        assert_eq!(
+            (encoding.x264_params.as_str(), encoding.b_frames),
+            ("cabac=1:8x8dct=0:level=3.1", Some(0))
+        );
         assert_eq!((encoding.audio.sample_rate, encoding.audio.channels), (Some(44_100), Some(1)));
         assert_eq!(encoding.frame_rate, FrameRate::new(30, 1), "30000/1001 is further off");
     }
@@ -93,7 +99,10 @@ mod tests {
         (asked.size, asked.x264_params) = (Some((640, 360)), "level=4.0".to_owned());
         let source = Source::file("slate.mp4").mode(Mode::Encode).encoding(asked);
         let encoding = fitted(&source, &on_air()).expect("it is encoded").wish.encoding;
-        assert_eq!((encoding.size, encoding.x264_params.as_str()), (Some((640, 360)), "level=3.1:level=4.0"));
+        assert_eq!(
+            (encoding.size, encoding.x264_params.as_str()),
+            (Some((640, 360)), "cabac=1:8x8dct=0:level=3.1:level=4.0")
+        );
         assert!(fitted(&Source::file("slate.mp4"), &on_air()).is_none());
         assert!(fitted(&source, &Parameters::default()).is_none(), "nothing is known");
         let odd =

@@ -2,17 +2,21 @@
 
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod encode;
+mod fallback;
 #[cfg(feature = "libav")]
 mod fit;
 mod open;
 #[cfg(feature = "serde")]
 mod wire;
 
+pub use self::fallback::Fallback;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::playlist::Playlist;
+use crate::standby::Watchdog;
 use crate::stream::check_name;
 use crate::transcode::{Encoding, Mode, Profile, Wish};
 use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
@@ -36,6 +40,8 @@ pub struct Source {
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
     pub(crate) wish: Wish,
+    fallback: Option<Fallback>,
+    watchdog: Watchdog,
     /// The settings that have no effect on such a source, and why: `start` refuses them.
     in_vain: Vec<(&'static str, &'static str)>,
 }
@@ -115,6 +121,8 @@ impl Source {
             silence: false,
             start_at: Duration::ZERO,
             wish: Wish::default(),
+            fallback: None,
+            watchdog: Watchdog::default(),
             in_vain: Vec::new(),
         }
     }
@@ -138,6 +146,7 @@ impl Source {
         let mut found: Vec<_> =
             in_vain.map(|(name, reason)| Error::Config { name, reason: reason.to_owned() }).collect();
         found.extend(self.wish.problems());
+        found.extend(self.guard_problems());
         if let Media::Published { name, .. } = &self.media {
             found.extend(check_name(name).err());
         }

@@ -20,7 +20,7 @@ const SILENCE: (u32, u8) = (44_100, 2);
 /// What a source is opened with.
 pub(super) struct Opening<'a>(pub(super) &'a SourceOpening<'a>);
 
-/// Opens a source and gets its first seconds ready.
+/// Opens a source without what watches it, and gets its first seconds ready.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub(super) struct Opening<'a>(pub(super) &'a SourceOpening<'a>);
 /// # Blocking
 ///
 /// On the files; where all of one has to be read to find out what is encoded, until the engine shuts down.
-pub(super) fn open(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let opening = Opening(cx);
     #[cfg(feature = "libav")]
     let fitted = cx.beside().and_then(|on_air| super::fit::fitted(source, on_air));
@@ -93,11 +93,12 @@ impl OpenSource for Source {
             Media::Published { name, .. } => reads.published = Some(name.clone()),
         }
         reads.playlists.extend(self.sound.clone());
+        reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
         reads
     }
 
     fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
-        open(&self, cx)
+        open_bare(&self, cx).map(|driver| self.guarded(driver, cx))
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Media, Source};
+use super::{Fallback, Media, Source};
 use crate::playlist::Playlist;
+use crate::standby::Watchdog;
 use crate::transcode::{Encoding, Mode};
 use crate::verdict::{Platform, Strictness};
 use crate::written::is_default;
@@ -46,6 +47,10 @@ struct Written {
     enhanced: bool,
     #[serde(skip_serializing_if = "is_default")]
     encoding: Encoding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<Fallback>,
+    #[serde(skip_serializing_if = "is_default")]
+    watchdog: Watchdog,
 }
 
 /// Fails for a platform of the program's own: only those flowcast knows have a name that says what they take.
@@ -59,6 +64,8 @@ impl Serialize for Source {
             strictness: self.wish.strictness,
             enhanced: self.wish.enhanced,
             encoding: self.wish.encoding.clone(),
+            fallback: self.fallback.clone(),
+            watchdog: self.watchdog,
             ..Written::default()
         };
         for platform in &self.wish.platforms {
@@ -127,6 +134,8 @@ impl<'de> Deserialize<'de> for Source {
         source.wish.strictness = written.strictness;
         source.wish.enhanced = written.enhanced;
         source.wish.encoding = written.encoding;
+        source.fallback = written.fallback;
+        source.watchdog = written.watchdog;
         Ok(source)
     }
 }

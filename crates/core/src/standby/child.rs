@@ -33,6 +33,8 @@ pub(super) struct Candidate {
     has_pictures: bool,
     /// The time of the first sound.
     first_sound: Option<i64>,
+    /// Media has come in this turn.
+    pub(super) gave: bool,
 }
 
 /// What a candidate can begin with.
@@ -50,7 +52,14 @@ impl Candidate {
             started: false,
             has_pictures: false,
             first_sound: None,
+            gave: false,
         }
+    }
+
+    /// One that was on the air with these headers.
+    pub(super) fn returning(driver: Box<dyn SourceDriver>, headers: Headers) -> Self {
+        let has_pictures = headers.has_video();
+        Self { headers, has_pictures, started: true, ..Self::new(driver) }
     }
 
     /// Media time begins for it, once.
@@ -76,6 +85,7 @@ impl Candidate {
             refills: &mut refills,
             notices: &mut self.notices,
         });
+        self.gave = tags.iter().any(|tag| !tag.is_header() && !tag.is_script());
         let begin = tags.iter().position(|tag| self.can_begin_with(tag));
         tags.iter().take(begin.unwrap_or(tags.len())).for_each(|tag| {
             self.headers.note(tag);

@@ -56,6 +56,23 @@ impl Parameters {
         }
         found
     }
+
+    /// Whether what is encoded to one of the two is like the other.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        /// Rates that were measured differ by as much, as a part of them.
+        const NEAR: f64 = 0.03;
+        let without_rate = |of: &Self| {
+            let pictures = of.pictures.map(|pictures| Pictures { rate: None, ..pictures });
+            Self { pictures, ..*of }
+        };
+        let rate = |of: &Self| of.pictures.and_then(|pictures| pictures.rate);
+        let is_near = match (rate(self), rate(other)) {
+            (Some(one), Some(other)) => (one / other - 1.0).abs() <= NEAR,
+            (None, None) => true,
+            _ => false,
+        };
+        without_rate(self) == without_rate(other) && is_near
+    }
 }
 
 fn pictures(tag: &Tag) -> Option<Pictures> {

@@ -5,13 +5,13 @@
 //! where the stream would be by now. Seams do not add up: the distance between the pictures at a seam is chosen so
 //! that the stream stays with the clock it began by.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::coded::{Part, coded};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
-use super::parameters::is_same_sound;
+use super::parameters::{Parameters, is_same_sound};
 use crate::driver::SourceContext;
 use crate::error::Error;
 use crate::ring::{Headers, Refill};
@@ -46,6 +46,10 @@ pub(super) struct Splice {
     origin: Option<(Instant, i64)>,
     /// By how much the source on the air is moved.
     shift: i64,
+    /// When the source on the air began.
+    begun: Option<Instant>,
+    /// How often the headers have changed.
+    revision: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +59,9 @@ struct Track {
     step: Option<i64>,
     /// Tags before this are left out: they belong to what was there before the seam.
     floor: Option<i64>,
+    /// The time of the first tag of the source on the air, and how many came after it.
+    first: Option<i64>,
+    count: u32,
 }
 
 /// Where a source joins.
@@ -87,7 +94,44 @@ impl Splice {
             newest: newest.map(|newest| (newest, now)),
             origin: newest.map(|newest| (now, newest)),
             shift: 0,
+            begun: None,
+            revision: 0,
         }
+    }
+
+    /// What was sent last of each header.
+    pub(super) fn said(&self) -> &Headers {
+        &self.said
+    }
+
+    /// Whether anything was sent.
+    pub(super) fn has_begun(&self) -> bool {
+        self.newest.is_some()
+    }
+
+    /// How long the source on the air has been there.
+    pub(super) fn on_air_for(&self, now: Instant) -> Duration {
+        self.begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun))
+    }
+
+    /// A number that changes with the headers.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What is on the air. The frame rate is measured, once there is enough to measure.
+    pub(super) fn parameters(&self) -> Parameters {
+        /// Pictures of which a rate can be told.
+        const ENOUGH: u32 = 10;
+        let mut parameters = Parameters::of(&self.said);
+        let [track, _] = &self.tracks;
+        if let (Some(pictures), Some(first), Some(last)) = (&mut parameters.pictures, track.first, track.last)
+            && track.count >= ENOUGH
+            && last > first
+        {
+            pictures.rate = Some(f64::from(track.count) * 1000.0 / (last - first) as f64);
+        }
+        parameters
     }
 
     /// Moves the tags of the source on the air that it has put there since `from` to where they belong; `told` is how many of the
@@ -117,7 +161,7 @@ impl Splice {
         let time = tag.timestamp.as_millis().saturating_add(self.shift);
         tag.timestamp = MediaTime::from_millis(time);
         if tag.is_header() {
-            self.said.note(tag);
+            self.revision += u64::from(self.said.note(tag));
             return true;
         }
         if tag.is_script() {
@@ -137,6 +181,11 @@ impl Splice {
             track.step = Some(step);
         }
         track.last = Some(track.last.map_or(time, |last| last.max(time)));
+        match track.first {
+            Some(_) => track.count = track.count.saturating_add(1),
+            None => track.first = Some(time),
+        }
+        self.begun.get_or_insert(now);
         if tag.is_video() {
             let shown = time + composition_time(tag);
             self.shown = Some(self.shown.map_or(shown, |last| last.max(shown)));
@@ -152,10 +201,12 @@ impl Splice {
     /// what is on the air. Its tags are to be [passed](Self::pass) from now on.
     pub(super) fn join(&mut self, place: Place, headers: &Headers, first: &Tag, fitted: bool) -> Joint {
         let at = self.join_at(place, first);
+        self.begun = None;
         self.shift = at.saturating_sub(first.timestamp.as_millis());
         for (track, is_first) in self.tracks.iter_mut().zip([first.is_video(), first.is_audio()]) {
             let after = track.last.map(|last| last + (track.step.unwrap_or(USUAL_STEP) / 2).max(1));
             track.floor = after.filter(|_| !is_first);
+            (track.first, track.count) = (None, 0);
         }
         // `pass` moves them with the tags.
         let before = MediaTime::from_millis(first.timestamp.as_millis());
@@ -191,7 +242,7 @@ impl Splice {
         {
             earliest = earliest.max(shown + 1 - composition_time(first));
         }
-        let millis = |passed: std::time::Duration| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        let millis = |passed: Duration| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
         let Place::At(now) = place else {
             return earliest.max(track.last.map_or(newest, |last| last + step));
         };

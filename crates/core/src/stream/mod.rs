@@ -32,6 +32,7 @@ pub(crate) use hub::{Reading, Watch, check_name, is_name, refused, shown};
 pub(crate) use labels::check_label;
 pub(crate) use leave::Leave;
 pub(crate) use mailbox::Mailbox;
+pub(crate) use opening::LaterOn;
 pub use opening::{
     OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
 };

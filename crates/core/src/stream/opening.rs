@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::handle::StreamRef;
 use super::hub::Hub;
@@ -21,8 +21,8 @@ use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
-use crate::standby::{Addressed, Parameters};
-use crate::sys::{CpuMeter, ThreadMeter};
+use crate::standby::{Addressed, Opened, Parameters};
+use crate::sys::{CpuLap, CpuMeter, ThreadMeter};
 
 /// What a stream can be made from: a description that says how it is opened.
 ///
@@ -176,6 +176,11 @@ impl<'a> SourceOpening<'a> {
         self.fitted.get()
     }
 
+    /// How sources of the stream are opened later, on a thread of their own.
+    pub(crate) fn later_on(&self) -> LaterOn {
+        LaterOn { registry: Arc::downgrade(self.registry), shared: self.shared.clone(), seat: self.seat }
+    }
+
     /// The number of the stream.
     #[must_use]
     pub fn stream(&self) -> StreamId {
@@ -225,6 +230,41 @@ impl<'a> SourceOpening<'a> {
 
     pub(crate) fn waker(&self) -> &Mailbox {
         &self.shared.mailbox
+    }
+}
+
+/// What sources of a stream are opened with while it is on the air.
+pub(crate) struct LaterOn {
+    registry: Weak<Registry>,
+    shared: Arc<StreamShared>,
+    seat: u64,
+}
+
+impl LaterOn {
+    /// Opens a source with `open`, on this thread; `beside` is what is on the air.
+    ///
+    /// # Errors
+    ///
+    /// What `open` says; [`Error::Ended`].
+    pub(crate) fn open(
+        &self,
+        beside: Option<Parameters>,
+        open: impl FnOnce(&SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error>,
+    ) -> Result<Opened, Error> {
+        let registry = self.registry.upgrade().ok_or(Error::Ended)?;
+        let opening = SourceOpening::later(&registry, &self.shared, self.seat, beside);
+        let mut lap = CpuLap::default();
+        let driver = self.shared.span.run(|| open(&opening));
+        self.shared.cpu.lap(&mut lap);
+        registry.starting().over(self.shared.id);
+        Ok(Opened { driver: driver?, fitted: opening.was_fitted() })
+    }
+
+    /// Ends what is being opened.
+    pub(crate) fn cancel(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.starting().end(self.shared.id);
+        }
     }
 }
 

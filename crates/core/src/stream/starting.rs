@@ -37,6 +37,16 @@ impl Starting {
         self.0.lock().ends.retain(|(of, _)| *of != stream);
     }
 
+    /// What is being opened for `stream` is not needed any more.
+    pub(crate) fn end(&self, stream: StreamId) {
+        let mut state = self.0.lock();
+        let (ended, ends) = std::mem::take(&mut state.ends).into_iter().partition(|(of, _)| *of == stream);
+        state.ends = ends;
+        drop(state);
+        let ended: Vec<(StreamId, End)> = ended;
+        ended.into_iter().for_each(|(_, end)| end());
+    }
+
     /// The engine shuts down.
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();

@@ -11,7 +11,6 @@ mod span;
 mod spawn;
 mod thread;
 mod wakers;
-#[cfg(feature = "libav")]
 mod worker;
 
 pub(crate) use codecs::{CodecHost, CodecThreads};
@@ -26,7 +25,6 @@ pub use spawn::spawn;
 pub use thread::ThreadMeter;
 pub(crate) use thread::{CpuLap, CpuMeter, Leave, thread_cpu_time, yield_to_others};
 pub(crate) use wakers::{Waiting, Wakers, wake};
-#[cfg(feature = "libav")]
 pub(crate) use worker::Worker;
 
 /// Tasks and a runtime for tests.

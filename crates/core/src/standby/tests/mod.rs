@@ -1,5 +1,6 @@
 //! Drivers that do what a test says, on a clock of the test's.
 
+mod guard;
 mod switch;
 
 use std::collections::VecDeque;

@@ -475,7 +475,13 @@ impl StreamThread {
 
     fn flush_notices(&mut self) {
         let is_shown = |kind: &EventKind| {
-            matches!(kind, EventKind::ItemStarted { .. } | EventKind::SourceSwitched { .. })
+            matches!(
+                kind,
+                EventKind::ItemStarted { .. }
+                    | EventKind::SourceSwitched { .. }
+                    | EventKind::FallbackBegan { .. }
+                    | EventKind::FallbackEnded { .. }
+            )
         };
         if self.notices.iter().any(is_shown) {
             // Who hears of it finds it in the figures.

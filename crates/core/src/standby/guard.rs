@@ -1,0 +1,392 @@
+//! A source that is watched, and stood in for while it gives nothing.
+//!
+//! In: the driver of the source, and how it and its fallback are opened. Out: the tags of the source, or of its fallback, as one
+//! stream. The source comes back at a keyframe, once it has been steady for a while. Runs on the stream's thread; what blocks is
+//! done on another one.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Registry, Token};
+
+use super::away::{Away, Back};
+use super::child::{Beginning, Candidate};
+use super::opener::Reopen;
+use super::slate::{Slate, Times};
+use super::splice::{OnAir, Place, Splice};
+use super::watch::{Reaction, Stall, Watch, Watchdog};
+use crate::driver::{SourceContext, SourceDriver, SourceState};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::stats::{EncodingStats, FallbackStats, Playing, Seam, SourceMode};
+
+/// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a guard is made of.
+pub(crate) struct Guarding {
+    /// What threads are named after.
+    pub(crate) name: String,
+    pub(crate) source: Box<dyn SourceDriver>,
+    /// How the source is opened again.
+    pub(crate) again: Arc<dyn Reopen>,
+    pub(crate) watchdog: Watchdog,
+    /// How the fallback is opened, and when it stands in.
+    pub(crate) fallback: Option<(Arc<dyn Reopen>, Times)>,
+}
+
+/// The driver.
+pub(crate) struct Guard {
+    name: String,
+    air: Air,
+    /// The source while it is not on the air.
+    away: Option<Away>,
+    again: Arc<dyn Reopen>,
+    watch: Watch,
+    /// The watchdog wants the fallback: since when there was no keyframe, or nothing.
+    wanted: Option<Duration>,
+    slate: Option<Slate>,
+    /// The fallback that was on the air last was encoded to the source.
+    fitted: bool,
+    splice: Splice,
+    leaving: Vec<Box<dyn SourceDriver>>,
+    begun: bool,
+}
+
+/// What is on the air.
+enum Air {
+    Source(Box<dyn SourceDriver>),
+    Slate(Box<dyn SourceDriver>),
+    Nothing,
+}
+
+impl Air {
+    fn driver(&self) -> Option<&dyn SourceDriver> {
+        match self {
+            Self::Source(driver) | Self::Slate(driver) => Some(driver.as_ref()),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// How a turn of what is on the air went.
+enum Turn {
+    /// All is well.
+    Goes,
+    /// The fallback is needed: nothing has come for so long.
+    Needs(Duration),
+    /// The turn is over with this.
+    Over(SourceState),
+}
+
+impl Guard {
+    pub(crate) fn new(parts: Guarding) -> Self {
+        let Guarding { name, source, again, watchdog, fallback } = parts;
+        let now = Instant::now();
+        Self {
+            name,
+            air: Air::Source(source),
+            away: None,
+            again,
+            watch: Watch::new(watchdog, now),
+            wanted: None,
+            slate: fallback.map(|(how, times)| Slate::new(how, times)),
+            fitted: false,
+            splice: Splice::new(now, OnAir::default()),
+            leaving: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Takes what is on the air.
+    fn pull_air(&mut self, cx: &mut SourceContext<'_>) -> Turn {
+        let (from, refills, told) = (cx.tags.len(), cx.refills.len(), cx.notices.len());
+        match &mut self.air {
+            Air::Source(source) => {
+                let state = source.pull(cx);
+                let rests = source.is_resting();
+                if let Some(after) = self.watch.note(cx.now, cx.tags.get(from..).unwrap_or_default()) {
+                    cx.notices.push(EventKind::SourceResumed { after });
+                }
+                self.splice.pass(cx, from, refills);
+                match state {
+                    SourceState::Running if self.begun => self.look(cx, rests),
+                    SourceState::Failed(error) => self.lose_source(cx, error),
+                    state => Turn::Over(state),
+                }
+            }
+            Air::Slate(slate) => {
+                let state = slate.pull(cx);
+                without_laps(cx.notices, told);
+                self.splice.pass(cx, from, refills);
+                match state {
+                    SourceState::More => return Turn::Over(SourceState::More),
+                    SourceState::Running => return Turn::Goes,
+                    SourceState::Failed(error) => cx.notices.push(EventKind::SourceFault { error }),
+                    SourceState::Ended => {}
+                }
+                self.leave_air();
+                Turn::Needs(Duration::ZERO)
+            }
+            Air::Nothing => Turn::Needs(cx.now.saturating_duration_since(self.watch.heard())),
+        }
+    }
+
+    /// Whether the source on the air gives what it should; `rests` says that it is not expected to give anything.
+    fn look(&mut self, cx: &mut SourceContext<'_>, rests: bool) -> Turn {
+        if !rests
+            && cx.tick
+            && let Some(stall) = self.watch.check(cx.now)
+            && let Some(turn) = self.react(cx, stall)
+        {
+            return turn;
+        }
+        self.wanted.take_if(|_| !self.watch.is_stalled());
+        let silent = cx.now.saturating_duration_since(self.watch.heard());
+        match &self.slate {
+            Some(slate) if silent >= slate.times.after => Turn::Needs(silent),
+            Some(_) => self.wanted.map_or(Turn::Goes, Turn::Needs),
+            None => Turn::Goes,
+        }
+    }
+
+    /// Does what is to be done about a stall.
+    fn react(&mut self, cx: &mut SourceContext<'_>, stall: Stall) -> Option<Turn> {
+        let (what, after) = match stall {
+            Stall::Packets(after) => ("packet", after),
+            Stall::Keyframes(after) => ("keyframe", after),
+        };
+        cx.notices.push(match stall {
+            Stall::Packets(_) => EventKind::SourceStalled { after },
+            Stall::Keyframes(_) => EventKind::KeyframeMissing { after },
+        });
+        match self.watch.rules.then {
+            Reaction::Tell => {}
+            Reaction::Restart => {
+                self.leave_air();
+                self.away = Some(Away::reopened(&self.name, &self.again));
+                return Some(Turn::Needs(after));
+            }
+            Reaction::Fallback => self.wanted = Some(after),
+            Reaction::End => {
+                return Some(Turn::Over(SourceState::Failed(Error::SourceStalled { what, after })));
+            }
+        }
+        None
+    }
+
+    /// The source has failed: it is opened again where something stands in for it, or where that is what the watchdog is for.
+    fn lose_source(&mut self, cx: &mut SourceContext<'_>, error: Error) -> Turn {
+        if self.slate.is_none() && self.watch.rules.then != Reaction::Restart {
+            return Turn::Over(SourceState::Failed(error));
+        }
+        cx.notices.push(EventKind::SourceFault { error });
+        self.leave_air();
+        self.away = Some(Away::failed(cx.now));
+        Turn::Needs(cx.now.saturating_duration_since(self.watch.heard()))
+    }
+
+    /// Nothing is on the air.
+    fn leave_air(&mut self) {
+        if let Air::Source(driver) | Air::Slate(driver) = std::mem::replace(&mut self.air, Air::Nothing) {
+            self.retire(driver);
+        }
+    }
+
+    fn retire(&mut self, mut driver: Box<dyn SourceDriver>) {
+        driver.stop();
+        if !driver.is_stopped() {
+            self.leaving.push(driver);
+        }
+    }
+
+    /// Puts a driver on the air with what it begins with.
+    fn join(
+        &mut self,
+        cx: &mut SourceContext<'_>,
+        candidate: Candidate,
+        beginning: Beginning,
+        fitted: bool,
+    ) -> (Box<dyn SourceDriver>, Seam) {
+        let Candidate { driver, headers, notices, .. } = candidate;
+        let (from, refills, told) = (cx.tags.len(), cx.refills.len(), cx.notices.len());
+        let mut seam = Seam::Seamless;
+        if let Some(first) = beginning.tags.first() {
+            let joint = self.splice.join(Place::At(cx.now), &headers, first, fitted);
+            seam = joint.seam;
+            cx.tags.extend(joint.headers);
+        }
+        cx.tags.extend(beginning.tags);
+        self.splice.pass(cx, from, refills);
+        cx.notices.extend(notices);
+        without_laps(cx.notices, told);
+        (driver, seam)
+    }
+
+    /// Lets the fallback take over, once it can; the source stays on the air until then.
+    fn fall(&mut self, cx: &mut SourceContext<'_>, after: Duration) {
+        let Some(slate) = &mut self.slate else { return };
+        slate.prepare(cx, &self.name, &self.splice, true);
+        let Some((candidate, beginning, fitted)) = slate.rise(cx) else { return };
+        let begins = slate.begins(cx.now);
+        let said = self.splice.said().clone();
+        let (driver, seam) = self.join(cx, candidate, beginning, fitted);
+        if let Air::Source(source) = std::mem::replace(&mut self.air, Air::Slate(driver)) {
+            self.away = Some(Away::silent(Candidate::returning(source, said)));
+        }
+        (self.wanted, self.fitted) = (None, fitted);
+        if begins {
+            cx.notices.push(EventKind::FallbackBegan { after, seam });
+        }
+    }
+
+    /// Looks after a source that is not on the air, and puts it back once it can be.
+    fn pull_away(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        let Some(away) = self.away.take() else { return SourceState::Running };
+        let back = self.slate.as_ref().and_then(|slate| Some((slate.until()?, slate.times.steady)));
+        let rules = &self.watch.rules;
+        let patience = rules.no_packet.into_iter().chain(rules.no_keyframe).max().unwrap_or(PATIENCE);
+        match away.pull(cx, (&self.name, &self.again), back, patience.max(PATIENCE)) {
+            Back::Ended => SourceState::Ended,
+            Back::Stays(away, state) => {
+                self.away = Some(away);
+                state
+            }
+            Back::Comes(candidate, beginning) => {
+                self.watch.rests(cx.now);
+                let fitted = self.fitted;
+                let (driver, seam) = self.join(cx, candidate, beginning, fitted);
+                self.leave_air();
+                self.air = Air::Source(driver);
+                let lasted = self.slate.as_mut().and_then(|slate| slate.ends(cx.now));
+                cx.notices.push(match lasted {
+                    Some(after) => EventKind::FallbackEnded { after, seam },
+                    None => EventKind::SourceSwitched { seam },
+                });
+                SourceState::Running
+            }
+        }
+    }
+}
+
+/// Laps are those of the source: takes out what was told of others since there were `told` notices.
+fn without_laps(notices: &mut Vec<EventKind>, told: usize) {
+    let mut index = 0;
+    notices.retain(|notice| {
+        index += 1;
+        index <= told || !matches!(notice, EventKind::Looped { .. })
+    });
+}
+
+impl SourceDriver for Guard {
+    fn attach(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.air {
+            Air::Source(driver) | Air::Slate(driver) => driver.attach(registry, token),
+            Air::Nothing => Ok(()),
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.begun = true;
+        self.watch.rests(now);
+        if let Air::Source(driver) = &mut self.air {
+            driver.start(now);
+        }
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        if cx.tick {
+            self.leaving.retain_mut(|driver| !driver.is_stopped());
+        }
+        match self.pull_air(cx) {
+            Turn::Over(state) => return state,
+            Turn::Needs(after) => self.fall(cx, after),
+            Turn::Goes => {
+                if cx.tick
+                    && matches!(self.air, Air::Source(_))
+                    && let Some(slate) = &mut self.slate
+                {
+                    let sunk = slate.sinks();
+                    slate.prepare(cx, &self.name, &self.splice, false);
+                    if let Some(driver) = sunk {
+                        self.retire(driver);
+                    }
+                }
+            }
+        }
+        self.pull_away(cx)
+    }
+
+    fn is_due(&self) -> bool {
+        self.air.driver().is_some_and(SourceDriver::is_due)
+            || self.away.as_ref().is_some_and(Away::is_due)
+            || self.slate.as_ref().is_some_and(Slate::is_due)
+    }
+
+    fn is_resting(&self) -> bool {
+        // What is stood in for goes on.
+        let was_on_air = self.slate.is_some() && self.splice.has_begun();
+        matches!(&self.air, Air::Source(source) if !was_on_air && source.is_resting())
+    }
+
+    fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &Registry, token: Token) {
+        match (&mut self.air, &mut self.away) {
+            (Air::Source(source), _) => source.deliver(message, registry, token),
+            (_, Some(Away::There(there))) => there.candidate.driver.deliver(message, registry, token),
+            _ => {}
+        }
+    }
+
+    fn seek(&mut self, to: Duration) {
+        if let Air::Source(source) = &mut self.air {
+            source.seek(to);
+        }
+    }
+
+    fn mode(&self) -> SourceMode {
+        self.air.driver().map_or(SourceMode::Live, SourceDriver::mode)
+    }
+
+    fn encoding(&self) -> Option<EncodingStats> {
+        self.air.driver()?.encoding()
+    }
+
+    fn playing(&self) -> Option<Playing> {
+        self.air.driver()?.playing()
+    }
+
+    fn playing_sound(&self) -> Option<Playing> {
+        self.air.driver()?.playing_sound()
+    }
+
+    fn fallback(&self) -> Option<FallbackStats> {
+        self.slate.as_ref().map(Slate::figures)
+    }
+
+    fn bytes_held(&self) -> usize {
+        let air = self.air.driver().map_or(0, SourceDriver::bytes_held);
+        let away = self.away.as_ref().map_or(0, Away::bytes_held);
+        air + away + self.slate.as_ref().map_or(0, Slate::bytes_held)
+    }
+
+    fn stop(&mut self) {
+        if let Air::Source(driver) | Air::Slate(driver) = &mut self.air {
+            driver.stop();
+        }
+        self.away.iter_mut().for_each(Away::stop);
+        self.slate.iter_mut().for_each(Slate::stop);
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        self.leaving.retain_mut(|driver| !driver.is_stopped());
+        let air = match &mut self.air {
+            Air::Source(driver) | Air::Slate(driver) => driver.is_stopped(),
+            Air::Nothing => true,
+        };
+        air && self.leaving.is_empty()
+            && self.away.as_mut().is_none_or(Away::is_stopped)
+            && self.slate.as_mut().is_none_or(Slate::is_stopped)
+    }
+}

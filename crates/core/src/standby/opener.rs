@@ -1,0 +1,86 @@
+//! Sources that are opened while the stream is on the air, on a thread of their own.
+//!
+//! In: how a source is opened. Out: its driver, or why there is none, for the stream's thread to find with a tick.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::parameters::Parameters;
+use crate::driver::SourceDriver;
+use crate::error::Error;
+use crate::sys::Worker;
+
+/// Stack of the thread, for what libav needs to look into a file.
+const STACK: usize = 2 << 20;
+
+/// How a source is opened, as often as it has to be.
+pub(crate) trait Reopen: Send + Sync {
+    /// Opens it; `beside` is what is on the air.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be played.
+    ///
+    /// # Blocking
+    ///
+    /// On its files, until [`cancel`](Self::cancel).
+    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error>;
+
+    /// Ends what [`open`](Self::open) waits for.
+    fn cancel(&self);
+}
+
+/// A source that was opened.
+pub(crate) struct Opened {
+    pub(crate) driver: Box<dyn SourceDriver>,
+    /// It is encoded to what is on the air.
+    pub(crate) fitted: bool,
+}
+
+/// A source that is being opened.
+pub(super) struct Opening {
+    answer: Arc<Mutex<Option<Result<Opened, Error>>>>,
+    how: Arc<dyn Reopen>,
+    thread: Option<Worker>,
+}
+
+impl Opening {
+    /// Begins to open it.
+    pub(super) fn begin(name: &str, how: &Arc<dyn Reopen>, beside: Option<Parameters>) -> Self {
+        let answer = Arc::new(Mutex::new(None));
+        let (slot, opener) = (answer.clone(), how.clone());
+        let work = move || {
+            let opened = opener.open(beside);
+            *slot.lock() = Some(opened);
+        };
+        let thread = Worker::start("the opener of a source", format!("fs-{name}"), STACK, work);
+        let thread = match thread {
+            Ok(thread) => Some(thread),
+            Err(source) => {
+                let error = Error::System { what: "no thread to open a source", source: source.into() };
+                *answer.lock() = Some(Err(error));
+                None
+            }
+        };
+        Self { answer, how: how.clone(), thread }
+    }
+
+    /// The source, once it is opened or cannot be.
+    pub(super) fn take(&self) -> Option<Result<Opened, Error>> {
+        self.answer.lock().take()
+    }
+
+    /// It is not needed any more.
+    pub(super) fn cancel(&self) {
+        self.how.cancel();
+        if let Some(Ok(mut opened)) = self.answer.lock().take() {
+            opened.driver.stop();
+        }
+    }
+
+    /// Whether its thread has ended.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.thread.as_mut().is_none_or(Worker::is_stopped)
+    }
+}

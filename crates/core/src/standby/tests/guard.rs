@@ -1,0 +1,474 @@
+//! Sources that stall, and what stands in for them.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
+use crate::stats::Seam;
+
+const AFTER: Duration = Duration::from_secs(2);
+const TIMES: Times = Times { after: AFTER, steady: Duration::from_secs(1), at_least: Duration::from_secs(2) };
+/// A turn, milliseconds.
+const TICK: u64 = 40;
+
+/// A clip at 25 pictures a second, with sound, on a clock of its own that runs while it is on.
+struct Clip {
+    headers: [Tag; 2],
+    /// Pictures from one keyframe to the next.
+    gop: i64,
+    state: Arc<State>,
+    started: Option<Instant>,
+    next: i64,
+    said: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// It gives nothing.
+    off: AtomicBool,
+    /// It gives no keyframe.
+    keyless: AtomicBool,
+    fails: AtomicBool,
+    ends: AtomicBool,
+    rests: AtomicBool,
+    stopped: AtomicBool,
+    /// What it says once more, if it is something else.
+    headers: Mutex<Option<[Tag; 2]>>,
+}
+
+fn set(switch: &AtomicBool, on: bool) {
+    switch.store(on, Ordering::SeqCst);
+}
+
+fn clip(headers: [Tag; 2], gop: i64) -> (Box<dyn SourceDriver>, Arc<State>) {
+    let state = Arc::new(State::default());
+    let clip = Clip { headers, gop, state: state.clone(), started: None, next: 0, said: false };
+    (Box::new(clip), state)
+}
+
+impl SourceDriver for Clip {
+    fn start(&mut self, now: Instant) {
+        self.started = Some(now);
+    }
+
+    fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        let Some(started) = self.started else { return SourceState::Running };
+        if self.state.fails.swap(false, Ordering::SeqCst) {
+            return SourceState::Failed(broken());
+        }
+        if self.state.ends.load(Ordering::SeqCst) {
+            return SourceState::Ended;
+        }
+        let due = (cx.now - started).as_millis() as i64 / 40;
+        let is_off = self.state.off.load(Ordering::SeqCst);
+        if !is_off {
+            let other = self.state.headers.lock().take();
+            self.said &= other.is_none();
+            self.headers = other.unwrap_or_else(|| self.headers.clone());
+            if !std::mem::replace(&mut self.said, true) {
+                cx.tags.extend(self.headers.iter().cloned());
+            }
+        }
+        while self.next <= due {
+            let (number, time) = (self.next, self.next * 40);
+            self.next += 1;
+            if is_off {
+                continue;
+            }
+            let is_key = number % self.gop == 0 && !self.state.keyless.load(Ordering::SeqCst);
+            cx.tags.extend([if is_key { key(time) } else { picture(time) }, sound(time + 7)]);
+        }
+        SourceState::Running
+    }
+
+    fn is_resting(&self) -> bool {
+        self.state.rests.load(Ordering::SeqCst)
+    }
+
+    /// Shows in the figures of the guard that it is ready.
+    fn bytes_held(&self) -> usize {
+        usize::from(self.started.is_none())
+    }
+
+    fn stop(&mut self) {
+        set(&self.state.stopped, true);
+    }
+}
+
+/// Opens clips.
+struct Opens {
+    headers: Mutex<[Tag; 2]>,
+    fails: AtomicBool,
+    count: AtomicUsize,
+    beside: Mutex<Option<Parameters>>,
+    last: Mutex<Option<Arc<State>>>,
+}
+
+impl Opens {
+    fn new(headers: [Tag; 2]) -> Arc<Self> {
+        Arc::new(Self {
+            headers: Mutex::new(headers),
+            fails: AtomicBool::new(false),
+            count: AtomicUsize::new(0),
+            beside: Mutex::default(),
+            last: Mutex::default(),
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    fn last(&self) -> Arc<State> {
+        self.last.lock().clone().expect("one was opened")
+    }
+}
+
+impl Reopen for Opens {
+    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
+        *self.beside.lock() = beside;
+        let (driver, state) = clip(self.headers.lock().clone(), 25);
+        *self.last.lock() = Some(state);
+        let fails = self.fails.load(Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if fails { Err(broken()) } else { Ok(Opened { driver, fitted: true }) }
+    }
+
+    fn cancel(&self) {}
+}
+
+/// A guarded source on the air.
+struct Air {
+    rig: Rig,
+    source: Arc<State>,
+    again: Arc<Opens>,
+    slate: Arc<Opens>,
+}
+
+impl Air {
+    fn new(watchdog: Watchdog, has_fallback: bool, slate: [Tag; 2]) -> Self {
+        let (source, state) = clip(headers(H1, A1), 25);
+        let (again, slate) = (Opens::new(headers(H1, A1)), Opens::new(slate));
+        let fallback = has_fallback.then(|| (slate.clone() as Arc<dyn Reopen>, TIMES));
+        let name = "s1".to_owned();
+        let guard = Guard::new(Guarding { name, source, again: again.clone(), watchdog, fallback });
+        Self { rig: Rig::new(Box::new(guard)), source: state, again, slate }
+    }
+
+    fn with_fallback() -> Self {
+        Self::new(Watchdog::default(), true, headers(H2, A1_LONG))
+    }
+
+    /// This much time passes.
+    #[track_caller]
+    fn pass(&mut self, millis: u64) {
+        for _ in 0..millis / TICK {
+            let (_, state) = self.rig.turn(TICK);
+            assert!(matches!(state, SourceState::Running), "{state:?}");
+        }
+    }
+
+    /// Waits, without any time passing on the stream's clock, until something that is opened beside it is there.
+    #[track_caller]
+    fn opened(&mut self, count: impl Fn(&Self) -> usize, wanted: usize) {
+        self.wait(|air| count(air) == wanted);
+    }
+
+    #[track_caller]
+    fn spare(&mut self) {
+        self.wait(|air| air.rig.driver.bytes_held() == 1);
+    }
+
+    #[track_caller]
+    fn wait(&mut self, is_there: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !is_there(self) {
+            assert!(Instant::now() < until, "it does not come");
+            std::thread::yield_now();
+            self.rig.turn(0);
+        }
+    }
+
+    fn on_air(&self) -> bool {
+        self.rig.driver.fallback().expect("it has one").on_air
+    }
+
+    /// The names of what was reported since this was last asked.
+    fn told(&mut self) -> Vec<&'static str> {
+        self.rig.notices.drain(..).map(|notice| notice.name()).collect()
+    }
+
+    /// The longest distance of two pictures.
+    fn longest(&self) -> i64 {
+        let pictures = self.rig.tags.iter().filter(|tag| tag.is_video() && !tag.is_header());
+        let times: Vec<_> = pictures.map(|tag| tag.timestamp.as_millis()).collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+    }
+}
+
+#[test]
+fn it_stands_in_after_its_time_and_gives_back_at_a_keyframe_of_a_steady_source() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    let beside = air.slate.beside.lock().expect("the source is known");
+    assert_eq!((beside.sound, beside.has_pictures), (Some((44_100, 2)), true));
+    assert!((beside.pictures.expect("H.264").rate.expect("measured") - 25.0).abs() < 0.1);
+    set(&air.source.off, true);
+    air.pass(1960);
+    assert!(!air.on_air() && air.told().is_empty());
+    air.pass(40);
+    assert!(air.on_air() && !air.source.stopped.load(Ordering::SeqCst));
+    assert_eq!(air.told(), ["fallback_began"]);
+    // Back at once, but not for long.
+    set(&air.source.off, false);
+    air.pass(600);
+    set(&air.source.off, true);
+    air.pass(2400);
+    set(&air.source.off, false);
+    air.pass(960);
+    assert!(air.on_air(), "a second of it has not come");
+    air.pass(1040);
+    assert!(!air.on_air(), "its keyframe came");
+    assert_eq!(air.told(), ["fallback_ended"]);
+    air.rig.assert_increasing();
+    let (longest, most) = (air.longest(), AFTER.as_millis() as i64 + 2 * TICK as i64);
+    assert!(longest <= most, "a gap of {longest} ms");
+    let figures = air.rig.driver.fallback().expect("it has one");
+    assert_eq!(figures.times, 1);
+}
+
+#[test]
+fn headers_of_the_source_are_sent_again_when_it_is_back_and_equal_sound_is_not() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(2000);
+    set(&air.source.off, false);
+    air.pass(4000);
+    let said: Vec<_> =
+        air.rig.tags.iter().filter(|tag| tag.is_header()).map(|tag| tag.body.to_bytes()).collect();
+    // The source says its headers only once, as publishers do.
+    assert_eq!(said, [H1, A1, H2, H1]);
+    let before_key = air.rig.tags.windows(2).filter(|pair| pair[0].is_header() && pair[0].is_video()).skip(1);
+    assert!(before_key.clone().all(|pair| pair[1].is_keyframe()) && before_key.count() == 2);
+}
+
+#[test]
+fn what_changed_meanwhile_is_what_comes_back_and_the_fallback_is_made_anew() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(2000);
+    // The encoder at the other end is another one: its headers are sent, not those that were known.
+    *air.source.headers.lock() = Some(headers(H2, A2));
+    set(&air.source.off, false);
+    air.pass(3400);
+    assert!(!air.on_air());
+    let said = air.rig.tags.iter().rev().filter(|tag| tag.is_header()).take(2);
+    assert_eq!(said.map(|tag| tag.body.to_bytes()).collect::<Vec<_>>(), [A2, H2]);
+    // A spare one is opened for the next time, beside what is on the air now.
+    air.pass(1200);
+    air.spare();
+    assert_eq!(air.slate.beside.lock().expect("known").sound, Some((48_000, 2)));
+    set(&air.source.off, true);
+    air.pass(2000);
+    assert!(air.on_air());
+    assert_eq!(air.rig.driver.fallback().expect("it has one").times, 2);
+    air.rig.assert_increasing();
+}
+
+#[test]
+fn a_fallback_that_fits_is_seamless_and_says_so() {
+    for (slate, seam) in [(headers(H1, A1), Seam::Seamless), (headers(H2, A1), Seam::NewHeaders)] {
+        let mut air = Air::new(Watchdog::default(), true, slate);
+        air.pass(1200);
+        air.spare();
+        set(&air.source.off, true);
+        air.pass(2000);
+        let began = air.rig.notices.iter().find_map(|notice| match notice {
+            EventKind::FallbackBegan { seam, after } => Some((*seam, *after)),
+            _ => None,
+        });
+        assert_eq!(began, Some((seam, AFTER)));
+    }
+}
+
+#[test]
+fn a_source_that_never_came_is_stood_in_for_and_pushes_do_not_say_goodbye() {
+    let mut air = Air::with_fallback();
+    set(&air.source.off, true);
+    set(&air.source.rests, true);
+    air.pass(1000);
+    assert!(air.rig.driver.is_resting(), "nothing to send so far");
+    air.pass(1000);
+    air.wait(Air::on_air);
+    assert!(air.slate.beside.lock().is_none(), "nothing to be encoded to");
+    assert!(!air.rig.driver.is_resting());
+    set(&air.source.off, false);
+    set(&air.source.rests, false);
+    air.pass(4000);
+    assert!(!air.on_air());
+    // It is gone again: the stream waits for its fallback, with its pushes connected.
+    set(&air.source.rests, true);
+    assert!(!air.rig.driver.is_resting());
+    air.rig.assert_increasing();
+}
+
+#[test]
+fn a_fallback_that_cannot_be_opened_is_told_once_and_tried_again() {
+    let mut air = Air::with_fallback();
+    set(&air.slate.fails, true);
+    air.pass(1200);
+    air.opened(|air| air.slate.count(), 1);
+    air.wait(|air| !air.rig.notices.is_empty());
+    set(&air.source.off, true);
+    air.pass(5200);
+    air.opened(|air| air.slate.count(), 2);
+    // The answer of the second try is taken before the third is waited for.
+    set(&air.slate.fails, false);
+    air.pass(5200);
+    air.wait(Air::on_air);
+    assert_eq!(air.told(), ["source_fault", "fallback_began"]);
+    air.rig.assert_increasing();
+}
+
+#[test]
+fn a_fallback_that_fails_on_the_air_is_opened_again() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(2000);
+    let before = air.rig.tags.len();
+    set(&air.slate.last().fails, true);
+    air.pass(40);
+    air.wait(|air| air.rig.tags.len() > before);
+    assert_eq!(air.slate.count(), 2);
+    assert_eq!(air.told(), ["fallback_began", "source_fault"], "it is the same fallback");
+    set(&air.source.off, false);
+    air.pass(4000);
+    assert_eq!(air.told(), ["fallback_ended"]);
+    air.rig.assert_increasing();
+}
+
+#[test]
+fn a_source_that_fails_is_opened_again_and_one_that_ends_ends_the_stream() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.fails, true);
+    air.pass(40);
+    assert!(air.on_air(), "it is not waited for");
+    assert!(air.source.stopped.load(Ordering::SeqCst));
+    set(&air.again.fails, true);
+    air.pass(1000);
+    air.opened(|air| air.again.count(), 1);
+    air.pass(40);
+    set(&air.again.fails, false);
+    air.pass(2000);
+    air.opened(|air| air.again.count(), 2);
+    air.pass(4000);
+    assert!(!air.on_air());
+    assert_eq!(air.told(), ["source_fault", "fallback_began", "source_fault", "fallback_ended"]);
+    air.rig.assert_increasing();
+    set(&air.again.last().ends, true);
+    assert!(matches!(air.rig.turn(TICK).1, SourceState::Ended));
+    let mut air = Air::new(Watchdog::default(), false, headers(H1, A1));
+    air.pass(400);
+    set(&air.source.fails, true);
+    assert!(
+        matches!(air.rig.turn(TICK).1, SourceState::Failed(Error::Driver { .. })),
+        "nothing stands in for it"
+    );
+}
+
+#[test]
+fn a_watchdog_tells_restarts_turns_to_the_fallback_or_ends() {
+    let rules = |then| {
+        Watchdog::default().with(|rules| {
+            rules.no_packet = Some(Duration::from_secs(1));
+            rules.no_keyframe = Some(Duration::from_secs(3));
+            rules.then = then;
+        })
+    };
+    let new = |then| Air::new(rules(then), then == Reaction::Fallback, headers(H2, A1));
+    let mut air = new(Reaction::Tell);
+    air.pass(2000);
+    set(&air.source.off, true);
+    air.pass(2000);
+    assert_eq!(air.told(), ["source_stalled"], "once");
+    set(&air.source.off, false);
+    air.pass(1000);
+    assert_eq!(air.told(), ["source_resumed"]);
+    set(&air.source.keyless, true);
+    air.pass(4000);
+    assert_eq!(air.told(), ["keyframe_missing"]);
+    set(&air.source.rests, true);
+    set(&air.source.off, true);
+    air.pass(9000);
+    assert!(air.told().is_empty(), "nothing is expected of what rests");
+
+    let mut air = new(Reaction::Restart);
+    air.pass(2000);
+    set(&air.source.off, true);
+    air.pass(1000);
+    assert!(air.source.stopped.load(Ordering::SeqCst));
+    air.wait(|air| air.rig.notices.len() == 2);
+    assert_eq!(air.told(), ["source_stalled", "source_switched"]);
+    air.pass(2000);
+    air.rig.assert_increasing();
+    assert!(air.longest() <= 1000 + 2 * TICK as i64, "{} ms", air.longest());
+
+    let mut air = new(Reaction::Fallback);
+    air.pass(1200);
+    air.spare();
+    set(&air.source.keyless, true);
+    air.pass(4000);
+    assert!(air.on_air(), "its pictures are of no use without a keyframe");
+    assert_eq!(air.told(), ["keyframe_missing", "fallback_began"]);
+    set(&air.source.keyless, false);
+    air.pass(4000);
+    assert!(!air.on_air());
+
+    let mut air = new(Reaction::End);
+    air.pass(2000);
+    set(&air.source.off, true);
+    air.pass(960);
+    let (_, state) = air.rig.turn(TICK);
+    let SourceState::Failed(error) = state else { panic!("{state:?}") };
+    assert!(matches!(error, Error::SourceStalled { what: "packet", .. }), "{error}");
+    assert_eq!(error.code(), "SOURCE_STALLED");
+}
+
+#[test]
+fn a_source_that_comes_and_goes_at_random_leaves_one_stream() {
+    let mut air = Air::with_fallback();
+    let mut seed = 7u64;
+    let mut random = |most: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % most
+    };
+    let (mut began, mut silent) = (0, 0);
+    for round in 0..1000 {
+        let is_off = round % 2 == 1;
+        set(&air.source.off, is_off);
+        for _ in 0..1 + random(if is_off { 150 } else { 250 }) {
+            air.pass(TICK);
+            silent = if is_off { silent + TICK } else { 0 };
+            // No time passes while something is opened.
+            if !air.on_air() && silent >= 2000 {
+                air.wait(Air::on_air);
+            }
+        }
+        began += air.told().iter().filter(|name| **name == "fallback_began").count();
+    }
+    air.rig.assert_increasing();
+    let passed = air.rig.tags.last().expect("media").timestamp.as_millis();
+    assert!(began > 100, "{began}");
+    assert!(passed > 3_000_000, "{passed}");
+    let (longest, most) = (air.longest(), AFTER.as_millis() as i64 + 2 * TICK as i64);
+    assert!(longest <= most, "a gap of {longest} ms");
+}

@@ -1,0 +1,140 @@
+//! Whether a source gives what it should.
+//!
+//! In: the tags it gave, turn by turn. Out: that it has given no packet, or no keyframe, for too long. Once each.
+
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::flv::tag::Tag;
+
+use crate::words::words;
+
+/// What is done about a source that stalls; see [`Watchdog`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Reaction {
+    /// It is told by an event, and nothing else happens.
+    #[default]
+    Tell,
+    /// The source is closed and opened again; the one that was opened goes on with its first keyframe.
+    Restart,
+    /// The [fallback](crate::Source::fallback) takes over.
+    Fallback,
+    /// The stream ends with [`Error::SourceStalled`](crate::Error::SourceStalled).
+    End,
+}
+
+words!(
+    Reaction,
+    "reaction to a source that stalls",
+    Tell = "tell",
+    Restart = "restart",
+    Fallback = "fallback",
+    End = "end"
+);
+
+/// How a source is watched; see [`Source::watchdog`](crate::Source::watchdog). Without limits it does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct Watchdog {
+    /// It has stalled if it gives nothing at all for this long; 100 ms or more. Default `None`: it is not watched for that.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
+    )]
+    pub no_packet: Option<Duration>,
+    /// It has stalled if it gives no keyframe for this long, in a stream with pictures; 100 ms or more, and more than its keyframes are
+    /// apart. Default `None`: it is not watched for that.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
+    )]
+    pub no_keyframe: Option<Duration>,
+    /// What is done about it. Default [`Reaction::Tell`].
+    pub then: Reaction,
+}
+
+crate::settings::settings!(Watchdog);
+
+/// What a source has not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stall {
+    Packets(Duration),
+    Keyframes(Duration),
+}
+
+/// A source that is watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) rules: Watchdog,
+    /// When it last gave anything, or began.
+    heard: Instant,
+    /// When it last gave a keyframe, or began; `None` while it has given no picture.
+    key: Option<Instant>,
+    told: [bool; 2],
+}
+
+impl Watch {
+    pub(super) fn new(rules: Watchdog, now: Instant) -> Self {
+        Self { rules, heard: now, key: None, told: [false; 2] }
+    }
+
+    /// When it last gave anything, or began.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether it lacks something, and that was told.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.told.contains(&true)
+    }
+
+    /// It begins, or is not expected to give anything at the moment.
+    pub(super) fn rests(&mut self, now: Instant) {
+        (self.heard, self.key, self.told) = (now, None, [false; 2]);
+    }
+
+    /// It gave this; for how long it had given nothing, if that was told.
+    pub(super) fn note(&mut self, now: Instant, tags: &[Tag]) -> Option<Duration> {
+        let is_media = |tag: &&Tag| !tag.is_header() && !tag.is_script();
+        let mut media = tags.iter().filter(is_media).peekable();
+        media.peek()?;
+        let silent = now.saturating_duration_since(self.heard);
+        self.heard = now;
+        if self.rules.no_keyframe.is_some() {
+            let mut pictures = media.filter(|tag| tag.is_video()).peekable();
+            if pictures.peek().is_some() {
+                self.key.get_or_insert(now);
+            }
+            if pictures.any(|tag| tag.is_keyframe()) {
+                (self.key, self.told[1]) = (Some(now), false);
+            }
+        }
+        std::mem::take(&mut self.told[0]).then_some(silent)
+    }
+
+    /// What it has not given for too long; each is told once.
+    pub(super) fn check(&mut self, now: Instant) -> Option<Stall> {
+        let over = |since: Instant, limit: Option<Duration>| {
+            let passed = now.saturating_duration_since(since);
+            limit.is_some_and(|limit| passed >= limit).then_some(passed)
+        };
+        if !self.told[0]
+            && let Some(passed) = over(self.heard, self.rules.no_packet)
+        {
+            self.told[0] = true;
+            return Some(Stall::Packets(passed));
+        }
+        if !self.told[1]
+            && let Some(passed) = self.key.and_then(|since| over(since, self.rules.no_keyframe))
+        {
+            self.told[1] = true;
+            return Some(Stall::Keyframes(passed));
+        }
+        None
+    }
+}
