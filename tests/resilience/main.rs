@@ -11,6 +11,7 @@ mod handles;
 mod kill;
 mod leaks;
 mod stall;
+mod together;
 
 use std::time::{Duration, Instant};
 

@@ -60,8 +60,8 @@ pub use capacity::{
 };
 pub use clock::continuity;
 pub use config::{
-    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, LagPolicy, MonitorConfig, QueueBounds, ReconnectPolicy,
-    RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
+    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, DialLimits, LagPolicy, MonitorConfig, QueueBounds,
+    ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
 };
 pub use engine::Engine;
 pub use engine::builder::StreamBuilder;

@@ -157,7 +157,7 @@ pub mod versions;
 /// The settings of an engine, room by room.
 pub mod config {
     pub use flowcast_core::{
-        Admission, BacklogConfig, Config, ConnectConfig, IpNet, LagPolicy, Limits, QueueBounds,
+        Admission, BacklogConfig, Config, ConnectConfig, DialLimits, IpNet, LagPolicy, Limits, QueueBounds,
         ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, RootsFile, TlsRoots, WhenInUse,
     };
 }

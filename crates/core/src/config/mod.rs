@@ -1,5 +1,6 @@
 //! The settings of an engine, with their defaults and environment names.
 
+mod dials;
 mod monitor;
 mod reels;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::limiter::Limits;
 
+pub use dials::DialLimits;
 pub(crate) use monitor::MEGABYTE;
 pub use monitor::MonitorConfig;
 pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
@@ -43,6 +45,8 @@ pub struct Config {
     pub connect: ConnectConfig,
     /// When and how often a lost output is dialled again.
     pub reconnect: ReconnectPolicy,
+    /// How many outputs are dialled at once.
+    pub dials: DialLimits,
     /// What happens to an output that falls behind.
     pub lag: LagPolicy,
     /// Bounds of what a stream keeps for its outputs.
@@ -74,6 +78,7 @@ impl Default for Config {
             players_per_thread: 400,
             connect: ConnectConfig::default(),
             reconnect: ReconnectPolicy::default(),
+            dials: DialLimits::default(),
             lag: LagPolicy::default(),
             backlog: BacklogConfig::default(),
             recording: RecordingConfig::default(),
@@ -147,6 +152,7 @@ impl Config {
             return fail("connect, force_stop_after", "each must be more than zero and at most an hour");
         }
         self.reconnect.check()?;
+        self.dials.check()?;
         if self.lag.drop_after.is_zero() || self.lag.stall_after.is_zero() {
             return fail("lag", "drop_after and stall_after must be more than zero");
         }

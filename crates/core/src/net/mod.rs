@@ -8,6 +8,7 @@ pub mod transport;
 pub(crate) use backoff::Backoff;
 pub(crate) mod random;
 mod resolver;
+mod spread;
 
 /// Random bytes of the TLS provider's generator.
 #[must_use]

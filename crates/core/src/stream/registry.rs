@@ -96,8 +96,8 @@ impl Registry {
         let reels = config.reels.as_ref().map(Store::open).transpose()?;
         Ok(Arc::new(Self {
             limiter: Limiter::new(config.limits()),
+            dialer: Dialer::new(config.dials.clone()),
             config: Arc::new(config),
-            dialer: Dialer::default(),
             events: EventBus::default(),
             hub: Hub::default(),
             reels,

@@ -3,7 +3,8 @@
 //! In: requests to publish or play at a destination. Out: a connection whose peer accepted the stream, or why not. One
 //! thread drives all attempts at once without blocking: name lookup (see [`super::resolver`]), TCP over all addresses of
 //! the host, TLS, the RTMP handshake and its commands, each with its own deadline. A peer that asks for a login is connected
-//! to again, up to twice.
+//! to again, up to twice. Attempts wait for their turn first (see [`super::spread`]), and who waits after a failed attempt is told when
+//! another one reaches the same server.
 
 mod steps;
 
@@ -23,9 +24,10 @@ use parking_lot::Mutex;
 
 use self::steps::{State, Turn, advance, begin_session, connected, give_up};
 use super::resolver::Resolver;
+use super::spread::{Server, Spread};
 use super::tls::TlsRoots;
 use super::transport::Transport;
-use crate::config::ConnectConfig;
+use crate::config::{ConnectConfig, DialLimits};
 use crate::error::{ConnectStep, Error};
 use crate::sys::spawn;
 
@@ -94,6 +96,8 @@ pub(crate) struct Request {
     pub(crate) role: ClientRole,
     pub(crate) roots: TlsRoots,
     pub(crate) config: ConnectConfig,
+    /// Its output was dialled before.
+    pub(crate) is_again: bool,
     /// Says and asks for what Enhanced RTMP has beyond the old protocol.
     pub(crate) enhanced: bool,
     /// What the peer is answered that asked for a login; `None` until one has.
@@ -105,15 +109,38 @@ pub(crate) struct Request {
     pub(crate) reply: Reply,
 }
 
+impl Request {
+    fn server(&self) -> Server {
+        server(&self.destination)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+fn server(destination: &Destination) -> Server {
+    (destination.host().to_owned(), destination.port())
+}
+
+/// Who waits after an attempt that failed, and dials earlier if its server is there again.
+struct Hope {
+    /// Set by the caller when it waits no longer.
+    given_up: Arc<AtomicBool>,
+    tell: Box<dyn FnOnce() + Send>,
+}
+
 enum Command {
     Dial(Box<Request>),
+    Hope(Server, Hope),
     Resolved(usize, Arc<io::Result<Vec<SocketAddr>>>),
     Close,
 }
 
 /// Where requests go. The thread starts with the first request and ends with the last clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Dialer {
+    limits: DialLimits,
     inner: Arc<Mutex<Option<Handle>>>,
 }
 
@@ -130,14 +157,19 @@ impl Drop for Handle {
 }
 
 impl Dialer {
-    /// Starts an attempt.
+    /// A dialer that keeps to `limits`.
+    pub(crate) fn new(limits: DialLimits) -> Self {
+        Self { limits, inner: Arc::default() }
+    }
+
+    /// Starts an attempt, once it is its turn.
     pub(crate) fn dial(&self, request: Request) {
         let mut inner = self.inner.lock();
         // A thread that is gone (it never should be) is replaced; the request comes back from its closed channel.
         let mut command = Command::Dial(Box::new(request));
         for _ in 0..2 {
             if inner.is_none() {
-                match start() {
+                match start(self.limits.clone()) {
                     Ok(handle) => *inner = Some(handle),
                     Err(source) => {
                         if let Command::Dial(request) = command {
@@ -160,6 +192,21 @@ impl Dialer {
         }
     }
 
+    /// Calls `tell`, on the dialer's thread, when an attempt next reaches the server of `destination`, unless `given_up` is set by then.
+    pub(crate) fn hope(
+        &self,
+        destination: &Destination,
+        given_up: Arc<AtomicBool>,
+        tell: impl FnOnce() + Send + 'static,
+    ) {
+        // Without a thread, nothing is dialled.
+        if let Some(handle) = &*self.inner.lock() {
+            let hope = Hope { given_up, tell: Box::new(tell) };
+            let _ = handle.commands.send(Command::Hope(server(destination), hope));
+            let _ = handle.waker.wake();
+        }
+    }
+
     /// Looks at once for attempts that were cancelled, so that their sockets do not stay open until a deadline.
     pub(crate) fn drop_cancelled(&self) {
         if let Some(handle) = &*self.inner.lock() {
@@ -174,13 +221,21 @@ impl fmt::Debug for Dialer {
     }
 }
 
-fn start() -> io::Result<Handle> {
+fn start(limits: DialLimits) -> io::Result<Handle> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
     // Bounded by the number of outputs: each has at most one attempt.
     let (commands, receiver) = crossbeam_channel::unbounded();
     let answers = Answers { commands: commands.clone(), waker: waker.clone() };
-    let thread = Thread { poll, receiver, attempts: HashMap::new(), next: 0, resolver: Resolver::default() };
+    let thread = Thread {
+        poll,
+        receiver,
+        spread: Spread::new(limits),
+        attempts: HashMap::new(),
+        hopes: HashMap::new(),
+        next: 0,
+        resolver: Resolver::default(),
+    };
     spawn("fc-dial", STACK, move || thread.run(&answers))?;
     Ok(Handle { commands, waker })
 }
@@ -200,7 +255,10 @@ struct Attempt {
 struct Thread {
     poll: Poll,
     receiver: Receiver<Command>,
+    /// Those that wait for their turn.
+    spread: Spread<Request>,
     attempts: HashMap<usize, Attempt>,
+    hopes: HashMap<Server, Vec<Hope>>,
     next: usize,
     resolver: Resolver,
 }
@@ -211,7 +269,8 @@ impl Thread {
         let mut buffer = vec![0; READ_BUFFER];
         loop {
             let now = Instant::now();
-            let next = self.attempts.values().map(|attempt| attempt.deadline).min();
+            let deadlines = self.attempts.values().map(|attempt| attempt.deadline);
+            let next = deadlines.chain(self.spread.due()).min();
             let timeout = next.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -227,12 +286,18 @@ impl Thread {
             }
             while let Ok(command) = self.receiver.try_recv() {
                 match command {
-                    Command::Dial(request) => self.begin(*request, answers, now),
+                    Command::Dial(request) => {
+                        self.spread.add(now, request.server(), request.is_again, *request);
+                    }
+                    Command::Hope(server, hope) => self.hopes.entry(server).or_default().push(hope),
                     Command::Resolved(id, answer) => self.resolved(id, &answer, now),
                     Command::Close => return,
                 }
             }
             self.expire(now, &mut buffer);
+            while let Some(request) = self.spread.next(now) {
+                self.begin(request, answers, now);
+            }
         }
     }
 
@@ -266,7 +331,7 @@ impl Thread {
             }
             Err(error) => {
                 let source = io::Error::new(error.kind(), error.to_string());
-                attempt.request.reply.tell(Err(Error::Dns { host, source: source.into() }));
+                self.end(attempt.request, Err(Error::Dns { host, source: source.into() }));
             }
         }
     }
@@ -306,7 +371,8 @@ impl Thread {
     /// Takes an attempt as far as it goes now.
     fn turn(&mut self, id: usize, now: Instant, buffer: &mut [u8]) {
         let Some(Attempt { request, state, deadline }) = self.attempts.remove(&id) else { return };
-        if request.cancelled.load(Ordering::Relaxed) {
+        if request.is_cancelled() {
+            self.spread.over(&request.server());
             return give_up(state);
         }
         let result = match state {
@@ -337,27 +403,49 @@ impl Thread {
             Ok(Turn::Wait(state, deadline)) => {
                 self.attempts.insert(id, Attempt { request, state, deadline });
             }
-            Ok(Turn::Done(mut dialed)) => match self.poll.registry().deregister(dialed.transport.socket()) {
-                Ok(()) => request.reply.tell(Ok(Reached::Peer(dialed))),
-                Err(source) => request
-                    .reply
-                    .tell(Err(Error::System { what: "cannot hand a socket over", source: source.into() })),
-            },
-            Ok(Turn::Elsewhere(url)) => request.reply.tell(Ok(Reached::Elsewhere(url))),
-            Err(error) => request.reply.tell(Err(error)),
+            Ok(Turn::Done(mut dialed)) => {
+                let handed = self.poll.registry().deregister(dialed.transport.socket());
+                let what = "cannot hand a socket over";
+                let result = handed.map_err(|source| Error::System { what, source: source.into() });
+                self.end(request, result.map(|()| Reached::Peer(dialed)));
+            }
+            Ok(Turn::Elsewhere(url)) => self.end(request, Ok(Reached::Elsewhere(url))),
+            Err(error) => self.end(request, Err(error)),
+        }
+    }
+
+    /// The attempt is over: who waits for it is told, and who waits for its server, if that let it in.
+    fn end(&mut self, request: Request, result: Result<Reached, Error>) {
+        let server = request.server();
+        self.spread.over(&server);
+        let hopes = match &result {
+            Ok(Reached::Peer(_)) => self.hopes.remove(&server),
+            _ => None,
+        };
+        request.reply.tell(result);
+        for hope in hopes.into_iter().flatten() {
+            if !hope.given_up.load(Ordering::Relaxed) {
+                (hope.tell)();
+            }
         }
     }
 
     /// Ends attempts whose deadline has passed.
     fn expire(&mut self, now: Instant, buffer: &mut [u8]) {
-        let is_cancelled = |attempt: &Attempt| attempt.request.cancelled.load(Ordering::Relaxed);
+        let is_cancelled = |attempt: &Attempt| attempt.request.is_cancelled();
         let cancelled: Vec<_> =
             self.attempts.iter().filter(|(_, attempt)| is_cancelled(attempt)).map(|(&id, _)| id).collect();
         for id in cancelled {
             if let Some(attempt) = self.attempts.remove(&id) {
+                self.spread.over(&attempt.request.server());
                 give_up(attempt.state);
             }
         }
+        self.spread.forget(now, Request::is_cancelled);
+        self.hopes.retain(|_, hopes| {
+            hopes.retain(|hope| !hope.given_up.load(Ordering::Relaxed));
+            !hopes.is_empty()
+        });
         let due: Vec<_> =
             self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= now).map(|(&id, _)| id).collect();
         for id in due {

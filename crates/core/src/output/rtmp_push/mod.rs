@@ -80,11 +80,27 @@ enum State {
     },
     Waiting {
         until: Instant,
+        /// Its server was not reached: it is dialled earlier if another output reaches it.
+        _hope: Option<Hope>,
     },
     /// There is nothing to send.
     Resting,
     Live(Box<Live>),
     Ended,
+}
+
+/// Waits for news of a server, as long as it is there.
+struct Hope(Arc<AtomicBool>);
+
+impl Drop for Hope {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The server that attempt failed at has let another output in.
+struct Back {
+    attempt: u64,
 }
 
 /// The dialer's answer about an attempt.
@@ -189,6 +205,7 @@ impl RtmpPush {
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
+            is_again: attempt > 1,
             enhanced: self.enhanced.is_said(),
             login: None,
             cancelled,
@@ -262,6 +279,15 @@ impl RtmpPush {
         }
         // A peer that was told goodbye may close first.
         let is_goodbye = self.finishing && matches!(self.state, State::Live(_));
+        // Only where the server was not reached. One that lets outputs in and loses them, or refuses them, is no reason to hurry.
+        let may_hope = matches!(self.state, State::Dialing { .. })
+            && matches!(
+                error,
+                Error::Dns { .. }
+                    | Error::Connect { .. }
+                    | Error::ConnectTimeout { .. }
+                    | Error::ConnectionLost { .. }
+            );
         self.close_connection();
         if !is_goodbye {
             self.last_error = Some(OutputFailure::now(&error));
@@ -289,10 +315,21 @@ impl RtmpPush {
             };
             return OutputState::Ended(Some(ended));
         };
-        self.state = State::Waiting { until: cx.now + wait };
+        let hope = may_hope.then(|| self.hope());
+        self.state = State::Waiting { until: cx.now + wait, _hope: hope };
         self.failures = self.failures.saturating_add(1);
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
         OutputState::Running
+    }
+
+    /// Is told when another output reaches the server.
+    fn hope(&self) -> Hope {
+        let hope = Hope(Arc::default());
+        let (mailbox, attempt) = (self.mailbox.clone(), self.attempt);
+        self.dialer.hope(self.route.peer(), hope.0.clone(), move || {
+            mailbox.send(Box::new(Back { attempt }));
+        });
+        hope
     }
 
     fn close_connection(&mut self) {
@@ -353,7 +390,7 @@ impl OutputDriver for RtmpPush {
         match &mut self.state {
             State::Idle if self.finishing => self.state = State::Ended,
             State::Idle => self.dial(),
-            State::Waiting { until } if *until <= cx.now => self.dial(),
+            State::Waiting { until, .. } if *until <= cx.now => self.dial(),
             State::Live(live) => {
                 let host = self.route.peer().host();
                 let measured = if cx.tick && live.is_to_be_measured() {
@@ -383,10 +420,16 @@ impl OutputDriver for RtmpPush {
     }
 
     fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
-        match message.downcast::<Answer>() {
-            Ok(answer) => self.dialed(cx, answer.attempt, answer.result),
-            Err(_) => OutputState::Running,
+        let message = match message.downcast::<Answer>() {
+            Ok(answer) => return self.dialed(cx, answer.attempt, answer.result),
+            Err(message) => message,
+        };
+        if message.downcast::<Back>().is_ok_and(|back| back.attempt == self.attempt)
+            && matches!(self.state, State::Waiting { .. })
+        {
+            self.dial();
         }
+        OutputState::Running
     }
 
     fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
