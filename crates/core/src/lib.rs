@@ -79,6 +79,8 @@ pub use event::{Event, EventKind};
 pub use files::Reads;
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
+#[cfg(feature = "serde")]
+pub use keys::SavedKeys;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};

@@ -258,6 +258,8 @@ pub mod capacity {
 
 /// Who may publish and play.
 pub mod keys {
+    #[cfg(feature = "serde")]
+    pub use flowcast_core::SavedKeys;
     pub use flowcast_core::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
     pub use flowcast_rtmp::key::StreamKey;
 }

@@ -12,9 +12,9 @@ use crate::net::random;
 /// Bytes of a hash.
 const LENGTH: usize = 32;
 
-/// What secrets are hashed with. It is random and never leaves the process, so that hashes seen in a memory dump, or
-/// through the time a lookup takes, fit no table made before.
-#[derive(Clone)]
+/// What secrets are hashed with. It is random and leaves the process only with the hashes, when a program exports them, so that
+/// hashes seen in a memory dump, or through the time a lookup takes, fit no table made before.
+#[derive(Clone, PartialEq)]
 pub(super) struct Salt([u8; LENGTH]);
 
 /// The salted SHA-256 of a secret. To look one up in a map is safe: who does not know the salt cannot choose which hashes
@@ -68,6 +68,61 @@ impl fmt::Debug for Salt {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digest(****)")
+    }
+}
+
+/// As hexadecimal digits.
+#[cfg(feature = "serde")]
+mod written {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::{Digest, LENGTH, Salt};
+
+    fn hex(bytes: &[u8; LENGTH]) -> String {
+        use std::fmt::Write as _;
+        bytes.iter().fold(String::with_capacity(2 * LENGTH), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; LENGTH], D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        let malformed = || D::Error::custom("a hash is 64 hexadecimal digits");
+        if text.len() != 2 * LENGTH || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(malformed());
+        }
+        let mut bytes = [0; LENGTH];
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            let digits = text.get(2 * place..2 * place + 2).ok_or_else(malformed)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| malformed())?;
+        }
+        Ok(bytes)
+    }
+
+    impl Serialize for Salt {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_str(&hex(&self.0))
+        }
+    }
+
+    impl Serialize for Digest {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_str(&hex(&self.0))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Salt {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            bytes(from).map(Self)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Digest {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            bytes(from).map(Self)
+        }
     }
 }
 
