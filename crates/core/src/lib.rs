@@ -38,9 +38,16 @@ mod schedule;
 #[cfg(feature = "serde")]
 mod serial;
 mod settings;
+#[cfg(feature = "signals")]
+mod signals;
 mod source;
 mod spec;
 mod standby;
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(dead_code, reason = "without libav nobody knows how long a file is")
+)]
+mod state;
 mod stats;
 mod stream;
 mod sys;
@@ -65,6 +72,8 @@ pub use config::{
 };
 pub use engine::Engine;
 pub use engine::builder::StreamBuilder;
+#[cfg(feature = "state")]
+pub use engine::keeper::StateKeeper;
 pub use engine::serving::{PublishOptions, ServerEngine};
 pub use engine::watch::EngineWatch;
 pub use error::{ConnectStep, Error, LimitScope, SpecProblem, chain};
@@ -103,18 +112,29 @@ pub use schedule::{
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub use serial::seconds;
+#[cfg(feature = "signals")]
+pub use signals::SignalShutdown;
 pub use source::{Fallback, Source, SplitSource};
 pub use spec::StreamSpec;
 #[cfg(feature = "serde")]
 pub use spec::WithKeys;
 pub use standby::{At, Reaction, Replacing, Watchdog};
+#[cfg(feature = "serde")]
+pub use state::SnapshotWithKeys;
+#[cfg(feature = "state")]
+pub use state::StateFile;
+pub use state::{
+    CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
+};
 pub use stats::{
     Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats, OutputTransport,
     Playing, Seam, SourceMode, StreamPhase, StreamStats,
 };
+#[doc(hidden)]
+pub use stream::Data;
 pub use stream::{
     Claim, Ended, Entrance, Handover, Hub, OpenOutput, OpenSource, OpenedOutput, OutputMailbox,
-    OutputOpening, Seat, ShutdownReport, SourceMailbox, SourceOpening, StreamHandle, StreamRef,
+    OutputOpening, Seat, ShutdownReport, SourceMailbox, SourceOpening, StreamEnd, StreamHandle, StreamRef,
 };
 pub use sys::ThreadMeter;
 #[doc(hidden)]

@@ -145,6 +145,10 @@
 //!
 //! `schedule`: streams that start and stop by the calendar (`Engine::schedule`, the module `schedule`).
 //!
+//! `state`: `StateFile`, which keeps what runs in a file, and goes on with it after a crash. Needs `serde`.
+//!
+//! `signals`: `Engine::shutdown_on_signals`, for SIGTERM and SIGINT.
+//!
 //! `tracing`: threads that work for a stream are in a span of it, so that its log lines can be told from those of others;
 //! `docs/embedding.md` says how. The lines still go to the crate `log`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -188,6 +192,19 @@ pub mod schedule {
     };
 }
 
+/// What runs, as data: to be kept, and to be started again.
+pub mod state {
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub use flowcast_core::SnapshotWithKeys;
+    pub use flowcast_core::{
+        CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
+    };
+    #[cfg(feature = "state")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "state")))]
+    pub use flowcast_core::{StateFile, StateKeeper};
+}
+
 /// What fails, with stable codes.
 pub mod error {
     pub use flowcast_core::{
@@ -209,11 +226,18 @@ pub mod task {
     pub use flowcast_core::{Ended, Recv};
 }
 
+/// SIGTERM and SIGINT as a request to shut an engine down; see [`Engine::shutdown_on_signals`].
+#[cfg(feature = "signals")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signals")))]
+pub mod signals {
+    pub use flowcast_core::SignalShutdown;
+}
+
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
         Codec, EncodingStats, EngineWatch, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
-        OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamPhase, StreamStats,
+        OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd, StreamPhase, StreamStats,
     };
 }
 

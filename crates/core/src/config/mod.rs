@@ -34,6 +34,9 @@ pub struct Config {
     /// How long a stream that was asked to stop may take before its thread is abandoned. Default 5 s;
     /// `FORCE_KILL_TIMEOUT_MS`.
     pub force_stop_after: Duration,
+    /// Threads that were abandoned and have not ended since, at most; from then on, starts are refused with
+    /// [`Error::TooManyAbandoned`]. Each keeps its memory and its descriptors. At least 1. Default 10.
+    pub max_abandoned: usize,
     /// How often a stream hands media to its outputs. Default 100 ms, 20 to 1000 ms. A shorter tick costs more CPU
     /// per stream and lowers only the latency.
     pub tick: Duration,
@@ -74,6 +77,7 @@ impl Default for Config {
             max_streams_per_owner: 5,
             max_streams: 20,
             force_stop_after: Duration::from_secs(5),
+            max_abandoned: 10,
             tick: Duration::from_millis(100),
             players_per_thread: 400,
             connect: ConnectConfig::default(),
@@ -141,6 +145,9 @@ impl Config {
         self.limits().check()?;
         if !(Duration::from_millis(20)..=Duration::from_secs(1)).contains(&self.tick) {
             return fail("tick", "must be 20 ms to 1 s");
+        }
+        if self.max_abandoned == 0 {
+            return fail("max_abandoned", "must be at least 1");
         }
         if self.players_per_thread == 0 {
             return fail("players_per_thread", "must be at least 1");

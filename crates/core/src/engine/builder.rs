@@ -9,7 +9,7 @@ use crate::files::StreamFiles;
 use crate::output::Output;
 use crate::spec::StreamSpec;
 use crate::stream::{
-    Leave, OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
+    Data, Leave, OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
 };
 
 /// Describes a stream; see [`Engine::stream`](crate::Engine::stream).
@@ -23,11 +23,24 @@ pub struct StreamBuilder {
     outputs: Vec<Box<dyn OpenOutput>>,
     /// The stream runs whether or not it has an output.
     without_outputs: bool,
+    /// What it goes on with: the source it was made from, which it may begin elsewhere, and the number of what was kept.
+    restored: Option<(Data, u64)>,
+    /// A schedule starts it, and would do so again.
+    is_scheduled: bool,
 }
 
 impl StreamBuilder {
     pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
-        Self { registry, source, label: None, owner: None, outputs: Vec::new(), without_outputs: false }
+        Self {
+            registry,
+            source,
+            label: None,
+            owner: None,
+            outputs: Vec::new(),
+            without_outputs: false,
+            restored: None,
+            is_scheduled: false,
+        }
     }
 
     /// Of a stream as data.
@@ -101,6 +114,19 @@ impl StreamBuilder {
         self
     }
 
+    /// A schedule starts it: it is kept with that, not by itself.
+    #[cfg(feature = "schedule")]
+    pub(super) fn scheduled(mut self) -> Self {
+        self.is_scheduled = true;
+        self
+    }
+
+    /// The stream goes on with one of an earlier run: it was made from `source`, wherever it begins now.
+    pub(super) fn restored(mut self, source: Data, number: u64) -> Self {
+        self.restored = Some((source, number));
+        self
+    }
+
     /// Starts the stream. Its media time begins when its outputs are connected, at the latest after five seconds.
     ///
     /// # Errors
@@ -127,6 +153,13 @@ impl StreamBuilder {
         let files = StreamFiles::new(self.source.reads());
         let prepared = self.registry.prepare(self.label.map(Arc::from), Some(permit), files)?;
         let shared = prepared.shared.clone();
+        let (data, number) = match self.restored {
+            Some((source, number)) => (Some(source), Some(number)),
+            None => (self.source.as_data(), None),
+        };
+        if !self.is_scheduled {
+            shared.described.begin(data, self.without_outputs, number);
+        }
         // Recordings are made once the source is known to be good.
         let opening = SourceOpening::first(&self.registry, &shared);
         let opened = shared.span.run(|| self.source.open(&opening));

@@ -1,6 +1,9 @@
 //! The engine: what runs all streams of a process.
 
 pub(crate) mod builder;
+#[cfg(feature = "state")]
+pub(crate) mod keeper;
+mod restore;
 #[cfg(feature = "schedule")]
 mod scheduling;
 pub(crate) mod serving;
@@ -21,6 +24,7 @@ use crate::limiter::{Admission, Limits};
 use crate::monitor::Monitor;
 use crate::reel::Store;
 use crate::spec::StreamSpec;
+use crate::state::Earlier;
 use crate::stats::StreamStats;
 use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamHandle, StreamRef};
 
@@ -32,12 +36,14 @@ pub struct Engine {
     registry: Arc<Registry>,
     keys: KeyRegistry,
     monitor: Monitor,
+    /// What is to be restored.
+    earlier: Arc<Earlier>,
     guard: Arc<Guard>,
 }
 
 /// Stops the streams when the last engine is dropped.
 #[derive(Debug)]
-struct Guard {
+pub(crate) struct Guard {
     registry: Arc<Registry>,
     #[cfg(feature = "schedule")]
     keeper: Arc<crate::schedule::Keeper>,
@@ -64,7 +70,10 @@ impl Engine {
             keeper: scheduling::keeper(&registry),
             registry: registry.clone(),
         };
-        Ok(Self { guard: Arc::new(guard), registry, keys, monitor })
+        let engine = Self { guard: Arc::new(guard), registry, keys, monitor, earlier: Arc::default() };
+        #[cfg(feature = "schedule")]
+        let _ = engine.earlier.schedules.set(engine.schedules());
+        Ok(engine)
     }
 
     /// Describes a stream of `source`, a [`Source`](crate::Source) or anything else that says how it is opened; it runs once it was
@@ -157,7 +166,11 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn can_start(&self, owner: Option<&str>) -> Admission {
-        self.registry.limiter().ask(owner)
+        let admission = self.registry.limiter().ask(owner);
+        match self.registry.check_abandoned() {
+            Ok(()) => admission,
+            Err(error) => Admission { allowed: false, reason: Some(error), ..admission },
+        }
     }
 
     /// The limits that hold now: those of [`Config`], or the last that were [set](Self::set_limits).
@@ -196,6 +209,12 @@ impl Engine {
     #[must_use]
     pub fn abandoned(&self) -> u64 {
         self.registry.abandoned()
+    }
+
+    /// Threads of abandoned streams that have not ended since; at [`Config::max_abandoned`] of them, starts are refused.
+    #[must_use]
+    pub fn abandoned_now(&self) -> usize {
+        self.registry.stuck()
     }
 
     /// Figures of the reel store; `None` if there is none.
@@ -260,8 +279,13 @@ impl Engine {
     ///
     /// Up to `deadline`.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.guard.close();
-        self.registry.shutdown(deadline)
+        self.guard.shutdown(deadline)
+    }
+
+    /// What ends the engine's streams when nobody else does.
+    #[cfg(feature = "signals")]
+    pub(crate) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 }
 
@@ -274,12 +298,25 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Stops all streams, and starts no more.
+    pub(crate) fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.close();
+        self.registry.shutdown(deadline)
+    }
+
+    /// How long streams are waited for.
+    #[cfg(feature = "signals")]
+    pub(crate) fn patience(&self) -> Duration {
+        self.registry.config.force_stop_after
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.close();
-        let report = self.registry.shutdown(self.registry.config.force_stop_after);
+        let report = self.shutdown(self.registry.config.force_stop_after);
         if report.abandoned > 0 {
-            log::error!("{} streams did not stop in time", report.abandoned);
+            log::error!("{report}");
         }
     }
 }

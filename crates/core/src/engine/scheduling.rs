@@ -16,7 +16,7 @@ pub(super) fn keeper(registry: &Arc<Registry>) -> Arc<Keeper> {
         patience,
         Box::new(move |spec, leave| {
             let registry = engine.upgrade().ok_or(Error::Ended)?;
-            Ok(StreamBuilder::of(registry, spec.clone()).start_with(leave)?.detach())
+            Ok(StreamBuilder::of(registry, spec.clone()).scheduled().start_with(leave)?.detach())
         }),
     )
 }

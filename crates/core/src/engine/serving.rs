@@ -52,7 +52,7 @@ pub trait ServerEngine: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if there is no thread or descriptor left; [`Error::Ended`] if the engine was shut down.
+    /// [`Error::System`] if there is no thread or descriptor left; [`Error::TooManyAbandoned`]; [`Error::Ended`] if the engine was shut down.
     fn publish(
         &self,
         claim: Claim,
@@ -103,6 +103,7 @@ impl ServerEngine for Engine {
         publisher: Box<dyn SourceDriver>,
         options: &PublishOptions,
     ) -> Result<StreamRef, Error> {
+        self.registry.check_abandoned()?;
         let prepared = self.registry.prepare(None, None, Arc::default())?;
         let desk = Desk::new();
         claim.set_desk(desk.clone());

@@ -56,8 +56,15 @@ impl Error {
             Self::KeyInUse { .. } => "KEY_IN_USE",
             Self::NoKey { .. } => "KEY_UNKNOWN",
             Self::FeedsItself { .. } => "FEEDS_ITSELF",
+            #[cfg(feature = "state")]
+            Self::StateFailed { .. } => "STATE_FAILED",
+            #[cfg(feature = "state")]
+            Self::StateDamaged { .. } => "STATE_DAMAGED",
+            #[cfg(feature = "state")]
+            Self::StateInUse { .. } => "STATE_IN_USE",
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
+            Self::TooManyAbandoned { .. } => "ABANDONED_LIMIT_EXCEEDED",
             Self::Panicked { .. } => "STREAM_PANICKED",
             Self::Benchmark { .. } => "BENCHMARK_FAILED",
             Self::Driver { .. } => "DRIVER_FAILED",
@@ -99,6 +106,10 @@ impl Error {
             | Self::InputUnusable { .. }
             | Self::ResultRefused { .. }
             | Self::ParametersDiffer { .. } => 422,
+            #[cfg(feature = "state")]
+            Self::StateInUse { .. } => 409,
+            #[cfg(feature = "state")]
+            Self::StateFailed { .. } | Self::StateDamaged { .. } => 500,
             Self::NotBuilt { .. } => 501,
             Self::Dns { .. }
             | Self::Connect { .. }
@@ -108,9 +119,11 @@ impl Error {
             | Self::CodecNotTaken { .. }
             | Self::GaveUp { .. } => 502,
             Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
-            Self::System { .. } | Self::ReelTooSlow { .. } | Self::TooSlow { .. } | Self::TooFast { .. } => {
-                503
-            }
+            Self::System { .. }
+            | Self::TooManyAbandoned { .. }
+            | Self::ReelTooSlow { .. }
+            | Self::TooSlow { .. }
+            | Self::TooFast { .. } => 503,
             Self::ConnectTimeout { .. }
             | Self::Stalled { .. }
             | Self::SourceNotReady { .. }

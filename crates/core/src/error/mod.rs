@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bit_rate::BitRate;
+use crate::id::StreamId;
 
 /// The limit that refused a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -405,14 +406,56 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A state file could not be read, locked or written; what it held before is still there.
+    #[cfg(feature = "state")]
+    #[error("state {path}: {what}", path = path.display())]
+    StateFailed {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: &'static str,
+        /// The file system's error.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// A state file is damaged.
+    #[cfg(feature = "state")]
+    #[error("state {path}: damaged: {reason}", path = path.display())]
+    StateDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process, or another engine, keeps this state file.
+    #[cfg(feature = "state")]
+    #[error("state {path}: in use by another process", path = path.display())]
+    StateInUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// The stream is not running any more.
     #[error("the stream has ended")]
     Ended,
-    /// The stream did not stop within its deadline; its thread was abandoned, and its place is free again.
-    #[error("the stream did not stop within {deadline:?} and was abandoned")]
+    /// The stream did not stop within its deadline; its thread was abandoned, since a thread cannot be killed, and its place is free
+    /// again.
+    #[error(
+        "Stream {stream} did not respond to SIGTERM, force killing: its thread is abandoned after {deadline:?}"
+    )]
     ForceKillRequired {
+        /// The stream.
+        stream: StreamId,
         /// The deadline.
         deadline: Duration,
+    },
+    /// Too many threads of streams that did not stop are still there: nothing more is started before some of them have ended, or in
+    /// another process.
+    #[error("{abandoned} abandoned threads have not ended, {limit} are the limit: nothing more is started")]
+    TooManyAbandoned {
+        /// Threads that were abandoned and still run.
+        abandoned: usize,
+        /// [`Config::max_abandoned`](crate::Config::max_abandoned).
+        limit: usize,
     },
     /// A stream's thread panicked; only that stream ended.
     #[error("the stream panicked: {message}")]

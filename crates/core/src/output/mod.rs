@@ -9,6 +9,7 @@ mod rtmp_push;
 mod wire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, UrlError};
@@ -17,7 +18,7 @@ use rtmp_push::RtmpPush;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
-use crate::stream::{OpenOutput, OpenedOutput, OutputOpening, check_name};
+use crate::stream::{Data, OpenOutput, OpenedOutput, OutputOpening, check_name};
 use file::record;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;
@@ -279,6 +280,10 @@ impl OpenOutput for Output {
 
     fn label(&self) -> Option<&str> {
         self.label.as_deref()
+    }
+
+    fn as_data(&self) -> Option<Data> {
+        Some(Arc::new(self.clone()))
     }
 
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {

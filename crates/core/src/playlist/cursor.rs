@@ -42,10 +42,20 @@ pub(crate) struct PlaylistCursor {
 
 impl Playlist {
     /// A place of its own, before the first item.
+    #[cfg(test)]
     pub(crate) fn cursor(&self) -> PlaylistCursor {
+        self.cursor_at(None)
+    }
+
+    /// A place of its own, before item number `first`, counted from 0, if there is such a one. Of a list in order, what comes before it
+    /// counts as played in this round.
+    pub(crate) fn cursor_at(&self, first: Option<usize>) -> PlaylistCursor {
         let mut list = self.shared.list.lock();
         let seed = list.seed.unwrap_or_else(|| u64::from_le_bytes(random::bytes()));
-        let place = Place::new(&list.items, list.rules, seed);
+        let mut place = Place::new(&list.items, list.rules, seed);
+        if let Some(first) = first {
+            place.begin_at(first, &list.items, list.rules);
+        }
         list.last_cursor += 1;
         let key = list.last_cursor;
         list.places.insert(key, place);

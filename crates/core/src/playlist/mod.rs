@@ -263,6 +263,41 @@ impl Playlist {
         Ok(())
     }
 
+    /// A list that is like this one now and stays so, whatever happens to this one. As long as nobody has edited it, one that was read from
+    /// a directory or a list file is read there again.
+    pub(crate) fn frozen(&self) -> Self {
+        let list = self.shared.list.lock();
+        let mut frozen = List {
+            file: list.file.clone(),
+            origin: list.origin.clone(),
+            unread: list.origin.is_some(),
+            rules: list.rules,
+            on_change: list.on_change,
+            nothing_plays: list.nothing_plays,
+            seed: list.seed,
+            ..List::default()
+        };
+        if frozen.origin.is_none() {
+            for item in &list.items {
+                frozen.insert(usize::MAX, item.path.clone(), item.weight);
+            }
+        }
+        drop(list);
+        Self { shared: Arc::new(Shared { list: Mutex::new(frozen), ..Shared::default() }) }
+    }
+
+    /// The place of an item in the list, counted from 0.
+    pub(crate) fn number_of(&self, id: ItemId) -> Option<usize> {
+        self.shared.list.lock().items.iter().position(|item| item.id == id)
+    }
+
+    /// Whether it is shuffled, whether it is played once, and its files.
+    pub(crate) fn order_and_files(&self) -> (bool, bool, Vec<PathBuf>) {
+        let list = self.shared.list.lock();
+        let files = list.items.iter().map(|item| item.path.clone()).collect();
+        (list.rules.order == Order::Shuffled, list.rules.once, files)
+    }
+
     /// The file the list was read from.
     pub(crate) fn own_file(&self) -> Option<PathBuf> {
         self.shared.list.lock().file.clone()

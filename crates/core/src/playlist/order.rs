@@ -90,6 +90,15 @@ impl Place {
         place
     }
 
+    /// Begins with item number `first`, if there is one. What comes before it in a list in order was played.
+    pub(super) fn begin_at(&mut self, first: usize, items: &[PlaylistItem], rules: Rules) {
+        let Some(item) = items.get(first) else { return };
+        self.jump = Some(item.id);
+        if rules.order == Order::Listed {
+            self.marks.iter_mut().take(first).for_each(|mark| mark.left = 0);
+        }
+    }
+
     /// The next item, which is being played from here on.
     pub(super) fn next(&mut self, items: &[PlaylistItem], rules: Rules) -> Next {
         // A skip that comes together with the end of the item was meant for that item.

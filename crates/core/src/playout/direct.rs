@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowcast_av::{Demuxer, Interrupt, OpenOptions};
 use flowcast_rtmp::flv::tag::Tag;
@@ -24,12 +24,23 @@ use crate::transcode::{Control, Encoders, PacketSource, Plan, Transcoder};
 /// Stack of the worker: libav's demuxers and parsers need a few tens of kilobytes, its encoders some hundreds.
 const WORKER_STACK: usize = 256 << 10;
 const ENCODING_STACK: usize = 2 << 20;
+/// How long a file without an index is read to come to the place where it is begun.
+const REACH: Duration = Duration::from_secs(5);
 
 /// A file that is open and whose worker has not started.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     reader: LapReader,
     control: Control,
+}
+
+/// Where a file was entered, in milliseconds of its clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entered {
+    /// Its first picture.
+    pub(super) lead: Option<i64>,
+    /// The picture it begins with; 0 for the beginning.
+    pub(super) begins: i64,
 }
 
 /// A file that is being read.
@@ -129,6 +140,30 @@ impl OpenFile {
     pub(super) fn primed(mut self) -> Result<Self, Error> {
         self.reader.prime()?;
         Ok(self)
+    }
+
+    /// Begins with the keyframe at or before `millis` of the file; what is encoded, with a keyframe there.
+    ///
+    /// # Blocking
+    ///
+    /// On the file.
+    pub(super) fn entered(mut self, millis: i64) -> Result<(Self, Entered), Error> {
+        let lead = self.reader.next_picture()?;
+        let mut entered = Entered { lead, begins: 0 };
+        if lead.is_none_or(|lead| millis <= lead) {
+            return Ok((self, entered));
+        }
+        self.reader.skip_to(millis)?;
+        // What is encoded begins with a keyframe wherever it is begun.
+        let reached = match self.reader.encodes() {
+            true => self.reader.next_picture()?,
+            false => self.reader.reach(millis, Instant::now() + REACH)?,
+        };
+        match reached {
+            Some(begins) => entered.begins = if Some(begins) > lead { begins } else { 0 },
+            None => self.reader.rewind()?,
+        }
+        Ok((self, entered))
     }
 
     /// Reads on this thread until the stream or the file ends.

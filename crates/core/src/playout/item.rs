@@ -112,6 +112,11 @@ impl Item {
         Self { headers, headers_due: true, opened: true, ..Self::new(path, feed, limited) }
     }
 
+    /// The same; its first picture is known to be here, although it is begun behind that.
+    pub(super) fn led_by(self, lead: Option<i64>) -> Self {
+        Self { lead: lead.or(self.lead), ..self }
+    }
+
     /// The file.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -80,7 +80,8 @@ impl Schedule {
         &self.cursor
     }
 
-    /// The first item that can be played; `None` if there is no item. Puts those that cannot be played into `notices`.
+    /// The first item that can be played, and where it is begun: `offset` is meant for the one that comes first. `None` if there is no
+    /// item. Puts those that cannot be played into `notices`.
     ///
     /// # Errors
     ///
@@ -92,8 +93,9 @@ impl Schedule {
     pub(super) fn first(
         &mut self,
         supply: &Supply,
+        mut offset: Duration,
         notices: &mut Vec<EventKind>,
-    ) -> Result<Option<(Ready, PathBuf)>, Error> {
+    ) -> Result<Option<(Ready, PathBuf, Duration)>, Error> {
         loop {
             let item = match self.cursor.next() {
                 Next::Item(item) => item,
@@ -106,13 +108,14 @@ impl Schedule {
                     return Err(Error::Playlist { path: Path::new("").to_owned(), reason });
                 }
             };
-            match supply.ready(&item.path, Use::Item) {
+            match supply.ready(&item.path, Use::Item, offset) {
                 Ok(ready) => {
                     self.tell(notices);
-                    return Ok(Some((ready, item.path)));
+                    return Ok(Some((ready, item.path, offset)));
                 }
                 Err(error) => self.failed(&item, error, Instant::now()),
             }
+            offset = Duration::ZERO;
         }
     }
 

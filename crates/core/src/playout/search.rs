@@ -142,7 +142,7 @@ impl Search {
                 let (reel, path) = (reel.clone(), state.trying.as_ref().map(|item| item.path.clone()));
                 drop(state);
                 let item = Item::new(&path.unwrap_or_default(), Feed::Reel { reel, slot: 0 }, true);
-                self.ready = Some(Ready { item, fallback: None, notices: Vec::new() });
+                self.ready = Some(Ready { item, fallback: None, notices: Vec::new(), begins: 0 });
                 Got::Ready
             }
             Stage::Opened => {
@@ -171,7 +171,7 @@ impl Search {
         let mut notices = Vec::new();
         match item.try_open(&mut notices) {
             Ok(true) => {
-                self.ready = Some(Ready { item, fallback, notices });
+                self.ready = Some(Ready { item, fallback, notices, begins: 0 });
                 Got::Ready
             }
             // What the worker sends comes a moment after what it says here.

@@ -15,7 +15,7 @@ use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::playlist::{ParameterChange, Playlist};
-use crate::reel::Reel;
+use crate::reel::{Reel, SLOT_MS};
 use crate::stats::{EncodingStats, Playing, SourceMode};
 
 /// A reel that has nothing to give for this long, or is this late, grows slower than it is played.
@@ -97,8 +97,8 @@ pub(crate) struct Sequencer {
 }
 
 impl Sequencer {
-    /// Plays a file, once or again and again; `lane` is empty yet. It begins with the keyframe at or before `offset`, if it is played
-    /// from a reel. Puts what is to be told of it into `notices`.
+    /// Plays a file, once or again and again; `lane` is empty yet. It begins with the keyframe at or before `offset`. Puts what is to be
+    /// told of it into `notices`.
     ///
     /// # Errors
     ///
@@ -115,13 +115,14 @@ impl Sequencer {
         notices: &mut Vec<EventKind>,
     ) -> Result<Self, Error> {
         let program = if how == Use::Loop { Program::Loop } else { Program::Once };
-        let ready = supply.ready(path, how)?;
+        let ready = supply.ready(path, how, offset)?;
         let mut sequencer = Self::new(lane, program, supply);
         sequencer.begin_first(ready, offset, notices);
         Ok(sequencer)
     }
 
-    /// Plays a list from its beginning: silence as long as it is empty. Otherwise as [`file`](Self::file).
+    /// Plays a list, from its item number `first` on if one is given, counted from 0; `offset` is within that. Silence as long as the list is empty.
+    /// Otherwise as [`file`](Self::file).
     ///
     /// # Errors
     ///
@@ -133,14 +134,14 @@ impl Sequencer {
     pub(crate) fn list(
         lane: Lane,
         supply: Supply,
-        list: &Playlist,
+        (list, first): (&Playlist, Option<usize>),
         offset: Duration,
         notices: &mut Vec<EventKind>,
     ) -> Result<Self, Error> {
-        let mut schedule = Box::new(Schedule::new(list.cursor()));
-        let first = schedule.first(&supply, notices)?;
+        let mut schedule = Box::new(Schedule::new(list.cursor_at(first)));
+        let first = schedule.first(&supply, offset, notices)?;
         let mut sequencer = Self::new(lane, Program::List(schedule), supply);
-        if let Some((ready, path)) = first {
+        if let Some((ready, path, offset)) = first {
             notices.push(EventKind::ItemStarted { path });
             sequencer.begin_first(ready, offset, notices);
         }
@@ -434,7 +435,7 @@ impl Sequencer {
         let path = spare.path.clone();
         let ready = if let Some(reel) = &spare.reel {
             let item = Item::new(&path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
-            Ready { item, fallback: None, notices: Vec::new() }
+            Ready { item, fallback: None, notices: Vec::new(), begins: 0 }
         } else {
             let pending = self.pending.get_or_insert_with(|| self.supply.prepare(&path, Use::Item));
             let Some(answer) = pending.poll(&self.supply) else { return Some(SequencerState::Dry) };
@@ -456,11 +457,12 @@ impl Sequencer {
 
     fn begin(&mut self, ready: Ready, offset: Duration, notices: &mut Vec<EventKind>) {
         let from = notices.len();
+        let begins = ready.begins;
         let (item, fallback) = ready.told(&self.supply, notices);
         self.told.filter(item.path(), from, notices);
         self.set_mode(item.mode(), fallback, notices);
         self.supply.recipes.playing(item.path());
-        let (item, offset) = positioned(item, offset);
+        let (item, offset) = if begins > 0 { (item, begins) } else { positioned(item, offset) };
         self.lane.begin(item, offset);
     }
 
@@ -546,13 +548,21 @@ impl Drop for Sequencer {
     }
 }
 
-/// The item from the keyframe at or before `offset` on, and where that is; only a reel can begin elsewhere than at its
-/// beginning.
+/// The item from the keyframe at or before `offset` on, and where that is, if it is a reel; sound alone begins with any of its slots.
 fn positioned(item: Item, offset: Duration) -> (Item, i64) {
     let millis = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
     let Some(reel) = item.reel().filter(|_| millis > 0).cloned() else { return (item, 0) };
-    let Some(keyframe) = reel.keyframe_at_or_before(millis) else { return (item, 0) };
+    let (slot, time) = match (reel.keyframe_at_or_before(millis), reel.first_keyframe()) {
+        (Some(keyframe), _) => (keyframe.slot, keyframe.time_ms),
+        (None, Some(_)) => return (item, 0),
+        (None, None) => {
+            let slot = usize::try_from(millis / SLOT_MS).unwrap_or(usize::MAX);
+            if slot >= reel.slots() {
+                return (item, 0);
+            }
+            (slot, millis / SLOT_MS * SLOT_MS)
+        }
+    };
     let path: &Path = item.path();
-    let item = Item::new(path, Feed::Reel { reel, slot: keyframe.slot }, item.is_limited());
-    (item, keyframe.time_ms)
+    (Item::new(path, Feed::Reel { reel, slot }, item.is_limited()), time)
 }

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::cutter::FileCutter;
-use super::direct::{self, DirectFeed, OpenFile, track_skipped};
+use super::direct::{self, DirectFeed, Entered, OpenFile, track_skipped};
 use super::item::{Feed, Item};
 use super::recipes::Recipes;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::reel::{Cutter, Recipe, Reel, Store};
+use crate::reel::{Cutter, Recipe, Reel, SLOT_MS, Store};
 use crate::stats::SourceMode;
 use crate::sys::{CodecHost, CpuMeter};
 
@@ -56,6 +57,8 @@ pub(super) struct Ready {
     pub(super) fallback: Option<Error>,
     /// What has to be reported about it.
     pub(super) notices: Vec<EventKind>,
+    /// Where a worker has begun it, in milliseconds of its clock; 0 for its beginning, and for a reel.
+    pub(super) begins: i64,
 }
 
 impl Ready {
@@ -66,7 +69,7 @@ impl Ready {
 
     /// Tells what was decided, what is missing and what was wrong; the item, and why it is not played from a reel.
     pub(super) fn told(self, supply: &Supply, notices: &mut Vec<EventKind>) -> (Item, Option<Error>) {
-        let Self { item, fallback, notices: own } = self;
+        let Self { item, fallback, notices: own, begins: _ } = self;
         supply.recipes.tell(notices);
         notices.extend(own);
         (item, fallback)
@@ -108,7 +111,7 @@ impl Supply {
         if self.store_for(how).is_some() { SourceMode::Reel } else { SourceMode::Direct }
     }
 
-    /// Gets an item ready.
+    /// Gets an item ready, to be begun at the keyframe at or before `offset`.
     ///
     /// # Errors
     ///
@@ -117,23 +120,26 @@ impl Supply {
     /// # Blocking
     ///
     /// On the file: until its first seconds are cut, or it is open.
-    pub(super) fn ready(&self, path: &Path, how: Use) -> Result<Ready, Error> {
+    pub(super) fn ready(&self, path: &Path, how: Use, offset: Duration) -> Result<Ready, Error> {
         let mut fallback = None;
+        let millis = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
         if let Some(store) = self.store_for(how) {
             let order = order(&self.recipes, path)?;
             match store.prepare(path, order.0, order.1) {
-                Ok(reel) => {
+                // One that does not reach so far yet is taken up with a later lap.
+                Ok(reel) if !direct::IS_BUILT || reaches(&reel, millis) => {
                     let item = Item::new(path, Feed::Reel { reel, slot: 0 }, how != Use::Once);
-                    return Ok(Ready { item, fallback: None, notices: Vec::new() });
+                    return Ok(Ready { item, fallback: None, notices: Vec::new(), begins: 0 });
                 }
+                Ok(_) => {}
                 Err(error) => fallback = Some(error),
             }
         }
         // If it was the file and not the store, opening it again says so.
-        self.open(path, how, fallback)
+        self.open(path, how, millis, fallback)
     }
 
-    fn open(&self, path: &Path, how: Use, fallback: Option<Error>) -> Result<Ready, Error> {
+    fn open(&self, path: &Path, how: Use, millis: i64, fallback: Option<Error>) -> Result<Ready, Error> {
         if !direct::IS_BUILT {
             return Err(not_built(fallback));
         }
@@ -144,12 +150,16 @@ impl Supply {
             // An index without the media it points to opens well; a list has other items, which do give something.
             file = file.primed()?;
         }
+        let mut entered = Entered { lead: None, begins: 0 };
+        if millis > 0 {
+            (file, entered) = file.entered(millis)?;
+        }
         drop(host);
         let notices = file.skipped().iter().cloned().map(track_skipped).collect();
         let headers = file.headers();
         let feed = Feed::Direct(file.start(how, 0, &self.direct)?);
-        let item = Item::opened(path, feed, headers, how != Use::Once);
-        Ok(Ready { item, fallback, notices })
+        let item = Item::opened(path, feed, headers, how != Use::Once).led_by(entered.lead);
+        Ok(Ready { item, fallback, notices, begins: entered.begins })
     }
 
     /// Begins to get an item ready; never blocks.
@@ -222,7 +232,7 @@ impl Pending {
             if is_enough(reel) {
                 let item = Item::new(&self.path, Feed::Reel { reel: reel.clone(), slot: 0 }, true);
                 self.state = State::Taken;
-                return Some(Ok(Ready { item, fallback: None, notices: Vec::new() }));
+                return Some(Ok(Ready { item, fallback: None, notices: Vec::new(), begins: 0 }));
             }
             let failure = failure?;
             if or_directly {
@@ -235,7 +245,9 @@ impl Pending {
             State::Opening(mut item) => {
                 let mut notices = Vec::new();
                 match item.try_open(&mut notices) {
-                    Ok(true) => Some(Ok(Ready { item: *item, fallback: self.fallback.take(), notices })),
+                    Ok(true) => {
+                        Some(Ok(Ready { item: *item, fallback: self.fallback.take(), notices, begins: 0 }))
+                    }
                     Ok(false) => {
                         self.state = State::Opening(item);
                         None
@@ -258,6 +270,12 @@ impl Pending {
 /// Whether it is only that the store has not got so far.
 pub(super) fn is_busy(error: &Error) -> bool {
     matches!(error, Error::ReelStore { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Whether a reel has what is `millis` into the file, as far as it is cut.
+fn reaches(reel: &Reel, millis: i64) -> bool {
+    let cut = i64::try_from(reel.slots()).unwrap_or(i64::MAX).saturating_mul(SLOT_MS);
+    millis == 0 || reel.is_complete() || millis < cut
 }
 
 /// What the store is asked for.

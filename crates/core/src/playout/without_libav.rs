@@ -34,6 +34,10 @@ impl OpenFile {
         match self {}
     }
 
+    pub(super) fn entered(self, _: i64) -> Result<(Self, Entered), Error> {
+        match self {}
+    }
+
     pub(super) fn skipped(&self) -> &[(usize, String)] {
         match *self {}
     }
@@ -45,6 +49,13 @@ impl OpenFile {
     pub(super) fn start(self, _: Use, _: usize, _: &DirectOptions) -> Result<DirectFeed, Error> {
         match self {}
     }
+}
+
+/// Where a file was entered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entered {
+    pub(super) lead: Option<i64>,
+    pub(super) begins: i64,
 }
 
 /// A file that is being read.

@@ -39,6 +39,10 @@ pub struct Source {
     pub(crate) sound: Option<Playlist>,
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
+    /// The item of a list that comes first.
+    pub(crate) start_item: Option<usize>,
+    /// The same of the sound, and where in it.
+    pub(crate) sound_at: (Option<usize>, Duration),
     pub(crate) wish: Wish,
     fallback: Option<Fallback>,
     watchdog: Watchdog,
@@ -120,6 +124,8 @@ impl Source {
             sound: None,
             silence: false,
             start_at: Duration::ZERO,
+            start_item: None,
+            sound_at: (None, Duration::ZERO),
             wish: Wish::default(),
             fallback: None,
             watchdog: Watchdog::default(),
@@ -129,6 +135,16 @@ impl Source {
 
     fn has_no_effect(&mut self, name: &'static str, reason: &'static str) {
         self.in_vain.push((name, reason));
+    }
+
+    /// The same, with lists of its own that stay as they are now.
+    pub(crate) fn frozen(&self) -> Self {
+        let mut frozen = self.clone();
+        if let Media::Playlist(list) = &mut frozen.media {
+            *list = list.frozen();
+        }
+        frozen.sound = frozen.sound.as_ref().map(Playlist::frozen);
+        frozen
     }
 
     /// All settings that cannot work, or have no effect on such a source.
@@ -194,13 +210,34 @@ impl Source {
         self
     }
 
-    /// Begins at the last keyframe up to `offset` of the file's first lap. Default zero. A file that is played
-    /// directly, not from a reel, begins at its beginning. Refused for what is [published](Self::published).
+    /// Begins at the last keyframe up to `offset` of the file's first lap, or of a list's first item; what is encoded, at `offset`
+    /// itself. Default zero. Behind the end of the file, at its last keyframe. A file that has no index and is
+    /// not played from a reel is read up to there first, for five seconds at most. Refused for what is [published](Self::published).
     pub fn starting_at(mut self, offset: Duration) -> Self {
         if matches!(self.media, Media::Published { .. }) {
             self.has_no_effect("starting_at", "what is published is joined where it is");
         }
         self.start_at = offset;
+        self
+    }
+
+    /// Begins a list with item number `item`, counted from 0; what comes before it in a list in order counts as played. Default:
+    /// the first, or any of a shuffled list; so is a number that the list does not have. Refused for what is no list.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use std::time::Duration;
+    /// use flowcast::{Playlist, Source};
+    ///
+    /// let shows = Playlist::dir("shows")?;
+    /// let from_the_third = Source::playlist(shows).starting_item(2).starting_at(Duration::from_secs(90));
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn starting_item(mut self, item: usize) -> Self {
+        if !matches!(self.media, Media::Playlist(_)) {
+            self.has_no_effect("starting_item", "only a list has items");
+        }
+        self.start_item = Some(item);
         self
     }
 

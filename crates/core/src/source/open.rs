@@ -1,6 +1,6 @@
 //! Opens a source: finds out what is wrong with it before anything else happens.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use flowcast_rtmp::flv::silence::aac_config;
 
@@ -11,7 +11,7 @@ use crate::files::Reads;
 use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
 use crate::publish::published::{Published, Reader};
-use crate::stream::{OpenSource, SourceOpening, check_name};
+use crate::stream::{Data, OpenSource, SourceOpening, check_name};
 use crate::tracks::Tracks;
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
@@ -52,6 +52,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         }
         Media::Playlist(list) => {
             let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            let list = (list, source.start_item);
             Sequencer::list(lane, opening.supply(tracks, source)?, list, source.start_at, &mut notices)?
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
@@ -60,7 +61,8 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         Some(list) => {
             let (lane, supply) =
                 (Lane::new(MetadataRole::Silent, None), opening.supply(Tracks::Audio, source)?);
-            Some(Sequencer::list(lane, supply, list, Duration::ZERO, &mut notices)?)
+            let (item, offset) = source.sound_at;
+            Some(Sequencer::list(lane, supply, (list, item), offset, &mut notices)?)
         }
         None => None,
     };
@@ -95,6 +97,10 @@ impl OpenSource for Source {
         reads.playlists.extend(self.sound.clone());
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
         reads
+    }
+
+    fn as_data(&self) -> Option<Data> {
+        Some(Arc::new(self.clone()))
     }
 
     fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {

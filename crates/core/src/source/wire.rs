@@ -38,6 +38,8 @@ struct Written {
     #[serde(skip_serializing_if = "is_default", with = "crate::written::span")]
     starting_at: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
+    starting_item: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<Mode>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     platforms: Vec<String>,
@@ -60,6 +62,7 @@ impl Serialize for Source {
             audio: self.sound.clone(),
             silence: self.silence,
             starting_at: self.start_at,
+            starting_item: self.start_item,
             mode: self.wish.mode,
             strictness: self.wish.strictness,
             enhanced: self.wish.enhanced,
@@ -126,6 +129,9 @@ impl<'de> Deserialize<'de> for Source {
         }
         if !written.starting_at.is_zero() {
             source = source.starting_at(written.starting_at);
+        }
+        if let Some(item) = written.starting_item {
+            source = source.starting_item(item);
         }
         for name in written.platforms {
             source = source.platform(name.parse().map_err(D::Error::custom)?);

@@ -80,6 +80,7 @@ impl StreamRef {
         self.shared.branches.tell(|| Command::RemoveOutput(output));
         self.send(Command::RemoveOutput(output))?;
         self.shared.labels.free(output);
+        self.shared.described.remove_output(output);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! One stream: its thread, what others see of it, and how it ends.
 
 mod branch;
+mod described;
 mod desk;
 mod ended;
 mod glance;
@@ -13,6 +14,7 @@ mod meter;
 mod opening;
 mod registry;
 mod replace;
+mod report;
 mod seat;
 mod shared;
 mod stage;
@@ -23,6 +25,8 @@ mod thread;
 use std::time::Duration;
 
 pub(crate) use branch::attach;
+pub use described::Data;
+pub(crate) use described::{DescribedOutput, What};
 pub(crate) use desk::{Delivery, Desk};
 pub use ended::Ended;
 pub(crate) use glance::Glance;
@@ -36,8 +40,8 @@ pub(crate) use opening::LaterOn;
 pub use opening::{
     OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,
 };
-pub use registry::ShutdownReport;
 pub(crate) use registry::{Parts, Registry};
+pub use report::{ShutdownReport, StreamEnd};
 pub use seat::Seat;
 pub(crate) use shared::StreamShared;
 pub(crate) use stage::{DRIVER, OUTPUT, Stage};

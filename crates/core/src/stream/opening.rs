@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use super::described::Data;
 use super::handle::StreamRef;
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox};
@@ -42,6 +43,12 @@ pub trait OpenSource: fmt::Debug + Send {
         Reads::default()
     }
 
+    /// The description as data, for a snapshot of what runs; `None` for what is none.
+    #[doc(hidden)]
+    fn as_data(&self) -> Option<Data> {
+        None
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -62,6 +69,10 @@ impl<S: OpenSource + ?Sized> OpenSource for Box<S> {
 
     fn reads(&self) -> Reads {
         (**self).reads()
+    }
+
+    fn as_data(&self) -> Option<Data> {
+        (**self).as_data()
     }
 
     fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
@@ -88,6 +99,12 @@ pub trait OpenOutput: fmt::Debug + Send {
         None
     }
 
+    /// The description as data, for a snapshot of what runs; `None` for what is none.
+    #[doc(hidden)]
+    fn as_data(&self) -> Option<Data> {
+        None
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -109,6 +126,10 @@ impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
 
     fn label(&self) -> Option<&str> {
         (**self).label()
+    }
+
+    fn as_data(&self) -> Option<Data> {
+        (**self).as_data()
     }
 
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {

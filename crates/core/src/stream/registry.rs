@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
+use super::described::{Changes, Described};
 use super::handle::StreamRef;
 use super::hub::{Claim, Hub};
 use super::labels::check_label;
 use super::mailbox::{Command, Commands, Mailbox};
 use super::opening::{OpenOutput, OpenedOutput, OutputOpening};
+use super::report::{ShutdownReport, StreamEnd};
 use super::shared::StreamShared;
 use super::starting::Starting;
 use super::thread::{Setup, StreamThread, WAKE};
@@ -29,12 +31,11 @@ use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
 use crate::stats::OutputStats;
-use crate::sys::{panic_message, spawn};
+use crate::sys::{Latch, panic_message, spawn};
 
 const REAPER_STACK: usize = 64 << 10;
 
 /// What streams and handles share with the engine.
-#[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) config: Arc<Config>,
     limiter: Limiter,
@@ -48,21 +49,27 @@ pub(crate) struct Registry {
     abandoned: AtomicU64,
     /// CPU time of streams that have ended, in nanoseconds.
     cpu_of_ended: AtomicU64,
+    /// Of those, the threads that have not ended since.
+    stuck: AtomicI64,
     /// What is being started.
     starting: Starting,
     /// The engine is shutting down for good: nothing new is put on the air.
     closed: AtomicBool,
+    /// The same, for who waits for something.
+    closing: Latch<()>,
+    /// What is done when the engine begins to shut down.
+    last_things: Mutex<Vec<LastThing>>,
+    /// Who is told when the streams, or what they are made of, change.
+    changes: Arc<Changes>,
 }
 
-/// How it went to stop several streams: [`Engine::stop_all`](crate::Engine::stop_all),
-/// [`Engine::shutdown`](crate::Engine::shutdown), and `stop` of a server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Streams that ended in time.
-    pub stopped: usize,
-    /// Streams whose thread had to be abandoned.
-    pub abandoned: usize,
+/// Called once, when the engine begins to shut down and its streams still run.
+type LastThing = Box<dyn FnOnce() + Send>;
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// What a stream is made of besides its outputs.
@@ -106,8 +113,12 @@ impl Registry {
             reaper: Mutex::new(None),
             abandoned: AtomicU64::new(0),
             cpu_of_ended: AtomicU64::new(0),
+            stuck: AtomicI64::new(0),
             starting: Starting::default(),
             closed: AtomicBool::new(false),
+            closing: Latch::default(),
+            last_things: Mutex::default(),
+            changes: Arc::default(),
         }))
     }
 
@@ -164,6 +175,8 @@ impl Registry {
             let used = stream.glance().cpu_in_all().as_nanos();
             self.cpu_of_ended.fetch_add(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
+        drop(streams);
+        self.changes.note();
     }
 
     /// The streams that run, in no order, and the CPU time of all others before them.
@@ -180,6 +193,7 @@ impl Registry {
 
     /// Takes a place for a stream of `owner`.
     pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
+        self.check_abandoned()?;
         self.limiter.admit(owner)
     }
 
@@ -201,7 +215,9 @@ impl Registry {
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
         let (mailbox, commands) = Mailbox::new(waker);
         let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        let shared = Arc::new(StreamShared::new(id, label, mailbox, self.events.clone(), permit, files));
+        let mut shared = StreamShared::new(id, label, mailbox, self.events.clone(), permit, files);
+        shared.described = Arc::new(Described::new(self.changes.clone()));
+        let shared = Arc::new(shared);
         Ok(Prepared { shared, poll, commands })
     }
 
@@ -238,6 +254,7 @@ impl Registry {
             }
             streams.insert(shared.id, shared.clone());
         }
+        self.changes.note();
         let id = shared.id;
         let (ending, patience) = (shared.clone(), self.config.force_stop_after);
         let spawned = spawn(format!("fc-{id}"), STREAM_STACK, move || {
@@ -245,10 +262,16 @@ impl Registry {
             let outcome = std::panic::catch_unwind(run)
                 .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }));
             ending.branches.wait(ending.stop_by().unwrap_or_else(|| Instant::now() + patience));
-            if let Some(engine) = engine.upgrade() {
+            let engine = engine.upgrade();
+            if let Some(engine) = &engine {
                 engine.forget(&ending);
             }
-            ending.end(outcome);
+            if !ending.end(outcome)
+                && let Some(engine) = engine
+            {
+                // It had been abandoned, and came back after all.
+                engine.stuck.fetch_sub(1, Ordering::Relaxed);
+            }
         });
         if let Err(source) = spawned {
             self.streams.lock().remove(&id);
@@ -266,6 +289,7 @@ impl Registry {
     pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
         let id = stream.shared.next_output();
         let label: Option<Arc<str>> = output.label().map(Arc::from);
+        let described_as = label.clone();
         let labels = &stream.shared.labels;
         if let Some(label) = &label {
             check_label(label)?;
@@ -273,6 +297,7 @@ impl Registry {
         }
         let opening = OutputOpening { stream, output: id, label: label.clone() };
         let span = stream.shared.span.of_output(id, label.as_deref());
+        let data = output.as_data();
         let opened = span.run(|| output.open(&opening));
         let sent = opened.and_then(|OpenedOutput { name, driver }| {
             let mut stats = OutputStats::new(id, label, name.clone());
@@ -284,35 +309,91 @@ impl Registry {
             }
             sent
         });
-        if sent.is_err() {
-            labels.release(id);
+        match sent {
+            Ok(()) => stream.shared.described.add_output(id, described_as, data),
+            Err(_) => labels.release(id),
         }
         sent.map(|()| id)
     }
 
     /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.
     pub(crate) fn stop_streams(&self, streams: &[Arc<StreamShared>], deadline: Duration) -> ShutdownReport {
-        let until = Instant::now() + deadline.min(FOREVER);
+        let asked = Instant::now();
+        let until = asked + deadline.min(FOREVER);
+        let had_ended: Vec<_> = streams.iter().map(|shared| shared.outcome().is_some()).collect();
         for shared in streams {
             shared.ask_to_stop(until);
         }
         let mut report = ShutdownReport::default();
-        for shared in streams {
-            if shared.wait_until(Some(until)).is_none() && shared.abandon(deadline) {
-                self.abandoned.fetch_add(1, Ordering::Relaxed);
-                self.forget(shared);
-                report.abandoned += 1;
-            } else {
-                report.stopped += 1;
-            }
+        for (shared, had_ended) in streams.iter().zip(had_ended) {
+            let in_time = shared.wait_until(Some(until));
+            let phase = shared.phase();
+            let stuck_in = (in_time.is_none() && self.abandon(shared, deadline)).then_some(phase);
+            report.add(StreamEnd {
+                id: shared.id,
+                label: shared.label.clone(),
+                took: if had_ended { Duration::ZERO } else { shared.ended_after(asked) },
+                error: shared.outcome().and_then(Result::err),
+                stuck_in,
+            });
         }
+        report.streams.sort_by_key(|end| end.id);
         report
+    }
+
+    /// Gives a stream up whose thread does not answer; `true` if it had not ended by itself meanwhile.
+    fn abandon(&self, shared: &StreamShared, deadline: Duration) -> bool {
+        let abandoned = shared.abandon(deadline);
+        if abandoned {
+            self.abandoned.fetch_add(1, Ordering::Relaxed);
+            self.stuck.fetch_add(1, Ordering::Relaxed);
+            self.forget(shared);
+        }
+        abandoned
+    }
+
+    /// Whether another thread may be started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyAbandoned`].
+    pub(crate) fn check_abandoned(&self) -> Result<(), Error> {
+        let (abandoned, limit) = (self.stuck(), self.config.max_abandoned);
+        if abandoned < limit { Ok(()) } else { Err(Error::TooManyAbandoned { abandoned, limit }) }
+    }
+
+    /// Threads that were abandoned and have not ended since.
+    pub(crate) fn stuck(&self) -> usize {
+        // A thread may end before it was counted.
+        usize::try_from(self.stuck.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Nothing new is put on the air; what is being started ends.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.starting.close();
+        self.closing.set(());
+        let last_things = std::mem::take(&mut *self.last_things.lock());
+        last_things.into_iter().for_each(|thing| thing());
+    }
+
+    /// Has `thing` done when the engine begins to shut down, while its streams still run; not at all if it has begun already.
+    pub(crate) fn before_close(&self, thing: impl FnOnce() + Send + 'static) {
+        self.last_things.lock().push(Box::new(thing));
+    }
+
+    /// Waits until `until`; `true` if the engine shuts down before.
+    ///
+    /// # Blocking
+    ///
+    /// Until then.
+    pub(crate) fn wait_closed(&self, until: Instant) -> bool {
+        self.closing.wait_until(Some(until)).is_some()
+    }
+
+    /// Who is told when the streams, or what they are made of, change.
+    pub(crate) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
     /// Stops all streams, and ends what the reel store does.
@@ -339,10 +420,8 @@ impl Registry {
                     let until = shared.stop_by();
                     if shared.wait_until(until).is_none()
                         && let Some(engine) = engine.upgrade()
-                        && shared.abandon(engine.config.force_stop_after)
                     {
-                        engine.abandoned.fetch_add(1, Ordering::Relaxed);
-                        engine.forget(&shared);
+                        engine.abandon(&shared, engine.config.force_stop_after);
                     }
                 }
             });

@@ -81,8 +81,13 @@ impl StreamRef {
         let beside = self.parameters()?;
         shared.files.come(seat, reads);
         let (files, number) = (shared.files.clone(), seat);
-        let (outcome, replacing) =
-            Outcome::new(Box::new(move |outcome| files.settle(number, outcome.is_ok())));
+        let (described, data) = (shared.described.clone(), source.as_data());
+        let (outcome, replacing) = Outcome::new(Box::new(move |outcome| {
+            files.settle(number, outcome.is_ok());
+            if outcome.is_ok() {
+                described.replace_source(data);
+            }
+        }));
         let opening = SourceOpening::later(&self.registry, shared, seat, Some(beside));
         let driver = shared.span.run(|| source.open(&opening));
         self.registry.starting().over(shared.id);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::branch::Branches;
+use super::described::Described;
 use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
@@ -30,6 +31,8 @@ pub(crate) struct StreamShared {
     pub(crate) label: Option<Arc<str>>,
     /// What the program calls its outputs.
     pub(crate) labels: Labels,
+    /// What it is made of.
+    pub(crate) described: Arc<Described>,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: EventBus,
     pub(crate) cpu: CpuMeter,
@@ -45,6 +48,7 @@ pub(crate) struct StreamShared {
     next_output: AtomicU64,
     /// How it ended; what waits for that does not keep the rest.
     pub(super) end: Arc<Latch<Outcome>>,
+    ended_at: Mutex<Option<Instant>>,
     /// Until when the thread may take to stop; `None` until it is asked to.
     stop_by: Mutex<Option<Instant>>,
     /// The names players find the stream by.
@@ -94,6 +98,7 @@ impl StreamShared {
             stats: Mutex::new(StreamStats::new(id, label.clone())),
             label,
             labels: Labels::default(),
+            described: Arc::default(),
             mailbox,
             events,
             cpu: CpuMeter::default(),
@@ -104,6 +109,7 @@ impl StreamShared {
             permit: Mutex::default(),
             next_output: AtomicU64::new(0),
             end: Arc::default(),
+            ended_at: Mutex::new(None),
             stop_by: Mutex::new(None),
             claims: Mutex::default(),
             players: Arc::default(),
@@ -269,6 +275,7 @@ impl StreamShared {
                 stats.phase = StreamPhase::Ended;
                 stats.uptime = self.started.elapsed();
             });
+            *self.ended_at.lock() = Some(Instant::now());
             self.coming.lock().clear();
         });
         if is_first {
@@ -280,11 +287,21 @@ impl StreamShared {
 
     /// Gives the stream up: its thread does not answer. `true` if it had not ended by itself.
     pub(crate) fn abandon(&self, deadline: Duration) -> bool {
-        let ended = self.end(Err(Error::ForceKillRequired { deadline }));
+        let ended = self.end(Err(Error::ForceKillRequired { stream: self.id, deadline }));
         if ended {
             self.tell(EventKind::Abandoned);
         }
         ended
+    }
+
+    /// Its phase.
+    pub(crate) fn phase(&self) -> StreamPhase {
+        self.stats.lock().phase
+    }
+
+    /// How long after `asked` it ended; up to now if it has not.
+    pub(crate) fn ended_after(&self, asked: Instant) -> Duration {
+        self.ended_at.lock().unwrap_or_else(Instant::now).saturating_duration_since(asked)
     }
 
     /// How the stream ended, if it has.

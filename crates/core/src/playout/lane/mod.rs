@@ -93,6 +93,8 @@ pub(crate) struct Lane {
     repeat: Option<Bytes>,
     /// Frames before this, on the item's clock, are left out: after a seek.
     video_from: i64,
+    /// How far into the item this lap of it was entered, in milliseconds.
+    entered: i64,
 }
 
 impl Lane {
@@ -119,6 +121,7 @@ impl Lane {
             begun_at: 0,
             repeat: None,
             video_from: i64::MIN,
+            entered: 0,
         }
     }
 
@@ -162,6 +165,7 @@ impl Lane {
         self.open = self.begun && offset == 0 && item.lead().is_none();
         self.item = Some(item);
         self.begun_at = self.handed;
+        self.entered = offset;
         self.begin_lap(if offset > 0 { offset } else { self.lead() });
     }
 
@@ -170,6 +174,7 @@ impl Lane {
         if let Some(item) = &mut self.item {
             item.begin_lap();
         }
+        self.entered = 0;
         self.begin_lap(self.lead());
     }
 
@@ -367,7 +372,7 @@ impl Lane {
         {
             let (rate, frame) = self.audio_format(first);
             let start = Unit::MILLIS.to(first.timestamp.as_millis(), Unit::sample(rate));
-            self.begin_row(rate, frame, start, 0);
+            self.begin_row(rate, frame, start, self.entered);
         }
         self.settle();
         let audio = self.row.map(|row| AudioPlace {

@@ -150,7 +150,7 @@ fn a_reel_that_grows_too_slowly_is_taken_up_once_it_is_complete() {
     settings.bytes_per_second = Some(200_000);
     let store = Store::open(&settings).expect("the directory is writable");
     let supply = supply(Some(store.clone()), Tracks::Both);
-    let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
+    let ready = supply.ready(&clip, Use::Loop, Duration::ZERO).expect("it can be played");
     let reel = ready.item.reel().cloned().expect("a reel");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);

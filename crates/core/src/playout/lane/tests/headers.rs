@@ -111,7 +111,7 @@ fn a_stream_that_starts_in_the_middle_has_the_header_that_holds_there() {
     // The reel as it was cut, and as it is found on the disk.
     for store in [store.clone(), store] {
         let supply = supply(Some(store), Tracks::Both);
-        let ready = supply.ready(&path, Use::Loop).expect("it can be played");
+        let ready = supply.ready(&path, Use::Loop, Duration::ZERO).expect("it can be played");
         while ready.item.reel().is_some_and(|reel| !reel.is_complete()) {
             std::thread::yield_now();
         }

@@ -70,7 +70,7 @@ impl Track {
 fn cut_all(files: &[PathBuf], store: &Store, tracks: Tracks) {
     let supply = supply(Some(store.clone()), tracks);
     for file in files {
-        let ready = supply.ready(file, Use::Item).expect("it can be played");
+        let ready = supply.ready(file, Use::Item, Duration::ZERO).expect("it can be played");
         let reel = ready.item.reel().expect("there is a store");
         while !reel.is_complete() {
             std::thread::yield_now();
@@ -124,7 +124,7 @@ fn a_short_video_under_a_hundred_pieces_of_music_does_not_drift_in_six_hours() {
     cut_all(&music, &store, Tracks::Audio);
     let list = Playlist::files(music).shuffled().seed(1);
     let video_supply = supply(Some(store.clone()), Tracks::Video);
-    let ready = video_supply.ready(&clip, Use::Loop).expect("it can be played");
+    let ready = video_supply.ready(&clip, Use::Loop, Duration::ZERO).expect("it can be played");
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut pair = Pair {
         now: Instant::now(),

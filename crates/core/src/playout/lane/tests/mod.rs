@@ -2,6 +2,7 @@
 
 mod encoded;
 mod encoded_day;
+mod entered;
 mod faults;
 mod headers;
 mod long;
@@ -63,7 +64,7 @@ fn supply_of(store: Option<Store>, recipes: Recipes) -> Supply {
 /// for.
 fn ready_reel(supply: &Supply, path: &Path) -> Ready {
     loop {
-        let ready = supply.ready(path, Use::Loop).expect("it can be played");
+        let ready = supply.ready(path, Use::Loop, Duration::ZERO).expect("it can be played");
         if !ready.awaits_reel() {
             break ready;
         }

@@ -279,7 +279,7 @@ fn a_reel_that_was_too_late_for_the_start_is_taken_with_the_next_lap() {
     let clip = scratch.clip("clip.mp4", &SampleSpec { seconds: 3.0, ..SampleSpec::default() });
     let (store, gate) = (scratch.store(), Arc::new(Gate::default()));
     let supply = supply_of(Some(store.clone()), recipes_by(Mode::Encode, Profile::Ultra, gate.clone()));
-    let ready = supply.ready(&clip, Use::Loop).expect("it can be played");
+    let ready = supply.ready(&clip, Use::Loop, Duration::ZERO).expect("it can be played");
     assert!(ready.awaits_reel(), "{:?}", ready.fallback);
     let lane = Lane::new(MetadataRole::Sends { companion: None }, None);
     let mut played = Unpaced::begun(lane, supply, ready, Duration::ZERO);

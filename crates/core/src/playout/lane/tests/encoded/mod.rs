@@ -377,7 +377,7 @@ fn files_of_a_list_become_one_stream() {
         // Without a clock it would outrun reels that are still being made.
         while supply.store.is_some()
             && !list.items().iter().all(|item| {
-                let ready = supply.ready(&item.path, Use::Item).expect("it can be played");
+                let ready = supply.ready(&item.path, Use::Item, Duration::ZERO).expect("it can be played");
                 ready.item.reel().is_some_and(|reel| reel.is_complete())
             })
         {
