@@ -88,6 +88,8 @@ pub(crate) fn resumed(
     let Some(place) = &stream.place else { return Resumed::At(Box::new(source)) };
     match &source.media {
         Media::Published { .. } => {}
+        // A fallback was on the air.
+        Media::File { path, .. } if *path != place.file => {}
         Media::File { looped, .. } => match in_file(place, *looped, away, &mut lengths) {
             Some(offset) => source.start_at = offset,
             None => return Resumed::Over,

@@ -7,7 +7,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+#[cfg(feature = "state")]
+use crossbeam_channel::Receiver;
+use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::Mutex;
 
 use crate::id::OutputId;
@@ -98,6 +100,7 @@ impl Changes {
     }
 
     /// Gives something whenever there were changes since it gave something last.
+    #[cfg(feature = "state")]
     pub(crate) fn watch(&self) -> Receiver<()> {
         let (send, receive) = crossbeam_channel::bounded(1);
         self.0.lock().push(send);

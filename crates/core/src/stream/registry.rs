@@ -378,6 +378,7 @@ impl Registry {
     }
 
     /// Has `thing` done when the engine begins to shut down, while its streams still run; not at all if it has begun already.
+    #[cfg(feature = "state")]
     pub(crate) fn before_close(&self, thing: impl FnOnce() + Send + 'static) {
         self.last_things.lock().push(Box::new(thing));
     }
