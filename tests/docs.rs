@@ -16,6 +16,7 @@ mod imports {
     use flowcast::playlist::NothingPlays;
     use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
+    use flowcast::source::{At, Fallback, Reaction, Watchdog};
     use flowcast::spec::StreamSpec;
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};

@@ -13,6 +13,7 @@ pages! {
     readme "README.md"
     looping "docs/jobs/loop.md"
     restreaming "docs/jobs/restream.md"
+    standing_in "docs/jobs/standby.md"
     recording "docs/jobs/record.md"
     scheduling "docs/jobs/schedule.md"
     serving "docs/jobs/serve.md"

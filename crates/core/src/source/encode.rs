@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::playout::Recipes;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::tracks::Tracks;
-use crate::transcode::{EncoderDefaults, LibavEncoders, Settling};
+use crate::transcode::{EncoderDefaults, LibavEncoders, Settling, Wish};
 
 impl Opening<'_> {
     /// The encoder of what is published as `name`, if it is encoded.
@@ -17,10 +17,7 @@ impl Opening<'_> {
         if source.wish.is_copy() {
             return Ok(None);
         }
-        let mut wish = source.wish.clone();
-        // Who publishes live wants to be seen soon.
-        wish.encoding.tune.get_or_insert_with(|| "zerolatency".to_owned());
-        wish.encoding.b_frames.get_or_insert(0);
+        let wish = Wish { encoding: source.encoding_on_air(), ..source.wish.clone() };
         let options = LiveOptions {
             name: name.to_owned(),
             bounds: self.0.config().read_ahead,

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Source;
+use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
 use crate::stream::{LaterOn, SourceOpening};
-use crate::transcode::Mode;
+use crate::transcode::{Encoding, Mode};
 
 /// Bounds of the times of a fallback, and the least a watchdog waits.
 const AFTER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3600));
@@ -99,12 +99,19 @@ impl Fallback {
         found
     }
 
-    /// What it plays in a stream of these parameters; without them, of its own.
-    fn source(&self, beside: Option<&Parameters>) -> Source {
+    /// What it plays beside `source`, in a stream of these parameters; without them, of its own.
+    fn source(&self, of: &Source, beside: Option<&Parameters>) -> Source {
         let needs_no_sound = beside.is_some_and(|beside| beside.has_pictures && !beside.has_sound);
         let source =
             if needs_no_sound { Source::video(&self.path) } else { Source::file(&self.path).with_silence() };
-        source.looped().mode(self.mode)
+        let mut source = source.looped().mode(self.mode);
+        if self.mode == Mode::Copy {
+            source.wish.enhanced = of.wish.enhanced;
+        } else if !of.wish.is_copy() {
+            // By the same encoder with the same settings: then even the headers are the same.
+            source.wish.encoding = of.encoding_on_air();
+        }
+        source
     }
 }
 
@@ -183,6 +190,17 @@ impl Source {
         found
     }
 
+    /// How it is encoded, with what follows from being live.
+    pub(super) fn encoding_on_air(&self) -> Encoding {
+        let mut encoding = self.wish.encoding.clone();
+        if matches!(self.media, Media::Published { .. }) {
+            // Who publishes live wants to be seen soon.
+            encoding.tune.get_or_insert_with(|| "zerolatency".to_owned());
+            encoding.b_frames.get_or_insert(0);
+        }
+        encoding
+    }
+
     /// Whether it is watched, or stood in for.
     fn is_guarded(&self) -> bool {
         self.fallback.is_some() || self.watchdog != Watchdog::default()
@@ -200,8 +218,7 @@ impl Source {
         let again = Again { source: self.clone(), later: cx.later_on() };
         let fallback = self.fallback.clone().map(|fallback| {
             let times = fallback.times;
-            let how: Arc<dyn Reopen> =
-                Arc::new(Slate { fallback, enhanced: self.wish.enhanced, later: cx.later_on() });
+            let how: Arc<dyn Reopen> = Arc::new(Slate { fallback, of: self.clone(), later: cx.later_on() });
             (how, times)
         });
         Box::new(Guard::new(Guarding {
@@ -233,14 +250,13 @@ impl Reopen for Again {
 /// Opens its fallback.
 struct Slate {
     fallback: Fallback,
-    enhanced: bool,
+    of: Source,
     later: LaterOn,
 }
 
 impl Reopen for Slate {
     fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
-        let mut source = self.fallback.source(beside.as_ref());
-        source.wish.enhanced = self.enhanced && self.fallback.mode == Mode::Copy;
+        let source = self.fallback.source(&self.of, beside.as_ref());
         self.later.open(beside, |opening| super::open::open_bare(&source, opening))
     }
 

@@ -56,6 +56,36 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
     assert!(nowhere.without_outputs().check().is_ok());
 }
 
+#[test]
+fn fallbacks_and_watchdogs_that_cannot_work_are_refused() {
+    use std::time::Duration;
+
+    use crate::source::Fallback;
+    use crate::standby::{Reaction, Watchdog};
+
+    let refused = |source: Source| match source.problems().first() {
+        Some(Error::Config { name, .. }) => *name,
+        other => panic!("{other:?}"),
+    };
+    let studio = || Source::published("studio");
+    let slate = || Fallback::file("slate.mp4");
+    assert_eq!(refused(studio().fallback(slate().after(Duration::from_millis(499)))), "fallback.after");
+    assert_eq!(refused(studio().fallback(slate().at_least(Duration::from_secs(3601)))), "fallback.at_least");
+    assert_eq!(refused(studio().fallback(slate().steady(Duration::MAX))), "fallback.steady");
+    let rules =
+        |no_packet, then| Watchdog::default().with(|rules| (rules.no_packet, rules.then) = (no_packet, then));
+    let second = Some(Duration::from_secs(1));
+    for watchdog in [
+        rules(None, Reaction::Restart),
+        rules(Some(Duration::from_millis(99)), Reaction::Tell),
+        rules(second, Reaction::Fallback),
+    ] {
+        assert_eq!(refused(studio().watchdog(watchdog)), "watchdog", "{watchdog:?}");
+    }
+    let works = studio().fallback(slate()).watchdog(rules(second, Reaction::Fallback));
+    assert!(works.problems().is_empty());
+}
+
 #[cfg(feature = "serde")]
 mod written {
     use std::time::Duration;
@@ -66,6 +96,8 @@ mod written {
     use crate::bit_rate::BitRate;
     use crate::net::tls::TlsRoots;
     use crate::playlist::{NothingPlays, ParameterChange, Playlist};
+    use crate::source::Fallback;
+    use crate::standby::{Reaction, Watchdog};
     use crate::transcode::{EncoderChoice, FrameRate, Threading};
     use crate::verdict::{Platform, Strictness};
 
@@ -120,7 +152,24 @@ mod written {
                 .to(Output::rtmp_url("rtmp://host/stream?user=name").enhanced())
                 .to(Output::rtmp_url("rtmp://host/a/b/"))
                 .to(Output::rtmp_url("rtmp://host//key").tls_roots(TlsRoots::in_pem_file("ca.pem".into()))),
-            StreamSpec::new(Source::published("studio").once()).to(Output::record("b.flv")),
+            StreamSpec::new(Source::published("studio").once().fallback("slate.mp4"))
+                .to(Output::record("b.flv")),
+            StreamSpec::new(
+                Source::published("studio")
+                    .fallback(
+                        Fallback::file("slate.mp4")
+                            .after(Duration::from_millis(3500))
+                            .steady(Duration::from_millis(500))
+                            .at_least(Duration::from_secs(9))
+                            .mode(Mode::Copy),
+                    )
+                    .watchdog(Watchdog::default().with(|rules| {
+                        rules.no_packet = Some(Duration::from_millis(1500));
+                        rules.no_keyframe = Some(Duration::from_secs(20));
+                        rules.then = Reaction::Fallback;
+                    })),
+            )
+            .to(Output::record("d.flv")),
             StreamSpec::new(
                 Source::file("hevc.mp4")
                     .platform(Platform::youtube())
@@ -175,6 +224,20 @@ mod written {
             .to(Output::rtmp_url("rtmp://host/app/key"))
             .to(Output::record("a.flv").existing(Existing::Append));
         assert_eq!(spec, expected);
+        let guarded = json!({"published": "studio", "fallback": {"file": "slate.mp4", "after": "3s"},
+            "watchdog": {"no_packet": 5, "then": "restart"}});
+        let rules = |rules: &mut Watchdog| {
+            (rules.no_packet, rules.then) = (Some(Duration::from_secs(5)), Reaction::Restart);
+        };
+        let source = Source::published("studio")
+            .fallback(Fallback::file("slate.mp4").after(Duration::from_secs(3)))
+            .watchdog(Watchdog::default().with(rules));
+        assert_eq!(serde_json::from_value::<Source>(guarded).expect("it is right"), source);
+        let short = serde_json::to_value(Source::published("studio").fallback("slate.mp4"));
+        assert_eq!(
+            short.expect("it can be written"),
+            json!({"published": "studio", "fallback": "slate.mp4"})
+        );
         assert_eq!(
             serde_json::to_value(StreamSpec::new(Source::file("a.mp4").looped()).to(Output::record("a.flv")))
                 .expect("it can be written"),
@@ -203,6 +266,14 @@ mod written {
             (refused(json!({"file": "a", "encoding": {"bitrate": 1}}), record()), "unknown field `bitrate`"),
             (refused(json!({"file": "a", "encoding": {"size": "big"}}), record()), "no size"),
             (refused(json!({"file": "a", "starting_at": "soon"}), record()), "no length of time"),
+            (
+                refused(json!({"file": "a", "fallback": {"after": 2}}), record()),
+                "a fallback is the name of a file, or a table",
+            ),
+            (
+                refused(json!({"file": "a", "watchdog": {"then": "shout"}}), record()),
+                "there are tell, restart, fallback, end",
+            ),
             (refused(json!({"playlist": {"shuffled": true}}), record()), "one of `files`, `dir` and `m3u`"),
             (refused(json!({"playlist": [{"file": "a", "wait": 1}]}), record()), "unknown field `wait`"),
             (refused(file(), json!({"url": "rtmp://h/a/k", "tls": "x"})), "unknown field `tls`"),
