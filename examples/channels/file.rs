@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flowcast::error::chain;
 use flowcast::schedule::When;
 use flowcast::spec::StreamSpec;
+use flowcast::state::Resume;
 use serde::Deserialize;
 
 /// Streams of one engine that are no limit for a file.
@@ -33,6 +34,12 @@ pub(crate) struct File {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EngineTable {
+    /// The file that keeps what runs over a restart; without it, everything begins anew.
+    #[serde(default)]
+    pub(crate) state: Option<PathBuf>,
+    /// Where what is kept goes on.
+    #[serde(default)]
+    pub(crate) resume: Resume,
     /// Where reels are kept; without it, files are read as they are played.
     #[serde(default)]
     pub(crate) reels: Option<PathBuf>,
@@ -51,7 +58,13 @@ pub(crate) struct ServerTable {
 
 impl Default for EngineTable {
     fn default() -> Self {
-        Self { reels: None, max_streams: MANY, max_streams_per_owner: MANY }
+        Self {
+            state: None,
+            resume: Resume::default(),
+            reels: None,
+            max_streams: MANY,
+            max_streams_per_owner: MANY,
+        }
     }
 }
 

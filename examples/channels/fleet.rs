@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use flowcast::error::chain;
-use flowcast::schedule::{ScheduleId, When};
+use flowcast::schedule::{Schedule, ScheduleId, When};
 use flowcast::source::At;
 use flowcast::spec::StreamSpec;
-use flowcast::{Engine, Error, Output, OutputId, StreamHandle, StreamRef};
+use flowcast::state::{RestoreOptions, Snapshot};
+use flowcast::{Engine, Error, Output, OutputId, StreamRef};
 
 use crate::file::File;
 
@@ -53,7 +54,7 @@ enum Run {
 
 struct Always {
     /// With the number of each output, in the order of the spec.
-    stream: Option<(StreamHandle, Vec<OutputId>)>,
+    stream: Option<(StreamRef, Vec<OutputId>)>,
     began: Instant,
     failures: u32,
     again: Instant,
@@ -63,13 +64,67 @@ struct Always {
 
 pub(crate) struct Fleet {
     engine: Engine,
+    /// Schedules of the run before this one, with the windows in which they ran.
+    before: Vec<Schedule>,
     channels: BTreeMap<String, Channel>,
     keys: BTreeMap<String, String>,
 }
 
 impl Fleet {
     pub(crate) const fn new(engine: Engine) -> Self {
-        Self { engine, channels: BTreeMap::new(), keys: BTreeMap::new() }
+        Self { engine, before: Vec::new(), channels: BTreeMap::new(), keys: BTreeMap::new() }
+    }
+
+    /// Has what ran before, and is still in the file as it was, go on where it was. Says what could not.
+    pub(crate) fn resume(&mut self, mut kept: Snapshot, file: &File) -> Vec<String> {
+        self.before = std::mem::take(&mut kept.schedules);
+        let channel = |spec: &StreamSpec| {
+            let name = spec.label.as_deref()?;
+            let is_same = file.channels.get(name) == Some(spec) && !file.schedules.contains_key(name);
+            is_same.then(|| name.to_owned())
+        };
+        kept.streams.retain(|saved| channel(&saved.spec).is_some());
+        let options = RestoreOptions::default().with(|options| {
+            options.resume = file.engine.resume;
+            options.spread = Duration::ZERO;
+            // What starts this program looks after how often it does.
+            options.guard = None;
+        });
+        let restored = self.engine.restore(kept, &options);
+        for stream in restored.started {
+            let label = stream.label().map(str::to_owned);
+            if let Some((name, spec)) = label.and_then(|label| file.channels.get_key_value(&label)) {
+                self.adopt(
+                    name,
+                    spec,
+                    Always { stream: Some(with_outputs(stream, spec)), ..Always::default() },
+                );
+            }
+        }
+        for over in restored.over {
+            if let Some(name) = channel(&over.spec) {
+                self.adopt(&name, &over.spec, Always { is_complete: true, ..Always::default() });
+            }
+        }
+        // Those that could not go on are started as if they were new.
+        self.engine.forget_unrestored();
+        let label = |spec: &StreamSpec| spec.label.clone().unwrap_or_default();
+        restored
+            .failed
+            .iter()
+            .map(|(saved, error)| format!("{}: {}", label(&saved.spec), chain(error)))
+            .collect()
+    }
+
+    fn adopt(&mut self, name: &str, spec: &StreamSpec, always: Always) {
+        let channel = Channel { spec: spec.clone(), when: None, run: Run::Always(always) };
+        self.channels.insert(name.to_owned(), channel);
+    }
+
+    /// With the window in which it ran before.
+    fn scheduled(&self, spec: &StreamSpec, when: &When) -> Schedule {
+        let before = self.before.iter().find(|before| before.spec == *spec && before.when == *when);
+        before.cloned().unwrap_or_else(|| Schedule::new(spec.clone(), when.clone()))
     }
 
     /// Brings what runs to what the file says.
@@ -105,27 +160,31 @@ impl Fleet {
             changes.removed += 1;
             self.end(old);
         }
+        self.before.clear();
         changes
     }
 
+    /// Who publishes stays where a key is another one; where a name is gone, its publisher is taken off the air.
     fn apply_keys(&mut self, keys: BTreeMap<String, String>, changes: &mut Changes) {
-        for (name, key) in &self.keys {
-            if keys.get(name) != Some(key) {
-                // It may have been removed by its end.
-                let _ = self.engine.keys().remove(name);
-            }
+        let registry = self.engine.keys();
+        for name in self.keys.keys().filter(|name| !keys.contains_key(*name)) {
+            // Its end may have removed it.
+            let _ = registry.remove(name);
         }
         for (name, key) in &keys {
-            if self.keys.get(name) != Some(key) {
-                note(changes, &format!("keys.{name}"), self.engine.keys().add(name, key.as_str()));
-            }
+            let outcome = match self.keys.get(name) {
+                Some(before) if before == key => continue,
+                Some(_) => registry.replace(name, key.as_str(), Duration::ZERO),
+                None => registry.add(name, key.as_str()),
+            };
+            note(changes, &format!("keys.{name}"), outcome);
         }
         self.keys = keys;
     }
 
     fn begin(&self, name: &str, spec: StreamSpec, when: Option<When>, changes: &mut Changes) -> Channel {
         let run = match &when {
-            Some(when) => match self.engine.schedule(spec.clone(), when.clone()) {
+            Some(when) => match self.engine.schedules().add(self.scheduled(&spec, when)) {
                 Ok(id) => Run::Scheduled(id),
                 Err(error) => {
                     changes.failed.push(format!("schedules.{name}: {}", chain(&error)));
@@ -170,7 +229,7 @@ impl Fleet {
 
     fn end(&self, channel: Channel) {
         let stream = match channel.run {
-            Run::Always(always) => always.stream.map(|(stream, _)| stream.detach()),
+            Run::Always(always) => always.stream.map(|(stream, _)| stream),
             Run::Scheduled(id) => {
                 self.engine.schedules().cancel(id).and_then(|taken| self.engine.get(taken.stream?))
             }
@@ -187,12 +246,10 @@ impl Fleet {
         let mut said = Vec::new();
         for (name, channel) in &mut self.channels {
             let Run::Always(always) = &mut channel.run else { continue };
-            if let Some(outcome) =
-                always.stream.as_ref().and_then(|(stream, _)| stream.wait_timeout(Duration::ZERO))
-            {
-                always.stream = None;
-                match outcome {
-                    Ok(()) => always.is_complete = true,
+            if let Some((stream, _)) = always.stream.take_if(|(stream, _)| stream.has_ended()) {
+                // It has ended: this only says how.
+                match stream.stop(Duration::ZERO) {
+                    Ok(_) => always.is_complete = true,
                     Err(_) => always.failed(),
                 }
             }
@@ -210,7 +267,7 @@ impl Fleet {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let listed = self.engine.schedules().list();
         let state = |run: &Run| match run {
-            Run::Always(Always { stream: Some((stream, _)), .. }) => ("on the air", Some(stream.stream())),
+            Run::Always(Always { stream: Some((stream, _)), .. }) => ("on the air", Some(stream.clone())),
             Run::Always(Always { is_complete: true, .. }) => ("complete", None),
             Run::Always(_) => ("waits to start again", None),
             Run::Scheduled(id) => {
@@ -239,11 +296,7 @@ impl Always {
     fn start(&mut self, engine: &Engine, spec: &StreamSpec) -> Result<(), Error> {
         match engine.start(spec.clone()) {
             Ok(stream) => {
-                // Outputs get their numbers in the order of the spec; players come later.
-                let mut outputs: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
-                outputs.sort();
-                outputs.truncate(spec.outputs.len());
-                self.stream = Some((stream, outputs));
+                self.stream = Some(with_outputs(stream.detach(), spec));
                 self.began = Instant::now();
                 Ok(())
             }
@@ -260,6 +313,14 @@ impl Always {
         let (first, most) = WAITS;
         self.again = now + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
     }
+}
+
+/// A stream that was just started, with the numbers of its outputs: they get them in the order of the spec, and players come later.
+fn with_outputs(stream: StreamRef, spec: &StreamSpec) -> (StreamRef, Vec<OutputId>) {
+    let mut outputs: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
+    outputs.sort();
+    outputs.truncate(spec.outputs.len());
+    (stream, outputs)
 }
 
 /// Removes the outputs that are gone and adds those that are new; the others keep their connections.

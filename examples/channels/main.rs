@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use file::{EngineTable, File, ServerTable};
 use fleet::{Changes, DEADLINE, Fleet};
-use flowcast::{Config, Engine, ReelStore, RtmpServer, RtmpServerExt};
+use flowcast::state::StateFile;
+use flowcast::{Config, Engine, Error, ReelStore, RtmpServer, RtmpServerExt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::print::out;
 use support::{Result, cli, events};
@@ -85,7 +86,11 @@ fn run(cli: &Cli) -> Result<()> {
         registered.map(|()| flag)
     });
     let (stop, reload) = (stop?, reload?);
-    let fixed = (file.engine.reels.clone(), file.server.clone());
+    let fixed = |file: &File| {
+        let EngineTable { state, reels, .. } = &file.engine;
+        (state.clone(), reels.clone(), file.server.clone())
+    };
+    let at_start = fixed(&file);
     let engine = engine(&file.engine)?;
     let (happened, scheduled) = (engine.events(), engine.schedules().events());
     let mut fleet = Fleet::new(engine.clone());
@@ -95,7 +100,16 @@ fn run(cli: &Cli) -> Result<()> {
     if let Some(server) = &server {
         out!("listening on rtmp://{}/live", server.address())?;
     }
+    // With keys, or pushes could not go on: the file is its owner's alone.
+    let state = file.engine.state.as_ref().map(|path| Ok::<_, Error>(StateFile::open(path)?.with_keys()));
+    let state = state.transpose()?;
+    if let Some(state) = &state {
+        state.damage().iter().for_each(|damage| table.say(damage));
+        let kept = state.snapshot().cloned();
+        kept.into_iter().flat_map(|kept| fleet.resume(kept, &file)).for_each(|text| table.say(text));
+    }
     tell(&table, "started", &fleet.apply(file))?;
+    let keeper = state.map(|state| engine.keep_state(state)).transpose()?;
     let mut shown = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = happened.next_timeout(TICK).filter(|event| events::text(event).is_some()) {
@@ -106,10 +120,8 @@ fn run(cli: &Cli) -> Result<()> {
         if reload.swap(false, Ordering::Relaxed) {
             match File::read(&cli.file) {
                 Ok(file) => {
-                    if fixed != (file.engine.reels.clone(), file.server.clone()) {
-                        table.say(
-                            "engine.reels and server are those of the start: changing them takes a restart",
-                        );
+                    if fixed(&file) != at_start {
+                        table.say("engine.state, engine.reels and server are those of the start: to change them, restart");
                     }
                     tell(&table, "reloaded", &fleet.apply(file))?;
                 }
@@ -128,6 +140,7 @@ fn run(cli: &Cli) -> Result<()> {
     // Whoever publishes is let go first: what is made from that ends as it would by itself.
     let published = server.map(|server| server.stop(DEADLINE)).unwrap_or_default();
     let report = engine.shutdown(DEADLINE);
+    drop(keeper);
     out!(
         "stopped {}, abandoned {}",
         report.stopped + published.stopped,

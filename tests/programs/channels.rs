@@ -168,3 +168,39 @@ fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
         assert!(!said.contains("canary"), "{said}");
     }
 }
+
+#[test]
+fn what_ran_when_the_process_was_killed_runs_again_once() {
+    let Some(program) = example("channels") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let [config, archive, state] =
+        ["channels.toml", "archive.flv", "state"].map(|name| folder.path().join(name));
+    let [first, second, third] = [(); 3].map(|()| Scripted::start(Script::Record));
+    let channels = file(&clip.file, &archive, &first.url(), &second.url(), &third.url());
+    fs::write(&config, format!("engine.state = {state:?}\n{channels}")).expect("a file");
+    let start = |line: &str| {
+        let channels = Peer::spawn(&program, [text(&config)]);
+        assert_eq!(wait_line(&channels, "started", 1), line);
+        channels
+    };
+    let mut channels = start("started: 4 added, 0 changed, 0 removed, 0 untouched, 0 failed");
+    for visit in 0..4 {
+        if visit > 0 {
+            // Those that run all the time were taken over from the file; the schedule goes on with its window.
+            channels = start("started: 1 added, 0 changed, 0 removed, 3 untouched, 0 failed");
+        }
+        for server in [&first, &second, &third] {
+            assert!(server.wait_pictures(visit, 10, PATIENCE), "{}", channels.report());
+        }
+        let is_kept = || {
+            let kept = fs::read_to_string(&state).unwrap_or_default();
+            ["first", "second", "third", "studio"].iter().all(|label| kept.contains(&format!("\"{label}\"")))
+        };
+        assert!(wait_until(PATIENCE, is_kept), "{:?}", fs::read_to_string(&state));
+        channels.kill();
+    }
+    for server in [&first, &second, &third] {
+        assert!(wait_until(PATIENCE, || open(server).0 == 0));
+        assert_eq!(open(server).1, 4, "one connection in each run");
+    }
+}
