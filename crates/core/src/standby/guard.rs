@@ -309,7 +309,10 @@ impl SourceDriver for Guard {
                     && let Some(slate) = &mut self.slate
                 {
                     let sunk = slate.sinks();
-                    slate.prepare(cx, &self.name, &self.splice, false);
+                    // Half of the time is left to open it, where it is not open yet.
+                    let silent = cx.now.saturating_duration_since(self.watch.heard());
+                    let is_near = self.begun && silent * 2 >= slate.times.after;
+                    slate.prepare(cx, &self.name, &self.splice, is_near);
                     if let Some(driver) = sunk {
                         self.retire(driver);
                     }
