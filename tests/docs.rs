@@ -18,6 +18,7 @@ mod imports {
     use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
     use flowcast::source::{At, Fallback, Reaction, Watchdog};
     use flowcast::spec::StreamSpec;
+    use flowcast::state::{RestoreOptions, Resume, StateFile};
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};
     use flowcast::{

@@ -96,6 +96,38 @@ fn a_snapshot_has_what_was_started_and_changed_and_says_what_is_no_data() {
     drop((live, listed, own));
 }
 
+#[test]
+fn schedules_are_kept_with_the_window_in_which_they_run_and_their_streams_are_not_started_twice() {
+    use flowcast::schedule::{When, Window};
+    use flowcast::spec::StreamSpec;
+
+    let clip = clip();
+    let state = clip.beside("state");
+    let one = engine(|_| {});
+    let keeper = one.keep_state(StateFile::open(&state).expect("it is free")).expect("it can be written");
+    let spec = StreamSpec::new(Source::file(&clip.file).looped()).label("day").without_outputs();
+    let all_day = Window::daily("00:00".parse().expect("a time")).lasting(Duration::from_secs(24 * 3600));
+    one.schedule(spec, When::in_zone("UTC").window(all_day)).expect("it lies ahead");
+    assert!(played(&one, "day", Duration::from_millis(200)), "its window has begun");
+    let snapshot = one.snapshot();
+    assert_eq!((snapshot.streams.len(), snapshot.schedules.len()), (0, 1));
+    assert!(snapshot.schedules[0].began.is_some());
+    keeper.sync().expect("it can be written");
+    one.shutdown(PATIENCE);
+    assert!(keeper.last_error().is_none(), "{:?}", keeper.last_error());
+    drop((keeper, one));
+
+    let two = engine(|_| {});
+    let file = StateFile::open(&state).expect("it is free");
+    assert_eq!(file.snapshot().map(|kept| kept.schedules.clone()), Some(snapshot.schedules));
+    let (keeper, restored) = two.restore_state(file, &options(Resume::WhereItWas)).expect("it is whole");
+    assert!(restored.failed_schedules.is_empty(), "{restored:?}");
+    assert!(played(&two, "day", Duration::from_millis(200)), "it runs on");
+    assert_eq!((two.streams().len(), two.schedules().list().len()), (1, 1));
+    two.shutdown(PATIENCE);
+    drop(keeper);
+}
+
 /// The number of the picture a recording begins with.
 fn first_picture(clip: &Known, file: &Path) -> usize {
     let tags = read_flv(file);

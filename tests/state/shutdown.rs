@@ -113,3 +113,43 @@ fn threads_that_do_not_end_are_counted_and_too_many_of_them_refuse_starts() {
     assert!(wait_until(PATIENCE, || engine.abandoned_now() == 0));
     assert_eq!(engine.abandoned(), 2, "all since the engine was created");
 }
+
+/// A source whose own threads never end.
+#[derive(Debug)]
+struct Clings;
+
+impl OpenSource for Clings {
+    fn open(self: Box<Self>, _: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        Ok(self)
+    }
+}
+
+impl SourceDriver for Clings {
+    fn pull(&mut self, _: &mut SourceContext<'_>) -> SourceState {
+        SourceState::Running
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_is_left_behind_is_an_event_and_no_failure() {
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = engine.stream(Clings).without_outputs().start().expect("it starts").detach();
+    let report = engine.shutdown(PATIENCE);
+    assert!(report.is_clean(), "{report}");
+    let told = std::iter::from_fn(|| events.try_next());
+    let error = told
+        .into_iter()
+        .find_map(|event| match event.kind {
+            EventKind::CleanupFailed { error } => Some(error),
+            _ => None,
+        })
+        .expect("it is told");
+    assert_eq!((error.code(), engine.abandoned()), ("CLEANUP_FAILED", 0));
+    let message = format!("Failed to cleanup resources for stream {}: its source does not stop", live.id());
+    assert!(error.to_string().starts_with(&message), "{error}");
+}

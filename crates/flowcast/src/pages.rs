@@ -19,6 +19,7 @@ pages! {
     serving "docs/jobs/serve.md"
     judging "docs/jobs/judge.md"
     preparing "docs/jobs/prepare.md"
+    resuming "docs/jobs/resume.md"
     watching "docs/jobs/watch.md"
     awaiting "docs/jobs/async.md"
 }

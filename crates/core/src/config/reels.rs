@@ -94,6 +94,8 @@ pub struct ReelStoreStats {
     pub in_use: usize,
     /// Files left behind by a crash that were removed when the store was opened.
     pub orphans_removed: u64,
+    /// Those that could not be removed; they are tried again when the store is opened the next time.
+    pub orphans_left: u64,
     /// Files that are being cut or wait for that.
     pub cutting: usize,
 }

@@ -178,15 +178,22 @@ impl Desk {
         self.state.lock().file.is_none()
     }
 
-    /// Writes what runs now, unless that is what was written last.
+    /// Writes what runs now, unless that is what was written last. Not once the streams may have been stopped: what ran then is to stay
+    /// in the file.
     fn write(&self) -> Result<(), Error> {
         let mut state = self.state.lock();
+        if self.registry.upgrade().is_none_or(|registry| registry.is_closed()) {
+            return Ok(());
+        }
         self.write_under(&mut state, |_| {})
     }
 
     /// Writes for the last time.
     fn write_last(&self) {
         let mut state = self.state.lock();
+        if self.registry.upgrade().is_none_or(|registry| registry.is_too_late()) {
+            return;
+        }
         // A run that ends in order is no crash.
         let _ = self.write_under(&mut state, |snapshot| snapshot.restarts = Restarts::default());
         state.file = None;
@@ -198,8 +205,7 @@ impl Desk {
         let mut snapshot = Camera { registry: &registry, earlier: &self.earlier }.snapshot();
         change(&mut snapshot);
         snapshot.left_out.clear();
-        let is_same =
-            |before: &Snapshot| (&before.streams, before.restarts) == (&snapshot.streams, snapshot.restarts);
+        let is_same = |before: &Snapshot| *before == Snapshot { taken: before.taken, ..snapshot.clone() };
         if error.is_none() && written.as_ref().is_some_and(is_same) {
             return Ok(());
         }

@@ -64,6 +64,7 @@ impl Error {
             Self::StateInUse { .. } => "STATE_IN_USE",
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
+            Self::CleanupFailed { .. } => "CLEANUP_FAILED",
             Self::TooManyAbandoned { .. } => "ABANDONED_LIMIT_EXCEEDED",
             Self::Panicked { .. } => "STREAM_PANICKED",
             Self::Benchmark { .. } => "BENCHMARK_FAILED",
@@ -134,6 +135,7 @@ impl Error {
             | Self::OutputUnwritable { .. }
             | Self::Recording { .. }
             | Self::ForceKillRequired { .. }
+            | Self::CleanupFailed { .. }
             | Self::Panicked { .. }
             | Self::Benchmark { .. }
             | Self::Driver { .. } => 500,

@@ -448,6 +448,15 @@ pub enum Error {
         /// The deadline.
         deadline: Duration,
     },
+    /// Something that was made for a stream could not be taken away with it. Only reported, by
+    /// [`EventKind::CleanupFailed`](crate::EventKind::CleanupFailed): no call fails with it.
+    #[error("Failed to cleanup resources for stream {stream}: {what}")]
+    CleanupFailed {
+        /// The stream.
+        stream: StreamId,
+        /// What is left behind.
+        what: &'static str,
+    },
     /// Too many threads of streams that did not stop are still there: nothing more is started before some of them have ended, or in
     /// another process.
     #[error("{abandoned} abandoned threads have not ended, {limit} are the limit: nothing more is started")]

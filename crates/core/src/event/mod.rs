@@ -303,4 +303,10 @@ pub enum EventKind {
     },
     /// The stream did not stop in time and its thread was abandoned (`FORCE_KILL_REQUIRED`).
     Abandoned,
+    /// Something that was made for the stream could not be taken away with it, and is left behind (`CLEANUP_FAILED`). The stream ended all
+    /// the same.
+    CleanupFailed {
+        /// What, as [`Error::CleanupFailed`].
+        error: Error,
+    },
 }

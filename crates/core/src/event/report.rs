@@ -63,7 +63,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
     match kind {
         EventKind::OutputEnded { error: Some(_), .. }
         | EventKind::Ended { error: Some(_) }
-        | EventKind::Abandoned => Level::Error,
+        | EventKind::Abandoned
+        | EventKind::CleanupFailed { .. } => Level::Error,
         EventKind::OutputLive { failures, .. } if *failures > 0 => Level::Warn,
         EventKind::ModeChanged { error: None, .. } if is_recovery => Level::Warn,
         EventKind::OutputDropped { .. }

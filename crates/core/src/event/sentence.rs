@@ -55,6 +55,7 @@ impl EventKind {
             Self::ResourceCalm { .. } => "resource_calm",
             Self::Ended { .. } => "ended",
             Self::Abandoned => "abandoned",
+            Self::CleanupFailed { .. } => "cleanup_failed",
         }
     }
 
@@ -64,6 +65,7 @@ impl EventKind {
         match self {
             Self::ResourceWarning { .. } => Some("RESOURCE_WARNING"),
             Self::Abandoned => Some("FORCE_KILL_REQUIRED"),
+            Self::CleanupFailed { .. } => Some("CLEANUP_FAILED"),
             _ => None,
         }
     }
@@ -153,6 +155,7 @@ impl fmt::Display for EventKind {
             }
             Self::Ended { error: None } => f.write_str("ended"),
             Self::Ended { error: Some(error) } => write!(f, "ended: {}", chain(error)),
+            Self::CleanupFailed { error } => f.write_str(&chain(error)),
             Self::Abandoned => f.write_str("did not stop in time, abandoned"),
         }
     }

@@ -71,7 +71,9 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("memory", memory)
         }
         EventKind::Looped { laps } => to.serialize_entry("laps", laps),
-        EventKind::SourceFault { error } => to.serialize_entry("error", error),
+        EventKind::SourceFault { error } | EventKind::CleanupFailed { error } => {
+            to.serialize_entry("error", error)
+        }
         EventKind::SourceStalled { after }
         | EventKind::SourceResumed { after }
         | EventKind::KeyframeMissing { after }

@@ -157,7 +157,7 @@ impl StateFile {
         self
     }
 
-    /// How often places in files and lists, and edits of lists, are written, if nothing else changes. Default 5 s; a process that is
+    /// How often places in files and lists, edits of lists, and schedules are written, if nothing else changes. Default 5 s; a process that is
     /// killed goes on from up to this much before.
     pub fn place_every(mut self, at_most: Duration) -> Self {
         self.place_every = at_most;

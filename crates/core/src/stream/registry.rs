@@ -34,6 +34,9 @@ use crate::stats::OutputStats;
 use crate::sys::{Latch, panic_message, spawn};
 
 const REAPER_STACK: usize = 64 << 10;
+/// How long what is to be done before the streams stop may take, and the stack of its thread.
+const LAST_THINGS: Duration = Duration::from_secs(2);
+const LAST_STACK: usize = 256 << 10;
 
 /// What streams and handles share with the engine.
 pub(crate) struct Registry {
@@ -57,6 +60,8 @@ pub(crate) struct Registry {
     closed: AtomicBool,
     /// The same, for who waits for something.
     closing: Latch<()>,
+    /// The last things were done, or took too long.
+    streams_stop: AtomicBool,
     /// What is done when the engine begins to shut down.
     last_things: Mutex<Vec<LastThing>>,
     /// Who is told when the streams, or what they are made of, change.
@@ -117,6 +122,7 @@ impl Registry {
             starting: Starting::default(),
             closed: AtomicBool::new(false),
             closing: Latch::default(),
+            streams_stop: AtomicBool::new(false),
             last_things: Mutex::default(),
             changes: Arc::default(),
         }))
@@ -374,7 +380,29 @@ impl Registry {
         self.starting.close();
         self.closing.set(());
         let last_things = std::mem::take(&mut *self.last_things.lock());
-        last_things.into_iter().for_each(|thing| thing());
+        if last_things.is_empty() {
+            return;
+        }
+        // They may wait for a disk, and a disk may hang.
+        let done = Arc::new(Latch::default());
+        let all = done.clone();
+        let spawned = spawn("fc-last", LAST_STACK, move || {
+            last_things.into_iter().for_each(|thing| thing());
+            all.set(());
+        });
+        let in_time = spawned.is_ok() && done.wait_until(Some(Instant::now() + LAST_THINGS)).is_some();
+        if !in_time {
+            log::error!(
+                "what is to be done before the streams stop takes too long, or there is no thread for it"
+            );
+        }
+        self.streams_stop.store(true, Ordering::Release);
+    }
+
+    /// Whether it is too late for what is to be done before the streams stop.
+    #[cfg(feature = "state")]
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.streams_stop.load(Ordering::Acquire)
     }
 
     /// Has `thing` done when the engine begins to shut down, while its streams still run; not at all if it has begun already.

@@ -183,8 +183,11 @@ impl Store {
     /// The store in figures.
     pub(crate) fn stats(&self) -> ReelStoreStats {
         let state = self.0.0.state.lock();
-        let mut stats =
-            ReelStoreStats { orphans_removed: state.orphans_removed, ..ReelStoreStats::default() };
+        let mut stats = ReelStoreStats {
+            orphans_removed: state.orphans_removed,
+            orphans_left: state.orphans_left,
+            ..ReelStoreStats::default()
+        };
         for entry in state.entries.values() {
             stats.bytes += entry.bytes();
             match &entry.place {
@@ -235,16 +238,20 @@ impl Inner {
         }
         let dir = dir::take(&self.settings)?;
         let contents = dir.look().map_err(|source| self.failed("reading the directory", source))?;
-        let mut removed = 0;
+        let (mut removed, mut left) = (0, 0);
         for orphan in contents.orphans {
             match dir::remove(&orphan) {
                 Ok(()) => removed += 1,
-                Err(error) => log::warn!("{}: left behind, cannot be removed: {error}", orphan.display()),
+                Err(error) => {
+                    left += 1;
+                    log::error!("{}: left behind, cannot be removed: {error}", orphan.display());
+                }
             }
         }
         let dir = self.dir.get_or_init(|| dir);
         let mut state = self.state.lock();
         state.orphans_removed += removed;
+        state.orphans_left += left;
         for (key, found) in contents.reels {
             if !state.entries.contains_key(&key) {
                 state.insert(key, Entry::new(Place::Idle, found.used));

@@ -34,6 +34,7 @@ pub(super) struct State {
     /// Jobs that were ended because the disk is full.
     pub(super) no_room: HashSet<Key>,
     pub(super) orphans_removed: u64,
+    pub(super) orphans_left: u64,
     pub(super) watching: bool,
     /// Threads that are at files of the directory besides jobs.
     pub(super) busy: usize,

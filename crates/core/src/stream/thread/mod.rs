@@ -432,7 +432,9 @@ impl StreamThread {
             all && (thread.setup.source.is_stopped() || took >= FINISH)
         });
         if !self.setup.source.is_stopped() {
-            log::warn!("{}: its source does not stop, it is left behind", self.setup.shared.id);
+            let stream = self.setup.shared.id;
+            let error = Error::CleanupFailed { stream, what: "its source does not stop, it is left behind" };
+            self.setup.shared.tell(EventKind::CleanupFailed { error });
         }
         for index in 0..self.slots.len() {
             if let Some(Some(slot)) = self.slots.get(index) {
