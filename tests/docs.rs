@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 mod imports {
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
-    use flowcast::keys::{KeyRules, Play};
+    use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::playlist::NothingPlays;
     use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
