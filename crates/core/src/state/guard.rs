@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 /// When an engine that is restored again and again is held back.
 ///
 /// A run that lasts less than [`within`](Self::within) counts as a crash. From the start on that is number [`starts`](Self::starts) of
-/// such a row, each one is held for [`hold`](Self::hold) first, and for twice as long each time, up to
+/// such a row, each one is held for [`hold`](field@Self::hold) first, and for twice as long each time, up to
 /// [`hold_at_most`](Self::hold_at_most). A run that lasts, and one that ends with [`Engine::shutdown`](crate::Engine::shutdown), begins a
 /// new row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
