@@ -10,6 +10,7 @@ mod elsewhere;
 mod handles;
 mod kill;
 mod leaks;
+mod replace;
 mod stall;
 mod together;
 

@@ -94,7 +94,7 @@ pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeySto
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
-pub use output::{Existing, Output};
+pub use output::{Existing, IfTaken, Output};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
@@ -127,8 +127,8 @@ pub use state::{
     CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
 };
 pub use stats::{
-    Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats, OutputTransport,
-    Playing, Seam, SourceMode, StreamPhase, StreamStats,
+    Codec, Cutover, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
+    OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats,
 };
 #[doc(hidden)]
 pub use stream::Data;

@@ -236,9 +236,15 @@ pub mod signals {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, EncodingStats, EngineWatch, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
-        OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd, StreamPhase, StreamStats,
+        Codec, Cutover, EncodingStats, EngineWatch, FallbackStats, HeldBytes, OutputFailure, OutputPhase,
+        OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd, StreamPhase,
+        StreamStats,
     };
+}
+
+/// What becomes of outputs on the air.
+pub mod output {
+    pub use flowcast_core::{Cutover, IfTaken, Output};
 }
 
 /// Lists of files, edited on the air.

@@ -194,6 +194,17 @@ impl Destination {
         Ok(moved)
     }
 
+    /// The same server and app with another key.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`]. An empty key is [`UrlError::Missing`].
+    pub fn with_other_key(&self, key: StreamKey) -> Result<Self, UrlError> {
+        let mut other = Self::with_key(&self.reveal_server(), key)?;
+        other.userinfo.clone_from(&self.userinfo);
+        Ok(other)
+    }
+
     /// How the connection is made.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {

@@ -14,7 +14,7 @@ pub(crate) use self::report::EventBus;
 pub use self::sentence::utc;
 use crate::error::Error;
 use crate::id::{OutputId, StreamId};
-use crate::stats::{Seam, SourceMode};
+use crate::stats::{Cutover, Seam, SourceMode};
 use crate::verdict::Verdict;
 
 /// One event of one stream.
@@ -70,6 +70,28 @@ pub enum EventKind {
         output: OutputId,
         /// The host it goes to.
         host: String,
+    },
+    /// Another server or key is dialled for an output ([`StreamRef::replace_output`](crate::StreamRef::replace_output)); what is on the air
+    /// stays there meanwhile.
+    OutputReplacing {
+        /// The output.
+        output: OutputId,
+        /// The host that is dialled.
+        host: String,
+    },
+    /// An output goes on at another server or with another key.
+    OutputReplaced {
+        /// The output.
+        output: OutputId,
+        /// What receivers saw of it.
+        cutover: Cutover,
+    },
+    /// An output could not be replaced, and goes on as before.
+    OutputNotReplaced {
+        /// The output.
+        output: OutputId,
+        /// Why.
+        error: Error,
     },
     /// An output ended for good; the others go on.
     OutputEnded {

@@ -87,8 +87,11 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
+        | EventKind::OutputNotReplaced { .. }
         | EventKind::PlaylistStalled { .. } => Level::Warn,
         EventKind::OutputMoved { .. }
+        | EventKind::OutputReplacing { .. }
+        | EventKind::OutputReplaced { .. }
         | EventKind::RecordingOpened { .. }
         | EventKind::PublisherLost { .. }
         | EventKind::PublisherReturned { .. }

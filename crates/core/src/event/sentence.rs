@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Event, EventKind};
 use crate::error::chain;
 use crate::id::OutputId;
-use crate::stats::Seam;
+use crate::stats::{Cutover, Seam};
 use crate::verdict::{Severity, Verdict};
 
 impl EventKind {
@@ -18,6 +18,9 @@ impl EventKind {
             Self::OutputLive { .. } => "output_live",
             Self::OutputRetrying { .. } => "output_retrying",
             Self::OutputMoved { .. } => "output_moved",
+            Self::OutputReplacing { .. } => "output_replacing",
+            Self::OutputReplaced { .. } => "output_replaced",
+            Self::OutputNotReplaced { .. } => "output_not_replaced",
             Self::OutputEnded { .. } => "output_ended",
             Self::RecordingOpened { .. } => "recording_opened",
             Self::OutputDropped { .. } => "output_dropped",
@@ -77,6 +80,9 @@ impl EventKind {
             Self::OutputLive { output, .. }
             | Self::OutputRetrying { output, .. }
             | Self::OutputMoved { output, .. }
+            | Self::OutputReplacing { output, .. }
+            | Self::OutputReplaced { output, .. }
+            | Self::OutputNotReplaced { output, .. }
             | Self::OutputEnded { output, .. }
             | Self::RecordingOpened { output, .. }
             | Self::OutputDropped { output, .. }
@@ -94,6 +100,9 @@ impl fmt::Display for EventKind {
             Self::OutputLive { .. }
             | Self::OutputRetrying { .. }
             | Self::OutputMoved { .. }
+            | Self::OutputReplacing { .. }
+            | Self::OutputReplaced { .. }
+            | Self::OutputNotReplaced { .. }
             | Self::OutputEnded { .. }
             | Self::RecordingOpened { .. }
             | Self::OutputDropped { .. }
@@ -182,6 +191,19 @@ impl EventKind {
                 write!(f, "{}; trying again in {}", chain(error), Span(*wait))
             }
             Self::OutputMoved { host, .. } => write!(f, "the server redirects it to {host}"),
+            Self::OutputReplacing { host, .. } => write!(f, "it is to go on at {host}, which is dialled"),
+            Self::OutputReplaced { cutover: Cutover::AtKeyframe, .. } => {
+                f.write_str("replaced at a keyframe, without a gap")
+            }
+            Self::OutputReplaced { cutover: Cutover::AfterBreak, .. } => {
+                f.write_str("replaced after a break: the server takes one publisher at a time")
+            }
+            Self::OutputReplaced { cutover: Cutover::WasOff, .. } => {
+                f.write_str("replaced while it was not on the air")
+            }
+            Self::OutputNotReplaced { error, .. } => {
+                write!(f, "cannot be replaced and goes on as before: {}", chain(error))
+            }
             Self::OutputEnded { error: None, .. } => f.write_str("ended"),
             Self::OutputEnded { error: Some(error), .. } => write!(f, "ended: {}", chain(error)),
             Self::RecordingOpened { path, .. } => write!(f, "records to {}", path.display()),

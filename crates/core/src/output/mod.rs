@@ -4,6 +4,7 @@ pub mod feed;
 mod file;
 pub mod gate;
 mod hub;
+mod replacing;
 mod rtmp_push;
 #[cfg(feature = "serde")]
 mod wire;
@@ -24,6 +25,7 @@ use gate::{Enhanced, Intake};
 use hub::HubOutput;
 
 pub use file::Existing;
+pub use replacing::IfTaken;
 #[cfg(feature = "serde")]
 pub(crate) use wire::WithKey;
 

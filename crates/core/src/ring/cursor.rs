@@ -58,6 +58,12 @@ impl Cursor {
         Self { next: 0, base: None, skipping: Skipping::Nothing, drops: 0 }
     }
 
+    /// At tag number `next`.
+    #[must_use]
+    pub const fn at(next: u64) -> Self {
+        Self { next, ..Self::oldest() }
+    }
+
     /// Where `join` says.
     #[must_use]
     pub fn new(ring: &Ring, join: Join) -> Self {

@@ -45,7 +45,11 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("error", error)?;
             to.serialize_entry("wait_seconds", &seconds(*wait))
         }
-        EventKind::OutputMoved { host, output: _ } => to.serialize_entry("host", host),
+        EventKind::OutputMoved { host, output: _ } | EventKind::OutputReplacing { host, output: _ } => {
+            to.serialize_entry("host", host)
+        }
+        EventKind::OutputReplaced { cutover, output: _ } => to.serialize_entry("cutover", cutover),
+        EventKind::OutputNotReplaced { error, output: _ } => to.serialize_entry("error", error),
         EventKind::OutputEnded { error, output: _ } | EventKind::Ended { error } => {
             to.serialize_entry("error", error)
         }

@@ -256,6 +256,26 @@ pub enum Seam {
     Encoded,
 }
 
+/// What receivers see where an output goes on at another server or with another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cutover {
+    /// The new connection begins with the keyframe before which the old one ends: no tag is doubled, none is lost.
+    AtKeyframe,
+    /// The old connection was closed before the new one was let in, because the server takes one publisher of a name. What the stream
+    /// sent meanwhile is missing.
+    AfterBreak,
+    /// The output was not on the air, or lost its connection meanwhile.
+    WasOff,
+}
+
+words!(
+    Cutover,
+    "kind of cutover",
+    AtKeyframe = "at_keyframe",
+    AfterBreak = "after_break",
+    WasOff = "was_off",
+);
 words!(Seam, "seam", Seamless = "seamless", NewHeaders = "new_headers", Encoded = "encoded");
 words!(SourceMode, "mode of a source", Live = "live", Direct = "direct", Reel = "reel");
 words!(

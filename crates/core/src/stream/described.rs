@@ -71,6 +71,19 @@ impl Described {
         self.changes.note();
     }
 
+    /// An output goes on as something else: `change` makes the one of the other.
+    pub(crate) fn replace_output(&self, id: OutputId, change: impl FnOnce(&Data) -> Option<Data>) {
+        let mut what = self.what.lock();
+        let output = what.outputs.iter_mut().find(|output| output.id == id);
+        if let Some(data) = output.and_then(|output| output.data.as_mut())
+            && let Some(changed) = change(data)
+        {
+            *data = changed;
+        }
+        drop(what);
+        self.changes.note();
+    }
+
     /// An output was taken from it.
     pub(super) fn remove_output(&self, id: OutputId) {
         self.what.lock().outputs.retain(|output| output.id != id);

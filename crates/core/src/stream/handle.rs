@@ -1,5 +1,6 @@
 //! Handles to a running stream.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -167,6 +168,11 @@ impl StreamRef {
         let output = self.shared.next_output();
         let guest = Some(Guest::Reader { name: found_under });
         self.shared.mailbox.send(Command::AddOutput { output, name, driver, guest });
+    }
+
+    /// Hands an output a message of its own kind; others drop it.
+    pub(crate) fn deliver_to(&self, output: OutputId, message: Box<dyn Any + Send>) -> Result<(), Error> {
+        self.send(Command::DeliverTo { output, message })
     }
 
     pub(super) fn send(&self, command: Command) -> Result<(), Error> {

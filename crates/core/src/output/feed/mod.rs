@@ -104,7 +104,44 @@ pub struct Feed {
     refillable: bool,
     /// Bytes queued before the first of the media.
     media_from: Option<u64>,
+    /// Where another session goes on instead of this one.
+    ends: Option<Ends>,
     policy: LagPolicy,
+}
+
+/// The keyframe another session begins with.
+#[derive(Debug)]
+struct Ends {
+    number: u64,
+    time: MediaTime,
+    /// Everything before it was sent.
+    is_over: bool,
+}
+
+/// What becomes of a tag near the end of a session.
+enum Near {
+    Before,
+    /// It is the other session's.
+    Theirs,
+    Over,
+}
+
+impl Ends {
+    fn near(&mut self, entry: &Entry) -> Near {
+        let tag = entry.message.tag();
+        // Sound that belongs before the keyframe may follow it; the other session leaves it out.
+        let is_older = tag.is_audio() && tag.timestamp < self.time;
+        if self.is_over {
+            Near::Over
+        } else if entry.number < self.number || is_older {
+            Near::Before
+        } else if entry.number == self.number {
+            Near::Theirs
+        } else {
+            self.is_over = true;
+            Near::Over
+        }
+    }
 }
 
 impl Feed {
@@ -118,8 +155,26 @@ impl Feed {
             lag: LagMeter::default(),
             refillable: false,
             media_from: None,
+            ends: None,
             policy,
         }
+    }
+
+    /// Begins with tag number `number` instead, if nothing was sent yet.
+    pub(crate) fn begin_at(&mut self, number: u64) {
+        if !self.has_joined() {
+            self.cursor = Cursor::at(number);
+        }
+    }
+
+    /// Ends before tag number `number`, a keyframe at `time`: another session goes on with it.
+    pub(crate) fn end_at(&mut self, number: u64, time: MediaTime) {
+        self.ends = Some(Ends { number, time, is_over: false });
+    }
+
+    /// Whether everything was sent up to where the session ends.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends.as_ref().is_some_and(|ends| ends.is_over)
     }
 
     /// Goes on at what is newest, at the same session's clock: after a pause.
@@ -222,6 +277,7 @@ impl Feed {
         // One that keeps up is where most others are.
         let has_all = self.cursor.has_begun() && self.cursor.skipping() == Skipping::Nothing;
         if has_all
+            && self.ends.is_none()
             && self.lag.lag.is_zero()
             && ring.read_together(self.cursor(), session.takes_all_tracks(), |tags| {
                 self.take_together(tags, session)
@@ -234,7 +290,11 @@ impl Feed {
         }
         ring.read(self.cursor(), &mut |read| {
             match read {
-                Read::Tag(entry) => self.take(ring, entry, session),
+                Read::Tag(entry) => match self.ends.as_mut().map_or(Near::Before, |ends| ends.near(entry)) {
+                    Near::Before => self.take(ring, entry, session),
+                    Near::Theirs => self.cursor.sent_until(entry.number + 1),
+                    Near::Over => return false,
+                },
                 Read::Lost(count) => self.cursor.lose_until(self.cursor() + count, Skipping::Pictures),
             }
             session.wire().len() < prepared

@@ -4,6 +4,8 @@
 //! connecting) is done by the dialer on another thread.
 
 mod connection;
+mod hope;
+mod replace;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,9 +16,12 @@ use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
 
 use self::connection::Live;
+use self::hope::{Back, Hope};
+use self::replace::{Before, Leaving, Next, NextAnswer};
+pub(super) use self::replace::{Change, Note, Replace};
 use super::Target;
 use super::gate::{Enhanced, Intake, Told};
-use crate::config::Config;
+use crate::config::{Config, ReconnectPolicy};
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -50,7 +55,19 @@ pub(crate) struct RtmpPush {
     dialer: Dialer,
     mailbox: OutputMailbox,
     backoff: Backoff,
+    /// What the backoff was made from.
+    reconnect: Option<ReconnectPolicy>,
     state: State,
+    /// What is to take the place of what is on the air.
+    next: Option<Next>,
+    /// How often something was to.
+    replacements: u64,
+    /// What was taken over from.
+    leaving: Option<Leaving>,
+    /// What goes on if the server does not take what it was given up for.
+    before: Option<Before>,
+    /// Where it goes, if that was replaced.
+    name: Option<String>,
     /// Bytes sent by connections that are gone.
     sent_before: u64,
     drops_before: u64,
@@ -87,20 +104,6 @@ enum State {
     Resting,
     Live(Box<Live>),
     Ended,
-}
-
-/// Waits for news of a server, as long as it is there.
-struct Hope(Arc<AtomicBool>);
-
-impl Drop for Hope {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The server that attempt failed at has let another output in.
-struct Back {
-    attempt: u64,
 }
 
 /// The dialer's answer about an attempt.
@@ -143,11 +146,17 @@ impl RtmpPush {
             all_tracks,
             told: Told::default(),
             roots,
-            backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
+            backoff: Backoff::new(reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
+            reconnect,
             config,
             dialer: cx.dialer(),
             mailbox: cx.mailbox(),
             state: State::Idle,
+            next: None,
+            replacements: 0,
+            leaving: None,
+            before: None,
+            name: None,
             sent_before: 0,
             drops_before: 0,
             connections: 0,
@@ -223,6 +232,7 @@ impl RtmpPush {
         self.backoff.connected(cx.now);
         let failures = std::mem::take(&mut self.failures);
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
+        self.is_taken_after_break(cx);
         self.connections += 1;
         self.last_error = None;
         self.state = State::Live(Box::new(live));
@@ -297,10 +307,15 @@ impl RtmpPush {
             self.state = State::Ended;
             return OutputState::Ended(None);
         }
+        if self.goes_on(cx, &error) {
+            return OutputState::Running;
+        }
         let wait = if error.is_retryable() {
             self.backoff.failed(cx.now, random::unit())
         } else if was_taken {
             self.backoff.refused(cx.now, random::unit())
+        } else if self.waits_for_next(cx.now) {
+            return OutputState::Running;
         } else {
             self.state = State::Ended;
             return OutputState::Ended(Some(error));
@@ -320,16 +335,6 @@ impl RtmpPush {
         self.failures = self.failures.saturating_add(1);
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
         OutputState::Running
-    }
-
-    /// Is told when another output reaches the server.
-    fn hope(&self) -> Hope {
-        let hope = Hope(Arc::default());
-        let (mailbox, attempt) = (self.mailbox.clone(), self.attempt);
-        self.dialer.hope(self.route.peer(), hope.0.clone(), move || {
-            mailbox.send(Box::new(Back { attempt }));
-        });
-        hope
     }
 
     fn close_connection(&mut self) {
@@ -380,8 +385,9 @@ impl RtmpPush {
     }
 }
 
-impl OutputDriver for RtmpPush {
-    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+impl RtmpPush {
+    /// Its turn, without what is beside the connection on the air.
+    fn take_turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         if let Some((end, until)) = self.rest
             && !self.finishing
         {
@@ -418,10 +424,28 @@ impl OutputDriver for RtmpPush {
         }
         OutputState::Running
     }
+}
+
+impl OutputDriver for RtmpPush {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        let more = (self.next.is_some() || self.leaving.is_some()) && self.turn_beside(cx);
+        match self.take_turn(cx) {
+            OutputState::Running if more => OutputState::More,
+            state => state,
+        }
+    }
 
     fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
         let message = match message.downcast::<Answer>() {
             Ok(answer) => return self.dialed(cx, answer.attempt, answer.result),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<NextAnswer>() {
+            Ok(answer) => return self.next_dialed(cx, *answer),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<Replace>() {
+            Ok(asked) => return self.replace(cx, *asked),
             Err(message) => message,
         };
         if message.downcast::<Back>().is_ok_and(|back| back.attempt == self.attempt)
@@ -435,6 +459,7 @@ impl OutputDriver for RtmpPush {
     fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         // Nobody has to wait for it to begin.
         self.settled = true;
+        self.rest_beside(cx);
         self.rest = Some((cx.ring.end(), cx.now + DRAIN));
         match self.state {
             State::Live(_) => return self.turn(cx),
@@ -461,14 +486,23 @@ impl OutputDriver for RtmpPush {
     }
 
     fn cursor(&self) -> Option<u64> {
-        match &self.state {
-            State::Live(live) => Some(live.feed.cursor()),
+        let leaving = self.leaving.as_ref().filter(|leaving| !leaving.live.said_goodbye);
+        let live = match &self.state {
+            State::Live(live) => Some(live),
             _ => None,
-        }
+        };
+        let lives = live.into_iter().chain(leaving.map(|leaving| &leaving.live));
+        lives.map(|live| live.feed.cursor()).min()
     }
 
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
         self.finishing = true;
+        if self.next.take().is_some() {
+            self.dialer.drop_cancelled();
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.leave();
+        }
         match &mut self.state {
             State::Live(live) => live.session.finish(),
             // Its answer is waited for, to say goodbye: else the peer would wait for the stream, and its name not be free.
@@ -483,6 +517,12 @@ impl OutputDriver for RtmpPush {
     }
 
     fn is_finished(&mut self) -> bool {
+        if let Some(leaving) = &mut self.leaving {
+            if !leaving.live.has_left() {
+                return false;
+            }
+            self.end_leaving();
+        }
         match &mut self.state {
             State::Live(live) => {
                 let done = live.has_left();
@@ -519,7 +559,10 @@ impl OutputDriver for RtmpPush {
             State::Live(_) => OutputPhase::Live,
             State::Ended => OutputPhase::Ended,
         };
-        stats.bytes_sent = self.sent_before;
+        if let Some(name) = &self.name {
+            stats.name.clone_from(name);
+        }
+        stats.bytes_sent = self.sent_before + self.leaving.as_ref().map_or(0, |leaving| leaving.live.sent);
         stats.drops = self.drops_before;
         stats.reconnects = self.connections.saturating_sub(1);
         stats.transport = match self.route.peer().scheme() {
@@ -540,6 +583,7 @@ impl OutputDriver for RtmpPush {
 
 impl Drop for RtmpPush {
     fn drop(&mut self) {
+        self.end_leaving();
         self.close_connection();
     }
 }
