@@ -3,4 +3,5 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was measured is shown with --nocapture")]
 
+mod health;
 mod monitor;

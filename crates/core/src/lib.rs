@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod event;
 mod files;
+pub mod health;
 mod id;
 mod keys;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files and reels are played in laps"))]
@@ -67,8 +68,8 @@ pub use capacity::{
 };
 pub use clock::continuity;
 pub use config::{
-    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, DialLimits, LagPolicy, MonitorConfig, QueueBounds,
-    ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
+    BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, DialLimits, HealthConfig, LagPolicy, Limit,
+    MonitorConfig, QueueBounds, ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
 };
 pub use engine::Engine;
 pub use engine::builder::StreamBuilder;
@@ -84,7 +85,7 @@ pub use event::recv::EventStream;
 pub use event::recv::Recv;
 #[doc(hidden)]
 pub use event::utc;
-pub use event::{Event, EventKind};
+pub use event::{Counts, Event, EventKind, StreamError};
 pub use files::Reads;
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;

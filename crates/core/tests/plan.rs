@@ -38,28 +38,29 @@ const PLAN: &[(&str, &str)] = &[
         "playout",
         "clock config driver error event files id lap playlist pool reel ring stats sys tracks transcode",
     ),
+    ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
+    ("health", "config error event id stats words"),
     ("standby", "driver error event ring settings stats sys words written"),
     (
         "stream",
-        "bit_rate clock config driver error event files id limiter net pool reel ring standby stats sys",
+        "bit_rate clock config driver error event files health id limiter net pool reel ring standby stats sys",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("keys", "bit_rate error net stats stream"),
     ("source", "driver error files playlist playout publish standby stream tracks transcode verdict written"),
     ("output", "config driver error event files id net reel ring stats stream sys words written"),
-    ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),
     ("schedule", "error event id settings spec stream sys words written"),
     ("state", "error id output playlist schedule settings source spec stats stream words written"),
     (
         "engine",
-        "config driver error event files id keys limiter monitor net output publish reel schedule source spec state stats stream sys",
+        "config driver error event files health id keys limiter monitor net output publish reel schedule source spec state stats stream sys",
     ),
-    ("signals", "engine error stream sys"),
     ("capacity", "bit_rate config engine error machine net output settings source stats stream sys words"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
     ("serial", "bit_rate capacity error event id keys machine stats verdict"),
+    ("signals", "engine error stream sys"),
 ];
 
 /// A file of the crate, without its tests.

@@ -166,6 +166,12 @@ pub mod config {
     };
 }
 
+/// Whether streams are good, fair or bad, and why; whether the engine is alive and ready for more; errors, counted and kept.
+pub mod health {
+    pub use flowcast_core::health::{EngineHealth, EngineTrouble, Health, HealthKind, HealthReason};
+    pub use flowcast_core::{Counts, HealthConfig, Limit, StreamError};
+}
+
 /// What each stream and the process use, and a warning when it is a lot.
 pub mod monitor {
     pub use flowcast_core::monitor::{LoadPoint, Monitor, ProcessLoad, StreamLoad};

@@ -1,6 +1,7 @@
 //! The settings of an engine, with their defaults and environment names.
 
 mod dials;
+mod health;
 mod monitor;
 mod reels;
 
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::limiter::Limits;
 
 pub use dials::DialLimits;
+pub use health::{HealthConfig, Limit};
 pub(crate) use monitor::MEGABYTE;
 pub use monitor::MonitorConfig;
 pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
@@ -69,6 +71,8 @@ pub struct Config {
     pub reels: Option<ReelStore>,
     /// How the resource monitor works; [`Monitor::start`](crate::monitor::Monitor::start) switches it on.
     pub monitor: MonitorConfig,
+    /// By what the health of streams and of the engine is judged.
+    pub health: HealthConfig,
 }
 
 impl Default for Config {
@@ -91,6 +95,7 @@ impl Default for Config {
             hardware_encoder_fallback: true,
             reels: None,
             monitor: MonitorConfig::default(),
+            health: HealthConfig::default(),
         }
     }
 }
@@ -403,7 +408,8 @@ crate::settings::settings!(
     BacklogConfig,
     RecordingConfig,
     QueueBounds,
-    MonitorConfig
+    MonitorConfig,
+    HealthConfig
 );
 
 #[cfg(test)]

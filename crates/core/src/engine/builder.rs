@@ -148,6 +148,11 @@ impl StreamBuilder {
 
     /// Starts it unless `leave` is taken back before it is on the air.
     pub(crate) fn start_with(self, leave: &Leave) -> Result<StreamHandle, Error> {
+        let registry = self.registry.clone();
+        self.try_start(leave).inspect_err(|error| registry.events().not_started(error))
+    }
+
+    fn try_start(self, leave: &Leave) -> Result<StreamHandle, Error> {
         self.check()?;
         let permit = self.registry.admit(self.owner.as_deref())?;
         let files = StreamFiles::new(self.source.reads());

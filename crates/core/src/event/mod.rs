@@ -2,6 +2,7 @@
 
 pub(crate) mod bus;
 pub(crate) mod callback;
+mod recent;
 pub(crate) mod recv;
 mod report;
 mod sentence;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use self::recent::{Counts, StreamError};
+pub(crate) use self::recent::{Lately, MINUTE, Recent, Sliding, Tally};
 pub(crate) use self::report::EventBus;
 pub use self::sentence::utc;
 use crate::error::Error;

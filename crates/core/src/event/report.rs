@@ -6,7 +6,8 @@ use std::time::Instant;
 use log::Level;
 
 use super::bus::{Bus, Events, Subscription, Told};
-use super::{Event, EventKind};
+use super::{Counts, Event, EventKind, Tally};
+use crate::error::Error;
 use crate::id::StreamId;
 use crate::sys::Span;
 
@@ -14,6 +15,7 @@ use crate::sys::Span;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventBus {
     bus: Bus<Event>,
+    tally: Arc<Tally>,
 }
 
 impl EventBus {
@@ -31,6 +33,16 @@ impl EventBus {
     /// What has been reported up to now.
     pub(crate) fn told(&self) -> Told<Event> {
         self.bus.told()
+    }
+
+    /// How often what was reported.
+    pub(crate) fn counts(&self) -> Counts {
+        self.tally.counts()
+    }
+
+    /// A stream could not be started: nothing else reports it.
+    pub(crate) fn not_started(&self, error: &Error) {
+        self.tally.not_started(error);
     }
 
     /// Waits until the callbacks have received what was reported up to now, at the latest until `until`.
@@ -54,6 +66,7 @@ impl EventBus {
                 span.run(|| log::log!(level, "{}", event.line()));
             }
         });
+        self.tally.note(event);
         self.bus.emit(event);
     }
 }
@@ -109,7 +122,6 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::error::Error;
     use crate::id::OutputId;
     use crate::stats::SourceMode;
 

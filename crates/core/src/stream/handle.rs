@@ -1,6 +1,7 @@
 //! Handles to a running stream.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,9 +13,12 @@ use super::opening::OpenOutput;
 use super::registry::Registry;
 use super::seat::Seat;
 use super::shared::StreamShared;
+use crate::config::HealthConfig;
 use crate::driver::OutputDriver;
 use crate::error::Error;
+use crate::event::StreamError;
 use crate::event::bus::Events;
+use crate::health::Health;
 use crate::id::{OutputId, StreamId};
 use crate::stats::StreamStats;
 
@@ -49,6 +53,37 @@ impl StreamRef {
     #[must_use]
     pub fn stats(&self) -> StreamStats {
         self.shared.stats()
+    }
+
+    /// How the stream is, by [`Config::health`](crate::Config::health). What was fair or bad stays so until its figure is well below the
+    /// limit, so that a stream that is asked often does not flap. A stream that is starting, or has ended, is good.
+    ///
+    /// ```no_run
+    /// # fn ask(live: &flowcast_core::StreamRef) {
+    /// println!("{}", live.health()); // fair: o1 is behind: 0.7 s (limit 0.5 s)
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        self.health_by(&self.registry.config.health)
+    }
+
+    /// The same by other rules.
+    pub fn health_by(&self, rules: &HealthConfig) -> Health {
+        let (now, stats) = (Instant::now(), self.stats());
+        let lately = self.shared.recent.lately(now);
+        self.shared.health.lock().judge(now, &stats, lately, rules)
+    }
+
+    /// The last 50 errors that events reported of it, oldest first.
+    #[must_use]
+    pub fn errors(&self) -> Vec<StreamError> {
+        self.shared.recent.errors()
+    }
+
+    /// How often events reported each error of it, by [`Error::code`].
+    #[must_use]
+    pub fn error_counts(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.recent.by_code()
     }
 
     /// Its events from now on. At most 1024 wait; then the oldest is dropped and counted.

@@ -12,8 +12,9 @@ use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
 use crate::error::Error;
-use crate::event::{Event, EventBus, EventKind};
+use crate::event::{Event, EventBus, EventKind, Recent};
 use crate::files::StreamFiles;
+use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::stats::{OutputStats, StreamPhase, StreamStats};
@@ -36,12 +37,18 @@ pub(crate) struct StreamShared {
     pub(crate) mailbox: Mailbox,
     pub(crate) events: EventBus,
     pub(crate) cpu: CpuMeter,
+    /// What happened to it lately.
+    pub(crate) recent: Recent,
+    /// What was said of its health.
+    pub(crate) health: Mutex<Before>,
     /// Where its log lines belong.
     pub(crate) span: Span,
     pub(crate) started: Instant,
     /// The files it is made from, and those it is recorded to.
     pub(crate) files: Arc<StreamFiles>,
     stats: Mutex<StreamStats>,
+    /// When the thread published them last.
+    heard: Mutex<Option<Instant>>,
     /// Outputs that are on their way to the thread.
     coming: Mutex<Vec<OutputStats>>,
     permit: Mutex<Option<Permit>>,
@@ -102,9 +109,12 @@ impl StreamShared {
             mailbox,
             events,
             cpu: CpuMeter::default(),
+            recent: Recent::default(),
+            health: Mutex::default(),
             span,
             started: Instant::now(),
             files,
+            heard: Mutex::new(None),
             coming: Mutex::default(),
             permit: Mutex::default(),
             next_output: AtomicU64::new(0),
@@ -135,6 +145,7 @@ impl StreamShared {
             };
             let output_label = kind.output().and_then(|output| self.labels.of(output));
             let (at, stream, label) = (SystemTime::now(), self.id, self.label.clone());
+            self.recent.note(Instant::now(), at, &kind);
             let event = Event { at, stream, label, output_label, kind };
             self.events.emit(&event, is_recovery, &self.span);
         }
@@ -225,12 +236,18 @@ impl StreamShared {
         glance
     }
 
+    /// Its phase, and when its thread last published figures: it does so every second.
+    pub(crate) fn heard(&self) -> (StreamPhase, Option<Instant>) {
+        (self.stats.lock().phase, *self.heard.lock())
+    }
+
     /// Replaces the figures; called by the thread.
     pub(crate) fn publish_stats(&self, update: impl FnOnce(&mut StreamStats)) {
         let mut stats = self.stats.lock();
         // An abandoned thread has no more say.
         if stats.phase != StreamPhase::Ended {
             update(&mut stats);
+            *self.heard.lock() = Some(Instant::now());
         }
     }
 
