@@ -108,9 +108,10 @@ impl StreamFiles {
         }
     }
 
-    /// Source number `source` is the stream's only one now, or it is not used after all.
+    /// Source number `source` is on the air now in place of those before it, or it is not used after all. A later one may be on its way.
     pub(crate) fn settle(&self, source: u64, is_used: bool) {
-        self.made_from.lock().retain(|(number, _)| (*number == source) == is_used);
+        let stays = |number: u64| if is_used { number >= source } else { number != source };
+        self.made_from.lock().retain(|(number, _)| stays(*number));
     }
 
     /// The stream has ended.

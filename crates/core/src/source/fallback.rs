@@ -17,6 +17,8 @@ use crate::transcode::{Encoding, Mode};
 const AFTER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3600));
 const LONGEST: Duration = Duration::from_secs(3600);
 const LEAST_WATCHED: Duration = Duration::from_millis(100);
+/// The longest.
+const MOST_WATCHED: Duration = Duration::from_secs(24 * 3600);
 
 /// A looped file that takes over while a source gives nothing; see [`Source::fallback`].
 ///
@@ -178,8 +180,9 @@ impl Source {
         let mut found = self.fallback.as_ref().map(Fallback::problems).unwrap_or_default();
         let mut fail = |name, reason: &str| found.push(Error::Config { name, reason: reason.to_owned() });
         let Watchdog { no_packet, no_keyframe, then, .. } = self.watchdog;
-        if no_packet.into_iter().chain(no_keyframe).any(|limit| limit < LEAST_WATCHED) {
-            fail("watchdog", "its times must be at least 100 ms");
+        let mut limits = no_packet.into_iter().chain(no_keyframe);
+        if limits.any(|limit| !(LEAST_WATCHED..=MOST_WATCHED).contains(&limit)) {
+            fail("watchdog", "its times must be from 100 ms to a day");
         }
         if then != Reaction::Tell && no_packet.is_none() && no_keyframe.is_none() {
             fail("watchdog", "it reacts to nothing without `no_packet` or `no_keyframe`");

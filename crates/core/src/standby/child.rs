@@ -18,6 +18,16 @@ pub(crate) struct Addressed {
     pub(crate) message: Box<dyn Any + Send>,
 }
 
+/// Whether a notice says that what comes now has nothing to do with what came before.
+pub(super) fn begins_anew(notice: &EventKind) -> bool {
+    matches!(notice, EventKind::PublicationBegan { .. })
+}
+
+/// A coded picture.
+pub(super) fn is_picture(tag: &Tag) -> bool {
+    tag.is_video() && !tag.is_header()
+}
+
 /// How long pictures are waited for once sound has come.
 const SOUND_ALONE_AFTER_MS: i64 = 1000;
 
@@ -56,9 +66,9 @@ impl Candidate {
         }
     }
 
-    /// One that was on the air with these headers.
-    pub(super) fn returning(driver: Box<dyn SourceDriver>, headers: Headers) -> Self {
-        let has_pictures = headers.has_video();
+    /// One that was on the air, after these headers; `has_pictures` says that it has given pictures itself: the headers may be those of others
+    /// that were on the air before.
+    pub(super) fn returning(driver: Box<dyn SourceDriver>, headers: Headers, has_pictures: bool) -> Self {
         Self { headers, has_pictures, started: true, ..Self::new(driver) }
     }
 
@@ -71,7 +81,7 @@ impl Candidate {
 
     /// Pulls it; what it can begin with, once there is something. What came before that is left out.
     pub(super) fn pull(&mut self, cx: &mut SourceContext<'_>) -> (SourceState, Option<Beginning>) {
-        let (mut tags, mut refills) = (Vec::new(), Vec::new());
+        let (mut tags, mut refills, told) = (Vec::new(), Vec::new(), self.notices.len());
         let state = self.driver.pull(&mut SourceContext {
             now: cx.now,
             readable: cx.readable,
@@ -85,6 +95,10 @@ impl Candidate {
             refills: &mut refills,
             notices: &mut self.notices,
         });
+        if self.notices.iter().skip(told).any(begins_anew) {
+            // What others have published says nothing of what comes now.
+            (self.has_pictures, self.first_sound) = (false, None);
+        }
         self.gave = tags.iter().any(|tag| !tag.is_header() && !tag.is_script());
         let begin = tags.iter().position(|tag| self.can_begin_with(tag));
         tags.iter().take(begin.unwrap_or(tags.len())).for_each(|tag| {

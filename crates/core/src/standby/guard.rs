@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Token};
 
 use super::away::{Away, Back};
-use super::child::{Beginning, Candidate};
+use super::child::{Beginning, Candidate, begins_anew, is_picture};
 use super::opener::Reopen;
 use super::slate::{Slate, Times};
 use super::splice::{OnAir, Place, Splice};
@@ -51,6 +51,8 @@ pub(crate) struct Guard {
     /// The fallback that was on the air last was encoded to the source.
     fitted: bool,
     splice: Splice,
+    /// The source, as it is now, has given pictures.
+    pictured: bool,
     leaving: Vec<Box<dyn SourceDriver>>,
     begun: bool,
 }
@@ -95,6 +97,7 @@ impl Guard {
             slate: fallback.map(|(how, times)| Slate::new(how, times)),
             fitted: false,
             splice: Splice::new(now, OnAir::default()),
+            pictured: false,
             leaving: Vec::new(),
             begun: false,
         }
@@ -107,7 +110,10 @@ impl Guard {
             Air::Source(source) => {
                 let state = source.pull(cx);
                 let rests = source.is_resting();
-                if let Some(after) = self.watch.note(cx.now, cx.tags.get(from..).unwrap_or_default()) {
+                let (given, said) = (cx.tags.get(from..), cx.notices.get(told..));
+                let is_anew = said.unwrap_or_default().iter().any(begins_anew);
+                self.pictured = self.pictured && !is_anew || given.unwrap_or_default().iter().any(is_picture);
+                if let Some(after) = self.watch.note(cx.now, given.unwrap_or_default()) {
                     cx.notices.push(EventKind::SourceResumed { after });
                 }
                 self.splice.pass(cx, from, refills);
@@ -136,8 +142,9 @@ impl Guard {
 
     /// Whether the source on the air gives what it should; `rests` says that it is not expected to give anything.
     fn look(&mut self, cx: &mut SourceContext<'_>, rests: bool) -> Turn {
-        if !rests
-            && cx.tick
+        if rests {
+            self.watch.rests(cx.now);
+        } else if cx.tick
             && let Some(stall) = self.watch.check(cx.now)
             && let Some(turn) = self.react(cx, stall)
         {
@@ -234,7 +241,7 @@ impl Guard {
         let said = self.splice.said().clone();
         let (driver, seam) = self.join(cx, candidate, beginning, fitted);
         if let Air::Source(source) = std::mem::replace(&mut self.air, Air::Slate(driver)) {
-            self.away = Some(Away::silent(Candidate::returning(source, said)));
+            self.away = Some(Away::silent(Candidate::returning(source, said, self.pictured)));
         }
         (self.wanted, self.fitted) = (None, fitted);
         if begins {
@@ -255,7 +262,8 @@ impl Guard {
                 state
             }
             Back::Comes(candidate, beginning) => {
-                self.watch.rests(cx.now);
+                self.watch.begins(cx.now);
+                self.pictured = beginning.tags.iter().any(is_picture);
                 let fitted = self.fitted;
                 let (driver, seam) = self.join(cx, candidate, beginning, fitted);
                 self.leave_air();
@@ -290,7 +298,7 @@ impl SourceDriver for Guard {
 
     fn start(&mut self, now: Instant) {
         self.begun = true;
-        self.watch.rests(now);
+        self.watch.begins(now);
         if let Air::Source(driver) = &mut self.air {
             driver.start(now);
         }

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
@@ -105,10 +106,14 @@ impl Switch {
     /// `told`.
     fn advance(&mut self, cx: &mut SourceContext<'_>, from: usize, told: usize, refills: usize) {
         let Some(next) = &mut self.next else { return };
-        let item = cx.notices.get(told..).unwrap_or_default().iter().any(begins_item);
+        // A fallback has no items of the source: it plays on and on.
+        let stood_in_for = self.on_air.fallback().is_some_and(|fallback| fallback.on_air);
+        let playing = self.on_air.playing().filter(|_| !stood_in_for).map(|playing| playing.path);
+        let told_now = cx.notices.get(told..).unwrap_or_default();
+        let item = told_now.iter().any(|notice| begins_item(notice, playing.as_deref()));
         let boundary = item || self.over.is_some();
         // What has no items has no end to wait for.
-        let waits = next.at == At::ItemEnd && !boundary && self.on_air.playing().is_some();
+        let waits = next.at == At::ItemEnd && !boundary && playing.is_some();
         // What is live is joined early; a file begins when it is its turn.
         let early = next.candidate.driver.mode() == SourceMode::Live;
         let cut = if item && next.at == At::ItemEnd { Cut::of(cx, from) } else { None };
@@ -125,7 +130,7 @@ impl Switch {
                 if follows {
                     // Without a cut, nothing of the item was due yet.
                     let end = cut.map_or(cx.tags.len(), |cut| cut.at);
-                    leave_item(cx, end, told);
+                    leave_item(cx, end, told, playing.as_deref());
                     cx.refills.truncate(refills);
                 }
                 let place = if follows { Place::Next } else { Place::At(cx.now) };
@@ -184,12 +189,14 @@ impl Next {
     /// Pulls it, begun at `begin`; `waits` says that it is not its turn yet.
     fn advance(&mut self, cx: &mut SourceContext<'_>, begin: Instant, waits: bool) -> Advance {
         self.candidate.start(begin);
+        if waits {
+            // Its time begins with its turn.
+            self.since = Some(cx.now);
+        }
         let since = *self.since.get_or_insert(cx.now);
         let (state, beginning) = self.candidate.pull(cx);
         if let Some(beginning) = beginning {
             if waits {
-                // It has shown that it is there.
-                self.since = Some(cx.now);
                 beginning.tags.iter().for_each(|tag| {
                     self.candidate.headers.note(tag);
                 });
@@ -209,9 +216,14 @@ impl Next {
     }
 }
 
-/// Whether a notice says that an item of a list begins, or a lap of a loop.
-fn begins_item(notice: &EventKind) -> bool {
-    matches!(notice, EventKind::ItemStarted { .. } | EventKind::Looped { .. })
+/// Whether a notice says that an item of a list begins, or a lap of a loop. The file that is `playing` now is that of the pictures: what
+/// begins in a list of sound beside them ends nothing.
+fn begins_item(notice: &EventKind, playing: Option<&Path>) -> bool {
+    match notice {
+        EventKind::ItemStarted { path } => playing == Some(path),
+        EventKind::Looped { .. } => true,
+        _ => false,
+    }
 }
 
 /// Where in a turn the next item of a list begins, or the next lap.
@@ -238,12 +250,12 @@ impl Cut {
 }
 
 /// Takes an item out that began in this turn: its tags from `end` on, and that it began, which was reported after `told`.
-fn leave_item(cx: &mut SourceContext<'_>, end: usize, told: usize) {
+fn leave_item(cx: &mut SourceContext<'_>, end: usize, told: usize, playing: Option<&Path>) {
     cx.tags.truncate(end);
     let mut index = 0;
     cx.notices.retain(|notice| {
         index += 1;
-        index <= told || !matches!(notice, EventKind::ItemStarted { .. })
+        index <= told || !matches!(notice, EventKind::ItemStarted { path } if playing == Some(path))
     });
 }
 

@@ -41,13 +41,13 @@ words!(
     serde(default, deny_unknown_fields)
 )]
 pub struct Watchdog {
-    /// It has stalled if it gives nothing at all for this long; 100 ms or more. Default `None`: it is not watched for that.
+    /// It has stalled if it gives nothing at all for this long; 100 ms to a day. Default `None`: it is not watched for that.
     #[cfg_attr(
         feature = "serde",
         serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
     )]
     pub no_packet: Option<Duration>,
-    /// It has stalled if it gives no keyframe for this long, in a stream with pictures; 100 ms or more, and more than its keyframes are
+    /// It has stalled if it gives no keyframe for this long, in a stream with pictures; 100 ms to a day, and more than its keyframes are
     /// apart. Default `None`: it is not watched for that.
     #[cfg_attr(
         feature = "serde",
@@ -73,6 +73,8 @@ pub(super) struct Watch {
     pub(super) rules: Watchdog,
     /// When it last gave anything, or began.
     heard: Instant,
+    /// The same, but for times in which nothing was expected of it.
+    since: Instant,
     /// When it last gave a keyframe, or began; `None` while it has given no picture.
     key: Option<Instant>,
     told: [bool; 2],
@@ -80,7 +82,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(rules: Watchdog, now: Instant) -> Self {
-        Self { rules, heard: now, key: None, told: [false; 2] }
+        Self { rules, heard: now, since: now, key: None, told: [false; 2] }
     }
 
     /// When it last gave anything, or began.
@@ -93,9 +95,14 @@ impl Watch {
         self.told.contains(&true)
     }
 
-    /// It begins, or is not expected to give anything at the moment.
+    /// It begins.
+    pub(super) fn begins(&mut self, now: Instant) {
+        (self.heard, self.since, self.key, self.told) = (now, now, None, [false; 2]);
+    }
+
+    /// It is not expected to give anything at the moment: its time begins when it is.
     pub(super) fn rests(&mut self, now: Instant) {
-        (self.heard, self.key, self.told) = (now, None, [false; 2]);
+        (self.since, self.key, self.told[1]) = (now, None, false);
     }
 
     /// It gave this; for how long it had given nothing, if that was told.
@@ -104,7 +111,7 @@ impl Watch {
         let mut media = tags.iter().filter(is_media).peekable();
         media.peek()?;
         let silent = now.saturating_duration_since(self.heard);
-        self.heard = now;
+        (self.heard, self.since) = (now, now);
         if self.rules.no_keyframe.is_some() {
             let mut pictures = media.filter(|tag| tag.is_video()).peekable();
             if pictures.peek().is_some() {
@@ -124,7 +131,7 @@ impl Watch {
             limit.is_some_and(|limit| passed >= limit).then_some(passed)
         };
         if !self.told[0]
-            && let Some(passed) = over(self.heard, self.rules.no_packet)
+            && let Some(passed) = over(self.since, self.rules.no_packet)
         {
             self.told[0] = true;
             return Some(Stall::Packets(passed));

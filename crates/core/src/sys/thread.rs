@@ -44,6 +44,7 @@ impl CpuMeter {
     }
 
     /// Counts a picture that was encoded; of sound, no pixels.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
     pub(crate) fn count_encoded(&self, pixels: u64) {
         self.0.frames.fetch_add(1, Ordering::Relaxed);
         self.0.pixels.fetch_add(pixels, Ordering::Relaxed);

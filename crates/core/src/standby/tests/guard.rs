@@ -28,6 +28,10 @@ struct State {
     off: AtomicBool,
     /// It gives no keyframe.
     keyless: AtomicBool,
+    /// It gives no picture.
+    sound_alone: AtomicBool,
+    /// Somebody else begins to publish.
+    began: AtomicBool,
     fails: AtomicBool,
     ends: AtomicBool,
     rests: AtomicBool,
@@ -61,12 +65,17 @@ impl SourceDriver for Clip {
         }
         let due = (cx.now - started).as_millis() as i64 / 40;
         let is_off = self.state.off.load(Ordering::SeqCst);
+        if self.state.began.swap(false, Ordering::SeqCst) {
+            cx.notices.push(EventKind::PublicationBegan { name: "studio".to_owned() });
+        }
+        let sound_alone = self.state.sound_alone.load(Ordering::SeqCst);
         if !is_off {
             let other = self.state.headers.lock().take();
             self.said &= other.is_none();
             self.headers = other.unwrap_or_else(|| self.headers.clone());
             if !std::mem::replace(&mut self.said, true) {
-                cx.tags.extend(self.headers.iter().cloned());
+                let said = self.headers.iter().filter(|header| header.is_audio() || !sound_alone);
+                cx.tags.extend(said.cloned());
             }
         }
         while self.next <= due {
@@ -76,7 +85,10 @@ impl SourceDriver for Clip {
                 continue;
             }
             let is_key = number % self.gop == 0 && !self.state.keyless.load(Ordering::SeqCst);
-            cx.tags.extend([if is_key { key(time) } else { picture(time) }, sound(time + 7)]);
+            if !sound_alone {
+                cx.tags.push(if is_key { key(time) } else { picture(time) });
+            }
+            cx.tags.push(sound(time + 7));
         }
         SourceState::Running
     }
@@ -386,6 +398,39 @@ fn a_source_that_fails_is_opened_again_and_one_that_ends_ends_the_stream() {
 }
 
 #[test]
+fn sound_alone_gives_back_whoever_had_pictures_before() {
+    // A radio, with pictures in its fallback, twice.
+    let mut air = Air::with_fallback();
+    set(&air.source.sound_alone, true);
+    air.pass(1200);
+    air.spare();
+    for outage in 1..=2 {
+        set(&air.source.off, true);
+        air.wait(|air| air.rig.driver.bytes_held() > 0 || air.on_air());
+        air.pass(4000);
+        assert!(air.on_air(), "outage {outage}");
+        set(&air.source.off, false);
+        air.pass(4000);
+        assert!(!air.on_air(), "outage {outage}");
+    }
+    // A publisher of pictures, and after that one of sound alone.
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(4000);
+    assert!(air.on_air());
+    set(&air.source.sound_alone, true);
+    set(&air.source.off, false);
+    air.pass(4000);
+    assert!(air.on_air(), "its pictures are waited for");
+    set(&air.source.began, true);
+    air.pass(4000);
+    assert!(!air.on_air());
+    air.rig.assert_increasing();
+}
+
+#[test]
 fn a_watchdog_tells_restarts_turns_to_the_fallback_or_ends() {
     let rules = |then| {
         Watchdog::default().with(|rules| {
@@ -410,6 +455,12 @@ fn a_watchdog_tells_restarts_turns_to_the_fallback_or_ends() {
     set(&air.source.off, true);
     air.pass(9000);
     assert!(air.told().is_empty(), "nothing is expected of what rests");
+    // Somebody comes, and needs a moment before the first frame.
+    set(&air.source.rests, false);
+    air.pass(920);
+    assert!(air.told().is_empty(), "its time begins when something is expected of it");
+    air.pass(120);
+    assert_eq!(air.told(), ["source_stalled"]);
 
     let mut air = new(Reaction::Restart);
     air.pass(2000);

@@ -115,7 +115,7 @@ impl SourceDriver for Scripted {
     }
 
     fn playing(&self) -> Option<Playing> {
-        let path = "item.mp4".into();
+        let path = "next.mp4".into();
         self.0.0.lock().items.then_some(Playing { item: None, path, position: Duration::ZERO, length: None })
     }
 

@@ -154,6 +154,11 @@ fn an_item_is_played_to_its_end() {
         rig.turn(40);
     }
     assert!(outcome(&replacing).is_none() && new.0.lock().started.is_none(), "it waits for its turn");
+    // A piece of music beside it ends nothing.
+    old.turn(Turn::Notice(EventKind::ItemStarted { path: "song.m4a".into() }, Vec::new()));
+    assert!(rig.turn(0).0.is_empty());
+    assert!(outcome(&replacing).is_none() && new.0.lock().started.is_none(), "it is not its turn");
+    assert_eq!(rig.notices.drain(..).count(), 1, "the music is told");
     let next = headers(H2, A1).into_iter().chain([key(21_080), picture(21_120)]);
     let tags = [picture(21_040)].into_iter().chain(next).collect();
     old.turn(Turn::Notice(EventKind::ItemStarted { path: "next.mp4".into() }, tags));
