@@ -112,22 +112,31 @@ fn place(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// A message without what it quotes of the file: that may be a key, and messages end up in logs.
+/// A message without what it quotes of the file: that may be a key, and messages end up in logs. Names of fields stay.
 fn without_values(message: &str) -> String {
+    /// What stands before a value that is quoted otherwise than by `"`.
+    const VALUES: [&str; 5] = ["integer", "floating point", "boolean", "character", "variant"];
     let mut kept = String::new();
     let mut letters = message.chars();
     while let Some(letter) = letters.next() {
+        let is_value = match letter {
+            '"' => true,
+            '`' => VALUES.iter().any(|kind| kept.trim_end().ends_with(kind)),
+            _ => false,
+        };
         kept.push(letter);
-        if letter == '"' {
-            while let Some(quoted) = letters.next() {
-                match quoted {
-                    '\\' => drop(letters.next()),
-                    '"' => break,
-                    _ => {}
-                }
-            }
-            kept.push_str("****\"");
+        if !is_value {
+            continue;
         }
+        while let Some(quoted) = letters.next() {
+            match quoted {
+                '\\' => drop(letters.next()),
+                end if end == letter => break,
+                _ => {}
+            }
+        }
+        kept.push_str("****");
+        kept.push(letter);
     }
     kept
 }

@@ -159,13 +159,15 @@ fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
         ),
         (good.replace("rtmp://a/live", "rtmp://a:x/live"), vec!["channels.first: ", "outputs[0]"]),
         (good.replace(&format!("studio = \"{SECRET}\""), &format!("studio = [\"{SECRET}\"]")), vec![":6:"]),
+        // A key that somebody wrote without quotes.
+        (good.replace(&format!("studio = \"{SECRET}\""), "studio = 48151623"), vec![":6:", "integer `****`"]),
         (good.replace("key = ", "existing = "), vec!["there are"]),
         (good.replace("key = \"", "key = "), vec!["channels.toml:"]),
     ] {
         let (code, said) = check(&wrong);
         assert_eq!(code, Some(1), "{said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!said.contains("canary") && !said.contains("48151623"), "{said}");
     }
 }
 

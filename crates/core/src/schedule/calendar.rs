@@ -8,7 +8,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, civil};
 
 use super::civil::{TimeOfDay, Weekday};
-use super::when::{Days, LONGEST, When, Window, WindowEnd};
+use super::when::{Days, LONGEST, Overlap, When, Window, WindowEnd};
 
 /// One time that a window takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,8 @@ impl<'a> Calendar<'a> {
         found.min_by_key(|found| (found.begins, std::cmp::Reverse(End(found.ends))))
     }
 
-    /// The latest occurrence that has begun at `at`, at most `within` before, and has not ended.
+    /// Of the occurrences that have begun at `at`, at most `within` before, and have not ended: the one that ends last if windows that overlap
+    /// extend each other, else the one that began last.
     pub(super) fn lasting_at(&self, at: SystemTime, within: Duration) -> Option<Occurrence> {
         let today = self.date(at)?;
         let days = usize::try_from(within.min(LONGEST).as_secs() / 86_400).unwrap_or(0) + 3;
@@ -81,7 +82,18 @@ impl<'a> Calendar<'a> {
             };
             found.filter(|found| found.lasts(at))
         });
-        found.max_by_key(|found| (found.begins, End(found.ends)))
+        found.reduce(|one, other| self.later(one, other))
+    }
+
+    /// Which of two that last at the same time counts.
+    pub(super) fn later(&self, one: Occurrence, other: Occurrence) -> Occurrence {
+        let is_one = match self.when.overlap {
+            Overlap::Extend => (End(one.ends), one.begins) >= (End(other.ends), other.begins),
+            Overlap::Skip | Overlap::Replace => {
+                (one.begins, End(one.ends)) >= (other.begins, End(other.ends))
+            }
+        };
+        if is_one { one } else { other }
     }
 
     /// The date that clocks in the zone show.

@@ -3,7 +3,7 @@
 //! In: schedules, two clocks. Out: streams of the engine, events. The thread sleeps half a minute at most, so a machine that was suspended
 //! or a clock that was set is noticed by then. It ends with the engine.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -206,9 +206,14 @@ impl Keeper {
             return SLICE;
         }
         let State { planner, runs, .. } = &mut *state;
-        let has_ended = |run| runs.get(&run).and_then(Leave::stream).is_some_and(|stream| stream.has_ended());
-        let actions = planner.tick(now, &has_ended);
-        runs.retain(|_, leave| leave.stream().is_none_or(|stream| !stream.has_ended()));
+        // Asked once: one that ends meanwhile is found at the next turn, by both.
+        let ended: HashSet<_> = runs
+            .iter()
+            .filter(|(_, leave)| leave.stream().is_some_and(|stream| stream.has_ended()))
+            .map(|(run, _)| *run)
+            .collect();
+        let actions = planner.tick(now, &|run| ended.contains(&run));
+        runs.retain(|run, _| !ended.contains(run));
         let mut stopped = HashMap::new();
         for action in actions {
             match action {

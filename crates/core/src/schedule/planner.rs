@@ -129,7 +129,13 @@ impl Planner {
         // What ran when the schedule was kept goes on, however late that is.
         let resumed = began.and_then(|began| calendar.next_after(began - Duration::from_nanos(1)));
         let resumed = resumed.filter(|found| Some(found.begins) == began && found.lasts(now.wall));
-        let begun = resumed.or_else(|| calendar.lasting_at(now.wall, when.missed.within()));
+        let lasting = calendar.lasting_at(now.wall, when.missed.within());
+        let begun = match (resumed, lasting) {
+            // What ran has the place.
+            (Some(resumed), Some(_)) if when.overlap == Overlap::Skip => Some(resumed),
+            (Some(resumed), Some(lasting)) => Some(calendar.later(resumed, lasting)),
+            (resumed, lasting) => resumed.or(lasting),
+        };
         if begun.is_none() && calendar.next_after(now.wall).is_none() {
             return Err(nothing());
         }
@@ -276,12 +282,15 @@ impl Entry {
         if late <= self.when.missed.within() && found.lasts(turn.now.wall) {
             self.begin(found, turn);
         } else {
-            self.note(found);
+            // Not noted as done: a clock that was ahead by mistake and is set right meets it again, in time.
             self.tell(turn, ScheduleEventKind::Missed { begins: found.begins, late });
         }
     }
 
     fn note(&mut self, found: Occurrence) {
+        if self.done.contains(&found.begins) {
+            return;
+        }
         if self.done.len() == REMEMBERED {
             self.done.pop_front();
         }
@@ -290,8 +299,12 @@ impl Entry {
 
     fn begin(&mut self, found: Occurrence, turn: &mut Turn<'_>) {
         self.note(found);
-        // A start that waits for its next try is the same stream: the newer window takes its place.
-        self.again = None;
+        // A start that waits for its next try is the same stream: the newer window takes its place, unless it extends it and ends before.
+        let waiting = self.again.take().map(|(waiting, _)| waiting);
+        let found = match waiting.filter(|_| self.when.overlap == Overlap::Extend) {
+            Some(waiting) if End(waiting.ends) > End(found.ends) => waiting,
+            _ => found,
+        };
         let until = Until::of(&found, turn.now);
         let Some(run) = &mut self.run else {
             return self.start(found, until, None, turn);

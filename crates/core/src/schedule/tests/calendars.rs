@@ -219,10 +219,14 @@ proptest! {
 
     /// What lasts now is what has begun and not ended, counted one by one.
     #[test]
-    fn what_lasts_is_the_latest_that_has_begun((when, at) in any_calendar()) {
+    fn what_lasts_is_what_ends_last_or_has_begun_last(
+        (when, at) in any_calendar(),
+        overlap in proptest::sample::select(Overlap::ALL),
+    ) {
+        let when = when.overlap(overlap);
         let calendar = Calendar::of(&when).expect("a known zone");
         let within = 4 * DAY;
-        let mut latest = None;
+        let mut lasting = Vec::new();
         for window in &when.windows {
             let alone = When { windows: vec![window.clone()], ..when.clone() };
             let calendar = Calendar::of(&alone).expect("a known zone");
@@ -232,10 +236,14 @@ proptest! {
                 from = found.begins;
                 Some(found)
             });
-            if let Some(found) = begun.last().filter(|found| found.lasts(at)) {
-                latest = latest.max(Some(found.begins));
-            }
+            lasting.extend(begun.last().filter(|found| found.lasts(at)).map(|found| (found.begins, found.ends)));
         }
-        prop_assert_eq!(calendar.lasting_at(at, within).map(|found| found.begins), latest);
+        // What never ends comes after all that does.
+        let ends = |ends: Option<SystemTime>| (ends.is_none(), ends);
+        let wanted = match overlap {
+            Overlap::Extend => lasting.into_iter().max_by_key(|found| (ends(found.1), found.0)),
+            Overlap::Skip | Overlap::Replace => lasting.into_iter().max_by_key(|found| (found.0, ends(found.1))),
+        };
+        prop_assert_eq!(calendar.lasting_at(at, within).map(|found| (found.begins, found.ends)), wanted);
     }
 }

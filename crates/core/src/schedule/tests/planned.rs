@@ -168,6 +168,54 @@ fn a_clock_that_is_set_starts_nothing_twice_and_leaves_nothing_out() {
     let before = world.runs.len();
     world.pass(DAY);
     assert!(world.runs.len() >= before + 2, "{:?}", world.spans());
+    // A day forward, to a time between the windows, and back before the next one.
+    let here = world.now.wall;
+    world.set(here + DAY + 8 * HOUR);
+    world.set(here);
+    let before = world.runs.len();
+    world.pass(DAY);
+    assert_eq!(world.runs.len(), before + 2, "{:?}", world.spans());
+}
+
+#[test]
+fn of_several_windows_that_last_already_the_one_that_ends_last_is_begun() {
+    let when = |overlap| {
+        berlin(Window::daily(time("10:00")).until(time("20:00")))
+            .window(Window::daily(time("12:00")).until(time("12:30")))
+            .overlap(overlap)
+    };
+    let spans = |mut world: World| {
+        world.look();
+        world.pass(10 * HOUR);
+        world.spans()
+    };
+    let mut world = World::at("2026-01-05T11:10:00Z");
+    world.add(when(Overlap::Extend));
+    assert_eq!(spans(world), [span("2026-01-05T11:10:00Z", "2026-01-05T19:00:00Z")]);
+    let mut world = World::at("2026-01-05T11:10:00Z");
+    world.add(when(Overlap::Replace));
+    assert_eq!(spans(world), [span("2026-01-05T11:10:00Z", "2026-01-05T11:30:00Z")]);
+    // What ran before a restart does not hide what began meanwhile and lasts longer.
+    let both = berlin(Window::daily(time("10:00")).until(time("13:00")))
+        .window(Window::daily(time("12:00")).until(time("18:00")));
+    let mut world = World::at("2026-01-05T08:59:30Z");
+    world.add(both);
+    world.pass(MINUTE);
+    let kept = world.planner.list(world.now)[0].schedule.clone();
+    let mut world = World::at("2026-01-05T11:30:00Z");
+    world.planner.add(kept, world.now).expect("it goes on");
+    assert_eq!(spans(world), [span("2026-01-05T11:30:00Z", "2026-01-05T17:00:00Z")]);
+    // A start that is tried again is not given up for a window that ends before.
+    let mut world = World::at("2026-01-05T08:59:30Z");
+    world.fails = true;
+    world.add(when(Overlap::Extend));
+    world.pass(2 * HOUR);
+    world.pass(MINUTE);
+    world.fails = false;
+    assert_eq!(
+        spans(world).last().map(|(_, ends)| ends.clone()),
+        Some(Some("2026-01-05T19:00:00Z".to_owned()))
+    );
 }
 
 #[test]
