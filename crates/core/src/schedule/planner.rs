@@ -74,6 +74,8 @@ struct Entry {
     when: Arc<When>,
     /// Up to here, on the wall clock, what begins was seen.
     seen: SystemTime,
+    /// When it was taken in.
+    added: SystemTime,
     done: VecDeque<SystemTime>,
     run: Option<Run>,
     /// A start that was refused, and when it is tried again on the steady clock.
@@ -148,6 +150,7 @@ impl Planner {
             label,
             when: Arc::new(when),
             seen: now.wall,
+            added: now.wall,
             done: VecDeque::new(),
             run: None,
             again: begun.map(|begun| (begun, now.steady)),
@@ -210,7 +213,11 @@ impl Planner {
             }
             Err(error) => {
                 entry.run = None;
-                let again = entry.may_be_late(&occurrence, late + AGAIN).then_some(AGAIN);
+                // What had begun when the schedule was taken in is late from then on.
+                let since = entry.added.max(occurrence.begins);
+                let late = now.wall.duration_since(since).unwrap_or_default();
+                let is_left = occurrence.lasts(now.wall + AGAIN);
+                let again = (is_left && entry.may_be_late(late + AGAIN)).then_some(AGAIN);
                 entry.again = again.map(|wait| (occurrence, now.steady + wait));
                 let code = error.code();
                 if entry.refused.replace(code) == Some(code) && again.is_some() {
@@ -236,12 +243,9 @@ impl Entry {
         turn.actions.push(Action::Tell { schedule: turn.id, label: self.label.clone(), kind });
     }
 
-    /// Whether a start may still be made up for when it is this late, and there is something left of it.
-    fn may_be_late(&self, occurrence: &Occurrence, late: Duration) -> bool {
-        let at = occurrence.begins + late;
-        matches!(self.when.missed, Missed::StartLate(_))
-            && late <= self.when.missed.within()
-            && occurrence.lasts(at)
+    /// Whether a start may still be made up for when it is this late.
+    fn may_be_late(&self, late: Duration) -> bool {
+        matches!(self.when.missed, Missed::StartLate(_)) && late <= self.when.missed.within()
     }
 
     /// Says whether nothing of it lies ahead.

@@ -279,6 +279,17 @@ fn a_start_that_is_refused_is_tried_again_as_long_as_it_may_be_late() {
     world.add(berlin(Window::daily(time("20:00"))).missed(Missed::Skip));
     world.pass(10 * MINUTE);
     assert_eq!(world.names(), ["schedule_refused"]);
+    // What was on the air before a restart three days into its window is late from the restart on.
+    let mut kept = schedule(berlin(Window::on(date("2026-01-05"), time("20:00"))));
+    kept.began = Some(utc("2026-01-05T19:00:00Z"));
+    let mut world = World::at("2026-01-08T19:00:00Z");
+    world.fails = true;
+    world.planner.add(kept, world.now).expect("it goes on");
+    world.look();
+    world.pass(HOUR);
+    world.fails = false;
+    world.pass(2 * MINUTE);
+    assert_eq!(world.names(), ["schedule_refused", "schedule_started"]);
 }
 
 #[test]
