@@ -207,7 +207,7 @@ impl Dialer {
         }
     }
 
-    /// Looks at once for attempts that were cancelled, so that their sockets do not stay open until a deadline.
+    /// Looks at once for attempts that were cancelled, and for who waits no longer, so that their descriptors do not stay open until a deadline.
     pub(crate) fn drop_cancelled(&self) {
         if let Some(handle) = &*self.inner.lock() {
             let _ = handle.waker.wake();

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RtmpPush;
+use crate::net::dialer::Dialer;
 
 /// Waits for news of a server, as long as it is there.
-pub(super) struct Hope(Arc<AtomicBool>);
+pub(super) struct Hope {
+    given_up: Arc<AtomicBool>,
+    dialer: Dialer,
+}
 
 impl Drop for Hope {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.given_up.store(true, Ordering::Relaxed);
+        // What it holds of the stream, such as the descriptor that wakes its thread, is let go at once.
+        self.dialer.drop_cancelled();
     }
 }
 
@@ -24,9 +30,9 @@ pub(super) struct Back {
 impl RtmpPush {
     /// Is told when another output reaches the server.
     pub(super) fn hope(&self) -> Hope {
-        let hope = Hope(Arc::default());
+        let hope = Hope { given_up: Arc::default(), dialer: self.dialer.clone() };
         let (mailbox, attempt) = (self.mailbox.clone(), self.attempt);
-        self.dialer.hope(self.route.peer(), hope.0.clone(), move || {
+        self.dialer.hope(self.route.peer(), hope.given_up.clone(), move || {
             mailbox.send(Box::new(Back { attempt }));
         });
         hope
