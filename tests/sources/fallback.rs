@@ -6,6 +6,7 @@ use std::time::Duration;
 use flowcast::encode::FrameRate;
 use flowcast::server::ServerOptions;
 use flowcast::source::{Fallback, Seam};
+use flowcast::stats::OutputPhase;
 use flowcast::{
     Encoding, Engine, Error, EventKind, Events, Mode, Output, Profile, ReelStore, RtmpServer, RtmpServerExt,
     Source, StreamHandle,
@@ -98,8 +99,12 @@ fn killed(times: u64) {
         .start()
         .expect("a free place");
     let events = live.events();
-    // Nobody publishes so far: the fallback is what the push begins with.
+    // Nobody publishes so far: the fallback is what the push begins with. A recording that began with the publisher's headers would
+    // be read by a parser that knows only those, and complains of pictures that came after others.
     wait_fallback(&live, true);
+    let has_begun =
+        || live.stats().outputs.iter().all(|push| push.phase == OutputPhase::Live && push.bytes_sent > 0);
+    assert!(wait_until(PATIENCE, has_begun), "{}", live.stats());
     let mut seed = u64::from(std::process::id());
     let mut random = |most: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
