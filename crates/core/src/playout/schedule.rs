@@ -27,6 +27,8 @@ pub(super) struct Schedule {
     cursor: PlaylistCursor,
     faults: Arc<Mutex<Faults>>,
     search: Option<Search>,
+    /// Since when a search has been leaving items out.
+    past_bad_since: Option<Instant>,
     /// The count of edits when they were looked at last.
     edits: u64,
     /// The current item is to be left as soon as there is another one.
@@ -69,6 +71,7 @@ impl Schedule {
             cursor,
             faults: Arc::default(),
             search: None,
+            past_bad_since: None,
             leaving: false,
             dry_since: None,
             stalled: None,
@@ -142,7 +145,7 @@ impl Schedule {
         {
             self.search = None;
         }
-        let mut got = self.look(supply, depth);
+        let mut got = self.look(now, supply, depth);
         if got == Got::Ready && self.refuse(now, refused) {
             got = Got::Nowhere;
         }
@@ -180,11 +183,18 @@ impl Schedule {
     }
 
     /// Goes on looking for what comes next.
-    fn look(&mut self, supply: &Supply, depth: Depth) -> Got {
+    fn look(&mut self, now: Instant, supply: &Supply, depth: Depth) -> Got {
         let search = self.search.get_or_insert_with(|| {
             Search::begin(supply.clone(), self.cursor.looker(), self.faults.clone(), depth)
         });
         let got = search.poll();
+        match got {
+            Got::Ready | Got::Seen | Got::Nothing => self.past_bad_since = None,
+            Got::Nowhere | Got::Tired if search.is_past_bad_items() => {
+                self.past_bad_since.get_or_insert(now);
+            }
+            Got::Nowhere | Got::Tired => {}
+        }
         if got == Got::Tired {
             self.search = None;
         }
@@ -201,7 +211,11 @@ impl Schedule {
         notices: &mut Vec<EventKind>,
     ) -> Choice {
         let since = *self.dry_since.get_or_insert(now);
-        let choice = match self.look(supply, Depth::Play) {
+        let got = self.look(now, supply, Depth::Play);
+        // A search past bad items that had its time while another one played is not waited for once more: what fills in is left
+        // as soon as something is found.
+        let since = self.past_bad_since.map_or(since, |past| past.min(since));
+        let choice = match got {
             Got::Ready if self.refuse(now, refused) => Choice::Dry,
             Got::Ready => match self.take() {
                 Some((ready, path)) => {

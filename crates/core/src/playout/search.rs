@@ -113,6 +113,11 @@ impl Search {
         }
     }
 
+    /// Whether it has left items out: there may be more of them, and what comes next is not to be expected in a moment.
+    pub(super) fn is_past_bad_items(&self) -> bool {
+        self.shared.state.lock().tries > 1
+    }
+
     /// How far it got.
     pub(super) fn poll(&mut self) -> Got {
         self.check_reel();
