@@ -2,11 +2,11 @@
 #![cfg(feature = "libav")]
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowcast::encode::EncoderChoice;
 use flowcast::{Config, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
-use kit::bystander::Busy;
+use kit::bystander::at_most;
 use kit::{Need, Peer, ffmpeg7, need, run, wait_until};
 #[cfg(feature = "metrics")]
 use {flowcast::StreamHandle, flowcast::server::EncoderMetrics};
@@ -15,15 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pictures, of 25 a second, that an encoder may have left out without a fault of its own: as many as it says, and no more than the
 /// machine took the time of from everybody since then.
-fn excused(dropped: u64, busy: &Busy) -> u64 {
-    let lost = busy.lost().as_millis() / 40;
+fn excused(dropped: u64, began: Instant) -> u64 {
+    let lost = at_most(Duration::ZERO, began).as_millis() / 40;
     dropped.min(u64::try_from(lost).unwrap_or(u64::MAX))
 }
 
 /// Publishes with this program and these codecs, and records what it is encoded to; the recording's streams, as ffprobe tells
 /// them, and how many pictures may be missing because the machine was too slow for them.
 fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
-    let busy = Busy::since_now();
+    let began = Instant::now();
+    at_most(Duration::ZERO, began);
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("studio.flv");
     let engine = Engine::new(Config::default()).expect("the defaults work");
@@ -49,7 +50,7 @@ fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
     let name = file.to_str().expect("a path in UTF-8");
     let entries = "stream=codec_name,width,height,sample_rate,channels,nb_read_frames";
     let asked = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "default=nk=1:nw=1", name];
-    (run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect(), excused(encoded.dropped, &busy))
+    (run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect(), excused(encoded.dropped, began))
 }
 
 fn check(codecs: &str, (told, excused): &(Vec<String>, u64)) {
@@ -92,11 +93,12 @@ fn a_publisher_that_comes_again_is_encoded_again() {
          sine=frequency=440:sample_rate=44100:duration=2 -g 25 -pix_fmt yuv420p -c:v libx264 -preset \
          ultrafast -c:a aac -f flv {url}"
     );
-    let busy = Busy::since_now();
+    let began = Instant::now();
+    at_most(Duration::ZERO, began);
     for round in 1..=2 {
         Peer::spawn(Path::new("ffmpeg"), publisher.split_whitespace()).wait_success(PATIENCE);
         let frames =
-            || live.stats().encoding.map_or(0, |encoded| encoded.frames + excused(encoded.dropped, &busy));
+            || live.stats().encoding.map_or(0, |encoded| encoded.frames + excused(encoded.dropped, began));
         assert!(wait_until(PATIENCE, || frames() >= 40 * round), "{round}: {}", live.stats());
     }
     live.stop(PATIENCE).expect("it runs well");

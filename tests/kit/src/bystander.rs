@@ -54,40 +54,6 @@ pub fn at_most(limit: Duration, since: Instant) -> Duration {
     limit + 2 * held_up(since, Instant::now())
 }
 
-/// What the machine takes from work that never sleeps, as that of an encoder: threads that wake for a moment, as the ones of
-/// [`at_most`], come first on a busy machine.
-#[derive(Debug)]
-pub struct Busy {
-    began: Instant,
-    waited: Option<Duration>,
-}
-
-impl Busy {
-    /// Looks from now on.
-    pub fn since_now() -> Self {
-        let began = Instant::now();
-        held_up(began, began);
-        Self { began, waited: waited() }
-    }
-
-    /// How long, since then, somebody on this machine waited for a processor; where the kernel does not count that, what
-    /// [`at_most`] adds.
-    pub fn lost(&self) -> Duration {
-        match (self.waited, waited()) {
-            (Some(before), Some(now)) => now.saturating_sub(before),
-            _ => at_most(Duration::ZERO, self.began),
-        }
-    }
-}
-
-/// The kernel's count of the time in which somebody waited for a processor (PSI).
-fn waited() -> Option<Duration> {
-    let pressure = std::fs::read_to_string("/proc/pressure/cpu").ok()?;
-    let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
-    let total = some.split_whitespace().find_map(|field| field.strip_prefix("total="))?;
-    total.parse().ok().map(Duration::from_micros)
-}
-
 /// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
 #[derive(Debug)]
 pub struct Bystander {
