@@ -8,7 +8,7 @@ use flowcast::schedule::{Schedule, ScheduleId, When};
 use flowcast::source::At;
 use flowcast::spec::StreamSpec;
 use flowcast::state::{RestoreOptions, Snapshot};
-use flowcast::{Engine, Error, Output, OutputId, StreamRef};
+use flowcast::{Engine, Error, Output, OutputId, Source, StreamRef};
 
 use crate::file::File;
 
@@ -45,7 +45,7 @@ struct Channel {
 
 enum Run {
     /// All the time.
-    Always(Always),
+    Always(Box<Always>),
     /// By its schedule.
     Scheduled(ScheduleId),
     /// Its schedule has nothing ahead, or was refused.
@@ -53,8 +53,7 @@ enum Run {
 }
 
 struct Always {
-    /// With the number of each output, in the order of the spec.
-    stream: Option<(StreamRef, Vec<OutputId>)>,
+    running: Option<Running>,
     began: Instant,
     failures: u32,
     again: Instant,
@@ -62,11 +61,19 @@ struct Always {
     is_complete: bool,
 }
 
+/// A stream, and what it really is made of: not all that the file asks for may have been possible.
+struct Running {
+    stream: StreamRef,
+    source: Source,
+    outputs: Vec<(Output, OutputId)>,
+}
+
 pub(crate) struct Fleet {
     engine: Engine,
     /// Schedules of the run before this one, with the windows in which they ran.
     before: Vec<Schedule>,
     channels: BTreeMap<String, Channel>,
+    /// Those that are accepted.
     keys: BTreeMap<String, String>,
 }
 
@@ -97,7 +104,7 @@ impl Fleet {
                 self.adopt(
                     name,
                     spec,
-                    Always { stream: Some(with_outputs(stream, spec)), ..Always::default() },
+                    Always { running: Some(Running::begun(stream, spec)), ..Always::default() },
                 );
             }
         }
@@ -117,7 +124,7 @@ impl Fleet {
     }
 
     fn adopt(&mut self, name: &str, spec: &StreamSpec, always: Always) {
-        let channel = Channel { spec: spec.clone(), when: None, run: Run::Always(always) };
+        let channel = Channel { spec: spec.clone(), when: None, run: Run::Always(Box::new(always)) };
         self.channels.insert(name.to_owned(), channel);
     }
 
@@ -137,11 +144,18 @@ impl Fleet {
         });
         note(&mut changes, "engine", self.engine.set_limits(limits));
         let mut schedules = file.schedules;
-        let mut before = std::mem::take(&mut self.channels);
+        let (mut before, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.channels)
+            .into_iter()
+            .partition(|(name, _)| file.channels.contains_key(name));
+        // First, so that a file or a key is free for what comes.
+        for old in gone.into_values() {
+            changes.removed += 1;
+            self.end(old);
+        }
         for (name, spec) in file.channels {
             let when = schedules.remove(&name);
             let channel = match before.remove(&name) {
-                Some(old) if old.spec == spec && old.when == when => {
+                Some(old) if old.spec == spec && old.when == when && old.is_whole() => {
                     changes.untouched += 1;
                     old
                 }
@@ -156,30 +170,52 @@ impl Fleet {
             };
             self.channels.insert(name, channel);
         }
-        for (_, old) in before {
-            changes.removed += 1;
-            self.end(old);
-        }
         self.before.clear();
         changes
     }
 
-    /// Who publishes stays where a key is another one; where a name is gone, its publisher is taken off the air.
+    /// Who publishes stays where a key is another one; where a name is gone, its publisher is taken off the air. A key that is not in the
+    /// file any more is not accepted any more, whatever became of the one in its place.
     fn apply_keys(&mut self, keys: BTreeMap<String, String>, changes: &mut Changes) {
         let registry = self.engine.keys();
-        for name in self.keys.keys().filter(|name| !keys.contains_key(*name)) {
-            // Its end may have removed it.
-            let _ = registry.remove(name);
+        self.keys.retain(|name, _| {
+            let stays = keys.contains_key(name);
+            if !stays {
+                // Its end may have removed it.
+                let _ = registry.remove(name);
+            }
+            stays
+        });
+        let accepted = &mut self.keys;
+        let mut open: Vec<_> =
+            keys.into_iter().filter(|(name, key)| accepted.get(name) != Some(key)).collect();
+        // A key that another name gives up is free once that one has its own.
+        let mut left = usize::MAX;
+        while open.len() < left {
+            left = open.len();
+            open.retain(|(name, key)| {
+                let outcome = match accepted.get(name) {
+                    Some(_) => registry.replace(name, key.as_str(), Duration::ZERO),
+                    None => registry.add(name, key.as_str()),
+                };
+                if outcome.is_ok() {
+                    accepted.insert(name.clone(), key.clone());
+                }
+                outcome.is_err()
+            });
         }
-        for (name, key) in &keys {
-            let outcome = match self.keys.get(name) {
-                Some(before) if before == key => continue,
-                Some(_) => registry.replace(name, key.as_str(), Duration::ZERO),
-                None => registry.add(name, key.as_str()),
-            };
-            note(changes, &format!("keys.{name}"), outcome);
+        // Names that have swapped their keys, and keys that cannot be.
+        for (name, _) in &open {
+            if accepted.remove(name).is_some() {
+                let _ = registry.remove(name);
+            }
         }
-        self.keys = keys;
+        for (name, key) in open {
+            match registry.add(&name, key.as_str()) {
+                Ok(()) => drop(accepted.insert(name, key)),
+                Err(error) => changes.failed.push(format!("keys.{name}: {}", chain(&error))),
+            }
+        }
     }
 
     fn begin(&self, name: &str, spec: StreamSpec, when: Option<When>, changes: &mut Changes) -> Channel {
@@ -192,7 +228,7 @@ impl Fleet {
                 }
             },
             None => {
-                let mut always = Always::default();
+                let mut always = Box::<Always>::default();
                 if let Err(error) = always.start(&self.engine, &spec) {
                     changes.failed.push(format!("channels.{name}: {}", chain(&error)));
                 }
@@ -212,14 +248,14 @@ impl Fleet {
         changes: &mut Changes,
     ) -> Channel {
         let same = |spec: &StreamSpec| (spec.label.clone(), spec.owner.clone(), spec.without_outputs);
-        if let (Run::Always(Always { stream: Some((stream, outputs)), .. }), None) = (&mut old.run, &when)
+        if let (Run::Always(always), None) = (&mut old.run, &when)
+            && let Some(running) = &mut always.running
             && same(&old.spec) == same(&spec)
-            && !stream.has_ended()
+            && !running.stream.has_ended()
         {
-            note(changes, name, change_outputs(stream, &old.spec.outputs, outputs, &spec.outputs));
-            if old.spec.source != spec.source {
-                let replaced = stream.replace_source(spec.source.clone(), At::NextKeyframe);
-                note(changes, name, replaced.and_then(|replacing| replacing.wait()).map(drop));
+            note(changes, name, running.change_outputs(&spec.outputs));
+            if running.source != spec.source {
+                note(changes, name, running.change_source(&spec.source));
             }
             return Channel { spec, ..old };
         }
@@ -229,7 +265,7 @@ impl Fleet {
 
     fn end(&self, channel: Channel) {
         let stream = match channel.run {
-            Run::Always(always) => always.stream.map(|(stream, _)| stream),
+            Run::Always(always) => always.running.map(|running| running.stream),
             Run::Scheduled(id) => {
                 self.engine.schedules().cancel(id).and_then(|taken| self.engine.get(taken.stream?))
             }
@@ -246,14 +282,17 @@ impl Fleet {
         let mut said = Vec::new();
         for (name, channel) in &mut self.channels {
             let Run::Always(always) = &mut channel.run else { continue };
-            if let Some((stream, _)) = always.stream.take_if(|(stream, _)| stream.has_ended()) {
+            if let Some(running) = always.running.take_if(|running| running.stream.has_ended()) {
+                if always.began.elapsed() > STABLE {
+                    always.failures = 0;
+                }
                 // It has ended: this only says how.
-                match stream.stop(Duration::ZERO) {
+                match running.stream.stop(Duration::ZERO) {
                     Ok(_) => always.is_complete = true,
                     Err(_) => always.failed(),
                 }
             }
-            if always.stream.is_none() && !always.is_complete && Instant::now() >= always.again {
+            if always.running.is_none() && !always.is_complete && Instant::now() >= always.again {
                 match always.start(&self.engine, &channel.spec) {
                     Ok(()) => said.push(format!("{name}: started again")),
                     Err(error) => said.push(format!("{name}: {}", chain(&error))),
@@ -267,9 +306,11 @@ impl Fleet {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let listed = self.engine.schedules().list();
         let state = |run: &Run| match run {
-            Run::Always(Always { stream: Some((stream, _)), .. }) => ("on the air", Some(stream.clone())),
-            Run::Always(Always { is_complete: true, .. }) => ("complete", None),
-            Run::Always(_) => ("waits to start again", None),
+            Run::Always(always) => match &**always {
+                Always { running: Some(running), .. } => ("on the air", Some(running.stream.clone())),
+                Always { is_complete: true, .. } => ("complete", None),
+                _ => ("waits to start again", None),
+            },
             Run::Scheduled(id) => {
                 let stream = listed.iter().find(|listed| listed.id == *id).and_then(|listed| listed.stream);
                 let stream = stream.and_then(|stream| self.engine.get(stream));
@@ -288,7 +329,7 @@ impl Fleet {
 impl Default for Always {
     fn default() -> Self {
         let now = Instant::now();
-        Self { stream: None, began: now, failures: 0, again: now, is_complete: false }
+        Self { running: None, began: now, failures: 0, again: now, is_complete: false }
     }
 }
 
@@ -296,7 +337,7 @@ impl Always {
     fn start(&mut self, engine: &Engine, spec: &StreamSpec) -> Result<(), Error> {
         match engine.start(spec.clone()) {
             Ok(stream) => {
-                self.stream = Some(with_outputs(stream.detach(), spec));
+                self.running = Some(Running::begun(stream.detach(), spec));
                 self.began = Instant::now();
                 Ok(())
             }
@@ -307,47 +348,70 @@ impl Always {
         }
     }
 
+    /// It waits, longer each time.
     fn failed(&mut self) {
-        let now = Instant::now();
-        self.failures = if now - self.began > STABLE { 0 } else { self.failures + 1 };
         let (first, most) = WAITS;
-        self.again = now + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
+        self.again = Instant::now() + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
+        self.failures += 1;
     }
 }
 
-/// A stream that was just started, with the numbers of its outputs: they get them in the order of the spec, and players come later.
-fn with_outputs(stream: StreamRef, spec: &StreamSpec) -> (StreamRef, Vec<OutputId>) {
-    let mut outputs: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
-    outputs.sort();
-    outputs.truncate(spec.outputs.len());
-    (stream, outputs)
-}
-
-/// Removes the outputs that are gone and adds those that are new; the others keep their connections.
-fn change_outputs(
-    stream: &StreamRef,
-    before: &[Output],
-    numbers: &mut Vec<OutputId>,
-    wanted: &[Output],
-) -> Result<(), Error> {
-    let mut kept: Vec<(Output, OutputId)> = before.iter().cloned().zip(numbers.drain(..)).collect();
-    let mut found = Vec::new();
-    for output in wanted {
-        let place = kept.iter().position(|(kept, _)| kept == output);
-        found.push(place.map(|place| kept.remove(place).1));
-    }
-    // First, so that a label, a file or a key is free for what comes.
-    for (_, gone) in kept {
-        stream.remove_output(gone)?;
-    }
-    let mut failed = Ok(());
-    for (output, number) in wanted.iter().zip(found) {
-        match number.map_or_else(|| stream.add_output(output.clone()), Ok) {
-            Ok(number) => numbers.push(number),
-            Err(error) => failed = Err(error),
+impl Channel {
+    /// Whether all that its spec asks for was done.
+    fn is_whole(&self) -> bool {
+        match &self.run {
+            Run::Always(always) => always.running.as_ref().is_none_or(|running| running.is(&self.spec)),
+            _ => true,
         }
     }
-    failed
+}
+
+impl Running {
+    /// A stream that was just started from `spec`: outputs get their numbers in the order of the spec, and players come later.
+    fn begun(stream: StreamRef, spec: &StreamSpec) -> Self {
+        let mut numbers: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
+        numbers.sort();
+        let outputs = spec.outputs.iter().cloned().zip(numbers).collect();
+        Self { stream, source: spec.source.clone(), outputs }
+    }
+
+    fn is(&self, spec: &StreamSpec) -> bool {
+        let has = |output: &Output| self.outputs.iter().any(|(has, _)| has == output);
+        self.source == spec.source && self.outputs.len() == spec.outputs.len() && spec.outputs.iter().all(has)
+    }
+
+    fn change_source(&mut self, wanted: &Source) -> Result<(), Error> {
+        self.stream.replace_source(wanted.clone(), At::NextKeyframe)?.wait()?;
+        self.source = wanted.clone();
+        Ok(())
+    }
+
+    /// Removes the outputs that are gone and adds those that are new; the others keep their connections.
+    fn change_outputs(&mut self, wanted: &[Output]) -> Result<(), Error> {
+        let mut before = std::mem::take(&mut self.outputs);
+        let mut new = Vec::new();
+        for output in wanted {
+            match before.iter().position(|(has, _)| has == output) {
+                Some(place) => self.outputs.push(before.remove(place)),
+                None => new.push(output),
+            }
+        }
+        let mut failed = Ok(());
+        // First, so that a label, a file or a key is free for what comes.
+        for (output, number) in before {
+            if let Err(error) = self.stream.remove_output(number) {
+                self.outputs.push((output, number));
+                failed = Err(error);
+            }
+        }
+        for output in new {
+            match self.stream.add_output(output.clone()) {
+                Ok(number) => self.outputs.push((output.clone(), number)),
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed
+    }
 }
 
 fn note(changes: &mut Changes, what: &str, outcome: Result<(), Error>) {

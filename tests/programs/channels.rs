@@ -137,6 +137,60 @@ fn a_file_that_changes_touches_what_has_changed_and_nothing_else() {
 }
 
 #[test]
+fn what_fails_at_a_reload_is_tried_again_and_costs_nothing_else() {
+    let Some(program) = example("channels") else { return };
+    let clip = Known::small();
+    let server = Scripted::start(Script::Record);
+    let folder = directory();
+    let (config, missing) = (folder.path().join("channels.toml"), folder.path().join("missing"));
+    let content = |keys: [&str; 2], outputs: &str| {
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[keys]\nfirst = \"{}\"\nsecond = \"{}\"\n[channels.only]\n\
+             source = {{ file = {:?}, looped = true }}\n\
+             outputs = [{outputs}{{ server = \"{}\", key = \"{SECRET}\" }}]\n",
+            keys[0],
+            keys[1],
+            clip.file,
+            server.url(),
+        )
+    };
+    fs::write(&config, content(["canary-1", "canary-2"], "")).expect("a file");
+    let channels = Peer::spawn(&program, [text(&config)]);
+    wait_line(&channels, "started", 1);
+    assert!(server.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+
+    // Names swap their keys; a recording goes to a folder that is not there.
+    let recording = missing.join("only.flv");
+    let swapped = content(["canary-2", "canary-1"], &format!("{{ record = {recording:?} }}, "));
+    fs::write(&config, &swapped).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 1),
+        "reloaded: 0 added, 1 changed, 0 removed, 0 untouched, 1 failed"
+    );
+    // The same file, once the folder is there.
+    fs::create_dir(&missing).expect("a folder");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 2),
+        "reloaded: 0 added, 1 changed, 0 removed, 0 untouched, 0 failed"
+    );
+    assert!(wait_until(PATIENCE, || recording.exists()), "{}", channels.report());
+    // Without the recording again: the push that stood behind it is not touched.
+    fs::write(&config, content(["canary-2", "canary-1"], "")).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 3),
+        "reloaded: 0 added, 1 changed, 0 removed, 0 untouched, 0 failed"
+    );
+    let seen = server.visits()[0].tags.len();
+    assert!(wait_until(PATIENCE, || server.visits()[0].tags.len() > seen + 20), "{}", channels.report());
+    assert_eq!(open(&server), (1, 1));
+    let said = channels.output() + &channels.errors();
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
 fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
     let Some(program) = example("channels") else { return };
     let folder = directory();
