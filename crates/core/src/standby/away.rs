@@ -14,7 +14,12 @@ use crate::event::EventKind;
 /// A source that comes back is steady as long as it is never silent for longer.
 const STEADY: Duration = Duration::from_millis(500);
 /// One that cannot be opened is tried again after this, then after twice as long, and so on up to the second of the two.
-const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+pub(super) const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// What is waited after that much was in vain.
+pub(super) fn longer(wait: Duration) -> Duration {
+    (wait * 2).min(RETRY[1])
+}
 
 /// The source.
 pub(super) enum Away {
@@ -31,8 +36,10 @@ pub(super) struct There {
     pub(super) candidate: Candidate,
     /// Since when it has given something without a pause, and when it last gave something.
     steady: Option<(Instant, Instant)>,
-    /// It was opened again: closed once more if it gives nothing up to this.
-    patience: Option<Instant>,
+    /// It was opened again: closed once more if it gives nothing for so long, although something is expected of it since then.
+    patience: Option<(Duration, Instant)>,
+    /// How long is waited if it fails.
+    wait: Duration,
 }
 
 /// What became of it in a turn.
@@ -48,7 +55,7 @@ pub(super) enum Back {
 impl Away {
     /// It gives nothing, and has given this before.
     pub(super) fn silent(candidate: Candidate) -> Self {
-        Self::There(There { candidate, steady: None, patience: None })
+        Self::There(There { candidate, steady: None, patience: None, wait: RETRY[0] })
     }
 
     /// It is opened again at once.
@@ -56,9 +63,14 @@ impl Away {
         Self::Opening(Opening::begin(name, how, None), RETRY[0])
     }
 
-    /// It has failed.
-    pub(super) fn failed(now: Instant) -> Self {
-        Self::Closed(now + RETRY[0], RETRY[0] * 2)
+    /// It has failed, and is opened again after this.
+    pub(super) fn failed(now: Instant, wait: Duration) -> Self {
+        Self::Closed(now + wait, longer(wait))
+    }
+
+    /// Whether it is there, and nothing is expected of it.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self, Self::There(there) if there.candidate.driver.is_resting())
     }
 
     /// Looks after it. It may be back from `until` on, once it has been steady for so long; `patience` is how long one that was
@@ -77,7 +89,8 @@ impl Away {
                 Some(Ok(mut opened)) => match opened.driver.attach(cx.registry, cx.token) {
                     Ok(()) => {
                         let candidate = Candidate::new(opened.driver);
-                        let there = There { candidate, steady: None, patience: Some(cx.now + patience) };
+                        let patience = Some((patience, cx.now));
+                        let there = There { candidate, steady: None, patience, wait };
                         there.pull(cx, back)
                     }
                     Err(source) => {
@@ -100,7 +113,7 @@ impl Away {
         if wait <= RETRY[0] * 2 {
             cx.notices.push(EventKind::SourceFault { error });
         }
-        Back::Stays(Self::Closed(cx.now + wait, (wait * 2).min(RETRY[1])), SourceState::Running)
+        Back::Stays(Self::failed(cx.now, wait), SourceState::Running)
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -150,16 +163,21 @@ impl There {
             (SourceState::Failed(error), _) => {
                 cx.notices.push(EventKind::SourceFault { error });
                 self.candidate.driver.stop();
-                Back::Stays(Away::failed(cx.now), SourceState::Running)
+                Back::Stays(Away::failed(cx.now, self.wait), SourceState::Running)
             }
             (_, Some(beginning)) if is_steady => Back::Comes(self.candidate, beginning),
             (state, beginning) => {
                 for tag in beginning.iter().flat_map(|beginning| &beginning.tags) {
                     self.candidate.headers.note(tag);
                 }
-                if self.patience.is_some_and(|until| cx.now >= until) {
+                if self.candidate.driver.is_resting() {
+                    // Nothing is expected of it: a publisher who has not come yet.
+                    self.patience = self.patience.map(|(patience, _)| (patience, cx.now));
+                }
+                let is_over = |(patience, since)| cx.now.saturating_duration_since(since) >= patience;
+                if self.patience.is_some_and(is_over) {
                     self.candidate.driver.stop();
-                    return Back::Stays(Away::failed(cx.now), SourceState::Running);
+                    return Back::Stays(Away::failed(cx.now, self.wait), SourceState::Running);
                 }
                 Back::Stays(Away::There(self), state)
             }

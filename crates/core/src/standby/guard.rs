@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
-use super::away::{Away, Back};
+use super::away::{Away, Back, RETRY, longer};
 use super::child::{Beginning, Candidate, begins_anew, is_picture};
 use super::opener::Reopen;
 use super::slate::{Slate, Times};
@@ -24,6 +24,9 @@ use crate::stats::{EncodingStats, FallbackStats, Playing, Seam, SourceMode};
 
 /// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was on the air for so long has not failed right after it was opened.
+const STABLE: Duration = Duration::from_secs(60);
 
 /// What a guard is made of.
 pub(crate) struct Guarding {
@@ -53,6 +56,8 @@ pub(crate) struct Guard {
     splice: Splice,
     /// The source, as it is now, has given pictures.
     pictured: bool,
+    /// Since when it is on the air, and how long is waited if it fails soon.
+    tried: (Instant, Duration),
     leaving: Vec<Box<dyn SourceDriver>>,
     begun: bool,
 }
@@ -98,6 +103,7 @@ impl Guard {
             fitted: false,
             splice: Splice::new(now, OnAir::default()),
             pictured: false,
+            tried: (now, RETRY[0]),
             leaving: Vec::new(),
             begun: false,
         }
@@ -191,7 +197,11 @@ impl Guard {
         }
         cx.notices.push(EventKind::SourceFault { error });
         self.leave_air();
-        self.away = Some(Away::failed(cx.now));
+        // One that opens and fails right after is tried less and less.
+        let lasted = cx.now.saturating_duration_since(self.tried.0);
+        let wait = if lasted >= STABLE { RETRY[0] } else { self.tried.1 };
+        self.tried.1 = longer(wait);
+        self.away = Some(Away::failed(cx.now, wait));
         Turn::Needs(cx.now.saturating_duration_since(self.watch.heard()))
     }
 
@@ -264,6 +274,7 @@ impl Guard {
             Back::Comes(candidate, beginning) => {
                 self.watch.begins(cx.now);
                 self.pictured = beginning.tags.iter().any(is_picture);
+                self.tried.0 = cx.now;
                 let fitted = self.fitted;
                 let (driver, seam) = self.join(cx, candidate, beginning, fitted);
                 self.leave_air();
@@ -299,6 +310,7 @@ impl SourceDriver for Guard {
     fn start(&mut self, now: Instant) {
         self.begun = true;
         self.watch.begins(now);
+        self.tried.0 = now;
         if let Air::Source(driver) = &mut self.air {
             driver.start(now);
         }
@@ -338,8 +350,14 @@ impl SourceDriver for Guard {
 
     fn is_resting(&self) -> bool {
         // What is stood in for goes on.
-        let was_on_air = self.slate.is_some() && self.splice.has_begun();
-        matches!(&self.air, Air::Source(source) if !was_on_air && source.is_resting())
+        if self.slate.is_some() && self.splice.has_begun() {
+            return false;
+        }
+        match (&self.air, &self.away) {
+            (Air::Source(source), _) => source.is_resting(),
+            (Air::Nothing, Some(away)) => away.is_resting(),
+            _ => false,
+        }
     }
 
     fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &Registry, token: Token) {

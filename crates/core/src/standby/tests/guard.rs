@@ -111,6 +111,8 @@ impl SourceDriver for Clip {
 struct Opens {
     headers: Mutex<[Tag; 2]>,
     fails: AtomicBool,
+    /// What is opened rests.
+    rests: AtomicBool,
     count: AtomicUsize,
     beside: Mutex<Option<Parameters>>,
     last: Mutex<Option<Arc<State>>>,
@@ -121,6 +123,7 @@ impl Opens {
         Arc::new(Self {
             headers: Mutex::new(headers),
             fails: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             beside: Mutex::default(),
             last: Mutex::default(),
@@ -140,6 +143,9 @@ impl Reopen for Opens {
     fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
         *self.beside.lock() = beside;
         let (driver, state) = clip(self.headers.lock().clone(), 25);
+        let rests = self.rests.load(Ordering::SeqCst);
+        set(&state.rests, rests);
+        set(&state.off, rests);
         *self.last.lock() = Some(state);
         let fails = self.fails.load(Ordering::SeqCst);
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -395,6 +401,61 @@ fn a_source_that_fails_is_opened_again_and_one_that_ends_ends_the_stream() {
         matches!(air.rig.turn(TICK).1, SourceState::Failed(Error::Driver { .. })),
         "nothing stands in for it"
     );
+}
+
+fn restarts() -> Watchdog {
+    Watchdog::default().with(|rules| {
+        rules.no_packet = Some(Duration::from_secs(1));
+        rules.then = Reaction::Restart;
+    })
+}
+
+#[test]
+fn a_source_that_rests_after_a_restart_is_left_alone() {
+    let mut air = Air::new(restarts(), false, headers(H2, A1));
+    air.pass(2000);
+    set(&air.again.rests, true);
+    set(&air.source.off, true);
+    air.pass(1000);
+    air.opened(|air| air.again.count(), 1);
+    let again = air.again.last();
+    air.wait(|air| air.rig.driver.is_resting());
+    air.pass(60_000);
+    assert!(air.rig.driver.is_resting(), "pushes hang up, and are dialled again when somebody publishes");
+    assert!(air.again.count() == 1 && !again.stopped.load(Ordering::SeqCst), "{}", air.again.count());
+    set(&again.rests, false);
+    set(&again.off, false);
+    air.pass(2000);
+    assert_eq!(air.told(), ["source_stalled", "source_switched"]);
+    assert!(!air.rig.driver.is_resting());
+}
+
+#[test]
+fn a_source_that_opens_and_fails_right_away_is_opened_less_and_less() {
+    let mut air = Air::new(restarts(), false, headers(H2, A1));
+    air.pass(400);
+    let mut last = air.source.clone();
+    for wait in [1000, 2000, 4000, 8000] {
+        let before = air.again.count();
+        set(&last.fails, true);
+        air.pass(TICK);
+        assert_eq!(air.told().last(), Some(&"source_fault"));
+        air.pass(wait - 2 * TICK);
+        assert_eq!(air.again.count(), before, "within {wait} ms");
+        air.pass(2 * TICK);
+        air.opened(|air| air.again.count(), before + 1);
+        last = air.again.last();
+        air.wait(|air| {
+            air.rig.notices.iter().any(|notice| matches!(notice, EventKind::SourceSwitched { .. }))
+        });
+        air.told();
+    }
+    // Once it has been on the air for a while, it is opened soon again.
+    air.pass(61_000);
+    let before = air.again.count();
+    set(&last.fails, true);
+    air.pass(1000 + 2 * TICK);
+    air.opened(|air| air.again.count(), before + 1);
 }
 
 #[test]
