@@ -102,7 +102,7 @@ fn name_of(thread: &str) -> Option<String> {
 /// Looks for threads that libav started.
 #[derive(Debug, Default)]
 pub(crate) struct CodecThreads {
-    /// Those found the last time, and what they had used.
+    /// Those found the last time, whosever they were, and what they had used.
     seen: HashMap<i32, u64>,
 }
 
@@ -112,7 +112,6 @@ impl CodecThreads {
     pub(crate) fn look(&mut self, ours: impl Fn(&CpuMeter) -> bool) {
         let mut hosts = HOSTS.lock().clone();
         if hosts.is_empty() {
-            self.seen.clear();
             return;
         }
         let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return };
@@ -129,15 +128,19 @@ impl CodecThreads {
             }
             let place = format!("self/task/{thread}/");
             let Some(name) = name_of(&place) else { continue };
-            let Some(meter) = meters.get(&*name).copied().flatten().filter(|meter| ours(meter)) else {
+            let before = self.seen.get(&thread).copied();
+            let meter = meters.get(&*name);
+            if meter.is_none() && before.is_none() {
                 continue;
-            };
+            }
             let Some(used) = used_by(&place) else { continue };
-            let before = self.seen.get(&thread).copied().unwrap_or(0);
-            // A number that another thread had before counts from zero again.
-            let since = if used >= before { used - before } else { used };
-            meter.add_codec(std::time::Duration::from_nanos(since));
+            // What it uses while nobody can tell whose it is stays nobody's.
             seen.insert(thread, used);
+            if let Some(meter) = meter.copied().flatten().filter(|meter| ours(meter)) {
+                // A number that another thread had before counts from zero again.
+                let since = used.checked_sub(before.unwrap_or(0)).unwrap_or(used);
+                meter.add_codec(std::time::Duration::from_nanos(since));
+            }
         }
         self.seen = seen;
     }
@@ -227,10 +230,19 @@ mod tests {
         // What was counted is not counted again.
         threads.look(|found| found.number() == meter.number());
         assert!(meter.codecs() < first + time, "{:?}", meter.codecs());
+        // Once the other stream of that number is gone it is known whose the thread is; what it used before is nobody's.
+        drop(end_two);
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while HOSTS.lock().iter().any(|host| host.cpu.number() == one.number()) {
+            assert!(std::time::Instant::now() < until, "the host ends");
+            std::thread::yield_now();
+        }
+        threads.look(|found| all.iter().any(|ours| ours.number() == found.number()));
+        assert!(two.codecs() < time, "{:?}", two.codecs());
         // Another engine's monitor leaves it alone.
         let before = meter.codecs();
         CodecThreads::default().look(|found| found.number() == other.number());
         assert_eq!(meter.codecs(), before);
-        drop((end, end_two, end_three));
+        drop((end, end_three));
     }
 }
