@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::calendar::Occurrence;
 use super::event::{Line, ScheduleEvent, ScheduleEventKind};
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::event::bus::{Bus, Events, Subscription};
 use crate::id::StreamId;
 use crate::spec::StreamSpec;
-use crate::stream::{Leave, StreamRef};
+use crate::stream::{FOREVER, Leave, StreamRef};
 use crate::sys::spawn;
 
 /// The longest sleep.
@@ -108,6 +108,9 @@ impl Clock for SystemClock {
 pub(crate) struct Keeper {
     state: Mutex<State>,
     wake: Arc<Wake>,
+    /// A start has come to its end.
+    started: Condvar,
+    /// Read with the state locked: turns of two threads would else be taken in another order than their times.
     clock: Box<dyn Clock>,
     start: Box<StartScheduled>,
     /// How long a stream may take to stop before another takes its place.
@@ -120,6 +123,8 @@ struct State {
     planner: Planner,
     runs: HashMap<RunNumber, Leave>,
     waiting: VecDeque<Job>,
+    /// Starts that threads are at, also such as were called off meanwhile: those may still hold a place among the streams.
+    under_way: HashSet<RunNumber>,
     starters: usize,
     has_thread: bool,
     closed: bool,
@@ -130,7 +135,14 @@ struct Job {
     run: RunNumber,
     spec: Arc<StreamSpec>,
     leave: Leave,
-    after: Option<StreamRef>,
+    after: Option<Before>,
+}
+
+/// What has to be gone before another stream takes its place.
+enum Before {
+    Stream(StreamRef),
+    /// A start that was called off.
+    Start(RunNumber),
 }
 
 /// What ends the sleep of the thread.
@@ -166,8 +178,8 @@ impl Keeper {
         start: Box<StartScheduled>,
         clock: Box<dyn Clock>,
     ) -> Arc<Self> {
-        let (state, wake, bus) = Default::default();
-        Arc::new(Self { state, wake, clock, start, patience, bus })
+        let (state, wake, started, bus) = Default::default();
+        Arc::new(Self { state, wake, started, clock, start, patience, bus })
     }
 
     pub(crate) fn schedules(self: &Arc<Self>) -> Schedules {
@@ -200,8 +212,8 @@ impl Keeper {
 
     /// Does what is to be done now, and says how long nothing will be.
     fn turn(self: &Arc<Self>) -> Duration {
-        let now = self.clock.now();
         let mut state = self.state.lock();
+        let now = self.clock.now();
         if state.closed {
             return SLICE;
         }
@@ -227,7 +239,8 @@ impl Keeper {
                 Action::Start { schedule, run, spec, after } => {
                     let leave = Leave::default();
                     state.runs.insert(run, leave.clone());
-                    let after = after.and_then(|run| stopped.remove(&run));
+                    let after =
+                        after.map(|run| stopped.remove(&run).map_or(Before::Start(run), Before::Stream));
                     state.waiting.push_back(Job { schedule, run, spec, leave, after });
                 }
             }
@@ -262,13 +275,14 @@ impl Keeper {
     fn work(self: &Arc<Self>) {
         let mut state = self.state.lock();
         while let Some(job) = state.waiting.pop_front() {
+            state.under_way.insert(job.run);
+            state = self.give_way(&job, state);
             drop(state);
-            if let Some(stream) = &job.after {
-                stream.wait_gone(self.patience);
-            }
             // Nobody is told of a start that was called off.
             let outcome = (!job.leave.is_revoked()).then(|| (self.start)(&job.spec, &job.leave));
             state = self.state.lock();
+            state.under_way.remove(&job.run);
+            self.started.notify_all();
             if let Some(outcome) = outcome
                 && !job.leave.is_revoked()
             {
@@ -278,6 +292,24 @@ impl Keeper {
         state.starters -= 1;
         drop(state);
         self.wake.wake();
+    }
+
+    /// Waits until what a start takes the place of is gone. A start that was called off was taken up before this one, by another thread, if
+    /// at all.
+    fn give_way<'a>(&'a self, job: &Job, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        match &job.after {
+            Some(Before::Stream(stream)) => {
+                MutexGuard::unlocked(&mut state, || stream.wait_gone(self.patience));
+            }
+            Some(Before::Start(run)) => {
+                let until = Instant::now() + self.patience.min(FOREVER);
+                while state.under_way.contains(run) && !self.started.wait_until(&mut state, until).timed_out()
+                {
+                }
+            }
+            None => {}
+        }
+        state
     }
 
     fn report(&self, state: &mut State, job: &Job, outcome: Result<StreamId, Error>) {
@@ -298,8 +330,8 @@ impl Keeper {
 
     /// Takes schedules out, and calls off the starts that are under way.
     fn take(&self, of: impl Fn(&Scheduled) -> bool) -> Vec<Scheduled> {
-        let now = self.clock.now();
         let mut state = self.state.lock();
+        let now = self.clock.now();
         let ids: Vec<_> = state.planner.list(now).into_iter().filter(of).map(|listed| listed.id).collect();
         let mut taken = Vec::new();
         for id in ids {
@@ -385,6 +417,18 @@ impl Schedules {
         callback: impl Fn(&ScheduleEvent) + Send + Sync + 'static,
     ) -> Subscription<ScheduleEvent> {
         self.keeper.bus.on_event(Arc::new(callback))
+    }
+
+    /// Whether the state is locked just now.
+    #[cfg(test)]
+    pub(super) fn is_busy(&self) -> bool {
+        self.keeper.state.is_locked()
+    }
+
+    /// Starts that threads are at.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.keeper.state.lock().under_way.len()
     }
 
     /// Does at once what is to be done by the clock as it is.

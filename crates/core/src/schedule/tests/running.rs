@@ -1,7 +1,7 @@
 //! The thread, with streams that run.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -101,6 +101,68 @@ fn a_stream_is_started_and_stopped_by_the_clock() {
     assert_eq!(next(&events).kind.name(), "schedule_stopped");
     assert_eq!(next(&events).kind.name(), "schedule_started");
     assert_eq!(engine.running(), 1);
+}
+
+/// A clock that notes whether it was ever read while others could have taken a turn at another time.
+struct Watched(Set, Arc<OnceLock<Schedules>>, Arc<AtomicBool>);
+
+impl Clock for Watched {
+    fn now(&self) -> Now {
+        if self.1.get().is_some_and(|schedules| !schedules.is_busy()) {
+            self.2.store(true, Ordering::Relaxed);
+        }
+        self.0.now()
+    }
+}
+
+#[test]
+fn turns_are_taken_in_the_order_of_their_times() {
+    let clock = Set::at("2026-01-05T18:59:59Z");
+    let (schedules, aside) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let watched = Watched(clock.clone(), schedules.clone(), aside.clone());
+    let refuse = |_: &StreamSpec, _: &Leave| Err(crate::Error::Ended);
+    let keeper = Keeper::with_clock(PATIENCE, Box::new(refuse), Box::new(watched));
+    let schedules = schedules.get_or_init(|| keeper.schedules());
+    let events = schedules.events();
+    schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    clock.pass(Duration::from_secs(1));
+    schedules.look();
+    assert_eq!(next(&events).kind.name(), "schedule_refused");
+    assert_eq!((schedules.list().len(), schedules.clear_all().len()), (1, 1));
+    assert!(!aside.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_stream_that_takes_the_place_of_one_that_is_being_started_waits_for_that_start() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let clock = Set::at("2026-01-05T18:59:59Z");
+    let (arrived, at_the_gate) = mpsc::channel();
+    let (let_through, through) = mpsc::channel();
+    let gate = (Mutex::new(arrived), Mutex::new(through));
+    let schedules = schedules(&engine, &clock, move || {
+        gate.0.lock().send(()).expect("the test waits");
+        gate.1.lock().recv().expect("the test lets it through");
+    });
+    let events = schedules.events();
+    let twice = evening().window(Window::daily(time("21:00")).lasting(HOUR)).overlap(Overlap::Replace);
+    let other = berlin(Window::daily(time("21:00")).lasting(HOUR));
+    schedules.add(Schedule::new(spec(), twice)).expect("it lies ahead");
+    schedules.add(Schedule::new(spec(), other)).expect("it lies ahead");
+    clock.pass(Duration::from_secs(1));
+    schedules.look();
+    at_the_gate.recv_timeout(PATIENCE).expect("a start is under way");
+    // The first is replaced while it is being started; another schedule is not held up by that, and shows that this one was.
+    clock.pass(HOUR);
+    schedules.look();
+    at_the_gate.recv_timeout(PATIENCE).expect("the other start is under way");
+    wait_until(|| schedules.under_way() == 3);
+    assert!(at_the_gate.try_recv().is_err(), "none is at the gate beside those two");
+    let_through.send(()).expect("one waits");
+    let_through.send(()).expect("the other waits");
+    at_the_gate.recv_timeout(PATIENCE).expect("the replacement");
+    let_through.send(()).expect("it waits");
+    assert_eq!([next(&events), next(&events)].map(|event| event.kind.name()), ["schedule_started"; 2]);
+    assert_eq!(engine.running(), 2);
 }
 
 #[test]
