@@ -47,7 +47,10 @@ const PLAN: &[(&str, &str)] = &[
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("keys", "bit_rate error net stats stream"),
-    ("source", "driver error files playlist playout publish standby stream tracks transcode verdict written"),
+    (
+        "source",
+        "driver error files playlist playout publish standby stream sys tracks transcode verdict written",
+    ),
     ("output", "config driver error event files id net reel ring stats stream sys words written"),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),

@@ -166,10 +166,8 @@ impl StreamBuilder {
             shared.described.begin(data, self.without_outputs, number);
         }
         // Recordings are made once the source is known to be good.
-        let opening = SourceOpening::first(&self.registry, &shared);
-        let opened = shared.span.run(|| self.source.open(&opening));
-        self.registry.starting().over(shared.id);
-        let source = match opened {
+        let open = || self.source.open(&SourceOpening::first(&self.registry, &shared));
+        let source = match shared.span.run(open) {
             Err(_) if self.registry.is_closed() => return Err(Error::Ended),
             opened => opened?,
         };

@@ -11,6 +11,7 @@ use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
 use crate::stream::{LaterOn, SourceOpening};
+use crate::sys::Cancel;
 use crate::transcode::{Encoding, Mode};
 
 /// Bounds of the times of a fallback, and the least a watchdog waits.
@@ -241,12 +242,8 @@ struct Again {
 }
 
 impl Reopen for Again {
-    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
-        self.later.open(beside, |opening| super::open::open_bare(&self.source, opening))
-    }
-
-    fn cancel(&self) {
-        self.later.cancel();
+    fn open(&self, beside: Option<Parameters>, cancel: &Arc<Cancel>) -> Result<Opened, Error> {
+        self.later.open(beside, cancel, |opening| super::open::open_bare(&self.source, opening))
     }
 }
 
@@ -258,13 +255,9 @@ struct Slate {
 }
 
 impl Reopen for Slate {
-    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
+    fn open(&self, beside: Option<Parameters>, cancel: &Arc<Cancel>) -> Result<Opened, Error> {
         let source = self.fallback.source(&self.of, beside.as_ref());
-        self.later.open(beside, |opening| super::open::open_bare(&source, opening))
-    }
-
-    fn cancel(&self) {
-        self.later.cancel();
+        self.later.open(beside, cancel, |opening| super::open::open_bare(&source, opening))
     }
 }
 

@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use super::parameters::Parameters;
 use crate::driver::SourceDriver;
 use crate::error::Error;
-use crate::sys::Worker;
+use crate::sys::{Cancel, Worker};
 
 /// Stack of the thread, for what libav needs to look into a file.
 const STACK: usize = 2 << 20;
 
 /// How a source is opened, as often as it has to be.
 pub(crate) trait Reopen: Send + Sync {
-    /// Opens it; `beside` is what is on the air.
+    /// Opens it, unless it is called off; `beside` is what is on the air.
     ///
     /// # Errors
     ///
@@ -24,11 +24,8 @@ pub(crate) trait Reopen: Send + Sync {
     ///
     /// # Blocking
     ///
-    /// On its files, until [`cancel`](Self::cancel).
-    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error>;
-
-    /// Ends what [`open`](Self::open) waits for.
-    fn cancel(&self);
+    /// On its files, until it is called off.
+    fn open(&self, beside: Option<Parameters>, cancel: &Arc<Cancel>) -> Result<Opened, Error>;
 }
 
 /// A source that was opened.
@@ -41,7 +38,7 @@ pub(crate) struct Opened {
 /// A source that is being opened.
 pub(super) struct Opening {
     answer: Arc<Mutex<Option<Result<Opened, Error>>>>,
-    how: Arc<dyn Reopen>,
+    cancel: Arc<Cancel>,
     thread: Option<Worker>,
 }
 
@@ -49,9 +46,10 @@ impl Opening {
     /// Begins to open it.
     pub(super) fn begin(name: &str, how: &Arc<dyn Reopen>, beside: Option<Parameters>) -> Self {
         let answer = Arc::new(Mutex::new(None));
-        let (slot, opener) = (answer.clone(), how.clone());
+        let cancel: Arc<Cancel> = Arc::default();
+        let (slot, opener, called_off) = (answer.clone(), how.clone(), cancel.clone());
         let work = move || {
-            let opened = opener.open(beside);
+            let opened = opener.open(beside, &called_off);
             *slot.lock() = Some(opened);
         };
         let thread = Worker::start("the opener of a source", format!("fs-{name}"), STACK, work);
@@ -63,7 +61,7 @@ impl Opening {
                 None
             }
         };
-        Self { answer, how: how.clone(), thread }
+        Self { answer, cancel, thread }
     }
 
     /// The source, once it is opened or cannot be.
@@ -73,7 +71,7 @@ impl Opening {
 
     /// It is not needed any more.
     pub(super) fn cancel(&self) {
-        self.how.cancel();
+        self.cancel.cancel();
         if let Some(Ok(mut opened)) = self.answer.lock().take() {
             opened.driver.stop();
         }

@@ -9,6 +9,7 @@ mod handle;
 mod hub;
 mod labels;
 mod leave;
+mod letters;
 mod mailbox;
 mod meter;
 mod opening;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use super::described::Data;
 use super::handle::StreamRef;
 use super::hub::Hub;
+use super::letters::Letters;
 use super::mailbox::{Command, Mailbox};
 use super::registry::Registry;
 use super::shared::StreamShared;
@@ -22,8 +23,8 @@ use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
-use crate::standby::{Addressed, Opened, Parameters};
-use crate::sys::{CpuLap, CpuMeter, ThreadMeter};
+use crate::standby::{Opened, Parameters};
+use crate::sys::{Cancel, CpuLap, CpuMeter, ThreadMeter};
 
 /// What a stream can be made from: a description that says how it is opened.
 ///
@@ -158,6 +159,9 @@ pub struct SourceOpening<'a> {
     shared: &'a Arc<StreamShared>,
     /// Its number among the sources of the stream.
     seat: u64,
+    /// Ends what it waits for.
+    cancel: Arc<Cancel>,
+    letters: Arc<Letters>,
     /// What is on the air, for a source that comes later.
     beside: Option<Parameters>,
     /// The source is encoded to that.
@@ -167,7 +171,7 @@ pub struct SourceOpening<'a> {
 impl<'a> SourceOpening<'a> {
     /// For the source that a stream begins with.
     pub(crate) fn first(registry: &'a Arc<Registry>, shared: &'a Arc<StreamShared>) -> Self {
-        Self { registry, shared, seat: 0, beside: None, fitted: Cell::new(false) }
+        Self::with(registry, shared, 0, registry.starting().begin(), None)
     }
 
     /// For one that comes later, while this is on the air.
@@ -177,7 +181,18 @@ impl<'a> SourceOpening<'a> {
         seat: u64,
         beside: Option<Parameters>,
     ) -> Self {
-        Self { registry, shared, seat, beside, fitted: Cell::new(false) }
+        Self::with(registry, shared, seat, registry.starting().begin(), beside)
+    }
+
+    fn with(
+        registry: &'a Arc<Registry>,
+        shared: &'a Arc<StreamShared>,
+        seat: u64,
+        cancel: Arc<Cancel>,
+        beside: Option<Parameters>,
+    ) -> Self {
+        let letters = Letters::to(shared.mailbox.clone(), seat);
+        Self { registry, shared, seat, cancel, letters, beside, fitted: Cell::new(false) }
     }
 
     /// What is on the air; `None` for the source that a stream begins with.
@@ -195,6 +210,11 @@ impl<'a> SourceOpening<'a> {
     /// Whether it is.
     pub(crate) fn was_fitted(&self) -> bool {
         self.fitted.get()
+    }
+
+    /// What is sent to the driver by [`mailbox`](Self::mailbox).
+    pub(super) fn letters(&self) -> &Arc<Letters> {
+        &self.letters
     }
 
     /// How sources of the stream are opened later, on a thread of their own.
@@ -217,13 +237,13 @@ impl<'a> SourceOpening<'a> {
     /// How other threads reach the driver.
     #[must_use]
     pub fn mailbox(&self) -> SourceMailbox {
-        SourceMailbox { mailbox: self.shared.mailbox.clone(), seat: self.seat }
+        SourceMailbox(self.letters.clone())
     }
 
-    /// Has `end` called if the engine shuts down while the source is being opened; at once if it already does. What
-    /// [`open`](OpenSource::open) waits for should end then.
+    /// Has `end` called if the engine shuts down while the source is being opened, or the source is not needed any more; at once
+    /// if that is so already. What [`open`](OpenSource::open) waits for should end then.
     pub fn on_shutdown(&self, end: impl Fn() + Send + 'static) {
-        self.registry.starting().add(self.shared.id, end);
+        self.cancel.on_cancel(end);
     }
 
     /// Counts a thread of the driver's own as one of the stream's: give each of its threads one.
@@ -262,30 +282,33 @@ pub(crate) struct LaterOn {
 }
 
 impl LaterOn {
-    /// Opens a source with `open`, on this thread; `beside` is what is on the air.
+    /// Opens a source with `open`, on this thread, unless it is called off; `beside` is what is on the air.
     ///
     /// # Errors
     ///
-    /// What `open` says; [`Error::Ended`].
+    /// What `open` says; [`Error::Cancelled`], [`Error::Ended`].
     pub(crate) fn open(
         &self,
         beside: Option<Parameters>,
+        cancel: &Arc<Cancel>,
         open: impl FnOnce(&SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error>,
     ) -> Result<Opened, Error> {
         let registry = self.registry.upgrade().ok_or(Error::Ended)?;
-        let opening = SourceOpening::later(&registry, &self.shared, self.seat, beside);
+        registry.starting().watch(cancel);
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled { what: "opening a source" });
+        }
+        let opening = SourceOpening::with(&registry, &self.shared, self.seat, cancel.clone(), beside);
         let mut lap = CpuLap::default();
         let driver = self.shared.span.run(|| open(&opening));
         self.shared.cpu.lap(&mut lap);
-        registry.starting().over(self.shared.id);
-        Ok(Opened { driver: driver?, fitted: opening.was_fitted() })
-    }
-
-    /// Ends what is being opened.
-    pub(crate) fn cancel(&self) {
-        if let Some(registry) = self.registry.upgrade() {
-            registry.starting().end(self.shared.id);
+        cancel.over();
+        if driver.is_ok() {
+            opening.letters().open()
+        } else {
+            opening.letters().close()
         }
+        Ok(Opened { driver: driver?, fitted: opening.was_fitted() })
     }
 }
 
@@ -353,23 +376,18 @@ impl OutputOpening<'_> {
 
 /// How threads of a source's own reach its driver. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
-pub struct SourceMailbox {
-    mailbox: Mailbox,
-    seat: u64,
-}
+pub struct SourceMailbox(Arc<Letters>);
 
 impl SourceMailbox {
     /// Wakes the stream's thread, which asks [`is_due`](SourceDriver::is_due) then.
     pub fn wake(&self) {
-        self.mailbox.wake();
+        self.0.wake();
     }
 
-    /// Hands the driver a message ([`deliver`](SourceDriver::deliver)); `false` if the stream has ended.
+    /// Hands the driver a message ([`deliver`](SourceDriver::deliver)); `false` if the stream has ended, or the source could not be
+    /// opened. What is sent before the driver is there is handed to it first.
     pub fn send(&self, message: Box<dyn Any + Send>) -> bool {
-        // Whether the driver is the only one of its stream shows only there.
-        let seat = self.seat;
-        let message = if seat == 0 { message } else { Box::new(Addressed { seat, message }) };
-        self.mailbox.send(Command::Deliver(message))
+        self.0.send(message)
     }
 }
 
@@ -385,5 +403,53 @@ impl OutputMailbox {
     /// none.
     pub fn send(&self, message: Box<dyn Any + Send>) -> bool {
         self.mailbox.send(Command::DeliverTo { output: self.output, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::stream::Stage;
+
+    #[test]
+    fn openings_of_one_stream_are_called_off_one_by_one_and_all_by_the_engine() {
+        let registry = Registry::new(Config::default()).expect("usable settings");
+        let stage = Stage::new(&registry, Reads::default()).expect("a stage");
+        let ended = [(); 4].map(|()| Arc::new(AtomicBool::new(false)));
+        let end = |which: usize| {
+            let ended = ended[which].clone();
+            move || ended.store(true, Ordering::SeqCst)
+        };
+        let seen = || ended.each_ref().map(|ended| ended.load(Ordering::SeqCst));
+        let nothing = || Err(Error::Cancelled { what: "the test" });
+        stage.open_source(|first| {
+            first.on_shutdown(end(0));
+            let later = first.later_on();
+            let [one, other, early] = [(); 3].map(|()| Arc::new(Cancel::default()));
+            // While the first source is opened, so are a fallback and, beside that, another source.
+            let opened = later.open(None, &one, |opening| {
+                opening.on_shutdown(end(1));
+                let opened = later.open(None, &other, |opening| {
+                    opening.on_shutdown(end(2));
+                    nothing()
+                });
+                assert!(opened.is_err() && seen() == [false; 4]);
+                other.cancel();
+                assert_eq!(seen(), [false; 4], "that one is over, and the others are not meant");
+                one.cancel();
+                assert_eq!(seen(), [false, true, false, false]);
+                opening.on_shutdown(end(3));
+                assert_eq!(seen(), [false, true, false, true], "what it waits for after that ends as well");
+                nothing()
+            });
+            assert!(opened.is_err());
+            early.cancel();
+            let opened = later.open(None, &early, |_| unreachable!("it is not needed any more"));
+            assert!(matches!(opened, Err(Error::Cancelled { .. })));
+            registry.close();
+            assert_eq!(seen(), [true, true, false, true]);
+        });
     }
 }

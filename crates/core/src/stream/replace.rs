@@ -73,28 +73,31 @@ impl StreamRef {
             return Err(Error::Config { name: "replace_source", reason: reason.to_owned() });
         }
         let mut opened = shared.sources.lock();
-        let seat = *opened + 1;
         let reads = source.reads();
         if let Some(name) = &reads.published {
             self.registry.hub().refuse_circle(name, shared.id)?;
         }
         let beside = self.parameters()?;
+        // Given once: what cannot be opened may have left threads behind, which are not to be heard by the next one.
+        *opened += 1;
+        let seat = *opened;
         shared.files.come(seat, reads);
-        let (files, number) = (shared.files.clone(), seat);
+        let files = shared.files.clone();
         let (described, data) = (shared.described.clone(), source.as_data());
         let (outcome, replacing) = Outcome::new(Box::new(move |outcome| {
-            files.settle(number, outcome.is_ok());
+            files.settle(seat, outcome.is_ok());
             if outcome.is_ok() {
                 described.replace_source(data);
             }
         }));
         let opening = SourceOpening::later(&self.registry, shared, seat, Some(beside));
-        let driver = shared.span.run(|| source.open(&opening));
-        self.registry.starting().over(shared.id);
+        let driver = shared.span.run(|| source.open(&opening)).inspect_err(|_| opening.letters().close())?;
         let fitted = opening.was_fitted();
-        let replacement = Replacement { driver: driver?, seat, at, within, fitted, outcome };
-        *opened = seat;
-        self.send(Command::ReplaceSource(Box::new(replacement)))?;
+        let replacement = Replacement { driver, seat, at, within, fitted, outcome };
+        self.send(Command::ReplaceSource(Box::new(replacement)))
+            .inspect_err(|_| opening.letters().close())?;
+        // After it, or they would find another driver, or none.
+        opening.letters().open();
         Ok(replacing)
     }
 

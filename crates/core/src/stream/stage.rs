@@ -53,9 +53,7 @@ impl Stage {
 
     /// Opens a source with `open`.
     pub(crate) fn open_source<R>(&self, open: impl FnOnce(&SourceOpening<'_>) -> R) -> R {
-        let opened = open(&SourceOpening::first(&self.stream.registry, &self.stream.shared));
-        self.stream.registry.starting().over(self.stream.shared.id);
-        opened
+        open(&SourceOpening::first(&self.stream.registry, &self.stream.shared))
     }
 
     /// Opens an output with `open`.

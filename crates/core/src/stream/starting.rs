@@ -1,59 +1,50 @@
-//! Starts that are under way: there is no handle to such a stream yet, and an engine that shuts down ends what they wait for.
+//! Openings that are under way: of streams to which there is no handle yet, and of sources that come later. An engine that shuts down
+//! ends what they wait for.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::id::StreamId;
+use crate::sys::Cancel;
 
-/// Ends what a start waits for.
-type End = Box<dyn Fn() + Send>;
-
-/// The starts of an engine that read files to find out what is to be encoded.
+/// The openings of an engine. Each is known by itself: a stream may have several at once, its source and its fallback, say.
 #[derive(Default)]
 pub(crate) struct Starting(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     closed: bool,
-    ends: Vec<(StreamId, End)>,
+    under_way: Vec<Weak<Cancel>>,
 }
 
 impl Starting {
-    /// Has `end` called when the engine shuts down before the start of `stream` is [over](Self::over); at once if it has already.
-    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is scanned"))]
-    pub(crate) fn add(&self, stream: StreamId, end: impl Fn() + Send + 'static) {
+    /// Something is being opened from here on, until what is given back is dropped.
+    pub(crate) fn begin(&self) -> Arc<Cancel> {
+        let opening = Arc::default();
+        self.watch(&opening);
+        opening
+    }
+
+    /// The same, of what somebody else may call off as well.
+    pub(crate) fn watch(&self, opening: &Arc<Cancel>) {
         let mut state = self.0.lock();
         if state.closed {
             drop(state);
-            end();
+            opening.cancel();
         } else {
-            state.ends.push((stream, Box::new(end)));
+            state.under_way.retain(|opening| opening.strong_count() > 0);
+            state.under_way.push(Arc::downgrade(opening));
         }
-    }
-
-    /// A start has succeeded or failed.
-    pub(crate) fn over(&self, stream: StreamId) {
-        self.0.lock().ends.retain(|(of, _)| *of != stream);
-    }
-
-    /// What is being opened for `stream` is not needed any more.
-    pub(crate) fn end(&self, stream: StreamId) {
-        let mut state = self.0.lock();
-        let (ended, ends) = std::mem::take(&mut state.ends).into_iter().partition(|(of, _)| *of == stream);
-        state.ends = ends;
-        drop(state);
-        let ended: Vec<(StreamId, End)> = ended;
-        ended.into_iter().for_each(|(_, end)| end());
     }
 
     /// The engine shuts down.
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;
-        let ends = std::mem::take(&mut state.ends);
+        let under_way = std::mem::take(&mut state.under_way);
         drop(state);
-        ends.into_iter().for_each(|(_, end)| end());
+        under_way.iter().filter_map(Weak::upgrade).for_each(|opening| opening.cancel());
     }
 }
 
@@ -65,7 +56,6 @@ impl fmt::Debug for Starting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -74,19 +64,22 @@ mod tests {
     fn what_is_under_way_is_ended_and_what_comes_later_is_too() {
         let (starting, ended) = (Starting::default(), Arc::new(AtomicU64::new(0)));
         let add = |number: u64| {
-            let ended = ended.clone();
-            starting.add(StreamId(number), move || {
+            let (opening, ended) = (starting.begin(), ended.clone());
+            opening.on_cancel(move || {
                 ended.fetch_add(number, Ordering::SeqCst);
             });
+            opening
         };
-        add(1);
-        add(10);
-        add(10);
-        starting.over(StreamId(1));
+        let (over, dropped, one, other) = (add(1), add(10), add(100), add(100));
+        over.over();
+        drop(dropped);
         starting.close();
-        assert_eq!(ended.load(Ordering::SeqCst), 20);
-        add(100);
+        assert_eq!(ended.load(Ordering::SeqCst), 200);
+        let late = add(1000);
+        assert!(late.is_cancelled());
         starting.close();
-        assert_eq!(ended.load(Ordering::SeqCst), 120, "once each");
+        one.cancel();
+        other.on_cancel(|| ());
+        assert_eq!(ended.load(Ordering::SeqCst), 1200, "once each");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The one `unsafe` line of this crate is in `outq`; everything else goes through `rustix`.
 
+mod cancel;
 mod codecs;
 mod file;
 mod latch;
@@ -13,6 +14,7 @@ mod thread;
 mod wakers;
 mod worker;
 
+pub(crate) use cancel::Cancel;
 pub(crate) use codecs::{CodecHost, CodecThreads};
 pub(crate) use file::FileId;
 #[cfg(feature = "libav")]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
 use crate::stats::Seam;
+use crate::sys::Cancel;
 
 const AFTER: Duration = Duration::from_secs(2);
 const TIMES: Times = Times { after: AFTER, steady: Duration::from_secs(1), at_least: Duration::from_secs(2) };
@@ -140,7 +141,7 @@ impl Opens {
 }
 
 impl Reopen for Opens {
-    fn open(&self, beside: Option<Parameters>) -> Result<Opened, Error> {
+    fn open(&self, beside: Option<Parameters>, _: &Arc<Cancel>) -> Result<Opened, Error> {
         *self.beside.lock() = beside;
         let (driver, state) = clip(self.headers.lock().clone(), 25);
         let rests = self.rests.load(Ordering::SeqCst);
@@ -151,8 +152,6 @@ impl Reopen for Opens {
         self.count.fetch_add(1, Ordering::SeqCst);
         if fails { Err(broken()) } else { Ok(Opened { driver, fitted: true }) }
     }
-
-    fn cancel(&self) {}
 }
 
 /// A guarded source on the air.

@@ -5,7 +5,8 @@ use std::io::Write;
 
 use super::*;
 use crate::engine::Engine;
-use crate::source::Source;
+use crate::source::{Fallback, Source};
+use crate::standby::At;
 
 /// Far less than reading the file takes.
 const SOON: Duration = Duration::from_secs(5);
@@ -45,6 +46,32 @@ fn an_engine_that_shuts_down_ends_a_start_that_reads_a_file_through() {
         assert!(began.elapsed() < SOON, "after {:?}", began.elapsed());
         assert!(events.next_timeout(Duration::ZERO).is_none(), "nothing was judged");
     }
+}
+
+/// Whether this process has the file open.
+fn is_open(path: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").expect("it is there").flatten();
+    open.filter_map(|open| std::fs::read_link(open.path()).ok()).any(|open| open == path)
+}
+
+#[test]
+fn a_stream_that_stops_ends_the_scan_of_its_fallback_whatever_was_opened_meanwhile() {
+    let scratch = Scratch::new();
+    let path = vast(&scratch).canonicalize().expect("it is there");
+    let engine = Engine::new(Config::default()).expect("it can work");
+    let slate = Fallback::file(&path).mode(Mode::Auto).after(Duration::from_millis(500));
+    let source = Source::published("nobody").fallback(slate);
+    let live = engine.stream(source).without_outputs().start().expect("it starts");
+    let events = live.events();
+    while !is_open(&path) {
+        std::thread::yield_now();
+    }
+    let replacing = live.replace_source(Source::published("somebody"), At::NextKeyframe).expect("it opens");
+    live.stop(SOON).expect("it ends in time");
+    assert!(matches!(replacing.wait(), Err(Error::Ended)));
+    let left = events.try_iter().find(|event| matches!(event.kind, EventKind::CleanupFailed { .. }));
+    assert!(left.is_none(), "{left:?}");
+    assert!(!is_open(&path), "it is read on");
 }
 
 #[test]
