@@ -1,7 +1,12 @@
 //! `replace_source`: one source takes the place of another, and no output is touched.
 
+use std::any::Any;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use flowcast::av::SampleSpec;
+use flowcast::driver::mio::{Registry, Token};
+use flowcast::driver::{OpenSource, SourceContext, SourceDriver, SourceMailbox, SourceOpening, SourceState};
 use flowcast::source::{At, Seam};
 use flowcast::stats::SourceMode;
 use flowcast::{Error, EventKind, Output, Playlist, Source, StreamHandle};
@@ -105,6 +110,89 @@ fn a_source_that_does_not_come_up_leaves_the_stream_as_it_was() {
     assert!(matches!(over, Err(Error::Recording { .. })), "{over:?}");
     live.stop(PATIENCE).expect("it runs well");
     clip.assert_gapless(&read_flv(&file));
+}
+
+/// A source that only listens. It is told something while it is opened, before its driver is anywhere.
+#[derive(Debug, Clone, Default)]
+struct Listens {
+    fails: bool,
+    heard: Arc<Mutex<Vec<u32>>>,
+    mailbox: Arc<OnceLock<SourceMailbox>>,
+}
+
+impl OpenSource for Listens {
+    fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        let mailbox = self.mailbox.get_or_init(|| cx.mailbox());
+        assert!(mailbox.send(Box::new(1u32)) && mailbox.send(Box::new(2u32)), "the stream runs");
+        if self.fails { Err(Error::Ended) } else { Ok(self) }
+    }
+}
+
+impl SourceDriver for Listens {
+    fn pull(&mut self, _: &mut SourceContext<'_>) -> SourceState {
+        SourceState::Running
+    }
+
+    fn deliver(&mut self, message: Box<dyn Any + Send>, _: &Registry, _: Token) {
+        let number = message.downcast::<u32>().expect("it is sent nothing else");
+        self.heard.lock().expect("no panic").push(*number);
+    }
+}
+
+#[test]
+fn what_a_source_is_sent_while_it_is_opened_reaches_it_and_no_other() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let live = engine.stream(Source::file(&clip.file).looped()).without_outputs().start().expect("it starts");
+    let failed = Listens { fails: true, ..Listens::default() };
+    assert!(live.replace_source(failed.clone(), At::NextKeyframe).is_err());
+    // The first time there is one driver, the second time one of several.
+    for round in 0..2 {
+        let source = Listens::default();
+        let _replacing = live.replace_source(source.clone(), At::NextKeyframe).expect("it opens");
+        let heard = || source.heard.lock().expect("no panic").clone();
+        let left = failed.mailbox.get().expect("it was opened");
+        assert!(!left.send(Box::new(9u32)), "there is no driver for it");
+        let mailbox = source.mailbox.get().expect("it was opened");
+        assert!(mailbox.send(Box::new(3u32)));
+        assert!(wait_until(PATIENCE, || heard().len() >= 3), "round {round}: {:?}", heard());
+        assert_eq!(heard(), [1, 2, 3], "round {round}");
+    }
+    assert!(failed.heard.lock().expect("no panic").is_empty());
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn what_plays_is_kept_from_recordings_as_long_as_it_plays() {
+    // Its item does not end while the test looks.
+    let clip = Known::made(&SampleSpec { seconds: 60.0, gop_frames: 12, ..SampleSpec::default() });
+    let [later, next] = [(); 2].map(|()| Known::small());
+    let engine = engine(|_| {});
+    let list = Playlist::files([&clip.file]);
+    let live = engine.stream(Source::playlist(list.clone())).without_outputs().start().expect("it starts");
+    // It plays on although it is not on its list any more; another source is opened beside it.
+    let playing = list.items()[0].id;
+    list.add(&later.file).expect("it has room");
+    list.remove(playing);
+    let record = |path| live.add_output(Output::record(path).existing(flowcast::Existing::Replace));
+    let _waits = live.replace_source(Source::file(&next.file).looped(), At::ItemEnd).expect("it opens");
+    for path in [&clip.file, &later.file, &next.file] {
+        let refused = record(path);
+        assert!(matches!(refused, Err(Error::Recording { .. })), "{}: {refused:?}", path.display());
+    }
+    // What is published is no file: all of them are free.
+    let studio = engine
+        .stream(Source::file(&Known::small().file).looped())
+        .to(Output::publish("studio"))
+        .start()
+        .expect("it starts");
+    let seam = live.replace_source(Source::published("studio"), At::NextKeyframe).expect("it opens");
+    seam.wait().expect("it takes over");
+    for path in [&clip.file, &later.file, &next.file] {
+        record(path).expect("nothing reads it any more");
+    }
+    live.stop(PATIENCE).expect("it runs well");
+    studio.stop(PATIENCE).expect("it runs well");
 }
 
 #[test]

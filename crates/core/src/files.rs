@@ -41,14 +41,30 @@ pub struct Reads {
 pub(crate) struct StreamFiles {
     /// What it is made from, by the number of its source: while one replaces another there are two.
     made_from: Mutex<Vec<(u64, Reads)>>,
-    /// What it plays now, by lane: an item may have been taken off its list.
-    now: Mutex<[Option<PathBuf>; 2]>,
+    /// What it plays now, by lane of its sources: an item may have been taken off its list.
+    now: Mutex<Vec<Weak<Played>>>,
     /// Its own recordings.
     recordings: Mutex<Vec<FileId>>,
     /// How many these are, so that a stream without any looks at no file.
     recording: AtomicUsize,
     /// Nothing is read any more.
     over: AtomicBool,
+}
+
+/// The file that one lane of a source plays now, as long as the source has it.
+#[derive(Debug, Default)]
+pub(crate) struct Played(Mutex<Option<PathBuf>>);
+
+impl Played {
+    /// Says what it plays from now on.
+    pub(crate) fn set(&self, path: &Path) {
+        *self.0.lock() = Some(path.to_owned());
+    }
+
+    /// It plays nothing any more.
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = None;
+    }
 }
 
 /// Whose files a file is among.
@@ -119,11 +135,13 @@ impl StreamFiles {
         self.over.store(true, Ordering::Release);
     }
 
-    /// Says what lane number `lane` plays from now on.
-    pub(crate) fn playing(&self, lane: usize, path: &Path) {
-        if let Some(now) = self.now.lock().get_mut(lane) {
-            *now = Some(path.to_owned());
-        }
+    /// One more lane of one of its sources. Several are there at once: a fallback is opened while its source plays.
+    pub(crate) fn lane(&self) -> Arc<Played> {
+        let played = Arc::default();
+        let mut now = self.now.lock();
+        now.retain(|played| played.strong_count() > 0);
+        now.push(Arc::downgrade(&played));
+        played
     }
 
     /// Whether the stream reads the file, or may read it later.
@@ -132,7 +150,8 @@ impl StreamFiles {
             return false;
         }
         let is_it = |path: &Path| FileId::at(path) == Some(id);
-        let now: Vec<_> = self.now.lock().iter().flatten().cloned().collect();
+        let lanes: Vec<_> = self.now.lock().iter().filter_map(Weak::upgrade).collect();
+        let now: Vec<_> = lanes.iter().filter_map(|played| played.0.lock().clone()).collect();
         let made_from = self.made_from.lock().clone();
         let mut reads = made_from.iter().map(|(_, reads)| reads);
         now.iter().any(|path| is_it(path))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::encoding::Encoding;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::files::StreamFiles;
+use crate::files::{Played, StreamFiles};
 use crate::reel::Recipe;
 use crate::tracks::{Carriage, Tracks};
 
@@ -20,6 +20,8 @@ pub(crate) struct Recipes {
     pub(super) carriage: Carriage,
     /// The files of the stream they are played by.
     files: Arc<StreamFiles>,
+    /// Which of them the lane plays.
+    played: Arc<Played>,
     pub(super) encoding: Option<Encoding>,
 }
 
@@ -34,12 +36,12 @@ pub(super) struct Settled {
 impl Recipes {
     /// These tracks, as they are.
     pub(crate) fn copy(tracks: Tracks, carriage: Carriage) -> Self {
-        Self { tracks, carriage, files: Arc::default(), encoding: None }
+        Self { tracks, carriage, files: Arc::default(), played: Arc::default(), encoding: None }
     }
 
     /// The same, of a stream with these files.
     pub(crate) fn of(mut self, files: &Arc<StreamFiles>) -> Self {
-        self.files = files.clone();
+        (self.files, self.played) = (files.clone(), files.lane());
         self
     }
 
@@ -58,7 +60,12 @@ impl Recipes {
 
     /// The file is being played from here on.
     pub(super) fn playing(&self, path: &Path) {
-        self.files.playing(usize::from(self.tracks == Tracks::Audio), path);
+        self.played.set(path);
+    }
+
+    /// Nothing is played any more.
+    pub(super) fn let_go(&self) {
+        self.played.clear();
     }
 
     /// Ends all scans that are under way, and those begun later.

@@ -243,6 +243,8 @@ impl Sequencer {
             schedule.stop();
         }
         self.supply.recipes.end_scans();
+        // Whatever takes its place, the file is free from here on.
+        self.supply.recipes.let_go();
         if let Some(feed) = self.lane.item_mut().and_then(Item::direct) {
             feed.stop();
         }
