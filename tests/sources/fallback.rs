@@ -184,6 +184,14 @@ fn a_fallback_that_is_copied_or_missing_is_told_and_the_stream_goes_on() {
     assert_eq!(seam, (Seam::NewHeaders, true), "the file is sent as it is");
     wait_more(&live, 1000);
     let stats = live.stop(PATIENCE).expect("it runs well");
+    let lasted = wait_event(&events, PATIENCE, |event| match event.kind {
+        EventKind::FallbackEnded { after, .. } => Some(Some(after)),
+        EventKind::Ended { .. } => Some(None),
+        _ => None,
+    });
+    let fallback = stats.fallback.expect("it has one");
+    assert!(lasted.is_some_and(|lasted| lasted >= Duration::from_millis(500)), "what began ends: {lasted:?}");
+    assert!(!fallback.on_air && Some(fallback.time) >= lasted, "{fallback:?}");
     assert_eq!((stats.reconnects, server.count()), (0, 1), "{stats}");
     let tags = read_flv(&file);
     assert!(

@@ -141,6 +141,13 @@ pub trait SourceDriver: Send {
         None
     }
 
+    /// The source is taken off the air: says for how long its fallback was on the air, if that is there now, which is over.
+    #[doc(hidden)]
+    fn end_fallback(&mut self, now: Instant) -> Option<Duration> {
+        let _ = now;
+        None
+    }
+
     /// Bytes of media held.
     fn bytes_held(&self) -> usize {
         0

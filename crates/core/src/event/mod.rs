@@ -170,7 +170,8 @@ pub enum EventKind {
         /// What receivers see of it.
         seam: Seam,
     },
-    /// The source is on the air again, in place of its fallback.
+    /// The fallback is not on the air any more: the source is, or another one that has replaced it
+    /// ([`SourceSwitched`](Self::SourceSwitched) follows), or the stream ends.
     FallbackEnded {
         /// How long the fallback was on the air.
         after: Duration,

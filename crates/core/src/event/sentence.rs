@@ -137,7 +137,7 @@ impl fmt::Display for EventKind {
                 write!(f, "the fallback is on the air after {} ({})", Span(*after), said(*seam))
             }
             Self::FallbackEnded { after, seam } => {
-                write!(f, "the source is back after {} of fallback ({})", Span(*after), said(*seam))
+                write!(f, "the fallback is off the air after {} ({})", Span(*after), said(*seam))
             }
             Self::SourceSwitched { seam } => write!(f, "another source is on the air ({})", said(*seam)),
             Self::ClockJumped { millis } => write!(f, "the source's clock jumped by {millis} ms"),

@@ -16,6 +16,9 @@ const STEADY: Duration = Duration::from_millis(500);
 /// One that cannot be opened is tried again after this, then after twice as long, and so on up to the second of the two.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
+/// What was on the air for so long has not failed right after it was opened.
+pub(super) const STABLE: Duration = Duration::from_secs(60);
+
 /// What is waited after that much was in vain.
 pub(super) fn longer(wait: Duration) -> Duration {
     (wait * 2).min(RETRY[1])

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
-use super::away::{Away, Back, RETRY, longer};
+use super::away::{Away, Back, RETRY, STABLE, longer};
 use super::child::{Beginning, Candidate, begins_anew, is_picture};
 use super::opener::Reopen;
 use super::slate::{Slate, Times};
@@ -24,9 +24,6 @@ use crate::stats::{EncodingStats, FallbackStats, Playing, Seam, SourceMode};
 
 /// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What was on the air for so long has not failed right after it was opened.
-const STABLE: Duration = Duration::from_secs(60);
 
 /// What a guard is made of.
 pub(crate) struct Guarding {
@@ -140,6 +137,9 @@ impl Guard {
                     SourceState::Ended => {}
                 }
                 self.leave_air();
+                if let Some(slate) = &mut self.slate {
+                    slate.breaks(cx.now);
+                }
                 Turn::Needs(Duration::ZERO)
             }
             Air::Nothing => Turn::Needs(cx.now.saturating_duration_since(self.watch.heard())),
@@ -392,6 +392,10 @@ impl SourceDriver for Guard {
 
     fn fallback(&self) -> Option<FallbackStats> {
         self.slate.as_ref().map(Slate::figures)
+    }
+
+    fn end_fallback(&mut self, now: Instant) -> Option<Duration> {
+        self.slate.as_mut()?.ends(now)
     }
 
     fn bytes_held(&self) -> usize {

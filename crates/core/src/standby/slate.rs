@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::away::{RETRY as WAITS, STABLE, longer};
 use super::child::{Beginning, Candidate};
 use super::opener::{Opened, Opening, Reopen};
 use super::parameters::Parameters;
@@ -45,6 +46,8 @@ pub(super) struct Slate {
     not_before: Option<Instant>,
     /// That it cannot be played was told.
     told: bool,
+    /// When the one that is on the air began, and how long is waited if it fails soon.
+    tried: (Instant, Duration),
     /// Started, and without a keyframe so far.
     rising: Option<(Candidate, bool)>,
     /// Since when it is on the air.
@@ -63,6 +66,7 @@ impl Slate {
             opening: None,
             not_before: None,
             told: false,
+            tried: (Instant::now(), WAITS[0]),
             rising: None,
             since: None,
             stats: FallbackStats::default(),
@@ -88,7 +92,18 @@ impl Slate {
             self.stats.times += 1;
         }
         self.told = false;
+        self.tried.0 = now;
         begins
+    }
+
+    /// What is on the air of it has ended or failed. One that does so right after it began is opened less and less.
+    pub(super) fn breaks(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.tried.0) >= STABLE {
+            self.tried.1 = WAITS[0];
+            return;
+        }
+        self.not_before = Some(now + self.tried.1);
+        self.tried.1 = longer(self.tried.1);
     }
 
     /// It is not on the air any more; for how long it was, if it was.

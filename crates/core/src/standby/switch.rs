@@ -29,6 +29,8 @@ pub(crate) struct Switch {
     /// Those that were on the air, until they have stopped.
     leaving: Vec<Box<dyn SourceDriver>>,
     splice: Splice,
+    /// What the fallbacks of those before came to.
+    before: Option<FallbackStats>,
     /// Media time has begun.
     begun: bool,
     stopping: bool,
@@ -80,6 +82,7 @@ impl Switch {
             next: None,
             leaving: Vec::new(),
             splice: Splice::new(Instant::now(), sent),
+            before: None,
             begun,
             stopping: false,
             fresh: false,
@@ -159,7 +162,11 @@ impl Switch {
         cx.tags.extend(joint.headers);
         cx.tags.extend(beginning.tags);
         self.splice.pass(cx, from, refills);
-        let old = std::mem::replace(&mut self.on_air, driver);
+        let mut old = std::mem::replace(&mut self.on_air, driver);
+        if let Some(after) = old.end_fallback(cx.now) {
+            cx.notices.push(EventKind::FallbackEnded { after, seam: joint.seam });
+        }
+        self.before = together(self.before, old.fallback());
         self.retire(old);
         (self.seat, self.over) = (seat, None);
         cx.notices.push(EventKind::SourceSwitched { seam: joint.seam });
@@ -213,6 +220,16 @@ impl Next {
             }
             SourceState::Running | SourceState::More => Advance::Waits,
         }
+    }
+}
+
+/// What the fallbacks of a stream came to that was made from one source after another.
+fn together(before: Option<FallbackStats>, now: Option<FallbackStats>) -> Option<FallbackStats> {
+    match (before, now) {
+        (Some(before), Some(now)) => {
+            Some(FallbackStats { times: before.times + now.times, time: before.time + now.time, ..now })
+        }
+        (one, other) => other.or(one),
     }
 }
 
@@ -330,7 +347,11 @@ impl SourceDriver for Switch {
     }
 
     fn fallback(&self) -> Option<FallbackStats> {
-        self.on_air.fallback()
+        together(self.before, self.on_air.fallback())
+    }
+
+    fn end_fallback(&mut self, now: Instant) -> Option<Duration> {
+        self.on_air.end_fallback(now)
     }
 
     fn bytes_held(&self) -> usize {

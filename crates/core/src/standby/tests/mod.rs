@@ -17,7 +17,7 @@ use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
-use crate::stats::{Playing, SourceMode};
+use crate::stats::{FallbackStats, Playing, SourceMode};
 
 /// Baseline and main, 320x240 at level 1.3; AAC-LC of 44.1 and 48 kHz in stereo, the first also in five bytes.
 pub(super) const H1: &[u8] = &[
@@ -36,6 +36,9 @@ pub(super) fn tag(kind: TagKind, millis: i64, body: &'static [u8]) -> Tag {
     Tag::from_wire(kind, MediaTime::from_millis(millis), Bytes::from_static(body))
 }
 
+/// How long a fallback that is on the air has been there, where a script says that one is.
+pub(super) const LASTED: Duration = Duration::from_secs(3);
+
 /// What a scripted driver does in its turns.
 #[derive(Default)]
 pub(super) struct Script {
@@ -45,6 +48,7 @@ pub(super) struct Script {
     pub(super) messages: usize,
     pub(super) resting: bool,
     pub(super) items: bool,
+    pub(super) fallback: Option<FallbackStats>,
 }
 
 pub(super) enum Turn {
@@ -117,6 +121,18 @@ impl SourceDriver for Scripted {
     fn playing(&self) -> Option<Playing> {
         let path = "next.mp4".into();
         self.0.0.lock().items.then_some(Playing { item: None, path, position: Duration::ZERO, length: None })
+    }
+
+    fn fallback(&self) -> Option<FallbackStats> {
+        self.0.0.lock().fallback
+    }
+
+    fn end_fallback(&mut self, _: Instant) -> Option<Duration> {
+        let mut script = self.0.0.lock();
+        let fallback = script.fallback.as_mut().filter(|fallback| fallback.on_air)?;
+        fallback.on_air = false;
+        fallback.time += LASTED;
+        Some(LASTED)
     }
 
     fn stop(&mut self) {

@@ -168,6 +168,27 @@ fn an_item_is_played_to_its_end() {
 }
 
 #[test]
+fn a_source_that_is_replaced_takes_its_fallback_along_and_leaves_its_figures() {
+    let (old, new, last) = (Shared::default(), Shared::default(), Shared::default());
+    let stats = |on_air, times, seconds| FallbackStats { on_air, times, time: Duration::from_secs(seconds) };
+    let mut rig = on_air(&old, headers(H1, A1));
+    old.0.lock().fallback = Some(stats(true, 2, 7));
+    let _first = replace(&mut rig, &new, At::NextKeyframe, 1);
+    new.give([key(0)]);
+    rig.turn(40);
+    let names: Vec<_> = rig.notices.drain(..).map(|notice| notice.name()).collect();
+    assert_eq!(names, ["fallback_ended", "source_switched"], "what began has an end");
+    assert_eq!(rig.driver.fallback(), Some(stats(false, 2, 10)), "the new one has none");
+    let _second = replace(&mut rig, &last, At::NextKeyframe, 2);
+    last.0.lock().fallback = Some(stats(true, 1, 5));
+    last.give([key(0)]);
+    rig.turn(40);
+    assert_eq!(rig.driver.fallback(), Some(stats(true, 3, 15)));
+    assert_eq!(rig.driver.end_fallback(rig.now), Some(LASTED));
+    assert_eq!(rig.driver.fallback(), Some(stats(false, 3, 18)));
+}
+
+#[test]
 fn messages_reach_the_source_they_are_for() {
     let (old, new) = (Shared::default(), Shared::default());
     let mut rig = on_air(&old, headers(H1, A1));

@@ -30,7 +30,7 @@ use crate::event::{Event, EventKind};
 use crate::id::OutputId;
 use crate::pool::{Scratch, Shelf};
 use crate::ring::Ring;
-use crate::stats::{OutputStats, StreamPhase};
+use crate::stats::{OutputStats, Seam, StreamPhase};
 use crate::sys::CpuLap;
 
 /// The token of the mailbox's waker.
@@ -411,8 +411,11 @@ impl StreamThread {
         self.setup.shared.release_names();
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Stopping);
         self.stopping = true;
-        self.setup.source.stop();
         let now = Instant::now();
+        if let Some(after) = self.setup.source.end_fallback(now) {
+            self.notice(EventKind::FallbackEnded { after, seam: Seam::Seamless });
+        }
+        self.setup.source.stop();
         for index in 0..self.slots.len() {
             self.with_output(index, now, false, |driver, cx| {
                 driver.finish(cx);
