@@ -61,13 +61,16 @@ pub struct Schedule {
     /// When the window began in which it ran as this was made; `None` if it did not run. A schedule that is
     /// [added](Schedules::add) with it runs on if that window has not ended, however late it is by then.
     pub began: Option<SystemTime>,
+    /// When the last window began that is done with: its stream has ended by itself, or was stopped, or could not be started. `None`
+    /// while it runs. A schedule that is [added](Schedules::add) with it makes up for no window that began then or before.
+    pub done: Option<SystemTime>,
 }
 
 impl Schedule {
     /// Of a stream that does not run yet.
     #[must_use]
     pub const fn new(spec: StreamSpec, when: When) -> Self {
-        Self { spec, when, began: None }
+        Self { spec, when, began: None, done: None }
     }
 }
 
@@ -79,7 +82,7 @@ pub struct Scheduled {
     pub id: ScheduleId,
     /// What it is made of.
     pub schedule: Schedule,
-    /// The stream that was last started for it and has not been seen to end (this is looked at twice a minute).
+    /// The stream that was last started for it, if it has not ended.
     pub stream: Option<StreamId>,
     /// When it begins next; `None` if it does not.
     pub next: Option<Occurrence>,
@@ -128,6 +131,22 @@ struct State {
     starters: usize,
     has_thread: bool,
     closed: bool,
+}
+
+impl State {
+    /// The runs whose streams have ended, which are forgotten. Asked once: one that ends meanwhile is found the next time, by the planner
+    /// as well.
+    fn take_ended(&mut self) -> HashSet<RunNumber> {
+        let has_ended = |leave: &Leave| leave.stream().is_some_and(|stream| stream.has_ended());
+        self.runs.extract_if(|_, leave| has_ended(leave)).map(|(run, _)| run).collect()
+    }
+
+    /// All schedules as they are now.
+    fn list(&mut self, now: Now) -> Vec<Scheduled> {
+        let ended = self.take_ended();
+        self.planner.note_ended(&|run| ended.contains(&run));
+        self.planner.list(now)
+    }
 }
 
 struct Job {
@@ -217,15 +236,8 @@ impl Keeper {
         if state.closed {
             return SLICE;
         }
-        let State { planner, runs, .. } = &mut *state;
-        // Asked once: one that ends meanwhile is found at the next turn, by both.
-        let ended: HashSet<_> = runs
-            .iter()
-            .filter(|(_, leave)| leave.stream().is_some_and(|stream| stream.has_ended()))
-            .map(|(run, _)| *run)
-            .collect();
-        let actions = planner.tick(now, &|run| ended.contains(&run));
-        runs.retain(|run, _| !ended.contains(run));
+        let ended = state.take_ended();
+        let actions = state.planner.tick(now, &|run| ended.contains(&run));
         let mut stopped = HashMap::new();
         for action in actions {
             match action {
@@ -332,7 +344,7 @@ impl Keeper {
     fn take(&self, of: impl Fn(&Scheduled) -> bool) -> Vec<Scheduled> {
         let mut state = self.state.lock();
         let now = self.clock.now();
-        let ids: Vec<_> = state.planner.list(now).into_iter().filter(of).map(|listed| listed.id).collect();
+        let ids: Vec<_> = state.list(now).into_iter().filter(of).map(|listed| listed.id).collect();
         let mut taken = Vec::new();
         for id in ids {
             let Some((mut listed, run)) = state.planner.remove(id, now) else { continue };
@@ -390,7 +402,9 @@ impl Schedules {
     /// All schedules, in the order in which they were added.
     #[must_use]
     pub fn list(&self) -> Vec<Scheduled> {
-        self.keeper.state.lock().planner.list(self.keeper.clock.now())
+        let mut state = self.keeper.state.lock();
+        let now = self.keeper.clock.now();
+        state.list(now)
     }
 
     /// Takes one schedule out, as it was; `None` if there is none of this number. No stream starts by it from then on, also

@@ -126,19 +126,21 @@ impl Planner {
     pub(super) fn add(&mut self, schedule: Schedule, now: Now) -> Result<ScheduleId, Error> {
         let nothing =
             || Error::Config { name: "windows", reason: "nothing of the schedule lies ahead".to_owned() };
-        let Schedule { spec, when, began } = schedule;
+        let Schedule { spec, when, began, done } = schedule;
+        // One that lies ahead is of a clock that was wrong.
+        let done = done.filter(|done| *done <= now.wall);
         let calendar = Calendar::of(&when).ok_or_else(nothing)?;
         // What ran when the schedule was kept goes on, however late that is.
         let resumed = began.and_then(|began| calendar.next_after(began - Duration::from_nanos(1)));
         let resumed = resumed.filter(|found| Some(found.begins) == began && found.lasts(now.wall));
-        let lasting = calendar.lasting_at(now.wall, when.missed.within());
+        let lasting = calendar.lasting_at(now.wall, when.missed.within(), done);
         let begun = match (resumed, lasting) {
             // What ran has the place.
             (Some(resumed), Some(_)) if when.overlap == Overlap::Skip => Some(resumed),
             (Some(resumed), Some(lasting)) => Some(calendar.later(resumed, lasting)),
             (resumed, lasting) => resumed.or(lasting),
         };
-        if begun.is_none() && calendar.next_after(now.wall).is_none() {
+        if begun.is_none() && !calendar.matters(now.wall) {
             return Err(nothing());
         }
         drop(calendar);
@@ -151,7 +153,7 @@ impl Planner {
             when: Arc::new(when),
             seen: now.wall,
             added: now.wall,
-            done: VecDeque::new(),
+            done: done.into_iter().collect(),
             run: None,
             again: begun.map(|begun| (begun, now.steady)),
             refused: None,
@@ -172,13 +174,11 @@ impl Planner {
 
     /// What is to be done now.
     pub(super) fn tick(&mut self, now: Now, has_ended: &dyn Fn(RunNumber) -> bool) -> Vec<Action> {
+        self.note_ended(has_ended);
         let mut actions = Vec::new();
         let runs = &mut self.runs;
         self.entries.retain(|id, entry| {
             let mut turn = Turn { id: *id, now, runs, actions: &mut actions };
-            if entry.run.as_ref().is_some_and(|run| has_ended(run.number)) {
-                entry.run = None;
-            }
             let is_over = entry.tick(&mut turn);
             if is_over {
                 entry.tell(&mut turn, ScheduleEventKind::Finished);
@@ -186,6 +186,13 @@ impl Planner {
             !is_over
         });
         actions
+    }
+
+    /// Takes note of streams that have ended.
+    pub(super) fn note_ended(&mut self, has_ended: &dyn Fn(RunNumber) -> bool) {
+        for entry in self.entries.values_mut() {
+            entry.run.take_if(|run| has_ended(run.number));
+        }
     }
 
     /// How long nothing is to be done if the clocks run on; `None` without schedules.
@@ -235,7 +242,8 @@ impl Entry {
         let next = Calendar::of(&self.when).and_then(|calendar| calendar.next_after(now.wall));
         let run = self.run.as_ref();
         let began = run.map(|run| run.occurrence.begins).or_else(|| Some(self.again?.0.begins));
-        let schedule = Schedule { spec: (*self.spec).clone(), when: (*self.when).clone(), began };
+        let done = self.done.iter().filter(|begins| began.is_none() && **begins <= now.wall).max().copied();
+        let schedule = Schedule { spec: (*self.spec).clone(), when: (*self.when).clone(), began, done };
         Scheduled { id, schedule, stream: run.and_then(|run| run.stream), next }
     }
 
@@ -251,11 +259,15 @@ impl Entry {
     /// Says whether nothing of it lies ahead.
     fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
         let now = turn.now;
-        // Set back: what lies between is met again, and what was done is known.
-        self.seen = self.seen.min(now.wall);
         let when = self.when.clone();
         let calendar = Calendar::of(&when);
         if let Some(calendar) = &calendar {
+            if now.wall < self.seen {
+                // Set back: what lies between is met again, also what lasts at this time, and what was done is known.
+                self.seen = now.wall;
+                let lasting = calendar.lasting_at(now.wall, when.missed.within(), None);
+                lasting.into_iter().for_each(|found| self.meet(found, turn));
+            }
             while let Some(found) = calendar.next_after(self.seen).filter(|found| found.begins <= now.wall) {
                 self.seen = found.begins;
                 self.meet(found, turn);
@@ -273,8 +285,9 @@ impl Entry {
         if let Some(run) = self.run.take_if(|run| run.until.is_due(now)) {
             self.stop(&run, turn);
         }
-        let lies_ahead = calendar.is_none_or(|calendar| calendar.next_after(now.wall).is_some());
-        self.run.is_none() && self.again.is_none() && !lies_ahead
+        self.run.is_none()
+            && self.again.is_none()
+            && !calendar.is_none_or(|calendar| calendar.matters(now.wall))
     }
 
     /// A window has begun since the last look.

@@ -167,6 +167,8 @@ mod instant {
 struct Written<'a, P> {
     #[serde(skip_serializing_if = "Option::is_none", with = "instant")]
     began: Option<SystemTime>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "instant")]
+    done: Option<SystemTime>,
     when: &'a When,
     stream: P,
 }
@@ -176,6 +178,8 @@ struct Written<'a, P> {
 struct Read {
     #[serde(default, with = "instant")]
     began: Option<SystemTime>,
+    #[serde(default, with = "instant")]
+    done: Option<SystemTime>,
     when: When,
     stream: StreamSpec,
 }
@@ -183,14 +187,14 @@ struct Read {
 /// Without keys: they are written as `****`.
 impl Serialize for Schedule {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Written { began: self.began, when: &self.when, stream: &self.spec }.serialize(to)
+        Written { began: self.began, done: self.done, when: &self.when, stream: &self.spec }.serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Read { began, when, stream } = Read::deserialize(from)?;
-        Ok(Self { spec: stream, when, began })
+        let Read { began, done, when, stream } = Read::deserialize(from)?;
+        Ok(Self { spec: stream, when, began, done })
     }
 }
 
@@ -200,9 +204,9 @@ pub struct ScheduleWithKeys<'a>(&'a Schedule);
 
 impl Serialize for ScheduleWithKeys<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Schedule { spec, when, began } = self.0;
+        let Schedule { spec, when, began, done } = self.0;
         let stream: WithKeys<'_> = spec.with_keys();
-        Written { began: *began, when, stream }.serialize(to)
+        Written { began: *began, done: *done, when, stream }.serialize(to)
     }
 }
 

@@ -201,7 +201,7 @@ fn of_several_windows_that_last_already_the_one_that_ends_last_is_begun() {
     let mut world = World::at("2026-01-05T08:59:30Z");
     world.add(both);
     world.pass(MINUTE);
-    let kept = world.planner.list(world.now)[0].schedule.clone();
+    let kept = kept(&world);
     let mut world = World::at("2026-01-05T11:30:00Z");
     world.planner.add(kept, world.now).expect("it goes on");
     assert_eq!(spans(world), [span("2026-01-05T11:30:00Z", "2026-01-05T17:00:00Z")]);
@@ -321,7 +321,7 @@ fn what_ran_when_it_was_kept_goes_on_and_is_not_begun_anew() {
     let mut world = World::at("2026-01-05T18:59:30Z");
     world.add(when());
     world.pass(MINUTE);
-    let kept = world.planner.list(world.now)[0].schedule.clone();
+    let kept = kept(&world);
     assert_eq!(kept.began.map(shown).as_deref(), Some("2026-01-05T19:00:00Z"));
     // An hour later, another process.
     let mut world = World::at("2026-01-05T20:00:00Z");
@@ -337,8 +337,83 @@ fn what_ran_when_it_was_kept_goes_on_and_is_not_begun_anew() {
     assert!(world.runs.is_empty());
 }
 
+/// What another process knows of the only schedule.
+fn kept(world: &World) -> Schedule {
+    world.planner.list(world.now)[0].schedule.clone()
+}
+
+#[test]
+fn what_is_complete_is_not_begun_again_after_a_restart_in_its_window() {
+    let evening = || berlin(Window::daily(time("20:00")).until(time("23:30")));
+    let mut world = World::at("2026-01-05T18:59:30Z");
+    world.add(evening());
+    world.pass(2 * HOUR);
+    assert_eq!((world.runs.len(), kept(&world).done), (1, None), "it runs");
+    world.ended.extend(world.runs.keys().copied());
+    world.look();
+    let complete = kept(&world);
+    assert_eq!((complete.began, complete.done.map(shown).as_deref()), (None, Some("2026-01-05T19:00:00Z")));
+    let mut world = World::at("2026-01-05T21:00:00Z");
+    world.planner.add(complete.clone(), world.now).expect("tomorrow lies ahead");
+    world.look();
+    // The next process knows it, too, also when a clock is set back.
+    assert_eq!(kept(&world), complete);
+    world.set(world.now.wall - HOUR);
+    world.pass(23 * HOUR);
+    assert_eq!(world.spans(), [span("2026-01-06T19:00:00Z", "")]);
+    // A window that began after the one that is done with begins late, as any does.
+    let mut world = World::at("2026-01-06T20:00:00Z");
+    world.planner.add(complete.clone(), world.now).expect("it lasts");
+    world.look();
+    assert_eq!(world.spans(), [span("2026-01-06T20:00:00Z", "")]);
+    // A time that lies ahead is of a clock that was wrong.
+    let mut world = World::at("2026-01-05T21:00:00Z");
+    let ahead = Schedule { done: Some(utc("2027-01-05T19:00:00Z")), ..complete };
+    world.planner.add(ahead, world.now).expect("it lasts");
+    world.look();
+    assert_eq!(world.spans(), [span("2026-01-05T21:00:00Z", "")]);
+}
+
+#[test]
+fn a_window_of_one_date_is_known_as_done_until_it_is_over() {
+    let mut world = World::at("2026-01-05T18:59:30Z");
+    world.add(berlin(Window::on(date("2026-01-05"), time("20:00")).until(time("23:30"))));
+    world.pass(HOUR);
+    world.ended.extend(world.runs.keys().copied());
+    world.look();
+    assert_eq!(world.names(), ["schedule_started"], "who forgot it now would begin it again");
+    let complete = kept(&world);
+    let mut world = World::at("2026-01-05T20:30:00Z");
+    world.planner.add(complete, world.now).expect("it is not over");
+    world.look();
+    world.pass(HOUR);
+    assert_eq!((world.planner.list(world.now).len(), world.runs.len()), (1, 0));
+    world.pass(HOUR);
+    assert_eq!((world.planner.list(world.now).len(), world.runs.len()), (0, 0));
+    assert_eq!(world.names(), ["schedule_finished"]);
+}
+
+/// The windows of the property below, from 25 March 2026 on: an evening and a night each day. On the 29th clocks go from 02:00 to 03:00.
+fn windows() -> Vec<(SystemTime, SystemTime)> {
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").expect("it is known");
+    let first = jiff::civil::date(2026, 3, 25);
+    let dates = first.series(jiff::Span::new().days(1)).take(45);
+    let at = |date: jiff::civil::Date, hour, minute| -> SystemTime {
+        let at = date.at(hour, minute, 0, 0).to_zoned(zone.clone()).expect("it is a time");
+        at.timestamp().into()
+    };
+    let of = |day: jiff::civil::Date| {
+        let night = match day == jiff::civil::date(2026, 3, 29) {
+            true => (utc("2026-03-29T01:00:00Z"), utc("2026-03-29T01:30:00Z")),
+            false => (at(day, 2, 30), at(day, 3, 30)),
+        };
+        [night, (at(day, 20, 0), at(day, 23, 0))]
+    };
+    dates.flat_map(of).collect()
+}
+
 proptest! {
-    /// However the clock is set, no window is begun twice, and nothing runs outside of all windows.
+    /// However the clock is set, no window is begun twice, none is begun outside of its time or goes on after it, and none is left out.
     #[test]
     fn clocks_that_are_set_at_random_begin_no_window_twice(
         steps in proptest::collection::vec((0u64..8 * 3600, -7200i64..7200), 1..60),
@@ -351,19 +426,47 @@ proptest! {
             .missed(if is_late { Missed::default() } else { Missed::Skip });
         let mut world = World::at("2026-03-27T12:00:00Z");
         world.add(when);
-        let mut days = 3;
+        let windows = windows();
         for (passes, set) in steps {
+            let from = world.now.wall;
             world.pass(Duration::from_secs(passes));
-            let wall = world.now.wall;
-            world.set(if set < 0 { wall - Duration::from_secs(set.unsigned_abs()) } else { wall + Duration::from_secs(set.unsigned_abs()) });
-            days += 1;
+            let to = world.now.wall;
+            let begun = begun(&world);
+            for (begins, _) in windows.iter().filter(|(begins, _)| (from..=to).contains(begins) && from < *begins) {
+                prop_assert!(begun.contains(begins), "left out: {}", shown(*begins));
+            }
+            check(&world, &windows, is_late)?;
+            world.set(if set < 0 { to - Duration::from_secs(set.unsigned_abs()) } else { to + Duration::from_secs(set.unsigned_abs()) });
+            check(&world, &windows, is_late)?;
         }
-        let started = world.told.iter().filter(|kind| matches!(kind, ScheduleEventKind::Started { .. }));
-        let mut begun = BTreeSet::new();
-        for (kind, (at, _)) in started.zip(world.runs.values()) {
-            let ScheduleEventKind::Started { late, .. } = kind else { unreachable!("filtered") };
-            prop_assert!(begun.insert(*at - *late), "twice: {:?}", world.spans());
-        }
-        prop_assert!(begun.len() <= 2 * days);
+        let begun = begun(&world);
+        let twice = begun.iter().find(|begins| begun.iter().filter(|other| other == begins).count() > 1);
+        prop_assert!(twice.is_none(), "twice: {:?}", world.spans());
     }
+}
+
+/// The beginnings of the windows that were begun, in the order of the runs.
+fn begun(world: &World) -> Vec<SystemTime> {
+    let late = world.told.iter().filter_map(|kind| match kind {
+        ScheduleEventKind::Started { late, .. } => Some(*late),
+        _ => None,
+    });
+    late.zip(world.runs.values()).map(|(late, (at, _))| *at - late).collect()
+}
+
+/// Each run was begun within its window, and is over when the clock shows its end; the window at this time has been begun, if it may be late.
+fn check(world: &World, windows: &[(SystemTime, SystemTime)], is_late: bool) -> Result<(), TestCaseError> {
+    let (begun, now) = (begun(world), world.now.wall);
+    for (begins, (at, stopped)) in begun.iter().zip(world.runs.values()) {
+        let window = windows.iter().find(|window| window.0 == *begins);
+        let Some((_, ends)) = window else {
+            return Err(TestCaseError::fail(format!("no window begins at {}", shown(*begins))));
+        };
+        prop_assert!((begins..ends).contains(&at), "begun at {}, outside of its window", shown(*at));
+        prop_assert!(stopped.is_some() || now < *ends, "goes on after {}", shown(*ends));
+    }
+    let lasting = windows.iter().find(|(begins, ends)| (begins..ends).contains(&&now));
+    let is_missing = lasting.is_some_and(|(begins, _)| is_late && !begun.contains(begins));
+    prop_assert!(!is_missing, "at {} none runs", shown(now));
+    Ok(())
 }

@@ -194,16 +194,44 @@ fn no_stream_starts_after_all_are_cleared_also_none_that_is_being_started() {
     let running: Vec<_> = cleared.iter().filter_map(|cleared| cleared.stream).collect();
     assert_eq!(running, engine.streams().iter().map(StreamRef::id).collect::<Vec<_>>());
     assert_eq!(running.len(), 1, "what is on the air goes on");
-    let_through.send(()).expect("it waits");
-    drop(let_through);
+    // Whoever stands at the gate goes through, and comes back from the start.
+    (0..2).for_each(|_| let_through.send(()).expect("the gate is there"));
+    wait_until(|| schedules.under_way() == 0);
     // Long after: no start, no stop, no event, and no schedule.
     for _ in 0..100 {
         clock.pass(HOUR);
         schedules.look();
     }
-    wait_until(|| engine.running() == 1);
+    assert_eq!((engine.running(), schedules.under_way()), (1, 0));
     assert!(schedules.list().is_empty() && events.try_next().is_none());
     assert_eq!(engine.streams().iter().map(StreamRef::id).collect::<Vec<_>>(), running);
+}
+
+#[test]
+fn what_has_ended_is_listed_as_done_at_once() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let clock = Set::at("2026-01-05T18:59:59Z");
+    let schedules = schedules(&engine, &clock, || ());
+    let events = schedules.events();
+    let id = schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    clock.pass(Duration::from_secs(1));
+    schedules.look();
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+    let times = |schedules: &Schedules| {
+        let schedule = schedules.list().remove(0).schedule;
+        (schedule.began, schedule.done)
+    };
+    let begins = Some(utc("2026-01-05T19:00:00Z"));
+    assert_eq!(times(&schedules), (begins, None));
+    // Stopped by hand: what is kept of it is not started again in this window, although no turn has been taken since.
+    engine.streams()[0].stop(PATIENCE).expect("it stops");
+    assert_eq!(times(&schedules), (None, begins));
+    let taken = schedules.cancel(id).expect("it is there");
+    assert_eq!((taken.stream, taken.schedule.done), (None, begins));
+    schedules.add(taken.schedule).expect("tomorrow lies ahead");
+    clock.pass(HOUR);
+    schedules.look();
+    assert_eq!((schedules.under_way(), engine.running(), events.try_next().is_none()), (0, 0, true));
 }
 
 #[test]
