@@ -2,8 +2,8 @@
 
 use kit::{
     Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, Peer, PeerServer, SilentDns, TlsProxy,
-    ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish, media, need,
-    packet_count, peer_play, peer_publish, remux, rtmpdump, wait_until,
+    alone, example, ffmpeg_play, ffmpeg_publish, frame_hashes, gst_play, gst_publish, laps, librtmp_publish,
+    media, need, packet_count, peer_play, peer_publish, remux, role_arguments, rtmpdump, wait_until,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -339,4 +339,21 @@ fn a_peer_dies_with_its_handle() {
     assert!(!is_free());
     drop(listener);
     assert!(is_free());
+}
+
+#[test]
+fn an_example_that_is_not_built_fails_its_test_where_nothing_may_be_missing() {
+    if alone("example") {
+        assert_eq!(example("none-of-this-name"), None);
+        return;
+    }
+    let test = "an_example_that_is_not_built_fails_its_test_where_nothing_may_be_missing";
+    let (program, arguments) = role_arguments("example", test);
+    for (peers, ends_well) in [("required", false), ("as they are", true)] {
+        let peers = format!("FLOWCAST_PEERS={peers}");
+        let mut alone =
+            Peer::spawn(&program, [peers.as_str()].into_iter().chain(arguments.iter().map(String::as_str)));
+        assert_eq!(alone.wait(PATIENCE).success(), ends_well, "{peers}");
+        assert!((alone.output() + &alone.errors()).contains("the example none-of-this-name is not built"));
+    }
 }

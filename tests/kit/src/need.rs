@@ -71,15 +71,23 @@ impl Need {
 pub fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
-    let is = |name, wanted| std::env::var_os(name).is_some_and(|value| value == wanted);
     let excused = match missing {
         Need::Media(_) | Need::SilentDns => true,
-        Need::Ffmpeg7 => is("FLOWCAST_FFMPEG7", "unavailable"),
+        Need::Ffmpeg7 => is_set("FLOWCAST_FFMPEG7", "unavailable"),
         _ => false,
     };
-    assert!(excused || !is("FLOWCAST_PEERS", "required"), "{what}");
-    eprintln!("skipped: {what}");
+    skip(&what, excused);
     false
+}
+
+/// Says that a test is skipped, and why; fails it where nothing may be missing, unless this is `excused`.
+pub(crate) fn skip(what: &str, excused: bool) {
+    assert!(excused || !is_set("FLOWCAST_PEERS", "required"), "{what}");
+    eprintln!("skipped: {what}");
+}
+
+fn is_set(name: &str, wanted: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value == wanted)
 }
 
 /// The path of a program, looked for where a daemon would be found as well.

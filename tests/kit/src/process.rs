@@ -1,5 +1,6 @@
 //! A child process with a deadline for everything, which does not outlive its test.
 
+use super::need::skip;
 use super::net::{listening, wait_until};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::OsStr;
@@ -197,11 +198,15 @@ pub fn run(
     peer.output()
 }
 
-/// An example of the package whose test this is, which `cargo test` has built beside its tests; it says so if that is not there.
+/// An example of the package whose test this is, which `cargo test` has built beside its tests. If it is not there, the test fails under
+/// `FLOWCAST_PEERS=required`, and else says that it is skipped.
 pub fn example(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.parent()?.parent()?.join("examples").join(name);
     if !program.is_file() {
-        eprintln!("skipped: the example {name} is not built");
+        skip(
+            &format!("the example {name} is not built (run cargo build --all-features --example {name})"),
+            false,
+        );
     }
     Some(program).filter(|program| program.is_file())
 }
