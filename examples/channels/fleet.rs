@@ -1,16 +1,17 @@
 //! The channels that run, brought to what the file says: only what has changed is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use flowcast::error::chain;
-use flowcast::schedule::{Schedule, ScheduleId, When};
-use flowcast::source::At;
+use flowcast::schedule::{Schedule, ScheduleId, Scheduled, When};
+use flowcast::source::Replacing;
 use flowcast::spec::StreamSpec;
 use flowcast::state::{RestoreOptions, Snapshot};
-use flowcast::{Engine, Error, Output, OutputId, Source, StreamRef};
+use flowcast::{Engine, Error, EventKind, Events, Source, StreamRef};
 
 use crate::file::File;
+use crate::running::Running;
 
 /// How long a stream may take to say goodbye.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -61,16 +62,11 @@ struct Always {
     is_complete: bool,
 }
 
-/// A stream, and what it really is made of: not all that the file asks for may have been possible.
-struct Running {
-    stream: StreamRef,
-    source: Source,
-    outputs: Vec<(Output, OutputId)>,
-}
-
 pub(crate) struct Fleet {
     engine: Engine,
-    /// Schedules of the run before this one, with the windows in which they ran.
+    /// What happens to its streams.
+    happened: Events,
+    /// Schedules of the run before this one, or as they were taken out, with the windows in which they ran.
     before: Vec<Schedule>,
     channels: BTreeMap<String, Channel>,
     /// Those that are accepted.
@@ -78,8 +74,9 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) const fn new(engine: Engine) -> Self {
-        Self { engine, before: Vec::new(), channels: BTreeMap::new(), keys: BTreeMap::new() }
+    pub(crate) fn new(engine: Engine) -> Self {
+        let happened = engine.events();
+        Self { engine, happened, before: Vec::new(), channels: BTreeMap::new(), keys: BTreeMap::new() }
     }
 
     /// Has what ran before, and is still in the file as it was, go on where it was. Says what could not.
@@ -128,10 +125,13 @@ impl Fleet {
         self.channels.insert(name.to_owned(), channel);
     }
 
-    /// With the window in which it ran before.
+    /// With the window in which it ran before, or was complete.
     fn scheduled(&self, spec: &StreamSpec, when: &When) -> Schedule {
-        let before = self.before.iter().find(|before| before.spec == *spec && before.when == *when);
-        before.cloned().unwrap_or_else(|| Schedule::new(spec.clone(), when.clone()))
+        let mut schedule = Schedule::new(spec.clone(), when.clone());
+        if let Some(before) = self.before.iter().find(|before| before.spec.label == spec.label) {
+            (schedule.began, schedule.done) = (before.began, before.done);
+        }
+        schedule
     }
 
     /// Brings what runs to what the file says.
@@ -143,34 +143,53 @@ impl Fleet {
             limits.per_owner = file.engine.max_streams_per_owner;
         });
         note(&mut changes, "engine", self.engine.set_limits(limits));
-        let mut schedules = file.schedules;
-        let (mut before, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.channels)
-            .into_iter()
-            .partition(|(name, _)| file.channels.contains_key(name));
+        let File { channels: wanted, schedules, .. } = file;
+        let (mut stay, over): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.channels).into_iter().partition(|(name, old)| {
+                wanted.get(name).is_some_and(|spec| old.goes_on_as(spec, schedules.get(name)))
+            });
+        changes.removed = over.keys().filter(|name| !wanted.contains_key(*name)).count();
+        changes.changed = over.len() - changes.removed;
         // First, so that a file or a key is free for what comes.
-        for old in gone.into_values() {
-            changes.removed += 1;
-            self.end(old);
+        let begins_anew: BTreeSet<_> = over.keys().cloned().collect();
+        self.end(over.into_values().collect());
+        for (name, old) in &mut stay {
+            if let (Run::Always(always), Some(spec)) = (&mut old.run, wanted.get(name))
+                && let Some(running) = &mut always.running
+            {
+                note(&mut changes, name, running.drop_outputs(&spec.outputs));
+            }
         }
-        for (name, spec) in file.channels {
-            let when = schedules.remove(&name);
-            let channel = match before.remove(&name) {
-                Some(old) if old.spec == spec && old.when == when && old.is_whole() => {
+        let mut coming = Vec::new();
+        for (name, spec) in wanted {
+            let when = schedules.get(&name).cloned();
+            let channel = match stay.remove(&name) {
+                Some(old) if old.spec == spec && old.is_whole() => {
                     changes.untouched += 1;
                     old
                 }
                 Some(old) => {
                     changes.changed += 1;
-                    self.change(&name, old, spec, when, &mut changes)
+                    coming.extend(change(&name, old, spec, &mut self.channels, &mut changes));
+                    continue;
                 }
                 None => {
-                    changes.added += 1;
+                    changes.added += usize::from(!begins_anew.contains(&name));
                     self.begin(&name, spec, when, &mut changes)
                 }
             };
             self.channels.insert(name, channel);
         }
         self.before.clear();
+        // All of them come up at the same time.
+        for (name, source, replacing) in coming {
+            let outcome = replacing.wait();
+            let running = self.channels.get_mut(&name).and_then(Channel::running);
+            if let (Ok(_), Some(running)) = (&outcome, running) {
+                running.source = source;
+            }
+            note(&mut changes, &name, outcome.map(drop));
+        }
         changes
     }
 
@@ -238,48 +257,54 @@ impl Fleet {
         Channel { spec, when, run }
     }
 
-    /// Outputs and the source are changed on the air; anything else is a new stream.
-    fn change(
-        &self,
-        name: &str,
-        mut old: Channel,
-        spec: StreamSpec,
-        when: Option<When>,
-        changes: &mut Changes,
-    ) -> Channel {
-        let same = |spec: &StreamSpec| (spec.label.clone(), spec.owner.clone(), spec.without_outputs);
-        if let (Run::Always(always), None) = (&mut old.run, &when)
-            && let Some(running) = &mut always.running
-            && same(&old.spec) == same(&spec)
-            && !running.stream.has_ended()
-        {
-            note(changes, name, running.change_outputs(&spec.outputs));
-            if running.source != spec.source {
-                note(changes, name, running.change_source(&spec.source));
+    /// Ends channels, all at the same time. Of those under a schedule, the window in which they ran is kept.
+    fn end(&mut self, channels: Vec<Channel>) {
+        let mut streams = Vec::new();
+        for channel in channels {
+            match channel.run {
+                Run::Always(always) => streams.extend(always.running.map(|running| running.stream)),
+                Run::Scheduled(id) => {
+                    let Some(Scheduled { schedule, stream, .. }) = self.engine.schedules().cancel(id) else {
+                        continue;
+                    };
+                    streams.extend(stream.and_then(|stream| self.engine.get(stream)));
+                    self.before.push(schedule);
+                }
+                Run::Nothing => {}
             }
-            return Channel { spec, ..old };
         }
-        self.end(old);
-        self.begin(name, spec, when, changes)
+        std::thread::scope(|scope| {
+            for stream in &streams {
+                // What it ended with has been told by its events.
+                scope.spawn(|| drop(stream.stop(DEADLINE)));
+            }
+        });
     }
 
-    fn end(&self, channel: Channel) {
-        let stream = match channel.run {
-            Run::Always(always) => always.running.map(|running| running.stream),
-            Run::Scheduled(id) => {
-                self.engine.schedules().cancel(id).and_then(|taken| self.engine.get(taken.stream?))
+    /// What could not go on elsewhere without a gap goes there with one: what the file does not name any more is to be left.
+    fn move_outputs(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        let happened: Vec<_> = self.happened.try_iter().collect();
+        for event in happened {
+            let EventKind::OutputNotReplaced { output, error } = event.kind else { continue };
+            if matches!(error, Error::Cancelled { .. }) {
+                // Something newer is to take its place.
+                continue;
             }
-            Run::Nothing => None,
-        };
-        if let Some(stream) = stream {
-            // What it ended with has been told by its events.
-            let _ = stream.stop(DEADLINE);
+            for (name, channel) in &mut self.channels {
+                if let Some(running) = channel.running().filter(|has| has.stream.id() == event.stream)
+                    && let Err(error) = running.move_output(output)
+                {
+                    said.push(format!("{name}: {}", chain(&error)));
+                }
+            }
         }
+        said
     }
 
     /// Starts what failed again, when its wait is over. Says what went wrong.
     pub(crate) fn mend(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut said = self.move_outputs();
         for (name, channel) in &mut self.channels {
             let Run::Always(always) = &mut channel.run else { continue };
             if let Some(running) = always.running.take_if(|running| running.stream.has_ended()) {
@@ -357,6 +382,24 @@ impl Always {
 }
 
 impl Channel {
+    /// Whether it becomes this without ending: outputs and the source are changed on the air; anything else is a new stream.
+    fn goes_on_as(&self, spec: &StreamSpec, when: Option<&When>) -> bool {
+        let same = |spec: &StreamSpec| (spec.label.clone(), spec.owner.clone(), spec.without_outputs);
+        let is_it = self.spec == *spec && self.when.as_ref() == when && self.is_whole();
+        let can_change = match &self.run {
+            Run::Always(always) => always.running.as_ref().is_some_and(|running| !running.stream.has_ended()),
+            _ => false,
+        };
+        is_it || can_change && when.is_none() && same(&self.spec) == same(spec)
+    }
+
+    fn running(&mut self) -> Option<&mut Running> {
+        match &mut self.run {
+            Run::Always(always) => always.running.as_mut(),
+            _ => None,
+        }
+    }
+
     /// Whether all that its spec asks for was done.
     fn is_whole(&self) -> bool {
         match &self.run {
@@ -366,52 +409,26 @@ impl Channel {
     }
 }
 
-impl Running {
-    /// A stream that was just started from `spec`: outputs get their numbers in the order of the spec, and players come later.
-    fn begun(stream: StreamRef, spec: &StreamSpec) -> Self {
-        let mut numbers: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
-        numbers.sort();
-        let outputs = spec.outputs.iter().cloned().zip(numbers).collect();
-        Self { stream, source: spec.source.clone(), outputs }
-    }
-
-    fn is(&self, spec: &StreamSpec) -> bool {
-        let has = |output: &Output| self.outputs.iter().any(|(has, _)| has == output);
-        self.source == spec.source && self.outputs.len() == spec.outputs.len() && spec.outputs.iter().all(has)
-    }
-
-    fn change_source(&mut self, wanted: &Source) -> Result<(), Error> {
-        self.stream.replace_source(wanted.clone(), At::NextKeyframe)?.wait()?;
-        self.source = wanted.clone();
-        Ok(())
-    }
-
-    /// Removes the outputs that are gone and adds those that are new; the others keep their connections.
-    fn change_outputs(&mut self, wanted: &[Output]) -> Result<(), Error> {
-        let mut before = std::mem::take(&mut self.outputs);
-        let mut new = Vec::new();
-        for output in wanted {
-            match before.iter().position(|(has, _)| has == output) {
-                Some(place) => self.outputs.push(before.remove(place)),
-                None => new.push(output),
+/// Changes outputs and the source on the air: puts the channel among `channels`, and gives the source that is to take over.
+fn change(
+    name: &str,
+    mut old: Channel,
+    spec: StreamSpec,
+    channels: &mut BTreeMap<String, Channel>,
+    changes: &mut Changes,
+) -> Option<(String, Source, Replacing)> {
+    let mut coming = None;
+    if let Some(running) = old.running() {
+        note(changes, name, running.add_outputs(&spec.outputs));
+        if running.source != spec.source {
+            match running.begin_source(&spec.source) {
+                Ok(replacing) => coming = Some((name.to_owned(), spec.source.clone(), replacing)),
+                Err(error) => note(changes, name, Err(error)),
             }
         }
-        let mut failed = Ok(());
-        // First, so that a label, a file or a key is free for what comes.
-        for (output, number) in before {
-            if let Err(error) = self.stream.remove_output(number) {
-                self.outputs.push((output, number));
-                failed = Err(error);
-            }
-        }
-        for output in new {
-            match self.stream.add_output(output.clone()) {
-                Ok(number) => self.outputs.push((output.clone(), number)),
-                Err(error) => failed = Err(error),
-            }
-        }
-        failed
     }
+    channels.insert(name.to_owned(), Channel { spec, ..old });
+    coming
 }
 
 fn note(changes: &mut Changes, what: &str, outcome: Result<(), Error>) {

@@ -3,9 +3,11 @@
 //! SIGHUP reads the file again, and only what has changed is touched. SIGTERM and Ctrl-C end everything in an orderly way, with exit code 0.
 mod file;
 mod fleet;
+mod running;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::print::out;
 use support::{Result, cli, events};
 use table::Table;
+use work::{Said, Work};
 
 /// How often what runs is looked at, and how often the table changes.
 const TICK: Duration = Duration::from_millis(200);
@@ -93,7 +96,6 @@ fn run(cli: &Cli) -> Result<()> {
     let at_start = fixed(&file);
     let engine = engine(&file.engine)?;
     let (happened, scheduled) = (engine.events(), engine.schedules().events());
-    let mut fleet = Fleet::new(engine.clone());
     let mut table = Table::new();
     // Before the channels, which may play what is published.
     let server = file.server.as_ref().map(|table| serve(&engine, table)).transpose()?;
@@ -102,28 +104,41 @@ fn run(cli: &Cli) -> Result<()> {
     }
     // With keys, or pushes could not go on: the file is its owner's alone.
     let state = file.engine.state.as_ref().map(|path| Ok::<_, Error>(StateFile::open(path)?.with_keys()));
-    let state = state.transpose()?;
+    let mut state = state.transpose()?;
     if let Some(state) = &state {
         state.damage().iter().for_each(|damage| table.say(damage));
-        let kept = state.snapshot().cloned();
-        kept.into_iter().flat_map(|kept| fleet.resume(kept, &file)).for_each(|text| table.say(text));
     }
-    tell(&table, "started", &fleet.apply(file))?;
-    let keeper = state.map(|state| engine.keep_state(state)).transpose()?;
+    let kept = state.as_ref().and_then(|state| state.snapshot().cloned());
+    let work = Work::begin(Fleet::new(engine.clone()), file, kept)?;
+    let mut keeper = None;
     let mut shown = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = happened.next_timeout(TICK).filter(|event| events::text(event).is_some()) {
             table.say(event);
         }
         scheduled.try_iter().for_each(|event| table.say(event));
-        fleet.mend().iter().for_each(|text| table.say(text));
+        if work.is_over() {
+            return Err("nothing looks after the channels any more".into());
+        }
+        for said in work.said() {
+            match said {
+                Said::Line(text) => table.say(text),
+                Said::Changed(what, changes) => {
+                    tell(&table, what, &changes)?;
+                    // What was kept has been gone on with.
+                    if let Some(state) = state.take() {
+                        keeper = Some(engine.keep_state(state)?);
+                    }
+                }
+            }
+        }
         if reload.swap(false, Ordering::Relaxed) {
             match File::read(&cli.file) {
                 Ok(file) => {
                     if fixed(&file) != at_start {
                         table.say("engine.state, engine.reels and server are those of the start: to change them, restart");
                     }
-                    tell(&table, "reloaded", &fleet.apply(file))?;
+                    work.change_to(file);
                 }
                 Err(problems) => {
                     problems.iter().for_each(|problem| table.say(problem));
@@ -133,12 +148,14 @@ fn run(cli: &Cli) -> Result<()> {
         }
         if table.is_shown() && shown.elapsed() >= SHOWN_EVERY {
             shown = Instant::now();
-            table.show(&fleet.rows());
+            // While channels change, the table stands still.
+            work.rows().iter().for_each(|rows| table.show(rows));
         }
     }
     table.clear();
     // Whoever publishes is let go first: what is made from that ends as it would by itself.
     let published = server.map(|server| server.stop(DEADLINE)).unwrap_or_default();
+    // This ends what a change of the channels waits for, too.
     let report = engine.shutdown(DEADLINE);
     drop(keeper);
     out!(

@@ -260,3 +260,104 @@ fn what_ran_when_the_process_was_killed_runs_again_once() {
         assert_eq!(open(server).1, 4, "one connection in each run");
     }
 }
+
+/// A channel that plays this, and pushes it there.
+fn channel(name: &str, source: &str, server: &str) -> String {
+    format!(
+        "[channels.{name}]\nsource = {{ {source} }}\n\
+         outputs = [{{ server = \"{server}\", key = \"{SECRET}\", label = \"main\" }}]\n"
+    )
+}
+
+#[test]
+fn a_reload_that_waits_holds_up_neither_signals_nor_other_channels() {
+    let Some(program) = example("channels") else { return };
+    let (clip, other) = (Known::small(), Known::small());
+    let folder = directory();
+    let config = folder.path().join("channels.toml");
+    let [first, second, elsewhere] = [(); 3].map(|()| Scripted::start(Script::Record));
+    let plays = |clip: &Known| format!("file = {:?}, looped = true", clip.file);
+    let before =
+        channel("first", &plays(&clip), &first.url()) + &channel("second", &plays(&clip), &second.url());
+    fs::write(&config, before).expect("a file");
+    let mut channels = Peer::spawn(&program, [text(&config)]);
+    wait_line(&channels, "started", 1);
+    for server in [&first, &second] {
+        assert!(server.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    }
+    // The first channel waits for somebody to publish; the second one has another source, and goes to another server.
+    let after = channel("first", "published = \"nobody\"", &first.url())
+        + &channel("second", &plays(&other), &elsewhere.url());
+    fs::write(&config, after).expect("a file");
+    send(&channels, Signal::HUP);
+    let said = |channels: &Peer, part: &str| channels.errors().contains(part);
+    for part in ["replaced at a keyframe, without a gap", "another source is on the air"] {
+        assert!(wait_until(PATIENCE, || said(&channels, part)), "{part}: {}", channels.report());
+    }
+    assert!(elsewhere.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    assert!(wait_until(PATIENCE, || open(&second) == (0, 1)), "{:?}", open(&second));
+    send(&channels, Signal::TERM);
+    channels.wait_success(PATIENCE);
+    let printed = channels.output();
+    assert!(printed.lines().last().expect("a last line").starts_with("stopped 2, abandoned 0"), "{printed}");
+    assert!(!printed.contains("reloaded"), "the reload was not waited for: {printed}");
+}
+
+#[test]
+fn an_output_that_cannot_go_on_elsewhere_ends_where_it_was_and_is_tried_there() {
+    let Some(program) = example("channels") else { return };
+    let clip = Known::small();
+    let folder = directory();
+    let config = folder.path().join("channels.toml");
+    let (here, mut there) = (Scripted::start(Script::Record), Scripted::start(Script::Record));
+    there.down();
+    let plays = format!("file = {:?}, looped = true", clip.file);
+    fs::write(&config, channel("only", &plays, &here.url())).expect("a file");
+    let channels = Peer::spawn(&program, [text(&config)]);
+    wait_line(&channels, "started", 1);
+    assert!(here.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    fs::write(&config, channel("only", &plays, &there.url())).expect("a file");
+    send(&channels, Signal::HUP);
+    // The file does not name it any more, so the stream is not there any more either.
+    assert!(wait_until(PATIENCE, || open(&here) == (0, 1)), "{}", channels.report());
+    there.up();
+    assert!(there.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+}
+
+#[test]
+fn a_show_that_is_complete_is_not_played_again_after_a_reload_or_a_restart_in_its_window() {
+    let Some(program) = example("channels") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let [config, state] = ["channels.toml", "state"].map(|name| folder.path().join(name));
+    let [show, marker] = [(); 2].map(|()| Scripted::start(Script::Record));
+    let once = format!("file = {:?}", clip.file);
+    let content = |owner: &str, has_marker: bool| {
+        let window =
+            |name: &str| format!("[schedules.{name}]\nwindows = [{{ from = \"00:00\", lasts = \"47h\" }}]\n");
+        let marker = channel("marker", &format!("{once}, looped = true"), &marker.url()) + &window("marker");
+        format!("engine.state = {state:?}\n")
+            + &channel("a_show", &once, &show.url())
+                .replace("source =", &format!("owner = \"{owner}\"\nsource ="))
+            + &window("a_show")
+            + if has_marker { marker.as_str() } else { "" }
+    };
+    let is_kept = |part: &str| fs::read_to_string(&state).is_ok_and(|kept| kept.contains(part));
+    fs::write(&config, content("alice", false)).expect("a file");
+    let mut channels = Peer::spawn(&program, [text(&config)]);
+    assert!(show.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    assert!(wait_until(PATIENCE, || open(&show) == (0, 1)), "it is complete: {}", channels.report());
+    // It belongs to somebody else now. Another one, which is begun after it, shows that it had its turn.
+    fs::write(&config, content("bob", true)).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 1),
+        "reloaded: 1 added, 1 changed, 0 removed, 0 untouched, 0 failed"
+    );
+    assert!(marker.wait_pictures(0, 10, PATIENCE), "{}", channels.report());
+    assert_eq!(open(&show), (0, 1));
+    assert!(wait_until(PATIENCE, || is_kept("done") && is_kept("began")), "{:?}", fs::read_to_string(&state));
+    channels.kill();
+    let channels = Peer::spawn(&program, [text(&config)]);
+    assert!(marker.wait_pictures(1, 10, PATIENCE), "{}", channels.report());
+    assert_eq!(open(&show), (0, 1));
+}
