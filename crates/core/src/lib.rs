@@ -73,6 +73,7 @@ pub use config::{
 };
 pub use engine::Engine;
 pub use engine::builder::StreamBuilder;
+pub use engine::figures::{EngineFigures, StreamFigures};
 #[cfg(feature = "state")]
 pub use engine::keeper::StateKeeper;
 pub use engine::serving::{PublishOptions, ServerEngine};
@@ -129,7 +130,7 @@ pub use state::{
 };
 pub use stats::{
     Codec, Cutover, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
-    OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats,
+    OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats, Totals,
 };
 #[doc(hidden)]
 pub use stream::Data;

@@ -10,6 +10,7 @@ mod video;
 pub use crate::options::ThreadMode;
 pub use audio::{AudioCodecKind, AudioEncoder, AudioSettings};
 pub(crate) use options::Family;
+pub use sessions::hardware_sessions;
 pub use settings::{RateControl, VideoCodecKind, VideoSettings};
 pub(crate) use video::OpenFailure;
 pub use video::{Picture, VideoEncoder};

@@ -70,6 +70,13 @@ pub(crate) fn open(encoder: &str) -> u32 {
     entry(&mut ledger(), encoder).open
 }
 
+/// Encoders that devices run for this process now, by libav's name, in the order in which each was first opened.
+#[must_use]
+pub fn hardware_sessions() -> Vec<(String, u32)> {
+    let ledger = ledger();
+    ledger.iter().filter(|entry| entry.worked).map(|entry| (entry.encoder.clone(), entry.open)).collect()
+}
+
 /// Whether an encoder of the same device has ever opened in this process.
 pub(crate) fn has_worked(encoder: &str) -> bool {
     ledger().iter().any(|entry| entry.shares_device(encoder) && entry.worked)

@@ -1,6 +1,7 @@
 //! The engine: what runs all streams of a process.
 
 pub(crate) mod builder;
+pub(crate) mod figures;
 mod health;
 #[cfg(feature = "state")]
 pub(crate) mod keeper;

@@ -14,6 +14,10 @@ impl EngineWatch {
         Self(Arc::downgrade(engine))
     }
 
+    pub(super) fn registry(&self) -> Option<Arc<Registry>> {
+        self.0.upgrade()
+    }
+
     /// The figures of all running streams, in the order they were started; none once the engine is gone.
     #[must_use]
     pub fn stats(&self) -> Vec<StreamStats> {

@@ -192,6 +192,8 @@ pub struct Counts {
     pub reconnects: u64,
     /// Tags dropped for outputs that were behind.
     pub dropped: u64,
+    /// Tags of publishers that were left out because a sequence header was missing; counted once it came.
+    pub headerless: u64,
 }
 
 impl Tally {
@@ -205,10 +207,14 @@ impl Tally {
         match &event.kind {
             EventKind::Started => counts.started += 1,
             EventKind::Ended { error: None } => counts.ended += 1,
-            EventKind::Ended { error: Some(_) } => counts.failed += 1,
-            EventKind::Abandoned => counts.abandoned += 1,
+            EventKind::Ended { error: Some(error) } => {
+                counts.failed += 1;
+                // In one step, so that nobody sees it among those that failed by themselves.
+                counts.abandoned += u64::from(matches!(error, Error::ForceKillRequired { .. }));
+            }
             EventKind::OutputLive { reconnects, .. } if *reconnects > 0 => counts.reconnects += 1,
             EventKind::OutputDropped { tags, .. } => counts.dropped += tags,
+            EventKind::HeaderCame { left_out, .. } => counts.headerless += left_out,
             _ => {}
         }
     }
@@ -251,6 +257,25 @@ mod tests {
         assert_eq!((errors[49].event, errors[49].output), ("source_fault", None));
         let expected = [("LABEL_IN_USE", 1), ("STREAM_ENDED", 70)];
         assert_eq!(recent.by_code().into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_forced_end_is_counted_with_the_end_itself() {
+        let tally = Tally::default();
+        let note = |kind| {
+            let (stream, at) = (crate::id::StreamId(1), SystemTime::UNIX_EPOCH);
+            tally.note(&Event { at, stream, label: None, output_label: None, kind });
+            let counts = tally.counts();
+            (counts.ended, counts.failed, counts.abandoned, counts.headerless)
+        };
+        let forced = Error::ForceKillRequired { stream: crate::id::StreamId(1), deadline: FIVE_MINUTES };
+        assert_eq!(note(EventKind::Ended { error: Some(forced) }), (0, 1, 1, 0));
+        assert_eq!(note(EventKind::Abandoned), (0, 1, 1, 0));
+        assert_eq!(note(EventKind::Ended { error: Some(Error::Ended) }), (0, 2, 1, 0));
+        assert_eq!(note(EventKind::Ended { error: None }), (1, 2, 1, 0));
+        let codec = || "h264".to_owned();
+        assert_eq!(note(EventKind::HeaderCame { codec: codec(), left_out: 7 }), (1, 2, 1, 7));
+        assert_eq!(note(EventKind::HeaderCame { codec: codec(), left_out: 2 }), (1, 2, 1, 9));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::config::MonitorConfig;
 use crate::event::EventKind;
 use crate::id::StreamId;
 use crate::machine::process;
+use crate::stats::Totals;
 use crate::stream::{Glance, Registry, StreamShared};
 use crate::sys::CodecThreads;
 
@@ -55,7 +56,8 @@ struct Used {
 impl Sampler {
     /// Looks at all streams.
     pub(super) fn look(&mut self, engine: &Registry, limits: &MonitorConfig, now: Instant, at: SystemTime) {
-        let (streams, mut streams_cpu) = engine.running_and_used();
+        let (streams, ended) = engine.running_and_ended();
+        let mut streams_cpu = ended.cpu_time + ended.codec_cpu_time;
         let ours: HashSet<_> = streams.iter().map(|stream| stream.cpu.number()).collect();
         self.codecs.look(|meter| ours.contains(&meter.number()));
         for stream in &streams {
@@ -84,7 +86,7 @@ impl Sampler {
             label: stream.label.clone(),
             judge: Judge::default(),
             // Nothing was used before it was started.
-            glance: Glance { cpu: Duration::ZERO, codecs: Duration::ZERO, ..glance },
+            glance: Glance { totals: Totals::default(), ..glance },
             seen: now.checked_sub(glance.uptime).unwrap_or(now),
             cpu_percent: 0.0,
             history: History::default(),
@@ -135,8 +137,8 @@ impl Sampler {
             owner: watched.owner.clone(),
             at: self.at.unwrap_or(SystemTime::UNIX_EPOCH),
             cpu_percent: watched.cpu_percent,
-            cpu_time: watched.glance.cpu,
-            codec_cpu_time: watched.glance.codecs,
+            cpu_time: watched.glance.totals.cpu_time,
+            codec_cpu_time: watched.glance.totals.codec_cpu_time,
             held: watched.glance.held,
             warnings: watched.judge.warnings,
             is_high: watched.judge.high_since.is_some(),

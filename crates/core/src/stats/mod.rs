@@ -3,6 +3,7 @@
 mod codec;
 mod held;
 mod output;
+mod totals;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use flowcast_rtmp::time::MediaTime;
 pub use self::codec::Codec;
 pub use self::held::HeldBytes;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
+pub use self::totals::Totals;
 use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
 use crate::words::words;

@@ -56,13 +56,15 @@ pub(crate) enum Guest {
 pub(crate) struct Branches {
     seats: Arc<AtomicUsize>,
     list: Mutex<Vec<Arc<StreamShared>>>,
-    /// What branches that are gone have done, so that the stream's sums never go back.
+    /// Branches that end and take no more players, and what those have done that are gone: the stream's sums never go back. Locked
+    /// after `list`.
     gone: Mutex<Gone>,
     next: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Gone {
+    leaving: Vec<Arc<StreamShared>>,
     bytes_sent: u64,
     drops: u64,
     cpu_time: Duration,
@@ -155,15 +157,18 @@ impl Branches {
         let free = branch.branches.seats.load(Ordering::Relaxed) == 0;
         if free {
             list.retain(|other| !Arc::ptr_eq(other, branch));
+            self.gone.lock().leaving.push(branch.clone());
         }
         free
     }
 
     /// A branch has ended.
     fn forget(&self, branch: &Arc<StreamShared>) {
-        self.list.lock().retain(|other| !Arc::ptr_eq(other, branch));
+        let mut list = self.list.lock();
+        list.retain(|other| !Arc::ptr_eq(other, branch));
         let stats = branch.stats();
         let mut gone = self.gone.lock();
+        gone.leaving.retain(|other| !Arc::ptr_eq(other, branch));
         gone.bytes_sent += stats.bytes_sent;
         gone.drops += stats.drops;
         gone.cpu_time += stats.cpu_time;
@@ -199,18 +204,25 @@ impl Branches {
 
     /// Adds what branches hold and use to what is wanted often of their stream.
     pub(super) fn add_to_glance(&self, glance: &mut Glance) {
-        for branch in self.list.lock().iter() {
+        let list = self.list.lock();
+        let gone = self.gone.lock();
+        for branch in list.iter().chain(&gone.leaving) {
             let more = branch.glance();
-            glance.cpu += more.cpu;
             glance.held += more.held;
+            glance.lag = glance.lag.max(more.lag);
+            glance.schedule_lag = glance.schedule_lag.max(more.schedule_lag);
+            glance.totals += more.totals;
         }
-        glance.cpu += self.gone.lock().cpu_time;
+        glance.totals.cpu_time += gone.cpu_time;
+        glance.totals.bytes_sent += gone.bytes_sent;
+        glance.totals.drops += gone.drops;
     }
 
     /// Adds what happens on branches to the figures of their stream.
     pub(crate) fn add_to(&self, stats: &mut StreamStats) {
-        let branches = self.list.lock().clone();
-        for branch in branches {
+        let list = self.list.lock();
+        let gone = self.gone.lock();
+        for branch in list.iter().chain(&gone.leaving) {
             let more = branch.stats();
             stats.cpu_time += more.cpu_time;
             stats.cpu_percent += more.cpu_percent;
@@ -223,7 +235,6 @@ impl Branches {
             stats.schedule_lag_max = stats.schedule_lag_max.max(more.schedule_lag_max);
             stats.outputs.extend(more.outputs);
         }
-        let gone = self.gone.lock();
         stats.bytes_sent += gone.bytes_sent;
         stats.drops += gone.drops;
         stats.cpu_time += gone.cpu_time;

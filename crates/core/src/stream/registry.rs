@@ -30,7 +30,7 @@ use crate::id::{OutputId, StreamId};
 use crate::limiter::{Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
-use crate::stats::OutputStats;
+use crate::stats::{OutputStats, Totals};
 use crate::sys::{Latch, panic_message, spawn};
 
 const REAPER_STACK: usize = 64 << 10;
@@ -50,8 +50,8 @@ pub(crate) struct Registry {
     next_stream: AtomicU64,
     reaper: Mutex<Option<Sender<Arc<StreamShared>>>>,
     abandoned: AtomicU64,
-    /// CPU time of streams that have ended, in nanoseconds.
-    cpu_of_ended: AtomicU64,
+    /// What streams did that have ended. Locked after `streams`.
+    ended: Mutex<Totals>,
     /// Of those, the threads that have not ended since.
     stuck: AtomicI64,
     /// What is being started.
@@ -117,7 +117,7 @@ impl Registry {
             next_stream: AtomicU64::new(1),
             reaper: Mutex::new(None),
             abandoned: AtomicU64::new(0),
-            cpu_of_ended: AtomicU64::new(0),
+            ended: Mutex::default(),
             stuck: AtomicI64::new(0),
             starting: Starting::default(),
             closed: AtomicBool::new(false),
@@ -174,21 +174,20 @@ impl Registry {
         self.streams.lock().values().cloned().collect()
     }
 
-    /// A stream runs no longer; what it used stays counted.
+    /// A stream runs no longer; what it did stays counted.
     fn forget(&self, stream: &StreamShared) {
         let mut streams = self.streams.lock();
         if streams.remove(&stream.id).is_some() {
-            let used = stream.glance().cpu_in_all().as_nanos();
-            self.cpu_of_ended.fetch_add(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
+            *self.ended.lock() += stream.glance().totals;
         }
         drop(streams);
         self.changes.note();
     }
 
-    /// The streams that run, in no order, and the CPU time of all others before them.
-    pub(crate) fn running_and_used(&self) -> (Vec<Arc<StreamShared>>, Duration) {
+    /// The streams that run, in no order, and what all others did before them: each stream is in one of the two.
+    pub(crate) fn running_and_ended(&self) -> (Vec<Arc<StreamShared>>, Totals) {
         let streams = self.streams.lock();
-        let ended = Duration::from_nanos(self.cpu_of_ended.load(Ordering::Relaxed));
+        let ended = *self.ended.lock();
         (streams.values().cloned().collect(), ended)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What one stream has cost so far: CPU time, summed over the threads that work for it, and what was encoded.
+/// What one stream has cost so far: CPU time, summed over the threads that work for it, and what was encoded or left out.
 ///
 /// Each thread measures itself ([`CpuMeter::lap`]) and adds what it used since the last time; the sum outlives them. Threads that libav
 /// started cannot: [`CodecThreads`](super::CodecThreads) adds what they used. Clones are the same meter.
@@ -19,6 +19,8 @@ struct Sums {
     codecs: AtomicU64,
     frames: AtomicU64,
     pixels: AtomicU64,
+    /// Tags that encoders were too slow for.
+    left_out: AtomicU64,
 }
 
 /// What one thread last reported to its meter.
@@ -48,6 +50,17 @@ impl CpuMeter {
     pub(crate) fn count_encoded(&self, pixels: u64) {
         self.0.frames.fetch_add(1, Ordering::Relaxed);
         self.0.pixels.fetch_add(pixels, Ordering::Relaxed);
+    }
+
+    /// Tags of live sources that were left out because an encoder did not keep up.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.0.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Counts such tags.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn count_left_out(&self, tags: u64) {
+        self.0.left_out.fetch_add(tags, Ordering::Relaxed);
     }
 
     /// Adds what the calling thread used since `lap` was last given.

@@ -49,6 +49,13 @@ impl EncodingMeter {
         }
     }
 
+    /// Counts tags that the encoder was too slow for.
+    pub(crate) fn left_out(&self, tags: u64) {
+        if let Some(stream) = self.0.stream.get() {
+            stream.count_left_out(tags);
+        }
+    }
+
     /// Says how many bytes of pictures the encoder holds.
     pub(super) fn holds(&self, bytes: u64) {
         self.0.held.store(bytes, Ordering::Relaxed);

@@ -109,18 +109,21 @@ impl State {
 }
 
 impl Inbox {
-    /// Takes tags that come now, or leaves them out; never waits.
-    pub(super) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) {
+    /// Takes tags that come now, or leaves them out; never waits. How many it left out.
+    pub(super) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) -> u64 {
+        let mut left_out = 0;
         let mut state = self.state.lock();
         for tag in tags.filter(|tag| !tag.is_script() || tag.is_metadata()) {
             if !state.admits(now, &tag) {
-                self.drops.fetch_add(1, Ordering::Relaxed);
+                left_out += 1;
                 continue;
             }
             state.bytes += tag.body.len();
             state.entries.push_back((now, Entry::Tag(tag)));
         }
+        self.drops.fetch_add(left_out, Ordering::Relaxed);
         self.filled.notify_one();
+        left_out
     }
 
     /// The publication is over.

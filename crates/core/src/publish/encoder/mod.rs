@@ -95,7 +95,10 @@ impl LiveEncoder {
 
     /// Gives it what was published and has come `now`.
     pub(crate) fn push(&self, now: Instant, tags: impl Iterator<Item = Tag>) {
-        self.inbox.send(now, tags);
+        let left_out = self.inbox.send(now, tags);
+        if left_out > 0 {
+            self.control.meter.left_out(left_out);
+        }
     }
 
     /// The publication is over; another one may follow.

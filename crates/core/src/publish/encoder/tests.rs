@@ -63,6 +63,17 @@ struct Studio {
 
 /// Encodes everything by these encoders.
 fn start(encoders: Arc<dyn Encoders>, reader: Mailbox, mode: Mode, tune: Option<&str>) -> LiveEncoder {
+    start_for(CpuMeter::default(), encoders, reader, mode, tune)
+}
+
+/// The same, for a stream with this meter.
+fn start_for(
+    cpu: CpuMeter,
+    encoders: Arc<dyn Encoders>,
+    reader: Mailbox,
+    mode: Mode,
+    tune: Option<&str>,
+) -> LiveEncoder {
     let mut wish = Wish { mode: Some(mode), encoding: Profile::Ultra.into(), ..Wish::default() };
     wish.encoding.tune = tune.map(str::to_owned);
     let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
@@ -70,7 +81,7 @@ fn start(encoders: Arc<dyn Encoders>, reader: Mailbox, mode: Mode, tune: Option<
         name: "studio".to_owned(),
         bounds: Config::default().read_ahead,
         reader,
-        cpu: CpuMeter::default(),
+        cpu,
         settling: Settling::new(wish, defaults),
         encoders,
     })
@@ -309,6 +320,25 @@ fn what_cannot_be_decoded_at_all_is_told_once_and_the_next_publication_is_encode
     let (state, out, _) = studio.finish();
     assert!(matches!(state, SourceState::Ended), "{state:?}");
     assert_eq!(pictures(&out, 0), 50);
+}
+
+#[test]
+fn what_an_encoder_leaves_out_stays_counted_for_its_stream() {
+    let device = || Arc::new(Device { is_hidden: AtomicBool::new(true), ..Device::default() });
+    let meter = CpuMeter::default();
+    for sum in 1..=2u64 {
+        let ((_poll, reader), device) = (reader(), device());
+        let encoder = start_for(meter.clone(), device.clone(), reader, Mode::Encode, None);
+        // Half a minute at once, while devices are looked for: ten seconds are kept.
+        for from in [0, 10_000, 20_000] {
+            encoder.push(Instant::now(), usual(from).into_iter());
+        }
+        let drops = encoder.drops();
+        assert!(drops > 0);
+        assert_eq!(meter.left_out(), sum * drops);
+        device.is_hidden.store(false, Ordering::SeqCst);
+        encoder.finish();
+    }
 }
 
 #[test]
