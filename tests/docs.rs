@@ -16,7 +16,7 @@ mod imports {
     use flowcast::output::IfTaken;
     use flowcast::playlist::NothingPlays;
     use flowcast::schedule::{Missed, Weekday, When, Window};
-    use flowcast::server::{EncoderMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
+    use flowcast::server::{EncoderMetrics, EngineMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
     use flowcast::source::{At, Fallback, Reaction, Watchdog};
     use flowcast::spec::StreamSpec;
     use flowcast::state::{RestoreOptions, Resume, StateFile};

@@ -17,6 +17,8 @@ mod list_codec_changes;
 mod made;
 mod media_before_header;
 mod mediamtx_url;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mixed_programs;
 mod mutated_files;
 mod no_metadata;

@@ -133,8 +133,8 @@
 //! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
 //! recordings still build, and no FFmpeg is needed.
 //!
-//! `metrics` (default): figures of a server, of streams with their outputs, and of encoders for Prometheus, see
-//! `RtmpServer::metrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
+//! `metrics` (default): figures of a server, of an engine and its owners, of streams with their outputs, and of encoders for Prometheus, see
+//! `RtmpServer::metrics`, `EngineMetrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
 //!
 //! `futures`: `Events::into_stream`, which gives a `futures_core::Stream`. Awaiting the end of a stream and the next event needs no
 //! feature.
@@ -242,9 +242,9 @@ pub mod signals {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, Cutover, EncodingStats, EngineWatch, FallbackStats, HeldBytes, OutputFailure, OutputPhase,
-        OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd, StreamPhase,
-        StreamStats,
+        Codec, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes, OutputFailure,
+        OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd,
+        StreamFigures, StreamPhase, StreamStats, Totals,
     };
 }
 
@@ -309,7 +309,7 @@ pub mod server {
         ServerStats, TlsIdentity,
     };
     #[cfg(feature = "metrics")]
-    pub use flowcast_server::{EncoderMetrics, Metrics, StreamMetrics, prometheus_client};
+    pub use flowcast_server::{EncoderMetrics, EngineMetrics, Metrics, StreamMetrics, prometheus_client};
 }
 
 #[cfg(feature = "libav")]

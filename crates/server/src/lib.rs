@@ -32,7 +32,7 @@ pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
 pub use event::{Departure, ServerEvent, ServerEventKind};
 #[cfg(feature = "metrics")]
-pub use metrics::{EncoderMetrics, Metrics, StreamMetrics};
+pub use metrics::{EncoderMetrics, EngineMetrics, Metrics, StreamMetrics};
 /// The crate the figures are collected with: its `Registry` takes them.
 #[cfg(feature = "metrics")]
 pub use prometheus_client;

@@ -1,6 +1,8 @@
-//! Figures of a server, of streams, and of encoders, for Prometheus.
+//! Figures of a server, of an engine and its owners, of streams, and of encoders, for Prometheus.
 
 mod encoders;
+mod engine;
+mod page;
 mod streams;
 
 use std::fmt;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 pub use self::encoders::EncoderMetrics;
+pub use self::engine::EngineMetrics;
 pub use self::streams::StreamMetrics;
 use crate::refusal::RefusalReason;
 use crate::stats::Counters;
