@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use flowcast::error::{UnknownName, chain};
 use flowcast::event::Subscription;
 use flowcast::server::prometheus_client::{encoding::text::encode, registry::Registry};
-use flowcast::server::{EncoderMetrics, StreamMetrics};
+use flowcast::server::{EncoderMetrics, EngineMetrics, StreamMetrics};
 use flowcast::stats::StreamStats;
 use flowcast::verdict::Facts;
 use flowcast::{
@@ -179,6 +179,7 @@ impl Service {
         thread::spawn(move || log_and_keep(events, &kept));
         let server = engine.rtmp_server(&cli.listen).start()?;
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(EngineMetrics::new(&engine)));
         registry.register_collector(Box::new(StreamMetrics::new(engine.watch())));
         registry.register_collector(Box::new(EncoderMetrics::new(&engine)));
         registry.register_collector(Box::new(server.metrics()));
