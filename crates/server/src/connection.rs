@@ -268,9 +268,20 @@ impl Connection {
         self.session.wire().is_empty() && !self.transport.has_pending()
     }
 
+    /// A peer is late only if nothing of it waits in the socket: a process that was frozen, or a thread that got no processor, has not
+    /// heard yet what came in time. Reading comes before [`check_deadlines`](Self::check_deadlines) then.
+    pub(crate) fn listen_if_due(&mut self, now: Instant) {
+        self.readable |= self.is_due(now);
+    }
+
+    /// Whether a deadline of the session has passed.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.session.next_timeout().is_some_and(|at| at <= now)
+    }
+
     /// Keeps the session's own deadlines.
     pub(crate) fn check_deadlines(&mut self, now: Instant) -> Result<(), Over> {
-        if self.session.next_timeout().is_some_and(|at| at <= now) {
+        if self.is_due(now) {
             self.session.handle_timeout(now).map_err(Over::Rtmp)?;
         }
         Ok(())

@@ -92,6 +92,9 @@ impl Player {
             self.join(cx)?;
         }
         self.connection.note(cx.readable, cx.writable);
+        if cx.tick {
+            self.connection.listen_if_due(cx.now);
+        }
         if self.connection.is_readable() {
             self.read(cx)?;
         }

@@ -72,6 +72,9 @@ impl Publisher {
             self.connection.session.accept_publish(cx.now);
         }
         self.connection.note(cx.readable || (self.resting && cx.tick), cx.writable);
+        if cx.tick {
+            self.connection.listen_if_due(cx.now);
+        }
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
         let enough = tags_before + TAG_BUDGET;

@@ -80,6 +80,21 @@ fn silent_peers_are_pinged_and_given_up() {
 }
 
 #[test]
+fn a_ping_that_is_late_leaves_time_for_its_answer() {
+    for mut server in [Server::publishing(), Server::playing()] {
+        // The process stood still: nobody could hear the peer, and nobody pinged it.
+        server.pass(300 * SECOND);
+        server.session.handle_timeout(server.now).unwrap();
+        assert_eq!(server.sent().len(), 1);
+        assert_eq!(server.session.next_timeout(), Some(server.now + 30 * SECOND));
+        server.pass(29 * SECOND);
+        server.session.handle_timeout(server.now).unwrap();
+        server.pass(SECOND);
+        assert_eq!(timed_out(server.session.handle_timeout(server.now)), Deadline::Ping);
+    }
+}
+
+#[test]
 fn sessions_of_ours_answer_pings() {
     let mut pair = Pair::go_live(ClientRole::Play, 1000);
     for _ in 0..100 {

@@ -154,7 +154,7 @@ impl Lobby {
             }
             if now >= next_tick {
                 next_tick = now + TICK;
-                self.check_deadlines(now);
+                self.check_deadlines(now, &mut scratch);
                 self.end_expired();
                 self.shared.streams.lock().retain(|stream| !stream.has_ended());
             }
@@ -230,9 +230,16 @@ impl Lobby {
         }
     }
 
-    fn check_deadlines(&mut self, now: Instant) {
+    fn check_deadlines(&mut self, now: Instant, scratch: &mut [u8]) {
         let ids: Vec<_> = self.guests.keys().copied().collect();
         for id in ids {
+            if let Some(guest) = self.guests.get(&id)
+                && matches!(guest.stage, Stage::Arriving)
+                && guest.connection.is_due(now)
+            {
+                // What came in time counts, though it was not heard in time.
+                self.turn(id, now, true, false, scratch);
+            }
             let Some(guest) = self.guests.get_mut(&id) else { continue };
             match &guest.stage {
                 Stage::Arriving => {

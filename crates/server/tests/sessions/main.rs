@@ -4,7 +4,7 @@ mod made_from;
 mod peer;
 mod restream;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowcast_core::{Config, Engine, EventKind, Events, StreamRef};
 use flowcast_rtmp::flv::TagKind;
@@ -259,14 +259,22 @@ fn a_half_open_publisher_is_found_and_its_stream_waits() {
     assert_eq!(error.code(), "RTMP_TIMEOUT", "{error:?}");
     assert!(studio.server.stats().timeouts >= 1, "{:?}", studio.server.stats());
     drop(publisher);
-    // One that answers is left in peace, however silent it is otherwise.
-    let mut publisher = studio.publisher();
-    let beats = std::cell::Cell::new(0);
-    let up = publisher.run_until(|_| {
-        beats.set(beats.get() + 1);
-        beats.get() > 200
-    });
-    assert!(matches!(up, Ok(true)), "{up:?}");
+    // One that answers is left in peace, however silent it is otherwise. A client that was itself kept from answering for long
+    // shows nothing, and comes again.
+    for _ in 0..10 {
+        let mut publisher = studio.publisher();
+        let (mut beats, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
+        let up = publisher.run_until(|_| {
+            beats += 1;
+            longest = longest.max(std::mem::replace(&mut last, Instant::now()).elapsed());
+            beats > 200
+        });
+        if matches!(up, Ok(true)) {
+            return;
+        }
+        assert!(longest > Duration::from_millis(500), "{up:?}, though it answers within {longest:?}");
+    }
+    panic!("the machine is too busy to tell");
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Live {
         host: &str,
         finishing: bool,
     ) -> Result<bool, Error> {
-        self.readable |= cx.readable;
+        // A server is late only if nothing of it waits in the socket.
+        self.readable |= cx.readable || self.session.next_timeout().is_some_and(|at| at <= cx.now);
         self.writable |= cx.writable;
         self.hear(host)?;
         let more_to_read = self.read(cx, host)?;

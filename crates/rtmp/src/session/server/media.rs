@@ -208,7 +208,7 @@ impl ServerSession {
     fn accepted(&mut self, asked: Asked, now: Instant) {
         self.link.set_total(u64::MAX);
         self.last_input = now;
-        self.pinged = false;
+        self.pinged = None;
         if self.wants_answer(asked.transaction) {
             let answer = Command::new("_result", asked.transaction, vec![Value::Null]);
             self.link.send_command(0, &answer);

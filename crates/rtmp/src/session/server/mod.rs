@@ -74,7 +74,8 @@ pub struct ServerSession {
     /// The client has ended a stream, and may begin another.
     again: bool,
     last_input: Instant,
-    pinged: bool,
+    /// When it was asked for a sign of life that has not come yet.
+    pinged: Option<Instant>,
 }
 
 /// How far the client has come.
@@ -128,7 +129,7 @@ impl ServerSession {
             prepares_since: now,
             again: false,
             last_input: now,
-            pinged: false,
+            pinged: None,
         }
     }
 
@@ -139,7 +140,7 @@ impl ServerSession {
     /// The client broke the protocol or a limit. The session is over; [`wire`](Self::wire) may still hold an answer.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
         self.last_input = now;
-        self.pinged = false;
+        self.pinged = None;
         let result = self.take_failure().and_then(|()| self.input(now, bytes));
         result.map_err(|error| self.fail(error))
     }

@@ -1,6 +1,6 @@
 //! Deadlines of a server session, and its pings.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Phase, ServerSession};
 use crate::error::{Deadline, Error};
@@ -15,7 +15,7 @@ impl ServerSession {
             // The deadline of a decision belongs to the program that decides.
             Phase::Deciding(_) | Phase::Ended => None,
             Phase::Leaving { since } => since.checked_add(self.config.linger),
-            Phase::Publishing(_) | Phase::Playing(_) => self.last_input.checked_add(self.patience()),
+            Phase::Publishing(_) | Phase::Playing(_) => self.silent_until(),
         }
     }
 
@@ -33,7 +33,7 @@ impl ServerSession {
                     self.phase = Phase::Ended;
                     continue;
                 }
-                _ if self.pinged || self.config.ping_timeout <= self.config.ping_interval => {
+                _ if self.pinged.is_some() || self.config.ping_timeout <= self.config.ping_interval => {
                     (Deadline::Ping, self.config.ping_timeout)
                 }
                 _ => {
@@ -46,18 +46,22 @@ impl ServerSession {
         Ok(())
     }
 
-    /// How long the peer may be silent before the next step.
-    fn patience(&self) -> Duration {
-        if self.pinged {
-            self.config.ping_timeout
-        } else {
-            self.config.ping_interval.min(self.config.ping_timeout)
+    /// Until when the peer may be silent before the next step. A ping that is late, because this process stood still, leaves as much
+    /// time for its answer as any other.
+    fn silent_until(&self) -> Option<Instant> {
+        let (interval, timeout) = (self.config.ping_interval, self.config.ping_timeout);
+        match self.pinged {
+            None => self.last_input.checked_add(interval.min(timeout)),
+            Some(at) => {
+                let answer = at.checked_add(timeout.saturating_sub(interval))?;
+                Some(answer.max(self.last_input.checked_add(timeout)?))
+            }
         }
     }
 
     fn ping(&mut self, now: Instant) {
         let time = now.saturating_duration_since(self.started).as_millis() as u32;
         self.link.send_control(&Control::User(UserControl::PingRequest(time)));
-        self.pinged = true;
+        self.pinged = Some(now);
     }
 }
