@@ -57,7 +57,8 @@ impl Check {
     }
 
     /// How long a call may sleep, or compute. Time in which the thread only waits for a processor does not count (on Linux). Default
-    /// 200 ms: generous, for a busy machine; a good turn takes well under a millisecond.
+    /// 200 ms: generous, for a busy machine; a good turn takes well under a millisecond. With [`Duration::MAX`] sleep is not looked for,
+    /// which makes weeks of media affordable.
     pub fn longest_turn(self, longest_turn: Duration) -> Self {
         Self { longest_turn, ..self }
     }

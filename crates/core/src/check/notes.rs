@@ -72,7 +72,7 @@ impl Notes {
     }
 
     fn kernel(&self, may: May) -> Option<Kernel> {
-        (may == May::NotBlock).then(Kernel::now).flatten()
+        (may == May::NotBlock && self.longest_turn != Duration::MAX).then(Kernel::now).flatten()
     }
 
     /// Makes a call; `None` if it panicked.
@@ -94,7 +94,11 @@ impl Notes {
             if may == May::NotBlock {
                 state.report.longest_turn = state.report.longest_turn.max(longest);
             }
-            let limit = if may == May::Answer { self.longest_turn * ANSWERS } else { self.longest_turn };
+            let limit = if may == May::Answer {
+                self.longest_turn.saturating_mul(ANSWERS)
+            } else {
+                self.longest_turn
+            };
             if longest > limit {
                 let how = if slept >= cpu { "slept" } else { "computed" };
                 state.report.add(MistakeKind::Blocks, || format!("{what} {how} for {longest:.1?}"));
