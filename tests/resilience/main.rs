@@ -5,8 +5,10 @@
 #![allow(clippy::print_stdout, reason = "the figures of each fault are shown with --nocapture")]
 
 mod connect;
+mod dead;
 mod described;
 mod elsewhere;
+mod frozen;
 mod handles;
 mod kill;
 mod leaks;

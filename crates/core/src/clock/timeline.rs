@@ -279,4 +279,41 @@ mod tests {
         let times = place(&mut timeline, now, [key(0), picture(40), header(H1), key(80), picture(120)]);
         assert_eq!(times, [41, 81], "the header is known, the frames before it are not passed on");
     }
+
+    /// Every six hours the publisher goes, and comes back some seconds later with a clock that begins anywhere, also near 2^31 and 2^32.
+    #[test]
+    fn fifty_days_of_publishers_that_come_back_do_not_drift() {
+        const CLOCKS: [i64; 6] = [0, -40, (1 << 24) - 9_000, (1 << 31) - 9_000, (1 << 32) - 9_000, 77];
+        let (mut timeline, began) = (Timeline::default(), Instant::now());
+        let (mut second, mut newest, mut given) = (0, [-1, -1], 0);
+        for visit in 0_u64..200 {
+            timeline.change();
+            let own = CLOCKS[usize::try_from(visit % 6).expect("a small number")];
+            let came = second;
+            let is_new = timeline.place(began + Duration::from_secs(second), &mut header(H1));
+            assert_eq!(is_new, visit == 0, "the stream has the header");
+            while second < came + 6 * 3600 {
+                let now = began + Duration::from_secs(second);
+                let millis = own + i64::try_from((second - came) * 1000).expect("weeks");
+                let picture = if second % 4 == 0 || second == came { key(millis) } else { picture(millis) };
+                for (track, mut tag) in [picture, sound(millis + 3)].into_iter().enumerate() {
+                    assert!(timeline.place(now, &mut tag), "it can be decoded");
+                    let time = tag.timestamp.as_millis();
+                    assert!(time > newest[track], "{time} after {}", newest[track]);
+                    (newest[track], given) = (time, given + 1);
+                }
+                second += 1;
+            }
+            second += 1 + visit % 30;
+        }
+        let last = began + Duration::from_secs(second);
+        let clock = i64::try_from(second * 1000).expect("weeks");
+        // The sound is three milliseconds behind its picture; the one that comes at a seam finds its place after the pictures'.
+        assert!(
+            (clock..=clock + 3 * 200).contains(&timeline.resume_at(last)),
+            "{}",
+            timeline.resume_at(last)
+        );
+        assert!(clock > 1 << 32 && given == 2 * 200 * 6 * 3600);
+    }
 }
