@@ -6,12 +6,12 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,16 +23,14 @@ use flowcast::server::{EncoderMetrics, EngineMetrics, StreamMetrics};
 use flowcast::stats::StreamStats;
 use flowcast::verdict::Facts;
 use flowcast::{
-    Config, Engine, Error, EventKind, Events, Output, OutputId, Platform, Playlist, ReelStore, RtmpServer,
-    RtmpServerExt, Source, StreamId, StreamRef,
+    Config, Engine, Error, Output, OutputId, Platform, Playlist, ReelStore, RtmpServer, RtmpServerExt,
+    Source, StreamId, StreamRef,
 };
 use support::cli::Named;
 use support::{Result, cli, print};
 
 /// How long a stream may take to say goodbye.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Failures that are remembered, of all streams together.
-const MOST_FAILURES: usize = 100;
 
 /// A playout service that is spoken to on standard input: `help` lists the orders.
 #[derive(Parser)]
@@ -112,22 +110,11 @@ impl From<Error> for Refusal {
 
 type Answer = std::result::Result<String, Refusal>;
 
-/// A failure of a stream or an output.
-struct Failure {
-    stream: StreamId,
-    /// The event, as it is logged.
-    line: String,
-    error: Error,
-}
-
-type Failures = Arc<Mutex<VecDeque<Failure>>>;
-
 struct Service {
     // Before the engine, which waits for its streams when it is dropped.
     server: RtmpServer,
     registry: Registry,
     lists: BTreeMap<StreamId, Playlist>,
-    failures: Failures,
     watching: Option<Subscription>,
     engine: Engine,
 }
@@ -174,16 +161,14 @@ impl Service {
     fn start(cli: &Cli) -> Result<Self> {
         let config = Config::from_env()?.with(|config| config.reels = cli.reels.as_ref().map(ReelStore::new));
         let engine = Engine::new(config)?;
-        let failures = Failures::default();
-        let (events, kept) = (engine.events(), failures.clone());
-        thread::spawn(move || log_and_keep(events, &kept));
+        let _ = engine.on_event(|event| print::note(event));
         let server = engine.rtmp_server(&cli.listen).start()?;
         let mut registry = Registry::default();
         registry.register_collector(Box::new(EngineMetrics::new(&engine)));
         registry.register_collector(Box::new(StreamMetrics::new(engine.watch())));
         registry.register_collector(Box::new(EncoderMetrics::new(&engine)));
         registry.register_collector(Box::new(server.metrics()));
-        Ok(Self { server, registry, lists: BTreeMap::new(), failures, watching: None, engine })
+        Ok(Self { server, registry, lists: BTreeMap::new(), watching: None, engine })
     }
 
     /// Ends all that runs, under one deadline for each.
@@ -219,7 +204,7 @@ impl Service {
                 list.ok_or_else(|| refuse("NO_LIST", "it plays what somebody publishes"))?.skip();
                 Ok("ok".to_owned())
             }
-            Order::Errors { stream } => Ok(self.errors(self.find(&stream)?.id())),
+            Order::Errors { stream } => Ok(errors(&self.find(&stream)?)),
             Order::Judge { file, platform } => judge(file, &platform),
             Order::Key { name, key } => self.let_publish(&name, key),
             Order::Watch { switch } => Ok(self.watch(switch)),
@@ -261,16 +246,6 @@ impl Service {
         let by_number = name.parse().ok().and_then(|id| self.engine.get(id));
         let by_name = || self.engine.streams().into_iter().find(|stream| stream.label() == Some(name));
         by_number.or_else(by_name).ok_or_else(|| refuse("NO_STREAM", &format!("there is no stream {name}")))
-    }
-
-    fn errors(&self, stream: StreamId) -> String {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_stream = failures.iter().filter(|failure| failure.stream == stream);
-        let lines = of_stream.map(|Failure { line, error, .. }| {
-            let what = if error.is_retryable() { "may pass" } else { "is final" };
-            format!("{} {what}: {line}\n", error.code())
-        });
-        lines.chain(["ok".to_owned()]).collect()
     }
 
     /// What is malformed and what is taken have codes of their own: the one is to be corrected, the other to be chosen anew.
@@ -328,22 +303,11 @@ fn find_output(stream: &StreamRef, label: &str) -> std::result::Result<OutputId,
         .ok_or_else(|| refuse("NO_OUTPUT", &format!("there is no output {label}")))
 }
 
-/// Writes the log, and keeps what failed for `errors`. Ends with the engine.
-fn log_and_keep(events: Events, kept: &Mutex<VecDeque<Failure>>) {
-    for event in events {
-        let line = event.to_string();
-        print::note(&line);
-        let error = match event.kind {
-            EventKind::OutputRetrying { error, .. } | EventKind::ItemSkipped { error, .. } => error,
-            EventKind::OutputEnded { error: Some(error), .. } | EventKind::Ended { error: Some(error) } => {
-                error
-            }
-            _ => continue,
-        };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.truncate(MOST_FAILURES - 1);
-        kept.push_front(Failure { stream: event.stream, line, error });
-    }
+/// What failed lately, the newest last.
+fn errors(stream: &StreamRef) -> String {
+    let errors = stream.errors();
+    let lines = errors.iter().map(|error| format!("{} {}: {error}\n", error.code, error.event));
+    lines.chain(["ok".to_owned()]).collect()
 }
 
 /// A stream and its outputs, for people.

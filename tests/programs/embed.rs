@@ -198,7 +198,8 @@ fn the_service_does_what_it_is_told_and_says_why_when_it_does_not() {
     let live = service.wait_event("output_live");
     assert!(live["at"].as_str() > retrying["at"].as_str(), "{live} after {retrying}");
     let errors = service.lines("errors news");
-    assert!(errors.contains(" may pass: ") && errors.contains("\"youtube\""), "{errors}");
+    let code = failed["last_error"]["code"].as_str().expect("it has failed");
+    assert!(errors.contains(&format!("{code} output_retrying: ")), "{errors}");
 
     // Everything in one text for Prometheus.
     let metrics = service.lines("metrics");
