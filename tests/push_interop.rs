@@ -2,11 +2,14 @@
 
 use flowcast::config::TlsRoots;
 use flowcast::stats::OutputPhase;
-use flowcast::{Config, Engine, Error, EventKind, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
+use flowcast::{
+    Config, Engine, Error, EventKind, Events, Output, RtmpServer, RtmpServerExt, Source, StreamHandle,
+};
 use kit::{
     Clip, FaultProxy, FfmpegListen, Identity, Need, Nginx, PATIENCE, PacketTime, Peer, PeerServer, TlsProxy,
     ffmpeg_play, frame_hashes, laps, media, need, packet_hashes, packet_times, remux, sound_laps, wait_until,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -59,9 +62,10 @@ impl Original {
     }
 
     /// The recording decodes without a complaint, is this file over two loop points, and its times go on evenly.
-    /// It begins with the file's first frame.
-    fn assert_is_in(&self, recording: &Path, who: &str) {
-        self.assert_is_in_from(&[0], recording, who);
+    /// It begins with the file's first frame if media time waited for it, else with a keyframe.
+    fn assert_is_in(&self, waited_for: bool, recording: &Path, who: &str) {
+        let from = if waited_for { &[0][..] } else { &self.keyframes };
+        self.assert_is_in_from(from, recording, who);
     }
 
     /// As [`Original::assert_is_in`], for who came later: it begins with a keyframe.
@@ -155,6 +159,27 @@ fn run_over_seams(live: StreamHandle, outputs: usize, lap: Duration, joined: imp
     assert_eq!((stats.drops, stats.reconnects), (0, 0), "{told:?}");
 }
 
+/// Which outputs media time waited for, in their order: at most five seconds for the first, and one second more for the others. Who
+/// came on the air within less of that was in time.
+fn waited_for(events: &Events) -> impl Fn(u64) -> bool {
+    const HOLD: Duration = Duration::from_millis(4900);
+    const FOR_OTHERS: Duration = Duration::from_millis(900);
+    let (mut started, mut live) = (None, BTreeMap::new());
+    while let Some(event) = events.try_next() {
+        match event.kind {
+            EventKind::Started => started = Some(event.at),
+            EventKind::OutputLive { output, .. } => {
+                live.entry(output.get()).or_insert(event.at);
+            }
+            _ => {}
+        }
+    }
+    let started = started.expect("it was started");
+    let first = *live.values().min().expect("somebody was on the air");
+    let until = (started + HOLD).min(first + FOR_OTHERS);
+    move |output| live.get(&output).is_some_and(|at| *at <= until)
+}
+
 /// An embedded server that records what it takes, itself and through a player.
 struct Embedded {
     engine: Engine,
@@ -214,6 +239,7 @@ fn loop_to_everyone(file: &Path, original: &Original) {
     let (mut xiu, mut rml) = (PeerServer::start("xiu_server"), PeerServer::start("rml_server"));
     let embedded = Embedded::start();
     let pushing = engine();
+    let events = pushing.events();
     let live = pushing
         .stream(Source::file(file).looped())
         .to(Output::rtmp_url(&nginx.url("live", "key")))
@@ -226,10 +252,11 @@ fn loop_to_everyone(file: &Path, original: &Original) {
     let mut player = embedded.receive();
     run_over_seams(live, 5, original.lap, || embedded.server.stats().players == 1);
     embedded.finish(&mut player);
-    original.assert_is_in(&nginx.recording("live", "key"), &format!("{name} to nginx"));
-    original.assert_is_in(listener.finish(PATIENCE), &format!("{name} to ffmpeg"));
-    original.assert_is_in(&xiu.recording("live", "key"), &format!("{name} to xiu"));
-    original.assert_is_in(&rml.recording("live", "key"), &format!("{name} to rml"));
+    let waited = waited_for(&events);
+    original.assert_is_in(waited(0), &nginx.recording("live", "key"), &format!("{name} to nginx"));
+    original.assert_is_in(waited(1), listener.finish(PATIENCE), &format!("{name} to ffmpeg"));
+    original.assert_is_in(waited(2), &xiu.recording("live", "key"), &format!("{name} to xiu"));
+    original.assert_is_in(waited(3), &rml.recording("live", "key"), &format!("{name} to rml"));
     original.assert_is_joined_in(&embedded.recording(), &format!("{name} to our server"));
     original
         .assert_is_joined_in(&embedded.played(), &format!("{name} through our server to an ffmpeg player"));
@@ -314,13 +341,15 @@ fn rtmps_to_the_right_host_arrives_whole() {
     let (_directory, file, nginx, tls, counting) = before_tls(Identity::Right);
     let original = Original::of(&file);
     let engine = engine();
+    let events = engine.events();
     let live = engine
         .stream(Source::file(&file).looped())
         .to(rtmps(&counting, &tls))
         .start()
         .expect("a stream of the clip");
     run_over_seams(live, 1, original.lap, || true);
-    original.assert_is_in(&nginx.recording("live", "key"), "over TLS to nginx");
+    let waited = waited_for(&events);
+    original.assert_is_in(waited(0), &nginx.recording("live", "key"), "over TLS to nginx");
     assert_eq!(counting.accepted(), 1);
 }
 
