@@ -5,6 +5,7 @@
 #![cfg(feature = "libav")]
 
 mod asynchronous;
+mod campaign;
 mod channels;
 mod embed;
 #[cfg(feature = "tracing")]
