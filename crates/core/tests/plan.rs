@@ -51,7 +51,7 @@ const PLAN: &[(&str, &str)] = &[
         "source",
         "driver error files playlist playout publish standby stream sys tracks transcode verdict written",
     ),
-    ("output", "config driver error event files id net reel ring stats stream sys words written"),
+    ("output", "config driver error event files id net reel ring settings stats stream sys words written"),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),
     ("schedule", "error event id settings spec stream sys words written"),

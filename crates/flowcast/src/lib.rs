@@ -250,7 +250,7 @@ pub mod stats {
 
 /// What becomes of outputs on the air.
 pub mod output {
-    pub use flowcast_core::{Cutover, IfTaken, Output};
+    pub use flowcast_core::{Cutover, IfTaken, Output, Rotation};
 }
 
 /// Lists of files, edited on the air.

@@ -96,6 +96,30 @@ pub enum EventKind {
         /// Why.
         error: Error,
     },
+    /// The connection of an output is to be replaced by a new one, as planned ([`Output::rotate`](crate::Output::rotate)); it stays on the
+    /// air meanwhile, unless a pause is planned.
+    OutputRotating {
+        /// The output.
+        output: OutputId,
+        /// How long the connection has been on the air.
+        after: Duration,
+    },
+    /// An output goes on with a new connection, as planned.
+    OutputRotated {
+        /// The output.
+        output: OutputId,
+        /// What receivers saw of it.
+        cutover: Cutover,
+    },
+    /// No new connection could take the place of the one an output has, which goes on.
+    OutputNotRotated {
+        /// The output.
+        output: OutputId,
+        /// Why.
+        error: Error,
+        /// How long until it is tried again; zero if it was given up because the connection on the air ended or was replaced in another way.
+        wait: Duration,
+    },
     /// An output ended for good; the others go on.
     OutputEnded {
         /// The output.

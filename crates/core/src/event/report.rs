@@ -101,10 +101,13 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
         | EventKind::OutputNotReplaced { .. }
+        | EventKind::OutputNotRotated { .. }
         | EventKind::PlaylistStalled { .. } => Level::Warn,
         EventKind::OutputMoved { .. }
         | EventKind::OutputReplacing { .. }
         | EventKind::OutputReplaced { .. }
+        | EventKind::OutputRotating { .. }
+        | EventKind::OutputRotated { .. }
         | EventKind::RecordingOpened { .. }
         | EventKind::PublisherLost { .. }
         | EventKind::PublisherReturned { .. }

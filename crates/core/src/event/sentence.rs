@@ -21,6 +21,9 @@ impl EventKind {
             Self::OutputReplacing { .. } => "output_replacing",
             Self::OutputReplaced { .. } => "output_replaced",
             Self::OutputNotReplaced { .. } => "output_not_replaced",
+            Self::OutputRotating { .. } => "output_rotating",
+            Self::OutputRotated { .. } => "output_rotated",
+            Self::OutputNotRotated { .. } => "output_not_rotated",
             Self::OutputEnded { .. } => "output_ended",
             Self::RecordingOpened { .. } => "recording_opened",
             Self::OutputDropped { .. } => "output_dropped",
@@ -83,6 +86,9 @@ impl EventKind {
             | Self::OutputReplacing { output, .. }
             | Self::OutputReplaced { output, .. }
             | Self::OutputNotReplaced { output, .. }
+            | Self::OutputRotating { output, .. }
+            | Self::OutputRotated { output, .. }
+            | Self::OutputNotRotated { output, .. }
             | Self::OutputEnded { output, .. }
             | Self::RecordingOpened { output, .. }
             | Self::OutputDropped { output, .. }
@@ -103,6 +109,9 @@ impl fmt::Display for EventKind {
             | Self::OutputReplacing { .. }
             | Self::OutputReplaced { .. }
             | Self::OutputNotReplaced { .. }
+            | Self::OutputRotating { .. }
+            | Self::OutputRotated { .. }
+            | Self::OutputNotRotated { .. }
             | Self::OutputEnded { .. }
             | Self::RecordingOpened { .. }
             | Self::OutputDropped { .. }
@@ -203,6 +212,17 @@ impl EventKind {
             }
             Self::OutputNotReplaced { error, .. } => {
                 write!(f, "cannot be replaced and goes on as before: {}", chain(error))
+            }
+            Self::OutputRotating { after, .. } => {
+                write!(f, "on the air for {}: goes on with a new connection, as planned", Span(*after))
+            }
+            Self::OutputRotated { cutover: Cutover::AtKeyframe, .. } => {
+                f.write_str("goes on with a new connection since a keyframe, without a gap")
+            }
+            Self::OutputRotated { .. } => f.write_str("goes on with a new connection after a break"),
+            Self::OutputNotRotated { error, wait, .. } => {
+                write!(f, "stays with the connection it has: {}", chain(error))?;
+                if wait.is_zero() { Ok(()) } else { write!(f, "; trying again in {}", Span(*wait)) }
             }
             Self::OutputEnded { error: None, .. } => f.write_str("ended"),
             Self::OutputEnded { error: Some(error), .. } => write!(f, "ended: {}", chain(error)),

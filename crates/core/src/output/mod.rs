@@ -5,12 +5,14 @@ mod file;
 pub mod gate;
 mod hub;
 mod replacing;
+mod rotation;
 mod rtmp_push;
 #[cfg(feature = "serde")]
 mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, UrlError};
@@ -26,6 +28,7 @@ use hub::HubOutput;
 
 pub use file::Existing;
 pub use replacing::IfTaken;
+pub use rotation::Rotation;
 #[cfg(feature = "serde")]
 pub(crate) use wire::WithKey;
 
@@ -57,6 +60,7 @@ struct Target {
     pub(crate) reconnect: Option<ReconnectPolicy>,
     pub(crate) enhanced: Enhanced,
     pub(crate) all_tracks: bool,
+    pub(crate) rotation: Option<Rotation>,
 }
 
 impl Output {
@@ -81,7 +85,8 @@ impl Output {
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
         Self::of(destination.map(|destination| {
             let (roots, enhanced) = (TlsRoots::Platform, Enhanced::Off);
-            let target = Target { destination, roots, reconnect: None, enhanced, all_tracks: false };
+            let (reconnect, rotation) = (None, None);
+            let target = Target { destination, roots, reconnect, enhanced, all_tracks: false, rotation };
             OutputKind::Rtmp(Box::new(target))
         }))
     }
@@ -244,6 +249,7 @@ impl Output {
                     found.push(Error::Config { name: "all_tracks", reason });
                 }
                 found.extend(target.reconnect.iter().flat_map(ReconnectPolicy::problems));
+                found.extend(target.rotation.iter().flat_map(Rotation::problems));
             }
             OutputKind::Hub { name } => found.extend(check_name(name).err()),
             OutputKind::Record { .. } => {}
@@ -254,6 +260,37 @@ impl Output {
     /// When this output is dialled again after it was lost. Default: the engine's policy.
     pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
         self.with_target("reconnect", |target| target.reconnect = Some(policy))
+    }
+
+    /// Goes on with a new connection at the same server before the one on the air gets too old for the platform. The new one is dialled
+    /// beside it and takes over at a keyframe, as with [`replace_output`](crate::StreamRef::replace_output); see [`Rotation`] for when, for pauses, and
+    /// for servers that take one publisher of a name.
+    ///
+    /// [`OutputRotating`](crate::EventKind::OutputRotating) is followed by [`OutputRotated`](crate::EventKind::OutputRotated), or by
+    /// [`OutputNotRotated`](crate::EventKind::OutputNotRotated): then the connection on the air stays there, and it is tried again after 10 s, and
+    /// after growing waits of up to 15 minutes.
+    ///
+    /// Default: as late as it can be. Many receivers keep times in 31 bits, so no connection is on the air for 2^31 ms (24.8 days) of the
+    /// stream's time; a day before that it is rotated, and in the last hour of that day with a break if there is no other way.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod output { pub use flowcast_core::*; } }
+    /// use flowcast::output::Rotation;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let twitch = Output::rtmp("rtmp://live.twitch.tv/app", "your-stream-key").rotate(Rotation::TWITCH);
+    /// let live = engine.stream(Source::file("rain.mp4").looped()).to(twitch).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn rotate(self, rotation: Rotation) -> Self {
+        self.with_target("rotate", |target| target.rotation = Some(rotation))
+    }
+
+    /// The same after this long at the latest: [`Rotation::after`].
+    pub fn rotate_after(self, after: Duration) -> Self {
+        self.rotate(Rotation::after(after))
     }
 }
 

@@ -10,7 +10,7 @@ use flowcast_rtmp::url::Destination;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Enhanced, Existing, Output, OutputKind};
+use super::{Enhanced, Existing, Output, OutputKind, Rotation};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
 use crate::written::is_default;
@@ -41,6 +41,8 @@ struct Written {
     tls_roots: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reconnect: Option<ReconnectPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotate: Option<Rotation>,
 }
 
 /// `false`, `true`, `"always"`.
@@ -116,6 +118,7 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
             written.enhanced = target.enhanced;
             written.all_tracks = target.all_tracks;
             written.reconnect = target.reconnect.clone();
+            written.rotate = target.rotation;
             written.tls_roots = match &target.roots {
                 TlsRoots::Platform => None,
                 TlsRoots::File(file) => Some(file.path().to_owned()),
@@ -180,6 +183,9 @@ impl<'de> Deserialize<'de> for Output {
         }
         if let Some(policy) = written.reconnect {
             output = output.reconnect(policy);
+        }
+        if let Some(rotation) = written.rotate {
+            output = output.rotate(rotation);
         }
         output.label = written.label;
         Ok(output)

@@ -48,7 +48,15 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         EventKind::OutputMoved { host, output: _ } | EventKind::OutputReplacing { host, output: _ } => {
             to.serialize_entry("host", host)
         }
-        EventKind::OutputReplaced { cutover, output: _ } => to.serialize_entry("cutover", cutover),
+        EventKind::OutputReplaced { cutover, output: _ }
+        | EventKind::OutputRotated { cutover, output: _ } => to.serialize_entry("cutover", cutover),
+        EventKind::OutputRotating { after, output: _ } => {
+            to.serialize_entry("after_seconds", &seconds(*after))
+        }
+        EventKind::OutputNotRotated { error, wait, output: _ } => {
+            to.serialize_entry("error", error)?;
+            to.serialize_entry("wait_seconds", &seconds(*wait))
+        }
         EventKind::OutputNotReplaced { error, output: _ } => to.serialize_entry("error", error),
         EventKind::OutputEnded { error, output: _ } | EventKind::Ended { error } => {
             to.serialize_entry("error", error)

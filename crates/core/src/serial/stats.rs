@@ -105,12 +105,13 @@ impl Serialize for OutputStats {
             lag,
             drops,
             reconnects,
+            rotations,
             bytes_held,
             bytes_in_kernel,
             failures,
             last_error,
         } = self;
-        let mut to = to.serialize_struct("OutputStats", 15)?;
+        let mut to = to.serialize_struct("OutputStats", 16)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("name", name)?;
@@ -122,6 +123,7 @@ impl Serialize for OutputStats {
         to.serialize_field("lag_seconds", &seconds(*lag))?;
         to.serialize_field("drops", drops)?;
         to.serialize_field("reconnects", reconnects)?;
+        to.serialize_field("rotations", rotations)?;
         to.serialize_field("bytes_held", bytes_held)?;
         to.serialize_field("bytes_in_kernel", bytes_in_kernel)?;
         to.serialize_field("failures", failures)?;

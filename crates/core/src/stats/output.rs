@@ -128,6 +128,8 @@ pub struct OutputStats {
     pub drops: u64,
     /// Times it was connected again.
     pub reconnects: u64,
+    /// Times a new connection took the place of the one on the air as planned ([`Output::rotate`](crate::Output::rotate)).
+    pub rotations: u64,
     /// Bytes it holds that are not sent, kernel buffers included.
     pub bytes_held: u64,
     /// Those of them that are in the kernel's send buffer, not acknowledged by the peer.
@@ -153,6 +155,7 @@ impl OutputStats {
             lag: Duration::ZERO,
             drops: 0,
             reconnects: 0,
+            rotations: 0,
             bytes_held: 0,
             bytes_in_kernel: 0,
             failures: 0,

@@ -226,6 +226,11 @@ impl Feed {
         self.lag.waiting_since.is_some()
     }
 
+    /// How far the stream is since the session began; zero before that.
+    pub(crate) fn session_time(&self, ring: &Ring) -> Duration {
+        self.cursor.base().map_or(Duration::ZERO, |base| millis(ring.newest().millis_since(base)))
+    }
+
     /// Bytes of the session that were queued before the first of its media, once there is any.
     #[must_use]
     pub fn media_from(&self) -> Option<u64> {

@@ -198,6 +198,11 @@ impl Live {
         self.transport.unacknowledged() == 0 && since.elapsed() >= LINGER
     }
 
+    /// How long it has been there.
+    pub(super) fn on_air(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// Whether the kernel was given media.
     pub(super) fn has_sent_media(&mut self) -> bool {
         let wire = self.session.wire();

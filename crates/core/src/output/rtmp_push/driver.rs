@@ -28,11 +28,8 @@ impl RtmpPush {
             State::Waiting { until, .. } if *until <= cx.now => self.dial(),
             State::Live(live) => {
                 let host = self.route.peer().host();
-                let measured = if cx.tick && live.is_to_be_measured() {
-                    live.measure(cx, self.id, host)
-                } else {
-                    Ok(())
-                };
+                let is_measured = cx.tick && live.is_to_be_measured();
+                let measured = if is_measured { live.measure(cx, self.id, host) } else { Ok(()) };
                 let pumped = measured.and_then(|()| live.pump(cx, host, self.finishing));
                 if self.first_media.is_none() && live.has_sent_media() {
                     self.first_media = Some(Instant::now());
@@ -43,9 +40,13 @@ impl RtmpPush {
                     let _ = live.transport.write(live.session.wire(), usize::MAX);
                     return self.go_elsewhere(cx, url);
                 }
+                let state = match &pumped {
+                    Ok(_) if is_measured => self.rotate_if_due(cx),
+                    _ => OutputState::Running,
+                };
                 return match pumped {
                     Ok(true) => OutputState::More,
-                    Ok(false) => OutputState::Running,
+                    Ok(false) => state,
                     Err(error) => self.failed(cx, error),
                 };
             }
@@ -194,6 +195,7 @@ impl OutputDriver for RtmpPush {
         stats.bytes_sent = self.sent_before + self.leaving.as_ref().map_or(0, |leaving| leaving.live.sent);
         stats.drops = self.drops_before;
         stats.reconnects = self.connections.saturating_sub(1);
+        stats.rotations = self.rotations;
         stats.transport = match self.route.peer().scheme() {
             Scheme::Rtmp => OutputTransport::Rtmp,
             Scheme::Rtmps => OutputTransport::Rtmps,

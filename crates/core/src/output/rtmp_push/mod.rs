@@ -7,6 +7,7 @@ mod connection;
 mod driver;
 mod hope;
 mod replace;
+mod rotate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +20,9 @@ use self::connection::Live;
 use self::hope::Hope;
 use self::replace::{Before, Leaving, Next};
 pub(super) use self::replace::{Change, Note, Replace};
-use super::Target;
+use self::rotate::Rotating;
 use super::gate::{Enhanced, Intake, Told};
+use super::{Rotation, Target};
 use crate::config::{Config, ReconnectPolicy};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::Error;
@@ -35,6 +37,8 @@ use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
+/// While another connection is about to take the place of one that is lost or refused, that one is not dialled for this long.
+const MEANWHILE: Duration = Duration::from_secs(10);
 /// When the push ends, how long the answer of a server that was asked for the stream is waited for.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Redirections in a row.
@@ -57,6 +61,11 @@ pub(crate) struct RtmpPush {
     backoff: Backoff,
     /// What the backoff was made from.
     reconnect: Option<ReconnectPolicy>,
+    rotation: Option<Rotation>,
+    /// Of the connection on the air.
+    rotating: Rotating,
+    /// How often a connection took the place of another one as planned.
+    rotations: u64,
     state: State,
     /// What is to take the place of what is on the air.
     next: Option<Next>,
@@ -137,7 +146,7 @@ impl RtmpPush {
     }
 
     fn new(target: Target, cx: &OutputOpening<'_>) -> Self {
-        let Target { destination, roots, reconnect, enhanced, all_tracks } = target;
+        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation } = target;
         let config = cx.shared_config();
         Self {
             id: cx.output(),
@@ -148,6 +157,9 @@ impl RtmpPush {
             roots,
             backoff: Backoff::new(reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
             reconnect,
+            rotating: Rotating::new(rotation.as_ref(), 0.0),
+            rotation,
+            rotations: 0,
             config,
             dialer: cx.dialer(),
             mailbox: cx.mailbox(),
@@ -195,6 +207,7 @@ impl RtmpPush {
         if self.route.hops == MOST_HOPS {
             return self.failed(cx, lost("the server redirects again and again"));
         }
+        self.rotation_is_moot(cx);
         self.close_connection();
         let host = to.host().to_owned();
         cx.notices.push(EventKind::OutputMoved { output: self.id, host });
@@ -236,6 +249,7 @@ impl RtmpPush {
         self.connections += 1;
         self.last_error = None;
         self.state = State::Live(Box::new(live));
+        self.begin_to_age();
         Ok(())
     }
 
@@ -307,6 +321,15 @@ impl RtmpPush {
             self.state = State::Ended;
             return OutputState::Ended(None);
         }
+        if self.next.as_ref().is_some_and(Next::is_at_the_door) {
+            // A server that takes the last one who comes ends the one before. The new connection takes over as soon as it is known.
+            let wait = Duration::ZERO;
+            self.state = State::Waiting { until: cx.now + MEANWHILE, _hope: None };
+            self.failures = self.failures.saturating_add(1);
+            cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
+            return OutputState::More;
+        }
+        self.rotation_is_moot(cx);
         if self.goes_on(cx, &error) {
             return OutputState::Running;
         }
@@ -384,3 +407,6 @@ impl RtmpPush {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

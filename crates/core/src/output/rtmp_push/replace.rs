@@ -13,7 +13,7 @@ use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
 
 use super::connection::Live;
-use super::{DRAIN, GOODBYE, MOST_HOPS, Route, RtmpPush, State};
+use super::{DRAIN, GOODBYE, MEANWHILE, MOST_HOPS, Route, RtmpPush, State};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -22,9 +22,6 @@ use crate::net::dialer::{Reached, Reply, Request, ServerUrl};
 use crate::output::gate::{Intake, Told};
 use crate::output::{IfTaken, Target};
 use crate::stats::Cutover;
-
-/// A push that was refused for good is dialled again after this long, while another connection is to take its place.
-const MEANWHILE: Duration = Duration::from_secs(10);
 
 /// What a push is asked to change.
 pub(in crate::output) struct Replace {
@@ -40,6 +37,18 @@ pub(in crate::output) type Note = Box<dyn FnOnce() + Send>;
 pub(super) struct Before {
     to: Target,
     note: Option<Note>,
+    why: Why,
+    /// How long there is to be no connection.
+    pause: Duration,
+}
+
+/// Why a connection takes the place of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The program asked for another server or key.
+    Replace,
+    /// The one on the air has been there for long enough.
+    Rotation,
 }
 
 pub(in crate::output) enum Change {
@@ -62,16 +71,39 @@ pub(super) struct Next {
     if_taken: IfTaken,
     attempt: u64,
     note: Option<Note>,
+    why: Why,
     state: NextState,
 }
 
 enum NextState {
-    Dialing { cancelled: Arc<AtomicBool> },
+    Dialing {
+        cancelled: Arc<AtomicBool>,
+        /// The server was asked to let it in, and may have done so.
+        asked: Arc<AtomicBool>,
+    },
     Ready(Box<Live>),
     Gone,
 }
 
 impl Next {
+    pub(super) fn new(to: Target, if_taken: IfTaken, why: Why) -> Self {
+        let state = NextState::Gone;
+        Self { to, elsewhere: None, hops: 0, if_taken, attempt: 0, note: None, why, state }
+    }
+
+    pub(super) fn why(&self) -> Why {
+        self.why
+    }
+
+    /// Whether the server has let it in, or has only to say so.
+    pub(super) fn is_at_the_door(&self) -> bool {
+        match &self.state {
+            NextState::Dialing { asked, .. } => self.why == Why::Rotation && asked.load(Ordering::Acquire),
+            NextState::Ready(_) => true,
+            NextState::Gone => false,
+        }
+    }
+
     fn peer(&self) -> &Destination {
         self.elsewhere.as_ref().unwrap_or(&self.to.destination)
     }
@@ -80,7 +112,7 @@ impl Next {
 impl Drop for Next {
     fn drop(&mut self) {
         match &mut self.state {
-            NextState::Dialing { cancelled } => cancelled.store(true, Ordering::Relaxed),
+            NextState::Dialing { cancelled, .. } => cancelled.store(true, Ordering::Relaxed),
             NextState::Ready(live) => {
                 live.session.finish();
                 let _ = live.transport.write(live.session.wire(), usize::MAX);
@@ -131,9 +163,10 @@ impl RtmpPush {
         if self.finishing || matches!(self.state, State::Ended) {
             return OutputState::Running;
         }
+        self.rotation_is_moot(cx);
         if self.next.take().is_some() {
             self.dialer.drop_cancelled();
-            self.not_replaced(cx, Error::Cancelled { what: "replacing an output" });
+            self.is_given_up(cx, Why::Replace);
         }
         let to = match asked.change {
             Change::Target(to) => *to,
@@ -146,35 +179,36 @@ impl RtmpPush {
         cx.notices.push(EventKind::OutputReplacing { output: self.id, host });
         if matches!(self.state, State::Resting) {
             self.take_target(to, None);
-            self.replaced(cx, Cutover::WasOff, Some(asked.note));
+            self.has_gone_on(cx, Cutover::WasOff, Why::Replace, Some(asked.note));
             return OutputState::Running;
         }
-        let Replace { if_taken, note, .. } = asked;
-        let (note, state) = (Some(note), NextState::Gone);
-        self.dial_next(Next { to, elsewhere: None, hops: 0, if_taken, attempt: 0, note, state });
+        let mut next = Next::new(to, asked.if_taken, Why::Replace);
+        next.note = Some(asked.note);
+        self.dial_next(next);
         OutputState::Running
     }
 
-    fn dial_next(&mut self, mut next: Next) {
+    pub(super) fn dial_next(&mut self, mut next: Next) {
         self.replacements += 1;
-        let cancelled = Arc::<AtomicBool>::default();
+        let (cancelled, asked): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let (mailbox, attempt) = (self.mailbox.clone(), self.replacements);
         self.dialer.dial(Request {
             destination: next.peer().clone(),
             role: ClientRole::Publish,
             roots: next.to.roots.clone(),
             config: self.config.connect.clone(),
-            is_again: false,
+            // Many may be rotated; somebody waits for a replacement.
+            is_again: next.why == Why::Rotation,
             enhanced: next.to.enhanced.is_said(),
             login: None,
             cancelled: cancelled.clone(),
-            asked: Arc::default(),
+            asked: asked.clone(),
             reply: Reply::new(move |result| {
                 mailbox.send(Box::new(NextAnswer { attempt, result }));
             }),
         });
         next.attempt = attempt;
-        next.state = NextState::Dialing { cancelled };
+        next.state = NextState::Dialing { cancelled, asked };
         self.next = Some(next);
     }
 
@@ -186,7 +220,7 @@ impl RtmpPush {
         let error = match answer.result {
             Ok(Reached::Peer(dialed)) => {
                 let capabilities = dialed.session.capabilities().clone();
-                let told = Told::default();
+                let told = self.told_about(next.why);
                 let intake = Intake::server(next.to.enhanced, capabilities, next.to.all_tracks, told);
                 match Live::new(*dialed, intake, cx, &self.config.lag) {
                     Ok(live) => {
@@ -210,10 +244,19 @@ impl RtmpPush {
         };
         let may_break = next.if_taken == IfTaken::Break && self.bars(&next.to, &error);
         if may_break && matches!(self.state, State::Live(_)) {
-            let (to, note) = (next.to.clone(), next.note.take());
-            return self.break_for(cx, to, note);
+            let (to, note, why) = (next.to.clone(), next.note.take(), next.why);
+            return self.break_for(cx, to, Before { to: self.target(), note, why, pause: Duration::ZERO });
         }
-        self.not_replaced(cx, error)
+        self.does_not_go_on(cx, next.why, error)
+    }
+
+    /// What was reported about the output and need not be said again of a connection that takes over.
+    fn told_about(&self, why: Why) -> Told {
+        match (why, &self.state) {
+            (Why::Replace, _) => Told::default(),
+            (Why::Rotation, State::Live(live)) => live.intake.clone().into_told(),
+            (Why::Rotation, _) => self.told.clone(),
+        }
     }
 
     /// Whether this push itself keeps the other one out.
@@ -221,6 +264,29 @@ impl RtmpPush {
         let (here, there) = (&self.route.home, &to.destination);
         let is_same = (here.host(), here.app()) == (there.host(), there.app()) && here.key() == there.key();
         is_same && is_taken(error)
+    }
+
+    /// The connection that was to take over does not.
+    fn does_not_go_on(&mut self, cx: &mut OutputContext<'_>, why: Why, error: Error) -> OutputState {
+        match why {
+            Why::Replace => self.not_replaced(cx, error),
+            Why::Rotation => self.not_rotated(cx, error),
+        }
+    }
+
+    /// Something else has made it needless.
+    pub(super) fn is_given_up(&self, cx: &mut OutputContext<'_>, why: Why) {
+        let (output, wait) = (self.id, Duration::ZERO);
+        cx.notices.push(match why {
+            Why::Replace => {
+                let error = Error::Cancelled { what: "replacing an output" };
+                EventKind::OutputNotReplaced { output, error }
+            }
+            Why::Rotation => {
+                let error = Error::Cancelled { what: "rotating an output" };
+                EventKind::OutputNotRotated { output, error, wait }
+            }
+        });
     }
 
     fn not_replaced(&self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
@@ -235,7 +301,8 @@ impl RtmpPush {
         let (gone, more) = leaving.turn(cx);
         if gone {
             self.end_leaving();
-            if self.before.is_some() && matches!(self.state, State::Waiting { .. }) {
+            let is_free = self.before.as_ref().is_some_and(|before| before.pause.is_zero());
+            if is_free && matches!(self.state, State::Waiting { .. }) {
                 // The server is free for the one it did not let in.
                 self.dial();
             }
@@ -248,10 +315,11 @@ impl RtmpPush {
         if let Some(leaving) = &mut self.leaving {
             leaving.leave();
         }
+        self.rotation_is_moot(cx);
         if let Some(mut next) = self.next.take() {
             self.dialer.drop_cancelled();
             self.take_target(next.to.clone(), None);
-            self.replaced(cx, Cutover::WasOff, next.note.take());
+            self.has_gone_on(cx, Cutover::WasOff, next.why, next.note.take());
         }
     }
 
@@ -281,8 +349,9 @@ impl RtmpPush {
         // Nothing to send yet: it is only listened to.
         let pumped = live.pump(cx, &host, true);
         if let Err(error) = pumped {
+            let why = next.why;
             self.next = None;
-            self.not_replaced(cx, error);
+            self.does_not_go_on(cx, why, error);
         }
     }
 
@@ -304,44 +373,69 @@ impl RtmpPush {
         self.state = State::Live(live);
         self.take_target(next.to.clone(), next.elsewhere.clone());
         self.backoff.connected(cx.now);
+        self.begin_to_age();
+        if next.why == Why::Rotation && cutover == Cutover::WasOff {
+            let (reconnects, failures) = (self.connections, self.failures);
+            cx.notices.push(EventKind::OutputLive { output: self.id, reconnects, failures });
+            self.connections += 1;
+        }
         (self.failures, self.last_error, self.settled) = (0, None, true);
         self.connections = self.connections.max(1);
-        self.replaced(cx, cutover, next.note.take());
+        if let Some(before) = self.before.take() {
+            // What the one before was given up for never came to be.
+            self.is_given_up(cx, before.why);
+        }
+        self.has_gone_on(cx, cutover, next.why, next.note.take());
     }
 
-    fn replaced(&self, cx: &mut OutputContext<'_>, cutover: Cutover, note: Option<Note>) {
+    fn has_gone_on(&mut self, cx: &mut OutputContext<'_>, cutover: Cutover, why: Why, note: Option<Note>) {
         if let Some(note) = note {
             note();
         }
-        cx.notices.push(EventKind::OutputReplaced { output: self.id, cutover });
+        cx.notices.push(match why {
+            Why::Replace => EventKind::OutputReplaced { output: self.id, cutover },
+            Why::Rotation => {
+                self.rotations += 1;
+                EventKind::OutputRotated { output: self.id, cutover }
+            }
+        });
     }
 
     /// The server takes what the one before was given up for, if one was.
     pub(super) fn is_taken_after_break(&mut self, cx: &mut OutputContext<'_>) {
         if let Some(before) = self.before.take() {
-            self.replaced(cx, Cutover::AfterBreak, before.note);
+            self.has_gone_on(cx, Cutover::AfterBreak, before.why, before.note);
         }
     }
 
+    /// The connection on the air says goodbye, and another one is dialled after that.
+    pub(super) fn break_to_rotate(&mut self, cx: &mut OutputContext<'_>, pause: Duration) -> OutputState {
+        let before = Before { to: self.target(), note: None, why: Why::Rotation, pause };
+        self.break_for(cx, self.target(), before)
+    }
+
     /// The server takes one publisher at a time: the one on the air says goodbye first.
-    fn break_for(&mut self, cx: &mut OutputContext<'_>, to: Target, note: Option<Note>) -> OutputState {
-        let host = self.route.peer().host().to_owned();
-        // Dialled as soon as the old connection has left.
-        let waiting = State::Waiting { until: cx.now + 2 * GOODBYE, _hope: None };
+    fn break_for(&mut self, cx: &mut OutputContext<'_>, to: Target, before: Before) -> OutputState {
+        let (host, told) = (self.route.peer().host().to_owned(), self.told_about(before.why));
+        // Dialled as soon as the old connection has left, or after the pause.
+        let wait = if before.pause.is_zero() { 2 * GOODBYE } else { before.pause };
+        let waiting = State::Waiting { until: cx.now + wait, _hope: None };
         if let State::Live(old) = mem::replace(&mut self.state, waiting) {
             self.end_leaving();
             let mut leaving = Leaving { live: old, host, until: cx.now };
             leaving.leave();
             self.leaving = Some(leaving);
         }
-        self.before = Some(Before { to: self.target(), note });
+        self.before = Some(before);
         self.take_target(to, None);
+        self.told = told;
         self.turn(cx)
     }
 
     /// What goes on instead of ending with `error`, if anything does: what there was before, or what is to take over.
     pub(super) fn goes_on(&mut self, cx: &mut OutputContext<'_>, error: &Error) -> bool {
-        if let Some(before) = self.before.take_if(|_| !is_taken(error)) {
+        let is_over = |before: &mut Before| before.why == Why::Replace && !is_taken(error);
+        if let Some(before) = self.before.take_if(is_over) {
             self.take_target(before.to, None);
             self.not_replaced(cx, error.clone());
             self.state = State::Idle;
@@ -360,24 +454,26 @@ impl RtmpPush {
         waits
     }
 
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         Target {
             destination: self.route.home.clone(),
             roots: self.roots.clone(),
             reconnect: self.reconnect.clone(),
             enhanced: self.enhanced,
             all_tracks: self.all_tracks,
+            rotation: self.rotation,
         }
     }
 
     fn take_target(&mut self, to: Target, elsewhere: Option<Destination>) {
-        let Target { destination, roots, reconnect, enhanced, all_tracks } = to;
+        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation } = to;
         self.name = Some(destination.to_string());
         self.route = Route { home: destination, elsewhere, hops: 0 };
         let policy = reconnect.clone().unwrap_or_else(|| self.config.reconnect.clone());
         self.backoff = Backoff::new(policy);
         (self.roots, self.reconnect, self.enhanced, self.all_tracks) =
             (roots, reconnect, enhanced, all_tracks);
+        self.rotation = rotation;
         self.told = Told::default();
     }
 }
