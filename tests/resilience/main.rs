@@ -12,9 +12,11 @@ mod frozen;
 mod handles;
 mod kill;
 mod leaks;
+mod machine;
 mod replace;
 mod stall;
 mod together;
+mod wire;
 
 use std::time::{Duration, Instant};
 

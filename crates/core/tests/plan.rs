@@ -190,3 +190,24 @@ fn paths_through_super_do_not_leave_their_room() {
         }
     }
 }
+
+/// A wall clock that is set, forward or back, is noticed by nothing that gives a stream its pace and its times.
+#[test]
+fn what_paces_a_stream_does_not_know_the_wall_clock() {
+    const ROOMS: [&str; 9] =
+        ["clock", "driver", "lap", "net", "playout", "publish", "ring", "standby", "transcode"];
+    const CLOCKS: [&str; 4] = ["SystemTime", "UNIX_EPOCH", "Timestamp", "ClockId::Realtime"];
+    let paces = |source: &&Source| {
+        ROOMS.contains(&source.room().as_str()) || source.place.starts_with("stream/thread")
+    };
+    let (sources, mut seen) = (sources(), 0);
+    for source in sources.iter().filter(paces) {
+        seen += 1;
+        for word in source.code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')) {
+            let is_clock =
+                CLOCKS.iter().any(|clock| word == *clock || word.starts_with(&format!("{clock}::")));
+            assert!(!is_clock, "{}: {word} is the wall clock", source.place.display());
+        }
+    }
+    assert!(seen > 60, "only {seen} files were looked at");
+}

@@ -1,12 +1,13 @@
 //! A TCP proxy that can stall, reset or end its connections on command.
 
 use socket2::SockRef;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a blocking call may keep a pump from seeing a command.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -22,6 +23,8 @@ pub struct FaultProxy {
 #[derive(Debug, Default)]
 struct State {
     stalled: AtomicBool,
+    /// Milliseconds each way.
+    delay: AtomicU64,
     refusing: AtomicBool,
     stopped: AtomicBool,
     accepted: AtomicUsize,
@@ -34,6 +37,8 @@ struct Connection {
     client: TcpStream,
     server: TcpStream,
     dropped: AtomicBool,
+    /// What clients send arrives as other bytes.
+    corrupt: AtomicBool,
 }
 
 impl FaultProxy {
@@ -62,6 +67,19 @@ impl FaultProxy {
     /// Lets bytes pass again.
     pub fn resume(&self) {
         self.state.stalled.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on what arrives is handed on this much later, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).expect("a short time");
+        self.state.delay.store(millis, Ordering::SeqCst);
+    }
+
+    /// Whatever else comes from the clients that are connected now arrives as other bytes.
+    pub fn corrupt(&self) {
+        for connection in self.state.connections() {
+            connection.corrupt.store(true, Ordering::SeqCst);
+        }
     }
 
     /// From now on a new connection is reset at once; `false` takes them again.
@@ -138,7 +156,12 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, state: &Arc<State>) {
             let _ = socket.set_write_timeout(Some(GLANCE));
             let _ = socket.set_nodelay(true);
         }
-        let connection = Arc::new(Connection { client, server, dropped: AtomicBool::new(false) });
+        let connection = Arc::new(Connection {
+            client,
+            server,
+            dropped: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
+        });
         live.push(Arc::downgrade(&connection));
         drop(live);
         for upwards in [true, false] {
@@ -155,42 +178,73 @@ fn pump(connection: &Connection, state: &State, upwards: bool) {
         false => (&connection.server, &connection.client),
     };
     let mut buffer = vec![0; 65_536];
+    // What is on its way, and when it arrives.
+    let mut on_its_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut is_over = false;
     let gone = || connection.dropped.load(Ordering::SeqCst);
     while !gone() {
         if state.stalled.load(Ordering::SeqCst) {
             std::thread::park_timeout(GLANCE);
             continue;
         }
-        let mut rest = match from.read(&mut buffer) {
-            Ok(0) => {
-                let _ = to.shutdown(Shutdown::Write);
-                return;
-            }
-            Ok(count) => buffer.get(..count).unwrap_or_default(),
-            Err(error) if is_glance(&error) => continue,
-            Err(_) => break,
-        };
-        while !rest.is_empty() && !gone() {
-            if state.stalled.load(Ordering::SeqCst) {
-                std::thread::park_timeout(GLANCE);
-                continue;
-            }
-            match to.write(rest) {
+        let delay = Duration::from_millis(state.delay.load(Ordering::SeqCst));
+        if is_over {
+            std::thread::park_timeout(GLANCE);
+        } else {
+            match from.read(&mut buffer) {
+                Ok(0) => is_over = true,
                 Ok(count) => {
-                    if upwards {
-                        state.from_clients.fetch_add(count as u64, Ordering::SeqCst);
+                    let mut bytes = buffer.get(..count).unwrap_or_default().to_vec();
+                    if upwards && connection.corrupt.load(Ordering::SeqCst) {
+                        // At the next chunk it is a header in the middle of the message that it was one of before.
+                        bytes.fill(4);
                     }
-                    rest = rest.get(count..).unwrap_or_default();
+                    on_its_way.push_back((Instant::now() + delay, bytes));
                 }
                 Err(error) if is_glance(&error) => {}
-                Err(_) => {
-                    connection.dropped.store(true, Ordering::SeqCst);
-                    return;
-                }
+                Err(_) => break,
             }
+        }
+        while on_its_way.front().is_some_and(|(at, _)| *at <= Instant::now())
+            && let Some((_, bytes)) = on_its_way.pop_front()
+            && hand_on(&bytes, &mut to, connection, state, upwards)
+        {}
+        if is_over && on_its_way.is_empty() {
+            let _ = to.shutdown(Shutdown::Write);
+            return;
         }
     }
     connection.dropped.store(true, Ordering::SeqCst);
+}
+
+/// Writes all of it, unless the connection goes; whether it did.
+fn hand_on(
+    mut rest: &[u8],
+    to: &mut &TcpStream,
+    connection: &Connection,
+    state: &State,
+    upwards: bool,
+) -> bool {
+    while !rest.is_empty() && !connection.dropped.load(Ordering::SeqCst) {
+        if state.stalled.load(Ordering::SeqCst) {
+            std::thread::park_timeout(GLANCE);
+            continue;
+        }
+        match to.write(rest) {
+            Ok(count) => {
+                if upwards {
+                    state.from_clients.fetch_add(count as u64, Ordering::SeqCst);
+                }
+                rest = rest.get(count..).unwrap_or_default();
+            }
+            Err(error) if is_glance(&error) => {}
+            Err(_) => {
+                connection.dropped.store(true, Ordering::SeqCst);
+                return false;
+            }
+        }
+    }
+    rest.is_empty()
 }
 
 fn is_glance(error: &std::io::Error) -> bool {

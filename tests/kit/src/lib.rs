@@ -6,6 +6,7 @@
 //! requires them all.
 
 pub mod acted;
+mod apart;
 #[cfg(feature = "libav")]
 pub mod bystander;
 mod clients;
@@ -28,6 +29,7 @@ mod servers;
 mod session;
 mod tls;
 
+pub use apart::{Apart, nft, tc, uptime};
 pub use clients::{
     ffmpeg_play, ffmpeg_publish, gst_play, gst_publish, librtmp_publish, peer_play, peer_publish, rtmpdump,
 };

@@ -1,5 +1,6 @@
 //! What a test needs from the machine, and what happens when it is not there.
 
+use super::apart::Apart;
 use super::process;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,8 @@ pub enum Need {
     Strace,
     /// Root, to start programs with a name server of the test's own.
     SilentDns,
+    /// Namespaces, to have a network or a clock of its own.
+    Apart(Apart),
     /// FFmpeg 7.1 or newer, with x265, SVT-AV1 and libvpx, as `scripts/ffmpeg7.sh` leaves it.
     Ffmpeg7,
     /// A program of `tests/peers`.
@@ -48,6 +51,7 @@ impl Need {
             Self::Openssl => program("openssl").is_some(),
             Self::Strace => program("strace").is_some(),
             Self::SilentDns => super::SilentDns::is_possible(),
+            Self::Apart(how) => how.is_possible(),
             Self::Ffmpeg7 => ffmpeg7().exists(),
             Self::Peer(name) => peer_program(name).exists(),
             Self::Media(name) => super::media(name).is_some(),
@@ -60,19 +64,20 @@ impl Need {
             Self::Peer(_) => "run scripts/peers.sh",
             Self::Ffmpeg7 => "run scripts/ffmpeg7.sh",
             Self::SilentDns => "run the tests as root",
+            Self::Apart(_) => "run the tests where they may have namespaces, with iproute2 and nftables",
             _ => "run scripts/setup.sh --peers",
         }
     }
 }
 
 /// Whether everything is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
-/// Neither the test media, which are not part of the repository, nor root are ever required, and FFmpeg 7.1 is not where
+/// Neither the test media, which are not part of the repository, nor root, nor namespaces are ever required, and FFmpeg 7.1 is not where
 /// `scripts/test.sh` could not get it and said so (`FLOWCAST_FFMPEG7=unavailable`).
 pub fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
     let excused = match missing {
-        Need::Media(_) | Need::SilentDns => true,
+        Need::Media(_) | Need::SilentDns | Need::Apart(_) => true,
         Need::Ffmpeg7 => is_set("FLOWCAST_FFMPEG7", "unavailable"),
         _ => false,
     };
