@@ -135,7 +135,11 @@ fn threads_that_an_encoder_starts_count_for_its_stream_and_what_nobody_owns_is_t
         }
     });
     burnt.join().expect("it only burns");
-    monitor.look();
+    let is_measured = || {
+        monitor.look();
+        monitor.process().cpu_percent > 0.0
+    };
+    assert!(wait_until(PATIENCE, is_measured), "{:?}", monitor.process());
     let process = monitor.process();
     assert!(process.unattributed_percent > 0.0 && process.cpu_percent >= process.unattributed_percent);
     assert!(process.used.threads > 3 && process.used.resident > 1 << 20, "{process:?}");

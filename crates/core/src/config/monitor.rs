@@ -11,7 +11,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct MonitorConfig {
-    /// How often. 10 ms to an hour; threads count their CPU time once a second, so that less than a few seconds tells little. Default
+    /// How often. 10 ms to an hour; CPU use is measured over five seconds at least, because threads count it once a second. Default
     /// 30 s; `RESOURCE_MONITOR_INTERVAL_MS`.
     pub interval: Duration,
     /// CPU use above which a stream is reported, in percent of one core, over an interval. More than zero; above 100 for streams

@@ -10,8 +10,9 @@ use crate::stats::HeldBytes;
 
 /// What a stream used when the monitor last looked.
 ///
-/// CPU time is that of the stream's own threads and of those that libav started for it. The first look counts from the start of the
-/// stream, each other one from the look before.
+/// CPU time is that of the stream's own threads and of those that libav started for it. CPU use is measured from the start of the stream to the
+/// first look, and then from look to look; windows shorter than five seconds are lengthened by those that follow, because threads add what they
+/// used once a second.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StreamLoad {
@@ -23,7 +24,7 @@ pub struct StreamLoad {
     pub owner: Option<Arc<str>>,
     /// When the monitor looked, by the system's clock.
     pub at: SystemTime,
-    /// CPU use since the look before, in percent of one core.
+    /// CPU use over the last window that was long enough, in percent of one core; 0 before that.
     pub cpu_percent: f64,
     /// CPU time since the start: of the stream's own threads.
     pub cpu_time: Duration,
@@ -56,7 +57,7 @@ impl fmt::Display for StreamLoad {
 pub struct LoadPoint {
     /// When the monitor looked, by the system's clock.
     pub at: SystemTime,
-    /// CPU use since the look before, in percent of one core.
+    /// CPU use as it was measured last, in percent of one core.
     pub cpu_percent: f64,
     /// Bytes: held by a stream; resident of the process.
     pub memory: u64,
@@ -68,7 +69,7 @@ pub struct LoadPoint {
 pub struct ProcessLoad {
     /// What the kernel counts, of the moment it was asked for.
     pub used: ProcessUse,
-    /// CPU use between the monitor's last two looks, in percent of one core; 0 before the second.
+    /// CPU use over the monitor's last window of at least five seconds, in percent of one core; 0 before that.
     pub cpu_percent: f64,
     /// Those of it that belong to no stream of this engine: what the program does besides, servers and dialers, reels that are cut,
     /// and threads of libav of which it cannot be told whose they are.

@@ -6,6 +6,9 @@
 mod judge;
 mod load;
 mod sampler;
+#[cfg(test)]
+mod tests;
+mod window;
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -136,7 +139,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// Looks now, on the calling thread, whether it is on or off: figures are from now on over the time since this look.
+    /// Looks now, on the calling thread, whether it is on or off. CPU use is measured over five seconds at least: until those are over since it
+    /// was measured last, a look leaves it as it was.
     pub fn look(&self) {
         if let Some(engine) = self.0.engine.upgrade() {
             self.0.state.look(&engine);

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::judge::{History, Judge, News};
 use super::load::{LoadPoint, StreamLoad};
+use super::window::Window;
 use crate::config::MonitorConfig;
 use crate::event::EventKind;
 use crate::id::StreamId;
 use crate::machine::process;
-use crate::stats::Totals;
 use crate::stream::{Glance, Registry, StreamShared};
 use crate::sys::CodecThreads;
 
@@ -20,7 +20,7 @@ use crate::sys::CodecThreads;
 pub(super) struct Sampler {
     codecs: CodecThreads,
     streams: HashMap<StreamId, Watched>,
-    process: Process,
+    process: Option<Process>,
     /// Of the last look.
     at: Option<SystemTime>,
     pub(super) history: History,
@@ -34,23 +34,16 @@ struct Watched {
     judge: Judge,
     glance: Glance,
     seen: Instant,
-    cpu_percent: f64,
+    cpu: Window,
     history: History,
 }
 
 /// The process at the last look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Process {
-    last: Option<Used>,
-    cpu_percent: f64,
-    unattributed_percent: f64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Used {
-    at: Instant,
-    process: Duration,
-    streams: Duration,
+    cpu: Window,
+    /// What of it belongs to streams.
+    streams: Window,
 }
 
 impl Sampler {
@@ -67,9 +60,9 @@ impl Sampler {
         }
         // What ended is forgotten: its number is not given again.
         self.streams.retain(|_, watched| watched.seen == now);
-        self.note_process(Used { at: now, process: crate::machine::process_cpu(), streams: streams_cpu });
+        self.note_process(now, crate::machine::process_cpu(), streams_cpu);
         self.at = Some(at);
-        let (cpu_percent, memory) = (self.process.cpu_percent, process::resident());
+        let (cpu_percent, memory) = (self.process_percent().0, process::resident());
         self.history.add(now, LoadPoint { at, cpu_percent, memory });
     }
 
@@ -85,17 +78,16 @@ impl Sampler {
             owner: None,
             label: stream.label.clone(),
             judge: Judge::default(),
+            glance,
+            seen: now,
             // Nothing was used before it was started.
-            glance: Glance { totals: Totals::default(), ..glance },
-            seen: now.checked_sub(glance.uptime).unwrap_or(now),
-            cpu_percent: 0.0,
+            cpu: Window::new(now.checked_sub(glance.uptime).unwrap_or(now), Duration::ZERO),
             history: History::default(),
         });
-        let used = glance.cpu_in_all().saturating_sub(watched.glance.cpu_in_all());
-        watched.cpu_percent = percent(used, now.saturating_duration_since(watched.seen));
+        watched.cpu.look(now, glance.cpu_in_all());
         (watched.glance, watched.seen) = (glance, now);
         watched.owner = stream.owner_now().map(Arc::from);
-        let (cpu_percent, memory) = (watched.cpu_percent, glance.held.total());
+        let (cpu_percent, memory) = (watched.cpu.percent, glance.held.total());
         watched.history.add(now, LoadPoint { at, cpu_percent, memory });
         match watched.judge.see(now, cpu_percent, memory, limits) {
             Some(News::High) => {
@@ -106,15 +98,18 @@ impl Sampler {
         }
     }
 
-    fn note_process(&mut self, used: Used) {
-        if let Some(last) = self.process.last {
-            let window = used.at.saturating_duration_since(last.at);
-            let process = used.process.saturating_sub(last.process);
-            let streams = used.streams.saturating_sub(last.streams);
-            self.process.cpu_percent = percent(process, window);
-            self.process.unattributed_percent = percent(process.saturating_sub(streams), window);
+    fn note_process(&mut self, now: Instant, used: Duration, by_streams: Duration) {
+        match &mut self.process {
+            Some(Process { cpu, streams }) => {
+                cpu.look(now, used);
+                streams.look(now, by_streams);
+            }
+            // What was used before belongs to no interval.
+            None => {
+                let (cpu, streams) = (Window::new(now, used), Window::new(now, by_streams));
+                self.process = Some(Process { cpu, streams });
+            }
         }
-        self.process.last = Some(used);
     }
 
     /// What a stream used at the last look.
@@ -136,7 +131,7 @@ impl Sampler {
             label: watched.label.clone(),
             owner: watched.owner.clone(),
             at: self.at.unwrap_or(SystemTime::UNIX_EPOCH),
-            cpu_percent: watched.cpu_percent,
+            cpu_percent: watched.cpu.percent,
             cpu_time: watched.glance.totals.cpu_time,
             codec_cpu_time: watched.glance.totals.codec_cpu_time,
             held: watched.glance.held,
@@ -152,17 +147,14 @@ impl Sampler {
 
     /// CPU use of the process, and what of it belongs to no stream, in percent of one core.
     pub(super) fn process_percent(&self) -> (f64, f64) {
-        (self.process.cpu_percent, self.process.unattributed_percent)
+        let Some(Process { cpu, streams }) = &self.process else { return (0.0, 0.0) };
+        // Threads of streams are counted up to a second late.
+        (cpu.percent, (cpu.percent - streams.percent).max(0.0))
     }
 
     /// The monitor rests: the time until it goes on is not one interval.
     pub(super) fn rest(&mut self) {
-        self.process = Process::default();
+        self.process = None;
         self.streams.clear();
     }
-}
-
-fn percent(used: Duration, window: Duration) -> f64 {
-    let seconds = window.as_secs_f64();
-    if seconds > 0.0 { used.as_secs_f64() / seconds * 100.0 } else { 0.0 }
 }
