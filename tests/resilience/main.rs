@@ -14,6 +14,7 @@ mod kill;
 mod leaks;
 mod machine;
 mod replace;
+mod rotate;
 mod stall;
 mod together;
 mod wire;

@@ -210,6 +210,11 @@ mod tests {
             let read: Rotation = serde_json::from_str(text).expect(text);
             assert_eq!((read, serde_json::to_string(&read).expect("it can be").as_str()), (rotation, back));
         }
+        let text = r#"{"server":"rtmp://host/live","key":"key","rotate":"youtube"}"#;
+        let output: crate::output::Output = serde_json::from_str(text).expect("an output");
+        assert_eq!(output, crate::output::Output::rtmp("rtmp://host/live", "key").rotate(Rotation::YOUTUBE));
+        let back = serde_json::to_string(&output).expect("it can be");
+        assert!(back.contains(r#""rotate":"youtube""#) && !back.contains(r#"/key""#), "{back}");
         for (text, named) in
             [(r#""never""#, "youtube"), (r#"{"after":"12h","gap":"1s"}"#, "gap"), ("true", "table")]
         {
