@@ -345,3 +345,49 @@ impl Drop for WrittenFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(path: &Path) -> Reads {
+        Reads { files: vec![path.to_owned()], ..Reads::default() }
+    }
+
+    #[test]
+    fn a_source_that_takes_over_leaves_the_files_of_one_that_is_being_opened() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = ["first", "second", "third", "fourth"].map(|name| directory.path().join(name));
+        files.iter().for_each(|path| fs::write(path, b"media").expect("a file"));
+        let ids = files.each_ref().map(|path| FileId::at(path).expect("it is there"));
+        let stream = StreamFiles::new(reads(&files[0]));
+        let seen = || ids.map(|id| stream.reads(id));
+        stream.come(1, reads(&files[1]));
+        stream.come(2, reads(&files[2]));
+        stream.settle(1, true);
+        assert_eq!(seen(), [false, true, true, false], "the third is on its way");
+        stream.come(3, reads(&files[3]));
+        stream.settle(2, false);
+        assert_eq!(seen(), [false, true, false, true], "it is not used after all");
+        stream.settle(3, true);
+        assert_eq!(seen(), [false, false, false, true]);
+    }
+
+    #[test]
+    fn what_each_lane_plays_counts_as_long_as_it_does() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let files = ["picture", "slate"].map(|name| directory.path().join(name));
+        files.iter().for_each(|path| fs::write(path, b"media").expect("a file"));
+        let ids = files.each_ref().map(|path| FileId::at(path).expect("it is there"));
+        let stream = StreamFiles::new(Reads::default());
+        let seen = || ids.map(|id| stream.reads(id));
+        let (picture, slate) = (stream.lane(), stream.lane());
+        picture.set(&files[0]);
+        slate.set(&files[1]);
+        assert_eq!(seen(), [true, true], "one is opened while the other plays");
+        drop(slate);
+        assert_eq!(seen(), [true, false]);
+        picture.clear();
+        assert_eq!(seen(), [false, false], "it is told to stop");
+    }
+}
