@@ -23,7 +23,8 @@ use flowcast::driver::{
     TagKind,
 };
 use flowcast::stats::{OutputPhase, OutputStats};
-use flowcast::{Config, Engine, Error, RtmpServer, RtmpServerExt, Source, StreamHandle};
+use flowcast::{Engine, Error, RtmpServer, RtmpServerExt, Source, StreamHandle};
+use kit::rig::engine;
 use kit::{FaultProxy, Need, PATIENCE, Peer, directory, example, ffmpeg_publish, files, flv_tags, need};
 use kit::{own_address, text, wait_until};
 use rustix::process::{Signal, kill_process};
@@ -250,7 +251,7 @@ impl Rig {
                     .expect("a copy");
             }
         }
-        let receiving = Engine::new(Config::default()).expect("usable settings");
+        let receiving = engine(|config| config.max_streams = KINDS.len() * EACH);
         let address = own_address();
         let receiver = receiving.rtmp_server(address.to_string()).start().expect("an address of its own");
         let mut judges = Vec::new();
