@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use flowcast::source::Fallback;
 use flowcast::stats::OutputPhase;
 use flowcast::{
     Encoding, Engine, Mode, Output, Profile, ReelStore, RtmpServer, RtmpServerExt, Source, StreamHandle,
@@ -45,9 +46,12 @@ enum Kind {
     Restream,
     /// A file into a recording.
     Recording,
+    /// A file that stands in for a publisher who never comes.
+    Fallback,
 }
 
-const KINDS: [Kind; 5] = [Kind::Direct, Kind::Reel, Kind::Encoded, Kind::Restream, Kind::Recording];
+const KINDS: [Kind; 6] =
+    [Kind::Direct, Kind::Reel, Kind::Encoded, Kind::Restream, Kind::Recording, Kind::Fallback];
 
 /// What a process can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +132,10 @@ impl Rig {
             }
             Kind::Restream => self.direct.stream(Source::published(STUDIO)).to(push()),
             Kind::Recording => self.direct.stream(file()).record(&recording),
+            Kind::Fallback => {
+                let slate = Fallback::file(&self.clip.file).after(Duration::from_millis(500));
+                self.reels.stream(Source::published("nobody").fallback(slate)).to(push())
+            }
         };
         let live = stream.start().map_err(|error| format!("does not start: {error}"))?;
         let sent = || {
