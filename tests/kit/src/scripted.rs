@@ -367,10 +367,9 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
                 ServerEvent::Tag(tag) => {
                     let mut visits = lock(&state.visits);
                     visits[number].tags.push(Seen::new(&tag, now));
-                    let pictures = visits[number].tags.iter().filter(|tag| tag.is_picture()).count();
                     if let Script::SendAway(after, url) = script
                         && tag.is_video()
-                        && pictures == *after
+                        && visits[number].tags.iter().filter(|tag| tag.is_picture()).count() == *after
                     {
                         assert!(
                             session.request_reconnect(Some(url), "going down"),
