@@ -13,6 +13,7 @@ mod handles;
 mod kill;
 mod leaks;
 mod machine;
+mod pair;
 mod replace;
 mod rotate;
 mod stall;

@@ -4,6 +4,7 @@ pub mod feed;
 mod file;
 pub mod gate;
 mod hub;
+mod pair;
 mod replacing;
 mod rotation;
 mod rtmp_push;
@@ -61,6 +62,8 @@ struct Target {
     pub(crate) enhanced: Enhanced,
     pub(crate) all_tracks: bool,
     pub(crate) rotation: Option<Rotation>,
+    /// Where the same is sent besides.
+    backup: Option<Result<Destination, UrlError>>,
 }
 
 impl Output {
@@ -85,8 +88,8 @@ impl Output {
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
         Self::of(destination.map(|destination| {
             let (roots, enhanced) = (TlsRoots::Platform, Enhanced::Off);
-            let (reconnect, rotation) = (None, None);
-            let target = Target { destination, roots, reconnect, enhanced, all_tracks: false, rotation };
+            let (reconnect, rotation, backup, all_tracks) = (None, None, None, false);
+            let target = Target { destination, roots, reconnect, enhanced, all_tracks, rotation, backup };
             OutputKind::Rtmp(Box::new(target))
         }))
     }
@@ -240,7 +243,8 @@ impl Output {
         let mut found: Vec<_> = self.in_vain.iter().map(|name| in_vain(kind, name)).collect();
         match kind {
             OutputKind::Rtmp(target) => {
-                if is_hidden(&target.destination) {
+                let backup = target.backup.as_ref().and_then(|backup| backup.as_ref().ok());
+                if is_hidden(&target.destination) || backup.is_some_and(is_hidden) {
                     let reason = "hidden (****): the output was written without its key".to_owned();
                     found.push(Error::Config { name: "key", reason });
                 }
@@ -249,6 +253,14 @@ impl Output {
                     found.push(Error::Config { name: "all_tracks", reason });
                 }
                 found.extend(target.reconnect.iter().flat_map(ReconnectPolicy::problems));
+                if let Some(Err(error)) = &target.backup {
+                    found.push(Error::Url(error.clone()));
+                }
+                let place = |to: &Destination| (to.host().to_owned(), to.port(), to.app().to_owned());
+                if backup.is_some_and(|backup| place(backup) == place(&target.destination)) {
+                    let reason = "is the address of the primary".to_owned();
+                    found.push(Error::Config { name: "backup", reason });
+                }
                 found.extend(target.rotation.iter().flat_map(Rotation::problems));
             }
             OutputKind::Hub { name } => found.extend(check_name(name).err()),
@@ -288,6 +300,31 @@ impl Output {
         self.with_target("rotate", |target| target.rotation = Some(rotation))
     }
 
+    /// Sends the same to a second server of the platform, its backup ingest, with the same key: YouTube takes both at once
+    /// (`rtmps://b.rtmps.youtube.com/live2?backup=1`) and goes over to the backup if the primary fails. Both connections are sent the same tags with
+    /// the same times, from keyframes on. The times count from where the first of the two began; a connection that is made anew goes on in
+    /// them, as long as the other one is there.
+    ///
+    /// Each has a number, a state, figures and reconnects of its own, so that one has no part in the other's troubles. The backup's label is that
+    /// of the output with ` (backup)` behind it, and its [`OutputStats::backup_of`](crate::OutputStats::backup_of) is the number of the output. By that number both
+    /// are replaced and removed together.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let youtube = Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key")
+    ///     .backup("rtmps://b.rtmps.youtube.com/live2?backup=1")
+    ///     .label("youtube");
+    /// let live = engine.stream(Source::file("rain.mp4").looped()).to(youtube).start()?;
+    /// assert!(live.output("youtube (backup)").is_some());
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn backup(self, server: &str) -> Self {
+        self.with_target("backup", |target| target.backup = Some(target.destination.moved_to(server)))
+    }
+
     /// The same after this long at the latest: [`Rotation::after`].
     pub fn rotate_after(self, after: Duration) -> Self {
         self.rotate(Rotation::after(after))
@@ -325,12 +362,16 @@ impl OpenOutput for Output {
         Some(Arc::new(self.clone()))
     }
 
+    fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {
+        pair::of(self)
+    }
+
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
         match self.kind? {
             OutputKind::Hub { name } => HubOutput::open(name, cx),
             OutputKind::Rtmp(target) => {
                 let roots = target.roots.clone().loaded()?;
-                Ok(RtmpPush::open(Target { roots, ..*target }, cx))
+                Ok(RtmpPush::open(Target { roots, ..*target }, cx, None))
             }
             OutputKind::Record { path, existing, all_tracks } => {
                 record(&path, existing, Intake::file(all_tracks), cx)

@@ -53,6 +53,9 @@ impl StreamRef {
     /// # Ok::<(), flowcast::Error>(())
     /// ```
     ///
+    /// An output with a [backup](Output::backup) is replaced by another one with a backup, by the number of the primary: both go on, each with events
+    /// of its own.
+    ///
     /// # Errors
     ///
     /// What is wrong with `new`, as of [`add_output`](Self::add_output); [`Error::Config`] if there is no such output, or one of the two is no
@@ -64,6 +67,7 @@ impl StreamRef {
     pub fn replace_output(&self, output: OutputId, new: Output, if_taken: IfTaken) -> Result<(), Error> {
         new.check()?;
         self.check_push(output)?;
+        let backup = self.shared.backup_of(output);
         // With the name of the file of its certificates, not what is in it.
         let written = new.clone();
         let OutputKind::Rtmp(target) = new.kind? else {
@@ -71,6 +75,21 @@ impl StreamRef {
         };
         let roots = target.roots.clone().loaded()?;
         let target = Target { roots, ..*target };
+        match (backup, target.backup.clone().transpose()?) {
+            (None, None) => {}
+            (Some(backup), Some(destination)) => {
+                let target = Target { destination, backup: None, ..target.clone() };
+                let (change, note) = (Change::Target(Box::new(target)), Box::new(|| {}));
+                self.deliver_to(backup, Box::new(Replace { change, if_taken, note }))?;
+            }
+            (Some(_), None) => {
+                return Err(refused("it has a backup, and what is to take its place has none"));
+            }
+            (None, Some(_)) => {
+                return Err(refused("it has no backup, and what is to take its place has one"));
+            }
+        }
+        let target = Target { backup: None, ..target };
         let note = self.note(output, move |before| Output { label: before.label.clone(), ..written });
         let change = Change::Target(Box::new(target));
         self.deliver_to(output, Box::new(Replace { change, if_taken, note }))
@@ -96,6 +115,10 @@ impl StreamRef {
             return Err(Error::Config { name: "key", reason });
         }
         self.check_push(output)?;
+        if let Some(backup) = self.shared.backup_of(output) {
+            let (change, note) = (Change::Key(key.clone()), Box::new(|| {}));
+            self.deliver_to(backup, Box::new(Replace { change, if_taken, note }))?;
+        }
         let other = key.clone();
         let note = self.note(output, move |before| before.with_other_key(other));
         self.deliver_to(output, Box::new(Replace { change: Change::Key(key), if_taken, note }))
@@ -119,6 +142,9 @@ impl StreamRef {
         let stats = self.stats();
         let found =
             stats.outputs.iter().find(|stats| stats.id == output && stats.phase != OutputPhase::Ended);
+        if found.is_some_and(|stats| stats.backup_of.is_some()) {
+            return Err(refused("it is the backup of another one: give the number of that"));
+        }
         match found.map(|stats| stats.transport) {
             Some(OutputTransport::Rtmp | OutputTransport::Rtmps) => Ok(()),
             Some(_) => Err(refused("only a push can be replaced")),
@@ -132,9 +158,12 @@ impl Output {
     fn with_other_key(&self, key: StreamKey) -> Self {
         let mut other = self.clone();
         if let Ok(OutputKind::Rtmp(target)) = &mut other.kind
-            && let Ok(destination) = target.destination.with_other_key(key)
+            && let Ok(destination) = target.destination.with_other_key(key.clone())
         {
             target.destination = destination;
+            if let Some(Ok(backup)) = &target.backup {
+                target.backup = Some(backup.with_other_key(key));
+            }
         }
         other
     }

@@ -28,6 +28,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publish: Option<String>,
@@ -115,6 +117,12 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
         OutputKind::Hub { name } => written.publish = Some(name.clone()),
         OutputKind::Rtmp(target) => {
             address(&mut written, &target.destination, keys)?;
+            written.backup = match &target.backup {
+                None => None,
+                Some(Ok(backup)) if keys == Keys::Shown => Some(backup.reveal_server()),
+                Some(Ok(backup)) => Some(backup.to_string()),
+                Some(Err(error)) => return Err(error.to_string()),
+            };
             written.enhanced = target.enhanced;
             written.all_tracks = target.all_tracks;
             written.reconnect = target.reconnect.clone();
@@ -167,6 +175,9 @@ impl<'de> Deserialize<'de> for Output {
                 return Err(D::Error::custom(reason));
             }
         };
+        if let Some(backup) = written.backup {
+            output = output.backup(&backup);
+        }
         if let Some(existing) = written.existing {
             output = output.existing(existing);
         }

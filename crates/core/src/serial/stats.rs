@@ -96,6 +96,7 @@ impl Serialize for OutputStats {
         let Self {
             id,
             label,
+            backup_of,
             name,
             transport,
             path,
@@ -111,9 +112,10 @@ impl Serialize for OutputStats {
             failures,
             last_error,
         } = self;
-        let mut to = to.serialize_struct("OutputStats", 16)?;
+        let mut to = to.serialize_struct("OutputStats", 17)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
+        to.serialize_field("backup_of", backup_of)?;
         to.serialize_field("name", name)?;
         to.serialize_field("transport", transport)?;
         to.serialize_field("path", &path.as_deref().map(text))?;

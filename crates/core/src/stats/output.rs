@@ -109,6 +109,8 @@ pub struct OutputStats {
     pub id: OutputId,
     /// Its label, if it has one.
     pub label: Option<Arc<str>>,
+    /// The output it is the [backup](crate::Output::backup) of; `None` for all others.
+    pub backup_of: Option<OutputId>,
     /// Where it goes, without any key: the address of a push (`rtmp://live.twitch.tv/app/****`), the file of a recording, the
     /// name on the server, the address of a player, the number of the other stream; what a program's own output says.
     pub name: String,
@@ -146,6 +148,7 @@ impl OutputStats {
         Self {
             id,
             label,
+            backup_of: None,
             name,
             transport: OutputTransport::default(),
             path: None,

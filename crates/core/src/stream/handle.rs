@@ -107,16 +107,19 @@ impl StreamRef {
         Registry::add_output(self, Box::new(output))
     }
 
-    /// Ends one output; the others go on. An output that has ended already is no error. Its label is free at once.
+    /// Ends one output; the others go on. An output that has ended already is no error. Its label is free at once. An output and
+    /// its [backup](crate::Output::backup) end together, by the number of either.
     ///
     /// # Errors
     ///
     /// [`Error::Ended`].
     pub fn remove_output(&self, output: OutputId) -> Result<(), Error> {
-        self.shared.branches.tell(|| Command::RemoveOutput(output));
-        self.send(Command::RemoveOutput(output))?;
-        self.shared.labels.free(output);
-        self.shared.described.remove_output(output);
+        for output in self.shared.removed_with(output) {
+            self.shared.branches.tell(|| Command::RemoveOutput(output));
+            self.send(Command::RemoveOutput(output))?;
+            self.shared.labels.free(output);
+            self.shared.described.remove_output(output);
+        }
         Ok(())
     }
 

@@ -106,6 +106,12 @@ pub trait OpenOutput: fmt::Debug + Send {
         None
     }
 
+    /// The two outputs it stands for, a primary and its backup; `None` for what is one.
+    #[doc(hidden)]
+    fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {
+        None
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -131,6 +137,10 @@ impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
 
     fn as_data(&self) -> Option<Data> {
         (**self).as_data()
+    }
+
+    fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {
+        (**self).as_pair()
     }
 
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {

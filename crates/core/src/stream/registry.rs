@@ -292,6 +292,27 @@ impl Registry {
     ///
     /// What its description said; [`Error::LabelInUse`], [`Error::Ended`].
     pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
+        let Some([primary, backup]) = output.as_pair() else {
+            return Self::add_one(stream, output, None);
+        };
+        let primary = Self::add_one(stream, primary, None)?;
+        match Self::add_one(stream, backup, Some(primary)) {
+            Ok(backup) => stream.shared.note_pair(primary, backup),
+            Err(error) => {
+                // It runs, or it has ended: then there is nothing to remove.
+                let _ = stream.remove_output(primary);
+                return Err(error);
+            }
+        }
+        Ok(primary)
+    }
+
+    /// An output that is one connection; `backup_of` another one, with which it is described.
+    fn add_one(
+        stream: &StreamRef,
+        output: Box<dyn OpenOutput>,
+        backup_of: Option<OutputId>,
+    ) -> Result<OutputId, Error> {
         let id = stream.shared.next_output();
         let label: Option<Arc<str>> = output.label().map(Arc::from);
         let described_as = label.clone();
@@ -315,6 +336,7 @@ impl Registry {
             sent
         });
         match sent {
+            Ok(()) if backup_of.is_some() => {}
             Ok(()) => stream.shared.described.add_output(id, described_as, data),
             Err(_) => labels.release(id),
         }

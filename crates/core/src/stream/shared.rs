@@ -32,6 +32,8 @@ pub(crate) struct StreamShared {
     pub(crate) label: Option<Arc<str>>,
     /// What the program calls its outputs.
     pub(crate) labels: Labels,
+    /// Outputs and their backups.
+    pairs: Mutex<Vec<(OutputId, OutputId)>>,
     /// What it is made of.
     pub(crate) described: Arc<Described>,
     pub(crate) mailbox: Mailbox,
@@ -75,6 +77,25 @@ pub(crate) struct StreamShared {
 }
 
 impl StreamShared {
+    /// An output and its backup.
+    pub(super) fn note_pair(&self, primary: OutputId, backup: OutputId) {
+        self.pairs.lock().push((primary, backup));
+    }
+
+    /// The backup of an output, if it has one.
+    pub(crate) fn backup_of(&self, primary: OutputId) -> Option<OutputId> {
+        self.pairs.lock().iter().find(|pair| pair.0 == primary).map(|pair| pair.1)
+    }
+
+    /// The outputs that are removed together with this one, and it.
+    pub(super) fn removed_with(&self, output: OutputId) -> Vec<OutputId> {
+        let mut pairs = self.pairs.lock();
+        match pairs.iter().position(|pair| pair.0 == output || pair.1 == output) {
+            Some(place) => <[OutputId; 2]>::from(pairs.swap_remove(place)).to_vec(),
+            None => vec![output],
+        }
+    }
+
     pub(crate) fn new(
         id: StreamId,
         label: Option<Arc<str>>,
@@ -107,6 +128,7 @@ impl StreamShared {
             stats: Mutex::new(StreamStats::new(id, label.clone())),
             label,
             labels: Labels::default(),
+            pairs: Mutex::default(),
             described: Arc::default(),
             mailbox,
             events,

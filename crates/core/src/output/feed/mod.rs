@@ -1,6 +1,9 @@
 //! How one session is fed from the stream's ring: where it begins, what it drops, how far it is behind.
 
+mod zero;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_rtmp::chunk::SharedMessage;
@@ -9,6 +12,7 @@ use flowcast_rtmp::session::{ClientSession, ServerSession};
 use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
+pub(crate) use self::zero::SharedZero;
 use crate::config::LagPolicy;
 use crate::error::Error;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
@@ -106,6 +110,9 @@ pub struct Feed {
     media_from: Option<u64>,
     /// Where another session goes on instead of this one.
     ends: Option<Ends>,
+    /// Where its times begin, if others are to have the same; and where they have begun.
+    shared: Option<SharedZero>,
+    zero: Option<Arc<MediaTime>>,
     policy: LagPolicy,
 }
 
@@ -156,8 +163,16 @@ impl Feed {
             refillable: false,
             media_from: None,
             ends: None,
+            shared: None,
+            zero: None,
             policy,
         }
+    }
+
+    /// With times that begin where those of others do.
+    pub(crate) fn with_zero(mut self, shared: Option<SharedZero>) -> Self {
+        self.shared = shared;
+        self
     }
 
     /// Begins with tag number `number` instead, if nothing was sent yet.
@@ -229,6 +244,12 @@ impl Feed {
     /// How far the stream is since the session began; zero before that.
     pub(crate) fn session_time(&self, ring: &Ring) -> Duration {
         self.cursor.base().map_or(Duration::ZERO, |base| millis(ring.newest().millis_since(base)))
+    }
+
+    /// How far the times in the session are; zero before it began.
+    pub(crate) fn wire_time(&self, ring: &Ring) -> Duration {
+        let zero = self.zero.as_deref().copied().or(self.cursor.base());
+        zero.map_or(Duration::ZERO, |zero| millis(ring.newest().millis_since(zero)))
     }
 
     /// Bytes of the session that were queued before the first of its media, once there is any.
@@ -327,7 +348,8 @@ impl Feed {
                     // What a player is given at once to begin with is not what it is behind.
                     self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
                     if self.clock == SessionClock::FromZero {
-                        session.set_base(tag.timestamp);
+                        self.zero = self.shared.as_ref().map(|shared| shared.join(tag.timestamp));
+                        session.set_base(self.zero.as_deref().copied().unwrap_or(tag.timestamp));
                     }
                     self.media_from = Some(session.wire().total_in());
                 }

@@ -12,7 +12,7 @@ use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::net::dialer::{Dialed, ServerUrl};
 use crate::net::transport::{Transport, tune};
-use crate::output::feed::{Feed, SessionClock};
+use crate::output::feed::{Feed, SessionClock, SharedZero};
 use crate::output::gate::{Gate, Intake};
 use crate::ring::Join;
 
@@ -55,7 +55,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Begins on a connection the dialer made: from the stream's next keyframe on, at time zero.
+    /// Begins on a connection the dialer made: from the stream's next keyframe on, at time zero, or in the times of others.
     ///
     /// # Errors
     ///
@@ -65,6 +65,7 @@ impl Live {
         intake: Intake,
         cx: &OutputContext<'_>,
         policy: &LagPolicy,
+        zero: Option<SharedZero>,
     ) -> Result<Self, Error> {
         let Dialed { mut transport, session } = dialed;
         let system =
@@ -76,7 +77,7 @@ impl Live {
             transport,
             session,
             intake,
-            feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()),
+            feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()).with_zero(zero),
             since: cx.now,
             sent: 0,
             measured: (cx.now, 0),

@@ -196,6 +196,7 @@ impl OutputDriver for RtmpPush {
         stats.drops = self.drops_before;
         stats.reconnects = self.connections.saturating_sub(1);
         stats.rotations = self.rotations;
+        stats.backup_of = self.backup_of;
         stats.transport = match self.route.peer().scheme() {
             Scheme::Rtmp => OutputTransport::Rtmp,
             Scheme::Rtmps => OutputTransport::Rtmps,

@@ -20,8 +20,11 @@ use self::connection::Live;
 use self::hope::Hope;
 use self::replace::{Before, Leaving, Next};
 pub(super) use self::replace::{Change, Note, Replace};
+pub(super) use self::rotate::MOST_SESSION;
 use self::rotate::Rotating;
+use super::feed::SharedZero;
 use super::gate::{Enhanced, Intake, Told};
+use super::pair::{Pair, Role};
 use super::{Rotation, Target};
 use crate::config::{Config, ReconnectPolicy};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
@@ -52,6 +55,9 @@ pub(crate) struct RtmpPush {
     route: Route,
     enhanced: Enhanced,
     all_tracks: bool,
+    /// Of which other push it is the backup, and where the times of both begin.
+    backup_of: Option<OutputId>,
+    zero: Option<SharedZero>,
     /// Of earlier connections.
     told: Told,
     roots: TlsRoots,
@@ -140,19 +146,24 @@ impl Route {
 
 impl RtmpPush {
     /// An output that dials with its first turn.
-    pub(super) fn open(target: Target, cx: &OutputOpening<'_>) -> OpenedOutput {
+    pub(super) fn open(target: Target, cx: &OutputOpening<'_>, pair: Option<(Pair, Role)>) -> OpenedOutput {
         let name = target.destination.to_string();
-        OpenedOutput { name, driver: Box::new(Self::new(target, cx)) }
+        OpenedOutput { name, driver: Box::new(Self::new(target, cx, pair)) }
     }
 
-    fn new(target: Target, cx: &OutputOpening<'_>) -> Self {
-        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation } = target;
+    /// `pair` is what it shares with another push, and which of the two it is.
+    fn new(target: Target, cx: &OutputOpening<'_>, pair: Option<(Pair, Role)>) -> Self {
+        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation, backup: _ } = target;
+        let backup_of = pair.as_ref().filter(|(_, role)| *role == Role::Backup);
+        let backup_of = backup_of.and_then(|(pair, _)| pair.primary.get().copied());
         let config = cx.shared_config();
         Self {
             id: cx.output(),
             route: Route { home: destination, elsewhere: None, hops: 0 },
             enhanced,
             all_tracks,
+            backup_of,
+            zero: pair.map(|(pair, _)| pair.zero),
             told: Told::default(),
             roots,
             backoff: Backoff::new(reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
@@ -241,7 +252,7 @@ impl RtmpPush {
     fn adopt(&mut self, cx: &mut OutputContext<'_>, dialed: Dialed) -> Result<(), Error> {
         let (capabilities, told) = (dialed.session.capabilities().clone(), self.told.clone());
         let intake = Intake::server(self.enhanced, capabilities, self.all_tracks, told);
-        let live = Live::new(dialed, intake, cx, &self.config.lag)?;
+        let live = Live::new(dialed, intake, cx, &self.config.lag, self.zero.clone())?;
         self.backoff.connected(cx.now);
         let failures = std::mem::take(&mut self.failures);
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });

@@ -222,7 +222,7 @@ impl RtmpPush {
                 let capabilities = dialed.session.capabilities().clone();
                 let told = self.told_about(next.why);
                 let intake = Intake::server(next.to.enhanced, capabilities, next.to.all_tracks, told);
-                match Live::new(*dialed, intake, cx, &self.config.lag) {
+                match Live::new(*dialed, intake, cx, &self.config.lag, self.zero.clone()) {
                     Ok(live) => {
                         next.state = NextState::Ready(Box::new(live));
                         self.next = Some(next);
@@ -462,11 +462,12 @@ impl RtmpPush {
             enhanced: self.enhanced,
             all_tracks: self.all_tracks,
             rotation: self.rotation,
+            backup: None,
         }
     }
 
     fn take_target(&mut self, to: Target, elsewhere: Option<Destination>) {
-        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation } = to;
+        let Target { destination, roots, reconnect, enhanced, all_tracks, rotation, backup: _ } = to;
         self.name = Some(destination.to_string());
         self.route = Route { home: destination, elsewhere, hops: 0 };
         let policy = reconnect.clone().unwrap_or_else(|| self.config.reconnect.clone());

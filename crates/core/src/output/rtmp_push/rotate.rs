@@ -23,10 +23,16 @@ const LAST: Duration = WRAP.saturating_sub(Duration::from_secs(3600));
 const SPREAD_PART: u32 = 20;
 const SPREAD_MOST: Duration = Duration::from_secs(3600);
 
+/// Sessions of a pair begin earlier than this after the zero they share, milliseconds: who is rotated for its times gets another zero.
+pub(in crate::output) const MOST_SESSION: i64 =
+    UNPLANNED.saturating_sub(SPREAD_MOST).saturating_sub(SPREAD_MOST).as_millis() as i64;
+
 /// When the connection on the air is to be rotated.
 pub(super) struct Rotating {
     /// How long it is on the air then.
     at: Duration,
+    /// How far the times in it are then.
+    times: Duration,
     /// Not tried before, because that failed lately.
     not_before: Option<Instant>,
     waits: Backoff,
@@ -42,14 +48,15 @@ impl Rotating {
         });
         Self {
             at: after.saturating_sub(spread.mul_f64(random)),
+            times: UNPLANNED.saturating_sub(SPREAD_MOST.mul_f64(random)),
             not_before: None,
             waits: Backoff::new(waits),
         }
     }
 
-    /// Whether it is time, `aired` after the connection began.
-    pub(super) fn is_due(&self, now: Instant, aired: Duration) -> bool {
-        aired >= self.at && self.not_before.is_none_or(|at| at <= now)
+    /// Whether it is time, `aired` after the connection began; `times` is how far the times in it are.
+    pub(super) fn is_due(&self, now: Instant, aired: Duration, times: Duration) -> bool {
+        (aired >= self.at || times >= self.times) && self.not_before.is_none_or(|at| at <= now)
     }
 
     /// It cannot be rotated: how long until it is tried again.
@@ -73,7 +80,8 @@ impl RtmpPush {
         let aired = in_session.max(on_air);
         let is_busy =
             self.next.is_some() || self.leaving.is_some() || self.before.is_some() || self.finishing;
-        if !self.rotating.is_due(cx.now, aired) || is_busy || live.said_goodbye {
+        let times = live.feed.wire_time(cx.ring);
+        if !self.rotating.is_due(cx.now, aired, times) || is_busy || live.said_goodbye {
             return OutputState::Running;
         }
         let rotation = self.rotation.unwrap_or_default();
@@ -87,7 +95,7 @@ impl RtmpPush {
 
     /// The connection that was to take over as planned cannot: the one on the air goes on, if it may.
     pub(super) fn not_rotated(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
-        if matches!(&self.state, State::Live(live) if live.feed.session_time(cx.ring) >= LAST) {
+        if matches!(&self.state, State::Live(live) if live.feed.wire_time(cx.ring) >= LAST) {
             return self.break_to_rotate(cx, Duration::ZERO);
         }
         if !matches!(self.state, State::Live(_)) {
@@ -140,13 +148,13 @@ mod tests {
     fn what_fails_is_tried_again_less_and_less_and_at_least_every_fifteen_minutes() {
         let mut rotating = Rotating::new(Some(&Rotation::TWITCH), 0.5);
         let (mut now, due) = (Instant::now(), rotating.at);
-        assert!(!rotating.is_due(now, due.saturating_sub(Duration::from_millis(1))));
+        assert!(!rotating.is_due(now, due.saturating_sub(Duration::from_millis(1)), due));
         let mut waits = Vec::new();
         for _ in 0..10 {
-            assert!(rotating.is_due(now, due));
+            assert!(rotating.is_due(now, due, due));
             let wait = rotating.failed(now, 0.5);
             now += wait;
-            assert!(!rotating.is_due(now.checked_sub(Duration::from_millis(1)).unwrap_or(now), due));
+            assert!(!rotating.is_due(now.checked_sub(Duration::from_millis(1)).unwrap_or(now), due, due));
             waits.push(wait.as_secs());
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]);
@@ -160,6 +168,10 @@ mod tests {
         assert!(LAST + longest_wait * 2 < WRAP && UNPLANNED < LAST);
         assert!(WRAP.as_millis() == 1 << 31);
         assert!(Rotating::new(None, 0.0).at <= UNPLANNED);
+        let again = Rotating::new(Some(&Rotation::TWITCH), 0.0);
+        assert!(again.is_due(Instant::now(), Duration::ZERO, UNPLANNED), "young, in times that are old");
+        // Who is rotated for its times begins with another zero.
+        assert!(Rotating::new(None, 1.0).times.as_millis() as i64 > MOST_SESSION);
         assert!(Rotating::new(Some(&Rotation::after(WRAP)), 0.0).at <= UNPLANNED);
     }
 }
