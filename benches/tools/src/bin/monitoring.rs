@@ -53,7 +53,7 @@ fn run(cli: &Cli) -> Result<()> {
     let _ = process::raise_open_files();
     let sink = Sink::start(([127, 0, 0, 1], 0).into(), Options::default())?;
     let mut config = Config::default();
-    config.max_streams = cli.streams;
+    (config.max_streams, config.max_streams_per_owner) = (cli.streams, cli.streams);
     reels::keep_in(&mut config, &cli.reels);
     let engine = Engine::new(config)?;
     let start = |engine: &Engine, number: usize| -> Result<StreamHandle> {
