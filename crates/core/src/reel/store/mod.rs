@@ -310,6 +310,10 @@ impl Inner {
                 Place::Cutting(Cutting { reel: Some(_), .. }) | Place::Opening | Place::Leaving => {
                     self.changed.wait(&mut state);
                 }
+                // The same of one that was called off and shows no reel any more: its end is no answer to this request.
+                Place::Cutting(cutting) if cutting.running && cutting.cancel.load(Ordering::Acquire) => {
+                    self.changed.wait(&mut state);
+                }
                 Place::Cutting(cutting) if cutting.heavy && !cutting.running => break Err(self.busy()),
                 Place::Cutting(cutting) => return cutting.waiting.push((Instant::now(), done)),
             }

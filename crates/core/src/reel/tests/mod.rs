@@ -116,6 +116,8 @@ struct Script {
     fault: bool,
     /// After this many tags it waits for its gate, and says so before.
     gate: Option<(usize, Sender<()>, Receiver<()>)>,
+    /// What it waits for when it is dropped, and says so before.
+    door: Option<(Sender<()>, Receiver<()>)>,
     opened: Arc<AtomicUsize>,
 }
 
@@ -191,6 +193,15 @@ impl Cut for Playing {
                 let ms = i64::try_from(self.given).expect("it is small") * 40;
                 Ok(Step::Tag(tag(TagKind::Audio, ms, vec![0xAF, 1, 0])))
             }
+        }
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        if let Some((reached, door)) = &self.script.door {
+            let _ = reached.send(());
+            let _ = door.recv();
         }
     }
 }

@@ -329,6 +329,29 @@ fn a_growing_reel_found_damaged_is_given_up() {
 }
 
 #[test]
+fn who_asks_while_a_job_that_was_called_off_ends_does_not_get_its_end() {
+    let room = Room::new();
+    let source = room.source("a.mp4", 1000);
+    let (mut script, at_gate, gate) = Script::of(10).gated(220);
+    let (reached, at_door) = crossbeam_channel::unbounded();
+    let (open, door) = crossbeam_channel::unbounded();
+    script.door = Some((reached, door));
+    let store = room.open();
+    let reel = prepare(&store, &source, &script).expect("three seconds are there");
+    at_gate.recv().expect("it comes to its gate");
+    reel.damaged();
+    drop(gate);
+    at_door.recv().expect("it ends, and the reel has failed");
+    let (answer, answered) = crossbeam_channel::bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| answer.send(prepare(&store, &source, &Script::of(10))));
+        assert!(answered.recv_timeout(Duration::from_millis(200)).is_err(), "the job has not ended");
+        drop(open);
+        settled(&store, &answered.recv().expect("an answer").expect("it is cut anew"));
+    });
+}
+
+#[test]
 fn what_is_wrong_with_the_source_is_told_and_leaves_nothing() {
     let room = Room::new();
     let source = room.source("a.mp4", 1000);
