@@ -32,5 +32,15 @@ excluded=()
 for member in $(members no); do
     excluded+=(--exclude "$member")
 done
+# Cargo takes it that a version of a package never changes: what an earlier run unpacked and built of ours is not what is packed now.
+version=$(cargo metadata --locked --no-deps --format-version 1 | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["packages"][0]["version"])')
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+for crate in $published; do
+    rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$crate-$version"
+    find "$target" -path "*/.fingerprint/$crate-*" -prune -exec rm -rf {} +
+done
 # That examples, tests and benches are left out is what was asked for.
 cargo package --locked --workspace "${excluded[@]}" 2> >(grep -v '^warning: ignoring .* not included in the published package' >&2)
