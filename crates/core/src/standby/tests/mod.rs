@@ -1,5 +1,6 @@
 //! Drivers that do what a test says, on a clock of the test's.
 
+mod air;
 mod guard;
 mod switch;
 
