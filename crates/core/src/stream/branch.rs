@@ -22,7 +22,7 @@ use crate::driver::OutputDriver;
 use crate::error::Error;
 use crate::id::OutputId;
 use crate::ring::Join;
-use crate::stats::StreamStats;
+use crate::stats::{StreamStats, Totals};
 use crate::stream::STREAM_STACK;
 use crate::stream::tap::{TapPace, tap};
 use crate::sys::spawn;
@@ -65,9 +65,7 @@ pub(crate) struct Branches {
 #[derive(Debug, Default)]
 struct Gone {
     leaving: Vec<Arc<StreamShared>>,
-    bytes_sent: u64,
-    drops: u64,
-    cpu_time: Duration,
+    totals: Totals,
 }
 
 /// Puts a player on the thread of `stream` or one of its branches, wherever there is room.
@@ -166,12 +164,10 @@ impl Branches {
     fn forget(&self, branch: &Arc<StreamShared>) {
         let mut list = self.list.lock();
         list.retain(|other| !Arc::ptr_eq(other, branch));
-        let stats = branch.stats();
+        let totals = branch.glance().totals;
         let mut gone = self.gone.lock();
         gone.leaving.retain(|other| !Arc::ptr_eq(other, branch));
-        gone.bytes_sent += stats.bytes_sent;
-        gone.drops += stats.drops;
-        gone.cpu_time += stats.cpu_time;
+        gone.totals += totals;
     }
 
     /// Sends a command to each of them.
@@ -213,9 +209,7 @@ impl Branches {
             glance.schedule_lag = glance.schedule_lag.max(more.schedule_lag);
             glance.totals += more.totals;
         }
-        glance.totals.cpu_time += gone.cpu_time;
-        glance.totals.bytes_sent += gone.bytes_sent;
-        glance.totals.drops += gone.drops;
+        glance.totals += gone.totals;
     }
 
     /// Adds what happens on branches to the figures of their stream.
@@ -235,8 +229,8 @@ impl Branches {
             stats.schedule_lag_max = stats.schedule_lag_max.max(more.schedule_lag_max);
             stats.outputs.extend(more.outputs);
         }
-        stats.bytes_sent += gone.bytes_sent;
-        stats.drops += gone.drops;
-        stats.cpu_time += gone.cpu_time;
+        stats.bytes_sent += gone.totals.bytes_sent;
+        stats.drops += gone.totals.drops;
+        stats.cpu_time += gone.totals.cpu_time;
     }
 }
