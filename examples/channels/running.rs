@@ -15,9 +15,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// A stream that was just started from `spec`: outputs get their numbers in the order of the spec, and players come later.
+    /// A stream that was just started from `spec`: outputs get their numbers in the order of the spec, and players come later. A backup
+    /// has a number of its own, and goes with its output.
     pub(crate) fn begun(stream: StreamRef, spec: &StreamSpec) -> Self {
-        let mut numbers: Vec<_> = stream.stats().outputs.iter().map(|output| output.id).collect();
+        let outputs = stream.stats().outputs;
+        let primary = outputs.iter().filter(|output| output.backup_of.is_none());
+        let mut numbers: Vec<_> = primary.map(|output| output.id).collect();
         numbers.sort();
         let outputs = spec.outputs.iter().cloned().zip(numbers).collect();
         Self { stream, source: spec.source.clone(), outputs, going: Vec::new() }

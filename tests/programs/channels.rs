@@ -361,3 +361,40 @@ fn a_show_that_is_complete_is_not_played_again_after_a_reload_or_a_restart_in_it
     assert!(marker.wait_pictures(1, 10, PATIENCE), "{}", channels.report());
     assert_eq!(open(&show), (0, 1));
 }
+
+#[test]
+fn an_output_that_goes_takes_no_backup_of_another_along() {
+    let Some(program) = example("channels") else { return };
+    let clip = Known::small();
+    let [primary, backup, other] = [(); 3].map(|()| Scripted::start(Script::Record));
+    let folder = directory();
+    let config = folder.path().join("channels.toml");
+    let content = |more: &str| {
+        format!(
+            "[channels.only]\nsource = {{ file = {:?}, looped = true }}\n\
+             outputs = [{{ server = \"{}\", key = \"{SECRET}\", backup = \"{}\" }}{more}]\n",
+            clip.file,
+            primary.url(),
+            backup.url(),
+        )
+    };
+    let more = format!(", {{ server = \"{}\", key = \"{SECRET}\" }}", other.url());
+    fs::write(&config, content(&more)).expect("a file");
+    let channels = Peer::spawn(&program, [text(&config)]);
+    for server in [&primary, &backup, &other] {
+        assert!(server.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    }
+    fs::write(&config, content("")).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 1),
+        "reloaded: 0 added, 1 changed, 0 removed, 0 untouched, 0 failed"
+    );
+    assert!(wait_until(PATIENCE, || open(&other) == (0, 1)), "{:?}", open(&other));
+    let seen = [&primary, &backup].map(|server| server.visits()[0].tags.len());
+    for (server, seen) in [&primary, &backup].into_iter().zip(seen) {
+        let goes_on = || server.visits()[0].tags.len() > seen + 20;
+        assert!(wait_until(PATIENCE, goes_on), "{}", channels.report());
+        assert_eq!(open(server), (1, 1));
+    }
+}
