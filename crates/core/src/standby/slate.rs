@@ -18,7 +18,7 @@ use crate::stats::FallbackStats;
 
 /// What is on the air is known well enough to encode to it after this.
 const KNOWN_AFTER: Duration = Duration::from_secs(1);
-/// One that cannot be opened, or has failed, is tried again after this.
+/// One that cannot be opened, or gives nothing to begin with, is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// When a fallback stands in for its source.
@@ -46,12 +46,16 @@ pub(super) struct Slate {
     not_before: Option<Instant>,
     /// That it cannot be played was told.
     told: bool,
-    /// When the one that is on the air began, and how long is waited if it fails soon.
-    tried: (Instant, Duration),
+    /// How long is waited if the one that is on the air fails soon.
+    wait: Duration,
     /// Started, and without a keyframe so far.
     rising: Option<(Candidate, bool)>,
-    /// Since when it is on the air.
+    /// Since when it stands in for the source.
     since: Option<Instant>,
+    /// Since when it is on the air; not while it is opened again after a failure.
+    shown: Option<Instant>,
+    /// How long it was on the air before that, since it stands in.
+    stint: Duration,
     stats: FallbackStats,
 }
 
@@ -66,51 +70,65 @@ impl Slate {
             opening: None,
             not_before: None,
             told: false,
-            tried: (Instant::now(), WAITS[0]),
+            wait: WAITS[0],
             rising: None,
             since: None,
+            shown: None,
+            stint: Duration::ZERO,
             stats: FallbackStats::default(),
         }
     }
 
     /// How it stands now.
     pub(super) fn figures(&self) -> FallbackStats {
-        let current = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        FallbackStats { on_air: self.since.is_some(), time: self.stats.time + current, ..self.stats }
+        let current = self.shown.map_or(Duration::ZERO, |shown| shown.elapsed());
+        FallbackStats { on_air: self.shown.is_some(), time: self.stats.time + current, ..self.stats }
     }
 
-    /// Until when it stays on the air at least, if it is.
+    /// Until when it stands in at least, if it does.
     pub(super) fn until(&self) -> Option<Instant> {
         self.since.map(|since| since + self.times.at_least)
     }
 
-    /// It is on the air from here on; whether it was not before.
+    /// It is on the air from here on; whether it did not stand in before.
     pub(super) fn begins(&mut self, now: Instant) -> bool {
         let begins = self.since.is_none();
         if begins {
-            self.since = Some(now);
+            (self.since, self.stint) = (Some(now), Duration::ZERO);
             self.stats.times += 1;
         }
+        self.shown = Some(now);
         self.told = false;
-        self.tried.0 = now;
         begins
     }
 
     /// What is on the air of it has ended or failed. One that does so right after it began is opened less and less.
     pub(super) fn breaks(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.tried.0) >= STABLE {
-            self.tried.1 = WAITS[0];
+        if self.hides(now) {
             return;
         }
-        self.not_before = Some(now + self.tried.1);
-        self.tried.1 = longer(self.tried.1);
+        self.not_before = Some(now + self.wait);
+        self.wait = longer(self.wait);
     }
 
-    /// It is not on the air any more; for how long it was, if it was.
+    /// It does not stand in any more; for how long it was on the air, if it did.
     pub(super) fn ends(&mut self, now: Instant) -> Option<Duration> {
-        let after = now.saturating_duration_since(self.since.take()?);
-        self.stats.time += after;
-        Some(after)
+        self.since.take()?;
+        self.hides(now);
+        Some(self.stint)
+    }
+
+    /// It is not on the air any more; whether it was there for long. Then what was before is forgotten.
+    fn hides(&mut self, now: Instant) -> bool {
+        let Some(shown) = self.shown.take() else { return false };
+        let lasted = now.saturating_duration_since(shown);
+        self.stint += lasted;
+        self.stats.time += lasted;
+        let is_stable = lasted >= STABLE;
+        if is_stable {
+            self.wait = WAITS[0];
+        }
+        is_stable
     }
 
     /// Gets it ready for what is on the air: ahead once that is known, and at once if it is `needed`.

@@ -166,7 +166,8 @@ impl Switch {
         if let Some(after) = old.end_fallback(cx.now) {
             cx.notices.push(EventKind::FallbackEnded { after, seam: joint.seam });
         }
-        self.before = together(self.before, old.fallback());
+        let before = together(self.before, old.fallback());
+        self.before = before.map(|before| FallbackStats { on_air: false, ..before });
         self.retire(old);
         (self.seat, self.over) = (seat, None);
         cx.notices.push(EventKind::SourceSwitched { seam: joint.seam });

@@ -166,6 +166,7 @@ fn a_fallback_that_fails_right_after_it_began_is_opened_less_and_less() {
         set(&air.slate.last().fails, true);
         air.pass(wait);
         assert_eq!((air.slate.count(), air.rig.tags.len()), before, "within {wait} ms");
+        assert!(!air.on_air(), "nothing is on the air");
         air.pass(TICK);
         air.wait(|air| air.rig.tags.len() > before.1);
         assert_eq!(air.slate.count(), before.0 + 1);
@@ -179,6 +180,35 @@ fn a_fallback_that_fails_right_after_it_began_is_opened_less_and_less() {
     let told = air.told();
     let count = |name| told.iter().filter(|told| **told == name).count();
     assert_eq!((count("fallback_began"), count("source_fault"), told.len()), (1, 9, 10), "{told:?}");
+    air.rig.assert_increasing();
+}
+
+#[test]
+fn a_fallback_that_was_on_the_air_for_long_is_opened_again_as_if_it_had_never_failed() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(2000);
+    for wait in [1000, 2000] {
+        set(&air.slate.last().fails, true);
+        air.pass(wait + TICK);
+        air.wait(Air::on_air);
+    }
+    // It stands in for a minute, and the source is back.
+    air.pass(60_000);
+    set(&air.source.off, false);
+    air.pass_until(|air| !air.on_air());
+    air.pass(2000);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass_until(Air::on_air);
+    set(&air.slate.last().fails, true);
+    air.pass(TICK);
+    assert!(!air.on_air());
+    let before = air.slate.count();
+    air.pass(1000);
+    air.wait(|air| air.slate.count() > before);
     air.rig.assert_increasing();
 }
 
