@@ -21,6 +21,7 @@ impl Glance {
     /// Of figures that are published; what is counted elsewhere, and uptime, are filled in by the caller.
     pub(super) fn of(stats: &StreamStats) -> Self {
         let StreamStats { bytes_sent, reconnects, drops, .. } = *stats;
+        let fallback_time = stats.fallback.map_or(Duration::ZERO, |fallback| fallback.time);
         Self {
             phase: stats.phase,
             uptime: stats.uptime,
@@ -28,7 +29,7 @@ impl Glance {
             lag: stats.lag,
             schedule_lag: stats.schedule_lag,
             fallback: stats.fallback,
-            totals: Totals { bytes_sent, reconnects, drops, ..Totals::default() },
+            totals: Totals { bytes_sent, reconnects, drops, fallback_time, ..Totals::default() },
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Letters {
 enum State {
     /// The driver is not on its way: what was sent so far.
     Kept(Vec<Box<dyn Any + Send>>),
-    /// The stream's thread has it, or finds it before anything that is sent now.
+    /// It is on its way, or there.
     Open,
     /// There will be none.
     Closed,

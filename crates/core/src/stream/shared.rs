@@ -55,8 +55,6 @@ pub(crate) struct StreamShared {
     coming: Mutex<Vec<OutputStats>>,
     permit: Mutex<Option<Permit>>,
     next_output: AtomicU64,
-    /// For how long fallbacks were on the air, in nanoseconds.
-    fallback_nanos: AtomicU64,
     /// How it ended; what waits for that does not keep the rest.
     pub(super) end: Arc<Latch<Outcome>>,
     ended_at: Mutex<Option<Instant>>,
@@ -142,7 +140,6 @@ impl StreamShared {
             coming: Mutex::default(),
             permit: Mutex::default(),
             next_output: AtomicU64::new(0),
-            fallback_nanos: AtomicU64::new(0),
             end: Arc::default(),
             ended_at: Mutex::new(None),
             stop_by: Mutex::new(None),
@@ -257,7 +254,6 @@ impl StreamShared {
         (totals.cpu_time, totals.codec_cpu_time) = (self.cpu.total(), self.cpu.codecs());
         (totals.frames_encoded, totals.pixels_encoded) = self.cpu.encoded();
         totals.encoder_drops = self.cpu.left_out();
-        totals.fallback_time = Duration::from_nanos(self.fallback_nanos.load(Ordering::Relaxed));
         if glance.phase != StreamPhase::Ended {
             glance.uptime = self.started.elapsed();
         }
@@ -268,12 +264,6 @@ impl StreamShared {
     /// The encoder it has at work, by libav's name.
     pub(crate) fn encoder(&self) -> Option<String> {
         Some(self.stats.lock().encoding.as_ref()?.encoder.clone())
-    }
-
-    /// For how long the fallbacks of all its sources were on the air; called by the thread.
-    pub(super) fn publish_fallback(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.fallback_nanos.store(nanos, Ordering::Relaxed);
     }
 
     /// Its phase, and when its thread last published figures: it does so every second.

@@ -13,22 +13,9 @@ pub(super) struct Gone {
     bytes_sent: u64,
     drops: u64,
     reconnects: u64,
-    /// Of sources that were replaced: for how long their fallbacks were on the air.
-    fallback: Duration,
-    /// The same of the source that is there, when it was last asked.
-    fallback_now: Duration,
 }
 
 impl Gone {
-    /// For how long the source's fallback was on the air; in all, with those of sources before it.
-    fn fallback(&mut self, now: Duration) -> Duration {
-        if now < self.fallback_now {
-            self.fallback += self.fallback_now;
-        }
-        self.fallback_now = now;
-        self.fallback + now
-    }
-
     pub(super) fn add(&mut self, forgotten: &OutputStats) {
         self.bytes_sent += forgotten.bytes_sent;
         self.drops += forgotten.drops;
@@ -71,9 +58,6 @@ impl StreamThread {
         let (ring_bytes, ahead) = (self.ring.bytes() as u64, source.bytes_held() as u64);
         let (mode, encoding) = (source.mode(), source.encoding());
         let fallback = source.fallback();
-        self.setup
-            .shared
-            .publish_fallback(self.gone.fallback(fallback.map_or(Duration::ZERO, |fallback| fallback.time)));
         let (playing, playing_sound) = (source.playing(), source.playing_sound());
         let started = self.setup.shared.started;
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
@@ -155,14 +139,6 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fallbacks_of_all_sources_add_up() {
-        let (mut gone, seconds) = (Gone::default(), Duration::from_secs);
-        let mut told = |now| gone.fallback(seconds(now)).as_secs();
-        // A source without a fallback comes, then one with another, then one whose fallback is on the air at once.
-        assert_eq!([0, 3, 5, 0, 0, 2, 1, 4].map(&mut told), [0, 3, 5, 5, 5, 7, 8, 11]);
-    }
 
     #[test]
     fn a_rate_is_of_the_last_window_alone() {
