@@ -92,7 +92,11 @@ impl File {
         if self.engine.max_streams == 0 || self.engine.max_streams_per_owner == 0 {
             found.push("engine: max_streams and max_streams_per_owner must be at least 1".to_owned());
         }
+        let mut labels = BTreeMap::new();
         for (name, spec) in &self.channels {
+            if let Some(other) = labels.insert(&spec.label, name) {
+                found.push(format!("channels.{name}: label: channels.{other} has the same"));
+            }
             found.extend(spec.check().err().map(|error| format!("channels.{name}: {}", chain(&error))));
         }
         for (name, when) in &self.schedules {

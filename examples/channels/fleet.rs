@@ -1,6 +1,7 @@
 //! The channels that run, brought to what the file says: only what has changed is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use flowcast::error::chain;
@@ -8,7 +9,7 @@ use flowcast::schedule::{Schedule, ScheduleId, Scheduled, When};
 use flowcast::source::Replacing;
 use flowcast::spec::StreamSpec;
 use flowcast::state::{RestoreOptions, Snapshot};
-use flowcast::{Engine, Error, EventKind, Events, Source, StreamRef};
+use flowcast::{Engine, Error, EventKind, OutputId, Source, StreamId, StreamRef};
 
 use crate::file::File;
 use crate::running::Running;
@@ -64,8 +65,8 @@ struct Always {
 
 pub(crate) struct Fleet {
     engine: Engine,
-    /// What happens to its streams.
-    happened: Events,
+    /// Outputs that could not be replaced.
+    stayed: Receiver<(StreamId, OutputId)>,
     /// Schedules of the run before this one, or as they were taken out, with the windows in which they ran.
     before: Vec<Schedule>,
     channels: BTreeMap<String, Channel>,
@@ -75,8 +76,17 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(engine: Engine) -> Self {
-        let happened = engine.events();
-        Self { engine, happened, before: Vec::new(), channels: BTreeMap::new(), keys: BTreeMap::new() }
+        let (says, stayed) = channel();
+        let _ = engine.on_event(move |event| {
+            if let EventKind::OutputNotReplaced { output, error } = &event.kind
+                // Else something newer is to take its place.
+                && !matches!(error, Error::Cancelled { .. })
+            {
+                // Nobody listens any more.
+                let _ = says.send((event.stream, *output));
+            }
+        });
+        Self { engine, stayed, before: Vec::new(), channels: BTreeMap::new(), keys: BTreeMap::new() }
     }
 
     /// Has what ran before, and is still in the file as it was, go on where it was. Says what could not.
@@ -129,7 +139,10 @@ impl Fleet {
     fn scheduled(&self, spec: &StreamSpec, when: &When) -> Schedule {
         let mut schedule = Schedule::new(spec.clone(), when.clone());
         if let Some(before) = self.before.iter().find(|before| before.spec.label == spec.label) {
-            (schedule.began, schedule.done) = (before.began, before.done);
+            schedule.began = before.began;
+            // What is over may have failed: something else, or something that goes elsewhere, has its turn.
+            let is_it = before.spec.source == spec.source && before.spec.outputs == spec.outputs;
+            schedule.done = before.done.filter(|_| is_it);
         }
         schedule
     }
@@ -284,15 +297,9 @@ impl Fleet {
     /// What could not go on elsewhere without a gap goes there with one: what the file does not name any more is to be left.
     fn move_outputs(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        let happened: Vec<_> = self.happened.try_iter().collect();
-        for event in happened {
-            let EventKind::OutputNotReplaced { output, error } = event.kind else { continue };
-            if matches!(error, Error::Cancelled { .. }) {
-                // Something newer is to take its place.
-                continue;
-            }
+        for (stream, output) in self.stayed.try_iter() {
             for (name, channel) in &mut self.channels {
-                if let Some(running) = channel.running().filter(|has| has.stream.id() == event.stream)
+                if let Some(running) = channel.running().filter(|has| has.stream.id() == stream)
                     && let Err(error) = running.move_output(output)
                 {
                     said.push(format!("{name}: {}", chain(&error)));

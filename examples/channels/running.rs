@@ -99,8 +99,11 @@ impl Running {
         self.stream.add_output(output)
     }
 
-    /// A push could not go on elsewhere: it ends here and begins there.
+    /// A push, or its backup, could not go on elsewhere: it ends here and begins there.
     pub(crate) fn move_output(&mut self, number: OutputId) -> Result<(), Error> {
+        let outputs = self.stream.stats().outputs;
+        let primary = outputs.iter().find(|output| output.id == number).and_then(|output| output.backup_of);
+        let number = primary.unwrap_or(number);
         let Some(place) = self.outputs.iter().position(|(_, has)| *has == number) else { return Ok(()) };
         let (output, _) = self.outputs.remove(place);
         self.stream.remove_output(number)?;

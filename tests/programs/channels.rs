@@ -211,6 +211,10 @@ fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
             good.replace("[schedules.third]", "[schedules.fourth]\nzone = \"Mars/Olympus\""),
             vec!["schedules.fourth: there is no such channel", "time zone database"],
         ),
+        (
+            good.replace("[channels.studio]", "[channels.studio]\nlabel = \"first\""),
+            vec!["channels.studio: label: channels.first has the same"],
+        ),
         (good.replace("rtmp://a/live", "rtmp://a:x/live"), vec!["channels.first: ", "outputs[0]"]),
         (good.replace(&format!("studio = \"{SECRET}\""), &format!("studio = [\"{SECRET}\"]")), vec![":6:"]),
         // A key that somebody wrote without quotes.
@@ -360,6 +364,14 @@ fn a_show_that_is_complete_is_not_played_again_after_a_reload_or_a_restart_in_it
     let channels = Peer::spawn(&program, [text(&config)]);
     assert!(marker.wait_pictures(1, 10, PATIENCE), "{}", channels.report());
     assert_eq!(open(&show), (0, 1));
+    // Another show in the same window has not been played.
+    let other = folder.path().join("other.mp4");
+    fs::copy(&clip.file, &other).expect("a copy");
+    let once = format!("file = {:?}", clip.file);
+    let other = content("bob", true).replacen(&once, &format!("file = {other:?}"), 1);
+    fs::write(&config, other).expect("a file");
+    send(&channels, Signal::HUP);
+    assert!(show.wait_pictures(1, 5, PATIENCE), "{}", channels.report());
 }
 
 #[test]
