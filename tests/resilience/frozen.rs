@@ -3,26 +3,40 @@
 use std::io::Read;
 use std::time::Duration;
 
+use flowcast::server::ServerOptions;
 use flowcast::{Config, Engine, Output, RtmpServerExt, Source};
 
 use crate::stop_within;
 use kit::rig::{Known, engine};
-use kit::{PATIENCE, Peer, alone, ffmpeg_play, need, role_arguments, wait_until};
+use kit::{PATIENCE, Peer, alone, ffmpeg_play, need, ran, role_arguments, wait_until};
 
-const ROLE: &str = "frozen-server";
-/// How long a peer of the server may be silent.
-const PING: Duration = Duration::from_secs(2);
+/// How long a peer of the server may be silent, or a publisher send no media.
+const SILENT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_server_that_was_frozen_keeps_its_publishers_and_players() {
-    if alone(ROLE) {
-        return serve();
+    const TEST: &str = "frozen::a_server_that_was_frozen_keeps_its_publishers_and_players";
+    is_frozen("frozen-server", TEST, |options| {
+        options.ping = SILENT / 5;
+        options.ping_timeout = SILENT;
+    });
+}
+
+#[test]
+fn a_server_that_was_frozen_has_not_waited_for_media() {
+    const TEST: &str = "frozen::a_server_that_was_frozen_has_not_waited_for_media";
+    is_frozen("frozen-progress", TEST, |options| options.no_progress = SILENT);
+}
+
+/// A server with these options stands still for longer than it waits for its peers.
+fn is_frozen(role: &str, test: &str, options: fn(&mut ServerOptions)) {
+    if alone(role) {
+        return serve(options);
     }
     if !need(&[kit::Need::Ffmpeg]) {
         return;
     }
-    let (program, arguments) =
-        role_arguments(ROLE, "frozen::a_server_that_was_frozen_keeps_its_publishers_and_players");
+    let (program, arguments) = role_arguments(role, test);
     let mut server = Peer::spawn(&program, &arguments);
     let address = server.wait_for_line("listening on ", PATIENCE);
     let clip = Known::small();
@@ -38,7 +52,7 @@ fn a_server_that_was_frozen_keeps_its_publishers_and_players() {
         server.freeze();
         // Nothing of the server's can be waited for while it stands still: media time of the stream goes on.
         let from = live.stats().media_time;
-        let still = 3 * i64::try_from(PING.as_millis()).expect("short") / 2;
+        let still = 3 * i64::try_from(SILENT.as_millis()).expect("short") / 2;
         assert!(wait_until(PATIENCE, || live.stats().media_time.as_millis() >= from.as_millis() + still));
         server.thaw();
         let sent = live.stats().bytes_sent;
@@ -50,18 +64,15 @@ fn a_server_that_was_frozen_keeps_its_publishers_and_players() {
     assert_eq!(said, "0, publishers 1, players 1", "{}", server.report());
     drop(player);
     server.wait_success(PATIENCE);
+    ran(server.output());
     stop_within(live, Duration::from_secs(3));
 }
 
 /// The server, until its standard input ends.
-fn serve() {
+fn serve(options: fn(&mut ServerOptions)) {
     let engine = Engine::new(Config::default()).expect("the defaults work");
     engine.keys().add("studio", "good-key").expect("a usable key");
-    let server = engine.rtmp_server("127.0.0.1:0").options(|options| {
-        options.ping = PING / 5;
-        options.ping_timeout = PING;
-    });
-    let server = server.start().expect("a free port");
+    let server = engine.rtmp_server("127.0.0.1:0").options(options).start().expect("a free port");
     println!("\nlistening on {}", server.address());
     assert!(wait_until(PATIENCE, || server.stats().players == 1));
     println!("a player");

@@ -268,13 +268,9 @@ impl Connection {
         self.session.wire().is_empty() && !self.transport.has_pending()
     }
 
-    /// A peer is late only if nothing of it waits in the socket: a process that was frozen, or a thread that got no processor, has not
-    /// heard yet what came in time. Reading comes before [`check_deadlines`](Self::check_deadlines) then.
-    pub(crate) fn listen_if_due(&mut self, now: Instant) {
-        self.readable |= self.is_due(now);
-    }
-
-    /// Whether a deadline of the session has passed.
+    /// Whether a deadline of the session has passed. A peer is late only if nothing of it waits in the socket: a process that was frozen, or a
+    /// thread that got no processor, has not heard yet what came in time. So this is a reason to read, before
+    /// [`check_deadlines`](Self::check_deadlines).
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.session.next_timeout().is_some_and(|at| at <= now)
     }

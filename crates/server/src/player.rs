@@ -91,10 +91,8 @@ impl Player {
         if self.feed.is_none() {
             self.join(cx)?;
         }
-        self.connection.note(cx.readable, cx.writable);
-        if cx.tick {
-            self.connection.listen_if_due(cx.now);
-        }
+        let is_late = cx.tick && self.connection.is_due(cx.now);
+        self.connection.note(cx.readable || is_late, cx.writable);
         if self.connection.is_readable() {
             self.read(cx)?;
         }

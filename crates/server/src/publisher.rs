@@ -71,10 +71,9 @@ impl Publisher {
             self.accepted = true;
             self.connection.session.accept_publish(cx.now);
         }
-        self.connection.note(cx.readable || (self.resting && cx.tick), cx.writable);
-        if cx.tick {
-            self.connection.listen_if_due(cx.now);
-        }
+        let is_late = || self.connection.is_due(cx.now) || self.stalled_for(cx.now).is_some();
+        let is_to_be_read = cx.readable || (cx.tick && (self.resting || is_late()));
+        self.connection.note(is_to_be_read, cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
         let enough = tags_before + TAG_BUDGET;
@@ -134,14 +133,17 @@ impl Publisher {
         Ok(())
     }
 
-    fn check_progress(&self, now: Instant) -> Result<(), Over> {
+    /// How long it was allowed to send no media, if it has sent none for so long.
+    fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let (since, limit) = match self.last_media {
             Some(last) => (last, self.no_progress),
             None => (self.since, self.first_media),
         };
-        if now.saturating_duration_since(since) < limit {
-            return Ok(());
-        }
+        (now.saturating_duration_since(since) >= limit).then_some(limit)
+    }
+
+    fn check_progress(&self, now: Instant) -> Result<(), Over> {
+        let Some(limit) = self.stalled_for(now) else { return Ok(()) };
         self.connection.counters.timeouts.fetch_add(1, Ordering::Relaxed);
         let reason = format!("the publisher sent no media for {limit:?}");
         Err(Over::Io(io::Error::new(io::ErrorKind::TimedOut, reason)))
