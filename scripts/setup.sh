@@ -100,7 +100,7 @@ find_missing() {
     want stunnel4 have stunnel
     want openssl have openssl
     want nftables have nft
-    want iproute2 have ip
+    want iproute2 have tc
     want python3 have python3
     want procps have ps
     want strace have strace    # shows which system calls reach a socket
@@ -161,7 +161,7 @@ say_what_to_install() {
     say "missing, by their Debian names: $*"
     if have dnf; then
         say "Fedora (with RPM Fusion): dnf install gcc clang-devel pkgconf-pkg-config ffmpeg-devel"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel openssl nftables iproute python3 strace"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel openssl nftables iproute iproute-tc python3 strace"
     elif have pacman; then
         say "Arch: pacman -S --needed base-devel clang pkgconf ffmpeg"
         say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python"

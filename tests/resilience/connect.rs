@@ -13,7 +13,7 @@ use kit::bystander::at_most;
 use kit::rig::{Known, engine, outputs, push, quickly, wait_ended, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
 use kit::{
-    FaultProxy, Need, PATIENCE, Peer, SilentDns, alone, need, own_address, role_arguments, wait_until,
+    FaultProxy, Need, PATIENCE, Peer, SilentDns, alone, need, own_address, ran, role_arguments, wait_until,
 };
 
 /// Each step of connecting, in these tests.
@@ -320,7 +320,7 @@ fn a_name_server_that_never_answers() {
     let mut child = dns.spawn(&program, &arguments);
     child.wait_success(Duration::from_secs(60));
     assert!(dns.was_asked(), "nobody asked the name server");
-    print!("{}", child.output());
+    print!("{}", ran(child.output()));
 }
 
 fn with_a_silent_name_server() {
@@ -383,7 +383,7 @@ fn a_name_server_that_answers_at_last() {
     );
     println!("name server answers: on the air {:?} later", began.elapsed());
     child.wait_success(PATIENCE);
-    print!("{}", child.output());
+    print!("{}", ran(child.output()));
 }
 
 fn until_the_name_server_answers() {

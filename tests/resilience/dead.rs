@@ -16,7 +16,7 @@ use flowcast::{Output, OutputId, StreamRef};
 use crate::{Witness, stop_within};
 use kit::rig::{Known, engine, push};
 use kit::scripted::{Script, Scripted};
-use kit::{Need, PATIENCE, SilentDns, SmallDisk, alone, need, role_arguments, wait_until};
+use kit::{Need, PATIENCE, SilentDns, SmallDisk, alone, need, ran, role_arguments, wait_until};
 
 /// Each step of connecting, and how far a peer may be behind.
 const STEP: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ fn beside_the_dead(role: &str, test: &str, length: Duration) {
     let mut child = dns.spawn(&program, &arguments);
     child.wait_success(length + Duration::from_secs(120));
     assert!(dns.was_asked(), "nobody asked the name server");
-    print!("{}", child.output());
+    print!("{}", ran(child.output()));
 }
 
 fn run(length: Duration) {

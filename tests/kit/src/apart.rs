@@ -2,8 +2,9 @@
 //!
 //! In: one test of the program it is in, with a role. Out: the same test in a process of its own, in namespaces that end with it.
 
+use super::need::program;
 use super::process::{Peer, succeeds};
-use super::role::role_arguments;
+use super::role::{ran, role_arguments};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +20,11 @@ pub enum Apart {
 }
 
 impl Apart {
+    /// Whether the programs are there that give a test what it wants; whether it may have it is another question.
+    pub(crate) fn has_programs() -> bool {
+        ["unshare", "ip", "nft", "tc"].iter().all(|name| program(name).is_some())
+    }
+
     /// Whether this machine lets a test have it.
     pub(crate) fn is_possible(self) -> bool {
         const TRY: &str = "ip link set lo up && nft add table inet t && \
@@ -55,7 +61,7 @@ impl Apart {
         let all = self.options().into_iter().chain(shell).chain([program]).chain(arguments);
         let mut child = Peer::spawn(Path::new("unshare"), all);
         child.wait_success(deadline);
-        child.output()
+        ran(child.output())
     }
 }
 

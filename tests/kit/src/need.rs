@@ -77,7 +77,8 @@ pub fn need(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_there()) else { return true };
     let what = format!("{missing:?} is not there ({})", missing.how_to_get());
     let excused = match missing {
-        Need::Media(_) | Need::SilentDns | Need::Apart(_) => true,
+        Need::Media(_) | Need::SilentDns => true,
+        Need::Apart(_) => Apart::has_programs(),
         Need::Ffmpeg7 => is_set("FLOWCAST_FFMPEG7", "unavailable"),
         _ => false,
     };
