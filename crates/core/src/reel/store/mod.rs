@@ -39,7 +39,7 @@ use crate::sys::spawn;
 const MOST_COPYING: usize = 4;
 /// From this size on sources are cut one at a time: libav's tables of a ten-hour file take some 200 MB.
 const HEAVY: u64 = 1 << 30;
-/// How long the beginning of a reel that is encoded is waited for.
+/// How long the beginning of a reel that is encoded is waited for, and the end of a job that was called off.
 const ENCODE_WAIT: Duration = Duration::from_secs(2);
 /// Most time that jobs are waited for when the last handle is dropped.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -63,6 +63,9 @@ pub(super) struct Inner {
     state: Mutex<State>,
     /// An entry, or the number of jobs, has changed.
     changed: Condvar,
+    /// Somebody waits for the end of a job that was called off.
+    #[cfg(test)]
+    waits: AtomicBool,
     /// The watcher is to end.
     closing: Condvar,
     pace: Option<Pace>,
@@ -117,6 +120,8 @@ impl Store {
             attaching: Mutex::new(()),
             state: Mutex::default(),
             changed: Condvar::new(),
+            #[cfg(test)]
+            waits: AtomicBool::new(false),
             closing: Condvar::new(),
             pace: settings.bytes_per_second.map(Pace::new),
             workers: Workers::default(),
@@ -215,6 +220,12 @@ impl Store {
         self.0.0.close(deadline);
     }
 
+    /// Whether somebody has waited for the end of a job that was called off.
+    #[cfg(test)]
+    pub(super) fn has_waited(&self) -> bool {
+        self.0.0.waits.load(Ordering::Acquire)
+    }
+
     /// What the watcher does every two seconds.
     #[cfg(test)]
     pub(super) fn look(&self) {
@@ -276,7 +287,7 @@ impl Inner {
 
     /// Finds the reel, or puts it in the queue.
     fn find(self: &Arc<Self>, identity: Identity, cutter: Box<dyn Cutter>, done: Done) {
-        let key = identity.key;
+        let (key, until) = (identity.key, Instant::now() + ENCODE_WAIT);
         let mut state = self.state.lock();
         self.watch(&mut state);
         let answer = loop {
@@ -312,7 +323,11 @@ impl Inner {
                 }
                 // The same of one that was called off and shows no reel any more: its end is no answer to this request.
                 Place::Cutting(cutting) if cutting.running && cutting.cancel.load(Ordering::Acquire) => {
-                    self.changed.wait(&mut state);
+                    #[cfg(test)]
+                    self.waits.store(true, Ordering::Release);
+                    if self.changed.wait_until(&mut state, until).timed_out() {
+                        break Err(self.busy());
+                    }
                 }
                 Place::Cutting(cutting) if cutting.heavy && !cutting.running => break Err(self.busy()),
                 Place::Cutting(cutting) => return cutting.waiting.push((Instant::now(), done)),
