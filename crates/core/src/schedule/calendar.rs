@@ -61,12 +61,12 @@ impl<'a> Calendar<'a> {
     }
 
     /// Of the occurrences that have begun at `at`, at most `within` before, and have not ended: the one that ends last if windows that overlap
-    /// extend each other, else the one that began last. What began at `done` or before is left out.
+    /// extend each other, else the one that began last. What is done, by when it began, is left out.
     pub(super) fn lasting_at(
         &self,
         at: SystemTime,
         within: Duration,
-        done: Option<SystemTime>,
+        is_done: &dyn Fn(SystemTime) -> bool,
     ) -> Option<Occurrence> {
         let today = self.date(at)?;
         let days = usize::try_from(within.min(LONGEST).as_secs() / 86_400).unwrap_or(0) + 3;
@@ -85,14 +85,14 @@ impl<'a> Calendar<'a> {
                     .filter_map(|date| self.occurrence(window, date))
                     .find(has_begun),
             };
-            found.filter(|found| found.lasts(at) && done.is_none_or(|done| found.begins > done))
+            found.filter(|found| found.lasts(at) && !is_done(found.begins))
         });
         found.reduce(|one, other| self.later(one, other))
     }
 
     /// Whether something lies ahead at `at`, or lasts that would be begun, late, if it was not known that it is done with.
     pub(super) fn matters(&self, at: SystemTime) -> bool {
-        self.next_after(at).is_some() || self.lasting_at(at, self.when.missed.within(), None).is_some()
+        self.next_after(at).is_some() || self.lasting_at(at, self.when.missed.within(), &|_| false).is_some()
     }
 
     /// Which of two that last at the same time counts.

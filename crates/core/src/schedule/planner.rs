@@ -133,7 +133,8 @@ impl Planner {
         // What ran when the schedule was kept goes on, however late that is.
         let resumed = began.and_then(|began| calendar.next_after(began - Duration::from_nanos(1)));
         let resumed = resumed.filter(|found| Some(found.begins) == began && found.lasts(now.wall));
-        let lasting = calendar.lasting_at(now.wall, when.missed.within(), done);
+        let is_done = |begins| done.is_some_and(|done| begins <= done);
+        let lasting = calendar.lasting_at(now.wall, when.missed.within(), &is_done);
         let begun = match (resumed, lasting) {
             // What ran has the place.
             (Some(resumed), Some(_)) if when.overlap == Overlap::Skip => Some(resumed),
@@ -265,7 +266,8 @@ impl Entry {
             if now.wall < self.seen {
                 // Set back: what lies between is met again, also what lasts at this time, and what was done is known.
                 self.seen = now.wall;
-                let lasting = calendar.lasting_at(now.wall, when.missed.within(), None);
+                let is_done = |begins| self.done.contains(&begins);
+                let lasting = calendar.lasting_at(now.wall, when.missed.within(), &is_done);
                 lasting.into_iter().for_each(|found| self.meet(found, turn));
             }
             while let Some(found) = calendar.next_after(self.seen).filter(|found| found.begins <= now.wall) {

@@ -145,6 +145,23 @@ fn a_start_that_is_late_is_made_up_for_or_left_out_as_the_policy_says() {
 }
 
 #[test]
+fn a_window_that_is_done_hides_none_that_is_not_when_the_clock_is_set_right() {
+    let mut world = World::at("2026-01-05T06:59:00Z");
+    let day = Window::daily(time("08:00")).until(time("20:00"));
+    world.add(berlin(day).window(Window::daily(time("10:00")).until(time("18:00"))));
+    world.pass(2 * MINUTE);
+    let first: Vec<_> = world.runs.keys().copied().collect();
+    assert_eq!(first.len(), 1, "{:?}", world.spans());
+    world.ended.extend(first);
+    world.pass(HOUR);
+    // Ahead by mistake, to after the second window, and set right to when that lasts.
+    world.set(utc("2026-01-05T18:00:00Z"));
+    assert_eq!(world.runs.len(), 1, "{:?}", world.spans());
+    world.set(utc("2026-01-05T09:30:00Z"));
+    assert_eq!(world.runs.len(), 2, "{:?}", world.spans());
+}
+
+#[test]
 fn a_clock_that_is_set_starts_nothing_twice_and_leaves_nothing_out() {
     let mut world = World::at("2026-01-05T12:00:00Z");
     world.add(berlin(Window::daily(time("20:00")).until(time("23:00"))));
