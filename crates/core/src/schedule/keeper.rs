@@ -128,6 +128,8 @@ struct State {
     waiting: VecDeque<Job>,
     /// Starts that threads are at, also such as were called off meanwhile: those may still hold a place among the streams.
     under_way: HashSet<RunNumber>,
+    /// Starts that wait for one that was called off.
+    giving_way: usize,
     starters: usize,
     has_thread: bool,
     closed: bool,
@@ -315,9 +317,13 @@ impl Keeper {
             }
             Some(Before::Start(run)) => {
                 let until = Instant::now() + self.patience.min(FOREVER);
-                while state.under_way.contains(run) && !self.started.wait_until(&mut state, until).timed_out()
-                {
+                state.giving_way += 1;
+                while state.under_way.contains(run) {
+                    if self.started.wait_until(&mut state, until).timed_out() {
+                        break;
+                    }
                 }
+                state.giving_way -= 1;
             }
             None => {}
         }
@@ -443,6 +449,12 @@ impl Schedules {
     #[cfg(test)]
     pub(super) fn under_way(&self) -> usize {
         self.keeper.state.lock().under_way.len()
+    }
+
+    /// Starts that wait for one that was called off.
+    #[cfg(test)]
+    pub(super) fn giving_way(&self) -> usize {
+        self.keeper.state.lock().giving_way
     }
 
     /// Does at once what is to be done by the clock as it is.

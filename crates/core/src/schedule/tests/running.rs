@@ -155,7 +155,7 @@ fn a_stream_that_takes_the_place_of_one_that_is_being_started_waits_for_that_sta
     clock.pass(HOUR);
     schedules.look();
     at_the_gate.recv_timeout(PATIENCE).expect("the other start is under way");
-    wait_until(|| schedules.under_way() == 3);
+    wait_until(|| schedules.giving_way() == 1);
     assert!(at_the_gate.try_recv().is_err(), "none is at the gate beside those two");
     let_through.send(()).expect("one waits");
     let_through.send(()).expect("the other waits");
