@@ -85,9 +85,8 @@ impl Seen {
         *newest = now;
         if is_new_hour && now.duration_since(*began) >= SETTLED {
             let heap = HEAP.current_usage();
-            let (first, most) = self.heap.get_or_insert((heap, heap));
+            let (_, most) = self.heap.get_or_insert((heap, heap));
             *most = heap.max(*most);
-            debug_assert!(*first <= *most);
         }
     }
 
@@ -100,6 +99,7 @@ impl Seen {
 
     /// By how much a lap's beginning is elsewhere than all laps of the first one's length would have it, milliseconds.
     fn drift(&self) -> i64 {
+        assert!(self.laps.len() > 2, "too few laps: {:?}", self.laps);
         let first = self.laps[0];
         // The length of a lap is no whole number of milliseconds: number 2n begins at twice the time of number n, rounded.
         let pairs = self.laps[1..].windows(2);

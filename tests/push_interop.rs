@@ -177,6 +177,10 @@ fn waited_for(events: &Events) -> impl Fn(u64) -> bool {
     let started = started.expect("it was started");
     let first = *live.values().min().expect("somebody was on the air");
     let until = (started + HOLD).min(first + FOR_OTHERS);
+    assert!(
+        live.values().any(|at| *at <= until) || first > started + HOLD,
+        "nobody was waited for: {live:?}"
+    );
     move |output| live.get(&output).is_some_and(|at| *at <= until)
 }
 
