@@ -14,6 +14,7 @@ pub mod enhanced;
 mod error;
 mod in_band;
 pub mod opus;
+pub mod picture;
 pub mod reader;
 pub mod script;
 pub mod silence;

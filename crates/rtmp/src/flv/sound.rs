@@ -44,6 +44,39 @@ pub fn mp3_format(frame: &TagBody) -> (u32, u32) {
     }
 }
 
+/// What the header of an MPEG audio frame says, ISO/IEC 11172-3 section 2.4.1.3 and 13818-3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mp3Frame {
+    /// Sample rate, in hertz: 8,000 to 48,000.
+    pub rate_hz: u32,
+    /// Channels, 1 or 2.
+    pub channels: u8,
+    /// Samples per channel: 1152, or 576 below 32 kHz.
+    pub samples: u32,
+}
+
+/// What an MP3 frame says itself; `None` for what does not begin like one of layer 3.
+#[must_use]
+pub fn mp3_frame_header(frame: &[u8]) -> Option<Mp3Frame> {
+    let &[first, second, third, fourth] = frame.first_chunk()?;
+    let is_layer_3 = first == 0xFF && second & 0xE0 == 0xE0 && second >> 1 & 3 == 1;
+    let full: u32 = match third >> 2 & 3 {
+        0 => 44_100,
+        1 => 48_000,
+        2 => 32_000,
+        _ => return None,
+    };
+    let (shift, samples) = match second >> 3 & 3 {
+        // MPEG 2.5, 2 and 1.
+        0 => (2, MP3_FRAME.1),
+        2 => (1, MP3_FRAME.1),
+        3 => (0, MP3_FRAME.0),
+        _ => return None,
+    };
+    let channels = if fourth >> 6 == 3 { 1 } else { 2 };
+    is_layer_3.then_some(Mp3Frame { rate_hz: full >> shift, channels, samples })
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -65,6 +98,19 @@ mod tests {
         for (rate, format) in [(48_000, (44_100, 1152)), (22_050, (22_050, 576)), (11_025, (11_025, 576))] {
             let tag = mp3_frame(MediaTime::ZERO, rate, 2, Bytes::from_static(&[0xFF])).expect("FLV has it");
             assert_eq!(mp3_format(&tag.body), format, "{rate}");
+        }
+    }
+
+    #[test]
+    fn mp3_says_its_rate_itself() {
+        let said = |bytes: &[u8]| mp3_frame_header(bytes).map(|mp3| (mp3.rate_hz, mp3.channels, mp3.samples));
+        assert_eq!(said(&[0xFF, 0xFB, 0x94, 0x64]), Some((48_000, 2, 1152)));
+        assert_eq!(said(&[0xFF, 0xF3, 0x80, 0xC4]), Some((22_050, 1, 576)));
+        assert_eq!(said(&[0xFF, 0xE3, 0x18, 0xC4]), Some((8_000, 1, 576)));
+        for other in
+            [&[0xFF, 0xFB, 0x94][..], &[0xFF, 0xFD, 0x94, 0x64], &[0xFF, 0xFB, 0x9C, 0x64], b"ID3\x04"]
+        {
+            assert_eq!(said(other), None, "{other:?}");
         }
     }
 
