@@ -23,6 +23,7 @@ mod io;
 mod kind;
 mod layout;
 pub(crate) mod log;
+mod memory;
 mod output;
 mod packet;
 mod resampler;

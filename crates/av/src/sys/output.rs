@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use super::check::{Failure, check, non_null};
 use super::ffi::{self, by_int, set_enum_field};
+use super::memory::Memory;
 use super::{Dict, Guard, RawPacket};
-use crate::{TimeBase, TrackInfo, TrackKind};
+use crate::{TimeBase, TrackInfo, TrackKind, Written};
 
 /// A muxer and its file. Used by one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Output {
     context: NonNull<ffi::AVFormatContext>,
     packet: RawPacket,
+    /// What it writes to, if that is no file; dropped after the context.
+    memory: Option<Memory>,
     /// libav's interrupt callback points to it; dropped after the context.
     guard: Arc<Guard>,
 }
@@ -24,18 +27,36 @@ unsafe impl Send for Output {}
 impl Output {
     /// Picks the muxer by `format` or by the extension of `url`, and creates the file.
     pub(crate) fn create(url: &CStr, format: Option<&CStr>, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        let output = Self::new(Some(url), format, guard)?;
+        output.open_file(url)?;
+        Ok(output)
+    }
+
+    /// Writes to memory; `seekable`: whether the muxer may go back in it.
+    pub(crate) fn to_memory(format: &CStr, seekable: bool, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        let mut output = Self::new(None, Some(format), guard)?;
+        let memory = output.memory.insert(Memory::new(seekable)?);
+        // SAFETY: a fresh context of ours; the memory outlives it, and `close_file` leaves it alone.
+        unsafe {
+            let context = output.context.as_ptr();
+            (*context).interrupt_callback = output.guard.callback();
+            (*context).pb = memory.as_ptr();
+            (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
+        }
+        Ok(output)
+    }
+
+    fn new(url: Option<&CStr>, format: Option<&CStr>, guard: &Arc<Guard>) -> Result<Self, Failure> {
         let packet = RawPacket::new()?;
         let mut context = ptr::null_mut();
         let format = format.map_or(ptr::null(), CStr::as_ptr);
-        // SAFETY: both strings are NUL-terminated (or null) and copied; on success `context` is a new context of ours.
-        let result = unsafe {
-            ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format, url.as_ptr())
-        };
+        let url = url.map_or(ptr::null(), CStr::as_ptr);
+        // SAFETY: both strings are NUL-terminated or null, and copied; on success `context` is a new context of ours.
+        let result =
+            unsafe { ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format, url) };
         check(result, "avformat_alloc_output_context2")?;
         let context = non_null(context, "avformat_alloc_output_context2")?;
-        let output = Self { context, packet, guard: Arc::clone(guard) };
-        output.open_file(url)?;
-        Ok(output)
+        Ok(Self { context, packet, memory: None, guard: Arc::clone(guard) })
     }
 
     fn open_file(&self, url: &CStr) -> Result<(), Failure> {
@@ -166,6 +187,35 @@ impl Output {
         check(result, "av_interleaved_write_frame").map(drop)
     }
 
+    /// Hands a packet over that follows all others in time; it is written at once, as far as the format can.
+    pub(crate) fn write_ordered(&mut self, track: usize, packet: &crate::Packet) -> Result<(), Failure> {
+        self.packet.fill(track, packet)?;
+        // SAFETY: the header is written (`MemoryMuxer` sees to that); the packet stays ours.
+        let result = unsafe { ffi::av_write_frame(self.context.as_ptr(), self.packet.as_ptr()) };
+        self.packet.clear();
+        check(result, "av_write_frame").map(drop)
+    }
+
+    /// Ends what the muxer has begun (a cluster, a packet of several frames of sound), so that it is in what is [taken](Self::take).
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        // SAFETY: the header is written; libav takes null for this of muxers that can, and does nothing for others.
+        let result = unsafe { ffi::av_write_frame(self.context.as_ptr(), ptr::null_mut()) };
+        check(result, "av_write_frame").map(drop)
+    }
+
+    /// What was written to memory since the last call.
+    pub(crate) fn take(&mut self) -> Written {
+        self.memory.as_mut().map(Memory::take).unwrap_or_default()
+    }
+
+    /// Writes what is held back and the trailer to memory. Once, at the end.
+    pub(crate) fn write_trailer(&mut self) -> Result<Written, Failure> {
+        // SAFETY: the header is written, and `MemoryMuxer` does this once.
+        let result = unsafe { ffi::av_write_trailer(self.context.as_ptr()) };
+        check(result, "av_write_trailer")?;
+        Ok(self.take())
+    }
+
     /// Writes what is held back and the trailer, and closes the file.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         // SAFETY: the header is written, and this consumes the output, so the trailer is written once.
@@ -177,9 +227,12 @@ impl Output {
     /// Closes the file, once. A failed close is a failed write: buffered bytes are written then.
     fn close_file(&mut self) -> c_int {
         let context = self.context.as_ptr();
-        // SAFETY: our own context; `pb` is null, or was opened by avio_open2 in `open_file`. closep clears it.
+        // SAFETY: our own context; `pb` is null, the memory's own, or was opened by avio_open2 in `open_file`. closep clears it.
         unsafe {
-            if (*context).pb.is_null() || (*(*context).oformat).flags & ffi::AVFMT_NOFILE != 0 {
+            if self.memory.is_some()
+                || (*context).pb.is_null()
+                || (*(*context).oformat).flags & ffi::AVFMT_NOFILE != 0
+            {
                 return 0;
             }
             ffi::avio_closep(&raw mut (*context).pb)

@@ -1,0 +1,123 @@
+//! Writes packets into a container whose bytes the caller gets. Nothing here blocks.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use crate::sys::{self, Failure, Guard, Output};
+use crate::{Error, Interrupt, Packet, TimeBase, TrackInfo};
+
+/// What was written since the last look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// What goes behind all that was written before.
+    pub appended: Vec<u8>,
+    /// What replaces bytes of what was taken before, each with where it begins, in the order it was written.
+    pub amended: Vec<(u64, Vec<u8>)>,
+}
+
+/// A container being written by libavformat, to memory: what was written is taken after each packet, or less often.
+///
+/// ```no_run
+/// use flowcast_av::{Demuxer, Interrupt, MemoryMuxer, OpenOptions};
+///
+/// let mut input = Demuxer::open("in.mkv".as_ref(), &OpenOptions::default(), &Interrupt::new())?;
+/// let mut output = MemoryMuxer::create("mpegts", false, &input.media().tracks, &[])?;
+/// while let Some(packet) = input.read()? {
+///     output.write(&packet)?;
+///     let bytes = output.take().appended; // to be sent, or kept
+///     # drop(bytes);
+/// }
+/// let rest = output.finish()?;
+/// # drop(rest);
+/// # Ok::<(), flowcast_av::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MemoryMuxer {
+    output: Output,
+    /// For each track written: its index in the packets, their clock, and the muxer's clock.
+    tracks: Vec<(usize, TimeBase, TimeBase)>,
+}
+
+impl MemoryMuxer {
+    /// Whether the linked libav can write this format (by its name in libav: "matroska", "mpegts").
+    #[must_use]
+    pub fn is_available(format: &str) -> bool {
+        let guard = Arc::new(Guard::new(&Interrupt::new()));
+        CString::new(format).is_ok_and(|format| Output::to_memory(&format, false, &guard).is_ok())
+    }
+
+    /// Writes the header of a container. `seekable` is whether the muxer may go back and amend what was written, which some do at the end. Of
+    /// `tracks` the playable ones are written; packets refer to them by [`TrackInfo::index`]. `options` are libav's of the muxer; unknown ones
+    /// are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if libav has no such muxer, [`Error::InvalidArgument`] without any playable track, or [`Error::Libav`]: among
+    /// others, the container may not take a codec.
+    pub fn create(
+        format: &str,
+        seekable: bool,
+        tracks: &[TrackInfo],
+        options: &[(String, String)],
+    ) -> Result<Self, Error> {
+        sys::check_versions()?;
+        let unavailable = || Error::Unavailable { what: "muxer", name: format.to_owned() };
+        let name = CString::new(format).map_err(|_| unavailable())?;
+        let chosen: Vec<&TrackInfo> = tracks.iter().filter(|track| track.is_playable()).collect();
+        if chosen.is_empty() {
+            return Err(Error::InvalidArgument { message: "no playable track to write".to_owned() });
+        }
+        let guard = Arc::new(Guard::new(&Interrupt::new()));
+        let mut output = Output::to_memory(&name, seekable, &guard).map_err(|failure: Failure| {
+            if failure.operation == "avformat_alloc_output_context2" { unavailable() } else { failure.into() }
+        })?;
+        for track in &chosen {
+            output.add_track(track)?;
+        }
+        output.write_header(options)?;
+        let clocks = chosen.iter().enumerate().map(|(position, track)| {
+            let clock = output.time_base(position).unwrap_or(track.time_base);
+            (track.index, track.time_base, clock)
+        });
+        let tracks = clocks.collect();
+        Ok(Self { output, tracks })
+    }
+
+    /// Writes a packet, with timestamps in its track's time base. Packets come in the order they are to be written: nothing is held back to
+    /// order tracks among each other. Packets of tracks that are not written are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Libav`], for timestamps that go back and others.
+    pub fn write(&mut self, packet: &Packet) -> Result<(), Error> {
+        let found = self.tracks.iter().position(|(index, ..)| *index == packet.track);
+        let Some((position, (_, from, to))) = found.and_then(|at| Some((at, self.tracks.get(at)?))) else {
+            return Ok(());
+        };
+        let mut packet = packet.clone();
+        packet.pts = packet.pts.map(|ticks| from.rescale(ticks, *to));
+        packet.dts = packet.dts.map(|ticks| from.rescale(ticks, *to));
+        packet.duration = from.rescale(packet.duration, *to);
+        Ok(self.output.write_ordered(position, &packet)?)
+    }
+
+    /// Ends what is begun in the container, such as a cluster of Matroska, so that what is taken next is playable up to the last packet.
+    ///
+    /// # Errors
+    /// [`Error::Libav`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        Ok(self.output.flush()?)
+    }
+
+    /// What was written since the last call.
+    #[must_use]
+    pub fn take(&mut self) -> Written {
+        self.output.take()
+    }
+
+    /// Writes the trailer, and gives what was written since the last [`take`](Self::take).
+    ///
+    /// # Errors
+    /// [`Error::Libav`].
+    pub fn finish(mut self) -> Result<Written, Error> {
+        Ok(self.output.write_trailer()?)
+    }
+}
