@@ -27,6 +27,7 @@ mod own_clocks;
 mod parameter_sets;
 mod picture_gone;
 mod rare_codecs;
+mod recorded_formats;
 mod recordings;
 mod refused_after_live;
 mod second_track;

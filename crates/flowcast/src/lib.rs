@@ -130,8 +130,8 @@
 //!
 //! # Features
 //!
-//! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and FLV
-//! recordings still build, and no FFmpeg is needed.
+//! `libav` (default): files, through the system's FFmpeg libraries (5.1 to 8). Without it, servers, pushes and
+//! recordings as FLV and MP4 still build, and no FFmpeg is needed.
 //!
 //! `metrics` (default): figures of a server, of an engine and its owners, of streams with their outputs, and of encoders for Prometheus, see
 //! `RtmpServer::metrics`, `EngineMetrics`, `StreamMetrics` and `EncoderMetrics`. `prometheus_client` is re-exported.
@@ -250,7 +250,7 @@ pub mod stats {
 
 /// What becomes of outputs on the air.
 pub mod output {
-    pub use flowcast_core::{Cutover, IfTaken, Output, Rotation};
+    pub use flowcast_core::{Cutover, FileFormat, IfTaken, Output, Rotation};
 }
 
 /// Lists of files, edited on the air.

@@ -47,6 +47,7 @@ impl Error {
             Self::Stalled { .. } => "STALLED",
             Self::GaveUp { .. } => "GAVE_UP",
             Self::Recording { .. } => "RECORDING_FAILED",
+            Self::CodecNotRecorded { .. } => "CODEC_NOT_RECORDED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
             Self::SourceStalled { .. } => "SOURCE_STALLED",
@@ -106,6 +107,7 @@ impl Error {
             | Self::SourceDamaged { .. }
             | Self::InputUnusable { .. }
             | Self::ResultRefused { .. }
+            | Self::CodecNotRecorded { .. }
             | Self::ParametersDiffer { .. } => 422,
             #[cfg(feature = "state")]
             Self::StateInUse { .. } => 409,

@@ -344,6 +344,16 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The stream has a codec that the format of a recording does not hold; see [`FileFormat`](crate::FileFormat).
+    #[error("{path}: {codec} cannot be recorded as {format}", path = path.display())]
+    CodecNotRecorded {
+        /// The file.
+        path: PathBuf,
+        /// The codec ("av1", "speex").
+        codec: &'static str,
+        /// The format.
+        format: &'static str,
+    },
     /// A file cannot be played while it is being written.
     #[error("{path}: {reason}", path = path.display())]
     FileInUse {

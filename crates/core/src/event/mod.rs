@@ -135,6 +135,19 @@ pub enum EventKind {
         /// [`Existing::Number`](crate::Existing::Number).
         path: PathBuf,
     },
+    /// A file of a recording is complete: nothing is written to it any more.
+    Recorded {
+        /// The output.
+        output: OutputId,
+        /// The file.
+        path: PathBuf,
+        /// The part of the recording that is in it, by media time since the recording began. The next file begins where this one ends.
+        from: Duration,
+        /// Where it ends.
+        to: Duration,
+        /// Its size.
+        bytes: u64,
+    },
     /// An output was behind and tags were dropped for it up to a keyframe.
     OutputDropped {
         /// The output.

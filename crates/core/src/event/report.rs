@@ -109,6 +109,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::OutputRotating { .. }
         | EventKind::OutputRotated { .. }
         | EventKind::RecordingOpened { .. }
+        | EventKind::Recorded { .. }
         | EventKind::PublisherLost { .. }
         | EventKind::PublisherReturned { .. }
         | EventKind::PublisherReplaced { .. }

@@ -26,6 +26,7 @@ impl EventKind {
             Self::OutputNotRotated { .. } => "output_not_rotated",
             Self::OutputEnded { .. } => "output_ended",
             Self::RecordingOpened { .. } => "recording_opened",
+            Self::Recorded { .. } => "recorded",
             Self::OutputDropped { .. } => "output_dropped",
             Self::OutputTrackSkipped { .. } => "output_track_skipped",
             Self::OutputCodecRare { .. } => "output_codec_rare",
@@ -91,6 +92,7 @@ impl EventKind {
             | Self::OutputNotRotated { output, .. }
             | Self::OutputEnded { output, .. }
             | Self::RecordingOpened { output, .. }
+            | Self::Recorded { output, .. }
             | Self::OutputDropped { output, .. }
             | Self::OutputTrackSkipped { output, .. }
             | Self::OutputCodecRare { output, .. } => Some(*output),
@@ -114,6 +116,7 @@ impl fmt::Display for EventKind {
             | Self::OutputNotRotated { .. }
             | Self::OutputEnded { .. }
             | Self::RecordingOpened { .. }
+            | Self::Recorded { .. }
             | Self::OutputDropped { .. }
             | Self::OutputTrackSkipped { .. }
             | Self::OutputCodecRare { .. } => self.say_of_output(f),
@@ -227,6 +230,9 @@ impl EventKind {
             Self::OutputEnded { error: None, .. } => f.write_str("ended"),
             Self::OutputEnded { error: Some(error), .. } => write!(f, "ended: {}", chain(error)),
             Self::RecordingOpened { path, .. } => write!(f, "records to {}", path.display()),
+            Self::Recorded { path, from, to, .. } => {
+                write!(f, "has recorded {} to {}", Span(to.saturating_sub(*from)), path.display())
+            }
             Self::OutputDropped { tags, .. } => write!(f, "behind, {tags} tags dropped"),
             Self::OutputTrackSkipped { track, reason, .. } => {
                 write!(f, "track {track} is left out: {reason}")

@@ -27,7 +27,7 @@ use file::record;
 use gate::{Enhanced, Intake};
 use hub::HubOutput;
 
-pub use file::Existing;
+pub use file::{Existing, FileFormat};
 pub use replacing::IfTaken;
 pub use rotation::Rotation;
 #[cfg(feature = "serde")]
@@ -49,8 +49,33 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq)]
 enum OutputKind {
     Rtmp(Box<Target>),
-    Record { path: PathBuf, existing: Existing, all_tracks: bool },
+    Record(Box<Recording>),
     Hub { name: String },
+}
+
+/// A file a stream is recorded to, and how.
+#[derive(Debug, Clone, PartialEq)]
+struct Recording {
+    path: PathBuf,
+    /// `None`: as the name says.
+    format: Option<FileFormat>,
+    existing: Existing,
+    all_tracks: bool,
+}
+
+impl Recording {
+    fn format(&self) -> FileFormat {
+        self.format.unwrap_or_else(|| FileFormat::of(&self.path))
+    }
+
+    fn problems(&self) -> Vec<Error> {
+        let format = self.format();
+        if self.existing == Existing::Append && format != FileFormat::Flv {
+            let reason = format!("a recording as {format} cannot be continued");
+            return vec![Error::Config { name: "existing", reason }];
+        }
+        Vec::new()
+    }
 }
 
 /// A server a stream is pushed to, and how.
@@ -111,14 +136,53 @@ impl Output {
         self
     }
 
-    /// Records to an FLV file. An existing file of this name stays as it is, and the recording goes to another one
+    /// Records to a file: MP4, Matroska or MPEG-TS if its extension says so (see [`FileFormat::of`]), else FLV; or as [`format`](Self::format)
+    /// says. Each can be played while it grows, and after a crash. An existing file of this name stays as it is, and the recording goes to another one
     /// beside it; see [`existing`](Self::existing). A file the stream is made from is refused, by whatever name or
     /// link.
     ///
-    /// [`EventKind::RecordingOpened`](crate::EventKind::RecordingOpened) and [`OutputStats::path`](crate::OutputStats::path) have the real name of the file.
+    /// [`EventKind::RecordingOpened`](crate::EventKind::RecordingOpened) and [`OutputStats::path`](crate::OutputStats::path) have the real name of the file,
+    /// and [`EventKind::Recorded`](crate::EventKind::Recorded) says that it is complete. Where the codec configuration changes, FLV goes on in the same
+    /// file; other formats go on in a new one, from a keyframe on, without losing anything: `show-1.mp4` after `show.mp4`. A codec that the format does
+    /// not hold ends the recording with [`Error::CodecNotRecorded`], and not the stream.
     pub fn record(path: impl Into<PathBuf>) -> Self {
-        let existing = Existing::default();
-        Self::of(Ok(OutputKind::Record { path: path.into(), existing, all_tracks: false }))
+        let (path, existing) = (path.into(), Existing::default());
+        Self::of(Ok(OutputKind::Record(Box::new(Recording {
+            path,
+            format: None,
+            existing,
+            all_tracks: false,
+        }))))
+    }
+
+    /// Changes a setting that only recordings have; `name` is its name.
+    fn with_recording(mut self, name: &'static str, change: impl FnOnce(&mut Recording)) -> Self {
+        match &mut self.kind {
+            Ok(OutputKind::Record(recording)) => change(recording),
+            Ok(_) => {
+                self.in_vain.push(name);
+            }
+            // Reported as the error it is.
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// The format of a recording, whatever its name is. Default: as the extension says, see [`FileFormat::of`]. Only for recordings.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod output { pub use flowcast_core::*; } }
+    /// use flowcast::output::FileFormat;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let archive = Output::record("archive.partial").format(FileFormat::Mp4);
+    /// let live = engine.stream(Source::file("show.mp4").looped()).to(archive).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn format(self, format: FileFormat) -> Self {
+        self.with_recording("format", |recording| recording.format = Some(format))
     }
 
     /// What a recording does with an existing file of its name. Default [`Existing::Number`]: a stream that is
@@ -136,16 +200,8 @@ impl Output {
     /// # drop(live);
     /// # Ok::<(), flowcast::Error>(())
     /// ```
-    pub fn existing(mut self, what: Existing) -> Self {
-        match &mut self.kind {
-            Ok(OutputKind::Record { existing, .. }) => *existing = what,
-            Ok(_) => {
-                self.in_vain.push("existing");
-            }
-            // Reported as the error it is.
-            Err(_) => {}
-        }
-        self
+    pub fn existing(self, what: Existing) -> Self {
+        self.with_recording("existing", |recording| recording.existing = what)
     }
 
     /// Offers the stream under `name` to players of the embedded server, without a socket in between. They join on
@@ -198,7 +254,7 @@ impl Output {
     pub fn all_tracks(mut self) -> Self {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
-            Ok(OutputKind::Record { all_tracks, .. }) => *all_tracks = true,
+            Ok(OutputKind::Record(recording)) => recording.all_tracks = true,
             Ok(OutputKind::Hub { .. }) => {
                 self.in_vain.push("all_tracks");
             }
@@ -264,7 +320,7 @@ impl Output {
                 found.extend(target.rotation.iter().flat_map(Rotation::problems));
             }
             OutputKind::Hub { name } => found.extend(check_name(name).err()),
-            OutputKind::Record { .. } => {}
+            OutputKind::Record(recording) => found.extend(recording.problems()),
         }
         found
     }
@@ -334,10 +390,12 @@ impl Output {
 /// The setting of this name was given in vain.
 fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
     let (what, only) = match kind {
-        OutputKind::Hub { .. } if name == "existing" => ("an output to the hub", "a recording"),
+        OutputKind::Hub { .. } if matches!(name, "existing" | "format") => {
+            ("an output to the hub", "a recording")
+        }
         OutputKind::Hub { .. } if name == "all_tracks" => ("an output to the hub", "a push or a recording"),
         OutputKind::Hub { .. } => ("an output to the hub", "a push"),
-        OutputKind::Record { .. } => ("a recording", "a push"),
+        OutputKind::Record(_) => ("a recording", "a push"),
         OutputKind::Rtmp(_) => ("a push", "a recording"),
     };
     Error::Config { name, reason: format!("has no effect on {what}, only on {only}") }
@@ -373,8 +431,9 @@ impl OpenOutput for Output {
                 let roots = target.roots.clone().loaded()?;
                 Ok(RtmpPush::open(Target { roots, ..*target }, cx, None))
             }
-            OutputKind::Record { path, existing, all_tracks } => {
-                record(&path, existing, Intake::file(all_tracks), cx)
+            OutputKind::Record(recording) => {
+                let Recording { ref path, existing, all_tracks, .. } = *recording;
+                record(path, recording.format(), existing, Intake::file(all_tracks), cx)
             }
         }
     }

@@ -10,7 +10,7 @@ use flowcast_rtmp::url::Destination;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Enhanced, Existing, Output, OutputKind, Rotation};
+use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
 use crate::written::is_default;
@@ -33,6 +33,8 @@ struct Written {
     record: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publish: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<FileFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     existing: Option<Existing>,
     #[serde(skip_serializing_if = "is_default")]
@@ -109,8 +111,10 @@ enum Keys {
 fn written(output: &Output, keys: Keys) -> Result<Written, String> {
     let mut written = Written { label: output.label.clone(), ..Written::default() };
     match output.kind.as_ref().map_err(ToString::to_string)? {
-        OutputKind::Record { path, existing, all_tracks } => {
+        OutputKind::Record(recording) => {
+            let Recording { path, format, existing, all_tracks } = &**recording;
             written.record = Some(path.clone());
+            written.format = *format;
             written.existing = (*existing != Existing::default()).then_some(*existing);
             written.all_tracks = *all_tracks;
         }
@@ -177,6 +181,9 @@ impl<'de> Deserialize<'de> for Output {
         };
         if let Some(backup) = written.backup {
             output = output.backup(&backup);
+        }
+        if let Some(format) = written.format {
+            output = output.format(format);
         }
         if let Some(existing) = written.existing {
             output = output.existing(existing);

@@ -120,6 +120,12 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("to", other)?;
             to.serialize_entry("error", error)
         }
+        EventKind::Recorded { path, from, to: until, bytes, output: _ } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("from_seconds", &seconds(*from))?;
+            to.serialize_entry("to_seconds", &seconds(*until))?;
+            to.serialize_entry("bytes", bytes)
+        }
         EventKind::RecordingOpened { path, output: _ }
         | EventKind::ItemStarted { path }
         | EventKind::SourceReplaced { path } => to.serialize_entry("path", &text(path)),

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::format::FileFormat;
 use crate::files::{StreamFiles, WrittenFile, refuse_played};
 use crate::sys::FileId;
 use crate::words::words;
@@ -29,7 +30,7 @@ pub enum Existing {
     #[default]
     Number,
     /// The recording continues the file, in time, too. A file that is not FLV, or whose end cannot be read, is
-    /// refused; a tag that was only half written, as after a crash, is cut off.
+    /// refused; a tag that was only half written, as after a crash, is cut off. Only for FLV.
     Append,
     /// The file is replaced as soon as there is something to write.
     Replace,
@@ -115,6 +116,11 @@ pub(super) fn open(
             Err(error) => Err(error),
         },
     }
+}
+
+/// That a file of this format cannot be continued, for its `end_of`.
+pub(super) fn no_end(format: FileFormat) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("a recording as {format} cannot be continued"))
 }
 
 /// Makes a file. If two callers try the same name, only one gets it.

@@ -2,12 +2,17 @@
 //!
 //! In: tags from the stream's ring, gathered for half a second or so and handed over as one. Out: files that can be played while
 //! they are written, by a thread of their own. [`FileOutput`] is the driver, [`queue`] what waits for the disk, [`writer`] the
-//! thread, and a [`Format`] what becomes of the tags. What a slow disk has no room for waits in the ring. A disk that is full or
+//! thread, and a [`Format`] what becomes of the tags: [`Files`], which are of one kind each. What a slow disk has no room for waits in the ring. A disk that is full or
 //! slow costs this output only.
 
 mod existing;
+mod files;
 mod flv;
 mod format;
+#[cfg(feature = "libav")]
+mod libav;
+mod media;
+mod mp4;
 mod queue;
 mod whole;
 mod writer;
@@ -16,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
@@ -30,35 +36,44 @@ use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
-use flv::FlvFile;
-use format::Format;
+use files::{Closed, Files, Plan};
+use format::{Format, NotHeld};
 use queue::Queue;
 use writer::{Report, Writer};
 
 pub use existing::Existing;
+pub use format::FileFormat;
 
 /// While tags are being dropped all the time, that is reported this often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Opens a recording to an FLV file, and starts its writer.
+/// Opens a recording, and starts its writer.
 ///
 /// # Errors
 ///
-/// [`Error::Recording`] with what is in the way, see [`existing::open`]; no thread left.
+/// [`Error::Recording`] with what is in the way, see [`existing::open`]; [`Error::NotBuilt`]; no thread left.
 ///
 /// # Blocking
 ///
 /// On the file system.
 pub(super) fn record(
     path: &Path,
+    format: FileFormat,
     existing: Existing,
     intake: Intake,
     cx: &OutputOpening<'_>,
 ) -> Result<OpenedOutput, Error> {
-    let file = FlvFile::open(path, existing, cx.files())
+    if !format.is_built() {
+        return Err(Error::NotBuilt { feature: "libav" });
+    }
+    let plan = Plan { format, path: path.to_owned(), existing, files: cx.files().clone() };
+    let (sender, closed) = crossbeam_channel::unbounded();
+    let file = Files::open(plan, sender)
         .map_err(|source| Error::Recording { path: path.to_owned(), source: source.into() })?;
     let name = file.path().display().to_string();
-    let driver = FileOutput::start(cx.output(), Box::new(file), intake, &cx.config().recording, cx.cpu())?;
+    let mut driver =
+        FileOutput::start(cx.output(), Box::new(file), intake, &cx.config().recording, cx.cpu())?;
+    driver.closed = closed;
     Ok(OpenedOutput { name, driver: Box::new(driver) })
 }
 
@@ -69,6 +84,8 @@ struct FileOutput {
     path: PathBuf,
     /// Files that are still to be reported.
     opened: Vec<PathBuf>,
+    /// Those that are complete.
+    closed: Receiver<Closed>,
     /// The largest body of a tag that the format can hold.
     largest_body: usize,
     queue: Queue,
@@ -112,6 +129,7 @@ impl FileOutput {
             id,
             path,
             opened: Vec::new(),
+            closed: crossbeam_channel::never(),
             largest_body,
             queue,
             writer,
@@ -223,15 +241,28 @@ impl FileOutput {
     }
 
     fn failure_of(&self, source: io::Error) -> Error {
-        Error::Recording { path: self.path.clone(), source: source.into() }
+        let path = self.path.clone();
+        match source.downcast::<NotHeld>() {
+            Ok(NotHeld { codec, format }) => Error::CodecNotRecorded { path, codec, format: format.as_str() },
+            Err(source) => Error::Recording { path, source: source.into() },
+        }
+    }
+
+    /// Tells of files that are complete, and of those that were begun.
+    fn tell_files(&mut self, notices: &mut Vec<EventKind>) {
+        let output = self.id;
+        notices.extend(self.closed.try_iter().map(|closed| {
+            let Closed { path, from, to, bytes } = closed;
+            EventKind::Recorded { output, path, from, to, bytes }
+        }));
+        notices.extend(self.opened.drain(..).map(|path| EventKind::RecordingOpened { output, path }));
     }
 }
 
 impl OutputDriver for FileOutput {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         self.take_reports();
-        let opened = self.opened.drain(..);
-        cx.notices.extend(opened.map(|path| EventKind::RecordingOpened { output: self.id, path }));
+        self.tell_files(cx.notices);
         if let Some(error) = &self.failed {
             return OutputState::Ended(Some(error.clone()));
         }
@@ -256,7 +287,8 @@ impl OutputDriver for FileOutput {
 
     fn is_finished(&mut self) -> bool {
         self.take_reports();
-        self.finished
+        // The next turn tells of the last file.
+        self.finished && self.closed.is_empty()
     }
 
     fn failure(&self) -> Option<Error> {

@@ -156,6 +156,15 @@ impl WholeFile {
         self.cut(done, io::ErrorKind::StorageFull.into()).expect_err("it is handed on")
     }
 
+    /// Waits until all that was written is on the disk, if that is where it is.
+    ///
+    /// # Errors
+    ///
+    /// What the file system said.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() { self.file.sync_data() } else { Ok(()) }
+    }
+
     /// Writes over bytes that are in the file.
     ///
     /// # Errors

@@ -1,3 +1,7 @@
+#[cfg(feature = "libav")]
+mod containers;
+#[cfg(feature = "libav")]
+mod made;
 mod segments;
 
 use std::sync::Arc;
@@ -5,6 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::BacklogConfig;
 use crate::ring::tape::{SLOT_TAGS, Tape};
+use flv::FlvFile;
 use queue::{Batches, QUEUE_BYTES_AGAIN};
 
 /// A recorder whose writer is the test.

@@ -1,0 +1,325 @@
+//! A recording as one file after another: what one of them cannot hold goes to the next.
+//!
+//! In: tags with times from zero. Out: files of one format, each with headers and times of its own, that together have every tag once. A file ends
+//! where the codec configuration changes and the format has no place for two. The next begins with a keyframe. On the writer's thread.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use flowcast_rtmp::flv::tag::{Tag, TagKind};
+use flowcast_rtmp::time::MediaTime;
+
+use super::existing::Existing;
+use super::flv::FlvFile;
+use super::format::{FileFormat, Format};
+#[cfg(feature = "libav")]
+use super::libav::LibavFile;
+use super::mp4::Mp4File;
+use crate::files::StreamFiles;
+
+/// Bytes of sound that wait for the keyframe with which the next file begins.
+const MOST_HELD: usize = 1 << 20;
+
+/// A file that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Closed {
+    pub(super) path: PathBuf,
+    /// The part of the recording that is in it, from its beginning.
+    pub(super) from: Duration,
+    pub(super) to: Duration,
+    pub(super) bytes: u64,
+}
+
+/// What files are made of.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) format: FileFormat,
+    /// The name of the first.
+    pub(super) path: PathBuf,
+    pub(super) existing: Existing,
+    pub(super) files: Arc<StreamFiles>,
+}
+
+impl Plan {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`existing::open`](super::existing::open).
+    fn open(&self, existing: Existing) -> io::Result<Box<dyn Format>> {
+        Ok(match self.format {
+            FileFormat::Flv => Box::new(FlvFile::open(&self.path, existing, &self.files)?),
+            FileFormat::Mp4 => Box::new(Mp4File::open(&self.path, existing, &self.files)?),
+            #[cfg(feature = "libav")]
+            format => Box::new(LibavFile::open(format, &self.path, existing, &self.files)?),
+            #[cfg(not(feature = "libav"))]
+            format => {
+                let reason = format!("this build has no feature `libav`, which {format} needs");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+        })
+    }
+}
+
+/// The files.
+pub(super) struct Files {
+    plan: Plan,
+    current: Box<dyn Format>,
+    /// What holds now and was said before: metadata, and the configuration of each track.
+    headers: Vec<Tag>,
+    /// Where the current file begins, and the newest tag, in milliseconds of the recording.
+    begin_ms: i64,
+    now_ms: i64,
+    has_video: bool,
+    /// Tracks that the current file cannot go on with, and their tags.
+    changed: Vec<Key>,
+    held: Vec<Tag>,
+    held_bytes: usize,
+    /// Bytes and media of the files before.
+    bytes: u64,
+    had_media: bool,
+    /// The current file was given media.
+    is_given: bool,
+    closed: Sender<Closed>,
+}
+
+/// A track by its kind and number.
+type Key = (TagKind, u8);
+
+/// Where a tag goes.
+enum Place {
+    /// To the current file.
+    Here,
+    /// To the next one, which begins now.
+    Begin,
+    /// To the next one, which begins later.
+    Held,
+    /// What it says is kept, and it is written at the beginning of the next file.
+    Noted,
+}
+
+impl Files {
+    /// Opens the first file. Those that are complete are told through `closed`.
+    ///
+    /// # Errors
+    ///
+    /// As [`existing::open`](super::existing::open), and `Unsupported` for a format that this build cannot write.
+    ///
+    /// # Blocking
+    ///
+    /// On the file system.
+    pub(super) fn open(plan: Plan, closed: Sender<Closed>) -> io::Result<Self> {
+        let current = plan.open(plan.existing)?;
+        Ok(Self {
+            plan,
+            current,
+            headers: Vec::new(),
+            begin_ms: 0,
+            now_ms: 0,
+            has_video: false,
+            changed: Vec::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+            bytes: 0,
+            had_media: false,
+            is_given: false,
+            closed,
+        })
+    }
+
+    /// Where the tag goes, all before it being written or held.
+    fn place(&mut self, tag: &Tag) -> Place {
+        if tag.is_header() {
+            return self.place_header(tag);
+        }
+        if tag.is_script() {
+            return if self.changed.is_empty() { Place::Here } else { Place::Held };
+        }
+        let key = (tag.kind, tag.track());
+        if !self.changed.contains(&key) && !self.current.fits(tag) {
+            self.changed.push(key);
+        }
+        if self.changed.is_empty() {
+            return Place::Here;
+        }
+        let is_changed = self.changed.contains(&key);
+        if tag.is_keyframe() || (is_changed && (tag.is_video() || !self.has_video)) {
+            return Place::Begin;
+        }
+        match (is_changed, self.held_bytes < MOST_HELD) {
+            (false, _) => Place::Here,
+            (true, true) => Place::Held,
+            // No keyframe comes.
+            (true, false) => Place::Begin,
+        }
+    }
+
+    fn place_header(&mut self, tag: &Tag) -> Place {
+        let key = (tag.kind, tag.track());
+        let side = tag.is_side_config();
+        let is_same = |known: &Tag| (known.kind, known.track()) == key && known.is_side_config() == side;
+        match self.headers.iter_mut().find(|known| is_same(known)) {
+            Some(known) => known.clone_from(tag),
+            None => self.headers.push(tag.clone()),
+        }
+        if !self.changed.contains(&key) && !self.current.fits(tag) {
+            self.changed.push(key);
+        }
+        let goes_on = if tag.is_metadata() { self.changed.is_empty() } else { !self.changed.contains(&key) };
+        if goes_on { Place::Here } else { Place::Noted }
+    }
+
+    /// Writes tags to the current file, in its time.
+    fn give(&mut self, tags: &[Tag]) -> io::Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        self.is_given = self.is_given || tags.iter().any(|tag| !tag.is_header());
+        if self.begin_ms == 0 {
+            return self.current.write(tags);
+        }
+        let begin_ms = self.begin_ms;
+        let moved = |tag: &Tag| {
+            let timestamp = MediaTime::from_millis((tag.timestamp.as_millis() - begin_ms).max(0));
+            Tag { timestamp, ..tag.clone() }
+        };
+        let tags: Vec<_> = tags.iter().map(moved).collect();
+        self.current.write(&tags)
+    }
+
+    /// Ends the current file, and begins the next with what was held for it.
+    fn begin_next(&mut self, at_ms: i64) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        (self.held_bytes, self.has_video) = (0, false);
+        self.changed.clear();
+        let begin_ms = held.first().map_or(at_ms, |tag| tag.timestamp.as_millis());
+        // What is there was written by this recording, or by somebody else.
+        let next = self.plan.open(Existing::Number);
+        let failed;
+        let current = match next {
+            Ok(next) => {
+                failed = None;
+                std::mem::replace(&mut self.current, next)
+            }
+            Err(error) => {
+                failed = Some(error);
+                std::mem::replace(&mut self.current, Box::new(Nothing))
+            }
+        };
+        self.close(current, at_ms)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.begin_ms = begin_ms;
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|header| Tag { timestamp: MediaTime::from_millis(begin_ms), ..header.clone() })
+            .collect();
+        self.give(&headers)?;
+        self.give(&held)
+    }
+
+    fn close(&mut self, file: Box<dyn Format>, to_ms: i64) -> io::Result<()> {
+        let (path, is_given) = (file.path().to_owned(), std::mem::take(&mut self.is_given));
+        file.finish()?;
+        let bytes = std::fs::metadata(&path).map_or(0, |facts| facts.len());
+        self.bytes += bytes;
+        self.had_media |= is_given;
+        let time = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        if is_given && bytes > 0 {
+            let _ = self.closed.send(Closed { path, from: time(self.begin_ms), to: time(to_ms), bytes });
+        }
+        Ok(())
+    }
+}
+
+impl Format for Files {
+    fn largest_body(&self) -> usize {
+        self.current.largest_body()
+    }
+
+    fn path(&self) -> &Path {
+        self.current.path()
+    }
+
+    fn write(&mut self, tags: &[Tag]) -> io::Result<()> {
+        // What goes to the current file lies in a row, from here on.
+        let mut from = 0;
+        for (at, tag) in tags.iter().enumerate() {
+            // Whether a header is another one than that before shows when the one before is written.
+            if tag.is_header() && self.plan.format != FileFormat::Flv {
+                self.give(tags.get(from..at).unwrap_or_default())?;
+                from = at;
+            }
+            let place = self.place(tag);
+            self.now_ms = self.now_ms.max(tag.timestamp.as_millis());
+            if !matches!(place, Place::Here) {
+                self.give(tags.get(from..at).unwrap_or_default())?;
+                from = at + 1;
+            }
+            match place {
+                Place::Here | Place::Noted => {}
+                Place::Held => {
+                    self.held_bytes += tag.body.len();
+                    self.held.push(tag.clone());
+                }
+                Place::Begin => {
+                    self.begin_next(tag.timestamp.as_millis())?;
+                    from = at;
+                }
+            }
+            self.has_video |= tag.is_video() && !tag.is_header();
+        }
+        self.give(tags.get(from..).unwrap_or_default())
+    }
+
+    fn written(&self) -> u64 {
+        self.bytes + self.current.written()
+    }
+
+    fn has_media(&self) -> bool {
+        self.had_media || self.current.has_media()
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        if !self.held.is_empty() {
+            self.begin_next(self.now_ms)?;
+        }
+        let current = std::mem::replace(&mut self.current, Box::new(Nothing));
+        let now_ms = self.now_ms;
+        self.close(current, now_ms)
+    }
+}
+
+/// In place of a file that is being closed.
+struct Nothing;
+
+impl Format for Nothing {
+    fn largest_body(&self) -> usize {
+        usize::MAX
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("")
+    }
+
+    fn write(&mut self, _tags: &[Tag]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        0
+    }
+
+    fn has_media(&self) -> bool {
+        false
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
