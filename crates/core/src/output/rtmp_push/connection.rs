@@ -67,20 +67,22 @@ impl Live {
         policy: &LagPolicy,
         zero: Option<SharedZero>,
     ) -> Result<Self, Error> {
-        let Dialed { mut transport, session } = dialed;
+        let Dialed { mut transport, mut session } = dialed;
         let system =
             |source: std::io::Error| Error::System { what: "cannot set a socket up", source: source.into() };
         tune(transport.socket(), policy.stall_after).map_err(system)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
+        // The handshake, and what was asked for until it was let in.
+        let sent = session.wire().total_in() - session.wire().len() as u64;
         Ok(Self {
             transport,
             session,
             intake,
             feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()).with_zero(zero),
             since: cx.now,
-            sent: 0,
-            measured: (cx.now, 0),
+            sent,
+            measured: (cx.now, sent),
             send_buffer: 0,
             ticks: 0,
             readable: true,
