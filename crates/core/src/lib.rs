@@ -56,6 +56,7 @@ mod sys;
 pub mod tracks;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod transcode;
+pub mod usage;
 pub mod verdict;
 mod words;
 #[cfg(feature = "serde")]
@@ -69,7 +70,8 @@ pub use capacity::{
 pub use clock::continuity;
 pub use config::{
     BacklogConfig, CHUNK_SIZE, Config, ConnectConfig, DialLimits, HealthConfig, LagPolicy, Limit,
-    MonitorConfig, QueueBounds, ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, WhenInUse,
+    MonitorConfig, QueueBounds, ReconnectPolicy, RecordingConfig, ReelStore, ReelStoreStats, UsageConfig,
+    WhenInUse,
 };
 pub use engine::Engine;
 pub use engine::builder::StreamBuilder;

@@ -40,10 +40,11 @@ const PLAN: &[(&str, &str)] = &[
     ),
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("health", "config error event id stats words"),
+    ("usage", "config error event id net stats sys words written"),
     ("standby", "driver error event ring settings stats sys words written"),
     (
         "stream",
-        "bit_rate clock config driver error event files health id limiter net pool reel ring standby stats sys",
+        "bit_rate clock config driver error event files health id limiter net pool reel ring standby stats sys usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("keys", "bit_rate error net stats stream"),
@@ -58,7 +59,7 @@ const PLAN: &[(&str, &str)] = &[
     ("state", "error id output playlist schedule settings source spec stats stream words written"),
     (
         "engine",
-        "config driver error event files health id keys limiter monitor net output publish reel schedule source spec state stats stream sys",
+        "config driver error event files health id keys limiter monitor net output publish reel schedule source spec state stats stream sys usage",
     ),
     ("capacity", "bit_rate config engine error machine net output settings source stats stream sys words"),
     ("check", "config driver engine error event files pool ring stats stream sys words"),

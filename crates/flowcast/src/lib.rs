@@ -145,7 +145,8 @@
 //!
 //! `schedule`: streams that start and stop by the calendar (`Engine::schedule`, the module `schedule`).
 //!
-//! `state`: `StateFile`, which keeps what runs in a file, and goes on with it after a crash. Needs `serde`.
+//! `state`: `StateFile`, which keeps what runs in a file, and goes on with it after a crash; and `UsageFile`, which usage records are
+//! added to. Needs `serde`.
 //!
 //! `signals`: `Engine::shutdown_on_signals`, for SIGTERM and SIGINT.
 //!
@@ -176,6 +177,18 @@ pub mod health {
 pub mod monitor {
     pub use flowcast_core::monitor::{LoadPoint, Monitor, ProcessLoad, StreamLoad};
     pub use flowcast_core::{GroupUse, MonitorConfig, ProcessUse};
+}
+
+/// What each stream and output used, for bills and audits: records with ids, cut every minute and at each end.
+pub mod usage {
+    pub use flowcast_core::UsageConfig;
+    #[cfg(feature = "state")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "state")))]
+    pub use flowcast_core::usage::UsageFile;
+    pub use flowcast_core::usage::{
+        ParseUsageIdError, Usage, UsageCut, UsageId, UsageRecord, UsageSink, UsageSinkStatus, UsageSubject,
+        Used,
+    };
 }
 
 /// Streams as data, to be kept in files.

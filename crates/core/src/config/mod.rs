@@ -4,6 +4,7 @@ mod dials;
 mod health;
 mod monitor;
 mod reels;
+mod usage;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use health::{HealthConfig, Limit};
 pub(crate) use monitor::MEGABYTE;
 pub use monitor::MonitorConfig;
 pub use reels::{ReelStore, ReelStoreStats, WhenInUse};
+pub use usage::UsageConfig;
 
 /// The chunk size tags are prepared for; every session announces it.
 pub const CHUNK_SIZE: u32 = 60_000;
@@ -73,6 +75,8 @@ pub struct Config {
     pub monitor: MonitorConfig,
     /// By what the health of streams and of the engine is judged.
     pub health: HealthConfig,
+    /// How usage records are cut; nothing is cut until somebody [wants](crate::Engine::usage) them.
+    pub usage: UsageConfig,
 }
 
 impl Default for Config {
@@ -96,6 +100,7 @@ impl Default for Config {
             reels: None,
             monitor: MonitorConfig::default(),
             health: HealthConfig::default(),
+            usage: UsageConfig::default(),
         }
     }
 }
@@ -186,6 +191,7 @@ impl Config {
             return fail("recording.write_within", "must be at most 10 s");
         }
         self.monitor.check()?;
+        self.usage.check()?;
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
 }
@@ -409,7 +415,8 @@ crate::settings::settings!(
     RecordingConfig,
     QueueBounds,
     MonitorConfig,
-    HealthConfig
+    HealthConfig,
+    UsageConfig
 );
 
 #[cfg(test)]

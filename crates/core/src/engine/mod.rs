@@ -12,7 +12,7 @@ pub(crate) mod serving;
 pub(crate) mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, ReelStoreStats};
 use crate::engine::builder::StreamBuilder;
@@ -29,6 +29,10 @@ use crate::spec::StreamSpec;
 use crate::state::Earlier;
 use crate::stats::StreamStats;
 use crate::stream::{Hub, OpenSource, Registry, ShutdownReport, StreamHandle, StreamRef};
+use crate::usage::Usage;
+
+/// How long the last usage records are waited for beyond the deadline, where they come with it.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// Runs streams. Clones are the same engine. Dropping the last one stops all its streams, whatever handles exist, and
 /// waits for them up to [`Config::force_stop_after`]: keep it as long as streams should be on the air. A callback
@@ -38,6 +42,7 @@ pub struct Engine {
     registry: Arc<Registry>,
     keys: KeyRegistry,
     monitor: Monitor,
+    usage: Usage,
     /// What is to be restored.
     earlier: Arc<Earlier>,
     guard: Arc<Guard>,
@@ -67,12 +72,14 @@ impl Engine {
         let registry = Registry::new(config)?;
         let keys = KeyRegistry::new(registry.hub().clone());
         let monitor = Monitor::new(&registry);
+        let streams = Arc::downgrade(&registry);
+        let usage = Usage::new(streams, registry.usage().clone());
         let guard = Guard {
             #[cfg(feature = "schedule")]
             keeper: scheduling::keeper(&registry),
             registry: registry.clone(),
         };
-        let engine = Self { guard: Arc::new(guard), registry, keys, monitor, earlier: Arc::default() };
+        let engine = Self { guard: Arc::new(guard), registry, keys, monitor, usage, earlier: Arc::default() };
         #[cfg(feature = "schedule")]
         let _ = engine.earlier.schedules.set(engine.schedules());
         Ok(engine)
@@ -207,6 +214,12 @@ impl Engine {
         &self.monitor
     }
 
+    /// The usage records, which are cut once somebody [wants](Usage::records) them.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// Streams abandoned since the engine was created, because they did not stop in time.
     #[must_use]
     pub fn abandoned(&self) -> u64 {
@@ -317,6 +330,8 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let report = self.shutdown(self.registry.config.force_stop_after);
+        // A stream that had to be abandoned has its last records at the deadline.
+        self.registry.usage().close(Instant::now() + LAST_RECORDS);
         if report.abandoned > 0 {
             log::error!("{report}");
         }

@@ -63,6 +63,10 @@ impl Error {
             Self::StateDamaged { .. } => "STATE_DAMAGED",
             #[cfg(feature = "state")]
             Self::StateInUse { .. } => "STATE_IN_USE",
+            #[cfg(feature = "state")]
+            Self::UsageFileFailed { .. } => "USAGE_FILE_FAILED",
+            #[cfg(feature = "state")]
+            Self::UsageFileInUse { .. } => "USAGE_FILE_IN_USE",
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::CleanupFailed { .. } => "CLEANUP_FAILED",
@@ -110,9 +114,9 @@ impl Error {
             | Self::CodecNotRecorded { .. }
             | Self::ParametersDiffer { .. } => 422,
             #[cfg(feature = "state")]
-            Self::StateInUse { .. } => 409,
+            Self::StateInUse { .. } | Self::UsageFileInUse { .. } => 409,
             #[cfg(feature = "state")]
-            Self::StateFailed { .. } | Self::StateDamaged { .. } => 500,
+            Self::StateFailed { .. } | Self::StateDamaged { .. } | Self::UsageFileFailed { .. } => 500,
             Self::NotBuilt { .. } => 501,
             Self::Dns { .. }
             | Self::Connect { .. }

@@ -444,6 +444,25 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file of usage records could not be opened or written; whole records in it are still there.
+    #[cfg(feature = "state")]
+    #[error("usage records {path}: {what}", path = path.display())]
+    UsageFileFailed {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: &'static str,
+        /// The file system's error, or what is wrong with the file.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another process, or another engine, writes usage records to this file.
+    #[cfg(feature = "state")]
+    #[error("usage records {path}: in use by another process", path = path.display())]
+    UsageFileInUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// The stream is not running any more.
     #[error("the stream has ended")]
     Ended,

@@ -20,7 +20,8 @@ use crate::event::StreamError;
 use crate::event::bus::Events;
 use crate::health::Health;
 use crate::id::{OutputId, StreamId};
-use crate::stats::StreamStats;
+use crate::stats::{OutputStats, StreamStats};
+use crate::usage::Moment;
 
 /// A view of a stream: cheap to clone, does not keep the stream alive.
 #[derive(Debug, Clone)]
@@ -205,7 +206,12 @@ impl StreamRef {
     pub(crate) fn add_reader(&self, name: String, driver: Box<dyn OutputDriver>, found_under: Arc<str>) {
         let output = self.shared.next_output();
         let guest = Some(Guest::Reader { name: found_under });
-        self.shared.mailbox.send(Command::AddOutput { output, name, driver, guest });
+        let mut stats = OutputStats::new(output, None, name.clone());
+        driver.stats(&mut stats);
+        self.shared.usage.output_comes(Moment::now(), &stats);
+        if !self.shared.mailbox.send(Command::AddOutput { output, name, driver, guest }) {
+            self.shared.usage.output_is_refused(output);
+        }
     }
 
     /// Hands an output a message of its own kind; others drop it.

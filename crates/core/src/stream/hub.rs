@@ -493,10 +493,13 @@ impl Handover {
         }
         self.desk = None;
         if let Some(heir) = self.heir.take() {
+            let owner = heir.as_ref().map(|(owner, _)| owner.clone());
             let mut names = self.hub.names.lock();
             if let Some(entry) = names.get_mut(&self.name).filter(|entry| entry.token == self.token) {
                 (entry.owner, entry.place) = heir.unzip();
             }
+            drop(names);
+            self.stream.shared.passes_to(owner);
         }
         Ok(self.stream.clone())
     }

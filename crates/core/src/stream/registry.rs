@@ -32,6 +32,7 @@ use crate::net::dialer::Dialer;
 use crate::reel::Store;
 use crate::stats::{OutputStats, Totals};
 use crate::sys::{Latch, panic_message, spawn};
+use crate::usage::{self, Account, Moment, UsageCut};
 
 const REAPER_STACK: usize = 64 << 10;
 /// How long what is to be done before the streams stop may take, and the stack of its thread.
@@ -66,6 +67,8 @@ pub(crate) struct Registry {
     last_things: Mutex<Vec<LastThing>>,
     /// Who is told when the streams, or what they are made of, change.
     changes: Arc<Changes>,
+    /// Where usage records wait for who wants them.
+    usage: Arc<usage::Desk>,
 }
 
 /// Called once, when the engine begins to shut down and its streams still run.
@@ -106,6 +109,7 @@ impl Registry {
     /// On the reel store's directory, if there is one.
     pub(crate) fn new(config: Config) -> Result<Arc<Self>, Error> {
         let reels = config.reels.as_ref().map(Store::open).transpose()?;
+        let usage = usage::Desk::new(config.usage);
         Ok(Arc::new(Self {
             limiter: Limiter::new(config.limits()),
             dialer: Dialer::new(config.dials.clone()),
@@ -125,6 +129,7 @@ impl Registry {
             streams_stop: AtomicBool::new(false),
             last_things: Mutex::default(),
             changes: Arc::default(),
+            usage,
         }))
     }
 
@@ -220,7 +225,9 @@ impl Registry {
         let waker = Waker::new(poll.registry(), WAKE).map_err(system)?;
         let (mailbox, commands) = Mailbox::new(waker);
         let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        let account = Account::of(&self.usage, label.clone());
         let mut shared = StreamShared::new(id, label, mailbox, self.events.clone(), permit, files);
+        shared.usage = account;
         shared.described = Arc::new(Described::new(self.changes.clone()));
         let shared = Arc::new(shared);
         Ok(Prepared { shared, poll, commands })
@@ -236,6 +243,7 @@ impl Registry {
             shared.hold_name(claim);
             opened.announce();
         }
+        shared.usage.open(shared.owner_now());
         shared.publish_stats(|stats| stats.mode = parts.source.mode());
         let setup = Setup {
             shared: shared.clone(),
@@ -328,10 +336,12 @@ impl Registry {
         let sent = opened.and_then(|OpenedOutput { name, driver }| {
             let mut stats = OutputStats::new(id, label, name.clone());
             driver.stats(&mut stats);
+            stream.shared.usage.output_comes(Moment::now(), &stats);
             stream.shared.output_comes(stats);
             let sent = stream.send(Command::AddOutput { output: id, name, driver, guest: None });
             if sent.is_err() {
                 stream.shared.outputs_came(&mut vec![id]);
+                stream.shared.usage.output_is_refused(id);
             }
             sent
         });
@@ -446,6 +456,11 @@ impl Registry {
         &self.changes
     }
 
+    /// Where usage records wait for who wants them.
+    pub(crate) fn usage(&self) -> &Arc<usage::Desk> {
+        &self.usage
+    }
+
     /// Stops all streams, and ends what the reel store does.
     pub(crate) fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let until = Instant::now() + deadline.min(FOREVER);
@@ -454,6 +469,7 @@ impl Registry {
         if let Some(reels) = &self.reels {
             reels.close(until.saturating_duration_since(Instant::now()));
         }
+        self.usage.wait_given(until);
         self.events.wait_heard(until);
         report
     }
@@ -483,5 +499,13 @@ impl Registry {
         if let Some(reaper) = &*reaper {
             let _ = reaper.send(shared);
         }
+    }
+}
+
+impl usage::Streams for Registry {
+    fn cut_usage(&self) {
+        let mut streams = self.running_streams();
+        streams.sort_unstable_by_key(|stream| stream.id);
+        streams.iter().for_each(|stream| stream.cut_usage(UsageCut::Interval, None));
     }
 }

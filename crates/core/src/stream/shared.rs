@@ -20,6 +20,7 @@ use crate::limiter::Permit;
 use crate::stats::{OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
 use crate::sys::{CpuMeter, Latch, Span};
+use crate::usage::{Account, Figures, Moment, UsageCut};
 
 /// How a stream ended.
 pub(crate) type Outcome = Result<(), Error>;
@@ -43,6 +44,8 @@ pub(crate) struct StreamShared {
     pub(crate) recent: Recent,
     /// What was said of its health.
     pub(crate) health: Mutex<Before>,
+    /// What of its figures is in usage records.
+    pub(crate) usage: Account,
     /// Where its log lines belong.
     pub(crate) span: Span,
     pub(crate) started: Instant,
@@ -133,6 +136,7 @@ impl StreamShared {
             cpu: CpuMeter::default(),
             recent: Recent::default(),
             health: Mutex::default(),
+            usage: Account::default(),
             span,
             started: Instant::now(),
             files,
@@ -166,6 +170,10 @@ impl StreamShared {
                 _ => false,
             };
             let output_label = kind.output().and_then(|output| self.labels.of(output));
+            if let EventKind::OutputReplaced { output, .. } = &kind {
+                // The figures that are published are still those of where it went before.
+                self.cut_usage(UsageCut::Replaced, Some(*output));
+            }
             let (at, stream, label) = (SystemTime::now(), self.id, self.label.clone());
             self.recent.note(Instant::now(), at, &kind);
             let event = Event { at, stream, label, output_label, kind };
@@ -266,6 +274,20 @@ impl StreamShared {
         Some(self.stats.lock().encoding.as_ref()?.encoder.clone())
     }
 
+    /// Cuts usage records of it, or of one of its outputs, if somebody wants them.
+    pub(crate) fn cut_usage(&self, why: UsageCut, only: Option<OutputId>) {
+        self.usage.cut(why, only, Moment::now(), || self.figures());
+    }
+
+    /// It goes on for another owner.
+    pub(crate) fn passes_to(&self, owner: Option<String>) {
+        self.usage.passes_to(owner, Moment::now(), || self.figures());
+    }
+
+    fn figures(&self) -> Figures {
+        Figures { stats: self.stats(), codecs: self.cpu.codecs() }
+    }
+
     /// Its phase, and when its thread last published figures: it does so every second.
     pub(crate) fn heard(&self) -> (StreamPhase, Option<Instant>) {
         (self.stats.lock().phase, *self.heard.lock())
@@ -323,6 +345,7 @@ impl StreamShared {
                 stats.uptime = self.started.elapsed();
             });
             *self.ended_at.lock() = Some(Instant::now());
+            self.cut_usage(UsageCut::End, None);
             self.coming.lock().clear();
         });
         if is_first {

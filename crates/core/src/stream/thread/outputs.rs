@@ -14,6 +14,7 @@ use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::stats::{OutputFailure, OutputPhase};
 use crate::stream::branch::Guest;
+use crate::usage::Moment;
 
 /// Outputs that have ended and are still shown in the figures, and as many players.
 const ENDED_SHOWN: usize = 16;
@@ -52,11 +53,15 @@ impl StreamThread {
             self.news = true;
         }
         if self.stopping {
+            self.setup.shared.usage.output_is_refused(id);
             return;
         }
         // A stream that found this one under a name it has given back meanwhile gets nothing of it.
         let is_reader = match &guest {
-            Some(Guest::Reader { name }) if !self.setup.shared.has_name(name) => return,
+            Some(Guest::Reader { name }) if !self.setup.shared.has_name(name) => {
+                self.setup.shared.usage.output_is_refused(id);
+                return;
+            }
             guest => matches!(guest, Some(Guest::Reader { .. })),
         };
         let immediate = driver.is_immediate();
@@ -174,6 +179,9 @@ impl StreamThread {
             // Counted by the driver if it has noted a failure itself.
             stats.failures += u64::from(stats.last_error.is_none());
             stats.last_error = Some(OutputFailure::now(error));
+        }
+        if !matches!(slot.guest, Some(Guest::Player { .. })) {
+            self.setup.shared.usage.output_ends(Moment::now(), self.setup.shared.id, &stats);
         }
         self.last_failure.clone_from(&error);
         let shown = if slot.guest.is_some() { &mut self.left } else { &mut self.ended };
