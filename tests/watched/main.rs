@@ -5,3 +5,6 @@
 
 mod health;
 mod monitor;
+mod usage;
+#[cfg(feature = "state")]
+mod usage_file;
