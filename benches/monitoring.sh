@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What it costs to watch STREAMS of one reel: CPU of the monitor's thread, and of a scrape for Prometheus. CPU time counts, so other
+# What it costs to watch STREAMS of one reel: CPU of the monitor's thread, of usage records, and of a scrape for Prometheus. CPU time counts, so other
 # load on the machine changes little. Goal for 1000 streams: less than 0.1 % of a core at the default interval.
 #
 #   benches/monitoring.sh [STREAMS] [SECONDS]      1000 streams, 60 s for each window

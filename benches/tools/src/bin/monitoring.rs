@@ -1,4 +1,4 @@
-//! What it costs to watch many streams: the monitor's thread, and scrapes for Prometheus.
+//! What it costs to watch many streams: the monitor's thread, that of usage records, and scrapes for Prometheus.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
 use std::path::{Path, PathBuf};
@@ -10,13 +10,14 @@ use flowcast::monitor::MonitorConfig;
 use flowcast::server::prometheus_client::encoding::text::encode;
 use flowcast::server::prometheus_client::registry::Registry;
 use flowcast::server::{EncoderMetrics, EngineMetrics, StreamMetrics};
+use flowcast::usage::UsageConfig;
 use flowcast::{Config, Engine, Output, Source, StreamHandle};
 use flowcast_bench::sink::{Options, Sink};
 use flowcast_bench::support::{Result, exit, round, seconds};
 use flowcast_bench::{process, reels};
 use serde_json::{Value, json};
 
-/// What it costs to watch many streams: the monitor's thread, and scrapes for Prometheus.
+/// What it costs to watch many streams: the monitor's thread, that of usage records, and scrapes for Prometheus.
 ///
 /// All streams loop one reel, to a sink within this process. Prints one JSON object a line.
 #[derive(Parser)]
@@ -44,6 +45,8 @@ struct Cli {
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The monitor's thread, as the kernel has it.
 const MONITOR: &str = "fc-monitor";
+/// The thread that cuts usage records and hands them over.
+const USAGE: &str = "fc-usage";
 
 fn main() -> ExitCode {
     exit(run(&Cli::parse()))
@@ -79,6 +82,7 @@ fn run(cli: &Cli) -> Result<()> {
     let beside = monitor(&engine, Duration::from_secs(1), cli.seconds)?;
     tell("looks every second, a codec host beside them", cli.streams, beside);
     other.shutdown(Duration::from_secs(10));
+    tell("usage records every second", cli.streams, usage(&engine, cli.seconds)?);
 
     for (what, registry) in registries(&engine) {
         tell(what, cli.streams, scrape(&registry, cli.scrapes)?);
@@ -125,6 +129,32 @@ fn monitor(engine: &Engine, interval: Duration, window: Duration) -> Result<Valu
         "ms_per_look": round(each * 1e3, 3),
         "percent_of_a_core": round(used.as_secs_f64() / took.as_secs_f64() * 100.0, 4),
         "percent_at_the_default_interval": round(each / default * 100.0, 4),
+    }))
+}
+
+/// What the thread of usage records uses while it cuts every second, and a callback takes them.
+fn usage(engine: &Engine, window: Duration) -> Result<Value> {
+    let (usage, interval) = (engine.usage(), Duration::from_secs(1));
+    usage.set(UsageConfig::default().with(|settings| settings.interval = interval))?;
+    let sink = usage.records(|_| {})?;
+    std::thread::sleep(interval / 2);
+    let records = || sink.status().delivered;
+    let (before, used, began) = (records(), thread_cpu(USAGE)?, Instant::now());
+    std::thread::sleep(window);
+    let (used, took) = (thread_cpu(USAGE)?.saturating_sub(used), began.elapsed());
+    let records = records() - before;
+    sink.cancel(Duration::from_secs(1));
+    if records == 0 {
+        return Err("no records were cut".into());
+    }
+    let each = used.as_secs_f64() / records as f64;
+    let share = used.as_secs_f64() / took.as_secs_f64();
+    let default = UsageConfig::default().interval.as_secs_f64();
+    Ok(json!({
+        "records": records,
+        "us_per_record": round(each * 1e6, 3),
+        "percent_of_a_core": round(share * 100.0, 4),
+        "percent_at_the_default_interval": round(share / default * 100.0, 4),
     }))
 }
 
