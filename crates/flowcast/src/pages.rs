@@ -22,5 +22,6 @@ pages! {
     preparing "docs/jobs/prepare.md"
     resuming "docs/jobs/resume.md"
     watching "docs/jobs/watch.md"
+    billing "docs/jobs/bill.md"
     awaiting "docs/jobs/async.md"
 }
