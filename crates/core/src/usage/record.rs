@@ -116,7 +116,7 @@ pub struct Used {
     /// Time the fallback of the source was on the air. Of streams.
     pub fallback_time: Duration,
     /// Bytes handed to the kernel or the file, all bytes of RTMP included; what TLS and TCP add is not known here. Of a push, from the
-    /// first byte of each connection that was let in; of players, from when they are. Of outputs and players.
+    /// first byte of each connection that had something to send; of players, from when they are let in. Of outputs and players.
     pub bytes: u64,
     /// Tags dropped because a receiver was behind. Of outputs and players.
     pub drops: u64,

@@ -38,7 +38,10 @@ pub(super) struct Live {
     pub(super) intake: Intake,
     pub(super) feed: Feed,
     pub(super) since: Instant,
-    pub(super) sent: u64,
+    /// Bytes of the handshake, and of what was asked for until it was let in.
+    greeting: u64,
+    /// Bytes sent since.
+    sent: u64,
     /// When the bitrate was last measured, and the bytes sent until then.
     measured: (Instant, u64),
     /// What the kernel's send buffer was set to; 0 is its own choice.
@@ -73,16 +76,16 @@ impl Live {
         tune(transport.socket(), policy.stall_after).map_err(system)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         cx.registry.register(transport.socket(), cx.token, interest).map_err(system)?;
-        // The handshake, and what was asked for until it was let in.
-        let sent = session.wire().total_in() - session.wire().len() as u64;
+        let greeting = session.wire().total_in() - session.wire().len() as u64;
         Ok(Self {
             transport,
             session,
             intake,
             feed: Feed::new(cx.ring, Join::Next, SessionClock::FromZero, policy.clone()).with_zero(zero),
             since: cx.now,
-            sent,
-            measured: (cx.now, sent),
+            greeting,
+            sent: 0,
+            measured: (cx.now, 0),
             send_buffer: 0,
             ticks: 0,
             readable: true,
@@ -91,6 +94,11 @@ impl Live {
             closing: None,
             wanted_elsewhere: None,
         })
+    }
+
+    /// Bytes of this connection; none until there is something to send: so long nothing of the stream has left.
+    pub(super) fn bytes(&self) -> u64 {
+        if self.sent == 0 { 0 } else { self.greeting + self.sent }
     }
 
     /// Reads and writes what can be; `true` when a budget ended it.

@@ -192,7 +192,7 @@ impl OutputDriver for RtmpPush {
         if let Some(name) = &self.name {
             stats.name.clone_from(name);
         }
-        stats.bytes_sent = self.sent_before + self.leaving.as_ref().map_or(0, |leaving| leaving.live.sent);
+        stats.bytes_sent = self.sent_before + self.leaving.as_ref().map_or(0, |leaving| leaving.live.bytes());
         stats.drops = self.drops_before;
         stats.reconnects = self.connections.saturating_sub(1);
         stats.rotations = self.rotations;
@@ -204,7 +204,7 @@ impl OutputDriver for RtmpPush {
         stats.failures = self.failed;
         stats.last_error.clone_from(&self.last_error);
         if let State::Live(live) = &self.state {
-            stats.bytes_sent += live.sent;
+            stats.bytes_sent += live.bytes();
             stats.drops += live.feed.drops();
             stats.lag = live.feed.lag();
             stats.bytes_in_kernel = live.transport.unacknowledged();

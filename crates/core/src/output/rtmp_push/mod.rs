@@ -377,7 +377,7 @@ impl RtmpPush {
             self.dialer.drop_cancelled();
         }
         if let State::Live(live) = &mut self.state {
-            self.sent_before += live.sent;
+            self.sent_before += live.bytes();
             self.drops_before += live.feed.drops();
             self.told = live.intake.clone().into_told();
             live.transport.close();

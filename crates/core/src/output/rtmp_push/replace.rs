@@ -326,7 +326,7 @@ impl RtmpPush {
     /// What was taken over from is gone.
     pub(super) fn end_leaving(&mut self) {
         if let Some(mut leaving) = self.leaving.take() {
-            self.sent_before += leaving.live.sent;
+            self.sent_before += leaving.live.bytes();
             self.drops_before += leaving.live.feed.drops();
             leaving.live.transport.close();
         }
