@@ -8,13 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use flowcast::driver::{OpenSource, SourceContext, SourceDriver, SourceOpening, SourceState};
+use flowcast::driver::{
+    OpenOutput, OpenedOutput, OutputContext, OutputDriver, OutputOpening, OutputState, Readiness,
+};
 use flowcast::keys::{Asker, Denial, Grant, KeyStore, StreamKey};
 use flowcast::output::IfTaken;
 use flowcast::rtmp::session::ClientRole;
-use flowcast::stats::OutputTransport;
+use flowcast::source::{At, Fallback};
+use flowcast::stats::{OutputPhase, OutputStats, OutputTransport};
 use flowcast::usage::{UsageCut, UsageRecord, UsageSink, UsageSubject, Used};
-use flowcast::{Engine, Error, EventKind, Output, OutputId, RtmpServerExt, Source, StreamId, StreamRef};
+use flowcast::{
+    Engine, Error, EventKind, Mode, Output, OutputId, RtmpServerExt, Source, StreamId, StreamRef,
+};
 use kit::rig::{Known, engine, outputs, push, wait_event, wait_retry};
 use kit::scripted::{Script, Scripted};
 use kit::{FaultProxy, PATIENCE, Session, wait_until};
@@ -347,56 +352,111 @@ fn restream_id(records: &[UsageRecord]) -> StreamId {
     carols.expect("it has records").stream
 }
 
-/// A source that gives nothing, and whose `pull` does not return once it is told so.
+#[test]
+fn pictures_are_billed_to_the_stream_that_encodes_and_a_fallback_for_as_long_as_it_is_on_the_air() {
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let ledger = Ledger::of(&engine);
+    let encodes = Source::file(&clip.file).looped().mode(Mode::Encode);
+    let encoded = engine.stream(encodes).owner("alice").record(clip.beside("encoded.flv")).start();
+    let encoded = encoded.expect("it starts");
+    let slate = Fallback::file(&clip.file).after(Duration::from_millis(500));
+    let stood_in = engine.stream(Source::published("nobody").fallback(slate)).owner("bob");
+    let stood_in = stood_in.record(clip.beside("stood_in.flv")).start().expect("it starts");
+    let fallback = || stood_in.stats().fallback.map_or(Duration::ZERO, |fallback| fallback.time);
+    assert!(wait_until(PATIENCE, || fallback() > Duration::from_millis(500)), "{}", stood_in.stats());
+    assert!(wait_until(PATIENCE, || encoded.stats().frames_encoded > 25), "{}", encoded.stats());
+    engine.usage().cut();
+    // What another source stood in for is not forgotten with it.
+    let next = Source::file(&clip.file).looped();
+    stood_in.replace_source(next, At::NextKeyframe).expect("it can be replaced").wait().expect("it plays");
+    engine.usage().cut();
+    let (last, last_encoded) = (stood_in.stop(PATIENCE), encoded.stop(PATIENCE));
+    let (last, last_encoded) = (last.expect("it runs well"), last_encoded.expect("it runs well"));
+    ledger.assert_whole();
+    let of = |owner: &'static str| ledger.sum(move |record| record.owner.as_deref() == Some(owner));
+    let (alice, bob) = (of("alice"), of("bob"));
+    let time = last.fallback.expect("it had one").time;
+    assert_eq!((bob.fallback_time.as_micros(), bob.frames_encoded), (time.as_micros(), last.frames_encoded));
+    assert_eq!(
+        (alice.frames_encoded, alice.pixels_encoded),
+        (last_encoded.frames_encoded, last_encoded.pixels_encoded)
+    );
+    assert!(alice.frames_encoded > 25 && alice.fallback_time.is_zero());
+    println!("{} pictures encoded, {:?} of a fallback", alice.frames_encoded, bob.fallback_time);
+}
+
+/// An output that sends nothing, and whose `turn` does not return once it is told so.
 #[derive(Debug, Clone, Default)]
-struct Stuck {
+struct Sticks {
     sticks: Arc<AtomicBool>,
     entered: Arc<AtomicBool>,
     released: Arc<AtomicBool>,
 }
 
-impl OpenSource for Stuck {
-    fn open(self: Box<Self>, _: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
-        Ok(self)
+impl OpenOutput for Sticks {
+    fn open(self: Box<Self>, _: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        Ok(OpenedOutput { name: "sticks".to_owned(), driver: self })
     }
 }
 
-impl SourceDriver for Stuck {
-    fn pull(&mut self, _: &mut SourceContext<'_>) -> SourceState {
-        if !self.sticks.load(Ordering::SeqCst) {
-            return SourceState::Running;
+impl OutputDriver for Sticks {
+    fn turn(&mut self, _: &mut OutputContext<'_>) -> OutputState {
+        if self.sticks.load(Ordering::SeqCst) {
+            self.entered.store(true, Ordering::SeqCst);
+            while !self.released.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
         }
-        self.entered.store(true, Ordering::SeqCst);
-        while !self.released.load(Ordering::SeqCst) {
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-        SourceState::Ended
+        OutputState::Running
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        None
+    }
+
+    fn finish(&mut self, _: &mut OutputContext<'_>) {}
+
+    fn is_finished(&mut self) -> bool {
+        true
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = OutputPhase::Live;
     }
 }
 
 #[test]
 fn a_stream_that_is_abandoned_is_billed_up_to_its_last_figures_and_never_again() {
+    let clip = Known::small();
     let server = Scripted::start(Script::Record);
     let proxy = FaultProxy::start(server.address());
     let engine = engine(|_| {});
     let ledger = Ledger::of(&engine);
-    let stuck = Stuck::default();
+    let sticks = Sticks::default();
     let to = Output::rtmp(&format!("rtmp://{}/live", proxy.address()), "a-key");
-    let live = engine.stream(stuck.clone()).owner("alice").to(to).start().expect("it starts").detach();
-    // It is let in, and has no media to send.
-    assert!(wait_until(PATIENCE, || sent(&live) > 0), "{}", live.stats());
-    stuck.sticks.store(true, Ordering::SeqCst);
-    assert!(wait_until(PATIENCE, || stuck.entered.load(Ordering::SeqCst)));
-    let stats = live.stats();
+    let stream = engine.stream(Source::file(&clip.file).looped()).owner("alice").to(to).to(sticks.clone());
+    let live = stream.start().expect("it starts").detach();
+    assert!(server.wait_pictures(0, 20, PATIENCE) && wait_until(PATIENCE, || sent(&live) > 0));
+    engine.usage().cut();
+    let before = sent(&live);
+    assert!(wait_until(PATIENCE, || sent(&live) > before));
+    sticks.sticks.store(true, Ordering::SeqCst);
+    assert!(wait_until(PATIENCE, || sticks.entered.load(Ordering::SeqCst)));
     let report = engine.stop_all(&engine.streams(), Duration::from_millis(100));
     assert_eq!(report.abandoned, 1);
+    let stats = live.stats();
     ledger.assert_whole();
     let records = ledger.records();
-    assert_eq!(records.iter().filter(|record| record.cut == UsageCut::End).count(), 2);
+    assert_eq!(records.iter().filter(|record| record.cut == UsageCut::End).count(), 3);
     assert_eq!(ledger.sum(|record| record.owner.as_deref() == Some("alice")).bytes, stats.bytes_sent);
-    assert_arrives(&proxy, stats.bytes_sent);
+    assert!(wait_until(PATIENCE, || proxy.bytes_from_clients() >= stats.bytes_sent), "more than was sent");
     // Its thread comes back after all, says goodbye, and ends once more.
-    stuck.released.store(true, Ordering::SeqCst);
+    sticks.released.store(true, Ordering::SeqCst);
     assert!(wait_until(PATIENCE, || engine.abandoned_now() == 0));
     engine.usage().cut();
     assert_eq!(ledger.records().len(), records.len());
