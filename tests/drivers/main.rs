@@ -6,6 +6,7 @@ mod card;
 mod outside;
 #[cfg(feature = "libav")]
 mod own;
+mod readiness;
 mod right;
 mod wrong_outputs;
 mod wrong_sources;

@@ -22,9 +22,9 @@ pub struct OutputContext<'a> {
     pub token: mio::Token,
     /// The stream's newest tags.
     pub ring: &'a Ring,
-    /// The socket may be readable.
+    /// The socket may be readable. Said in each call up to the next turn, which is to read until nothing is left.
     pub readable: bool,
-    /// The socket may be writable.
+    /// The socket may be writable; likewise.
     pub writable: bool,
     /// This turn is a tick: do what is done once a tick (deadlines, lag, merged writes).
     pub tick: bool,

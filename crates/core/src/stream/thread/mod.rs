@@ -308,7 +308,7 @@ impl StreamThread {
                         .iter()
                         .position(|slot| slot.as_ref().is_some_and(|slot| slot.id == output));
                     if let Some(index) = found {
-                        self.with_output(index, now, false, |driver, cx| driver.deliver(cx, message));
+                        self.with_output(index, now, |driver, cx| driver.deliver(cx, message));
                     }
                 }
                 Command::Deliver(message) => {
@@ -417,7 +417,7 @@ impl StreamThread {
         }
         self.setup.source.stop();
         for index in 0..self.slots.len() {
-            self.with_output(index, now, false, |driver, cx| {
+            self.with_output(index, now, |driver, cx| {
                 driver.finish(cx);
                 driver.turn(cx)
             });

@@ -97,19 +97,14 @@ impl StreamThread {
             self.notices.push(EventKind::OutputLive { output: id, reconnects: 0, failures: 0 });
         }
         let rests = self.setup.source.is_resting();
-        self.with_output(
-            index,
-            now,
-            false,
-            |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) },
-        );
+        self.with_output(index, now, |driver, cx| if rests { driver.rest(cx) } else { driver.turn(cx) });
     }
 
     /// Lets the output say goodbye; it is gone once it has.
     pub(super) fn remove_output(&mut self, now: Instant, id: OutputId) {
         let found = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id));
         let Some(index) = found else { return };
-        self.with_output(index, now, false, |driver, cx| {
+        self.with_output(index, now, |driver, cx| {
             driver.finish(cx);
             driver.turn(cx)
         });
@@ -132,13 +127,33 @@ impl StreamThread {
         }
     }
 
-    /// Gives an output a turn.
+    /// Gives an output its turn.
+    pub(super) fn turn_output(&mut self, index: usize, now: Instant, tick: bool) {
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
+        let ready = (std::mem::take(&mut slot.readable), std::mem::take(&mut slot.writable));
+        self.call_output(index, now, tick, ready, |driver, cx| driver.turn(cx));
+    }
+
+    /// Has an output do something beside its turns. It need not look at its socket then: what is known of that stays for its next turn, since
+    /// the poll tells it once.
     pub(super) fn with_output(
         &mut self,
         index: usize,
         now: Instant,
+        call: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
+    ) {
+        let Some(Some(slot)) = self.slots.get(index) else { return };
+        let ready = (slot.readable, slot.writable);
+        self.call_output(index, now, false, ready, call);
+    }
+
+    fn call_output(
+        &mut self,
+        index: usize,
+        now: Instant,
         tick: bool,
-        turn: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
+        (readable, writable): (bool, bool),
+        call: impl FnOnce(&mut dyn OutputDriver, &mut OutputContext<'_>) -> OutputState,
     ) {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         let mut cx = OutputContext {
@@ -147,13 +162,13 @@ impl StreamThread {
             registry: self.setup.poll.registry(),
             token: Token(index + FIRST_OUTPUT),
             ring: &self.ring,
-            readable: std::mem::take(&mut slot.readable),
-            writable: std::mem::take(&mut slot.writable),
+            readable,
+            writable,
             tick,
             scratch: &mut self.scratch,
             notices: &mut self.notices,
         };
-        match turn(slot.driver.as_mut(), &mut cx) {
+        match call(slot.driver.as_mut(), &mut cx) {
             OutputState::Running => {}
             OutputState::More => {
                 if !std::mem::replace(&mut slot.ready, true) {

@@ -17,7 +17,6 @@ impl StreamThread {
             self.with_output(
                 index,
                 now,
-                false,
                 |driver, cx| {
                     if rests { driver.rest(cx) } else { driver.resume(cx) }
                 },

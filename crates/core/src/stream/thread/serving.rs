@@ -23,7 +23,7 @@ impl StreamThread {
                 slot.ready = false;
                 let with_the_others = tick || (fresh && slot.immediate);
                 if !with_the_others {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                    self.turn_output(index, now, tick);
                 }
             }
         }
@@ -34,7 +34,7 @@ impl StreamThread {
                 if let Some(Some(slot)) = self.slots.get(index)
                     && (tick || slot.immediate)
                 {
-                    self.with_output(index, now, tick, |driver, cx| driver.turn(cx));
+                    self.turn_output(index, now, tick);
                 }
             }
         }
