@@ -222,20 +222,8 @@ impl fmt::Debug for Dialer {
 }
 
 fn start(limits: DialLimits) -> io::Result<Handle> {
-    let poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-    // Bounded by the number of outputs: each has at most one attempt.
-    let (commands, receiver) = crossbeam_channel::unbounded();
-    let answers = Answers { commands: commands.clone(), waker: waker.clone() };
-    let thread = Thread {
-        poll,
-        receiver,
-        spread: Spread::new(limits),
-        attempts: HashMap::new(),
-        hopes: HashMap::new(),
-        next: 0,
-        resolver: Resolver::default(),
-    };
+    let (thread, answers) = Thread::new(limits)?;
+    let (commands, waker) = (answers.commands.clone(), answers.waker.clone());
     spawn("fc-dial", STACK, move || thread.run(&answers))?;
     Ok(Handle { commands, waker })
 }
@@ -264,6 +252,23 @@ struct Thread {
 }
 
 impl Thread {
+    fn new(limits: DialLimits) -> io::Result<(Self, Answers)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        // Bounded by the number of outputs: each has at most one attempt.
+        let (commands, receiver) = crossbeam_channel::unbounded();
+        let thread = Self {
+            poll,
+            receiver,
+            spread: Spread::new(limits),
+            attempts: HashMap::new(),
+            hopes: HashMap::new(),
+            next: 0,
+            resolver: Resolver::default(),
+        };
+        Ok((thread, Answers { commands, waker }))
+    }
+
     fn run(mut self, answers: &Answers) {
         let mut events = Events::with_capacity(64);
         let mut buffer = vec![0; READ_BUFFER];
@@ -449,6 +454,12 @@ impl Thread {
         let due: Vec<_> =
             self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= now).map(|(&id, _)| id).collect();
         for id in due {
+            // The process may have stood still: what came meanwhile waits in the socket, and is looked at before the deadline is judged.
+            self.turn(id, now, buffer);
+            let is_late = |attempt: &Attempt| attempt.deadline <= now;
+            if !self.attempts.get(&id).is_some_and(is_late) {
+                continue;
+            }
             let Some(Attempt { request, state, .. }) = self.attempts.remove(&id) else { continue };
             let host = request.destination.host().to_owned();
             let timeout = |step, after| Err(Error::ConnectTimeout { host, step, after });
@@ -468,5 +479,69 @@ impl Thread {
             };
             self.settle(id, request, result);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use flowcast_rtmp::key::StreamKey;
+
+    use super::*;
+
+    /// A thread with one attempt at `address`, which is being connected.
+    fn connecting(address: SocketAddr, tell: Sender<Result<Reached, Error>>) -> Thread {
+        let (mut thread, _) = Thread::new(DialLimits::default()).expect("descriptors");
+        let request = Request {
+            destination: Destination::with_key(
+                &format!("rtmp://{address}/live"),
+                StreamKey::new("key".to_owned()),
+            )
+            .expect("an address"),
+            role: ClientRole::Publish,
+            roots: TlsRoots::Platform,
+            config: ConnectConfig::default(),
+            is_again: false,
+            enhanced: false,
+            login: None,
+            cancelled: Arc::default(),
+            asked: Arc::default(),
+            reply: Reply::new(move |result| drop(tell.send(result))),
+        };
+        let now = Instant::now();
+        thread.attempts.insert(0, Attempt { request, state: State::Resolving, deadline: now });
+        thread.resolved(0, &Ok(vec![address]), now);
+        thread
+    }
+
+    #[test]
+    fn a_server_that_answered_while_the_process_stood_still_is_not_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (tell, told) = crossbeam_channel::unbounded();
+        let mut thread = connecting(listener.local_addr().expect("it is bound"), tell);
+        let _server = listener.accept().expect("it is connected to");
+        // The deadline has passed, and the poll has not told that the connection is there: a signal came in between.
+        let now = Instant::now() + Duration::from_secs(3600);
+        thread.expire(now, &mut [0; READ_BUFFER]);
+        let is_on = matches!(thread.attempts.get(&0), Some(Attempt { state: State::Rtmp { .. }, .. }));
+        assert!(told.is_empty() && is_on, "{:?}", told.try_recv());
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_late_at_the_deadline() {
+        // Room for one who waits, and that one is there: the kernel answers nobody else.
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(0).expect("it is bound");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound");
+        let _waits = std::net::TcpStream::connect(address).expect("there is room");
+        let (tell, told) = crossbeam_channel::unbounded();
+        let mut thread = connecting(address, tell);
+        thread.expire(Instant::now() + Duration::from_secs(3600), &mut [0; READ_BUFFER]);
+        let late = |error: &Error| matches!(error, Error::ConnectTimeout { step: ConnectStep::Tcp, .. });
+        assert!(told.try_recv().is_ok_and(|result| result.is_err_and(|error| late(&error))));
+        assert!(thread.attempts.is_empty());
     }
 }
