@@ -240,10 +240,12 @@ impl StreamShared {
 
     /// The latest figures; CPU time and uptime are of this instant.
     pub(crate) fn stats(&self) -> StreamStats {
+        // Before the figures: what arrives in between is in both, and else it would be in neither.
+        let coming = self.coming.lock().clone();
         let mut stats = self.stats.lock().clone();
-        for output in self.coming.lock().iter() {
+        for output in coming {
             if !stats.outputs.iter().any(|there| there.id == output.id) {
-                stats.outputs.push(output.clone());
+                stats.outputs.push(output);
             }
         }
         stats.cpu_time = self.cpu.total();
@@ -382,5 +384,34 @@ impl StreamShared {
     /// Waits for the end, up to `until`.
     pub(crate) fn wait_until(&self, until: Option<Instant>) -> Option<Outcome> {
         self.end.wait_until(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::files::Reads;
+    use crate::stream::Registry;
+    use crate::stream::registry::Prepared;
+
+    #[test]
+    fn an_output_that_arrives_while_somebody_looks_is_seen() {
+        let registry = Registry::new(Config::default()).expect("usable settings");
+        let prepared = registry.prepare(None, None, StreamFiles::new(Reads::default())).expect("descriptors");
+        let Prepared { shared, .. } = prepared;
+        let output = OutputStats::new(shared.next_output(), None, "an output".to_owned());
+        shared.output_comes(output.clone());
+        std::thread::scope(|scope| {
+            let mut coming = shared.coming.lock();
+            let looks = scope.spawn(|| shared.stats());
+            // Whoever looked at the figures first would do so now.
+            (0..10_000).for_each(|_| std::thread::yield_now());
+            shared.publish_stats(|stats| stats.outputs.push(output.clone()));
+            coming.clear();
+            drop(coming);
+            let seen = looks.join().expect("it does not panic");
+            assert_eq!(seen.outputs.iter().map(|output| output.id).collect::<Vec<_>>(), [output.id]);
+        });
     }
 }
