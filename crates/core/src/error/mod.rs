@@ -376,7 +376,7 @@ pub enum Error {
         /// For how long.
         after: Duration,
     },
-    /// A source that was to take over gave no keyframe in time; the one before stays on the air.
+    /// No keyframe came in time for a source, or a connection of an output, that was to take over; the one before stays on the air.
     #[error("the source gave no keyframe within {after:?}")]
     SourceNotReady {
         /// How long it was waited for.
@@ -495,7 +495,7 @@ pub enum Error {
         /// [`Config::max_abandoned`](crate::Config::max_abandoned).
         limit: usize,
     },
-    /// A stream's thread panicked; only that stream ended.
+    /// A stream's thread panicked, and only that stream ended; or opening a source panicked, and only that source is not there.
     #[error("the stream panicked: {message}")]
     Panicked {
         /// The panic's message.

@@ -3,8 +3,10 @@
 //! In: schedules, two clocks. Out: streams of the engine, events. The thread sleeps half a minute at most, so a machine that was suspended
 //! or a clock that was set is noticed by then. It ends with the engine.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +21,7 @@ use crate::event::bus::{Bus, Events, Subscription};
 use crate::id::StreamId;
 use crate::spec::StreamSpec;
 use crate::stream::{FOREVER, Leave, StreamRef};
-use crate::sys::spawn;
+use crate::sys::{panic_message, spawn};
 
 /// The longest sleep.
 const SLICE: Duration = Duration::from_secs(30);
@@ -292,8 +294,11 @@ impl Keeper {
             state.under_way.insert(job.run);
             state = self.give_way(&job, state);
             drop(state);
-            // Nobody is told of a start that was called off.
-            let outcome = (!job.leave.is_revoked()).then(|| (self.start)(&job.spec, &job.leave));
+            // Nobody is told of a start that was called off. One that panics must not take the thread's place along.
+            let start = || catch_unwind(AssertUnwindSafe(|| (self.start)(&job.spec, &job.leave)));
+            let failed =
+                |panic: Box<dyn Any + Send>| Err(Error::Panicked { message: panic_message(&*panic) });
+            let outcome = (!job.leave.is_revoked()).then(|| start().unwrap_or_else(failed));
             state = self.state.lock();
             state.under_way.remove(&job.run);
             self.started.notify_all();

@@ -25,6 +25,9 @@ use crate::stats::{EncodingStats, FallbackStats, Playing, Seam, SourceMode};
 /// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Ticks are closer together than this, unless the stream's thread could not run.
+const STOOD_STILL: Duration = Duration::from_millis(1500);
+
 /// What a guard is made of.
 pub(crate) struct Guarding {
     /// What threads are named after.
@@ -55,6 +58,8 @@ pub(crate) struct Guard {
     pictured: bool,
     /// Since when it is on the air, and how long is waited if it fails soon.
     tried: (Instant, Duration),
+    /// The last tick.
+    ticked: Instant,
     leaving: Vec<Box<dyn SourceDriver>>,
     begun: bool,
 }
@@ -101,6 +106,7 @@ impl Guard {
             splice: Splice::new(now, OnAir::default()),
             pictured: false,
             tried: (now, RETRY[0]),
+            ticked: now,
             leaving: Vec::new(),
             begun: false,
         }
@@ -310,7 +316,7 @@ impl SourceDriver for Guard {
     fn start(&mut self, now: Instant) {
         self.begun = true;
         self.watch.begins(now);
-        self.tried.0 = now;
+        (self.tried.0, self.ticked) = (now, now);
         if let Air::Source(driver) = &mut self.air {
             driver.start(now);
         }
@@ -319,6 +325,10 @@ impl SourceDriver for Guard {
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         if cx.tick {
             self.leaving.retain_mut(|driver| !driver.is_stopped());
+            let apart = cx.now.saturating_duration_since(std::mem::replace(&mut self.ticked, cx.now));
+            if apart >= STOOD_STILL {
+                self.watch.stood_still(apart);
+            }
         }
         match self.pull_air(cx) {
             Turn::Over(state) => return state,

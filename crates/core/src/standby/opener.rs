@@ -2,6 +2,7 @@
 //!
 //! In: how a source is opened. Out: its driver, or why there is none, for the stream's thread to find with a tick.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use super::parameters::Parameters;
 use crate::driver::SourceDriver;
 use crate::error::Error;
-use crate::sys::{Cancel, Worker};
+use crate::sys::{Cancel, Worker, panic_message};
 
 /// Stack of the thread, for what libav needs to look into a file.
 const STACK: usize = 2 << 20;
@@ -49,7 +50,10 @@ impl Opening {
         let cancel: Arc<Cancel> = Arc::default();
         let (slot, opener, called_off) = (answer.clone(), how.clone(), cancel.clone());
         let work = move || {
-            let opened = opener.open(beside, &called_off);
+            // Without an answer it would be waited for, for ever.
+            let opened = catch_unwind(AssertUnwindSafe(|| opener.open(beside, &called_off)));
+            let opened =
+                opened.unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }));
             *slot.lock() = Some(opened);
         };
         let thread = Worker::start("the opener of a source", format!("fs-{name}"), STACK, work);

@@ -105,6 +105,13 @@ impl Watch {
         (self.since, self.key, self.told[1]) = (now, None, false);
     }
 
+    /// Nobody has asked it for so long, because the process or the machine stood still: what it gave meanwhile may be on its way.
+    pub(super) fn stood_still(&mut self, by: Duration) {
+        self.heard += by;
+        self.since += by;
+        self.key = self.key.map(|key| key + by);
+    }
+
     /// It gave this; for how long it had given nothing, if that was told.
     pub(super) fn note(&mut self, now: Instant, tags: &[Tag]) -> Option<Duration> {
         let is_media = |tag: &&Tag| !tag.is_header() && !tag.is_script();

@@ -257,3 +257,29 @@ fn the_engine_keeps_its_schedules_and_ends_them_with_itself() {
     assert!(matches!(engine.schedule(spec(), now), Err(crate::Error::Ended)));
     assert_eq!(engine.schedules().list()[0].id, id, "the list can be read for the next run");
 }
+
+#[test]
+fn a_start_that_panics_is_told_and_those_after_it_are_started() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let clock = Set::at("2026-01-05T12:00:00Z");
+    let panics = Arc::new(AtomicBool::new(true));
+    let gate = panics.clone();
+    let schedules =
+        schedules(&engine, &clock, move || assert!(!gate.load(Ordering::SeqCst), "the test says so"));
+    let events = schedules.events();
+    // More than there are threads.
+    for _ in 0..6 {
+        schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    }
+    clock.pass(7 * HOUR + Duration::from_secs(2));
+    schedules.look();
+    for _ in 0..6 {
+        let text = next(&events).to_string();
+        assert!(text.contains("the test says so"), "{text}");
+    }
+    schedules.clear_all();
+    panics.store(false, Ordering::SeqCst);
+    schedules.add(Schedule::new(spec(), evening())).expect("it lies ahead");
+    schedules.look();
+    assert_eq!(next(&events).kind.name(), "schedule_started");
+}

@@ -112,6 +112,7 @@ impl SourceDriver for Clip {
 pub(super) struct Opens {
     pub(super) headers: Mutex<[Tag; 2]>,
     pub(super) fails: AtomicBool,
+    pub(super) panics: AtomicBool,
     /// What is opened rests.
     pub(super) rests: AtomicBool,
     pub(super) count: AtomicUsize,
@@ -124,6 +125,7 @@ impl Opens {
         Arc::new(Self {
             headers: Mutex::new(headers),
             fails: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
             rests: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             beside: Mutex::default(),
@@ -150,6 +152,7 @@ impl Reopen for Opens {
         *self.last.lock() = Some(state);
         let fails = self.fails.load(Ordering::SeqCst);
         self.count.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "the test says so");
         if fails { Err(broken()) } else { Ok(Opened { driver, fitted: true }) }
     }
 }

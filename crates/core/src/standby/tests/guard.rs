@@ -440,3 +440,47 @@ fn a_source_that_comes_and_goes_at_random_leaves_one_stream() {
     let (longest, most) = (air.longest(), AFTER.as_millis() as i64 + 2 * TICK as i64);
     assert!(longest <= most, "a gap of {longest} ms");
 }
+
+#[test]
+fn a_process_that_stood_still_has_not_been_given_nothing() {
+    let watchdog = Watchdog::default().with(|rules| {
+        rules.no_packet = Some(Duration::from_secs(1));
+        rules.no_keyframe = Some(Duration::from_secs(3));
+        rules.then = Reaction::End;
+    });
+    let mut air = Air::new(watchdog, true, headers(H2, A1_LONG));
+    air.pass(1200);
+    air.spare();
+    // What the source gave meanwhile comes from a thread that has to wake up, too.
+    set(&air.source.off, true);
+    let (_, state) = air.rig.turn(30_000);
+    assert!(matches!(state, SourceState::Running), "{state:?}");
+    air.pass(400);
+    set(&air.source.off, false);
+    air.pass(2000);
+    assert!(!air.on_air() && air.told().is_empty());
+    // What is really silent is still found.
+    set(&air.source.off, true);
+    air.pass(960);
+    assert_eq!(air.told(), [""; 0]);
+    assert!(matches!(air.rig.turn(TICK).1, SourceState::Failed(Error::SourceStalled { .. })));
+}
+
+#[test]
+fn an_opening_that_panics_is_told_and_tried_again() {
+    let mut air = Air::with_fallback();
+    air.pass(1200);
+    air.spare();
+    set(&air.again.panics, true);
+    set(&air.source.fails, true);
+    air.pass(1200);
+    air.opened(|air| air.again.count(), 1);
+    air.pass_until(|air| {
+        let panicked =
+            |notice: &EventKind| notice.error().is_some_and(|error| error.code() == "STREAM_PANICKED");
+        air.rig.notices.iter().any(panicked)
+    });
+    set(&air.again.panics, false);
+    air.pass_until(|air| air.again.count() == 2);
+    air.pass_until(|air| !air.on_air());
+}
