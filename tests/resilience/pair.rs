@@ -142,3 +142,44 @@ fn both_are_replaced_and_removed_together() {
     live.add_output(pair(&servers[0], &servers[1])).expect("its labels are free");
     live.stop(PATIENCE).expect("it runs well");
 }
+
+#[test]
+fn of_a_pair_of_which_one_has_ended_the_other_is_replaced() {
+    let clip = Known::small();
+    for primary_ends in [false, true] {
+        let refuses = Script::Refuse("NetStream.Publish.Denied", "no such key");
+        let scripts = if primary_ends { [refuses, Script::Record] } else { [Script::Record, refuses] };
+        let [primary, backup] = scripts.map(Scripted::start);
+        let engine = engine(|_| {});
+        let live = engine
+            .stream(Source::file(&clip.file).looped())
+            .to(pair(&primary, &backup))
+            .without_outputs()
+            .start()
+            .expect("it starts");
+        let events = live.events();
+        let [output, other] = outputs(&live)[..] else { panic!("{}", live.stats()) };
+        let (ended, stays, server) =
+            if primary_ends { (output, other, &backup) } else { (other, output, &primary) };
+        let has_ended = |stats: &flowcast::stats::StreamStats| {
+            let stats = stats.outputs.iter().find(|it| it.id == ended);
+            stats.is_none_or(|stats| stats.phase == flowcast::stats::OutputPhase::Ended)
+        };
+        assert!(wait_until(PATIENCE, || has_ended(&live.stats())), "{}", live.stats());
+        assert!(server.wait_pictures(0, 5, PATIENCE), "the other one notices nothing");
+        live.replace_key(output, "another-key", IfTaken::Keep).expect("one of them is there");
+        assert_eq!(replaced(&events, stays), Cutover::AtKeyframe);
+        assert!(server.wait_pictures(1, 5, PATIENCE), "{}", live.stats());
+        #[cfg(feature = "state")]
+        {
+            let kept = push(&primary).backup(&backup.url()).label("platform");
+            let kept = engine.snapshot().streams[0].spec.outputs == [kept];
+            assert!(!kept, "it has another key now");
+        }
+        let error = live.replace_key(other, "a-key", IfTaken::Keep).expect_err("the number of the backup");
+        assert!(matches!(error, Error::Config { name: "output", .. }), "{error}");
+        live.remove_output(output).expect("it runs");
+        assert!(wait_until(PATIENCE, || server.visits()[1].closed.is_some()), "still open");
+        live.stop(PATIENCE).expect("it runs well");
+    }
+}

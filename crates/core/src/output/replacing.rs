@@ -11,7 +11,7 @@ use super::rtmp_push::{Change, Note, Replace};
 use super::{HIDDEN, Output, OutputKind, Target};
 use crate::error::Error;
 use crate::id::OutputId;
-use crate::stats::{OutputPhase, OutputTransport};
+use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::{Data, OpenOutput, StreamRef};
 use crate::words::words;
 
@@ -54,7 +54,7 @@ impl StreamRef {
     /// ```
     ///
     /// An output with a [backup](Output::backup) is replaced by another one with a backup, by the number of the primary: both go on, each with events
-    /// of its own.
+    /// of its own. If one of the two has ended for good, only the other one does.
     ///
     /// # Errors
     ///
@@ -66,8 +66,7 @@ impl StreamRef {
     /// On reading the file of its certificates, if it has one.
     pub fn replace_output(&self, output: OutputId, new: Output, if_taken: IfTaken) -> Result<(), Error> {
         new.check()?;
-        self.check_push(output)?;
-        let backup = self.shared.backup_of(output);
+        let pushes = self.pushes(output)?;
         // With the name of the file of its certificates, not what is in it.
         let written = new.clone();
         let OutputKind::Rtmp(target) = new.kind? else {
@@ -75,24 +74,35 @@ impl StreamRef {
         };
         let roots = target.roots.clone().loaded()?;
         let target = Target { roots, ..*target };
-        match (backup, target.backup.clone().transpose()?) {
-            (None, None) => {}
-            (Some(backup), Some(destination)) => {
-                let target = Target { destination, backup: None, ..target.clone() };
-                let (change, note) = (Change::Target(Box::new(target)), Box::new(|| {}));
-                self.deliver_to(backup, Box::new(Replace { change, if_taken, note }))?;
-            }
-            (Some(_), None) => {
-                return Err(refused("it has a backup, and what is to take its place has none"));
-            }
-            (None, Some(_)) => {
-                return Err(refused("it has no backup, and what is to take its place has one"));
-            }
+        let to_backup = target.backup.clone().transpose()?;
+        match (pushes.has_backup, to_backup.is_some()) {
+            (true, false) => return Err(refused("it has a backup, and what is to take its place has none")),
+            (false, true) => return Err(refused("it has no backup, and what is to take its place has one")),
+            _ => {}
         }
         let target = Target { backup: None, ..target };
+        let backup = to_backup.map(|destination| Target { destination, ..target.clone() });
         let note = self.note(output, move |before| Output { label: before.label.clone(), ..written });
-        let change = Change::Target(Box::new(target));
-        self.deliver_to(output, Box::new(Replace { change, if_taken, note }))
+        let changes = (Change::Target(Box::new(target)), backup.map(|to| Change::Target(Box::new(to))));
+        self.change(&pushes, changes, if_taken, note)
+    }
+
+    /// Asks the drivers of a push and of its backup; `note` is called once the first of the two that there is has changed.
+    fn change(
+        &self,
+        pushes: &Pushes,
+        (change, to_backup): (Change, Option<Change>),
+        if_taken: IfTaken,
+        note: Note,
+    ) -> Result<(), Error> {
+        let mut note = Some(note);
+        for (output, change) in [(pushes.primary, Some(change)), (pushes.backup, to_backup)] {
+            if let Some((output, change)) = output.zip(change) {
+                let note = note.take().unwrap_or_else(|| Box::new(|| {}));
+                self.deliver_to(output, Box::new(Replace { change, if_taken, note }))?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets a push go on with another key at the same server, as [`replace_output`](Self::replace_output) does.
@@ -114,14 +124,10 @@ impl StreamRef {
             let reason = "hidden (****): the output was written without its key".to_owned();
             return Err(Error::Config { name: "key", reason });
         }
-        self.check_push(output)?;
-        if let Some(backup) = self.shared.backup_of(output) {
-            let (change, note) = (Change::Key(key.clone()), Box::new(|| {}));
-            self.deliver_to(backup, Box::new(Replace { change, if_taken, note }))?;
-        }
+        let pushes = self.pushes(output)?;
         let other = key.clone();
         let note = self.note(output, move |before| before.with_other_key(other));
-        self.deliver_to(output, Box::new(Replace { change: Change::Key(key), if_taken, note }))
+        self.change(&pushes, (Change::Key(key.clone()), Some(Change::Key(key))), if_taken, note)
     }
 
     /// What notes, once the output was replaced, what it is from then on.
@@ -134,23 +140,34 @@ impl StreamRef {
         })
     }
 
-    /// Refuses an output that is no push, or has ended.
-    fn check_push(&self, output: OutputId) -> Result<(), Error> {
+    /// The push of this number and its backup. Refuses an output that is no push, or has ended.
+    fn pushes(&self, output: OutputId) -> Result<Pushes, Error> {
         if self.has_ended() {
             return Err(Error::Ended);
         }
         let stats = self.stats();
-        let found =
-            stats.outputs.iter().find(|stats| stats.id == output && stats.phase != OutputPhase::Ended);
-        if found.is_some_and(|stats| stats.backup_of.is_some()) {
+        let runs =
+            |id| stats.outputs.iter().find(|stats| stats.id == id && stats.phase != OutputPhase::Ended);
+        let (primary, backup) = (runs(output), self.shared.backup_of(output));
+        let (has_backup, backup) = (backup.is_some(), backup.and_then(runs));
+        if primary.is_some_and(|stats| stats.backup_of.is_some()) {
             return Err(refused("it is the backup of another one: give the number of that"));
         }
-        match found.map(|stats| stats.transport) {
-            Some(OutputTransport::Rtmp | OutputTransport::Rtmps) => Ok(()),
-            Some(_) => Err(refused("only a push can be replaced")),
-            None => Err(refused("the stream has no such output")),
+        match primary.or(backup).map(|stats| stats.transport) {
+            Some(OutputTransport::Rtmp | OutputTransport::Rtmps) => {}
+            Some(_) => return Err(refused("only a push can be replaced")),
+            None => return Err(refused("the stream has no such output")),
         }
+        let id = |stats: &OutputStats| stats.id;
+        Ok(Pushes { primary: primary.map(id), backup: backup.map(id), has_backup })
     }
+}
+
+/// A push and its backup, those that run.
+struct Pushes {
+    primary: Option<OutputId>,
+    backup: Option<OutputId>,
+    has_backup: bool,
 }
 
 impl Output {
