@@ -3,6 +3,7 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "what was measured is shown with --nocapture")]
 
+mod admission;
 mod health;
 mod monitor;
 mod usage;

@@ -5,6 +5,7 @@
 //! use; the traits in [`driver`] are for sources and outputs of a program's own, and for servers built on top.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod bit_rate;
 mod capacity;
 pub mod check;
@@ -62,10 +63,14 @@ mod words;
 #[cfg(feature = "serde")]
 mod written;
 
+pub use admission::{
+    CheaperEncoding, Costs, EncodeCost, MeasuredAdmission, MemoryBudget, NeedBasis, Needs, ResourceUse,
+    StartForecast, StreamCost, WhenFull,
+};
 pub use bit_rate::{BitRate, ParseBitRateError};
 pub use capacity::{
-    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Mix, Processing, Receivers, Resource,
-    ResourceFit, StreamKind, TransportKind,
+    Capacity, CapacityOptions, Cost, CostBasis, KindCapacity, Mix, Processing, Receivers, ResourceFit,
+    StreamKind, TransportKind,
 };
 pub use clock::continuity;
 pub use config::{
@@ -80,7 +85,7 @@ pub use engine::figures::{EngineFigures, StreamFigures};
 pub use engine::keeper::StateKeeper;
 pub use engine::serving::{PublishOptions, ServerEngine};
 pub use engine::watch::EngineWatch;
-pub use error::{ConnectStep, Error, LimitScope, SpecProblem, chain};
+pub use error::{ConnectStep, Error, LimitScope, Resource, Shortage, SpecProblem, chain};
 pub use event::bus::{Bus, Events, Subscription};
 pub use event::callback::mark_callback_thread;
 #[cfg(feature = "futures")]

@@ -71,3 +71,41 @@ pub(crate) mod span {
         }
     }
 }
+
+/// Width and height: `"1280x720"`; for `#[serde(with)]`.
+pub(crate) mod size {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>((width, height): &(u32, u32), to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{width}x{height}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<(u32, u32), D::Error> {
+        let text = String::deserialize(from)?;
+        let number = |side: &str| side.trim().parse::<u32>().ok();
+        let sides = text.split_once(['x', 'X']).and_then(|(width, height)| number(width).zip(number(height)));
+        sides.ok_or_else(|| D::Error::custom(format_args!("{text:?} is no size, such as \"1280x720\"")))
+    }
+
+    /// The same where there may be none; for `#[serde(with)]`.
+    pub(crate) mod option {
+        use serde::de::Deserializer;
+        use serde::ser::Serializer;
+
+        #[derive(serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        struct Size(#[serde(with = "crate::written::size")] (u32, u32));
+
+        pub(crate) fn serialize<S: Serializer>(size: &Option<(u32, u32)>, to: S) -> Result<S::Ok, S::Error> {
+            serde::Serialize::serialize(&size.map(Size), to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<(u32, u32)>, D::Error> {
+            let size: Option<Size> = serde::Deserialize::deserialize(from)?;
+            Ok(size.map(|size| size.0))
+        }
+    }
+}

@@ -167,6 +167,14 @@ pub mod config {
     };
 }
 
+/// Whether the machine has room for a stream: by measured cost, with a budget for CPU, memory and uplink.
+pub mod admission {
+    pub use flowcast_core::{
+        CheaperEncoding, Costs, EncodeCost, MeasuredAdmission, MemoryBudget, NeedBasis, Needs, Resource,
+        ResourceUse, Shortage, StartForecast, StreamCost, WhenFull,
+    };
+}
+
 /// Whether streams are good, fair or bad, and why; whether the engine is alive and ready for more; errors, counted and kept.
 pub mod health {
     pub use flowcast_core::health::{EngineHealth, EngineTrouble, Health, HealthKind, HealthReason};
@@ -227,7 +235,8 @@ pub mod state {
 /// What fails, with stable codes.
 pub mod error {
     pub use flowcast_core::{
-        ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, SpecProblem, UnknownName, chain,
+        ConnectStep, Error, LimitScope, ParseBitRateError, ParseIdError, Resource, Shortage, SpecProblem,
+        UnknownName, chain,
     };
 }
 

@@ -23,5 +23,6 @@ pages! {
     resuming "docs/jobs/resume.md"
     watching "docs/jobs/watch.md"
     billing "docs/jobs/bill.md"
+    admitting "docs/jobs/admission.md"
     awaiting "docs/jobs/async.md"
 }

@@ -3,37 +3,8 @@
 use super::cost::Cost;
 use super::{CapacityOptions, Receivers};
 use crate::bit_rate::BitRate;
+use crate::error::Resource;
 use crate::machine::Machine;
-use crate::words::words;
-
-/// A resource that may run out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Resource {
-    /// CPU time.
-    Cpu,
-    /// Memory.
-    Memory,
-    /// Bits per second to the network.
-    Uplink,
-    /// Descriptors.
-    Descriptors,
-    /// Threads.
-    Threads,
-    /// [`Config::max_streams`](crate::Config::max_streams).
-    ConfiguredLimit,
-}
-
-words!(
-    Resource,
-    "resource",
-    Cpu = "CPU",
-    Memory = "memory",
-    Uplink = "uplink",
-    Descriptors = "descriptors",
-    Threads = "threads",
-    ConfiguredLimit = "configured limit",
-);
 
 /// One resource: what is left of it, what a stream takes, and how many streams that makes.
 #[derive(Debug, Clone, Copy, PartialEq)]

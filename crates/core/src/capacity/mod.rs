@@ -5,6 +5,7 @@
 
 mod bench;
 mod cost;
+mod costs;
 mod fit;
 mod kind;
 mod loopback;
@@ -16,14 +17,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use cost::{Cost, CostBasis};
-pub use fit::{Resource, ResourceFit};
+pub use fit::ResourceFit;
 pub use kind::{Mix, Processing, StreamKind, TransportKind};
 
 use self::kind::LEAST;
+use crate::admission::Costs;
 use crate::bit_rate::BitRate;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, Resource};
 use crate::machine::Machine;
 use crate::stats::{OutputPhase, OutputStats, OutputTransport, StreamStats};
 
@@ -207,6 +209,32 @@ impl Engine {
             .collect();
         let notes = notes(&machine, options, &kinds);
         Ok(Capacity { streams_now: present.streams, more, limiting, kinds, resources, machine, notes })
+    }
+}
+
+impl Capacity {
+    /// A table of costs for [admission](crate::MeasuredAdmission) with what was measured here in place of its own figures.
+    ///
+    /// Of a kind with one RTMP output, the stream costs what was measured less [`Costs::push`]. Of one with one RTMPS output,
+    /// [`Costs::tls_push`] is the rest; the kind over RTMP should be in the mix, too. Of one with several outputs, all but the stream is
+    /// divided by them. The highest bit rate of the kinds is the one that files are taken to have.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod admission { pub use flowcast_core::*; } pub mod capacity { pub use flowcast_core::*; } }
+    /// use flowcast::admission::{Costs, MeasuredAdmission};
+    /// use flowcast::capacity::{Mix, StreamKind};
+    /// use flowcast::{BitRate, Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let kind = StreamKind::copy(BitRate::from_kbps(2650));
+    /// let capacity = engine.capacity(&Mix::of(kind).and(kind.tls(), 1.0))?;
+    /// let costs = capacity.costs(Costs::default()); // to be kept in a file, say
+    /// engine.set_admission(Some(MeasuredAdmission::default().with(|admission| admission.costs = costs)))?;
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    #[must_use]
+    pub fn costs(&self, base: Costs) -> Costs {
+        costs::filled(base, &self.kinds)
     }
 }
 

@@ -8,6 +8,7 @@ mod usage;
 
 use std::time::Duration;
 
+use crate::admission::MeasuredAdmission;
 use crate::error::Error;
 use crate::limiter::Limits;
 
@@ -71,6 +72,9 @@ pub struct Config {
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
     /// per stream.
     pub reels: Option<ReelStore>,
+    /// What the machine has to have left for a stream to be started. Default `None`: only the numbers above count.
+    /// [`Engine::set_admission`](crate::Engine::set_admission) changes it on the running engine.
+    pub admission: Option<MeasuredAdmission>,
     /// How the resource monitor works; [`Monitor::start`](crate::monitor::Monitor::start) switches it on.
     pub monitor: MonitorConfig,
     /// By what the health of streams and of the engine is judged.
@@ -98,6 +102,7 @@ impl Default for Config {
             prefer_hardware_encoding: true,
             hardware_encoder_fallback: true,
             reels: None,
+            admission: None,
             monitor: MonitorConfig::default(),
             health: HealthConfig::default(),
             usage: UsageConfig::default(),
@@ -192,6 +197,7 @@ impl Config {
         }
         self.monitor.check()?;
         self.usage.check()?;
+        self.admission.as_ref().map_or(Ok(()), MeasuredAdmission::check)?;
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }
 }

@@ -3,13 +3,20 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::admission::{Ask, CheaperEncoding, Kind, Ways, Work};
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::files::StreamFiles;
+use crate::limiter::{Admitted, Permit};
 use crate::output::Output;
+use crate::source::Source;
 use crate::spec::StreamSpec;
+use crate::stats::SourceMode;
 use crate::stream::{
-    Data, Leave, OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef, check_label,
+    Data, FOREVER, Leave, OpenOutput, OpenSource, Parts, Registry, SourceOpening, StreamHandle, StreamRef,
+    check_label,
 };
 
 /// Describes a stream; see [`Engine::stream`](crate::Engine::stream).
@@ -28,6 +35,16 @@ pub struct StreamBuilder {
     /// A schedule starts it, and would do so again.
     is_scheduled: bool,
 }
+
+/// What a stream may be admitted as.
+pub(super) struct Form {
+    pub(super) ask: Ask,
+    /// What it was brought down to, and its source then.
+    pub(super) lowered: Option<(CheaperEncoding, Source)>,
+}
+
+/// How long a start by a schedule waits for room at most: few threads start for all schedules, and each schedule tries again by itself.
+const SCHEDULED_WAIT: Duration = Duration::from_secs(10);
 
 impl StreamBuilder {
     pub(crate) fn new(registry: Arc<Registry>, source: Box<dyn OpenSource>) -> Self {
@@ -131,7 +148,7 @@ impl StreamBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::StreamLimitExceeded`]; [`Error::Config`] for a stream without outputs that is not
+    /// [`Error::StreamLimitExceeded`], [`Error::CapacityExceeded`]; [`Error::Config`] for a stream without outputs that is not
     /// [`without_outputs`](Self::without_outputs), and for a setting that cannot work or has no effect on such a source or
     /// output; [`Error::LabelInUse`] for two outputs with one label; a name on the hub that is in use; a file that cannot be opened or has nothing to send; a malformed address; a
     /// recording that cannot be created; no thread or descriptor left; [`Error::Ended`] if the engine is shut down meanwhile.
@@ -139,7 +156,8 @@ impl StreamBuilder {
     ///
     /// # Blocking
     ///
-    /// On opening the file (at most 10 s) and on creating a recording. With [`Mode::Auto`](crate::Mode::Auto) also on reading
+    /// On room for it, if starts may wait ([`WhenFull::Queue`](crate::WhenFull::Queue)); on opening the file (at most 10 s) and on creating a
+    /// recording. With [`Mode::Auto`](crate::Mode::Auto) also on reading
     /// all of the file, once for each version of it and at most two minutes; [`Engine::shutdown`](crate::Engine::shutdown) on
     /// another thread ends that.
     pub fn start(self) -> Result<StreamHandle, Error> {
@@ -152,15 +170,17 @@ impl StreamBuilder {
         self.try_start(leave).inspect_err(|error| registry.events().not_started(error))
     }
 
-    fn try_start(self, leave: &Leave) -> Result<StreamHandle, Error> {
+    fn try_start(mut self, leave: &Leave) -> Result<StreamHandle, Error> {
         self.check()?;
-        let permit = self.registry.admit(self.owner.as_deref())?;
+        // What it was asked to be is what it is kept as: there may be more room when it is started again.
+        let described = self.source.as_data();
+        let (permit, lowered) = self.admit(leave)?;
         let files = StreamFiles::new(self.source.reads());
         let prepared = self.registry.prepare(self.label.map(Arc::from), Some(permit), files)?;
         let shared = prepared.shared.clone();
         let (data, number) = match self.restored {
             Some((source, number)) => (Some(source), Some(number)),
-            None => (self.source.as_data(), None),
+            None => (described, None),
         };
         if !self.is_scheduled {
             shared.described.begin(data, self.without_outputs, number);
@@ -172,6 +192,8 @@ impl StreamBuilder {
             opened => opened?,
         };
         leave.check()?;
+        let mode = source.mode();
+        shared.with_permit(|permit| permit.correct(|kind| read_by(mode, kind)));
         let stream = StreamRef { shared, registry: self.registry.clone() };
         for output in self.outputs {
             Registry::add_output(&stream, output)?;
@@ -179,7 +201,46 @@ impl StreamBuilder {
         let needs_outputs = !self.without_outputs;
         let parts = Parts { source, tick: None, keep_gop: false, hold: true, needs_outputs, claim: None };
         let stream = leave.launch(|| self.registry.launch(prepared, parts))?;
+        if let Some(lowered) = lowered {
+            stream.shared.tell(lowered);
+        }
         Ok(StreamHandle::new(stream))
+    }
+
+    /// Takes a place for it, and brings its source down to what fits; then with what is told of that.
+    fn admit(&mut self, leave: &Leave) -> Result<(Permit, Option<EventKind>), Error> {
+        let most = if self.is_scheduled { SCHEDULED_WAIT } else { FOREVER };
+        let mut forms = self.forms();
+        let asks: Vec<_> = forms.iter().map(|form| form.ask.clone()).collect();
+        let admitted = self.registry.admit(self.owner.as_deref(), &asks, most, leave)?;
+        let Admitted { permit, form, short } = admitted;
+        let lowered = forms.swap_remove(form).lowered.zip(short).map(|((to, source), shortage)| {
+            self.source = Box::new(source);
+            EventKind::EncodingLowered { to: Arc::new(to), shortage }
+        });
+        Ok((permit, lowered))
+    }
+
+    /// The forms in which it may be admitted: as it was described, and with what it may be brought down to.
+    pub(super) fn forms(&self) -> Vec<Form> {
+        let mut ways = Ways::default();
+        for output in &self.outputs {
+            let data = output.as_data();
+            let known = data.as_ref().and_then(|data| data.downcast_ref::<Output>()).map(Output::ways);
+            ways += known.unwrap_or(Ways { others: 1, ..Ways::default() });
+        }
+        let has_reels = self.registry.reels().is_some();
+        let data = self.source.as_data();
+        let Some(source) = data.as_ref().and_then(|data| data.downcast_ref::<Source>()) else {
+            let kind = Kind { work: Work::Other, has_fallback: false, ways };
+            return vec![Form { ask: Ask { kind, media: None, is_once: false }, lowered: None }];
+        };
+        let lowered = self.registry.limiter().lowerings().into_iter().filter_map(|to| {
+            let lowered = source.lowered(&to)?;
+            Some(Form { ask: lowered.ask(ways, has_reels), lowered: Some((to, lowered)) })
+        });
+        let as_it_is = Form { ask: source.ask(ways, has_reels), lowered: None };
+        std::iter::once(as_it_is).chain(lowered).collect()
     }
 
     /// Refuses what cannot work, before anything is opened.
@@ -203,5 +264,20 @@ impl StreamBuilder {
             }
         }
         Ok(())
+    }
+}
+
+/// What a source is, by how it is read once it is open: what is copied may play from a reel after all, or not.
+fn read_by(mode: SourceMode, kind: &mut Kind) {
+    if let (Work::Reel | Work::Direct, Some(work)) = (&kind.work, copied_by(mode)) {
+        kind.work = work;
+    }
+}
+
+fn copied_by(mode: SourceMode) -> Option<Work> {
+    match mode {
+        SourceMode::Reel => Some(Work::Reel),
+        SourceMode::Direct => Some(Work::Direct),
+        SourceMode::Live => None,
     }
 }

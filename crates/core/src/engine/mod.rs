@@ -1,5 +1,6 @@
 //! The engine: what runs all streams of a process.
 
+mod admission;
 pub(crate) mod builder;
 pub(crate) mod figures;
 mod health;
@@ -62,7 +63,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Config`] for settings that cannot work, [`Error::ReelStoreInUse`] for a reel store that another
-    /// engine uses.
+    /// engine uses, [`Error::System`] if [`Config::admission`] needs a thread and there is none.
     ///
     /// # Blocking
     ///
@@ -82,6 +83,7 @@ impl Engine {
         let engine = Self { guard: Arc::new(guard), registry, keys, monitor, usage, earlier: Arc::default() };
         #[cfg(feature = "schedule")]
         let _ = engine.earlier.schedules.set(engine.schedules());
+        engine.registry.begin_to_measure()?;
         Ok(engine)
     }
 

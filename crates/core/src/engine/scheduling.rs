@@ -12,13 +12,16 @@ use crate::stream::Registry;
 /// Starts streams as long as the engine lives, without keeping it alive.
 pub(super) fn keeper(registry: &Arc<Registry>) -> Arc<Keeper> {
     let (engine, patience) = (Arc::downgrade(registry), registry.config.force_stop_after);
-    Keeper::new(
+    let keeper = Keeper::new(
         patience,
         Box::new(move |spec, leave| {
             let registry = engine.upgrade().ok_or(Error::Ended)?;
             Ok(StreamBuilder::of(registry, spec.clone()).scheduled().start_with(leave)?.detach())
         }),
-    )
+    );
+    let ends = Arc::downgrade(&keeper);
+    registry.set_known_ends(move || ends.upgrade().map_or_else(Vec::new, |keeper| keeper.ends()));
+    keeper
 }
 
 impl Engine {

@@ -10,6 +10,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::StreamLimitExceeded { .. } => "STREAM_LIMIT_EXCEEDED",
+            Self::CapacityExceeded { .. } => "CAPACITY_EXCEEDED",
             Self::Config { .. } => "CONFIG_INVALID",
             Self::Spec { .. } => "SPEC_INVALID",
             #[cfg(feature = "libav")]
@@ -128,6 +129,7 @@ impl Error {
             Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
             Self::System { .. }
             | Self::TooManyAbandoned { .. }
+            | Self::CapacityExceeded { .. }
             | Self::ReelTooSlow { .. }
             | Self::TooSlow { .. }
             | Self::TooFast { .. } => 503,
@@ -159,6 +161,7 @@ impl Error {
             | Self::TooSlow { .. }
             | Self::Stalled { .. }
             | Self::StreamLimitExceeded { .. }
+            | Self::CapacityExceeded { .. }
             | Self::ReelStore { .. }
             | Self::ReelStoreFull { .. }
             | Self::DiskFull { .. }

@@ -1,6 +1,7 @@
 //! What can go wrong with a stream, split by what the caller does next.
 
 mod class;
+mod shortage;
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::shortage::{Resource, Shortage};
 use crate::bit_rate::BitRate;
 use crate::id::StreamId;
 
@@ -59,6 +61,12 @@ pub enum Error {
         scope: LimitScope,
         /// Its value.
         limit: usize,
+    },
+    /// The machine has not enough left for the stream: see [`Config::admission`](crate::Config::admission).
+    #[error("not enough left for the stream: {shortage}")]
+    CapacityExceeded {
+        /// What is short, and when there is enough again, if that is known.
+        shortage: Shortage,
     },
     /// The configuration is unusable.
     #[error("{name}: {reason}")]

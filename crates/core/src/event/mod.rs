@@ -15,7 +15,8 @@ pub use self::recent::{Counts, StreamError};
 pub(crate) use self::recent::{Lately, MINUTE, Recent, Sliding, Tally};
 pub(crate) use self::report::EventBus;
 pub use self::sentence::utc;
-use crate::error::Error;
+use crate::admission::CheaperEncoding;
+use crate::error::{Error, Shortage};
 use crate::id::{OutputId, StreamId};
 use crate::stats::{Cutover, Seam, SourceMode};
 use crate::verdict::Verdict;
@@ -288,6 +289,14 @@ pub enum EventKind {
         path: PathBuf,
         /// What happens to them, and why.
         verdict: Arc<Verdict>,
+    },
+    /// The stream was started with a cheaper encode than was asked for, because the machine has not enough left
+    /// ([`WhenFull::Lower`](crate::WhenFull::Lower)).
+    EncodingLowered {
+        /// What it was brought down to.
+        to: Arc<CheaperEncoding>,
+        /// What was short.
+        shortage: Shortage,
     },
     /// An encoder failed and another one took its place; the picture goes on with a keyframe.
     EncoderChanged {

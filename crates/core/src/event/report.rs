@@ -97,6 +97,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::HeaderCame { .. }
         | EventKind::ModeChanged { error: Some(_), .. }
         | EventKind::EncoderChanged { .. }
+        | EventKind::EncodingLowered { .. }
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }

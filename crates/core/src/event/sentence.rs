@@ -50,6 +50,7 @@ impl EventKind {
             Self::PublisherReplaced { .. } => "publisher_replaced",
             Self::ModeChanged { .. } => "mode_changed",
             Self::Judged { .. } => "judged",
+            Self::EncodingLowered { .. } => "encoding_lowered",
             Self::EncoderChanged { .. } => "encoder_changed",
             Self::ItemStarted { .. } => "item_started",
             Self::ParametersChanged { .. } => "parameters_changed",
@@ -159,6 +160,9 @@ impl fmt::Display for EventKind {
             Self::ModeChanged { mode, error } => {
                 write!(f, "now plays {mode}")?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, ": {}", chain(error)))
+            }
+            Self::EncodingLowered { to, shortage } => {
+                write!(f, "encoded to {to}, because there is not enough left ({shortage})")
             }
             Self::EncoderChanged { from, to, error } => {
                 write!(f, "encoder {from} failed, {to} takes over: {}", chain(error))

@@ -1,16 +1,32 @@
-//! How many streams an owner, and the whole engine, may run at once.
+//! How many streams an owner, and the whole engine, may run at once, and whether the machine has room for them.
 //!
-//! In: an owner who asks. Out: a place, given back when it is dropped, or a refusal. All on the caller's thread, under one lock.
+//! In: an owner who asks, what for, and what is measured. Out: a place, given back when it is dropped, or a refusal, perhaps after a wait. All
+//! on the caller's thread, under one lock.
+
+mod line;
+#[cfg(all(test, loom))]
+#[path = "model_tests.rs"]
+mod model;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[cfg(not(all(test, loom)))]
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+#[cfg(not(all(test, loom)))]
+use self::line::Bell;
+use self::line::Line;
 #[cfg(all(test, loom))]
-use self::model::Mutex;
-use crate::error::{Error, LimitScope};
+use self::model::{Bell, Mutex, MutexGuard};
+use crate::admission::{
+    Ask, CheaperEncoding, Choice, Kind, Ledger, Measured, MeasuredAdmission, Needs, Reading, ResourceUse,
+    Slot,
+};
+use crate::error::{Error, LimitScope, Shortage};
 
 /// How many streams may run at once.
 ///
@@ -59,10 +75,17 @@ pub struct Admission {
     pub limit: usize,
 }
 
-/// Counts running streams; asking and taking the place is one step, so two starts cannot both take the last one.
+/// Counts running streams and what they use; asking and taking the place is one step, so two starts cannot both take the last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
-    inner: Arc<Mutex<Counts>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    counts: Mutex<Counts>,
+    /// Rings when there may be room.
+    bell: Bell,
 }
 
 #[derive(Debug)]
@@ -70,6 +93,9 @@ struct Counts {
     limits: Limits,
     total: usize,
     owners: HashMap<String, usize>,
+    ledger: Ledger,
+    /// Starts that wait for room.
+    line: Line,
 }
 
 /// A place taken; dropping it gives the place back.
@@ -79,6 +105,18 @@ pub(crate) struct Permit {
     owner: Option<String>,
     /// It counts among all streams, too.
     global: bool,
+    /// Where it counts with what it uses.
+    slot: Option<Slot>,
+}
+
+/// A stream that may start.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) permit: Permit,
+    /// Which of the forms it was asked for in.
+    pub(crate) form: usize,
+    /// What was short for the first of them.
+    pub(crate) short: Option<Shortage>,
 }
 
 impl Counts {
@@ -102,72 +140,223 @@ impl Counts {
         }
     }
 
+    fn check(&self, owner: Option<&str>) -> Result<(), Error> {
+        self.check_total()?;
+        owner.map_or(Ok(()), |owner| self.check_owner(owner))
+    }
+
     fn count(&mut self, owner: &str) {
         let running = self.of(owner);
         self.owners.insert(owner.to_owned(), running + 1);
     }
+
+    /// Asks for a place and takes it.
+    fn take(&mut self, limiter: &Limiter, owner: Option<&str>, asks: &[Ask]) -> Result<Admitted, Error> {
+        self.check(owner)?;
+        let Choice { number: form, needs, short } = self.ledger.choose(asks)?;
+        owner.iter().for_each(|owner| self.count(owner));
+        self.total += 1;
+        let slot = asks.get(form).map(|ask| self.ledger.take(ask.clone(), needs));
+        let owner = owner.map(str::to_owned);
+        let permit = Permit { limiter: limiter.clone(), owner, global: true, slot };
+        Ok(Admitted { permit, form, short })
+    }
 }
 
 impl Limiter {
-    /// Streams without an owner count only among all.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { inner: Arc::new(Mutex::new(Counts { limits, total: 0, owners: HashMap::new() })) }
+    /// Streams without an owner count only among all. Where `admission` is `None`, only numbers count.
+    pub(crate) fn new(limits: Limits, admission: Option<MeasuredAdmission>) -> Self {
+        let (ledger, line) = (Ledger::new(admission), Line::default());
+        let counts = Counts { limits, total: 0, owners: HashMap::new(), ledger, line };
+        Self { inner: Arc::new(Inner { counts: Mutex::new(counts), bell: Bell::default() }) }
     }
 
-    /// Takes a place for a stream of `owner`.
-    pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
-        let mut counts = self.inner.lock();
-        counts.check_total()?;
-        if let Some(owner) = owner {
-            counts.check_owner(owner)?;
-            counts.count(owner);
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.inner.counts.lock()
+    }
+
+    /// Takes a place for a stream of `owner`, in the first of these forms that fits. Where starts may wait, it waits `most` at most, behind
+    /// those that came before; `is_over` calls it off, once [`wake`](Self::wake) was called.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamLimitExceeded`], [`Error::CapacityExceeded`]; what `is_over` gives.
+    ///
+    /// # Blocking
+    ///
+    /// As said.
+    pub(crate) fn admit(
+        &self,
+        owner: Option<&str>,
+        asks: &[Ask],
+        most: Duration,
+        is_over: &dyn Fn() -> Option<Error>,
+    ) -> Result<Admitted, Error> {
+        let mut counts = self.counts();
+        let Some(patience) = counts.ledger.patience() else { return counts.take(self, owner, asks) };
+        counts.check(owner)?;
+        let until = Instant::now() + patience.min(most);
+        let ticket = counts.line.join();
+        let mut is_late = patience.min(most).is_zero();
+        let outcome = loop {
+            if let Some(error) = is_over() {
+                break Err(error);
+            }
+            let shortage = if counts.line.is_first(ticket) {
+                match counts.take(self, owner, asks) {
+                    Err(Error::CapacityExceeded { shortage }) => {
+                        counts.line.set_shortage(shortage);
+                        Some(shortage)
+                    }
+                    decided => break decided,
+                }
+            } else {
+                counts.line.shortage()
+            };
+            if is_late && let Some(shortage) = shortage {
+                break Err(Error::CapacityExceeded { shortage });
+            }
+            (counts, is_late) = self.inner.bell.wait_until(counts, until);
+        };
+        counts.line.leave(ticket);
+        // The next one is the first now.
+        self.ring(&counts);
+        outcome
+    }
+
+    /// Wakes starts that wait, to ask again.
+    fn ring(&self, counts: &Counts) {
+        if !counts.line.is_empty() {
+            self.inner.bell.ring();
         }
-        counts.total += 1;
-        Ok(Permit { limiter: self.clone(), owner: owner.map(str::to_owned), global: true })
+    }
+
+    /// Wakes starts that wait: one may have been called off.
+    pub(crate) fn wake(&self) {
+        self.ring(&self.counts());
     }
 
     /// Takes a place among the streams of `owner` only: for what they publish, which other limits hold for.
     pub(crate) fn admit_published(&self, owner: &str) -> Result<Permit, Error> {
-        let mut counts = self.inner.lock();
+        let mut counts = self.counts();
         counts.check_owner(owner)?;
         counts.count(owner);
-        Ok(Permit { limiter: self.clone(), owner: Some(owner.to_owned()), global: false })
+        Ok(Permit { limiter: self.clone(), owner: Some(owner.to_owned()), global: false, slot: None })
     }
 
-    /// Whether [`admit`](Self::admit) would give a place.
+    /// Whether the numbers leave room for one more.
     pub(crate) fn ask(&self, owner: Option<&str>) -> Admission {
-        let counts = self.inner.lock();
+        let counts = self.counts();
         let total = (counts.total, counts.limits.total);
         let own = owner.map(|owner| (counts.of(owner), counts.limits.per_owner));
-        let global = counts.check_total();
-        let refused = global.clone().and_then(|()| owner.map_or(Ok(()), |owner| counts.check_owner(owner)));
+        let is_global = counts.check_total().is_err();
+        let refused = counts.check(owner);
         let free = |(running, limit): (usize, usize)| limit.saturating_sub(running);
         // An owner who has too many has no place free, and the engine has one: the owner's limit comes first then, too.
         let (running, limit) = match own {
-            Some(own) if global.is_ok() && free(own) <= free(total) => own,
+            Some(own) if !is_global && free(own) <= free(total) => own,
             _ => total,
         };
         Admission { allowed: refused.is_ok(), reason: refused.err(), running, limit }
     }
 
+    /// What [`admit`](Self::admit) would choose at once, and what that needs.
+    pub(crate) fn forecast(
+        &self,
+        owner: Option<&str>,
+        asks: &[Ask],
+    ) -> (Result<Choice, Error>, Option<Needs>) {
+        let counts = self.counts();
+        let choice = counts.check(owner).and_then(|()| counts.ledger.choose(asks));
+        let choice = choice.and_then(|choice| match counts.line.shortage() {
+            // Whoever waits comes first.
+            Some(shortage) if counts.ledger.patience().is_some() => Err(Error::CapacityExceeded { shortage }),
+            _ => Ok(choice),
+        });
+        let form = choice.as_ref().map_or(0, |choice| choice.number);
+        (choice, asks.get(form).and_then(|ask| counts.ledger.needs(ask)))
+    }
+
+    /// A refusal with when it is over, if that follows from these ends of streams.
+    pub(crate) fn with_end(&self, error: Error, asks: &[Ask], ends: &[(Slot, Duration)]) -> Error {
+        match (error, asks.first()) {
+            (Error::CapacityExceeded { shortage }, Some(ask)) => {
+                Error::CapacityExceeded { shortage: self.counts().ledger.with_end(shortage, ask, ends) }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Streams running now.
     pub(crate) fn running(&self) -> usize {
-        self.inner.lock().total
+        self.counts().total
     }
 
     /// Streams of `owner` now, with those that are published.
     pub(crate) fn of(&self, owner: &str) -> usize {
-        self.inner.lock().of(owner)
+        self.counts().of(owner)
     }
 
     /// The limits that hold now.
     pub(crate) fn limits(&self) -> Limits {
-        self.inner.lock().limits
+        self.counts().limits
     }
 
     /// Other limits from now on. What runs goes on, even if it is more.
     pub(crate) fn set_limits(&self, limits: Limits) {
-        self.inner.lock().limits = limits;
+        self.counts().limits = limits;
+    }
+
+    /// By what is measured it is decided; `None` if by nothing.
+    pub(crate) fn admission(&self) -> Option<MeasuredAdmission> {
+        self.counts().ledger.settings().cloned()
+    }
+
+    /// Whether anything measured counts, without copying the settings.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.counts().ledger.settings().is_some()
+    }
+
+    /// Other settings from now on. What runs goes on.
+    pub(crate) fn set_admission(&self, admission: Option<MeasuredAdmission>) {
+        let mut counts = self.counts();
+        counts.ledger.set(admission);
+        self.ring(&counts);
+    }
+
+    /// Whether something was measured since these settings hold; also if nothing has to be.
+    pub(crate) fn is_measured(&self) -> bool {
+        let counts = self.counts();
+        counts.ledger.settings().is_none() || counts.ledger.is_measured()
+    }
+
+    /// What is used now: of the machine, and by each stream that has a place.
+    pub(crate) fn measure(&self, measured: Measured, readings: &HashMap<Slot, Reading>) {
+        let mut counts = self.counts();
+        counts.ledger.measure(measured, readings);
+        self.ring(&counts);
+    }
+
+    /// What is used of each resource that has a budget.
+    pub(crate) fn uses(&self) -> Vec<ResourceUse> {
+        self.counts().ledger.uses()
+    }
+
+    /// The cheaper encodings that may be tried.
+    pub(crate) fn lowerings(&self) -> Vec<CheaperEncoding> {
+        self.counts().ledger.lowerings()
+    }
+
+    /// Takes a place of which only the numbers count.
+    #[cfg(test)]
+    fn admit_one(&self, owner: Option<&str>) -> Result<Permit, Error> {
+        Ok(self.admit(owner, &[], Duration::ZERO, &|| None)?.permit)
+    }
+
+    /// Starts that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.counts().line.len()
     }
 }
 
@@ -176,11 +365,37 @@ impl Permit {
     pub(crate) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
+
+    /// Where its stream counts with what it uses.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.slot
+    }
+
+    /// Whether its stream ends together with its file.
+    pub(crate) fn is_once(&self) -> bool {
+        self.slot.is_some_and(|slot| self.limiter.counts().ledger.is_once(slot))
+    }
+
+    /// What its stream is has turned out.
+    pub(crate) fn correct(&self, change: impl FnOnce(&mut Kind)) {
+        if let Some(slot) = self.slot {
+            let mut counts = self.limiter.counts();
+            counts.ledger.correct(slot, change);
+            self.limiter.ring(&counts);
+        }
+    }
+
+    /// Its stream plays something else than it was started with.
+    pub(crate) fn plays_another(&self) {
+        if let Some(slot) = self.slot {
+            self.limiter.counts().ledger.plays_another(slot);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.limiter.inner.lock();
+        let mut counts = self.limiter.counts();
         counts.total = counts.total.saturating_sub(usize::from(self.global));
         if let Some(owner) = &self.owner
             && let Some(running) = counts.owners.get_mut(owner)
@@ -190,10 +405,9 @@ impl Drop for Permit {
                 counts.owners.remove(owner);
             }
         }
+        if let Some(slot) = self.slot {
+            counts.ledger.give_back(slot);
+        }
+        self.limiter.ring(&counts);
     }
 }
-
-#[cfg(all(test, loom))]
-mod model;
-#[cfg(test)]
-mod tests;

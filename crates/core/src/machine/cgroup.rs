@@ -12,6 +12,8 @@ pub(crate) struct Limits {
     pub(crate) cores: Option<f64>,
     /// Bytes of memory that may still be taken, where there is a limit: page cache that can be given up counts as free.
     pub(crate) memory_left: Option<u64>,
+    /// Bytes of memory that may be taken in all.
+    pub(crate) memory: Option<u64>,
     /// Threads that may still be started.
     pub(crate) threads_left: Option<u64>,
 }
@@ -36,6 +38,7 @@ pub(crate) fn limits(root: &Path) -> Limits {
     }
     for directory in directories(root, &groups, &mounts, "memory") {
         tighten(&mut limits.memory_left, directory.memory_left());
+        tighten(&mut limits.memory, directory.memory_limit());
     }
     for directory in directories(root, &groups, &mounts, "pids") {
         tighten(&mut limits.threads_left, directory.threads_left());

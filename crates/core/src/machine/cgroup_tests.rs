@@ -45,8 +45,12 @@ fn in_version_2_the_tightest_group_above_counts() {
         ("sys/fs/cgroup/system.slice/flow.service/pids.max", "512\n"),
         ("sys/fs/cgroup/system.slice/flow.service/pids.current", "12\n"),
     ]);
-    let expected =
-        Limits { cores: Some(1.5), memory_left: Some((512 << 20) - (100 << 20)), threads_left: Some(500) };
+    let expected = Limits {
+        cores: Some(1.5),
+        memory_left: Some((512 << 20) - (100 << 20)),
+        memory: Some(512 << 20),
+        threads_left: Some(500),
+    };
     assert_eq!(limits(&tree.0), expected);
 }
 
@@ -70,7 +74,8 @@ fn in_version_1_each_controller_has_its_own_tree() {
         ("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "700000\n"),
         ("sys/fs/cgroup/memory/a/memory.stat", "inactive_file 1\ntotal_inactive_file 200000\n"),
     ]);
-    let expected = Limits { cores: Some(0.5), memory_left: Some(500_000), threads_left: None };
+    let expected =
+        Limits { cores: Some(0.5), memory_left: Some(500_000), memory: Some(1_000_000), threads_left: None };
     assert_eq!(limits(&tree.0), expected);
 }
 

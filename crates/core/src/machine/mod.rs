@@ -53,14 +53,11 @@ impl Machine {
         let busy = since.busy();
         let usage = Usage::now();
         let groups = cgroup::limits(root);
-        let affinity = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let affinity = affinity_cores().unwrap_or(affinity) as f64;
-        let cores = groups.cores.map_or(affinity, |quota| quota.min(affinity));
+        let cores = cores(&groups);
         Self {
             cores,
             cores_used: busy.own,
-            // What runs on cores that we may not use anyway takes nothing from us.
-            cores_used_by_others: (busy.others - (busy.machine - cores).max(0.0)).max(0.0),
+            cores_used_by_others: busy.others_on(cores),
             memory_left: memory_left(&read("proc/meminfo"), &read("proc/self/status"), groups.memory_left),
             memory_used: usage.rss,
             descriptors_left: limit(Resource::Nofile).map(|limit| limit.saturating_sub(usage.descriptors)),
@@ -72,6 +69,46 @@ impl Machine {
     #[must_use]
     pub fn cores_left(&self, reserve: f64) -> f64 {
         (self.cores * (1.0 - reserve) - self.cores_used - self.cores_used_by_others).max(0.0)
+    }
+}
+
+/// Cores' worth of CPU time this process may use.
+fn cores(groups: &cgroup::Limits) -> f64 {
+    let affinity = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let affinity = affinity_cores().unwrap_or(affinity) as f64;
+    groups.cores.map_or(affinity, |quota| quota.min(affinity))
+}
+
+/// What is in use of what this process may use: what is asked every second, and so is less than a [`Machine`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Cores' worth of CPU time this process may use.
+    pub(crate) cores: f64,
+    /// Cores in use by it, and by others of those that it may use.
+    pub(crate) own: f64,
+    pub(crate) others: f64,
+    /// Bytes it has resident.
+    pub(crate) resident: u64,
+    /// Bytes of memory there are for it and for others, and those that are left; `None` where nothing tells.
+    pub(crate) memory: Option<(u64, u64)>,
+}
+
+impl Load {
+    /// CPU use from `since` on, and memory as it is.
+    pub(crate) fn since(since: &BusySince) -> Self {
+        let root = Path::new(ROOT);
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let (busy, groups) = (since.busy(), cgroup::limits(root));
+        let (cores, meminfo) = (cores(&groups), read("proc/meminfo"));
+        let left = memory_left(&meminfo, &read("proc/self/status"), groups.memory_left);
+        let all = proc::kilobytes(&meminfo, "MemTotal").into_iter().chain(groups.memory).min();
+        Self {
+            cores,
+            own: busy.own,
+            others: busy.others_on(cores),
+            resident: process::resident(),
+            memory: all.zip(left),
+        }
     }
 }
 
@@ -153,6 +190,11 @@ impl Busy {
         let all = if total > 0.0 { busy / total * machine } else { 0.0 };
         Self { own, others: (all - own).max(0.0), machine }
     }
+
+    /// Cores that others use of those that we may use: what runs on the rest takes nothing from us.
+    fn others_on(&self, cores: f64) -> f64 {
+        (self.others - (self.machine - cores).max(0.0)).max(0.0)
+    }
 }
 
 /// A moment from which on it is asked how busy the machine was.
@@ -203,6 +245,19 @@ mod tests {
         // Ours is measured by another clock, which may run a little ahead.
         assert_eq!(Busy::between(first, last, 1.1).others, 0.0);
         assert_eq!(Busy::between("", "", 0.5), Busy { own: 0.5, others: 0.0, machine: 0.0 });
+    }
+
+    #[test]
+    fn a_load_has_a_part_of_what_there_is() {
+        let load = Load::since(&BusySince::now());
+        assert!(load.cores > 0.0 && load.own >= 0.0 && load.others <= load.cores);
+        if cfg!(target_os = "linux") {
+            let (all, left) = load.memory.expect("Linux tells");
+            assert!(left <= all && load.resident > 0 && load.resident < all, "{load:?}");
+        }
+        // Six of eight cores are in use by others, and we may use four: two of those are theirs.
+        assert_eq!(Busy { own: 1.0, others: 6.0, machine: 8.0 }.others_on(4.0), 2.0);
+        assert_eq!(Busy { own: 1.0, others: 3.0, machine: 8.0 }.others_on(4.0), 0.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One look at all streams. In: the engine's streams, and the time. Out: what each used since the look before, and events of those
 //! that use a lot. On whichever thread looks, never a stream's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,12 +13,10 @@ use crate::event::EventKind;
 use crate::id::StreamId;
 use crate::machine::process;
 use crate::stream::{Glance, Registry, StreamShared};
-use crate::sys::CodecThreads;
 
 /// What is kept between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
-    codecs: CodecThreads,
     streams: HashMap<StreamId, Watched>,
     process: Option<Process>,
     /// Of the last look.
@@ -51,8 +49,7 @@ impl Sampler {
     pub(super) fn look(&mut self, engine: &Registry, limits: &MonitorConfig, now: Instant, at: SystemTime) {
         let (streams, ended) = engine.running_and_ended();
         let mut streams_cpu = ended.cpu_time + ended.codec_cpu_time;
-        let ours: HashSet<_> = streams.iter().map(|stream| stream.cpu.number()).collect();
-        self.codecs.look(|meter| ours.contains(&meter.number()));
+        engine.look_for_codecs(&streams);
         for stream in &streams {
             let glance = stream.glance();
             streams_cpu += glance.cpu_in_all();

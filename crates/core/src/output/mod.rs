@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowcast_rtmp::key::StreamKey;
-use flowcast_rtmp::url::{Destination, UrlError};
+use flowcast_rtmp::url::{Destination, Scheme, UrlError};
 use rtmp_push::RtmpPush;
 
+use crate::admission::Ways;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
@@ -283,6 +284,24 @@ impl Output {
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// How it counts among the outputs of a stream, its backup included.
+    pub(crate) fn ways(&self) -> Ways {
+        let mut ways = Ways::default();
+        match &self.kind {
+            Ok(OutputKind::Rtmp(target)) => {
+                let backup = target.backup.as_ref().and_then(|backup| backup.as_ref().ok());
+                for destination in std::iter::once(&target.destination).chain(backup) {
+                    *(if destination.scheme() == Scheme::Rtmps { &mut ways.tls } else { &mut ways.plain }) +=
+                        1;
+                }
+            }
+            Ok(OutputKind::Record { .. }) => ways.files = 1,
+            Ok(OutputKind::Hub { .. }) => ways.others = 1,
+            Err(_) => {}
+        }
+        ways
     }
 
     /// Its label.

@@ -221,6 +221,12 @@ impl Keeper {
         self.wake.wake();
     }
 
+    /// The streams that are on the air, and how long until each is stopped, where that is known.
+    pub(crate) fn ends(&self) -> Vec<(StreamId, Duration)> {
+        let state = self.state.lock();
+        state.planner.ends(self.clock.now())
+    }
+
     /// Sees to it that the thread runs.
     fn ensure_thread(self: &Arc<Self>, state: &mut State) -> Result<(), Error> {
         if state.has_thread {

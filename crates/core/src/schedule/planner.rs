@@ -173,6 +173,12 @@ impl Planner {
         self.entries.iter().map(|(id, entry)| entry.listed(*id, now)).collect()
     }
 
+    /// The streams that are on the air, and how long until each is stopped, where that is known.
+    pub(super) fn ends(&self, now: Now) -> Vec<(StreamId, Duration)> {
+        let runs = self.entries.values().filter_map(|entry| entry.run.as_ref());
+        runs.filter_map(|run| Some((run.stream?, run.until.left(now)?))).collect()
+    }
+
     /// What is to be done now.
     pub(super) fn tick(&mut self, now: Now, has_ended: &dyn Fn(RunNumber) -> bool) -> Vec<Action> {
         self.note_ended(has_ended);

@@ -115,6 +115,13 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("path", &text(path))?;
             to.serialize_entry("verdict", &**verdict)
         }
+        EventKind::EncodingLowered { to: lowered, shortage } => {
+            to.serialize_entry("to", &**lowered)?;
+            to.serialize_entry("resource", &shortage.resource)?;
+            to.serialize_entry("used", &shortage.used)?;
+            to.serialize_entry("needed", &shortage.needed)?;
+            to.serialize_entry("budget", &shortage.budget)
+        }
         EventKind::EncoderChanged { from, to: other, error } => {
             to.serialize_entry("from", from)?;
             to.serialize_entry("to", other)?;

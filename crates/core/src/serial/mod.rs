@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_capacity_has_words_rates_and_what_it_was_computed_from() {
-        use crate::capacity::{Capacity, Cost, CostBasis, KindCapacity, Resource, ResourceFit, StreamKind};
+        use crate::capacity::{Capacity, Cost, CostBasis, KindCapacity, ResourceFit, StreamKind};
+        use crate::error::Resource;
         use crate::machine::Machine;
 
         let kind = StreamKind::copy(BitRate::from_kbps(2650)).tls();

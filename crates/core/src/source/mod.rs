@@ -1,5 +1,6 @@
 //! Where a stream's tags come from.
 
+mod cost;
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod encode;
 mod fallback;

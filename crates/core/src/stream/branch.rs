@@ -18,6 +18,7 @@ use super::mailbox::{Command, Mailbox};
 use super::seat::Seat;
 use super::shared::StreamShared;
 use super::thread::{Setup, StreamThread, WAKE};
+use super::traffic::Traffic;
 use crate::driver::OutputDriver;
 use crate::error::Error;
 use crate::id::OutputId;
@@ -210,6 +211,14 @@ impl Branches {
             glance.totals += more.totals;
         }
         glance.totals += gone.totals;
+    }
+
+    /// Adds what branches send.
+    pub(super) fn add_to_traffic(&self, traffic: &mut Traffic) {
+        let list = self.list.lock();
+        let gone = self.gone.lock();
+        let more = list.iter().chain(&gone.leaving).map(|branch| branch.traffic().sent);
+        traffic.sent += more.sum::<u64>();
     }
 
     /// Adds what happens on branches to the figures of their stream.

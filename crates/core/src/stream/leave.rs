@@ -8,10 +8,14 @@ use parking_lot::Mutex;
 
 use super::handle::StreamRef;
 use crate::error::Error;
+use crate::sys::Cancel;
 
 /// Shared by who starts a stream and who may call that off. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Leave(Arc<Mutex<State>>);
+pub(crate) struct Leave {
+    state: Arc<Mutex<State>>,
+    cancel: Arc<Cancel>,
+}
 
 #[derive(Debug, Default)]
 enum State {
@@ -27,7 +31,7 @@ impl Leave {
         &self,
         launch: impl FnOnce() -> Result<StreamRef, Error>,
     ) -> Result<StreamRef, Error> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if matches!(*state, State::Revoked) {
             return Err(called_off());
         }
@@ -44,20 +48,30 @@ impl Leave {
     /// Takes it back. The stream, if it is on the air already.
     #[cfg_attr(not(feature = "schedule"), allow(dead_code, reason = "only a schedule calls a start off"))]
     pub(crate) fn revoke(&self) -> Option<StreamRef> {
-        match std::mem::replace(&mut *self.0.lock(), State::Revoked) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Revoked);
+        match before {
             State::Used(stream) => Some(stream),
-            State::Given | State::Revoked => None,
+            State::Given => {
+                self.cancel.cancel();
+                None
+            }
+            State::Revoked => None,
         }
     }
 
+    /// What is cancelled when it is taken back: for what a start waits for.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
     pub(crate) fn is_revoked(&self) -> bool {
-        matches!(*self.0.lock(), State::Revoked)
+        matches!(*self.state.lock(), State::Revoked)
     }
 
     /// The stream, if it is on the air.
     #[cfg_attr(not(feature = "schedule"), allow(dead_code, reason = "only a schedule calls a start off"))]
     pub(crate) fn stream(&self) -> Option<StreamRef> {
-        match &*self.0.lock() {
+        match &*self.state.lock() {
             State::Used(stream) => Some(stream.clone()),
             State::Given | State::Revoked => None,
         }

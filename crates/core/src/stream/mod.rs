@@ -4,6 +4,7 @@ mod branch;
 mod described;
 mod desk;
 mod ended;
+mod gauge;
 mod glance;
 mod handle;
 mod hub;
@@ -22,6 +23,7 @@ mod stage;
 mod starting;
 mod tap;
 mod thread;
+mod traffic;
 
 use std::time::Duration;
 

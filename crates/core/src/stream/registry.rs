@@ -1,9 +1,9 @@
 //! The streams that run: how they begin, how they are found, and how they are stopped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -11,9 +11,11 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
 use super::described::{Changes, Described};
+use super::gauge::Gauge;
 use super::handle::StreamRef;
 use super::hub::{Claim, Hub};
 use super::labels::check_label;
+use super::leave::Leave;
 use super::mailbox::{Command, Commands, Mailbox};
 use super::opening::{OpenOutput, OpenedOutput, OutputOpening};
 use super::report::{ShutdownReport, StreamEnd};
@@ -21,17 +23,18 @@ use super::shared::StreamShared;
 use super::starting::Starting;
 use super::thread::{Setup, StreamThread, WAKE};
 use super::{FOREVER, STREAM_STACK};
+use crate::admission::Ask;
 use crate::config::Config;
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::event::EventBus;
 use crate::files::StreamFiles;
 use crate::id::{OutputId, StreamId};
-use crate::limiter::{Limiter, Permit};
+use crate::limiter::{Admitted, Limiter, Permit};
 use crate::net::dialer::Dialer;
 use crate::reel::Store;
 use crate::stats::{OutputStats, Totals};
-use crate::sys::{Latch, panic_message, spawn};
+use crate::sys::{Cancel, CodecThreads, Latch, panic_message, spawn};
 use crate::usage::{self, Account, Moment, UsageCut};
 
 const REAPER_STACK: usize = 64 << 10;
@@ -43,6 +46,12 @@ const LAST_STACK: usize = 256 << 10;
 pub(crate) struct Registry {
     pub(crate) config: Arc<Config>,
     limiter: Limiter,
+    /// What measures for it.
+    gauge: Gauge,
+    /// Whose threads libav has started.
+    codecs: Mutex<CodecThreads>,
+    /// When streams end of which others know that.
+    known_ends: OnceLock<Box<KnownEnds>>,
     dialer: Dialer,
     events: EventBus,
     hub: Hub,
@@ -73,6 +82,9 @@ pub(crate) struct Registry {
 
 /// Called once, when the engine begins to shut down and its streams still run.
 type LastThing = Box<dyn FnOnce() + Send>;
+
+/// How long until streams are ended.
+type KnownEnds = dyn Fn() -> Vec<(StreamId, Duration)> + Send + Sync;
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,7 +123,10 @@ impl Registry {
         let reels = config.reels.as_ref().map(Store::open).transpose()?;
         let usage = usage::Desk::new(config.usage);
         Ok(Arc::new(Self {
-            limiter: Limiter::new(config.limits()),
+            limiter: Limiter::new(config.limits(), config.admission.clone()),
+            gauge: Gauge::default(),
+            codecs: Mutex::default(),
+            known_ends: OnceLock::new(),
             dialer: Dialer::new(config.dials.clone()),
             config: Arc::new(config),
             events: EventBus::default(),
@@ -201,10 +216,77 @@ impl Registry {
         self.reels.as_ref()
     }
 
-    /// Takes a place for a stream of `owner`.
-    pub(crate) fn admit(&self, owner: Option<&str>) -> Result<Permit, Error> {
+    /// Adds what threads of libav used to the meters of these streams, which are all that run.
+    pub(crate) fn look_for_codecs(&self, streams: &[Arc<StreamShared>]) {
+        let ours: HashSet<_> = streams.iter().map(|stream| stream.cpu.number()).collect();
+        self.codecs.lock().look(|meter| ours.contains(&meter.number()));
+    }
+
+    /// What measures for the limiter.
+    pub(super) fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    /// Who knows when streams end, given once.
+    #[cfg(feature = "schedule")]
+    pub(crate) fn set_known_ends(
+        &self,
+        ends: impl Fn() -> Vec<(StreamId, Duration)> + Send + Sync + 'static,
+    ) {
+        let _ = self.known_ends.set(Box::new(ends));
+    }
+
+    /// Takes a place for a stream of `owner`, in the first of these forms that fits. Where starts may wait, it waits `most` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamLimitExceeded`], [`Error::CapacityExceeded`], [`Error::TooManyAbandoned`]; [`Error::Cancelled`] if `leave` is taken back
+    /// meanwhile, [`Error::Ended`] if the engine shuts down.
+    ///
+    /// # Blocking
+    ///
+    /// As said, and a fraction of a second the first time.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        owner: Option<&str>,
+        asks: &[Ask],
+        most: Duration,
+        leave: &Leave,
+    ) -> Result<Admitted, Error> {
         self.check_abandoned()?;
-        self.limiter.admit(owner)
+        self.be_measured();
+        // Whoever calls it off wakes it.
+        let (closing, limiter) = (Arc::new(Cancel::default()), self.limiter.clone());
+        self.starting.watch(&closing);
+        for cancel in [&closing, leave.cancel()] {
+            let limiter = limiter.clone();
+            cancel.on_cancel(move || limiter.wake());
+        }
+        let is_over = || match leave.cancel().is_cancelled() {
+            true => Some(Error::Cancelled { what: "the start" }),
+            false => self.is_closed().then_some(Error::Ended),
+        };
+        let admitted = self.limiter.admit(owner, asks, most, &is_over);
+        closing.over();
+        leave.cancel().over();
+        admitted.map_err(|error| self.with_end(error, asks))
+    }
+
+    /// A refusal with when it is over, if that is known.
+    pub(crate) fn with_end(&self, error: Error, asks: &[Ask]) -> Error {
+        if !matches!(error, Error::CapacityExceeded { .. }) {
+            return error;
+        }
+        let ended_by_others: HashMap<_, _> =
+            self.known_ends.get().map_or_else(Vec::new, |ends| ends()).into_iter().collect();
+        let end = |stream: &Arc<StreamShared>| {
+            let slot = stream.slot()?;
+            let by_others = ended_by_others.get(&stream.id).copied();
+            let end = by_others.into_iter().chain(stream.ends_with_its_file()).min()?;
+            Some((slot, end))
+        };
+        let ends: Vec<_> = self.running_streams().iter().filter_map(end).collect();
+        self.limiter.with_end(error, asks, &ends)
     }
 
     /// Makes a stream's number and mailbox.

@@ -9,6 +9,7 @@ use super::handle::StreamRef;
 use super::mailbox::Command;
 use super::opening::{OpenSource, SourceOpening};
 use crate::error::Error;
+use crate::limiter::Permit;
 use crate::standby::{At, Outcome, Parameters, Replacement, Replacing};
 use crate::sys::Latch;
 
@@ -83,11 +84,14 @@ impl StreamRef {
         let seat = *opened;
         shared.files.come(seat, reads);
         let files = shared.files.clone();
-        let (described, data) = (shared.described.clone(), source.as_data());
+        let (stream, data) = (Arc::downgrade(shared), source.as_data());
         let (outcome, replacing) = Outcome::new(Box::new(move |outcome| {
             files.settle(seat, outcome.is_ok());
-            if outcome.is_ok() {
-                described.replace_source(data);
+            if outcome.is_ok()
+                && let Some(stream) = stream.upgrade()
+            {
+                stream.described.replace_source(data);
+                stream.with_permit(Permit::plays_another);
             }
         }));
         let opening = SourceOpening::later(&self.registry, shared, seat, Some(beside));

@@ -11,6 +11,8 @@ use super::described::Described;
 use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
+use super::traffic::Traffic;
+use crate::admission::Slot;
 use crate::error::Error;
 use crate::event::{Event, EventBus, EventKind, Recent};
 use crate::files::StreamFiles;
@@ -189,6 +191,32 @@ impl StreamShared {
     /// The owner of the stream, if it has one.
     pub(crate) fn owner(&self) -> Option<String> {
         self.permit.lock().as_ref().and_then(|permit| permit.owner().map(str::to_owned))
+    }
+
+    /// Where it counts with what it uses.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.permit.lock().as_ref().and_then(Permit::slot)
+    }
+
+    /// Does something with its place among the streams, if it has one.
+    pub(crate) fn with_permit(&self, work: impl FnOnce(&Permit)) {
+        if let Some(permit) = &*self.permit.lock() {
+            work(permit);
+        }
+    }
+
+    /// How long until it is complete, if it ends with its file and it is known how long that is.
+    pub(super) fn ends_with_its_file(&self) -> Option<Duration> {
+        let is_once = self.permit.lock().as_ref().is_some_and(Permit::is_once);
+        let playing = self.stats.lock().playing.clone().filter(|_| is_once)?;
+        Some(playing.length?.saturating_sub(playing.position))
+    }
+
+    /// What admission asks of it, every second: of its network, and whether it is on the air.
+    pub(super) fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic::of(&self.stats.lock());
+        self.branches.add_to_traffic(&mut traffic);
+        traffic
     }
 
     /// Whose the stream is now: who started it, or whose key it is published with.

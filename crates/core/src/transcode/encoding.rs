@@ -4,25 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::Profile;
+use crate::admission::{CheaperEncoding, PRESETS};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
 use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
 use crate::words::words;
-
-/// Presets of libx264 and libx265.
-const PRESETS: [&str; 10] = [
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-];
 
 /// Whether the tracks of a source are sent as they are or encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -194,7 +181,7 @@ pub struct Encoding {
     /// shape is fitted in.
     #[cfg_attr(
         feature = "serde",
-        serde(with = "super::wire::size", skip_serializing_if = "Option::is_none")
+        serde(with = "crate::written::size::option", skip_serializing_if = "Option::is_none")
     )]
     pub size: Option<(u32, u32)>,
     /// Frames per second, constant. Default `None`: the source's (of a list, the first item's), at most 60.
@@ -394,6 +381,8 @@ pub(crate) struct Wish {
     pub(crate) strictness: Strictness,
     /// Whether to take what only Enhanced RTMP carries.
     pub(crate) enhanced: bool,
+    /// What is encoded is brought down to that.
+    pub(crate) lowered: Option<CheaperEncoding>,
 }
 
 impl Wish {

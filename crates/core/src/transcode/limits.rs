@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::encoding::FrameRate;
+use crate::admission::CheaperEncoding;
 use crate::bit_rate::BitRate;
 use crate::verdict::Platform;
 
@@ -13,6 +14,21 @@ pub(super) struct Limits(Option<Platform>);
 impl Limits {
     pub(super) fn of(platforms: &[Platform]) -> Self {
         Self(Platform::intersection(platforms))
+    }
+
+    /// What an encode is to be brought down to, as limits; without it, there are none.
+    pub(super) fn lowered(to: Option<&CheaperEncoding>) -> Self {
+        Self(to.map(|to| {
+            let mut most = Platform::any();
+            (most.max_size, most.max_frame_rate, most.max_bit_rate) =
+                (to.size, to.frame_rate, to.video_bit_rate);
+            most
+        }))
+    }
+
+    /// Longer and shorter side of the largest picture that is allowed, if there is one.
+    pub(super) fn most_size(&self) -> Option<(u32, u32)> {
+        self.0.as_ref().and_then(|limits| limits.max_size)
     }
 
     /// A size of the same shape that is allowed, whichever way it is turned.

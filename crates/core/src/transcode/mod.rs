@@ -13,6 +13,8 @@ mod grid;
 #[cfg(feature = "libav")]
 mod limits;
 #[cfg(feature = "libav")]
+mod load;
+#[cfg(feature = "libav")]
 mod meter;
 #[cfg(feature = "libav")]
 mod packets;

@@ -10,27 +10,6 @@ use serde::ser::{Serialize, Serializer};
 
 use super::encoding::{EncoderChoice, Encoding, FrameRate};
 
-/// Width and height: `"1280x720"`.
-pub(super) mod size {
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-
-    pub(crate) fn serialize<S: Serializer>(size: &Option<(u32, u32)>, to: S) -> Result<S::Ok, S::Error> {
-        match size {
-            Some((width, height)) => to.collect_str(&format_args!("{width}x{height}")),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
-        let number = |side: &str| side.trim().parse::<u32>().ok();
-        let sides = text.split_once(['x', 'X']).and_then(|(width, height)| number(width).zip(number(height)));
-        let wrong = || D::Error::custom(format_args!("{text:?} is no size, such as \"1280x720\""));
-        sides.map(Some).ok_or_else(wrong)
-    }
-}
-
 /// A number where it is a whole one, else text: `25`, `"30000/1001"`.
 impl Serialize for FrameRate {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

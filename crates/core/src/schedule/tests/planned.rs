@@ -273,6 +273,22 @@ fn windows_that_overlap_do_what_the_policy_says() {
 }
 
 #[test]
+fn it_is_known_when_what_is_on_the_air_will_be_stopped() {
+    let mut world = World::at("2026-01-05T18:30:00Z");
+    world.add(berlin(Window::daily(time("20:00")).until(time("22:00"))));
+    world.add(berlin(Window::daily(time("19:45")).lasting(HOUR)));
+    assert!(world.planner.ends(world.now).is_empty(), "nothing runs yet");
+    world.pass(HOUR);
+    let ends = |world: &World| world.planner.ends(world.now);
+    assert_eq!(ends(&world), [(StreamId(2), 90 * MINUTE), (StreamId(1), 15 * MINUTE)]);
+    world.ended.insert(1);
+    world.look();
+    assert_eq!(ends(&world), [(StreamId(2), 90 * MINUTE)]);
+    world.pass(2 * HOUR);
+    assert!(ends(&world).is_empty());
+}
+
+#[test]
 fn a_start_that_is_refused_is_tried_again_as_long_as_it_may_be_late() {
     let mut world = World::at("2026-01-05T18:59:00Z");
     world.fails = true;

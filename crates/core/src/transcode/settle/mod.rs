@@ -228,10 +228,15 @@ impl Settling {
         let encoding = &self.wish.encoding;
         let figures = encoding.profile.figures();
         let limits = &self.limits;
-        let (width, height) = encoding.size.unwrap_or_else(|| limits.size(shown_size(track)));
+        // What is copied is as it is, and what comes after it is to be like it.
+        let lowered = Limits::lowered(self.wish.lowered.as_ref().filter(|_| copied.is_none()));
+        let size = encoding.size.unwrap_or_else(|| limits.size(shown_size(track)));
+        let (width, height) = lowered.size(size);
         let frame_rate = encoding.frame_rate.unwrap_or_else(|| limits.frame_rate(frame_rate(track)));
+        let frame_rate = lowered.frame_rate(frame_rate);
         let of_profile = || limits.video_kbps(figures.kbps, (width, height), frame_rate);
         let kbps = encoding.video_bit_rate.map_or_else(of_profile, BitRate::whole_kbps);
+        let kbps = lowered.video_kbps(kbps, (width, height), frame_rate);
         let in_proportion = u64::from(figures.vbv_kbits) * u64::from(kbps) / u64::from(figures.kbps);
         let vbv_kbits = encoding.vbv_kbits.unwrap_or(u32::try_from(in_proportion).unwrap_or(kbps));
         let gop = limits.gop(encoding.gop);
@@ -261,7 +266,7 @@ impl Settling {
             gop_frames,
             b_frames: encoding.b_frames.unwrap_or(b_frames),
             refs: None,
-            preset: text(&encoding.preset, figures.preset),
+            preset: self.wish.preset().to_owned(),
             tune: text(&encoding.tune, figures.tune.unwrap_or_default()),
             profile: if is_h264 { profile } else { String::new() },
             threads: encoding.threads.unwrap_or(figures.threads),

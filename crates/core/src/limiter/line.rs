@@ -1,0 +1,81 @@
+//! Who waits for room, in the order in which they came.
+
+use std::collections::VecDeque;
+#[cfg(not(all(test, loom)))]
+use std::time::Instant;
+
+#[cfg(not(all(test, loom)))]
+use parking_lot::{Condvar, MutexGuard};
+
+use crate::error::Shortage;
+
+/// Starts that wait.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    tickets: VecDeque<u64>,
+    next: u64,
+    /// What is short for the first.
+    shortage: Option<Shortage>,
+}
+
+impl Line {
+    /// Goes to its end.
+    pub(super) fn join(&mut self) -> u64 {
+        let ticket = self.next;
+        self.next += 1;
+        self.tickets.push_back(ticket);
+        ticket
+    }
+
+    pub(super) fn leave(&mut self, ticket: u64) {
+        if self.is_first(ticket) {
+            self.shortage = None;
+        }
+        self.tickets.retain(|waiting| *waiting != ticket);
+    }
+
+    pub(super) fn is_first(&self, ticket: u64) -> bool {
+        self.tickets.front() == Some(&ticket)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    /// What the first one waits for.
+    pub(super) fn set_shortage(&mut self, shortage: Shortage) {
+        self.shortage = Some(shortage);
+    }
+
+    /// What is short for the first; `None` if nobody waits, or the first has not asked yet.
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        self.shortage
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.tickets.len()
+    }
+}
+
+/// Rings for all who wait.
+#[cfg(not(all(test, loom)))]
+#[derive(Debug, Default)]
+pub(super) struct Bell(Condvar);
+
+#[cfg(not(all(test, loom)))]
+impl Bell {
+    pub(super) fn ring(&self) {
+        self.0.notify_all();
+    }
+
+    /// Waits for the bell; `true` if it has not rung by `until`.
+    pub(super) fn wait_until<'a, T>(
+        &self,
+        mut counts: MutexGuard<'a, T>,
+        until: Instant,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let is_late = self.0.wait_until(&mut counts, until).timed_out();
+        (counts, is_late)
+    }
+}
