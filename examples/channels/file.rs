@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use flowcast::admission::MeasuredAdmission;
 use flowcast::error::chain;
 use flowcast::schedule::When;
 use flowcast::spec::StreamSpec;
@@ -19,6 +20,9 @@ const MANY: usize = 10_000;
 pub(crate) struct File {
     #[serde(default)]
     pub(crate) engine: EngineTable,
+    /// What the machine has to have left for a channel to be started; without it, only the numbers of `engine` count.
+    #[serde(default)]
+    pub(crate) admission: Option<MeasuredAdmission>,
     #[serde(default)]
     pub(crate) server: Option<ServerTable>,
     /// Who may publish: a name, and the key that publishes under it.
@@ -92,6 +96,9 @@ impl File {
         if self.engine.max_streams == 0 || self.engine.max_streams_per_owner == 0 {
             found.push("engine: max_streams and max_streams_per_owner must be at least 1".to_owned());
         }
+        found.extend(
+            self.admission.iter().filter_map(|admission| admission.check().err()).map(|error| chain(&error)),
+        );
         let mut labels = BTreeMap::new();
         for (name, spec) in &self.channels {
             if let Some(other) = labels.insert(&spec.label, name) {

@@ -156,7 +156,10 @@ impl Fleet {
             limits.per_owner = file.engine.max_streams_per_owner;
         });
         note(&mut changes, "engine", self.engine.set_limits(limits));
-        let File { channels: wanted, schedules, .. } = file;
+        let File { channels: wanted, schedules, admission, .. } = file;
+        if self.engine.admission() != admission {
+            note(&mut changes, "admission", self.engine.set_admission(admission));
+        }
         let (mut stay, over): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.channels).into_iter().partition(|(name, old)| {
                 wanted.get(name).is_some_and(|spec| old.goes_on_as(spec, schedules.get(name)))
