@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 #[cfg(all(feature = "libav", feature = "metrics"))]
 #[allow(unused_imports, reason = "it is enough that they resolve")]
 mod imports {
+    use flowcast::admission::{CheaperEncoding, Costs, MeasuredAdmission, WhenFull};
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
     use flowcast::keys::{KeyRules, Play, SavedKeys};

@@ -5,6 +5,7 @@
 //! use; the traits in [`driver`] are for sources and outputs of a program's own, and for servers built on top.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod admission;
 mod bit_rate;
 mod capacity;

@@ -13,7 +13,9 @@ mod tests;
 use std::time::Duration;
 
 pub use self::costs::{Costs, EncodeCost, StreamCost};
-pub(crate) use self::kind::{Ask, EncodeKind, Kind, Media, Ways, Work};
+#[cfg(any(feature = "libav", test))]
+pub(crate) use self::kind::EncodeKind;
+pub(crate) use self::kind::{Ask, Kind, Media, Ways, Work};
 pub(crate) use self::ledger::{Choice, Ledger, Measured, Reading, Slot};
 pub use self::ledger::{NeedBasis, Needs, ResourceUse, StartForecast};
 pub use self::lowering::CheaperEncoding;
