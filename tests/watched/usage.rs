@@ -195,7 +195,6 @@ fn an_output_that_goes_on_elsewhere_is_billed_for_each_address_and_one_that_come
     let is_named = || live.stats().outputs[0].name.contains(&proxies[1].address().to_string());
     assert!(wait_until(PATIENCE, is_named));
     engine.usage().cut();
-    // All of it has arrived before the connection breaks: what is lost on the way was sent all the same.
     proxies[1].reset();
     wait_retry(&events, output, PATIENCE);
     assert!(servers[1].wait_pictures(1, 30, PATIENCE));
@@ -205,7 +204,7 @@ fn an_output_that_goes_on_elsewhere_is_billed_for_each_address_and_one_that_come
     let (first, second) = (ledger.sum(named(&address(0))), ledger.sum(named(&address(1))));
     let arrived = || proxies.iter().map(FaultProxy::bytes_from_clients).sum::<u64>();
     let billed = first.bytes + second.bytes;
-    // A connection that is reset takes what was on its way with it.
+    // A connection that is reset takes what was on its way with it: that was sent all the same.
     assert!(wait_until(PATIENCE, || servers[1].visits()[1].closed.is_some()));
     assert!(arrived() <= billed && first.bytes > 0 && second.bytes > 0, "{} of {billed}", arrived());
     assert!(first.bytes <= proxies[0].bytes_from_clients(), "{first:?}");
