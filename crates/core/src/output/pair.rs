@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use flowcast_rtmp::url::Destination;
 
 use super::feed::SharedZero;
-use super::rtmp_push::{MOST_SESSION, RtmpPush};
+use super::rtmp_push::{Broadcast, MOST_SESSION, RtmpPush};
 use super::{Output, OutputKind, Target};
 use crate::error::Error;
 use crate::id::OutputId;
@@ -28,6 +28,7 @@ pub(super) enum Role {
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
     pub(super) zero: SharedZero,
+    pub(super) broadcast: Broadcast,
     /// The number of the primary.
     pub(super) primary: Arc<OnceLock<OutputId>>,
 }
@@ -66,7 +67,8 @@ impl OpenOutput for Ingest {
 pub(super) fn of(output: &Output) -> Option<[Box<dyn OpenOutput>; 2]> {
     let Ok(OutputKind::Rtmp(target)) = &output.kind else { return None };
     let Some(Ok(backup)) = &target.backup else { return None };
-    let pair = Pair { zero: SharedZero::new(MOST_SESSION), primary: Arc::default() };
+    let (zero, broadcast) = (SharedZero::new(MOST_SESSION), Broadcast::default());
+    let pair = Pair { zero, broadcast, primary: Arc::default() };
     let ingest = |destination: &Destination, role: Role| -> Box<dyn OpenOutput> {
         let target = Target { destination: destination.clone(), backup: None, ..Target::clone(target) };
         let (suffix, data) = match role {

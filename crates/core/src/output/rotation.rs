@@ -34,14 +34,15 @@ const HOUR: u64 = 60 * MINUTE;
     serde(remote = "Self", default, deny_unknown_fields)
 )]
 pub struct Rotation {
-    /// The longest a connection is on the air, by the clock or by the times in it, whichever is further; 10 s to 23 days. Connections
+    /// The longest a connection is on the air, by the clock or by the times in it, whichever is further; 10 s to 23 days. With a
+    /// [`pause`](Self::pause), the longest a row of connections is with less than that between them: a shorter break does not end a broadcast. Connections
     /// that began together are not rotated together: each is rotated earlier by a random part of a twentieth of this, and of an hour
     /// at most. Default 23 days.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub after: Duration,
     /// Zero lets the new connection take over at a keyframe, with no tag doubled or lost. More is a break on purpose: the push says
-    /// goodbye, and is dialled again after this long, so that the platform ends the broadcast and begins another. At most an hour.
-    /// Default zero.
+    /// goodbye, and is dialled again after this long, so that the platform ends the broadcast and begins another. An output and its
+    /// [backup](crate::Output::backup) pause at the same time. At most an hour. Default zero.
     #[cfg_attr(feature = "serde", serde(with = "crate::written::span"))]
     pub pause: Duration,
     /// What happens if the server does not let the new connection in because the one on the air has its name. Default [`IfTaken::Break`].

@@ -333,6 +333,11 @@ impl Ring {
         joins.filter(|&(number, _)| number >= self.first)
     }
 
+    /// The newest place an output can begin at that is not before tag number `from`, and its time.
+    pub(crate) fn join_from(&self, from: u64) -> Option<(u64, MediaTime)> {
+        self.kept_joins().find(|&(number, _)| number >= from)
+    }
+
     /// The newest place an output can begin at, if nothing that is newer came yet.
     #[must_use]
     pub fn join_now(&self) -> Option<u64> {

@@ -3,6 +3,7 @@
 mod zero;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -135,9 +136,8 @@ enum Near {
 
 impl Ends {
     fn near(&mut self, entry: &Entry) -> Near {
-        let tag = entry.message.tag();
-        // Sound that belongs before the keyframe may follow it; the other session leaves it out.
-        let is_older = tag.is_audio() && tag.timestamp < self.time;
+        // What belongs before the keyframe may follow it, of another track; the other session leaves it out.
+        let is_older = entry.message.tag().timestamp < self.time;
         if self.is_over {
             Near::Over
         } else if entry.number < self.number || is_older {
@@ -185,6 +185,15 @@ impl Feed {
     /// Ends before tag number `number`, a keyframe at `time`: another session goes on with it.
     pub(crate) fn end_at(&mut self, number: u64, time: MediaTime) {
         self.ends = Some(Ends { number, time, is_over: false });
+    }
+
+    /// Sends no more, although something is left before the tag the session ends with: that is lost.
+    pub(crate) fn give_up_rest(&mut self) {
+        if let Some(ends) = &mut self.ends
+            && !mem::replace(&mut ends.is_over, true)
+        {
+            self.cursor.lose_until(ends.number, Skipping::Pictures);
+        }
     }
 
     /// Whether everything was sent up to where the session ends.

@@ -14,7 +14,7 @@ use crate::net::dialer::{Dialed, ServerUrl};
 use crate::net::transport::{Transport, tune};
 use crate::output::feed::{Feed, SessionClock, SharedZero};
 use crate::output::gate::{Gate, Intake};
-use crate::ring::Join;
+use crate::ring::{Join, Ring};
 
 /// Bytes read from a peer in one turn; publishers are sent acknowledgements and pings, not media.
 const READ_BUDGET: usize = 64 << 10;
@@ -207,6 +207,21 @@ impl Live {
             Instant::now()
         });
         self.transport.unacknowledged() == 0 && since.elapsed() >= LINGER
+    }
+
+    /// Refuses a peer that does not take what the stream is made of now.
+    pub(super) fn check_codecs(&mut self, ring: &Ring, host: &str) -> Result<(), Error> {
+        for header in ring.headers().tags() {
+            self.intake.fit(header);
+        }
+        self.intake.check(host)
+    }
+
+    /// Says goodbye as far as that goes at once, and closes.
+    pub(super) fn dismiss(&mut self) {
+        self.session.finish();
+        let _ = self.transport.write(self.session.wire(), usize::MAX);
+        self.transport.close();
     }
 
     /// How long it has been there.

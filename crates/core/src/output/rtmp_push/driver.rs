@@ -9,7 +9,7 @@ use std::time::Instant;
 use flowcast_rtmp::url::Scheme;
 
 use super::hope::Back;
-use super::replace::{NextAnswer, Replace};
+use super::replace::{Leaving, NextAnswer, Replace};
 use super::{ANSWER, Answer, DRAIN, RtmpPush, State};
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
@@ -24,8 +24,8 @@ impl RtmpPush {
         }
         match &mut self.state {
             State::Idle if self.finishing => self.state = State::Ended,
-            State::Idle => self.dial(),
-            State::Waiting { until, .. } if *until <= cx.now => self.dial(),
+            State::Idle => self.dial_unless_paused(cx.now),
+            State::Waiting { until, .. } if *until <= cx.now => self.dial_unless_paused(cx.now),
             State::Live(live) => {
                 let host = self.route.peer().host();
                 let is_measured = cx.tick && live.is_to_be_measured();
@@ -58,7 +58,7 @@ impl RtmpPush {
 
 impl OutputDriver for RtmpPush {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
-        let more = (self.next.is_some() || self.leaving.is_some()) && self.turn_beside(cx);
+        let more = (self.next.is_some() || !self.leaving.is_empty()) && self.turn_beside(cx);
         match self.take_turn(cx) {
             OutputState::Running if more => OutputState::More,
             state => state,
@@ -81,12 +81,15 @@ impl OutputDriver for RtmpPush {
         if message.downcast::<Back>().is_ok_and(|back| back.attempt == self.attempt)
             && matches!(self.state, State::Waiting { .. })
         {
-            self.dial();
+            self.dial_unless_paused(cx.now);
         }
         OutputState::Running
     }
 
     fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        if self.finishing {
+            return self.turn(cx);
+        }
         // Nobody has to wait for it to begin.
         self.settled = true;
         self.rest_beside(cx);
@@ -116,7 +119,7 @@ impl OutputDriver for RtmpPush {
     }
 
     fn cursor(&self) -> Option<u64> {
-        let leaving = self.leaving.as_ref().filter(|leaving| !leaving.live.said_goodbye);
+        let leaving = self.leaving.iter().filter(|leaving| !leaving.live.said_goodbye);
         let live = match &self.state {
             State::Live(live) => Some(live),
             _ => None,
@@ -130,9 +133,7 @@ impl OutputDriver for RtmpPush {
         if self.next.take().is_some() {
             self.dialer.drop_cancelled();
         }
-        if let Some(leaving) = &mut self.leaving {
-            leaving.leave();
-        }
+        self.leaving.iter_mut().for_each(Leaving::leave);
         match &mut self.state {
             State::Live(live) => live.session.finish(),
             // Its answer is waited for, to say goodbye: else the peer would wait for the stream, and its name not be free.
@@ -147,12 +148,12 @@ impl OutputDriver for RtmpPush {
     }
 
     fn is_finished(&mut self) -> bool {
-        if let Some(leaving) = &mut self.leaving {
-            if !leaving.live.has_left() {
-                return false;
-            }
-            self.end_leaving();
+        // All of them begin to close.
+        let left = self.leaving.iter_mut().map(|leaving| leaving.live.has_left());
+        if !left.fold(true, |all, left| all & left) {
+            return false;
         }
+        self.end_leaving();
         match &mut self.state {
             State::Live(live) => {
                 let done = live.has_left();
@@ -192,8 +193,12 @@ impl OutputDriver for RtmpPush {
         if let Some(name) = &self.name {
             stats.name.clone_from(name);
         }
-        stats.bytes_sent = self.sent_before + self.leaving.as_ref().map_or(0, |leaving| leaving.live.bytes());
-        stats.drops = self.drops_before;
+        (stats.bytes_sent, stats.drops) = (self.sent_before, self.drops_before);
+        for Leaving { live, .. } in &self.leaving {
+            stats.bytes_sent += live.bytes();
+            stats.drops += live.feed.drops();
+            stats.bytes_in_kernel += live.transport.unacknowledged();
+        }
         stats.reconnects = self.connections.saturating_sub(1);
         stats.rotations = self.rotations;
         stats.backup_of = self.backup_of;
@@ -207,9 +212,9 @@ impl OutputDriver for RtmpPush {
             stats.bytes_sent += live.bytes();
             stats.drops += live.feed.drops();
             stats.lag = live.feed.lag();
-            stats.bytes_in_kernel = live.transport.unacknowledged();
-            stats.bytes_held = stats.bytes_in_kernel;
+            stats.bytes_in_kernel += live.transport.unacknowledged();
         }
+        stats.bytes_held = stats.bytes_in_kernel;
     }
 }
 

@@ -20,6 +20,7 @@ use self::connection::Live;
 use self::hope::Hope;
 use self::replace::{Before, Leaving, Next};
 pub(super) use self::replace::{Change, Note, Replace};
+pub(super) use self::rotate::Broadcast;
 pub(super) use self::rotate::MOST_SESSION;
 use self::rotate::Rotating;
 use super::feed::SharedZero;
@@ -40,6 +41,10 @@ use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
 /// When the source rests, how long what came before may take to be sent, and then the goodbye.
 const DRAIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections that are sending what is left at once; of more, the oldest is closed.
+const MOST_LEAVING: usize = 4;
+/// A connection that was let in to take over waits this long for a keyframe to begin with.
+const KEYFRAME: Duration = Duration::from_secs(60);
 /// While another connection is about to take the place of one that is lost or refused, that one is not dialled for this long.
 const MEANWHILE: Duration = Duration::from_secs(10);
 /// When the push ends, how long the answer of a server that was asked for the stream is waited for.
@@ -58,6 +63,8 @@ pub(crate) struct RtmpPush {
     /// Of which other push it is the backup, and where the times of both begin.
     backup_of: Option<OutputId>,
     zero: Option<SharedZero>,
+    /// What the platform takes for one broadcast, of both.
+    broadcast: Broadcast,
     /// Of earlier connections.
     told: Told,
     roots: TlsRoots,
@@ -78,7 +85,7 @@ pub(crate) struct RtmpPush {
     /// How often something was to.
     replacements: u64,
     /// What was taken over from.
-    leaving: Option<Leaving>,
+    leaving: Vec<Leaving>,
     /// What goes on if the server does not take what it was given up for.
     before: Option<Before>,
     /// Where it goes, if that was replaced.
@@ -163,6 +170,7 @@ impl RtmpPush {
             enhanced,
             all_tracks,
             backup_of,
+            broadcast: pair.as_ref().map(|(pair, _)| pair.broadcast.clone()).unwrap_or_default(),
             zero: pair.map(|(pair, _)| pair.zero),
             told: Told::default(),
             roots,
@@ -177,7 +185,7 @@ impl RtmpPush {
             state: State::Idle,
             next: None,
             replacements: 0,
-            leaving: None,
+            leaving: Vec::new(),
             before: None,
             name: None,
             sent_before: 0,
@@ -261,6 +269,7 @@ impl RtmpPush {
         self.last_error = None;
         self.state = State::Live(Box::new(live));
         self.begin_to_age();
+        self.goes_on_as_broadcast(cx);
         Ok(())
     }
 
@@ -296,7 +305,9 @@ impl RtmpPush {
         match (error, &self.state) {
             // The peer has not looked at what it is sent before it lets the output in.
             (Error::CodecNotTaken { .. }, State::Live(live)) => {
-                self.connections > 1 || now.saturating_duration_since(live.since) >= SETTLED_AFTER
+                self.connections > 1
+                    || self.rotations > 0
+                    || now.saturating_duration_since(live.since) >= SETTLED_AFTER
             }
             _ => self.connections > 0,
         }
@@ -330,7 +341,8 @@ impl RtmpPush {
         }
         if self.finishing {
             self.state = State::Ended;
-            return OutputState::Ended(None);
+            // Others may still have something to say.
+            return if self.leaving.is_empty() { OutputState::Ended(None) } else { OutputState::Running };
         }
         if self.next.as_ref().is_some_and(Next::is_at_the_door) {
             // A server that takes the last one who comes ends the one before. The new connection takes over as soon as it is known.
@@ -355,6 +367,9 @@ impl RtmpPush {
             return OutputState::Ended(Some(error));
         };
         let Some(wait) = wait else {
+            if self.waits_for_next(cx.now) {
+                return OutputState::Running;
+            }
             self.state = State::Ended;
             // One that may not be refused at all has not been tried again.
             let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
@@ -402,6 +417,14 @@ impl RtmpPush {
                 OutputState::Ended(None)
             }
             Ok(Reached::Elsewhere(url)) => self.go_elsewhere(cx, Some(url)),
+            Ok(Reached::Peer(mut dialed)) if !self.finishing && self.paused_until(cx.now).is_some() => {
+                // The other ingest has begun to pause meanwhile.
+                dialed.session.finish();
+                let _ = dialed.transport.write(dialed.session.wire(), usize::MAX);
+                dialed.transport.close();
+                self.dial_unless_paused(cx.now);
+                OutputState::Running
+            }
             Ok(Reached::Peer(dialed)) => match self.adopt(cx, *dialed) {
                 // What arrived with the acceptance is in the session: the first turn takes it before any poll.
                 Ok(()) => {

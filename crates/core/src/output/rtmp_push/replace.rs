@@ -13,7 +13,7 @@ use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
 
 use super::connection::Live;
-use super::{DRAIN, GOODBYE, MEANWHILE, MOST_HOPS, Route, RtmpPush, State};
+use super::{DRAIN, GOODBYE, KEYFRAME, MEANWHILE, MOST_HOPS, MOST_LEAVING, Route, RtmpPush, State};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -113,11 +113,7 @@ impl Drop for Next {
     fn drop(&mut self) {
         match &mut self.state {
             NextState::Dialing { cancelled, .. } => cancelled.store(true, Ordering::Relaxed),
-            NextState::Ready(live) => {
-                live.session.finish();
-                let _ = live.transport.write(live.session.wire(), usize::MAX);
-                live.transport.close();
-            }
+            NextState::Ready(live) => live.dismiss(),
             NextState::Gone => {}
         }
     }
@@ -127,6 +123,8 @@ impl Drop for Next {
 pub(super) struct Leaving {
     pub(super) live: Box<Live>,
     host: String,
+    /// The source rests: nothing that comes later is for this one.
+    pub(super) end: Option<u64>,
     until: Instant,
 }
 
@@ -141,8 +139,13 @@ impl Leaving {
                 // A peer that closes first is as good.
                 Err(_) => return (true, false),
             }
-            if finishing || !(self.live.feed.is_over() || cx.now >= self.until) {
+            let feed = &self.live.feed;
+            let is_over = feed.is_over() || self.end.is_some_and(|end| feed.cursor() >= end);
+            if finishing || !(is_over || cx.now >= self.until) {
                 break;
+            }
+            if !is_over {
+                self.live.feed.give_up_rest();
             }
             self.leave();
         }
@@ -177,10 +180,9 @@ impl RtmpPush {
         };
         let host = to.destination.host().to_owned();
         cx.notices.push(EventKind::OutputReplacing { output: self.id, host });
-        if matches!(self.state, State::Resting) {
-            self.take_target(to, None);
-            self.has_gone_on(cx, Cutover::WasOff, Why::Replace, Some(asked.note));
-            return OutputState::Running;
+        if matches!(self.state, State::Resting) || self.rest.is_some() {
+            self.goes_on_later(cx, to, Why::Replace, Some(asked.note));
+            return self.turn(cx);
         }
         let mut next = Next::new(to, asked.if_taken, Why::Replace);
         next.note = Some(asked.note);
@@ -223,15 +225,21 @@ impl RtmpPush {
                 let told = self.told_about(next.why);
                 let intake = Intake::server(next.to.enhanced, capabilities, next.to.all_tracks, told);
                 match Live::new(*dialed, intake, cx, &self.config.lag, self.zero.clone()) {
-                    Ok(live) => {
+                    Ok(mut live) => {
+                        let is_taken = live.check_codecs(cx.ring, next.peer().host());
                         next.state = NextState::Ready(Box::new(live));
-                        self.next = Some(next);
-                        return self.turn(cx);
+                        match is_taken {
+                            Ok(()) => {
+                                self.next = Some(next);
+                                return self.turn(cx);
+                            }
+                            Err(error) => error,
+                        }
                     }
                     Err(error) => error,
                 }
             }
-            Ok(Reached::Elsewhere(url)) => match follow(&next, url) {
+            Ok(Reached::Elsewhere(url)) => match follow(&next, Some(url)) {
                 Ok(to) => {
                     next.elsewhere = Some(to);
                     next.hops += 1;
@@ -297,61 +305,136 @@ impl RtmpPush {
     /// Serves the connections beside the one on the air; `true` if there is more to do at once.
     pub(super) fn turn_beside(&mut self, cx: &mut OutputContext<'_>) -> bool {
         self.turn_next(cx);
-        let Some(leaving) = &mut self.leaving else { return false };
-        let (gone, more) = leaving.turn(cx);
-        if gone {
-            self.end_leaving();
-            let is_free = self.before.as_ref().is_some_and(|before| before.pause.is_zero());
-            if is_free && matches!(self.state, State::Waiting { .. }) {
-                // The server is free for the one it did not let in.
-                self.dial();
+        let mut leaving = mem::take(&mut self.leaving);
+        let (mut more, before) = (false, leaving.len());
+        leaving.retain_mut(|leaving| {
+            let (gone, left) = leaving.turn(cx);
+            more |= left;
+            if gone {
+                let tags = leaving.live.feed.take_drops();
+                if tags > 0 {
+                    cx.notices.push(EventKind::OutputDropped { output: self.id, tags });
+                }
+                self.end_one(leaving);
             }
+            !gone
+        });
+        self.leaving = leaving;
+        let is_free = self.before.as_ref().is_some_and(|before| before.pause.is_zero());
+        if before > 0 && self.leaving.is_empty() && is_free && matches!(self.state, State::Waiting { .. }) {
+            // The server is free for the one it did not let in.
+            self.dial();
         }
         more
     }
 
     /// The source rests: what is to take over is where the push goes on after that.
     pub(super) fn rest_beside(&mut self, cx: &mut OutputContext<'_>) {
-        if let Some(leaving) = &mut self.leaving {
-            leaving.leave();
+        for leaving in &mut self.leaving {
+            leaving.end.get_or_insert(cx.ring.end());
         }
         self.rotation_is_moot(cx);
         if let Some(mut next) = self.next.take() {
             self.dialer.drop_cancelled();
-            self.take_target(next.to.clone(), None);
-            self.has_gone_on(cx, Cutover::WasOff, next.why, next.note.take());
+            self.goes_on_later(cx, next.to.clone(), next.why, next.note.take());
         }
+    }
+
+    /// The push goes on there once the source gives again. What is on the air does not: it sends what came before the rest.
+    fn goes_on_later(&mut self, cx: &mut OutputContext<'_>, to: Target, why: Why, note: Option<Note>) {
+        if matches!(self.state, State::Live(_))
+            && let State::Live(old) = mem::replace(&mut self.state, State::Resting)
+        {
+            let end = self.rest.map_or(cx.ring.end(), |(end, _)| end);
+            self.lets_go(old, Some(end), cx.now + DRAIN);
+        }
+        if let Some(before) = self.before.take() {
+            self.is_given_up(cx, before.why);
+        }
+        self.take_target(to, None);
+        self.has_gone_on(cx, Cutover::WasOff, why, note);
+    }
+
+    /// The connection that was on the air leaves: it has until then to send what is left.
+    fn lets_go(&mut self, live: Box<Live>, end: Option<u64>, until: Instant) {
+        if self.leaving.len() >= MOST_LEAVING {
+            let mut oldest = self.leaving.remove(0);
+            self.end_one(&mut oldest);
+        }
+        let host = self.route.peer().host().to_owned();
+        self.leaving.push(Leaving { live, host, end, until });
     }
 
     /// What was taken over from is gone.
     pub(super) fn end_leaving(&mut self) {
-        if let Some(mut leaving) = self.leaving.take() {
-            self.sent_before += leaving.live.bytes();
-            self.drops_before += leaving.live.feed.drops();
-            leaving.live.transport.close();
+        for mut leaving in mem::take(&mut self.leaving) {
+            self.end_one(&mut leaving);
         }
+    }
+
+    fn end_one(&mut self, leaving: &mut Leaving) {
+        self.sent_before += leaving.live.bytes();
+        self.drops_before += leaving.live.feed.drops();
+        leaving.live.transport.close();
     }
 
     fn turn_next(&mut self, cx: &mut OutputContext<'_>) {
         let Some(next) = &mut self.next else { return };
         let host = next.peer().host().to_owned();
         let NextState::Ready(live) = &mut next.state else { return };
-        let State::Live(old) = &mut self.state else {
-            return self.take_over(cx, Cutover::WasOff);
+        let place = match &mut self.state {
+            // The newest keyframe the old connection has not sent: there it ends, and the other one begins.
+            State::Live(old) => cx.ring.join_from(old.feed.cursor()),
+            _ => None,
         };
-        // The newest keyframe the old connection has not sent: there it ends, and the other one begins.
-        let place = cx.ring.newest_join().filter(|&place| place >= old.feed.cursor());
-        if let Some((place, time)) = place.and_then(|place| Some((place, cx.ring.time_of(place)?))) {
+        let is_on_air = matches!(self.state, State::Live(_));
+        if place.is_some() || !is_on_air {
+            // What the stream is made of may have changed since it was let in.
+            if let Err(error) = live.check_codecs(cx.ring, &host) {
+                return self.lost_next(cx, error);
+            }
+            let (Some((place, time)), State::Live(old)) = (place, &mut self.state) else {
+                return self.take_over(cx, Cutover::WasOff);
+            };
             old.feed.end_at(place, time);
             live.feed.begin_at(place);
             return self.take_over(cx, Cutover::AtKeyframe);
         }
         // Nothing to send yet: it is only listened to.
         let pumped = live.pump(cx, &host, true);
-        if let Err(error) = pumped {
-            let why = next.why;
-            self.next = None;
-            self.does_not_go_on(cx, why, error);
+        let (waited, elsewhere) = (live.on_air(cx.now), live.wanted_elsewhere.take());
+        match (pumped, elsewhere) {
+            (Err(error), _) => self.lost_next(cx, error),
+            (Ok(_), Some(url)) => self.next_elsewhere(cx, url),
+            (Ok(_), None) if waited >= KEYFRAME => {
+                self.lost_next(cx, Error::SourceNotReady { after: KEYFRAME });
+            }
+            (Ok(_), None) => {}
+        }
+    }
+
+    /// The connection that was let in to take over does not.
+    fn lost_next(&mut self, cx: &mut OutputContext<'_>, error: Error) {
+        if let Some(next) = self.next.take() {
+            self.does_not_go_on(cx, next.why, error);
+        }
+    }
+
+    /// The server wants the connection that is to take over elsewhere, before that has sent anything.
+    fn next_elsewhere(&mut self, cx: &mut OutputContext<'_>, url: Option<ServerUrl>) {
+        let Some(mut next) = self.next.take() else { return };
+        match follow(&next, url) {
+            Ok(to) => {
+                if let NextState::Ready(live) = &mut next.state {
+                    live.dismiss();
+                }
+                next.elsewhere = Some(to);
+                next.hops += 1;
+                self.dial_next(next);
+            }
+            Err(error) => {
+                self.does_not_go_on(cx, next.why, error);
+            }
         }
     }
 
@@ -359,12 +442,8 @@ impl RtmpPush {
     fn take_over(&mut self, cx: &mut OutputContext<'_>, cutover: Cutover) {
         let Some(mut next) = self.next.take() else { return };
         let NextState::Ready(live) = mem::replace(&mut next.state, NextState::Gone) else { return };
-        let host = self.route.peer().host().to_owned();
         match mem::replace(&mut self.state, State::Idle) {
-            State::Live(old) => {
-                self.end_leaving();
-                self.leaving = Some(Leaving { live: old, host, until: cx.now + DRAIN });
-            }
+            State::Live(old) => self.lets_go(old, None, cx.now + DRAIN),
             state => {
                 self.state = state;
                 self.close_connection();
@@ -374,13 +453,15 @@ impl RtmpPush {
         self.take_target(next.to.clone(), next.elsewhere.clone());
         self.backoff.connected(cx.now);
         self.begin_to_age();
-        if next.why == Why::Rotation && cutover == Cutover::WasOff {
+        if next.why == Why::Replace {
+            self.broadcast.begin(cx.now, cx.ring.newest());
+        }
+        if cutover == Cutover::WasOff {
             let (reconnects, failures) = (self.connections, self.failures);
             cx.notices.push(EventKind::OutputLive { output: self.id, reconnects, failures });
             self.connections += 1;
         }
         (self.failures, self.last_error, self.settled) = (0, None, true);
-        self.connections = self.connections.max(1);
         if let Some(before) = self.before.take() {
             // What the one before was given up for never came to be.
             self.is_given_up(cx, before.why);
@@ -416,15 +497,13 @@ impl RtmpPush {
 
     /// The server takes one publisher at a time: the one on the air says goodbye first.
     fn break_for(&mut self, cx: &mut OutputContext<'_>, to: Target, before: Before) -> OutputState {
-        let (host, told) = (self.route.peer().host().to_owned(), self.told_about(before.why));
+        let told = self.told_about(before.why);
         // Dialled as soon as the old connection has left, or after the pause.
         let wait = if before.pause.is_zero() { 2 * GOODBYE } else { before.pause };
         let waiting = State::Waiting { until: cx.now + wait, _hope: None };
         if let State::Live(old) = mem::replace(&mut self.state, waiting) {
-            self.end_leaving();
-            let mut leaving = Leaving { live: old, host, until: cx.now };
-            leaving.leave();
-            self.leaving = Some(leaving);
+            self.lets_go(old, None, cx.now);
+            self.leaving.last_mut().map(Leaving::leave);
         }
         self.before = Some(before);
         self.take_target(to, None);
@@ -486,8 +565,8 @@ fn is_taken(error: &Error) -> bool {
     code == "NetStream.Publish.BadName" && error.is_retryable()
 }
 
-/// The address a server sends the connection to.
-fn follow(next: &Next, ServerUrl(url): ServerUrl) -> Result<Destination, Error> {
+/// The address a server sends the connection to: that, or the same once more.
+fn follow(next: &Next, url: Option<ServerUrl>) -> Result<Destination, Error> {
     let lost = |reason: &str| {
         let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
         Error::ConnectionLost { host: next.peer().host().to_owned(), source: source.into() }
@@ -495,6 +574,7 @@ fn follow(next: &Next, ServerUrl(url): ServerUrl) -> Result<Destination, Error> 
     if next.hops == MOST_HOPS {
         return Err(lost("the server redirects again and again"));
     }
+    let Some(ServerUrl(url)) = url else { return Ok(next.peer().clone()) };
     let to = next.to.destination.moved_to(&url);
     let to = to.map_err(|_| lost("the server redirects to a malformed address"))?;
     if to.scheme() == Scheme::Rtmp && next.to.destination.scheme() == Scheme::Rtmps {

@@ -3,7 +3,11 @@
 //! In: how long the connection on the air has been there, with the stream's turns. Out: a second connection to the same server with the same
 //! key, which takes over at a keyframe. Nothing is done between two measurements of the lag. On the stream's thread; time is an argument.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use flowcast_rtmp::time::MediaTime;
+use parking_lot::Mutex;
 
 use super::replace::{Next, Why};
 use super::{RtmpPush, State};
@@ -67,7 +71,81 @@ impl Rotating {
     }
 }
 
+/// What a platform takes for one broadcast, where that ends with a pause: connections with less than the pause between them, also those
+/// of its two ingests.
+#[derive(Debug, Clone, Default)]
+pub(in crate::output) struct Broadcast(Arc<Mutex<OnAir>>);
+
+#[derive(Debug, Default)]
+struct OnAir {
+    /// Since when, by the clock and in the stream's time.
+    since: Option<(Instant, MediaTime)>,
+    /// When a connection was last seen.
+    seen: Option<Instant>,
+    /// There is to be no connection until then.
+    off_until: Option<Instant>,
+}
+
+impl Broadcast {
+    /// Begins anew.
+    pub(super) fn begin(&self, now: Instant, media: MediaTime) {
+        *self.0.lock() = OnAir { since: Some((now, media)), seen: Some(now), off_until: None };
+    }
+
+    /// A connection is on the air: it begins anew if there was none for as long as `pause`.
+    fn goes_on(&self, now: Instant, media: MediaTime, pause: Duration) {
+        let seen = self.0.lock().seen;
+        if seen.is_none_or(|seen| now.saturating_duration_since(seen) >= pause) {
+            self.begin(now, media);
+        }
+    }
+
+    /// How old it is while a connection is on the air; `None` if it has been ended.
+    fn age(&self, now: Instant, media: MediaTime) -> Option<Duration> {
+        let mut on_air = self.0.lock();
+        on_air.seen = Some(now);
+        let (since, first) = on_air.since?;
+        let by_media = Duration::from_millis(u64::try_from(media.millis_since(first)).unwrap_or(0));
+        Some(now.saturating_duration_since(since).max(by_media))
+    }
+
+    /// Ends, with a pause.
+    fn end(&self, now: Instant, pause: Duration) {
+        *self.0.lock() = OnAir { off_until: Some(now + pause), ..OnAir::default() };
+    }
+
+    /// How long there is to be no connection.
+    fn off_until(&self, now: Instant) -> Option<Instant> {
+        self.0.lock().off_until.filter(|until| *until > now)
+    }
+}
+
 impl RtmpPush {
+    /// The pause between two broadcasts; zero if a broadcast does not end with the connection.
+    fn pause(&self) -> Duration {
+        self.rotation.map_or(Duration::ZERO, |rotation| rotation.pause)
+    }
+
+    /// Until when this push is not to be on the air, as planned for it or for the other ingest.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        if self.pause().is_zero() { None } else { self.broadcast.off_until(now) }
+    }
+
+    /// Dials, or waits for the end of a pause.
+    pub(super) fn dial_unless_paused(&mut self, now: Instant) {
+        match self.paused_until(now) {
+            Some(until) => self.state = State::Waiting { until, _hope: None },
+            None => self.dial(),
+        }
+    }
+
+    /// A connection that was dialled is on the air.
+    pub(super) fn goes_on_as_broadcast(&self, cx: &OutputContext<'_>) {
+        if !self.pause().is_zero() {
+            self.broadcast.goes_on(cx.now, cx.ring.newest(), self.pause());
+        }
+    }
+
     /// A connection is on the air, from here on.
     pub(super) fn begin_to_age(&mut self) {
         self.rotating = Rotating::new(self.rotation.as_ref(), random::unit());
@@ -77,16 +155,27 @@ impl RtmpPush {
     pub(super) fn rotate_if_due(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         let State::Live(live) = &self.state else { return OutputState::Running };
         let (in_session, on_air) = (live.feed.session_time(cx.ring), live.on_air(cx.now));
-        let aired = in_session.max(on_air);
+        let mut aired = in_session.max(on_air);
         let is_busy =
-            self.next.is_some() || self.leaving.is_some() || self.before.is_some() || self.finishing;
+            self.next.is_some() || !self.leaving.is_empty() || self.before.is_some() || self.finishing;
         let times = live.feed.wire_time(cx.ring);
-        if !self.rotating.is_due(cx.now, aired, times) || is_busy || live.said_goodbye {
+        let rotation = self.rotation.unwrap_or_default();
+        let mut paused = None;
+        if !rotation.pause.is_zero() {
+            paused = self.broadcast.off_until(cx.now);
+            aired = self.broadcast.age(cx.now, cx.ring.newest()).unwrap_or(aired);
+        }
+        let is_due = paused.is_some() || self.rotating.is_due(cx.now, aired, times);
+        if !is_due || is_busy || live.said_goodbye {
             return OutputState::Running;
         }
-        let rotation = self.rotation.unwrap_or_default();
         cx.notices.push(EventKind::OutputRotating { output: self.id, after: aired });
+        if let Some(until) = paused {
+            // The other ingest has begun it.
+            return self.break_to_rotate(cx, until.saturating_duration_since(cx.now));
+        }
         if !rotation.pause.is_zero() {
+            self.broadcast.end(cx.now, rotation.pause);
             return self.break_to_rotate(cx, rotation.pause);
         }
         self.dial_next(Next::new(self.target(), rotation.if_taken, Why::Rotation));

@@ -143,6 +143,34 @@ fn behind_it_drops_pictures_up_to_a_keyframe_and_goes_on_with_sound() {
 }
 
 #[test]
+fn what_belongs_before_the_keyframe_a_session_ends_with_is_sent_whatever_it_is() {
+    let mut ring = ring();
+    play(&mut ring, 0, 1, 25);
+    let (mut session, mut ends) = (Taken::new(), feed(&ring, Join::Newest));
+    while ends.fill(&ring, &mut session) {
+        session.drain();
+    }
+    session.drain();
+    let keyframe = ring.end();
+    ring.push(video(1000, [0x17, 1], FRAME));
+    // Text, and a picture of a second track, are a little late; the sound is later still.
+    let text = Bytes::from_static(b"\x02\0\x0aonTextData");
+    ring.push(Tag::from_wire(TagKind::Script, MediaTime::from_millis(985), text));
+    let second = Bytes::from_static(b"\x96\x01hvc1\x01\0\0\0picture");
+    ring.push(Tag::from_wire(TagKind::Video, MediaTime::from_millis(988), second));
+    let sound = Bytes::from_static(&[0xAF, 1, 0x21]);
+    ring.push(Tag::from_wire(TagKind::Audio, MediaTime::from_millis(990), sound));
+    ends.end_at(keyframe, MediaTime::from_millis(1000));
+    let before = session.tags.len();
+    ends.fill(&ring, &mut session);
+    assert!(!ends.is_over(), "more may follow");
+    ring.push(video(1040, [0x27, 1], FRAME));
+    ends.fill(&ring, &mut session);
+    let times: Vec<_> = session.tags[before..].iter().map(|tag| tag.timestamp.as_millis()).collect();
+    assert_eq!((times, ends.is_over()), (vec![985, 988, 990], true));
+}
+
+#[test]
 fn a_session_begins_at_zero_and_nothing_is_before_that() {
     let mut ring = ring();
     play(&mut ring, 0, 3, 25);

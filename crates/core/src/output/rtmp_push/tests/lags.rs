@@ -7,28 +7,12 @@ use super::*;
 fn the_new_connection_begins_at_a_keyframe_from_before_it_was_let_in_if_the_old_one_is_behind_that() {
     let (mut slow, mut other) = (Server::new(Lets::All), Server::new(Lets::All));
     let output = Output::rtmp(&slow.url(), "a-key");
-    let mut rig = Rig::new(output, |config| {
-        (config.lag.drop_after, config.lag.disconnect_after) =
-            (Duration::from_secs(60), Duration::from_secs(90));
-        (config.backlog.bytes, config.backlog.media) = (1 << 30, Duration::from_secs(600));
-        config.backlog.tags = 1 << 20;
-    });
+    let mut rig = Rig::new(output, patient);
     rig.until(&mut [&mut slow], |rig, _| rig.is_live());
     rig.second(&mut [&mut slow]);
     rig.drain(&mut [&mut slow]);
-    // It reads no more, until the kernel's buffers are full and the connection is two keyframes behind.
-    slow.is_deaf = true;
-    rig.size = 100_000;
-    loop {
-        rig.second(&mut [&mut slow]);
-        let behind = rig.ring.end() - rig.driver.cursor().expect("it is on the air");
-        if behind > u64::from(4 * GOP + GOP) {
-            break;
-        }
-        assert!(rig.pictures < 60 * RATE, "the kernel takes it all");
-    }
-    assert_eq!(rig.pictures % GOP, 0);
-    (0..GOP / 2).for_each(|_| rig.give_one());
+    // Until the kernel's buffers are full.
+    rig.fall_behind(&mut slow);
     let newest = rig.ring.newest_join().expect("a keyframe");
     assert!(rig.driver.cursor().expect("it is on the air") < newest, "it is behind the newest keyframe");
     rig.replace(&Output::rtmp(&other.url(), "a-key"));

@@ -1,6 +1,8 @@
 //! A push on a stage of its own: its clock and the media are the test's, and so are the servers.
 
+mod ends;
 mod lags;
+mod replaces;
 mod rotates;
 mod server;
 
@@ -28,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RATE: u32 = 25;
 const GOP: u32 = 25;
 
+/// What is behind is neither made to drop nor given up.
+fn patient(config: &mut Config) {
+    (config.lag.drop_after, config.lag.disconnect_after) = (Duration::from_secs(60), Duration::from_secs(90));
+    (config.backlog.bytes, config.backlog.media) = (1 << 30, Duration::from_secs(600));
+    config.backlog.tags = 1 << 20;
+}
+
 /// A push, and what it is given.
 struct Rig {
     stage: Stage,
@@ -37,6 +46,8 @@ struct Rig {
     /// The time of the next picture, milliseconds.
     media: i64,
     pictures: u32,
+    /// Pictures from one keyframe to the next.
+    gop: u32,
     /// Bytes of a picture.
     size: usize,
     scratch: Scratch,
@@ -49,14 +60,18 @@ struct Rig {
 
 impl Rig {
     fn new(output: Output, change: impl FnOnce(&mut Config)) -> Self {
+        output.check().expect("an output that can be");
+        Self::of(Box::new(output), change)
+    }
+
+    fn of(output: Box<dyn OpenOutput>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.reconnect.first = Duration::from_millis(20);
         config.reconnect.cap = Duration::from_millis(20);
         change(&mut config);
         let registry = Registry::new(config).expect("there is no store");
         let stage = Stage::new(&registry, crate::files::Reads::default()).expect("a stage");
-        output.check().expect("an output that can be");
-        let opened = stage.open_output(|cx| Box::new(output).open(cx)).expect("it opens");
+        let opened = stage.open_output(|cx| output.open(cx)).expect("it opens");
         let mut ring = Ring::new(registry.config.backlog.clone(), true);
         let headers =
             [(TagKind::Video, &[0x17, 0, 0, 0, 0, 1][..]), (TagKind::Audio, &[0xAF, 0, 0x11, 0x90])];
@@ -65,9 +80,23 @@ impl Rig {
         }
         let (driver, scratch) = (opened.driver, Scratch::default());
         let (now, events, given) = (Instant::now(), Vec::new(), Vec::new());
-        let (media, pictures, size, ended) = (1000, 0, 200, false);
+        let (media, pictures, gop, size, ended) = (1000, 0, GOP, 200, false);
         let _registry = registry;
-        Self { stage, driver, ring, now, media, pictures, size, scratch, events, ended, given, _registry }
+        Self {
+            stage,
+            driver,
+            ring,
+            now,
+            media,
+            pictures,
+            gop,
+            size,
+            scratch,
+            events,
+            ended,
+            given,
+            _registry,
+        }
     }
 
     fn call(
@@ -120,7 +149,7 @@ impl Rig {
 
     /// The next picture and the sound before it; the sound that belongs before a keyframe follows it.
     fn give_one(&mut self) {
-        let keyframe = self.pictures.is_multiple_of(GOP);
+        let keyframe = self.pictures.is_multiple_of(self.gop);
         let head = if keyframe { 0x17 } else { 0x27 };
         let number = self.pictures.to_be_bytes();
         let mut body = vec![head, 1, 0, 0, 0];
@@ -134,6 +163,38 @@ impl Rig {
         [picture, sound].into_iter().for_each(|tag| self.ring.push(tag));
         self.media += i64::from(1000 / RATE);
         self.pictures += 1;
+    }
+
+    /// The source has nothing to send from here on, or has again.
+    fn rest(&mut self, rests: bool) {
+        self.call(
+            false,
+            (false, false),
+            |driver, cx| if rests { driver.rest(cx) } else { driver.resume(cx) },
+        );
+    }
+
+    fn finish(&mut self) {
+        self.call(false, (false, false), |driver, cx| {
+            driver.finish(cx);
+            driver.turn(cx)
+        });
+    }
+
+    /// The server reads no more, and gets seconds of media until it is behind for more than two keyframes; half a GOP follows.
+    fn fall_behind(&mut self, slow: &mut Server) {
+        slow.is_deaf = true;
+        self.size = 100_000;
+        loop {
+            self.second(&mut [&mut *slow]);
+            let behind = self.ring.end() - self.driver.cursor().expect("it is on the air");
+            if behind > u64::from(4 * GOP + GOP) {
+                break;
+            }
+            assert!(self.pictures < 60 * RATE, "the kernel takes it all");
+        }
+        assert_eq!(self.pictures % GOP, 0);
+        (0..GOP / 2).for_each(|_| self.give_one());
     }
 
     /// A second of media, and of the clock, which is sent.
@@ -200,6 +261,10 @@ impl Rig {
     /// How often it was begun, and how often in vain.
     fn rotating(&self) -> [usize; 2] {
         ["output_rotating", "output_not_rotated"].map(|name| self.count(name))
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.events.iter().map(EventKind::name).collect()
     }
 
     fn count(&self, name: &str) -> usize {

@@ -237,10 +237,10 @@ fn another_server_that_is_asked_for_meanwhile_comes_first() {
     rig.until(&mut [&mut server], |_, servers| servers[0].visits[0].said_goodbye);
     rig.replace(&push(&other));
     rig.until(&mut [&mut server, &mut other], |rig, _| rig.count("output_replaced") == 1);
-    let names: Vec<_> = rig.events.iter().map(EventKind::name).collect();
     let expected =
-        ["output_live", "output_rotating", "output_replacing", "output_not_rotated", "output_replaced"];
-    assert_eq!(names, expected);
+        ["output_rotating", "output_replacing", "output_live", "output_not_rotated", "output_replaced"];
+    assert_eq!(rig.names()[1..], expected);
+    assert_eq!(rig.stats().reconnects, 1, "it was off for a while");
     rig.second(&mut [&mut server, &mut other]);
     rig.second(&mut [&mut server, &mut other]);
     rig.drain(&mut [&mut server, &mut other]);
@@ -251,4 +251,130 @@ fn another_server_that_is_asked_for_meanwhile_comes_first() {
     rig.second(&mut [&mut server, &mut other]);
     rig.drain(&mut [&mut server, &mut other]);
     assert_eq!(rig.count("output_rotating"), 1);
+}
+
+#[test]
+fn a_pause_is_not_cut_short_by_a_source_that_comes_back() {
+    let mut server = Server::new(Lets::All);
+    let mut rig = on_air(push(&server).rotate(Rotation::YOUTUBE), &mut server);
+    rig.jump(12 * HOUR);
+    rig.until(&mut [&mut server], |_, servers| servers[0].visits[0].said_goodbye);
+    rig.second(&mut [&mut server]);
+    rig.rest(true);
+    rig.second(&mut [&mut server]);
+    rig.rest(false);
+    for second in 3..89 {
+        rig.second(&mut [&mut server]);
+        assert!(server.visits.len() == 1 && !rig.is_live(), "dialled after {second} s");
+    }
+    play_until_rotated(&mut rig, &mut server, 1);
+    assert_eq!(rig.rotated(), [Cutover::AfterBreak]);
+}
+
+#[test]
+fn a_broadcast_that_ends_with_a_pause_is_as_old_as_what_came_before_a_shorter_break() {
+    for (off, rotates) in [(Duration::from_secs(60), true), (Duration::from_secs(100), false)] {
+        let mut server = Server::new(Lets::All);
+        let mut rig = on_air(push(&server).rotate(Rotation::YOUTUBE), &mut server);
+        rig.jump(6 * HOUR);
+        rig.second(&mut [&mut server]);
+        rig.drain(&mut [&mut server]);
+        server.down();
+        server.cut();
+        rig.until(&mut [&mut server], |rig, _| rig.count("output_retrying") == 1);
+        rig.now += off;
+        server.up();
+        let began = rig.now + Duration::from_secs(20);
+        while !rig.is_live() {
+            // Attempts that failed meanwhile have waits of their own.
+            rig.now += Duration::from_millis(10);
+            rig.turn(&mut [&mut server]);
+            assert!(rig.now < began, "it is not dialled: {:?}", rig.events);
+        }
+        rig.second(&mut [&mut server]);
+        rig.second(&mut [&mut server]);
+        rig.drain(&mut [&mut server]);
+        rig.jump(6 * HOUR);
+        rig.second(&mut [&mut server]);
+        assert_eq!(rig.count("output_rotating") == 1, rotates, "off for {off:?}: {:?}", rig.events);
+    }
+}
+
+/// The two pushes of an output with a backup, each on a stage of its own.
+fn pair(output: &Output) -> [Rig; 2] {
+    output.as_pair().expect("it has a backup").map(|one| Rig::of(one, |_| {}))
+}
+
+#[test]
+fn the_two_ingests_of_a_platform_pause_at_the_same_time() {
+    let (mut primary, mut backup) = (Server::new(Lets::All), Server::new(Lets::All));
+    let [mut one, mut two] = pair(&push(&primary).rotate(Rotation::YOUTUBE).backup(&backup.url()));
+    two.now = one.now;
+    one.until(&mut [&mut primary], |rig, _| rig.is_live());
+    two.until(&mut [&mut backup], |rig, _| rig.is_live());
+    let both = |one: &mut Rig, two: &mut Rig, primary: &mut Server, backup: &mut Server| {
+        one.second(&mut [primary]);
+        two.second(&mut [backup]);
+    };
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    one.drain(&mut [&mut primary]);
+    two.drain(&mut [&mut backup]);
+    // The primary is lost for a moment: the broadcast goes on, by the other one.
+    one.jump(6 * HOUR);
+    two.jump(6 * HOUR);
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    one.drain(&mut [&mut primary]);
+    two.drain(&mut [&mut backup]);
+    primary.cut();
+    one.until(&mut [&mut primary], |rig, _| rig.count("output_retrying") == 1);
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    one.until(&mut [&mut primary], |rig, _| rig.is_live());
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    one.drain(&mut [&mut primary]);
+    two.drain(&mut [&mut backup]);
+    one.jump(6 * HOUR);
+    two.jump(6 * HOUR);
+    // The younger connection is asked first, and there is nothing on the air a second later.
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    both(&mut one, &mut two, &mut primary, &mut backup);
+    assert_eq!(
+        [&one, &two].map(|rig| rig.count("output_rotating")),
+        [1, 1],
+        "{:?}\n{:?}",
+        one.events,
+        two.events
+    );
+    let mut off = 0;
+    while one.rotated().is_empty() || two.rotated().is_empty() {
+        off += u32::from(!one.is_live() && !two.is_live());
+        both(&mut one, &mut two, &mut primary, &mut backup);
+        assert!(off < 120, "{:?}\n{:?}", one.events, two.events);
+    }
+    assert!(off >= 85, "both were off for {off} s");
+    assert_eq!([one.rotated(), two.rotated()], [vec![Cutover::AfterBreak], vec![Cutover::AfterBreak]]);
+    // One that is dialled while the other one pauses waits, too.
+    let settled = |rig: &mut Rig, server: &mut Server| {
+        rig.second(&mut [&mut *server]);
+        rig.drain(&mut [server]);
+    };
+    settled(&mut one, &mut primary);
+    settled(&mut two, &mut backup);
+    backup.lets = Lets::Undecided;
+    backup.cut();
+    two.until(&mut [&mut backup], |rig, _| rig.count("output_retrying") == 1);
+    two.now += Duration::from_secs(1);
+    two.until(&mut [&mut backup], |_, servers| servers[0].visits.last().is_some_and(|visit| visit.has_asked));
+    one.jump(12 * HOUR);
+    one.until(&mut [&mut primary], |rig, _| rig.count("output_rotating") == 2);
+    two.now = one.now;
+    backup.accept();
+    two.until(&mut [&mut backup], |rig, _| rig.stats().phase == OutputPhase::Waiting);
+    two.now += Duration::from_secs(89);
+    (0..20).for_each(|_| two.turn(&mut [&mut backup]));
+    let before = backup.visits.len();
+    assert!(!two.is_live(), "{:?}", two.events);
+    two.now += Duration::from_secs(2);
+    backup.lets = Lets::All;
+    two.until(&mut [&mut backup], |rig, _| rig.is_live());
+    assert_eq!(backup.visits.len(), before + 1);
 }

@@ -113,6 +113,14 @@ impl Server {
         self.visits.iter_mut().for_each(Visit::close);
     }
 
+    /// Lets those in that it has not answered.
+    pub(super) fn accept(&mut self) {
+        for visit in self.visits.iter_mut().filter(|visit| visit.is_open && visit.has_asked) {
+            visit.session.accept_publish(Instant::now());
+            (visit.is_live, visit.has_asked) = (true, false);
+        }
+    }
+
     /// Takes what came and answers.
     pub(super) fn serve(&mut self) {
         while let Some(Ok((socket, _))) = self.listener.as_ref().map(TcpListener::accept) {
