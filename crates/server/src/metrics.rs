@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use flowcast_core::{ActiveStream, BitRate, KeyRegistry};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 
 pub use self::encoders::EncoderMetrics;
 pub use self::engine::EngineMetrics;
+use self::page::{Kind, Page};
 pub use self::streams::StreamMetrics;
 use crate::refusal::RefusalReason;
 use crate::stats::Counters;
@@ -28,7 +27,7 @@ const OTHERS: &str = "(others)";
 
 /// The figures of one server, to be registered with a [`Registry`](prometheus_client::registry::Registry) of the
 /// program. They are read when they are scraped; it stores nothing and keeps no stream alive. The figures of a second
-/// server go into a sub-registry with a prefix, or another registry.
+/// server go into a registry and a page of their own, or into a sub-registry with a prefix.
 ///
 /// | name | type | labels | |
 /// |---|---|---|---|
@@ -93,9 +92,15 @@ impl Collector for Metrics {
         let (mut page, stats) = (Page(encoder), self.counters.snapshot());
         let active = self.keys.active();
         // The encoder appends `_total` to the name of a counter.
-        page.counter("rtmp_connections", "Connections taken in", stats.accepted)?;
-        page.gauge("rtmp_active_streams", "Streams players can ask for", active.len() as u64)?;
-        page.bandwidth(stats.bytes_received, stats.bytes_sent)?;
+        page.one(Kind::Counter, "rtmp_connections", "Connections taken in", None, stats.accepted)?;
+        let gauge = |page: &mut Page<'_>, name: &str, help: &str, value: u64| {
+            page.one(Kind::Gauge, name, help, None, value)
+        };
+        gauge(&mut page, "rtmp_active_streams", "Streams players can ask for", active.len() as u64)?;
+        let help = "Bytes received from publishers and sent to players";
+        let bytes = [("in", stats.bytes_received), ("out", stats.bytes_sent)];
+        let bytes = bytes.map(|(direction, bytes)| ([("direction", direction)], bytes.into()));
+        page.family(Kind::Gauge, "rtmp_bandwidth", help, Some(&Unit::Bytes), bytes)?;
         let refused = RefusalReason::ALL.map(|reason| (reason.as_str(), stats.refused(reason)));
         let faults = [
             ("protocol", stats.protocol_errors),
@@ -103,19 +108,24 @@ impl Collector for Metrics {
             ("tls", stats.tls_errors),
             ("too_fast", stats.too_fast),
         ];
-        page.errors(refused.into_iter().chain(faults))?;
-        page.gauge("rtmp_open_connections", "Connections now", stats.connections)?;
-        page.gauge("rtmp_publishers", "Publishers on the air", stats.publishers)?;
-        page.gauge("rtmp_players", "Players on the air", stats.players)?;
-        page.counter("rtmp_dropped_tags", "Tags dropped for players that were behind", stats.dropped_tags)?;
+        let help = "Connections refused, and those that ended in a fault";
+        page.split("rtmp_errors", help, "reason", refused.into_iter().chain(faults))?;
+        gauge(&mut page, "rtmp_open_connections", "Connections now", stats.connections)?;
+        gauge(&mut page, "rtmp_publishers", "Publishers on the air", stats.publishers)?;
+        gauge(&mut page, "rtmp_players", "Players on the air", stats.players)?;
+        let help = "Tags dropped for players that were behind";
+        page.one(Kind::Counter, "rtmp_dropped_tags", help, None, stats.dropped_tags)?;
         if self.streams == 0 {
             return Ok(());
         }
         let streams = foremost(active, self.streams);
-        let players = streams.iter().map(|stream| (&*stream.name, stream.players as f64));
-        page.streams("rtmp_stream_players", "Players of the stream", players)?;
-        let bits = streams.iter().map(|stream| (&*stream.name, stream.bit_rate.bps() as f64));
-        page.streams("rtmp_stream_bits_per_second", "Media of the stream over the last second", bits)
+        let of = |figure: fn(&Shown) -> u64| {
+            streams.iter().map(move |stream| ([("stream", &*stream.name)], figure(stream).into()))
+        };
+        let players = of(|stream| stream.players as u64);
+        page.family(Kind::Gauge, "rtmp_stream_players", "Players of the stream", None, players)?;
+        let (name, help) = ("rtmp_stream_bits_per_second", "Media of the stream over the last second");
+        page.family(Kind::Gauge, name, help, None, of(|stream| stream.bit_rate.bps()))
     }
 }
 
@@ -142,53 +152,4 @@ fn foremost(mut active: Vec<ActiveStream>, most: usize) -> Vec<Shown> {
         });
     }
     shown
-}
-
-/// What is being written.
-struct Page<'a>(DescriptorEncoder<'a>);
-
-impl Page<'_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let value = ConstCounter::new(value);
-        value.encode(self.0.encode_descriptor(name, help, None, value.metric_type())?)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let value = ConstGauge::new(value);
-        value.encode(self.0.encode_descriptor(name, help, None, value.metric_type())?)
-    }
-
-    fn bandwidth(&mut self, received: u64, sent: u64) -> fmt::Result {
-        let (help, unit) = ("Bytes received from publishers and sent to players", Some(&Unit::Bytes));
-        let values = [("in", ConstGauge::new(received)), ("out", ConstGauge::new(sent))];
-        let mut family = self.0.encode_descriptor("rtmp_bandwidth", help, unit, values[0].1.metric_type())?;
-        for (direction, value) in values {
-            value.encode(family.encode_family(&[("direction", direction)])?)?;
-        }
-        Ok(())
-    }
-
-    fn errors(&mut self, reasons: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {
-        let help = "Connections refused, and those that ended in a fault";
-        let kind = ConstCounter::new(0u64).metric_type();
-        let mut family = self.0.encode_descriptor("rtmp_errors", help, None, kind)?;
-        for (reason, count) in reasons {
-            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
-        }
-        Ok(())
-    }
-
-    fn streams<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl Iterator<Item = (&'s str, f64)>,
-    ) -> fmt::Result {
-        let kind = ConstGauge::new(0f64).metric_type();
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (stream, value) in values {
-            ConstGauge::new(value).encode(family.encode_family(&[("stream", stream)])?)?;
-        }
-        Ok(())
-    }
 }

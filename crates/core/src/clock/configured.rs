@@ -38,6 +38,8 @@ struct Track {
     /// Frames left out since the last header.
     left_out: u64,
     told: u8,
+    /// Those since the last header are among them.
+    is_told: bool,
     /// The header that holds was made of what keyframes bring, or will be.
     in_band: Option<Box<InBand>>,
 }
@@ -64,6 +66,7 @@ impl Track {
         self.left_out += 1;
         let tells = self.left_out == 1 && self.told < MOST_TOLD;
         self.told += u8::from(tells);
+        self.is_told |= tells;
         tells
     }
 }
@@ -102,7 +105,15 @@ impl Configured {
         if found.is_some() || self.tracks.len() == MOST_TRACKS {
             return found;
         }
-        self.tracks.push(Track { kind, number, codec: None, left_out: 0, told: 0, in_band: None });
+        self.tracks.push(Track {
+            kind,
+            number,
+            codec: None,
+            left_out: 0,
+            told: 0,
+            is_told: false,
+            in_band: None,
+        });
         Some(self.tracks.len() - 1)
     }
 
@@ -119,7 +130,7 @@ impl Configured {
             track.codec = Some(codec);
             track.in_band.take_if(|in_band| in_band.made.as_ref() != Some(&tag.body));
             let left_out = std::mem::take(&mut track.left_out);
-            if left_out > 0 && track.told < MOST_TOLD {
+            if std::mem::take(&mut track.is_told) {
                 self.notices.push(EventKind::HeaderCame { codec: name(), left_out });
             }
             return true;
@@ -295,6 +306,22 @@ mod tests {
             configured.change();
             assert!(!configured.admits(&frame), "{name}: another publisher");
         }
+    }
+
+    #[test]
+    fn each_header_that_is_told_to_be_missing_is_told_to_have_come() {
+        let (mut configured, mut told) = (Configured::default(), [0, 0]);
+        for _ in 0..10 {
+            // A frame of the other codec misses its header.
+            for (_, kind, [_, header, frame]) in forms().into_iter().take(2) {
+                let admitted = [&frame, &header].map(|body| configured.admits(&tag(kind, body)));
+                assert_eq!(admitted, [false, true]);
+                for notice in configured.take_notices() {
+                    told[usize::from(matches!(notice, EventKind::HeaderCame { .. }))] += 1;
+                }
+            }
+        }
+        assert_eq!(told, [usize::from(MOST_TOLD); 2]);
     }
 
     /// A baseline stream of 320x180 that says its level.

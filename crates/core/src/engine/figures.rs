@@ -26,6 +26,8 @@ pub struct EngineFigures {
     pub streams: Vec<StreamFigures>,
     /// How many may run at once.
     pub limits: Limits,
+    /// The streams that count for [`Limits::total`]: those that run or are being started, publications left out.
+    pub places_in_use: usize,
     /// Threads of abandoned streams that have not ended since.
     pub abandoned_now: usize,
     /// Its reel store, if there is one.
@@ -74,6 +76,7 @@ impl EngineFigures {
             totals,
             streams,
             limits: engine.limiter().limits(),
+            places_in_use: engine.limiter().running(),
             abandoned_now: engine.stuck(),
             reels: engine.reels().map(Store::stats),
             hardware: hardware(),

@@ -192,7 +192,8 @@ pub struct Counts {
     pub reconnects: u64,
     /// Tags dropped for outputs that were behind.
     pub dropped: u64,
-    /// Tags of publishers that were left out because a sequence header was missing; counted once it came.
+    /// Tags of publishers that were left out because a sequence header was missing; counted once it came, and for the first eight times of a
+    /// track.
     pub headerless: u64,
 }
 

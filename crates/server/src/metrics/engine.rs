@@ -12,8 +12,12 @@ use super::page::{Kind, Page, Value};
 use super::{OTHERS, STREAMS};
 
 /// The figures of one engine and of all its streams together, of owners, and of streams one by one, to be registered with a
-/// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they are scraped and
+/// [`Registry`](prometheus_client::registry::Registry) of the program. They are read when they are scraped and
 /// are at most a second old; it keeps neither the engine nor a stream alive. No stream waits for a scrape.
+///
+/// The figures of a second engine go into a registry and a page of their own, or into a sub-registry with a prefix: series of two engines
+/// have the same names and labels, and Prometheus refuses a page that has a series twice. `flowcast_hardware_sessions` is of the
+/// process: it is not to be summed over engines.
 ///
 /// Of the engine; what is counted never goes back while the engine is there, also when streams end:
 ///
@@ -21,6 +25,7 @@ use super::{OTHERS, STREAMS};
 /// |---|---|---|---|
 /// | `flowcast_active_streams` | gauge | | streams that run, publications included |
 /// | `flowcast_stream_limit` | gauge | | how many the program may run at once; publications do not count for it |
+/// | `flowcast_places_in_use` | gauge | | how many count for that limit: those that run or are being started |
 /// | `flowcast_starts_total` | counter | `outcome` is `started`, `failed` | starts |
 /// | `flowcast_ends_total` | counter | `outcome` is `clean`, `failed`, `forced` | ends: stopped or complete; with an error; abandoned because the thread did not stop in time |
 /// | `flowcast_abandoned_threads` | gauge | | threads of abandoned streams that have not ended since |
@@ -31,7 +36,7 @@ use super::{OTHERS, STREAMS};
 /// | `flowcast_held_bytes` | gauge | `part` is `read_ahead`, `encoder`, `ring`, `outputs`, `kernel` | media held, as in [`HeldBytes`](flowcast_core::HeldBytes) |
 /// | `flowcast_sent_bytes_total` | counter | | bytes sent and written |
 /// | `flowcast_reconnects_total` | counter | | times an output was connected again |
-/// | `flowcast_dropped_tags_total` | counter | `reason` is `output_behind`, `encoder_behind`, `header_missing` | tags left out |
+/// | `flowcast_dropped_tags_total` | counter | `reason` is `output_behind`, `encoder_behind`, `header_missing` | tags left out; those that missed their sequence header are counted once that came, and for the first eight times of a track: who never sends it is among `flowcast_events_total{event="header_missing"}` only |
 /// | `flowcast_output_lag_seconds` | gauge | | lag of the output that is furthest behind |
 /// | `flowcast_schedule_lag_seconds` | gauge | | how late a stream's thread was, at worst over the last second |
 /// | `flowcast_encoded_frames_total` | counter | | pictures encoded on the air, or frames of sound where only that is encoded |
@@ -222,6 +227,8 @@ fn what_happened(figures: &EngineFigures, page: &mut Page<'_>) -> fmt::Result {
     page.one(Kind::Gauge, "flowcast_active_streams", "Streams that run", None, figures.streams.len() as u64)?;
     let limit = figures.limits.total as u64;
     page.one(Kind::Gauge, "flowcast_stream_limit", "Streams the program may run at once", None, limit)?;
+    let (name, help) = ("flowcast_places_in_use", "Streams that count for the limit");
+    page.one(Kind::Gauge, name, help, None, figures.places_in_use as u64)?;
     let starts = [("started", counts.started), ("failed", counts.not_started)];
     page.split("flowcast_starts", "Starts of streams", "outcome", starts)?;
     let failed = counts.failed.saturating_sub(counts.abandoned);

@@ -253,9 +253,48 @@ fn names_types_and_labels_are_as_prometheus_wants_them() {
         }
     }
     assert!(missing.is_empty(), "{missing:?} are not on the page");
-    assert_eq!(listed.len(), 34, "{listed:?}");
+    assert_eq!(listed.len(), 35, "{listed:?}");
     let unlisted: Vec<_> = families.keys().filter(|name| !listed.contains(*name)).collect();
     assert!(unlisted.is_empty(), "{unlisted:?} are not documented");
+}
+
+#[test]
+fn a_second_engine_has_a_sub_registry_with_a_prefix_or_its_series_are_there_twice() {
+    let (one, two) = (engine(), engine());
+    let page = |prefix: Option<&str>| {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(EngineMetrics::new(&one)));
+        let second = Box::new(EngineMetrics::new(&two));
+        match prefix {
+            Some(prefix) => registry.sub_registry_with_prefix(prefix).register_collector(second),
+            None => registry.register_collector(second),
+        }
+        let mut page = String::new();
+        encode(&mut page, &registry).expect("it is written");
+        page
+    };
+    let apart = page(Some("second"));
+    assert_eq!(complaints(&apart), Vec::<String>::new(), "{apart}");
+    assert!(apart.contains("\nflowcast_active_streams 0\n"), "{apart}");
+    assert!(apart.contains("\nsecond_flowcast_active_streams 0\n"), "{apart}");
+    let complaints = complaints(&page(None));
+    assert!(complaints.iter().any(|complaint| complaint.contains("twice")), "{complaints:?}");
+}
+
+#[test]
+fn a_publication_takes_no_place_of_the_limit() {
+    let engine = engine();
+    let _stream = waiting(&engine, None, 1);
+    let text = page(EngineMetrics::new(&engine));
+    assert!(text.contains("flowcast_places_in_use 1\n"), "{text}");
+    let mut figures = engine.watch().figures().expect("the engine is there");
+    // Streams that run without a place are publications.
+    figures.streams.push(figures.streams[0].clone());
+    let text = page(Given(figures, Shown { streams: 0, owners: 0 }));
+    assert!(
+        text.contains("flowcast_active_streams 2\n") && text.contains("flowcast_places_in_use 1\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::STREAMS;
 
 /// The figures of one engine's streams, their pushes and their recordings, to be registered with a
-/// [`Registry`](prometheus_client::registry::Registry) of the program, once for each engine. They are read when they
-/// are scraped and are at most a second old; it keeps neither the engine nor a stream alive.
+/// [`Registry`](prometheus_client::registry::Registry) of the program. They are read when they are scraped
+/// and are at most a second old; it keeps neither the engine nor a stream alive. The figures of a second engine go into a registry and a
+/// page of their own, or into a sub-registry with a prefix.
 ///
 /// Of each stream, with the labels `stream`, its number as [`StreamId`](flowcast_core::StreamId) prints it, and `label`, the one
 /// the program gave it (empty if it gave none):
