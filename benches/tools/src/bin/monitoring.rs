@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 use flowcast::monitor::MonitorConfig;
@@ -112,10 +112,15 @@ fn monitor(engine: &Engine, interval: Duration, window: Duration) -> Result<Valu
     monitor.start()?;
     // The first look makes room for what is remembered; the window begins half way to the next.
     std::thread::sleep(interval / 2);
-    let looks = || monitor.process_history().len();
-    let (before, used, began) = (looks(), thread_cpu(MONITOR)?, Instant::now());
+    let (begins, used, began) = (SystemTime::now(), thread_cpu(MONITOR)?, Instant::now());
     std::thread::sleep(window);
-    let (used, took, looks) = (thread_cpu(MONITOR)?.saturating_sub(used), began.elapsed(), looks() - before);
+    let (used, took) = (thread_cpu(MONITOR)?.saturating_sub(used), began.elapsed());
+    // Those before the window stay in the history until there is no room for them.
+    let history = monitor.process_history();
+    if history.first().is_none_or(|look| look.at > begins) {
+        return Err("the monitor does not remember as much as was measured".into());
+    }
+    let looks = history.iter().filter(|look| look.at >= begins).count();
     let streams = monitor.loads().len();
     monitor.stop();
     if looks == 0 {
