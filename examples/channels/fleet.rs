@@ -57,10 +57,18 @@ enum Run {
 struct Always {
     running: Option<Running>,
     began: Instant,
-    failures: u32,
-    again: Instant,
+    waits: Waits,
     /// Its source was complete.
     is_complete: bool,
+    /// Before outputs that could not be opened are tried again, and what was said of that.
+    outputs: Waits,
+    said: String,
+}
+
+/// Grows with each failure in a row.
+struct Waits {
+    failures: u32,
+    again: Instant,
 }
 
 pub(crate) struct Fleet {
@@ -302,9 +310,12 @@ impl Fleet {
         let mut said = Vec::new();
         for (stream, output) in self.stayed.try_iter() {
             for (name, channel) in &mut self.channels {
-                if let Some(running) = channel.running().filter(|has| has.stream.id() == stream)
+                if let Run::Always(always) = &mut channel.run
+                    && let Some(running) = always.running.as_mut().filter(|has| has.stream.id() == stream)
                     && let Err(error) = running.move_output(output)
                 {
+                    always.outputs.failed();
+                    always.said = chain(&error).to_string();
                     said.push(format!("{name}: {}", chain(&error)));
                 }
             }
@@ -319,15 +330,16 @@ impl Fleet {
             let Run::Always(always) = &mut channel.run else { continue };
             if let Some(running) = always.running.take_if(|running| running.stream.has_ended()) {
                 if always.began.elapsed() > STABLE {
-                    always.failures = 0;
+                    always.waits.failures = 0;
                 }
                 // It has ended: this only says how.
                 match running.stream.stop(Duration::ZERO) {
                     Ok(_) => always.is_complete = true,
-                    Err(_) => always.failed(),
+                    Err(_) => always.waits.failed(),
                 }
             }
-            if always.running.is_none() && !always.is_complete && Instant::now() >= always.again {
+            said.extend(always.mend_outputs(&channel.spec).map(|text| format!("{name}: {text}")));
+            if always.running.is_none() && !always.is_complete && always.waits.are_over() {
                 match always.start(&self.engine, &channel.spec) {
                     Ok(()) => said.push(format!("{name}: started again")),
                     Err(error) => said.push(format!("{name}: {}", chain(&error))),
@@ -364,7 +376,21 @@ impl Fleet {
 impl Default for Always {
     fn default() -> Self {
         let now = Instant::now();
-        Self { running: None, began: now, failures: 0, again: now, is_complete: false }
+        let waits = || Waits { failures: 0, again: now };
+        let (waits, outputs) = (waits(), waits());
+        Self { running: None, began: now, waits, is_complete: false, outputs, said: String::new() }
+    }
+}
+
+impl Waits {
+    fn are_over(&self) -> bool {
+        Instant::now() >= self.again
+    }
+
+    fn failed(&mut self) {
+        let (first, most) = WAITS;
+        self.again = Instant::now() + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
+        self.failures += 1;
     }
 }
 
@@ -374,20 +400,37 @@ impl Always {
             Ok(stream) => {
                 self.running = Some(Running::begun(stream.detach(), spec));
                 self.began = Instant::now();
+                self.outputs.failures = 0;
                 Ok(())
             }
             Err(error) => {
-                self.failed();
+                self.waits.failed();
                 Err(error)
             }
         }
     }
 
-    /// It waits, longer each time.
-    fn failed(&mut self) {
-        let (first, most) = WAITS;
-        self.again = Instant::now() + (first * 2u32.saturating_pow(self.failures.min(10))).min(most);
-        self.failures += 1;
+    /// Tries outputs that could not be opened again, when their wait is over. Says what came of it, the same only once.
+    fn mend_outputs(&mut self, spec: &StreamSpec) -> Option<String> {
+        let running = self.running.as_mut().filter(|running| !running.has_all(&spec.outputs))?;
+        if !self.outputs.are_over() {
+            return None;
+        }
+        let said = match running.add_outputs(&spec.outputs) {
+            Ok(()) => {
+                self.outputs.failures = 0;
+                "all its outputs are there".to_owned()
+            }
+            Err(error) => {
+                self.outputs.failed();
+                chain(&error).to_string()
+            }
+        };
+        if said == self.said {
+            return None;
+        }
+        self.said.clone_from(&said);
+        Some(said)
     }
 }
 
@@ -428,8 +471,16 @@ fn change(
     changes: &mut Changes,
 ) -> Option<(String, Source, Replacing)> {
     let mut coming = None;
-    if let Some(running) = old.running() {
-        note(changes, name, running.add_outputs(&spec.outputs));
+    if let Run::Always(always) = &mut old.run
+        && let Some(running) = &mut always.running
+    {
+        always.outputs.failures = 0;
+        let added = running.add_outputs(&spec.outputs);
+        if let Err(error) = &added {
+            always.outputs.failed();
+            always.said = chain(error).to_string();
+        }
+        note(changes, name, added);
         if running.source != spec.source {
             match running.begin_source(&spec.source) {
                 Ok(replacing) => coming = Some((name.to_owned(), spec.source.clone(), replacing)),

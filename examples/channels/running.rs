@@ -27,8 +27,11 @@ impl Running {
     }
 
     pub(crate) fn is(&self, spec: &StreamSpec) -> bool {
-        let has = |output: &Output| self.outputs.iter().any(|(has, _)| has == output);
-        self.source == spec.source && self.outputs.len() == spec.outputs.len() && spec.outputs.iter().all(has)
+        self.source == spec.source && self.outputs.len() == spec.outputs.len() && self.has_all(&spec.outputs)
+    }
+
+    pub(crate) fn has_all(&self, wanted: &[Output]) -> bool {
+        self.missing(wanted).is_empty()
     }
 
     /// Begins to replace the source: it takes over once it can.

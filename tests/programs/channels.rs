@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use kit::rig::Known;
 use kit::scripted::{Script, Scripted};
@@ -335,9 +336,15 @@ fn a_show_that_is_complete_is_not_played_again_after_a_reload_or_a_restart_in_it
     let [config, state] = ["channels.toml", "state"].map(|name| folder.path().join(name));
     let [show, marker] = [(); 2].map(|()| Scripted::start(Script::Record));
     let once = format!("file = {:?}", clip.file);
+    // A window that began half a day ago, so that no other one begins while this runs.
+    let seconds =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock that is set").as_secs();
+    let begins = (seconds / 3600 + 12) % 24;
     let content = |owner: &str, has_marker: bool| {
-        let window =
-            |name: &str| format!("[schedules.{name}]\nwindows = [{{ from = \"00:00\", lasts = \"47h\" }}]\n");
+        let window = |name: &str| {
+            let window = format!("{{ from = \"{begins:02}:00\", lasts = \"20h\" }}");
+            format!("[schedules.{name}]\nzone = \"UTC\"\nwindows = [{window}]\n")
+        };
         let marker = channel("marker", &format!("{once}, looped = true"), &marker.url()) + &window("marker");
         format!("engine.state = {state:?}\n")
             + &channel("a_show", &once, &show.url())
@@ -372,6 +379,39 @@ fn a_show_that_is_complete_is_not_played_again_after_a_reload_or_a_restart_in_it
     fs::write(&config, other).expect("a file");
     send(&channels, Signal::HUP);
     assert!(show.wait_pictures(1, 5, PATIENCE), "{}", channels.report());
+}
+
+#[test]
+fn an_output_that_cannot_be_opened_is_tried_again_and_told_once() {
+    let Some(program) = example("channels") else { return };
+    let (clip, folder, server) = (Known::small(), directory(), Scripted::start(Script::Record));
+    let (config, missing) = (folder.path().join("channels.toml"), folder.path().join("missing"));
+    let record = missing.join("all.flv");
+    let content = |more: &str| {
+        format!(
+            "[channels.only]\nsource = {{ file = {:?}, looped = true }}\n\
+             outputs = [{{ server = \"{}\", key = \"{SECRET}\" }}{more}]\n",
+            clip.file,
+            server.url(),
+        )
+    };
+    fs::write(&config, content("")).expect("a file");
+    let channels = Peer::spawn(&program, [text(&config)]);
+    assert!(server.wait_pictures(0, 5, PATIENCE), "{}", channels.report());
+    fs::write(&config, content(&format!(", {{ record = {record:?} }}"))).expect("a file");
+    send(&channels, Signal::HUP);
+    assert_eq!(
+        wait_line(&channels, "reloaded", 1),
+        "reloaded: 0 added, 1 changed, 0 removed, 0 untouched, 1 failed"
+    );
+    fs::create_dir(&missing).expect("a folder");
+    assert!(wait_until(PATIENCE, || record.exists()), "{}", channels.report());
+    let is_said = || channels.report().contains("only: all its outputs are there");
+    assert!(wait_until(PATIENCE, is_said), "{}", channels.report());
+    let report = channels.report();
+    let told = report.lines().filter(|line| line.contains("only: ") && line.contains("all.flv")).count();
+    assert_eq!(told, 1, "{report}");
+    assert_eq!(open(&server), (1, 1), "the push goes on");
 }
 
 #[test]
