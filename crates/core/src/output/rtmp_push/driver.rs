@@ -9,7 +9,8 @@ use std::time::Instant;
 use flowcast_rtmp::url::Scheme;
 
 use super::hope::Back;
-use super::replace::{Leaving, NextAnswer, Replace};
+use super::replace::{NextAnswer, Replace};
+use super::takeover::Leaving;
 use super::{ANSWER, Answer, DRAIN, RtmpPush, State};
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};

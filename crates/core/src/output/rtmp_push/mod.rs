@@ -8,6 +8,7 @@ mod driver;
 mod hope;
 mod replace;
 mod rotate;
+mod takeover;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +19,12 @@ use flowcast_rtmp::url::{Destination, Scheme};
 
 use self::connection::Live;
 use self::hope::Hope;
-use self::replace::{Before, Leaving, Next};
+use self::replace::{Before, Next};
 pub(super) use self::replace::{Change, Note, Replace};
 pub(super) use self::rotate::Broadcast;
 pub(super) use self::rotate::MOST_SESSION;
 use self::rotate::Rotating;
+use self::takeover::Leaving;
 use super::feed::SharedZero;
 use super::gate::{Enhanced, Intake, Told};
 use super::pair::{Pair, Role};
