@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs every crate that is published, checks what is in it, and builds each from its own package (target/package/).
-# The tree must be committed.
+# With --no-verify they are not built. The tree must be committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
@@ -43,4 +43,4 @@ for crate in $published; do
     find "$target" -path "*/.fingerprint/$crate-*" -prune -exec rm -rf {} +
 done
 # That examples, tests and benches are left out is what was asked for.
-cargo package --locked --workspace "${excluded[@]}" 2> >(grep -v '^warning: ignoring .* not included in the published package' >&2)
+cargo package --locked --workspace "${excluded[@]}" "$@" 2> >(grep -v '^warning: ignoring .* not included in the published package' >&2)

@@ -18,4 +18,6 @@ case $status in
         ;;
     *) exit $status ;;
 esac
+# Most tests wait for something: as many at a time as there are processors would leave those idle.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 exec cargo test --locked --workspace "$@"
