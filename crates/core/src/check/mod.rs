@@ -29,6 +29,7 @@ pub struct Check {
     media: Duration,
     longest_turn: Duration,
     patience: Duration,
+    thread_grace: Duration,
     real_time: bool,
     engine: Option<Engine>,
 }
@@ -39,6 +40,7 @@ impl Default for Check {
             media: Duration::from_secs(20),
             longest_turn: Duration::from_millis(200),
             patience: Duration::from_secs(5),
+            thread_grace: Duration::from_millis(20),
             real_time: false,
             engine: None,
         }
@@ -66,6 +68,12 @@ impl Check {
     /// Real time to wait for what may take long: a connection, a writer, the end. Default 5 s.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Real time that threads of a source's own get for a tick of virtual time that brought nothing. Default 20 ms. More makes the virtual clock
+    /// wait for them on a busy machine, and costs as much for each tick in which nothing is due.
+    pub fn thread_grace(self, thread_grace: Duration) -> Self {
+        Self { thread_grace, ..self }
     }
 
     /// Runs the driver in real time: for a source that gets its media from elsewhere, and for a slow peer.

@@ -24,8 +24,6 @@ const AHEAD: i64 = 5_000;
 const HELD: usize = 64 << 20;
 /// Turns in a row without a tag that each say there is more.
 const SPINS: u32 = 200;
-/// A thread of the source's own gets this much real time for a tick of virtual time that brought nothing.
-const BREATH: Duration = Duration::from_millis(20);
 /// How long a source may take to stop.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -108,12 +106,15 @@ impl<'a> Run<'a> {
         let mut rested = false;
         while !self.over && self.now.duration_since(began) < self.check.media {
             let before = self.rules.frames();
-            let breath = if self.check.real_time { self.tick } else { BREATH };
-            let Some(gave) = self.turn(if before == 0 { breath } else { Duration::ZERO }) else {
+            let breath = if self.check.real_time { self.tick } else { self.check.thread_grace };
+            let Some(mut gave) = self.turn(if before == 0 { breath } else { Duration::ZERO }) else {
                 return false;
             };
-            if !gave && !self.over && self.turn(breath).is_none() {
-                return false;
+            let until = Instant::now() + breath;
+            while !gave && !self.over && Instant::now() < until {
+                let left = until.saturating_duration_since(Instant::now());
+                let Some(given) = self.turn(left) else { return false };
+                gave = given;
             }
             self.compare_pace(began);
             rested |= self.rests();
