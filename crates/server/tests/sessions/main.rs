@@ -6,7 +6,7 @@ mod restream;
 
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Config, Engine, EventKind, Events, StreamRef};
+use flowcast_core::{Config, Engine, Event, EventKind, Events, StreamRef};
 use flowcast_rtmp::flv::TagKind;
 use flowcast_rtmp::session::{ClientEvent, ClientRole};
 use flowcast_server::{RtmpServer, RtmpServerExt, ServerOptions};
@@ -63,21 +63,25 @@ impl Studio {
     }
 
     #[track_caller]
-    fn told<T>(&self, mut matches: impl FnMut(EventKind) -> Option<T>) -> T {
+    fn told<T>(&self, mut matches: impl FnMut(&Event) -> Option<T>) -> T {
         let mut heard = Vec::new();
         loop {
             let Some(event) = self.events.next_timeout(PATIENCE) else { panic!("not told, but {heard:?}") };
-            heard.push(event.kind.clone());
-            if let Some(found) = matches(event.kind) {
+            if let Some(found) = matches(&event) {
                 return found;
             }
+            heard.push(event);
         }
     }
 
+    /// The stream that is published lost its publisher: streams that are made from it say so as well.
     #[track_caller]
     fn told_lost(&self) -> flowcast_core::Error {
-        self.told(|kind| match kind {
-            EventKind::PublisherLost { error, .. } => Some(error),
+        let published = self.engine.hub().find(NAME).map(|stream| stream.id());
+        self.told(|event| match &event.kind {
+            EventKind::PublisherLost { error, .. } if published.is_none_or(|id| id == event.stream) => {
+                Some(error.clone())
+            }
             _ => None,
         })
     }
@@ -108,7 +112,7 @@ fn a_publisher_that_drops_and_returns_continues_the_timeline() {
     late.wait_pictures(10);
     let mut publisher = studio.publisher();
     publisher.publish(&media(1, 0, 10));
-    let after = studio.told(|kind| match kind {
+    let after = studio.told(|event| match event.kind {
         EventKind::PublisherReturned { after } => Some(after),
         _ => None,
     });
@@ -187,7 +191,7 @@ fn a_live_publisher_is_left_alone_and_a_silent_one_replaced() {
         }
         second.is_some()
     }));
-    let silent = studio.told(|kind| match kind {
+    let silent = studio.told(|event| match event.kind {
         EventKind::PublisherReplaced { silent } => Some(silent),
         _ => None,
     });
