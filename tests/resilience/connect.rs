@@ -17,7 +17,7 @@ use kit::{
 };
 
 /// Each step of connecting, in these tests.
-const STEP: Duration = Duration::from_millis(700);
+const STEP: Duration = Duration::from_secs(2);
 /// Later than that by at most this.
 const LATE: Duration = Duration::from_millis(900);
 
