@@ -89,7 +89,7 @@ fn begin_ms(table: &Table, track: &Track) -> u64 {
 
 /// From when the first sample is shown to when the last one ends, in milliseconds, rounded up.
 fn length_ms(table: &Table, track: &Track) -> u64 {
-    (table.duration * u64::from(MILLIS)).div_ceil(u64::from(clock(track)))
+    (table.shown() * u64::from(MILLIS)).div_ceil(u64::from(clock(track)))
 }
 
 fn trak(boxes: &mut Boxes, number: u32, track: &Track, table: Option<&Table>) {

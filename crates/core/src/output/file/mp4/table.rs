@@ -28,6 +28,8 @@ pub(super) struct Table {
     pub(super) duration: u64,
     /// When the first picture is shown, in ticks from the decoding of the first sample.
     pub(super) first_shown: i64,
+    /// When the last one has been shown: that may be after the end of decoding.
+    last_shown: i64,
     /// Runs of samples that lie one behind the other: where, and how many.
     chunks: Vec<(u64, u32)>,
     keys: u32,
@@ -45,6 +47,7 @@ impl Table {
         for row in rows {
             let shown = i64::try_from(self.duration).unwrap_or(i64::MAX) + i64::from(row.composition);
             self.first_shown = self.first_shown.min(shown);
+            self.last_shown = self.last_shown.max(shown + i64::from(row.duration));
             self.put(u64::from(row.size));
             self.put(u64::from(row.duration) << 1 | u64::from(row.is_key));
             let composition = i64::from(row.composition);
@@ -62,6 +65,11 @@ impl Table {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// Ticks for which something is shown.
+    pub(super) fn shown(&self) -> u64 {
+        u64::try_from(self.last_shown - self.first_shown).unwrap_or(0)
     }
 
     /// Bytes that it holds in memory.

@@ -184,6 +184,31 @@ fn a_finished_mp4_has_one_index_and_can_be_sought() {
     assert!((duration - last).abs() < 0.13, "{duration} s, the last tag at {last} s");
 }
 
+#[test]
+fn a_picture_that_is_shown_after_those_that_did_not_come_any_more_is_there() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    clip(at, "source.mkv", "160x90", H264);
+    let tags = tags_of(&at.join("source.mkv"));
+    // The end comes anywhere between reordered pictures.
+    for count in 40..46 {
+        let mut pictures = 0;
+        let is_in = |tag: &&Tag| {
+            pictures += usize::from(tag.is_video() && !tag.is_header());
+            pictures <= count
+        };
+        let part: Vec<_> = tags.iter().take_while(is_in).cloned().collect();
+        for (format, extension) in [(FileFormat::Mp4, "mp4"), (FileFormat::Mkv, "mkv")] {
+            let name = format!("{count}.{extension}");
+            record(&at.join(&name), format, &part);
+            assert_eq!(decoded(at, &name, 'v', true).len(), count, "{name}");
+        }
+    }
+}
+
 /// Tags one behind the other, each with its headers.
 fn joined(parts: &[&[Tag]]) -> Vec<Tag> {
     let mut all: Vec<Tag> = Vec::new();
