@@ -14,7 +14,7 @@ mod imports {
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
     use flowcast::keys::{KeyRules, Play, SavedKeys};
-    use flowcast::output::{FileFormat, IfTaken, Rotation};
+    use flowcast::output::{FileFormat, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;
     use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{EncoderMetrics, EngineMetrics, ServerEventKind, StreamMetrics, TlsIdentity};

@@ -1,10 +1,12 @@
-//! Where the examples send streams to: `--to`, `--record`, `--existing`, `--ca`.
+//! Where the examples send streams to: `--to`, `--record` and how it is cut, `--existing`, `--ca`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
 use flowcast::config::TlsRoots;
+use flowcast::output::Segments;
 use flowcast::{Existing, Output, StreamBuilder};
 
 use super::{Result, cli};
@@ -18,9 +20,22 @@ pub struct OutputArgs {
     #[arg(long, value_name = "URL")]
     to: Vec<String>,
 
-    /// Record the stream to an FLV file; {} becomes the stream's number. May be given several times
-    #[arg(long, value_name = "FILE.flv")]
+    /// Record the stream to a file: FLV, or by its extension MP4, MKV or TS; {} becomes the stream's number. May be
+    /// given several times
+    #[arg(long, value_name = "FILE")]
     record: Vec<String>,
+
+    /// Begin another file of a recording after this long; {number} and {time} in its name are filled in
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    every: Option<Duration>,
+
+    /// Remove files of a recording that were complete this long ago
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "every")]
+    keep_for: Option<Duration>,
+
+    /// End recordings after this long; the stream goes on
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    max_duration: Option<Duration>,
 
     #[command(flatten)]
     existing: ExistingArgs,
@@ -61,8 +76,20 @@ impl OutputArgs {
             None => TlsRoots::Platform,
         };
         let pushes = self.to.iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
-        let records =
-            self.record.iter().map(|path| Output::record(numbered(path)).existing(self.existing.how));
+        let records = self.record.iter().map(|path| {
+            let mut output = Output::record(numbered(path)).existing(self.existing.how);
+            if let Some(every) = self.every {
+                let segments = Segments::every(every);
+                output = output.segments(match self.keep_for {
+                    Some(age) => segments.keep_for(age),
+                    None => segments,
+                });
+            }
+            match self.max_duration {
+                Some(most) => output.max_duration(most),
+                None => output,
+            }
+        });
         if self.is_empty() {
             return Err("no output: give --to or --record".into());
         }

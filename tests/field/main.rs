@@ -28,6 +28,7 @@ mod parameter_sets;
 mod picture_gone;
 mod rare_codecs;
 mod recorded_formats;
+mod recorded_parts;
 mod recordings;
 mod refused_after_live;
 mod second_track;

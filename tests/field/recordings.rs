@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flowcast::av::Interrupt;
+use flowcast::output::FileFormat;
 use flowcast::{
     Engine, Error, EventKind, Existing, Output, OutputId, Playlist, Prepare, ReelStore, Source, StreamRef,
 };
@@ -140,8 +141,8 @@ fn files_of_other_streams_and_of_reels_are_not_recorded_over() {
     }
     live.stop(PATIENCE).expect("it stops");
     // Nobody plays it any more.
-    let added = beside.add_output(Output::record(&clip.file).existing(Existing::Replace));
-    added.expect("it is free");
+    let flv = Output::record(&clip.file).format(FileFormat::Flv).existing(Existing::Replace);
+    beside.add_output(flv).expect("it is free");
     assert!(wait_until(PATIENCE, || fs::read(&clip.file).is_ok_and(|now| now.starts_with(b"FLV"))));
     beside.stop(PATIENCE).expect("it stops");
 }

@@ -247,8 +247,17 @@ pub(crate) fn refuse_replacing(path: &Path) -> Result<(), InUse> {
     refuse_played(id)
 }
 
+/// Whether nothing reads or writes a file: no stream or recording of this process, and no recording of another one.
+///
+/// # Blocking
+///
+/// As [`refuse_played`].
+pub(crate) fn is_free(path: &Path, facts: &fs::Metadata) -> bool {
+    let id = FileId::of(facts);
+    !is_written(id) && refuse_played(id).is_ok() && !File::open(path).is_ok_and(|file| is_locked(&file))
+}
+
 /// Whether another process has locked the file, or another recording of this one.
-#[cfg(feature = "libav")]
 fn is_locked(file: &File) -> bool {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {

@@ -104,7 +104,7 @@ pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeySto
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
-pub use output::{Existing, FileFormat, IfTaken, Output, Rotation};
+pub use output::{Existing, FileFormat, IfTaken, Output, Rotation, Segments};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]

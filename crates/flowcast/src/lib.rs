@@ -272,7 +272,7 @@ pub mod stats {
 
 /// What becomes of outputs on the air.
 pub mod output {
-    pub use flowcast_core::{Cutover, FileFormat, IfTaken, Output, Rotation};
+    pub use flowcast_core::{Cutover, FileFormat, IfTaken, Output, Rotation, Segments};
 }
 
 /// Lists of files, edited on the air.

@@ -385,11 +385,15 @@ pub struct RecordingConfig {
     /// recording, plus a [`tick`](Config::tick). Default 500 ms, at most 10 s. Each recording makes one write in this
     /// time, or one per 256 KiB. What the kernel has survives the process, but not a power failure.
     pub write_within: Duration,
+    /// Bytes of a disk that all recordings on it leave free. Where there are fewer, reels make room; if that is not enough, recordings end in an
+    /// orderly way: their files are completed, and the error is that of a full disk. Looked at with each write. Default 0: they go on until the
+    /// disk is full.
+    pub keep_free: u64,
 }
 
 impl Default for RecordingConfig {
     fn default() -> Self {
-        Self { write_within: Duration::from_millis(500) }
+        Self { write_within: Duration::from_millis(500), keep_free: 0 }
     }
 }
 

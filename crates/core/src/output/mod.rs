@@ -24,11 +24,11 @@ use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::stream::{Data, OpenOutput, OpenedOutput, OutputOpening, check_name};
-use file::record;
-use gate::{Enhanced, Intake};
+use file::{problem_of, record};
+use gate::Enhanced;
 use hub::HubOutput;
 
-pub use file::{Existing, FileFormat};
+pub use file::{Existing, FileFormat, Segments};
 pub use replacing::IfTaken;
 pub use rotation::Rotation;
 #[cfg(feature = "serde")]
@@ -62,6 +62,8 @@ struct Recording {
     format: Option<FileFormat>,
     existing: Existing,
     all_tracks: bool,
+    segments: Option<Segments>,
+    max_duration: Option<Duration>,
 }
 
 impl Recording {
@@ -70,12 +72,24 @@ impl Recording {
     }
 
     fn problems(&self) -> Vec<Error> {
-        let format = self.format();
-        if self.existing == Existing::Append && format != FileFormat::Flv {
-            let reason = format!("a recording as {format} cannot be continued");
-            return vec![Error::Config { name: "existing", reason }];
+        let mut found = Vec::new();
+        let mut wrong = |name, reason| found.push(Error::Config { name, reason });
+        if self.max_duration == Some(Duration::ZERO) {
+            wrong("max_duration", "is zero".to_owned());
         }
-        Vec::new()
+        if let Some(segments) = &self.segments {
+            if self.existing != Existing::Number {
+                wrong(
+                    "existing",
+                    "has no effect on segments, which never take a name that is there".to_owned(),
+                );
+            }
+            if let Some(reason) = problem_of(&self.path, segments) {
+                wrong("record", reason);
+            }
+            found.extend(segments.problems());
+        }
+        found
     }
 }
 
@@ -147,12 +161,13 @@ impl Output {
     /// file; other formats go on in a new one, from a keyframe on, without losing anything: `show-1.mp4` after `show.mp4`. A codec that the format does
     /// not hold ends the recording with [`Error::CodecNotRecorded`], and not the stream.
     pub fn record(path: impl Into<PathBuf>) -> Self {
-        let (path, existing) = (path.into(), Existing::default());
         Self::of(Ok(OutputKind::Record(Box::new(Recording {
-            path,
+            path: path.into(),
             format: None,
-            existing,
+            existing: Existing::default(),
             all_tracks: false,
+            segments: None,
+            max_duration: None,
         }))))
     }
 
@@ -203,6 +218,37 @@ impl Output {
     /// ```
     pub fn existing(self, what: Existing) -> Self {
         self.with_recording("existing", |recording| recording.existing = what)
+    }
+
+    /// Records to one file after another: cut by length, size or the clock before a keyframe, without losing or doubling anything; see [`Segments`].
+    ///
+    /// The last part of the path is a pattern: `{number}` counts files from 0 on, in six digits, and goes on behind those that are there; `{time}` is when
+    /// the file began, in the zone of [`Segments::by_clock`] or in UTC; `{stream}` is the stream's label, else its number, with `_` for what is no letter, digit,
+    /// space, `-`, `_` or `.`, so no file is outside of the directory. Without number and time, `-{number}` goes before the extension. The directory has to
+    /// be there. A file that exists is never written to. [`EventKind::Recorded`](crate::EventKind::Recorded) tells of each file that is complete.
+    /// Only for recordings.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod output { pub use flowcast_core::*; } }
+    /// use std::time::Duration;
+    ///
+    /// use flowcast::output::Segments;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let hours = Segments::by_clock(Duration::from_secs(3600), "UTC").keep_for(Duration::from_secs(7 * 24 * 3600));
+    /// let archive = Output::record("archive/{stream}_{time}.mp4").segments(hours);
+    /// let live = engine.stream(Source::file("show.mp4").looped()).to(archive).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn segments(self, segments: Segments) -> Self {
+        self.with_recording("segments", |recording| recording.segments = Some(segments))
+    }
+
+    /// Ends a recording after this much media. The stream goes on. Default: with the stream. Only for recordings.
+    pub fn max_duration(self, most: Duration) -> Self {
+        self.with_recording("max_duration", |recording| recording.max_duration = Some(most))
     }
 
     /// Offers the stream under `name` to players of the embedded server, without a socket in between. They join on
@@ -409,7 +455,7 @@ impl Output {
 /// The setting of this name was given in vain.
 fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
     let (what, only) = match kind {
-        OutputKind::Hub { .. } if matches!(name, "existing" | "format") => {
+        OutputKind::Hub { .. } if matches!(name, "existing" | "format" | "segments" | "max_duration") => {
             ("an output to the hub", "a recording")
         }
         OutputKind::Hub { .. } if name == "all_tracks" => ("an output to the hub", "a push or a recording"),
@@ -450,10 +496,7 @@ impl OpenOutput for Output {
                 let roots = target.roots.clone().loaded()?;
                 Ok(RtmpPush::open(Target { roots, ..*target }, cx, None))
             }
-            OutputKind::Record(recording) => {
-                let Recording { ref path, existing, all_tracks, .. } = *recording;
-                record(path, recording.format(), existing, Intake::file(all_tracks), cx)
-            }
+            OutputKind::Record(recording) => record(&recording, cx),
         }
     }
 }

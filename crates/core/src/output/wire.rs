@@ -4,13 +4,14 @@
 //! asked for; an output that is read so is refused when it is checked. Unknown fields are refused by name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::Destination;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation};
+use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation, Segments};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
 use crate::written::is_default;
@@ -35,6 +36,10 @@ struct Written {
     publish: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<FileFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Segments>,
+    #[serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
+    max_duration: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     existing: Option<Existing>,
     #[serde(skip_serializing_if = "is_default")]
@@ -112,9 +117,11 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
     let mut written = Written { label: output.label.clone(), ..Written::default() };
     match output.kind.as_ref().map_err(ToString::to_string)? {
         OutputKind::Record(recording) => {
-            let Recording { path, format, existing, all_tracks } = &**recording;
+            let Recording { path, format, existing, all_tracks, segments, max_duration } = &**recording;
             written.record = Some(path.clone());
             written.format = *format;
+            written.segments.clone_from(segments);
+            written.max_duration = *max_duration;
             written.existing = (*existing != Existing::default()).then_some(*existing);
             written.all_tracks = *all_tracks;
         }
@@ -184,6 +191,12 @@ impl<'de> Deserialize<'de> for Output {
         }
         if let Some(format) = written.format {
             output = output.format(format);
+        }
+        if let Some(segments) = written.segments {
+            output = output.segments(segments);
+        }
+        if let Some(most) = written.max_duration {
+            output = output.max_duration(most);
         }
         if let Some(existing) = written.existing {
             output = output.existing(existing);

@@ -95,6 +95,7 @@ mod written {
     use super::*;
     use crate::bit_rate::BitRate;
     use crate::net::tls::TlsRoots;
+    use crate::output::{FileFormat, Segments};
     use crate::playlist::{NothingPlays, ParameterChange, Playlist};
     use crate::source::Fallback;
     use crate::standby::{Reaction, Watchdog};
@@ -153,7 +154,14 @@ mod written {
                 .to(Output::rtmp_url("rtmp://host/a/b/"))
                 .to(Output::rtmp_url("rtmp://host//key").tls_roots(TlsRoots::in_pem_file("ca.pem".into()))),
             StreamSpec::new(Source::published("studio").once().fallback("slate.mp4"))
-                .to(Output::record("b.flv")),
+                .to(Output::record("b.flv"))
+                .to(Output::record("c").format(FileFormat::MpegTs).max_duration(Duration::from_secs(90)))
+                .to(Output::record("d/{stream}_{time}.mp4").segments(
+                    Segments::by_clock(Duration::from_secs(3600), "UTC")
+                        .and_of_bytes(1 << 30)
+                        .keep_for(Duration::from_secs(7 * 24 * 3600))
+                        .keep_files(200),
+                )),
             StreamSpec::new(
                 Source::published("studio")
                     .fallback(
@@ -212,7 +220,8 @@ mod written {
         let spec = read(json!({
             "source": {"playlist": ["a.mp4", {"file": "b.mp4", "weight": 2}], "mode": "encode",
                 "encoding": {"profile": "ultra", "video_bit_rate": "1.5M", "frame_rate": 25, "gop": 2}},
-            "outputs": [{"url": "rtmp://host/app/key"}, {"record": "a.flv", "existing": "append"}],
+            "outputs": [{"url": "rtmp://host/app/key"}, {"record": "a.flv", "existing": "append"},
+                {"record": "b.mp4", "segments": {"every": "10m", "keep_files": 6}, "max_duration": "1day"}],
         }))
         .expect("it is right");
         let list = Playlist::files(["a.mp4"]);
@@ -222,7 +231,10 @@ mod written {
         encoding.frame_rate = Some(FrameRate::whole(25));
         let expected = StreamSpec::new(Source::playlist(list).mode(Mode::Encode).encoding(encoding))
             .to(Output::rtmp_url("rtmp://host/app/key"))
-            .to(Output::record("a.flv").existing(Existing::Append));
+            .to(Output::record("a.flv").existing(Existing::Append))
+            .to(Output::record("b.mp4")
+                .segments(Segments::every(Duration::from_secs(600)).keep_files(6))
+                .max_duration(Duration::from_secs(24 * 3600)));
         assert_eq!(spec, expected);
         let guarded = json!({"published": "studio", "fallback": {"file": "slate.mp4", "after": "3s"},
             "watchdog": {"no_packet": 5, "then": "restart"}});

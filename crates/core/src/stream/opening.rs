@@ -367,6 +367,11 @@ impl OutputOpening<'_> {
         ThreadMeter::new(self.stream.shared.cpu.clone())
     }
 
+    /// What the stream is called: its label, else its number.
+    pub(crate) fn stream_name(&self) -> String {
+        self.stream.label().map_or_else(|| self.stream.id().to_string(), str::to_owned)
+    }
+
     pub(crate) fn shared_config(&self) -> Arc<Config> {
         self.stream.registry.config.clone()
     }

@@ -1,12 +1,13 @@
 //! A recording as one file after another: what one of them cannot hold goes to the next.
 //!
 //! In: tags with times from zero. Out: files of one format, each with headers and times of its own, that together have every tag once. A file ends
-//! where the codec configuration changes and the format has no place for two. The next begins with a keyframe. On the writer's thread.
+//! where the codec configuration changes and the format has no place for two, and where it is to be cut. The next begins with a keyframe. On the
+//! writer's thread.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
@@ -15,9 +16,12 @@ use flowcast_rtmp::time::MediaTime;
 use super::existing::Existing;
 use super::flv::FlvFile;
 use super::format::{FileFormat, Format};
+use super::keep;
 #[cfg(feature = "libav")]
 use super::libav::LibavFile;
 use super::mp4::Mp4File;
+use super::names::Names;
+use super::segments::Segments;
 use crate::files::StreamFiles;
 
 /// Bytes of sound that wait for the keyframe with which the next file begins.
@@ -41,27 +45,88 @@ pub(super) struct Plan {
     pub(super) path: PathBuf,
     pub(super) existing: Existing,
     pub(super) files: Arc<StreamFiles>,
+    /// Where it is cut, if it is.
+    pub(super) parts: Option<Parts>,
+}
+
+/// Where a recording is cut.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) segments: Segments,
+    pub(super) names: Names,
+    /// The number of the next file.
+    pub(super) number: u64,
+    /// The clock of the wall.
+    pub(super) clock: fn() -> SystemTime,
+    /// When the file that is written has to end by it.
+    pub(super) until: Option<SystemTime>,
+}
+
+impl Parts {
+    pub(super) fn new(segments: Segments, names: Names) -> Self {
+        Self { segments, names, number: 0, clock: SystemTime::now, until: None }
+    }
+
+    /// Opens the next file.
+    fn open(&mut self, format: FileFormat, files: &Arc<StreamFiles>) -> io::Result<Box<dyn Format>> {
+        let now = (self.clock)();
+        let opened = loop {
+            let name = self.names.name(self.number, now);
+            let existing = if self.names.is_numbered() { Existing::Refuse } else { Existing::Number };
+            self.number += 1;
+            match open(format, &name, existing, files) {
+                // One of an earlier run: the numbers go on behind it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.names.is_numbered() => {}
+                other => break other?,
+            }
+        };
+        self.until = self.segments.next_cut(now);
+        Ok(opened)
+    }
+
+    /// Removes complete files that are too old, or too many.
+    fn remove_old(&self) {
+        keep::remove_old(&self.segments, &self.names, (self.clock)());
+    }
+
+    /// Whether the file that is written has to end, which has this much.
+    fn is_due(&self, media_ms: i64, bytes: u64) -> bool {
+        let media = Duration::from_millis(u64::try_from(media_ms).unwrap_or(0));
+        self.segments.is_full(media, bytes) || self.until.is_some_and(|until| (self.clock)() >= until)
+    }
 }
 
 impl Plan {
-    /// Opens a file.
+    /// Opens the next file: the first one, unless it goes on in another.
     ///
     /// # Errors
     ///
     /// As [`existing::open`](super::existing::open).
-    fn open(&self, existing: Existing) -> io::Result<Box<dyn Format>> {
-        Ok(match self.format {
-            FileFormat::Flv => Box::new(FlvFile::open(&self.path, existing, &self.files)?),
-            FileFormat::Mp4 => Box::new(Mp4File::open(&self.path, existing, &self.files)?),
-            #[cfg(feature = "libav")]
-            format => Box::new(LibavFile::open(format, &self.path, existing, &self.files)?),
-            #[cfg(not(feature = "libav"))]
-            format => {
-                let reason = format!("this build has no feature `libav`, which {format} needs");
-                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-            }
-        })
+    fn open(&mut self, existing: Existing) -> io::Result<Box<dyn Format>> {
+        match &mut self.parts {
+            Some(parts) => parts.open(self.format, &self.files),
+            None => open(self.format, &self.path, existing, &self.files),
+        }
     }
+}
+
+fn open(
+    format: FileFormat,
+    path: &Path,
+    existing: Existing,
+    files: &Arc<StreamFiles>,
+) -> io::Result<Box<dyn Format>> {
+    Ok(match format {
+        FileFormat::Flv => Box::new(FlvFile::open(path, existing, files)?),
+        FileFormat::Mp4 => Box::new(Mp4File::open(path, existing, files)?),
+        #[cfg(feature = "libav")]
+        format => Box::new(LibavFile::open(format, path, existing, files)?),
+        #[cfg(not(feature = "libav"))]
+        format => {
+            let reason = format!("this build has no feature `libav`, which {format} needs");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+    })
 }
 
 /// The files.
@@ -111,8 +176,11 @@ impl Files {
     /// # Blocking
     ///
     /// On the file system.
-    pub(super) fn open(plan: Plan, closed: Sender<Closed>) -> io::Result<Self> {
+    pub(super) fn open(mut plan: Plan, closed: Sender<Closed>) -> io::Result<Self> {
         let current = plan.open(plan.existing)?;
+        if let Some(parts) = &plan.parts {
+            parts.remove_old();
+        }
         Ok(Self {
             plan,
             current,
@@ -143,7 +211,7 @@ impl Files {
             self.changed.push(key);
         }
         if self.changed.is_empty() {
-            return Place::Here;
+            return if self.is_due(tag) { Place::Begin } else { Place::Here };
         }
         let is_changed = self.changed.contains(&key);
         if tag.is_keyframe() || (is_changed && (tag.is_video() || !self.has_video)) {
@@ -155,6 +223,15 @@ impl Files {
             // No keyframe comes.
             (true, false) => Place::Begin,
         }
+    }
+
+    /// Whether the recording is to be cut before this tag: a keyframe, or any sound where there is no picture.
+    fn is_due(&self, tag: &Tag) -> bool {
+        let is_place = tag.is_keyframe() || (tag.is_audio() && !self.has_video);
+        let media_ms = tag.timestamp.as_millis() - self.begin_ms;
+        is_place
+            && self.is_given
+            && self.plan.parts.as_ref().is_some_and(|parts| parts.is_due(media_ms, self.current.written()))
     }
 
     fn place_header(&mut self, tag: &Tag) -> Place {
@@ -210,6 +287,9 @@ impl Files {
             }
         };
         self.close(current, at_ms)?;
+        if let Some(parts) = &self.plan.parts {
+            parts.remove_old();
+        }
         if let Some(error) = failed {
             return Err(error);
         }

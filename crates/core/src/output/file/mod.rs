@@ -9,11 +9,14 @@ mod existing;
 mod files;
 mod flv;
 mod format;
+mod keep;
 #[cfg(feature = "libav")]
 mod libav;
 mod media;
 mod mp4;
+mod names;
 mod queue;
+mod segments;
 mod whole;
 mod writer;
 
@@ -25,6 +28,7 @@ use crossbeam_channel::Receiver;
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
+use super::Recording;
 use super::gate::{Fit, Intake};
 use crate::config::RecordingConfig;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
@@ -36,13 +40,16 @@ use crate::ring::{Entry, Read, Ring};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
-use files::{Closed, Files, Plan};
+use files::{Closed, Files, Parts, Plan};
 use format::{Format, NotHeld};
+use names::Names;
 use queue::Queue;
+use segments::Zone;
 use writer::{Report, Writer};
 
 pub use existing::Existing;
 pub use format::FileFormat;
+pub use segments::Segments;
 
 /// While tags are being dropped all the time, that is reported this often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -56,25 +63,46 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// # Blocking
 ///
 /// On the file system.
-pub(super) fn record(
-    path: &Path,
-    format: FileFormat,
-    existing: Existing,
-    intake: Intake,
-    cx: &OutputOpening<'_>,
-) -> Result<OpenedOutput, Error> {
+pub(super) fn record(recording: &Recording, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+    let (path, format, existing) = (recording.path.clone(), recording.format(), recording.existing);
     if !format.is_built() {
         return Err(Error::NotBuilt { feature: "libav" });
     }
-    let plan = Plan { format, path: path.to_owned(), existing, files: cx.files().clone() };
+    let parts = recording.segments.clone().map(|segments| {
+        let names = names_of(&path, &segments, &cx.stream_name());
+        names
+            .map(|names| Parts::new(segments, names))
+            .map_err(|reason| Error::Config { name: "record", reason })
+    });
+    let (files, parts) = (cx.files().clone(), parts.transpose()?);
     let (sender, closed) = crossbeam_channel::unbounded();
-    let file = Files::open(plan, sender)
-        .map_err(|source| Error::Recording { path: path.to_owned(), source: source.into() })?;
+    let file = Files::open(Plan { format, path: path.clone(), existing, files, parts }, sender)
+        .map_err(|source| Error::Recording { path, source: source.into() })?;
+    if existing == Existing::Append && format != FileFormat::Flv {
+        // A file that is there was refused for what it is. One that was just made goes: the next start would be refused.
+        let reason = format!("a recording as {format} cannot be continued");
+        return Err(Error::Config { name: "existing", reason });
+    }
     let name = file.path().display().to_string();
+    let intake = Intake::file(recording.all_tracks);
     let mut driver =
         FileOutput::start(cx.output(), Box::new(file), intake, &cx.config().recording, cx.cpu())?;
-    driver.closed = closed;
+    (driver.closed, driver.most) = (closed, recording.max_duration);
     Ok(OpenedOutput { name, driver: Box::new(driver) })
+}
+
+/// The names of a recording's files.
+///
+/// # Errors
+///
+/// What is wrong with the pattern.
+fn names_of(pattern: &Path, segments: &Segments, stream: &str) -> Result<Names, String> {
+    Names::new(pattern, stream, segments.zone().unwrap_or(Zone::Utc))
+}
+
+/// What is wrong with the pattern of a recording that is cut.
+pub(super) fn problem_of(pattern: &Path, segments: &Segments) -> Option<String> {
+    names_of(pattern, segments, "").err()
 }
 
 /// The driver of files.
@@ -94,6 +122,10 @@ struct FileOutput {
     cursor: Cursor,
     /// The tag the recording ends before, once it was asked to end.
     until: Option<u64>,
+    /// The most media it takes.
+    most: Option<Duration>,
+    /// It has that much, and ends by itself.
+    is_full: bool,
     reported: u64,
     /// When drops were last told.
     told: Option<Instant>,
@@ -112,7 +144,7 @@ impl FileOutput {
     ) -> Result<Self, Error> {
         let (path, largest_body) = (format.path().to_owned(), format.largest_body());
         let (queue, batches) = queue::queue(config.write_within);
-        let writer = Writer::start(format!("fr-{id}"), format, batches, cpu)
+        let writer = Writer::start(format!("fr-{id}"), format, batches, config.keep_free, cpu)
             .map_err(|source| Error::System { what: "no thread for a recording", source: source.into() })?;
         Ok(Self::new(id, path, largest_body, queue, writer, intake))
     }
@@ -136,6 +168,8 @@ impl FileOutput {
             intake,
             cursor: Cursor::oldest(),
             until: None,
+            most: None,
+            is_full: false,
             reported: 0,
             told: None,
             failed: None,
@@ -176,6 +210,13 @@ impl FileOutput {
 
     fn take(&mut self, entry: &Entry) {
         let tag = entry.message.tag();
+        if let (Some(most), Some(base)) = (self.most, self.cursor.base())
+            && u64::try_from(tag.timestamp.millis_since(base))
+                .is_ok_and(|ms| u128::from(ms) >= most.as_millis())
+        {
+            (self.until, self.is_full) = (Some(self.cursor.next()), true);
+            return;
+        }
         match self.cursor.offer(entry, || true) {
             Offer::Begin { headers, .. } => {
                 for header in headers.at(tag.timestamp) {
@@ -266,6 +307,9 @@ impl OutputDriver for FileOutput {
         if let Some(error) = &self.failed {
             return OutputState::Ended(Some(error.clone()));
         }
+        if self.is_full && self.finished {
+            return OutputState::Ended(None);
+        }
         self.feed(cx.ring, cx.now);
         if cx.tick {
             self.tell_drops(cx.now, self.cursor.skipping() != Skipping::Everything, cx.notices);
@@ -280,7 +324,7 @@ impl OutputDriver for FileOutput {
 
     /// What is due belongs to the recording, however far the disk is behind.
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
-        self.until = Some(cx.ring.end());
+        self.until.get_or_insert(cx.ring.end());
         self.feed(cx.ring, cx.now);
         self.tell_drops(cx.now, true, cx.notices);
     }

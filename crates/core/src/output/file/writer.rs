@@ -4,7 +4,7 @@
 //! full; and reports to the driver, which looks for them when it is its turn.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use super::format::Format;
 use super::queue::Batches;
-use crate::sys::{CpuLap, CpuMeter, Span, spawn};
+use crate::sys::{CpuLap, CpuMeter, FileId, Span, spawn};
 
 const STACK: usize = 128 << 10;
 
@@ -51,11 +51,12 @@ impl Writer {
         thread: String,
         format: Box<dyn Format>,
         batches: Batches,
+        keep_free: u64,
         cpu: CpuMeter,
     ) -> io::Result<Self> {
         let (sender, reports) = crossbeam_channel::unbounded();
         let progress = Arc::new(Progress::default());
-        let work = Work { format, batches, progress: progress.clone(), reports: sender.clone() };
+        let work = Work { format, batches, keep_free, progress: progress.clone(), reports: sender.clone() };
         // Whoever starts it knows the first file, before anything is written.
         work.report_opened();
         let span = Span::current();
@@ -101,6 +102,8 @@ impl Writer {
 struct Work {
     format: Box<dyn Format>,
     batches: Batches,
+    /// Bytes that stay free on the disk.
+    keep_free: u64,
     progress: Arc<Progress>,
     reports: Sender<Report>,
 }
@@ -109,6 +112,13 @@ impl Work {
     fn run(mut self, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
         let mut path = self.format.path().to_owned();
         while let Some(tags) = self.batches.next() {
+            if self.keep_free > 0 && !leaves_free(self.format.path(), self.keep_free) {
+                self.batches.done(&tags);
+                self.format.finish()?;
+                let reason =
+                    format!("fewer than {} bytes are free on the disk, which are to stay so", self.keep_free);
+                return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+            }
             let written = self.format.write(&tags);
             self.batches.done(&tags);
             written?;
@@ -130,4 +140,18 @@ impl Work {
     fn report_opened(&self) {
         let _ = self.reports.send(Report::Opened(self.format.path().to_owned()));
     }
+}
+
+/// Whether the disk of a file has this much left, or reels make room for it. A disk that does not say has.
+fn leaves_free(path: &Path, keep_free: u64) -> bool {
+    let has_room = || {
+        rustix::fs::statvfs(path)
+            .map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= keep_free)
+    };
+    while !has_room() {
+        if !FileId::at(path).is_some_and(|id| crate::reel::make_room(id.device())) {
+            return false;
+        }
+    }
+    true
 }

@@ -127,7 +127,13 @@ fn four_cc(codec: &Codec) -> [u8; 4] {
 /// A recording, and what is told of its files.
 pub(super) fn open(path: &Path, format: FileFormat) -> (Box<Files>, Receiver<Closed>) {
     let (sender, closed) = crossbeam_channel::unbounded();
-    let plan = Plan { format, path: path.to_owned(), existing: Existing::Number, files: Arc::default() };
+    let plan = Plan {
+        format,
+        path: path.to_owned(),
+        existing: Existing::Number,
+        files: Arc::default(),
+        parts: None,
+    };
     (Box::new(Files::open(plan, sender).expect("it can be created")), closed)
 }
 

@@ -2,6 +2,8 @@
 mod containers;
 #[cfg(feature = "libav")]
 mod made;
+#[cfg(feature = "libav")]
+mod parts;
 mod segments;
 
 use std::sync::Arc;
