@@ -205,7 +205,12 @@ fn a_file_is_checked_without_starting_anything_and_no_key_is_shown() {
     let good =
         file(Path::new("show.mp4"), Path::new("show.flv"), "rtmp://a/live", "rtmp://b/live", "rtmp://c/live");
     assert_eq!(check(&good), (Some(0), "ok: 4 channels, 1 of them scheduled, 1 keys\n".to_owned()));
+    let admission = "[admission]\ncpu = 0.8\nmemory = { share = 0.9 }\nuplink = \"900M\"\n\
+                     when_full = { lower = [{ size = \"854x480\", preset = \"ultrafast\" }] }\n";
+    assert_eq!(check(&format!("{good}\n{admission}")).0, Some(0));
     for (wrong, parts) in [
+        (format!("{good}\n[admission]\ncpu = 80"), vec!["admission.cpu: must be more than 0 and at most 1"]),
+        (format!("{good}\n[admission]\ncores = 2"), vec!["unknown field `cores`"]),
         (good.replace("looped", "looop"), vec![":9:", "unknown field `looop`"]),
         (good.replace("lasts = \"47h\"", "lasts = \"two days\""), vec!["no length of time"]),
         (
