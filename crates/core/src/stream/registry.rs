@@ -382,28 +382,30 @@ impl Registry {
     ///
     /// What its description said; [`Error::LabelInUse`], [`Error::Ended`].
     pub(crate) fn add_output(stream: &StreamRef, output: Box<dyn OpenOutput>) -> Result<OutputId, Error> {
+        let shared = &stream.shared;
+        let id = shared.next_output();
         let Some([primary, backup]) = output.as_pair() else {
-            return Self::add_one(stream, output, None);
+            return Self::add_one(stream, id, output, true).map(|()| id);
         };
-        let primary = Self::add_one(stream, primary, None)?;
-        match Self::add_one(stream, backup, Some(primary)) {
-            Ok(backup) => stream.shared.note_pair(primary, backup),
-            Err(error) => {
-                // It runs, or it has ended: then there is nothing to remove.
-                let _ = stream.remove_output(primary);
-                return Err(error);
-            }
+        // First, so that whoever hears of the one and removes it removes the other as well.
+        let other = shared.next_output();
+        shared.note_pair(id, other);
+        let added = Self::add_one(stream, id, primary, true);
+        let added = added.and_then(|()| Self::add_one(stream, other, backup, false));
+        // Where the one could not be opened, or was removed before the other was there. What has ended needs no removing.
+        if added.is_err() || shared.backup_of(id).is_none() {
+            let _ = [id, other].map(|output| stream.remove_output(output));
         }
-        Ok(primary)
+        added.map(|()| id)
     }
 
-    /// An output that is one connection; `backup_of` another one, with which it is described.
+    /// An output that is one connection; a backup is described with its primary.
     fn add_one(
         stream: &StreamRef,
+        id: OutputId,
         output: Box<dyn OpenOutput>,
-        backup_of: Option<OutputId>,
-    ) -> Result<OutputId, Error> {
-        let id = stream.shared.next_output();
+        is_described: bool,
+    ) -> Result<(), Error> {
         let label: Option<Arc<str>> = output.label().map(Arc::from);
         let described_as = label.clone();
         let labels = &stream.shared.labels;
@@ -428,11 +430,11 @@ impl Registry {
             sent
         });
         match sent {
-            Ok(()) if backup_of.is_some() => {}
-            Ok(()) => stream.shared.described.add_output(id, described_as, data),
+            Ok(()) if is_described => stream.shared.described.add_output(id, described_as, data),
+            Ok(()) => {}
             Err(_) => labels.release(id),
         }
-        sent.map(|()| id)
+        sent
     }
 
     /// Asks streams to stop and waits for them, all under one deadline; those that do not answer are abandoned.
@@ -591,3 +593,7 @@ impl usage::Streams for Registry {
         streams.iter().for_each(|stream| stream.cut_usage(UsageCut::Interval, None));
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+//! Outputs that are added and removed at the same time.
+
+use super::*;
+use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use crate::engine::Engine;
+use crate::output::Output;
+use crate::source::Source;
+use crate::stats::OutputPhase;
+
+/// A primary and its backup; the primary is removed while the backup is being opened.
+#[derive(Debug)]
+struct Pair {
+    is_backup: bool,
+}
+
+impl OpenOutput for Pair {
+    fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {
+        Some([false, true].map(|is_backup| Box::new(Self { is_backup }) as Box<dyn OpenOutput>))
+    }
+
+    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        if self.is_backup {
+            let primary = OutputId(cx.output().0 - 1);
+            cx.stream.remove_output(primary)?;
+        }
+        Ok(OpenedOutput { name: "one of two".to_owned(), driver: Box::new(Idle::default()) })
+    }
+}
+
+#[derive(Default)]
+struct Idle {
+    is_over: bool,
+}
+
+impl OutputDriver for Idle {
+    fn turn(&mut self, _: &mut OutputContext<'_>) -> OutputState {
+        OutputState::Running
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        None
+    }
+
+    fn finish(&mut self, _: &mut OutputContext<'_>) {
+        self.is_over = true;
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.is_over
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = OutputPhase::Live;
+    }
+}
+
+#[test]
+fn an_output_that_is_removed_before_its_backup_is_there_leaves_nothing_on_the_air() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let live = engine.stream(Source::published("studio")).to(Output::publish("made"));
+    let live = live.start().expect("it starts");
+    let id = Registry::add_output(&live, Box::new(Pair { is_backup: false })).expect("both can be opened");
+    let until = Instant::now() + Duration::from_secs(30);
+    let runs = |number: u64| {
+        let stats = live.stats();
+        stats.outputs.iter().any(|it| it.id.0 == number && it.phase != OutputPhase::Ended)
+    };
+    while runs(id.0) || runs(id.0 + 1) {
+        assert!(Instant::now() < until, "{}", live.stats());
+        std::thread::yield_now();
+    }
+    assert_eq!(live.shared.backup_of(id), None);
+    live.stop(Duration::from_secs(30)).expect("it runs well");
+}
