@@ -237,3 +237,25 @@ fn figures_do_not_go_back_and_what_a_slow_one_is_not_sent_is_counted() {
         .sum();
     assert_eq!(told, rig.stats().drops);
 }
+
+#[test]
+fn a_connection_that_is_sent_elsewhere_before_it_takes_over_goes_there_first() {
+    let [mut server, mut other, mut last] = [(); 3].map(|()| Server::new(Lets::All));
+    let mut rig = on_air(push(&server).enhanced(), &mut server, |_| {});
+    rig.replace(&push(&other).enhanced());
+    let servers = &mut [&mut server, &mut other, &mut last];
+    rig.until(servers, |_, servers| servers[1].visits.first().is_some_and(|it| it.is_live));
+    (0..5).for_each(|_| rig.turn(servers));
+    let url = servers[2].url();
+    assert!(servers[1].send_away(&url), "it can be asked");
+    rig.until(servers, |_, servers| servers[2].visits.first().is_some_and(|it| it.is_live));
+    rig.second(servers);
+    rig.second(servers);
+    rig.drain(servers);
+    let replaced =
+        |event: &EventKind| matches!(event, EventKind::OutputReplaced { cutover: Cutover::AtKeyframe, .. });
+    assert!(rig.events.iter().any(replaced), "{:?}", rig.events);
+    rig.until(servers, |_, servers| servers[..2].iter().all(|it| it.visits[0].said_goodbye));
+    assert!(other.visits[0].tags.is_empty() && rig.stats().reconnects == 0 && rig.count("output_moved") == 0);
+    rig.assert_whole(server.visits.iter().chain(&last.visits));
+}

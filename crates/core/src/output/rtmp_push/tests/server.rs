@@ -121,6 +121,11 @@ impl Server {
         }
     }
 
+    /// Asks the last one who came to go there; whether that one can be asked.
+    pub(super) fn send_away(&mut self, url: &str) -> bool {
+        self.visits.last_mut().is_some_and(|visit| visit.session.request_reconnect(Some(url), "it ends"))
+    }
+
     /// Takes what came and answers.
     pub(super) fn serve(&mut self) {
         while let Some(Ok((socket, _))) = self.listener.as_ref().map(TcpListener::accept) {
