@@ -1,5 +1,5 @@
 //! An RTMP server: publishers say a key, players a name, both under the app `live`. What is published can be restreamed and
-//! recorded.
+//! recorded, and streams of other servers are offered beside.
 #[path = "support/metrics.rs"]
 mod metrics;
 #[path = "support/mod.rs"]
@@ -60,6 +60,10 @@ struct Cli {
     #[arg(long)]
     json: bool,
 
+    /// Play rtmp(s)://host/app/name from another server, and offer it under NAME. May be given several times
+    #[arg(long, value_name = "NAME=URL", value_parser = cli::named(), help_heading = "Inputs")]
+    pull: Vec<Named>,
+
     /// Send what is published under NAME to rtmp(s)://host/app/key as well. May be given several times
     #[arg(long, value_name = "NAME=URL", value_parser = cli::named(), help_heading = "Outputs")]
     restream: Vec<Named>,
@@ -108,7 +112,8 @@ fn run(cli: &Cli) -> Result<()> {
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
     let server = start(&engine, cli)?;
     let told = server.events();
-    let outgoing = start_outputs(&engine, cli)?;
+    let mut outgoing = start_pulls(&engine, cli)?;
+    outgoing.extend(start_outputs(&engine, cli)?);
     let metrics = cli.metrics.as_deref().map(|address| expose(&server, address)).transpose()?;
     if let Some(address) = metrics.as_ref().and_then(Exposition::address) {
         out!("metrics at http://{address}/metrics")?;
@@ -193,12 +198,22 @@ fn start(engine: &Engine, cli: &Cli) -> Result<RtmpServer> {
     let server = builder.start()?;
     let url = format!("{scheme}://{}/live", server.address());
     out!("listening on {url}")?;
-    if cli.keys.is_empty() {
+    if cli.keys.is_empty() && cli.pull.is_empty() {
         let key = engine.keys().issue("demo")?;
         out!("publish to {url}/{}", key.reveal())?;
         out!("play       {url}/demo")?;
     }
     Ok(server)
+}
+
+/// One stream for each that is played from another server.
+fn start_pulls(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
+    let start = |Named { name, value: url }: &Named| {
+        let stream = engine.stream(Source::url(url)).to(Output::publish(name)).start()?;
+        out!("{name} is pulled as {}", stream.id())?;
+        Ok(stream)
+    };
+    cli.pull.iter().map(start).collect()
 }
 
 /// One stream for each name that is to be restreamed or recorded; it waits for the name and serves all of its outputs.

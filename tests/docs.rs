@@ -16,6 +16,7 @@ mod imports {
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::output::{FileFormat, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;
+    use flowcast::pull::Reach;
     use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{EncoderMetrics, EngineMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
     use flowcast::source::{At, Fallback, Reaction, Watchdog};

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
 mod fallback;
+mod pull;
 mod replace;
 
 use std::path::Path;

@@ -33,6 +33,7 @@ mod pool;
 #[cfg(feature = "libav")]
 pub mod prepare;
 mod publish;
+pub mod pull;
 mod reel;
 pub mod ring;
 mod scan;

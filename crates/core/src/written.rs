@@ -5,6 +5,13 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Whether what is secret is written in clear text, or as `****`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    Hidden,
+    Shown,
+}
+
 /// Lengths of time as people write them: `90s`, `1h 30m`, `250ms`, or a number of seconds; for `#[serde(with)]`.
 pub(crate) mod span {
     use std::fmt;

@@ -51,10 +51,11 @@ const PLAN: &[(&str, &str)] = &[
         "admission bit_rate clock config driver error event files health id limiter machine net pool reel ring standby stats sys usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
+    ("pull", "clock config driver error event net publish stats stream written"),
     ("keys", "bit_rate error net stats stream"),
     (
         "source",
-        "admission driver error files playlist playout publish standby stream sys tracks transcode verdict written",
+        "admission driver error files net playlist playout publish pull standby stream sys tracks transcode verdict written",
     ),
     (
         "output",

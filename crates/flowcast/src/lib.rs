@@ -275,6 +275,12 @@ pub mod output {
     pub use flowcast_core::{Cutover, FileFormat, IfTaken, Output, Rotation, Segments};
 }
 
+/// Streams of other servers, played from there.
+pub mod pull {
+    pub use flowcast_core::IpNet;
+    pub use flowcast_core::pull::{Pull, Reach};
+}
+
 /// Lists of files, edited on the air.
 pub mod playlist {
     pub use flowcast_core::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};

@@ -36,6 +36,7 @@ impl Error {
             Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Url(_) => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
+            Self::AddressRefused { .. } => "ADDRESS_REFUSED",
             Self::Connect { .. } => "CONNECT_FAILED",
             Self::ConnectTimeout { .. } => "CONNECT_TIMEOUT",
             Self::Tls { .. } => "TLS_FAILED",
@@ -91,7 +92,7 @@ impl Error {
             | Self::Playlist { .. }
             | Self::Url(_)
             | Self::Certificates { .. } => 400,
-            Self::Key { .. } => 403,
+            Self::Key { .. } | Self::AddressRefused { .. } => 403,
             Self::NoKey { .. } => 404,
             Self::ReelStoreInUse { .. }
             | Self::FileInUse { .. }

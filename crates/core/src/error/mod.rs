@@ -4,7 +4,7 @@ mod class;
 mod shortage;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,6 +240,14 @@ pub enum Error {
         /// The resolver's error.
         #[source]
         source: Arc<io::Error>,
+    },
+    /// No address of the host may be connected to ([`Pull::reach`](crate::pull::Pull::reach)).
+    #[error("{host}: its address {address} may not be connected to")]
+    AddressRefused {
+        /// The host that was looked up.
+        host: String,
+        /// Its first address.
+        address: IpAddr,
     },
     /// No address of the host could be connected to.
     #[error("{peer}: connection failed")]

@@ -248,6 +248,21 @@ pub enum EventKind {
         /// That duration.
         step: Duration,
     },
+    /// The server that the stream is played from sends media ([`Source::url`](crate::Source::url)); the stream begins, or goes on, with it.
+    SourceLive {
+        /// How often it did before.
+        reconnects: u64,
+        /// How many tries failed in a row before this one, each reported as [`SourceRetrying`](Self::SourceRetrying); 0 if there was no
+        /// failure.
+        failures: u32,
+    },
+    /// The server that the stream is played from was lost, ended the stream, or could not be reached; it is dialled again.
+    SourceRetrying {
+        /// Why.
+        error: Error,
+        /// How long it waits.
+        wait: Duration,
+    },
     /// What the stream is made from is being published.
     PublicationBegan {
         /// The name.

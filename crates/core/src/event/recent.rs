@@ -44,6 +44,7 @@ impl EventKind {
     pub const fn error(&self) -> Option<&Error> {
         match self {
             Self::OutputRetrying { error, .. }
+            | Self::SourceRetrying { error, .. }
             | Self::SourceFault { error }
             | Self::PublisherLost { error, .. }
             | Self::CleanupFailed { error }
@@ -106,10 +107,13 @@ impl Recent {
             EventKind::SourceStalled { after } => {
                 happened.silent_since = now.checked_sub(*after).or(Some(now));
             }
-            EventKind::PublisherLost { .. } | EventKind::PlaylistStalled { .. } => {
+            EventKind::PublisherLost { .. }
+            | EventKind::SourceRetrying { .. }
+            | EventKind::PlaylistStalled { .. } => {
                 happened.silent_since.get_or_insert(now);
             }
             EventKind::SourceResumed { .. }
+            | EventKind::SourceLive { .. }
             | EventKind::PublisherReturned { .. }
             | EventKind::PublisherReplaced { .. }
             | EventKind::PublicationBegan { .. }

@@ -80,7 +80,9 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::CleanupFailed { .. } => Level::Error,
         EventKind::OutputLive { failures, .. } if *failures > 0 => Level::Warn,
         EventKind::ModeChanged { error: None, .. } if is_recovery => Level::Warn,
+        EventKind::SourceLive { failures, .. } if *failures > 0 => Level::Warn,
         EventKind::OutputDropped { .. }
+        | EventKind::SourceRetrying { .. }
         | EventKind::OutputRetrying { .. }
         | EventKind::OutputTrackSkipped { .. }
         | EventKind::OutputCodecRare { .. }
@@ -111,6 +113,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::OutputRotated { .. }
         | EventKind::RecordingOpened { .. }
         | EventKind::Recorded { .. }
+        | EventKind::SourceLive { .. }
         | EventKind::PublisherLost { .. }
         | EventKind::PublisherReturned { .. }
         | EventKind::PublisherReplaced { .. }

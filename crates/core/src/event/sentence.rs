@@ -45,6 +45,8 @@ impl EventKind {
             Self::ClockStalled { .. } => "clock_stalled",
             Self::PublicationBegan { .. } => "publication_began",
             Self::PublicationEnded { .. } => "publication_ended",
+            Self::SourceLive { .. } => "source_live",
+            Self::SourceRetrying { .. } => "source_retrying",
             Self::PublisherLost { .. } => "publisher_lost",
             Self::PublisherReturned { .. } => "publisher_returned",
             Self::PublisherReplaced { .. } => "publisher_replaced",
@@ -123,6 +125,8 @@ impl fmt::Display for EventKind {
             | Self::OutputCodecRare { .. } => self.say_of_output(f),
             Self::PublicationBegan { .. }
             | Self::PublicationEnded { .. }
+            | Self::SourceLive { .. }
+            | Self::SourceRetrying { .. }
             | Self::PublisherLost { .. }
             | Self::PublisherReturned { .. }
             | Self::PublisherReplaced { .. }
@@ -250,6 +254,14 @@ impl EventKind {
         match self {
             Self::PublicationBegan { name } => write!(f, "{name} is being published"),
             Self::PublicationEnded { name } => write!(f, "{name} is no longer published"),
+            Self::SourceLive { failures, .. } if *failures > 0 => {
+                write!(f, "the source sends, failures before: {failures}")
+            }
+            Self::SourceLive { reconnects: 0, .. } => f.write_str("the source sends"),
+            Self::SourceLive { .. } => f.write_str("the source sends again"),
+            Self::SourceRetrying { error, wait } => {
+                write!(f, "the source is dialled again in {}: {}", Span(*wait), chain(error))
+            }
             Self::PublisherLost { error, grace } => {
                 write!(f, "the publisher was lost, waiting {} for it: {}", Span(*grace), chain(error))
             }

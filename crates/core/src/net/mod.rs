@@ -7,6 +7,7 @@ pub mod transport;
 
 pub(crate) use backoff::Backoff;
 pub(crate) mod random;
+pub(crate) mod reach;
 mod resolver;
 mod spread;
 

@@ -14,7 +14,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation, Segments};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
-use crate::written::is_default;
+use crate::written::{Keys, is_default};
 
 /// An output as it is written.
 #[derive(serde::Serialize, serde::Deserialize, Default)]
@@ -105,12 +105,6 @@ impl Serialize for WithKey<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         written(self.0, Keys::Shown).map_err(S::Error::custom)?.serialize(to)
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keys {
-    Hidden,
-    Shown,
 }
 
 fn written(output: &Output, keys: Keys) -> Result<Written, String> {

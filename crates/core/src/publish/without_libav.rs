@@ -12,51 +12,51 @@ use crate::stats::EncodingStats;
 pub(crate) enum LiveEncoder {}
 
 impl LiveEncoder {
-    pub(super) fn push(&self, _: Instant, _: impl Iterator<Item = Tag>) {
+    pub(crate) fn push(&self, _: Instant, _: impl Iterator<Item = Tag>) {
         match *self {}
     }
 
-    pub(super) fn end(&self, _: Instant) {
+    pub(crate) fn end(&self, _: Instant) {
         match *self {}
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         match *self {}
     }
 
-    pub(super) fn pull(&self, _: &mut SourceContext<'_>) -> SourceState {
+    pub(crate) fn pull(&self, _: &mut SourceContext<'_>) -> SourceState {
         match *self {}
     }
 
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn encoding(&self) -> Option<EncodingStats> {
+    pub(crate) fn encoding(&self) -> Option<EncodingStats> {
         match *self {}
     }
 
-    pub(super) fn drops(&self) -> u64 {
+    pub(crate) fn drops(&self) -> u64 {
         match *self {}
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn has_given_up(&self) -> bool {
+    pub(crate) fn has_given_up(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn bytes_held(&self) -> usize {
+    pub(crate) fn bytes_held(&self) -> usize {
         match *self {}
     }
 
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         match *self {}
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         match *self {}
     }
 }

@@ -41,7 +41,11 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("reconnects", reconnects)?;
             to.serialize_entry("failures", failures)
         }
-        EventKind::OutputRetrying { error, wait, output: _ } => {
+        EventKind::SourceLive { reconnects, failures } => {
+            to.serialize_entry("reconnects", reconnects)?;
+            to.serialize_entry("failures", failures)
+        }
+        EventKind::OutputRetrying { error, wait, output: _ } | EventKind::SourceRetrying { error, wait } => {
             to.serialize_entry("error", error)?;
             to.serialize_entry("wait_seconds", &seconds(*wait))
         }

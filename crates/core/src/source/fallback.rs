@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Media, Source};
+use super::Source;
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
@@ -197,7 +197,7 @@ impl Source {
     /// How it is encoded, with what follows from being live.
     pub(super) fn encoding_on_air(&self) -> Encoding {
         let mut encoding = self.wish.encoding.clone();
-        if matches!(self.media, Media::Published { .. }) {
+        if self.media.is_live() {
             // Who publishes live wants to be seen soon.
             encoding.tune.get_or_insert_with(|| "zerolatency".to_owned());
             encoding.b_frames.get_or_insert(0);

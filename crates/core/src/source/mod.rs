@@ -11,12 +11,15 @@ mod open;
 mod wire;
 
 pub use self::fallback::Fallback;
+#[cfg(feature = "serde")]
+pub(crate) use self::wire::WithKey;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::playlist::Playlist;
+use crate::pull::Pull;
 use crate::standby::Watchdog;
 use crate::stream::check_name;
 use crate::transcode::{Encoding, Mode, Profile, Wish};
@@ -57,6 +60,17 @@ pub(crate) enum Media {
     File { path: PathBuf, looped: bool, video_only: bool },
     Playlist(Playlist),
     Published { name: String, once: bool },
+    Pull(Box<Pull>),
+}
+
+impl Media {
+    /// Whether it comes as it happens.
+    pub(crate) fn is_live(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Playlist(_) => false,
+            Self::Published { .. } | Self::Pull(_) => true,
+        }
+    }
 }
 
 impl Source {
@@ -105,7 +119,29 @@ impl Source {
         Self::of(Media::Published { name: name.into(), once: false })
     }
 
-    /// Ends a stream that is made from a [published](Self::published) one together with the publication. Files are
+    /// A stream of another server, played from there: `rtmp://host/app/name` or `rtmps://…`. It is dialled when the stream starts, and
+    /// again whenever it is lost; see [`Pull`], and [`Source::pull`] for its settings.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let relay = engine.stream(Source::url("rtmp://origin.example.com/live/show")).record("show.flv").start()?;
+    /// # drop(relay);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn url(url: &str) -> Self {
+        Self::pull(url)
+    }
+
+    /// As [`url`](Self::url), with the settings of a [`Pull`].
+    pub fn pull(pull: impl Into<Pull>) -> Self {
+        Self::of(Media::Pull(Box::new(pull.into())))
+    }
+
+    /// Ends a stream that is made from a [published](Self::published) one together with the publication, and one that is played from another
+    /// [server](Self::url) when that says it has ended. Files are
     /// played once anyway, and lists have [`Playlist::once`]: [`start`](crate::StreamBuilder::start) refuses it for
     /// both.
     pub fn once(mut self) -> Self {
@@ -115,6 +151,7 @@ impl Source {
                 self.has_no_effect("once", "a file that is not looped is played once anyway")
             }
             Media::Playlist(_) => self.has_no_effect("once", "use Playlist::once for a list"),
+            Media::Pull(pull) => pull.once = true,
         }
         self
     }
@@ -164,8 +201,10 @@ impl Source {
             in_vain.map(|(name, reason)| Error::Config { name, reason: reason.to_owned() }).collect();
         found.extend(self.wish.problems());
         found.extend(self.guard_problems());
-        if let Media::Published { name, .. } = &self.media {
-            found.extend(check_name(name).err());
+        match &self.media {
+            Media::Published { name, .. } => found.extend(check_name(name).err()),
+            Media::Pull(pull) => found.extend(pull.problems()),
+            Media::File { .. } | Media::Playlist(_) => {}
         }
         found
     }
@@ -182,6 +221,7 @@ impl Source {
             Media::Published { .. } => {
                 self.has_no_effect("looped", "what is published has no end to loop from")
             }
+            Media::Pull(_) => self.has_no_effect("looped", "it is dialled again without that"),
         }
         self
     }
@@ -195,6 +235,7 @@ impl Source {
             Media::Published { .. } => {
                 self.has_no_effect("with_audio", "what is published has its own sound")
             }
+            Media::Pull(_) => self.has_no_effect("with_audio", "what a server sends has its own sound"),
         }
         self.sound = Some(playlist);
         self
@@ -204,8 +245,8 @@ impl Source {
     /// Without this, only gaps in existing audio are filled with silence. Refused for what is
     /// [published](Self::published), and together with [`Source::with_audio`].
     pub fn with_silence(mut self) -> Self {
-        if matches!(self.media, Media::Published { .. }) {
-            self.has_no_effect("with_silence", "what is published is sent with the tracks it has");
+        if self.media.is_live() {
+            self.has_no_effect("with_silence", "what comes live is sent with the tracks it has");
         }
         self.silence = true;
         self
@@ -215,8 +256,8 @@ impl Source {
     /// itself. Default zero. Behind the end of the file, at its last keyframe. A file that has no index and is
     /// not played from a reel is read up to there first, for five seconds at most. Refused for what is [published](Self::published).
     pub fn starting_at(mut self, offset: Duration) -> Self {
-        if matches!(self.media, Media::Published { .. }) {
-            self.has_no_effect("starting_at", "what is published is joined where it is");
+        if self.media.is_live() {
+            self.has_no_effect("starting_at", "what comes live is joined where it is");
         }
         self.start_at = offset;
         self

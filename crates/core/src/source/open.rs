@@ -8,11 +8,13 @@ use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::files::Reads;
+use crate::net::Backoff;
 use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
 use crate::publish::published::{Published, Reader};
+use crate::pull::{Pull, Puller, With};
 use crate::stream::{Data, OpenSource, SourceOpening, check_name};
-use crate::tracks::Tracks;
+use crate::tracks::{Carriage, Tracks};
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
 const SILENCE: (u32, u8) = (44_100, 2);
@@ -56,6 +58,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
             Sequencer::list(lane, opening.supply(tracks, source)?, list, source.start_at, &mut notices)?
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
+        Media::Pull(pull) => return opening.pulled(source, pull),
     };
     let sound = match &source.sound {
         Some(list) => {
@@ -93,6 +96,7 @@ impl OpenSource for Source {
             Media::File { path, .. } => reads.files.push(path.clone()),
             Media::Playlist(list) => reads.playlists.push(list.clone()),
             Media::Published { name, .. } => reads.published = Some(name.clone()),
+            Media::Pull(_) => {}
         }
         reads.playlists.extend(self.sound.clone());
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
@@ -115,6 +119,21 @@ impl Opening<'_> {
         let reader = Reader { id: self.0.stream(), mailbox, bounds };
         let encoder = self.encoder(source, name)?;
         Ok(Box::new(Published::new(self.0.hub().clone(), name.to_owned(), once, reader, encoder)))
+    }
+
+    fn pulled(&self, source: &Source, pull: &Pull) -> Result<Box<dyn SourceDriver>, Error> {
+        let config = self.0.config();
+        let mut pull = pull.clone();
+        pull.roots = pull.roots.loaded()?;
+        let with = With {
+            dialer: self.0.dialer(),
+            mailbox: self.0.mailbox(),
+            connect: config.connect.clone(),
+            backoff: Backoff::new(pull.reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
+            enhanced: source.wish.carriage() == Carriage::Enhanced,
+            encoder: self.encoder(source, "pull")?,
+        };
+        Ok(Box::new(Puller::new(pull, with)?))
     }
 
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {

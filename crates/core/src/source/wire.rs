@@ -1,7 +1,8 @@
-//! How a source is written in a file: a table with one of `file`, `video`, `playlist` and `published`, and its settings.
+//! How a source is written in a file: a table with one of `file`, `video`, `playlist`, `published` and `pull`, and its settings.
 //!
-//! In: a [`Source`]. Out: any serde format, and back. Nothing is opened; unknown fields are refused by name. Settings that have no
-//! effect are taken here, and refused by `start` as if the program had given them.
+//! In: a [`Source`]. Out: any serde format, and back. Nothing is opened; unknown fields are refused by name. What is secret in an address
+//! is written as `****` unless it is asked for. Settings that have no effect are taken here, and refused by `start` as if the program had
+//! given them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::{Fallback, Media, Source};
 use crate::playlist::Playlist;
+use crate::pull::{self, Pull};
 use crate::standby::Watchdog;
 use crate::transcode::{Encoding, Mode};
 use crate::verdict::{Platform, Strictness};
-use crate::written::is_default;
+use crate::written::{Keys, is_default};
 
 #[derive(serde::Serialize, serde::Deserialize, Default)]
 #[serde(rename = "source", default, deny_unknown_fields)]
@@ -27,6 +29,8 @@ struct Written {
     playlist: Option<Playlist>,
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull: Option<pull::wire::Written>,
     #[serde(skip_serializing_if = "is_default")]
     looped: bool,
     #[serde(skip_serializing_if = "is_default")]
@@ -58,63 +62,79 @@ struct Written {
 /// Fails for a platform of the program's own: only those flowcast knows have a name that says what they take.
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut written = Written {
-            audio: self.sound.clone(),
-            silence: self.silence,
-            starting_at: self.start_at,
-            starting_item: self.start_item,
-            mode: self.wish.mode,
-            strictness: self.wish.strictness,
-            enhanced: self.wish.enhanced,
-            encoding: self.wish.encoding.clone(),
-            fallback: self.fallback.clone(),
-            watchdog: self.watchdog,
-            ..Written::default()
-        };
-        for platform in &self.wish.platforms {
-            if platform.name.parse::<Platform>().ok().as_ref() != Some(platform) {
-                let name = &platform.name;
-                return Err(S::Error::custom(format_args!(
-                    "the platform {name:?} is not one that has a name here"
-                )));
-            }
-            written.platforms.push(platform.name.clone());
-        }
-        match self.media.clone() {
-            // A file that is played with other sound is read for its pictures only, whichever way it was given.
-            Media::File { path, looped, video_only } => {
-                written.looped = looped;
-                *(if video_only { &mut written.video } else { &mut written.file }) = Some(path);
-            }
-            Media::Playlist(list) => written.playlist = Some(list),
-            Media::Published { name, once } => {
-                written.once = once;
-                written.published = Some(name);
-            }
-        }
-        written.serialize(to)
+        written(self, Keys::Hidden).map_err(S::Error::custom)?.serialize(to)
     }
+}
+
+/// A source with what is secret in its address in clear text.
+#[derive(Debug)]
+pub(crate) struct WithKey<'a>(pub(crate) &'a Source);
+
+impl Serialize for WithKey<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        written(self.0, Keys::Shown).map_err(S::Error::custom)?.serialize(to)
+    }
+}
+
+fn written(source: &Source, keys: Keys) -> Result<Written, String> {
+    let mut written = Written {
+        audio: source.sound.clone(),
+        silence: source.silence,
+        starting_at: source.start_at,
+        starting_item: source.start_item,
+        mode: source.wish.mode,
+        strictness: source.wish.strictness,
+        enhanced: source.wish.enhanced,
+        encoding: source.wish.encoding.clone(),
+        fallback: source.fallback.clone(),
+        watchdog: source.watchdog,
+        ..Written::default()
+    };
+    for platform in &source.wish.platforms {
+        if platform.name.parse::<Platform>().ok().as_ref() != Some(platform) {
+            return Err(format!("the platform {:?} is not one that has a name here", platform.name));
+        }
+        written.platforms.push(platform.name.clone());
+    }
+    match source.media.clone() {
+        // A file that is played with other sound is read for its pictures only, whichever way it was given.
+        Media::File { path, looped, video_only } => {
+            written.looped = looped;
+            *(if video_only { &mut written.video } else { &mut written.file }) = Some(path);
+        }
+        Media::Playlist(list) => written.playlist = Some(list),
+        Media::Published { name, once } => {
+            written.once = once;
+            written.published = Some(name);
+        }
+        Media::Pull(pull) => {
+            written.once = pull.once;
+            written.pull = Some(pull::wire::Written::of(&pull, keys)?);
+        }
+    }
+    Ok(written)
 }
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(from)?;
-        let Written { file, video, playlist, published, .. } = written;
-        let mut source = match (file, video, playlist, published) {
-            (Some(path), None, None, None) => Self::file(path),
-            (None, Some(path), None, None) => Self::video(path),
-            (None, None, Some(list), None) => Self::playlist(list),
-            (None, None, None, Some(name)) => Self::published(name),
-            (None, None, None, None) => {
-                return Err(D::Error::custom(
-                    "a source has one of `file`, `video`, `playlist` and `published`",
-                ));
-            }
-            _ => {
-                let reason = "a source has only one of `file`, `video`, `playlist` and `published`";
-                return Err(D::Error::custom(reason));
-            }
+        let Written { file, video, playlist, published, pull, .. } = written;
+        let kinds = "one of `file`, `video`, `playlist`, `published` and `pull`";
+        let mut given = [
+            file.map(Self::file),
+            video.map(Self::video),
+            playlist.map(Self::playlist),
+            published.map(Self::published),
+            pull.map(|pull| Self::pull(Pull::from(pull))),
+        ]
+        .into_iter()
+        .flatten();
+        let mut source = match (given.next(), given.next()) {
+            (Some(source), None) => source,
+            (None, _) => return Err(D::Error::custom(format_args!("a source has {kinds}"))),
+            _ => return Err(D::Error::custom(format_args!("a source has only {kinds}"))),
         };
+        drop(given);
         if written.looped {
             source = source.looped();
         }

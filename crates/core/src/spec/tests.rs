@@ -267,7 +267,7 @@ mod written {
             (refused(json!({"file": "a.mp4", "loopd": true}), record()), "unknown field `loopd`"),
             (
                 refused(json!({"looped": true}), record()),
-                "one of `file`, `video`, `playlist` and `published`",
+                "one of `file`, `video`, `playlist`, `published` and `pull`",
             ),
             (refused(json!({"file": "a", "video": "b"}), record()), "only one of `file`"),
             (

@@ -4,20 +4,20 @@ use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Deserializer};
 
 use super::StreamSpec;
-use crate::output::{Output, WithKey};
-use crate::source::Source;
+use crate::output::{self, Output};
+use crate::source::{self, Source};
 
-/// As it is written; `O` is an output with or without its key.
+/// As it is written; `I` is a source, and `O` an output, with or without what is secret.
 #[derive(serde::Serialize)]
 #[serde(rename = "stream")]
-struct Written<'a, O> {
+struct Written<'a, I, O> {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a str>,
     #[serde(skip_serializing_if = "crate::written::is_default")]
     without_outputs: bool,
-    source: &'a Source,
+    source: I,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outputs: Vec<O>,
 }
@@ -37,17 +37,18 @@ struct Read {
     without_outputs: bool,
 }
 
-fn write<'a, S: Serializer, O: Serialize>(
+fn write<'a, S: Serializer, I: Serialize, O: Serialize>(
     spec: &'a StreamSpec,
+    source: impl Fn(&'a Source) -> I,
     output: impl Fn(&'a Output) -> O,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    let StreamSpec { label, owner, source, outputs, without_outputs } = spec;
+    let StreamSpec { label, owner, source: from, outputs, without_outputs } = spec;
     Written {
         label: label.as_deref(),
         owner: owner.as_deref(),
         without_outputs: *without_outputs,
-        source,
+        source: source(from),
         outputs: outputs.iter().map(output).collect(),
     }
     .serialize(to)
@@ -56,7 +57,7 @@ fn write<'a, S: Serializer, O: Serialize>(
 /// Without keys: they are written as `****`.
 impl Serialize for StreamSpec {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(self, |output| output, to)
+        write(self, |source| source, |output| output, to)
     }
 }
 
@@ -73,7 +74,7 @@ pub struct WithKeys<'a>(&'a StreamSpec);
 
 impl Serialize for WithKeys<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(self.0, WithKey, to)
+        write(self.0, source::WithKey, output::WithKey, to)
     }
 }
 

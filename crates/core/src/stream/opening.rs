@@ -271,6 +271,10 @@ impl<'a> SourceOpening<'a> {
         self.registry.hub()
     }
 
+    pub(crate) fn dialer(&self) -> Dialer {
+        self.registry.dialer()
+    }
+
     pub(crate) fn store(&self) -> Option<&Store> {
         self.registry.reels()
     }

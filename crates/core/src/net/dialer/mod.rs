@@ -23,6 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 
 use self::steps::{State, Turn, advance, begin_session, connected, give_up};
+use super::reach::Reach;
 use super::resolver::Resolver;
 use super::spread::{Server, Spread};
 use super::tls::TlsRoots;
@@ -96,6 +97,8 @@ pub(crate) struct Request {
     pub(crate) role: ClientRole,
     pub(crate) roots: TlsRoots,
     pub(crate) config: ConnectConfig,
+    /// Where it may lead.
+    pub(crate) reach: Reach,
     /// Its output was dialled before.
     pub(crate) is_again: bool,
     /// Says and asks for what Enhanced RTMP has beyond the old protocol.
@@ -330,6 +333,11 @@ impl Thread {
             Ok(addresses) => {
                 let mut rest = addresses.clone();
                 rest.reverse();
+                rest.retain(|address| attempt.request.reach.allows(address.ip()));
+                if let (true, Some(refused)) = (rest.is_empty(), addresses.first()) {
+                    let refused = Error::AddressRefused { host, address: refused.ip() };
+                    return self.end(attempt.request, Err(refused));
+                }
                 let give_up = now + attempt.request.config.tcp;
                 let result = self.connect(id, rest, give_up, now, None);
                 self.settle(id, attempt.request, result);
@@ -502,6 +510,7 @@ mod tests {
             role: ClientRole::Publish,
             roots: TlsRoots::Platform,
             config: ConnectConfig::default(),
+            reach: Reach::any(),
             is_again: false,
             enhanced: false,
             login: None,

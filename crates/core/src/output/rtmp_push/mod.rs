@@ -35,6 +35,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
+use crate::net::reach::Reach;
 use crate::net::tls::TlsRoots;
 use crate::net::{Backoff, random};
 use crate::stats::OutputFailure;
@@ -248,6 +249,7 @@ impl RtmpPush {
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
+            reach: Reach::any(),
             is_again: attempt > 1,
             enhanced: self.enhanced.is_said(),
             login: None,

@@ -1,0 +1,172 @@
+//! One connection to the server that is played from: what has arrived is read, and what it asks is answered.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::flv::enhanced;
+use flowcast_rtmp::session::{ClientEvent, ClientSession};
+use mio::{Interest, Registry, Token};
+
+use crate::clock::continuity::{Continuity, Forward};
+use crate::driver::SourceContext;
+use crate::error::Error;
+use crate::net::dialer::{Dialed, ServerUrl};
+use crate::net::transport::{Transport, tune};
+
+/// Bytes read in one turn, so that a burst does not delay what the stream sends.
+const READ_BUDGET: usize = 1 << 20;
+/// Tags taken in one turn: a tag of one byte takes a hundred in memory.
+const TAG_BUDGET: usize = 2048;
+
+/// A connection to a server that sends the stream.
+pub(super) struct Link {
+    transport: Transport,
+    session: ClientSession,
+    continuity: Continuity,
+    readable: bool,
+    writable: bool,
+    /// When media last came, or the connection.
+    heard: Instant,
+    has_media: bool,
+    silence: Duration,
+}
+
+/// What a turn found.
+pub(super) enum Found {
+    /// Nothing more for now, or something that can wait for the others: `true`.
+    Media(bool),
+    /// The server has ended the stream.
+    Over(String),
+    /// It wants the client to connect again, there if it names a place, and goes on meanwhile.
+    Elsewhere(Option<ServerUrl>),
+    /// It wants the client there, and has ended this connection.
+    Redirect(ServerUrl),
+}
+
+impl Link {
+    /// Takes over what the dialer has connected.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be set up.
+    pub(super) fn new(
+        dialed: Dialed,
+        silence: Duration,
+        now: Instant,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, Error> {
+        let Dialed { mut transport, session } = dialed;
+        let system =
+            |source: io::Error| Error::System { what: "cannot set a socket up", source: source.into() };
+        tune(transport.socket(), silence).map_err(system)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(transport.socket(), token, interest).map_err(system)?;
+        Ok(Self {
+            transport,
+            session,
+            continuity: Continuity::new(Forward::Live),
+            // What came with the acceptance is in the session, and the poll tells nothing of what was there before.
+            readable: true,
+            writable: true,
+            heard: now,
+            has_media: false,
+            silence,
+        })
+    }
+
+    /// Whether media has come.
+    pub(super) fn has_media(&self) -> bool {
+        self.has_media
+    }
+
+    /// Reads what has arrived, and answers.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, or the server falls silent or makes no sense.
+    pub(super) fn turn(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
+        let now = cx.now;
+        let is_silent = |link: &Self| now.saturating_duration_since(link.heard) >= link.silence;
+        // It is silent only if nothing of it waits in the socket.
+        self.readable |= cx.readable || (cx.tick && is_silent(self));
+        self.writable |= cx.writable;
+        let found = self.read(cx, host)?;
+        if cx.tick {
+            self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
+        }
+        self.answer().map_err(|source| lost(host, source))?;
+        if matches!(found, Found::Media(false)) && cx.tick && is_silent(self) {
+            let reason = format!("the server sent no media for {:?}", self.silence);
+            return Err(lost(host, io::Error::new(io::ErrorKind::TimedOut, reason)));
+        }
+        Ok(found)
+    }
+
+    fn read(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
+        let (mut budget, enough) = (READ_BUDGET, cx.tags.len() + TAG_BUDGET);
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                match event {
+                    ClientEvent::Tag(mut tag) => {
+                        cx.notices.extend(self.continuity.mend(&mut tag, cx.now));
+                        // As publishers' tags are: one track each, in FLV's own form where the codec has one.
+                        cx.tags.extend(enhanced::single_tracks(tag).map(enhanced::in_flv_form));
+                        (self.heard, self.has_media) = (cx.now, true);
+                        if cx.tags.len() >= enough {
+                            return Ok(Found::Media(true));
+                        }
+                    }
+                    ClientEvent::Closed { code } => return Ok(Found::Over(code)),
+                    ClientEvent::ReconnectRequest { url, .. } => {
+                        return Ok(Found::Elsewhere(url.map(ServerUrl)));
+                    }
+                    ClientEvent::Redirect { url } => return Ok(Found::Redirect(ServerUrl(url))),
+                    _ => {}
+                }
+            }
+            if !self.readable {
+                return Ok(Found::Media(false));
+            }
+            if budget == 0 {
+                return Ok(Found::Media(true));
+            }
+            match self.transport.read(cx.scratch) {
+                Ok(count) => {
+                    let bytes = cx.scratch.get(..count).unwrap_or_default();
+                    self.session.handle_input(cx.now, bytes).map_err(|source| rtmp(host, source))?;
+                    budget = budget.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(lost(host, source)),
+            }
+        }
+    }
+
+    /// Sends acknowledgements and answers to pings, as far as the socket takes them.
+    fn answer(&mut self) -> io::Result<()> {
+        if self.writable && (!self.session.wire().is_empty() || self.transport.has_pending()) {
+            self.transport.write(self.session.wire(), usize::MAX)?;
+            self.writable = self.session.wire().is_empty() && !self.transport.has_pending();
+        }
+        Ok(())
+    }
+}
+
+/// Says goodbye, as far as that goes without waiting: the server need not find out that nobody plays any more.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.session.finish();
+        let _ = self.transport.write(self.session.wire(), usize::MAX);
+        self.transport.close();
+    }
+}
+
+fn lost(host: &str, source: io::Error) -> Error {
+    Error::ConnectionLost { host: host.to_owned(), source: source.into() }
+}
+
+fn rtmp(host: &str, source: flowcast_rtmp::error::Error) -> Error {
+    Error::Rtmp { host: host.to_owned(), source }
+}

@@ -1,0 +1,103 @@
+//! How a pull is written in a file: its URL, or a table with `url` and its settings.
+//!
+//! In: a [`Pull`]. Out: any serde format, and back. What is secret in the address is written as `****` unless it is asked for; a pull that
+//! is read so is refused when it is checked. Unknown fields are refused by name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flowcast_rtmp::url::Destination;
+
+use super::{Pull, Reach};
+use crate::config::ReconnectPolicy;
+use crate::net::tls::TlsRoots;
+use crate::written::{Keys, is_default};
+
+/// As it is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged, expecting = "a pull is a URL, or a table with `url` and its settings")]
+pub(crate) enum Written {
+    Url(String),
+    Table(Box<Table>),
+}
+
+#[derive(serde::Serialize, serde::Deserialize, PartialEq)]
+#[serde(rename = "pull", deny_unknown_fields)]
+pub(crate) struct Table {
+    url: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    reach: Reach,
+    #[serde(default, with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
+    silence: Option<Duration>,
+    #[serde(default, with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
+    hold: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reconnect: Option<ReconnectPolicy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls_roots: Option<PathBuf>,
+}
+
+impl Written {
+    /// How `pull` is written, but for whether it ends with what is played.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub(crate) fn of(pull: &Pull, keys: Keys) -> Result<Self, String> {
+        let address = pull.address.as_ref().map_err(ToString::to_string)?;
+        let url = match keys {
+            Keys::Hidden => address.to_string(),
+            Keys::Shown => revealed(address).ok_or("an address that no URL gives cannot be written")?,
+        };
+        let usual = Pull::url(&url);
+        let other = |own: Duration, usual: Duration| (own != usual).then_some(own);
+        let table = Table {
+            reach: pull.reach.clone(),
+            silence: other(pull.silence, usual.silence),
+            hold: other(pull.hold, usual.hold),
+            reconnect: pull.reconnect.clone(),
+            tls_roots: match &pull.roots {
+                TlsRoots::Platform => None,
+                TlsRoots::File(file) => Some(file.path().to_owned()),
+                TlsRoots::Only(_) => {
+                    return Err("certificates that come from no file cannot be written".to_owned());
+                }
+            },
+            url,
+        };
+        let bare = Table {
+            url: table.url.clone(),
+            reach: Reach::any(),
+            silence: None,
+            hold: None,
+            reconnect: None,
+            tls_roots: None,
+        };
+        Ok(if table == bare { Self::Url(table.url) } else { Self::Table(Box::new(table)) })
+    }
+}
+
+/// The URL with all that is secret in it.
+fn revealed(address: &Destination) -> Option<String> {
+    let (server, key) = (address.reveal_server(), address.key().reveal());
+    // A slash at the end says that what is before it is the app, all of it.
+    let urls =
+        if key.is_empty() { [format!("{server}/"), server] } else { [format!("{server}/{key}"), server] };
+    urls.into_iter().find(|url| Destination::parse(url).as_ref() == Ok(address))
+}
+
+impl From<Written> for Pull {
+    fn from(written: Written) -> Self {
+        let table = match written {
+            Written::Url(url) => return Self::url(&url),
+            Written::Table(table) => table,
+        };
+        let mut pull = Self::url(&table.url);
+        pull.reach = table.reach;
+        pull.silence = table.silence.unwrap_or(pull.silence);
+        pull.hold = table.hold.unwrap_or(pull.hold);
+        pull.reconnect = table.reconnect;
+        pull.roots = table.tls_roots.map_or(pull.roots, TlsRoots::in_pem_file);
+        pull
+    }
+}
