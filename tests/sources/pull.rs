@@ -122,6 +122,7 @@ fn lost(times: u64) {
     let source = Source::pull(pull(proxy.address()).silence(Duration::from_secs(1)));
     let live = edge.stream(source).to(push(&receiver)).start().expect("it starts");
     assert_eq!(wait_live(&events), (0, 0));
+    assert!(receiver.wait_pictures(0, 5, PATIENCE), "{}", live.stats());
     let mut seed = u64::from(std::process::id());
     for round in 0..times {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
