@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::kind::{Ask, Kind, Media, Ways};
+use super::kind::{Ask, Kind, Media, Ways, Work};
 use super::lowering::CheaperEncoding;
 use super::{MeasuredAdmission, MemoryBudget, WhenFull};
 use crate::bit_rate::BitRate;
@@ -90,6 +90,32 @@ pub(crate) struct Reading {
     pub(crate) on_air: Option<Duration>,
     /// The outputs it has.
     pub(crate) ways: Ways,
+    /// What it does to pictures; `None` while nobody can know.
+    pub(crate) does: Option<Does>,
+}
+
+/// What a stream on the air does to pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// It encodes them.
+    Encode,
+    /// It has encoded nothing, and reads its file through libav.
+    CopyFile,
+    /// It has encoded nothing, and takes over what is published.
+    CopyPublished,
+    /// Another thing: it plays a reel, which may be encoded beside it, or encodes sound alone.
+    Other,
+}
+
+impl Does {
+    /// What it is if it might have been encoded, and is not.
+    const fn copies(self) -> Option<Work> {
+        match self {
+            Self::CopyFile => Some(Work::Direct),
+            Self::CopyPublished => Some(Work::Restream),
+            Self::Encode | Self::Other => None,
+        }
+    }
 }
 
 /// A place that was given away.
@@ -166,11 +192,16 @@ impl Ledger {
     /// What is used now. A stream without a reading was admitted meanwhile.
     pub(crate) fn measure(&mut self, measured: Measured, readings: &HashMap<Slot, Reading>) {
         self.measured = Some(measured);
+        let mut copies = Vec::new();
         for (slot, entry) in &mut self.entries {
-            if let Some(reading) = readings.get(slot) {
-                entry.reading = Some(*reading);
-            }
+            let Some(reading) = readings.get(slot) else { continue };
+            entry.reading = Some(*reading);
+            // Of a list nobody knows what the next item will need.
+            let might_encode = matches!(entry.ask.kind.work, Work::Encode(_)) && entry.ask.media.is_some();
+            let work = reading.does.filter(|_| might_encode).and_then(Does::copies);
+            copies.extend(work.map(|work| (*slot, work)));
         }
+        copies.into_iter().for_each(|(slot, work)| self.correct(slot, |kind| kind.work = work));
         let mut examples: HashMap<_, Examples> = HashMap::new();
         for entry in self.entries.values() {
             let Some(reading) =
@@ -184,7 +215,10 @@ impl Ledger {
                 examples.cpu += reading.cpu;
                 examples.uplink += reading.uplink;
             };
-            note(None);
+            // What plays an encoded reel says nothing of an encode, except that of the same file.
+            if !matches!(entry.ask.kind.work, Work::Encode(_)) || reading.does == Some(Does::Encode) {
+                note(None);
+            }
             if entry.ask.media.is_some() {
                 note(entry.ask.media.clone());
             }

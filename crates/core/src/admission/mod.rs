@@ -16,7 +16,7 @@ pub use self::costs::{Costs, EncodeCost, StreamCost};
 #[cfg(any(feature = "libav", test))]
 pub(crate) use self::kind::EncodeKind;
 pub(crate) use self::kind::{Ask, Kind, Media, Ways, Work};
-pub(crate) use self::ledger::{Choice, Ledger, Measured, Reading, Slot};
+pub(crate) use self::ledger::{Choice, Does, Ledger, Measured, Reading, Slot};
 pub use self::ledger::{NeedBasis, Needs, ResourceUse, StartForecast};
 pub use self::lowering::CheaperEncoding;
 pub(crate) use self::lowering::PRESETS;

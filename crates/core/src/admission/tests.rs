@@ -81,7 +81,7 @@ fn is_near(figure: f64, expected: f64) -> bool {
 
 /// What a stream uses that has the outputs it was started with.
 fn reading(ask: &Ask, cpu: f64, on_air: Option<Duration>) -> Reading {
-    Reading { cpu, uplink: 2e6, held: 0, on_air, ways: ask.kind.ways }
+    Reading { cpu, uplink: 2e6, held: 0, on_air, ways: ask.kind.ways, does: Some(Does::Encode) }
 }
 
 #[test]
@@ -236,6 +236,39 @@ fn streams_are_examples_only_for_what_is_like_them() {
         Some(NeedBasis::Running { streams: 1 })
     );
     assert_eq!(ledger.needs(&encode((1280, 720), "slow")).map(|needs| needs.basis), Some(NeedBasis::Table));
+}
+
+#[test]
+fn what_might_have_been_encoded_and_is_not_counts_as_the_copy_it_is_and_is_no_example_of_an_encode() {
+    let mut ledger = ledger(|admission| admission.costs.direct.cpu = 0.02);
+    let of = |file: &str| Ask { media: Some(Media::File(file.into())), ..encode((640, 360), "slow") };
+    let slot = take(&mut ledger, &of("a.mp4")).expect("it fits");
+    let does = |does, on_air| Reading { does, ..reading(&of("a.mp4"), 0.01, on_air) };
+    let cpu = |ledger: &Ledger| used(ledger, Resource::Cpu) - 0.3;
+    let mut measure = |reading| {
+        ledger.measure(measured(), &HashMap::from([(slot, reading)]));
+        let basis = ledger.needs(&of("b.mp4")).expect("it is on").basis;
+        (cpu(&ledger), basis)
+    };
+    let is =
+        |(found, basis): (f64, NeedBasis), expected| is_near(found, expected) && basis == NeedBasis::Table;
+    // 0.576 and what reading takes, as long as nobody knows; also while it plays a reel that may be encoded beside it.
+    assert!(is(measure(does(None, None)), 0.596));
+    assert!(is(measure(does(Some(Does::Other), Some(SECOND))), 0.596));
+    // It settles from a reel: that is no example for another file, which has to be encoded first.
+    assert!(is(measure(does(Some(Does::Other), SETTLED)), 0.01));
+    assert!(is(measure(does(Some(Does::CopyFile), Some(SECOND))), 0.02));
+    ledger.measure(measured(), &HashMap::from([(slot, does(Some(Does::Encode), SETTLED))]));
+    assert_eq!(
+        ledger.needs(&of("b.mp4")).map(|needs| needs.basis),
+        Some(NeedBasis::Table),
+        "it is a copy now"
+    );
+    // The next item of a list may have to be encoded.
+    let slot = take(&mut ledger, &encode((640, 360), "slow")).expect("it fits");
+    let copies = Reading { does: Some(Does::CopyFile), ..reading(&of("a.mp4"), 0.0, Some(SECOND)) };
+    ledger.measure(measured(), &HashMap::from([(slot, copies)]));
+    assert!(used(&ledger, Resource::Cpu) > 0.3 + 0.576);
 }
 
 #[test]

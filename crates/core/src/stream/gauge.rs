@@ -139,6 +139,7 @@ fn used(
             held: seen.held,
             on_air: on_air(seen.id),
             ways: seen.traffic.ways,
+            does: seen.traffic.does,
         };
         readings.insert(slot, reading);
     }

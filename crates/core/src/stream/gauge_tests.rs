@@ -13,7 +13,7 @@ fn mark(at: Instant, process: u64, ended: u64, streams: &[(u64, u64, u64)]) -> M
 }
 
 fn seen(id: u64, slot: Option<Slot>, cpu: u64, sent: u64) -> Seen {
-    let traffic = Traffic { sent, ways: Ways::default(), is_on_air: true };
+    let traffic = Traffic { sent, ways: Ways::default(), is_on_air: true, does: None };
     Seen { id: StreamId(id), slot, cpu: millis(cpu), held: 7, traffic }
 }
 
@@ -35,8 +35,14 @@ fn what_streams_with_a_place_use_is_told_apart_and_what_ended_uses_nothing() {
     assert!((measured.cpu - (0.8 + 0.25)).abs() < 1e-9, "{measured:?}");
     assert_eq!((measured.cores, measured.resident, measured.memory), (4.0, 99, Some((10, 5))));
     assert_eq!(measured.uplink, 4e6, "players of what is published");
-    let first =
-        Reading { cpu: 0.4, uplink: 2e6, held: 7, on_air: Some(millis(20_000)), ways: Ways::default() };
+    let first = Reading {
+        cpu: 0.4,
+        uplink: 2e6,
+        held: 7,
+        on_air: Some(millis(20_000)),
+        ways: Ways::default(),
+        does: None,
+    };
     assert_eq!(readings[&11], first);
     // One that was started meanwhile counts with all it used, over the same time.
     let second = Reading { cpu: 0.1, uplink: 200_000.0, on_air: None, ..first };
