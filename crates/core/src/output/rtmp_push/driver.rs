@@ -194,7 +194,8 @@ impl OutputDriver for RtmpPush {
         if let Some(name) = &self.name {
             stats.name.clone_from(name);
         }
-        (stats.bytes_sent, stats.drops) = (self.sent_before, self.drops_before);
+        // What is in the kernel is of the moment, and may be left from the last time.
+        (stats.bytes_sent, stats.drops, stats.bytes_in_kernel) = (self.sent_before, self.drops_before, 0);
         for Leaving { live, .. } in &self.leaving {
             stats.bytes_sent += live.bytes();
             stats.drops += live.feed.drops();
