@@ -100,7 +100,8 @@ fn a_stream_is_started_and_stopped_by_the_clock() {
     schedules.look();
     assert_eq!(next(&events).kind.name(), "schedule_stopped");
     assert_eq!(next(&events).kind.name(), "schedule_started");
-    assert_eq!(engine.running(), 1);
+    // The window of nine o'clock had begun on the day before: what runs may just be taking its place a second time.
+    wait_until(|| engine.running() == 1);
 }
 
 /// A clock that notes whether it was ever read while others could have taken a turn at another time.
