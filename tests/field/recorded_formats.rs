@@ -178,20 +178,12 @@ fn a_disk_that_fills_up_leaves_what_fitted_in_each_format() {
 /// What a killed process may lose of a recording: what waits to be written, a tick, and the picture whose length is not known yet.
 const MOST_LOST: Duration = Duration::from_secs(1);
 
+/// The test that is also the program which is killed.
+const KILLED: &str = "recorded_formats::a_killed_process_loses_a_second_at_most_in_any_format";
+const ROLE: &str = "formats";
+
 /// Kills processes that record in every format at once, each at another moment.
-fn kill(role: &str, test: &str, processes: usize) {
-    if alone(role) {
-        let given = |name| std::env::var(name).expect("what to do");
-        let engine = engine(|_| {});
-        let clip = Source::file(given("RECORDED_CLIP")).looped();
-        let mut stream = engine.stream(clip).to(Output::rtmp(&given("RECORDED_TO"), "key"));
-        for extension in EXTENSIONS {
-            stream = stream.record(format!("{}.{extension}", given("RECORDED_FILE")));
-        }
-        // Until it is killed.
-        let _ = stream.start().expect("it starts").wait();
-        return;
-    }
+fn kill(processes: usize) {
     if !need(&[Need::Ffmpeg]) {
         return;
     }
@@ -201,7 +193,7 @@ fn kill(role: &str, test: &str, processes: usize) {
     let mut children: Vec<_> = (0..processes)
         .map(|number| {
             let (server, file) = (Scripted::start(Script::Record), clip.beside(&format!("killed-{number}")));
-            let (program, arguments) = role_arguments(role, test);
+            let (program, arguments) = role_arguments(ROLE, KILLED);
             let to = server.url();
             let what = [("RECORDED_CLIP", &clip.file), ("RECORDED_FILE", &file)];
             let mut environment: Vec<_> = what.map(|(name, path)| (name, path.as_os_str())).to_vec();
@@ -244,15 +236,26 @@ fn kept_ms(file: &Path) -> f64 {
 
 #[test]
 fn a_killed_process_loses_a_second_at_most_in_any_format() {
-    kill("formats", "recorded_formats::a_killed_process_loses_a_second_at_most_in_any_format", 4);
+    if alone(ROLE) {
+        let given = |name| std::env::var(name).expect("what to do");
+        let engine = engine(|_| {});
+        let clip = Source::file(given("RECORDED_CLIP")).looped();
+        let mut stream = engine.stream(clip).to(Output::rtmp(&given("RECORDED_TO"), "key"));
+        for extension in EXTENSIONS {
+            stream = stream.record(format!("{}.{extension}", given("RECORDED_FILE")));
+        }
+        // Until it is killed.
+        let _ = stream.start().expect("it starts").wait();
+        return;
+    }
+    kill(4);
 }
 
-/// For a change of how recordings are written: takes five minutes.
+/// For a change of how recordings are written: takes some minutes.
 #[test]
 #[ignore = "a hundred kills"]
 fn a_hundred_kills_lose_a_second_at_most_in_any_format() {
-    let test = "recorded_formats::a_hundred_kills_lose_a_second_at_most_in_any_format";
-    for _ in 0..if alone("hundred") { 1 } else { 20 } {
-        kill("hundred", test, 5);
+    for _ in 0..20 {
+        kill(5);
     }
 }
