@@ -307,8 +307,10 @@ fn a_publication_is_billed_to_each_of_its_owners_its_players_in_one_record_and_a
     assert!(receiver.wait_pictures(0, before + 20, PATIENCE), "the restream does not go on");
     let last_of_camera = camera.stop(PATIENCE).expect("it runs well");
     assert_eq!(last_of_camera.reconnects, 1);
-    let is_over = || engine.streams().iter().all(|stream| stream.id() != publication.id());
-    assert!(wait_until(PATIENCE, is_over), "it ends with its publisher");
+    // Told once its last records are cut; it is off the list of streams before that.
+    wait_event(&events, PATIENCE, |event| {
+        (event.stream == publication.id() && matches!(event.kind, EventKind::Ended { .. })).then_some(())
+    });
     restream.stop(PATIENCE).expect("it runs well");
     let got: Vec<u64> = players.map(|player| player.join().expect("it was served to its end")).into();
     ledger.assert_whole();
