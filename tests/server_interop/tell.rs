@@ -230,7 +230,7 @@ mod metrics {
             let players = text.lines().filter_map(|line| line.strip_prefix("rtmp_stream_players{stream=\""));
             players.map(|line| line.replace("\"}", "")).collect::<Vec<_>>()
         };
-        assert_eq!(shown(2), ["n2 1.0", "n0 0.0", "(others) 0.0"]);
+        assert_eq!(shown(2), ["n2 1", "n0 0", "(others) 0"]);
         assert_eq!((shown(4).len(), shown(0).len()), (4, 0));
     }
 }

@@ -102,8 +102,18 @@ fn name_of(thread: &str) -> Option<String> {
 /// Looks for threads that libav started.
 #[derive(Debug, Default)]
 pub(crate) struct CodecThreads {
-    /// Those found the last time, whosever they were, and what they had used.
-    seen: HashMap<i32, u64>,
+    /// Those found the last time, whosever they were.
+    seen: HashMap<i32, Seen>,
+}
+
+/// A thread that was found.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// What it had used, nanoseconds.
+    used: u64,
+    /// The meter of whose hosts alone had its name when it was found first; `None` if there was none. It is nobody else's later, when hosts
+    /// of another engine's stream have that name, and its own do not any more.
+    owner: Option<usize>,
 }
 
 impl CodecThreads {
@@ -134,11 +144,16 @@ impl CodecThreads {
                 continue;
             }
             let Some(used) = used_by(&place) else { continue };
+            let meter = meter.copied().flatten();
+            let now_of = meter.map(CpuMeter::number);
+            // A number that another thread had before begins anew.
+            let (since, owner) = match before.filter(|before| before.used <= used) {
+                Some(before) => (used - before.used, before.owner),
+                None => (used, now_of),
+            };
             // What it uses while nobody can tell whose it is stays nobody's.
-            seen.insert(thread, used);
-            if let Some(meter) = meter.copied().flatten().filter(|meter| ours(meter)) {
-                // A number that another thread had before counts from zero again.
-                let since = used.checked_sub(before.unwrap_or(0)).unwrap_or(used);
+            seen.insert(thread, Seen { used, owner });
+            if let Some(meter) = meter.filter(|meter| ours(meter) && owner == now_of) {
                 meter.add_codec(std::time::Duration::from_nanos(since));
             }
         }
@@ -244,5 +259,34 @@ mod tests {
         CodecThreads::default().look(|found| found.number() == other.number());
         assert_eq!(meter.codecs(), before);
         drop((end, end_three));
+    }
+
+    #[test]
+    fn a_thread_does_not_change_its_stream_when_another_of_that_name_is_alone_for_a_moment() {
+        let (one, two) = (CpuMeter::default(), CpuMeter::default());
+        let time = Duration::from_millis(20);
+        let (go, gone) = channel::<()>();
+        let (ready, is_ready) = channel();
+        let lent = CodecHost::lend("fw-test-turn", &one);
+        let codec = std::thread::spawn(move || {
+            burn(time);
+            let _ = ready.send(());
+            let _ = gone.recv();
+            burn(time);
+            let _ = ready.send(());
+            let _ = gone.recv();
+        });
+        is_ready.recv().expect("it burns");
+        let mut threads = CodecThreads::default();
+        threads.look(|found| found.number() == two.number());
+        drop(lent);
+        // Between opening its codecs and its own thread, no host of that stream is known.
+        let lent = CodecHost::lend("fw-test-turn", &two);
+        go.send(()).expect("it waits");
+        is_ready.recv().expect("it burns");
+        threads.look(|found| found.number() == two.number());
+        assert_eq!(two.codecs(), Duration::ZERO);
+        drop((lent, go));
+        codec.join().expect("it only burns");
     }
 }
