@@ -160,17 +160,21 @@ fn an_origin_that_is_lost_and_back_fifty_times_costs_no_output_its_connection() 
 
 #[test]
 fn pushes_say_goodbye_when_nothing_comes_for_longer_than_they_are_held() {
-    let (origin, receiver) = (Origin::start(), Scripted::start(Script::Record));
-    let show = origin.show();
-    let edge = engine(|_| {});
-    let source = Source::pull(pull(origin.address()).hold(Duration::from_millis(500)));
-    let live = edge.stream(source).to(push(&receiver)).start().expect("it starts");
-    assert!(receiver.wait_pictures(0, 10, PATIENCE), "{}", live.stats());
-    show.stop(PATIENCE).expect("it runs well");
-    assert!(wait_until(PATIENCE, || receiver.visits()[0].closed.is_some()), "{}", live.stats());
-    let _again = origin.show();
-    assert!(receiver.wait_pictures(1, 10, PATIENCE), "{}", live.stats());
-    origin.clip.assert_fresh_start(&receiver.visits()[1].tags);
+    for hold in [Duration::ZERO, Duration::from_millis(500)] {
+        let (origin, receiver) = (Origin::start(), Scripted::start(Script::Record));
+        let show = origin.show();
+        let edge = engine(|_| {});
+        let source = Source::pull(pull(origin.address()).hold(hold));
+        let live = edge.stream(source).to(push(&receiver)).start().expect("it starts");
+        assert!(receiver.wait_pictures(0, 60, PATIENCE), "{hold:?}: {}", live.stats());
+        assert_eq!(receiver.count(), 1, "{hold:?}: it stays connected between two tags");
+        show.stop(PATIENCE).expect("it runs well");
+        let is_closed = || receiver.visits()[0].closed.is_some();
+        assert!(wait_until(PATIENCE, is_closed), "{hold:?}: {}", live.stats());
+        let _again = origin.show();
+        assert!(receiver.wait_pictures(1, 10, PATIENCE), "{hold:?}: {}", live.stats());
+        origin.clip.assert_fresh_start(&receiver.visits()[1].tags);
+    }
 }
 
 #[test]

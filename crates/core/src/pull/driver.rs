@@ -294,7 +294,9 @@ impl Puller {
         if self.link.is_none() && self.dialing.is_none() && is_due && !self.stopping {
             self.dial();
         }
+        // Between two tags of a server that sends nothing is amiss, however short outputs are held.
         if cx.tick
+            && !self.link.as_ref().is_some_and(Link::has_media)
             && let Some(heard) = self.heard
         {
             self.resting = cx.now.saturating_duration_since(heard) >= self.pull.hold;

@@ -88,8 +88,8 @@ impl Pull {
         self
     }
 
-    /// How long outputs stay connected while nothing comes: after that, pushes say goodbye, and are dialled when media comes again. Up to
-    /// a day. Default 30 s. With a [fallback](crate::Source::fallback), that is on the air meanwhile.
+    /// How long outputs stay connected while there is no connection that sends: after that, pushes say goodbye, and are dialled when media
+    /// comes again. From zero to a day. Default 30 s. With a [fallback](crate::Source::fallback), that is on the air meanwhile.
     pub fn hold(mut self, hold: Duration) -> Self {
         self.hold = hold;
         self
