@@ -142,7 +142,7 @@ unsafe extern "C" fn write_memory(opaque: *mut c_void, bytes: Given, size: c_int
     }
     // SAFETY: `opaque` is the boxed state of the `Memory` whose context calls this, on the one thread that uses it now, so the mutable
     // borrow is the only one; libav gives `size` readable bytes, which are copied before this returns.
-    unsafe { (*opaque.cast::<Pieces>()).write(std::slice::from_raw_parts(bytes.cast_const(), length)) };
+    unsafe { (*opaque.cast::<Pieces>()).write(std::slice::from_raw_parts(bytes, length)) };
     size
 }
 
