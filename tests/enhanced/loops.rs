@@ -3,8 +3,6 @@
 use super::*;
 use flowcast::encode::{AudioCodec, VideoCodec};
 use flowcast::{BitRate, Encoding, Event, EventKind, Mode, Profile};
-use kit::bystander::at_most;
-use std::time::{Duration, Instant};
 
 /// Stream time that is recorded: three seams.
 const PLAYED: i64 = 7000;
@@ -85,13 +83,9 @@ fn what_is_encoded_decodes_over_its_seams() {
         let refused = engine.stream(wish()).to(Output::record(directory.join("refused.flv"))).start();
         assert_eq!(refused.expect_err("it is not asked for").code(), "CONFIG_INVALID");
         let recording = directory.join(format!("{}.flv", codec.as_str()));
-        let began = Instant::now();
-        at_most(Duration::ZERO, began);
         if record(engine, wish().enhanced(), &recording) {
-            let lost = at_most(Duration::ZERO, began);
-            assert!(!lost.is_zero(), "{}: nothing held the machine up", codec.as_str());
-            // Encoded twice, by an encoder that goes by the clock: no two laps need be the same. Once the reel is complete,
-            // there is one of it.
+            // A machine that is busy with other tests may encode more slowly than is played. Then it is encoded twice, by an encoder that
+            // goes by the clock: no two laps need be the same. Once the reel is complete, there is one of it.
             let complete = || engine.reel_store_stats().is_some_and(|stats| stats.cutting == 0);
             assert!(wait_until(PATIENCE * 2, complete), "{:?}", engine.reel_store_stats());
             std::fs::remove_file(&recording).expect("it was made");
