@@ -41,7 +41,8 @@ fn refused() {
     };
     assert!(goes_on(&first));
     let old = getrlimit(Resource::As);
-    let limited = Rlimit { current: Some(address_space() + (256 << 20)), maximum: old.maximum };
+    // Room for a few: glibc takes up to 128 MiB of addresses for a new thread, of which a stream has three.
+    let limited = Rlimit { current: Some(address_space() + (768 << 20)), maximum: old.maximum };
     setrlimit(Resource::As, limited).expect("a limit may be lowered");
     let mut more = Vec::new();
     let error = loop {
