@@ -65,6 +65,14 @@ pub enum Error {
         /// The scheme or protocol that was refused.
         protocol: String,
     },
+    /// The linked libav was built without what an address needs: see [`require_protocol`](crate::require_protocol).
+    #[error("the FFmpeg libraries were built without {library}, which {protocol}:// needs")]
+    ProtocolNotBuilt {
+        /// The scheme of the address.
+        protocol: String,
+        /// The library that is missing ("libsrt").
+        library: &'static str,
+    },
     /// The input would make libav hold or do more than is allowed: see [`InputLimits`](crate::InputLimits).
     #[error("{input}: more than {allowed} {} (InputLimits::{limit})", Exceeded::what(limit))]
     LimitExceeded {
@@ -171,6 +179,7 @@ impl Error {
             Self::InvalidData { .. } => "INPUT_INVALID",
             Self::UnsupportedFormat { .. } => "FORMAT_UNSUPPORTED",
             Self::ProtocolRefused { .. } => "PROTOCOL_REFUSED",
+            Self::ProtocolNotBuilt { .. } => "PROTOCOL_NOT_BUILT",
             Self::LimitExceeded { .. } => "INPUT_LIMIT_EXCEEDED",
             Self::Damaged { .. } => "PACKET_DAMAGED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",

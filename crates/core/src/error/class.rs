@@ -105,6 +105,8 @@ impl Error {
             #[cfg(feature = "libav")]
             Self::Media(flowcast_av::Error::NotFound { .. }) => 404,
             #[cfg(feature = "libav")]
+            Self::Media(flowcast_av::Error::ProtocolNotBuilt { .. }) => 501,
+            #[cfg(feature = "libav")]
             Self::Media(_) => 422,
             #[cfg(not(feature = "libav"))]
             Self::SourceUnreadable { .. } => 422,
