@@ -11,10 +11,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
-
 use super::Snapshot;
 use crate::error::Error;
+use crate::sys::LockedFile;
 
 /// How the first line begins; the number is the version of the format.
 const MAGIC: &str = "flowcast-state 1 crc32 ";
@@ -46,7 +45,7 @@ const OWNER_ONLY: u32 = 0o600;
 pub struct StateFile {
     path: PathBuf,
     /// Held as long as this is.
-    _lock: Lock,
+    _lock: LockedFile,
     snapshot: Option<Snapshot>,
     damage: Option<Error>,
     keys: bool,
@@ -55,18 +54,6 @@ pub struct StateFile {
     orphans: u64,
     pub(crate) write_every: Duration,
     pub(crate) place_every: Duration,
-}
-
-/// The lock of a file. Closing it would not be enough: a process that the program starts has it, too, for a moment.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            log::warn!("a state file's lock: {error}");
-        }
-    }
 }
 
 /// `path` with `end` behind its name.
@@ -100,12 +87,8 @@ impl StateFile {
             .mode(OWNER_ONLY)
             .open(beside(&path, ".lock"))
             .map_err(failed("its lock cannot be opened"))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::StateInUse { path }),
-            Err(errno) => return Err(failed("it cannot be locked")(errno.into())),
-        }
-        let lock = Lock(lock);
+        let lock = LockedFile::take(lock).map_err(failed("it cannot be locked"))?;
+        let Some(lock) = lock else { return Err(Error::StateInUse { path }) };
         let orphans = match fs::remove_file(beside(&path, ".part")) {
             Ok(()) => 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

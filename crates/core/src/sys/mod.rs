@@ -6,6 +6,7 @@ mod cancel;
 mod codecs;
 mod file;
 mod latch;
+mod lock;
 mod outq;
 mod panic;
 mod span;
@@ -20,6 +21,7 @@ pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;
 pub use latch::Latch;
+pub(crate) use lock::LockedFile;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use panic::panic_message;
 pub(crate) use span::Span;

@@ -11,11 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
-
 use super::record::UsageRecord;
 use super::sink::UsageSinkStatus;
 use crate::error::{Error, chain};
+use crate::sys::LockedFile;
 
 /// How each line begins.
 const BEGIN: &[u8] = b"{\"id\":\"";
@@ -44,21 +43,9 @@ const AT_ONCE: usize = 1000;
 #[must_use = "a file gets records only once it is given to an engine"]
 pub struct UsageFile {
     path: PathBuf,
-    file: Locked,
+    file: LockedFile,
     torn: u64,
     synced: bool,
-}
-
-/// A file that is ours alone. Closing it would not be enough: a process that the program starts has it, too, for a moment.
-#[derive(Debug)]
-struct Locked(File);
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            log::warn!("the lock of a file of usage records: {error}");
-        }
-    }
 }
 
 impl UsageFile {
@@ -78,21 +65,17 @@ impl UsageFile {
         let failed = |what| failed(&path, what);
         let open = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = open.map_err(failed("it cannot be opened"))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::UsageFileInUse { path }),
-            Err(errno) => return Err(failed("it cannot be locked")(errno.into())),
-        }
-        let file = Locked(file);
-        let length = file.0.metadata().map_err(failed("it cannot be read"))?.len();
-        let whole = whole(&file.0, length).map_err(failed("it cannot be read"))?;
+        let file = LockedFile::take(file).map_err(failed("it cannot be locked"))?;
+        let Some(file) = file else { return Err(Error::UsageFileInUse { path }) };
+        let length = file.metadata().map_err(failed("it cannot be read"))?.len();
+        let whole = whole(&file, length).map_err(failed("it cannot be read"))?;
         if whole < length {
-            file.0.set_len(whole).map_err(failed("its unfinished end cannot be cut off"))?;
+            file.set_len(whole).map_err(failed("its unfinished end cannot be cut off"))?;
             let torn = length - whole;
             log::warn!("{}: the last record was not finished, {torn} bytes were cut off", path.display());
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = file.0.sync_all().and_then(|()| File::open(folder)?.sync_all());
+        let synced = file.sync_all().and_then(|()| File::open(folder)?.sync_all());
         synced.map_err(failed("it cannot be synchronised"))?;
         Ok(Self { path, file, torn: length - whole, synced: true })
     }
@@ -166,23 +149,23 @@ pub(super) trait Target: Send {
 }
 
 struct OnDisk {
-    file: Locked,
+    file: LockedFile,
     synced: bool,
 }
 
 impl Target for OnDisk {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.file.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.0.write_all(bytes)?;
-        if self.synced { self.file.0.sync_data() } else { Ok(()) }
+        (&*self.file).write_all(bytes)?;
+        if self.synced { self.file.sync_data() } else { Ok(()) }
     }
 
     fn set_back(&mut self, length: u64) -> io::Result<()> {
         // Never longer: somebody may have emptied the file.
-        if self.length()? > length { self.file.0.set_len(length) } else { Ok(()) }
+        if self.length()? > length { self.file.set_len(length) } else { Ok(()) }
     }
 }
 

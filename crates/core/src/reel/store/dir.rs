@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::{CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{CWD, Timespec, Timestamps, UTIME_NOW};
 
 use super::super::identity::Key;
 use super::super::index::{self, Data, Index};
 use crate::config::{ReelStore, WhenInUse};
 use crate::error::Error;
+use crate::sys::LockedFile;
 
 const LOCK: &str = "reels.lock";
 /// Directories that are tried within one that is in use.
@@ -43,19 +44,7 @@ const SUBDIRECTORIES: [&str; 15] = [
 #[derive(Debug)]
 pub(super) struct Dir {
     pub(super) path: PathBuf,
-    lock: Mutex<Option<Lock>>,
-}
-
-/// The directory's lock. Closing the file would not be enough: a process that the program starts has it, too, for a moment.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            log::warn!("a reel store's lock: {error}");
-        }
-    }
+    lock: Mutex<Option<LockedFile>>,
 }
 
 /// A reel that is there.
@@ -125,10 +114,9 @@ fn lock(path: &Path) -> Result<Dir, Error> {
         // A directory that we may not write in can still be read from.
         .or_else(|error| File::open(&name).map_err(|_| error))
         .map_err(failed("opening its lock"))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Dir { path: path.to_owned(), lock: Mutex::new(Some(Lock(file))) }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::ReelStoreInUse { dir: path.to_owned() }),
-        Err(errno) => Err(failed("locking")(errno.into())),
+    match LockedFile::take(file).map_err(failed("locking"))? {
+        Some(lock) => Ok(Dir { path: path.to_owned(), lock: Mutex::new(Some(lock)) }),
+        None => Err(Error::ReelStoreInUse { dir: path.to_owned() }),
     }
 }
 
