@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowcast_core::continuity::{Continuity, Forward};
 use flowcast_core::driver::{SourceContext, SourceDriver, SourceState};
+use flowcast_core::net::ReadPace;
 use flowcast_rtmp::flv::enhanced;
 use flowcast_rtmp::session::ServerEvent;
 use mio::{Registry, Token};
@@ -19,11 +20,6 @@ const READ_BUDGET: usize = 1 << 20;
 
 /// Tags taken in one turn: a tag of one byte takes a hundred in memory.
 const TAG_BUDGET: usize = 2048;
-/// A publisher is read with ticks only while what it sends in one is at most this part of what its kernel buffers for
-/// us: it must never have to wait for a tick.
-const ROOM: u64 = 2;
-/// A publisher that sent more is read as it sends for this long.
-const BUSY: Duration = Duration::from_secs(3);
 
 /// A publisher whose key was accepted.
 pub(crate) struct Publisher {
@@ -33,11 +29,7 @@ pub(crate) struct Publisher {
     since: Instant,
     last_media: Option<Instant>,
     accepted: bool,
-    /// It is read with ticks only; its packets do not wake the thread.
-    resting: bool,
-    busy_until: Instant,
-    /// Bytes its kernel buffers for us, when last asked: it grows with what is sent.
-    buffer: u64,
+    pace: ReadPace,
     continuity: Continuity,
     /// The publisher ended its stream.
     unpublished: bool,
@@ -56,9 +48,7 @@ impl Publisher {
             since,
             last_media: None,
             accepted: false,
-            resting: false,
-            busy_until: since,
-            buffer: 0,
+            pace: ReadPace::new(since),
             continuity: Continuity::new(Forward::Live),
             unpublished: false,
             over: false,
@@ -72,7 +62,7 @@ impl Publisher {
             self.connection.session.accept_publish(cx.now);
         }
         let is_late = || self.connection.is_due(cx.now) || self.stalled_for(cx.now).is_some();
-        let is_to_be_read = cx.readable || (cx.tick && (self.resting || is_late()));
+        let is_to_be_read = cx.readable || (cx.tick && (self.pace.is_resting() || is_late()));
         self.connection.note(is_to_be_read, cx.writable);
         let before = self.connection.session.received();
         let tags_before = cx.tags.len();
@@ -119,16 +109,10 @@ impl Publisher {
 
     /// Decides whether the publisher's packets wake this thread, now that `received` bytes of it were read in this turn.
     fn rest(&mut self, cx: &SourceContext<'_>, received: u64) -> io::Result<()> {
-        if self.resting && received.saturating_mul(ROOM) > self.buffer {
-            self.buffer = self.connection.transport.receive_buffer() as u64;
-            if received.saturating_mul(ROOM) > self.buffer {
-                self.busy_until = cx.now + BUSY;
-            }
-        }
-        let rest = cx.ticks_only && self.last_media.is_some() && cx.now >= self.busy_until;
-        if rest != self.resting {
-            self.resting = rest;
-            self.connection.wake_for_input(!rest, cx.registry, cx.token)?;
+        let may_rest = cx.ticks_only && self.last_media.is_some();
+        let transport = &self.connection.transport;
+        if let Some(wake) = self.pace.after_turn(cx.now, received, may_rest, || transport.receive_buffer()) {
+            self.connection.wake_for_input(wake, cx.registry, cx.token)?;
         }
         Ok(())
     }

@@ -2,10 +2,12 @@
 
 mod backoff;
 pub(crate) mod dialer;
+mod pace;
 pub mod tls;
 pub mod transport;
 
 pub(crate) use backoff::Backoff;
+pub use pace::ReadPace;
 pub(crate) mod random;
 pub(crate) mod reach;
 mod resolver;

@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use crate::clock::continuity::{Continuity, Forward};
 use crate::driver::SourceContext;
 use crate::error::Error;
+use crate::net::ReadPace;
 use crate::net::dialer::{Dialed, ServerUrl};
 use crate::net::transport::{Transport, tune};
 
@@ -25,6 +26,7 @@ pub(super) struct Link {
     continuity: Continuity,
     readable: bool,
     writable: bool,
+    pace: ReadPace,
     /// When media last came, or the connection.
     heard: Instant,
     has_media: bool,
@@ -69,6 +71,7 @@ impl Link {
             // What came with the acceptance is in the session, and the poll tells nothing of what was there before.
             readable: true,
             writable: true,
+            pace: ReadPace::new(now),
             heard: now,
             has_media: false,
             silence,
@@ -89,9 +92,11 @@ impl Link {
         let now = cx.now;
         let is_silent = |link: &Self| now.saturating_duration_since(link.heard) >= link.silence;
         // It is silent only if nothing of it waits in the socket.
-        self.readable |= cx.readable || (cx.tick && is_silent(self));
+        self.readable |= cx.readable || (cx.tick && (self.pace.is_resting() || is_silent(self)));
         self.writable |= cx.writable;
+        let before = self.session.received();
         let found = self.read(cx, host)?;
+        self.rest(cx, before).map_err(|source| lost(host, source))?;
         if cx.tick {
             self.session.handle_timeout(cx.now).map_err(|source| rtmp(host, source))?;
         }
@@ -101,6 +106,18 @@ impl Link {
             return Err(lost(host, io::Error::new(io::ErrorKind::TimedOut, reason)));
         }
         Ok(found)
+    }
+
+    /// Decides whether the server's packets wake this thread.
+    fn rest(&mut self, cx: &SourceContext<'_>, before: u64) -> io::Result<()> {
+        let received = self.session.received().saturating_sub(before);
+        let may_rest = cx.ticks_only && self.has_media;
+        let transport = &mut self.transport;
+        if let Some(wake) = self.pace.after_turn(cx.now, received, may_rest, || transport.receive_buffer()) {
+            let interest = if wake { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+            cx.registry.reregister(transport.socket(), cx.token, interest)?;
+        }
+        Ok(())
     }
 
     fn read(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
