@@ -147,6 +147,22 @@ impl Rig {
         }
     }
 
+    /// Turns until it is live. Time passes only while it waits to dial again: a dialer that the machine keeps from running takes none.
+    /// At most `most` of it.
+    #[track_caller]
+    fn until_after_waits(&mut self, servers: &mut [&mut Server], most: Duration) {
+        let (began, latest) = (Instant::now(), self.now + most);
+        while !self.is_live() {
+            if self.stats().phase == OutputPhase::Waiting {
+                self.now += Duration::from_millis(10);
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.turn(servers);
+            assert!(self.now < latest && began.elapsed() < PATIENCE, "it is not dialled: {:?}", self.events);
+        }
+    }
+
     /// The next picture and the sound before it; the sound that belongs before a keyframe follows it.
     fn give_one(&mut self) {
         let keyframe = self.pictures.is_multiple_of(self.gop);

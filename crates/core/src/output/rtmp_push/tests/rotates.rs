@@ -284,14 +284,7 @@ fn a_broadcast_that_ends_with_a_pause_is_as_old_as_what_came_before_a_shorter_br
         rig.until(&mut [&mut server], |rig, _| rig.count("output_retrying") == 1);
         rig.now += off;
         server.up();
-        let began = rig.now + Duration::from_secs(20);
-        while !rig.is_live() {
-            // Attempts that failed meanwhile have waits of their own. The dialer is a real one, and needs real time.
-            std::thread::sleep(Duration::from_millis(10));
-            rig.now += Duration::from_millis(10);
-            rig.turn(&mut [&mut server]);
-            assert!(rig.now < began, "it is not dialled: {:?}", rig.events);
-        }
+        rig.until_after_waits(&mut [&mut server], Duration::from_secs(20));
         rig.second(&mut [&mut server]);
         rig.second(&mut [&mut server]);
         rig.drain(&mut [&mut server]);
