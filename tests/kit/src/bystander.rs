@@ -54,6 +54,51 @@ pub fn at_most(limit: Duration, since: Instant) -> Duration {
     limit + 2 * held_up(since, Instant::now())
 }
 
+/// How much of the machine's processors other processes had since then.
+#[derive(Debug)]
+pub struct Others {
+    /// What all processes had, and what this one did, in ticks of a processor.
+    before: (u64, u64),
+    since: Instant,
+}
+
+impl Others {
+    /// From here on.
+    pub fn watch() -> Self {
+        Self { before: (busy_ticks(), own_ticks()), since: Instant::now() }
+    }
+
+    /// Their part of what there was, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        let all = busy_ticks().saturating_sub(self.before.0);
+        let own = own_ticks().saturating_sub(self.before.1);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let there_was = self.since.elapsed().as_secs_f64() * rustix::param::clock_ticks_per_second() as f64;
+        all.saturating_sub(own) as f64 / (there_was * processors)
+    }
+}
+
+/// Ticks in which a processor worked, over all of them (`/proc/stat`: what is neither idle nor waiting for a disk).
+fn busy_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").expect("the kernel tells");
+    let first = stat.lines().next().expect("the sum of all processors");
+    let ticks: Vec<u64> = first.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // User, nice, system, idle, waiting, interrupts, their second halves, stolen.
+    ticks
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| ![3, 4].contains(place) && *place < 8)
+        .map(|(_, ticks)| ticks)
+        .sum()
+}
+
+/// Ticks of this process and the children it has waited for (`/proc/self/stat`, fields 14 to 17).
+fn own_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("the kernel tells");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    fields.split_whitespace().skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
 /// A stream of its own engine to a server of its own, like the one that is watched, with no fault anywhere.
 #[derive(Debug)]
 pub struct Bystander {
