@@ -107,6 +107,26 @@ pub enum Error {
         /// Index of the track.
         track: usize,
     },
+    /// A server refused what it was asked for.
+    #[error("{address}: refused with status {status}: {message}")]
+    Refused {
+        /// The address, redacted.
+        address: String,
+        /// The status of its answer, as HTTP and RTSP have them: 401, 403, 404; else 400 or 500 for the class.
+        status: u16,
+        /// libav's text.
+        message: String,
+    },
+    /// An address cannot be connected to, or its connection is lost.
+    #[error("{address}: cannot {operation}: {message}")]
+    Network {
+        /// The address, redacted.
+        address: String,
+        /// What was tried ("connect", "send").
+        operation: &'static str,
+        /// libav's text.
+        message: String,
+    },
     /// The input cannot go back: a live input, a pipe.
     #[error("{input}: cannot go back to the start")]
     NotSeekable {
@@ -184,6 +204,8 @@ impl Error {
             Self::Damaged { .. } => "PACKET_DAMAGED",
             Self::NoPlayableTrack { .. } => "NO_PLAYABLE_TRACK",
             Self::MissingTimestamps { .. } => "TIMESTAMPS_MISSING",
+            Self::Refused { .. } => "REFUSED",
+            Self::Network { .. } => "NETWORK",
             Self::NotSeekable { .. } => "INPUT_NOT_SEEKABLE",
             Self::Timeout { .. } => "TIMEOUT",
             Self::Cancelled { .. } => "CANCELLED",
@@ -208,7 +230,12 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Timeout { .. } | Self::Io { .. } | Self::Libav { .. } | Self::NoFreeSession { .. }
+            Self::Timeout { .. }
+                | Self::Io { .. }
+                | Self::Libav { .. }
+                | Self::NoFreeSession { .. }
+                | Self::Network { .. }
+                | Self::Refused { status: 500.., .. }
         )
     }
 }

@@ -26,6 +26,7 @@ mod adts;
 mod av1;
 mod bits;
 mod codec;
+mod connection;
 mod convert;
 mod decoder;
 mod demuxer;
@@ -64,6 +65,7 @@ mod vpx;
 mod watched;
 
 pub use codec::{Codec, TrackKind};
+pub use connection::{Connection, NetworkMuxer};
 pub use convert::Conversion;
 pub use decoder::{AudioDecoder, DecoderOptions, VideoDecoder};
 pub use demuxer::Demuxer;

@@ -76,8 +76,13 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// The user info, the last path segment and the query of an address.
     pub(crate) fn of_address(url: &str) -> Self {
+        Self::of_address_and(url, std::iter::empty())
+    }
+
+    /// The same, and other words.
+    pub(crate) fn of_address_and<'a>(url: &'a str, others: impl Iterator<Item = &'a str>) -> Self {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let mut parts = Vec::new();
+        let mut parts: Vec<_> = others.collect();
         if let Some((user, host)) = rest.rsplit_once('@') {
             parts.push(user);
             parts.extend(user.split(':'));

@@ -36,6 +36,18 @@ impl Failure {
         is_system.then(|| std::io::Error::from_raw_os_error(number))
     }
 
+    /// The status with which a server of HTTP or RTSP refused; 400 and 500 for those that libav has no code of its own for.
+    pub(crate) const fn http_status(self) -> Option<u16> {
+        match self.code {
+            ffi::AVERROR_HTTP_UNAUTHORIZED => Some(401),
+            ffi::AVERROR_HTTP_FORBIDDEN => Some(403),
+            ffi::AVERROR_HTTP_NOT_FOUND => Some(404),
+            ffi::AVERROR_HTTP_BAD_REQUEST | ffi::AVERROR_HTTP_OTHER_4XX => Some(400),
+            ffi::AVERROR_HTTP_SERVER_ERROR => Some(500),
+            _ => None,
+        }
+    }
+
     /// libav's text for the code.
     pub(crate) fn message(self) -> String {
         let mut buffer = [0_u8; 128];

@@ -30,6 +30,12 @@ impl Dict {
         Ok(())
     }
 
+    /// What is in it.
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        // SAFETY: null or our own dictionary, which nobody changes during the call.
+        unsafe { pairs(self.0) }
+    }
+
     /// The place libav takes the options from and leaves those it did not use in. It stays the owner.
     pub(super) fn as_mut(&mut self) -> *mut *mut ffi::AVDictionary {
         &raw mut self.0

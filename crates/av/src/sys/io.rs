@@ -1,4 +1,4 @@
-//! Where an input's bytes come from: a Rust reader, or one of libav's protocols.
+//! Where an input's bytes come from: a Rust reader, or one of libav's protocols; and where those of an output go by one.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io::{Read, Seek, SeekFrom};
@@ -89,22 +89,45 @@ impl Io {
 
     /// Opens an address with libav's own protocols. Blocks until connected or interrupted.
     pub(crate) fn open_url(url: &CStr, mut options: Dict, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        Self::connect(url, &mut options, ffi::AVIO_FLAG_READ, guard)
+    }
+
+    /// The same to write to; what is written is not gathered. Options that the protocol does not know stay in `options`.
+    pub(crate) fn open_to_write(url: &CStr, options: &mut Dict, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        Self::connect(url, options, ffi::AVIO_FLAG_WRITE | ffi::AVIO_FLAG_DIRECT, guard)
+    }
+
+    fn connect(url: &CStr, options: &mut Dict, flags: c_int, guard: &Arc<Guard>) -> Result<Self, Failure> {
         let mut context = ptr::null_mut();
         let callback = guard.callback();
         // SAFETY: `url` is NUL-terminated and copied; the callback struct is copied, and its opaque is the guard that `Io`
-        // keeps alive; `options` stays ours.
+        // keeps alive; `options` stays the caller's.
         let result = unsafe {
-            ffi::avio_open2(
-                &raw mut context,
-                url.as_ptr(),
-                ffi::AVIO_FLAG_READ,
-                &raw const callback,
-                options.as_mut(),
-            )
+            ffi::avio_open2(&raw mut context, url.as_ptr(), flags, &raw const callback, options.as_mut())
         };
         check(result, "avio_open2")?;
         let context = non_null(context, "avio_open2")?;
         Ok(Self { context, source: None, _guard: Arc::clone(guard) })
+    }
+
+    /// The largest piece that goes out as one, if that is limited.
+    pub(crate) fn max_packet(&self) -> Option<usize> {
+        // SAFETY: the context is live.
+        let size = unsafe { (*self.as_ptr()).max_packet_size };
+        usize::try_from(size).ok().filter(|size| *size > 0)
+    }
+
+    /// Writes all of it, of one that was opened to write.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let length = c_int::try_from(bytes.len())
+            .map_err(|_| Failure::new(Failure::INVALID_ARGUMENT, "avio_write"))?;
+        // SAFETY: the context is live and ours; libav reads `length` bytes during the calls and keeps none.
+        let error = unsafe {
+            ffi::avio_write(self.as_ptr(), bytes.as_ptr(), length);
+            ffi::avio_flush(self.as_ptr());
+            (*self.as_ptr()).error
+        };
+        check(error, "avio_write").map(drop)
     }
 
     pub(super) const fn as_ptr(&self) -> *mut ffi::AVIOContext {
@@ -182,8 +205,8 @@ impl Drop for Io {
                 ffi::avio_context_free(&raw mut context);
             }
         } else {
-            // SAFETY: opened by avio_open2 and owned by us alone. A failing close of an input loses nothing, so its result
-            // is not used.
+            // SAFETY: opened by avio_open2 and owned by us alone. A failing close loses nothing: an input was read, and of an output
+            // nothing is held back.
             let _ = unsafe { ffi::avio_closep(&raw mut context) };
         }
     }

@@ -19,6 +19,9 @@ pub(crate) struct Output {
     memory: Option<Memory>,
     /// libav's interrupt callback points to it; dropped after the context.
     guard: Arc<Guard>,
+    /// The trailer is still to be written, because only that closes the connection of a format that made one.
+    owes_trailer: bool,
+    is_network: bool,
 }
 
 // SAFETY: an AVFormatContext may be used by any one thread at a time; the guard is `Send + Sync`.
@@ -46,6 +49,21 @@ impl Output {
         Ok(output)
     }
 
+    /// A format that connects to `url` by itself, when its header is written.
+    pub(crate) fn to_network(url: &CStr, format: &CStr, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        let mut output = Self::new(Some(url), Some(format), guard)?;
+        output.is_network = true;
+        // SAFETY: a fresh context of ours, with a format; the guard outlives it.
+        unsafe {
+            let context = output.context.as_ptr();
+            (*context).interrupt_callback = output.guard.callback();
+            if (*(*context).oformat).flags & ffi::AVFMT_NOFILE == 0 {
+                return Err(Failure::new(Failure::INVALID_ARGUMENT, "avformat_alloc_output_context2"));
+            }
+        }
+        Ok(output)
+    }
+
     fn new(url: Option<&CStr>, format: Option<&CStr>, guard: &Arc<Guard>) -> Result<Self, Failure> {
         let packet = RawPacket::new()?;
         let mut context = ptr::null_mut();
@@ -56,7 +74,14 @@ impl Output {
             unsafe { ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), format, url) };
         check(result, "avformat_alloc_output_context2")?;
         let context = non_null(context, "avformat_alloc_output_context2")?;
-        Ok(Self { context, packet, memory: None, guard: Arc::clone(guard) })
+        Ok(Self {
+            context,
+            packet,
+            memory: None,
+            guard: Arc::clone(guard),
+            owes_trailer: false,
+            is_network: false,
+        })
     }
 
     fn open_file(&self, url: &CStr) -> Result<(), Failure> {
@@ -162,7 +187,9 @@ impl Output {
         }
         // SAFETY: a context of ours with its tracks; the dictionary stays ours.
         let result = unsafe { ffi::avformat_write_header(self.context.as_ptr(), dict.as_mut()) };
-        check(result, "avformat_write_header").map(drop)
+        check(result, "avformat_write_header")?;
+        self.owes_trailer = self.is_network;
+        Ok(())
     }
 
     /// The clock the muxer chose for a track, by position. After the header.
@@ -242,6 +269,10 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
+        if self.owes_trailer {
+            // SAFETY: the header is written, and nobody else has written a trailer. A goodbye that cannot be said is none.
+            let _ = unsafe { ffi::av_write_trailer(self.context.as_ptr()) };
+        }
         // What could not be written is lost either way; `finish` reports it.
         let _ = self.close_file();
         // SAFETY: we are the only owner; this frees the streams, the muxer's state and the packets it holds.
