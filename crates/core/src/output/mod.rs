@@ -4,6 +4,9 @@ pub mod feed;
 mod file;
 pub mod gate;
 mod hub;
+mod media;
+#[cfg(feature = "libav")]
+mod packets;
 mod pair;
 mod replacing;
 mod rotation;

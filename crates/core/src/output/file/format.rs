@@ -3,14 +3,14 @@
 //! In: tags, on the writer's thread. Out: files. The driver, its queue and the thread know nothing of FLV; a format knows nothing
 //! of the stream, of its ring, or of what waits.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
-use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::audio::AudioCodec::{Aac, Mp3, Mp38k, Opus};
 use flowcast_rtmp::flv::tag::{Codec, Tag};
-use flowcast_rtmp::flv::video::VideoCodec;
+use flowcast_rtmp::flv::video::VideoCodec::{self, Av1, Avc, Hevc, Vp8, Vp9};
 
+use crate::output::media::Container;
 use crate::words::words;
 
 /// The kind of file that a recording is; see [`Output::format`](crate::Output::format). All can be played while they grow, and after the process
@@ -51,41 +51,31 @@ impl FileFormat {
         cfg!(feature = "libav") || matches!(self, Self::Flv | Self::Mp4)
     }
 
-    /// Whether it holds what is coded so.
-    pub(super) const fn takes(self, codec: Codec) -> bool {
-        use AudioCodec::{Aac, Mp3, Mp38k, Opus};
-        match (self, codec) {
-            (Self::Flv, _) => true,
-            (_, Codec::Audio(codec)) => matches!(codec, Aac | Mp3 | Mp38k | Opus),
-            (_, Codec::Video(VideoCodec::Avc | VideoCodec::Hevc)) => true,
-            (Self::Mp4, Codec::Video(codec)) => matches!(codec, VideoCodec::Av1 | VideoCodec::Vp9),
-            (Self::Mkv, Codec::Video(codec)) => {
-                matches!(codec, VideoCodec::Av1 | VideoCodec::Vp8 | VideoCodec::Vp9)
-            }
-            (Self::MpegTs, Codec::Video(_)) => false,
-        }
+    /// What it holds.
+    pub(super) fn container(self) -> Container {
+        let takes: fn(Codec) -> bool = match self {
+            Self::Flv => |_| true,
+            Self::Mp4 => |codec| is_audio(codec) || is_video(codec, &[Av1, Vp9]),
+            Self::Mkv => |codec| is_audio(codec) || is_video(codec, &[Av1, Vp8, Vp9]),
+            Self::MpegTs => in_mpeg_ts,
+        };
+        Container { name: self.as_str(), takes }
     }
 }
 
-/// A codec that a format does not hold, as the cause of an error of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotHeld {
-    pub(super) codec: &'static str,
-    pub(super) format: FileFormat,
+/// Whether MPEG-TS carries what is coded so.
+fn in_mpeg_ts(codec: Codec) -> bool {
+    is_audio(codec) || is_video(codec, &[])
 }
 
-impl fmt::Display for NotHeld {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cannot be recorded as {}", self.codec, self.format)
-    }
+/// Sound that all containers hold.
+fn is_audio(codec: Codec) -> bool {
+    matches!(codec, Codec::Audio(Aac | Mp3 | Mp38k | Opus))
 }
 
-impl std::error::Error for NotHeld {}
-
-impl From<NotHeld> for io::Error {
-    fn from(not_held: NotHeld) -> Self {
-        Self::new(io::ErrorKind::Unsupported, not_held)
-    }
+/// A picture that all containers hold, or one of these.
+fn is_video(codec: Codec, others: &[VideoCodec]) -> bool {
+    matches!(codec, Codec::Video(codec) if matches!(codec, Avc | Hevc) || others.contains(&codec))
 }
 
 /// A kind of file, while it is written: [`FlvFile`](super::flv::FlvFile), [`Mp4File`](super::mp4::Mp4File) and others; and several of them, one after

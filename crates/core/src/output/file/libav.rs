@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowcast_av as av;
-use flowcast_rtmp::flv::tag::{Codec, Tag};
+use flowcast_rtmp::flv::tag::Tag;
 
 use super::existing::{self, Existing};
 use super::format::{FileFormat, Format};
-use super::media::{Media, Sample, Track};
 use super::whole::WholeFile;
 use crate::files::StreamFiles;
+use crate::output::media::Media;
+use crate::output::packets::{self, Packets};
 
 /// The largest body that is handed to libav.
 const LARGEST_BODY: usize = 1 << 28;
@@ -28,9 +29,7 @@ pub(super) struct LibavFile {
     format: FileFormat,
     media: Media,
     /// Once the tracks are known.
-    muxer: Option<av::MemoryMuxer>,
-    /// When the newest sample of each track is decoded: libav refuses one that is not later.
-    decoded_ms: Vec<i64>,
+    muxer: Option<(av::MemoryMuxer, Packets)>,
 }
 
 impl LibavFile {
@@ -55,13 +54,7 @@ impl LibavFile {
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         let opened = existing::open(path, existing, files, |_| Err(existing::no_end(format)))?;
-        Ok(Self {
-            file: WholeFile::new(opened),
-            format,
-            media: Media::new(format),
-            muxer: None,
-            decoded_ms: Vec::new(),
-        })
+        Ok(Self { file: WholeFile::new(opened), format, media: Media::new(format.container()), muxer: None })
     }
 
     fn put(&mut self, is_end: bool) -> io::Result<()> {
@@ -69,7 +62,7 @@ impl LibavFile {
             return Ok(());
         }
         if self.muxer.is_none() {
-            let tracks: Vec<_> = self.media.tracks().iter().enumerate().map(info).collect();
+            let tracks = packets::infos(self.media.tracks());
             // Only Matroska goes back.
             let options = match self.format {
                 FileFormat::MpegTs => vec![("max_delay".to_owned(), TS_DELAY_MICROS.to_owned())],
@@ -77,19 +70,12 @@ impl LibavFile {
             };
             let is_amended = self.format == FileFormat::Mkv;
             let muxer = av::MemoryMuxer::create(muxer_of(self.format), is_amended, &tracks, &options);
-            self.muxer = Some(muxer.map_err(io::Error::other)?);
-            self.decoded_ms = vec![i64::MIN; tracks.len()];
+            self.muxer = Some((muxer.map_err(io::Error::other)?, Packets::new(self.media.tracks())));
         }
         let samples = self.media.drain();
-        let Some(muxer) = &mut self.muxer else { return Ok(()) };
-        for mut sample in samples {
-            if let Some(before) = self.decoded_ms.get_mut(sample.track) {
-                sample.dts_ms = sample.dts_ms.max(before.saturating_add(1));
-                sample.pts_ms = sample.pts_ms.max(sample.dts_ms);
-                *before = sample.dts_ms;
-            }
-            let length_ms = self.media.tracks().get(sample.track).and_then(|track| length_ms(track, &sample));
-            muxer.write(&packet(sample, length_ms.unwrap_or(0))).map_err(io::Error::other)?;
+        let Some((muxer, packets)) = &mut self.muxer else { return Ok(()) };
+        for sample in samples {
+            muxer.write(&packets.packet(self.media.tracks(), sample)).map_err(io::Error::other)?;
         }
         muxer.flush().map_err(io::Error::other)?;
         let written = muxer.take();
@@ -134,7 +120,7 @@ impl Format for LibavFile {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.put(true)?;
-        let Some(muxer) = self.muxer.take() else { return Ok(()) };
+        let Some((muxer, _)) = self.muxer.take() else { return Ok(()) };
         let written = muxer.finish().map_err(io::Error::other)?;
         self.keep(&written)
     }
@@ -148,50 +134,4 @@ const fn muxer_of(format: FileFormat) -> &'static str {
         FileFormat::Mkv => "matroska",
         FileFormat::MpegTs => "mpegts",
     }
-}
-
-/// A track as libav has it.
-fn info((index, track): (usize, &Track)) -> av::TrackInfo {
-    let (kind, name) = match track.codec {
-        Codec::Video(codec) => (av::TrackKind::Video, codec.name()),
-        Codec::Audio(codec) => (av::TrackKind::Audio, codec.name()),
-    };
-    let mut info = av::TrackInfo::new(index, kind, av::Codec::from_name(name), av::TimeBase::MILLIS);
-    info.config = Some(track.config.clone()).filter(|config| !config.is_empty());
-    info.video = track.picture.map(|(width, height)| av::VideoInfo {
-        width,
-        height,
-        frame_rate: None,
-        real_frame_rate: None,
-        pixel_format: String::new(),
-        field_order: av::FieldOrder::Unknown,
-        sample_aspect: None,
-        rotation_degrees: 0,
-        mirrored: false,
-        b_frames: 0,
-        color: av::ColorInfo::default(),
-    });
-    info.audio = track.sound.map(|sound| av::AudioInfo {
-        sample_rate: sound.rate_hz,
-        channels: u32::from(if sound.channels == 0 { 2 } else { sound.channels }),
-        layout: String::new(),
-        frame_samples: sound.frame,
-        priming_samples: 0,
-    });
-    info
-}
-
-/// How long a frame of sound is, in whole milliseconds; `None` for pictures.
-fn length_ms(track: &Track, sample: &Sample) -> Option<i64> {
-    let sound = track.sound?;
-    Some(
-        (i64::from(sample.samples) * 1000 + i64::from(sound.clock_hz) / 2) / i64::from(sound.clock_hz.max(1)),
-    )
-}
-
-fn packet(sample: Sample, duration: i64) -> av::Packet {
-    let Sample { track, dts_ms, pts_ms, is_key, data, .. } = sample;
-    let mut packet = av::Packet::new(track, Some(pts_ms), Some(dts_ms), data);
-    (packet.keyframe, packet.duration) = (is_key, duration);
-    packet
 }

@@ -12,7 +12,6 @@ mod format;
 mod keep;
 #[cfg(feature = "libav")]
 mod libav;
-mod media;
 mod mp4;
 mod names;
 mod queue;
@@ -30,6 +29,7 @@ use flowcast_rtmp::time::MediaTime;
 
 use super::Recording;
 use super::gate::{Fit, Intake};
+use super::media::NotHeld;
 use crate::config::RecordingConfig;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
@@ -41,7 +41,7 @@ use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
 use files::{Closed, Files, Parts, Plan};
-use format::{Format, NotHeld};
+use format::Format;
 use names::Names;
 use queue::Queue;
 use segments::Zone;
@@ -284,7 +284,7 @@ impl FileOutput {
     fn failure_of(&self, source: io::Error) -> Error {
         let path = self.path.clone();
         match source.downcast::<NotHeld>() {
-            Ok(NotHeld { codec, format }) => Error::CodecNotRecorded { path, codec, format: format.as_str() },
+            Ok(NotHeld { codec, container: format }) => Error::CodecNotRecorded { path, codec, format },
             Err(source) => Error::Recording { path, source: source.into() },
         }
     }

@@ -4,8 +4,8 @@ use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::tag::Codec;
 use flowcast_rtmp::flv::video::VideoCodec;
 
-use super::super::media::{Sound, Track};
 use super::boxes::Boxes;
+use crate::output::media::{Sound, Track};
 
 /// Dots per inch, as 16.16: nobody reads it.
 const RESOLUTION: u32 = 72 << 16;

@@ -18,9 +18,9 @@ use flowcast_rtmp::flv::tag::Tag;
 
 use super::existing::{self, Existing};
 use super::format::{FileFormat, Format};
-use super::media::{Media, Sample, Track};
 use super::whole::WholeFile;
 use crate::files::StreamFiles;
+use crate::output::media::{Media, Sample, Track};
 use boxes::Boxes;
 use moov::Part;
 use table::{Row, Table};
@@ -151,7 +151,7 @@ impl Mp4File {
     /// On the file system.
     pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Self> {
         let opened = existing::open(path, existing, files, |_| Err(existing::no_end(FileFormat::Mp4)))?;
-        let (file, media) = (WholeFile::new(opened), Media::new(FileFormat::Mp4));
+        let (file, media) = (WholeFile::new(opened), Media::new(FileFormat::Mp4.container()));
         Ok(Self { file, media, lanes: Vec::new(), head: 0, fragments: 0 })
     }
 

@@ -3,9 +3,9 @@
 
 use flowcast_rtmp::flv::tag::Codec;
 
-use super::super::media::Track;
 use super::boxes::Boxes;
 use super::table::{Row, Table};
+use crate::output::media::Track;
 
 /// Ticks of a second of the whole file, and of pictures.
 pub(super) const MILLIS: u32 = 1000;

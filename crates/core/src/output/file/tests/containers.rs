@@ -5,7 +5,9 @@ use std::path::Path;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
-use super::super::format::{FileFormat, Format, NotHeld};
+use super::super::format::{FileFormat, Format};
+use crate::output::media::NotHeld;
+
 use super::made::{batches, clip, decoded, need_ffmpeg, open, packets, probe, record, run, tags_of};
 
 const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -c:a aac";
@@ -303,7 +305,7 @@ fn a_codec_that_a_format_does_not_hold_is_an_error_by_name() {
         let (mut file, _closed) = open(&at.join("no.bin"), format);
         let error = batches(&tags).find_map(|batch| file.write(batch).err()).expect("it is refused");
         let not_held = error.downcast::<NotHeld>().expect("by name");
-        assert_eq!(not_held, NotHeld { codec: "vp8", format });
+        assert_eq!(not_held, NotHeld { codec: "vp8", container: format.as_str() });
     }
     assert!(!at.join("no.bin").exists(), "nothing was written");
 }

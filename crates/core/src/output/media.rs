@@ -1,8 +1,9 @@
-//! What is in the tags of a recording, for the formats that keep tracks apart: MP4, Matroska, MPEG-TS.
+//! What is in the tags of an output, for containers that keep tracks apart: MP4, Matroska, MPEG-TS, RTP.
 //!
 //! In: tags with times from zero, in the order of the stream. Out: tracks with their configuration, once they are all known, and what is coded in
-//! them, sample by sample. On the writer's thread.
+//! them, sample by sample. On the thread that writes.
 
+use std::fmt;
 use std::io;
 
 use bytes::Bytes;
@@ -14,7 +15,35 @@ use flowcast_rtmp::flv::tag::{Codec, Tag, TagKind};
 use flowcast_rtmp::flv::video::{FrameType, VideoCodec};
 use flowcast_rtmp::flv::{enhanced, opus, picture, sound};
 
-use super::format::{FileFormat, NotHeld};
+/// A container, by what it holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Container {
+    /// What it is called.
+    pub(super) name: &'static str,
+    pub(super) takes: fn(Codec) -> bool,
+}
+
+/// A codec that a container does not hold, as the cause of an error of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotHeld {
+    pub(super) codec: &'static str,
+    /// The name of the container.
+    pub(super) container: &'static str,
+}
+
+impl fmt::Display for NotHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not held by {}", self.codec, self.container)
+    }
+}
+
+impl std::error::Error for NotHeld {}
+
+impl From<NotHeld> for io::Error {
+    fn from(not_held: NotHeld) -> Self {
+        Self::new(io::ErrorKind::Unsupported, not_held)
+    }
+}
 
 /// How long a file waits for a track of the other kind, in milliseconds of media.
 const WAIT_MS: i64 = 1000;
@@ -80,7 +109,7 @@ impl Track {
 /// Tracks, and what waits to be written.
 #[derive(Debug)]
 pub(super) struct Media {
-    format: FileFormat,
+    container: Container,
     tracks: Vec<Track>,
     /// The tracks are written: there are no others in this file.
     is_settled: bool,
@@ -91,8 +120,15 @@ pub(super) struct Media {
 }
 
 impl Media {
-    pub(super) fn new(format: FileFormat) -> Self {
-        Self { format, tracks: Vec::new(), is_settled: false, samples: Vec::new(), bytes: 0, announced: None }
+    pub(super) fn new(container: Container) -> Self {
+        Self {
+            container,
+            tracks: Vec::new(),
+            is_settled: false,
+            samples: Vec::new(),
+            bytes: 0,
+            announced: None,
+        }
     }
 
     pub(super) fn tracks(&self) -> &[Track] {
@@ -141,8 +177,8 @@ impl Media {
         }
         let id = tag.track();
         let Some(coded) = coded_track(tag, id) else { return Ok(()) };
-        if !self.format.takes(coded.codec) {
-            return Err(NotHeld { codec: coded.codec.name(), format: self.format }.into());
+        if !(self.container.takes)(coded.codec) {
+            return Err(NotHeld { codec: coded.codec.name(), container: self.container.name }.into());
         }
         let (composition, data) = match coded.part {
             Part::Config(config) => {
