@@ -15,25 +15,25 @@ use kit::{FaultProxy, Need, Nginx, PATIENCE, decode, ffmpeg_publish, need, wait_
 use crate::assert_one_stream;
 
 /// A server, and the clip that is looped there while there is a stream of it.
-struct Origin {
+pub(crate) struct Origin {
     engine: Engine,
-    server: RtmpServer,
-    clip: Known,
+    pub(crate) server: RtmpServer,
+    pub(crate) clip: Known,
 }
 
 impl Origin {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let engine = engine(|_| {});
         let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
         Self { engine, server, clip: Known::small() }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
     /// Puts the clip on the air.
-    fn show(&self) -> StreamHandle {
+    pub(crate) fn show(&self) -> StreamHandle {
         let source = Source::file(&self.clip.file).looped();
         self.engine.stream(source).to(Output::publish("show")).start().expect("a free name")
     }
@@ -71,7 +71,7 @@ fn wait_failed(events: &Events) -> Option<Error> {
 
 /// Times of a track never go back.
 #[track_caller]
-fn assert_increasing(tags: &[Seen]) {
+pub(crate) fn assert_increasing(tags: &[Seen]) {
     let pictures: Vec<_> = tags.iter().filter(|tag| tag.is_picture()).map(|tag| tag.time).collect();
     let falls = pictures.windows(2).find(|pair| pair[1] <= pair[0]);
     assert!(falls.is_none(), "{falls:?}");
@@ -156,6 +156,55 @@ fn an_origin_that_is_lost_and_back_costs_no_output_its_connection() {
 #[ignore = "two minutes"]
 fn an_origin_that_is_lost_and_back_fifty_times_costs_no_output_its_connection() {
     lost(50);
+}
+
+#[test]
+fn the_first_address_that_has_the_stream_gives_it_and_another_goes_on_when_it_is_lost() {
+    let (empty, second, third) = (Origin::start(), Origin::start(), Origin::start());
+    let receiver = Scripted::start(Script::Record);
+    let shows = [&second, &third].map(Origin::show);
+    let edge = engine(|_| {});
+    let events = edge.events();
+    // Nobody listens at the first.
+    let [empty, second, third] = [&empty, &second, &third].map(|origin| url(origin.address()));
+    let addresses = pull("127.0.0.1:1".parse().expect("an address")).or(&empty).or(&second).or(&third);
+    let live = edge.stream(Source::pull(addresses)).to(push(&receiver)).start().expect("it starts");
+    let waits: Vec<_> = [(); 2]
+        .map(|()| {
+            wait_event(&events, PATIENCE, |event| match event.kind {
+                EventKind::SourceRetrying { wait, .. } => Some(wait),
+                _ => None,
+            })
+        })
+        .into();
+    assert_eq!(waits, [Duration::ZERO; 2], "the next is dialled at once");
+    assert_eq!(wait_live(&events), (0, 2));
+    assert!(receiver.wait_pictures(0, 60, PATIENCE), "{}", live.stats());
+    let [show, _other] = shows;
+    show.stop(PATIENCE).expect("it runs well");
+    assert_eq!(wait_live(&events), (1, 1), "the third has it");
+    let pictures = receiver.visits()[0].tags.iter().filter(|tag| tag.is_picture()).count();
+    assert!(receiver.wait_pictures(0, pictures + 30, PATIENCE), "{}", live.stats());
+    live.stop(PATIENCE).expect("it runs well");
+    let visits = receiver.visits();
+    assert_eq!(visits.len(), 1, "the push stayed connected");
+    assert_increasing(&visits[0].tags);
+}
+
+#[test]
+fn a_server_that_accepts_and_sends_nothing_is_left_for_another() {
+    let origin = Origin::start();
+    let _show = origin.show();
+    let silent = Acted::start(|_, _| Answer::Usual);
+    let edge = engine(|_| {});
+    let events = edge.events();
+    let addresses = pull(silent.address()).or(&url(origin.address()));
+    let source = Source::pull(addresses.first_media(Duration::from_millis(300)));
+    let recording = origin.clip.beside("other.flv");
+    let _live = edge.stream(source).record(recording).start().expect("it starts");
+    let error = wait_retrying(&events);
+    assert!(flowcast::error::chain(&error).contains("no media for 300ms"), "{error}");
+    assert_eq!(wait_live(&events), (0, 1));
 }
 
 #[test]

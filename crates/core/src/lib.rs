@@ -85,7 +85,7 @@ pub use engine::builder::StreamBuilder;
 pub use engine::figures::{EngineFigures, StreamFigures};
 #[cfg(feature = "state")]
 pub use engine::keeper::StateKeeper;
-pub use engine::serving::{PublishOptions, ServerEngine};
+pub use engine::serving::{PublishOptions, RelayNews, RelayOptions, ServerEngine};
 pub use engine::watch::EngineWatch;
 pub use error::{ConnectStep, Error, LimitScope, Resource, Shortage, SpecProblem, chain};
 pub use event::bus::{Bus, Events, Subscription};
@@ -138,7 +138,7 @@ pub use state::{
     CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
 };
 pub use stats::{
-    Codec, Cutover, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputPhase, OutputStats,
+    Codec, Cutover, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure, OutputPhase, OutputStats,
     OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats, Totals,
 };
 #[doc(hidden)]

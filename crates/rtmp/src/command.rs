@@ -162,6 +162,11 @@ pub enum Request {
     Unknown,
 }
 
+/// The property of `connect` by which relays know that they play from themselves.
+pub(crate) const VIA: &str = "flowcastVia";
+/// The most that is taken of it, bytes.
+const MAX_VIA: usize = 1024;
+
 /// The command object of `connect`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connect {
@@ -171,6 +176,10 @@ pub struct Connect {
     pub tc_url: String,
     /// Name and version of the client software; empty if left out.
     pub flash_ver: String,
+    /// The relays that a stream passes on its way to who watches it, where the client is a relay: their numbers with commas between them,
+    /// the nearest to the server last. Empty for other clients, and if it is longer than 1024 bytes. It is flowcast's own property
+    /// (`flowcastVia`), which other software passes over.
+    pub via: String,
     /// What it can do beyond RTMP 1.0.
     pub capabilities: Capabilities,
 }
@@ -232,6 +241,7 @@ impl Connect {
             app: text("app").trim_matches('/').to_owned(),
             tc_url: text("tcUrl").to_owned(),
             flash_ver: text("flashVer").to_owned(),
+            via: Some(text(VIA)).filter(|via| via.len() <= MAX_VIA).unwrap_or_default().to_owned(),
             capabilities: Capabilities::from_object(object),
         }
     }
@@ -312,6 +322,19 @@ mod tests {
         assert_eq!(parse(&connect), connect);
         let Request::Connect(connect) = Request::from_command(&connect) else { panic!("not connect") };
         assert_eq!(connect.app, "live");
+    }
+
+    #[test]
+    fn the_relays_of_a_client_are_taken_up_to_a_length() {
+        let via = |text: &str| {
+            let object = Value::object([("app", Value::from("live")), (VIA, Value::from(text))]);
+            let connect = parse(&Command::with_object("connect", 1.0, object, Vec::new()));
+            let Request::Connect(connect) = Request::from_command(&connect) else { panic!("not connect") };
+            connect.via
+        };
+        assert_eq!(via("0a,0b"), "0a,0b");
+        assert_eq!(via(&"x".repeat(MAX_VIA)).len(), MAX_VIA);
+        assert_eq!(via(&"x".repeat(MAX_VIA + 1)), "");
     }
 
     #[test]

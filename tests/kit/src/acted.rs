@@ -238,6 +238,7 @@ fn usual(command: &Command) -> Said {
         "connect" => success(vec![Status::info("NetConnection.Connect.Success", "ok").to_value()]),
         "createStream" => success(vec![Value::from(1.0)]),
         "publish" => publish_status("status", "NetStream.Publish.Start", "go"),
+        "play" => publish_status("status", "NetStream.Play.Start", "look"),
         _ => Vec::new(),
     }
 }

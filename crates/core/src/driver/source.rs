@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::pool::Scratch;
 use crate::ring::Refill;
-use crate::stats::{EncodingStats, FallbackStats, Playing, SourceMode};
+use crate::stats::{EncodingStats, FallbackStats, Origin, Playing, SourceMode};
 
 /// What a driver is given on each turn of the stream thread.
 #[derive(Debug)]
@@ -133,6 +133,11 @@ pub trait SourceDriver: Send {
 
     /// The same of sound that is played from other files than the picture.
     fn playing_sound(&self) -> Option<Playing> {
+        None
+    }
+
+    /// The server it is played from, if it is.
+    fn origin(&self) -> Option<Origin> {
         None
     }
 

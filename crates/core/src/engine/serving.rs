@@ -6,11 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use crate::admission::Ways;
 use crate::driver::{OutputDriver, SourceDriver};
 use crate::error::Error;
+use crate::files::StreamFiles;
 use crate::id::OutputId;
 use crate::publish::ingest::Ingest;
-use crate::stream::{self, Claim, Desk, Entrance, Parts, StreamRef};
+pub use crate::publish::relayed::RelayNews;
+use crate::publish::relayed::Relayed;
+use crate::source::Source;
+use crate::stream::{
+    self, Claim, Desk, Entrance, Leave, OpenSource, Parts, SourceOpening, StreamHandle, StreamRef,
+};
 
 /// How a publisher goes on the air; see [`ServerEngine::publish`].
 #[derive(Debug, Clone)]
@@ -28,6 +35,18 @@ impl Default for PublishOptions {
     fn default() -> Self {
         Self { grace: Duration::from_secs(30), tick: None, gop_cache: true }
     }
+}
+
+/// How a relayed stream goes on the air; see [`ServerEngine::relay`].
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RelayOptions {
+    /// As for publishers; one that takes the place of what is relayed is waited for as they are.
+    pub publish: PublishOptions,
+    /// How long the stream waits for a source that was lost. Default zero.
+    pub hold: Duration,
+    /// How long its start may wait for room, where starts wait ([`WhenFull::Queue`](crate::WhenFull::Queue)). Default zero.
+    pub patience: Duration,
 }
 
 /// What a server of a protocol asks of the [`Engine`]: it puts publishers on the air and attaches players. flowcast's RTMP server
@@ -59,6 +78,25 @@ pub trait ServerEngine: sealed::Sealed {
         publisher: Box<dyn SourceDriver>,
         options: &PublishOptions,
     ) -> Result<StreamRef, Error>;
+
+    /// Puts what a server's players asked for on the air under a name, as [`publish`](Self::publish) does for a publisher. The first publisher
+    /// of the name that comes takes its place; the stream goes on with that. It counts against the limit of all started streams, and is
+    /// admitted as those are; it is not kept for a restart. `tell` hears of it, on the stream's thread, where it must not block.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `source`, and what keeps a stream from being [started](crate::StreamBuilder::start).
+    ///
+    /// # Blocking
+    ///
+    /// On room for it, up to [`RelayOptions::patience`]; on opening the source.
+    fn relay(
+        &self,
+        claim: Claim,
+        source: Source,
+        options: &RelayOptions,
+        tell: Box<dyn Fn(RelayNews) + Send>,
+    ) -> Result<StreamHandle, Error>;
 
     /// Adds a driver of an embedded server (a player) to a stream: on the stream's own thread, or, if that is busy,
     /// on another one that takes its tags from there ([`Config::players_per_thread`](crate::Config::players_per_thread)).
@@ -112,6 +150,32 @@ impl ServerEngine for Engine {
         let claim = Some(claim);
         let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
         self.registry.launch(prepared, parts)
+    }
+
+    fn relay(
+        &self,
+        mut claim: Claim,
+        source: Source,
+        options: &RelayOptions,
+        tell: Box<dyn Fn(RelayNews) + Send>,
+    ) -> Result<StreamHandle, Error> {
+        let registry = &self.registry;
+        source.check()?;
+        let ask = source.ask(Ways::default(), registry.reels().is_some());
+        let admitted = registry.admit(None, &[ask], options.patience, &Leave::default());
+        let admitted = admitted.inspect_err(|error| registry.events().not_started(error))?;
+        let files = StreamFiles::new(source.reads());
+        let prepared = registry.prepare(None, Some(admitted.permit), files)?;
+        let shared = prepared.shared.clone();
+        let open = || Box::new(source).open(&SourceOpening::first(registry, &shared));
+        let source = Relayed::new(shared.span.run(open)?, options.hold, tell);
+        let desk = Desk::new();
+        claim.set_desk(desk.clone());
+        let PublishOptions { grace, tick, gop_cache: keep_gop } = options.publish;
+        let source = Box::new(Ingest::relayed(Box::new(source), desk, grace));
+        let claim = Some(claim);
+        let parts = Parts { source, tick, keep_gop, hold: false, needs_outputs: false, claim };
+        registry.launch(prepared, parts).map(StreamHandle::new)
     }
 
     fn attach(

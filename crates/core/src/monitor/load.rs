@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::StreamId;
 use crate::machine::ProcessUse;
-use crate::stats::HeldBytes;
+use crate::stats::{HeldBytes, Origin};
 
 /// What a stream used when the monitor last looked.
 ///
@@ -22,6 +22,8 @@ pub struct StreamLoad {
     pub label: Option<Arc<str>>,
     /// Whose it is, if it is somebody's: who started it, or whose key it is published with.
     pub owner: Option<Arc<str>>,
+    /// The server it is played from, if that is its source.
+    pub origin: Option<Origin>,
     /// When the monitor looked, by the system's clock.
     pub at: SystemTime,
     /// CPU use over the last window that was long enough, in percent of one core; 0 before that.

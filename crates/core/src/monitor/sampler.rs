@@ -12,6 +12,7 @@ use crate::config::MonitorConfig;
 use crate::event::EventKind;
 use crate::id::StreamId;
 use crate::machine::process;
+use crate::stats::Origin;
 use crate::stream::{Glance, Registry, StreamShared};
 
 /// What is kept between two looks.
@@ -29,6 +30,7 @@ pub(super) struct Sampler {
 struct Watched {
     owner: Option<Arc<str>>,
     label: Option<Arc<str>>,
+    origin: Option<Origin>,
     judge: Judge,
     glance: Glance,
     seen: Instant,
@@ -74,6 +76,7 @@ impl Sampler {
         let watched = self.streams.entry(stream.id).or_insert_with(|| Watched {
             owner: None,
             label: stream.label.clone(),
+            origin: None,
             judge: Judge::default(),
             glance,
             seen: now,
@@ -83,7 +86,7 @@ impl Sampler {
         });
         watched.cpu.look(now, glance.cpu_in_all());
         (watched.glance, watched.seen) = (glance, now);
-        watched.owner = stream.owner_now().map(Arc::from);
+        (watched.owner, watched.origin) = (stream.owner_now().map(Arc::from), stream.origin());
         let (cpu_percent, memory) = (watched.cpu.percent, glance.held.total());
         watched.history.add(now, LoadPoint { at, cpu_percent, memory });
         match watched.judge.see(now, cpu_percent, memory, limits) {
@@ -127,6 +130,7 @@ impl Sampler {
             stream,
             label: watched.label.clone(),
             owner: watched.owner.clone(),
+            origin: watched.origin.clone(),
             at: self.at.unwrap_or(SystemTime::UNIX_EPOCH),
             cpu_percent: watched.cpu.percent,
             cpu_time: watched.glance.totals.cpu_time,

@@ -4,3 +4,4 @@
 pub(crate) mod encoder;
 pub(crate) mod ingest;
 pub(crate) mod published;
+pub(crate) mod relayed;

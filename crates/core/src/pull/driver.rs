@@ -13,6 +13,7 @@ use flowcast_rtmp::url::{Destination, Scheme};
 use mio::{Registry, Token};
 
 use super::Pull;
+use super::homes::{Homes, Next};
 use super::link::{Found, Link};
 use crate::clock::timeline::Timeline;
 use crate::config::ConnectConfig;
@@ -22,7 +23,7 @@ use crate::event::EventKind;
 use crate::net::dialer::{Dialer, Reached, Reply, Request, ServerUrl};
 use crate::net::{Backoff, random};
 use crate::publish::encoder::LiveEncoder;
-use crate::stats::EncodingStats;
+use crate::stats::{EncodingStats, Origin};
 use crate::stream::SourceMailbox;
 
 /// Redirections in a row.
@@ -47,10 +48,12 @@ pub(crate) struct Puller {
     pull: Pull,
     with: With,
     /// By the program.
-    home: Destination,
+    homes: Homes,
     /// By the server, as long as that works.
     elsewhere: Option<Destination>,
     hops: u32,
+    /// The one that is dialled or gives the stream, as it may be shown.
+    shown: Arc<str>,
     attempt: u64,
     dialing: Option<Arc<AtomicBool>>,
     /// When it is dialled next; `None` for at once.
@@ -94,8 +97,11 @@ impl Puller {
     ///
     /// The address cannot be one.
     pub(crate) fn new(pull: Pull, with: With) -> Result<Self, Error> {
+        let others = pull.others.iter().cloned().collect::<Result<_, _>>()?;
+        let first = pull.address.clone()?;
         Ok(Self {
-            home: pull.address.clone()?,
+            shown: first.to_string().into(),
+            homes: Homes::new(first, others),
             pull,
             with,
             elsewhere: None,
@@ -118,12 +124,13 @@ impl Puller {
     }
 
     fn peer(&self) -> &Destination {
-        self.elsewhere.as_ref().unwrap_or(&self.home)
+        self.elsewhere.as_ref().unwrap_or_else(|| self.homes.now())
     }
 
     fn dial(&mut self) {
         let cancelled: Arc<AtomicBool> = Arc::default();
         self.attempt += 1;
+        self.shown = self.peer().to_string().into();
         let (mailbox, attempt) = (self.with.mailbox.clone(), self.attempt);
         (self.dialing, self.next) = (Some(cancelled.clone()), None);
         self.with.dialer.dial(Request {
@@ -132,8 +139,9 @@ impl Puller {
             roots: self.pull.roots.clone(),
             config: self.with.connect.clone(),
             reach: self.pull.reach.clone(),
-            is_again: attempt > 1,
+            is_again: attempt > self.homes.count() as u64,
             enhanced: self.with.enhanced,
+            via: self.pull.via.text(),
             login: None,
             cancelled,
             asked: Arc::default(),
@@ -170,9 +178,9 @@ impl Puller {
             let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
             Error::ConnectionLost { host: host.clone(), source: source.into() }
         };
-        let to = match url.map(|ServerUrl(url)| self.home.moved_to(&url)) {
+        let to = match url.map(|ServerUrl(url)| self.homes.now().moved_to(&url)) {
             None => self.peer().clone(),
-            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.home.scheme() == Scheme::Rtmps => {
+            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.homes.now().scheme() == Scheme::Rtmps => {
                 return self.failed(cx, refused("the server redirects to an address without TLS"));
             }
             Some(Ok(to)) => to,
@@ -199,7 +207,16 @@ impl Puller {
             log::debug!("there is no other connection: {error}");
             return Ok(());
         }
-        let wait = if error.is_retryable() {
+        let is_retryable = match self.homes.failed(error.is_retryable()) {
+            Next::Dial => {
+                self.failures = self.failures.saturating_add(1);
+                self.next = None;
+                cx.notices.push(EventKind::SourceRetrying { error, wait: Duration::ZERO });
+                return Ok(());
+            }
+            Next::RoundOver { has_hope } => has_hope,
+        };
+        let wait = if is_retryable {
             self.with.backoff.failed(cx.now, random::unit())
         } else if self.connections > 0 {
             self.with.backoff.refused(cx.now, random::unit())
@@ -234,7 +251,7 @@ impl Puller {
     fn read(&mut self, cx: &mut SourceContext<'_>) -> Result<bool, Error> {
         let Some(link) = &mut self.link else { return Ok(false) };
         let from = cx.tags.len();
-        let host = self.elsewhere.as_ref().unwrap_or(&self.home).host();
+        let host = self.elsewhere.as_ref().unwrap_or_else(|| self.homes.now()).host();
         let found = link.turn(cx, host);
         let has_media = link.has_media();
         self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
@@ -245,6 +262,7 @@ impl Puller {
         }
         if has_media && !self.told {
             self.told = true;
+            self.homes.works();
             let (reconnects, failures) = (self.connections, std::mem::take(&mut self.failures));
             self.connections += 1;
             cx.notices.push(EventKind::SourceLive { reconnects, failures });
@@ -311,7 +329,8 @@ impl Puller {
             Reached::Peer(dialed) => dialed,
         };
         let now = Instant::now();
-        match Link::new(*dialed, self.pull.silence, now, registry, token) {
+        let first = self.pull.first_media.unwrap_or(self.pull.silence);
+        match Link::new(*dialed, (first, self.pull.silence), now, registry, token) {
             Ok(link) => {
                 self.let_go(now);
                 (self.link, self.since, self.told) = (Some(link), Some(now), false);
@@ -372,6 +391,10 @@ impl SourceDriver for Puller {
 
     fn encoding(&self) -> Option<EncodingStats> {
         self.with.encoder.as_ref().and_then(LiveEncoder::encoding)
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin { address: self.shown.clone(), relayed: false })
     }
 
     fn bytes_held(&self) -> usize {

@@ -30,7 +30,8 @@ pub(super) struct Link {
     /// When media last came, or the connection.
     heard: Instant,
     has_media: bool,
-    silence: Duration,
+    /// How long it may send no media: at first, and later.
+    silence: (Duration, Duration),
 }
 
 /// What a turn found.
@@ -53,7 +54,7 @@ impl Link {
     /// The socket cannot be set up.
     pub(super) fn new(
         dialed: Dialed,
-        silence: Duration,
+        silence: (Duration, Duration),
         now: Instant,
         registry: &Registry,
         token: Token,
@@ -61,7 +62,7 @@ impl Link {
         let Dialed { mut transport, session } = dialed;
         let system =
             |source: io::Error| Error::System { what: "cannot set a socket up", source: source.into() };
-        tune(transport.socket(), silence).map_err(system)?;
+        tune(transport.socket(), silence.1).map_err(system)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(transport.socket(), token, interest).map_err(system)?;
         Ok(Self {
@@ -83,6 +84,11 @@ impl Link {
         self.has_media
     }
 
+    /// How long it may send no media.
+    fn silence(&self) -> Duration {
+        if self.has_media { self.silence.1 } else { self.silence.0 }
+    }
+
     /// Reads what has arrived, and answers.
     ///
     /// # Errors
@@ -90,7 +96,7 @@ impl Link {
     /// The connection is lost, or the server falls silent or makes no sense.
     pub(super) fn turn(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
         let now = cx.now;
-        let is_silent = |link: &Self| now.saturating_duration_since(link.heard) >= link.silence;
+        let is_silent = |link: &Self| now.saturating_duration_since(link.heard) >= link.silence();
         // It is silent only if nothing of it waits in the socket.
         self.readable |= cx.readable || (cx.tick && (self.pace.is_resting() || is_silent(self)));
         self.writable |= cx.writable;
@@ -102,7 +108,7 @@ impl Link {
         }
         self.answer().map_err(|source| lost(host, source))?;
         if matches!(found, Found::Media(false)) && cx.tick && is_silent(self) {
-            let reason = format!("the server sent no media for {:?}", self.silence);
+            let reason = format!("the server sent no media for {:?}", self.silence());
             return Err(lost(host, io::Error::new(io::ErrorKind::TimedOut, reason)));
         }
         Ok(found)

@@ -4,9 +4,11 @@
 //! is done by the dialer on another thread; the connection is read on the stream's own.
 
 mod driver;
+mod homes;
 mod link;
 #[cfg(test)]
 mod tests;
+mod via;
 #[cfg(feature = "serde")]
 pub(crate) mod wire;
 
@@ -15,6 +17,8 @@ use std::time::Duration;
 use flowcast_rtmp::url::{Destination, UrlError};
 
 pub(crate) use self::driver::{Puller, With};
+#[doc(hidden)]
+pub use self::via::Via;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 pub use crate::net::reach::Reach;
@@ -22,6 +26,8 @@ use crate::net::tls::TlsRoots;
 
 /// What stands for a secret that was not written.
 const HIDDEN: &str = "****";
+/// The most addresses of one stream.
+const MOST_ADDRESSES: usize = 16;
 /// What a duration may be.
 const SPANS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 
@@ -35,12 +41,17 @@ const SPANS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=D
 #[must_use = "it does nothing until a source is made of it"]
 pub struct Pull {
     pub(crate) address: Result<Destination, UrlError>,
+    /// Where else it may be, in this order.
+    pub(crate) others: Vec<Result<Destination, UrlError>>,
     pub(crate) roots: TlsRoots,
     pub(crate) reconnect: Option<ReconnectPolicy>,
     pub(crate) reach: Reach,
+    pub(crate) first_media: Option<Duration>,
     pub(crate) silence: Duration,
     pub(crate) hold: Duration,
     pub(crate) once: bool,
+    /// The relays that it passes.
+    pub(crate) via: Via,
 }
 
 impl Pull {
@@ -53,13 +64,31 @@ impl Pull {
     pub(crate) fn from_address(address: Result<Destination, UrlError>) -> Self {
         Self {
             address,
+            others: Vec::new(),
             roots: TlsRoots::default(),
             reconnect: None,
             reach: Reach::any(),
+            first_media: None,
             silence: Duration::from_secs(10),
             hold: Duration::from_secs(30),
             once: false,
+            via: Via::default(),
         }
+    }
+
+    /// Another address of the same stream, dialled at once where the ones before it cannot be reached, do not have the stream or have lost it.
+    /// Once all have failed, the first is dialled again after the wait of [`reconnect`](Self::reconnect). May be called again, for up to
+    /// sixteen addresses in all; all other settings hold for each of them.
+    ///
+    /// ```
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::pull::Pull;
+    ///
+    /// let pull = Pull::url("rtmp://origin-a/live/show").or("rtmp://origin-b/live/show");
+    /// ```
+    pub fn or(mut self, url: &str) -> Self {
+        self.others.push(Destination::parse(url));
+        self
     }
 
     /// Whom to trust with `rtmps://`. Default [`TlsRoots::Platform`].
@@ -82,6 +111,13 @@ impl Pull {
         self
     }
 
+    /// A server that sends no media this long after it has accepted is given up, and the next address is dialled; from 100 ms to a day. Some
+    /// servers accept before they have the stream. Default: as long as [`silence`](Self::silence).
+    pub fn first_media(mut self, first_media: Duration) -> Self {
+        self.first_media = Some(first_media);
+        self
+    }
+
     /// A server that sends no media for this long is given up, and dialled again; from 100 ms to a day. Default 10 s.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
@@ -101,20 +137,35 @@ impl Pull {
         self
     }
 
+    /// The relays that the stream passes, as a server of relayed streams says it.
+    #[doc(hidden)]
+    pub fn via(mut self, via: Via) -> Self {
+        self.via = via;
+        self
+    }
+
     /// All that cannot work.
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = Vec::new();
         let config = |name, reason: String| Error::Config { name, reason };
-        match &self.address {
-            Err(error) => found.push(Error::Url(error.clone())),
-            Ok(address) => {
-                let is_hidden = |text: &str| text.contains(HIDDEN);
-                if is_hidden(address.key().reveal()) || is_hidden(&address.reveal_server()) {
-                    let reason =
-                        "hidden (****): the source was written without what is secret in its address";
-                    found.push(config("url", reason.to_owned()));
+        for address in std::iter::once(&self.address).chain(&self.others) {
+            match address {
+                Err(error) => found.push(Error::Url(error.clone())),
+                Ok(address) => {
+                    let is_hidden = |text: &str| text.contains(HIDDEN);
+                    if is_hidden(address.key().reveal()) || is_hidden(&address.reveal_server()) {
+                        let reason =
+                            "hidden (****): the source was written without what is secret in its address";
+                        found.push(config("url", reason.to_owned()));
+                    }
                 }
             }
+        }
+        if self.others.len() >= MOST_ADDRESSES {
+            found.push(config("or", format!("a stream has {MOST_ADDRESSES} addresses at most")));
+        }
+        if self.first_media.is_some_and(|first_media| !SPANS.contains(&first_media)) {
+            found.push(config("first_media", "must be from 100 ms to a day".to_owned()));
         }
         if !SPANS.contains(&self.silence) {
             found.push(config("silence", "must be from 100 ms to a day".to_owned()));

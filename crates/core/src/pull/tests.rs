@@ -10,9 +10,10 @@ fn codes(pull: &Pull) -> Vec<String> {
 fn all_that_cannot_work_is_found_at_once() {
     assert!(codes(&Pull::url("rtmp://origin/live/show")).is_empty());
     let policy = ReconnectPolicy { tries: Some(0), ..ReconnectPolicy::default() };
-    let wrong = Pull::url("http://origin/live").silence(Duration::ZERO).hold(Duration::from_secs(90_000));
+    let wrong = Pull::url("http://origin/live").or("rtmp://:1/").silence(Duration::ZERO);
+    let wrong = wrong.hold(Duration::from_secs(90_000)).first_media(Duration::from_millis(1));
     let found = codes(&wrong.reconnect(policy));
-    let names = ["rtmp://", "silence", "hold", "tries"];
+    let names = ["rtmp://", "host", "first_media", "silence", "hold", "tries"];
     assert_eq!(found.len(), names.len(), "{found:?}");
     for (found, name) in found.iter().zip(names) {
         assert!(found.contains(name), "{found} has no {name}");
@@ -38,6 +39,9 @@ mod written {
                 .silence(Duration::from_secs(3))
                 .hold(Duration::ZERO)
                 .reconnect(policy),
+            Pull::url("rtmp://origin/show")
+                .or("rtmp://other/live/show?token=abc")
+                .first_media(Duration::from_secs(2)),
         ];
         for pull in pulls {
             for source in [Source::pull(pull.clone()), Source::pull(pull.clone()).once()] {

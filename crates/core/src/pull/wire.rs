@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flowcast_rtmp::url::Destination;
+use flowcast_rtmp::url::{Destination, UrlError};
 
 use super::{Pull, Reach};
 use crate::config::ReconnectPolicy;
@@ -25,8 +25,12 @@ pub(crate) enum Written {
 #[serde(rename = "pull", deny_unknown_fields)]
 pub(crate) struct Table {
     url: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    or: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     reach: Reach,
+    #[serde(default, with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
+    first_media: Option<Duration>,
     #[serde(default, with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
     silence: Option<Duration>,
     #[serde(default, with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
@@ -44,14 +48,20 @@ impl Written {
     ///
     /// Why it cannot be.
     pub(crate) fn of(pull: &Pull, keys: Keys) -> Result<Self, String> {
-        let address = pull.address.as_ref().map_err(ToString::to_string)?;
-        let url = match keys {
-            Keys::Hidden => address.to_string(),
-            Keys::Shown => revealed(address).ok_or("an address that no URL gives cannot be written")?,
+        let written = |address: &Result<Destination, UrlError>| {
+            let address = address.as_ref().map_err(ToString::to_string)?;
+            match keys {
+                Keys::Hidden => Ok(address.to_string()),
+                Keys::Shown => revealed(address)
+                    .ok_or_else(|| "an address that no URL gives cannot be written".to_owned()),
+            }
         };
+        let url = written(&pull.address)?;
         let usual = Pull::url(&url);
         let other = |own: Duration, usual: Duration| (own != usual).then_some(own);
         let table = Table {
+            or: pull.others.iter().map(written).collect::<Result<_, String>>()?,
+            first_media: pull.first_media,
             reach: pull.reach.clone(),
             silence: other(pull.silence, usual.silence),
             hold: other(pull.hold, usual.hold),
@@ -67,6 +77,8 @@ impl Written {
         };
         let bare = Table {
             url: table.url.clone(),
+            or: Vec::new(),
+            first_media: None,
             reach: Reach::any(),
             silence: None,
             hold: None,
@@ -93,7 +105,9 @@ impl From<Written> for Pull {
             Written::Table(table) => table,
         };
         let mut pull = Self::url(&table.url);
+        pull.others = table.or.iter().map(|url| Destination::parse(url)).collect();
         pull.reach = table.reach;
+        pull.first_media = table.first_media;
         pull.silence = table.silence.unwrap_or(pull.silence);
         pull.hold = table.hold.unwrap_or(pull.hold);
         pull.reconnect = table.reconnect;

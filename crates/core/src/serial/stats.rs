@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
 use crate::stats::{
-    Codec, EncodingStats, FallbackStats, HeldBytes, OutputFailure, OutputStats, Playing, StreamStats,
+    Codec, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure, OutputStats, Playing, StreamStats,
 };
 
 as_displayed!(Codec);
@@ -27,6 +27,17 @@ impl Serialize for Playing {
         to.serialize_field("path", &text(path))?;
         to.serialize_field("position_seconds", &seconds(*position))?;
         to.serialize_field("length_seconds", &length.map(seconds))?;
+        to.end()
+    }
+}
+
+/// Its fields.
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { address, relayed } = self;
+        let mut to = to.serialize_struct("Origin", 2)?;
+        to.serialize_field("address", &**address)?;
+        to.serialize_field("relayed", relayed)?;
         to.end()
     }
 }
@@ -164,13 +175,14 @@ impl Serialize for StreamStats {
             laps,
             encoding,
             fallback,
+            origin,
             frames_encoded,
             pixels_encoded,
             playing,
             playing_sound,
             outputs,
         } = self;
-        let mut to = to.serialize_struct("StreamStats", 29)?;
+        let mut to = to.serialize_struct("StreamStats", 30)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("phase", phase)?;
@@ -195,6 +207,7 @@ impl Serialize for StreamStats {
         to.serialize_field("laps", laps)?;
         to.serialize_field("encoding", encoding)?;
         to.serialize_field("fallback", fallback)?;
+        to.serialize_field("origin", origin)?;
         to.serialize_field("frames_encoded", frames_encoded)?;
         to.serialize_field("pixels_encoded", pixels_encoded)?;
         to.serialize_field("playing", playing)?;

@@ -20,7 +20,7 @@ use super::watch::{Reaction, Stall, Watch, Watchdog};
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::stats::{EncodingStats, FallbackStats, Playing, Seam, SourceMode};
+use crate::stats::{EncodingStats, FallbackStats, Origin, Playing, Seam, SourceMode};
 
 /// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -394,6 +394,10 @@ impl SourceDriver for Guard {
 
     fn playing(&self) -> Option<Playing> {
         self.air.driver()?.playing()
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.air.driver()?.origin()
     }
 
     fn playing_sound(&self) -> Option<Playing> {

@@ -16,7 +16,7 @@ use super::splice::{OnAir, Place, Splice};
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::stats::{EncodingStats, FallbackStats, Playing, SourceMode};
+use crate::stats::{EncodingStats, FallbackStats, Origin, Playing, SourceMode};
 
 /// The driver that stands for those that follow each other.
 pub(crate) struct Switch {
@@ -341,6 +341,10 @@ impl SourceDriver for Switch {
 
     fn playing(&self) -> Option<Playing> {
         self.on_air.playing()
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.on_air.origin()
     }
 
     fn playing_sound(&self) -> Option<Playing> {

@@ -78,6 +78,16 @@ pub struct FallbackStats {
     pub time: Duration,
 }
 
+/// The server that a stream is played from; see [`Source::url`](crate::Source::url).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Its address; the key or name of the stream, user and password, and queries are `****`.
+    pub address: Arc<str>,
+    /// Players of a server asked for the stream; otherwise the program started it.
+    pub relayed: bool,
+}
+
 /// What is being played of a file or a list.
 ///
 /// It is at most a second old, but always of the item that [`EventKind::ItemStarted`](crate::EventKind::ItemStarted) named last.
@@ -149,6 +159,8 @@ pub struct StreamStats {
     pub encoding: Option<EncodingStats>,
     /// How the fallback of its source stands, if it has one.
     pub fallback: Option<FallbackStats>,
+    /// The server it is played from, or that is dialled for it, if that is its source.
+    pub origin: Option<Origin>,
     /// Pictures encoded since the start, by all encoders it has had.
     pub frames_encoded: u64,
     /// Pixels of these pictures.
@@ -188,6 +200,7 @@ impl StreamStats {
             laps: 0,
             encoding: None,
             fallback: None,
+            origin: None,
             frames_encoded: 0,
             pixels_encoded: 0,
             playing: None,

@@ -24,6 +24,8 @@ struct Standing {
     promised: bool,
     /// The stream has ended, or is about to.
     over: bool,
+    /// What is on the air is no publisher: whoever comes takes its place.
+    yields: bool,
 }
 
 /// The desk's answer to a client that wants to publish.
@@ -41,7 +43,8 @@ pub(crate) enum Answer {
 
 impl Desk {
     pub(crate) fn new() -> Arc<Self> {
-        let standing = Standing { heard: Instant::now(), vacant: false, promised: false, over: false };
+        let heard = Instant::now();
+        let standing = Standing { heard, vacant: false, promised: false, over: false, yields: false };
         Arc::new(Self(Mutex::new(standing)))
     }
 
@@ -53,11 +56,17 @@ impl Desk {
             Standing { over: true, .. } => Answer::Over,
             Standing { promised: true, .. } => Answer::Taken,
             Standing { vacant: true, .. } => Answer::Vacant,
+            Standing { yields: true, .. } => Answer::Silent,
             Standing { heard, .. } if heard.elapsed() >= takeover_after => Answer::Silent,
             _ => Answer::Taken,
         };
         standing.promised |= matches!(answer, Answer::Vacant | Answer::Silent);
         answer
+    }
+
+    /// What is on the air gives way to the first publisher that comes.
+    pub(crate) fn yields(&self) {
+        self.0.lock().yields = true;
     }
 
     /// Nobody comes after all.
@@ -77,6 +86,7 @@ impl Desk {
     pub(crate) fn arrived(&self) {
         let mut standing = self.0.lock();
         (standing.heard, standing.vacant, standing.promised) = (Instant::now(), false, false);
+        standing.yields = false;
     }
 
     /// Ends the publication unless a publisher is on the way.

@@ -19,7 +19,7 @@ use crate::files::StreamFiles;
 use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
-use crate::stats::{OutputStats, StreamPhase, StreamStats};
+use crate::stats::{Origin, OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
 use crate::sys::{CpuMeter, Latch, Span};
 use crate::usage::{Account, Figures, Moment, UsageCut};
@@ -283,6 +283,11 @@ impl StreamShared {
         }
         self.branches.add_to(&mut stats);
         stats
+    }
+
+    /// The server it is played from, if that is its source.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.stats.lock().origin.clone()
     }
 
     /// The figures that are wanted often.

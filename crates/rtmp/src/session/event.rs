@@ -79,6 +79,8 @@ pub struct PlayRequest {
     pub duration: f64,
     /// False to add to a playlist instead of starting over.
     pub reset: bool,
+    /// The relays behind a client that is one; see [`Connect::via`](crate::command::Connect::via).
+    pub via: String,
     /// What the client said in `connect` that it can do beyond RTMP 1.0; most say nothing.
     pub capabilities: Capabilities,
 }

@@ -103,6 +103,8 @@ pub(crate) struct Request {
     pub(crate) is_again: bool,
     /// Says and asks for what Enhanced RTMP has beyond the old protocol.
     pub(crate) enhanced: bool,
+    /// The relays that what is played passes, for one that is relayed; else empty.
+    pub(crate) via: String,
     /// What the peer is answered that asked for a login; `None` until one has.
     pub(crate) login: Option<LoginAnswer>,
     /// Set by the caller when the answer is no longer wanted.
@@ -512,6 +514,7 @@ mod tests {
             config: ConnectConfig::default(),
             reach: Reach::any(),
             is_again: false,
+            via: String::new(),
             enhanced: false,
             login: None,
             cancelled: Arc::default(),

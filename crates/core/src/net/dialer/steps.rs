@@ -78,6 +78,7 @@ fn rtmp(request: &Request, transport: Transport, now: Instant) -> Turn {
         handshake_timeout: request.config.handshake,
         reply_timeout: request.config.reply,
         enhanced: request.enhanced,
+        via: request.via.clone(),
         login: request.login.clone(),
         ..ClientConfig::default()
     };

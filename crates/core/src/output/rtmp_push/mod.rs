@@ -251,6 +251,7 @@ impl RtmpPush {
             config: self.config.connect.clone(),
             reach: Reach::any(),
             is_again: attempt > 1,
+            via: String::new(),
             enhanced: self.enhanced.is_said(),
             login: None,
             cancelled,

@@ -163,6 +163,7 @@ impl RtmpPush {
             reach: Reach::any(),
             // Many may be rotated; somebody waits for a replacement.
             is_again: next.why == Why::Rotation,
+            via: String::new(),
             enhanced: next.to.enhanced.is_said(),
             login: None,
             cancelled: cancelled.clone(),

@@ -15,6 +15,7 @@ use crate::clock::timeline::Timeline;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::stats::Origin;
 use crate::stream::{Delivery, Desk};
 
 /// A publisher that was replaced may take this long to read why.
@@ -27,6 +28,8 @@ pub(crate) struct Ingest {
     leaving: Vec<(Box<dyn SourceDriver>, Instant)>,
     desk: Arc<Desk>,
     grace: Duration,
+    /// It is relayed, and no publisher has come: what is lost is not waited for here.
+    relayed: bool,
     timeline: Timeline,
     /// Since when there is no publisher, and what happened to the last one; `None` for an orderly end.
     lost: Option<(Instant, Option<Error>)>,
@@ -47,6 +50,7 @@ impl Ingest {
             leaving: Vec::new(),
             desk,
             grace,
+            relayed: false,
             timeline: Timeline::default(),
             lost: None,
             heard: Instant::now(),
@@ -55,6 +59,12 @@ impl Ingest {
             stopping: false,
             notices: Vec::new(),
         }
+    }
+
+    /// A stream that begins with what is relayed, until a publisher comes.
+    pub(crate) fn relayed(source: Box<dyn SourceDriver>, desk: Arc<Desk>, grace: Duration) -> Self {
+        desk.yields();
+        Self { relayed: true, ..Self::new(source, desk, grace) }
     }
 
     /// Puts the publisher's new tags, which begin at `from`, on the stream's clock.
@@ -71,7 +81,7 @@ impl Ingest {
 
     /// The publisher is gone; the stream goes on if that was unexpected, for a while.
     fn lose(&mut self, cx: &mut SourceContext<'_>, error: Error) -> SourceState {
-        let waits = self.timeline.has_begun() && !self.grace.is_zero();
+        let waits = self.timeline.has_begun() && !self.grace.is_zero() && !self.relayed;
         if !waits && self.desk.try_end() {
             return last_word(Some(error));
         }
@@ -147,12 +157,19 @@ impl SourceDriver for Ingest {
     }
 
     fn is_due(&self) -> bool {
-        self.fresh
+        self.fresh || self.publisher.as_ref().is_some_and(|publisher| publisher.is_due())
     }
 
     fn deliver(&mut self, message: Box<dyn Any + Send>, registry: &Registry, token: Token) {
-        let Ok(delivery) = message.downcast::<Delivery>() else { return };
-        let Delivery(mut publisher) = *delivery;
+        let Delivery(mut publisher) = match message.downcast::<Delivery>() {
+            Ok(delivery) => *delivery,
+            Err(message) => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.deliver(message, registry, token);
+                }
+                return;
+            }
+        };
         if self.stopping {
             return;
         }
@@ -177,6 +194,11 @@ impl SourceDriver for Ingest {
         }
         self.timeline.change();
         (self.lost, self.heard, self.fresh) = (None, now, true);
+        self.relayed = false;
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.publisher.as_ref()?.origin()
     }
 
     fn stop(&mut self) {

@@ -173,6 +173,33 @@ fn a_silent_publisher_is_replaced_and_says_goodbye_once() {
 }
 
 #[test]
+fn what_is_relayed_gives_way_to_the_first_publisher_which_then_holds_the_place() {
+    let relayed = Fake { turns: [media(9000)].into(), ..Fake::default() };
+    let stopped = relayed.stopped.clone();
+    let mut rig = Rig::new(publisher([]), GRACE);
+    rig.ingest = Ingest::relayed(Box::new(relayed), rig.desk.clone(), GRACE);
+    rig.goes_on();
+    assert_eq!(rig.desk.ask(AFTER), Answer::Silent, "it sends, and gives way all the same");
+    rig.deliver(publisher([media(0), Turn::Fail]));
+    rig.goes_on();
+    rig.assert_one_stream(50);
+    assert_eq!(*stopped.lock(), 1);
+    assert_eq!(rig.desk.ask(AFTER), Answer::Taken);
+    // A publisher that is lost is waited for.
+    rig.goes_on();
+    assert_eq!(rig.desk.ask(AFTER), Answer::Vacant);
+}
+
+#[test]
+fn what_is_relayed_and_lost_is_not_waited_for_a_second_time() {
+    let mut rig = Rig::new(publisher([]), GRACE);
+    rig.ingest = Ingest::relayed(publisher([media(0), Turn::Fail]), rig.desk.clone(), GRACE);
+    rig.goes_on();
+    assert!(matches!(rig.turn(), SourceState::Failed(_)));
+    assert_eq!(rig.desk.ask(AFTER), Answer::Over);
+}
+
+#[test]
 fn an_orderly_end_is_the_end() {
     let mut rig = Rig::new(publisher([media(0), Turn::Unpublish]), GRACE);
     rig.goes_on();

@@ -57,7 +57,7 @@ impl StreamThread {
         let source = &self.setup.source;
         let (ring_bytes, ahead) = (self.ring.bytes() as u64, source.bytes_held() as u64);
         let (mode, encoding) = (source.mode(), source.encoding());
-        let fallback = source.fallback();
+        let (fallback, origin) = (source.fallback(), source.origin());
         let (playing, playing_sound) = (source.playing(), source.playing_sound());
         let started = self.setup.shared.started;
         let (ring, laps, meter, gone) = (&self.ring, self.laps, &mut self.meter, &self.gone);
@@ -70,7 +70,7 @@ impl StreamThread {
                 Meter::encoded(encoding, stats);
             }
             (stats.playing, stats.playing_sound) = (playing, playing_sound);
-            (stats.mode, stats.fallback) = (mode, fallback);
+            (stats.mode, stats.fallback, stats.origin) = (mode, fallback, origin);
             stats.media_time = ring.newest();
             stats.laps = laps;
             // The players of a branch are shown, not the branch.

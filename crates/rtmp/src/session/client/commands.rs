@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{ClientRole, ClientSession, Step, login};
 use crate::amf0::Value;
 use crate::capability::Capabilities;
-use crate::command::{Command, RECONNECT_REQUEST, Status};
+use crate::command::{Command, RECONNECT_REQUEST, Status, VIA};
 use crate::error::{Deadline, Error, is_within_meaning, rejection_is_retryable};
 use crate::message::{Control, UserControl};
 use crate::session::event::ClientEvent;
@@ -49,6 +49,9 @@ impl ClientSession {
         }
         if self.config.enhanced {
             object.extend(Capabilities::own());
+        }
+        if !self.config.via.is_empty() {
+            object.push((VIA, Value::from(self.config.via.as_str())));
         }
         let connect =
             Command::with_object("connect", transaction::CONNECT, Value::object(object), Vec::new());

@@ -37,6 +37,9 @@ pub struct ClientConfig {
     pub enhanced: bool,
     /// Form of the handshake. Default [`HandshakeForm::Simple`].
     pub handshake: HandshakeForm,
+    /// The relays that the stream passes on its way from the server to who watches it, for
+    /// [`Connect::via`](crate::command::Connect::via): said in `connect` by a client that relays what it plays. Default empty: nothing is said.
+    pub via: String,
     /// What a server was answered that asked for a login, from [`ClientEvent::Login`](super::super::ClientEvent::Login) of
     /// the connection before. Default `None`.
     pub login: Option<LoginAnswer>,
@@ -56,6 +59,7 @@ impl Default for ClientConfig {
             limits: None,
             enhanced: false,
             handshake: HandshakeForm::Simple,
+            via: String::new(),
             login: None,
             handshake_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),

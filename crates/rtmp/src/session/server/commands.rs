@@ -84,8 +84,8 @@ impl ServerSession {
         ]);
         self.link.reply_command(0, &Command::with_object("_result", transaction, server, vec![info]))?;
         self.essential = [transaction, 0.0];
-        let Connect { app, tc_url, capabilities, .. } = connect;
-        self.capabilities = capabilities;
+        let Connect { app, tc_url, via, capabilities, .. } = connect;
+        (self.capabilities, self.via) = (capabilities, via);
         self.app = Some(app.clone());
         self.events.push_back(ServerEvent::Connect { app, tc_url });
         Ok(())
@@ -125,8 +125,8 @@ impl ServerSession {
         let Place { app, name, query } = place(self.app.as_deref().unwrap_or_default(), &play.name);
         let Play { start, duration, reset, .. } = play;
         self.phase = Phase::Deciding(Asked { publish: false, stream_id, transaction, reset });
-        let capabilities = self.capabilities.clone();
-        let request = PlayRequest { app, name, query, start, duration, reset, capabilities };
+        let (via, capabilities) = (self.via.clone(), self.capabilities.clone());
+        let request = PlayRequest { app, name, query, start, duration, reset, via, capabilities };
         self.events.push_back(ServerEvent::Play(request));
         Ok(())
     }

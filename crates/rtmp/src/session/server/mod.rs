@@ -58,6 +58,8 @@ pub struct ServerSession {
     failure: Option<Error>,
     app: Option<String>,
     capabilities: Capabilities,
+    /// The relays behind a client that is one.
+    via: String,
     /// What to say to `connect` instead of yes.
     refusal: Option<String>,
     /// The publisher has announced its end with FCUnpublish.
@@ -120,6 +122,7 @@ impl ServerSession {
             failure: None,
             app: None,
             capabilities: Capabilities::default(),
+            via: String::new(),
             refusal: None,
             parting: false,
             essential: [0.0; 2],
