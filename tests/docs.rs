@@ -16,9 +16,11 @@ mod imports {
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::output::{FileFormat, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;
-    use flowcast::pull::Reach;
+    use flowcast::pull::{Pull, Reach};
     use flowcast::schedule::{Missed, Weekday, When, Window};
-    use flowcast::server::{EncoderMetrics, EngineMetrics, ServerEventKind, StreamMetrics, TlsIdentity};
+    use flowcast::server::{
+        EncoderMetrics, EngineMetrics, Relay, ServerEventKind, StreamMetrics, TlsIdentity,
+    };
     use flowcast::source::{At, Fallback, Reaction, Watchdog};
     use flowcast::spec::StreamSpec;
     use flowcast::state::{RestoreOptions, Resume, StateFile};

@@ -5,6 +5,7 @@
 
 mod fallback;
 mod pull;
+mod relay;
 mod replace;
 
 use std::path::Path;

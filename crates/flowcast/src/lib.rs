@@ -264,9 +264,9 @@ pub mod signals {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes, OutputFailure,
-        OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode, StreamEnd,
-        StreamFigures, StreamPhase, StreamStats, Totals,
+        Codec, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes, Origin,
+        OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode,
+        StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
     };
 }
 
@@ -333,7 +333,7 @@ pub mod server {
     pub use flowcast_core::Hub;
     pub use flowcast_server::{
         Admission, AdmissionKind, DEFAULT_PORT, Departure, Error, FailurePolicy, PlayerStats, RefusalReason,
-        RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
+        Relay, RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerEvent, ServerEventKind, ServerOptions,
         ServerStats, TlsIdentity,
     };
     #[cfg(feature = "metrics")]

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::connection::Connection;
 use crate::hooks::Question;
-use crate::lobby::Refusal;
+use crate::lobby::{Letter, Refusal};
 use crate::refusal::RefusalReason;
 
 /// A client wants to publish or play, and the program decides: at once or later, on any thread. Dropping it refuses.
@@ -91,6 +91,8 @@ pub(crate) struct Desk {
     answers: Mutex<Vec<(usize, Answer)>>,
     /// `None` once the lobby is closed.
     returned: Mutex<Option<Vec<Connection>>>,
+    /// What was heard of streams that are relayed.
+    letters: Mutex<Vec<Letter>>,
     waker: Waker,
 }
 
@@ -209,7 +211,12 @@ impl Drop for ClosesDesk {
 
 impl Desk {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { answers: Mutex::default(), returned: Mutex::new(Some(Vec::new())), waker }
+        Self {
+            answers: Mutex::default(),
+            returned: Mutex::new(Some(Vec::new())),
+            letters: Mutex::default(),
+            waker,
+        }
     }
 
     /// Takes an answer about a guest.
@@ -221,6 +228,17 @@ impl Desk {
     /// The answers since the last call.
     pub(crate) fn take(&self) -> Vec<(usize, Answer)> {
         std::mem::take(&mut self.answers.lock())
+    }
+
+    /// Takes news of a stream that is relayed. Never blocks.
+    pub(crate) fn hear(&self, letter: Letter) {
+        self.letters.lock().push(letter);
+        self.wake();
+    }
+
+    /// The news since the last call.
+    pub(crate) fn take_letters(&self) -> Vec<Letter> {
+        std::mem::take(&mut self.letters.lock())
     }
 
     /// Takes a connection that ended its stream; it is closed if there is no lobby any more.

@@ -89,6 +89,33 @@ pub enum ServerEventKind {
         /// How long it was there.
         after: Duration,
     },
+    /// A stream is relayed: its origin gives media, and the players who asked for it are let in.
+    RelayBegan {
+        /// The name players use.
+        name: Arc<str>,
+        /// The stream.
+        stream: StreamId,
+        /// How long the first player has waited.
+        after: Duration,
+    },
+    /// Players asked for a name, and no origin gave it; they are refused. The name is not told: it may be anything.
+    RelayFailed {
+        /// What they are refused for.
+        reason: RefusalReason,
+        /// What the last origin said, or what kept the stream from being started; `None` if nothing was heard in time.
+        error: Option<Error>,
+    },
+    /// A stream is relayed no longer.
+    RelayEnded {
+        /// The name players used.
+        name: Arc<str>,
+        /// The stream.
+        stream: StreamId,
+        /// Why its origin was given up; `None` if nobody played it any more, a publisher took its place, or it was stopped.
+        error: Option<Error>,
+        /// How long it was relayed.
+        after: Duration,
+    },
     /// A player was let in.
     PlayerJoined {
         /// The name it plays.
@@ -149,6 +176,9 @@ impl ServerEventKind {
             Self::PublisherReturned { .. } => "publisher_returned",
             Self::PublisherTookOver { .. } => "publisher_took_over",
             Self::PublisherLeft { .. } => "publisher_left",
+            Self::RelayBegan { .. } => "relay_began",
+            Self::RelayFailed { .. } => "relay_failed",
+            Self::RelayEnded { .. } => "relay_ended",
             Self::PlayerJoined { .. } => "player_joined",
             Self::PlayerDropped { .. } => "player_dropped",
             Self::PlayerLeft { .. } => "player_left",
@@ -180,6 +210,19 @@ impl fmt::Display for ServerEventKind {
             Self::PublisherTookOver { name, stream } => write!(f, "takes over {name}, {stream}"),
             Self::PublisherLeft { name, why, bytes, after } => {
                 write!(f, "published {name} for {:.1} s, {bytes} bytes: {why}", seconds(after))
+            }
+            Self::RelayBegan { name, stream, after } => {
+                write!(f, "{name} is relayed as {stream}, after {:.2} s", seconds(after))
+            }
+            Self::RelayFailed { reason, error: Some(error) } => {
+                write!(f, "nothing to relay ({reason}): {}", chain(error))
+            }
+            Self::RelayFailed { reason, error: None } => write!(f, "nothing to relay ({reason})"),
+            Self::RelayEnded { name, stream, error: None, after } => {
+                write!(f, "{name} was relayed as {stream} for {:.1} s", seconds(after))
+            }
+            Self::RelayEnded { name, stream, error: Some(error), after } => {
+                write!(f, "{name} was relayed as {stream} for {:.1} s: {}", seconds(after), chain(error))
             }
             Self::PlayerJoined { name, stream } => write!(f, "plays {name}, {stream}"),
             Self::PlayerDropped { name, tags } => write!(f, "{tags} tags of {name} dropped, it is behind"),

@@ -19,6 +19,7 @@ mod on_air;
 mod player;
 mod publisher;
 mod refusal;
+mod relay;
 #[cfg(feature = "serde")]
 mod serial;
 mod server;
@@ -37,6 +38,7 @@ pub use metrics::{EncoderMetrics, EngineMetrics, Metrics, StreamMetrics};
 #[cfg(feature = "metrics")]
 pub use prometheus_client;
 pub use refusal::RefusalReason;
+pub use relay::Relay;
 pub use server::{RtmpServer, RtmpServerBuilder, RtmpServerExt};
 pub use stats::ServerStats;
 pub use tls::TlsIdentity;

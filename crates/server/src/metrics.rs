@@ -39,6 +39,9 @@ const OTHERS: &str = "(others)";
 /// | `rtmp_publishers` | gauge | | publishers on the air now |
 /// | `rtmp_players` | gauge | | players on the air now |
 /// | `rtmp_dropped_tags_total` | counter | | tags dropped for players that were behind |
+/// | `rtmp_relays` | gauge | | names that are pulled from an origin now, or dialled for players that wait |
+/// | `rtmp_relays_begun_total` | counter | | streams that were pulled for players |
+/// | `rtmp_relays_failed_total` | counter | | names that were asked for, and that no origin gave |
 /// | `rtmp_stream_players` | gauge | `stream` | players of a stream now |
 /// | `rtmp_stream_bits_per_second` | gauge | `stream` | media of a stream over the last second |
 ///
@@ -113,6 +116,11 @@ impl Collector for Metrics {
         gauge(&mut page, "rtmp_open_connections", "Connections now", stats.connections)?;
         gauge(&mut page, "rtmp_publishers", "Publishers on the air", stats.publishers)?;
         gauge(&mut page, "rtmp_players", "Players on the air", stats.players)?;
+        gauge(&mut page, "rtmp_relays", "Names that are pulled from an origin", stats.relays)?;
+        let help = "Streams that were pulled for players";
+        page.one(Kind::Counter, "rtmp_relays_begun", help, None, stats.relays_begun)?;
+        let help = "Names that were asked for, and that no origin gave";
+        page.one(Kind::Counter, "rtmp_relays_failed", help, None, stats.relays_failed)?;
         let help = "Tags dropped for players that were behind";
         page.one(Kind::Counter, "rtmp_dropped_tags", help, None, stats.dropped_tags)?;
         if self.streams == 0 {

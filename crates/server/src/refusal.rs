@@ -40,6 +40,13 @@ pub enum RefusalReason {
     NotPlayable,
     /// Nothing is on the air under the name.
     NoStream,
+    /// The name is relayed, and no origin could be reached, or gave the stream in time.
+    NoOrigin,
+    /// The server pulls as many streams as it may, or as this address may have it begin: see [`Relay`](crate::Relay). Or the engine has no room
+    /// for another stream.
+    RelayLimit,
+    /// A relay plays from this server what this server plays from it.
+    Loop,
     /// A hook refused, or dropped its [`Admission`](crate::Admission).
     Denied,
     /// A hook or the program's own key store did not answer in time.
@@ -55,7 +62,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Connections,
         Self::Crowd,
         Self::Banned,
@@ -71,6 +78,9 @@ impl RefusalReason {
         Self::Token,
         Self::NotPlayable,
         Self::NoStream,
+        Self::NoOrigin,
+        Self::RelayLimit,
+        Self::Loop,
         Self::Denied,
         Self::NoAnswer,
         Self::Overload,
@@ -97,6 +107,9 @@ impl RefusalReason {
             Self::Token => "token",
             Self::NotPlayable => "not_playable",
             Self::NoStream => "no_stream",
+            Self::NoOrigin => "no_origin",
+            Self::RelayLimit => "relay_limit",
+            Self::Loop => "loop",
             Self::Denied => "denied",
             Self::NoAnswer => "no_answer",
             Self::Overload => "overload",
@@ -126,9 +139,10 @@ impl RefusalReason {
                 name,
                 "The URL names no stream; it stands behind the application, as in rtmp://host/app/name.",
             ),
-            Self::Overload => custom(failed, "The server is busy, try again."),
+            Self::Loop => custom(name, "The stream would be relayed in a circle."),
+            Self::Overload | Self::RelayLimit => custom(failed, "The server is busy, try again."),
             Self::Key | Self::Expired | Self::Address => Reject::BadName,
-            Self::NoStream => Reject::NotFound,
+            Self::NoStream | Self::NoOrigin => Reject::NotFound,
             Self::NameInUse => Reject::Busy,
             _ => Reject::Denied,
         }

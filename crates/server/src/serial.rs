@@ -69,12 +69,15 @@ impl Serialize for ServerStats {
             protocol_errors,
             tls_errors,
             timeouts,
+            relays,
+            relays_begun,
+            relays_failed,
             bytes_received,
             dropped_tags,
             bytes_sent,
             missed_events,
         } = self;
-        let mut to = to.serialize_struct("ServerStats", 17)?;
+        let mut to = to.serialize_struct("ServerStats", 20)?;
         to.serialize_field("accepted", accepted)?;
         to.serialize_field("connections", connections)?;
         to.serialize_field("publishers", publishers)?;
@@ -88,6 +91,9 @@ impl Serialize for ServerStats {
         to.serialize_field("protocol_errors", protocol_errors)?;
         to.serialize_field("tls_errors", tls_errors)?;
         to.serialize_field("timeouts", timeouts)?;
+        to.serialize_field("relays", relays)?;
+        to.serialize_field("relays_begun", relays_begun)?;
+        to.serialize_field("relays_failed", relays_failed)?;
         to.serialize_field("bytes_received", bytes_received)?;
         to.serialize_field("dropped_tags", dropped_tags)?;
         to.serialize_field("bytes_sent", bytes_sent)?;
@@ -164,6 +170,21 @@ fn fields<M: SerializeMap>(kind: &ServerEventKind, to: &mut M) -> Result<(), M::
         ServerEventKind::PlayerDropped { name, tags } => {
             to.serialize_entry("name", &**name)?;
             to.serialize_entry("tags", tags)
+        }
+        ServerEventKind::RelayBegan { name, stream, after } => {
+            to.serialize_entry("name", &**name)?;
+            to.serialize_entry("stream", stream)?;
+            to.serialize_entry("after_seconds", &seconds(*after))
+        }
+        ServerEventKind::RelayFailed { reason, error } => {
+            to.serialize_entry("reason", reason)?;
+            to.serialize_entry("error", error)
+        }
+        ServerEventKind::RelayEnded { name, stream, error, after } => {
+            to.serialize_entry("name", &**name)?;
+            to.serialize_entry("stream", stream)?;
+            to.serialize_entry("error", error)?;
+            to.serialize_entry("after_seconds", &seconds(*after))
         }
         ServerEventKind::PublisherLeft { name, why, bytes, after } => {
             to.serialize_entry("name", &**name)?;

@@ -17,6 +17,7 @@ use crate::hooks::{Done, FOREVER, Hooks, SetDone};
 use crate::lobby::{DOORS, House, Lobby, Shared, WAKE};
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
+use crate::relay::Relay;
 use crate::stats::ServerStats;
 use crate::tls::TlsIdentity;
 use crate::visit::PlayerStats;
@@ -43,6 +44,7 @@ impl RtmpServerExt for Engine {
             store: Arc::new(self.keys().clone()),
             is_program_store: false,
             hooks: Hooks::default(),
+            relay: None,
         }
     }
 }
@@ -62,6 +64,7 @@ pub struct RtmpServerBuilder {
     store: Arc<dyn KeyStore>,
     is_program_store: bool,
     hooks: Hooks,
+    relay: Option<Relay>,
 }
 
 /// A running RTMP server. Dropping it stops it.
@@ -128,6 +131,14 @@ impl RtmpServerBuilder {
         self
     }
 
+    /// Makes the server the edge of others: a name that nobody publishes here is pulled from an origin for the first player who asks for it, and
+    /// given up a while after the last has left. Play tokens and [`on_play`](Self::on_play) decide before that. A publisher of the name that
+    /// comes later takes the place of what is pulled, and its players stay; where the name is published already, nothing is pulled.
+    pub fn relay(mut self, relay: Relay) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
     /// Makes the server's address one for RTMPS: clients that do not speak TLS there are refused. Not together with
     /// [`rtmps`](Self::rtmps).
     ///
@@ -171,6 +182,7 @@ impl RtmpServerBuilder {
     /// On looking up the address, if it is a name.
     pub fn start(self) -> Result<RtmpServer, Error> {
         self.options.check()?;
+        let relay = self.relay.map(|relay| relay.ready(&self.options)).transpose()?;
         if self.secure && self.rtmps.is_some() {
             let reason = "either the server's own address is for RTMPS, or a further one is";
             return Err(Error::Options { name: "tls, rtmps", reason });
@@ -199,7 +211,7 @@ impl RtmpServerBuilder {
             is_program_store: self.is_program_store,
             hooks: self.hooks,
         };
-        let lobby = Lobby::new(poll, doors, house, shared.clone());
+        let lobby = Lobby::new(poll, doors, (house, relay), shared.clone());
         let done = Done::default();
         let set_done = SetDone(done.clone());
         flowcast_core::spawn("fc-lobby", STACK, move || lobby.run(set_done)).map_err(start)?;

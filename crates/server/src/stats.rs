@@ -38,6 +38,12 @@ pub struct ServerStats {
     pub tls_errors: u64,
     /// Connections that missed a deadline.
     pub timeouts: u64,
+    /// Names that are pulled from an origin now, or dialled for players that wait.
+    pub relays: u64,
+    /// Streams that were pulled for players.
+    pub relays_begun: u64,
+    /// Names that were asked for, and that no origin gave.
+    pub relays_failed: u64,
     /// Bytes received from publishers.
     pub bytes_received: u64,
     /// Tags dropped for players that were behind.
@@ -72,6 +78,9 @@ pub(crate) struct Counters {
     pub(crate) protocol_errors: AtomicU64,
     pub(crate) tls_errors: AtomicU64,
     pub(crate) timeouts: AtomicU64,
+    pub(crate) relays: AtomicU64,
+    pub(crate) relays_begun: AtomicU64,
+    pub(crate) relays_failed: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
     /// The clients on the air, and the receivers of their events.
@@ -95,6 +104,9 @@ impl Counters {
             protocol_errors: read(&self.protocol_errors),
             tls_errors: read(&self.tls_errors),
             timeouts: read(&self.timeouts),
+            relays: read(&self.relays),
+            relays_begun: read(&self.relays_begun),
+            relays_failed: read(&self.relays_failed),
             bytes_received: read(&self.bytes_received),
             dropped_tags: self.roll.drops(),
             bytes_sent: read(&self.bytes_sent),

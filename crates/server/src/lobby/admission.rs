@@ -133,18 +133,18 @@ impl Lobby {
             }
             (Answer::Accept, Wish::Publish(request)) => self.publish(id, request, now),
             (Answer::Accept, Wish::Play(request)) => {
-                self.may_play(id, request).and_then(|()| self.play(id, &request.name))
+                self.may_play(id, request).and_then(|()| self.play(id, &request.name, wish, now))
             }
             (Answer::AcceptAs(grant), Wish::Publish(request)) => {
                 self.publish_as(id, &self.told_app(&request.app, request.key.reveal()), grant, now)
             }
-            (Answer::AcceptAs(grant), Wish::Play(_)) => self.play(id, &grant.name),
+            (Answer::AcceptAs(grant), Wish::Play(_)) => self.play(id, &grant.name, wish, now),
             (Answer::Entered(entered), Wish::Publish(request)) => {
                 let app = self.told_app(&request.app, request.key.reveal());
                 entered.map(|entered| self.go_on_air(id, &app, *entered, now))
             }
             (Answer::MayPlay(may), Wish::Play(request)) => {
-                may.map_err(Refusal::from).and_then(|()| self.play(id, &request.name))
+                may.map_err(Refusal::from).and_then(|()| self.play(id, &request.name, wish, now))
             }
             (Answer::Refuse(reject), _) => Err(Refusal::by_hook(reject)),
             (Answer::GaveUp | Answer::Entered(_) | Answer::MayPlay(_), _) => {
@@ -181,7 +181,7 @@ impl Lobby {
         self.refuse(id, &wish.clone(), RefusalReason::NoAnswer.into(), now);
     }
 
-    fn refuse(&mut self, id: usize, wish: &Wish, refusal: Refusal, now: Instant) {
+    pub(super) fn refuse(&mut self, id: usize, wish: &Wish, refusal: Refusal, now: Instant) {
         let app: Arc<str> = self.told_app(wish.app(), wish.name()).into();
         let Some(guest) = self.guests.get_mut(&id) else { return };
         let (peer, counters) = (guest.connection.peer, &self.shared.counters);

@@ -142,13 +142,10 @@ impl Lobby {
         Ok(ask_to_play(&*self.house.store, request, guest.connection.peer)?)
     }
 
-    /// Makes a player an output of what is on the air under `name`.
-    pub(super) fn play(&mut self, id: usize, name: &str) -> Result<(), Refusal> {
-        let Some(guest) = self.guests.get(&id) else { return Ok(()) };
-        let peer = guest.connection.peer;
-        let stream = self.house.engine.hub().find(name).filter(|stream| !stream.has_ended());
-        let stream = stream.ok_or(RefusalReason::NoStream)?;
-        let Some(mut connection) = self.leave(id) else { return Ok(()) };
+    /// Makes a player an output of `stream`, which is on the air under `name`.
+    pub(super) fn attach(&mut self, id: usize, name: &str, stream: &StreamRef) {
+        let Some(mut connection) = self.leave(id) else { return };
+        let peer = connection.peer;
         connection.seat = Some(stream.seat());
         let visit = connection.goes_on_air(Role::Player, name);
         let player = Player::new(
@@ -156,13 +153,12 @@ impl Lobby {
             self.house.engine.config().lag.clone(),
             self.house.options.merge_window().is_some(),
         );
-        match self.house.engine.attach(&stream, peer.to_string(), Box::new(player)) {
+        match self.house.engine.attach(stream, peer.to_string(), Box::new(player)) {
             Ok(_) => {
                 visit.announce(ServerEventKind::PlayerJoined { name: visit.name(), stream: stream.id() })
             }
             Err(error) => log::info!("{peer}: {error}"),
         }
-        Ok(())
     }
 
     /// A guest leaves for a stream's thread.

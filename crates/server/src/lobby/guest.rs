@@ -24,6 +24,8 @@ pub(super) enum Stage {
     Arriving,
     /// The program decides until then. Nothing is read meanwhile.
     Waiting { wish: Wish, until: Instant, waiting: Arc<()> },
+    /// It waits for a stream under that name, which is being pulled. Nothing is read meanwhile.
+    Relayed { name: Arc<str>, wish: Wish },
     /// It is refused, and gets the answer at that time. Nothing is read meanwhile.
     Delayed { reject: Reject, until: Instant },
     /// It got the answer, and may read it until then.
@@ -44,7 +46,8 @@ impl Guest {
 
     /// Whether it may be closed for another client: it has had time to send its request, or is refused already.
     pub(super) fn has_dawdled(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= PATIENCE && !matches!(self.stage, Stage::Waiting { .. })
+        now.saturating_duration_since(self.since) >= PATIENCE
+            && !matches!(self.stage, Stage::Waiting { .. } | Stage::Relayed { .. })
     }
 
     /// Reads until the guest has asked for something, and answers as far as the socket takes it.

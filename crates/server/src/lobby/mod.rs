@@ -9,6 +9,7 @@ mod entry;
 mod failures;
 mod gate;
 mod guest;
+mod relays;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -24,11 +25,14 @@ pub(crate) use self::admission::Refusal;
 use self::failures::Failures;
 use self::gate::Gate;
 use self::guest::{Guest, Stage};
+pub(crate) use self::relays::Letter;
+use self::relays::Relays;
 use crate::admission::Desk;
 use crate::config::ServerOptions;
 use crate::connection::Over;
 use crate::doors::Doors;
 use crate::hooks::{Hooks, Pool, SetDone};
+use crate::relay::Ready;
 use crate::stats::Counters;
 use crate::tls::Identity;
 
@@ -89,10 +93,17 @@ pub(crate) struct Lobby {
     failures: Failures,
     /// When publications have to end, by their names.
     ends: HashMap<String, (SystemTime, StreamRef)>,
+    /// What players have pulled, if the server relays.
+    relays: Option<Relays>,
 }
 
 impl Lobby {
-    pub(crate) fn new(poll: Poll, doors: Doors, house: House, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        poll: Poll,
+        doors: Doors,
+        (house, relay): (House, Option<Ready>),
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             poll,
             shared,
@@ -101,6 +112,7 @@ impl Lobby {
             pool: Pool::new(house.options.hook_threads),
             failures: Failures::new(house.options.failures.clone()),
             ends: HashMap::new(),
+            relays: relay.map(Relays::new),
             house,
         }
     }
@@ -111,12 +123,12 @@ impl Lobby {
         self.serve();
         drop(closes);
         self.close_all();
-        let Self { poll, gate, guests, house, pool, .. } = self;
+        let Self { poll, gate, guests, house, pool, relays, .. } = self;
         // Who waits for the end may listen at the same address at once.
         drop((gate, guests, poll));
         drop(done);
         // They hold what the program put into its hooks: nothing waits for what its destructors do.
-        drop((pool, house));
+        drop((relays, pool, house));
     }
 
     fn serve(&mut self) {
@@ -147,15 +159,18 @@ impl Lobby {
                 }
             }
             self.read_answers(now);
+            self.hear_relays(now);
             self.welcome_back(now, &mut scratch);
             if self.gate.again.is_some_and(|at| at <= now) {
                 self.gate.again = None;
                 self.accept(now, &mut scratch);
             }
+            self.count_relays();
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.check_deadlines(now, &mut scratch);
                 self.end_expired();
+                self.tend_relays(now);
                 self.shared.streams.lock().retain(|stream| !stream.has_ended());
             }
         }
@@ -164,7 +179,8 @@ impl Lobby {
     /// How long to sleep if no event arrives; `None`: until one does.
     fn rest(&self, now: Instant, next_tick: Instant) -> Option<Duration> {
         // A stream that has ended is released with its descriptor; one whose key has expired is ended.
-        let ticks = !self.guests.is_empty() || !self.shared.streams.lock().is_empty();
+        let relays = self.relays.as_ref().is_some_and(Relays::is_busy);
+        let ticks = relays || !self.guests.is_empty() || !self.shared.streams.lock().is_empty();
         let tick = ticks.then_some(next_tick);
         [tick, self.gate.again].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
     }
@@ -186,7 +202,7 @@ impl Lobby {
                 Ok(None) => {}
                 Err(over) => self.close(id, over, now),
             },
-            Stage::Waiting { .. } | Stage::Delayed { .. } => {}
+            Stage::Waiting { .. } | Stage::Relayed { .. } | Stage::Delayed { .. } => {}
             Stage::Leaving { .. } => {
                 if guest.say_goodbye(now, scratch).is_err() {
                     drop(self.take(id));
@@ -198,7 +214,8 @@ impl Lobby {
     /// Forgets a guest that hung up while it waited for an answer; `false` if it was not waiting.
     fn forget_waiting(&mut self, id: usize) -> bool {
         let stage = self.guests.get(&id).map(|guest| &guest.stage);
-        let waits = matches!(stage, Some(Stage::Waiting { .. } | Stage::Delayed { .. }));
+        let waits =
+            matches!(stage, Some(Stage::Waiting { .. } | Stage::Relayed { .. } | Stage::Delayed { .. }));
         if waits {
             drop(self.take(id));
         }
@@ -258,7 +275,10 @@ impl Lobby {
                     self.tell(id, reject, now);
                 }
                 Stage::Leaving { until, .. } if *until <= now => drop(self.take(id)),
-                Stage::Waiting { .. } | Stage::Delayed { .. } | Stage::Leaving { .. } => {}
+                Stage::Waiting { .. }
+                | Stage::Relayed { .. }
+                | Stage::Delayed { .. }
+                | Stage::Leaving { .. } => {}
             }
         }
     }
