@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use flowcast::server::Relay;
 use flowcast::{Config, Engine, RtmpServerExt};
 use flowcast_bench::process;
 use flowcast_bench::support::{Result, exit, millis};
@@ -24,6 +25,10 @@ struct Cli {
     /// What comes in within this time is sent to players at once; 0 for each tag by itself. Otherwise 100
     #[arg(long, value_name = "MS", value_parser = millis)]
     merge: Option<Duration>,
+
+    /// Relay what players ask for from there: rtmp://HOST:PORT/live
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -34,15 +39,16 @@ fn run(cli: &Cli) -> Result<()> {
     let _ = process::raise_open_files();
     let engine = Engine::new(Config::default())?;
     engine.keys().add("demo", "demo")?;
-    let server = engine
-        .rtmp_server(&cli.listen)
-        .options(|options| {
-            options.max_connections = 10_000;
-            if let Some(merge) = cli.merge {
-                options.merge = merge;
-            }
-        })
-        .start()?;
+    let mut server = engine.rtmp_server(&cli.listen).options(|options| {
+        options.max_connections = 10_000;
+        if let Some(merge) = cli.merge {
+            options.merge = merge;
+        }
+    });
+    if let Some(origin) = &cli.origin {
+        server = server.relay(Relay::origin(origin).hold(Duration::from_secs(300)));
+    }
+    let server = server.start()?;
     println!("{}", server.address());
 
     let mut input = std::io::stdin().lock();
@@ -65,6 +71,8 @@ fn tell(engine: &Engine, server: &flowcast::server::ServerStats, late: Duration)
     let drops: u64 = stats.iter().map(|stats| stats.drops).sum();
     let figures = json!({
         "players": server.players,
+        "accepted": server.accepted,
+        "relays": server.relays,
         "bytes_received": server.bytes_received,
         "bytes_sent": server.bytes_sent,
         "bytes_held": held,
