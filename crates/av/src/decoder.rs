@@ -17,11 +17,14 @@ pub struct DecoderOptions {
     pub thread_mode: ThreadMode,
     /// Pixels of a picture at most; larger ones are [`Error::Damaged`]. Default 8192 x 4608.
     pub max_pixels: u64,
+    /// Leaves out what hardly shows in a picture that is made much smaller: deblocking, most of all. For single keyframes; what is decoded from
+    /// such pictures gets worse with each. Default false.
+    pub draft: bool,
 }
 
 impl Default for DecoderOptions {
     fn default() -> Self {
-        Self { threads: 1, thread_mode: ThreadMode::Frame, max_pixels: 8192 * 4608 }
+        Self { threads: 1, thread_mode: ThreadMode::Frame, max_pixels: 8192 * 4608, draft: false }
     }
 }
 
@@ -210,6 +213,7 @@ impl Core {
             threads: options.threads,
             thread_mode: options.thread_mode,
             max_pixels: options.max_pixels,
+            draft: options.draft,
         };
         let limits = InputLimits { max_pixels: options.max_pixels, ..InputLimits::default() };
         let screen = PacketScreen::of(track, "", limits);

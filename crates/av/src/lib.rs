@@ -57,6 +57,7 @@ mod sample;
 mod screen;
 #[cfg(feature = "serde")]
 mod serial;
+mod still;
 mod sys;
 mod tag_count;
 mod time;
@@ -83,6 +84,7 @@ pub use packet::Packet;
 pub use protocol::{Direction, has_protocol, require_protocol};
 pub use resampler::Resampler;
 pub use sample::{SampleSpec, sample_clip};
+pub use still::{Jpeg, JpegMaker, JpegOptions};
 pub use time::{Ratio, TimeBase};
 pub use versions::{Version, Versions, versions};
 

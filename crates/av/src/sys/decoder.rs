@@ -30,7 +30,12 @@ pub(crate) struct DecoderSetup {
     pub(crate) thread_mode: ThreadMode,
     /// Pixels of a picture at most.
     pub(crate) max_pixels: u64,
+    /// Without deblocking, and with what else libav calls fast.
+    pub(crate) draft: bool,
 }
+
+/// `AVDISCARD_ALL`.
+const DISCARD_ALL: c_int = 48;
 
 fn number<T: TryInto<c_int>>(value: T) -> Result<c_int, Failure> {
     value.try_into().map_err(|_| Failure::new(Failure::INVALID_ARGUMENT, "avcodec_open2"))
@@ -74,6 +79,10 @@ impl RawDecoder {
                 ThreadMode::Slice => ffi::FF_THREAD_SLICE as c_int,
             };
             (*raw).max_pixels = i64::try_from(setup.max_pixels).unwrap_or(i64::MAX);
+            if setup.draft {
+                set_enum_field!(raw, skip_loop_filter, DISCARD_ALL);
+                (*raw).flags2 |= ffi::AV_CODEC_FLAG2_FAST as c_int;
+            }
         }
         decoder.set_config(config.unwrap_or_default())?;
         if let Some(video) = &track.video {
