@@ -44,7 +44,9 @@ impl Selection {
                 TrackKind::Attachment => "attached files",
                 _ => "tracks of an unknown kind",
             };
-            Some((track.index, format!("{kind} are not sent")))
+            let codec = Some(track.codec.name()).filter(|name| !matches!(*name, "" | "none" | "unknown"));
+            let codec = codec.map_or_else(String::new, |name| format!(": {name}"));
+            Some((track.index, format!("{kind} are not sent{codec}")))
         }));
         selection.skipped.sort();
         selection
