@@ -21,6 +21,7 @@ use flowcast::event::Subscription;
 use flowcast::server::prometheus_client::{encoding::text::encode, registry::Registry};
 use flowcast::server::{EncoderMetrics, EngineMetrics, StreamMetrics};
 use flowcast::stats::StreamStats;
+use flowcast::thumbnail::ThumbnailOptions;
 use flowcast::verdict::Facts;
 use flowcast::{
     Config, Engine, Error, Output, OutputId, Platform, Playlist, ReelStore, RtmpServer, RtmpServerExt,
@@ -43,6 +44,10 @@ struct Cli {
     /// Cut each file once into a reel and keep it there; otherwise files are read as they are played
     #[arg(long, value_name = "DIR")]
     reels: Option<PathBuf>,
+
+    /// Keep this much of each stream for clips
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds)]
+    keep: Option<Duration>,
 }
 
 /// One line of standard input; words are separated by spaces.
@@ -77,6 +82,10 @@ enum Order {
     Playing { stream: String },
     /// Go on with the next file
     Next { stream: String },
+    /// Write what a stream shows to FILE.jpg
+    Thumbnail { stream: String, file: PathBuf },
+    /// Write what was on the air in the last so many seconds to a file; as much as `--keep` says is there
+    Clip { stream: String, file: PathBuf, seconds: f64 },
     /// What failed lately
     Errors { stream: String },
     /// Whether a platform takes a file as it is
@@ -159,7 +168,9 @@ fn orders() -> Result<impl Iterator<Item = String>> {
 
 impl Service {
     fn start(cli: &Cli) -> Result<Self> {
-        let config = Config::from_env()?.with(|config| config.reels = cli.reels.as_ref().map(ReelStore::new));
+        let mut config = Config::from_env()?;
+        config.reels = cli.reels.as_ref().map(ReelStore::new);
+        config.backlog.keep = cli.keep.unwrap_or_default();
         let engine = Engine::new(config)?;
         let _ = engine.on_event(|event| print::note(event));
         let server = engine.rtmp_server(&cli.listen).start()?;
@@ -203,6 +214,24 @@ impl Service {
                 let list = self.lists.get(&self.find(&stream)?.id());
                 list.ok_or_else(|| refuse("NO_LIST", "it plays what somebody publishes"))?.skip();
                 Ok("ok".to_owned())
+            }
+            Order::Thumbnail { stream, file } => {
+                let picture = self.find(&stream)?.thumbnail(&ThumbnailOptions::default(), DEADLINE)?;
+                let written = std::fs::write(&file, &picture.jpeg);
+                written.map_err(|error| refuse("NOT_WRITTEN", &format!("{}: {error}", file.display())))?;
+                Ok(format!(
+                    "ok {} x {} at {:.1} s",
+                    picture.width,
+                    picture.height,
+                    picture.time.as_secs_f64()
+                ))
+            }
+            Order::Clip { stream, file, seconds } => {
+                let last = Duration::try_from_secs_f64(seconds)
+                    .map_err(|error| refuse("USAGE", &format!("{seconds} s: {error}")))?;
+                let clip = self.find(&stream)?.clip(file, last, DEADLINE)?;
+                let (path, media) = (clip.path.display(), (clip.to - clip.from).as_secs_f64());
+                Ok(format!("ok {path}: {media:.1} s{}", if clip.is_short { ", all there was" } else { "" }))
             }
             Order::Errors { stream } => Ok(errors(&self.find(&stream)?)),
             Order::Judge { file, platform } => judge(file, &platform),

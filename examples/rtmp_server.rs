@@ -74,6 +74,10 @@ struct Cli {
 
     #[command(flatten, next_help_heading = "Outputs")]
     existing: ExistingArgs,
+
+    /// Write a thumbnail (JPEG) of what is published under NAME to a file every 5 s. May be given several times
+    #[arg(long, value_name = "NAME=FILE", value_parser = cli::named(), help_heading = "Outputs")]
+    thumbnails: Vec<Named>,
 }
 
 const EXAMPLE: &str = "\
@@ -224,6 +228,9 @@ fn start_outputs(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
     }
     for Named { name, value: file } in &cli.record {
         outputs.entry(name).or_default().push(Output::record(file).existing(cli.existing.how));
+    }
+    for Named { name, value: file } in &cli.thumbnails {
+        outputs.entry(name).or_default().push(Output::thumbnails(file, Duration::from_secs(5)));
     }
     let mut streams = Vec::new();
     for (name, outputs) in outputs {

@@ -24,6 +24,7 @@ mod imports {
     use flowcast::source::{At, Fallback, Reaction, Watchdog};
     use flowcast::spec::StreamSpec;
     use flowcast::state::{RestoreOptions, Resume, StateFile};
+    use flowcast::thumbnail::ThumbnailOptions;
     use flowcast::usage::UsageFile;
     use flowcast::verdict::Interrupt;
     use flowcast::verdict::{ScanOptions, Strictness, facts, verdict};

@@ -1,4 +1,4 @@
-//! Where the examples send streams to: `--to`, `--record` and how it is cut, `--existing`, `--ca`.
+//! Where the examples send streams to: `--to`, `--record` and how it is cut, `--existing`, `--thumbnails`, `--ca`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +39,15 @@ pub struct OutputArgs {
 
     #[command(flatten)]
     existing: ExistingArgs,
+
+    /// Write a thumbnail (JPEG) to a file every 5 s; {stream} and {time} in its name are filled in, {} becomes the
+    /// stream's number
+    #[arg(long, value_name = "FILE.jpg")]
+    thumbnails: Option<String>,
+
+    /// Write thumbnails this often
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, default_value = "5", requires = "thumbnails")]
+    thumbnails_every: Duration,
 
     /// Trust only the certificates in this PEM file for rtmps; otherwise those of the system
     #[arg(long, value_name = "FILE.pem")]
@@ -93,6 +102,8 @@ impl OutputArgs {
         if self.is_empty() {
             return Err("no output: give --to or --record".into());
         }
-        Ok(builder.outputs(pushes.chain(records)))
+        let looks =
+            self.thumbnails.iter().map(|path| Output::thumbnails(numbered(path), self.thumbnails_every));
+        Ok(builder.outputs(pushes.chain(records).chain(looks)))
     }
 }

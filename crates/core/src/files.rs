@@ -234,7 +234,6 @@ pub(crate) fn refuse_played(id: FileId) -> Result<(), InUse> {
 /// # Blocking
 ///
 /// As [`refuse_played`].
-#[cfg(feature = "libav")]
 pub(crate) fn refuse_replacing(path: &Path) -> Result<(), InUse> {
     let id = FileId::at(path);
     if reel::is_stored(path, id) {

@@ -55,6 +55,7 @@ mod state;
 mod stats;
 mod stream;
 mod sys;
+mod thumbnail;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav there are no tracks of files"))]
 pub mod tracks;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
@@ -105,7 +106,7 @@ pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeySto
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
-pub use output::{Existing, FileFormat, IfTaken, Output, Rotation, Segments};
+pub use output::{Clip, Existing, FileFormat, IfTaken, Output, Rotation, Segments};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
@@ -150,6 +151,7 @@ pub use stream::{
 pub use sys::ThreadMeter;
 #[doc(hidden)]
 pub use sys::{Latch, spawn};
+pub use thumbnail::{Thumbnail, ThumbnailOptions};
 pub use tracks::Carriage;
 pub use transcode::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,

@@ -27,6 +27,7 @@ const PLAN: &[(&str, &str)] = &[
     ("config", "admission error limiter settings written"),
     ("net", "config error sys"),
     ("ring", "config error pool"),
+    ("thumbnail", "error ring settings sys"),
     ("clock", "event ring"),
     ("driver", "error event id pool ring stats"),
     ("playlist", "error id net words written"),
@@ -48,7 +49,7 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "driver error event ring settings stats sys words written"),
     (
         "stream",
-        "admission bit_rate clock config driver error event files health id limiter machine net pool reel ring standby stats sys usage",
+        "admission bit_rate clock config driver error event files health id limiter machine net pool reel ring standby stats sys thumbnail usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("pull", "clock config driver error event net publish stats stream written"),
@@ -59,12 +60,12 @@ const PLAN: &[(&str, &str)] = &[
     ),
     (
         "output",
-        "admission config driver error event files id net reel ring settings stats stream sys words written",
+        "admission config driver error event files id net reel ring settings stats stream sys thumbnail words written",
     ),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),
     ("schedule", "error event id settings spec stream sys words written"),
-    ("state", "error id output playlist schedule settings source spec stats stream words written"),
+    ("state", "error id output playlist schedule settings source spec stats stream sys words written"),
     (
         "engine",
         "admission config driver error event files health id keys limiter monitor net output publish reel schedule source spec state stats stream sys usage",

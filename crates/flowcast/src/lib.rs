@@ -272,7 +272,12 @@ pub mod stats {
 
 /// What becomes of outputs on the air.
 pub mod output {
-    pub use flowcast_core::{Cutover, FileFormat, IfTaken, Output, Rotation, Segments};
+    pub use flowcast_core::{Clip, Cutover, FileFormat, IfTaken, Output, Rotation, Segments};
+}
+
+/// Pictures of what is on the air.
+pub mod thumbnail {
+    pub use flowcast_core::{Thumbnail, ThumbnailOptions};
 }
 
 /// Streams of other servers, played from there.

@@ -69,6 +69,9 @@ pub struct Config {
     /// Whether software takes over if another encoder does not open or fails. Default `true`;
     /// `HARDWARE_ENCODER_FALLBACK`.
     pub hardware_encoder_fallback: bool,
+    /// Threads that make thumbnails, for all streams together: as many pictures are decoded at once. They let other threads go first, and end
+    /// when they are not needed for ten seconds. At least 1. Default 1.
+    pub thumbnail_threads: usize,
     /// Where reels are kept. Default `None`: files are read through libav as they are played, which costs a thread and more CPU
     /// per stream.
     pub reels: Option<ReelStore>,
@@ -101,6 +104,7 @@ impl Default for Config {
             read_ahead: QueueBounds { items: 1024, bytes: 2 << 20, media: Duration::from_secs(5) },
             prefer_hardware_encoding: true,
             hardware_encoder_fallback: true,
+            thumbnail_threads: 1,
             reels: None,
             admission: None,
             monitor: MonitorConfig::default(),
@@ -167,6 +171,9 @@ impl Config {
         if self.players_per_thread == 0 {
             return fail("players_per_thread", "must be at least 1");
         }
+        if self.thumbnail_threads == 0 {
+            return fail("thumbnail_threads", "must be at least 1");
+        }
         let connect = &self.connect;
         let steps =
             [connect.dns, connect.tcp, connect.tls, connect.handshake, connect.reply, self.force_stop_after];
@@ -188,6 +195,9 @@ impl Config {
         let (backlog, ahead) = (&self.backlog, &self.read_ahead);
         if backlog.tags == 0 || backlog.bytes == 0 {
             return fail("backlog", "tags and bytes must be at least 1");
+        }
+        if backlog.keep > MAX_STEP {
+            return fail("backlog.keep", "must be at most an hour");
         }
         if ahead.items == 0 || ahead.bytes == 0 || ahead.media.is_zero() {
             return fail("read_ahead", "items, bytes and media must be more than zero");
@@ -360,6 +370,12 @@ pub struct BacklogConfig {
     pub bytes: usize,
     /// The most media time kept. Default 10 s.
     pub media: Duration,
+    /// How much media is kept for [clips](crate::StreamRef::clip), whether an output needs it or not; at most an hour. A stream that is played from
+    /// a reel needs about 3 kB a second for it, any other one the media itself: 30 s of 4 Mbit/s are 15 MB for each stream. Default 0: clips have what
+    /// happens to be there.
+    pub keep: Duration,
+    /// The most bytes kept for clips, besides [`bytes`](Self::bytes); where that is not enough, clips are shorter. Default 64 MiB for each stream.
+    pub keep_bytes: usize,
     /// If sound has come for this much media time and no picture, a player, push or recording that begins then begins
     /// with sound; the picture follows at its next keyframe. The same holds for outputs that wait for a picture that
     /// was announced and never came. A keyframe that is still kept is used all the same. Default 2 s.
@@ -372,6 +388,8 @@ impl Default for BacklogConfig {
             tags: 2500,
             bytes: 16 << 20,
             media: Duration::from_secs(10),
+            keep: Duration::ZERO,
+            keep_bytes: 64 << 20,
             sound_alone_after: Duration::from_secs(2),
         }
     }

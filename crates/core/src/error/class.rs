@@ -54,6 +54,9 @@ impl Error {
             Self::NameInUse { .. } => "NAME_IN_USE",
             Self::SourceStalled { .. } => "SOURCE_STALLED",
             Self::SourceNotReady { .. } => "SOURCE_NOT_READY",
+            Self::NoPicture { .. } => "NO_PICTURE",
+            Self::NothingKept { .. } => "NOTHING_KEPT",
+            Self::NotInTime { .. } => "NOT_IN_TIME",
             Self::LabelInUse { .. } => "LABEL_IN_USE",
             Self::Key { .. } => "KEY_INVALID",
             Self::KeyInUse { .. } => "KEY_IN_USE",
@@ -116,6 +119,7 @@ impl Error {
             | Self::InputUnusable { .. }
             | Self::ResultRefused { .. }
             | Self::CodecNotRecorded { .. }
+            | Self::NoPicture { .. }
             | Self::ParametersDiffer { .. } => 422,
             #[cfg(feature = "state")]
             Self::StateInUse { .. } | Self::UsageFileInUse { .. } => 409,
@@ -134,10 +138,12 @@ impl Error {
             | Self::TooManyAbandoned { .. }
             | Self::CapacityExceeded { .. }
             | Self::ReelTooSlow { .. }
+            | Self::NothingKept { .. }
             | Self::TooSlow { .. }
             | Self::TooFast { .. } => 503,
             Self::ConnectTimeout { .. }
             | Self::Stalled { .. }
+            | Self::NotInTime { .. }
             | Self::SourceNotReady { .. }
             | Self::SourceStalled { .. } => 504,
             Self::ReelStore { .. }
@@ -163,6 +169,8 @@ impl Error {
             | Self::ConnectionLost { .. }
             | Self::TooSlow { .. }
             | Self::Stalled { .. }
+            | Self::NotInTime { .. }
+            | Self::NothingKept { .. }
             | Self::StreamLimitExceeded { .. }
             | Self::CapacityExceeded { .. }
             | Self::ReelStore { .. }

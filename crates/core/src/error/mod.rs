@@ -175,7 +175,7 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The output of a preparation cannot be written.
+    /// The output of a preparation, or a thumbnail, cannot be written.
     #[error("{path}: cannot be written", path = path.display())]
     OutputUnwritable {
         /// The file.
@@ -184,7 +184,7 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
-    /// There is no room for the output of a preparation.
+    /// There is no room for the output of a preparation, or for a thumbnail.
     #[error("{path}: no space left on the disk", path = path.display())]
     DiskFull {
         /// The file.
@@ -395,6 +395,26 @@ pub enum Error {
     /// No keyframe came in time for a source, or a connection of an output, that was to take over; the one before stays on the air.
     #[error("the source gave no keyframe within {after:?}")]
     SourceNotReady {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The stream has no picture: there is nothing to make a thumbnail of.
+    #[error("stream {stream} has no picture")]
+    NoPicture {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The stream has nothing a clip could begin with: no keyframe, or none any more.
+    #[error("stream {stream} keeps nothing that a clip can begin with")]
+    NothingKept {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// What was asked of a stream was not done in time: no keyframe came for a thumbnail, or the disk is slow.
+    #[error("no {what} within {after:?}")]
+    NotInTime {
+        /// What it was: `thumbnail` or `clip`.
+        what: &'static str,
         /// How long it was waited for.
         after: Duration,
     },

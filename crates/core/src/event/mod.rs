@@ -167,6 +167,14 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// A thumbnail could not be made or written ([`Output::thumbnails`](crate::Output::thumbnails)). Reported once until one succeeds; each later one
+    /// is tried.
+    ThumbnailFailed {
+        /// The output.
+        output: OutputId,
+        /// Why.
+        error: Error,
+    },
     /// A push sends a codec that has a number in FLV but that hardly any server or player decodes: neither H.264 nor
     /// AAC nor MP3. Reported once for each codec. A source that encodes ([`Mode::Auto`](crate::Mode::Auto)) avoids
     /// it.

@@ -48,6 +48,7 @@ impl EventKind {
             | Self::SourceFault { error }
             | Self::PublisherLost { error, .. }
             | Self::CleanupFailed { error }
+            | Self::ThumbnailFailed { error, .. }
             | Self::EncoderChanged { error, .. }
             | Self::ItemSkipped { error, .. } => Some(error),
             Self::OutputEnded { error, .. }

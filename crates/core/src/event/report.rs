@@ -85,6 +85,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::SourceRetrying { .. }
         | EventKind::OutputRetrying { .. }
         | EventKind::OutputTrackSkipped { .. }
+        | EventKind::ThumbnailFailed { .. }
         | EventKind::OutputCodecRare { .. }
         | EventKind::SourceFault { .. }
         | EventKind::SourceStalled { .. }

@@ -29,6 +29,7 @@ impl EventKind {
             Self::Recorded { .. } => "recorded",
             Self::OutputDropped { .. } => "output_dropped",
             Self::OutputTrackSkipped { .. } => "output_track_skipped",
+            Self::ThumbnailFailed { .. } => "thumbnail_failed",
             Self::OutputCodecRare { .. } => "output_codec_rare",
             Self::Looped { .. } => "looped",
             Self::SourceFault { .. } => "source_fault",
@@ -98,6 +99,7 @@ impl EventKind {
             | Self::Recorded { output, .. }
             | Self::OutputDropped { output, .. }
             | Self::OutputTrackSkipped { output, .. }
+            | Self::ThumbnailFailed { output, .. }
             | Self::OutputCodecRare { output, .. } => Some(*output),
             _ => None,
         }
@@ -122,6 +124,7 @@ impl fmt::Display for EventKind {
             | Self::Recorded { .. }
             | Self::OutputDropped { .. }
             | Self::OutputTrackSkipped { .. }
+            | Self::ThumbnailFailed { .. }
             | Self::OutputCodecRare { .. } => self.say_of_output(f),
             Self::PublicationBegan { .. }
             | Self::PublicationEnded { .. }
@@ -245,6 +248,7 @@ impl EventKind {
             Self::OutputTrackSkipped { track, reason, .. } => {
                 write!(f, "track {track} is left out: {reason}")
             }
+            Self::ThumbnailFailed { error, .. } => write!(f, "no thumbnail: {}", chain(error)),
             Self::OutputCodecRare { codec, .. } => write!(f, "hardly any player decodes {codec}"),
             _ => f.write_str(self.name()),
         }

@@ -11,6 +11,7 @@ mod pair;
 mod replacing;
 mod rotation;
 mod rtmp_push;
+mod thumbnails;
 #[cfg(feature = "serde")]
 mod wire;
 
@@ -21,17 +22,19 @@ use std::time::Duration;
 use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::{Destination, Scheme, UrlError};
 use rtmp_push::RtmpPush;
+use thumbnails::Thumbnails;
 
 use crate::admission::Ways;
 use crate::config::ReconnectPolicy;
 use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::stream::{Data, OpenOutput, OpenedOutput, OutputOpening, check_name};
+use crate::thumbnail::ThumbnailOptions;
 use file::{problem_of, record};
 use gate::Enhanced;
 use hub::HubOutput;
 
-pub use file::{Existing, FileFormat, Segments};
+pub use file::{Clip, Existing, FileFormat, Segments};
 pub use replacing::IfTaken;
 pub use rotation::Rotation;
 #[cfg(feature = "serde")]
@@ -54,6 +57,7 @@ pub struct Output {
 enum OutputKind {
     Rtmp(Box<Target>),
     Record(Box<Recording>),
+    Thumbnails(Box<Thumbnails>),
     Hub { name: String },
 }
 
@@ -254,6 +258,41 @@ impl Output {
         self.with_recording("max_duration", |recording| recording.max_duration = Some(most))
     }
 
+    /// Writes a thumbnail to a file every so often: the first at once, then of the first keyframe after each `every`, at least 100 ms. The file is
+    /// replaced as a whole. In the last part of the path, `{stream}` is the stream's label, else its number, as with [`segments`](Self::segments), and
+    /// `{time}` is when it was written, in UTC: then each has a file of its own, and nothing removes them. The directory has to be there.
+    ///
+    /// What it costs is one decoded picture each; see [`StreamRef::thumbnail`](crate::StreamRef::thumbnail). One that cannot be made or written is told
+    /// ([`EventKind::ThumbnailFailed`](crate::EventKind::ThumbnailFailed), once until one succeeds), and the next one is tried. Needs the feature `libav`.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use std::time::Duration;
+    ///
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let looks = Output::thumbnails("thumbs/{stream}.jpg", Duration::from_secs(5));
+    /// let live = engine.stream(Source::file("rain.mp4").looped()).label("rain").to(looks).record("rain.flv").start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn thumbnails(path: impl Into<PathBuf>, every: Duration) -> Self {
+        let options = ThumbnailOptions::default();
+        Self::of(Ok(OutputKind::Thumbnails(Box::new(Thumbnails { path: path.into(), every, options }))))
+    }
+
+    /// Size and quality of [`thumbnails`](Self::thumbnails). Only for those.
+    pub fn thumbnail_options(mut self, options: ThumbnailOptions) -> Self {
+        match &mut self.kind {
+            Ok(OutputKind::Thumbnails(thumbnails)) => thumbnails.options = options,
+            Ok(_) => self.in_vain.push("thumbnail_options"),
+            // Reported as the error it is.
+            Err(_) => {}
+        }
+        self
+    }
+
     /// Offers the stream under `name` to players of the embedded server, without a socket in between. They join on
     /// the stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such
     /// output is removed, its players are told that the stream is over. `start` and `add_output` refuse a name that
@@ -305,7 +344,7 @@ impl Output {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
             Ok(OutputKind::Record(recording)) => recording.all_tracks = true,
-            Ok(OutputKind::Hub { .. }) => {
+            Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => {
                 self.in_vain.push("all_tracks");
             }
             // Reported as the error it is.
@@ -347,7 +386,7 @@ impl Output {
                 }
             }
             Ok(OutputKind::Record { .. }) => ways.files = 1,
-            Ok(OutputKind::Hub { .. }) => ways.others = 1,
+            Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => ways.others = 1,
             Err(_) => {}
         }
         ways
@@ -389,6 +428,7 @@ impl Output {
             }
             OutputKind::Hub { name } => found.extend(check_name(name).err()),
             OutputKind::Record(recording) => found.extend(recording.problems()),
+            OutputKind::Thumbnails(thumbnails) => found.extend(thumbnails.problems()),
         }
         found
     }
@@ -457,14 +497,17 @@ impl Output {
 
 /// The setting of this name was given in vain.
 fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
-    let (what, only) = match kind {
-        OutputKind::Hub { .. } if matches!(name, "existing" | "format" | "segments" | "max_duration") => {
-            ("an output to the hub", "a recording")
-        }
-        OutputKind::Hub { .. } if name == "all_tracks" => ("an output to the hub", "a push or a recording"),
-        OutputKind::Hub { .. } => ("an output to the hub", "a push"),
-        OutputKind::Record(_) => ("a recording", "a push"),
-        OutputKind::Rtmp(_) => ("a push", "a recording"),
+    let what = match kind {
+        OutputKind::Hub { .. } => "an output to the hub",
+        OutputKind::Record(_) => "a recording",
+        OutputKind::Rtmp(_) => "a push",
+        OutputKind::Thumbnails(_) => "thumbnails",
+    };
+    let only = match name {
+        "existing" | "format" | "segments" | "max_duration" => "a recording",
+        "all_tracks" => "a push or a recording",
+        "thumbnail_options" => "thumbnails",
+        _ => "a push",
     };
     Error::Config { name, reason: format!("has no effect on {what}, only on {only}") }
 }
@@ -500,6 +543,7 @@ impl OpenOutput for Output {
                 Ok(RtmpPush::open(Target { roots, ..*target }, cx, None))
             }
             OutputKind::Record(recording) => record(&recording, cx),
+            OutputKind::Thumbnails(thumbnails) => thumbnails.open(cx),
         }
     }
 }

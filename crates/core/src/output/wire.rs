@@ -1,4 +1,4 @@
-//! How an output is written in a file: a table with one of `url`, `server` (and `key`), `record` and `publish`, and its settings.
+//! How an output is written in a file: a table with one of `url`, `server` (and `key`), `record`, `thumbnails` and `publish`, and its settings.
 //!
 //! In: an [`Output`]. Out: any serde format, and back. Keys, and what else is secret in an address, are written as `****` unless they are
 //! asked for; an output that is read so is refused when it is checked. Unknown fields are refused by name.
@@ -11,10 +11,15 @@ use flowcast_rtmp::url::Destination;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
+use super::thumbnails::Thumbnails;
 use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation, Segments};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
+use crate::thumbnail::ThumbnailOptions;
 use crate::written::{Keys, is_default};
+
+/// How often thumbnails are made where it is not said.
+const THUMBNAILS_EVERY: Duration = Duration::from_secs(5);
 
 /// An output as it is written.
 #[derive(serde::Serialize, serde::Deserialize, Default)]
@@ -32,6 +37,12 @@ struct Written {
     backup: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbnails: Option<PathBuf>,
+    #[serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
+    every: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbnail_options: Option<ThumbnailOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publish: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +130,11 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
             written.existing = (*existing != Existing::default()).then_some(*existing);
             written.all_tracks = *all_tracks;
         }
+        OutputKind::Thumbnails(thumbnails) => {
+            let Thumbnails { path, every, options } = &**thumbnails;
+            (written.thumbnails, written.every) = (Some(path.clone()), Some(*every));
+            written.thumbnail_options = (*options != ThumbnailOptions::default()).then_some(*options);
+        }
         OutputKind::Hub { name } => written.publish = Some(name.clone()),
         OutputKind::Rtmp(target) => {
             address(&mut written, &target.destination, keys)?;
@@ -164,24 +180,40 @@ fn address(written: &mut Written, to: &Destination, keys: Keys) -> Result<(), St
 impl<'de> Deserialize<'de> for Output {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(from)?;
-        let Written { url, server, key, record, publish, .. } = written;
-        let mut output = match (url, server, key, record, publish) {
+        let Written { url, server, key, record, publish, thumbnails, every, .. } = written;
+        if every.is_some() && thumbnails.is_none() {
+            return Err(D::Error::custom("`every` belongs to `thumbnails`"));
+        }
+        let files = match (record, thumbnails) {
+            (Some(path), None) => Some(Self::record(path)),
+            (None, Some(path)) => Some(Self::thumbnails(path, every.unwrap_or(THUMBNAILS_EVERY))),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(D::Error::custom("an output is either `record` or `thumbnails`"));
+            }
+        };
+        let mut output = match (url, server, key, files, publish) {
             (Some(url), None, None, None, None) => Self::rtmp_url(&url),
             (None, Some(server), Some(key), None, None) => Self::rtmp(&server, StreamKey::new(key)),
-            (None, None, None, Some(path), None) => Self::record(path),
+            (None, None, None, Some(output), None) => output,
             (None, None, None, None, Some(name)) => Self::publish(name),
             (None, Some(_), None, None, None) => return Err(D::Error::missing_field("key")),
             (None, None, Some(_), None, None) => return Err(D::Error::missing_field("server")),
             (None, None, None, None, None) => {
-                return Err(D::Error::custom("an output has one of `url`, `server`, `record` and `publish`"));
+                return Err(D::Error::custom(
+                    "an output has one of `url`, `server`, `record`, `thumbnails` and `publish`",
+                ));
             }
             _ => {
-                let reason = "an output has only one of `url`, `server` with `key`, `record` and `publish`";
+                let reason = "an output has only one of `url`, `server` with `key`, `record`, `thumbnails` and `publish`";
                 return Err(D::Error::custom(reason));
             }
         };
         if let Some(backup) = written.backup {
             output = output.backup(&backup);
+        }
+        if let Some(options) = written.thumbnail_options {
+            output = output.thumbnail_options(options);
         }
         if let Some(format) = written.format {
             output = output.format(format);

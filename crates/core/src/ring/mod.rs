@@ -12,6 +12,8 @@ mod batch;
 pub(crate) mod cursor;
 mod headers;
 mod join;
+mod joins;
+mod keyframe;
 mod refill;
 mod together;
 
@@ -28,6 +30,9 @@ use self::batch::{Again, Batch};
 pub use self::cursor::{Cursor, Offer, Skipping};
 pub use self::headers::Headers;
 pub use self::join::Join;
+use self::joins::Joins;
+pub(crate) use self::keyframe::Keyframe;
+use self::keyframe::Left;
 pub use self::refill::Refill;
 use self::together::Places;
 pub use self::together::Together;
@@ -42,6 +47,8 @@ const MAX_BACK: i64 = 10_000;
 /// A stream counts as one that can be made again until this much came that cannot, milliseconds: headers and silence
 /// between two reels do not count, a file played directly does.
 const REFILLABLE_FOR: i64 = 2000;
+/// Tags of a second of media that is kept for clips, at most.
+const KEPT_TAGS: usize = 500;
 /// Room for tags that is kept for another turn, of this stream or another one.
 const KEPT_ROOM: usize = 64;
 /// Room for the tags of a turn.
@@ -152,6 +159,10 @@ pub struct Ring {
     /// The newest places to begin at: of all tracks, and with sound alone.
     newest_join: Option<(u64, MediaTime)>,
     newest_alone: Option<(u64, MediaTime)>,
+    /// What is left of the newest keyframe.
+    left: Left,
+    /// The places of all tracks that are kept.
+    joins: Joins,
     /// The time of the newest tag that can be made again.
     refillable: Option<MediaTime>,
     bounds: BacklogConfig,
@@ -175,6 +186,8 @@ impl Ring {
             preparer: Preparer::new(&bounds),
             newest_join: None,
             newest_alone: None,
+            left: Left::default(),
+            joins: Joins::default(),
             refillable: None,
             bounds,
             keep_gop,
@@ -194,6 +207,10 @@ impl Ring {
         if entry.join.is_some() {
             let place = if entry.is_whole { &mut self.newest_join } else { &mut self.newest_alone };
             *place = Some((self.end, time));
+            if entry.is_whole {
+                self.joins.note(self.end, time);
+                self.left.replace(&entry, time);
+            }
         }
         self.bytes += held(&entry.message);
         if self.entries.capacity() == 0 {
@@ -386,9 +403,23 @@ impl Ring {
         let oldest = entry.map(|entry| entry.message.tag().timestamp);
         let oldest = oldest.or_else(|| self.batches.front().map(Batch::oldest));
         let span = oldest.map_or(0, |oldest| self.newest().millis_since(oldest));
-        tags > self.bounds.tags
-            || self.bytes() > self.bounds.bytes
-            || u128::try_from(span).unwrap_or(0) > self.bounds.media.as_millis()
+        let BacklogConfig { tags: most_tags, bytes, media, keep, keep_bytes, .. } = &self.bounds;
+        let (kept_bytes, kept_tags) = match keep.is_zero() {
+            true => (0, 0),
+            false => (
+                *keep_bytes,
+                usize::try_from(keep.as_secs() + 1).unwrap_or(usize::MAX).saturating_mul(KEPT_TAGS),
+            ),
+        };
+        tags > most_tags.saturating_add(kept_tags)
+            || self.bytes() > bytes.saturating_add(kept_bytes)
+            || u128::try_from(span).unwrap_or(0) > media.saturating_add(*keep).as_millis()
+    }
+
+    /// The newest place an output can begin at, of all tracks, that is at least this much older than the newest tag; the oldest that is kept, if
+    /// there is none.
+    pub(crate) fn join_before(&self, age: std::time::Duration) -> Option<(u64, MediaTime)> {
+        self.joins.before(self.newest(), i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Forgets the oldest tag, or the rest of the batch it is in.
@@ -399,9 +430,12 @@ impl Ring {
 
     fn forget_until(&mut self, number: u64) {
         self.first = number.clamp(self.first, self.end);
-        while self.batches.front().is_some_and(|batch| batch.end() <= self.first) {
-            self.batches.pop_front();
+        while self.batches.front().is_some_and(|batch| batch.end() <= self.first)
+            && let Some(batch) = self.batches.pop_front()
+        {
+            self.left.note_forgotten(batch, self.newest_join.map(|(number, _)| number));
         }
+        self.joins.forget_until(self.first);
         while let Some(entry) = self.entries.front().filter(|entry| entry.number < self.first) {
             self.bytes = self.bytes.saturating_sub(held(&entry.message));
             self.entries.pop_front();
@@ -412,6 +446,11 @@ impl Ring {
     /// kept, whatever is over the bounds, and the memory of what can be made again.
     pub(crate) fn trim(&mut self, needed: u64) {
         let mut keep_from = needed;
+        if !self.bounds.keep.is_zero()
+            && let Some((join, _)) = self.join_before(self.bounds.keep)
+        {
+            keep_from = keep_from.min(join);
+        }
         if self.keep_gop
             && let Some((join, _)) = self.kept_join()
         {

@@ -213,3 +213,95 @@ fn between_turns_a_reel_has_no_room_of_its_own() {
         assert_eq!((ring.entries.capacity(), ring.batches.len(), ring.bytes()), (0, 0, 0));
     }
 }
+
+#[test]
+fn the_newest_keyframe_of_a_live_stream_is_kept_while_it_is_asked_for() {
+    let mut ring = ring(false);
+    let play = |ring: &mut Ring, from: i64, to: i64| {
+        for ms in (from..to).step_by(40) {
+            ring.push(frame(ms, ms % 2000 == 0, 100));
+            ring.trim(ring.end());
+        }
+    };
+    play(&mut ring, 0, 3000);
+    assert!(ring.kept_keyframe().is_none() && ring.bytes() == 0, "nobody asked");
+    assert!(ring.keyframe().is_none(), "it is to come");
+    play(&mut ring, 3000, 5000);
+    let keyframe = ring.keyframe().expect("it came after it was asked for");
+    assert_eq!((keyframe.tag.timestamp.as_millis(), keyframe.behind), (4000, 960));
+    assert!(keyframe.headers.has_video() && ring.bytes() == 0);
+    play(&mut ring, 5000, 64_000);
+    assert_eq!(ring.kept_keyframe().map(|keyframe| keyframe.tag.timestamp.as_millis()), Some(62_000));
+    play(&mut ring, 64_000, 68_000);
+    assert!(ring.kept_keyframe().is_none(), "nobody has asked for a minute");
+}
+
+#[test]
+fn the_newest_keyframe_of_a_reel_is_made_again_and_takes_no_memory() {
+    let tape = tape::Tape::new(20);
+    let mut ring = ring(false);
+    for slot in 0..47 {
+        tape.play(slot, &mut ring);
+        ring.trim(ring.end());
+    }
+    assert_eq!(tape.in_memory(), 0);
+    let keyframe = ring.keyframe().expect("it can be made again");
+    assert_eq!((keyframe.tag.timestamp.as_millis(), tape.reads()), (4005, 1));
+    assert_eq!(keyframe.tag.body.len(), 8 * tape::FRAME);
+    drop(keyframe);
+    ring.end_turn();
+    assert_eq!(tape.in_memory(), 0);
+}
+
+#[test]
+fn sound_alone_is_told_from_a_picture_that_is_still_to_come() {
+    let mut ring = Ring::new(BacklogConfig::default(), false);
+    let sound =
+        |ms| Tag::from_wire(TagKind::Audio, MediaTime::from_millis(ms), Bytes::from_static(&[0x2F, 1, 2]));
+    for ms in (0..2000).step_by(20) {
+        ring.push(sound(ms));
+        assert!(!ring.is_sound_alone(), "{ms}");
+    }
+    ring.push(sound(2000));
+    assert!(ring.is_sound_alone() && ring.keyframe().is_none() && ring.keyframe_number().is_none());
+    ring.push(header(1));
+    assert!(!ring.is_sound_alone());
+}
+
+#[test]
+fn what_is_to_be_kept_for_clips_is_kept_from_a_keyframe_on() {
+    let bounds = BacklogConfig { keep: std::time::Duration::from_secs(30), ..BacklogConfig::default() };
+    let mut ring = Ring::new(bounds, false);
+    for ms in (0..100_000).step_by(20) {
+        ring.push(frame(ms, ms % 2000 == 0, 1000));
+        ring.trim(ring.end());
+    }
+    let oldest = ring.time_of(ring.start()).map(MediaTime::as_millis);
+    assert_eq!(oldest, Some(68_000), "the newest keyframe that is 30 s old");
+    let found =
+        |seconds| ring.join_before(std::time::Duration::from_secs(seconds)).map(|(_, at)| at.as_millis());
+    assert_eq!([0, 5, 30, 300].map(found), [98_000, 94_000, 68_000, 68_000].map(Some));
+    let tape = tape::Tape::new(20);
+    let bounds = BacklogConfig { keep: std::time::Duration::from_secs(30), ..BacklogConfig::default() };
+    let mut ring = Ring::new(bounds, false);
+    ring.push(tape::Tape::header());
+    for slot in 0..1000 {
+        tape.play(slot, &mut ring);
+        ring.trim(ring.end());
+    }
+    assert!(ring.bytes() < 120 << 10 && tape.in_memory() == 0, "{} bytes", ring.bytes());
+    assert_eq!(read_all(&ring, ring.start()).0.first().map(|tag| tag.1), Some(68_005));
+}
+
+#[test]
+fn the_bytes_that_are_kept_for_clips_are_bounded() {
+    let keep = std::time::Duration::from_secs(30);
+    let bounds = BacklogConfig { keep, keep_bytes: 1 << 20, bytes: 1 << 20, ..BacklogConfig::default() };
+    let mut ring = Ring::new(bounds, false);
+    for ms in (0..100_000).step_by(20) {
+        ring.push(frame(ms, ms % 2000 == 0, 10_000));
+        ring.trim(ring.end());
+    }
+    assert!((1 << 20..=2 << 20).contains(&ring.bytes()), "{}", ring.bytes());
+    assert!(ring.join_before(keep).is_some_and(|(number, _)| number >= ring.start()));
+}

@@ -61,7 +61,8 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("error", error)?;
             to.serialize_entry("wait_seconds", &seconds(*wait))
         }
-        EventKind::OutputNotReplaced { error, output: _ } => to.serialize_entry("error", error),
+        EventKind::OutputNotReplaced { error, output: _ }
+        | EventKind::ThumbnailFailed { error, output: _ } => to.serialize_entry("error", error),
         EventKind::OutputEnded { error, output: _ } | EventKind::Ended { error } => {
             to.serialize_entry("error", error)
         }

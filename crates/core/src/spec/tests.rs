@@ -99,6 +99,7 @@ mod written {
     use crate::playlist::{NothingPlays, ParameterChange, Playlist};
     use crate::source::Fallback;
     use crate::standby::{Reaction, Watchdog};
+    use crate::thumbnail::ThumbnailOptions;
     use crate::transcode::{EncoderChoice, FrameRate, Threading};
     use crate::verdict::{Platform, Strictness};
 
@@ -155,6 +156,9 @@ mod written {
                 .to(Output::rtmp_url("rtmp://host//key").tls_roots(TlsRoots::in_pem_file("ca.pem".into()))),
             StreamSpec::new(Source::published("studio").once().fallback("slate.mp4"))
                 .to(Output::record("b.flv"))
+                .to(Output::thumbnails("thumbs/{stream}.jpg", Duration::from_secs(5)).label("looks"))
+                .to(Output::thumbnails("{time}.jpg", Duration::from_millis(1500))
+                    .thumbnail_options(ThumbnailOptions::default().with(|options| options.quality = 90)))
                 .to(Output::record("c").format(FileFormat::MpegTs).max_duration(Duration::from_secs(90)))
                 .to(Output::record("d/{stream}_{time}.mp4").segments(
                     Segments::by_clock(Duration::from_secs(3600), "UTC")

@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 
 use super::branch::Guest;
+use super::thumbnail::Shown;
 use crate::driver::OutputDriver;
 use crate::id::OutputId;
 use crate::standby::{OnAir, Replacement};
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     ReplaceSource(Box<Replacement>),
     /// Say what receivers have of the stream.
     Describe(Arc<Latch<OnAir>>),
+    /// Say which keyframe is the newest.
+    Show(Arc<Latch<Shown>>),
     /// Something for an output.
     DeliverTo { output: OutputId, message: Box<dyn std::any::Any + Send> },
     /// End the stream.

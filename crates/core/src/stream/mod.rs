@@ -23,6 +23,7 @@ mod stage;
 mod starting;
 mod tap;
 mod thread;
+mod thumbnail;
 mod traffic;
 
 use std::time::Duration;

@@ -25,6 +25,7 @@ use crate::net::dialer::Dialer;
 use crate::reel::Store;
 use crate::standby::{Opened, Parameters};
 use crate::sys::{Cancel, CpuLap, CpuMeter, ThreadMeter};
+use crate::thumbnail::Studio;
 
 /// What a stream can be made from: a description that says how it is opened.
 ///
@@ -386,6 +387,10 @@ impl OutputOpening<'_> {
 
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.stream.shared.cpu.clone()
+    }
+
+    pub(crate) fn studio(&self) -> Studio {
+        self.stream.registry.studio().clone()
     }
 
     pub(crate) fn files(&self) -> &Arc<StreamFiles> {

@@ -35,6 +35,7 @@ use crate::net::dialer::Dialer;
 use crate::reel::Store;
 use crate::stats::{OutputStats, Totals};
 use crate::sys::{Cancel, CodecThreads, Latch, panic_message, spawn};
+use crate::thumbnail::Studio;
 use crate::usage::{self, Account, Moment, UsageCut};
 
 const REAPER_STACK: usize = 64 << 10;
@@ -53,6 +54,8 @@ pub(crate) struct Registry {
     /// When streams end of which others know that.
     known_ends: OnceLock<Box<KnownEnds>>,
     dialer: Dialer,
+    /// What makes thumbnails.
+    studio: Studio,
     events: EventBus,
     hub: Hub,
     reels: Option<Store>,
@@ -128,6 +131,7 @@ impl Registry {
             codecs: Mutex::default(),
             known_ends: OnceLock::new(),
             dialer: Dialer::new(config.dials.clone()),
+            studio: Studio::new(config.thumbnail_threads),
             config: Arc::new(config),
             events: EventBus::default(),
             hub: Hub::default(),
@@ -166,6 +170,11 @@ impl Registry {
     /// What dials for pushes.
     pub(crate) fn dialer(&self) -> Dialer {
         self.dialer.clone()
+    }
+
+    /// What makes thumbnails.
+    pub(crate) fn studio(&self) -> &Studio {
+        &self.studio
     }
 
     /// A stream that runs, by its number.

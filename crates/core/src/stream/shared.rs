@@ -11,6 +11,7 @@ use super::described::Described;
 use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
+use super::thumbnail::Thumbnails;
 use super::traffic::Traffic;
 use crate::admission::Slot;
 use crate::error::Error;
@@ -75,6 +76,8 @@ pub(crate) struct StreamShared {
     is_branch: bool,
     /// Sources opened for it, besides the one it began with. Locked while one is being opened.
     pub(super) sources: Mutex<u64>,
+    /// Thumbnails that were made last.
+    pub(crate) thumbnails: Thumbnails,
     /// It plays otherwise than it was to because something failed.
     mode_failed: AtomicBool,
 }
@@ -154,6 +157,7 @@ impl StreamShared {
             branches: Branches::default(),
             is_branch: false,
             sources: Mutex::new(0),
+            thumbnails: Thumbnails::default(),
             mode_failed: AtomicBool::new(false),
         }
     }

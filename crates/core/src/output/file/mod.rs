@@ -5,6 +5,7 @@
 //! thread, and a [`Format`] what becomes of the tags: [`Files`], which are of one kind each. What a slow disk has no room for waits in the ring. A disk that is full or
 //! slow costs this output only.
 
+mod clip;
 mod existing;
 mod files;
 mod flv;
@@ -42,11 +43,12 @@ use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
 use files::{Closed, Files, Parts, Plan};
 use format::Format;
-use names::Names;
+pub(super) use names::Names;
 use queue::Queue;
-use segments::Zone;
+pub(super) use segments::Zone;
 use writer::{Report, Writer};
 
+pub use clip::Clip;
 pub use existing::Existing;
 pub use format::FileFormat;
 pub use segments::Segments;
@@ -64,6 +66,11 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 ///
 /// On the file system.
 pub(super) fn record(recording: &Recording, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+    let driver = open(recording, cx)?;
+    Ok(OpenedOutput { name: driver.path.display().to_string(), driver: Box::new(driver) })
+}
+
+fn open(recording: &Recording, cx: &OutputOpening<'_>) -> Result<FileOutput, Error> {
     let (path, format, existing) = (recording.path.clone(), recording.format(), recording.existing);
     if !format.is_built() {
         return Err(Error::NotBuilt { feature: "libav" });
@@ -83,12 +90,11 @@ pub(super) fn record(recording: &Recording, cx: &OutputOpening<'_>) -> Result<Op
         let reason = format!("a recording as {format} cannot be continued");
         return Err(Error::Config { name: "existing", reason });
     }
-    let name = file.path().display().to_string();
     let intake = Intake::file(recording.all_tracks);
     let mut driver =
         FileOutput::start(cx.output(), Box::new(file), intake, &cx.config().recording, cx.cpu())?;
     (driver.closed, driver.most) = (closed, recording.max_duration);
-    Ok(OpenedOutput { name, driver: Box::new(driver) })
+    Ok(driver)
 }
 
 /// The names of a recording's files.

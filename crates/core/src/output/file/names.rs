@@ -25,7 +25,7 @@ enum Part {
 
 /// How files are named.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
+pub(in crate::output) struct Names {
     directory: PathBuf,
     parts: Vec<Part>,
     /// With a dot, or empty.
@@ -41,6 +41,19 @@ impl Names {
     ///
     /// What is wrong with the pattern.
     pub(super) fn new(pattern: &Path, stream: &str, zone: Zone) -> Result<Self, String> {
+        let mut names = Self::plain(pattern, stream, zone)?;
+        if !names.parts.contains(&Part::Number) && !names.parts.contains(&Part::Time) {
+            names.parts.extend([Part::Text("-".to_owned()), Part::Number]);
+        }
+        Ok(names)
+    }
+
+    /// The same as it is written: without a number and a time all files have one name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the pattern.
+    pub(in crate::output) fn plain(pattern: &Path, stream: &str, zone: Zone) -> Result<Self, String> {
         let directory = pattern.parent().unwrap_or(Path::new("")).to_owned();
         let name = pattern.file_name().and_then(|name| name.to_str());
         let name = name.ok_or("a pattern needs a name for the files, in UTF-8")?;
@@ -63,9 +76,6 @@ impl Names {
             rest = behind;
         }
         parts.push(Part::Text(rest.to_owned()));
-        if !parts.contains(&Part::Number) && !parts.contains(&Part::Time) {
-            parts.extend([Part::Text("-".to_owned()), Part::Number]);
-        }
         parts.retain(|part| *part != Part::Text(String::new()));
         Ok(Self { directory, parts, extension, zone })
     }
@@ -76,12 +86,12 @@ impl Names {
     }
 
     /// Whether names have a number, and so differ by it.
-    pub(super) fn is_numbered(&self) -> bool {
+    pub(in crate::output) fn is_numbered(&self) -> bool {
         self.parts.contains(&Part::Number)
     }
 
     /// The name of a file.
-    pub(super) fn name(&self, number: u64, at: SystemTime) -> PathBuf {
+    pub(in crate::output) fn name(&self, number: u64, at: SystemTime) -> PathBuf {
         let parts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text.clone(),
             Part::Number => format!("{number:0DIGITS$}"),

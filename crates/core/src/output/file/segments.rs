@@ -153,7 +153,7 @@ impl Segments {
 
 /// A time zone.
 #[derive(Debug, Clone)]
-pub(super) enum Zone {
+pub(in crate::output) enum Zone {
     Utc,
     #[cfg(feature = "schedule")]
     Named(jiff::tz::TimeZone),

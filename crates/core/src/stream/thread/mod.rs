@@ -21,6 +21,7 @@ use super::branch::Guest;
 use super::mailbox::{Command, Commands};
 use super::meter::Meter;
 use super::shared::{Outcome, StreamShared};
+use super::thumbnail::Shown;
 use crate::clock::pace::Ticker;
 use crate::config::Config;
 use crate::driver::{Readiness, Refillable, SourceContext, SourceDriver, SourceState};
@@ -31,7 +32,7 @@ use crate::id::OutputId;
 use crate::pool::{Scratch, Shelf};
 use crate::ring::Ring;
 use crate::stats::{OutputStats, Seam, StreamPhase};
-use crate::sys::CpuLap;
+use crate::sys::{CpuLap, Latch};
 
 /// The token of the mailbox's waker.
 pub(crate) const WAKE: Token = Token(0);
@@ -118,6 +119,8 @@ pub(crate) struct StreamThread {
     empty_since: Instant,
     laps: u64,
     last_failure: Option<Error>,
+    /// Who waits for a keyframe.
+    shown: Vec<Arc<Latch<Shown>>>,
     /// No output is left: what the callbacks are still to hear before the stream ends, and until when.
     hearing: Option<(Told<Event>, Instant)>,
 }
@@ -166,6 +169,7 @@ impl StreamThread {
             news: false,
             last_failure: None,
             hearing: None,
+            shown: Vec::new(),
             setup,
         }
     }
@@ -205,6 +209,9 @@ impl StreamThread {
             if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
                 fresh = self.take_tags();
+                if fresh && !self.shown.is_empty() {
+                    self.show();
+                }
                 self.note_rest(now);
                 match state {
                     SourceState::Running => self.source_more = false,
@@ -318,6 +325,10 @@ impl StreamThread {
                 Command::Describe(answer) => {
                     answer.set(self.on_air());
                 }
+                Command::Show(answer) => {
+                    self.shown.push(answer);
+                    self.show();
+                }
                 Command::Seek(to) => self.setup.source.seek(to),
                 // The deadline is in the shared state.
                 Command::Stop => {}
@@ -343,6 +354,18 @@ impl StreamThread {
         self.news = true;
         self.setup.shared.publish_stats(|stats| stats.phase = StreamPhase::Running);
         true
+    }
+
+    /// Answers those who wait for a keyframe, if there is one, or will be none.
+    fn show(&mut self) {
+        let shown = match self.ring.keyframe() {
+            Some(keyframe) => Shown::Keyframe(Box::new(keyframe)),
+            None if self.ring.is_sound_alone() => Shown::NoPicture,
+            None => return,
+        };
+        for answer in self.shown.drain(..) {
+            answer.set(shown.clone());
+        }
     }
 
     fn pull(&mut self, now: Instant, tick: bool, woken: &Woken) -> SourceState {

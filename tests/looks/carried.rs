@@ -1,0 +1,249 @@
+//! What must not be lost on the way from an input to an output by copying: captions in the picture, a second track of sound. And what cannot be
+//! carried is named, and ends nothing: splice information and metadata in a transport stream.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flowcast::{EventKind, Output, RtmpServerExt, Source};
+
+use kit::rig::{both_ways, engine, wait_event};
+use kit::{Need, PATIENCE, Peer, decode, directory, frame_hashes, make, need, text, wait_until};
+
+/// Frames per second, of the captions' clock.
+const RATE: usize = 30;
+const SECONDS: usize = 12;
+
+/// The two bytes of line 21 for each frame: a caption every two seconds, "ITEM A" and so on.
+fn line_21() -> Vec<[u8; 2]> {
+    let mut pairs = vec![[0x80, 0x80]; RATE * SECONDS];
+    for number in 0..SECONDS / 2 {
+        let words = format!("ITEM {} ", char::from(b'A' + u8::try_from(number).expect("a small number")));
+        // Pop-on captions, an empty memory, row 15, the words, and the end of the caption; controls come twice.
+        let controls = |code: [u8; 2]| [code, code];
+        let mut code: Vec<[u8; 2]> =
+            [[0x14, 0x20], [0x14, 0x2E], [0x14, 0x70]].into_iter().flat_map(controls).collect();
+        code.extend(words.as_bytes().chunks(2).map(|pair| [pair[0], pair.get(1).copied().unwrap_or(b' ')]));
+        code.extend(controls([0x14, 0x2F]));
+        for (place, code) in pairs.iter_mut().skip(number * 2 * RATE + 5).zip(code) {
+            *place = code.map(|byte| if byte.count_ones() % 2 == 0 { byte | 0x80 } else { byte });
+        }
+    }
+    pairs
+}
+
+/// The SEI unit with two bytes of line 21: ATSC A/53 part 4, section 6.2.
+fn sei([first, second]: [u8; 2]) -> Vec<u8> {
+    let data = [0xB5, 0, 0x31, b'G', b'A', b'9', b'4', 3, 0xC1, 0xFF, 0xFC, first, second, 0xFF];
+    let mut unit = vec![0, 0, 0, 1, 6, 4, u8::try_from(data.len()).expect("a few bytes")];
+    unit.extend(data);
+    unit.push(0x80);
+    unit
+}
+
+/// A clip with captions in its picture, and with sound.
+fn captioned(directory: &Path) -> PathBuf {
+    let plain = make(
+        directory,
+        "plain.h264",
+        &format!(
+            "-f lavfi -i testsrc2=size=160x120:rate={RATE}:duration={SECONDS} -c:v libx264 -preset ultrafast -g 30 -bf 0 \
+             -pix_fmt yuv420p -f h264"
+        ),
+    );
+    let plain = fs::read(plain).expect("it was made");
+    let (mut with, mut pairs, mut from) = (Vec::new(), line_21().into_iter(), 0);
+    let starts: Vec<_> = plain.windows(4).enumerate().filter(|(_, four)| four[..3] == [0, 0, 1]).collect();
+    for (at, four) in starts {
+        // A slice that begins with the first macroblock begins a picture.
+        let begins =
+            matches!(four[3] & 0x1F, 1 | 5) && plain.get(at + 4).is_some_and(|byte| byte & 0x80 != 0);
+        if begins {
+            let at = if at > 0 && plain[at - 1] == 0 { at - 1 } else { at };
+            with.extend(&plain[from..at]);
+            with.extend(sei(pairs.next().expect("a pair for each frame")));
+            from = at;
+        }
+    }
+    with.extend(&plain[from..]);
+    assert!(pairs.next().is_none(), "each frame has its pair");
+    let raw = directory.join("captioned.h264");
+    fs::write(&raw, with).expect("there is room");
+    make(
+        directory,
+        "captioned.mp4",
+        &format!(
+            "-r {RATE} -f h264 -i {} -f lavfi -i sine=duration={SECONDS} -map 0:v -map 1:a -c:v copy -c:a aac",
+            text(&raw)
+        ),
+    )
+}
+
+/// The words of the captions in a file, as `ffmpeg` finds them.
+fn words(file: &Path) -> Vec<String> {
+    let source = format!("movie={}[out0+subcc]", text(file));
+    let arguments =
+        ["-v", "error", "-nostdin", "-f", "lavfi", "-i", &source, "-map", "0:s", "-f", "srt", "-"];
+    let mut ffmpeg = Peer::spawn(Path::new("ffmpeg"), arguments);
+    ffmpeg.wait_success(PATIENCE);
+    let found = ffmpeg.output();
+    let words = found.lines().filter_map(|line| line.find("ITEM ").map(|at| line[at..at + 6].to_owned()));
+    words.collect()
+}
+
+#[test]
+fn captions_survive_a_push_a_server_another_push_and_a_recording() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let clip = captioned(own.path());
+    let sent = words(&clip);
+    assert_eq!(sent, ["ITEM A", "ITEM B", "ITEM C", "ITEM D", "ITEM E", "ITEM F"], "what was made");
+    // Three engines, as on three machines: one that loops, one that restreams, one that records.
+    let engines = [(); 3].map(|()| engine(|config| config.backlog.keep = Duration::from_secs(60)));
+    let servers = [&engines[1], &engines[2]].map(|engine| {
+        engine.keys().add("show", "show-key").expect("a usable key");
+        engine.rtmp_server("127.0.0.1:0").start().expect("a free port")
+    });
+    let push =
+        |server: usize| Output::rtmp_url(&format!("rtmp://{}/live/show-key", servers[server].address()));
+    let ends = ["mp4", "ts", "mkv", "flv"].map(|extension| own.path().join(format!("end.{extension}")));
+    let last =
+        ends.iter().fold(engines[2].stream(Source::published("show").once()), |to, end| to.record(end));
+    let last = last.start().expect("it waits");
+    let middle = engines[1].stream(Source::published("show").once()).to(push(1)).start().expect("it waits");
+    let first = engines[0].stream(Source::file(&clip)).to(push(0)).start().expect("it starts");
+    let clipped = own.path().join("clip.mp4");
+    assert!(wait_until(PATIENCE * 2, || last.stats().media_time.as_millis() >= 9000), "{}", last.stats());
+    last.clip(&clipped, Duration::from_secs(60), PATIENCE).expect("it is kept");
+    assert_eq!(words(&clipped)[..4], sent[..4], "the clip");
+    first.wait().expect("it is complete");
+    for stream in [middle, last] {
+        stream.wait().expect("it ends with its publisher");
+    }
+    for end in &ends {
+        let decoded = decode(end);
+        assert!(decoded.complaints.is_empty(), "{}: {}", end.display(), decoded.complaints);
+        assert_eq!(words(end), sent, "{}", end.display());
+    }
+}
+
+/// A packet of a transport stream.
+fn packet(pid: u16, begins: bool, counter: u8, payload: &[u8]) -> [u8; 188] {
+    let mut packet = [0xFF; 188];
+    let [high, low] = pid.to_be_bytes();
+    packet[..4].copy_from_slice(&[0x47, high | u8::from(begins) << 6, low, 0x10 | counter & 15]);
+    packet[4..4 + payload.len()].copy_from_slice(payload);
+    packet
+}
+
+/// CRC-32 of sections: ISO/IEC 13818-1, annex A.
+fn crc(bytes: &[u8]) -> [u8; 4] {
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            if crc >> 31 == 1 { crc << 1 ^ 0x04C1_1DB7 } else { crc << 1 }
+        })
+    };
+    bytes.iter().fold(u32::MAX, step).to_be_bytes()
+}
+
+const CUES: u16 = 0x1F0;
+const METADATA: u16 = 0x1F1;
+
+/// The stream with two more: splice information (SCTE 35) once a second, and KLV metadata (SMPTE ST 336).
+fn with_cues(plain: &[u8]) -> Vec<u8> {
+    let mut with = Vec::new();
+    let mut pmt_pid = None;
+    let mut counter = 0_u8;
+    for (number, part) in plain.chunks_exact(188).enumerate() {
+        let pid = u16::from_be_bytes([part[1] & 0x1F, part[2]]);
+        let begins = part[1] & 0x40 != 0;
+        if pid == 0 && begins {
+            // One programme: its map is named behind its number.
+            pmt_pid = Some(u16::from_be_bytes([part[15] & 0x1F, part[16]]));
+        }
+        if Some(pid) == pmt_pid && begins {
+            let section = &part[5..];
+            let length = usize::from(u16::from_be_bytes([section[1] & 0x0F, section[2]]));
+            let info = usize::from(u16::from_be_bytes([section[10] & 0x0F, section[11]]));
+            let mut map = section[..10].to_vec();
+            let registration = |name: &[u8; 4]| [&[5, 4], &name[..]].concat();
+            let cue = registration(b"CUEI");
+            let all = u16::try_from(info + cue.len()).expect("short").to_be_bytes();
+            map.extend([0xF0 | all[0], all[1]]);
+            map.extend(&section[12..12 + info]);
+            map.extend(cue);
+            map.extend(&section[12 + info..3 + length - 4]);
+            for (kind, pid, about) in [(0x86, CUES, Vec::new()), (6, METADATA, registration(b"KLVA"))] {
+                let [high, low] = pid.to_be_bytes();
+                map.extend([kind, 0xE0 | high, low, 0xF0, u8::try_from(about.len()).expect("short")]);
+                map.extend(about);
+            }
+            let length = u16::try_from(map.len() + 4 - 3).expect("short").to_be_bytes();
+            (map[1], map[2]) = (0xB0 | length[0], length[1]);
+            let sum = crc(&map);
+            map.extend(sum);
+            with.extend(packet(pid, true, part[3] & 15, &[&[0], &map[..]].concat()));
+        } else {
+            with.extend(part);
+        }
+        if number % 40 == 39 {
+            // A splice_null, and a value of a key that is not known.
+            let mut cue = vec![0xFC, 0x30, 0x11, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xF0, 0, 0, 0, 0];
+            cue[2] = u8::try_from(cue.len() + 4 - 3).expect("short");
+            let sum = crc(&cue);
+            cue.extend(sum);
+            with.extend(packet(CUES, true, counter, &[&[0], &cue[..]].concat()));
+            let klv: Vec<u8> = (0..16).chain([4, 1, 2, 3, 4]).collect();
+            let size = u16::try_from(klv.len() + 3).expect("short").to_be_bytes();
+            let mut metadata = vec![0, 0, 1, 0xBD, size[0], size[1], 0x80, 0, 0];
+            metadata.extend(klv);
+            // What is left of the packet is stuffing in front.
+            let stuffing = 184 - metadata.len();
+            let mut field = vec![0xFF; stuffing];
+            (field[0], field[1]) = (u8::try_from(stuffing - 1).expect("short"), 0);
+            let mut packet = packet(METADATA, true, counter, &[&field[..], &metadata].concat());
+            packet[3] |= 0x20;
+            with.extend(packet);
+            counter = counter.wrapping_add(1);
+        }
+    }
+    with
+}
+
+#[test]
+fn a_transport_stream_with_splice_information_and_metadata_is_played_and_says_what_it_leaves_out() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let plain = make(
+        own.path(),
+        "plain.ts",
+        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=4 -f lavfi -i sine=duration=4 -c:v libx264 -preset ultrafast -g 25 \
+         -pix_fmt yuv420p -c:a aac",
+    );
+    let file = own.path().join("cues.ts");
+    fs::write(&file, with_cues(&fs::read(&plain).expect("it was made"))).expect("there is room");
+    both_ways(|mode, engine, directory| {
+        let events = engine.events();
+        let end = directory.join("end.ts");
+        let live = engine.stream(Source::file(&file)).record(&end).start().expect("it starts");
+        let mut left_out = Vec::new();
+        while left_out.len() < 2 {
+            left_out.push(wait_event(&events, PATIENCE, |event| match &event.kind {
+                EventKind::TrackSkipped { reason, .. } => Some(reason.clone()),
+                _ => None,
+            }));
+        }
+        left_out.sort();
+        assert_eq!(
+            left_out,
+            ["data tracks are not sent: klv", "data tracks are not sent: scte_35"],
+            "{mode}"
+        );
+        live.wait().expect("it is complete");
+        assert_eq!(frame_hashes(&end), frame_hashes(&plain), "{mode}: every picture");
+    });
+}

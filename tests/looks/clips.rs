@@ -1,0 +1,99 @@
+//! Clips: what was on the air lately, as files of every format.
+
+use std::time::Duration;
+
+use flowcast::{Error, EventKind, Source};
+
+use kit::rig::{Known, both_ways, engine, push, read_flv, wait_event};
+use kit::scripted::{Script, Scripted};
+use kit::{Need, PATIENCE, decode, need, packet_count, wait_until};
+
+const KEEP: Duration = Duration::from_secs(30);
+
+fn keeps(config: &mut flowcast::Config) {
+    config.backlog.keep = KEEP;
+}
+
+/// Waits until this much was on the air.
+fn wait_media(server: &Scripted, seconds: i64) {
+    let has = || {
+        server.visits().first().is_some_and(|visit| visit.tags.iter().any(|tag| tag.time >= seconds * 1000))
+    };
+    assert!(wait_until(PATIENCE * 2, has), "it is not on the air for {seconds} s");
+}
+
+#[test]
+fn a_clip_has_every_picture_from_a_keyframe_on_in_every_format() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::small();
+    for (mode, reels) in [("direct", false), ("reel", true)] {
+        let own = kit::directory();
+        let engine = engine(|config| {
+            keeps(config);
+            config.reels = reels.then(|| flowcast::ReelStore::new(own.path().join("reels")));
+        });
+        let events = engine.events();
+        let server = Scripted::start(Script::Record);
+        let live =
+            engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
+        wait_media(&server, 6);
+        for extension in ["flv", "mp4", "mkv", "ts"] {
+            let path = own.path().join(format!("clip.{extension}"));
+            let made = live.clip(&path, Duration::from_secs(3), PATIENCE).expect("there is enough");
+            let what = format!("{mode} {extension}: {made:?}");
+            assert_eq!((&made.path, made.more.len(), made.is_short), (&path, 0, false), "{what}");
+            assert_eq!(std::fs::metadata(&path).ok().map(|facts| facts.len()), Some(made.bytes), "{what}");
+            let length = made.to - made.from;
+            assert!((Duration::from_millis(2900)..Duration::from_secs(9)).contains(&length), "{what}");
+            let decoded = decode(&path);
+            assert!(decoded.complaints.is_empty(), "{what}: {}", decoded.complaints);
+            let pictures = packet_count(&path, "v");
+            assert!(pictures as f64 >= length.as_secs_f64() * 25.0 - 5.0, "{what}: {pictures} pictures");
+            if extension == "flv" {
+                clip.assert_gapless(&read_flv(&path));
+            }
+            wait_event(&events, PATIENCE, |event| match &event.kind {
+                EventKind::Recorded { path: told, .. } if *told == path => Some(()),
+                _ => None,
+            });
+        }
+        let path = own.path().join("clip.flv");
+        let long = live.clip(&path, KEEP * 10, PATIENCE).expect("there is something");
+        assert!(long.is_short && long.path == own.path().join("clip-1.flv"), "{mode}: {long:?}");
+        assert_eq!(long.from, Duration::ZERO, "{mode}: it has all there was");
+        clip.assert_gapless(&read_flv(&long.path));
+        // The stream did not notice.
+        live.stop(PATIENCE).expect("it stops");
+        clip.assert_gapless(&server.visits()[0].tags);
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_not_in_the_clip_and_that_is_said() {
+    let clip = Known::small();
+    both_ways(|mode, engine, own| {
+        let server = Scripted::start(Script::Record);
+        let live =
+            engine.stream(Source::file(&clip.file).looped()).to(push(&server)).start().expect("it starts");
+        wait_media(&server, 3);
+        match live.clip(own.join("clip.flv"), Duration::from_secs(30), PATIENCE) {
+            Ok(short) => assert!(short.is_short && short.to - short.from < KEEP / 2, "{mode}: {short:?}"),
+            Err(none) => {
+                assert!(matches!(none, Error::NothingKept { .. }), "{mode}: {none:?}");
+                assert!(none.is_retryable() && none.code() == "NOTHING_KEPT");
+                // By the thread that would have written it.
+                let is_gone = || !own.join("clip.flv").exists();
+                assert!(wait_until(PATIENCE, is_gone), "{mode}: an empty file is left");
+            }
+        }
+        let refused = live.clip(own.join("nowhere/clip.flv"), KEEP, PATIENCE).expect_err("no such directory");
+        assert!(matches!(refused, Error::Recording { .. }), "{mode}: {refused:?}");
+        let stream = live.stream();
+        live.stop(PATIENCE).expect("it stops");
+        assert!(matches!(stream.clip(own.join("late.flv"), KEEP, PATIENCE), Err(Error::Ended)));
+        let is_gone = || !own.join("late.flv").exists();
+        assert!(wait_until(PATIENCE, is_gone), "{mode}: an empty file is left");
+    });
+}

@@ -1,0 +1,8 @@
+//! What a stream shows and what was on the air: thumbnails and clips; and what copying must not lose.
+
+#![cfg(feature = "libav")]
+
+mod carried;
+mod clips;
+mod thumbnails;
+mod two_tracks;
