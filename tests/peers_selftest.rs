@@ -163,7 +163,8 @@ fn plays_from_nginx(needs: &[Need], play: impl Fn(&str, &Path) -> Peer) {
     let (directory, file) = clip(Clip::default());
     let nginx = Nginx::start(&["live"]);
     let url = nginx.url("live", "key");
-    let mut publisher = ffmpeg_publish(&file, &url, 5);
+    // Until it is killed: a player may take long to start.
+    let mut publisher = ffmpeg_publish(&file, &url, 500);
     assert!(wait_until(PATIENCE, || !nginx.recordings("live", "key").is_empty()), "{}", publisher.report());
     let played = directory.path().join("played.flv");
     let mut player = play(&url, &played);

@@ -127,7 +127,8 @@ fn assert_no_dead_air(engine: &Engine, mode: &str, list: Playlist, good: &Known,
     beside.wait_pictures(before + 150);
     let (there, here) = (beside.pictures() - before, air.pictures() - base);
     assert!(here * 10 >= there * 7, "{mode}: {here} pictures, {there} beside it; {}", air.live.stats());
-    let skipped = wait_until(PATIENCE, || air.count(is_skip) >= bad);
+    // Hundreds of files are opened, however slow the machine is.
+    let skipped = wait_until(PATIENCE * 5, || air.count(is_skip) >= bad);
     assert!(skipped, "{mode}: {} of {bad} were looked at", air.count(is_skip));
     assert_eq!(air.count(is_skip), bad, "{mode}: each is told once");
     let is_fault = |kind: &EventKind| matches!(kind, EventKind::SourceStalled { .. }) || is_stuck(kind);
@@ -281,7 +282,7 @@ fn sound_goes_on_behind_bad_items_of_a_sound_list() {
         // What the machine takes from everybody may be silent, too: a frame lasts 21 ms.
         let lost = at_most(Duration::ZERO, began).as_millis() / 21;
         assert!(silent as u128 <= 12 + lost, "{mode}: {silent} of {} frames are silent", sound.len());
-        let skipped = wait_until(PATIENCE, || air.count(is_skip) >= bad.len());
+        let skipped = wait_until(PATIENCE * 5, || air.count(is_skip) >= bad.len());
         assert!(skipped && air.count(is_skip) == bad.len(), "{mode}: {}", air.count(is_skip));
     });
 }

@@ -82,7 +82,10 @@ fn a_looped_file_begins_again_at_its_beginning_and_its_sound_has_a_place_of_its_
         assert!(playing.item.is_none() && playing.path == file, "{mode}: {playing:?}");
         assert!(is_length_of(&playing, 2.0), "{mode}: {playing:?}");
         assert!(playing.position <= Duration::from_millis(2600), "{mode}: {playing:?} in {stats}");
-        let sound = stats.playing_sound.expect("a song plays");
+        // A song that is cut no faster than it is played has no length before it is cut.
+        let sound = || live.stats().playing_sound.filter(|sound| sound.length.is_some());
+        assert!(wait_until(PATIENCE * 3, || sound().is_some()), "{mode}: {:?}", live.stats().playing_sound);
+        let sound = sound().expect("it was there");
         assert_eq!((&sound.path, sound.item), (&song, Some(items[0].id)), "{mode}");
         assert!(is_length_of(&sound, 30.0), "{mode}: {sound:?}");
         assert!(sound.position >= Duration::from_secs(2), "{mode}: {sound:?} after two laps");

@@ -65,7 +65,7 @@ fn addresses_with_queries_and_ipv6_are_understood() {
     let file = studio.clip(Clip { gop: 50, ..Clip::default() });
     let engine = Engine::new(Config::default()).expect("the defaults work");
     let publish: [Publish<'_>; 2] =
-        [&|url| Box::new(ffmpeg_publish(&file, &format!("{url}/{KEY}?token=a%2Fb&backup=1"), 5)), &|url| {
+        [&|url| Box::new(ffmpeg_publish(&file, &format!("{url}/{KEY}?token=a%2Fb&backup=1"), 500)), &|url| {
             let output = Output::rtmp(&format!("{url}/"), format!("{KEY}?token=a%2Fb&backup=1"));
             let looped = engine.stream(Source::file(&file).looped()).to(output);
             Box::new(looped.start().expect("a stream of the clip"))

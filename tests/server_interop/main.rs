@@ -106,6 +106,11 @@ impl Studio {
         (stream, file)
     }
 
+    fn wait_players(&self, count: u64) {
+        let come = wait_until(PATIENCE, || self.server.stats().players >= count);
+        assert!(come, "no player comes: {:?}", self.server.stats());
+    }
+
     fn wait_off_air(&self, stream: &StreamRef) {
         assert!(wait_until(PATIENCE, || stream.has_ended()), "still on the air: {}", stream.stats());
         assert!(self.engine.hub().find(NAME).is_none(), "the name is not free");

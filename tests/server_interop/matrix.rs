@@ -144,7 +144,11 @@ fn nginx_pulls_what_is_published_to_us() {
     let file = studio.clip(Clip::default());
     let mut publisher = ffmpeg_publish(&file, &studio.publish_url(), 4);
     let stream = studio.on_air();
-    let nginx = Nginx::relay("relay", format!("pull {} name=pulled static;", studio.play_url()));
+    let nginx = publisher.frozen(|| {
+        let nginx = Nginx::relay("relay", format!("pull {} name=pulled static;", studio.play_url()));
+        studio.wait_players(1);
+        nginx
+    });
     publisher.wait_success(PATIENCE);
     studio.wait_off_air(&stream);
     let recording = nginx.recording("relay", "pulled");

@@ -14,7 +14,11 @@ fn plays(needs: &[Need], play: impl Fn(&str, &Path) -> Peer) {
     // Past the first keyframe but one.
     assert!(wait_until(PATIENCE, || stream.stats().media_time.as_millis() > 1_000), "{}", stream.stats());
     let played = studio.file("played.flv");
-    let mut player = play(&studio.play_url(), &played);
+    let mut player = publisher.frozen(|| {
+        let player = play(&studio.play_url(), &played);
+        studio.wait_players(1);
+        player
+    });
     publisher.wait_success(PATIENCE);
     studio.wait_off_air(&stream);
     player.wait(PATIENCE);

@@ -151,6 +151,14 @@ impl Peer {
         kill_process_group(self.pid(), Signal::CONT).expect("a group that is there");
     }
 
+    /// Does something while it is frozen.
+    pub fn frozen<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.freeze();
+        let done = act();
+        self.thaw();
+        done
+    }
+
     /// Kills it at once, with everything it has started.
     pub fn kill(&mut self) {
         // Fails only if the group has ended already.
