@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use flowcast::av::SampleSpec;
 use flowcast::output::Segments;
-use flowcast::{Error, EventKind, Existing, Output, Source};
+use flowcast::{Error, EventKind, Existing, Output, RtmpServerExt, Source};
 
 use kit::rig::{Known, engine, push, wait_ended, wait_event};
 use kit::scripted::{Script, Scripted};
-use kit::{Need, PATIENCE, SmallDisk, frame_hashes, need, packet_hashes, wait_until};
+use kit::{
+    FaultProxy, Need, PATIENCE, SmallDisk, frame_hashes, need, packet_hashes, packet_times, wait_until,
+};
 
 #[test]
 fn segments_are_told_and_joined_they_are_what_another_recording_has() {
@@ -64,6 +66,60 @@ fn segments_are_told_and_joined_they_are_what_another_recording_has() {
         expected.len()
     );
     assert!(joined(|path| packet_hashes(path, "a")) == packet_hashes(&whole, "a"), "sound");
+}
+
+#[test]
+fn a_publisher_that_comes_back_goes_on_in_another_file_where_that_is_wanted() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::small();
+    let (engine, camera) = (engine(|_| {}), engine(|_| {}));
+    engine.keys().add("studio", "studio-key-0001").expect("a usable key");
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let way = FaultProxy::start(server.address());
+    let to = Output::rtmp(&format!("rtmp://{}/live", way.address()), "studio-key-0001");
+    let camera = camera.stream(Source::file(&clip.file).looped()).to(to).start().expect("it starts");
+    assert!(wait_until(PATIENCE, || engine.hub().find("studio").is_some()), "it is not on the air");
+    let parts = Output::record(clip.beside("visit-{number}.mp4")).segments(Segments::at_returns());
+    let whole = clip.beside("whole.flv");
+    let live =
+        engine.stream(Source::published("studio")).to(parts).record(&whole).start().expect("it starts");
+    let events = live.events();
+    let mut told = Vec::new();
+    let mut wait = |is_it: fn(&EventKind) -> bool| {
+        wait_event(&events, PATIENCE, |event| {
+            if let EventKind::Recorded { path, from, to, .. } = &event.kind
+                && *path != whole
+            {
+                told.push((path.clone(), *from, *to));
+            }
+            is_it(&event.kind).then_some(())
+        });
+    };
+    for _ in 0..2 {
+        let enough = live.stats().media_time.as_millis() + 1500;
+        assert!(wait_until(PATIENCE, || live.stats().media_time.as_millis() > enough), "{}", live.stats());
+        way.reset();
+        wait(|kind| matches!(kind, EventKind::PublisherReturned { .. }));
+    }
+    let enough = live.stats().media_time.as_millis() + 1500;
+    assert!(wait_until(PATIENCE, || live.stats().media_time.as_millis() > enough), "{}", live.stats());
+    live.stop(PATIENCE).expect("it stops");
+    wait(|kind| matches!(kind, EventKind::Ended { .. }));
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.windows(2).all(|pair| pair[0].2 == pair[1].1), "{told:?}");
+    let pictures: Vec<_> = told.iter().map(|(path, ..)| frame_hashes(path)).collect();
+    assert!(pictures.iter().flatten().eq(&frame_hashes(&whole)), "joined they are the other recording");
+    // They are cut where nothing came for a while, and nowhere else.
+    let times = packet_times(&whole, "v");
+    let mut steps: Vec<_> = times.windows(2).map(|pair| pair[1].dts - pair[0].dts).enumerate().collect();
+    steps.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let mut gaps: Vec<_> = steps.iter().take(2).map(|(place, _)| place + 1).collect();
+    gaps.sort_unstable();
+    let first = pictures[0].len();
+    assert_eq!(gaps, [first, first + pictures[1].len()], "{steps:?}");
+    camera.stop(PATIENCE).expect("it stops");
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub struct Entry {
     /// An output that begins there has all tracks: it is a keyframe, or the stream has no pictures. Otherwise the picture has
     /// not come for a while, and the output begins with sound.
     pub is_whole: bool,
+    /// The source was lost before this tag, and has come back with it.
+    pub is_return: bool,
 }
 
 /// The newest time of a stream so far, and that of its next tag: a little back is the other track; far back is a clock that
@@ -100,6 +102,8 @@ struct Preparer {
     picture: Option<MediaTime>,
     /// Milliseconds after that outputs begin with sound.
     alone_after: i64,
+    /// The next tag is the first one after a loss of the source.
+    returned: bool,
 }
 
 impl Preparer {
@@ -110,6 +114,7 @@ impl Preparer {
             newest: None,
             picture: None,
             alone_after: i64::try_from(bounds.sound_alone_after.as_millis()).unwrap_or(i64::MAX),
+            returned: false,
         }
     }
 
@@ -133,7 +138,8 @@ impl Preparer {
         let can_join = is_whole
             || (is_sound && self.picture.is_some_and(|at| newest.millis_since(at) >= self.alone_after));
         let join = can_join.then(|| self.headers.clone());
-        Entry { number, message: self.chunker.chunk_owned(tag), join, is_whole }
+        let is_return = std::mem::take(&mut self.returned);
+        Entry { number, message: self.chunker.chunk_owned(tag), join, is_whole, is_return }
     }
 }
 
@@ -198,6 +204,11 @@ impl Ring {
     /// Whether it serves as GOP cache from now on.
     pub(crate) fn set_keep_gop(&mut self, keep_gop: bool) {
         self.keep_gop = keep_gop;
+    }
+
+    /// The source was lost and is back: the next tag is the first one of what it sends now.
+    pub(crate) fn note_return(&mut self) {
+        self.preparer.returned = true;
     }
 
     /// Takes the next tag of the stream.

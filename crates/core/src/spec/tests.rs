@@ -163,6 +163,7 @@ mod written {
                 .to(Output::record("d/{stream}_{time}.mp4").segments(
                     Segments::by_clock(Duration::from_secs(3600), "UTC")
                         .and_of_bytes(1 << 30)
+                        .and_at_returns()
                         .keep_for(Duration::from_secs(7 * 24 * 3600))
                         .keep_files(200),
                 )),

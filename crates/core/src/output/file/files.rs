@@ -148,6 +148,8 @@ pub(super) struct Files {
     had_media: bool,
     /// The current file was given media.
     is_given: bool,
+    /// The source is back after it was lost, and the next file is to begin with that.
+    is_return: bool,
     closed: Sender<Closed>,
 }
 
@@ -194,6 +196,7 @@ impl Files {
             bytes: 0,
             had_media: false,
             is_given: false,
+            is_return: false,
             closed,
         })
     }
@@ -231,7 +234,12 @@ impl Files {
         let media_ms = tag.timestamp.as_millis() - self.begin_ms;
         is_place
             && self.is_given
-            && self.plan.parts.as_ref().is_some_and(|parts| parts.is_due(media_ms, self.current.written()))
+            && (self.is_return
+                || self
+                    .plan
+                    .parts
+                    .as_ref()
+                    .is_some_and(|parts| parts.is_due(media_ms, self.current.written())))
     }
 
     fn place_header(&mut self, tag: &Tag) -> Place {
@@ -270,7 +278,7 @@ impl Files {
     /// Ends the current file, and begins the next with what was held for it.
     fn begin_next(&mut self, at_ms: i64) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
-        (self.held_bytes, self.has_video) = (0, false);
+        (self.held_bytes, self.has_video, self.is_return) = (0, false, false);
         self.changed.clear();
         let begin_ms = held.first().map_or(at_ms, |tag| tag.timestamp.as_millis());
         // What is there was written by this recording, or by somebody else.
@@ -355,6 +363,11 @@ impl Format for Files {
             self.has_video |= tag.is_video() && !tag.is_header();
         }
         self.give(tags.get(from..).unwrap_or_default())
+    }
+
+    fn note_return(&mut self) {
+        let cuts = self.plan.parts.as_ref().is_some_and(|parts| parts.segments.cuts_at_returns());
+        self.is_return |= cuts && self.is_given;
     }
 
     fn written(&self) -> u64 {

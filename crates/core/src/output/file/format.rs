@@ -114,6 +114,9 @@ pub(super) trait Format: Send {
         true
     }
 
+    /// What is written from here on is sent by a source that was lost and is back.
+    fn note_return(&mut self) {}
+
     /// Completes what is open, with the tags that are kept, and closes it.
     ///
     /// # Errors

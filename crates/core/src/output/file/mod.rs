@@ -223,6 +223,9 @@ impl FileOutput {
             (self.until, self.is_full) = (Some(self.cursor.next()), true);
             return;
         }
+        if entry.is_return {
+            self.queue.note_return();
+        }
         match self.cursor.offer(entry, || true) {
             Offer::Begin { headers, .. } => {
                 for header in headers.at(tag.timestamp) {

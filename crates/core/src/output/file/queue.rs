@@ -38,10 +38,18 @@ impl Waiting {
     }
 }
 
+/// Tags as the writer gets them.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    pub(super) tags: Vec<Tag>,
+    /// From which of them on the source is back after it was lost.
+    pub(super) returned: Option<usize>,
+}
+
 /// Tags that are handed over together.
 #[derive(Debug, Default)]
 struct Batch {
-    tags: Vec<Tag>,
+    handed: Handed,
     bytes: usize,
     /// When the first of them came.
     since: Option<Instant>,
@@ -52,7 +60,7 @@ struct Batch {
 pub(super) struct Queue {
     waiting: Arc<Waiting>,
     /// `None` once it was closed.
-    batches: Option<Sender<Vec<Tag>>>,
+    batches: Option<Sender<Handed>>,
     batch: Batch,
     write_within: Duration,
     /// Something was handed over.
@@ -63,7 +71,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Batches {
     waiting: Arc<Waiting>,
-    receiver: Receiver<Vec<Tag>>,
+    receiver: Receiver<Handed>,
 }
 
 /// A queue whose tags wait no longer than `write_within` to be handed over.
@@ -101,12 +109,18 @@ impl Queue {
         self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.waiting.tags.fetch_add(1, Ordering::Relaxed);
         self.batch.bytes += bytes;
-        self.batch.tags.push(tag);
+        self.batch.handed.tags.push(tag);
+    }
+
+    /// What comes from here on is sent by a source that was lost and is back.
+    pub(super) fn note_return(&mut self) {
+        let handed = &mut self.batch.handed;
+        handed.returned.get_or_insert(handed.tags.len());
     }
 
     /// Gives the writer what was gathered, if it is time.
     pub(super) fn hand_over_due(&mut self, now: Instant) {
-        if self.batch.tags.is_empty() {
+        if self.batch.handed.tags.is_empty() {
             return;
         }
         let waited = now.saturating_duration_since(*self.batch.since.get_or_insert(now));
@@ -119,17 +133,17 @@ impl Queue {
 
     /// Gives the writer what was gathered; `false` if it has too much to do already.
     fn hand_over(&mut self) -> bool {
-        let Some(batches) = self.batches.as_ref().filter(|_| !self.batch.tags.is_empty()) else {
+        let Some(batches) = self.batches.as_ref().filter(|_| !self.batch.handed.tags.is_empty()) else {
             return true;
         };
-        match batches.try_send(std::mem::take(&mut self.batch.tags)) {
+        match batches.try_send(std::mem::take(&mut self.batch.handed)) {
             Ok(()) => {}
-            Err(TrySendError::Full(tags)) => {
-                self.batch.tags = tags;
+            Err(TrySendError::Full(handed)) => {
+                self.batch.handed = handed;
                 return false;
             }
             // It failed, which is seen with the next tick.
-            Err(TrySendError::Disconnected(tags)) => self.waiting.done(&tags),
+            Err(TrySendError::Disconnected(handed)) => self.waiting.done(&handed.tags),
         }
         (self.batch.bytes, self.batch.since) = (0, None);
         true
@@ -156,7 +170,7 @@ impl Drop for Queue {
 
 impl Batches {
     /// Waits for the next tags; `None` after the last. They wait until they are [`done`](Self::done).
-    pub(super) fn next(&self) -> Option<Vec<Tag>> {
+    pub(super) fn next(&self) -> Option<Handed> {
         self.receiver.recv().ok()
     }
 
@@ -168,7 +182,7 @@ impl Batches {
     /// All batches that were handed over.
     #[cfg(test)]
     pub(super) fn try_all(&self) -> Vec<Vec<Tag>> {
-        self.receiver.try_iter().collect()
+        self.receiver.try_iter().map(|handed| handed.tags).collect()
     }
 
     /// Whether none waits.

@@ -35,6 +35,8 @@ pub struct Segments {
     by_clock: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     zone: Option<String>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    at_returns: bool,
     #[cfg_attr(
         feature = "serde",
         serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
@@ -65,6 +67,21 @@ impl Segments {
     #[must_use]
     pub fn by_clock(step: Duration, zone: impl Into<String>) -> Self {
         Self { by_clock: Some(step), zone: Some(zone.into()), ..Self::default() }
+    }
+
+    /// Another file when the source is back after it was lost: a publisher that went away and came again or was replaced by another one, or a
+    /// server that is played from; with a [fallback](crate::Source::fallback), when that ends. It begins with the first keyframe then. Without this,
+    /// a recording goes on in the same file, and its time goes on over the gap.
+    #[must_use]
+    pub fn at_returns() -> Self {
+        Self { at_returns: true, ..Self::default() }
+    }
+
+    /// The same, and another file when the source is back; see [`at_returns`](Self::at_returns).
+    #[must_use]
+    pub fn and_at_returns(mut self) -> Self {
+        self.at_returns = true;
+        self
     }
 
     /// The same, and another file after this much media.
@@ -108,8 +125,11 @@ impl Segments {
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = Vec::new();
         let mut wrong = |reason: String| found.push(Error::Config { name: "segments", reason });
-        if self.every.is_none() && self.bytes.is_none() && self.by_clock.is_none() {
-            wrong("say neither a length nor a size nor a time of day".to_owned());
+        if self.every.is_none() && self.bytes.is_none() && self.by_clock.is_none() && !self.at_returns {
+            wrong(
+                "say neither a length nor a size nor a time of day, nor that a return of the source counts"
+                    .to_owned(),
+            );
         }
         if let Some(length) = self.every.filter(|length| *length < SHORTEST) {
             wrong(format!("{length:?} is too short: at least {SHORTEST:?}"));
@@ -137,6 +157,10 @@ impl Segments {
     /// Whether a file has to end that has this much.
     pub(super) fn is_full(&self, media: Duration, bytes: u64) -> bool {
         self.every.is_some_and(|every| media >= every) || self.bytes.is_some_and(|most| bytes >= most)
+    }
+
+    pub(super) fn cuts_at_returns(&self) -> bool {
+        self.at_returns
     }
 
     /// When the file that begins now has to end by the clock; `None` if the clock says nothing.
@@ -226,6 +250,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         for (segments, wrong) in [
             (Segments::default(), 1),
+            (Segments::at_returns(), 0),
             (Segments::every(hour), 0),
             (Segments::every(Duration::from_millis(10)), 1),
             (Segments::of_bytes(1000), 1),

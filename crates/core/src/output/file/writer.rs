@@ -10,9 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use flowcast_rtmp::flv::tag::Tag;
 
 use super::format::Format;
-use super::queue::Batches;
+use super::queue::{Batches, Handed};
 use crate::sys::{CpuLap, CpuMeter, FileId, Span, spawn};
 
 const STACK: usize = 128 << 10;
@@ -111,7 +112,7 @@ struct Work {
 impl Work {
     fn run(mut self, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
         let mut path = self.format.path().to_owned();
-        while let Some(tags) = self.batches.next() {
+        while let Some(Handed { tags, returned }) = self.batches.next() {
             if self.keep_free > 0 && !leaves_free(self.format.path(), self.keep_free) {
                 self.batches.done(&tags);
                 self.format.finish()?;
@@ -119,7 +120,7 @@ impl Work {
                     format!("fewer than {} bytes are free on the disk, which are to stay so", self.keep_free);
                 return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
             }
-            let written = self.format.write(&tags);
+            let written = self.write(&tags, returned);
             self.batches.done(&tags);
             written?;
             if self.format.path() != path {
@@ -135,6 +136,17 @@ impl Work {
             }
         }
         self.format.finish()
+    }
+
+    fn write(&mut self, tags: &[Tag], returned: Option<usize>) -> io::Result<()> {
+        let Some((before, after)) = returned.and_then(|at| tags.split_at_checked(at)) else {
+            return self.format.write(tags);
+        };
+        if !before.is_empty() {
+            self.format.write(before)?;
+        }
+        self.format.note_return();
+        self.format.write(after)
     }
 
     fn report_opened(&self) {

@@ -118,6 +118,8 @@ pub(crate) struct StreamThread {
     /// When a branch last had players.
     empty_since: Instant,
     laps: u64,
+    /// The fallback is sent in place of the source.
+    on_fallback: bool,
     last_failure: Option<Error>,
     /// Who waits for a keyframe.
     shown: Vec<Arc<Latch<Shown>>>,
@@ -158,6 +160,7 @@ impl StreamThread {
             stopping: false,
             empty_since: now,
             laps: 0,
+            on_fallback: false,
             slots: Vec::new(),
             ready: Vec::new(),
             served: Vec::new(),
@@ -208,6 +211,7 @@ impl StreamThread {
             let due = woken.asked && self.setup.source.is_due();
             if tick || begins || self.source_more || ready || due {
                 let state = self.pull(now, tick, &woken);
+                self.note_return();
                 fresh = self.take_tags();
                 if fresh && !self.shown.is_empty() {
                     self.show();
@@ -383,6 +387,26 @@ impl StreamThread {
             refills: &mut self.refills,
             notices: &mut self.notices,
         })
+    }
+
+    /// Lets the ring know that the source is back with the tags of this turn, if it is. While a fallback is on the air, its end counts.
+    fn note_return(&mut self) {
+        for kind in &self.notices {
+            match kind {
+                EventKind::FallbackBegan { .. } => self.on_fallback = true,
+                EventKind::FallbackEnded { .. } => {
+                    self.on_fallback = false;
+                    self.ring.note_return();
+                }
+                EventKind::PublisherReturned { .. } | EventKind::PublisherReplaced { .. }
+                    if !self.on_fallback =>
+                {
+                    self.ring.note_return();
+                }
+                EventKind::SourceLive { reconnects: 1.., .. } if !self.on_fallback => self.ring.note_return(),
+                _ => {}
+            }
+        }
     }
 
     /// Moves what the source gave into the ring.
