@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use flowcast::thumbnail::ThumbnailOptions;
 use flowcast::{Config, Engine, Output, ReelStore, Source, StreamHandle};
 use flowcast_bench::process;
 use flowcast_bench::support::{Result, exit};
@@ -18,7 +19,7 @@ use serde_json::json;
 /// each pair of windows: percent of a core without thumbnails, and with a thumbnail of each stream every so often.
 #[derive(Parser)]
 struct Cli {
-    /// What to loop; where its keyframes are to be different ones, it has to be longer than all windows together
+    /// What to loop
     file: PathBuf,
 
     /// How many streams
@@ -37,9 +38,13 @@ struct Cli {
     #[arg(long, value_name = "N", default_value_t = 3)]
     pairs: u32,
 
-    /// Length of the file, for the places: each stream begins this many seconds after the one before, divided by their number
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    /// Length of the file: the streams begin at places that are spread over it
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     length: u32,
+
+    /// Have each stream's thumbnails differ from those of the others, so that none is known already: live streams, and not loops of a file
+    #[arg(long)]
+    distinct: bool,
 
     /// Seconds the streams run with thumbnails before the window begins: more than the file has for those of a loop
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -79,7 +84,14 @@ fn pairs(cli: &Cli, directory: &Path) -> Result<()> {
         let without = busy(window);
         for (number, stream) in streams.iter().enumerate() {
             let path = directory.join(format!("{number}.jpg"));
-            stream.add_output(Output::thumbnails(path, Duration::from_secs(cli.every)))?;
+            let mut looks = Output::thumbnails(path, Duration::from_secs(cli.every));
+            if cli.distinct {
+                // As many qualities as there are streams; the picture is decoded for each of them.
+                let quality = u8::try_from(number % 100).unwrap_or_default() + 1;
+                looks = looks
+                    .thumbnail_options(ThumbnailOptions::default().with(|options| options.quality = quality));
+            }
+            stream.add_output(looks)?;
         }
         sleep(Duration::from_secs(cli.before));
         let sum = || -> u64 {
