@@ -2,6 +2,7 @@
 
 #![cfg(feature = "libav")]
 
+mod budget;
 mod carried;
 mod clips;
 mod thumbnails;

@@ -34,6 +34,7 @@ mod pool;
 pub mod prepare;
 mod publish;
 pub mod pull;
+mod recorded;
 mod reel;
 pub mod ring;
 mod scan;

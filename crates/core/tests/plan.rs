@@ -39,6 +39,7 @@ const PLAN: &[(&str, &str)] = &[
     ("lap", "clock config error event scan tracks transcode"),
     ("reel", "config error event lap pool sys tracks transcode"),
     ("files", "error playlist reel sys"),
+    ("recorded", "files"),
     (
         "playout",
         "clock config driver error event files id lap playlist pool reel ring stats sys tracks transcode",
@@ -49,7 +50,7 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "driver error event ring settings stats sys words written"),
     (
         "stream",
-        "admission bit_rate clock config driver error event files health id limiter machine net pool reel ring standby stats sys thumbnail usage",
+        "admission bit_rate clock config driver error event files health id limiter machine net pool recorded reel ring standby stats sys thumbnail usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
     ("pull", "clock config driver error event net publish stats stream written"),
@@ -60,7 +61,7 @@ const PLAN: &[(&str, &str)] = &[
     ),
     (
         "output",
-        "admission config driver error event files id net reel ring settings stats stream sys thumbnail words written",
+        "admission config driver error event files id net recorded reel ring settings stats stream sys thumbnail words written",
     ),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),

@@ -407,11 +407,17 @@ pub struct RecordingConfig {
     /// orderly way: their files are completed, and the error is that of a full disk. Looked at with each write. Default 0: they go on until the
     /// disk is full.
     pub keep_free: u64,
+    /// Bytes that all recordings of the engine may take together: files that are being written, those that were completed since the engine began, and, of
+    /// recordings that are cut, those of earlier runs. Where there are more, the oldest complete parts of recordings that are
+    /// [cut](crate::Output::segments) are removed, whichever stream they are of; recordings in one file are never removed. If that is not enough, the
+    /// recording that writes ends in an orderly way, as with [`keep_free`](Self::keep_free). Looked at with each write, so that it is exceeded by one
+    /// write of each recording at most. Default 0: any number.
+    pub budget: u64,
 }
 
 impl Default for RecordingConfig {
     fn default() -> Self {
-        Self { write_within: Duration::from_millis(500), keep_free: 0 }
+        Self { write_within: Duration::from_millis(500), keep_free: 0, budget: 0 }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
+use crate::recorded::Recordings;
 use crate::reel::Store;
 use crate::standby::{Opened, Parameters};
 use crate::sys::{Cancel, CpuLap, CpuMeter, ThreadMeter};
@@ -387,6 +388,10 @@ impl OutputOpening<'_> {
 
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.stream.shared.cpu.clone()
+    }
+
+    pub(crate) fn recordings(&self) -> &Recordings {
+        self.stream.registry.recordings()
     }
 
     pub(crate) fn studio(&self) -> Studio {

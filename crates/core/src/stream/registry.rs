@@ -32,6 +32,7 @@ use crate::files::StreamFiles;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::{Admitted, Limiter, Permit};
 use crate::net::dialer::Dialer;
+use crate::recorded::Recordings;
 use crate::reel::Store;
 use crate::stats::{OutputStats, Totals};
 use crate::sys::{Cancel, CodecThreads, Latch, panic_message, spawn};
@@ -56,6 +57,8 @@ pub(crate) struct Registry {
     dialer: Dialer,
     /// What makes thumbnails.
     studio: Studio,
+    /// What all recordings take.
+    recordings: Recordings,
     events: EventBus,
     hub: Hub,
     reels: Option<Store>,
@@ -132,6 +135,7 @@ impl Registry {
             known_ends: OnceLock::new(),
             dialer: Dialer::new(config.dials.clone()),
             studio: Studio::new(config.thumbnail_threads),
+            recordings: Recordings::new(config.recording.budget),
             config: Arc::new(config),
             events: EventBus::default(),
             hub: Hub::default(),
@@ -175,6 +179,11 @@ impl Registry {
     /// What makes thumbnails.
     pub(crate) fn studio(&self) -> &Studio {
         &self.studio
+    }
+
+    /// What all recordings take.
+    pub(crate) fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
     /// A stream that runs, by its number.

@@ -23,6 +23,7 @@ use super::mp4::Mp4File;
 use super::names::Names;
 use super::segments::Segments;
 use crate::files::StreamFiles;
+use crate::recorded::{Complete, Seat};
 
 /// Bytes of sound that wait for the keyframe with which the next file begins.
 const MOST_HELD: usize = 1 << 20;
@@ -151,6 +152,8 @@ pub(super) struct Files {
     /// The source is back after it was lost, and the next file is to begin with that.
     is_return: bool,
     closed: Sender<Closed>,
+    /// Its place among the recordings of the engine, if somebody counts what they take.
+    seat: Option<Seat>,
 }
 
 /// A track by its kind and number.
@@ -198,7 +201,17 @@ impl Files {
             is_given: false,
             is_return: false,
             closed,
+            seat: None,
         })
+    }
+
+    /// The same, counted with all recordings of the engine.
+    pub(super) fn counted(mut self, seat: Option<Seat>) -> Self {
+        if let (Some(seat), Some(parts)) = (&seat, &self.plan.parts) {
+            seat.complete(keep::there(&parts.names));
+        }
+        self.seat = seat;
+        self
     }
 
     /// Where the tag goes, all before it being written or held.
@@ -319,6 +332,10 @@ impl Files {
         self.had_media |= is_given;
         let time = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         if is_given && bytes > 0 {
+            if let Some(seat) = &self.seat {
+                let may_go = self.plan.parts.is_some();
+                seat.complete(vec![Complete { at: SystemTime::now(), path: path.clone(), bytes, may_go }]);
+            }
             let _ = self.closed.send(Closed { path, from: time(self.begin_ms), to: time(to_ms), bytes });
         }
         Ok(())
@@ -376,6 +393,12 @@ impl Format for Files {
 
     fn has_media(&self) -> bool {
         self.had_media || self.current.has_media()
+    }
+
+    fn is_over(&mut self) -> Option<String> {
+        let seat = self.seat.as_ref()?;
+        let has_room = seat.has_room(self.current.written());
+        (!has_room).then(|| format!("all recordings together have {} bytes, which are taken", seat.most()))
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {

@@ -117,6 +117,11 @@ pub(super) trait Format: Send {
     /// What is written from here on is sent by a source that was lost and is back.
     fn note_return(&mut self) {}
 
+    /// Why no more is to be written, although the disk has room: the bytes that all recordings may take.
+    fn is_over(&mut self) -> Option<String> {
+        None
+    }
+
     /// Completes what is open, with the tags that are kept, and closes it.
     ///
     /// # Errors

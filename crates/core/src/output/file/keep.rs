@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use super::names::Names;
 use super::segments::Segments;
 use crate::files::is_free;
+use crate::recorded::Complete;
 
 /// A file that may go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +44,12 @@ pub(super) fn remove_old(segments: &Segments, names: &Names, now: SystemTime) ->
         }
     }
     gone
+}
+
+/// Its complete files, for those who count what all recordings take.
+pub(super) fn there(names: &Names) -> Vec<Complete> {
+    let there = complete(names).into_iter();
+    there.map(|Kept { at, path, bytes }| Complete { at, path, bytes, may_go: true }).collect()
 }
 
 /// Its files that nothing writes or plays.

@@ -84,7 +84,8 @@ fn open(recording: &Recording, cx: &OutputOpening<'_>) -> Result<FileOutput, Err
     let (files, parts) = (cx.files().clone(), parts.transpose()?);
     let (sender, closed) = crossbeam_channel::unbounded();
     let file = Files::open(Plan { format, path: path.clone(), existing, files, parts }, sender)
-        .map_err(|source| Error::Recording { path, source: source.into() })?;
+        .map_err(|source| Error::Recording { path, source: source.into() })?
+        .counted(cx.recordings().begin());
     if existing == Existing::Append && format != FileFormat::Flv {
         // A file that is there was refused for what it is. One that was just made goes: the next start would be refused.
         let reason = format!("a recording as {format} cannot be continued");

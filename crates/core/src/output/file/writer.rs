@@ -113,11 +113,13 @@ impl Work {
     fn run(mut self, cpu: &CpuMeter, lap: &mut CpuLap) -> io::Result<()> {
         let mut path = self.format.path().to_owned();
         while let Some(Handed { tags, returned }) = self.batches.next() {
-            if self.keep_free > 0 && !leaves_free(self.format.path(), self.keep_free) {
+            let is_short = self.keep_free > 0 && !leaves_free(self.format.path(), self.keep_free);
+            let short = is_short.then(|| {
+                format!("fewer than {} bytes are free on the disk, which are to stay so", self.keep_free)
+            });
+            if let Some(reason) = short.or_else(|| self.format.is_over()) {
                 self.batches.done(&tags);
                 self.format.finish()?;
-                let reason =
-                    format!("fewer than {} bytes are free on the disk, which are to stay so", self.keep_free);
                 return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
             }
             let written = self.write(&tags, returned);
