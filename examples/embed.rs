@@ -318,7 +318,7 @@ fn refuse(code: &'static str, text: &str) -> Refusal {
 fn output(url: &str) -> Output {
     match url.strip_prefix("publish:") {
         Some(name) => Output::publish(name),
-        None if url.contains("://") => Output::rtmp_url(url),
+        None if url.contains("://") => Output::url(url),
         None => Output::record(url),
     }
 }

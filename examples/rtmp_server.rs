@@ -224,7 +224,7 @@ fn start_pulls(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
 fn start_outputs(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
     let mut outputs = BTreeMap::<&str, Vec<Output>>::new();
     for Named { name, value: url } in &cli.restream {
-        outputs.entry(name).or_default().push(Output::rtmp_url(url));
+        outputs.entry(name).or_default().push(Output::url(url));
     }
     for Named { name, value: file } in &cli.record {
         outputs.entry(name).or_default().push(Output::record(file).existing(cli.existing.how));

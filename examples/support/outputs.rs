@@ -15,9 +15,10 @@ use super::{Result, cli};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Outputs")]
 pub struct OutputArgs {
-    /// Send the stream to rtmp(s)://[user:password@]host/app/key; {} becomes the stream's number. May be given
+    /// Send the stream to rtmp(s)://[user:password@]host/app/key, srt://host:port, udp://host:port,
+    /// icecast://source:password@host:port/mount or rtsp://host/path; {} becomes the stream's number. May be given
     /// several times
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", visible_aliases = ["url", "srt"])]
     to: Vec<String>,
 
     /// Record the stream to a file: FLV, or by its extension MP4, MKV or TS; {} becomes the stream's number. May be
@@ -84,7 +85,12 @@ impl OutputArgs {
             Some(path) => TlsRoots::from_pem_file(path)?,
             None => TlsRoots::Platform,
         };
-        let pushes = self.to.iter().map(|url| Output::rtmp_url(&numbered(url)).tls_roots(roots.clone()));
+        let pushes = self.to.iter().map(|url| {
+            let output = Output::url(&numbered(url));
+            // Only RTMPS knows certificates of its own.
+            let is_rtmp = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("rtmp"));
+            if is_rtmp { output.tls_roots(roots.clone()) } else { output }
+        });
         let records = self.record.iter().map(|path| {
             let mut output = Output::record(numbered(path)).existing(self.existing.how);
             if let Some(every) = self.every {

@@ -49,6 +49,11 @@ pub(crate) fn line(text: &str) -> String {
         rest = after;
     }
     out.push_str(rest);
+    // A login that is sent is in no address.
+    if let Some(at) = out.find("Authorization: ") {
+        out.truncate(at);
+        out.push_str("Authorization: ****");
+    }
     for secret in IN_USE.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if out.contains(secret.as_ref()) {
             out = out.replace(secret.as_ref(), "****");
@@ -151,6 +156,7 @@ mod tests {
         );
         assert_eq!(line("two rtmp://h/a/K http://h/b?c é://x"), "two rtmp://h/a/**** http://h/**** é://x");
         assert_eq!(line("nothing"), "nothing");
+        assert_eq!(line("PUT /m\r\nAuthorization: Basic aHVzaA==\r\nx"), "PUT /m\r\nAuthorization: ****");
     }
 
     #[test]

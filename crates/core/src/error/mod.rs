@@ -35,6 +35,8 @@ pub enum ConnectStep {
     Tls,
     /// The RTMP handshake, connect and publish.
     Rtmp,
+    /// All that libav does to be let in: SRT, Icecast, RTSP.
+    Protocol,
 }
 
 impl std::fmt::Display for ConnectStep {
@@ -44,6 +46,7 @@ impl std::fmt::Display for ConnectStep {
             Self::Tcp => "TCP connect",
             Self::Tls => "TLS handshake",
             Self::Rtmp => "RTMP handshake",
+            Self::Protocol => "connecting",
         })
     }
 }

@@ -10,7 +10,7 @@ pub(crate) use backoff::Backoff;
 pub use pace::ReadPace;
 pub(crate) mod random;
 pub(crate) mod reach;
-mod resolver;
+pub(crate) mod resolver;
 mod spread;
 
 /// Random bytes of the TLS provider's generator.

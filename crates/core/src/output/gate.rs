@@ -138,7 +138,7 @@ impl Intake {
     /// What has to be reported about output `output` since the last call.
     pub fn take_news(&mut self, output: OutputId) -> impl Iterator<Item = EventKind> + '_ {
         let reason = match self.peer {
-            Peer::File => "recordings have one track of a kind unless Output::all_tracks is set",
+            Peer::File => "one track of a kind is taken unless Output::all_tracks is set",
             _ => "the peer does not announce that it takes several tracks",
         };
         self.news.drain(..).map(move |news| match news {

@@ -228,7 +228,8 @@ impl Media {
         let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else { return false };
         let waited = last.dts_ms - first.dts_ms >= WAIT_MS || self.bytes >= WAIT_BYTES;
         let has = |kind| self.tracks.iter().any(|track| track.kind == kind);
-        let is_all = has(TagKind::Video) && has(TagKind::Audio) && self.tracks.iter().all(Track::is_known);
+        let has_picture = has(TagKind::Video) || !(self.container.takes)(Codec::Video(VideoCodec::Avc));
+        let is_all = has_picture && has(TagKind::Audio) && self.tracks.iter().all(Track::is_known);
         if !(is_all || waited || is_end) {
             return false;
         }

@@ -8,10 +8,12 @@ mod media;
 #[cfg(feature = "libav")]
 mod packets;
 mod pair;
+mod queue;
 mod replacing;
 mod rotation;
 mod rtmp_push;
 mod thumbnails;
+mod url;
 #[cfg(feature = "serde")]
 mod wire;
 
@@ -33,6 +35,7 @@ use crate::thumbnail::ThumbnailOptions;
 use file::{problem_of, record};
 use gate::Enhanced;
 use hub::HubOutput;
+use url::UrlTarget;
 
 pub use file::{Clip, Existing, FileFormat, Segments};
 pub use replacing::IfTaken;
@@ -59,6 +62,7 @@ enum OutputKind {
     Record(Box<Recording>),
     Thumbnails(Box<Thumbnails>),
     Hub { name: String },
+    Url(Box<UrlTarget>),
 }
 
 /// A file a stream is recorded to, and how.
@@ -130,6 +134,44 @@ impl Output {
     /// [`Destination::parse`].
     pub fn rtmp_url(url: &str) -> Self {
         Self::to_destination(Destination::parse(url))
+    }
+
+    /// Sends to an address of any kind, as its scheme says:
+    ///
+    /// | URL | what is sent |
+    /// |---|---|
+    /// | `srt://host:port` | MPEG-TS by SRT; `?mode=listener` waits to be called |
+    /// | `udp://host:port` | MPEG-TS in datagrams, to one host or a multicast group |
+    /// | `icecast://source:password@host:port/mount` | the sound, AAC or MP3, to an Icecast server |
+    /// | `rtsp://host:port/path` | RTP to an RTSP server, within its TCP connection |
+    /// | `rtmp://…`, `rtmps://…` | as [`rtmp_url`](Self::rtmp_url) |
+    ///
+    /// The query of an `srt`, `udp` or `icecast` URL has libav's options under their names there, with their units: `latency` of SRT is in microseconds.
+    /// What can be set: docs/jobs/url.md. Values may be percent-encoded. Passwords, passphrases, stream ids and the last part of an RTSP path are
+    /// shown nowhere. Needs the feature `libav`.
+    ///
+    /// Each has a thread of its own, is connected again as [`reconnect`](Self::reconnect) says, and leaves out up to a keyframe when it is behind, as pushes
+    /// by RTMP do. A server that refuses the first time ends the output. SRT does not say why a connection is refused, so that is tried again.
+    ///
+    /// `start` and `add_output` refuse a URL that is malformed or has unknown settings ([`Error::Config`]), and one that the linked libav was built
+    /// without ([`Error::Media`], `PROTOCOL_NOT_BUILT`, which names the library).
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let srt = Output::url("srt://ingest.example.com:9000?streamid=show&passphrase=ten-or-more&latency=200000");
+    /// let live = engine.stream(Source::file("show.mp4").looped()).to(srt).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn url(url: &str) -> Self {
+        if UrlTarget::is_meant(url) {
+            Self::of(Ok(OutputKind::Url(Box::new(UrlTarget::new(url)))))
+        } else {
+            Self::rtmp_url(url)
+        }
     }
 
     fn to_destination(destination: Result<Destination, UrlError>) -> Self {
@@ -344,6 +386,7 @@ impl Output {
         match &mut self.kind {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
             Ok(OutputKind::Record(recording)) => recording.all_tracks = true,
+            Ok(OutputKind::Url(target)) => target.all_tracks = true,
             Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => {
                 self.in_vain.push("all_tracks");
             }
@@ -386,6 +429,7 @@ impl Output {
                 }
             }
             Ok(OutputKind::Record { .. }) => ways.files = 1,
+            Ok(OutputKind::Url(_)) => ways.plain = 1,
             Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => ways.others = 1,
             Err(_) => {}
         }
@@ -429,12 +473,17 @@ impl Output {
             OutputKind::Hub { name } => found.extend(check_name(name).err()),
             OutputKind::Record(recording) => found.extend(recording.problems()),
             OutputKind::Thumbnails(thumbnails) => found.extend(thumbnails.problems()),
+            OutputKind::Url(target) => found.extend(target.problems()),
         }
         found
     }
 
     /// When this output is dialled again after it was lost. Default: the engine's policy.
-    pub fn reconnect(self, policy: ReconnectPolicy) -> Self {
+    pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
+        if let Ok(OutputKind::Url(target)) = &mut self.kind {
+            target.reconnect = Some(policy);
+            return self;
+        }
         self.with_target("reconnect", |target| target.reconnect = Some(policy))
     }
 
@@ -501,12 +550,14 @@ fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
         OutputKind::Hub { .. } => "an output to the hub",
         OutputKind::Record(_) => "a recording",
         OutputKind::Rtmp(_) => "a push",
+        OutputKind::Url(_) => "an output by another protocol than RTMP",
         OutputKind::Thumbnails(_) => "thumbnails",
     };
     let only = match name {
         "existing" | "format" | "segments" | "max_duration" => "a recording",
         "all_tracks" => "a push or a recording",
         "thumbnail_options" => "thumbnails",
+        _ if matches!(kind, OutputKind::Url(_)) => "an RTMP push",
         _ => "a push",
     };
     Error::Config { name, reason: format!("has no effect on {what}, only on {only}") }
@@ -544,6 +595,7 @@ impl OpenOutput for Output {
             }
             OutputKind::Record(recording) => record(&recording, cx),
             OutputKind::Thumbnails(thumbnails) => thumbnails.open(cx),
+            OutputKind::Url(target) => target.open(cx),
         }
     }
 }

@@ -135,6 +135,11 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
             (written.thumbnails, written.every) = (Some(path.clone()), Some(*every));
             written.thumbnail_options = (*options != ThumbnailOptions::default()).then_some(*options);
         }
+        OutputKind::Url(target) => {
+            written.url = Some(target.written(keys == Keys::Shown)?);
+            written.reconnect = target.reconnect.clone();
+            written.all_tracks = target.all_tracks;
+        }
         OutputKind::Hub { name } => written.publish = Some(name.clone()),
         OutputKind::Rtmp(target) => {
             address(&mut written, &target.destination, keys)?;
@@ -193,7 +198,7 @@ impl<'de> Deserialize<'de> for Output {
             }
         };
         let mut output = match (url, server, key, files, publish) {
-            (Some(url), None, None, None, None) => Self::rtmp_url(&url),
+            (Some(url), None, None, None, None) => Self::url(&url),
             (None, Some(server), Some(key), None, None) => Self::rtmp(&server, StreamKey::new(key)),
             (None, None, None, Some(output), None) => output,
             (None, None, None, None, Some(name)) => Self::publish(name),

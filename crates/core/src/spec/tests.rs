@@ -154,6 +154,11 @@ mod written {
                 .to(Output::rtmp_url("rtmp://host/stream?user=name").enhanced())
                 .to(Output::rtmp_url("rtmp://host/a/b/"))
                 .to(Output::rtmp_url("rtmp://host//key").tls_roots(TlsRoots::in_pem_file("ca.pem".into()))),
+            StreamSpec::new(Source::published("studio")).to(Output::url(
+                "srt://host:9000?streamid=%23!::r=stream-id-7,m=publish&latency=200000",
+            )
+            .all_tracks()
+            .reconnect(ReconnectPolicy { tries: Some(3), ..ReconnectPolicy::default() })),
             StreamSpec::new(Source::published("studio").once().fallback("slate.mp4"))
                 .to(Output::record("b.flv"))
                 .to(Output::thumbnails("thumbs/{stream}.jpg", Duration::from_secs(5)).label("looks"))
@@ -209,12 +214,25 @@ mod written {
     fn keys_are_left_out_unless_they_are_asked_for_and_what_lacks_them_is_not_started() {
         for (number, spec) in all().into_iter().enumerate() {
             let text = serde_json::to_string(&spec).expect("it can be written");
-            for secret in ["a/key", "with=query", "pass", "token", "sub/key", "/key", "/stream", "user=name"]
-            {
+            for secret in [
+                "a/key",
+                "with=query",
+                "pass",
+                "token",
+                "sub/key",
+                "/key",
+                "/stream",
+                "user=name",
+                "stream-id-7",
+            ] {
                 assert!(!text.contains(secret), "{secret} in {text}");
             }
             let again: StreamSpec = serde_json::from_str(&text).expect("it can be read");
-            let pushes = spec.outputs.iter().filter(|output| format!("{output:?}").contains("rtmp")).count();
+            let pushes = spec.outputs.iter().filter(|output| {
+                let shown = format!("{output:?}");
+                shown.contains("rtmp") || shown.contains("srt://")
+            });
+            let pushes = pushes.count();
             let hidden = places(&again).into_iter().filter(|(_, code)| *code == "CONFIG_INVALID").count();
             assert_eq!(hidden, pushes, "{number}: {:?}", again.check());
         }

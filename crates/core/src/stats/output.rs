@@ -34,6 +34,14 @@ pub enum OutputTransport {
     Rtmp,
     /// Pushed by RTMPS: over TLS.
     Rtmps,
+    /// Sent as MPEG-TS by SRT.
+    Srt,
+    /// Sent as MPEG-TS in UDP datagrams.
+    Udp,
+    /// Sound, sent to an Icecast server.
+    Icecast,
+    /// Sent to an RTSP server.
+    Rtsp,
     /// Written to a file.
     File,
     /// Offered to players of the embedded server; each player is an output of its own.
@@ -52,6 +60,10 @@ words!(
     "transport of an output",
     Rtmp = "rtmp",
     Rtmps = "rtmps",
+    Srt = "srt",
+    Udp = "udp",
+    Icecast = "icecast",
+    Rtsp = "rtsp",
     File = "file",
     Hub = "hub",
     Player = "player",

@@ -28,7 +28,12 @@ impl Traffic {
 
     fn add(&mut self, output: &OutputStats) {
         let (is_push, is_player) = match output.transport {
-            OutputTransport::Rtmp | OutputTransport::Rtmps => (true, false),
+            OutputTransport::Rtmp
+            | OutputTransport::Rtmps
+            | OutputTransport::Srt
+            | OutputTransport::Udp
+            | OutputTransport::Icecast
+            | OutputTransport::Rtsp => (true, false),
             OutputTransport::Player => (false, true),
             _ => (false, false),
         };
@@ -41,7 +46,11 @@ impl Traffic {
         self.is_on_air &= !is_push || output.phase == OutputPhase::Live;
         let ways = &mut self.ways;
         let count = match output.transport {
-            OutputTransport::Rtmp => &mut ways.plain,
+            OutputTransport::Rtmp
+            | OutputTransport::Srt
+            | OutputTransport::Udp
+            | OutputTransport::Icecast
+            | OutputTransport::Rtsp => &mut ways.plain,
             OutputTransport::Rtmps => &mut ways.tls,
             OutputTransport::File => &mut ways.files,
             OutputTransport::Hub | OutputTransport::Other => &mut ways.others,

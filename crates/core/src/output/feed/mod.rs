@@ -1,8 +1,8 @@
 //! How one session is fed from the stream's ring: where it begins, what it drops, how far it is behind.
 
+mod lag;
 mod zero;
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,12 @@ use flowcast_rtmp::session::{ClientSession, ServerSession};
 use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::wire::WireBuf;
 
+pub(super) use self::lag::{LagMeter, millis};
 pub(crate) use self::zero::SharedZero;
 use crate::config::LagPolicy;
 use crate::error::Error;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
-use crate::ring::{Entry, Join, Read, Ring, Together, newest_of};
+use crate::ring::{Entry, Join, Read, Ring, Together};
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
@@ -25,10 +26,6 @@ const PREPARED: usize = 128 << 10;
 /// them may be so at once.
 const PREPARED_AGAIN: usize = 64 << 10;
 const PREPARED_BEHIND: usize = 16 << 10;
-/// Tags this close together share a mark, milliseconds.
-const MARK_EVERY: i64 = 100;
-/// Marks kept for measuring lag; beyond that they get coarser.
-const MAX_MARKS: usize = 256;
 
 /// A session tags can be sent to.
 pub trait MediaSession {
@@ -409,68 +406,6 @@ impl Feed {
         self.cursor.lose_until(join.unwrap_or_else(|| ring.end()), Skipping::Everything);
         self.cursor.skip(Skipping::Everything);
         self.lag.allowance = Duration::ZERO;
-    }
-}
-
-/// Maps acknowledged bytes back to media time.
-#[derive(Debug, Default)]
-struct LagMeter {
-    /// Byte counts at the end of some tags, and the time of the first of them; oldest first.
-    marks: VecDeque<(u64, MediaTime)>,
-    /// The newest time queued. What belongs to a track that runs behind the other one is no older than what was sent before it.
-    queued: Option<MediaTime>,
-    acknowledged: u64,
-    waiting_since: Option<Instant>,
-    /// The stream's newest tag when this was last measured, if it was: what came since is not late yet.
-    newest: Option<MediaTime>,
-    /// How far behind the session began; shrinks as it catches up and never grows.
-    allowance: Duration,
-    lag: Duration,
-}
-
-fn millis(millis: i64) -> Duration {
-    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-impl LagMeter {
-    fn queued(&mut self, bytes: u64, time: MediaTime) {
-        let time = newest_of(self.queued, time);
-        self.queued = Some(time);
-        if let Some((end, begin)) = self.marks.back_mut()
-            && (0..MARK_EVERY).contains(&time.millis_since(*begin))
-        {
-            *end = bytes;
-            return;
-        }
-        if self.marks.len() >= MAX_MARKS {
-            // Every second one: coarser, and never more than a power of two of them.
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-        self.marks.push_back((bytes, time));
-    }
-
-    fn measure(&mut self, now: Instant, newest: MediaTime, acknowledged: u64, waiting: Option<MediaTime>) {
-        let progressed = acknowledged > self.acknowledged;
-        self.acknowledged = self.acknowledged.max(acknowledged);
-        while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
-            self.marks.pop_front();
-        }
-        let due = self.newest.replace(newest);
-        let waiting = waiting.map(|time| newest_of(self.queued, time));
-        let oldest = self.marks.front().map(|&(_, time)| time).or(waiting);
-        let late = oldest.zip(due).filter(|(oldest, due)| oldest <= due);
-        let behind = late.map_or(Duration::ZERO, |(oldest, due)| millis(due.millis_since(oldest)));
-        self.allowance = self.allowance.min(behind);
-        self.lag = behind - self.allowance;
-        if late.is_none() {
-            self.waiting_since = None;
-        } else if progressed || self.waiting_since.is_none() {
-            self.waiting_since = Some(now);
-        }
     }
 }
 

@@ -64,7 +64,7 @@ impl FileFormat {
 }
 
 /// Whether MPEG-TS carries what is coded so.
-fn in_mpeg_ts(codec: Codec) -> bool {
+pub(in crate::output) fn in_mpeg_ts(codec: Codec) -> bool {
     is_audio(codec) || is_video(codec, &[])
 }
 

@@ -1,7 +1,7 @@
 //! An output that writes files: a recording.
 //!
 //! In: tags from the stream's ring, gathered for half a second or so and handed over as one. Out: files that can be played while
-//! they are written, by a thread of their own. [`FileOutput`] is the driver, [`queue`] what waits for the disk, [`writer`] the
+//! they are written, by a thread of their own. [`FileOutput`] is the driver, [`Queue`] what waits for the disk, [`writer`] the
 //! thread, and a [`Format`] what becomes of the tags: [`Files`], which are of one kind each. What a slow disk has no room for waits in the ring. A disk that is full or
 //! slow costs this output only.
 
@@ -15,7 +15,6 @@ mod keep;
 mod libav;
 mod mp4;
 mod names;
-mod queue;
 mod segments;
 mod whole;
 mod writer;
@@ -31,6 +30,7 @@ use flowcast_rtmp::time::MediaTime;
 use super::Recording;
 use super::gate::{Fit, Intake};
 use super::media::NotHeld;
+use super::queue::{self, Queue};
 use crate::config::RecordingConfig;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
@@ -44,13 +44,14 @@ use crate::sys::CpuMeter;
 use files::{Closed, Files, Parts, Plan};
 use format::Format;
 pub(super) use names::Names;
-use queue::Queue;
 pub(super) use segments::Zone;
 use writer::{Report, Writer};
 
 pub use clip::Clip;
 pub use existing::Existing;
 pub use format::FileFormat;
+#[cfg(feature = "libav")]
+pub(super) use format::in_mpeg_ts;
 pub use segments::Segments;
 
 /// While tags are being dropped all the time, that is reported this often.

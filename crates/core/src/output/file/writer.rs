@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::format::Format;
-use super::queue::{Batches, Handed};
+use crate::output::queue::{Batches, Handed};
 use crate::sys::{CpuLap, CpuMeter, FileId, Span, spawn};
 
 const STACK: usize = 128 << 10;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::BacklogConfig;
+use crate::output::queue::{Batches, QUEUE_BYTES_AGAIN};
 use crate::ring::tape::{SLOT_TAGS, Tape};
 use flv::FlvFile;
-use queue::{Batches, QUEUE_BYTES_AGAIN};
 
 /// A recorder whose writer is the test.
 fn recorder() -> (FileOutput, Batches) {

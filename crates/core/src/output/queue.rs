@@ -1,6 +1,6 @@
-//! What waits for the disk, from the stream's thread to the writer's.
+//! What waits for a disk or a connection that blocks, from the stream's thread to the writer's.
 //!
-//! In: tags of one recording, on its own clock. Out: batches of half a second or so, through a bounded channel. What the disk has
+//! In: tags of one output, on its own clock. Out: batches, of half a second or so for a disk, through a bounded channel. What there is
 //! no room for is not taken, and so waits in the ring.
 
 use std::sync::Arc;
@@ -183,6 +183,12 @@ impl Batches {
     #[cfg(test)]
     pub(super) fn try_all(&self) -> Vec<Vec<Tag>> {
         self.receiver.try_iter().map(|handed| handed.tags).collect()
+    }
+
+    /// How many wait.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what libav sends"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.receiver.len()
     }
 
     /// Whether none waits.

@@ -1,0 +1,605 @@
+//! The driver of an output that libav sends: connects, sends, connects again.
+//!
+//! In: tags from the stream's ring, and reports of the [worker](super::worker). Out: tags in the worker's queue. Whatever libav does on its thread, the
+//! stream's thread never waits for it: a worker that is behind is skipped for, one that stands still is left behind.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
+
+use super::address::{Address, Mode, Protocol};
+use super::worker::{Job, Progress, Report, What};
+use crate::config::{Config, LagPolicy, ReconnectPolicy};
+use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::id::OutputId;
+use crate::net::{Backoff, random};
+use crate::output::feed::{LagMeter, millis};
+use crate::output::gate::{Fit, Intake};
+use crate::output::queue::{self, Queue};
+use crate::ring::{Cursor, Entry, Join, Offer, Read, Ring, Skipping};
+use crate::stats::{OutputFailure, OutputPhase, OutputStats};
+use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
+use crate::sys::{CpuMeter, Worker};
+
+/// libav's protocols and TLS libraries need more than a writer of files.
+const STACK: usize = 512 << 10;
+/// When the source rests, how long what came before may take to be sent.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Workers of earlier connections that have not ended yet: with this many, nothing is dialled.
+const MOST_LEFT: usize = 4;
+/// Media that is handed over before there is a connection, where the connection needs to know the tracks.
+const AHEAD: Duration = Duration::from_millis(1500);
+/// So much media without any sound is no stream for an output of sound, milliseconds.
+const SILENT: i64 = 10_000;
+/// Ticks after which a worker that ended without a word is taken to have panicked.
+const GONE_TICKS: u32 = 3;
+
+/// An output that libav sends.
+pub(super) struct UrlOutput {
+    id: OutputId,
+    address: Arc<Address>,
+    config: Arc<Config>,
+    mailbox: OutputMailbox,
+    cpu: CpuMeter,
+    intake: Intake,
+    backoff: Backoff,
+    state: State,
+    attempt: u64,
+    connections: u64,
+    /// Since it was last on the air.
+    failures: u32,
+    /// In all.
+    failed: u64,
+    last_error: Option<OutputFailure>,
+    settled: bool,
+    finishing: bool,
+    /// The source rests; until when what came before may be sent.
+    rest: Option<Instant>,
+    /// Pictures are left out, and that was told.
+    told_pictures: bool,
+    sent_before: u64,
+    drops_before: u64,
+    first_media: Option<Instant>,
+    /// Workers that were told to end.
+    left: Vec<Worker>,
+}
+
+enum State {
+    Idle,
+    Waiting { until: Instant },
+    Resting,
+    Sending(Box<Sending>),
+    Ended,
+}
+
+/// A worker, and what it is given.
+struct Sending {
+    interrupt: flowcast_av::Interrupt,
+    worker: Worker,
+    progress: Arc<Progress>,
+    queue: Queue,
+    /// Where it is in the ring, once it is there.
+    cursor: Option<Cursor>,
+    lag: LagMeter,
+    /// Tags handed over.
+    handed: u64,
+    /// Media time of the newest of them.
+    newest: MediaTime,
+    /// It is connected.
+    is_open: bool,
+    /// The first tag that is not sent any more.
+    until: Option<u64>,
+    reported_drops: u64,
+    /// Ticks since the worker ended without a word.
+    gone: u32,
+    /// Where pictures began to come without any sound.
+    silent_since: Option<MediaTime>,
+    newest_seen: Option<MediaTime>,
+    is_heard: bool,
+    /// The stream's tags can be made again, as last seen.
+    is_refillable: bool,
+}
+
+impl UrlOutput {
+    /// An output that connects with its first turn.
+    pub(super) fn open(
+        address: Arc<Address>,
+        reconnect: Option<ReconnectPolicy>,
+        all_tracks: bool,
+        cx: &OutputOpening<'_>,
+    ) -> OpenedOutput {
+        let (name, config) = (address.to_string(), cx.shared_config());
+        let driver = Self {
+            id: cx.output(),
+            address,
+            mailbox: cx.mailbox(),
+            cpu: cx.cpu(),
+            intake: Intake::file(all_tracks),
+            backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
+            config,
+            state: State::Idle,
+            attempt: 0,
+            connections: 0,
+            failures: 0,
+            failed: 0,
+            last_error: None,
+            settled: false,
+            finishing: false,
+            rest: None,
+            told_pictures: false,
+            sent_before: 0,
+            drops_before: 0,
+            first_media: None,
+            left: Vec::new(),
+        };
+        OpenedOutput { name, driver: Box::new(driver) }
+    }
+
+    /// Whether a connection can only be made once the tracks are known.
+    fn needs_tracks(&self) -> bool {
+        matches!(self.address.protocol, Protocol::Icecast | Protocol::Rtsp)
+    }
+
+    fn begin(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.left.retain_mut(|worker| !worker.is_stopped());
+        if self.left.len() >= MOST_LEFT {
+            self.state = State::Waiting { until: cx.now + Duration::from_secs(1) };
+            return OutputState::Running;
+        }
+        self.attempt += 1;
+        let (queue, batches) = queue::queue(Duration::ZERO);
+        let (interrupt, progress) = (flowcast_av::Interrupt::new(), Arc::new(Progress::default()));
+        let job = Job {
+            attempt: self.attempt,
+            address: self.address.clone(),
+            config: self.config.clone(),
+            interrupt: interrupt.clone(),
+            batches,
+            progress: progress.clone(),
+            mailbox: self.mailbox.clone(),
+            cpu: self.cpu.clone(),
+        };
+        let what = "the sender of an output";
+        let started = Worker::start(what, format!("fu-{}", self.id), STACK, move || job.run());
+        let worker = match started {
+            Ok(worker) => worker,
+            Err(source) => {
+                let what = "no thread for an output";
+                return self.failed(cx, Error::System { what, source: source.into() });
+            }
+        };
+        // Who has to show the tracks first begins with what is there.
+        let cursor = self.needs_tracks().then(|| Cursor::new(cx.ring, Join::Newest));
+        self.state = State::Sending(Box::new(Sending {
+            interrupt,
+            worker,
+            progress,
+            queue,
+            cursor,
+            lag: LagMeter::default(),
+            handed: 0,
+            newest: MediaTime::ZERO,
+            is_open: false,
+            until: None,
+            reported_drops: 0,
+            gone: 0,
+            silent_since: None,
+            newest_seen: None,
+            is_heard: false,
+            is_refillable: false,
+        }));
+        OutputState::Running
+    }
+
+    /// Its connection, or the attempt to make one, is over.
+    fn close(&mut self) {
+        if let State::Sending(sending) = std::mem::replace(&mut self.state, State::Idle) {
+            sending.interrupt.cancel();
+            self.sent_before += sending.bytes();
+            self.drops_before += sending.drops();
+            self.left.push(sending.worker);
+        }
+        self.left.retain_mut(|worker| !worker.is_stopped());
+    }
+
+    /// The connection is lost, or there never was one: connects again later, or ends.
+    fn failed(&mut self, cx: &mut OutputContext<'_>, error: Error) -> OutputState {
+        self.settled = true;
+        let was_open = matches!(&self.state, State::Sending(sending) if sending.is_open);
+        self.close();
+        self.failed += 1;
+        self.last_error = Some(OutputFailure::now(&error));
+        if self.finishing {
+            self.state = State::Ended;
+            return OutputState::Ended(None);
+        }
+        let (unit, was_taken) = (random::unit(), self.connections > 0);
+        let wait = if error.is_retryable() {
+            self.backoff.failed(cx.now, unit)
+        } else if was_taken {
+            self.backoff.refused(cx.now, unit)
+        } else {
+            self.state = State::Ended;
+            return OutputState::Ended(Some(error));
+        };
+        let Some(wait) = wait else {
+            self.state = State::Ended;
+            // One that may not be refused at all has not been tried again.
+            let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
+                error
+            } else {
+                Error::GaveUp { tries: self.backoff.failures(), source: error.into() }
+            };
+            return OutputState::Ended(Some(ended));
+        };
+        // The next caller may come at once.
+        let is_left = was_open && self.address.mode() == Mode::Listener;
+        let wait = if is_left { Duration::ZERO } else { wait };
+        self.state = State::Waiting { until: cx.now + wait };
+        self.failures = self.failures.saturating_add(1);
+        cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
+        if is_left { OutputState::More } else { OutputState::Running }
+    }
+
+    fn opened(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.settled = true;
+        let State::Sending(sending) = &mut self.state else { return OutputState::Running };
+        sending.is_open = true;
+        if sending.cursor.is_none() {
+            sending.cursor = Some(Cursor::new(cx.ring, Join::Next));
+        }
+        self.backoff.connected(cx.now);
+        let failures = std::mem::take(&mut self.failures);
+        cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
+        self.connections += 1;
+        self.last_error = None;
+        self.take_turn(cx)
+    }
+
+    fn ended(&mut self, cx: &mut OutputContext<'_>, result: Result<(), Error>) -> OutputState {
+        match result {
+            Err(error) => self.failed(cx, error),
+            Ok(()) if self.finishing => {
+                self.close();
+                self.state = State::Ended;
+                OutputState::Ended(None)
+            }
+            Ok(()) => {
+                self.close();
+                self.state = if self.rest.is_some() { State::Resting } else { State::Idle };
+                OutputState::Running
+            }
+        }
+    }
+
+    fn take_turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        match &mut self.state {
+            State::Idle if self.finishing => self.state = State::Ended,
+            State::Idle if self.rest.is_some() => self.state = State::Resting,
+            State::Waiting { .. } if self.rest.is_some() => self.state = State::Resting,
+            State::Idle => return self.begin(cx),
+            State::Waiting { until } if *until <= cx.now => return self.begin(cx),
+            State::Sending(sending) => {
+                let takes_pictures = self.address.protocol != Protocol::Icecast;
+                if cx.tick {
+                    // What it reported is here by now; a thread that panicked reports nothing.
+                    sending.gone += u32::from(sending.worker.is_stopped());
+                    if sending.gone > GONE_TICKS {
+                        let source = std::io::Error::other("the thread that sends it panicked").into();
+                        return self.failed(cx, Error::System { what: "an output cannot be sent", source });
+                    }
+                    let lag = &self.config.lag;
+                    sending.measure(cx.ring, cx.now, lag);
+                    let drops = sending.drops() - sending.reported_drops;
+                    if drops > 0 {
+                        sending.reported_drops += drops;
+                        cx.notices.push(EventKind::OutputDropped { output: self.id, tags: drops });
+                    }
+                    if let Err(error) = sending.check_pace(cx.now, lag, &self.address) {
+                        return self.failed(cx, error);
+                    }
+                }
+                let State::Sending(sending) = &mut self.state else { return OutputState::Running };
+                sending.feed(cx.ring, cx.now, &self.config.lag, &mut self.intake, takes_pictures);
+                if !takes_pictures && !self.told_pictures && cx.ring.headers().has_video() {
+                    self.told_pictures = true;
+                    let reason = "Icecast is sent sound only".to_owned();
+                    cx.notices.push(EventKind::OutputTrackSkipped { output: self.id, track: 0, reason });
+                }
+                if sending.is_silent() {
+                    let (host, reason) = (self.address.peer(), "Icecast is sent AAC and MP3");
+                    let codec = "a picture without sound".to_owned();
+                    return self.failed(cx, Error::CodecNotTaken { host, codec, reason });
+                }
+                if self.first_media.is_none() {
+                    self.first_media = sending.progress.first.get().copied();
+                }
+                if let Some(until) = self.rest.filter(|_| !self.finishing)
+                    && cx.now >= until
+                {
+                    self.close();
+                    self.state = State::Resting;
+                }
+                cx.notices.extend(self.intake.take_news(self.id));
+            }
+            State::Waiting { .. } | State::Resting | State::Ended => {}
+        }
+        OutputState::Running
+    }
+}
+
+impl Sending {
+    fn bytes(&self) -> u64 {
+        self.progress.bytes.load(Ordering::Relaxed)
+    }
+
+    fn drops(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, Cursor::drops)
+    }
+
+    /// Takes what is there, as far as the worker is not behind; the rest stays in the ring.
+    fn feed(
+        &mut self,
+        ring: &Ring,
+        now: Instant,
+        policy: &LagPolicy,
+        intake: &mut Intake,
+        takes_pictures: bool,
+    ) {
+        let Some(mut cursor) = self.cursor.take() else { return };
+        cursor.lose_until(ring.start(), Skipping::Pictures);
+        if self.wants_more(&cursor) {
+            let may_resume = self.lag.lag < self.limit(policy);
+            ring.read(cursor.next(), &mut |read| {
+                match read {
+                    Read::Tag(entry) => {
+                        self.take(&mut cursor, entry, ring, may_resume, intake, takes_pictures)
+                    }
+                    Read::Lost(count) => cursor.lose_until(cursor.next() + count, Skipping::Pictures),
+                }
+                self.wants_more(&cursor)
+            });
+        }
+        let has_all = self.until.is_some_and(|until| cursor.next() >= until);
+        self.cursor = Some(cursor);
+        self.queue.hand_over_due(now);
+        if has_all {
+            self.queue.close();
+        }
+    }
+
+    /// Whether it takes the tag at the cursor now.
+    fn wants_more(&self, cursor: &Cursor) -> bool {
+        let is_ahead = !self.is_open && Duration::from_millis(self.span_ms()) >= AHEAD;
+        self.until.is_none_or(|until| cursor.next() < until) && !is_ahead && self.queue.has_room(true)
+    }
+
+    /// Media time that was handed over.
+    fn span_ms(&self) -> u64 {
+        u64::try_from(self.newest.as_millis()).unwrap_or(0)
+    }
+
+    fn take(
+        &mut self,
+        cursor: &mut Cursor,
+        entry: &Entry,
+        ring: &Ring,
+        may_resume: bool,
+        intake: &mut Intake,
+        takes_pictures: bool,
+    ) {
+        let tag = entry.message.tag();
+        if !takes_pictures {
+            if tag.is_audio() {
+                self.is_heard = true;
+            } else if tag.is_video() {
+                self.silent_since.get_or_insert(tag.timestamp);
+                self.newest_seen = Some(tag.timestamp);
+            }
+        }
+        let (has_begun, is_sent) = (cursor.has_begun(), |tag: &Tag| takes_pictures || !tag.is_video());
+        match cursor.offer(entry, || may_resume || !has_begun) {
+            Offer::Begin { headers, first } => {
+                if first {
+                    // What it begins with is not what it is behind.
+                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
+                }
+                for header in headers.at(tag.timestamp) {
+                    if is_sent(&header) {
+                        self.queue(cursor, &header, intake);
+                    }
+                }
+            }
+            Offer::Send => {}
+            Offer::Before | Offer::Dropped => return,
+        }
+        if is_sent(tag) {
+            self.queue(cursor, tag, intake);
+        }
+    }
+
+    /// Queues a tag on the output's own clock, in the form that containers are made of.
+    fn queue(&mut self, cursor: &Cursor, tag: &Tag, intake: &mut Intake) {
+        let Some(base) = cursor.base() else { return };
+        let fit = intake.fit(tag);
+        let tag = match &fit {
+            Fit::AsItIs => tag,
+            Fit::As(tag) => tag,
+            Fit::Not => return,
+        };
+        self.newest = MediaTime::from_millis(tag.timestamp.millis_since(base));
+        self.handed += 1;
+        self.lag.queued(self.handed, tag.timestamp);
+        self.queue.push(Tag { timestamp: self.newest, ..tag.clone() });
+    }
+
+    /// How far it may be behind before something is left out.
+    fn limit(&self, policy: &LagPolicy) -> Duration {
+        if self.is_refillable { policy.skip_after } else { policy.drop_after }
+    }
+
+    /// Measures the lag, and begins to leave out where it is too large.
+    fn measure(&mut self, ring: &Ring, now: Instant, policy: &LagPolicy) {
+        let Some(cursor) = &mut self.cursor else { return };
+        let waiting = if cursor.has_begun() { ring.time_of(cursor.next().max(ring.start())) } else { None };
+        let done = self.progress.tags.load(Ordering::Relaxed);
+        self.lag.measure(now, ring.newest(), done, waiting);
+        self.is_refillable = ring.is_refillable();
+        if !cursor.has_begun() || !self.is_open {
+            return;
+        }
+        if self.is_refillable {
+            if self.lag.lag >= policy.skip_after {
+                let reach = i64::try_from(policy.skip_after.as_millis()).unwrap_or(i64::MAX);
+                let join = ring.join_within(reach).filter(|&join| join >= cursor.next());
+                cursor.lose_until(join.unwrap_or_else(|| ring.end()), Skipping::Everything);
+                cursor.skip(Skipping::Everything);
+                self.lag.allowance = Duration::ZERO;
+            }
+        } else if self.lag.lag >= policy.drop_after {
+            cursor.skip(Skipping::Pictures);
+        }
+    }
+
+    /// Why the connection is to be given up, as last measured.
+    fn check_pace(&self, now: Instant, policy: &LagPolicy, address: &Address) -> Result<(), Error> {
+        if !self.is_open {
+            return Ok(());
+        }
+        let (lag, limit) = (self.lag.lag, policy.disconnect_after);
+        if !self.is_refillable && lag > limit {
+            return Err(Error::TooSlow { host: address.peer(), lag, limit });
+        }
+        let waiting = self.lag.waiting_since;
+        let after = waiting.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if after > policy.stall_after {
+            return Err(Error::Stalled { host: address.peer(), after });
+        }
+        Ok(())
+    }
+
+    /// Pictures came for long, and no sound for an output of sound.
+    fn is_silent(&self) -> bool {
+        let span = self.silent_since.zip(self.newest_seen).map(|(since, newest)| newest.millis_since(since));
+        !self.is_heard && span.is_some_and(|span| span >= SILENT)
+    }
+}
+
+impl OutputDriver for UrlOutput {
+    fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.take_turn(cx)
+    }
+
+    fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
+        let Ok(report) = message.downcast::<Report>() else { return OutputState::Running };
+        if report.attempt != self.attempt || !matches!(self.state, State::Sending(_)) {
+            return OutputState::Running;
+        }
+        match report.what {
+            What::Opened => self.opened(cx),
+            What::Ended(result) => self.ended(cx, result),
+        }
+    }
+
+    fn rest(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.rest = Some(cx.now + DRAIN);
+        match &mut self.state {
+            State::Sending(sending) if sending.is_open => {
+                sending.until.get_or_insert(cx.ring.end());
+                return self.take_turn(cx);
+            }
+            State::Ended => {}
+            _ => {
+                self.close();
+                self.state = State::Resting;
+            }
+        }
+        OutputState::Running
+    }
+
+    fn resume(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
+        self.rest = None;
+        match &mut self.state {
+            // One that was told that nothing follows cannot go on.
+            State::Sending(sending) if sending.queue.is_closed() => self.close(),
+            State::Sending(sending) => sending.until = None,
+            State::Resting => self.state = State::Idle,
+            _ => {}
+        }
+        self.take_turn(cx)
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        let State::Sending(sending) = &self.state else { return None };
+        sending.cursor.as_ref().filter(|_| !sending.queue.is_closed()).map(Cursor::next)
+    }
+
+    fn finish(&mut self, cx: &mut OutputContext<'_>) {
+        self.finishing = true;
+        match &mut self.state {
+            State::Sending(sending) if sending.is_open => {
+                sending.until.get_or_insert(cx.ring.end());
+                self.take_turn(cx);
+            }
+            _ => {
+                self.close();
+                self.state = State::Ended;
+            }
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn readiness(&self) -> Readiness {
+        // A listener may wait for long, and who needs the tracks has to see some media first.
+        if self.address.mode() == Mode::Listener || self.needs_tracks() {
+            Readiness::Always
+        } else if self.settled {
+            Readiness::Settled
+        } else {
+            Readiness::Pending
+        }
+    }
+
+    fn first_media(&self) -> Option<Instant> {
+        self.first_media
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = match &self.state {
+            State::Idle => OutputPhase::Connecting,
+            State::Sending(sending) if sending.is_open => OutputPhase::Live,
+            State::Sending(_) => OutputPhase::Connecting,
+            State::Waiting { .. } => OutputPhase::Waiting,
+            State::Resting => OutputPhase::Resting,
+            State::Ended => OutputPhase::Ended,
+        };
+        stats.transport = self.address.protocol.transport();
+        (stats.bytes_sent, stats.drops) = (self.sent_before, self.drops_before);
+        stats.reconnects = self.connections.saturating_sub(1);
+        stats.failures = self.failed;
+        stats.last_error.clone_from(&self.last_error);
+        if let State::Sending(sending) = &self.state {
+            stats.bytes_sent += sending.bytes();
+            stats.drops += sending.drops();
+            stats.bytes_held = sending.queue.bytes() as u64;
+            if sending.is_open {
+                stats.lag = sending.lag.lag;
+            }
+        }
+    }
+}
+
+impl Drop for UrlOutput {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
