@@ -62,6 +62,10 @@ have_nginx_rtmp() {
 
 have_gst() { have gst-inspect-1.0 && gst-inspect-1.0 --exists "$1" >/dev/null 2>&1; }
 
+have_gst_rtsp_server() {
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' >/dev/null 2>&1
+}
+
 have_librtmp() { have_module librtmp; }
 have_ca_bundle() {
     any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem
@@ -97,6 +101,11 @@ find_missing() {
     want gstreamer1.0-libav have_gst avdec_h264
     want rtmpdump have rtmpdump
     want librtmp-dev have_librtmp
+    want srt-tools have srt-live-transmit
+    want icecast2 have icecast2
+    want gstreamer1.0-rtsp have_gst rtspsrc
+    want gir1.2-gst-rtsp-server-1.0 have_gst_rtsp_server
+    want python3-gi have_gst_rtsp_server
     want stunnel4 have stunnel
     want openssl have openssl
     want nftables have nft
@@ -161,13 +170,13 @@ say_what_to_install() {
     say "missing, by their Debian names: $*"
     if have dnf; then
         say "Fedora (with RPM Fusion): dnf install gcc clang-devel pkgconf-pkg-config ffmpeg-devel"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel openssl nftables iproute iproute-tc python3 strace"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel srt icecast gstreamer1-rtsp-server python3-gobject openssl nftables iproute iproute-tc python3 strace"
     elif have pacman; then
         say "Arch: pacman -S --needed base-devel clang pkgconf ffmpeg"
-        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python"
+        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gst-rtsp-server python-gobject openssl nftables iproute2 python"
     elif have apk; then
         say "Alpine: apk add build-base clang-dev pkgconf ffmpeg-dev"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel openssl nftables iproute2 python3 strace"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gstreamer-rtsp-server python3-gobject openssl nftables iproute2 python3 strace"
     elif have brew; then
         say "macOS: brew install pkgconf llvm ffmpeg    (the peers' tests are for Linux)"
     fi

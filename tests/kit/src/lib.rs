@@ -21,6 +21,7 @@ mod need;
 mod net;
 mod packets;
 mod process;
+mod receivers;
 #[cfg(feature = "libav")]
 pub mod rig;
 mod role;
@@ -44,6 +45,7 @@ pub use need::{Need, ffmpeg7, need};
 pub use net::{listening, own_address, wait_closed, wait_until};
 pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub use process::{Peer, directory, example, files, run, text};
+pub use receivers::{Icecast, RtspServer, SrtListener, bound_udp};
 pub use role::{alone, ran, role_arguments, run_alone};
 pub use servers::{FfmpegListen, Nginx, PeerServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};

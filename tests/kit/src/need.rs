@@ -30,6 +30,12 @@ pub enum Need {
     Apart(Apart),
     /// FFmpeg 7.1 or newer, with x265, SVT-AV1 and libvpx, as `scripts/ffmpeg7.sh` leaves it.
     Ffmpeg7,
+    /// The `srt-live-transmit` program, and a libav with libsrt.
+    Srt,
+    /// The `icecast2` program.
+    Icecast,
+    /// GStreamer's RTSP server, and Python's bindings of it.
+    RtspServer,
     /// A program of `tests/peers`.
     Peer(&'static str),
     /// A file of the shared test media.
@@ -53,6 +59,13 @@ impl Need {
             Self::SilentDns => super::SilentDns::is_possible(),
             Self::Apart(how) => how.is_possible(),
             Self::Ffmpeg7 => ffmpeg7().exists(),
+            Self::Srt => program("srt-live-transmit").is_some(),
+            Self::Icecast => program("icecast2").is_some(),
+            Self::RtspServer => {
+                const TRY: &str = "import gi; gi.require_version('GstRtspServer', '1.0')";
+                ["rtph264depay", "rtpmp4gdepay", "aacparse"].map(gst_has) == [true; 3]
+                    && process::succeeds(Command::new(super::receivers::python()).args(["-c", TRY]))
+            }
             Self::Peer(name) => peer_program(name).exists(),
             Self::Media(name) => super::media(name).is_some(),
         }

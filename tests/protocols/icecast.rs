@@ -1,0 +1,124 @@
+//! Icecast: the sound of a stream, to listeners of a real server; refusals, and a server that is started anew.
+
+use flowcast::av::SampleSpec;
+use flowcast::stats::{OutputPhase, OutputTransport};
+use flowcast::{Error, EventKind, Output};
+use kit::rig::{Known, engine, quickly, wait_event};
+use kit::{Icecast, Need, PATIENCE, Peer, need, packet_count, text, wait_until};
+
+use crate::{start, wait_live, wait_output_ended, wait_retrying};
+
+#[test]
+fn listeners_hear_the_sound_and_the_picture_is_told_to_be_left_out() {
+    if !need(&[Need::Icecast, Need::Ffmpeg]) {
+        return;
+    }
+    let (clip, server) = (Known::small(), Icecast::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let url = format!("{}?ice_name=Night%20radio&ice_genre=Rain", server.source_url("hush-hush", "live.aac"));
+    let live = start(&engine, &clip, Output::url(&url));
+    wait_event(&events, PATIENCE, |event| match &event.kind {
+        EventKind::OutputTrackSkipped { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(wait_live(&events), (0, 0));
+    let file = clip.beside("heard.aac");
+    let listen = server.listen_url("live.aac");
+    let arguments = ["-nostdin", "-v", "error", "-i", &listen, "-t", "5", "-c", "copy", text(&file)];
+    Peer::spawn("ffmpeg".as_ref(), arguments).wait_success(PATIENCE);
+    assert!(packet_count(&file, "a") > 200, "{}", packet_count(&file, "a"));
+    let output = live.stats().outputs.remove(0);
+    assert_eq!(
+        (output.transport, output.phase, output.drops),
+        (OutputTransport::Icecast, OutputPhase::Live, 0)
+    );
+    assert_eq!(
+        output.name,
+        format!("icecast://****@{}/live.aac?ice_name=Night%20radio&ice_genre=Rain", server.address())
+    );
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_wrong_password_ends_the_output_and_shows_none() {
+    if !need(&[Need::Icecast]) {
+        return;
+    }
+    let (clip, server) = (Known::small(), Icecast::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let wrong = Output::url(&server.source_url("wrong-wrong", "live.aac"));
+    let live = engine
+        .stream(flowcast::Source::file(&clip.file).looped())
+        .record(clip.beside("beside.flv"))
+        .to(wrong)
+        .start()
+        .expect("it starts");
+    let error = wait_output_ended(&events);
+    assert_eq!((error.code(), error.is_retryable()), ("REFUSED", false), "{error}");
+    let said = flowcast::error::chain(&error);
+    assert!(said.contains("401") && !said.contains("wrong-wrong"), "{said}");
+    assert!(!live.has_ended(), "the recording goes on");
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_mount_point_that_is_in_use_is_waited_for() {
+    if !need(&[Need::Icecast]) {
+        return;
+    }
+    let (clip, server) = (Known::small(), Icecast::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let url = server.source_url("hush-hush", "live.aac");
+    let first = start(&engine, &clip, Output::url(&url));
+    wait_live(&events);
+    let second = start(&engine, &clip, Output::url(&url).reconnect(quickly()));
+    let error = wait_retrying(&events);
+    assert!(flowcast::error::chain(&error).contains("in use"), "{error:?}");
+    first.stop(PATIENCE).expect("it runs well");
+    wait_live(&events);
+    second.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_server_that_is_started_anew_is_found_again() {
+    if !need(&[Need::Icecast]) {
+        return;
+    }
+    let (clip, mut server) = (Known::small(), Icecast::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let output = Output::url(&server.source_url("hush-hush", "live.aac")).reconnect(quickly());
+    let live = start(&engine, &clip, output);
+    assert_eq!(wait_live(&events), (0, 0));
+    for round in 1..=2 {
+        server.restart();
+        let error = wait_retrying(&events);
+        assert!(matches!(error, Error::ConnectionLost { .. } | Error::Connect { .. }), "{error:?}");
+        assert_eq!(wait_live(&events).0, round);
+    }
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_picture_without_sound_is_refused_and_says_so() {
+    if !need(&[Need::Icecast]) {
+        return;
+    }
+    let clip = Known::made(&SampleSpec { audio: None, ..SampleSpec::default() });
+    let server = Icecast::start();
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = engine
+        .stream(flowcast::Source::file(&clip.file).looped())
+        .record(clip.beside("beside.flv"))
+        .to(Output::url(&server.source_url("hush-hush", "live.aac")))
+        .start()
+        .expect("it starts");
+    let error = wait_output_ended(&events);
+    assert_eq!(error.code(), "CODEC_NOT_TAKEN", "{error}");
+    assert!(wait_until(PATIENCE, || !live.has_ended()));
+    live.stop(PATIENCE).expect("it runs well");
+}

@@ -1,0 +1,109 @@
+//! RTSP: announced and recorded by GStreamer's server and by ffmpeg.
+
+use flowcast::stats::{OutputPhase, OutputTransport};
+use flowcast::{Error, Output};
+use kit::rig::{Known, engine, quickly};
+use kit::{Need, PATIENCE, Peer, RtspServer, need, own_address, packet_count, text, wait_closed};
+
+use crate::{assert_pictures, start, wait_laps, wait_live, wait_output_ended, wait_retrying};
+
+#[test]
+fn gstreamers_server_has_every_picture() {
+    if !need(&[Need::RtspServer, Need::Ffmpeg]) {
+        return;
+    }
+    let (clip, mut server) = (Known::small(), RtspServer::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = start(&engine, &clip, Output::url(&server.url("live")));
+    assert_eq!(wait_live(&events), (0, 0));
+    wait_laps(&live, 3);
+    let output = live.stats().outputs.remove(0);
+    assert_eq!((output.transport, output.phase, output.drops), (OutputTransport::Rtsp, OutputPhase::Live, 0));
+    assert_eq!(output.name, format!("rtsp://{}/****", server.address()));
+    live.stop(PATIENCE).expect("it runs well");
+    server.process().interrupt(PATIENCE);
+    assert!(assert_pictures(&clip, &server.picture()) >= 120);
+    assert!(packet_count(&server.sound(), "a") >= 200);
+}
+
+#[test]
+fn ffmpeg_that_listens_has_every_picture() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::small();
+    let address = own_address();
+    let (url, file) = (format!("rtsp://{address}/live"), clip.beside("received.h264"));
+    let arguments = [
+        "-nostdin",
+        "-v",
+        "error",
+        "-rtsp_flags",
+        "listen",
+        "-i",
+        &url,
+        "-map",
+        "0:v",
+        "-c",
+        "copy",
+        "-bsf:v",
+        "dump_extra=freq=keyframe",
+        "-f",
+        "h264",
+        text(&file),
+    ];
+    let mut server = Peer::spawn("ffmpeg".as_ref(), arguments);
+    server.wait_listening(address, PATIENCE);
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = start(&engine, &clip, Output::url(&url).reconnect(quickly()));
+    wait_live(&events);
+    wait_laps(&live, 3);
+    live.stop(PATIENCE).expect("it runs well");
+    server.wait(PATIENCE);
+    assert!(wait_closed(&file, PATIENCE));
+    assert!(assert_pictures(&clip, &file) >= 100);
+}
+
+#[test]
+fn a_path_that_is_not_there_ends_the_output() {
+    if !need(&[Need::RtspServer]) {
+        return;
+    }
+    let (clip, server) = (Known::small(), RtspServer::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = engine
+        .stream(flowcast::Source::file(&clip.file).looped())
+        .record(clip.beside("beside.flv"))
+        .to(Output::url(&server.url("secret-path")))
+        .start()
+        .expect("it starts");
+    let error = wait_output_ended(&events);
+    assert_eq!((error.code(), error.is_retryable()), ("REFUSED", false), "{error}");
+    assert!(!flowcast::error::chain(&error).contains("secret-path"), "{error}");
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_server_that_is_started_anew_is_found_again() {
+    if !need(&[Need::RtspServer, Need::Ffmpeg]) {
+        return;
+    }
+    let (clip, mut server) = (Known::small(), RtspServer::start());
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = start(&engine, &clip, Output::url(&server.url("live")).reconnect(quickly()));
+    assert_eq!(wait_live(&events), (0, 0));
+    wait_laps(&live, 1);
+    server.restart();
+    let error = wait_retrying(&events);
+    assert!(matches!(error, Error::ConnectionLost { .. } | Error::Connect { .. }), "{error:?}");
+    assert_eq!(wait_live(&events).0, 1);
+    let laps = live.stats().laps;
+    wait_laps(&live, laps + 2);
+    live.stop(PATIENCE).expect("it runs well");
+    server.process().interrupt(PATIENCE);
+    assert!(assert_pictures(&clip, &server.picture()) >= 50);
+}

@@ -1,0 +1,134 @@
+//! MPEG-TS in datagrams: whole packets, none lost at a receiver with the usual buffer, and times as a decoder needs them.
+
+use std::collections::HashMap;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use flowcast::Output;
+use kit::rig::{Known, engine};
+use kit::{Need, PATIENCE, Peer, bound_udp, need, own_address, text, wait_closed};
+
+use crate::{assert_pictures, start, wait_laps};
+
+const PACKET: usize = 188;
+
+/// What a receiver that reads nothing else meanwhile has of it.
+#[derive(Default)]
+struct Received {
+    packets: u64,
+    /// The counter of each PID, and how often it was not the next one.
+    counters: HashMap<u16, u8>,
+    gaps: u64,
+    /// Arrivals of PAT and of clocks.
+    tables: Vec<Instant>,
+    clocks: Vec<Instant>,
+    largest: usize,
+}
+
+impl Received {
+    fn take(&mut self, datagram: &[u8]) {
+        let now = Instant::now();
+        self.largest = self.largest.max(datagram.len());
+        assert!(datagram.len().is_multiple_of(PACKET), "{} bytes", datagram.len());
+        for packet in datagram.chunks(PACKET) {
+            assert_eq!(packet[0], 0x47);
+            self.packets += 1;
+            let pid = u16::from(packet[1] & 0x1F) << 8 | u16::from(packet[2]);
+            let (has_adaptation, has_payload) = (packet[3] & 0x20 != 0, packet[3] & 0x10 != 0);
+            if pid == 0 {
+                self.tables.push(now);
+            }
+            if has_adaptation && packet[4] > 0 && packet[5] & 0x10 != 0 {
+                self.clocks.push(now);
+            }
+            let counter = packet[3] & 0x0F;
+            let before = self.counters.insert(pid, counter);
+            let is_marked = has_adaptation && packet[4] > 0 && packet[5] & 0x80 != 0;
+            if let Some(before) = before.filter(|_| has_payload && !is_marked && pid != 0x1FFF) {
+                self.gaps += u64::from(counter != (before + 1) & 0x0F);
+            }
+        }
+    }
+}
+
+fn longest(times: &[Instant]) -> Duration {
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// 16 Mbit/s with large keyframes, to a socket with the kernel's own buffer.
+#[test]
+fn no_datagram_is_lost_in_a_burst() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::heavy();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
+    let engine = engine(|_| {});
+    let url = format!("udp://{}", socket.local_addr().expect("it is bound"));
+    let live = start(&engine, &clip, Output::url(&url));
+    let mut received = Received::default();
+    let mut buffer = [0; 2048];
+    let end = Instant::now() + PATIENCE;
+    while live.stats().laps < 2 && Instant::now() < end {
+        if let Ok(length) = socket.recv(&mut buffer) {
+            received.take(&buffer[..length]);
+        }
+    }
+    live.stop(PATIENCE).expect("it runs well");
+    assert!(received.packets > 20_000, "{} packets", received.packets);
+    println!(
+        "{} packets, {} gaps, tables every {:?} at most, clocks every {:?}",
+        received.packets,
+        received.gaps,
+        longest(&received.tables),
+        longest(&received.clocks)
+    );
+    assert_eq!((received.gaps, received.largest), (0, 1316));
+    assert!(received.tables.len() > 20 && received.clocks.len() > 40);
+}
+
+#[test]
+fn ffmpeg_has_every_picture() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::small();
+    let address = own_address();
+    let file = clip.beside("received.ts");
+    let url = format!("udp://{address}?timeout=3000000");
+    let arguments = ["-nostdin", "-v", "error", "-i", &url, "-c", "copy", "-f", "mpegts", text(&file)];
+    let mut receiver = Peer::spawn("ffmpeg".as_ref(), arguments);
+    assert!(kit::wait_until(PATIENCE, || bound_udp(address)));
+    let engine = engine(|_| {});
+    let live = start(&engine, &clip, Output::url(&format!("udp://{address}?pkt_size=752&ttl=1")));
+    wait_laps(&live, 3);
+    live.stop(PATIENCE).expect("it runs well");
+    receiver.wait(PATIENCE);
+    assert!(wait_closed(&file, PATIENCE));
+    assert!(assert_pictures(&clip, &file) >= 150);
+}
+
+#[test]
+fn a_constant_rate_is_kept_with_stuffing() {
+    let clip = Known::small();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
+    let engine = engine(|_| {});
+    let url = format!("udp://{}?muxrate=4000000", socket.local_addr().expect("it is bound"));
+    let live = start(&engine, &clip, Output::url(&url));
+    let (mut received, mut buffer, mut stuffing) = (Received::default(), [0; 2048], 0_u64);
+    let end = Instant::now() + PATIENCE;
+    while live.stats().laps < 2 && Instant::now() < end {
+        if let Ok(length) = socket.recv(&mut buffer) {
+            received.take(&buffer[..length]);
+            let is_stuffing = |packet: &&[u8]| packet[1] & 0x1F == 0x1F && packet[2] == 0xFF;
+            stuffing += buffer[..length].chunks(PACKET).filter(is_stuffing).count() as u64;
+        }
+    }
+    let seconds = live.stats().media_time.as_millis() as f64 / 1000.0;
+    live.stop(PATIENCE).expect("it runs well");
+    let rate = received.packets as f64 * PACKET as f64 * 8.0 / seconds;
+    println!("{rate:.0} bit/s, {stuffing} packets of stuffing, {} gaps", received.gaps);
+    assert!((3_000_000.0..5_000_000.0).contains(&rate) && stuffing > 100 && received.gaps == 0, "{rate}");
+}
