@@ -16,6 +16,7 @@ pages! {
     standing_in "docs/jobs/standby.md"
     changing "docs/jobs/outputs.md"
     recording "docs/jobs/record.md"
+    sending "docs/jobs/url.md"
     seeing "docs/jobs/thumbnails.md"
     scheduling "docs/jobs/schedule.md"
     serving "docs/jobs/serve.md"
