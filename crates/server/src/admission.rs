@@ -91,8 +91,8 @@ pub(crate) struct Desk {
     answers: Mutex<Vec<(usize, Answer)>>,
     /// `None` once the lobby is closed.
     returned: Mutex<Option<Vec<Connection>>>,
-    /// What was heard of streams that are relayed.
-    letters: Mutex<Vec<Letter>>,
+    /// What was heard of streams that are relayed; `None` once the lobby is closed.
+    letters: Mutex<Option<Vec<Letter>>>,
     waker: Waker,
 }
 
@@ -214,7 +214,7 @@ impl Desk {
         Self {
             answers: Mutex::default(),
             returned: Mutex::new(Some(Vec::new())),
-            letters: Mutex::default(),
+            letters: Mutex::new(Some(Vec::new())),
             waker,
         }
     }
@@ -230,15 +230,22 @@ impl Desk {
         std::mem::take(&mut self.answers.lock())
     }
 
-    /// Takes news of a stream that is relayed. Never blocks.
+    /// Takes news of a stream that is relayed; one that was started for a lobby that is closed ends. Never blocks.
     pub(crate) fn hear(&self, letter: Letter) {
-        self.letters.lock().push(letter);
+        let refused = match &mut *self.letters.lock() {
+            Some(letters) => {
+                letters.push(letter);
+                None
+            }
+            None => Some(letter),
+        };
+        drop(refused);
         self.wake();
     }
 
     /// The news since the last call.
     pub(crate) fn take_letters(&self) -> Vec<Letter> {
-        std::mem::take(&mut self.letters.lock())
+        self.letters.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes a connection that ended its stream; it is closed if there is no lobby any more.
@@ -262,6 +269,9 @@ impl Desk {
     /// From now on no connection comes back; those that just did are closed.
     pub(crate) fn close(&self) {
         drop(self.returned.lock().take());
+        // Outside the lock: a stream that ends may have something to say.
+        let letters = self.letters.lock().take();
+        drop(letters);
     }
 
     /// Closes it when the guard is dropped, also on a panic.
