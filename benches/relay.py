@@ -131,14 +131,16 @@ def main():
         cost["origin"].append(own)
         cost["edge"].append(edge)
         print(f"| {number + 1} | {own:.4f} | {edge:.4f} | {edge / own:.3f} | {pulls} | {firsts[-1] * 1e3:.0f} ms |", flush=True)
-    medians = {side: statistics.median(runs) for side, runs in cost.items()}
-    print(f"| median | {medians['origin']:.4f} | {medians['edge']:.4f} | {medians['edge'] / medians['origin']:.3f} | | {statistics.median(firsts) * 1e3:.0f} ms |")
-    print(f"\n{', '.join(wrong) or 'no player ended, and no time went back'}\n", flush=True)
+    if arguments.rounds:
+        medians = {side: statistics.median(runs) for side, runs in cost.items()}
+        print(f"| median | {medians['origin']:.4f} | {medians['edge']:.4f} | {medians['edge'] / medians['origin']:.3f} | | {statistics.median(firsts) * 1e3:.0f} ms |")
+        print(f"\n{', '.join(wrong) or 'no player ended, and no time went back'}\n", flush=True)
 
     house = House(arguments)
     try:
-        crowd = players(arguments, house.edge.first, arguments.players)
         for number in range(arguments.kills):
+            # Another crowd each time: players that only discard answer no pings, and would be let go after a minute.
+            crowd = players(arguments, house.edge.first, arguments.players)
             time.sleep(SETTLE)
             crowd.ask()
             house.kill_origin()
@@ -152,7 +154,7 @@ def main():
             print(f"kill {number + 1}: {edge['players']} players stayed, {after['ended']} ended, longest silence {silence['silence_max_ms']} ms, "
                   f"then {after['kbps_min']} to {after['kbps_max']} kbit/s, {house.origin.ask()['accepted'] - 1} pull(s) at the new origin",
                   flush=True)
-        crowd.end()
+            crowd.end()
     finally:
         house.end()
 
