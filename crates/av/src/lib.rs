@@ -43,6 +43,7 @@ mod limits;
 pub mod log;
 mod media;
 mod memory_muxer;
+mod mp4_boxes;
 mod mp4_tables;
 mod muxer;
 mod options;

@@ -28,6 +28,15 @@ pub(crate) fn is_mp4(start: &[u8]) -> bool {
 
 /// Counts what the tables announce. A file that cannot be read here, or not in time, is left to libav.
 pub(crate) fn check(source: impl Read + Seek, limits: &InputLimits) -> Result<(), Exceeded> {
+    count(source, limits, false)
+}
+
+/// The same of one fragment by itself.
+pub(crate) fn check_fragment(source: impl Read + Seek, limits: &InputLimits) -> Result<(), Exceeded> {
+    count(source, limits, true)
+}
+
+fn count(source: impl Read + Seek, limits: &InputLimits, fragmented: bool) -> Result<(), Exceeded> {
     let mut walk = Walk {
         source: BufReader::with_capacity(BUFFER, source),
         limits: *limits,
@@ -36,7 +45,7 @@ pub(crate) fn check(source: impl Read + Seek, limits: &InputLimits) -> Result<()
         boxes: 0,
         tracks: 0,
         tags: 0,
-        fragmented: false,
+        fragmented,
         movie_scale: 0,
         track: Track::default(),
     };

@@ -55,8 +55,9 @@ impl Context {
         if let Some(protocol) = self.guard.refused() {
             return Error::ProtocolRefused { input: self.shown.clone(), protocol };
         }
-        if let (Some(source), Some(path)) = (input.and_then(Input::take_source_error), &self.path) {
-            return Error::Io { path: path.clone(), operation: "read", source: source.into() };
+        if let Some(source) = input.and_then(Input::take_source_error) {
+            let path = self.path.clone().unwrap_or_else(|| self.shown.clone().into());
+            return Error::Io { path, operation: "read", source: source.into() };
         }
         match failure.code {
             // Demuxers say both of damaged headers; our own arguments are checked before.

@@ -1,10 +1,10 @@
 //! Reads packets out of a file or a live input. One thread at a time; every call may block.
 
 mod context;
+mod live;
 mod rewind;
 
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::convert::{Conversion, Converted, Converter};
-use crate::probe::{self, Opened, Request};
-use crate::redact::{self, Secrets};
-use crate::sys::{self, Guard, Input, Opening, Source};
+use crate::probe::Opened;
+use crate::redact::Secrets;
+use crate::sys::{self, Guard, Input, Source};
 use crate::{Error, Interrupt, MediaInfo, OpenOptions, Packet, origin};
 
 pub(crate) use context::{Context, recognise_source};
-use context::{guarded, open_connection, read_source};
+use context::{guarded, read_source};
 use rewind::Mark;
 
 /// An open input.
@@ -129,50 +129,6 @@ impl Demuxer {
             _secrets: Secrets::default(),
         };
         Self::open_source(Box::new(Cursor::new(data)), context, options, guard)
-    }
-
-    /// Opens a live input: `rtmp`, `rtmps`, `http`, `https`, `rtsp`, `srt`, `udp`, `rtp`, `tcp`, `tls` and `rist` addresses, as
-    /// far as this libav was built with them. TLS certificates are verified.
-    ///
-    /// While it is open, the key and other secrets of the address are kept out of libav's log lines; in errors the address is
-    /// redacted.
-    ///
-    /// # Errors
-    /// [`Error::ProtocolRefused`] for other schemes; else as for [`open`](Self::open).
-    ///
-    /// # Blocking
-    /// On the network, for [`OpenOptions::timeout`] at most; `interrupt` ends it earlier. A DNS look-up cannot be ended:
-    /// resolve the host first where that matters.
-    pub fn open_url(url: &str, options: &OpenOptions, interrupt: &Interrupt) -> Result<Self, Error> {
-        sys::check_versions()?;
-        let shown = redact::address(url);
-        let Some(access) = origin::access(url, options.protocols) else {
-            let protocol = url.split(':').next().unwrap_or_default();
-            let protocol = if protocol.len() < url.len() { protocol } else { "no scheme" };
-            return Err(Error::ProtocolRefused { input: shown, protocol: protocol.to_owned() });
-        };
-        let name = CString::new(url)
-            .map_err(|_| Error::InvalidArgument { message: "the address holds a NUL byte".to_owned() })?;
-        let guard = guarded(options, interrupt);
-        let context = Context {
-            shown,
-            name: name.clone(),
-            path: None,
-            size: None,
-            guard: Arc::clone(&guard),
-            _secrets: Secrets::of_address(url),
-        };
-        let limits = probe::limits(options, Some(access));
-        let opening = if access.is_format {
-            Opening::by_format(c"rtsp", name, &guard)
-                .map_err(|failure| context.error(failure, "open", None))?
-        } else {
-            let io = open_connection(&name, access, &guard);
-            let io = io.map_err(|failure| context.error(failure, "open", None))?;
-            probe::recognise(io, name, &guard, &limits, access.playlists, &context)?
-        };
-        let opened = probe::open(Request { opening, limits, options, size: None }, &context)?;
-        Ok(Self::assemble(opened, context, options, guard))
     }
 
     fn open_source(

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use super::*;
+use crate::probe::{self, Request};
+use crate::redact::Secrets;
 use crate::sys::Io;
 
 /// The second wall behind the list of formats: even where a playlist is let through, libav's hook for opening what it names

@@ -19,6 +19,21 @@ pub(crate) trait Source: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Source for T {}
 
+/// A reader that cannot go back.
+struct Forward(Box<dyn Read + Send>);
+
+impl Read for Forward {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Seek for Forward {
+    fn seek(&mut self, _to: SeekFrom) -> std::io::Result<u64> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// An `AVIOContext` and what it reads from.
 pub(crate) struct Io {
     context: NonNull<ffi::AVIOContext>,
@@ -29,6 +44,8 @@ pub(crate) struct Io {
 }
 
 struct SourceState {
+    /// Whether it can go back, and be read again.
+    rewinds: bool,
     /// `None` once taken back.
     source: Option<Box<dyn Source>>,
     /// What the reader fills. Not libav's buffer: at the end of the input libav asks for more into the buffer that holds the
@@ -53,10 +70,20 @@ impl std::fmt::Debug for Io {
 impl Io {
     /// Lets libav read from a Rust reader.
     pub(crate) fn from_source(source: Box<dyn Source>, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        Self::from_reader(source, true, guard)
+    }
+
+    /// Lets libav read from a Rust reader that only goes forward.
+    pub(crate) fn from_stream(reader: Box<dyn Read + Send>, guard: &Arc<Guard>) -> Result<Self, Failure> {
+        Self::from_reader(Box::new(Forward(reader)), false, guard)
+    }
+
+    fn from_reader(source: Box<dyn Source>, rewinds: bool, guard: &Arc<Guard>) -> Result<Self, Failure> {
         // SAFETY: plain allocation; on success the buffer belongs to the context made below, which may replace it.
         let buffer = non_null(unsafe { ffi::av_malloc(BUFFER) }, "av_malloc")?;
         let guard = Arc::clone(guard);
         let mut state = Box::new(SourceState {
+            rewinds,
             source: Some(source),
             piece: vec![0; PIECE].into_boxed_slice(),
             guard,
@@ -75,7 +102,7 @@ impl Io {
                 opaque.cast(),
                 Some(read_source),
                 None,
-                Some(seek_source),
+                if rewinds { Some(seek_source) } else { None },
             )
         };
         let Some(context) = NonNull::new(context) else {
@@ -134,9 +161,9 @@ impl Io {
         self.context.as_ptr()
     }
 
-    /// Closes it and gives the Rust reader back; `None` for libav's own protocols.
+    /// Closes it and gives the Rust reader back; `None` for one that only goes forward, and for libav's own protocols.
     pub(crate) fn into_source(mut self) -> Option<Box<dyn Source>> {
-        self.source.as_mut()?.source.take()
+        self.source.as_mut().filter(|state| state.rewinds)?.source.take()
     }
 
     /// Up to `count` bytes that libav has already read ahead of its position.
@@ -170,9 +197,9 @@ impl Io {
         self.source.as_ref().is_some_and(|state| state.screen.is_some())
     }
 
-    /// Whether the bytes come from a Rust reader, which can be read again.
+    /// Whether the bytes come from a Rust reader that can be read again.
     pub(crate) fn has_source(&self) -> bool {
-        self.source.is_some()
+        self.source.as_ref().is_some_and(|state| state.rewinds)
     }
 
     /// Whether libav can seek in it by bytes.
