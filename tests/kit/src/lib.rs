@@ -29,6 +29,7 @@ pub mod scripted;
 mod servers;
 mod session;
 mod tls;
+mod web;
 
 pub use apart::{Apart, nft, tc, uptime};
 pub use clients::{
@@ -41,7 +42,7 @@ pub use fault::FaultProxy;
 pub use flv::{flv_tags, whole_flv_tags, write_flv};
 pub use frames::{Decoded, Laps, decode, frame_hashes, laps, packet_count};
 pub use media::{Clip, box_at, make, media, remux};
-pub use need::{Need, ffmpeg7, need};
+pub use need::{Need, ffmpeg7, need, rtsp_python};
 pub use net::{listening, own_address, wait_closed, wait_until};
 pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub use process::{Peer, directory, example, files, run, text};
@@ -50,6 +51,7 @@ pub use role::{alone, ran, role_arguments, run_alone};
 pub use servers::{FfmpegListen, Nginx, PeerServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};
 pub use tls::{Authority, Identity, TlsProxy};
+pub use web::Web;
 
 use std::path::Path;
 use std::time::Duration;

@@ -16,6 +16,8 @@ pub enum Need {
     Gstreamer,
     /// The same, and GLib's TLS (glib-networking), without which it knows no `rtmps`.
     GstreamerTls,
+    /// GStreamer's server of RTSP, by Python (`gir1.2-gst-rtsp-server-1.0`, `python3-gi`).
+    GstreamerRtsp,
     /// The `rtmpdump` program.
     Rtmpdump,
     /// stunnel.
@@ -52,6 +54,7 @@ impl Need {
                     && ["rtmp2sink", "rtmp2src", "flvmux", "h264parse"].map(gst_has) == [true; 4]
             }
             Self::GstreamerTls => Self::Gstreamer.is_there() && has_glib_tls(),
+            Self::GstreamerRtsp => gst_has("rtph264pay") && gst_has("rtpmp4gpay") && rtsp_python().is_some(),
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
@@ -107,6 +110,17 @@ pub(crate) fn skip(what: &str, excused: bool) {
 
 fn is_set(name: &str, wanted: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value == wanted)
+}
+
+/// The Python that finds GStreamer's server of RTSP: not each of a machine does.
+#[must_use]
+pub fn rtsp_python() -> Option<PathBuf> {
+    let import =
+        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
+    let imports = |python: &PathBuf| {
+        Command::new(python).args(["-c", import]).output().is_ok_and(|output| output.status.success())
+    };
+    program("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]).find(imports)
 }
 
 /// The path of a program, looked for where a daemon would be found as well.
