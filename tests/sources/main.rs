@@ -5,6 +5,7 @@
 
 mod fallback;
 mod pull;
+mod pull_live;
 mod relay;
 mod replace;
 

@@ -16,6 +16,8 @@ pub mod driver;
 mod engine;
 mod error;
 mod event;
+#[cfg(feature = "libav")]
+mod fetch;
 mod files;
 pub mod health;
 mod id;

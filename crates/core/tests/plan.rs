@@ -26,6 +26,7 @@ const PLAN: &[(&str, &str)] = &[
     ("limiter", "admission error settings"),
     ("config", "admission error limiter settings written"),
     ("net", "config error sys"),
+    ("fetch", "config error net"),
     ("ring", "config error pool"),
     ("thumbnail", "error ring settings sys"),
     ("clock", "event ring"),
@@ -53,7 +54,7 @@ const PLAN: &[(&str, &str)] = &[
         "admission bit_rate clock config driver error event files health id limiter machine net pool recorded reel ring standby stats sys thumbnail usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
-    ("pull", "clock config driver error event net publish stats stream written"),
+    ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
     ("keys", "bit_rate error net stats stream"),
     (
         "source",

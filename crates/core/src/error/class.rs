@@ -43,6 +43,7 @@ impl Error {
             Self::Certificates { .. } => "CERTIFICATES_UNREADABLE",
             Self::Rtmp { source, .. } => source.code(),
             Self::ConnectionLost { .. } => "CONNECTION_LOST",
+            Self::HttpStatus { .. } => "HTTP_STATUS",
             Self::TooSlow { .. } => "TOO_SLOW",
             Self::TooFast { .. } => "TOO_FAST",
             Self::CodecNotTaken { .. } => "CODEC_NOT_TAKEN",
@@ -131,6 +132,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::Rtmp { .. }
             | Self::ConnectionLost { .. }
+            | Self::HttpStatus { .. }
             | Self::CodecNotTaken { .. }
             | Self::GaveUp { .. } => 502,
             Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
@@ -189,6 +191,8 @@ impl Error {
             ),
             Self::Tls { .. } => true,
             Self::Rtmp { source, .. } => source.is_retryable(),
+            // Not there yet, too many of us, too busy; all else below 500 stays as it is.
+            Self::HttpStatus { status, .. } => matches!(status, 404 | 408 | 425 | 429 | 453 | 454 | 500..),
             #[cfg(feature = "libav")]
             Self::Media(error) => error.is_retryable(),
             _ => false,

@@ -304,6 +304,14 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
+    /// A server of HTTP or RTSP does not give what it was asked for.
+    #[error("{host}: the server answered with status {status}")]
+    HttpStatus {
+        /// The host.
+        host: String,
+        /// The status code: 404 where there is no such stream (RFC 9110, section 15; RFC 2326, section 11).
+        status: u16,
+    },
     /// The peer takes data more slowly than the stream makes it.
     #[error("{host}: {lag:?} behind, more than the limit of {limit:?}")]
     TooSlow {

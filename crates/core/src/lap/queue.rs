@@ -238,6 +238,12 @@ impl TagReceiver {
         self.0.state.lock().bytes + self.0.behind.load(Ordering::Relaxed)
     }
 
+    /// Media time that waits.
+    #[cfg(feature = "libav")]
+    pub(crate) fn span(&self) -> Duration {
+        self.0.state.lock().span()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.state.lock().steps.is_empty()

@@ -8,6 +8,11 @@ pub mod transport;
 
 pub(crate) use backoff::Backoff;
 pub use pace::ReadPace;
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(dead_code, reason = "without libav no input but RTMP is connected to")
+)]
+pub(crate) mod location;
 pub(crate) mod random;
 pub(crate) mod reach;
 pub(crate) mod resolver;

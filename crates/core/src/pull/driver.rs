@@ -1,6 +1,7 @@
 //! The source: dials, reads, waits, dials again.
 //!
-//! In: turns of the stream, and the dialer's word. Out: tags on one clock, or what an encoder makes of them. On the stream's thread.
+//! In: turns of the stream, and the dialer's word, or a worker's queue. Out: tags on one clock, or what an encoder makes of them. On the
+//! stream's thread.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use flowcast_rtmp::session::ClientRole;
 use flowcast_rtmp::url::{Destination, Scheme};
 use mio::{Registry, Token};
 
-use super::Pull;
+use super::address::Address;
 use super::homes::{Homes, Next};
 use super::link::{Found, Link};
+use super::live::LiveLink;
+use super::{Pull, Setting};
 use crate::clock::timeline::Timeline;
 use crate::config::ConnectConfig;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
@@ -25,6 +28,7 @@ use crate::net::{Backoff, random};
 use crate::publish::encoder::LiveEncoder;
 use crate::stats::{EncodingStats, Origin};
 use crate::stream::SourceMailbox;
+use crate::sys;
 
 /// Redirections in a row.
 const MOST_HOPS: u32 = 5;
@@ -41,6 +45,31 @@ pub(crate) struct With {
     pub(crate) enhanced: bool,
     /// What encodes it, if anything does.
     pub(crate) encoder: Option<LiveEncoder>,
+    /// For inputs that are not RTMP.
+    pub(crate) setting: Setting,
+}
+
+/// A connection to where it is played from.
+enum Line {
+    Rtmp(Box<Link>),
+    /// This one may still be made.
+    Live(LiveLink),
+}
+
+impl Line {
+    fn turn(&mut self, cx: &mut SourceContext<'_>, host: &str) -> Result<Found, Error> {
+        match self {
+            Self::Rtmp(link) => link.turn(cx, host),
+            Self::Live(link) => link.turn(cx, host),
+        }
+    }
+
+    fn has_media(&self) -> bool {
+        match self {
+            Self::Rtmp(link) => link.has_media(),
+            Self::Live(link) => link.has_media(),
+        }
+    }
 }
 
 /// The source of a stream that is played from another server.
@@ -58,7 +87,9 @@ pub(crate) struct Puller {
     dialing: Option<Arc<AtomicBool>>,
     /// When it is dialled next; `None` for at once.
     next: Option<Instant>,
-    link: Option<Link>,
+    link: Option<Line>,
+    /// The thread of a live input that was ended, until it has noticed.
+    old: Option<sys::Worker>,
     /// Came with a message and has not been looked at.
     news: Option<News>,
     /// Connections that gave media.
@@ -97,8 +128,8 @@ impl Puller {
     ///
     /// The address cannot be one.
     pub(crate) fn new(pull: Pull, with: With) -> Result<Self, Error> {
-        let others = pull.others.iter().cloned().collect::<Result<_, _>>()?;
-        let first = pull.address.clone()?;
+        let others = pull.others.iter().cloned().collect::<Result<_, _>>().map_err(Error::from)?;
+        let first = pull.address.clone().map_err(Error::from)?;
         Ok(Self {
             shown: first.to_string().into(),
             homes: Homes::new(first, others),
@@ -110,6 +141,7 @@ impl Puller {
             dialing: None,
             next: None,
             link: None,
+            old: None,
             news: None,
             connections: 0,
             failures: 0,
@@ -123,18 +155,43 @@ impl Puller {
         })
     }
 
-    fn peer(&self) -> &Destination {
-        self.elsewhere.as_ref().unwrap_or_else(|| self.homes.now())
+    fn host(&self) -> &str {
+        self.elsewhere.as_ref().map_or_else(|| self.homes.now().host(), Destination::host)
     }
 
-    fn dial(&mut self) {
+    /// Dials, if nothing of the last time is in the way.
+    fn dial(&mut self, cx: &mut SourceContext<'_>) -> Result<(), Error> {
+        let location = match self.homes.now() {
+            Address::Rtmp(home) => {
+                let destination = self.elsewhere.as_ref().unwrap_or(home).clone();
+                self.dial_rtmp(destination);
+                return Ok(());
+            }
+            Address::Live(location) => location.clone(),
+        };
+        // A thread that libav does not let go is waited for: there is never more than one.
+        if self.old.as_mut().is_some_and(|old| !old.is_stopped()) {
+            return Ok(());
+        }
+        (self.old, self.next) = (None, None);
+        self.shown = location.to_string().into();
+        match LiveLink::start(location, &self.pull, &self.with.connect, &self.with.setting) {
+            Ok(link) => {
+                self.take_over(cx.now, Line::Live(link));
+                Ok(())
+            }
+            Err(error) => self.failed(cx, error),
+        }
+    }
+
+    fn dial_rtmp(&mut self, destination: Destination) {
         let cancelled: Arc<AtomicBool> = Arc::default();
         self.attempt += 1;
-        self.shown = self.peer().to_string().into();
+        self.shown = destination.to_string().into();
         let (mailbox, attempt) = (self.with.mailbox.clone(), self.attempt);
         (self.dialing, self.next) = (Some(cancelled.clone()), None);
         self.with.dialer.dial(Request {
-            destination: self.peer().clone(),
+            destination,
             role: ClientRole::Play,
             roots: self.pull.roots.clone(),
             config: self.with.connect.clone(),
@@ -173,14 +230,16 @@ impl Puller {
 
     /// The server wants the client elsewhere, or once more. What it still sends is taken meanwhile.
     fn go_elsewhere(&mut self, cx: &mut SourceContext<'_>, url: Option<ServerUrl>) -> Result<(), Error> {
-        let host = self.peer().host().to_owned();
+        let host = self.host().to_owned();
+        // Only servers of RTMP say so in this way.
+        let Address::Rtmp(home) = self.homes.now() else { return Ok(()) };
         let refused = |reason: &str| {
             let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, reason);
             Error::ConnectionLost { host: host.clone(), source: source.into() }
         };
-        let to = match url.map(|ServerUrl(url)| self.homes.now().moved_to(&url)) {
-            None => self.peer().clone(),
-            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && self.homes.now().scheme() == Scheme::Rtmps => {
+        let to = match url.map(|ServerUrl(url)| home.moved_to(&url)) {
+            None => self.elsewhere.as_ref().unwrap_or(home).clone(),
+            Some(Ok(to)) if to.scheme() == Scheme::Rtmp && home.scheme() == Scheme::Rtmps => {
                 return self.failed(cx, refused("the server redirects to an address without TLS"));
             }
             Some(Ok(to)) => to,
@@ -195,8 +254,7 @@ impl Puller {
         self.hops += 1;
         self.elsewhere = Some(to);
         self.call_off();
-        self.dial();
-        Ok(())
+        self.dial(cx)
     }
 
     /// The connection is lost, or there never was one: dial again later, or end.
@@ -234,10 +292,24 @@ impl Puller {
 
     /// Lets the connection go.
     fn let_go(&mut self, now: Instant) {
-        if self.link.take().is_some()
-            && let Some(encoder) = &self.with.encoder
-        {
+        match self.link.take() {
+            None => return,
+            Some(Line::Live(link)) => self.old = link.end(),
+            Some(Line::Rtmp(_)) => {}
+        }
+        if let Some(encoder) = &self.with.encoder {
             encoder.end(now);
+        }
+    }
+
+    /// Another connection takes the place of the one there was.
+    fn take_over(&mut self, now: Instant, line: Line) {
+        self.let_go(now);
+        (self.link, self.since, self.told) = (Some(line), Some(now), false);
+        self.timeline.change();
+        // What each connection brings is decoded by itself.
+        if self.with.encoder.is_some() {
+            self.timeline.forget_headers();
         }
     }
 
@@ -251,7 +323,7 @@ impl Puller {
     fn read(&mut self, cx: &mut SourceContext<'_>) -> Result<bool, Error> {
         let Some(link) = &mut self.link else { return Ok(false) };
         let from = cx.tags.len();
-        let host = self.elsewhere.as_ref().unwrap_or_else(|| self.homes.now()).host();
+        let host = self.elsewhere.as_ref().map_or_else(|| self.homes.now().host(), Destination::host);
         let found = link.turn(cx, host);
         let has_media = link.has_media();
         self.timeline.place_all(cx.now, cx.tags, from, cx.notices);
@@ -263,6 +335,9 @@ impl Puller {
         if has_media && !self.told {
             self.told = true;
             self.homes.works();
+            if matches!(self.link, Some(Line::Live(_))) {
+                self.with.backoff.connected(cx.now);
+            }
             let (reconnects, failures) = (self.connections, std::mem::take(&mut self.failures));
             self.connections += 1;
             cx.notices.push(EventKind::SourceLive { reconnects, failures });
@@ -276,7 +351,7 @@ impl Puller {
             }
             Ok(Found::Over(code)) => {
                 let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, code);
-                let host = self.peer().host().to_owned();
+                let host = self.host().to_owned();
                 self.lost(cx, Error::ConnectionLost { host, source: source.into() })?;
             }
             Ok(Found::Elsewhere(url)) => self.go_elsewhere(cx, url)?,
@@ -309,12 +384,17 @@ impl Puller {
             return SourceState::Ended;
         }
         let is_due = self.next.is_none_or(|at| at <= cx.now);
-        if self.link.is_none() && self.dialing.is_none() && is_due && !self.stopping {
-            self.dial();
+        if self.link.is_none()
+            && self.dialing.is_none()
+            && is_due
+            && !self.stopping
+            && let Err(error) = self.dial(cx)
+        {
+            return SourceState::Failed(error);
         }
         // Between two tags of a server that sends nothing is amiss, however short outputs are held.
         if cx.tick
-            && !self.link.as_ref().is_some_and(Link::has_media)
+            && !self.link.as_ref().is_some_and(Line::has_media)
             && let Some(heard) = self.heard
         {
             self.resting = cx.now.saturating_duration_since(heard) >= self.pull.hold;
@@ -332,13 +412,7 @@ impl Puller {
         let first = self.pull.first_media.unwrap_or(self.pull.silence);
         match Link::new(*dialed, (first, self.pull.silence), now, registry, token) {
             Ok(link) => {
-                self.let_go(now);
-                (self.link, self.since, self.told) = (Some(link), Some(now), false);
-                self.timeline.change();
-                // What each connection brings is decoded by itself.
-                if self.with.encoder.is_some() {
-                    self.timeline.forget_headers();
-                }
+                self.take_over(now, Line::Rtmp(Box::new(link)));
                 News::Connected
             }
             Err(error) => News::Failed(error),
@@ -365,7 +439,9 @@ impl SourceDriver for Puller {
     }
 
     fn is_due(&self) -> bool {
-        self.news.is_some() || self.with.encoder.as_ref().is_some_and(LiveEncoder::is_due)
+        self.news.is_some()
+            || self.with.encoder.as_ref().is_some_and(LiveEncoder::is_due)
+            || matches!(&self.link, Some(Line::Live(link)) if link.is_due())
     }
 
     fn is_resting(&self) -> bool {
@@ -398,20 +474,27 @@ impl SourceDriver for Puller {
     }
 
     fn bytes_held(&self) -> usize {
-        self.with.encoder.as_ref().map_or(0, LiveEncoder::bytes_held)
+        let read_ahead = match &self.link {
+            Some(Line::Live(link)) => link.bytes_held(),
+            _ => 0,
+        };
+        read_ahead + self.with.encoder.as_ref().map_or(0, LiveEncoder::bytes_held)
     }
 
     fn stop(&mut self) {
         self.stopping = true;
         self.call_off();
-        self.link = None;
+        if let Some(Line::Live(link)) = self.link.take() {
+            self.old = link.end();
+        }
         if let Some(encoder) = &mut self.with.encoder {
             encoder.stop();
         }
     }
 
     fn is_stopped(&mut self) -> bool {
-        self.with.encoder.as_mut().is_none_or(|encoder| encoder.is_stopped())
+        self.old.as_mut().is_none_or(sys::Worker::is_stopped)
+            && self.with.encoder.as_mut().is_none_or(|encoder| encoder.is_stopped())
     }
 }
 

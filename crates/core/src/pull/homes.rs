@@ -3,12 +3,12 @@
 //! In: what became of the one that was dialled. Out: the next. A round is over when all have failed since one last gave media; the next begins
 //! with the first again. On the stream's thread.
 
-use flowcast_rtmp::url::Destination;
+use super::address::Address;
 
 /// One address at least, and which of them it is at the moment.
 pub(super) struct Homes {
-    first: Destination,
-    others: Vec<Destination>,
+    first: Address,
+    others: Vec<Address>,
     /// 0 for the first.
     at: usize,
     /// How many have failed in this round.
@@ -27,7 +27,7 @@ pub(super) enum Next {
 }
 
 impl Homes {
-    pub(super) fn new(first: Destination, others: Vec<Destination>) -> Self {
+    pub(super) fn new(first: Address, others: Vec<Address>) -> Self {
         Self { first, others, at: 0, failed: 0, has_hope: false }
     }
 
@@ -37,7 +37,7 @@ impl Homes {
     }
 
     /// The one that is dialled, or gives the stream.
-    pub(super) fn now(&self) -> &Destination {
+    pub(super) fn now(&self) -> &Address {
         self.at.checked_sub(1).and_then(|index| self.others.get(index)).unwrap_or(&self.first)
     }
 
@@ -66,9 +66,8 @@ mod tests {
     use super::*;
 
     fn homes(count: usize) -> Homes {
-        let mut all = (0..count).map(|number| {
-            Destination::parse(&format!("rtmp://origin{number}/live/show")).expect("an address")
-        });
+        let mut all = (0..count)
+            .map(|number| Address::parse(&format!("rtmp://origin{number}/live/show")).expect("an address"));
         Homes::new(all.next().expect("one"), all.collect())
     }
 

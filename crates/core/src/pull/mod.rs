@@ -1,11 +1,15 @@
 //! A stream of another server, played from there: the source of a stream of ours.
 //!
-//! In: an address. Out: the tags it sends, on one clock that goes on from connection to connection. What blocks (name lookup, connecting)
-//! is done by the dialer on another thread; the connection is read on the stream's own.
+//! In: an address. Out: the tags it sends, on one clock that goes on from connection to connection. RTMP: what blocks (name lookup,
+//! connecting) is done by the dialer on another thread; the connection is read on the stream's own. All else ([`live`]) is read by a worker
+//! with libav, and taken from a queue.
 
+mod address;
 mod driver;
 mod homes;
 mod link;
+#[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
+mod live;
 #[cfg(test)]
 mod tests;
 mod via;
@@ -14,15 +18,17 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
-use flowcast_rtmp::url::{Destination, UrlError};
-
+use self::address::{Address, BadAddress};
 pub(crate) use self::driver::{Puller, With};
 #[doc(hidden)]
 pub use self::via::Via;
-use crate::config::ReconnectPolicy;
+use crate::config::{QueueBounds, ReconnectPolicy};
 use crate::error::Error;
 pub use crate::net::reach::Reach;
 use crate::net::tls::TlsRoots;
+use crate::stream::SourceMailbox;
+use crate::sys::CpuMeter;
+use crate::tracks::Carriage;
 
 /// What stands for a secret that was not written.
 const HIDDEN: &str = "****";
@@ -30,6 +36,25 @@ const HIDDEN: &str = "****";
 const MOST_ADDRESSES: usize = 16;
 /// What a duration may be.
 const SPANS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+
+/// What a live input needs of its stream.
+#[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "libav"),
+    allow(dead_code, reason = "without libav there are no live inputs but RTMP")
+)]
+pub(crate) struct Setting {
+    /// The stream's, for the names of threads.
+    pub(crate) name: String,
+    /// Bounds of what is read ahead.
+    pub(crate) bounds: QueueBounds,
+    /// Whose CPU time it is.
+    pub(crate) cpu: CpuMeter,
+    /// What tracks are taken.
+    pub(crate) carriage: Carriage,
+    /// Woken when there is something for the stream's thread.
+    pub(crate) mailbox: SourceMailbox,
+}
 
 /// A stream of another server, and how it is played from there; see [`Source::pull`](crate::Source::pull).
 ///
@@ -40,9 +65,9 @@ const SPANS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=D
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "it does nothing until a source is made of it"]
 pub struct Pull {
-    pub(crate) address: Result<Destination, UrlError>,
+    pub(crate) address: Result<Address, BadAddress>,
     /// Where else it may be, in this order.
-    pub(crate) others: Vec<Result<Destination, UrlError>>,
+    pub(crate) others: Vec<Result<Address, BadAddress>>,
     pub(crate) roots: TlsRoots,
     pub(crate) reconnect: Option<ReconnectPolicy>,
     pub(crate) reach: Reach,
@@ -55,13 +80,22 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// `rtmp://host/app/name` or `rtmps://…`, split as [`Destination::parse`] does; with `user:password@` before the host where the server
-    /// asks for a login. What cannot be an address is told by [`start`](crate::StreamBuilder::start).
+    /// `rtmp://host/app/name` or `rtmps://…`, split as [`Destination::parse`](flowcast_rtmp::url::Destination::parse) does; and with the feature
+    /// `libav`:
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `http://`, `https://` | an HLS playlist, or a body that goes on: MPEG-TS, FLV, fragmented MP4 |
+    /// | `rtsp://`, `rtsps://` | over its own TCP connection |
+    /// | `srt://host:port` | as caller; options of libav in the query, such as `?streamid=…&passphrase=…&latency=…` (microseconds) |
+    ///
+    /// With `user:password@` before the host where the server asks for a login. What cannot be an address is told by
+    /// [`start`](crate::StreamBuilder::start).
     pub fn url(url: &str) -> Self {
-        Self::from_address(Destination::parse(url))
+        Self::from_address(Address::parse(url))
     }
 
-    pub(crate) fn from_address(address: Result<Destination, UrlError>) -> Self {
+    pub(crate) fn from_address(address: Result<Address, BadAddress>) -> Self {
         Self {
             address,
             others: Vec::new(),
@@ -87,11 +121,11 @@ impl Pull {
     /// let pull = Pull::url("rtmp://origin-a/live/show").or("rtmp://origin-b/live/show");
     /// ```
     pub fn or(mut self, url: &str) -> Self {
-        self.others.push(Destination::parse(url));
+        self.others.push(Address::parse(url));
         self
     }
 
-    /// Whom to trust with `rtmps://`. Default [`TlsRoots::Platform`].
+    /// Whom to trust with TLS. Default [`TlsRoots::Platform`].
     pub fn tls_roots(mut self, roots: TlsRoots) -> Self {
         self.roots = roots;
         self
@@ -112,13 +146,15 @@ impl Pull {
     }
 
     /// A server that sends no media this long after it has accepted is given up, and the next address is dialled; from 100 ms to a day. Some
-    /// servers accept before they have the stream. Default: as long as [`silence`](Self::silence).
+    /// servers accept before they have the stream. Default: as long as [`silence`](Self::silence), and 20 s at least where it is not
+    /// RTMP.
     pub fn first_media(mut self, first_media: Duration) -> Self {
         self.first_media = Some(first_media);
         self
     }
 
-    /// A server that sends no media for this long is given up, and dialled again; from 100 ms to a day. Default 10 s.
+    /// A server that sends no media for this long is given up, and dialled again; from 100 ms to a day. Default 10 s. HLS may be
+    /// silent for three target durations, and 12 s, at least.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
@@ -131,7 +167,8 @@ impl Pull {
         self
     }
 
-    /// The stream ends when the server says that this one has ended. Default: it is waited for.
+    /// The stream ends when the server says that this one has ended. Default: it is waited for. What has an end of its own (a file, an HLS
+    /// playlist with `EXT-X-ENDLIST`) is played again from its beginning then.
     pub fn once(mut self) -> Self {
         self.once = true;
         self
@@ -150,14 +187,14 @@ impl Pull {
         let config = |name, reason: String| Error::Config { name, reason };
         for address in std::iter::once(&self.address).chain(&self.others) {
             match address {
-                Err(error) => found.push(Error::Url(error.clone())),
+                Err(bad) => found.push(bad.clone().into()),
                 Ok(address) => {
-                    let is_hidden = |text: &str| text.contains(HIDDEN);
-                    if is_hidden(address.key().reveal()) || is_hidden(&address.reveal_server()) {
+                    if address.reveal().is_some_and(|url| url.contains(HIDDEN)) {
                         let reason =
                             "hidden (****): the source was written without what is secret in its address";
                         found.push(config("url", reason.to_owned()));
                     }
+                    found.extend(address.problems());
                 }
             }
         }

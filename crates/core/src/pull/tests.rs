@@ -10,7 +10,7 @@ fn codes(pull: &Pull) -> Vec<String> {
 fn all_that_cannot_work_is_found_at_once() {
     assert!(codes(&Pull::url("rtmp://origin/live/show")).is_empty());
     let policy = ReconnectPolicy { tries: Some(0), ..ReconnectPolicy::default() };
-    let wrong = Pull::url("http://origin/live").or("rtmp://:1/").silence(Duration::ZERO);
+    let wrong = Pull::url("ftp://origin/live").or("rtmp://:1/").silence(Duration::ZERO);
     let wrong = wrong.hold(Duration::from_secs(90_000)).first_media(Duration::from_millis(1));
     let found = codes(&wrong.reconnect(policy));
     let names = ["rtmp://", "host", "first_media", "silence", "hold", "tries"];
@@ -39,6 +39,10 @@ mod written {
                 .silence(Duration::from_secs(3))
                 .hold(Duration::ZERO)
                 .reconnect(policy),
+            #[cfg(feature = "libav")]
+            Pull::url("https://user:secret@origin/"),
+            #[cfg(feature = "libav")]
+            Pull::url("srt://origin:9000?streamid=show&passphrase=abcabcabcabc"),
             Pull::url("rtmp://origin/show")
                 .or("rtmp://other/live/show?token=abc")
                 .first_media(Duration::from_secs(2)),

@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flowcast_rtmp::url::{Destination, UrlError};
-
+use super::address::{Address, BadAddress};
 use super::{Pull, Reach};
 use crate::config::ReconnectPolicy;
+use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::written::{Keys, is_default};
 
@@ -48,11 +48,12 @@ impl Written {
     ///
     /// Why it cannot be.
     pub(crate) fn of(pull: &Pull, keys: Keys) -> Result<Self, String> {
-        let written = |address: &Result<Destination, UrlError>| {
-            let address = address.as_ref().map_err(ToString::to_string)?;
+        let written = |address: &Result<Address, BadAddress>| {
+            let address = address.as_ref().map_err(|bad| Error::from(bad.clone()).to_string())?;
             match keys {
                 Keys::Hidden => Ok(address.to_string()),
-                Keys::Shown => revealed(address)
+                Keys::Shown => address
+                    .reveal()
                     .ok_or_else(|| "an address that no URL gives cannot be written".to_owned()),
             }
         };
@@ -89,15 +90,6 @@ impl Written {
     }
 }
 
-/// The URL with all that is secret in it.
-fn revealed(address: &Destination) -> Option<String> {
-    let (server, key) = (address.reveal_server(), address.key().reveal());
-    // A slash at the end says that what is before it is the app, all of it.
-    let urls =
-        if key.is_empty() { [format!("{server}/"), server] } else { [format!("{server}/{key}"), server] };
-    urls.into_iter().find(|url| Destination::parse(url).as_ref() == Ok(address))
-}
-
 impl From<Written> for Pull {
     fn from(written: Written) -> Self {
         let table = match written {
@@ -105,7 +97,7 @@ impl From<Written> for Pull {
             Written::Table(table) => table,
         };
         let mut pull = Self::url(&table.url);
-        pull.others = table.or.iter().map(|url| Destination::parse(url)).collect();
+        pull.others = table.or.iter().map(|url| Address::parse(url)).collect();
         pull.reach = table.reach;
         pull.first_media = table.first_media;
         pull.silence = table.silence.unwrap_or(pull.silence);

@@ -12,7 +12,7 @@ use crate::net::Backoff;
 use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
 use crate::publish::published::{Published, Reader};
-use crate::pull::{Pull, Puller, With};
+use crate::pull::{Pull, Puller, Setting, With};
 use crate::stream::{Data, OpenSource, SourceOpening, check_name};
 use crate::tracks::{Carriage, Tracks};
 
@@ -125,13 +125,24 @@ impl Opening<'_> {
         let config = self.0.config();
         let mut pull = pull.clone();
         pull.roots = pull.roots.loaded()?;
+        let encoder = self.encoder(source, "pull")?;
+        // What is encoded may be of any codec that tags can carry.
+        let carriage = if encoder.is_some() { Carriage::Enhanced } else { source.wish.carriage() };
+        let setting = Setting {
+            name: self.0.stream().to_string(),
+            bounds: config.read_ahead,
+            cpu: self.0.cpu(),
+            carriage,
+            mailbox: self.0.mailbox(),
+        };
         let with = With {
+            setting,
             dialer: self.0.dialer(),
             mailbox: self.0.mailbox(),
             connect: config.connect.clone(),
             backoff: Backoff::new(pull.reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
             enhanced: source.wish.carriage() == Carriage::Enhanced,
-            encoder: self.encoder(source, "pull")?,
+            encoder,
         };
         Ok(Box::new(Puller::new(pull, with)?))
     }

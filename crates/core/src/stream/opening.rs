@@ -264,7 +264,6 @@ impl<'a> SourceOpening<'a> {
         ThreadMeter::new(self.shared.cpu.clone())
     }
 
-    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what a file's reader needs"))]
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.shared.cpu.clone()
     }

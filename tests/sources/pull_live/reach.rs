@@ -1,0 +1,238 @@
+//! What must not be reached through an address that somebody else has given, and is not.
+
+use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
+
+use flowcast::pull::{Pull, Reach};
+use flowcast::{Error, Source};
+use kit::rig::{engine, quickly};
+use kit::{Need, Web, directory, make, need};
+
+use super::wait_ended;
+
+/// Why a stream from this address ends.
+fn ended_with(url: &str, reach: &Reach) -> Error {
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let folder = directory();
+    let mut policy = quickly();
+    policy.tries = Some(1);
+    let pull = Pull::url(url).reach(reach.clone()).reconnect(policy).silence(Duration::from_secs(1));
+    match engine.stream(Source::pull(pull)).record(folder.path().join("none.flv")).start() {
+        Ok(live) => {
+            let error = wait_ended(&events).unwrap_or_else(|| panic!("{url} was played"));
+            drop(live);
+            error
+        }
+        Err(error) => error,
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    let code = |error: &Error| {
+        matches!(
+            error.code(),
+            "ADDRESS_REFUSED" | "PROTOCOL_REFUSED" | "CONFIG_INVALID" | "URL_INVALID" | "DNS_FAILED"
+        )
+    };
+    match error {
+        Error::GaveUp { source, .. } => code(source),
+        error => code(error),
+    }
+}
+
+/// A place where nobody may come.
+struct Trap(TcpListener, UdpSocket);
+
+impl Trap {
+    fn new() -> Self {
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        listener.set_nonblocking(true).expect("it can be");
+        let address = listener.local_addr().expect("it is bound");
+        let socket = UdpSocket::bind(address).expect("a free port");
+        socket.set_nonblocking(true).expect("it can be");
+        Self(listener, socket)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().expect("it is bound").port()
+    }
+
+    #[track_caller]
+    fn assert_unvisited(&self, why: &str) {
+        assert!(self.0.accept().is_err(), "{why}: it was connected to");
+        assert!(self.1.recv_from(&mut [0; 2048]).is_err(), "{why}: something was sent to it");
+    }
+}
+
+/// Forty addresses and more, and none is reached: by every scheme, in every form.
+#[test]
+fn addresses_that_must_not_be_reached_are_not() {
+    let trap = Trap::new();
+    let port = trap.port();
+    let hosts = [
+        "127.0.0.1",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7F.0.0.1",
+        "017700000001",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:ffff:7f00:0001]",
+        "[::127.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "198.18.0.1",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "224.0.0.1",
+        "255.255.255.255",
+    ];
+    let by_host = hosts
+        .iter()
+        .flat_map(|host| ["http", "rtsp", "srt"].map(|scheme| format!("{scheme}://{host}:{port}/a.m3u8")));
+    let others = [
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "concat:/etc/passwd|/etc/passwd",
+        "data:text/plain,a",
+        "crypto:/etc/passwd",
+        "subfile,,start,0,end,9,,:/etc/passwd",
+        "pipe:0",
+        "unix:/run/docker.sock",
+        "gopher://127.0.0.1/",
+        "ftp://127.0.0.1/a.ts",
+        "tcp://127.0.0.1:80",
+        "udp://127.0.0.1:80",
+        "rtp://127.0.0.1:80",
+        "async:file:/etc/passwd",
+        "cache:http://127.0.0.1/",
+        "http://user@127.0.0.1\\@example.com/",
+        "tee:a",
+        "lavfi:testsrc",
+        "srt://0.0.0.0:{}?mode=listener",
+        "srt://127.0.0.1:{}?localaddr=0.0.0.0",
+    ];
+    let others = others.iter().map(|url| url.replace("{}", &port.to_string()));
+    let urls: Vec<String> = by_host.chain(others).collect();
+    assert!(urls.len() >= 40);
+    for url in urls {
+        let error = ended_with(&url, &Reach::public());
+        assert!(is_refusal(&error), "{url}: {error:?}");
+        trap.assert_unvisited(&url);
+    }
+}
+
+/// A server that may be reached leads on: by redirects, playlists, segments, maps, keys.
+#[test]
+fn what_a_server_leads_to_is_judged_by_itself() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let folder = directory();
+    make(folder.path(), "a.ts", "-f lavfi -i testsrc2=size=64x36:rate=25 -t 2 -c:v libx264");
+    let server = Web::start(folder.path());
+    let trap = Trap::new();
+    let reach = Reach::public().and("127.0.0.1/32".parse().expect("a network"));
+    let segment = "#EXTINF:2,\na.ts\n";
+    let places = [
+        format!("http://127.0.0.2:{}/a", trap.port()),
+        format!("//127.0.0.2:{}/a", trap.port()),
+        format!("http://127.2:{}/a", trap.port()),
+        format!("http://[::ffff:127.0.0.2]:{}/a", trap.port()),
+        format!("http://[::1]:{}/a", trap.port()),
+        format!("rtsp://127.0.0.1:{}/a", trap.port()),
+        "file:///etc/passwd".to_owned(),
+        "data:application/octet-stream;base64,R0FCQw==".to_owned(),
+        format!("crypto+http://127.0.0.2:{}/a", trap.port()),
+        "concat:a.ts|a.ts".to_owned(),
+    ];
+    for place in &places {
+        let lists = [
+            ("/variant.m3u8", format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{place}\n")),
+            (
+                "/sound.m3u8",
+                format!(
+                    "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"s\",URI=\"{place}\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"s\"\nfine.m3u8\n"
+                ),
+            ),
+            ("/fine.m3u8", format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n{segment}#EXT-X-ENDLIST\n")),
+            (
+                "/segment.m3u8",
+                format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{place}\n#EXT-X-ENDLIST\n"),
+            ),
+            (
+                "/map.m3u8",
+                format!(
+                    "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"{place}\"\n{segment}#EXT-X-ENDLIST\n"
+                ),
+            ),
+            (
+                "/key.m3u8",
+                format!(
+                    "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI=\"{place}\"\n{segment}#EXT-X-ENDLIST\n"
+                ),
+            ),
+            (
+                "/redirected.m3u8",
+                "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nredirect\n#EXT-X-ENDLIST\n".to_owned(),
+            ),
+        ];
+        for (path, text) in &lists {
+            server.text(path, text);
+        }
+        server.redirect("/redirect", place);
+        let paths = lists.iter().map(|(path, _)| *path).filter(|path| *path != "/fine.m3u8");
+        for path in paths.chain(["/redirect"]) {
+            let error = ended_with(&server.url(path), &reach);
+            assert!(is_refusal(&error), "{path} to {place}: {error:?}");
+            trap.assert_unvisited(&format!("{path} to {place}"));
+        }
+    }
+    // The same reach, and a place that is allowed.
+    assert!(server.asked().iter().any(|path| path == "/fine.m3u8"));
+}
+
+/// A server of RTSP redirects: to where it may, and not where it may not.
+#[test]
+fn redirects_of_rtsp_are_judged_too() {
+    use std::io::{Read, Write};
+
+    let trap = Trap::new();
+    let reach = Reach::public().and("127.0.0.1/32".parse().expect("a network"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let to = format!("rtsp://127.0.0.2:{}/show", trap.port());
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let count = socket.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..count]).into_owned();
+            let number =
+                request.lines().find_map(|line| line.strip_prefix("CSeq:")).unwrap_or("1").trim().to_owned();
+            let answer = format!("RTSP/1.0 302 Moved\r\nCSeq: {number}\r\nLocation: {to}\r\n\r\n");
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    let error = ended_with(&format!("rtsp://{address}/show"), &reach);
+    assert!(
+        matches!(&error, Error::AddressRefused { address, .. } if address.to_string() == "127.0.0.2"),
+        "{error:?}"
+    );
+    trap.assert_unvisited("a redirect of RTSP");
+}
