@@ -14,6 +14,7 @@ mod kill;
 mod leaks;
 mod machine;
 mod pair;
+mod protocols;
 mod replace;
 mod rotate;
 mod stall;
