@@ -5,7 +5,7 @@
 //! as long as it fails, and tried again with the next one; the stream goes on.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -78,7 +78,7 @@ impl Thumbnails {
         }
         let (jpegs, work) = crossbeam_channel::unbounded::<Result<Thumbnail, Error>>();
         let (reports, written) = crossbeam_channel::unbounded();
-        let writer = Writer { names, files: cx.files().clone(), output: cx.output(), reports };
+        let writer = Writer { names, files: cx.files().clone(), output: cx.output(), reports, own: None };
         let span = crate::sys::Span::current();
         spawn(format!("ft-{}", cx.output()), STACK, move || span.run(|| writer.run(&work)))
             .map_err(|source| Error::System { what: "no thread for thumbnails", source: source.into() })?;
@@ -233,10 +233,12 @@ struct Writer {
     files: Arc<StreamFiles>,
     output: OutputId,
     reports: Sender<Written>,
+    /// The file that it wrote last.
+    own: Option<FileId>,
 }
 
 impl Writer {
-    fn run(&self, work: &Receiver<Result<Thumbnail, Error>>) {
+    fn run(mut self, work: &Receiver<Result<Thumbnail, Error>>) {
         for made in work {
             let written = made.and_then(|thumbnail| {
                 let path = self.names.name(0, SystemTime::now());
@@ -253,14 +255,25 @@ impl Writer {
     }
 
     /// Puts a file in the place of the one before.
-    fn write(&self, path: &Path, jpeg: &[u8]) -> io::Result<()> {
-        self.files.own(path, FileId::at(path))?;
-        refuse_replacing(path)?;
+    fn write(&mut self, path: &Path, jpeg: &[u8]) -> io::Result<()> {
+        let there = FileId::at(path);
+        // Whose it is costs a look at the files of all streams: not for the one that was put there before.
+        if there.is_none() || there != self.own {
+            self.files.own(path, there)?;
+            refuse_replacing(path)?;
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Of this output alone, and hidden from who lists pictures.
         let beside = path.with_file_name(format!(".{name}.{}-{}.part", std::process::id(), self.output));
-        fs::write(&beside, jpeg).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
+        let put = || {
+            let mut file = fs::File::create(&beside)?;
+            file.write_all(jpeg)?;
+            let id = FileId::of(&file.metadata()?);
+            fs::rename(&beside, path).map(|()| id)
+        };
+        self.own = Some(put().inspect_err(|_| {
             let _ = fs::remove_file(&beside);
-        })
+        })?);
+        Ok(())
     }
 }
