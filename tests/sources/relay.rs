@@ -354,6 +354,7 @@ fn a_publisher_takes_the_place_of_what_is_relayed_and_its_players_stay() {
     viewer.look(|seen| assert_increasing(&seen.tags));
     let streams = edge.engine.streams();
     assert_eq!((streams.len(), edge.server.stats().relays), (1, 0));
+    assert_eq!(edge.engine.running(), 0, "publications are not counted among what was started");
     assert!(wait_until(PATIENCE, || streams[0].stats().origin.is_none()), "{}", streams[0].stats());
     // Without players it goes on, as publications do, and who comes gets it from here.
     drop(viewer);

@@ -69,6 +69,11 @@ impl Desk {
         self.0.lock().yields = true;
     }
 
+    /// Whether what is on the air is no publisher.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.0.lock().yields
+    }
+
     /// Nobody comes after all.
     pub(crate) fn withdraw(&self) {
         self.0.lock().promised = false;

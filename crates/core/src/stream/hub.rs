@@ -488,10 +488,15 @@ impl Handover {
     ///
     /// [`Error::Ended`]: the stream was stopped meanwhile.
     pub fn deliver(mut self, publisher: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
+        let was_relayed = self.desk.as_ref().is_some_and(|desk| desk.is_yielding());
         if !self.stream.shared.mailbox.send(Command::Deliver(Box::new(Delivery(publisher)))) {
             return Err(Error::Ended);
         }
         self.desk = None;
+        if was_relayed {
+            // It is a publication from now on, and those are not counted among what was started.
+            self.stream.shared.gives_its_place_back();
+        }
         if let Some(heir) = self.heir.take() {
             let owner = heir.as_ref().map(|(owner, _)| owner.clone());
             let mut names = self.hub.names.lock();

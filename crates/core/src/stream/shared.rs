@@ -197,6 +197,12 @@ impl StreamShared {
         self.permit.lock().as_ref().and_then(|permit| permit.owner().map(str::to_owned))
     }
 
+    /// It counts among the started streams no longer.
+    pub(super) fn gives_its_place_back(&self) {
+        let place = self.permit.lock().take();
+        drop(place);
+    }
+
     /// Where it counts with what it uses.
     pub(crate) fn slot(&self) -> Option<Slot> {
         self.permit.lock().as_ref().and_then(Permit::slot)
