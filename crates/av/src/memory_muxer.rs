@@ -107,6 +107,19 @@ impl MemoryMuxer {
         Ok(self.output.flush()?)
     }
 
+    /// Changes an option of the muxer between packets, as libav's own segmenters do: with `mpegts_flags` and `+resend_headers`, an MPEG-TS muxer
+    /// writes its tables anew with the next packet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a NUL, [`Error::Libav`] for an option or a value that the muxer does not know.
+    pub fn set_option(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let text = |text: &str| {
+            CString::new(text)
+                .map_err(|_| Error::InvalidArgument { message: "an option has a NUL".to_owned() })
+        };
+        Ok(self.output.set_option(&text(name)?, &text(value)?)?)
+    }
+
     /// What was written since the last call.
     #[must_use]
     pub fn take(&mut self) -> Written {

@@ -230,6 +230,20 @@ impl Output {
         check(result, "av_write_frame").map(drop)
     }
 
+    /// Sets an option of the muxer.
+    pub(crate) fn set_option(&mut self, name: &CStr, value: &CStr) -> Result<(), Failure> {
+        // SAFETY: the context is ours, and its muxer's private data, which begins with a class if the muxer has options, lives as long;
+        // both strings are NUL-terminated and are copied.
+        let result = unsafe {
+            let context = self.context.as_ptr();
+            if (*(*context).oformat).priv_class.is_null() {
+                return Err(Failure::new(ffi::AVERROR_OPTION_NOT_FOUND, "av_opt_set"));
+            }
+            ffi::av_opt_set((*context).priv_data, name.as_ptr(), value.as_ptr(), 0)
+        };
+        check(result, "av_opt_set").map(drop)
+    }
+
     /// What was written to memory since the last call.
     pub(crate) fn take(&mut self) -> Written {
         self.memory.as_mut().map(Memory::take).unwrap_or_default()
