@@ -66,6 +66,9 @@ have_gst_rtsp_server() {
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' >/dev/null 2>&1
 }
 
+# Debian's program of this name; Ubuntu's is a snap, which its package installs as well.
+have_chromium() { have chromium; }
+
 have_librtmp() { have_module librtmp; }
 have_ca_bundle() {
     any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem
@@ -112,6 +115,8 @@ find_missing() {
     want iproute2 have tc
     want python3 have python3
     want procps have ps
+    want chromium have_chromium    # plays HLS, with hls.js
+    want npm have npm              # gets hls.js
     want strace have strace    # shows which system calls reach a socket
 }
 

@@ -14,7 +14,7 @@ mod imports {
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
     use flowcast::keys::{KeyRules, Play, SavedKeys};
-    use flowcast::output::{FileFormat, IfTaken, Rotation, Segments};
+    use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;
     use flowcast::pull::{Pull, Reach};
     use flowcast::schedule::{Missed, Weekday, When, Window};

@@ -28,7 +28,7 @@ use support::progress::Progress;
 use support::reels::ReelArgs;
 use support::{Result, cli, events, print, process};
 
-/// Loops a media file to RTMP servers and recordings: by copying packets, or encoded where it does not fit.
+/// Loops a media file to RTMP servers, recordings and HLS: by copying packets, or encoded where it does not fit.
 ///
 /// Without arguments it is a demo: it makes a short clip, loops it to the embedded server, plays it back and
 /// checks what arrives.
@@ -93,7 +93,9 @@ fn main() -> ExitCode {
     support::exit(match (&cli.file, cli.outputs.is_empty()) {
         (None, true) => demo::run(cli.json),
         (None, false) => cli::wrong::<Cli>("there is no file to loop"),
-        (Some(_), true) => cli::wrong::<Cli>("there is no output: give --to URL or --record FILE.flv"),
+        (Some(_), true) => {
+            cli::wrong::<Cli>("there is no output: give --to URL, --record FILE.flv or --hls DIR")
+        }
         (Some(file), false) => run(&cli, file),
     })
 }

@@ -1,4 +1,4 @@
-//! Where the examples send streams to: `--to`, `--record` and how it is cut, `--existing`, `--thumbnails`, `--ca`.
+//! Where the examples send streams to: `--to`, `--record` and how it is cut, `--existing`, `--hls`, `--thumbnails`, `--ca`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use flowcast::config::TlsRoots;
-use flowcast::output::Segments;
+use flowcast::output::{FileFormat, Hls, Segments};
 use flowcast::{Existing, Output, StreamBuilder};
 
 use super::{Result, cli};
@@ -50,6 +50,19 @@ pub struct OutputArgs {
     #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, default_value = "5", requires = "thumbnails")]
     thumbnails_every: Duration,
 
+    /// Write the stream to a directory, for players that speak HLS: they open its index.m3u8; {} becomes the
+    /// stream's number. May be given several times
+    #[arg(long, value_name = "DIR")]
+    hls: Vec<String>,
+
+    /// How long segments of HLS are to be, in whole seconds; otherwise 4
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "hls")]
+    hls_segment: Option<Duration>,
+
+    /// What segments of HLS are: mp4 (the default) or mpegts
+    #[arg(long, value_name = "FORMAT", requires = "hls")]
+    hls_format: Option<FileFormat>,
+
     /// Trust only the certificates in this PEM file for rtmps; otherwise those of the system
     #[arg(long, value_name = "FILE.pem")]
     ca: Option<PathBuf>,
@@ -75,7 +88,7 @@ fn existing() -> impl TypedValueParser<Value = Existing> {
 impl OutputArgs {
     /// Whether none was named.
     pub fn is_empty(&self) -> bool {
-        self.to.is_empty() && self.record.is_empty()
+        self.to.is_empty() && self.record.is_empty() && self.hls.is_empty()
     }
 
     /// Gives a stream the outputs that were asked for; `{}` in them becomes `number`.
@@ -105,11 +118,21 @@ impl OutputArgs {
                 None => output,
             }
         });
+        let hls = self.hls.iter().map(|directory| {
+            let mut hls = Hls::directory(numbered(directory));
+            if let Some(length) = self.hls_segment {
+                hls = hls.target_duration(length);
+            }
+            if let Some(format) = self.hls_format {
+                hls = hls.format(format);
+            }
+            Output::hls(hls)
+        });
         if self.is_empty() {
-            return Err("no output: give --to or --record".into());
+            return Err("no output: give --to, --record or --hls".into());
         }
         let looks =
             self.thumbnails.iter().map(|path| Output::thumbnails(numbered(path), self.thumbnails_every));
-        Ok(builder.outputs(pushes.chain(records).chain(looks)))
+        Ok(builder.outputs(pushes.chain(records).chain(hls).chain(looks)))
     }
 }

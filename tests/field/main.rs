@@ -11,6 +11,7 @@ mod examine;
 mod figures;
 mod greedy_files;
 mod header_not_restored;
+mod hls;
 mod in_vain;
 mod left_out;
 mod list_codec_changes;

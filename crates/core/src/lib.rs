@@ -109,7 +109,7 @@ pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeySto
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
-pub use output::{Clip, Existing, FileFormat, IfTaken, Output, Rotation, Segments};
+pub use output::{Clip, Existing, FileFormat, Hls, HlsFile, HlsStore, IfTaken, Output, Rotation, Segments};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]

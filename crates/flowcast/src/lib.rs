@@ -272,7 +272,9 @@ pub mod stats {
 
 /// What becomes of outputs on the air.
 pub mod output {
-    pub use flowcast_core::{Clip, Cutover, FileFormat, IfTaken, Output, Rotation, Segments};
+    pub use flowcast_core::{
+        Clip, Cutover, FileFormat, Hls, HlsFile, HlsStore, IfTaken, Output, Rotation, Segments,
+    };
 }
 
 /// Pictures of what is on the air.

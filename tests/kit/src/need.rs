@@ -18,6 +18,12 @@ pub enum Need {
     GstreamerTls,
     /// GStreamer's server of RTSP, by Python (`gir1.2-gst-rtsp-server-1.0`, `python3-gi`).
     GstreamerRtsp,
+    /// The same program with what plays HLS.
+    GstreamerHls,
+    /// The `chromium` program, and `python3` for the scripts that use it.
+    Chromium,
+    /// hls.js, as `scripts/hlsjs.sh` gets it from npm.
+    HlsJs,
     /// The `rtmpdump` program.
     Rtmpdump,
     /// stunnel.
@@ -55,6 +61,14 @@ impl Need {
             }
             Self::GstreamerTls => Self::Gstreamer.is_there() && has_glib_tls(),
             Self::GstreamerRtsp => gst_has("rtph264pay") && gst_has("rtpmp4gpay") && rtsp_python().is_some(),
+            Self::GstreamerHls => {
+                program("gst-launch-1.0").is_some()
+                    && ["hlsdemux", "hlsdemux2", "souphttpsrc", "qtdemux", "tsdemux", "h264parse"]
+                        .map(gst_has)
+                        == [true; 6]
+            }
+            Self::Chromium => program("chromium").is_some() && program("python3").is_some(),
+            Self::HlsJs => hls_js(),
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
@@ -79,6 +93,7 @@ impl Need {
             Self::Media(_) => "set FLOWCAST_TEST_MEDIA to the directory of the test media",
             Self::Peer(_) => "run scripts/peers.sh",
             Self::Ffmpeg7 => "run scripts/ffmpeg7.sh",
+            Self::HlsJs => "run scripts/hlsjs.sh where npm reaches its registry",
             Self::SilentDns => "run the tests as root",
             Self::Apart(_) => "run the tests where they may have namespaces, with iproute2 and nftables",
             _ => "run scripts/setup.sh --peers",
@@ -142,6 +157,12 @@ pub(crate) fn peer_program(name: &str) -> PathBuf {
     std::env::var_os("FLOWCAST_PEERS_BIN")
         .map_or_else(|| super::checkout().join("tests/peers/target/bin"), PathBuf::from)
         .join(name)
+}
+
+/// Gets hls.js if it is not there yet.
+fn hls_js() -> bool {
+    let script = super::checkout().join("scripts/hlsjs.sh");
+    Command::new(script).output().is_ok_and(|output| output.status.success())
 }
 
 /// FFmpeg 7.1 or newer, which knows Enhanced RTMP.

@@ -50,6 +50,7 @@ impl Error {
             Self::Stalled { .. } => "STALLED",
             Self::GaveUp { .. } => "GAVE_UP",
             Self::Recording { .. } => "RECORDING_FAILED",
+            Self::Hls { .. } => "HLS_FAILED",
             Self::CodecNotRecorded { .. } => "CODEC_NOT_RECORDED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
@@ -153,6 +154,7 @@ impl Error {
             | Self::EncoderFailed { .. }
             | Self::OutputUnwritable { .. }
             | Self::Recording { .. }
+            | Self::Hls { .. }
             | Self::ForceKillRequired { .. }
             | Self::CleanupFailed { .. }
             | Self::Panicked { .. }

@@ -371,7 +371,17 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
-    /// The stream has a codec that the format of a recording does not hold; see [`FileFormat`](crate::FileFormat).
+    /// An HLS output could not be created or written. Kinds of the cause: `AlreadyExists` if there is a playlist that is not of such an output; `ResourceBusy` if
+    /// another output has the directory or the name; `StorageFull` if the disk is full.
+    #[error("{path}: HLS output failed", path = path.display())]
+    Hls {
+        /// The playlist.
+        path: PathBuf,
+        /// The file system's error.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The stream has a codec that the format of a recording or of HLS segments does not hold; see [`FileFormat`](crate::FileFormat).
     #[error("{path}: {codec} cannot be recorded as {format}", path = path.display())]
     CodecNotRecorded {
         /// The file.

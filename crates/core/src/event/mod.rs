@@ -149,6 +149,14 @@ pub enum EventKind {
         /// Its size.
         bytes: u64,
     },
+    /// A segment of an HLS output begins without a keyframe, because none came within the target duration. A player that begins there shows nothing up to the next
+    /// keyframe. Reported once for each codec configuration; see [`Hls::target_duration`](crate::Hls::target_duration).
+    SegmentWithoutKeyframe {
+        /// The output.
+        output: OutputId,
+        /// The longest that a segment may be.
+        target: Duration,
+    },
     /// An output was behind and tags were dropped for it up to a keyframe.
     OutputDropped {
         /// The output.

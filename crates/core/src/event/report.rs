@@ -82,6 +82,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         EventKind::ModeChanged { error: None, .. } if is_recovery => Level::Warn,
         EventKind::SourceLive { failures, .. } if *failures > 0 => Level::Warn,
         EventKind::OutputDropped { .. }
+        | EventKind::SegmentWithoutKeyframe { .. }
         | EventKind::SourceRetrying { .. }
         | EventKind::OutputRetrying { .. }
         | EventKind::OutputTrackSkipped { .. }

@@ -27,6 +27,7 @@ impl EventKind {
             Self::OutputEnded { .. } => "output_ended",
             Self::RecordingOpened { .. } => "recording_opened",
             Self::Recorded { .. } => "recorded",
+            Self::SegmentWithoutKeyframe { .. } => "segment_without_keyframe",
             Self::OutputDropped { .. } => "output_dropped",
             Self::OutputTrackSkipped { .. } => "output_track_skipped",
             Self::ThumbnailFailed { .. } => "thumbnail_failed",
@@ -97,6 +98,7 @@ impl EventKind {
             | Self::OutputEnded { output, .. }
             | Self::RecordingOpened { output, .. }
             | Self::Recorded { output, .. }
+            | Self::SegmentWithoutKeyframe { output, .. }
             | Self::OutputDropped { output, .. }
             | Self::OutputTrackSkipped { output, .. }
             | Self::ThumbnailFailed { output, .. }
@@ -122,6 +124,7 @@ impl fmt::Display for EventKind {
             | Self::OutputEnded { .. }
             | Self::RecordingOpened { .. }
             | Self::Recorded { .. }
+            | Self::SegmentWithoutKeyframe { .. }
             | Self::OutputDropped { .. }
             | Self::OutputTrackSkipped { .. }
             | Self::ThumbnailFailed { .. }
@@ -243,6 +246,9 @@ impl EventKind {
             Self::RecordingOpened { path, .. } => write!(f, "records to {}", path.display()),
             Self::Recorded { path, from, to, .. } => {
                 write!(f, "has recorded {} to {}", Span(to.saturating_sub(*from)), path.display())
+            }
+            Self::SegmentWithoutKeyframe { target, .. } => {
+                write!(f, "no keyframe within {}: segments begin between keyframes", Span(*target))
             }
             Self::OutputDropped { tags, .. } => write!(f, "behind, {tags} tags dropped"),
             Self::OutputTrackSkipped { track, reason, .. } => {

@@ -3,6 +3,7 @@
 pub mod feed;
 mod file;
 pub mod gate;
+mod hls;
 mod hub;
 mod media;
 #[cfg(feature = "libav")]
@@ -38,6 +39,7 @@ use hub::HubOutput;
 use url::UrlTarget;
 
 pub use file::{Clip, Existing, FileFormat, Segments};
+pub use hls::{Hls, HlsFile, HlsStore};
 pub use replacing::IfTaken;
 pub use rotation::Rotation;
 #[cfg(feature = "serde")]
@@ -60,6 +62,7 @@ pub struct Output {
 enum OutputKind {
     Rtmp(Box<Target>),
     Record(Box<Recording>),
+    Hls(Box<Hls>),
     Thumbnails(Box<Thumbnails>),
     Hub { name: String },
     Url(Box<UrlTarget>),
@@ -335,6 +338,32 @@ impl Output {
         self
     }
 
+    /// Offers the stream to players that speak HLS: segments and playlists in a directory that any web server serves, or in memory; see [`Hls`]. A path alone is
+    /// [`Hls::directory`] of it.
+    ///
+    /// [`EventKind::OutputLive`](crate::EventKind::OutputLive) says that the first segment is complete and can be played,
+    /// [`OutputStats::path`](crate::OutputStats::path) is the playlist. While the disk is full or the directory is gone, segments are lost, one after another,
+    /// each with an [`OutputRetrying`](crate::EventKind::OutputRetrying); then it goes on, and says so with `OutputLive`.
+    /// H.264, HEVC, AV1, VP9; AAC, MP3, Opus. Another codec ends the output with [`Error::CodecNotRecorded`], and not the stream.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let live = engine.stream(Source::file("rain.mp4").looped()).to(Output::hls("/var/www/rain")).start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn hls(hls: impl Into<Hls>) -> Self {
+        Self::of(Ok(OutputKind::Hls(Box::new(hls.into()))))
+    }
+
+    /// Offers the stream to players that speak HLS, from memory: short for [`Hls::memory`].
+    pub fn hls_in_memory(store: &HlsStore) -> Self {
+        Self::hls(Hls::memory(store))
+    }
+
     /// Offers the stream under `name` to players of the embedded server, without a socket in between. They join on
     /// the stream's own thread, at the newest keyframe, which the stream keeps from then on. When the last such
     /// output is removed, its players are told that the stream is over. `start` and `add_output` refuse a name that
@@ -387,7 +416,7 @@ impl Output {
             Ok(OutputKind::Rtmp(target)) => target.all_tracks = true,
             Ok(OutputKind::Record(recording)) => recording.all_tracks = true,
             Ok(OutputKind::Url(target)) => target.all_tracks = true,
-            Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => {
+            Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_) | OutputKind::Hls(_)) => {
                 self.in_vain.push("all_tracks");
             }
             // Reported as the error it is.
@@ -428,7 +457,7 @@ impl Output {
                         1;
                 }
             }
-            Ok(OutputKind::Record { .. }) => ways.files = 1,
+            Ok(OutputKind::Record(_) | OutputKind::Hls(_)) => ways.files = 1,
             Ok(OutputKind::Url(_)) => ways.plain = 1,
             Ok(OutputKind::Hub { .. } | OutputKind::Thumbnails(_)) => ways.others = 1,
             Err(_) => {}
@@ -474,6 +503,7 @@ impl Output {
             OutputKind::Record(recording) => found.extend(recording.problems()),
             OutputKind::Thumbnails(thumbnails) => found.extend(thumbnails.problems()),
             OutputKind::Url(target) => found.extend(target.problems()),
+            OutputKind::Hls(hls) => found.extend(hls.problems()),
         }
         found
     }
@@ -548,6 +578,7 @@ impl Output {
 fn in_vain(kind: &OutputKind, name: &'static str) -> Error {
     let what = match kind {
         OutputKind::Hub { .. } => "an output to the hub",
+        OutputKind::Hls(_) => "an HLS output",
         OutputKind::Record(_) => "a recording",
         OutputKind::Rtmp(_) => "a push",
         OutputKind::Url(_) => "an output by another protocol than RTMP",
@@ -596,6 +627,7 @@ impl OpenOutput for Output {
             OutputKind::Record(recording) => record(&recording, cx),
             OutputKind::Thumbnails(thumbnails) => thumbnails.open(cx),
             OutputKind::Url(target) => target.open(cx),
+            OutputKind::Hls(hls) => hls::open(&hls, cx),
         }
     }
 }

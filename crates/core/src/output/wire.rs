@@ -1,4 +1,4 @@
-//! How an output is written in a file: a table with one of `url`, `server` (and `key`), `record`, `thumbnails` and `publish`, and its settings.
+//! How an output is written in a file: a table with one of `url`, `server` (and `key`), `record`, `hls`, `thumbnails` and `publish`, and its settings.
 //!
 //! In: an [`Output`]. Out: any serde format, and back. Keys, and what else is secret in an address, are written as `****` unless they are
 //! asked for; an output that is read so is refused when it is checked. Unknown fields are refused by name.
@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::thumbnails::Thumbnails;
-use super::{Enhanced, Existing, FileFormat, Output, OutputKind, Recording, Rotation, Segments};
+use super::{Enhanced, Existing, FileFormat, Hls, Output, OutputKind, Recording, Rotation, Segments};
 use crate::config::ReconnectPolicy;
 use crate::net::tls::TlsRoots;
 use crate::thumbnail::ThumbnailOptions;
@@ -37,6 +37,8 @@ struct Written {
     backup: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hls: Option<Hls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thumbnails: Option<PathBuf>,
     #[serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")]
@@ -140,6 +142,12 @@ fn written(output: &Output, keys: Keys) -> Result<Written, String> {
             written.reconnect = target.reconnect.clone();
             written.all_tracks = target.all_tracks;
         }
+        OutputKind::Hls(hls) => {
+            if hls.is_in_memory() {
+                return Err("an HLS output in memory cannot be written".to_owned());
+            }
+            written.hls = Some((**hls).clone());
+        }
         OutputKind::Hub { name } => written.publish = Some(name.clone()),
         OutputKind::Rtmp(target) => {
             address(&mut written, &target.destination, keys)?;
@@ -185,17 +193,16 @@ fn address(written: &mut Written, to: &Destination, keys: Keys) -> Result<(), St
 impl<'de> Deserialize<'de> for Output {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(from)?;
-        let Written { url, server, key, record, publish, thumbnails, every, .. } = written;
+        let Written { url, server, key, record, hls, publish, thumbnails, every, .. } = written;
         if every.is_some() && thumbnails.is_none() {
             return Err(D::Error::custom("`every` belongs to `thumbnails`"));
         }
-        let files = match (record, thumbnails) {
-            (Some(path), None) => Some(Self::record(path)),
-            (None, Some(path)) => Some(Self::thumbnails(path, every.unwrap_or(THUMBNAILS_EVERY))),
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                return Err(D::Error::custom("an output is either `record` or `thumbnails`"));
-            }
+        let files = match (record, hls, thumbnails) {
+            (Some(path), None, None) => Some(Self::record(path)),
+            (None, Some(hls), None) => Some(Self::hls(hls)),
+            (None, None, Some(path)) => Some(Self::thumbnails(path, every.unwrap_or(THUMBNAILS_EVERY))),
+            (None, None, None) => None,
+            _ => return Err(D::Error::custom("an output has only one of `record`, `hls` and `thumbnails`")),
         };
         let mut output = match (url, server, key, files, publish) {
             (Some(url), None, None, None, None) => Self::url(&url),
@@ -206,11 +213,11 @@ impl<'de> Deserialize<'de> for Output {
             (None, None, Some(_), None, None) => return Err(D::Error::missing_field("server")),
             (None, None, None, None, None) => {
                 return Err(D::Error::custom(
-                    "an output has one of `url`, `server`, `record`, `thumbnails` and `publish`",
+                    "an output has one of `url`, `server`, `record`, `hls`, `thumbnails` and `publish`",
                 ));
             }
             _ => {
-                let reason = "an output has only one of `url`, `server` with `key`, `record`, `thumbnails` and `publish`";
+                let reason = "an output has only one of `url`, `server` with `key`, `record`, `hls`, `thumbnails` and `publish`";
                 return Err(D::Error::custom(reason));
             }
         };

@@ -66,6 +66,9 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         EventKind::OutputEnded { error, output: _ } | EventKind::Ended { error } => {
             to.serialize_entry("error", error)
         }
+        EventKind::SegmentWithoutKeyframe { target, output: _ } => {
+            to.serialize_entry("target_seconds", &seconds(*target))
+        }
         EventKind::OutputDropped { tags, output: _ } => to.serialize_entry("tags", tags),
         EventKind::OutputTrackSkipped { track, reason, output: _ } => {
             to.serialize_entry("track", track)?;

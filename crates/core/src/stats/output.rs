@@ -44,6 +44,8 @@ pub enum OutputTransport {
     Rtsp,
     /// Written to a file.
     File,
+    /// Written as segments that are played with HLS, to a directory or to memory.
+    Hls,
     /// Offered to players of the embedded server; each player is an output of its own.
     Hub,
     /// Sent to a player of the embedded server.
@@ -65,6 +67,7 @@ words!(
     Icecast = "icecast",
     Rtsp = "rtsp",
     File = "file",
+    Hls = "hls",
     Hub = "hub",
     Player = "player",
     Stream = "stream",
@@ -123,12 +126,12 @@ pub struct OutputStats {
     pub label: Option<Arc<str>>,
     /// The output it is the [backup](crate::Output::backup) of; `None` for all others.
     pub backup_of: Option<OutputId>,
-    /// Where it goes, without any key: the address of a push (`rtmp://live.twitch.tv/app/****`), the file of a recording, the
+    /// Where it goes, without any key: the address of a push (`rtmp://live.twitch.tv/app/****`), the file of a recording, the playlist of an HLS output, the
     /// name on the server, the address of a player, the number of the other stream; what a program's own output says.
     pub name: String,
     /// How its media travels.
     pub transport: OutputTransport,
-    /// The file of a recording, by its real name; `None` for other outputs.
+    /// The file of a recording, by its real name, or the playlist of an HLS output in a directory; `None` for other outputs.
     pub path: Option<PathBuf>,
     /// How it stands.
     pub phase: OutputPhase,

@@ -52,7 +52,7 @@ impl Traffic {
             | OutputTransport::Icecast
             | OutputTransport::Rtsp => &mut ways.plain,
             OutputTransport::Rtmps => &mut ways.tls,
-            OutputTransport::File => &mut ways.files,
+            OutputTransport::File | OutputTransport::Hls => &mut ways.files,
             OutputTransport::Hub | OutputTransport::Other => &mut ways.others,
             OutputTransport::Player | OutputTransport::Stream => return,
         };

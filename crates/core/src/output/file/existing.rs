@@ -47,7 +47,7 @@ words!(
 
 /// How the file of a recording begins.
 #[derive(Debug)]
-pub(super) enum Begin {
+pub(in crate::output) enum Begin {
     /// It is empty.
     Empty,
     /// Its content is removed with the first write.
@@ -58,11 +58,11 @@ pub(super) enum Begin {
 
 /// The file of a recording.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) file: WrittenFile,
+pub(in crate::output) struct Opened {
+    pub(in crate::output) file: WrittenFile,
     /// Its real name.
-    pub(super) path: PathBuf,
-    pub(super) begin: Begin,
+    pub(in crate::output) path: PathBuf,
+    pub(in crate::output) begin: Begin,
 }
 
 /// Opens the file of a recording of the stream with these files. `end_of` finds where what is whole ends in a file that is
@@ -77,7 +77,7 @@ pub(super) struct Opened {
 /// # Blocking
 ///
 /// On the file system.
-pub(super) fn open(
+pub(in crate::output) fn open(
     path: &Path,
     existing: Existing,
     files: &Arc<StreamFiles>,
@@ -119,7 +119,7 @@ pub(super) fn open(
 }
 
 /// That a file of this format cannot be continued, for its `end_of`.
-pub(super) fn no_end(format: FileFormat) -> io::Error {
+pub(in crate::output) fn no_end(format: FileFormat) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("a recording as {format} cannot be continued"))
 }
 

@@ -28,9 +28,58 @@ use crate::recorded::{Complete, Seat};
 /// Bytes of sound that wait for the keyframe with which the next file begins.
 const MOST_HELD: usize = 1 << 20;
 
+/// How the files of an output are opened, one after another.
+pub(in crate::output) trait Row: Send {
+    /// Opens the next one, the first if it `is_first`.
+    ///
+    /// # Errors
+    ///
+    /// What the file system said; `Unsupported` for a format that this build cannot write.
+    ///
+    /// # Blocking
+    ///
+    /// On the file system.
+    fn open(&mut self, is_first: bool) -> io::Result<Box<dyn Format>>;
+
+    /// Whether one file holds any number of codec configurations.
+    fn holds_all(&self) -> bool;
+
+    /// Whether the time of each file counts from its own beginning, and not from that of the first.
+    fn counts_from_zero(&self) -> bool {
+        true
+    }
+
+    /// Whether the file that is written has to end, which has this much.
+    fn is_due(&self, _media_ms: i64, _bytes: u64) -> bool {
+        false
+    }
+
+    /// Whether another one begins when the source is back after it was lost.
+    fn cuts_at_returns(&self) -> bool {
+        false
+    }
+
+    /// The names of files that may be removed to make room for others; `None` if none may.
+    fn names(&self) -> Option<&Names> {
+        None
+    }
+
+    /// Another one was begun.
+    fn begun(&self) {}
+
+    /// The last one is complete.
+    ///
+    /// # Errors
+    ///
+    /// What the file system said.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A file that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Closed {
+pub(in crate::output) struct Closed {
     pub(super) path: PathBuf,
     /// The part of the recording that is in it, from its beginning.
     pub(super) from: Duration,
@@ -97,16 +146,35 @@ impl Parts {
     }
 }
 
-impl Plan {
-    /// Opens the next file: the first one, unless it goes on in another.
-    ///
-    /// # Errors
-    ///
-    /// As [`existing::open`](super::existing::open).
-    fn open(&mut self, existing: Existing) -> io::Result<Box<dyn Format>> {
+impl Row for Plan {
+    fn open(&mut self, is_first: bool) -> io::Result<Box<dyn Format>> {
+        // What is there later was written by this recording, or by somebody else.
+        let existing = if is_first { self.existing } else { Existing::Number };
         match &mut self.parts {
             Some(parts) => parts.open(self.format, &self.files),
             None => open(self.format, &self.path, existing, &self.files),
+        }
+    }
+
+    fn holds_all(&self) -> bool {
+        self.format == FileFormat::Flv
+    }
+
+    fn is_due(&self, media_ms: i64, bytes: u64) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_due(media_ms, bytes))
+    }
+
+    fn cuts_at_returns(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.segments.cuts_at_returns())
+    }
+
+    fn names(&self) -> Option<&Names> {
+        self.parts.as_ref().map(|parts| &parts.names)
+    }
+
+    fn begun(&self) {
+        if let Some(parts) = &self.parts {
+            parts.remove_old();
         }
     }
 }
@@ -131,8 +199,8 @@ fn open(
 }
 
 /// The files.
-pub(super) struct Files {
-    plan: Plan,
+pub(in crate::output) struct Files {
+    row: Box<dyn Row>,
     current: Box<dyn Format>,
     /// What holds now and was said before: metadata, and the configuration of each track.
     headers: Vec<Tag>,
@@ -176,18 +244,17 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// As [`existing::open`](super::existing::open), and `Unsupported` for a format that this build cannot write.
+    /// As [`Row::open`].
     ///
     /// # Blocking
     ///
     /// On the file system.
-    pub(super) fn open(mut plan: Plan, closed: Sender<Closed>) -> io::Result<Self> {
-        let current = plan.open(plan.existing)?;
-        if let Some(parts) = &plan.parts {
-            parts.remove_old();
-        }
+    pub(in crate::output) fn open(row: impl Row + 'static, closed: Sender<Closed>) -> io::Result<Self> {
+        let mut row: Box<dyn Row> = Box::new(row);
+        let current = row.open(true)?;
+        row.begun();
         Ok(Self {
-            plan,
+            row,
             current,
             headers: Vec::new(),
             begin_ms: 0,
@@ -207,8 +274,8 @@ impl Files {
 
     /// The same, counted with all recordings of the engine.
     pub(super) fn counted(mut self, seat: Option<Seat>) -> Self {
-        if let (Some(seat), Some(parts)) = (&seat, &self.plan.parts) {
-            seat.complete(keep::there(&parts.names));
+        if let (Some(seat), Some(names)) = (&seat, self.row.names()) {
+            seat.complete(keep::there(names));
         }
         self.seat = seat;
         self
@@ -245,14 +312,7 @@ impl Files {
     fn is_due(&self, tag: &Tag) -> bool {
         let is_place = tag.is_keyframe() || (tag.is_audio() && !self.has_video);
         let media_ms = tag.timestamp.as_millis() - self.begin_ms;
-        is_place
-            && self.is_given
-            && (self.is_return
-                || self
-                    .plan
-                    .parts
-                    .as_ref()
-                    .is_some_and(|parts| parts.is_due(media_ms, self.current.written())))
+        is_place && self.is_given && (self.is_return || self.row.is_due(media_ms, self.current.written()))
     }
 
     fn place_header(&mut self, tag: &Tag) -> Place {
@@ -294,8 +354,7 @@ impl Files {
         (self.held_bytes, self.has_video, self.is_return) = (0, false, false);
         self.changed.clear();
         let begin_ms = held.first().map_or(at_ms, |tag| tag.timestamp.as_millis());
-        // What is there was written by this recording, or by somebody else.
-        let next = self.plan.open(Existing::Number);
+        let next = self.row.open(false);
         let failed;
         let current = match next {
             Ok(next) => {
@@ -308,13 +367,11 @@ impl Files {
             }
         };
         self.close(current, at_ms)?;
-        if let Some(parts) = &self.plan.parts {
-            parts.remove_old();
-        }
+        self.row.begun();
         if let Some(error) = failed {
             return Err(error);
         }
-        self.begin_ms = begin_ms;
+        self.begin_ms = if self.row.counts_from_zero() { begin_ms } else { 0 };
         let headers: Vec<_> = self
             .headers
             .iter()
@@ -327,13 +384,15 @@ impl Files {
     fn close(&mut self, file: Box<dyn Format>, to_ms: i64) -> io::Result<()> {
         let (path, is_given) = (file.path().to_owned(), std::mem::take(&mut self.is_given));
         file.finish()?;
-        let bytes = std::fs::metadata(&path).map_or(0, |facts| facts.len());
+        // Where the times of all are one, so are the bytes, which the next one goes on counting.
+        let is_own = self.row.counts_from_zero();
+        let bytes = if is_own { std::fs::metadata(&path).map_or(0, |facts| facts.len()) } else { 0 };
         self.bytes += bytes;
         self.had_media |= is_given;
         let time = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         if is_given && bytes > 0 {
             if let Some(seat) = &self.seat {
-                let may_go = self.plan.parts.is_some();
+                let may_go = self.row.names().is_some();
                 seat.complete(vec![Complete { at: SystemTime::now(), path: path.clone(), bytes, may_go }]);
             }
             let _ = self.closed.send(Closed { path, from: time(self.begin_ms), to: time(to_ms), bytes });
@@ -356,7 +415,7 @@ impl Format for Files {
         let mut from = 0;
         for (at, tag) in tags.iter().enumerate() {
             // Whether a header is another one than that before shows when the one before is written.
-            if tag.is_header() && self.plan.format != FileFormat::Flv {
+            if tag.is_header() && !self.row.holds_all() {
                 self.give(tags.get(from..at).unwrap_or_default())?;
                 from = at;
             }
@@ -383,8 +442,7 @@ impl Format for Files {
     }
 
     fn note_return(&mut self) {
-        let cuts = self.plan.parts.as_ref().is_some_and(|parts| parts.segments.cuts_at_returns());
-        self.is_return |= cuts && self.is_given;
+        self.is_return |= self.row.cuts_at_returns() && self.is_given;
     }
 
     fn written(&self) -> u64 {
@@ -407,7 +465,8 @@ impl Format for Files {
         }
         let current = std::mem::replace(&mut self.current, Box::new(Nothing));
         let now_ms = self.now_ms;
-        self.close(current, now_ms)
+        self.close(current, now_ms)?;
+        self.row.finish()
     }
 }
 

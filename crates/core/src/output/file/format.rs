@@ -52,7 +52,7 @@ impl FileFormat {
     }
 
     /// What it holds.
-    pub(super) fn container(self) -> Container {
+    pub(in crate::output) fn container(self) -> Container {
         let takes: fn(Codec) -> bool = match self {
             Self::Flv => |_| true,
             Self::Mp4 => |codec| is_audio(codec) || is_video(codec, &[Av1, Vp9]),
@@ -84,7 +84,7 @@ fn is_video(codec: Codec, others: &[VideoCodec]) -> bool {
 /// It is made with its file already open, so that whatever prevents that is an error of the output's start. From then on it
 /// is the writer's own, and may block. Whether one file is written or several, one after another, is up to the format, and so is
 /// what the disk is asked to make durable. Most files are best written through [`WholeFile`](super::whole::WholeFile).
-pub(super) trait Format: Send {
+pub(in crate::output) trait Format: Send {
     /// The largest body of a tag that fits, in bytes. A larger tag is dropped and counted.
     fn largest_body(&self) -> usize;
 

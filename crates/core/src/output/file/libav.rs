@@ -14,7 +14,7 @@ use super::existing::{self, Existing};
 use super::format::{FileFormat, Format};
 use super::whole::WholeFile;
 use crate::files::StreamFiles;
-use crate::output::media::Media;
+use crate::output::media::{Media, Sample, Track};
 use crate::output::packets::{self, Packets};
 
 /// The largest body that is handed to libav.
@@ -29,7 +29,80 @@ pub(super) struct LibavFile {
     format: FileFormat,
     media: Media,
     /// Once the tracks are known.
-    muxer: Option<(av::MemoryMuxer, Packets)>,
+    muxing: Option<Muxing>,
+}
+
+/// A muxer of libav and what it was given.
+#[derive(Debug)]
+pub(in crate::output) struct Muxing {
+    muxer: av::MemoryMuxer,
+    tracks: Vec<Track>,
+    packets: Packets,
+}
+
+impl Muxing {
+    /// A muxer for these tracks.
+    ///
+    /// # Errors
+    ///
+    /// What libav said.
+    pub(in crate::output) fn new(format: FileFormat, tracks: &[Track]) -> io::Result<Self> {
+        // Only Matroska goes back.
+        let options = match format {
+            FileFormat::MpegTs => vec![("max_delay".to_owned(), TS_DELAY_MICROS.to_owned())],
+            _ => Vec::new(),
+        };
+        let is_amended = format == FileFormat::Mkv;
+        let muxer = av::MemoryMuxer::create(muxer_of(format), is_amended, &packets::infos(tracks), &options);
+        let muxer = muxer.map_err(io::Error::other)?;
+        Ok(Self { muxer, packets: Packets::new(tracks), tracks: tracks.to_vec() })
+    }
+
+    /// Whether libav has a muxer for the format.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`.
+    pub(in crate::output) fn check(format: FileFormat) -> io::Result<()> {
+        let name = muxer_of(format);
+        if av::MemoryMuxer::is_available(name) {
+            return Ok(());
+        }
+        let reason = format!("the FFmpeg libraries were built without the muxer `{name}`");
+        Err(io::Error::new(io::ErrorKind::Unsupported, reason))
+    }
+
+    /// Gives it a sample.
+    ///
+    /// # Errors
+    ///
+    /// What libav said.
+    pub(in crate::output) fn write(&mut self, sample: Sample) -> io::Result<()> {
+        self.muxer.write(&self.packets.packet(&self.tracks, sample)).map_err(io::Error::other)
+    }
+
+    /// Ends what libav has begun, so that all samples are in what is taken.
+    ///
+    /// # Errors
+    ///
+    /// What libav said.
+    pub(in crate::output) fn flush(&mut self) -> io::Result<()> {
+        self.muxer.flush().map_err(io::Error::other)
+    }
+
+    /// What was written since the last call.
+    pub(in crate::output) fn take(&mut self) -> av::Written {
+        self.muxer.take()
+    }
+
+    /// Has MPEG-TS say anew what is in it, with the next packet: a player may begin there.
+    ///
+    /// # Errors
+    ///
+    /// What libav said.
+    pub(in crate::output) fn say_tables(&mut self) -> io::Result<()> {
+        self.muxer.set_option("mpegts_flags", "+resend_headers").map_err(io::Error::other)
+    }
 }
 
 impl LibavFile {
@@ -48,37 +121,23 @@ impl LibavFile {
         existing: Existing,
         files: &Arc<StreamFiles>,
     ) -> io::Result<Self> {
-        let name = muxer_of(format);
-        if !av::MemoryMuxer::is_available(name) {
-            let reason = format!("the FFmpeg libraries were built without the muxer `{name}`");
-            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-        }
+        Muxing::check(format)?;
         let opened = existing::open(path, existing, files, |_| Err(existing::no_end(format)))?;
-        Ok(Self { file: WholeFile::new(opened), format, media: Media::new(format.container()), muxer: None })
+        Ok(Self { file: WholeFile::new(opened), format, media: Media::new(format.container()), muxing: None })
     }
 
     fn put(&mut self, is_end: bool) -> io::Result<()> {
         if !self.media.settle(is_end) {
             return Ok(());
         }
-        if self.muxer.is_none() {
-            let tracks = packets::infos(self.media.tracks());
-            // Only Matroska goes back.
-            let options = match self.format {
-                FileFormat::MpegTs => vec![("max_delay".to_owned(), TS_DELAY_MICROS.to_owned())],
-                _ => Vec::new(),
-            };
-            let is_amended = self.format == FileFormat::Mkv;
-            let muxer = av::MemoryMuxer::create(muxer_of(self.format), is_amended, &tracks, &options);
-            self.muxer = Some((muxer.map_err(io::Error::other)?, Packets::new(self.media.tracks())));
-        }
         let samples = self.media.drain();
-        let Some((muxer, packets)) = &mut self.muxer else { return Ok(()) };
-        for sample in samples {
-            muxer.write(&packets.packet(self.media.tracks(), sample)).map_err(io::Error::other)?;
-        }
-        muxer.flush().map_err(io::Error::other)?;
-        let written = muxer.take();
+        let muxing = match &mut self.muxing {
+            Some(muxing) => muxing,
+            none => none.insert(Muxing::new(self.format, self.media.tracks())?),
+        };
+        samples.into_iter().try_for_each(|sample| muxing.write(sample))?;
+        muxing.flush()?;
+        let written = muxing.take();
         self.keep(&written)
     }
 
@@ -111,7 +170,7 @@ impl Format for LibavFile {
     }
 
     fn has_media(&self) -> bool {
-        self.muxer.is_some()
+        self.muxing.is_some()
     }
 
     fn fits(&self, tag: &Tag) -> bool {
@@ -120,8 +179,8 @@ impl Format for LibavFile {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.put(true)?;
-        let Some((muxer, _)) = self.muxer.take() else { return Ok(()) };
-        let written = muxer.finish().map_err(io::Error::other)?;
+        let Some(muxing) = self.muxing.take() else { return Ok(()) };
+        let written = muxing.muxer.finish().map_err(io::Error::other)?;
         self.keep(&written)
     }
 }

@@ -1,4 +1,4 @@
-//! An output that writes files: a recording.
+//! An output that writes files: a recording, or what is played with HLS.
 //!
 //! In: tags from the stream's ring, gathered for half a second or so and handed over as one. Out: files that can be played while
 //! they are written, by a thread of their own. [`FileOutput`] is the driver, [`Queue`] what waits for the disk, [`writer`] the
@@ -6,21 +6,23 @@
 //! slow costs this output only.
 
 mod clip;
-mod existing;
-mod files;
+pub(in crate::output) mod existing;
+pub(in crate::output) mod files;
 mod flv;
-mod format;
+pub(in crate::output) mod format;
 mod keep;
 #[cfg(feature = "libav")]
-mod libav;
-mod mp4;
+pub(in crate::output) mod libav;
+pub(in crate::output) mod mp4;
 mod names;
 mod segments;
-mod whole;
+pub(in crate::output) mod whole;
 mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -29,6 +31,7 @@ use flowcast_rtmp::time::MediaTime;
 
 use super::Recording;
 use super::gate::{Fit, Intake};
+use super::hls::Standing;
 use super::media::NotHeld;
 use super::queue::{self, Queue};
 use crate::config::RecordingConfig;
@@ -38,10 +41,10 @@ use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Read, Ring};
-use crate::stats::{OutputPhase, OutputStats, OutputTransport};
+use crate::stats::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 use crate::stream::{OpenedOutput, OutputOpening};
 use crate::sys::CpuMeter;
-use files::{Closed, Files, Parts, Plan};
+use files::{Closed, Files, Parts, Plan, Row};
 use format::Format;
 pub(super) use names::Names;
 pub(super) use segments::Zone;
@@ -99,6 +102,44 @@ fn open(recording: &Recording, cx: &OutputOpening<'_>) -> Result<FileOutput, Err
     Ok(driver)
 }
 
+/// What the driver of an HLS output has besides that of a recording.
+#[derive(Debug)]
+pub(super) struct HlsParts {
+    /// Its playlist.
+    pub(super) path: PathBuf,
+    /// Which is a file.
+    pub(super) is_file: bool,
+    /// It leaves room on the disk as recordings do, because it grows without end.
+    pub(super) keeps_free: bool,
+    /// What its writer tells.
+    pub(super) news: Receiver<EventKind>,
+    pub(super) standing: Arc<Standing>,
+}
+
+/// Opens an output that is played with HLS, and starts its writer.
+///
+/// # Errors
+///
+/// No thread left.
+pub(super) fn start_hls(
+    row: impl Row + 'static,
+    hls: HlsParts,
+    cx: &OutputOpening<'_>,
+) -> Result<OpenedOutput, Error> {
+    let failed = |source: io::Error| Error::Hls { path: hls.path.clone(), source: source.into() };
+    // Its files are no recordings: nobody is told of each.
+    let (nobody, _) = crossbeam_channel::bounded(0);
+    let files = Files::open(row, nobody).map_err(failed)?;
+    let mut config = cx.config().recording.clone();
+    if !hls.keeps_free {
+        config.keep_free = 0;
+    }
+    let name = hls.path.display().to_string();
+    let mut driver = FileOutput::start(cx.output(), Box::new(files), Intake::file(false), &config, cx.cpu())?;
+    driver.hls = Some(hls);
+    Ok(OpenedOutput { name, driver: Box::new(driver) })
+}
+
 /// The names of a recording's files.
 ///
 /// # Errors
@@ -122,6 +163,8 @@ struct FileOutput {
     opened: Vec<PathBuf>,
     /// Those that are complete.
     closed: Receiver<Closed>,
+    /// It is no recording, but is played with HLS.
+    hls: Option<HlsParts>,
     /// The largest body of a tag that the format can hold.
     largest_body: usize,
     queue: Queue,
@@ -138,6 +181,8 @@ struct FileOutput {
     /// When drops were last told.
     told: Option<Instant>,
     failed: Option<Error>,
+    /// What an HLS output waits for the end of.
+    last_error: Option<OutputFailure>,
     finished: bool,
 }
 
@@ -170,6 +215,7 @@ impl FileOutput {
             path,
             opened: Vec::new(),
             closed: crossbeam_channel::never(),
+            hls: None,
             largest_body,
             queue,
             writer,
@@ -181,6 +227,7 @@ impl FileOutput {
             reported: 0,
             told: None,
             failed: None,
+            last_error: None,
             finished: false,
         }
     }
@@ -296,6 +343,7 @@ impl FileOutput {
         let path = self.path.clone();
         match source.downcast::<NotHeld>() {
             Ok(NotHeld { codec, container: format }) => Error::CodecNotRecorded { path, codec, format },
+            Err(source) if self.hls.is_some() => Error::Hls { path, source: source.into() },
             Err(source) => Error::Recording { path, source: source.into() },
         }
     }
@@ -303,11 +351,37 @@ impl FileOutput {
     /// Tells of files that are complete, and of those that were begun.
     fn tell_files(&mut self, notices: &mut Vec<EventKind>) {
         let output = self.id;
+        if let Some(hls) = &mut self.hls {
+            for news in hls.news.try_iter() {
+                match &news {
+                    EventKind::OutputRetrying { error, .. } => {
+                        self.last_error = Some(OutputFailure::now(error))
+                    }
+                    EventKind::OutputLive { .. } => self.last_error = None,
+                    _ => {}
+                }
+                notices.push(news);
+            }
+            return;
+        }
         notices.extend(self.closed.try_iter().map(|closed| {
             let Closed { path, from, to, bytes } = closed;
             EventKind::Recorded { output, path, from, to, bytes }
         }));
         notices.extend(self.opened.drain(..).map(|path| EventKind::RecordingOpened { output, path }));
+    }
+}
+
+impl FileOutput {
+    fn hls_stats(&self, hls: &HlsParts, stats: &mut OutputStats) {
+        stats.transport = OutputTransport::Hls;
+        stats.path = hls.is_file.then(|| hls.path.clone());
+        stats.failures = hls.standing.failures.load(Ordering::Relaxed);
+        stats.last_error.clone_from(&self.last_error);
+        if !self.finished && !hls.standing.is_live.load(Ordering::Relaxed) {
+            // Until its first segment is complete there is nothing to play.
+            stats.phase = if stats.failures > 0 { OutputPhase::Waiting } else { OutputPhase::Connecting };
+        }
     }
 }
 
@@ -343,7 +417,7 @@ impl OutputDriver for FileOutput {
     fn is_finished(&mut self) -> bool {
         self.take_reports();
         // The next turn tells of the last file.
-        self.finished && self.closed.is_empty()
+        self.finished && self.closed.is_empty() && self.hls.as_ref().is_none_or(|hls| hls.news.is_empty())
     }
 
     fn failure(&self) -> Option<Error> {
@@ -369,9 +443,12 @@ impl OutputDriver for FileOutput {
         stats.bytes_sent = self.writer.bytes();
         stats.drops = self.cursor.drops();
         stats.path = Some(self.path.clone());
+        if let Some(hls) = &self.hls {
+            self.hls_stats(hls, stats);
+        }
         stats.bytes_held = self.queue.bytes() as u64;
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::output) mod tests;

@@ -17,7 +17,7 @@ const KEPT: usize = 128 << 10;
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct WholeFile {
+pub(in crate::output) struct WholeFile {
     file: WrittenFile,
     path: PathBuf,
     begin: Begin,
@@ -35,7 +35,7 @@ pub(super) struct WholeFile {
 }
 
 impl WholeFile {
-    pub(super) fn new(opened: Opened) -> Self {
+    pub(in crate::output) fn new(opened: Opened) -> Self {
         let Opened { file, path, begin } = opened;
         let before = match begin {
             Begin::Behind(end) => end,
@@ -55,32 +55,32 @@ impl WholeFile {
     }
 
     /// Its real name.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::output) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether something stays of what was in it before.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(in crate::output) fn goes_on(&self) -> bool {
         self.before > 0
     }
 
     /// Bytes that are written, with those that were there before.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::output) fn length(&self) -> u64 {
         self.length
     }
 
     /// Bytes taken so far.
-    pub(super) fn taken(&self) -> u64 {
+    pub(in crate::output) fn taken(&self) -> u64 {
         self.length - self.before + self.buffer.len() as u64
     }
 
     /// Whether whole parts were written.
-    pub(super) fn has_grown(&self) -> bool {
+    pub(in crate::output) fn has_grown(&self) -> bool {
         self.length > self.before
     }
 
     /// Takes bytes of a part.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    pub(in crate::output) fn add(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -90,7 +90,7 @@ impl WholeFile {
     /// # Errors
     ///
     /// As [`flush`](Self::flush).
-    pub(super) fn end_part(&mut self) -> io::Result<()> {
+    pub(in crate::output) fn end_part(&mut self) -> io::Result<()> {
         self.ends.push(self.buffer.len());
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
@@ -100,7 +100,7 @@ impl WholeFile {
     /// # Errors
     ///
     /// What the file system said. The file then ends with the last part that fitted, and takes no more.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(in crate::output) fn flush(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl WholeFile {
 
     /// Has the disk fill up after `done` bytes of what waits.
     #[cfg(test)]
-    pub(super) fn fill_up_after(&mut self, done: usize) -> io::Error {
+    pub(in crate::output) fn fill_up_after(&mut self, done: usize) -> io::Error {
         (&*self.file).write_all(&self.buffer[..done]).expect("there is room");
         self.cut(done, io::ErrorKind::StorageFull.into()).expect_err("it is handed on")
     }
@@ -161,7 +161,7 @@ impl WholeFile {
     /// # Errors
     ///
     /// What the file system said.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(in crate::output) fn sync(&self) -> io::Result<()> {
         if self.file.metadata()?.is_file() { self.file.sync_data() } else { Ok(()) }
     }
 
@@ -170,7 +170,7 @@ impl WholeFile {
     /// # Errors
     ///
     /// What the file system said.
-    pub(super) fn amend(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::output) fn amend(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, at)
     }
 }

@@ -2,15 +2,15 @@
 
 /// Bytes of boxes.
 #[derive(Debug, Default)]
-pub(super) struct Boxes(Vec<u8>);
+pub(in crate::output) struct Boxes(Vec<u8>);
 
 impl Boxes {
-    pub(super) fn new() -> Self {
+    pub(in crate::output) fn new() -> Self {
         Self::default()
     }
 
     /// A box, with what `fill` puts into it.
-    pub(super) fn nest(&mut self, kind: &[u8; 4], fill: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(in crate::output) fn nest(&mut self, kind: &[u8; 4], fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.0.len();
         self.u32(0).bytes(kind);
         fill(self);
@@ -20,7 +20,7 @@ impl Boxes {
     }
 
     /// A box with a version and flags.
-    pub(super) fn full(
+    pub(in crate::output) fn full(
         &mut self,
         kind: &[u8; 4],
         version: u8,
@@ -33,49 +33,53 @@ impl Boxes {
         })
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(in crate::output) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn u8(&mut self, value: u8) -> &mut Self {
+    pub(in crate::output) fn u8(&mut self, value: u8) -> &mut Self {
         self.bytes(&[value])
     }
 
-    pub(super) fn u16(&mut self, value: u16) -> &mut Self {
+    pub(in crate::output) fn u16(&mut self, value: u16) -> &mut Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
+    pub(in crate::output) fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(super) fn i32(&mut self, value: i32) -> &mut Self {
+    pub(in crate::output) fn i32(&mut self, value: i32) -> &mut Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(super) fn u64(&mut self, value: u64) -> &mut Self {
+    pub(in crate::output) fn u64(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(super) fn zeros(&mut self, count: usize) -> &mut Self {
+    pub(in crate::output) fn zeros(&mut self, count: usize) -> &mut Self {
         self.0.resize(self.0.len() + count, 0);
         self
     }
 
     /// Where the next byte goes.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::output) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Writes over four bytes.
-    pub(super) fn set_u32(&mut self, at: usize, value: u32) {
+    pub(in crate::output) fn set_u32(&mut self, at: usize, value: u32) {
         if let Some(place) = self.0.get_mut(at..at + 4) {
             place.copy_from_slice(&value.to_be_bytes());
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(in crate::output) fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(in crate::output) fn as_slice(&self) -> &[u8] {
         &self.0
     }
 }

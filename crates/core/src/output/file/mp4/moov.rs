@@ -4,6 +4,7 @@
 use flowcast_rtmp::flv::tag::Codec;
 
 use super::boxes::Boxes;
+use super::lane::Lane;
 use super::table::{Row, Table};
 use crate::output::media::Track;
 
@@ -41,6 +42,12 @@ pub(super) fn ftyp(boxes: &mut Boxes, tracks: &[Track]) {
 /// Ticks of a second of a track.
 pub(super) fn clock(track: &Track) -> u32 {
     track.sound.map_or(MILLIS, |sound| sound.clock_hz.max(1))
+}
+
+/// What stands before fragments with these tracks, and is no fragment itself.
+pub(in crate::output) fn header(boxes: &mut Boxes, tracks: &[Track]) {
+    ftyp(boxes, tracks);
+    moov(boxes, tracks, None);
 }
 
 /// A file's `moov`: of a file in fragments, or with `tables`, the index of a finished one.
@@ -181,6 +188,15 @@ impl Part<'_> {
     pub(super) fn bytes(&self) -> u64 {
         self.rows.iter().map(|row| u64::from(row.size)).sum()
     }
+}
+
+/// The `moof` of what waits in lanes; the places of those that have something, whose samples follow it one lane after another.
+pub(in crate::output) fn fragment(boxes: &mut Boxes, number: u32, lanes: &[Lane]) -> Vec<usize> {
+    let parts: Vec<_> = lanes.iter().filter_map(Lane::part).collect();
+    if !parts.is_empty() {
+        moof(boxes, number, &parts);
+    }
+    parts.iter().map(|part| part.place).collect()
 }
 
 /// The `moof` of these parts, whose samples follow it part by part, behind the header of an `mdat` of eight bytes; with that header.

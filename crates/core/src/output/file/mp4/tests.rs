@@ -1,25 +1,21 @@
-use super::*;
-
-fn clock(hz: i64) -> Clock {
-    Clock { hz, last: None, end: 0 }
-}
+use super::lane::Clock;
 
 #[test]
 fn sound_is_counted_in_samples_though_tags_say_milliseconds() {
-    let mut clock = clock(44_100);
+    let mut clock = Clock::new(44_100);
     let frames: Vec<_> = (0..10_000_i64).map(|n| clock.place(n * 1024 * 1000 / 44_100, 1024)).collect();
     assert!(frames.windows(2).all(|pair| pair[1] - pair[0] == 1024));
 }
 
 #[test]
 fn a_gap_in_the_sound_stays_a_gap_and_a_clock_that_drifts_is_followed() {
-    let mut gap = clock(48_000);
+    let mut gap = Clock::new(48_000);
     gap.place(0, 1024);
     assert_eq!(gap.place(21, 1024), 1024);
     assert_eq!(gap.place(1000, 1024), 48_000);
     assert_eq!(gap.place(1021, 1024), 49_024);
     // A sender whose clock is a thousandth fast: never more than a frame off.
-    let mut drift = clock(48_000);
+    let mut drift = Clock::new(48_000);
     for n in 0..100_000_i64 {
         let ms = n * 1024 * 1000 / 48_000 * 1001 / 1000;
         let off = drift.place(ms, 1024) - ms * 48;
@@ -29,7 +25,7 @@ fn a_gap_in_the_sound_stays_a_gap_and_a_clock_that_drifts_is_followed() {
 
 #[test]
 fn times_of_pictures_always_grow() {
-    let mut clock = clock(1000);
+    let mut clock = Clock::new(1000);
     let placed: Vec<_> = [0, 40, 40, 41, 30, 200].map(|ms| clock.place(ms, 0)).to_vec();
     assert_eq!(placed, [0, 40, 41, 42, 43, 200]);
 }

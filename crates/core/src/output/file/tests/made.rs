@@ -17,7 +17,7 @@ use super::super::files::{Closed, Files, Plan};
 use super::super::format::{FileFormat, Format};
 
 /// Whether `ffmpeg` is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
-pub(super) fn need_ffmpeg() -> bool {
+pub(in crate::output) fn need_ffmpeg() -> bool {
     let is_there =
         Command::new("ffmpeg").arg("-version").output().is_ok_and(|output| output.status.success());
     let required = std::env::var_os("FLOWCAST_PEERS").is_some_and(|value| value == "required");
@@ -29,7 +29,7 @@ pub(super) fn need_ffmpeg() -> bool {
 }
 
 /// What a program prints; its complaints are a failure of the test unless `may_complain`.
-pub(super) fn run(program: &str, directory: &Path, arguments: &str, may_complain: bool) -> String {
+pub(in crate::output) fn run(program: &str, directory: &Path, arguments: &str, may_complain: bool) -> String {
     let output = Command::new(program)
         .args(arguments.split_whitespace())
         .current_dir(directory)
@@ -44,7 +44,7 @@ pub(super) fn run(program: &str, directory: &Path, arguments: &str, may_complain
 }
 
 /// Three seconds of a picture that moves and a tone that rises, 25 fps, a keyframe each second.
-pub(super) fn clip(directory: &Path, name: &str, size: &str, coding: &str) {
+pub(in crate::output) fn clip(directory: &Path, name: &str, size: &str, coding: &str) {
     let source =
         format!("-f lavfi -i testsrc2=s={size}:r=25:d=3 -f lavfi -i aevalsrc=sin(400*t*t):d=3:s=48000");
     let usual = "-pix_fmt yuv420p -g 25 -keyint_min 25 -sc_threshold 0 -threads 1 -ac 2";
@@ -58,7 +58,7 @@ pub(super) fn clip(directory: &Path, name: &str, size: &str, coding: &str) {
 }
 
 /// The tags of a file, from time zero on, in order.
-pub(super) fn tags_of(path: &Path) -> Vec<Tag> {
+pub(in crate::output) fn tags_of(path: &Path) -> Vec<Tag> {
     let mut input = Demuxer::open(path, &OpenOptions::default(), &Interrupt::new()).expect("it opens");
     let tracks = input.media().tracks.clone();
     let size = input.media().video().and_then(|track| track.video.clone());
@@ -125,7 +125,7 @@ fn four_cc(codec: &Codec) -> [u8; 4] {
 }
 
 /// A recording, and what is told of its files.
-pub(super) fn open(path: &Path, format: FileFormat) -> (Box<Files>, Receiver<Closed>) {
+pub(in crate::output) fn open(path: &Path, format: FileFormat) -> (Box<Files>, Receiver<Closed>) {
     let (sender, closed) = crossbeam_channel::unbounded();
     let plan = Plan {
         format,
@@ -138,7 +138,7 @@ pub(super) fn open(path: &Path, format: FileFormat) -> (Box<Files>, Receiver<Clo
 }
 
 /// Records tags, half a second at a time; the files.
-pub(super) fn record(path: &Path, format: FileFormat, tags: &[Tag]) -> Vec<Closed> {
+pub(in crate::output) fn record(path: &Path, format: FileFormat, tags: &[Tag]) -> Vec<Closed> {
     let (mut file, closed) = open(path, format);
     batches(tags).for_each(|batch| file.write(batch).expect("there is room"));
     file.finish().expect("there is room");
@@ -146,18 +146,23 @@ pub(super) fn record(path: &Path, format: FileFormat, tags: &[Tag]) -> Vec<Close
 }
 
 /// Tags of half a second each.
-pub(super) fn batches(tags: &[Tag]) -> impl Iterator<Item = &[Tag]> {
+pub(in crate::output) fn batches(tags: &[Tag]) -> impl Iterator<Item = &[Tag]> {
     tags.chunk_by(|one, other| one.timestamp.as_millis() / 500 == other.timestamp.as_millis() / 500)
 }
 
 /// Hashes of what is decoded of a file, of one kind (`v` or `a`).
-pub(super) fn decoded(directory: &Path, name: &str, kind: char, may_complain: bool) -> Vec<String> {
+pub(in crate::output) fn decoded(
+    directory: &Path,
+    name: &str,
+    kind: char,
+    may_complain: bool,
+) -> Vec<String> {
     let rate = if kind == 'v' { "-fps_mode passthrough -enc_time_base 1:1000" } else { "-ar 48000" };
     hashes(directory, &format!("-i {name} -map 0:{kind}:0 {rate} -f framemd5 -"), may_complain)
 }
 
 /// Hashes of the packets of a file, of one kind.
-pub(super) fn packets(directory: &Path, name: &str, kind: char) -> Vec<String> {
+pub(in crate::output) fn packets(directory: &Path, name: &str, kind: char) -> Vec<String> {
     // As they are in MP4, whatever the container.
     let is_adts =
         name.ends_with(".ts") && kind == 'a' && probe(directory, name, "stream=codec_name").contains("aac");
@@ -173,7 +178,7 @@ fn hashes(directory: &Path, arguments: &str, may_complain: bool) -> Vec<String> 
 }
 
 /// What ffprobe says of a file.
-pub(super) fn probe(directory: &Path, name: &str, entries: &str) -> String {
+pub(in crate::output) fn probe(directory: &Path, name: &str, entries: &str) -> String {
     let printed =
         run("ffprobe", directory, &format!("-v error -show_entries {entries} -of csv=p=0 {name}"), false);
     // MPEG-TS has its tracks twice, once by programme.

@@ -1,7 +1,7 @@
 #[cfg(feature = "libav")]
 mod containers;
 #[cfg(feature = "libav")]
-mod made;
+pub(in crate::output) mod made;
 #[cfg(feature = "libav")]
 mod parts;
 mod segments;
