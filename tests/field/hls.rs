@@ -92,7 +92,6 @@ fn wait_segments(directory: &Path, count: usize, live: &StreamHandle) {
 }
 
 #[test]
-#[ignore = "its GStreamer part is not verified yet"]
 fn ffmpeg_and_gstreamer_play_a_loop_over_its_seams() {
     if !need(&[Need::Ffmpeg, Need::GstreamerHls]) {
         return;
