@@ -1,7 +1,7 @@
 //! A stream of another server, played from there: the source of a stream of ours.
 //!
 //! In: an address. Out: the tags it sends, on one clock that goes on from connection to connection. RTMP: what blocks (name lookup,
-//! connecting) is done by the dialer on another thread; the connection is read on the stream's own. All else ([`live`]) is read by a worker
+//! connecting) is done by the dialer on another thread; the connection is read on the stream's own. All else (`live`) is read by a worker
 //! with libav, and taken from a queue.
 
 mod address;
