@@ -109,7 +109,7 @@ fn run(cli: &Cli) -> Result<()> {
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
     let server = start(&engine, cli)?;
     let told = server.events();
-    let metrics = cli.metrics.as_deref().map(|address| expose(&server, address)).transpose()?;
+    let metrics = cli.metrics.as_deref().map(|address| Exposition::of(&server, address)).transpose()?;
     if let Some(address) = metrics.as_ref().and_then(Exposition::address) {
         out!("metrics at http://{address}/metrics")?;
     }
@@ -195,26 +195,4 @@ fn start(engine: &Engine, cli: &Cli) -> Result<RtmpServer> {
     let server = server.start()?;
     out!("listening on rtmp://{}/live", server.address())?;
     Ok(server)
-}
-
-fn expose(server: &RtmpServer, address: &str) -> Result<Exposition> {
-    Exposition::start(address, page(server)?)
-}
-
-/// What makes the page.
-#[cfg(feature = "metrics")]
-fn page(server: &RtmpServer) -> Result<impl Fn() -> String + Send + 'static> {
-    let mut registry = prometheus_client::registry::Registry::default();
-    registry.register_collector(Box::new(server.metrics()));
-    Ok(move || {
-        let mut page = String::new();
-        // A string takes everything.
-        let _ = prometheus_client::encoding::text::encode(&mut page, &registry);
-        page
-    })
-}
-
-#[cfg(not(feature = "metrics"))]
-fn page(_server: &RtmpServer) -> Result<fn() -> String> {
-    Err("--metrics: built without the feature `metrics`".into())
 }

@@ -118,7 +118,7 @@ fn run(cli: &Cli) -> Result<()> {
     let told = server.events();
     let mut outgoing = start_pulls(&engine, cli)?;
     outgoing.extend(start_outputs(&engine, cli)?);
-    let metrics = cli.metrics.as_deref().map(|address| expose(&server, address)).transpose()?;
+    let metrics = cli.metrics.as_deref().map(|address| Exposition::of(&server, address)).transpose()?;
     if let Some(address) = metrics.as_ref().and_then(Exposition::address) {
         out!("metrics at http://{address}/metrics")?;
     }
@@ -239,28 +239,6 @@ fn start_outputs(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
         streams.push(stream);
     }
     Ok(streams)
-}
-
-fn expose(server: &RtmpServer, address: &str) -> Result<Exposition> {
-    Exposition::start(address, page(server)?)
-}
-
-/// What makes the page.
-#[cfg(feature = "metrics")]
-fn page(server: &RtmpServer) -> Result<impl Fn() -> String + Send + 'static> {
-    let mut registry = prometheus_client::registry::Registry::default();
-    registry.register_collector(Box::new(server.metrics()));
-    Ok(move || {
-        let mut page = String::new();
-        // A string takes everything.
-        let _ = prometheus_client::encoding::text::encode(&mut page, &registry);
-        page
-    })
-}
-
-#[cfg(not(feature = "metrics"))]
-fn page(_server: &RtmpServer) -> Result<fn() -> String> {
-    Err("--metrics: built without the feature `metrics`".into())
 }
 
 /// An event for a terminal, without its time.

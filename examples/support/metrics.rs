@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use flowcast::RtmpServer;
 use tiny_http::{Header, Method, Response, Server};
 
 use super::Result;
@@ -17,8 +18,13 @@ pub(crate) struct Exposition {
 }
 
 impl Exposition {
+    /// Listens on `address`, for a server's figures.
+    pub(crate) fn of(server: &RtmpServer, address: &str) -> Result<Self> {
+        Self::start(address, page(server)?)
+    }
+
     /// Listens on `address`; `page` makes the text.
-    pub(crate) fn start(address: &str, page: impl Fn() -> String + Send + 'static) -> Result<Self> {
+    fn start(address: &str, page: impl Fn() -> String + Send + 'static) -> Result<Self> {
         let server =
             Arc::new(Server::http(address).map_err(|error| format!("--metrics {address}: {error}"))?);
         let (asked, kind) = (server.clone(), Header::from_bytes("Content-Type", TYPE));
@@ -50,4 +56,22 @@ impl Drop for Exposition {
             let _ = thread.join();
         }
     }
+}
+
+/// What makes the page.
+#[cfg(feature = "metrics")]
+fn page(server: &RtmpServer) -> Result<impl Fn() -> String + Send + 'static> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(server.metrics()));
+    Ok(move || {
+        let mut page = String::new();
+        // A string takes everything.
+        let _ = prometheus_client::encoding::text::encode(&mut page, &registry);
+        page
+    })
+}
+
+#[cfg(not(feature = "metrics"))]
+fn page(_server: &RtmpServer) -> Result<fn() -> String> {
+    Err("--metrics: built without the feature `metrics`".into())
 }

@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::interrupt::Reason;
+use crate::outgoing::{Clocks, playable};
 use crate::protocol::{Direction, require_protocol};
 use crate::redact::{self, Secrets};
 use crate::sys::{self, Dict, Failure, Guard, Io, Output};
-use crate::{Error, Interrupt, Packet, Protocols, TimeBase, TrackInfo, origin};
+use crate::{Error, Interrupt, Packet, Protocols, TrackInfo, origin};
 
 /// Options whose values must not be in log lines.
 const SECRETS: [&str; 4] = ["passphrase", "streamid", "srt_streamid", "headers"];
@@ -150,7 +151,7 @@ impl Connection {
 pub struct NetworkMuxer {
     output: Output,
     /// For each track written: its index in the packets, their clock, and the muxer's clock.
-    tracks: Vec<(usize, TimeBase, TimeBase)>,
+    clocks: Clocks,
     context: Context,
 }
 
@@ -175,10 +176,7 @@ impl NetworkMuxer {
             let message = "the address is not of a format that connects itself".to_owned();
             return Err(Error::InvalidArgument { message });
         }
-        let chosen: Vec<&TrackInfo> = tracks.iter().filter(|track| track.is_playable()).collect();
-        if chosen.is_empty() {
-            return Err(Error::InvalidArgument { message: "no playable track to write".to_owned() });
-        }
+        let chosen = playable(tracks)?;
         let context = Context::new(url, options, interrupt);
         let mut output = Output::to_network(&name, c"rtsp", &context.guard)?;
         for track in &chosen {
@@ -187,12 +185,8 @@ impl NetworkMuxer {
         let mut options = options.to_vec();
         options.push(("protocol_whitelist".to_owned(), access.protocols.to_owned()));
         output.write_header(&options).map_err(|failure| context.error(failure, "connect"))?;
-        let clocks = chosen.iter().enumerate().map(|(position, track)| {
-            let clock = output.time_base(position).unwrap_or(track.time_base);
-            (track.index, track.time_base, clock)
-        });
-        let tracks = clocks.collect();
-        Ok(Self { output, tracks, context })
+        let clocks = Clocks::of(&output, &chosen);
+        Ok(Self { output, clocks, context })
     }
 
     /// Sends a packet, with timestamps in its track's time base, at once. Packets of tracks that are not sent are ignored.
@@ -203,14 +197,7 @@ impl NetworkMuxer {
     /// # Blocking
     /// As for [`Connection::write`].
     pub fn write(&mut self, packet: &Packet) -> Result<(), Error> {
-        let found = self.tracks.iter().position(|(index, ..)| *index == packet.track);
-        let Some((position, (_, from, to))) = found.and_then(|at| Some((at, self.tracks.get(at)?))) else {
-            return Ok(());
-        };
-        let mut packet = packet.clone();
-        packet.pts = packet.pts.map(|ticks| from.rescale(ticks, *to));
-        packet.dts = packet.dts.map(|ticks| from.rescale(ticks, *to));
-        packet.duration = from.rescale(packet.duration, *to);
+        let Some((position, packet)) = self.clocks.place(packet) else { return Ok(()) };
         self.output.write_ordered(position, &packet).map_err(|failure| self.context.error(failure, "send"))
     }
 }

@@ -49,6 +49,7 @@ mod muxer;
 mod options;
 mod opus;
 mod origin;
+mod outgoing;
 mod packet;
 mod probe;
 mod protocol;

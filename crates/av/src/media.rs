@@ -222,6 +222,26 @@ pub struct VideoInfo {
     pub color: ColorInfo,
 }
 
+impl VideoInfo {
+    /// Pictures of this size, of which nothing else is known.
+    #[must_use]
+    pub fn of_size(width: u32, height: u32) -> Self {
+        Self {
+            width,
+            height,
+            frame_rate: None,
+            real_frame_rate: None,
+            pixel_format: String::new(),
+            field_order: FieldOrder::Unknown,
+            sample_aspect: None,
+            rotation_degrees: 0,
+            mirrored: false,
+            b_frames: 0,
+            color: ColorInfo::default(),
+        }
+    }
+}
+
 /// What is particular to an audio track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioInfo {

@@ -3,8 +3,9 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
+use crate::outgoing::{Clocks, playable};
 use crate::sys::{self, Failure, Guard, Output};
-use crate::{Error, Interrupt, Packet, TimeBase, TrackInfo};
+use crate::{Error, Interrupt, Packet, TrackInfo};
 
 /// What was written since the last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Written {
 pub struct MemoryMuxer {
     output: Output,
     /// For each track written: its index in the packets, their clock, and the muxer's clock.
-    tracks: Vec<(usize, TimeBase, TimeBase)>,
+    clocks: Clocks,
 }
 
 impl MemoryMuxer {
@@ -62,10 +63,7 @@ impl MemoryMuxer {
         sys::check_versions()?;
         let unavailable = || Error::Unavailable { what: "muxer", name: format.to_owned() };
         let name = CString::new(format).map_err(|_| unavailable())?;
-        let chosen: Vec<&TrackInfo> = tracks.iter().filter(|track| track.is_playable()).collect();
-        if chosen.is_empty() {
-            return Err(Error::InvalidArgument { message: "no playable track to write".to_owned() });
-        }
+        let chosen = playable(tracks)?;
         let guard = Arc::new(Guard::new(&Interrupt::new()));
         let mut output = Output::to_memory(&name, seekable, &guard).map_err(|failure: Failure| {
             if failure.operation == "avformat_alloc_output_context2" { unavailable() } else { failure.into() }
@@ -74,12 +72,8 @@ impl MemoryMuxer {
             output.add_track(track)?;
         }
         output.write_header(options)?;
-        let clocks = chosen.iter().enumerate().map(|(position, track)| {
-            let clock = output.time_base(position).unwrap_or(track.time_base);
-            (track.index, track.time_base, clock)
-        });
-        let tracks = clocks.collect();
-        Ok(Self { output, tracks })
+        let clocks = Clocks::of(&output, &chosen);
+        Ok(Self { output, clocks })
     }
 
     /// Writes a packet, with timestamps in its track's time base. Packets come in the order they are to be written: nothing is held back to
@@ -88,14 +82,7 @@ impl MemoryMuxer {
     /// # Errors
     /// [`Error::Libav`], for timestamps that go back and others.
     pub fn write(&mut self, packet: &Packet) -> Result<(), Error> {
-        let found = self.tracks.iter().position(|(index, ..)| *index == packet.track);
-        let Some((position, (_, from, to))) = found.and_then(|at| Some((at, self.tracks.get(at)?))) else {
-            return Ok(());
-        };
-        let mut packet = packet.clone();
-        packet.pts = packet.pts.map(|ticks| from.rescale(ticks, *to));
-        packet.dts = packet.dts.map(|ticks| from.rescale(ticks, *to));
-        packet.duration = from.rescale(packet.duration, *to);
+        let Some((position, packet)) = self.clocks.place(packet) else { return Ok(()) };
         Ok(self.output.write_ordered(position, &packet)?)
     }
 

@@ -4,8 +4,9 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::outgoing::{Clocks, playable};
 use crate::sys::{self, Failure, Guard, Output};
-use crate::{Error, Interrupt, Packet, TimeBase, TrackInfo};
+use crate::{Error, Interrupt, Packet, TrackInfo};
 
 /// How to write a file.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +38,7 @@ pub struct MuxerOptions {
 pub struct Muxer {
     output: Output,
     /// For each track written: its index in the packets, their clock, and the muxer's clock.
-    tracks: Vec<(usize, TimeBase, TimeBase)>,
+    clocks: Clocks,
     path: PathBuf,
     guard: Arc<Guard>,
 }
@@ -69,10 +70,7 @@ impl Muxer {
         let url = file_url(path)?;
         let nul = |_| Error::InvalidArgument { message: "the format's name holds a NUL".to_owned() };
         let format = options.format.as_deref().map(CString::new).transpose().map_err(nul)?;
-        let chosen: Vec<&TrackInfo> = tracks.iter().filter(|track| track.is_playable()).collect();
-        if chosen.is_empty() {
-            return Err(Error::InvalidArgument { message: "no playable track to write".to_owned() });
-        }
+        let chosen = playable(tracks)?;
         let guard = Arc::new(Guard::new(&options.interrupt));
         let failed = |failure: Failure| match failure.operation {
             "avformat_alloc_output_context2" => Error::Unavailable {
@@ -86,12 +84,8 @@ impl Muxer {
             output.add_track(track).map_err(failed)?;
         }
         output.write_header(&options.options).map_err(failed)?;
-        let clocks = chosen.iter().enumerate().map(|(position, track)| {
-            let clock = output.time_base(position).unwrap_or(track.time_base);
-            (track.index, track.time_base, clock)
-        });
-        let tracks = clocks.collect();
-        Ok(Self { output, tracks, path: path.to_owned(), guard })
+        let clocks = Clocks::of(&output, &chosen);
+        Ok(Self { output, clocks, path: path.to_owned(), guard })
     }
 
     /// Writes a packet, with timestamps in its track's time base. Packets of one track come in decoding order; libav orders
@@ -105,14 +99,7 @@ impl Muxer {
     /// # Blocking
     /// On the file system.
     pub fn write(&mut self, packet: &Packet) -> Result<(), Error> {
-        let found = self.tracks.iter().position(|(index, ..)| *index == packet.track);
-        let Some((position, (_, from, to))) = found.and_then(|at| Some((at, self.tracks.get(at)?))) else {
-            return Ok(());
-        };
-        let mut packet = packet.clone();
-        packet.pts = packet.pts.map(|ticks| from.rescale(ticks, *to));
-        packet.dts = packet.dts.map(|ticks| from.rescale(ticks, *to));
-        packet.duration = from.rescale(packet.duration, *to);
+        let Some((position, packet)) = self.clocks.place(packet) else { return Ok(()) };
         let result = self.output.write(position, &packet);
         result.map_err(|failure| error(&self.guard, &self.path, failure, "write"))
     }

@@ -248,7 +248,7 @@ impl Destination {
     pub fn login(&self) -> Option<(String, StreamKey)> {
         let userinfo = self.userinfo.as_ref()?.reveal();
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-        Some((percent_decoded(user), StreamKey::new(percent_decoded(password))))
+        Some((percent_text(user), StreamKey::new(percent_text(password))))
     }
 
     /// What must not be shown of it, should a server repeat it; the longest first, so that no part is left of any.
@@ -422,8 +422,14 @@ fn check(part: UrlPart, text: &str, limit: usize) -> Result<(), UrlError> {
     }
 }
 
-/// The text with its percent codes replaced. What is no code, or gives no UTF-8, stays as it is.
-fn percent_decoded(text: &str) -> String {
+/// The text with its percent codes replaced; what gives no UTF-8 stays as it is.
+fn percent_text(text: &str) -> String {
+    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
+}
+
+/// The bytes of a part of a URL, with its percent codes replaced (RFC 3986, section 2.1). What is no code stays as it is.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -440,5 +446,5 @@ fn percent_decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    bytes
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::ReconnectPolicy;
+use crate::error::Error;
 
 /// Counts failures in a row and says how long to wait after each.
 #[derive(Debug, Clone)]
@@ -62,9 +63,13 @@ impl Backoff {
         Some(wait)
     }
 
-    /// Refusals in a row after which it was to be dialled again.
-    pub(crate) fn refusals(&self) -> u32 {
-        self.refusals
+    /// What an output says whose wait is `None` after this error. One that may not be refused at all has not been tried again.
+    pub(crate) fn given_up(&self, error: Error) -> Error {
+        if !error.is_retryable() && self.refusals == 0 {
+            error
+        } else {
+            Error::GaveUp { tries: self.failures, source: error.into() }
+        }
     }
 
     /// Failures in a row.

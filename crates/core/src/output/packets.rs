@@ -48,19 +48,7 @@ fn info((index, track): (usize, &Track)) -> av::TrackInfo {
     };
     let mut info = av::TrackInfo::new(index, kind, av::Codec::from_name(name), av::TimeBase::MILLIS);
     info.config = Some(track.config.clone()).filter(|config| !config.is_empty());
-    info.video = track.picture.map(|(width, height)| av::VideoInfo {
-        width,
-        height,
-        frame_rate: None,
-        real_frame_rate: None,
-        pixel_format: String::new(),
-        field_order: av::FieldOrder::Unknown,
-        sample_aspect: None,
-        rotation_degrees: 0,
-        mirrored: false,
-        b_frames: 0,
-        color: av::ColorInfo::default(),
-    });
+    info.video = track.picture.map(|(width, height)| av::VideoInfo::of_size(width, height));
     info.audio = track.sound.map(|sound| av::AudioInfo {
         sample_rate: sound.rate_hz,
         channels: u32::from(if sound.channels == 0 { 2 } else { sound.channels }),

@@ -36,19 +36,7 @@ pub(super) fn of(keyframe: &Keyframe) -> Result<(av::TrackInfo, av::Packet), Err
         av::TrackInfo::new(0, av::TrackKind::Video, av::Codec::from_name(codec.name()), av::TimeBase::MILLIS);
     let size = picture::size(codec, &config.clone().unwrap_or_default(), &data);
     track.config = config.filter(|config| !config.is_empty());
-    track.video = size.map(|(width, height)| av::VideoInfo {
-        width,
-        height,
-        frame_rate: None,
-        real_frame_rate: None,
-        pixel_format: String::new(),
-        field_order: av::FieldOrder::Unknown,
-        sample_aspect: None,
-        rotation_degrees: 0,
-        mirrored: false,
-        b_frames: 0,
-        color: av::ColorInfo::default(),
-    });
+    track.video = size.map(|(width, height)| av::VideoInfo::of_size(width, height));
     let dts = keyframe.tag.timestamp.as_millis();
     let mut packet = av::Packet::new(0, Some(dts + i64::from(composition_time)), Some(dts), data);
     packet.keyframe = true;

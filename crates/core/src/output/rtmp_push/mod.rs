@@ -376,13 +376,7 @@ impl RtmpPush {
                 return OutputState::Running;
             }
             self.state = State::Ended;
-            // One that may not be refused at all has not been tried again.
-            let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
-                error
-            } else {
-                Error::GaveUp { tries: self.backoff.failures(), source: error.into() }
-            };
-            return OutputState::Ended(Some(ended));
+            return OutputState::Ended(Some(self.backoff.given_up(error)));
         };
         let hope = may_hope.then(|| self.hope());
         self.state = State::Waiting { until: cx.now + wait, _hope: hope };

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use flowcast_rtmp::key::StreamKey;
+use flowcast_rtmp::url::percent_decoded;
 
 use super::settings::{self, Setting};
 use crate::output::HIDDEN;
@@ -251,22 +252,8 @@ fn host_and_port(place: &str, protocol: Protocol) -> Result<(String, u16), Strin
 
 /// What `%XX` stands for in a part of a URL.
 pub(super) fn decoded(part: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| first == b'%').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "what the URL encodes with % is no UTF-8")?;
+    let text =
+        String::from_utf8(percent_decoded(part)).map_err(|_| "what the URL encodes with % is no UTF-8")?;
     if text.contains('\0') {
         return Err("the URL holds a NUL".to_owned());
     }
@@ -312,6 +299,8 @@ mod tests {
         let rtsp = parse("rtsp://cam.example/app/key?token=1");
         assert_eq!((rtsp.port, rtsp.path.reveal()), (554, "/app/key?token=1"));
         assert_eq!(parse("udp://[ff15::1]:5000?ttl=3").host, "ff15::1");
+        // No codes, though they would be numbers.
+        assert_eq!(parse("icecast://h:1/a?ice_name=100%+5").setting("ice_name"), Some("100%+5"));
     }
 
     #[test]

@@ -230,13 +230,7 @@ impl UrlOutput {
         };
         let Some(wait) = wait else {
             self.state = State::Ended;
-            // One that may not be refused at all has not been tried again.
-            let ended = if !error.is_retryable() && self.backoff.refusals() == 0 {
-                error
-            } else {
-                Error::GaveUp { tries: self.backoff.failures(), source: error.into() }
-            };
-            return OutputState::Ended(Some(ended));
+            return OutputState::Ended(Some(self.backoff.given_up(error)));
         };
         // The next caller may come at once.
         let is_left = was_open && self.address.mode() == Mode::Listener;
