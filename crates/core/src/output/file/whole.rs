@@ -3,9 +3,11 @@
 //! In: bytes, and where a part of them ends that makes sense alone (a tag, a fragment). Out: a file that ends with a whole part,
 //! even after an error. What was in it before is left alone until the first write. On the writer's thread.
 
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::existing::{Begin, Opened};
 use crate::files::WrittenFile;
@@ -14,6 +16,18 @@ use crate::files::WrittenFile;
 const BUFFER: usize = 1 << 20;
 /// Room that is kept from one write to the next.
 const KEPT: usize = 128 << 10;
+/// Bytes from which on it is cheaper to hand a piece to the kernel as it is than to copy it beside the others.
+const LARGE: usize = 1 << 10;
+/// Pieces that the kernel takes at once (`IOV_MAX`).
+const AT_ONCE: usize = 1024;
+
+/// What waits, in the order of the file.
+#[derive(Debug)]
+enum Piece {
+    /// So many bytes of the buffer.
+    Copied(usize),
+    Shared(Bytes),
+}
 
 /// The file.
 #[derive(Debug)]
@@ -24,7 +38,10 @@ pub(in crate::output) struct WholeFile {
     /// What was in it before is gone, as far as it is to go.
     begun: bool,
     buffer: Vec<u8>,
-    /// Where in the buffer each part ends.
+    pieces: Vec<Piece>,
+    /// Bytes of the pieces.
+    waiting: usize,
+    /// Where in what waits each part ends.
     ends: Vec<usize>,
     /// Bytes that were in it before, and stay.
     before: u64,
@@ -47,6 +64,8 @@ impl WholeFile {
             begin,
             begun: false,
             buffer: Vec::new(),
+            pieces: Vec::new(),
+            waiting: 0,
             ends: Vec::new(),
             before,
             length: before,
@@ -71,7 +90,7 @@ impl WholeFile {
 
     /// Bytes taken so far.
     pub(in crate::output) fn taken(&self) -> u64 {
-        self.length - self.before + self.buffer.len() as u64
+        self.length - self.before + self.waiting as u64
     }
 
     /// Whether whole parts were written.
@@ -81,7 +100,24 @@ impl WholeFile {
 
     /// Takes bytes of a part.
     pub(in crate::output) fn add(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.buffer.extend_from_slice(bytes);
+        self.waiting += bytes.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Copied(length)) => *length += bytes.len(),
+            _ => self.pieces.push(Piece::Copied(bytes.len())),
+        }
+    }
+
+    /// Takes bytes of a part that others have, too: they are not copied if there are many.
+    pub(in crate::output) fn add_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < LARGE {
+            return self.add(&bytes);
+        }
+        self.waiting += bytes.len();
+        self.pieces.push(Piece::Shared(bytes));
     }
 
     /// What was added since the last call is a whole part. It is in the file after the next [`flush`](Self::flush), or when
@@ -91,8 +127,8 @@ impl WholeFile {
     ///
     /// As [`flush`](Self::flush).
     pub(in crate::output) fn end_part(&mut self) -> io::Result<()> {
-        self.ends.push(self.buffer.len());
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+        self.ends.push(self.waiting);
+        if self.waiting >= BUFFER { self.flush() } else { Ok(()) }
     }
 
     /// Hands what was taken to the kernel.
@@ -101,27 +137,56 @@ impl WholeFile {
     ///
     /// What the file system said. The file then ends with the last part that fitted, and takes no more.
     pub(in crate::output) fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
+        if self.waiting == 0 {
             return Ok(());
         }
         if !std::mem::replace(&mut self.begun, true) {
             self.begin()?;
         }
-        let mut done = 0;
-        while let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) {
-            match (&*self.file).write(rest) {
-                Ok(0) => return self.cut(done, io::ErrorKind::WriteZero.into()),
-                Ok(count) => done += count,
+        if let (done, Some(error)) = self.write() {
+            return self.cut(done, error);
+        }
+        self.length += self.waiting as u64;
+        self.forget();
+        Ok(())
+    }
+
+    /// Writes what waits; how many bytes of it the file took, and why not all.
+    fn write(&self) -> (usize, Option<io::Error>) {
+        let mut copied = &*self.buffer;
+        let slice = |piece| match piece {
+            &Piece::Copied(length) => {
+                let (this, rest) = copied.split_at_checked(length).unwrap_or_default();
+                copied = rest;
+                IoSlice::new(this)
+            }
+            Piece::Shared(bytes) => IoSlice::new(bytes),
+        };
+        let mut slices: Vec<_> = self.pieces.iter().map(slice).collect();
+        let (mut rest, mut done) = (&mut *slices, 0);
+        while done < self.waiting {
+            let now = rest.len().min(AT_ONCE);
+            match (&*self.file).write_vectored(rest.get(..now).unwrap_or_default()) {
+                Ok(0) => return (done, Some(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    done += count;
+                    IoSlice::advance_slices(&mut rest, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) && (self.room)(self.file.id().device()) => {}
-                Err(error) => return self.cut(done, error),
+                Err(error) => return (done, Some(error)),
             }
         }
-        self.length += done as u64;
+        (done, None)
+    }
+
+    /// Nothing waits any more.
+    fn forget(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT);
+        self.pieces.clear();
         self.ends.clear();
-        Ok(())
+        self.waiting = 0;
     }
 
     /// What was in the file before goes; of what stays, half a part at its end.
@@ -138,12 +203,11 @@ impl WholeFile {
         Ok(())
     }
 
-    /// The disk took `done` bytes of the buffer and no more: the file is cut after the last whole part.
+    /// The disk took `done` bytes of what waits and no more: the file is cut after the last whole part.
     fn cut(&mut self, done: usize, error: io::Error) -> io::Result<()> {
         let whole = self.ends.iter().rev().find(|&&end| end <= done).copied().unwrap_or(0);
         self.length += whole as u64;
-        self.buffer.clear();
-        self.ends.clear();
+        self.forget();
         // The error that counts is the first one.
         let _ = self.file.set_len(self.length);
         Err(error)
@@ -152,7 +216,13 @@ impl WholeFile {
     /// Has the disk fill up after `done` bytes of what waits.
     #[cfg(test)]
     pub(in crate::output) fn fill_up_after(&mut self, done: usize) -> io::Error {
-        (&*self.file).write_all(&self.buffer[..done]).expect("there is room");
+        let copied = &mut &*self.buffer;
+        let piece = |piece: &Piece| match piece {
+            Piece::Copied(length) => copied.split_off(..*length).expect("it is there").to_vec(),
+            Piece::Shared(bytes) => bytes.to_vec(),
+        };
+        let all: Vec<u8> = self.pieces.iter().flat_map(piece).collect();
+        (&*self.file).write_all(&all[..done]).expect("there is room");
         self.cut(done, io::ErrorKind::StorageFull.into()).expect_err("it is handed on")
     }
 
@@ -210,6 +280,40 @@ mod tests {
         assert_eq!((file.length(), file.taken()), (19, 14));
         drop(file);
         assert_eq!(std::fs::read(&path).unwrap(), b"there-one-two-three");
+    }
+
+    #[test]
+    fn what_is_shared_lies_where_it_was_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mixed");
+        let mut file = file(&path, Existing::Number);
+        let mut expected = Vec::new();
+        // More pieces than are taken at once, small and large ones, alone and beside each other.
+        for number in 0..3 * AT_ONCE {
+            let byte = u8::try_from(number % 251).unwrap();
+            let piece = vec![byte; if number % 3 == 0 { 7 } else { LARGE + number % 5 }];
+            expected.extend_from_slice(&piece);
+            if number % 2 == 0 {
+                file.add(&piece)
+            } else {
+                file.add_shared(piece.into())
+            }
+            assert_eq!(file.taken(), expected.len() as u64);
+            if number == 17 {
+                file.end_part().and_then(|()| file.flush()).unwrap();
+            }
+        }
+        file.flush().unwrap();
+        assert_eq!(file.length(), expected.len() as u64);
+        assert!(std::fs::read(&path).unwrap() == expected);
+        // A disk that fills up within a shared piece.
+        file.add(b"part");
+        file.end_part().unwrap();
+        file.add_shared(Bytes::from(vec![1; 2 * LARGE]));
+        file.end_part().unwrap();
+        file.fill_up_after(100);
+        expected.extend_from_slice(b"part");
+        assert!(std::fs::read(&path).unwrap() == expected);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl FlvFile {
         self.last = self.last.max(tag.timestamp);
         self.file.add(&tag_header(&tag)?);
         self.file.add(tag.body.head());
-        self.file.add(tag.body.payload());
+        self.file.add_shared(tag.body.payload().clone());
         self.file.add(&FlvWriter::tag_trailer(&tag));
         self.file.end_part()
     }

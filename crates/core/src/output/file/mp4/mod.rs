@@ -114,7 +114,7 @@ impl Mp4File {
             };
             table.note(offset, tick, rows.into_iter());
             offset += bytes;
-            lane.drain().for_each(|data| self.file.add(&data));
+            lane.drain().for_each(|data| self.file.add_shared(data));
         }
         self.file.end_part()
     }
