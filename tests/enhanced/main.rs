@@ -8,9 +8,7 @@ mod loops;
 mod pushes;
 
 use ::bytes::Bytes;
-use flowcast::av::{
-    AudioInfo, Codec, ColorInfo, FieldOrder, Muxer, Packet, TimeBase, TrackInfo, TrackKind, VideoInfo,
-};
+use flowcast::av::{AudioInfo, Codec, FieldOrder, Muxer, Packet, TimeBase, TrackInfo, TrackKind, VideoInfo};
 use flowcast::rtmp::flv::Tag;
 use flowcast::rtmp::flv::enhanced::{Header, PacketType};
 use flowcast::{Config, Engine, Output, Source};
@@ -98,17 +96,9 @@ fn track(index: usize, tag: &Tag, config: Bytes) -> TrackInfo {
         });
     } else {
         track.video = Some(VideoInfo {
-            width: SIZE.0,
-            height: SIZE.1,
-            frame_rate: None,
-            real_frame_rate: None,
             pixel_format: "yuv420p".to_owned(),
             field_order: FieldOrder::Progressive,
-            sample_aspect: None,
-            rotation_degrees: 0,
-            mirrored: false,
-            b_frames: 0,
-            color: ColorInfo::default(),
+            ..VideoInfo::of_size(SIZE.0, SIZE.1)
         });
     }
     track

@@ -173,7 +173,7 @@ fn rate(video: &mut VideoPlan, length: Duration, encoding: &Encoding, limits: &P
 mod tests {
     use super::*;
     use crate::transcode::FrameRate;
-    use flowcast_av::{ColorInfo, FieldOrder, Ratio, TimeBase, TrackKind, VideoInfo};
+    use flowcast_av::{FieldOrder, Ratio, TimeBase, TrackKind, VideoInfo};
 
     fn planned(size: (u32, u32), fps: u32, platforms: &[Platform], encoding: &Encoding) -> VideoPlan {
         planned_for(Duration::from_secs(60), size, fps, platforms, encoding)
@@ -189,17 +189,11 @@ mod tests {
         let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
         let rate = Some(Ratio { num: fps, den: 1 });
         track.video = Some(VideoInfo {
-            width: size.0,
-            height: size.1,
             frame_rate: rate,
             real_frame_rate: rate,
             pixel_format: "yuv420p".to_owned(),
             field_order: FieldOrder::Progressive,
-            sample_aspect: None,
-            rotation_degrees: 0,
-            mirrored: false,
-            b_frames: 0,
-            color: ColorInfo::default(),
+            ..VideoInfo::of_size(size.0, size.1)
         });
         let media = MediaInfo {
             format: String::new(),

@@ -194,7 +194,7 @@ pub(super) fn rate_and_channels(track: &TrackInfo) -> (u32, u16) {
 
 #[cfg(test)]
 mod tests {
-    use flowcast_av::{AudioInfo, ColorInfo, FieldOrder, TimeBase, VideoInfo};
+    use flowcast_av::{AudioInfo, TimeBase, VideoInfo};
 
     use super::*;
 
@@ -205,19 +205,7 @@ mod tests {
         track.config = Some(Bytes::from_static(&[0x11, 0x90]));
         track.programs = programs.to_vec();
         if is_video {
-            track.video = Some(VideoInfo {
-                width: 64,
-                height: 36,
-                frame_rate: None,
-                real_frame_rate: None,
-                pixel_format: String::new(),
-                field_order: FieldOrder::Unknown,
-                sample_aspect: None,
-                rotation_degrees: 0,
-                mirrored: false,
-                b_frames: 0,
-                color: ColorInfo::default(),
-            });
+            track.video = Some(VideoInfo::of_size(64, 36));
         } else {
             let (layout, frame_samples) = ("stereo".to_owned(), 1024);
             let audio =

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use flowcast_av::{
-    AudioDecoder, AudioInfo, Codec, ColorInfo, DecoderOptions, Demuxer, FieldOrder, Interrupt, MediaInfo,
-    OpenOptions, Packet, Ratio, TimeBase, TrackInfo, TrackKind, VideoDecoder, VideoFrame, VideoInfo,
+    AudioDecoder, AudioInfo, Codec, DecoderOptions, Demuxer, FieldOrder, Interrupt, MediaInfo, OpenOptions,
+    Packet, Ratio, TimeBase, TrackInfo, TrackKind, VideoDecoder, VideoFrame, VideoInfo,
 };
 use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::coded::{Part, coded};
@@ -107,19 +107,7 @@ impl Known<'_> {
     /// What the pictures of a track are like. Where none can be decoded yet, the metadata is believed.
     fn pictures(self, track: &TrackInfo, packets: impl Iterator<Item = Packet>) -> Option<VideoInfo> {
         let decoder = VideoDecoder::open(track, &DecoderOptions::default()).ok()?;
-        let mut video = VideoInfo {
-            width: 0,
-            height: 0,
-            frame_rate: self.said_rate(),
-            real_frame_rate: None,
-            pixel_format: String::new(),
-            field_order: FieldOrder::Unknown,
-            sample_aspect: None,
-            rotation_degrees: 0,
-            mirrored: false,
-            b_frames: 0,
-            color: ColorInfo::default(),
-        };
+        let mut video = VideoInfo { frame_rate: self.said_rate(), ..VideoInfo::of_size(0, 0) };
         let Some(frame) = first_picture(decoder, packets) else {
             let metadata = self.said()?;
             let side = |said: Option<f64>| said.filter(|said| SIDES.contains(said)).map(|said| said as u32);

@@ -1,6 +1,6 @@
 //! What becomes of files, by what is asked for and what is in them.
 
-use flowcast_av::{AudioInfo, ColorInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
+use flowcast_av::{AudioInfo, SampleSpec, TimeBase, VideoInfo, sample_clip};
 
 use super::*;
 use crate::bit_rate::BitRate;
@@ -10,17 +10,11 @@ use crate::verdict::{Platform, ReasonCode};
 fn picture(width: u32, height: u32, rate: Ratio) -> TrackInfo {
     let mut track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("mpeg4"), TimeBase::MILLIS);
     track.video = Some(VideoInfo {
-        width,
-        height,
         frame_rate: Some(rate),
         real_frame_rate: Some(rate),
         pixel_format: "yuv420p".to_owned(),
         field_order: FieldOrder::Progressive,
-        sample_aspect: None,
-        rotation_degrees: 0,
-        mirrored: false,
-        b_frames: 0,
-        color: ColorInfo::default(),
+        ..VideoInfo::of_size(width, height)
     });
     track
 }
