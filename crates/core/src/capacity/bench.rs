@@ -40,6 +40,9 @@ const MEMORY_DIRECT: u64 = 8 << 20;
 /// Descriptors and threads a stream has at most, besides two descriptors for each output: its end and the receiver's.
 const DESCRIPTORS: u64 = 4;
 const THREADS: u64 = 2;
+/// What it has at least. The process is counted as a whole, and what else it does may end meanwhile.
+const LEAST_DESCRIPTORS: u32 = 1;
+const LEAST_THREADS: u32 = 1;
 /// What a worker reads ahead: in short strides, so that a second of it is a second's work.
 const READ_AHEAD: Duration = Duration::from_secs(1);
 /// Bitrates the streams must reach of what the file has.
@@ -142,8 +145,7 @@ impl Plan {
             std::thread::sleep(REPORT);
             let mut sum = Sum::default();
             streams.iter().for_each(|stream| sum.add(&stream.stats()));
-            // What else runs can only make a stream dearer: the least disturbed round is nearest the truth.
-            if best.as_ref().is_none_or(|best| sum.cpu < best.cpu) {
+            if best.as_ref().is_none_or(|best| sum.is_nearer(best)) {
                 best = Some(sum);
             }
         }
@@ -170,8 +172,9 @@ impl Plan {
             memory: per_stream(after.rss, before.rss) as u64,
             // The receiver is in this process, too, with a descriptor for each output.
             descriptors: (per_stream(after.descriptors, before.descriptors) as u32)
-                .saturating_sub(self.kind.outputs),
-            threads: per_stream(after.threads, before.threads) as u32,
+                .saturating_sub(self.kind.outputs)
+                .max(self.kind.outputs + LEAST_DESCRIPTORS),
+            threads: (per_stream(after.threads, before.threads) as u32).max(LEAST_THREADS),
         })
     }
 }
@@ -209,7 +212,7 @@ fn is_sending(stats: &StreamStats) -> bool {
 }
 
 /// Reports added up.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Sum {
     reports: f64,
     cpu: f64,
@@ -221,6 +224,14 @@ impl Sum {
         self.reports += 1.0;
         self.cpu += stats.cpu_percent / 100.0;
         self.bit_rate = [self.bit_rate, stats.bit_rate].into_iter().sum();
+    }
+
+    /// Whether this round is nearer the truth than `other`. What else runs makes each bit dearer: the least disturbed round is
+    /// that of the cheapest bits. What a round costs as a whole says less: streams that were kept from sending cost nothing.
+    fn is_nearer(&self, other: &Self) -> bool {
+        let each = |sum: &Self| sum.cpu / sum.bit_rate.kbps();
+        self.bit_rate > BitRate::default()
+            && (other.bit_rate <= BitRate::default() || each(self) < each(other))
     }
 }
 
@@ -251,6 +262,16 @@ impl Drop for Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_without_sending_is_not_the_cheapest() {
+        let sum = |cpu, kbps| Sum { reports: 4.0, cpu, bit_rate: BitRate::from_kbps(kbps) };
+        let (starved, whole, busy) = (sum(0.001, 100), sum(0.004, 3200), sum(0.009, 3200));
+        assert!(whole.is_nearer(&starved) && !starved.is_nearer(&whole));
+        assert!(whole.is_nearer(&busy) && !busy.is_nearer(&whole));
+        let nothing = Sum::default();
+        assert!(starved.is_nearer(&nothing) && !nothing.is_nearer(&starved) && !nothing.is_nearer(&nothing));
+    }
 
     #[test]
     fn a_benchmark_is_as_large_as_the_machine_bears() {

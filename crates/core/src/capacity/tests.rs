@@ -15,6 +15,17 @@ fn copy(kbps: u64) -> StreamKind {
     StreamKind::copy(BitRate::from_kbps(kbps))
 }
 
+/// A machine that has no time for the benchmark's streams just now is told as such, and may have some later.
+fn run(engine: &Engine, mix: &Mix, options: &CapacityOptions) -> Capacity {
+    for _ in 0..10 {
+        match engine.capacity_with(mix, options) {
+            Err(Error::Benchmark { reason }) => eprintln!("{reason}"),
+            found => return found.expect("the streams run"),
+        }
+    }
+    panic!("the streams keep their bitrate in none of ten benchmarks");
+}
+
 #[test]
 fn a_mix_without_weight_and_options_out_of_range_are_refused() {
     let engine = engine();
@@ -48,7 +59,7 @@ fn the_benchmark_gives_figures_for_plain_tls_and_two_outputs() {
     let engine = engine();
     let kinds = [copy(800), copy(800).tls(), copy(800).outputs(2)];
     let mix = Mix::of(kinds[0]).and(kinds[1], 1.0).and(kinds[2], 2.0);
-    let capacity = engine.capacity_with(&mix, &small()).expect("the streams run");
+    let capacity = run(&engine, &mix, &small());
     assert_eq!(capacity.kinds.len(), 3);
     for (found, kind) in capacity.kinds.iter().zip(kinds) {
         let cost = &found.cost;
@@ -72,7 +83,7 @@ fn a_benchmark_is_used_again() {
     let engine = engine();
     let mix = Mix::of(copy(333));
     let options = CapacityOptions { reuse: Duration::from_secs(600), ..small() };
-    let first = engine.capacity_with(&mix, &options).expect("the streams run");
+    let first = run(&engine, &mix, &options);
     let again = engine.capacity_with(&mix, &options).expect("nothing runs");
     assert_eq!(first.kinds[0].cost, again.kinds[0].cost);
 }
@@ -87,7 +98,7 @@ fn with_reels_the_benchmark_plays_reels_and_needs_no_libav() {
         ..Config::default()
     };
     let engine = Engine::new(config).expect("the directory can be made");
-    let found = engine.capacity_with(&Mix::of(copy(700)), &small()).expect("the streams run");
+    let found = run(&engine, &Mix::of(copy(700)), &small());
     assert_eq!(found.kinds[0].cost.mode, crate::SourceMode::Reel);
     drop(engine);
     std::fs::remove_dir_all(&directory).expect("the engine's store made it");
