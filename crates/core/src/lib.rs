@@ -47,6 +47,8 @@ mod serial;
 mod settings;
 #[cfg(feature = "signals")]
 mod signals;
+#[allow(dead_code, reason = "what takes samples of a program comes next")]
+mod sound_format;
 mod source;
 mod spec;
 mod standby;
@@ -129,6 +131,7 @@ pub use schedule::{
 pub use serial::seconds;
 #[cfg(feature = "signals")]
 pub use signals::SignalShutdown;
+pub use sound_format::{AudioFormat, SampleFormat, SampleLayout, Samples};
 pub use source::{Fallback, Source, SplitSource};
 pub use spec::StreamSpec;
 #[cfg(feature = "serde")]

@@ -20,6 +20,7 @@ const PLAN: &[(&str, &str)] = &[
     ("written", ""),
     ("verdict", "bit_rate words"),
     ("error", "bit_rate id verdict words"),
+    ("sound_format", "error words"),
     ("admission", "bit_rate error settings written"),
     ("stats", "bit_rate error id words"),
     ("event", "admission error id stats sys verdict"),

@@ -1,0 +1,227 @@
+//! Samples that a program makes: what they are like, and how they lie in memory.
+//!
+//! In: samples as a program has them. Out: 32-bit float, one row for each channel. On the thread that gives them; nothing blocks.
+
+use crate::error::Error;
+use crate::words::words;
+
+/// How a sample is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum SampleFormat {
+    /// 32-bit float; full scale is -1 to 1. What is not a number is taken as silence.
+    #[default]
+    F32,
+    /// 16-bit integer; full scale is -32768 to 32767.
+    I16,
+}
+
+words!(SampleFormat, "sample format", F32 = "f32", I16 = "i16");
+
+/// How the channels lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum SampleLayout {
+    /// All channels of one sample behind each other: left, right, left, right.
+    #[default]
+    Interleaved,
+    /// Each channel in a row of its own.
+    Planar,
+}
+
+words!(SampleLayout, "sample layout", Interleaved = "interleaved", Planar = "planar");
+
+/// What the samples of a program are like.
+///
+/// ```
+/// # extern crate flowcast_core as flowcast;
+/// use flowcast::AudioFormat;
+///
+/// let microphone = AudioFormat::i16(44_100, 1);
+/// let synthesizer = AudioFormat::f32(48_000, 2).planar();
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct AudioFormat {
+    /// Samples per second and channel, 8,000 to 192,000.
+    pub sample_rate: u32,
+    /// Channels, 1 to 8, in the usual order for their number.
+    pub channels: u32,
+    /// How a sample is written. Default [`SampleFormat::F32`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub sample_format: SampleFormat,
+    /// How the channels lie in memory. Default [`SampleLayout::Interleaved`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub layout: SampleLayout,
+}
+
+impl AudioFormat {
+    /// 32-bit float, interleaved: `sample_rate` in hertz, number of channels.
+    #[must_use]
+    pub const fn f32(sample_rate: u32, channels: u32) -> Self {
+        Self { sample_rate, channels, sample_format: SampleFormat::F32, layout: SampleLayout::Interleaved }
+    }
+
+    /// 16-bit integer, interleaved: `sample_rate` in hertz, number of channels.
+    #[must_use]
+    pub const fn i16(sample_rate: u32, channels: u32) -> Self {
+        Self { sample_format: SampleFormat::I16, ..Self::f32(sample_rate, channels) }
+    }
+
+    /// The same with each channel in a row of its own.
+    #[must_use]
+    pub const fn planar(self) -> Self {
+        Self { layout: SampleLayout::Planar, ..self }
+    }
+
+    /// Refuses what cannot be: `name` is the setting, for the message.
+    pub(crate) fn check(&self, name: &'static str) -> Result<(), Error> {
+        let refuse = |reason: &str| Err(Error::Config { name, reason: reason.to_owned() });
+        if !(8_000..=192_000).contains(&self.sample_rate) {
+            return refuse("the sample rate must be 8000 to 192000 Hz");
+        }
+        if !(1..=8).contains(&self.channels) {
+            return refuse("there must be 1 to 8 channels");
+        }
+        Ok(())
+    }
+}
+
+/// Samples as a program has them: slices and rows of slices turn into it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Samples<'a> {
+    /// 32-bit float, interleaved.
+    F32(&'a [f32]),
+    /// 16-bit integer, interleaved.
+    I16(&'a [i16]),
+    /// 32-bit float, a row for each channel.
+    F32Planar(&'a [&'a [f32]]),
+    /// 16-bit integer, a row for each channel.
+    I16Planar(&'a [&'a [i16]]),
+}
+
+impl<'a> From<&'a [f32]> for Samples<'a> {
+    fn from(samples: &'a [f32]) -> Self {
+        Self::F32(samples)
+    }
+}
+
+impl<'a> From<&'a [i16]> for Samples<'a> {
+    fn from(samples: &'a [i16]) -> Self {
+        Self::I16(samples)
+    }
+}
+
+impl<'a> From<&'a [&'a [f32]]> for Samples<'a> {
+    fn from(rows: &'a [&'a [f32]]) -> Self {
+        Self::F32Planar(rows)
+    }
+}
+
+impl<'a> From<&'a [&'a [i16]]> for Samples<'a> {
+    fn from(rows: &'a [&'a [i16]]) -> Self {
+        Self::I16Planar(rows)
+    }
+}
+
+impl Samples<'_> {
+    /// A row of 32-bit float for each channel. What is not finite becomes silence.
+    ///
+    /// # Errors
+    ///
+    /// They are not of `format`, or rows differ in length; `name` is what they were given to.
+    pub(crate) fn rows(self, format: &AudioFormat, name: &'static str) -> Result<Vec<Vec<f32>>, Error> {
+        let refuse = |reason: String| Err(Error::Config { name, reason });
+        let kind = match self {
+            Self::F32(_) => (SampleFormat::F32, SampleLayout::Interleaved),
+            Self::I16(_) => (SampleFormat::I16, SampleLayout::Interleaved),
+            Self::F32Planar(_) => (SampleFormat::F32, SampleLayout::Planar),
+            Self::I16Planar(_) => (SampleFormat::I16, SampleLayout::Planar),
+        };
+        if kind != (format.sample_format, format.layout) {
+            let (wanted, layout) = (format.sample_format, format.layout);
+            return refuse(format!(
+                "{} {} samples, but {wanted} {layout} ones were agreed on",
+                kind.0, kind.1
+            ));
+        }
+        let channels = format.channels.max(1) as usize;
+        match self {
+            Self::F32(samples) => split(samples, channels, finite),
+            Self::I16(samples) => split(samples, channels, from_i16),
+            Self::F32Planar(rows) => copy(rows, channels, finite),
+            Self::I16Planar(rows) => copy(rows, channels, from_i16),
+        }
+        .or_else(refuse)
+    }
+}
+
+fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample } else { 0.0 }
+}
+
+fn from_i16(sample: i16) -> f32 {
+    f32::from(sample) / 32_768.0
+}
+
+fn split<T: Copy>(samples: &[T], channels: usize, float: fn(T) -> f32) -> Result<Vec<Vec<f32>>, String> {
+    if samples.len() % channels != 0 {
+        return Err(format!("{} samples cannot be shared among {channels} channels", samples.len()));
+    }
+    let row = |channel| samples.iter().skip(channel).step_by(channels).map(|sample| float(*sample)).collect();
+    Ok((0..channels).map(row).collect())
+}
+
+fn copy<T: Copy>(rows: &[&[T]], channels: usize, float: fn(T) -> f32) -> Result<Vec<Vec<f32>>, String> {
+    if rows.len() != channels {
+        return Err(format!("{} rows for {channels} channels", rows.len()));
+    }
+    if rows.iter().any(|row| row.len() != rows[0].len()) {
+        return Err("rows of different lengths".to_owned());
+    }
+    Ok(rows.iter().map(|row| row.iter().map(|sample| float(*sample)).collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_every_kind_become_rows_of_float() {
+        let rows = |samples: Samples<'_>, format: AudioFormat| samples.rows(&format, "samples");
+        let is = |found: Result<Vec<Vec<f32>>, Error>| found.expect("usable samples");
+        let stereo = AudioFormat::f32(48_000, 2);
+        let both = vec![vec![0.5, 0.25], vec![-0.5, -1.0]];
+        assert_eq!(is(rows([0.5f32, -0.5, 0.25, -1.0][..].into(), stereo)), both);
+        let planar: [&[f32]; 2] = [&[0.5, 0.25], &[-0.5, -1.0]];
+        assert_eq!(is(rows(planar[..].into(), stereo.planar())), both);
+        let words = [16_384i16, -16_384, 8_192, -32_768];
+        assert_eq!(is(rows(words[..].into(), AudioFormat::i16(44_100, 2))), both);
+        let words: [&[i16]; 2] = [&[16_384, 8_192], &[-16_384, -32_768]];
+        assert_eq!(is(rows(words[..].into(), AudioFormat::i16(44_100, 2).planar())), both);
+        let broken = [f32::NAN, 0.5, f32::INFINITY, f32::NEG_INFINITY];
+        assert_eq!(is(rows(broken[..].into(), AudioFormat::f32(48_000, 1))), [[0.0, 0.5, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn samples_that_are_not_what_was_agreed_on_are_refused() {
+        let stereo = AudioFormat::f32(48_000, 2);
+        let uneven: [&[f32]; 2] = [&[0.5, 0.25], &[-0.5]];
+        let mono: [&[f32]; 1] = [&[0.5]];
+        for (samples, format) in [
+            (Samples::F32(&[0.5; 3]), stereo),
+            (Samples::I16(&[5; 4]), stereo),
+            (Samples::F32(&[0.5; 4]), stereo.planar()),
+            (Samples::F32Planar(&uneven), stereo.planar()),
+            (Samples::F32Planar(&mono), stereo.planar()),
+        ] {
+            let refused = samples.rows(&format, "samples");
+            assert!(matches!(refused, Err(Error::Config { .. })), "{samples:?}: {refused:?}");
+        }
+        for format in [AudioFormat::f32(0, 2), AudioFormat::f32(48_000, 0), AudioFormat::f32(48_000, 9)] {
+            assert!(format.check("samples").is_err(), "{format:?}");
+        }
+    }
+}
