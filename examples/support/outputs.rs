@@ -26,17 +26,8 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     record: Vec<String>,
 
-    /// Begin another file of a recording after this long; {number} and {time} in its name are filled in
-    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
-    every: Option<Duration>,
-
-    /// Remove files of a recording that were complete this long ago
-    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "every")]
-    keep_for: Option<Duration>,
-
-    /// End recordings after this long; the stream goes on
-    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
-    max_duration: Option<Duration>,
+    #[command(flatten)]
+    cuts: CutArgs,
 
     #[command(flatten)]
     existing: ExistingArgs,
@@ -66,6 +57,66 @@ pub struct OutputArgs {
     /// Trust only the certificates in this PEM file for rtmps; otherwise those of the system
     #[arg(long, value_name = "FILE.pem")]
     ca: Option<PathBuf>,
+}
+
+/// Where recordings are cut, what is kept of them, and when they end. The argument that names them is called `record`.
+#[derive(Args, Debug)]
+pub struct CutArgs {
+    /// Begin another file of a recording after this long; {number} and {time} in its name are filled in
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    every: Option<Duration>,
+
+    /// Begin another file of a recording after this many bytes
+    #[arg(long, value_name = "BYTES", requires = "record")]
+    every_bytes: Option<u64>,
+
+    /// Begin another file of a recording at each full part of the day: 3600 for each full hour, 86400 at midnight
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    by_clock: Option<Duration>,
+
+    /// The time zone of --by-clock; others than UTC need the feature schedule
+    #[arg(long, value_name = "ZONE", default_value = "UTC", requires = "by_clock")]
+    zone: String,
+
+    /// Begin another file of a recording when the source is back after it was lost
+    #[arg(long, requires = "record")]
+    at_returns: bool,
+
+    /// Remove files of a recording that were complete this long ago
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    keep_for: Option<Duration>,
+
+    /// Remove the oldest files of a recording beyond this many
+    #[arg(long, value_name = "N", requires = "record")]
+    keep_files: Option<u32>,
+
+    /// Remove the oldest files of a recording while they have more bytes than this
+    #[arg(long, value_name = "BYTES", requires = "record")]
+    keep_bytes: Option<u64>,
+
+    /// End recordings after this long; the stream goes on
+    #[arg(long, value_name = "SECONDS", value_parser = cli::seconds, requires = "record")]
+    max_duration: Option<Duration>,
+}
+
+impl CutArgs {
+    /// Gives a recording what was asked for.
+    pub fn apply(&self, mut output: Output) -> Output {
+        let mut segments = match &self.by_clock {
+            Some(step) => Segments::by_clock(*step, &self.zone),
+            None => Segments::default(),
+        };
+        segments = self.every.into_iter().fold(segments, Segments::and_every);
+        segments = self.every_bytes.into_iter().fold(segments, Segments::and_of_bytes);
+        segments = if self.at_returns { segments.and_at_returns() } else { segments };
+        segments = self.keep_for.into_iter().fold(segments, Segments::keep_for);
+        segments = self.keep_files.into_iter().fold(segments, Segments::keep_files);
+        segments = self.keep_bytes.into_iter().fold(segments, Segments::keep_bytes);
+        if segments != Segments::default() {
+            output = output.segments(segments);
+        }
+        self.max_duration.into_iter().fold(output, Output::max_duration)
+    }
 }
 
 /// What becomes of files that are there already.
@@ -104,20 +155,10 @@ impl OutputArgs {
             let is_rtmp = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("rtmp"));
             if is_rtmp { output.tls_roots(roots.clone()) } else { output }
         });
-        let records = self.record.iter().map(|path| {
-            let mut output = Output::record(numbered(path)).existing(self.existing.how);
-            if let Some(every) = self.every {
-                let segments = Segments::every(every);
-                output = output.segments(match self.keep_for {
-                    Some(age) => segments.keep_for(age),
-                    None => segments,
-                });
-            }
-            match self.max_duration {
-                Some(most) => output.max_duration(most),
-                None => output,
-            }
-        });
+        let records = self
+            .record
+            .iter()
+            .map(|path| self.cuts.apply(Output::record(numbered(path)).existing(self.existing.how)));
         let hls = self.hls.iter().map(|directory| {
             let mut hls = Hls::directory(numbered(directory));
             if let Some(length) = self.hls_segment {

@@ -1,6 +1,6 @@
 //! Programs that embed flowcast: the service of `examples/embed.rs` is spoken to line by line, async programs await ends and events,
 //! the lines that are logged for one stream are found, channels follow their file,
-//! an edge keeps its players, and streams are kept in files.
+//! an edge keeps its players, what is published is recorded, and streams are kept in files.
 
 #![cfg(feature = "libav")]
 
@@ -10,5 +10,6 @@ mod channels;
 mod embed;
 #[cfg(feature = "tracing")]
 mod logged;
+mod record;
 mod relay;
 mod specs;
