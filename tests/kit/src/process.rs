@@ -124,21 +124,24 @@ impl Peer {
         assert!(status.success(), "{} ended with {status}\n{}", self.name, self.report());
     }
 
-    /// Asks it to finish what it writes and end (as Ctrl-C would), and waits. Asks again where it does not: `ffmpeg` that waits
-    /// for its peer takes notice of the second time only.
+    /// Asks it to finish what it writes and end (as Ctrl-C would), and waits. Asks again where it does not, with growing waits:
+    /// `ffmpeg` that waits for its peer takes notice of the second time only, and drops everything at the fourth. Every other
+    /// time it is SIGTERM: what a shell starts in the background inherits that it ignores SIGINT, unless it handles it.
     pub fn interrupt(&mut self, deadline: Duration) -> ExitStatus {
-        const AGAIN: Duration = Duration::from_secs(2);
         let end = Instant::now() + deadline;
-        loop {
+        let mut again = Duration::from_secs(2);
+        for signal in [Signal::INT, Signal::TERM].into_iter().cycle() {
             if self.is_running() {
                 // Fails only if it has ended meanwhile.
-                let _ = kill_process(self.pid(), Signal::INT);
+                let _ = kill_process(self.pid(), signal);
             }
             let left = end.saturating_duration_since(Instant::now());
-            if wait_until(AGAIN.min(left), || !self.is_running()) || left < AGAIN {
-                return self.wait(Duration::ZERO);
+            if wait_until(again.min(left), || !self.is_running()) || left < again {
+                break;
             }
+            again *= 2;
         }
+        self.wait(Duration::ZERO)
     }
 
     /// Freezes it: its sockets stay open, and nobody reads them.
