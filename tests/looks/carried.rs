@@ -117,7 +117,9 @@ fn captions_survive_a_push_a_server_another_push_and_a_recording() {
     let clipped = own.path().join("clip.mp4");
     assert!(wait_until(PATIENCE * 2, || last.stats().media_time.as_millis() >= 9000), "{}", last.stats());
     last.clip(&clipped, Duration::from_secs(60), PATIENCE).expect("it is kept");
-    assert_eq!(words(&clipped)[..4], sent[..4], "the clip");
+    // From a keyframe that the stream still had, four captions on.
+    let clipped = words(&clipped);
+    assert!(sent.windows(4).any(|four| clipped.starts_with(four)), "the clip: {clipped:?}");
     first.wait().expect("it is complete");
     for stream in [middle, last] {
         stream.wait().expect("it ends with its publisher");

@@ -215,6 +215,8 @@ fn ffmpeg_publishes_and_plays_with_the_certificate_checked() {
     let stream = studio.on_air();
     let recorded = studio.file("recorded.flv");
     stream.add_output(Output::record(&recorded)).expect("a running stream");
+    // The publication goes on when both players have come, however long they take to start.
+    publisher.freeze();
     let played = studio.file("played.flv");
     let mut arguments = owned(&["-nostdin", "-v", "warning", "-y"]);
     arguments.extend(tls.into_iter().chain(owned(&["-i", &studio.url(NAME), "-c", "copy", &text(&played)])));
@@ -236,6 +238,9 @@ fn ffmpeg_publishes_and_plays_with_the_certificate_checked() {
         "-",
     ]));
     assert!(!distrustful.wait(PATIENCE).success(), "ffmpeg does not check: {}", distrustful.report());
+    let has_joined = wait_until(PATIENCE, || stream.players() == 1);
+    publisher.thaw();
+    assert!(has_joined, "{}", player.report());
     publisher.wait_success(PATIENCE);
     player.wait_success(PATIENCE);
     assert!(wait_until(PATIENCE, || stream.has_ended()), "{}", stream.stats());

@@ -22,7 +22,7 @@ const AROUND: Duration = Duration::from_secs(1);
 /// How much longer than usual this process was kept from running between two instants: the sum of what each beat came late.
 ///
 /// It is known from the first call on: call it once before what is to be judged begins.
-fn held_up(from: Instant, to: Instant) -> Duration {
+pub fn held_up(from: Instant, to: Instant) -> Duration {
     static DELAYS: Mutex<Vec<(Instant, Duration)>> = Mutex::new(Vec::new());
     static BEATING: Once = Once::new();
     BEATING.call_once(|| {

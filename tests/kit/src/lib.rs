@@ -57,7 +57,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Enough for any peer to start, answer or stop on a busy machine. Waiting ends as soon as the condition holds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the checkout is.
 pub fn checkout() -> &'static Path {

@@ -12,7 +12,7 @@ use flowcast_rtmp::time::MediaTime;
 use flowcast_rtmp::url::Destination;
 
 /// Enough for anything on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks every few milliseconds until the condition holds; `false` if it does not.
 pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) -> bool {

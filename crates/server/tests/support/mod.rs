@@ -16,7 +16,7 @@ use flowcast_rtmp::url::Destination;
 use flowcast_server::{RtmpServer, RtmpServerBuilder, RtmpServerExt, ServerStats};
 
 /// Enough for anything on a busy machine. Waiting ends as soon as the condition holds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks every few milliseconds until the condition holds. False: it did not in time.
 pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
