@@ -167,7 +167,7 @@ fn from_i16(sample: i16) -> f32 {
 }
 
 fn split<T: Copy>(samples: &[T], channels: usize, float: fn(T) -> f32) -> Result<Vec<Vec<f32>>, String> {
-    if samples.len() % channels != 0 {
+    if !samples.len().is_multiple_of(channels) {
         return Err(format!("{} samples cannot be shared among {channels} channels", samples.len()));
     }
     let row = |channel| samples.iter().skip(channel).step_by(channels).map(|sample| float(*sample)).collect();
