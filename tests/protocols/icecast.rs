@@ -1,5 +1,9 @@
 //! Icecast: the sound of a stream, to listeners of a real server; refusals, and a server that is started anew.
 
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
 use flowcast::av::SampleSpec;
 use flowcast::stats::{OutputPhase, OutputTransport};
 use flowcast::{Error, EventKind, Output};
@@ -120,5 +124,44 @@ fn a_picture_without_sound_is_refused_and_says_so() {
     let error = wait_output_ended(&events);
     assert_eq!(error.code(), "CODEC_NOT_TAKEN", "{error}");
     assert!(wait_until(PATIENCE, || !live.has_ended()));
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+/// Whether the other side has closed a connection.
+fn is_closed(mut connection: &TcpStream) -> bool {
+    connection.set_nonblocking(true).expect("it can be");
+    let mut request = [0; 4096];
+    loop {
+        match connection.read(&mut request) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// A server takes connections and says nothing: as many are made at a time as may be, and no more.
+#[test]
+fn outputs_to_one_server_take_turns() {
+    let clip = Known::small();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let engine = engine(|config| {
+        config.dials.per_server = 1;
+        (config.connect.tcp, config.connect.reply) = (Duration::from_millis(300), Duration::from_millis(200));
+    });
+    let to = |mount: usize| {
+        Output::url(&format!("icecast://source:hush@{address}/{mount}.aac")).reconnect(quickly())
+    };
+    let live = start(&engine, &clip, to(0));
+    for mount in 1..4 {
+        live.add_output(to(mount)).expect("it is added");
+    }
+    let (mut before, _) = listener.accept().expect("it is connected to");
+    for turn in 1..8 {
+        let (next, _) = listener.accept().expect("it is connected to");
+        assert!(is_closed(&before), "{turn}: two at a time");
+        before = next;
+    }
     live.stop(PATIENCE).expect("it runs well");
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// Bounds of the dials of all outputs of an engine. Outputs beyond them wait for their turn, those of one server in the order in
+/// Bounds of the dials of all outputs of an engine, by RTMP or another protocol. Outputs beyond them wait for their turn, those of one server in the order in
 /// which they came; servers take turns. Waiting uses up none of the [deadlines](super::ConnectConfig) of a connection, and a
 /// stop does not wait for it.
 ///

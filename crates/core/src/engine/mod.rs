@@ -228,7 +228,7 @@ impl Engine {
         self.registry.abandoned()
     }
 
-    /// Threads of abandoned streams that have not ended since; at [`Config::max_abandoned`] of them, starts are refused.
+    /// Threads of abandoned streams that have not ended since, and of outputs' connections that were given up more than five seconds ago; at [`Config::max_abandoned`] of them, starts are refused.
     #[must_use]
     pub fn abandoned_now(&self) -> usize {
         self.registry.stuck()

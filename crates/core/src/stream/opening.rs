@@ -25,7 +25,7 @@ use crate::net::dialer::Dialer;
 use crate::recorded::Recordings;
 use crate::reel::Store;
 use crate::standby::{Opened, Parameters};
-use crate::sys::{Cancel, CpuLap, CpuMeter, ThreadMeter};
+use crate::sys::{Cancel, CpuLap, CpuMeter, LeftBehind, ThreadMeter};
 use crate::thumbnail::Studio;
 
 /// What a stream can be made from: a description that says how it is opened.
@@ -387,6 +387,12 @@ impl OutputOpening<'_> {
 
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.stream.shared.cpu.clone()
+    }
+
+    /// Workers that were told to end.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what libav sends"))]
+    pub(crate) fn left(&self) -> LeftBehind {
+        self.stream.registry.left().clone()
     }
 
     pub(crate) fn recordings(&self) -> &Recordings {

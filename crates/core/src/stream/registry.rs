@@ -35,7 +35,7 @@ use crate::net::dialer::Dialer;
 use crate::recorded::Recordings;
 use crate::reel::Store;
 use crate::stats::{OutputStats, Totals};
-use crate::sys::{Cancel, CodecThreads, Latch, panic_message, spawn};
+use crate::sys::{Cancel, CodecThreads, Latch, LeftBehind, panic_message, spawn};
 use crate::thumbnail::Studio;
 use crate::usage::{self, Account, Moment, UsageCut};
 
@@ -70,6 +70,8 @@ pub(crate) struct Registry {
     ended: Mutex<Totals>,
     /// Of those, the threads that have not ended since.
     stuck: AtomicI64,
+    /// Workers of outputs that were told to end.
+    left: LeftBehind,
     /// What is being started.
     starting: Starting,
     /// The engine is shutting down for good: nothing new is put on the air.
@@ -146,6 +148,7 @@ impl Registry {
             abandoned: AtomicU64::new(0),
             ended: Mutex::default(),
             stuck: AtomicI64::new(0),
+            left: LeftBehind::default(),
             starting: Starting::default(),
             closed: AtomicBool::new(false),
             closing: Latch::default(),
@@ -501,10 +504,17 @@ impl Registry {
         if abandoned < limit { Ok(()) } else { Err(Error::TooManyAbandoned { abandoned, limit }) }
     }
 
-    /// Threads that were abandoned and have not ended since.
+    /// Threads that were abandoned and have not ended since, those of outputs among them.
     pub(crate) fn stuck(&self) -> usize {
         // A thread may end before it was counted.
-        usize::try_from(self.stuck.load(Ordering::Relaxed)).unwrap_or(0)
+        let streams = usize::try_from(self.stuck.load(Ordering::Relaxed)).unwrap_or(0);
+        streams + self.left.hanging(Instant::now())
+    }
+
+    /// Workers that were told to end.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what libav sends"))]
+    pub(crate) fn left(&self) -> &LeftBehind {
+        &self.left
     }
 
     /// Nothing new is put on the air; what is being started ends.

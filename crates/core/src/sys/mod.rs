@@ -6,6 +6,7 @@ mod cancel;
 mod codecs;
 mod file;
 mod latch;
+mod left;
 mod lock;
 mod outq;
 mod panic;
@@ -21,6 +22,9 @@ pub(crate) use file::FileId;
 #[cfg(feature = "libav")]
 pub(crate) use file::is_same_file;
 pub use latch::Latch;
+#[cfg(feature = "libav")]
+pub(crate) use left::Left;
+pub(crate) use left::LeftBehind;
 pub(crate) use lock::LockedFile;
 pub(crate) use outq::unacknowledged_bytes;
 pub(crate) use panic::panic_message;

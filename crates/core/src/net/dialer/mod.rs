@@ -4,14 +4,14 @@
 //! thread drives all attempts at once without blocking: name lookup (see [`super::resolver`]), TCP over all addresses of
 //! the host, TLS, the RTMP handshake and its commands, each with its own deadline. A peer that asks for a login is connected
 //! to again, up to twice. Attempts wait for their turn first (see [`super::spread`]), and who waits after a failed attempt is told when
-//! another one reaches the same server.
+//! another one reaches the same server. Dials that are made elsewhere (by libav) wait for their turn here, too, and then have a [`Place`].
 
 mod steps;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -66,23 +66,23 @@ impl fmt::Debug for ServerUrl {
 }
 
 /// The outcome of an attempt, reported on the dialer's thread. It is always reported: if it is dropped unanswered, it reports that.
-pub(crate) struct Reply(Option<Tell>);
+pub(crate) struct Reply<T = Reached>(Option<Tell<T>>);
 
-type Tell = Box<dyn FnOnce(Result<Reached, Error>) + Send>;
+type Tell<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-impl Reply {
-    pub(crate) fn new(tell: impl FnOnce(Result<Reached, Error>) + Send + 'static) -> Self {
+impl<T> Reply<T> {
+    pub(crate) fn new(tell: impl FnOnce(Result<T, Error>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    fn tell(mut self, result: Result<Reached, Error>) {
+    fn tell(mut self, result: Result<T, Error>) {
         if let Some(tell) = self.0.take() {
             tell(result);
         }
     }
 }
 
-impl Drop for Reply {
+impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
             let source = io::Error::new(io::ErrorKind::Interrupted, "the attempt was given up");
@@ -124,6 +124,69 @@ impl Request {
     }
 }
 
+/// A dial that is made elsewhere, and waits for its turn.
+pub(crate) struct Seek {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Its output was dialled before.
+    pub(crate) is_again: bool,
+    /// Set by the caller when the place is no longer wanted.
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) reply: Reply<Place>,
+}
+
+/// A place among the dials that are under way, for one that is made elsewhere. It is dropped when that is over.
+pub(crate) struct Place {
+    server: Server,
+    commands: Sender<Command>,
+    waker: Weak<Waker>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Over(std::mem::take(&mut self.server)));
+        if let Some(waker) = self.waker.upgrade() {
+            let _ = waker.wake();
+        }
+    }
+}
+
+/// What waits for its turn.
+enum Wanted {
+    Attempt(Box<Request>),
+    Place(Seek),
+}
+
+impl Wanted {
+    fn server(&self) -> Server {
+        match self {
+            Self::Attempt(request) => request.server(),
+            Self::Place(seek) => (seek.host.clone(), seek.port),
+        }
+    }
+
+    fn is_again(&self) -> bool {
+        match self {
+            Self::Attempt(request) => request.is_again,
+            Self::Place(seek) => seek.is_again,
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Attempt(request) => request.is_cancelled(),
+            Self::Place(seek) => seek.cancelled.load(Ordering::Relaxed),
+        }
+    }
+
+    fn fail(self, error: Error) {
+        match self {
+            Self::Attempt(request) => request.reply.tell(Err(error)),
+            Self::Place(seek) => seek.reply.tell(Err(error)),
+        }
+    }
+}
+
 fn server(destination: &Destination) -> Server {
     (destination.host().to_owned(), destination.port())
 }
@@ -136,7 +199,9 @@ struct Hope {
 }
 
 enum Command {
-    Dial(Box<Request>),
+    Want(Wanted),
+    /// A dial that was made elsewhere is over.
+    Over(Server),
     Hope(Server, Hope),
     Resolved(usize, Arc<io::Result<Vec<SocketAddr>>>),
     Close,
@@ -169,17 +234,27 @@ impl Dialer {
 
     /// Starts an attempt, once it is its turn.
     pub(crate) fn dial(&self, request: Request) {
+        self.want(Wanted::Attempt(Box::new(request)));
+    }
+
+    /// Has a dial that is made elsewhere wait for its turn.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what libav dials"))]
+    pub(crate) fn seek(&self, seek: Seek) {
+        self.want(Wanted::Place(seek));
+    }
+
+    fn want(&self, wanted: Wanted) {
         let mut inner = self.inner.lock();
-        // A thread that is gone (it never should be) is replaced; the request comes back from its closed channel.
-        let mut command = Command::Dial(Box::new(request));
+        // A thread that is gone (it never should be) is replaced; what is wanted comes back from its closed channel.
+        let mut command = Command::Want(wanted);
         for _ in 0..2 {
             if inner.is_none() {
                 match start(self.limits.clone()) {
                     Ok(handle) => *inner = Some(handle),
                     Err(source) => {
-                        if let Command::Dial(request) = command {
+                        if let Command::Want(wanted) = command {
                             let what = "no thread for outgoing connections";
-                            request.reply.tell(Err(Error::System { what, source: source.into() }));
+                            wanted.fail(Error::System { what, source: source.into() });
                         }
                         return;
                     }
@@ -249,7 +324,7 @@ struct Thread {
     poll: Poll,
     receiver: Receiver<Command>,
     /// Those that wait for their turn.
-    spread: Spread<Request>,
+    spread: Spread<Wanted>,
     attempts: HashMap<usize, Attempt>,
     hopes: HashMap<Server, Vec<Hope>>,
     next: usize,
@@ -296,17 +371,25 @@ impl Thread {
             }
             while let Ok(command) = self.receiver.try_recv() {
                 match command {
-                    Command::Dial(request) => {
-                        self.spread.add(now, request.server(), request.is_again, *request);
+                    Command::Want(wanted) => {
+                        self.spread.add(now, wanted.server(), wanted.is_again(), wanted);
                     }
+                    Command::Over(server) => self.spread.over(&server),
                     Command::Hope(server, hope) => self.hopes.entry(server).or_default().push(hope),
                     Command::Resolved(id, answer) => self.resolved(id, &answer, now),
                     Command::Close => return,
                 }
             }
             self.expire(now, &mut buffer);
-            while let Some(request) = self.spread.next(now) {
-                self.begin(request, answers, now);
+            while let Some(wanted) = self.spread.next(now) {
+                match wanted {
+                    Wanted::Attempt(request) => self.begin(*request, answers, now),
+                    Wanted::Place(seek) => {
+                        let (commands, waker) = (answers.commands.clone(), Arc::downgrade(&answers.waker));
+                        let place = Place { server: (seek.host, seek.port), commands, waker };
+                        seek.reply.tell(Ok(place));
+                    }
+                }
             }
         }
     }
@@ -456,7 +539,7 @@ impl Thread {
                 give_up(attempt.state);
             }
         }
-        self.spread.forget(now, Request::is_cancelled);
+        self.spread.forget(now, Wanted::is_cancelled);
         self.hopes.retain(|_, hopes| {
             hopes.retain(|hope| !hope.given_up.load(Ordering::Relaxed));
             !hopes.is_empty()

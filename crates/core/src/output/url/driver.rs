@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::Tag;
@@ -18,6 +18,7 @@ use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
+use crate::net::dialer::{Dialer, Place, Reply, Seek};
 use crate::net::{Backoff, random};
 use crate::output::feed::{LagMeter, millis};
 use crate::output::gate::{Fit, Intake};
@@ -25,7 +26,7 @@ use crate::output::queue::{self, Queue};
 use crate::ring::{Cursor, Entry, Join, Offer, Read, Ring, Skipping};
 use crate::stats::{OutputFailure, OutputPhase, OutputStats};
 use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
-use crate::sys::{CpuMeter, Worker};
+use crate::sys::{CpuMeter, Left, LeftBehind, Worker};
 
 /// libav's protocols and TLS libraries need more than a writer of files.
 const STACK: usize = 512 << 10;
@@ -66,13 +67,21 @@ pub(super) struct UrlOutput {
     sent_before: u64,
     drops_before: u64,
     first_media: Option<Instant>,
-    /// Workers that were told to end.
-    left: Vec<Worker>,
+    dialer: Dialer,
+    /// Where workers go that were told to end, and those of this output.
+    left_behind: LeftBehind,
+    left: Vec<Left>,
 }
 
 enum State {
     Idle,
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
+    /// It waits for its turn to be dialled.
+    Queued {
+        cancelled: Arc<AtomicBool>,
+    },
     Resting,
     Sending(Box<Sending>),
     Ended,
@@ -136,6 +145,8 @@ impl UrlOutput {
             sent_before: 0,
             drops_before: 0,
             first_media: None,
+            dialer: cx.dialer(),
+            left_behind: cx.left(),
             left: Vec::new(),
         };
         OpenedOutput { name, driver: Box::new(driver) }
@@ -146,18 +157,45 @@ impl UrlOutput {
         matches!(self.address.protocol, Protocol::Icecast | Protocol::Rtsp)
     }
 
+    /// Dials, once it is its turn.
     fn begin(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
-        self.left.retain_mut(|worker| !worker.is_stopped());
+        self.left.retain(|left| !left.has_ended());
         if self.left.len() >= MOST_LEFT {
             self.state = State::Waiting { until: cx.now + Duration::from_secs(1) };
             return OutputState::Running;
         }
+        if self.needs_tracks() && cx.ring.start() == cx.ring.end() {
+            // It would keep others waiting while it has nothing to show.
+            self.state = State::Idle;
+            return OutputState::Running;
+        }
         self.attempt += 1;
+        if self.address.mode() == Mode::Listener {
+            return self.start(cx, None);
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (attempt, mailbox) = (self.attempt, self.mailbox.clone());
+        self.dialer.seek(Seek {
+            host: self.address.host.clone(),
+            port: self.address.port,
+            is_again: attempt > 1,
+            cancelled: cancelled.clone(),
+            reply: Reply::new(move |place| {
+                mailbox.send(Box::new(Report { attempt, what: What::Turn(place) }));
+            }),
+        });
+        self.state = State::Queued { cancelled };
+        OutputState::Running
+    }
+
+    /// Starts a worker, which connects; with its place among the dials, if it dials.
+    fn start(&mut self, cx: &mut OutputContext<'_>, place: Option<Place>) -> OutputState {
         let (queue, batches) = queue::queue(Duration::ZERO);
         let (interrupt, progress) = (flowcast_av::Interrupt::new(), Arc::new(Progress::default()));
         let job = Job {
             attempt: self.attempt,
             address: self.address.clone(),
+            place,
             config: self.config.clone(),
             interrupt: interrupt.clone(),
             batches,
@@ -199,13 +237,20 @@ impl UrlOutput {
 
     /// Its connection, or the attempt to make one, is over.
     fn close(&mut self) {
-        if let State::Sending(sending) = std::mem::replace(&mut self.state, State::Idle) {
-            sending.interrupt.cancel();
-            self.sent_before += sending.bytes();
-            self.drops_before += sending.drops();
-            self.left.push(sending.worker);
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Sending(sending) => {
+                sending.interrupt.cancel();
+                self.sent_before += sending.bytes();
+                self.drops_before += sending.drops();
+                self.left.push(self.left_behind.add(sending.worker, Instant::now()));
+            }
+            State::Queued { cancelled } => {
+                cancelled.store(true, Ordering::Relaxed);
+                self.dialer.drop_cancelled();
+            }
+            _ => {}
         }
-        self.left.retain_mut(|worker| !worker.is_stopped());
+        self.left.retain(|left| !left.has_ended());
     }
 
     /// The connection is lost, or there never was one: connects again later, or ends.
@@ -322,7 +367,7 @@ impl UrlOutput {
                 }
                 cx.notices.extend(self.intake.take_news(self.id));
             }
-            State::Waiting { .. } | State::Resting | State::Ended => {}
+            State::Waiting { .. } | State::Queued { .. } | State::Resting | State::Ended => {}
         }
         OutputState::Running
     }
@@ -492,12 +537,15 @@ impl OutputDriver for UrlOutput {
 
     fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
         let Ok(report) = message.downcast::<Report>() else { return OutputState::Running };
-        if report.attempt != self.attempt || !matches!(self.state, State::Sending(_)) {
+        if report.attempt != self.attempt {
             return OutputState::Running;
         }
-        match report.what {
-            What::Opened => self.opened(cx),
-            What::Ended(result) => self.ended(cx, result),
+        match (report.what, &self.state) {
+            (What::Turn(Ok(place)), State::Queued { .. }) => self.start(cx, Some(place)),
+            (What::Turn(Err(error)), State::Queued { .. }) => self.failed(cx, error),
+            (What::Opened, State::Sending(_)) => self.opened(cx),
+            (What::Ended(result), State::Sending(_)) => self.ended(cx, result),
+            _ => OutputState::Running,
         }
     }
 
@@ -571,7 +619,7 @@ impl OutputDriver for UrlOutput {
         stats.phase = match &self.state {
             State::Idle => OutputPhase::Connecting,
             State::Sending(sending) if sending.is_open => OutputPhase::Live,
-            State::Sending(_) => OutputPhase::Connecting,
+            State::Sending(_) | State::Queued { .. } => OutputPhase::Connecting,
             State::Waiting { .. } => OutputPhase::Waiting,
             State::Resting => OutputPhase::Resting,
             State::Ended => OutputPhase::Ended,

@@ -12,6 +12,7 @@ use super::address::{Address, Mode, Protocol};
 use super::sink::{Sink, Watch};
 use crate::config::Config;
 use crate::error::{ConnectStep, Error};
+use crate::net::dialer::Place;
 use crate::net::resolver::Resolver;
 use crate::output::queue::{Batches, Handed};
 use crate::stream::OutputMailbox;
@@ -38,6 +39,8 @@ pub(super) struct Report {
 }
 
 pub(super) enum What {
+    /// It is its turn to be dialled, or it cannot be.
+    Turn(Result<Place, Error>),
     /// It is connected.
     Opened,
     /// It ends: its queue was closed and all is sent, or it failed.
@@ -48,6 +51,8 @@ pub(super) enum What {
 pub(super) struct Job {
     pub(super) attempt: u64,
     pub(super) address: Arc<Address>,
+    /// Its place among the dials that are under way, until it is connected; none for who waits to be called.
+    pub(super) place: Option<Place>,
     pub(super) config: Arc<Config>,
     pub(super) interrupt: flowcast_av::Interrupt,
     pub(super) batches: Batches,
@@ -58,9 +63,10 @@ pub(super) struct Job {
 
 impl Job {
     /// Works until the queue is closed, or the connection fails.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let mut lap = CpuLap::default();
         let result = self.work(&mut lap);
+        self.place = None;
         self.cpu.lap(&mut lap);
         self.report(What::Ended(result));
     }
@@ -69,7 +75,7 @@ impl Job {
         self.mailbox.send(Box::new(Report { attempt: self.attempt, what }));
     }
 
-    fn work(&self, lap: &mut CpuLap) -> Result<(), Error> {
+    fn work(&mut self, lap: &mut CpuLap) -> Result<(), Error> {
         let connect = &self.config.connect;
         let watch = Watch {
             interrupt: self.interrupt.clone(),
@@ -84,6 +90,7 @@ impl Job {
         let mut sink = Sink::new(self.address.clone(), peer);
         let mut is_open = sink.open_first(&watch)?;
         if is_open {
+            self.place = None;
             self.report(What::Opened);
         }
         while let Some(Handed { tags, .. }) = self.batches.next() {
@@ -99,6 +106,7 @@ impl Job {
             self.progress.bytes.store(sink.bytes, Ordering::Relaxed);
             if sink.is_open() && !is_open {
                 is_open = true;
+                self.place = None;
                 self.report(What::Opened);
             }
             result?;
