@@ -157,7 +157,7 @@ fn the_service_does_what_it_is_told_and_says_why_when_it_does_not() {
     assert_eq!(service.does("add s1 hall publish:hall"), "o2");
     assert_eq!(service.refuses("add news hall publish:lobby"), "LABEL_IN_USE");
     assert_eq!(service.refuses("add news again publish:hall"), "NAME_IN_USE");
-    assert_eq!(service.refuses("add news web http://127.0.0.1/live/key"), "CONFIG_INVALID");
+    assert_eq!(service.refuses("add news web http://127.0.0.1/live/key"), "URL_INVALID");
     for label in ["youtube", "archive"] {
         service.wait_output(label, is_live);
     }

@@ -34,7 +34,7 @@ impl Error {
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
             Self::NotBuilt { .. } => "NOT_BUILT",
-            Self::Url(_) => "URL_INVALID",
+            Self::Url(_) | Self::Address { .. } => "URL_INVALID",
             Self::Dns { .. } => "DNS_FAILED",
             Self::AddressRefused { .. } => "ADDRESS_REFUSED",
             Self::Connect { .. } => "CONNECT_FAILED",
@@ -96,6 +96,7 @@ impl Error {
             | Self::Spec { .. }
             | Self::Playlist { .. }
             | Self::Url(_)
+            | Self::Address { .. }
             | Self::Certificates { .. } => 400,
             Self::Key { .. } | Self::AddressRefused { .. } => 403,
             Self::NoKey { .. } => 404,

@@ -232,9 +232,15 @@ pub enum Error {
         /// The missing feature.
         feature: &'static str,
     },
-    /// A destination URL is malformed.
+    /// A destination URL of RTMP is malformed.
     #[error(transparent)]
     Url(#[from] flowcast_rtmp::url::UrlError),
+    /// The address of an output or a live input, other than RTMP's, is malformed, or sets what is not known.
+    #[error("{reason}")]
+    Address {
+        /// What is wrong with it, without any part that may be secret.
+        reason: String,
+    },
     /// The host name could not be resolved.
     #[error("{host}: name lookup failed")]
     Dns {

@@ -262,8 +262,8 @@ fn scheme_of(url: &str) -> Option<&str> {
     is_scheme.then_some(scheme)
 }
 
-/// Host and port. An IPv6 address keeps its brackets.
-fn split_port(server: &str) -> Option<(&str, &str)> {
+/// Host and port, which may be empty, of `host:port`; `None` if the host is neither a name nor an address. An IPv6 address keeps its brackets.
+pub(crate) fn split_port(server: &str) -> Option<(&str, &str)> {
     let (host, port) = match server.rfind(']') {
         Some(end) => {
             let (host, port) = server.split_at(end + 1);
@@ -271,6 +271,7 @@ fn split_port(server: &str) -> Option<(&str, &str)> {
             address.parse::<std::net::Ipv6Addr>().ok()?;
             (host, port)
         }
+        None if server.starts_with('[') => return None,
         None => server.split_at(server.find(':').unwrap_or(server.len())),
     };
     let is_name = |host: &str| {

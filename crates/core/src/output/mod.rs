@@ -156,7 +156,7 @@ impl Output {
     /// Each has a thread of its own, is connected again as [`reconnect`](Self::reconnect) says, and leaves out up to a keyframe when it is behind, as pushes
     /// by RTMP do. A server that refuses the first time ends the output. SRT does not say why a connection is refused, so that is tried again.
     ///
-    /// `start` and `add_output` refuse a URL that is malformed or has unknown settings ([`Error::Config`]), and one that the linked libav was built
+    /// `start` and `add_output` refuse a URL that is malformed or has unknown settings ([`Error::Address`]), and one that the linked libav was built
     /// without ([`Error::Media`], `PROTOCOL_NOT_BUILT`, which names the library).
     ///
     /// ```no_run

@@ -75,7 +75,7 @@ impl Address {
     /// What of it cannot work.
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = Vec::new();
-        let config = |reason: String| Error::Config { name: "url", reason };
+        let wrong = |reason: String| Error::Address { reason };
         let Self::Live(location) = self else { return found };
         #[cfg(not(feature = "libav"))]
         found.push(Error::NotBuilt { feature: "libav" });
@@ -94,15 +94,14 @@ impl Address {
         }
         for (name, value) in location.query() {
             if !SRT_OPTIONS.contains(&name) {
-                found.push(config(format!("the option {} of an SRT address is not known here", shown(name))));
+                found.push(wrong(format!("the option {} of an SRT address is not known here", shown(name))));
             }
             if name == "mode" && value != "caller" {
-                found.push(config("an SRT address that is pulled can only have the mode caller".to_owned()));
+                found.push(wrong("an SRT address that is pulled can only have the mode caller".to_owned()));
             }
             if name == "transtype" && value != "live" {
-                found.push(config(
-                    "an SRT address that is pulled can only have the transtype live".to_owned(),
-                ));
+                found
+                    .push(wrong("an SRT address that is pulled can only have the transtype live".to_owned()));
             }
         }
         found
@@ -131,9 +130,10 @@ impl From<BadAddress> for Error {
             BadAddress::Rtmp(error) => return Self::Url(error),
             BadAddress::Live(Refused::Malformed(what)) => what.to_owned(),
             BadAddress::Live(Refused::Scheme(_)) => {
-                "must begin with rtmp://, rtmps://, srt://, rtsp://, rtsps://, http:// or https://".to_owned()
+                "the URL must begin with rtmp://, rtmps://, srt://, rtsp://, rtsps://, http:// or https://"
+                    .to_owned()
             }
         };
-        Self::Config { name: "url", reason }
+        Self::Address { reason }
     }
 }

@@ -9,6 +9,7 @@ use flowcast_rtmp::key::StreamKey;
 use flowcast_rtmp::url::percent_decoded;
 
 use super::settings::{self, Setting};
+use crate::net::location::split_port;
 use crate::output::HIDDEN;
 #[cfg(feature = "libav")]
 use crate::stats::OutputTransport;
@@ -227,27 +228,18 @@ pub(super) fn bracketed(host: &str) -> String {
 }
 
 fn host_and_port(place: &str, protocol: Protocol) -> Result<(String, u16), String> {
-    let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((host, rest))) => {
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "the host in the URL is not valid")?;
-            (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("") }))
-        }
-        Some(None) => return Err("the host in the URL is not valid".to_owned()),
-        None => match place.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
+    let (host, port) = match place.strip_prefix(':') {
+        // A listener at all addresses.
+        Some(port) => ("", port),
+        None if place.is_empty() => ("", ""),
+        None => split_port(place).ok_or("the host in the URL is not valid")?,
     };
-    let is_named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    if !host.chars().all(is_named) || host.len() > 253 {
-        return Err("the host in the URL is not valid".to_owned());
-    }
     let port = match port {
-        Some(port) => port.parse().ok().filter(|port| *port > 0),
-        None => protocol.default_port(),
+        "" => protocol.default_port(),
+        port => port.parse().ok().filter(|port| *port > 0),
     };
     let port = port.ok_or("the URL has no port, or none from 1 to 65535")?;
-    Ok((host.to_owned(), port))
+    Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
 }
 
 /// What `%XX` stands for in a part of a URL.

@@ -51,7 +51,7 @@ impl UrlTarget {
         let config = |reason: &str| Error::Config { name: "url", reason: reason.to_owned() };
         let address = match &self.address {
             Ok(address) => address,
-            Err(reason) => return vec![config(reason)],
+            Err(reason) => return vec![Error::Address { reason: reason.clone() }],
         };
         let mut found = Vec::new();
         if address.is_hidden() {
@@ -89,7 +89,7 @@ impl UrlTarget {
         if let Some(problem) = self.problems().into_iter().next() {
             return Err(problem);
         }
-        let address = self.address.map_err(|reason| Error::Config { name: "url", reason })?;
+        let address = self.address.map_err(|reason| Error::Address { reason })?;
         #[cfg(feature = "libav")]
         return Ok(driver::UrlOutput::open(Arc::new(address), self.reconnect, self.all_tracks, cx));
         #[cfg(not(feature = "libav"))]

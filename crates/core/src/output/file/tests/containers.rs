@@ -8,13 +8,10 @@ use flowcast_rtmp::time::MediaTime;
 use super::super::format::{FileFormat, Format};
 use crate::output::media::NotHeld;
 
-use super::made::{batches, clip, decoded, need_ffmpeg, open, packets, probe, record, run, tags_of};
+use super::made::{
+    AV1, H264, HEVC, VP9, batches, clip, decoded, need_ffmpeg, open, packets, probe, record, run, tags_of,
+};
 
-const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -c:a aac";
-const HEVC: &str =
-    "-c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=2:keyint=25 -c:a libmp3lame";
-const AV1: &str = "-c:v libaom-av1 -cpu-used 8 -usage realtime -c:a libopus";
-const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a libopus";
 const VP8: &str = "-c:v libvpx -deadline realtime -cpu-used 8 -c:a aac";
 
 /// Each format with the codecs that are tried in it.

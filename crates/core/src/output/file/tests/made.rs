@@ -16,6 +16,13 @@ use super::super::existing::Existing;
 use super::super::files::{Closed, Files, Plan};
 use super::super::format::{FileFormat, Format};
 
+/// How ffmpeg encodes a picture of each codec, and sound with it.
+pub(in crate::output) const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -c:a aac";
+pub(in crate::output) const HEVC: &str =
+    "-c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=2:keyint=25 -c:a libmp3lame";
+pub(in crate::output) const AV1: &str = "-c:v libaom-av1 -cpu-used 8 -usage realtime -c:a libopus";
+pub(in crate::output) const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a libopus";
+
 /// Whether `ffmpeg` is there. If not, the test fails under `FLOWCAST_PEERS=required`, and else says that it is skipped.
 pub(in crate::output) fn need_ffmpeg() -> bool {
     let is_there =

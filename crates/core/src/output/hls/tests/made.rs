@@ -11,14 +11,11 @@ use super::{listed, open, write};
 use crate::event::EventKind;
 use crate::output::file::FileFormat;
 use crate::output::file::format::Format;
-use crate::output::file::tests::made::{clip, decoded, need_ffmpeg, packets, probe, tags_of};
+use crate::output::file::tests::made::{
+    AV1, H264, HEVC, VP9, clip, decoded, need_ffmpeg, packets, probe, tags_of,
+};
 use crate::output::hls::{Hls, HlsStore};
 
-const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -c:a aac";
-const HEVC: &str =
-    "-c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=2:keyint=25 -c:a libmp3lame";
-const AV1: &str = "-c:v libaom-av1 -cpu-used 8 -usage realtime -c:a libopus";
-const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a libopus";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// All tags again, this much later.
