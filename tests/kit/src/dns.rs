@@ -43,9 +43,14 @@ impl SilentDns {
 
     /// Answers the questions that have come in, at last: every host has the address 127.0.0.1 and no other.
     pub fn answer(&self) {
+        self.answer_with(|_| Ipv4Addr::LOCALHOST);
+    }
+
+    /// Answers the questions that have come in: a host has the address that is given for its name, each time it is asked for.
+    pub fn answer_with(&self, mut place: impl FnMut(&str) -> Ipv4Addr) {
         let mut question = [0; 512];
         while let Ok((length, from)) = self.socket.recv_from(&mut question) {
-            if let Some(answer) = question.get(..length).and_then(loopback) {
+            if let Some(answer) = question.get(..length).and_then(|question| answer(question, &mut place)) {
                 // Whoever does not wait any more needs no answer.
                 let _ = self.socket.send_to(&answer, from);
             }
@@ -67,7 +72,7 @@ fn bind(address: Ipv4Addr) -> Option<UdpSocket> {
 }
 
 /// The answer to a question for addresses, as in RFC 1035 section 4.
-fn loopback(message: &[u8]) -> Option<Vec<u8>> {
+fn answer(message: &[u8], place: &mut impl FnMut(&str) -> Ipv4Addr) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     const A: &[u8] = &[0, 1];
     let name = message.get(HEADER..)?.iter().position(|byte| *byte == 0)? + 1;
@@ -77,7 +82,19 @@ fn loopback(message: &[u8]) -> Option<Vec<u8>> {
     answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_v4), 0, 0, 0, 0]);
     answer.extend(question);
     if is_v4 {
-        answer.extend([0xC0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+        answer.extend([0xC0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        answer.extend(place(&host(question)).octets());
     }
     Some(answer)
+}
+
+/// The name in a question, with dots.
+fn host(question: &[u8]) -> String {
+    let (mut parts, mut rest) = (Vec::new(), question);
+    while let Some((&length, after)) = rest.split_first() {
+        let Some((part, next)) = after.split_at_checked(length.into()).filter(|_| length > 0) else { break };
+        parts.push(String::from_utf8_lossy(part));
+        rest = next;
+    }
+    parts.join(".")
 }

@@ -16,8 +16,6 @@ pub enum Need {
     Gstreamer,
     /// The same, and GLib's TLS (glib-networking), without which it knows no `rtmps`.
     GstreamerTls,
-    /// GStreamer's server of RTSP, by Python (`gir1.2-gst-rtsp-server-1.0`, `python3-gi`).
-    GstreamerRtsp,
     /// The same program with what plays HLS.
     GstreamerHls,
     /// The `chromium` program, and `python3` for the scripts that use it.
@@ -42,7 +40,7 @@ pub enum Need {
     Srt,
     /// The `icecast2` program.
     Icecast,
-    /// GStreamer's RTSP server, and Python's bindings of it.
+    /// GStreamer's RTSP server, and Debian's Python with its bindings (`gir1.2-gst-rtsp-server-1.0`, `python3-gi`).
     RtspServer,
     /// A program of `tests/peers`.
     Peer(&'static str),
@@ -60,7 +58,6 @@ impl Need {
                     && ["rtmp2sink", "rtmp2src", "flvmux", "h264parse"].map(gst_has) == [true; 4]
             }
             Self::GstreamerTls => Self::Gstreamer.is_there() && has_glib_tls(),
-            Self::GstreamerRtsp => gst_has("rtph264pay") && gst_has("rtpmp4gpay") && rtsp_python().is_some(),
             Self::GstreamerHls => {
                 program("gst-launch-1.0").is_some()
                     && ["hlsdemux", "hlsdemux2", "souphttpsrc", "qtdemux", "tsdemux", "h264parse"]
@@ -79,8 +76,10 @@ impl Need {
             Self::Srt => program("srt-live-transmit").is_some(),
             Self::Icecast => program("icecast2").is_some(),
             Self::RtspServer => {
-                const TRY: &str = "import gi; gi.require_version('GstRtspServer', '1.0')";
-                ["rtph264depay", "rtpmp4gdepay", "aacparse"].map(gst_has) == [true; 3]
+                const TRY: &str = "import gi; gi.require_version('GstRtspServer', '1.0'); \
+                                   from gi.repository import GstRtspServer";
+                ["rtph264pay", "rtpmp4gpay", "rtph264depay", "rtpmp4gdepay", "aacparse"].map(gst_has)
+                    == [true; 5]
                     && process::succeeds(Command::new(super::receivers::python()).args(["-c", TRY]))
             }
             Self::Peer(name) => peer_program(name).exists(),
@@ -125,17 +124,6 @@ pub(crate) fn skip(what: &str, excused: bool) {
 
 fn is_set(name: &str, wanted: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| value == wanted)
-}
-
-/// The Python that finds GStreamer's server of RTSP: not each of a machine does.
-#[must_use]
-pub fn rtsp_python() -> Option<PathBuf> {
-    let import =
-        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer";
-    let imports = |python: &PathBuf| {
-        Command::new(python).args(["-c", import]).output().is_ok_and(|output| output.status.success())
-    };
-    program("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]).find(imports)
 }
 
 /// The path of a program, looked for where a daemon would be found as well.

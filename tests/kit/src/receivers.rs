@@ -135,8 +135,10 @@ impl Icecast {
 fn icecast(address: SocketAddr, directory: &Path) -> Peer {
     let (host, port, logs) = (address.ip(), address.port(), directory.display());
     let web = "/usr/share/icecast2";
-    // It leaves root by itself, and writes its logs as somebody else then.
-    let owner = if rustix::process::geteuid().is_root() {
+    // It leaves root by itself, and writes its logs as somebody else then. In a test's own namespaces there is nobody else yet.
+    let is_apart =
+        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_whitespace().last() == Some("1"));
+    let owner = if rustix::process::geteuid().is_root() && !is_apart {
         fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("our own");
         "<changeowner><user>nobody</user><group>nogroup</group></changeowner>"
     } else {
@@ -153,7 +155,15 @@ fn icecast(address: SocketAddr, directory: &Path) -> Peer {
     );
     let file = directory.join("icecast.xml");
     fs::write(&file, settings).expect("the directory is ours");
-    Peer::spawn(&program("icecast2").expect("the test asked for it"), ["-c", text(&file)])
+    let icecast = program("icecast2").expect("the test asked for it");
+    if is_apart {
+        let somebody = ["--map-user=1000", "--map-group=1000"];
+        return Peer::spawn(
+            Path::new("unshare"),
+            somebody.into_iter().chain([text(&icecast), "-c", text(&file)]),
+        );
+    }
+    Peer::spawn(&icecast, ["-c", text(&file)])
 }
 
 /// GStreamer's RTSP server, which takes H.264 and AAC at `/live` and writes them to files.
@@ -240,6 +250,6 @@ fn rtsp_server(address: SocketAddr, directory: &Path) -> Peer {
 }
 
 /// Debian's Python, which finds Debian's modules.
-pub(crate) fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     PathBuf::from("/usr/bin/python3")
 }

@@ -1,6 +1,7 @@
 //! Live inputs that are not RTMP: HLS, MPEG-TS and FLV over HTTP, SRT, RTSP; played from real senders, lost and found again.
 
 mod reach;
+mod secure;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use flowcast::pull::Pull;
 use flowcast::{Engine, Error, EventKind, Events, Output, Source, StreamHandle};
 use kit::rig::{engine, quickly, wait_event};
 use kit::{
-    Clip, FaultProxy, Need, PATIENCE, Peer, Web, directory, frame_hashes, make, need, own_address,
-    rtsp_python, text, wait_until,
+    Apart, Clip, FaultProxy, Need, PATIENCE, Peer, Web, alone, directory, frame_hashes, make, need, nft,
+    own_address, python, text, wait_until,
 };
 use tempfile::TempDir;
 
@@ -194,7 +195,11 @@ struct Rtsp {
 
 impl Rtsp {
     fn new(file: &Path, login: Option<(&'static str, &'static str)>) -> Self {
-        let mut server = Self { address: own_address(), file: file.to_owned(), login, process: None };
+        Self::at(own_address(), file, login)
+    }
+
+    fn at(address: SocketAddr, file: &Path, login: Option<(&'static str, &'static str)>) -> Self {
+        let mut server = Self { address, file: file.to_owned(), login, process: None };
         server.start();
         server
     }
@@ -215,7 +220,7 @@ impl Sender for Rtsp {
         let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
         let mut arguments = vec![text(&script), &host, &port, text(&self.file)];
         arguments.extend(self.login.iter().flat_map(|(user, password)| [*user, *password]));
-        let mut process = Peer::spawn(&rtsp_python().expect("it was looked for"), arguments);
+        let mut process = Peer::spawn(&python(), arguments);
         process.wait_listening(self.address, PATIENCE);
         self.process = Some(process);
     }
@@ -260,11 +265,13 @@ impl Sender for Hls {
 fn srt(clip: &Path) -> Ffmpeg {
     // A port of UDP that nobody else has: SRT's listener does not share it.
     let port = UdpSocket::bind(own_address()).and_then(|socket| socket.local_addr()).expect("a free port");
-    Ffmpeg::new(
-        clip,
-        format!("srt://{port}?latency=200000"),
-        &format!("-f mpegts srt://{port}?mode=listener"),
-    )
+    srt_at(clip, port, 200_000)
+}
+
+/// The same at an address, with a latency in microseconds.
+fn srt_at(clip: &Path, place: SocketAddr, latency: u32) -> Ffmpeg {
+    let url = format!("srt://{place}?latency={latency}");
+    Ffmpeg::new(clip, url.clone(), &format!("-f mpegts {url}&mode=listener"))
 }
 
 fn http(clip: &Path) -> Ffmpeg {
@@ -274,7 +281,10 @@ fn http(clip: &Path) -> Ffmpeg {
 }
 
 fn stream(engine: &Engine, url: &str, recording: &Path, silence: Duration) -> StreamHandle {
-    let pull = Pull::url(url).reconnect(quickly()).silence(silence);
+    stream_of(engine, Pull::url(url).reconnect(quickly()).silence(silence), recording)
+}
+
+fn stream_of(engine: &Engine, pull: Pull, recording: &Path) -> StreamHandle {
     engine.stream(Source::pull(pull)).record(recording).start().expect("it starts")
 }
 
@@ -331,7 +341,7 @@ fn a_sender_of_srt_that_is_killed_and_back_costs_no_output_its_connection() {
 
 #[test]
 fn a_server_of_rtsp_that_is_killed_and_back_costs_no_output_its_connection() {
-    if need(&[Need::Ffmpeg, Need::GstreamerRtsp]) {
+    if need(&[Need::Ffmpeg, Need::RtspServer]) {
         lost_rtsp(3);
     }
 }
@@ -353,7 +363,7 @@ fn a_server_of_a_body_that_is_killed_and_back_costs_no_output_its_connection() {
 #[test]
 #[ignore = "minutes: each kind is lost fifty times"]
 fn each_kind_is_lost_fifty_times() {
-    if !need(&[Need::Ffmpeg, Need::GstreamerRtsp]) {
+    if !need(&[Need::Ffmpeg, Need::RtspServer]) {
         return;
     }
     std::thread::scope(|scope| {
@@ -363,10 +373,57 @@ fn each_kind_is_lost_fifty_times() {
     });
 }
 
+/// The pictures of a recording are those of a clip, one after the other; the last few were not all there when it ended.
+#[track_caller]
+fn assert_part_of(recording: &Path, clip: &Path, least: usize) {
+    let (recorded, whole) = (frame_hashes(recording), frame_hashes(clip));
+    let sure = recorded.len().saturating_sub(5);
+    assert!(sure >= least, "{sure} pictures");
+    let sure = &recorded[..sure];
+    assert!(whole.windows(sure.len()).any(|part| part == sure), "{} of {}", sure.len(), whole.len());
+}
+
+/// A twentieth of all packets is lost on the way in, and no picture: SRT has them sent again.
+#[test]
+fn a_twentieth_of_all_packets_lost_on_the_way_in_costs_no_picture() {
+    if !alone("srt-pull-loss") {
+        if need(&[Need::Apart(Apart::Network), Need::Ffmpeg]) {
+            let test = "pull_live::a_twentieth_of_all_packets_lost_on_the_way_in_costs_no_picture";
+            print!("{}", Apart::Network.run("srt-pull-loss", test, Duration::from_secs(180)));
+        }
+        return;
+    }
+    let folder = directory();
+    let clip = Clip { seconds: 60, ..Clip::default() }.make(folder.path(), "clip.mp4");
+    let place = SocketAddr::from(([127, 0, 0, 1], 9000));
+    nft("add table inet lossy");
+    nft("add chain inet lossy passing { type filter hook input priority 0; }");
+    for side in ["dport", "sport"] {
+        nft(&format!("add rule inet lossy passing udp {side} 9000 numgen random mod 100 < 5 counter drop"));
+    }
+    let sender = srt_at(&clip, place, 2_000_000);
+    let recording = folder.path().join("recorded.flv");
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let live = stream(&engine, &sender.url(), &recording, Duration::from_secs(5));
+    assert_eq!(wait_live(&events).0, 0);
+    wait_media(&live, Duration::from_secs(12));
+    live.stop(PATIENCE).expect("it runs well");
+    let is_lost = |kind: &EventKind| matches!(kind, EventKind::SourceRetrying { .. });
+    assert!(!std::iter::from_fn(|| events.try_next()).any(|event| is_lost(&event.kind)));
+    let rules = nft("list table inet lossy");
+    let lost = rules.split("packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    let lost: u64 = lost.sum();
+    assert!(lost > 20, "{rules}");
+    println!("{lost} packets lost, 5 %");
+    assert_part_of(&recording, &clip, 200);
+    assert_one_stream(&recording);
+}
+
 /// What a server of RTSP sends is what is in its file, over one connection of TCP; also behind a login.
 #[test]
 fn a_camera_is_passed_on_frame_for_frame() {
-    if !need(&[Need::Ffmpeg, Need::GstreamerRtsp]) {
+    if !need(&[Need::Ffmpeg, Need::RtspServer]) {
         return;
     }
     let folder = directory();
@@ -402,7 +459,7 @@ fn a_camera_is_passed_on_frame_for_frame() {
 /// A server that is silent is given up, whatever it was doing: a stalled connection is dialled again, and the stream stops at once.
 #[test]
 fn a_server_that_falls_silent_is_given_up_and_a_stop_does_not_wait_for_it() {
-    if !need(&[Need::Ffmpeg, Need::GstreamerRtsp]) {
+    if !need(&[Need::Ffmpeg, Need::RtspServer]) {
         return;
     }
     let folder = directory();

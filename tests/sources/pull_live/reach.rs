@@ -1,14 +1,16 @@
 //! What must not be reached through an address that somebody else has given, and is not.
 
-use std::net::{TcpListener, UdpSocket};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use flowcast::pull::{Pull, Reach};
-use flowcast::{Error, Source};
+use flowcast::{Error, Output, RtmpServerExt, Source};
 use kit::rig::{engine, quickly};
-use kit::{Need, Web, directory, make, need};
+use kit::{Apart, Need, SilentDns, Web, alone, directory, make, need, ran, role_arguments, text, wait_until};
 
-use super::wait_ended;
+use super::{Rtsp, clip, mkv, srt_at, stream_of, wait_ended, wait_live, wait_media};
 
 /// Why a stream from this address ends.
 fn ended_with(url: &str, reach: &Reach) -> Error {
@@ -46,7 +48,11 @@ struct Trap(TcpListener, UdpSocket);
 
 impl Trap {
     fn new() -> Self {
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        Self::at("0.0.0.0:0".parse().expect("an address"))
+    }
+
+    fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         listener.set_nonblocking(true).expect("it can be");
         let address = listener.local_addr().expect("it is bound");
         let socket = UdpSocket::bind(address).expect("a free port");
@@ -235,4 +241,77 @@ fn redirects_of_rtsp_are_judged_too() {
         "{error:?}"
     );
     trap.assert_unvisited("a redirect of RTSP");
+}
+
+/// An address of the internet, which the loopback interface has in the network of the test.
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 34);
+const REBINDING: &str = "pull_live::reach::the_place_that_was_judged_is_the_place_that_is_dialled";
+
+/// A name server that gives an address that may be reached for the first question, and one that must not be reached for all others.
+#[test]
+fn the_place_that_was_judged_is_the_place_that_is_dialled() {
+    if alone("rebound") {
+        return play_from_names_that_change();
+    }
+    if alone("rebinding") {
+        return answer_once_and_then_otherwise();
+    }
+    if need(&[Need::Apart(Apart::Network), Need::SilentDns, Need::Ffmpeg, Need::RtspServer]) {
+        print!("{}", Apart::Network.run("rebinding", REBINDING, Duration::from_secs(180)));
+    }
+}
+
+fn answer_once_and_then_otherwise() {
+    let added = Command::new("ip").args(["address", "add", &format!("{PUBLIC}/32"), "dev", "lo"]).status();
+    assert!(added.is_ok_and(|status| status.success()));
+    let dns = SilentDns::start();
+    let (program, arguments) = role_arguments("rebound", REBINDING);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = dns.spawn(&program, &arguments);
+    let (mut asked, deadline) = (HashSet::new(), Instant::now() + Duration::from_secs(150));
+    wait_until(deadline - Instant::now(), || {
+        dns.answer_with(|name| if asked.insert(name.to_owned()) { PUBLIC } else { Ipv4Addr::LOCALHOST });
+        !child.is_running()
+    });
+    child.wait_success(Duration::from_secs(1));
+    println!("asked for {asked:?}");
+    assert!(asked.len() >= 4, "{asked:?}");
+    ran(child.output());
+}
+
+fn play_from_names_that_change() {
+    let folder = directory();
+    let clip = clip(folder.path(), 20);
+    make(folder.path(), "a.ts", &format!("-i {} -c copy", text(&clip)));
+    let free = || TcpListener::bind((PUBLIC, 0)).and_then(|socket| socket.local_addr()).expect("a free port");
+    let trap_beside = |address: SocketAddr| Trap::at((Ipv4Addr::LOCALHOST, address.port()).into());
+    let web = Web::start_at(free(), folder.path());
+    let rtsp = Rtsp::at(free(), &mkv(&clip), None);
+    let srt_place = free();
+    let _srt = srt_at(&clip, srt_place, 200_000);
+    let origin = engine(|_| {});
+    let server = origin.rtmp_server(format!("{PUBLIC}:0").as_str()).start().expect("a free port");
+    let show = origin.stream(Source::file(&clip).looped()).to(Output::publish("show")).start();
+    let _show = show.expect("it starts");
+    for (url, address) in [
+        ("http://body.example.com:{}/a.ts", web.address()),
+        ("rtsp://camera.example.com:{}/show", rtsp.address),
+        ("srt://sender.example.com:{}?latency=200000", srt_place),
+        ("rtmp://origin.example.com:{}/live/show", server.address()),
+    ] {
+        let trap = trap_beside(address);
+        let url = url.replace("{}", &address.port().to_string());
+        let engine = engine(|_| {});
+        let events = engine.events();
+        let pull = Pull::url(&url).reach(Reach::public()).reconnect(quickly());
+        let live = stream_of(&engine, pull, &folder.path().join("recorded.flv"));
+        wait_live(&events);
+        wait_media(&live, Duration::from_millis(500));
+        live.stop(Duration::from_secs(5)).expect("it runs well");
+        trap.assert_unvisited(&url);
+        // Asked again, the name leads where nobody may come.
+        let error = ended_with(&url, &Reach::public());
+        assert!(is_refusal(&error), "{url}: {error:?}");
+        trap.assert_unvisited(&url);
+    }
 }
