@@ -96,6 +96,9 @@ fn outputs_of_every_kind_that_are_refused_harm_no_other() {
         faulty.add("rtsp", url(&format!("rtsp://{closed}/live"))),
     ];
     let udp = faulty.add("udp", url(&format!("udp://{closed}")));
+    // A directory cannot be where a file is.
+    let refused = live.add_output(Output::hls(clip.file.join("hls").as_path())).map_err(|error| error.code());
+    assert_eq!(refused.err(), Some("HLS_FAILED"));
     let wrong = faulty.add("icecast, wrong password", url(&icecast.source_url("wrong-wrong", "live.aac")));
     watch(&mut witness, &live);
     let failed = |id| faulty.stats(id).is_some_and(|it| it.failures > 0 && it.phase != OutputPhase::Ended);
@@ -134,6 +137,7 @@ fn outputs_of_every_kind_that_stall_and_a_full_disk_harm_no_other() {
         faulty.add("udp", url(&format!("udp://{}", udp.local_addr().expect("it is bound")))),
     ];
     let full = faulty.add("record", Output::record(disk.path().join("full.flv")));
+    let hls = faulty.add("hls", Output::hls(disk.path().join("hls").as_path()));
     let sends = |id: &OutputId| {
         faulty.stats(*id).is_some_and(|it| it.phase == OutputPhase::Live && it.bytes_sent > 0)
     };
@@ -142,6 +146,7 @@ fn outputs_of_every_kind_that_stall_and_a_full_disk_harm_no_other() {
     srt.process().freeze();
     icecast.process().freeze();
     rtsp.process().freeze();
+    let hls_fails = || faulty.stats(hls).is_some_and(|it| it.failures > 0 && it.phase != OutputPhase::Ended);
     watch(&mut witness, &live);
     let failed = |id: OutputId| faulty.stats(id).is_some_and(|it| it.failures > 0);
     // What the kernel takes for a server that has stopped reading sound is many seconds of it.
@@ -155,6 +160,8 @@ fn outputs_of_every_kind_that_stall_and_a_full_disk_harm_no_other() {
         "the disk is not full: {}",
         live.stats()
     );
+    // It loses segments, and waits for room.
+    assert!(wait_until(PATIENCE, hls_fails), "{}", live.stats());
     faulty.print();
     stop_within(live, Duration::from_secs(5));
     witness.assert_unharmed(&clip);
@@ -163,7 +170,7 @@ fn outputs_of_every_kind_that_stall_and_a_full_disk_harm_no_other() {
 #[test]
 fn outputs_of_every_kind_that_are_slow_harm_no_other() {
     if !alone("slow-kinds") {
-        if need(&[Need::Apart(Apart::Network)]) && need(&[Need::Srt, Need::RtspServer]) {
+        if need(&[Need::Apart(Apart::Network)]) && need(&PEERS) {
             let test = "protocols::outputs_of_every_kind_that_are_slow_harm_no_other";
             print!("{}", Apart::Network.run("slow-kinds", test, Duration::from_secs(120)));
         }
@@ -173,8 +180,7 @@ fn outputs_of_every_kind_that_are_slow_harm_no_other() {
     let mut witness = Witness::new(&clip);
     let engine = engine(impatient);
     let rtmp = Scripted::start(Script::Record);
-    // Icecast does not run as root, and there is nobody else in this namespace.
-    let (srt, rtsp) = (SrtListener::start("latency=200"), RtspServer::start());
+    let (srt, icecast, rtsp) = (SrtListener::start("latency=200"), Icecast::start(), RtspServer::start());
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let udp_address = udp.local_addr().expect("it is bound");
     let live = witness.start(&engine, &clip, None);
@@ -184,6 +190,7 @@ fn outputs_of_every_kind_that_are_slow_harm_no_other() {
         faulty.add("srt", url(&format!("srt://{}?latency=200000", srt.address()))),
         faulty.add("rtsp", url(&rtsp.url("live"))),
         faulty.add("udp", url(&format!("udp://{udp_address}"))),
+        faulty.add("icecast", url(&icecast.source_url("hush-hush", "live.aac"))),
     ];
     let sends = |id: &OutputId| {
         faulty.stats(*id).is_some_and(|it| it.phase == OutputPhase::Live && it.bytes_sent > 0)
@@ -192,7 +199,7 @@ fn outputs_of_every_kind_that_are_slow_harm_no_other() {
     // Beyond this rate every packet is dropped: less than any of the streams has.
     nft("add table inet slow");
     nft("add chain inet slow passing { type filter hook input priority 0; }");
-    let ports = [rtmp.address(), rtsp.address()].map(|address| ("tcp", address.port()));
+    let ports = [rtmp.address(), rtsp.address(), icecast.address()].map(|address| ("tcp", address.port()));
     for (kind, port) in ports.into_iter().chain([("udp", srt.address().port()), ("udp", udp_address.port())])
     {
         nft(&format!("add rule inet slow passing {kind} dport {port} limit rate over 4 kbytes/second drop"));
