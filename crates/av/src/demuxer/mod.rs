@@ -115,8 +115,26 @@ impl Demuxer {
         options: &OpenOptions,
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
+        let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        Self::open_seekable(Cursor::new(data), size, name, options, interrupt)
+    }
+
+    /// As [`open_bytes`](Self::open_bytes), of what a reader gives that can go back: `size` bytes.
+    ///
+    /// # Errors
+    /// As for [`open_bytes`](Self::open_bytes), and [`Error::Io`].
+    ///
+    /// # Blocking
+    /// On the reader, for [`OpenOptions::timeout`] at most between two of its reads; `interrupt` ends it earlier.
+    pub fn open_seekable(
+        reader: impl std::io::Read + std::io::Seek + Send + 'static,
+        size: u64,
+        name: &str,
+        options: &OpenOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
         sys::check_versions()?;
-        if data.is_empty() {
+        if size == 0 {
             return Err(Error::Empty { input: name.to_owned() });
         }
         let guard = guarded(options, interrupt);
@@ -124,11 +142,11 @@ impl Demuxer {
             shown: name.to_owned(),
             name: origin::hint(Path::new(name)),
             path: None,
-            size: u64::try_from(data.len()).ok(),
+            size: Some(size),
             guard: Arc::clone(&guard),
             _secrets: Secrets::default(),
         };
-        Self::open_source(Box::new(Cursor::new(data)), context, options, guard)
+        Self::open_source(Box::new(reader), context, options, guard)
     }
 
     fn open_source(
