@@ -19,6 +19,8 @@ mod event;
 #[cfg(feature = "libav")]
 mod fetch;
 mod files;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav fragments cannot be opened"))]
+mod fragment;
 pub mod health;
 mod id;
 mod keys;
@@ -103,6 +105,10 @@ pub use event::recv::Recv;
 pub use event::utc;
 pub use event::{Counts, Event, EventKind, StreamError};
 pub use files::Reads;
+pub use fragment::{
+    Fragment, FragmentDirectory, FragmentHealth, FragmentOptions, FragmentPace, FragmentPublisher,
+    FragmentStats, FragmentTrouble, PushFragment, Pushed,
+};
 pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 #[cfg(feature = "serde")]

@@ -33,6 +33,7 @@ const PLAN: &[(&str, &str)] = &[
     ("clock", "event ring"),
     ("driver", "error event id pool ring stats"),
     ("playlist", "error id net words written"),
+    ("fragment", "error net playlist settings sys words written"),
     ("scan", "bit_rate clock error settings tracks verdict"),
     (
         "transcode",
@@ -44,7 +45,7 @@ const PLAN: &[(&str, &str)] = &[
     ("recorded", "files"),
     (
         "playout",
-        "clock config driver error event files id lap playlist pool reel ring stats sys tracks transcode",
+        "clock config driver error event files fragment id lap playlist pool reel ring stats sys tracks transcode",
     ),
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("health", "config error event id stats words"),
@@ -59,7 +60,7 @@ const PLAN: &[(&str, &str)] = &[
     ("keys", "bit_rate error net stats stream"),
     (
         "source",
-        "admission driver error files net playlist playout publish pull standby stream sys tracks transcode verdict written",
+        "admission driver error files fragment net playlist playout publish pull standby stream sys tracks transcode verdict written",
     ),
     (
         "output",

@@ -83,11 +83,79 @@ impl Pacer {
     }
 }
 
+/// Media time for what goes out as fast as it is taken.
+///
+/// Where it is taken at once, media time is always a step ahead of what was handed over; where it is not, it goes on at the speed of life.
+#[derive(Debug, Clone)]
+pub(crate) struct Burst {
+    due: i64,
+    last: Option<Instant>,
+    taken: bool,
+    step: Duration,
+}
+
+impl Burst {
+    /// So much of it at a time.
+    pub(crate) fn new(step: Duration) -> Self {
+        Self { due: 0, last: None, taken: true, step }
+    }
+
+    /// Media time begins.
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.last = self.last.or(Some(now));
+    }
+
+    /// Whether all of what was handed over is taken.
+    pub(crate) fn note_taken(&mut self, taken: bool) {
+        self.taken = taken;
+    }
+
+    /// Whether there is no room for more than real time.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.taken
+    }
+
+    /// The media time due at `now`, in milliseconds, where `handed` was handed over; `None` before the start.
+    pub(crate) fn due(&mut self, now: Instant, handed: i64) -> Option<i64> {
+        let elapsed = now.saturating_duration_since(self.last?);
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        if self.taken {
+            self.due = handed.saturating_add(millis(self.step));
+            self.last = Some(now);
+        } else {
+            // What is less than a millisecond counts with the next turn.
+            let whole = millis(elapsed);
+            self.due = self.due.saturating_add(whole);
+            self.last = self.last.map(|last| last + Duration::from_millis(whole.unsigned_abs()));
+        }
+        Some(self.due)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TICK: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_burst_is_ahead_where_it_is_taken_and_real_time_where_it_is_not() {
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut burst = Burst::new(Duration::from_millis(250));
+        assert_eq!(burst.due(begin, 0), None);
+        burst.start(begin);
+        assert_eq!(burst.due(at(1), 0), Some(250));
+        assert_eq!(burst.due(at(2), 250), Some(500));
+        burst.note_taken(false);
+        assert!(burst.is_held());
+        assert_eq!(burst.due(at(102), 500), Some(600));
+        assert_eq!(burst.due(at(202), 600), Some(700));
+        burst.note_taken(true);
+        assert_eq!(burst.due(at(302), 700), Some(950));
+        // However long nothing came, what comes then is not late.
+        assert_eq!(burst.due(at(90_000), 950), Some(1200));
+    }
 
     #[test]
     fn ticks_of_many_streams_are_spread() {

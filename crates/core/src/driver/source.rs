@@ -111,6 +111,19 @@ pub trait SourceDriver: Send {
         let _ = (message, registry, token);
     }
 
+    /// Whether it gives what it has as fast as the outputs take it: it is asked again as soon as all of them have taken what there is, and not
+    /// only with the next tick.
+    #[doc(hidden)]
+    fn is_burst(&self) -> bool {
+        false
+    }
+
+    /// Whether all outputs have taken what there is; said before each turn of a source that is a [burst](Self::is_burst).
+    #[doc(hidden)]
+    fn note_taken(&mut self, taken: bool) {
+        let _ = taken;
+    }
+
     /// Goes to another place of what is played, if the source can.
     fn seek(&mut self, to: Duration) {
         let _ = to;

@@ -31,6 +31,8 @@ impl Error {
             Self::DiskFull { .. } => "DISK_FULL",
             Self::ResultRefused { .. } => "RESULT_REFUSED",
             Self::Cancelled { .. } => "CANCELLED",
+            Self::FragmentUnreadable { .. } => "FRAGMENT_UNREADABLE",
+            Self::FragmentUnusable { .. } => "FRAGMENT_UNUSABLE",
             Self::Playlist { .. } => "PLAYLIST_INVALID",
             Self::ParametersDiffer { .. } => "PARAMETERS_DIFFER",
             Self::NotBuilt { .. } => "NOT_BUILT",
@@ -120,6 +122,8 @@ impl Error {
             | Self::SourceDried { .. }
             | Self::SourceDamaged { .. }
             | Self::InputUnusable { .. }
+            | Self::FragmentUnreadable { .. }
+            | Self::FragmentUnusable { .. }
             | Self::ResultRefused { .. }
             | Self::CodecNotRecorded { .. }
             | Self::NoPicture { .. }

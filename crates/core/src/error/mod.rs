@@ -210,6 +210,23 @@ pub enum Error {
         /// The operation.
         what: &'static str,
     },
+    /// A fragment cannot be opened or read.
+    #[error("{fragment}: cannot be read")]
+    FragmentUnreadable {
+        /// Its name.
+        fragment: String,
+        /// The file system's error, or that of the program's reader.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// What was pushed as a fragment is none: it is empty, cut off, or its init segment was not pushed before it.
+    #[error("{fragment}: {reason}")]
+    FragmentUnusable {
+        /// Its name.
+        fragment: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A playlist cannot be read, or has nothing to play.
     #[error("playlist{}{}: {reason}", if path.as_os_str().is_empty() { "" } else { " " }, path.display())]
     Playlist {

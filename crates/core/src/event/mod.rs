@@ -372,6 +372,42 @@ pub enum EventKind {
         /// How long that was.
         after: Duration,
     },
+    /// A fragment was played to its end: everything of it was handed to the outputs.
+    FragmentPublished {
+        /// Its number.
+        number: u64,
+        /// Its bytes.
+        bytes: u64,
+        /// How long handing it over took; see [`FragmentStats::last_elapsed`](crate::FragmentStats::last_elapsed).
+        elapsed: Duration,
+        /// Fragments that were published so far.
+        total: u64,
+    },
+    /// Ten more [chunks](crate::FragmentOptions::chunk_size) of a fragment were read.
+    FragmentProgress {
+        /// Its number.
+        number: u64,
+        /// Bytes read.
+        bytes: u64,
+        /// Its bytes.
+        of: u64,
+    },
+    /// A fragment cannot be played and is left out, or it broke off; the stream goes on.
+    FragmentSkipped {
+        /// Its number; `None` for a file of a watched directory that was not taken.
+        number: Option<u64>,
+        /// Its name.
+        name: String,
+        /// Why.
+        error: Error,
+    },
+    /// A fragment begins late: the one before had ended, and the stream had nothing to send.
+    FragmentLate {
+        /// Its number.
+        number: u64,
+        /// For how long.
+        by: Duration,
+    },
     /// The file of a loop was replaced; the new one is played from the next lap on.
     SourceReplaced {
         /// The file.

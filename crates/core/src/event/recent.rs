@@ -50,7 +50,8 @@ impl EventKind {
             | Self::CleanupFailed { error }
             | Self::ThumbnailFailed { error, .. }
             | Self::EncoderChanged { error, .. }
-            | Self::ItemSkipped { error, .. } => Some(error),
+            | Self::ItemSkipped { error, .. }
+            | Self::FragmentSkipped { error, .. } => Some(error),
             Self::OutputEnded { error, .. }
             | Self::ModeChanged { error, .. }
             | Self::PlaylistStalled { error, .. }

@@ -105,6 +105,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
+        | EventKind::FragmentSkipped { .. }
+        | EventKind::FragmentLate { .. }
         | EventKind::OutputNotReplaced { .. }
         | EventKind::OutputNotRotated { .. }
         | EventKind::PlaylistStalled { .. } => Level::Warn,
@@ -121,6 +123,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::PublisherReplaced { .. }
         | EventKind::Judged { .. }
         | EventKind::ParametersChanged { .. }
+        | EventKind::FragmentPublished { .. }
         | EventKind::SourceSwitched { .. }
         | EventKind::PlaylistResumed { .. } => Level::Info,
         _ => Level::Debug,

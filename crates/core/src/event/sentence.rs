@@ -61,6 +61,10 @@ impl EventKind {
             Self::ItemSkipped { .. } => "item_skipped",
             Self::PlaylistStalled { .. } => "playlist_stalled",
             Self::PlaylistResumed { .. } => "playlist_resumed",
+            Self::FragmentPublished { .. } => "fragment_published",
+            Self::FragmentProgress { .. } => "fragment_progress",
+            Self::FragmentSkipped { .. } => "fragment_skipped",
+            Self::FragmentLate { .. } => "fragment_late",
             Self::SourceReplaced { .. } => "source_replaced",
             Self::TrackSkipped { .. } => "track_skipped",
             Self::ResourceWarning { .. } => "resource_warning",
@@ -146,6 +150,10 @@ impl fmt::Display for EventKind {
             | Self::PlaylistStalled { .. }
             | Self::PlaylistResumed { .. }
             | Self::SourceReplaced { .. } => self.say_of_item(f),
+            Self::FragmentPublished { .. }
+            | Self::FragmentProgress { .. }
+            | Self::FragmentSkipped { .. }
+            | Self::FragmentLate { .. } => self.say_of_fragment(f),
             Self::Started => f.write_str("started"),
             Self::Looped { laps } => write!(f, "laps complete: {laps}"),
             Self::SourceFault { error } => f.write_str(&chain(error)),
@@ -288,6 +296,27 @@ impl EventKind {
             Self::HeaderCame { codec, left_out } => {
                 write!(f, "the sequence header of {codec} came; {left_out} tags before it were left out")
             }
+            _ => f.write_str(self.name()),
+        }
+    }
+
+    fn say_of_fragment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FragmentPublished { number, bytes, elapsed, total } => {
+                let kilobytes = *bytes as f64 / 1024.0;
+                let millis = elapsed.as_millis();
+                write!(f, "Published fragment {number} ({kilobytes:.2} KB in {millis}ms, {total} total)")
+            }
+            Self::FragmentProgress { number, bytes, of } => {
+                write!(f, "read {} of {} KB of fragment {number}", bytes / 1024, of.div_ceil(1024))
+            }
+            Self::FragmentSkipped { number: Some(number), name, error } => {
+                write!(f, "fragment {number} ({name}) is left out: {}", chain(error))
+            }
+            Self::FragmentSkipped { number: None, name, error } => {
+                write!(f, "{name} is left out: {}", chain(error))
+            }
+            Self::FragmentLate { number, by } => write!(f, "fragment {number} is late by {}", Span(*by)),
             _ => f.write_str(self.name()),
         }
     }

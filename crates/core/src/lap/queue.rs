@@ -3,10 +3,11 @@
 //! In: tags from the worker, which waits while the queue is full. Out: a batch at a time on the stream thread, which
 //! never waits. The worker is woken when the queue is half empty, so that it works in long strides instead of once a tag.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -58,7 +59,11 @@ struct Shared {
 
 /// The worker's end.
 #[derive(Debug)]
-pub(crate) struct TagSender(Arc<Shared>);
+pub(crate) struct TagSender {
+    shared: Arc<Shared>,
+    /// How long it has waited for room.
+    waited: Cell<Duration>,
+}
 
 /// The stream's end.
 #[derive(Debug)]
@@ -76,7 +81,7 @@ pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
         bounds,
         behind: AtomicUsize::new(0),
     });
-    (TagSender(shared.clone()), TagReceiver(shared))
+    (TagSender { shared: shared.clone(), waited: Cell::default() }, TagReceiver(shared))
 }
 
 impl State {
@@ -138,15 +143,23 @@ impl TagSender {
     }
 
     fn wait_for_room(&self) -> MutexGuard<'_, State> {
-        let mut state = self.0.state.lock();
-        if state.is_full(&self.0.bounds) {
+        let mut state = self.shared.state.lock();
+        if state.is_full(&self.shared.bounds) {
+            let since = Instant::now();
             state.producer_waits = true;
-            while !state.closed && !state.is_half_empty(&self.0.bounds) {
-                self.0.room.wait(&mut state);
+            while !state.closed && !state.is_half_empty(&self.shared.bounds) {
+                self.shared.room.wait(&mut state);
             }
             state.producer_waits = false;
+            self.waited.set(self.waited.get() + since.elapsed());
         }
         state
+    }
+
+    /// How long it has waited for room.
+    #[cfg(feature = "libav")]
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited.get()
     }
 
     /// Queues steps that are of no use without each other: all are handed out at once.
@@ -166,12 +179,12 @@ impl TagSender {
 
     /// Says how many bytes the producer holds itself, for the figures.
     pub(crate) fn note_held(&self, bytes: usize) {
-        self.0.behind.store(bytes, Ordering::Relaxed);
+        self.shared.behind.store(bytes, Ordering::Relaxed);
     }
 
     /// Ends the queue; what is in it is still handed out.
     pub(crate) fn finish(&self, finish: Finish) {
-        self.0.state.lock().finished.get_or_insert(finish);
+        self.shared.state.lock().finished.get_or_insert(finish);
     }
 }
 

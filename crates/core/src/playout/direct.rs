@@ -14,6 +14,7 @@ use super::recipes::Recipes;
 use super::supply::{DirectOptions, Use};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::fragment::{Held, Reader, Reading};
 use crate::lap::{Finish, InStep, LapReader, Paced, Step, TagReceiver, TagSender, Tail, Taken, queue};
 use crate::reel::SLOT_MS;
 use crate::stats::EncodingStats;
@@ -78,6 +79,20 @@ impl OpenFile {
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
         let plan = recipes.plan(path, file.media(), scans)?;
         Self::assemble(path, file, recipes.tracks, (&plan, recipes.encoders()), tail, control)
+    }
+
+    /// Opens a fragment, which is read once and in order: what is encoded is decided by what its header says.
+    fn open_fragment(
+        name: &Path,
+        (reader, size): (Reader, u64),
+        recipes: &Recipes,
+        control: Control,
+    ) -> Result<Self, Error> {
+        let shown = name.display().to_string();
+        let options = OpenOptions::default();
+        let file = Demuxer::open_seekable(reader, size, &shown, &options, &control.interrupt)?;
+        let plan = recipes.plan_unscanned(file.media());
+        Self::assemble(name, file, recipes.tracks, (&plan, recipes.encoders()), Tail::Looped, control)
     }
 
     /// Opens a file of which it is settled what is encoded.
@@ -169,7 +184,7 @@ impl OpenFile {
     /// Reads on this thread until the stream or the file ends.
     fn read_ahead(self, how: Use, sender: &TagSender, cpu: &CpuMeter) {
         let skipped = self.skipped().to_vec();
-        read_ahead(self.reader, skipped, how, 0, sender, cpu);
+        read_ahead(self.reader, skipped, how, 0, sender, cpu, None);
     }
 
     /// Starts the worker; its first lap begins with slot number `from` of the item.
@@ -177,7 +192,7 @@ impl OpenFile {
         let control = self.control.clone();
         let encodes = self.reader.encodes();
         DirectFeed::spawn(options, control, encodes, move |sender, cpu| {
-            read_ahead(self.reader, Vec::new(), how, from, sender, cpu);
+            read_ahead(self.reader, Vec::new(), how, from, sender, cpu, None);
         })
     }
 }
@@ -197,8 +212,32 @@ impl DirectFeed {
             let scans = opener.interrupt.clone();
             match OpenFile::open_with(&path, &recipes, tail(how), opener, &scans) {
                 // A stream that goes on in the middle of a file got the report of what is left out when it began.
-                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), how, from, sender, cpu),
+                Ok(file) if from > 0 => read_ahead(file.reader, Vec::new(), how, from, sender, cpu, None),
                 Ok(file) => file.read_ahead(how, sender, cpu),
+                Err(error) => sender.finish(Finish::Failed(error)),
+            }
+        })
+    }
+
+    /// Opens and reads a fragment on a thread of its own, and says in `reading` how far.
+    pub(super) fn open_fragment(
+        held: Held,
+        reading: Arc<Reading>,
+        recipes: &Recipes,
+        options: &DirectOptions,
+    ) -> Result<Self, Error> {
+        let control = Control::default();
+        let (opener, recipes) = (control.clone(), recipes.clone());
+        Self::spawn(options, control, recipes.may_encode(), move |sender, cpu| {
+            let since = Instant::now();
+            let name = PathBuf::from(&held.name);
+            let reader = held.into_reader(reading.clone());
+            match OpenFile::open_fragment(&name, reader, &recipes, opener).and_then(OpenFile::primed) {
+                Ok(file) => {
+                    let skipped = file.skipped().to_vec();
+                    let note = || reading.note(since, sender.waited());
+                    read_ahead(file.reader, skipped, Use::Item, 0, sender, cpu, Some(&note));
+                }
                 Err(error) => sender.finish(Finish::Failed(error)),
             }
         })
@@ -385,12 +424,16 @@ fn read_ahead(
     from: usize,
     sender: &TagSender,
     cpu: &CpuMeter,
+    note: Option<&dyn Fn()>,
 ) {
     let mut lap = CpuLap::default();
     let mut begin = vec![Step::Opened(reader.headers())];
     begin.extend(skipped.into_iter().map(|skipped| Step::Notice(track_skipped(skipped))));
     let finish = match sender.send_together(begin) {
-        Ok(()) => read_laps(&mut reader, how, from, sender, || cpu.lap(&mut lap)),
+        Ok(()) => read_laps(&mut reader, how, from, sender, || {
+            cpu.lap(&mut lap);
+            note.iter().for_each(|note| note());
+        }),
         Err(_) => Finish::Ended,
     };
     sender.finish(finish);
@@ -430,6 +473,10 @@ fn read_laps(
             }
         };
         let is_end = matches!(step, Step::End);
+        if is_end {
+            // Who hears of the end asks for what it took.
+            report();
+        }
         let shows = matches!(&step, Step::Tag(tag) if tag.is_video() && !tag.is_sequence_header());
         let sent = match &mut first {
             Some(held) => {

@@ -62,6 +62,17 @@ impl Encoding {
         Ok(plan)
     }
 
+    /// As [`Recipes::plan_unscanned`].
+    fn plan_unscanned(&self, media: &MediaInfo, tracks: Tracks) -> Plan {
+        let mut plan = self.settling.plan(media);
+        match tracks {
+            Tracks::Both => {}
+            Tracks::Video => plan.audio = None,
+            Tracks::Audio => plan.video = None,
+        }
+        plan
+    }
+
     /// As [`Recipes::tell`].
     pub(super) fn tell(&self, notices: &mut Vec<EventKind>) {
         self.settling.tell(notices);
@@ -89,6 +100,14 @@ impl Recipes {
         match &self.encoding {
             Some(encoding) => encoding.plan(path, media, self.tracks, interrupt),
             None => Ok(Plan::copy(self.carriage)),
+        }
+    }
+
+    /// What is done to the tracks of what is not read for that: by what its header says.
+    pub(super) fn plan_unscanned(&self, media: &MediaInfo) -> Plan {
+        match &self.encoding {
+            Some(encoding) => encoding.plan_unscanned(media, self.tracks),
+            None => Plan::copy(self.carriage),
         }
     }
 

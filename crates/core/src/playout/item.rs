@@ -70,6 +70,8 @@ pub(super) struct Item {
     known: Option<LapFacts>,
     /// Its audio ends with its video.
     limited: bool,
+    /// What follows goes on with the same sound.
+    joins: bool,
     /// A worker said that the lap is over.
     ended: bool,
     /// Where the first frame of its video lies, as far as a worker gave it.
@@ -92,6 +94,7 @@ impl Item {
             facts: None,
             known: None,
             limited,
+            joins: false,
             ended: false,
             lead: None,
             noted: 0,
@@ -110,6 +113,17 @@ impl Item {
     /// An item whose headers are known already.
     pub(super) fn opened(path: &Path, feed: Feed, headers: Vec<Tag>, limited: bool) -> Self {
         Self { headers, headers_due: true, opened: true, ..Self::new(path, feed, limited) }
+    }
+
+    /// The same; it is one of the pieces of a stream. Where its sound ends is seen by where that of the next one begins, as cuts
+    /// between pictures are never just between frames of sound.
+    pub(super) fn joining(self) -> Self {
+        Self { joins: true, ..self }
+    }
+
+    /// Whether what follows goes on with the same sound.
+    pub(super) fn joins(&self) -> bool {
+        self.joins
     }
 
     /// The same; its first picture is known to be here, although it is begun behind that.

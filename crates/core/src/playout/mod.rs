@@ -12,6 +12,7 @@ mod direct;
 #[cfg(feature = "libav")]
 mod encoding;
 mod faults;
+mod fragments;
 mod item;
 mod lane;
 mod metadata;
@@ -27,12 +28,13 @@ mod without_libav;
 
 use std::time::{Duration, Instant};
 
+use flowcast_rtmp::time::MediaTime;
 #[cfg(not(feature = "libav"))]
 use {without_libav as cutter, without_libav as direct, without_libav as encoding};
 
 use self::sequencer::SequencerState;
 use self::turn::Turn;
-use crate::clock::pace::Pacer;
+use crate::clock::pace::{Burst, Pacer};
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::event::EventKind;
 use crate::stats::{EncodingStats, Playing, SourceMode};
@@ -44,6 +46,8 @@ pub(crate) use supply::{DirectOptions, Supply, Use};
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// Media time handed over at once where it goes out as fast as it is taken.
+const STEP: Duration = Duration::from_millis(250);
 /// A reader that delivers nothing for this long is reported.
 const STALL_AFTER: Duration = Duration::from_secs(2);
 
@@ -54,6 +58,8 @@ pub(crate) struct Playout {
     /// Plays sound to the main sequencer's pictures.
     sound: Option<Sequencer>,
     pacer: Pacer,
+    /// What is played goes out as fast as it is taken.
+    burst: Option<Burst>,
     /// What has to be reported with the first turn.
     notices: Vec<EventKind>,
     /// Since when the main sequencer has had nothing to deliver, and whether that was reported.
@@ -67,7 +73,20 @@ impl Playout {
             main.accompany(sound.sound());
         }
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
-        Self { main, sound, pacer, notices, dry_since: None }
+        Self { main, sound, pacer, burst: None, notices, dry_since: None }
+    }
+
+    /// The same, as fast as it is taken.
+    pub(crate) fn at_once(self) -> Self {
+        Self { burst: Some(Burst::new(STEP)), ..self }
+    }
+
+    /// The media time due at `now`, in milliseconds; `None` before the start.
+    fn due(&mut self, now: Instant) -> Option<i64> {
+        match &mut self.burst {
+            Some(burst) => burst.due(now, self.main.handed()),
+            None => self.pacer.due(now).map(MediaTime::as_millis),
+        }
     }
 
     /// While a reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed of
@@ -81,7 +100,7 @@ impl Playout {
             return;
         }
         let late = Duration::from_millis(u64::try_from(due - self.main.handed()).unwrap_or(0));
-        if late > CATCH_UP {
+        if late > CATCH_UP && self.burst.is_none() {
             self.pacer.hold(late - CATCH_UP);
         }
         let since = *self.dry_since.get_or_insert((cx.now, false));
@@ -122,12 +141,25 @@ impl Playout {
 impl SourceDriver for Playout {
     fn start(&mut self, now: Instant) {
         self.pacer.start(now);
+        self.burst.iter_mut().for_each(|burst| burst.start(now));
+    }
+
+    fn is_burst(&self) -> bool {
+        self.burst.is_some()
+    }
+
+    fn note_taken(&mut self, taken: bool) {
+        if let Some(burst) = &mut self.burst {
+            if !taken && !burst.is_held() {
+                self.main.note_drain_wait();
+            }
+            burst.note_taken(taken);
+        }
     }
 
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         cx.notices.append(&mut self.notices);
-        let Some(due) = self.pacer.due(cx.now) else { return SourceState::Running };
-        let due = due.as_millis();
+        let Some(due) = self.due(cx.now) else { return SourceState::Running };
         let mut turn = Turn::begin();
         let state = self.play(cx.now, due, &mut turn, cx.notices);
         let refill = turn.finish();

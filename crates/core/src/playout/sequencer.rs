@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fragments::{Comes, Fragments};
 use super::item::{Feed, Item};
 use super::lane::{Flow, Lane};
 use super::metadata::{Sound, sound_of};
@@ -14,6 +15,7 @@ use super::told::Told;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::fragment;
 use crate::playlist::{ParameterChange, Playlist};
 use crate::reel::{Reel, SLOT_MS};
 use crate::stats::{EncodingStats, Playing, SourceMode};
@@ -35,6 +37,8 @@ pub(super) enum Program {
     Loop,
     /// A list.
     List(Box<Schedule>),
+    /// What a program pushes.
+    Fragments(Box<Fragments>),
 }
 
 #[cfg(all(test, feature = "libav"))]
@@ -148,10 +152,18 @@ impl Sequencer {
         Ok(sequencer)
     }
 
+    /// Plays what a program pushes. Nothing is sent as long as nothing was pushed.
+    pub(crate) fn fragments(lane: Lane, supply: Supply, feed: fragment::Feed) -> Self {
+        // Each is read once: there is nothing a reel would save.
+        let supply = Supply { store: None, ..supply };
+        Self::new(lane, Program::Fragments(Box::new(Fragments::new(feed))), supply)
+    }
+
     /// Plays what `program` says; nothing has begun yet.
     pub(super) fn new(lane: Lane, program: Program, supply: Supply) -> Self {
         let (change, how) = match &program {
             Program::List(schedule) => (schedule.cursor().parameter_change(), Use::Item),
+            Program::Fragments(fragments) => (fragments.on_change(), Use::Item),
             Program::Once => (ParameterChange::Allow, Use::Once),
             Program::Loop => (ParameterChange::Allow, Use::Loop),
         };
@@ -216,12 +228,19 @@ impl Sequencer {
         self.lane.item().and_then(Item::encoding)
     }
 
+    /// Outputs have no room for what is to be handed over at once.
+    pub(super) fn note_drain_wait(&mut self) {
+        if let Program::Fragments(fragments) = &mut self.program {
+            fragments.note_drain_wait();
+        }
+    }
+
     /// What is on the air of it.
     pub(super) fn playing(&self) -> Option<Playing> {
         let on_air = self.lane.item()?;
         let item = match &self.program {
             Program::List(schedule) => schedule.cursor().current().filter(|item| item.path == on_air.path()),
-            Program::Once | Program::Loop => None,
+            Program::Once | Program::Loop | Program::Fragments(_) => None,
         };
         Some(Playing {
             item: item.map(|item| item.id),
@@ -239,8 +258,10 @@ impl Sequencer {
     /// Stops reading.
     pub(super) fn stop(&mut self) {
         self.pending = None;
-        if let Program::List(schedule) = &mut self.program {
-            schedule.stop();
+        match &mut self.program {
+            Program::List(schedule) => schedule.stop(),
+            Program::Fragments(fragments) => fragments.stop(),
+            Program::Once | Program::Loop => {}
         }
         self.supply.recipes.end_scans();
         // Whatever takes its place, the file is free from here on.
@@ -286,6 +307,9 @@ impl Sequencer {
             if let Some(item) = self.lane.item() {
                 self.told.filter(item.path(), from, notices);
             }
+            if let Program::Fragments(fragments) = &mut self.program {
+                fragments.heard(notices.get(from..).unwrap_or_default());
+            }
             let state = match flow {
                 Flow::Due => {
                     self.dry_since = None;
@@ -312,6 +336,10 @@ impl Sequencer {
 
     /// Looks ahead in a list, and leaves the current item if another one is wanted now.
     fn attend(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
+        if let Program::Fragments(fragments) = &mut self.program {
+            let may = !self.lane.item().is_some_and(Item::is_being_read);
+            return fragments.attend(&self.supply, may, notices);
+        }
         let depth = self.depth();
         let Program::List(schedule) = &mut self.program else { return };
         let on_air = match self.lane.item() {
@@ -351,6 +379,33 @@ impl Sequencer {
                 None
             }
             Program::List(_) => self.next_item(now, notices),
+            Program::Fragments(_) => self.next_fragment(now, notices),
+        }
+    }
+
+    fn next_fragment(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
+        let Program::Fragments(fragments) = &mut self.program else { return Some(SequencerState::Ended) };
+        if self.lane.item().is_some() {
+            let length = Duration::from_millis(u64::try_from(self.lane.played()).unwrap_or(0));
+            fragments.ended(now, length, notices);
+        }
+        self.lane.leave();
+        let refused = |ready: &Ready| match self.change {
+            ParameterChange::Refuse => self.lane.differs(&ready.item),
+            ParameterChange::Allow => None,
+        };
+        match fragments.choose(now, &self.supply, refused, notices) {
+            Comes::Begin(ready, path) => {
+                if let Some(what) = self.lane.differs(&ready.item) {
+                    notices.push(EventKind::ParametersChanged { path: path.clone(), what });
+                }
+                notices.push(EventKind::ItemStarted { path });
+                self.begin(*ready, Duration::ZERO, notices);
+                None
+            }
+            Comes::Later => Some(SequencerState::Due),
+            Comes::Dry => Some(SequencerState::Dry),
+            Comes::Ended => Some(SequencerState::Ended),
         }
     }
 
@@ -513,6 +568,11 @@ impl Sequencer {
                 return None;
             }
         }
+        if let Program::Fragments(fragments) = &mut self.program {
+            fragments.broke(error, notices);
+            self.lane.cut();
+            return None;
+        }
         let Program::List(schedule) = &mut self.program else { return Some(SequencerState::Failed(error)) };
         let early = self.lane.played() < LEAST_PLAYED;
         if !early && let Some(item) = self.lane.item() {
@@ -528,7 +588,7 @@ impl Sequencer {
     }
 
     fn go_on_directly(&mut self, error: &Error) -> bool {
-        let how = if matches!(self.program, Program::List(_)) { Use::Item } else { Use::Loop };
+        let how = if matches!(self.program, Program::Once | Program::Loop) { Use::Loop } else { Use::Item };
         let Some(item) = self.lane.item() else { return false };
         let path = item.path().to_owned();
         match self.supply.go_on(&path, how, item.next_slot()) {

@@ -2,6 +2,7 @@
 //! are played.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::recipes::{Recipes, Settled};
 use super::supply::{DirectOptions, Use};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::fragment::{Held, Reading};
 use crate::lap::{Step, Taken};
 use crate::reel::{Cut, Cutter};
 use crate::stats::EncodingStats;
@@ -64,6 +66,15 @@ pub(super) enum DirectFeed {}
 
 impl DirectFeed {
     pub(super) fn open(_: PathBuf, _: &Recipes, _: Use, _: usize, _: &DirectOptions) -> Result<Self, Error> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) fn open_fragment(
+        _: Held,
+        _: Arc<Reading>,
+        _: &Recipes,
+        _: &DirectOptions,
+    ) -> Result<Self, Error> {
         Err(NOT_BUILT)
     }
 

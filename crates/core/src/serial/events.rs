@@ -152,6 +152,26 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("path", &text(path))?;
             to.serialize_entry("error", error)
         }
+        EventKind::FragmentPublished { number, bytes, elapsed, total } => {
+            to.serialize_entry("number", number)?;
+            to.serialize_entry("bytes", bytes)?;
+            to.serialize_entry("elapsed_seconds", &seconds(*elapsed))?;
+            to.serialize_entry("total", total)
+        }
+        EventKind::FragmentProgress { number, bytes, of } => {
+            to.serialize_entry("number", number)?;
+            to.serialize_entry("bytes", bytes)?;
+            to.serialize_entry("of", of)
+        }
+        EventKind::FragmentSkipped { number, name, error } => {
+            to.serialize_entry("number", number)?;
+            to.serialize_entry("name", name)?;
+            to.serialize_entry("error", error)
+        }
+        EventKind::FragmentLate { number, by } => {
+            to.serialize_entry("number", number)?;
+            to.serialize_entry("by_seconds", &seconds(*by))
+        }
         EventKind::PlaylistStalled { items, error } => {
             to.serialize_entry("items", items)?;
             to.serialize_entry("error", error)

@@ -12,7 +12,7 @@ impl Source {
         let media = match &self.media {
             Media::File { path, .. } => Some(Played::File(path.clone())),
             Media::Published { name, .. } => Some(Played::Published(name.clone())),
-            Media::Playlist(_) | Media::Pull(_) => None,
+            Media::Playlist(_) | Media::Pull(_) | Media::Fragments(_) => None,
         };
         let kind = Kind { work, has_fallback: self.fallback.is_some(), ways };
         Ask { kind, media, is_once: matches!(self.media, Media::File { looped: false, .. }) }
@@ -21,7 +21,7 @@ impl Source {
     fn copied(&self, has_reels: bool) -> Work {
         match &self.media {
             Media::Published { .. } | Media::Pull(_) => Work::Restream,
-            Media::File { looped: false, .. } => Work::Direct,
+            Media::File { looped: false, .. } | Media::Fragments(_) => Work::Direct,
             Media::File { .. } | Media::Playlist(_) if has_reels => Work::Reel,
             Media::File { .. } | Media::Playlist(_) => Work::Direct,
         }

@@ -36,7 +36,7 @@ impl Opening<'_> {
             return Ok(Recipes::copy(tracks, source.wish.carriage()));
         }
         let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
-        if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_)) {
+        if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_) | Media::Fragments(_)) {
             settling = settling.of_list(silence(source));
         }
         let recipes = Recipes::encoded(tracks, settling, Arc::new(LibavEncoders));

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::fragment::{FragmentDirectory, FragmentPace, FragmentPublisher, Fragments};
 use crate::playlist::Playlist;
 use crate::pull::Pull;
 use crate::standby::Watchdog;
@@ -61,13 +62,14 @@ pub(crate) enum Media {
     Playlist(Playlist),
     Published { name: String, once: bool },
     Pull(Box<Pull>),
+    Fragments(Fragments),
 }
 
 impl Media {
     /// Whether it comes as it happens.
     pub(crate) fn is_live(&self) -> bool {
         match self {
-            Self::File { .. } | Self::Playlist(_) => false,
+            Self::File { .. } | Self::Playlist(_) | Self::Fragments(_) => false,
             Self::Published { .. } | Self::Pull(_) => true,
         }
     }
@@ -119,6 +121,35 @@ impl Source {
         Self::of(Media::Published { name: name.into(), once: false })
     }
 
+    /// What a program pushes to `publisher`, one fragment after another, without a gap in time: see [`FragmentPublisher`]. A publisher
+    /// feeds one stream at a time. The stream ends behind the last fragment when the publisher is finished or dropped.
+    ///
+    /// There is nothing to write in a file of such a source: [fragments of a directory](Self::fragments_in) can be.
+    pub fn fragments(publisher: &FragmentPublisher) -> Self {
+        Self::of(Media::Fragments(Fragments::Pushed(publisher.shared().clone())))
+    }
+
+    /// The files that are put into a directory, each as a fragment, in the order of their names: see [`FragmentDirectory`]. The stream goes
+    /// on until it is stopped; with [`once`](Self::once), until all that is there was played.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod fragment { pub use flowcast_core::*; } }
+    /// use flowcast::fragment::FragmentDirectory;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let spool = FragmentDirectory::new("spool").removing();
+    /// let live = engine
+    ///     .stream(Source::fragments_in(spool))
+    ///     .to(Output::rtmp("rtmps://a.rtmps.youtube.com/live2", "your-stream-key"))
+    ///     .start()?;
+    /// # drop(live);
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn fragments_in(directory: impl Into<FragmentDirectory>) -> Self {
+        Self::of(Media::Fragments(Fragments::Directory(Box::new(directory.into()))))
+    }
+
     /// A stream of another server, played from there: `rtmp://host/app/name` or `rtmps://…`. It is dialled when the stream starts, and
     /// again whenever it is lost; see [`Pull`], and [`Source::pull`] for its settings.
     ///
@@ -152,6 +183,10 @@ impl Source {
             }
             Media::Playlist(_) => self.has_no_effect("once", "use Playlist::once for a list"),
             Media::Pull(pull) => pull.once = true,
+            Media::Fragments(Fragments::Directory(directory)) => directory.once = true,
+            Media::Fragments(Fragments::Pushed(_)) => {
+                self.has_no_effect("once", "use FragmentPublisher::finish");
+            }
         }
         self
     }
@@ -204,9 +239,30 @@ impl Source {
         match &self.media {
             Media::Published { name, .. } => found.extend(check_name(name).err()),
             Media::Pull(pull) => found.extend(pull.problems()),
+            Media::Fragments(fragments) => {
+                found.extend(fragments.problems());
+                found.extend(self.burst_problem());
+            }
             Media::File { .. } | Media::Playlist(_) => {}
         }
         found
+    }
+
+    /// Whether what is played goes out as fast as it is taken.
+    fn is_burst(&self) -> bool {
+        matches!(&self.media, Media::Fragments(fragments) if fragments.options().pace == FragmentPace::Off)
+    }
+
+    /// What is sent at once is silent between two fragments: nothing may take that for a fault.
+    fn burst_problem(&self) -> Option<Error> {
+        let is_burst = self.is_burst();
+        let is_watched = self.fallback.is_some() || self.watchdog != Watchdog::default();
+        let reason =
+            "fragments that are not paced leave pauses, which a fallback or a watchdog takes for a fault";
+        (is_burst && (is_watched || self.sound.is_some())).then(|| Error::Config {
+            name: "pace",
+            reason: if is_watched { reason } else { "the sound of with_audio is paced" }.to_owned(),
+        })
     }
 
     /// Plays the file again and again, without a seam a player could notice: times strictly increase, the video sets
@@ -222,6 +278,7 @@ impl Source {
                 self.has_no_effect("looped", "what is published has no end to loop from")
             }
             Media::Pull(_) => self.has_no_effect("looped", "it is dialled again without that"),
+            Media::Fragments(_) => self.has_no_effect("looped", "a fragment is played once for each push"),
         }
         self
     }
@@ -231,7 +288,7 @@ impl Source {
     pub fn with_audio(mut self, playlist: Playlist) -> Self {
         match &mut self.media {
             Media::File { video_only, .. } => *video_only = true,
-            Media::Playlist(_) => {}
+            Media::Playlist(_) | Media::Fragments(_) => {}
             Media::Published { .. } => {
                 self.has_no_effect("with_audio", "what is published has its own sound")
             }
@@ -258,6 +315,8 @@ impl Source {
     pub fn starting_at(mut self, offset: Duration) -> Self {
         if self.media.is_live() {
             self.has_no_effect("starting_at", "what comes live is joined where it is");
+        } else if matches!(self.media, Media::Fragments(_)) {
+            self.has_no_effect("starting_at", "fragments are played whole");
         }
         self.start_at = offset;
         self

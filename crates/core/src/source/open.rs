@@ -8,6 +8,7 @@ use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::files::Reads;
+use crate::fragment::Fragments;
 use crate::net::Backoff;
 use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
@@ -57,6 +58,17 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
             let list = (list, source.start_item);
             Sequencer::list(lane, opening.supply(tracks, source)?, list, source.start_at, &mut notices)?
         }
+        Media::Fragments(fragments) => {
+            if !cfg!(feature = "libav") {
+                return Err(Error::NotBuilt { feature: "libav" });
+            }
+            let feed = match fragments {
+                Fragments::Pushed(shared) => shared.attach()?,
+                Fragments::Directory(directory) => directory.open()?,
+            };
+            let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            Sequencer::fragments(lane, opening.supply(tracks, source)?, feed)
+        }
         Media::Published { name, once } => return opening.published(source, name, *once),
         Media::Pull(pull) => return opening.pulled(source, pull),
     };
@@ -69,7 +81,8 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         }
         None => None,
     };
-    Ok(Box::new(Playout::new(main, sound, notices)))
+    let playout = Playout::new(main, sound, notices);
+    Ok(Box::new(if source.is_burst() { playout.at_once() } else { playout }))
 }
 
 /// Sample rate, in hertz, and channels of what is sent where there is no sound, if anything is.
@@ -96,7 +109,7 @@ impl OpenSource for Source {
             Media::File { path, .. } => reads.files.push(path.clone()),
             Media::Playlist(list) => reads.playlists.push(list.clone()),
             Media::Published { name, .. } => reads.published = Some(name.clone()),
-            Media::Pull(_) => {}
+            Media::Pull(_) | Media::Fragments(_) => {}
         }
         reads.playlists.extend(self.sound.clone());
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));

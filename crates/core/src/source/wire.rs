@@ -1,4 +1,4 @@
-//! How a source is written in a file: a table with one of `file`, `video`, `playlist`, `published` and `pull`, and its settings.
+//! How a source is written in a file: a table with one of `file`, `video`, `playlist`, `published`, `pull` and `fragments`, and its settings.
 //!
 //! In: a [`Source`]. Out: any serde format, and back. Nothing is opened; unknown fields are refused by name. What is secret in an address
 //! is written as `****` unless it is asked for. Settings that have no effect are taken here, and refused by `start` as if the program had
@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::{Fallback, Media, Source};
+use crate::fragment::{FragmentDirectory, Fragments};
 use crate::playlist::Playlist;
 use crate::pull::{self, Pull};
 use crate::standby::Watchdog;
@@ -31,6 +32,8 @@ struct Written {
     published: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull: Option<pull::wire::Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fragments: Option<FragmentDirectory>,
     #[serde(skip_serializing_if = "is_default")]
     looped: bool,
     #[serde(skip_serializing_if = "is_default")]
@@ -111,6 +114,13 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
             written.once = pull.once;
             written.pull = Some(pull::wire::Written::of(&pull, keys)?);
         }
+        Media::Fragments(Fragments::Directory(directory)) => {
+            written.once = directory.once;
+            written.fragments = Some(*directory);
+        }
+        Media::Fragments(Fragments::Pushed(_)) => {
+            return Err("what a program pushes cannot be written".to_owned());
+        }
     }
     Ok(written)
 }
@@ -118,14 +128,15 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(from)?;
-        let Written { file, video, playlist, published, pull, .. } = written;
-        let kinds = "one of `file`, `video`, `playlist`, `published` and `pull`";
+        let Written { file, video, playlist, published, pull, fragments, .. } = written;
+        let kinds = "one of `file`, `video`, `playlist`, `published`, `pull` and `fragments`";
         let mut given = [
             file.map(Self::file),
             video.map(Self::video),
             playlist.map(Self::playlist),
             published.map(Self::published),
             pull.map(|pull| Self::pull(Pull::from(pull))),
+            fragments.map(Self::fragments_in),
         ]
         .into_iter()
         .flatten();

@@ -290,7 +290,7 @@ mod written {
             (refused(json!({"file": "a.mp4", "loopd": true}), record()), "unknown field `loopd`"),
             (
                 refused(json!({"looped": true}), record()),
-                "one of `file`, `video`, `playlist`, `published` and `pull`",
+                "one of `file`, `video`, `playlist`, `published`, `pull` and `fragments`",
             ),
             (refused(json!({"file": "a", "video": "b"}), record()), "only one of `file`"),
             (

@@ -29,6 +29,9 @@ use sound::{Chain, Row, Settled};
 /// Audio that begins later than this behind what was sent before, in milliseconds, brings its header with it and not before.
 const LONGEST_FRONT: i64 = 1000;
 
+/// Frames of sound that a piece of a stream may have fewer than its picture is long: the next one may begin with them.
+const JOINED: i64 = 2;
+
 /// How far a lane got.
 #[derive(Debug)]
 pub(super) enum Flow {
@@ -414,6 +417,12 @@ impl Lane {
         let later = facts.audio.map_or(0, |audio| (audio.start - lead).max(0));
         let wanted = match facts.video {
             None => Some(has),
+            Some(_) if item.joins() => {
+                // The first frames may be priming or sound that an edit list hides: either way, no more than this is missing.
+                let end = end.to(samples) - row.begin;
+                let least = round_div(end + (row.start - lead).max(0), step) - JOINED;
+                Some(has.clamp(least, least.max(round_div(end + later, step) + 1)))
+            }
             Some(_) if item.is_limited() => Some(round_div(end.to(samples) + later - row.begin, step)),
             Some(_) => None,
         };

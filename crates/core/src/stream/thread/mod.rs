@@ -193,6 +193,7 @@ impl StreamThread {
     /// The stream on the air; returns when it was asked to stop, the source is over, or no output is left.
     fn serve(&mut self) -> Outcome {
         let mut events = Events::with_capacity(EVENTS);
+        let mut wants_room = false;
         loop {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
@@ -206,10 +207,11 @@ impl StreamThread {
             }
             // What begins the stream is not made to wait for the tick.
             let begins = self.release_clock(now);
-            let mut fresh = false;
+            let (mut fresh, mut at_once) = (false, false);
             let ready = woken.source_readable || woken.source_writable;
             let due = woken.asked && self.setup.source.is_due();
             if tick || begins || self.source_more || ready || due {
+                let bursts = self.note_taken();
                 let state = self.pull(now, tick, &woken);
                 self.note_return();
                 fresh = self.take_tags();
@@ -217,6 +219,7 @@ impl StreamThread {
                     self.show();
                 }
                 self.note_rest(now);
+                at_once = bursts && fresh;
                 match state {
                     SourceState::Running => self.source_more = false,
                     SourceState::More => self.source_more = true,
@@ -232,7 +235,12 @@ impl StreamThread {
                 }
             }
             // The tags of a branch come with the ticks of its stream.
-            self.serve_outputs(now, tick || (fresh && self.setup.root.is_some()), fresh);
+            self.serve_outputs(now, tick || at_once || (fresh && self.setup.root.is_some()), fresh);
+            // What is there is wanted as soon as there is room: the next tick is not waited for.
+            wants_room |= at_once;
+            if wants_room && self.is_taken() {
+                (wants_room, self.source_more) = (false, true);
+            }
             if tick {
                 self.trim();
                 self.end_leaving(now);
@@ -387,6 +395,16 @@ impl StreamThread {
             refills: &mut self.refills,
             notices: &mut self.notices,
         })
+    }
+
+    /// Says to a source that is a burst whether all outputs have taken what there is; whether it is one.
+    fn note_taken(&mut self) -> bool {
+        let is_burst = self.setup.source.is_burst();
+        if is_burst {
+            let taken = self.is_taken();
+            self.setup.source.note_taken(taken);
+        }
+        is_burst
     }
 
     /// Lets the ring know that the source is back with the tags of this turn, if it is. While a fallback is on the air, its end counts.

@@ -40,6 +40,13 @@ impl StreamThread {
         }
     }
 
+    /// Whether all outputs have taken what there is.
+    pub(super) fn is_taken(&self) -> bool {
+        let end = self.ring.end();
+        let mut slots = self.slots.iter().flatten();
+        slots.all(|slot| slot.driver.cursor().is_none_or(|cursor| cursor >= end))
+    }
+
     /// Forgets what no output still has to send.
     pub(super) fn trim(&mut self) {
         let cursors = self.slots.iter().flatten().filter_map(|slot| slot.driver.cursor());

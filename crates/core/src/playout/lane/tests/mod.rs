@@ -4,6 +4,7 @@ mod encoded;
 mod encoded_day;
 mod entered;
 mod faults;
+mod fragments;
 mod headers;
 mod long;
 

@@ -1,0 +1,193 @@
+//! What a fragment is, by its first boxes (ISO/IEC 14496-12, section 4.2).
+//!
+//! In: the beginning of what was pushed. Out: whether it is a file of its own, an init segment, or segments that need one. On the thread
+//! that pushes.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use bytes::Bytes;
+
+/// Boxes looked at before it is taken for a file of its own.
+const MOST_BOXES: usize = 64;
+/// An init segment is at most this large.
+pub(super) const MOST_INIT: u64 = 1 << 20;
+
+/// Boxes that files and segments begin with.
+const FIRST: [&[u8; 4]; 13] = [
+    b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"emsg", b"prft",
+    b"pdin", b"uuid",
+];
+
+/// What a fragment is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A file of its own. If it is a fragmented one, with its init segment, for those that follow.
+    File(Option<Bytes>),
+    /// An init segment alone.
+    Init(Bytes),
+    /// Segments without one.
+    Segments,
+    /// None of these, and why.
+    Nothing(&'static str),
+}
+
+/// One box.
+struct Header {
+    kind: [u8; 4],
+    /// All of its bytes; `None` for one that goes on to the end.
+    size: Option<u64>,
+    /// Those of its header.
+    head: u64,
+}
+
+/// Looks at the first boxes of `input`, which is `size` bytes long; leaves it anywhere.
+pub(super) fn look(input: &mut (impl Read + Seek), size: u64) -> io::Result<Look> {
+    if size == 0 {
+        return Ok(Look::Nothing("it is empty"));
+    }
+    let (mut at, mut moov) = (0u64, None);
+    for number in 0..MOST_BOXES {
+        if at >= size {
+            break;
+        }
+        let header = header(input, at, size)?;
+        if number == 0 && !header.as_ref().is_some_and(|header| FIRST.contains(&&header.kind)) {
+            // Other formats are libav's to recognise.
+            return Ok(Look::File(None));
+        }
+        let Some(header) = header else { return Ok(Look::Nothing("its boxes are damaged")) };
+        let end = header.size.map_or(size, |length| at.saturating_add(length));
+        match &header.kind {
+            b"moov" => {
+                if end > size {
+                    return Ok(Look::Nothing("its movie box is cut off"));
+                }
+                moov = Some((at + header.head, end));
+            }
+            b"moof" => {
+                return match moov {
+                    Some(_) if at > MOST_INIT => Ok(Look::Nothing("its init segment is larger than 1 MiB")),
+                    Some(_) => Ok(Look::File(Some(read(input, 0, at)?))),
+                    None => Ok(Look::Segments),
+                };
+            }
+            // The media comes before the index, or the index was before it.
+            b"mdat" => return Ok(Look::File(None)),
+            _ => {}
+        }
+        at = end;
+    }
+    let Some((from, to)) = moov else { return Ok(Look::Nothing("it has no media")) };
+    if !has_mvex(input, from, to)? {
+        return Ok(Look::Nothing("it has an index and no media"));
+    }
+    if at > MOST_INIT {
+        return Ok(Look::Nothing("its init segment is larger than 1 MiB"));
+    }
+    Ok(Look::Init(read(input, 0, size)?))
+}
+
+/// The header of the box at `at`; `None` if there can be none.
+fn header(input: &mut (impl Read + Seek), at: u64, size: u64) -> io::Result<Option<Header>> {
+    let mut bytes = [0; 16];
+    let length = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+    input.seek(SeekFrom::Start(at))?;
+    let Some(start) = bytes.get_mut(..length) else { return Ok(None) };
+    input.read_exact(start)?;
+    let (Some(short), Some(kind), Some(long)) = (
+        bytes.first_chunk::<4>(),
+        bytes.get(4..8).and_then(<[u8]>::first_chunk::<4>),
+        bytes.last_chunk::<8>(),
+    ) else {
+        return Ok(None);
+    };
+    if length < 8 || !kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b' ' || *byte == 0xa9) {
+        return Ok(None);
+    }
+    let (size, head) = match u32::from_be_bytes(*short) {
+        0 => (None, 8),
+        1 if length == 16 => (Some(u64::from_be_bytes(*long)), 16),
+        1 => return Ok(None),
+        short => (Some(u64::from(short)), 8),
+    };
+    Ok(size.is_none_or(|size| size >= head).then_some(Header { kind: *kind, size, head }))
+}
+
+/// Whether the children of a movie box, between `at` and `to`, say that it is fragmented.
+fn has_mvex(input: &mut (impl Read + Seek), mut at: u64, to: u64) -> io::Result<bool> {
+    for _ in 0..MOST_BOXES {
+        if at >= to {
+            break;
+        }
+        let Some(header) = header(input, at, to)? else { break };
+        if header.kind == *b"mvex" {
+            return Ok(true);
+        }
+        let Some(size) = header.size else { break };
+        at = at.saturating_add(size);
+    }
+    Ok(false)
+}
+
+fn read(input: &mut (impl Read + Seek), from: u64, to: u64) -> io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+    input.seek(SeekFrom::Start(from))?;
+    input.read_exact(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn of(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(8 + body.len()).expect("it is small").to_be_bytes().to_vec();
+        bytes.extend_from_slice(kind);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn looked(bytes: &[u8]) -> Look {
+        look(&mut Cursor::new(bytes), bytes.len() as u64).expect("memory can be read")
+    }
+
+    #[test]
+    fn what_a_fragment_is_shows_in_its_first_boxes() {
+        let ftyp = of(b"ftyp", b"isom\0\0\0\0");
+        let plain = of(b"moov", &of(b"mvhd", &[0; 100]));
+        let mvex = of(b"moov", &[of(b"mvhd", &[0; 100]), of(b"mvex", &[])].concat());
+        let (mdat, moof, styp) = (of(b"mdat", &[1; 50]), of(b"moof", &[0; 30]), of(b"styp", b"msdh"));
+        let init = [ftyp.clone(), mvex.clone()].concat();
+        assert_eq!(looked(&[&ftyp[..], &plain, &mdat].concat()), Look::File(None));
+        assert_eq!(looked(&[&ftyp[..], &mdat, &plain].concat()), Look::File(None));
+        assert_eq!(looked(&init), Look::Init(init.clone().into()));
+        let whole = [&init[..], &moof, &mdat].concat();
+        assert_eq!(looked(&whole), Look::File(Some(init.clone().into())));
+        assert_eq!(looked(&[&styp[..], &moof, &mdat].concat()), Look::Segments);
+        assert_eq!(looked(&[&moof[..], &mdat].concat()), Look::Segments);
+        assert_eq!(looked(&[&of(b"sidx", &[0; 24])[..], &moof, &mdat].concat()), Look::Segments);
+        // MPEG-TS, FLV and what else libav may know.
+        assert_eq!(looked(&[0x47; 188]), Look::File(None));
+        assert_eq!(looked(b"FLV\x01\x05\0\0\0\x09"), Look::File(None));
+        for nothing in
+            [&b""[..], &ftyp, &[&ftyp[..], &plain].concat(), &mvex[..60], &[&ftyp[..], b"ab"].concat()]
+        {
+            assert!(matches!(looked(nothing), Look::Nothing(_)), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_cut_off_or_garbled_is_a_fault_of_the_look() {
+        let whole = [of(b"ftyp", b"isom"), of(b"moov", &of(b"mvex", &[])), of(b"moof", &[0; 9])].concat();
+        for length in 0..whole.len() {
+            let _ = looked(&whole[..length]);
+            for byte in [0, 1, 7, 0x20, 0x80, 0xff] {
+                let mut garbled = whole.clone();
+                garbled[length] = byte;
+                let _ = looked(&garbled);
+            }
+        }
+    }
+}

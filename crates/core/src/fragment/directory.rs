@@ -1,0 +1,333 @@
+//! A directory whose files are published as they come.
+//!
+//! In: a directory, looked at a few times a second. Out: its files as fragments, in the order of their names, each once it is not written
+//! to any more. On a thread of its own, which also removes what was published, if that is wanted.
+
+use std::cmp::Ordering as Order;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::FragmentOptions;
+use super::media::Fragment;
+use super::queue::{Feed, Shared};
+use crate::error::{Error, chain};
+use crate::sys::Worker;
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Bounds of [`FragmentDirectory::settle`].
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Names of files that are being written.
+const UNFINISHED: [&str; 5] = ["part", "partial", "tmp", "temp", "crdownload"];
+const STACK: usize = 128 << 10;
+
+/// A directory that is watched: what is put there is published, in the order of the names (`batch-9.mp4` before `batch-10.mp4`). See
+/// [`Source::fragments_in`](crate::Source::fragments_in).
+///
+/// A file counts once it has kept its size and its time for [`settle`](Self::settle); moved there from the same file system, it is whole at
+/// once. Hidden files, and those that end in `.part`, `.partial`, `.tmp`, `.temp` and `.crdownload`, are left alone. Links are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct FragmentDirectory {
+    pub(crate) path: PathBuf,
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "crate::written::is_default"))]
+    pub(crate) options: FragmentOptions,
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "crate::written::is_default"))]
+    remove: bool,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "settle", skip_serializing_if = "is_settle", with = "crate::written::span")
+    )]
+    settle: Duration,
+    /// That of [`Source::once`](crate::Source::once), which is where it is written.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) once: bool,
+}
+
+const fn settle() -> Duration {
+    Duration::from_millis(500)
+}
+
+#[cfg(feature = "serde")]
+fn is_settle(time: &Duration) -> bool {
+    *time == settle()
+}
+
+impl<P: Into<PathBuf>> From<P> for FragmentDirectory {
+    fn from(path: P) -> Self {
+        Self::new(path)
+    }
+}
+
+impl FragmentDirectory {
+    /// The files of this directory, those that are there and those that come.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let options = FragmentOptions::default();
+        Self { path: path.into(), options, remove: false, settle: settle(), once: false }
+    }
+
+    /// How they are held and handed on. Default: the default options.
+    pub fn options(mut self, options: FragmentOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Removes each file once it was played to its end, so that a program that is killed goes on with the one that was on the air. What
+    /// cannot be played stays there. Default: files are kept, and a stream that is started again begins with the first.
+    pub fn removing(mut self) -> Self {
+        self.remove = true;
+        self
+    }
+
+    /// For how long a file keeps its size and time until it counts as complete; at most an hour. Default 500 ms.
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// All that cannot work.
+    pub(crate) fn problems(&self) -> Vec<Error> {
+        let mut found = Vec::new();
+        if self.settle > LONGEST {
+            let reason = "must be at most an hour".to_owned();
+            found.push(Error::Config { name: "settle", reason });
+        }
+        found
+    }
+
+    /// Begins to watch it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FragmentUnreadable`]: it is no directory, or cannot be read.
+    pub(crate) fn open(&self) -> Result<Feed, Error> {
+        fs::read_dir(&self.path).map_err(|source| Error::FragmentUnreadable {
+            fragment: self.path.display().to_string(),
+            source: Arc::new(source),
+        })?;
+        let shared = Arc::new(Shared::new(self.options.clone()));
+        let feed = shared.attach()?;
+        let common = Arc::<Common>::default();
+        let mut watcher = Watcher {
+            rules: self.clone(),
+            shared,
+            common: common.clone(),
+            seen: HashMap::new(),
+            is_told: false,
+        };
+        let thread = Worker::start("a watcher of a directory", "fc-fragments".to_owned(), STACK, move || {
+            watcher.run();
+        })
+        .map_err(|source| Error::System {
+            what: "no thread to watch the directory",
+            source: source.into(),
+        })?;
+        Ok(feed.with(Watched { common, _thread: thread }))
+    }
+}
+
+/// What the stream's thread and the watcher have in common.
+#[derive(Debug, Default)]
+struct Common {
+    over: AtomicBool,
+    published: Mutex<Vec<String>>,
+}
+
+/// A directory that is being watched. Dropped, it is not any more.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    common: Arc<Common>,
+    _thread: Worker,
+}
+
+impl Watched {
+    /// The fragment of this name was played to its end.
+    pub(super) fn published(&self, name: &str) {
+        self.common.published.lock().push(name.to_owned());
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.common.over.store(true, Ordering::Release);
+    }
+}
+
+/// A file, as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    size: u64,
+    modified: Option<SystemTime>,
+    since: Instant,
+    pushed: bool,
+}
+
+struct Watcher {
+    rules: FragmentDirectory,
+    shared: Arc<Shared>,
+    common: Arc<Common>,
+    seen: HashMap<PathBuf, Seen>,
+    /// It was told that the directory cannot be read.
+    is_told: bool,
+}
+
+impl Watcher {
+    fn run(&mut self) {
+        loop {
+            let is_over = self.common.over.load(Ordering::Acquire);
+            self.remove();
+            if is_over {
+                return;
+            }
+            match self.look() {
+                Ok(is_all) => {
+                    self.is_told = false;
+                    if is_all && self.rules.once {
+                        self.shared.finish();
+                    }
+                }
+                Err(error) if !std::mem::replace(&mut self.is_told, true) => {
+                    log::warn!("{}: {}", self.rules.path.display(), chain(&error));
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Removes what was published.
+    fn remove(&self) {
+        let published = std::mem::take(&mut *self.common.published.lock());
+        for name in published.into_iter().filter(|_| self.rules.remove) {
+            if let Err(error) = fs::remove_file(&name)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                log::warn!("{name}: cannot be removed: {error}");
+            }
+        }
+    }
+
+    /// Pushes what is complete and was not pushed, as far as there is room; whether that was all there is.
+    fn look(&mut self) -> io::Result<bool> {
+        let now = Instant::now();
+        let mut files = files(&self.rules.path)?;
+        files.sort_by(|one, other| by_name(&one.0, &other.0));
+        self.seen.retain(|path, _| files.iter().any(|(known, ..)| known == path));
+        for (path, size, modified) in files {
+            let fresh = Seen { size, modified, since: now, pushed: false };
+            let seen = self.seen.entry(path.clone()).or_insert_with(|| Seen {
+                // What has not changed for long is complete when it is seen first.
+                since: now.checked_sub(age(modified).min(self.rules.settle)).unwrap_or(now),
+                ..fresh.clone()
+            });
+            if (seen.size, seen.modified) != (size, modified) {
+                *seen = fresh;
+            }
+            if seen.pushed {
+                continue;
+            }
+            // Those behind it wait for their turn.
+            if now.saturating_duration_since(seen.since) < self.rules.settle {
+                return Ok(false);
+            }
+            match self.shared.try_push(Fragment::path(&path)) {
+                Ok(Ok(_)) => seen.pushed = true,
+                Ok(Err(_)) | Err(Error::Ended) => return Ok(false),
+                Err(error) => {
+                    seen.pushed = true;
+                    self.shared.refuse(path.display().to_string(), error);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// For how long a file has not changed, by its time.
+fn age(modified: Option<SystemTime>) -> Duration {
+    modified.and_then(|time| time.elapsed().ok()).unwrap_or_default()
+}
+
+/// The files of a directory that can be fragments, their sizes and times.
+fn files(path: &Path) -> io::Result<Vec<(PathBuf, u64, Option<SystemTime>)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_unfinished = path.extension().is_some_and(|extension| {
+            UNFINISHED.iter().any(|unfinished| extension.eq_ignore_ascii_case(unfinished))
+        });
+        if is_hidden || is_unfinished {
+            continue;
+        }
+        // It may be gone by now.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() {
+            found.push((path, metadata.len(), metadata.modified().ok()));
+        }
+    }
+    Ok(found)
+}
+
+/// Names in order, numbers in them by their values.
+fn by_name(one: &Path, other: &Path) -> Order {
+    let bytes =
+        |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
+    let (names, mut at) = ([bytes(one), bytes(other)], [0, 0]);
+    loop {
+        let rest = [0, 1].map(|side| names[side].get(at[side]..).unwrap_or_default());
+        let digits = rest.map(|rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+        if digits.iter().all(|digits| *digits > 0) {
+            let number = [0, 1].map(|side| {
+                let digits = rest[side].get(..digits[side]).unwrap_or_default();
+                let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+                digits.get(zeros..).unwrap_or_default()
+            });
+            match number[0].len().cmp(&number[1].len()).then_with(|| number[0].cmp(number[1])) {
+                Order::Equal => at = [at[0] + digits[0], at[1] + digits[1]],
+                order => return order,
+            }
+            continue;
+        }
+        match rest[0].first().cmp(&rest[1].first()) {
+            // All the same but for zeros before numbers.
+            Order::Equal if rest[0].is_empty() => return names[0].cmp(&names[1]),
+            Order::Equal => at = [at[0] + 1, at[1] + 1],
+            order => return order,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_come_in_the_order_of_the_numbers_in_their_names() {
+        let mut names =
+            ["b-10.mp4", "b-9.mp4", "a-100.mp4", "b-09.mp4", "b-10a.mp4", "b.mp4", "b-1.mp4"].map(Path::new);
+        names.sort_by(|one, other| by_name(one, other));
+        let expected = ["a-100.mp4", "b-1.mp4", "b-09.mp4", "b-9.mp4", "b-10.mp4", "b-10a.mp4", "b.mp4"];
+        assert_eq!(names, expected.map(Path::new));
+    }
+
+    #[test]
+    fn what_is_being_written_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        for name in ["a.mp4", ".b.mp4", "c.mp4.part", "d.TMP"] {
+            fs::write(folder.path().join(name), "media").expect("it can be written");
+        }
+        fs::create_dir(folder.path().join("e.mp4")).expect("it can be made");
+        let found = files(folder.path()).expect("it can be read");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].0.ends_with("a.mp4"));
+    }
+}
