@@ -13,6 +13,7 @@ mod imports {
     use flowcast::admission::{CheaperEncoding, Costs, MeasuredAdmission, WhenFull};
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
+    use flowcast::fragment::{FragmentDirectory, FragmentPublisher};
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;

@@ -8,6 +8,7 @@ pub fn text(event: &Event) -> Option<String> {
         event.kind,
         EventKind::Started
             | EventKind::Looped { .. }
+            | EventKind::FragmentProgress { .. }
             | EventKind::Ended { .. }
             | EventKind::OutputEnded { error: None, .. }
             | EventKind::OutputMoved { .. }

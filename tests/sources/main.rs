@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what was seen is shown with --nocapture")]
 
 mod fallback;
+mod fragments;
 mod pull;
 mod pull_live;
 mod relay;

@@ -288,6 +288,14 @@ pub mod pull {
     pub use flowcast_core::pull::{Pull, Reach};
 }
 
+/// Fragments that a program pushes, or that are put into a directory, as one stream.
+pub mod fragment {
+    pub use flowcast_core::{
+        Fragment, FragmentDirectory, FragmentHealth, FragmentOptions, FragmentPace, FragmentPublisher,
+        FragmentStats, FragmentTrouble, ParameterChange, PushFragment, Pushed,
+    };
+}
+
 /// Lists of files, edited on the air.
 pub mod playlist {
     pub use flowcast_core::{ItemId, NothingPlays, ParameterChange, Playlist, PlaylistItem};

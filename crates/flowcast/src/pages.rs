@@ -14,6 +14,7 @@ pages! {
     looping "docs/jobs/loop.md"
     restreaming "docs/jobs/restream.md"
     standing_in "docs/jobs/standby.md"
+    publishing_fragments "docs/jobs/fragments.md"
     changing "docs/jobs/outputs.md"
     recording "docs/jobs/record.md"
     sending "docs/jobs/url.md"
