@@ -27,6 +27,44 @@ pub struct VideoTarget {
     pub mirrored: bool,
     /// Brings high dynamic range (PQ, HLG) to BT.709. Default false. Without effect on other pictures.
     pub tone_map: bool,
+    /// How sizes and pixel formats are changed. Default [`Scaling::Bicubic`].
+    pub scaling: Scaling,
+    /// Threads that share a picture where its size or pixel format changes, 1 to 64. Default 1: the thread that calls.
+    pub threads: u32,
+}
+
+/// How sizes and pixel formats are changed, by libswscale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Scaling {
+    /// The fastest, with rough edges.
+    Fast,
+    /// Between the two neighbours of a pixel.
+    Bilinear,
+    /// Sharper; what libav does by itself.
+    #[default]
+    Bicubic,
+    /// As bicubic, with every step rounded exactly and colours taken from all pixels.
+    Accurate,
+}
+
+impl Scaling {
+    /// As libswscale names it.
+    const fn flags(self) -> &'static str {
+        match self {
+            Self::Fast => "fast_bilinear",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Accurate => "bicubic+accurate_rnd+full_chroma_inp",
+        }
+    }
+}
+
+/// Whether pixels of this format, by libav's name, are red, green and blue, or of a palette of them. A [`VideoFilter`] makes BT.709 of
+/// limited range of them.
+#[must_use]
+pub fn is_rgb(pixel_format: &str) -> bool {
+    sys::is_rgb(pixel_format)
 }
 
 impl VideoTarget {
@@ -42,6 +80,8 @@ impl VideoTarget {
             rotate_degrees: 0,
             mirrored: false,
             tone_map: false,
+            scaling: Scaling::Bicubic,
+            threads: 1,
         }
     }
 
@@ -85,7 +125,8 @@ impl VideoFilter {
     /// Sets up what makes `to` of pictures like `from`, whose times are in ticks of `time_base`. `None` if nothing is to be
     /// done.
     ///
-    /// Full range ("pc") becomes limited range, which is what players of live streams expect.
+    /// Full range ("pc") becomes limited range, which is what players of live streams expect. Red, green and blue become BT.709 of
+    /// limited range; libav by itself would take BT.601, and players would show other colours.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if this libav lacks a filter that is needed (`zscale` and `tonemap` for
@@ -104,7 +145,7 @@ impl VideoFilter {
                 return Err(Error::Unavailable { what: "filter", name: name.to_owned() });
             }
         }
-        let graph = RawGraph::open(from, time_base, &steps.join(","))?;
+        let graph = RawGraph::open(from, time_base, &steps.join(","), to.threads)?;
         let pushed = time_base;
         let time_base = graph.time_base();
         let formats = VideoFormats::default();
@@ -202,8 +243,13 @@ fn steps(from: &VideoFormat, to: &VideoTarget) -> Result<Vec<String>, Error> {
     let is_format = to.pixel_format == if tone_map { "yuv420p" } else { from.pixel_format.as_str() };
     let full_range = full_range && !tone_map;
     if inner != turned || !is_format || full_range {
-        let range = if full_range { ":in_range=full:out_range=limited" } else { "" };
-        steps.push(format!("scale={}:{}:flags=bicubic{range}", inner.0, inner.1));
+        let from_rgb = sys::is_rgb(&from.pixel_format) && !sys::is_rgb(&to.pixel_format) && !tone_map;
+        let range = match (from_rgb, full_range) {
+            (true, _) => ":out_color_matrix=bt709:out_range=limited",
+            (false, true) => ":in_range=full:out_range=limited",
+            (false, false) => "",
+        };
+        steps.push(format!("scale={}:{}:flags={}{range}", inner.0, inner.1, to.scaling.flags()));
     }
     if inner != outer {
         steps.push(format!("pad={}:{}:-1:-1:black", outer.0, outer.1));

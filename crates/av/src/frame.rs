@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::encoder::Picture;
-use crate::sys::{self, PictureKey, RawFrame, Sound, SoundKey};
+use crate::sys::{self, PictureKey, RawFrame, RawPool, Sound, SoundKey};
 use crate::{ColorInfo, Error, Ratio};
 
 /// What the pictures of a track are like.
@@ -119,6 +119,93 @@ impl VideoFrame {
     /// [`Error::Libav`] for a pixel format that is not made of bytes in memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         Ok(self.raw.copy_pixels()?)
+    }
+}
+
+/// Pictures of one format, to be drawn on, in memory that is used again: a picture's memory comes back when the last handle on it is
+/// dropped. May be used by several threads.
+///
+/// ```
+/// use flowcast_av::{ColorInfo, FramePool, VideoFormat};
+///
+/// let color = ColorInfo::default();
+/// let pixel_format = "rgba".to_owned();
+/// let pool = FramePool::new(&VideoFormat { width: 640, height: 360, pixel_format, sample_aspect: None, color })?;
+/// let mut canvas = pool.get()?;
+/// let stride = canvas.stride(0);
+/// canvas.plane_mut(0)[10 * stride..][..4].copy_from_slice(&[255, 0, 0, 255]); // the first pixel of row 10 is red
+/// let picture = canvas.into_frame();
+/// assert_eq!(picture.to_bytes()?[10 * 640 * 4], 255);
+/// # Ok::<(), flowcast_av::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct FramePool {
+    raw: RawPool,
+    format: Arc<VideoFormat>,
+}
+
+impl FramePool {
+    /// A pool without pictures yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a pixel format that libav does not know or that has a palette; [`Error::Libav`] for a size of zero
+    /// or beyond libav's limits, or without memory.
+    pub fn new(format: &VideoFormat) -> Result<Self, Error> {
+        sys::check_versions()?;
+        if !sys::is_pixel_format(&format.pixel_format) || format.pixel_format == "pal8" {
+            let message = format!("no pictures of {:?} are lent", format.pixel_format);
+            return Err(Error::InvalidArgument { message });
+        }
+        Ok(Self { raw: RawPool::new(format)?, format: Arc::new(format.clone()) })
+    }
+
+    /// What the pictures are like.
+    #[must_use]
+    pub fn format(&self) -> &VideoFormat {
+        &self.format
+    }
+
+    /// A picture, without a time, with the pixels that its memory was last used with; zeros at first.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] without memory.
+    pub fn get(&self) -> Result<Canvas, Error> {
+        Ok(Canvas(VideoFrame { raw: self.raw.get()?, format: Arc::clone(&self.format) }))
+    }
+}
+
+/// A picture of a [`FramePool`] that is being drawn. Nobody else sees it.
+#[derive(Debug)]
+pub struct Canvas(VideoFrame);
+
+impl Canvas {
+    /// What it is like.
+    #[must_use]
+    pub fn format(&self) -> &VideoFormat {
+        &self.0.format
+    }
+
+    /// Bytes from the begin of one row of a plane to that of the next; 0 for a plane it does not have.
+    #[must_use]
+    pub fn stride(&self, plane: usize) -> usize {
+        self.0.raw.stride(plane)
+    }
+
+    /// Rows of a plane; 0 for one it does not have.
+    #[must_use]
+    pub fn rows(&self, plane: usize) -> usize {
+        self.0.raw.rows(plane)
+    }
+
+    /// The bytes of a plane: [`rows`](Self::rows) of [`stride`](Self::stride) bytes each. Empty for one it does not have.
+    pub fn plane_mut(&mut self, plane: usize) -> &mut [u8] {
+        self.0.raw.plane_mut(plane)
+    }
+
+    /// The picture, drawn.
+    #[must_use]
+    pub fn into_frame(self) -> VideoFrame {
+        self.0
     }
 }
 

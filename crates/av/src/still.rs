@@ -180,7 +180,7 @@ impl JpegMaker {
             Some((_, from, graph)) => (from, graph),
             None => {
                 let from = picture.format().clone();
-                let graph = RawGraph::open(&from, TimeBase::MILLIS, &chain)?;
+                let graph = RawGraph::open(&from, TimeBase::MILLIS, &chain, 1)?;
                 (from, graph)
             }
         };

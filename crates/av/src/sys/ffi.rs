@@ -9,7 +9,10 @@ pub(super) use ffmpeg_sys_next::*;
 
 /// The functions of libav that take or return C enums, with `int` in their place. Same names as in libav.
 pub(super) mod by_int {
-    use super::{AVChannelLayout, AVCodec, AVCodecDescriptor, AVPacket, SwrContext, c_char, c_int, c_void};
+    use super::{
+        AVChannelLayout, AVCodec, AVCodecDescriptor, AVPacket, AVPixFmtDescriptor, SwrContext, c_char, c_int,
+        c_void,
+    };
 
     unsafe extern "C" {
         pub(crate) fn avcodec_get_name(id: c_int) -> *const c_char;
@@ -18,6 +21,7 @@ pub(super) mod by_int {
         pub(crate) fn avcodec_find_decoder(id: c_int) -> *const AVCodec;
         pub(crate) fn avcodec_descriptor_get_by_name(name: *const c_char) -> *const AVCodecDescriptor;
         pub(crate) fn av_get_pix_fmt_name(format: c_int) -> *const c_char;
+        pub(crate) fn av_pix_fmt_desc_get(format: c_int) -> *const AVPixFmtDescriptor;
         pub(crate) fn av_get_pix_fmt(name: *const c_char) -> c_int;
         pub(crate) fn av_color_range_name(range: c_int) -> *const c_char;
         pub(crate) fn av_color_space_name(space: c_int) -> *const c_char;
@@ -33,6 +37,14 @@ pub(super) mod by_int {
             samples: c_int,
             channels: c_int,
             format: c_int,
+        ) -> c_int;
+        pub(crate) fn av_image_fill_linesizes(strides: *mut c_int, format: c_int, width: c_int) -> c_int;
+        pub(crate) fn av_image_fill_pointers(
+            data: *mut *mut u8,
+            format: c_int,
+            height: c_int,
+            place: *mut u8,
+            strides: *const c_int,
         ) -> c_int;
         pub(crate) fn av_image_get_buffer_size(
             format: c_int,

@@ -1,6 +1,6 @@
 //! A chain of picture filters: `AVFilterGraph` with one source and one sink.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
 
 use super::check::{Failure, check, non_null};
@@ -30,7 +30,12 @@ pub(crate) fn has_filter(name: &CStr) -> bool {
 
 impl RawGraph {
     /// Sets up a chain, described as libav describes chains, for pictures of one format.
-    pub(crate) fn open(from: &VideoFormat, time_base: TimeBase, chain: &str) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        from: &VideoFormat,
+        time_base: TimeBase,
+        chain: &str,
+        threads: u32,
+    ) -> Result<Self, Failure> {
         let refuse = |_| Failure::new(Failure::INVALID_ARGUMENT, "avfilter_graph_parse_ptr");
         let chain = CString::new(chain).map_err(refuse)?;
         let arguments = CString::new(source_arguments(from, time_base)?).map_err(refuse)?;
@@ -39,7 +44,7 @@ impl RawGraph {
         let mut opening = Opening { graph, inputs: ptr::null_mut(), outputs: ptr::null_mut() };
         let source = opening.create(c"buffer", Some(&arguments))?;
         let sink = opening.create(c"buffersink", None)?;
-        opening.connect(source, sink, &chain)?;
+        opening.connect(source, sink, &chain, threads)?;
         Ok(Self { graph: opening.into_graph(), source, sink, frame: None })
     }
 
@@ -128,15 +133,16 @@ impl Opening {
         source: NonNull<ffi::AVFilterContext>,
         sink: NonNull<ffi::AVFilterContext>,
         chain: &CStr,
+        threads: u32,
     ) -> Result<(), Failure> {
         // The open output of the source is what the chain's input is connected to.
         self.outputs = open_end(c"in", source)?;
         self.inputs = open_end(c"out", sink)?;
         let graph = self.graph.as_ptr();
-        // SAFETY: our own graph and lists; the call replaces the lists by what is still open, which `drop` frees. One thread: a
-        // stream's work stays in the stream's thread.
+        // SAFETY: our own graph and lists; the call replaces the lists by what is still open, which `drop` frees. With one
+        // thread, a stream's work stays in the stream's thread.
         unsafe {
-            (*graph).nb_threads = 1;
+            (*graph).nb_threads = c_int::try_from(threads.clamp(1, 64)).unwrap_or(1);
             let result = ffi::avfilter_graph_parse_ptr(
                 graph,
                 chain.as_ptr(),

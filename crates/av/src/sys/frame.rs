@@ -177,6 +177,42 @@ impl RawFrame {
         unsafe { set_enum_field!(self.as_ptr(), pict_type, kind as c_int) };
     }
 
+    /// Bytes from one row of a plane to the next; 0 for a plane it does not have.
+    pub(crate) fn stride(&self, plane: usize) -> usize {
+        // SAFETY: our own frame.
+        let strides = unsafe { (*self.as_ptr()).linesize };
+        strides.get(plane).and_then(|&stride| usize::try_from(stride).ok()).unwrap_or(0)
+    }
+
+    /// Rows of a plane of a picture of 8 bits a sample; 0 for a plane it does not have.
+    pub(crate) fn rows(&self, plane: usize) -> usize {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame; the description is null or static data.
+        unsafe {
+            let description = by_int::av_pix_fmt_desc_get((*frame).format);
+            if description.is_null() || plane >= 4 || (*frame).data[plane].is_null() {
+                return 0;
+            }
+            let height = usize::try_from((*frame).height).unwrap_or(0);
+            let shift = if matches!(plane, 1 | 2) { (*description).log2_chroma_h } else { 0 };
+            height.div_ceil(1 << shift)
+        }
+    }
+
+    /// The bytes of a plane of a picture of a pool, rows with what is behind them; none if others show them, too.
+    pub(crate) fn plane_mut(&mut self, plane: usize) -> &mut [u8] {
+        let length = self.stride(plane) * self.rows(plane);
+        let frame = self.as_ptr();
+        // SAFETY: our own frame, whose buffers nobody else refers to; a plane that is there has `stride` bytes for each of its rows,
+        // and they were written to before (a pool's memory is zeroed). The borrow of the frame is that of the bytes.
+        unsafe {
+            if length == 0 || ffi::av_frame_is_writable(frame) <= 0 {
+                return &mut [];
+            }
+            std::slice::from_raw_parts_mut((*frame).data[plane], length)
+        }
+    }
+
     /// Copies one plane of an 8-bit 4:2:0 picture into it, row by row. `plane` is 0 (Y), 1 (U) or 2 (V); `rows` are tightly
     /// packed rows of `width` bytes and must fill the plane.
     pub(crate) fn fill_plane(&mut self, plane: usize, rows: &[u8], width: usize) -> Result<(), Failure> {

@@ -55,6 +55,17 @@ pub(crate) fn is_pixel_format(name: &str) -> bool {
     pixel_format(name).is_ok()
 }
 
+/// Whether pixels of this format are made of red, green and blue, or of a palette of them.
+pub(crate) fn is_rgb(name: &str) -> bool {
+    let flags = ffi::AV_PIX_FMT_FLAG_RGB as u64 | ffi::AV_PIX_FMT_FLAG_PAL as u64;
+    let Ok(format) = pixel_format(name) else { return false };
+    // SAFETY: null or static data.
+    unsafe {
+        let description = by_int::av_pix_fmt_desc_get(format);
+        !description.is_null() && (*description).flags & flags != 0
+    }
+}
+
 /// libav's name of a pixel format; empty if it has none.
 pub(super) fn pixel_format_name(number: c_int) -> String {
     // SAFETY: null or a static string.
