@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoFrame};
+use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoFrame, VideoInfo, is_rgb};
 
 use super::decode::{Decoded, FrameStage};
 use super::encoders::{Encoders, PictureEncoder, settings};
@@ -88,7 +88,7 @@ impl Pictures {
         encoders: &Arc<dyn Encoders>,
     ) -> Result<Self, Error> {
         let video = input.video.as_ref();
-        let color = video.map(|video| shown_color(&video.color)).unwrap_or_default();
+        let color = video.map(shown_color).unwrap_or_default();
         let candidates = encoders.candidates(plan.codec, &plan.encoder);
         let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders };
         let encoder = open.first_of(&candidates, 0)?;
@@ -127,6 +127,11 @@ impl Pictures {
     /// libav's name of the encoder that is at work.
     pub(super) fn encoder(&self) -> &str {
         &self.encoder.name
+    }
+
+    /// The pixel format that the encoder takes.
+    pub(super) fn pixel_format(&self) -> &str {
+        self.encoder.inner.pixel_format()
     }
 
     /// Pixels of one picture that comes out.
@@ -400,11 +405,19 @@ fn encoder_failed(name: &str, error: Error) -> Error {
 }
 
 /// What pictures are shown as after they were brought into shape.
-fn shown_color(color: &ColorInfo) -> ColorInfo {
-    let range = color.range.is_some().then(|| "tv".to_owned());
-    if matches!(color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67")) {
-        let name = || Some("bt709".to_owned());
+fn shown_color(video: &VideoInfo) -> ColorInfo {
+    let (color, name) = (&video.color, || Some("bt709".to_owned()));
+    let is_tone_mapped = matches!(color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
+    let is_rgb = is_rgb(&video.pixel_format);
+    let range = (color.range.is_some() || is_rgb).then(|| "tv".to_owned());
+    if is_tone_mapped {
         return ColorInfo { range, space: name(), primaries: name(), transfer: name() };
+    }
+    if is_rgb {
+        // The matrix is the one they were converted with; red, green and blue have none.
+        let said = |said: &Option<String>| said.clone().or_else(name);
+        let (primaries, transfer) = (said(&color.primaries), said(&color.transfer));
+        return ColorInfo { range, space: name(), primaries, transfer };
     }
     ColorInfo { range, ..color.clone() }
 }

@@ -8,36 +8,34 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod tracks;
+mod writing;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use flowcast_av::{ColorInfo, Error as Media, Packet};
-use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
-use flowcast_rtmp::time::MediaTime;
+use flowcast_av::{ColorInfo, Error as Media};
+use flowcast_rtmp::flv::tag::Tag;
 
 use self::inbox::Inbox;
 use self::tags::{Feed, TagPackets};
-use crate::clock::Increasing;
+pub(crate) use self::writing::{Outbox, Writer, writing};
 use crate::clock::interleave::Interleaver;
 use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::{Closed, Finish, Step, TagReceiver, TagSender, Taken, queue};
+use crate::lap::{Closed, Finish};
 use crate::stats::EncodingStats;
 use crate::stream::Mailbox;
-use crate::sys::{self, CodecHost, CpuLap, CpuMeter, Leave, yield_to_others};
-use crate::tracks::{Selection, Tagged, Tagger};
+use crate::sys::{self, CodecHost, CpuMeter, Leave, yield_to_others};
+use crate::tracks::{Selection, Tagger};
 use crate::transcode::{
     Control, Encoders, FrameRate, PacketSource, Plan, Settling, Transcoder, VideoPlan, settings,
 };
 
 /// Stack of the worker, for what libav's encoders need.
 const STACK: usize = 2 << 20;
-/// Packets between two reports of the worker's CPU time.
-const REPORT_EVERY: u32 = 32;
 
 /// What is needed to encode live media.
 #[derive(Debug)]
@@ -59,7 +57,7 @@ pub(crate) struct LiveOptions {
 #[derive(Debug)]
 pub(crate) struct LiveEncoder {
     inbox: Arc<Inbox>,
-    receiver: Option<TagReceiver>,
+    outbox: Outbox,
     control: Control,
     thread: sys::Worker,
 }
@@ -72,25 +70,15 @@ impl LiveEncoder {
     /// There is no thread.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
         let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
-        let (sender, receiver) = queue(options.bounds);
+        let (writer, outbox) = writing(options.bounds, options.reader.clone(), options.cpu.clone());
         inbox.opening();
         control.meter.counts_for(&options.cpu);
         let feed = Feed::new(&options.name, inbox.clone());
-        let worker = Worker {
-            inbox: inbox.clone(),
-            sender,
-            control: control.clone(),
-            increasing: [Increasing::default(), Increasing::default()],
-            told: [None, None, None],
-            fault: None,
-            lap: CpuLap::default(),
-            since_report: 0,
-            options,
-        };
+        let worker = Worker { inbox: inbox.clone(), writer, control: control.clone(), fault: None, options };
         let name = format!("fw-{}", worker.options.name);
         let thread = sys::Worker::start("a live encoder", name, STACK, move || worker.run(feed))
             .map_err(|source| Error::System { what: "no thread to encode", source: source.into() })?;
-        Ok(Self { inbox, receiver: Some(receiver), control, thread })
+        Ok(Self { inbox, outbox, control, thread })
     }
 
     /// Gives it what was published and has come `now`.
@@ -113,25 +101,12 @@ impl LiveEncoder {
 
     /// Hands over what has come out.
     pub(crate) fn pull(&self, cx: &mut SourceContext<'_>) -> SourceState {
-        let Some(receiver) = &self.receiver else { return SourceState::Ended };
-        let taken = receiver.take(MediaTime::from_millis(i64::MAX), |step| {
-            match step {
-                Step::Tag(tag) => cx.tags.push(tag),
-                Step::Notice(kind) => cx.notices.push(kind),
-                Step::Opened(_) | Step::Ending(_) | Step::End => {}
-            }
-            true
-        });
-        match taken {
-            Taken::Due | Taken::Dry => SourceState::Running,
-            Taken::Ended => SourceState::Ended,
-            Taken::Failed(error) => SourceState::Failed(error),
-        }
+        self.outbox.pull(cx)
     }
 
     /// Whether there is something to hand over.
     pub(crate) fn is_due(&self) -> bool {
-        self.receiver.as_ref().is_some_and(|receiver| receiver.is_read() || !receiver.is_empty())
+        self.outbox.is_due()
     }
 
     /// What it encodes.
@@ -162,14 +137,14 @@ impl LiveEncoder {
 
     /// Bytes that wait on both sides.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.inbox.bytes() + self.receiver.as_ref().map_or(0, TagReceiver::bytes)
+        self.inbox.bytes() + self.outbox.bytes()
     }
 
     /// Ends the worker.
     pub(crate) fn stop(&mut self) {
         self.control.interrupt.cancel();
         self.inbox.finish(true);
-        self.receiver = None;
+        self.outbox.close();
     }
 
     /// Whether the worker has ended.
@@ -188,16 +163,10 @@ impl Drop for LiveEncoder {
 struct Worker {
     options: LiveOptions,
     inbox: Arc<Inbox>,
-    sender: TagSender,
+    writer: Writer,
     control: Control,
-    /// Times of video and audio.
-    increasing: [Increasing; 2],
-    /// Headers that were sent last, of video and audio, and the metadata.
-    told: [Option<TagBody>; 3],
     /// Why nothing was encoded so far.
     fault: Option<Error>,
-    lap: CpuLap,
-    since_report: u32,
 }
 
 /// Why the worker stops.
@@ -234,8 +203,9 @@ impl Worker {
         }
         let finish = loop {
             self.inbox.opening();
-            let Some(mut source) = feed.look(|notice| self.notify(notice)) else {
-                break self.fault.take().map_or(Finish::Ended, Finish::Failed);
+            let Some(mut source) = feed.look(|notice| self.writer.notify(notice)) else {
+                let fault = self.fault.take().filter(|_| !self.has_encoded());
+                break fault.map_or(Finish::Ended, Finish::Failed);
             };
             match self.encode(&mut source) {
                 Ok(()) => {}
@@ -248,16 +218,7 @@ impl Worker {
             }
             feed = source.into_feed();
         };
-        self.sender.finish(finish);
-        self.options.cpu.lap(&mut self.lap);
-        self.options.reader.wake();
-    }
-
-    /// Reports something to the program. A missing receiver is noticed with the next tag.
-    fn notify(&self, notice: EventKind) {
-        if self.sender.send(Step::Notice(notice)).is_ok() {
-            self.options.reader.wake();
-        }
+        self.writer.finish(finish);
     }
 
     /// A publication, or a part of it, could not be encoded.
@@ -269,12 +230,12 @@ impl Worker {
             self.fault = Some(error.clone());
         }
         if is_news {
-            self.notify(EventKind::SourceFault { error });
+            self.writer.notify(EventKind::SourceFault { error });
         }
     }
 
     fn has_encoded(&self) -> bool {
-        self.told.iter().any(Option::is_some)
+        self.writer.has_told()
     }
 
     /// Encodes until the publication ends, pauses or becomes something else.
@@ -301,17 +262,14 @@ impl Worker {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(Stop::from(error)),
             };
-            let tags = self.tags(&tagger, packet);
+            let tags = self.writer.tags(&tagger, packet);
             if let Some(first) = tags.first().filter(|_| !headers.is_empty()) {
-                let at = first.timestamp;
-                let headers =
-                    std::mem::take(&mut headers).into_iter().map(|tag| Tag { timestamp: at, ..tag });
-                self.tell(headers.collect())?;
+                self.writer.tell(std::mem::take(&mut headers), first.timestamp)?;
             }
             tags.into_iter().for_each(|tag| order.push(tag, 0));
-            self.hand_over(std::iter::from_fn(|| order.pull()))?;
+            self.writer.hand_over(std::iter::from_fn(|| order.pull()))?;
         };
-        self.hand_over(std::iter::from_fn(|| order.flush()))?;
+        self.writer.hand_over(std::iter::from_fn(|| order.flush()))?;
         result
     }
 
@@ -343,54 +301,5 @@ impl Worker {
         let usual = VideoPlan { width: 640, height: 360, frame_rate: FrameRate::whole(30), ..video.clone() };
         let opens = |name: &String| encoders.open(0, &settings(&usual, name, &ColorInfo::default())).is_ok();
         !encoders.candidates(video.codec, &video.encoder).iter().any(opens)
-    }
-
-    /// The tags of a packet: a header, if it says one, and the packet itself.
-    fn tags(&mut self, tagger: &Tagger, packet: Packet) -> Vec<Tag> {
-        let Some((dts, pts)) = tagger.times(&packet) else { return Vec::new() };
-        let is_video = tagger.is_video(packet.track);
-        let selection = tagger.selection();
-        let track = if is_video { &selection.video } else { &selection.audio };
-        let Some(base) = track.as_ref().map(|track| track.time_base) else { return Vec::new() };
-        let decode = base.millis(dts);
-        let at = self.increasing[usize::from(!is_video)].next(decode);
-        let Tagged { header, frame } = tagger.tags(packet, at, base.millis(pts) - decode);
-        header.into_iter().chain(frame).collect()
-    }
-
-    /// Sends those headers that say something else than the ones that were sent last.
-    fn tell(&mut self, mut headers: Vec<Tag>) -> Result<(), Closed> {
-        headers.retain(|tag| self.told[place(tag)].as_ref() != Some(&tag.body));
-        self.hand_over(headers.into_iter())
-    }
-
-    fn hand_over(&mut self, tags: impl Iterator<Item = Tag>) -> Result<(), Closed> {
-        let mut any = false;
-        for tag in tags {
-            if tag.is_sequence_header() || tag.is_metadata() {
-                self.told[place(&tag)] = Some(tag.body.clone());
-                self.fault = None;
-            }
-            self.sender.send(Step::Tag(tag))?;
-            any = true;
-        }
-        if any {
-            self.options.reader.wake();
-        }
-        self.since_report += 1;
-        if self.since_report >= REPORT_EVERY {
-            self.since_report = 0;
-            self.options.cpu.lap(&mut self.lap);
-        }
-        Ok(())
-    }
-}
-
-/// Where a header is kept.
-fn place(header: &Tag) -> usize {
-    match header.kind {
-        TagKind::Video => 0,
-        TagKind::Audio => 1,
-        TagKind::Script => 2,
     }
 }

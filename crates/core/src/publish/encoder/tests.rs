@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flowcast_av::encoder::VideoSettings;
 use flowcast_av::{Demuxer, Interrupt, OpenOptions, SampleSpec, sample_clip};
+use flowcast_rtmp::flv::tag::TagKind;
 use flowcast_rtmp::flv::{audio, video};
+use flowcast_rtmp::time::MediaTime;
 
 use super::*;
 use crate::config::Config;
