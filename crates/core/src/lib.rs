@@ -21,6 +21,8 @@ mod fetch;
 mod files;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav fragments cannot be opened"))]
 mod fragment;
+#[cfg(feature = "libav")]
+pub mod frames;
 pub mod health;
 mod id;
 mod keys;

@@ -56,11 +56,12 @@ const PLAN: &[(&str, &str)] = &[
         "admission bit_rate clock config driver error event files health id limiter machine net pool recorded reel ring standby stats sys thumbnail usage",
     ),
     ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
+    ("frames", "clock config driver error lap publish sound_format stats stream sys tracks transcode words"),
     ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
     ("keys", "bit_rate error net stats stream"),
     (
         "source",
-        "admission driver error files fragment net playlist playout publish pull standby stream sys tracks transcode verdict written",
+        "admission driver error files fragment frames net playlist playout publish pull standby stream sys tracks transcode verdict written",
     ),
     (
         "output",
@@ -72,7 +73,7 @@ const PLAN: &[(&str, &str)] = &[
     ("state", "error id output playlist schedule settings source spec stats stream sys words written"),
     (
         "engine",
-        "admission config driver error event files health id keys limiter monitor net output publish reel schedule source spec state stats stream sys usage",
+        "admission config driver error event files frames health id keys limiter monitor net output publish reel schedule source spec state stats stream sys usage",
     ),
     (
         "capacity",

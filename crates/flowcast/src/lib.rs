@@ -306,6 +306,15 @@ pub mod source {
     pub use flowcast_core::{At, Fallback, Reaction, Replacing, Seam, Source, Watchdog};
 }
 
+/// Pictures and sound that the program makes itself.
+#[cfg(feature = "libav")]
+pub mod frames {
+    pub use flowcast_core::frames::{
+        AudioFormat, ColorMatrix, ColorRange, Frame, FrameSink, FrameStats, Frames, PixelFormat, Room,
+        SampleFormat, SampleLayout, Samples, TrySendError, VideoFormat, When, WhenFull,
+    };
+}
+
 /// What is encoded, and how.
 pub mod encode {
     pub use flowcast_core::{

@@ -15,6 +15,7 @@ pages! {
     restreaming "docs/jobs/restream.md"
     standing_in "docs/jobs/standby.md"
     publishing_fragments "docs/jobs/fragments.md"
+    drawing "docs/jobs/frames.md"
     changing "docs/jobs/outputs.md"
     recording "docs/jobs/record.md"
     sending "docs/jobs/url.md"

@@ -230,7 +230,7 @@ impl StreamBuilder {
             ways += known.unwrap_or(Ways { others: 1, ..Ways::default() });
         }
         let has_reels = self.registry.reels().is_some();
-        let data = self.source.as_data();
+        let data = self.source.as_asked();
         let Some(source) = data.as_ref().and_then(|data| data.downcast_ref::<Source>()) else {
             let kind = Kind { work: Work::Other, has_fallback: false, ways };
             return vec![Form { ask: Ask { kind, media: None, is_once: false }, lowered: None }];

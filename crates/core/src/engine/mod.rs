@@ -93,6 +93,41 @@ impl Engine {
         StreamBuilder::new(self.registry.clone(), Box::new(source))
     }
 
+    /// Describes a stream of pictures and sound that the program makes, with the usual settings: a sink for them, and the stream, which runs
+    /// once it was given an output and [started](StreamBuilder::start). [`Frames`](crate::frames::Frames) has the settings;
+    /// [`Frames::open`](crate::frames::Frames::open) gives a source that can be encoded in any way and have a fallback.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::FrameRate; } }
+    /// use flowcast::encode::FrameRate;
+    /// use flowcast::frames::{PixelFormat, VideoFormat, When};
+    /// use flowcast::{Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let (sink, stream) = engine.frames(VideoFormat::new(PixelFormat::Rgba, 1280, 720, FrameRate::whole(30)))?;
+    /// let live = stream.record("drawn.flv").start()?;
+    /// for number in 0..300_u32 {
+    ///     let mut frame = sink.frame()?;
+    ///     frame.plane_mut(0).fill(number as u8);
+    ///     sink.send(frame, When::Now)?; // one after the other, at the rate of the stream
+    /// }
+    /// drop(sink); // nothing follows: the stream is complete
+    /// live.wait()?;
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`Frames::open`](crate::frames::Frames::open).
+    #[cfg(feature = "libav")]
+    pub fn frames(
+        &self,
+        frames: impl Into<crate::frames::Frames>,
+    ) -> Result<(crate::frames::FrameSink, StreamBuilder), Error> {
+        let (sink, source) = frames.into().open()?;
+        Ok((sink, self.stream(source)))
+    }
+
     /// Starts a stream that is described as data. As `self.stream(spec.source)` with all of the spec, and
     /// [`start`](StreamBuilder::start).
     ///

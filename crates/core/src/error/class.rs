@@ -76,6 +76,7 @@ impl Error {
             Self::UsageFileFailed { .. } => "USAGE_FILE_FAILED",
             #[cfg(feature = "state")]
             Self::UsageFileInUse { .. } => "USAGE_FILE_IN_USE",
+            Self::Frame { .. } => "FRAME_REFUSED",
             Self::Ended => "STREAM_ENDED",
             Self::ForceKillRequired { .. } => "FORCE_KILL_REQUIRED",
             Self::CleanupFailed { .. } => "CLEANUP_FAILED",
@@ -96,6 +97,7 @@ impl Error {
             Self::StreamLimitExceeded { .. } => 429,
             Self::Config { .. }
             | Self::Spec { .. }
+            | Self::Frame { .. }
             | Self::Playlist { .. }
             | Self::Url(_)
             | Self::Address { .. }

@@ -543,6 +543,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A picture or samples that a program gave are not of their format, or their time goes back. The stream goes on without them.
+    #[error("frame refused: {reason}")]
+    Frame {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The stream is not running any more.
     #[error("the stream has ended")]
     Ended,

@@ -13,6 +13,8 @@ impl Source {
             Media::File { path, .. } => Some(Played::File(path.clone())),
             Media::Published { name, .. } => Some(Played::Published(name.clone())),
             Media::Playlist(_) | Media::Pull(_) | Media::Fragments(_) => None,
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => None,
         };
         let kind = Kind { work, has_fallback: self.fallback.is_some(), ways };
         Ask { kind, media, is_once: matches!(self.media, Media::File { looped: false, .. }) }
@@ -22,6 +24,8 @@ impl Source {
         match &self.media {
             Media::Published { .. } | Media::Pull(_) => Work::Restream,
             Media::File { looped: false, .. } | Media::Fragments(_) => Work::Direct,
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => Work::Encode(self.wish.encode_kind()),
             Media::File { .. } | Media::Playlist(_) if has_reels => Work::Reel,
             Media::File { .. } | Media::Playlist(_) => Work::Direct,
         }

@@ -46,7 +46,7 @@ impl Opening<'_> {
         Ok(recipes)
     }
 
-    fn encoder_defaults(&self) -> EncoderDefaults {
+    pub(super) fn encoder_defaults(&self) -> EncoderDefaults {
         EncoderDefaults {
             prefer_hardware: self.0.config().prefer_hardware_encoding,
             fallback: self.0.config().hardware_encoder_fallback,

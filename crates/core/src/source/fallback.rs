@@ -205,6 +205,12 @@ impl Source {
         encoding
     }
 
+    /// Whether something stands in for it.
+    #[cfg(feature = "libav")]
+    pub(super) fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
+    }
+
     /// Whether it is watched, or stood in for.
     fn is_guarded(&self) -> bool {
         self.fallback.is_some() || self.watchdog != Watchdog::default()

@@ -6,6 +6,8 @@ mod encode;
 mod fallback;
 #[cfg(feature = "libav")]
 mod fit;
+#[cfg(feature = "libav")]
+mod frames;
 mod open;
 #[cfg(feature = "serde")]
 mod wire;
@@ -58,11 +60,20 @@ pub struct Source {
 /// Where the pictures, or both tracks, come from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Media {
-    File { path: PathBuf, looped: bool, video_only: bool },
+    File {
+        path: PathBuf,
+        looped: bool,
+        video_only: bool,
+    },
     Playlist(Playlist),
-    Published { name: String, once: bool },
+    Published {
+        name: String,
+        once: bool,
+    },
     Pull(Box<Pull>),
     Fragments(Fragments),
+    #[cfg(feature = "libav")]
+    Frames(crate::frames::Made),
 }
 
 impl Media {
@@ -71,6 +82,8 @@ impl Media {
         match self {
             Self::File { .. } | Self::Playlist(_) | Self::Fragments(_) => false,
             Self::Published { .. } | Self::Pull(_) => true,
+            #[cfg(feature = "libav")]
+            Self::Frames(_) => true,
         }
     }
 }
@@ -187,6 +200,8 @@ impl Source {
             Media::Fragments(Fragments::Pushed(_)) => {
                 self.has_no_effect("once", "use FragmentPublisher::finish");
             }
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => self.has_no_effect("once", "it is complete when its sinks are dropped"),
         }
         self
     }
@@ -244,6 +259,8 @@ impl Source {
                 found.extend(self.burst_problem());
             }
             Media::File { .. } | Media::Playlist(_) => {}
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => found.extend(self.frame_problems()),
         }
         found
     }
@@ -279,6 +296,8 @@ impl Source {
             }
             Media::Pull(_) => self.has_no_effect("looped", "it is dialled again without that"),
             Media::Fragments(_) => self.has_no_effect("looped", "a fragment is played once for each push"),
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => self.has_no_effect("looped", "what a program makes is not kept"),
         }
         self
     }
@@ -293,6 +312,8 @@ impl Source {
                 self.has_no_effect("with_audio", "what is published has its own sound")
             }
             Media::Pull(_) => self.has_no_effect("with_audio", "what a server sends has its own sound"),
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => self.has_no_effect("with_audio", "a program sends its own sound"),
         }
         self.sound = Some(playlist);
         self

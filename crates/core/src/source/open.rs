@@ -71,6 +71,8 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
         Media::Pull(pull) => return opening.pulled(source, pull),
+        #[cfg(feature = "libav")]
+        Media::Frames(made) => return opening.framed(source, made),
     };
     let sound = match &source.sound {
         Some(list) => {
@@ -110,6 +112,8 @@ impl OpenSource for Source {
             Media::Playlist(list) => reads.playlists.push(list.clone()),
             Media::Published { name, .. } => reads.published = Some(name.clone()),
             Media::Pull(_) | Media::Fragments(_) => {}
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => {}
         }
         reads.playlists.extend(self.sound.clone());
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
@@ -117,6 +121,14 @@ impl OpenSource for Source {
     }
 
     fn as_data(&self) -> Option<Data> {
+        #[cfg(feature = "libav")]
+        if matches!(self.media, Media::Frames(_)) {
+            return None;
+        }
+        Some(Arc::new(self.clone()))
+    }
+
+    fn as_asked(&self) -> Option<Data> {
         Some(Arc::new(self.clone()))
     }
 

@@ -121,6 +121,8 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
         Media::Fragments(Fragments::Pushed(_)) => {
             return Err("what a program pushes cannot be written".to_owned());
         }
+        #[cfg(feature = "libav")]
+        Media::Frames(_) => return Err("what a program makes cannot be written down".to_owned()),
     }
     Ok(written)
 }

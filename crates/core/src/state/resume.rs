@@ -88,6 +88,8 @@ pub(crate) fn resumed(
     let Some(place) = &stream.place else { return Resumed::At(Box::new(source)) };
     match &source.media {
         Media::Published { .. } | Media::Pull(_) | Media::Fragments(_) => {}
+        #[cfg(feature = "libav")]
+        Media::Frames(_) => {}
         // A fallback was on the air.
         Media::File { path, .. } if *path != place.file => {}
         Media::File { looped, .. } => match in_file(place, *looped, away, &mut lengths) {

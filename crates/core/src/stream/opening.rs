@@ -52,6 +52,12 @@ pub trait OpenSource: fmt::Debug + Send {
         None
     }
 
+    /// The description, to find out what it costs; also of what is no data.
+    #[doc(hidden)]
+    fn as_asked(&self) -> Option<Data> {
+        self.as_data()
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -76,6 +82,10 @@ impl<S: OpenSource + ?Sized> OpenSource for Box<S> {
 
     fn as_data(&self) -> Option<Data> {
         (**self).as_data()
+    }
+
+    fn as_asked(&self) -> Option<Data> {
+        (**self).as_asked()
     }
 
     fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {

@@ -9,6 +9,8 @@ mod decode;
 mod encoders;
 mod encoding;
 #[cfg(feature = "libav")]
+mod frames;
+#[cfg(feature = "libav")]
 mod grid;
 #[cfg(feature = "libav")]
 mod limits;
@@ -41,6 +43,8 @@ pub(crate) use encoding::Wish;
 pub use encoding::{
     AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Threading, VideoCodec,
 };
+#[cfg(feature = "libav")]
+pub(crate) use frames::{Converting, FrameEncoder, Raw};
 #[cfg(feature = "libav")]
 pub(crate) use packets::PacketSource;
 #[cfg(feature = "libav")]

@@ -4,7 +4,7 @@
 //! whole. Where there is nothing to do there is no filter.
 
 use flowcast_av::{
-    Error, FieldOrder, TimeBase, TrackInfo, VideoFilter, VideoFormat, VideoFrame, VideoTarget,
+    Error, FieldOrder, Scaling, TimeBase, TrackInfo, VideoFilter, VideoFormat, VideoFrame, VideoTarget,
 };
 
 use super::plan::VideoPlan;
@@ -49,6 +49,12 @@ impl Shaper {
             name.clone_into(&mut self.target.pixel_format);
             (self.filter, self.of, self.leaving) = (None, None, false);
         }
+    }
+
+    /// How pictures are converted from here on, and how many threads share one.
+    pub(super) fn set_scaling(&mut self, scaling: Scaling, threads: u32) {
+        (self.target.scaling, self.target.threads) = (scaling, threads);
+        self.reset();
     }
 
     /// Takes a picture. All that could be pulled must have been.
