@@ -14,6 +14,9 @@ mod imports {
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
     use flowcast::fragment::{FragmentDirectory, FragmentPublisher};
+    use flowcast::frames::{
+        AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat, When as Shown,
+    };
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;

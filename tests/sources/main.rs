@@ -5,6 +5,7 @@
 
 mod fallback;
 mod fragments;
+mod frames;
 mod pull;
 mod pull_live;
 mod relay;
