@@ -1,9 +1,11 @@
 //! Buffers that are used for one turn, shared by all threads.
 //!
 //! A thousand streams wake a few at a time. What each reads into for its turn is taken from here and given back, last in
-//! first out: so there are as many buffers as threads that work at once, and their bytes are still in a cache.
+//! first out: so there are as many buffers as threads that work at once, and their bytes are still in a cache. What recordings hold until it is
+//! written comes back many at a time: as many are kept as are in use.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,6 +18,8 @@ const LARGEST_KEPT: usize = 1 << 20;
 const GRAIN: usize = 16 << 10;
 
 static BUFFERS: Shelf<Vec<u8>> = Shelf::new();
+/// Buffers that are in use.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
 
 /// Things that are empty and have room: taken for a turn and put back after it.
 #[derive(Debug)]
@@ -33,12 +37,19 @@ impl<T: Default> Shelf<T> {
     }
 
     pub(crate) fn put_back(&self, thing: T) {
+        self.put_back_up_to(KEPT, thing);
+    }
+
+    /// The same where `most` are kept; those beyond go, one with each that comes back.
+    fn put_back_up_to(&self, most: usize, thing: T) {
         let mut kept = self.0.lock();
-        if kept.len() < KEPT {
+        if kept.len() < most {
             kept.push(thing);
         } else {
+            let beyond = if kept.len() > most { kept.pop() } else { None };
+            // Freeing takes longer than others should wait.
             drop(kept);
-            drop(thing);
+            drop((thing, beyond));
         }
     }
 }
@@ -53,6 +64,7 @@ pub(crate) struct Buffer {
 /// A buffer of `len` bytes whose contents mean nothing.
 pub(crate) fn take(len: usize) -> Buffer {
     let mut bytes = BUFFERS.take();
+    IN_USE.fetch_add(1, Ordering::Relaxed);
     if bytes.len() < len {
         bytes.resize(len.next_multiple_of(GRAIN), 0);
     }
@@ -80,8 +92,9 @@ impl AsMut<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let others = IN_USE.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
         if self.bytes.len() <= LARGEST_KEPT {
-            BUFFERS.put_back(std::mem::take(&mut self.bytes));
+            BUFFERS.put_back_up_to(others.max(KEPT), std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -128,6 +141,18 @@ mod tests {
         assert_eq!(part.as_ref(), [7; 10]);
         drop(part);
         assert_eq!(take(20).as_ref().len(), 20);
+    }
+
+    #[test]
+    fn as_many_are_kept_as_are_asked_for_and_those_beyond_go() {
+        let shelf = Shelf::<u8>::new();
+        (0..10).for_each(|thing| shelf.put_back_up_to(40, thing));
+        assert_eq!(shelf.0.lock().len(), 10);
+        shelf.put_back_up_to(4, 10);
+        shelf.put_back_up_to(4, 11);
+        assert_eq!(shelf.0.lock().len(), 8, "one beyond goes with each");
+        (0..20).for_each(|thing| shelf.put_back_up_to(4, thing));
+        assert_eq!(shelf.0.lock().len(), 4);
     }
 
     #[test]
