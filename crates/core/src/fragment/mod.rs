@@ -42,6 +42,7 @@ pub enum FragmentPace {
     Realtime,
     /// A fragment goes out as fast as the outputs take it, as soon as it is its turn: when the ones before it would have been played. So no
     /// more than one fragment is ever ahead of real time. An output that takes it more slowly than it plays does not hold the others back.
+    /// For servers that take bursts: what waits in the kernel counts as lag, and a push that is behind by it drops up to a keyframe.
     Off,
 }
 
