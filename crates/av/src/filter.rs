@@ -4,6 +4,7 @@
 use std::ffi::CString;
 
 use crate::frame::{VideoFormats, VideoFrame};
+use crate::graph;
 use crate::sys::{self, RawGraph};
 use crate::{Error, Ratio, TimeBase, VideoFormat};
 
@@ -31,6 +32,9 @@ pub struct VideoTarget {
     pub scaling: Scaling,
     /// Threads that share a picture where its size or pixel format changes, 1 to 64. Default 1: the thread that calls.
     pub threads: u32,
+    /// A filter graph in libav's notation, with one input and one output, for the pictures as they are after all that. What comes out of it in another
+    /// size is fitted in. Default empty: none. It is taken as it is: see [`check_filters`](crate::check_filters).
+    pub filters: String,
 }
 
 /// How sizes and pixel formats are changed, by libswscale.
@@ -82,6 +86,7 @@ impl VideoTarget {
             tone_map: false,
             scaling: Scaling::Bicubic,
             threads: 1,
+            filters: String::new(),
         }
     }
 
@@ -138,7 +143,8 @@ impl VideoFilter {
         if steps.is_empty() {
             return Ok(None);
         }
-        for step in &steps {
+        let own = graph::unlabelled(&to.filters);
+        for step in steps.iter().filter(|step| **step != own) {
             let name = step.split('=').next().unwrap_or_default();
             let known = CString::new(name).is_ok_and(|name| sys::has_filter(&name));
             if !known {
@@ -259,6 +265,18 @@ fn steps(from: &VideoFormat, to: &VideoTarget) -> Result<Vec<String>, Error> {
         steps.push("setsar=1".to_owned());
     }
     if !is_format {
+        steps.push(format!("format={}", to.pixel_format));
+    }
+    let filters = graph::unlabelled(&to.filters);
+    if !filters.is_empty() {
+        steps.push(filters);
+        // None of these does anything to pictures that are still as they were.
+        steps.push(format!(
+            "scale={0}:{1}:flags=bicubic:force_original_aspect_ratio=decrease:force_divisible_by=2",
+            outer.0, outer.1
+        ));
+        steps.push(format!("pad={}:{}:-1:-1:black", outer.0, outer.1));
+        steps.push("setsar=1".to_owned());
         steps.push(format!("format={}", to.pixel_format));
     }
     Ok(steps)

@@ -59,6 +59,10 @@ impl VideoFrame {
         &self.raw
     }
 
+    pub(crate) fn raw_mut(&mut self) -> &mut RawFrame {
+        &mut self.raw
+    }
+
     pub(crate) fn into_raw(self) -> RawFrame {
         self.raw
     }
@@ -111,6 +115,16 @@ impl VideoFrame {
     /// [`Error::Libav`] without memory.
     pub fn share(&self) -> Result<Self, Error> {
         Ok(Self { raw: self.raw.share()?, format: Arc::clone(&self.format) })
+    }
+
+    /// A copy in shades of gray, 0 to 255, rows without padding; in another size, if one is given.
+    ///
+    /// # Errors
+    /// [`Error::Libav`] for a size of zero, or a picture that cannot be converted.
+    pub fn gray(&self, size: Option<(u32, u32)>) -> Result<Vec<u8>, Error> {
+        let scale =
+            size.map_or_else(String::new, |(width, height)| format!("scale={width}:{height}:flags=area,"));
+        crate::blend::converted(self.share()?, &format!("{scale}format=gray"))?.to_bytes()
     }
 
     /// A copy of the pixels, rows and planes without padding, one plane after the other: libav's "rawvideo".

@@ -62,6 +62,12 @@ pub(super) mod by_int {
             height: c_int,
             align: c_int,
         ) -> c_int;
+        pub(crate) fn av_image_get_linesize(format: c_int, width: c_int, plane: c_int) -> c_int;
+        pub(crate) fn av_pix_fmt_get_chroma_sub_sample(
+            format: c_int,
+            across: *mut c_int,
+            down: *mut c_int,
+        ) -> c_int;
         pub(crate) fn av_image_fill_black(
             data: *const *mut u8,
             strides: *const isize,

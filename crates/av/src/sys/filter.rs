@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
 
 use super::check::{Failure, check, non_null};
-use super::ffi;
+use super::ffi::{self, enum_field};
 use super::{RawFrame, kind};
 use crate::{TimeBase, VideoFormat};
 
@@ -26,6 +26,55 @@ unsafe impl Send for RawGraph {}
 pub(crate) fn has_filter(name: &CStr) -> bool {
     // SAFETY: NUL-terminated; the result is null or static data.
     !unsafe { ffi::avfilter_get_by_name(name.as_ptr()) }.is_null()
+}
+
+/// The names of all filters libav has.
+#[cfg(test)]
+pub(crate) fn filter_names() -> Vec<String> {
+    let (mut names, mut state) = (Vec::new(), ptr::null_mut());
+    loop {
+        // SAFETY: the state is our own and begins as null; definitions are static data, or null behind the last one.
+        unsafe {
+            let definition = ffi::av_filter_iterate(&raw mut state);
+            if definition.is_null() {
+                return names;
+            }
+            names.extend(ffi::text((*definition).name));
+        }
+    }
+}
+
+/// The options of a filter, by name.
+pub(crate) fn filter_options(name: &CStr) -> Vec<String> {
+    let mut names = Vec::new();
+    // SAFETY: NUL-terminated; a filter's definition and its class are static data or null. `av_opt_next` takes a pointer to a pointer to a
+    // class, as if it were an object that begins with one, and gives static data, or null behind the last option.
+    unsafe {
+        let definition = ffi::avfilter_get_by_name(name.as_ptr());
+        if definition.is_null() || (*definition).priv_class.is_null() {
+            return names;
+        }
+        let class = &raw const (*definition).priv_class;
+        let mut option = ptr::null();
+        loop {
+            option = ffi::av_opt_next(class.cast(), option);
+            if option.is_null() {
+                return names;
+            }
+            // Constants are no options.
+            if enum_field!(option, type_) != ffi::AVOptionType::AV_OPT_TYPE_CONST as c_int {
+                names.extend(ffi::text((*option).name));
+            }
+        }
+    }
+}
+
+/// Sets up a filter by itself, to see whether it takes these arguments.
+pub(crate) fn try_filter(name: &CStr, arguments: &CStr) -> Result<(), Failure> {
+    // SAFETY: plain allocation.
+    let graph = non_null(unsafe { ffi::avfilter_graph_alloc() }, "avfilter_graph_alloc")?;
+    let mut opening = Opening { graph, inputs: ptr::null_mut(), outputs: ptr::null_mut() };
+    opening.create(name, Some(arguments).filter(|arguments| !arguments.is_empty())).map(drop)
 }
 
 impl RawGraph {

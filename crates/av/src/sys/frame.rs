@@ -238,6 +238,60 @@ impl RawFrame {
         Ok(())
     }
 
+    /// Gives it buffers that no other frame shows, with rows from top to bottom; the pixels are copied if that takes others.
+    pub(crate) fn make_own(&mut self) -> Result<(), Failure> {
+        let frame = self.as_ptr();
+        // SAFETY: our own frame with buffers.
+        let is_upside_down = unsafe { (*frame).linesize.iter().any(|line| *line < 0) };
+        if !is_upside_down {
+            // SAFETY: our own frame with buffers, or none: then it fails.
+            return check(unsafe { ffi::av_frame_make_writable(frame) }, "av_frame_make_writable").map(drop);
+        }
+        let other = Self::empty()?;
+        // SAFETY: two frames of ours; the other one gets room for the same size and format before anything is copied into it. The names of
+        // enums stay numbers.
+        unsafe {
+            let to = other.as_ptr();
+            ((*to).width, (*to).height, (*to).format) = ((*frame).width, (*frame).height, (*frame).format);
+            check(ffi::av_frame_get_buffer(to, 0), "av_frame_get_buffer")?;
+            check(ffi::av_frame_copy(to, frame), "av_frame_copy")?;
+            check(ffi::av_frame_copy_props(to, frame), "av_frame_copy_props")?;
+        }
+        *self = other;
+        Ok(())
+    }
+
+    /// The bytes of a plane of an 8-bit picture that no other frame shows: see [`make_own`](Self::make_own).
+    pub(crate) fn own_plane(&mut self, plane: usize) -> Result<PlaneMut<'_>, Failure> {
+        let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame_is_writable");
+        let frame = self.as_ptr();
+        // SAFETY: our own frame. A plane of a frame in memory has `linesize` bytes for each of its rows but the last, which has as many as its
+        // pixels need; their number is asked of libav. The buffers are not shared, and are borrowed together with the frame.
+        unsafe {
+            if plane > 3 || (*frame).data[plane].is_null() || ffi::av_frame_is_writable(frame) <= 0 {
+                return Err(refuse());
+            }
+            let stride = usize::try_from((*frame).linesize[plane]).map_err(|_| refuse())?;
+            let format = (*frame).format;
+            let index = c_int::try_from(plane).map_err(|_| refuse())?;
+            let used = by_int::av_image_get_linesize(format, (*frame).width, index);
+            let used = usize::try_from(used).map_err(|_| refuse())?;
+            let mut shrink = [0; 2];
+            let [across, down] = &mut shrink;
+            check(
+                by_int::av_pix_fmt_get_chroma_sub_sample(format, across, down),
+                "av_pix_fmt_get_chroma_sub_sample",
+            )?;
+            let height = u32::try_from((*frame).height).map_err(|_| refuse())?;
+            let rows = if matches!(plane, 1 | 2) { height.div_ceil(1 << *down) } else { height } as usize;
+            if stride == 0 || used > stride || rows == 0 {
+                return Err(refuse());
+            }
+            let bytes = std::slice::from_raw_parts_mut((*frame).data[plane], stride * (rows - 1) + used);
+            Ok(PlaneMut { bytes, stride })
+        }
+    }
+
     /// Copies the samples of one channel into a frame of 32-bit float, planar or not; they must be as many as it has.
     pub(crate) fn fill_channel(&mut self, channel: usize, samples: &[f32]) -> Result<(), Failure> {
         let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame_make_writable");
@@ -370,6 +424,15 @@ impl Drop for RawFrame {
         // SAFETY: our own frame; this drops its references too.
         unsafe { ffi::av_frame_free(&raw mut frame) };
     }
+}
+
+/// The rows of a plane.
+#[derive(Debug)]
+pub(crate) struct PlaneMut<'a> {
+    /// All rows; the last one without padding.
+    pub(crate) bytes: &'a mut [u8],
+    /// Bytes from one row to the next.
+    pub(crate) stride: usize,
 }
 
 /// Everything of a picture that an encoder or a filter is set up for, as libav's numbers.

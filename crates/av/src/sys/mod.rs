@@ -39,8 +39,10 @@ pub(crate) use dict::Dict;
 #[cfg(test)]
 pub(crate) use encoder::option_fits;
 pub(crate) use encoder::{Rates, RawEncoder, VideoSetup, has_encoder};
-pub(crate) use filter::{RawGraph, has_filter};
-pub(crate) use frame::{PictureKey, RawFrame, SoundKey};
+#[cfg(test)]
+pub(crate) use filter::filter_names;
+pub(crate) use filter::{RawGraph, filter_options, has_filter, try_filter};
+pub(crate) use frame::{PictureKey, PlaneMut, RawFrame, SoundKey};
 pub(crate) use guard::Guard;
 pub(crate) use input::{Input, Limits, Opening};
 pub(crate) use io::{Io, Source};

@@ -1,0 +1,178 @@
+//! Content alarms: black, frozen and silent, raised and ended on clips that are made so, and not by others.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use flowcast::source::{Fallback, Reaction, Watchdog};
+use flowcast::stats::ContentFault;
+use flowcast::{Encoding, Engine, EventKind, Events, Mode, Profile, Source, StreamHandle};
+
+use kit::rig::{engine, engines, wait_event};
+use kit::{PATIENCE, Peer, directory, make, media, text};
+
+/// Eight seconds that are wrong, then eight that are not.
+const SOUND: &str = "-f lavfi -i sine=440:sample_rate=48000:d=16";
+const ENCODED: &str = "-c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p -c:a aac -shortest";
+
+fn black(directory: &Path) -> PathBuf {
+    let pictures = "-f lavfi -i color=black:s=320x180:r=25:d=8 -f lavfi -i testsrc2=s=320x180:r=25:d=8";
+    let joined = "-filter_complex [0][1]concat=n=2:v=1[v] -map [v] -map 2";
+    make(directory, "black.mp4", &format!("{pictures} {SOUND} {joined} {ENCODED}"))
+}
+
+fn frozen(directory: &Path) -> PathBuf {
+    let still = "testsrc2=s=320x180:r=25,trim=end_frame=1,loop=200:1:0,setpts=N/25/TB";
+    let pictures = format!("-f lavfi -i {still} -f lavfi -i testsrc2=s=320x180:r=25:d=8");
+    let joined = "-filter_complex [0]fps=25[a];[a][1]concat=n=2:v=1[v] -map [v] -map 2";
+    make(directory, "frozen.mp4", &format!("{pictures} {SOUND} {joined} {ENCODED}"))
+}
+
+fn silent(directory: &Path) -> PathBuf {
+    let pictures = "-f lavfi -i testsrc2=s=320x180:r=25:d=16";
+    // 50 dB less is no sound, 10 dB less is quiet.
+    let quiet = "-filter_complex [1]volume='if(lt(t,8),0.003,0.3)':eval=frame[a] -map 0 -map [a]";
+    make(directory, "silent.mp4", &format!("{pictures} {SOUND} {quiet} {ENCODED}"))
+}
+
+/// Looks every second, and tells after three.
+fn eager() -> Watchdog {
+    let three = Some(Duration::from_secs(3));
+    Watchdog::default().with(|rules| {
+        (rules.black, rules.frozen, rules.silent) = (three, three, three);
+        rules.look_every = Duration::from_secs(1);
+    })
+}
+
+fn start(engine: &Engine, source: Source) -> (StreamHandle, Events) {
+    let stream = engine.stream(source).without_outputs().start().expect("it plays");
+    let events = stream.events();
+    (stream, events)
+}
+
+/// Waits until the alarm of this fault was raised and is over; which were raised until then.
+fn raised_and_ended(events: &Events, wanted: ContentFault) -> BTreeSet<&'static str> {
+    let mut raised = BTreeSet::new();
+    wait_event(events, 3 * PATIENCE, |event| match event.kind {
+        EventKind::ContentAlarm { fault, after } => {
+            assert!(after >= Duration::from_secs(3), "{fault} after {after:?}");
+            raised.insert(fault.as_str());
+            None
+        }
+        EventKind::ContentAlarmEnded { fault, after } => {
+            assert!(raised.contains(fault.as_str()) && after >= Duration::from_secs(3), "{fault} {after:?}");
+            (fault == wanted).then_some(())
+        }
+        _ => None,
+    });
+    raised
+}
+
+#[test]
+fn each_alarm_is_raised_and_ended_by_what_is_so_and_by_nothing_else() {
+    let directory = directory();
+    let clips = [
+        (black(directory.path()), ContentFault::Black, &["black", "frozen"][..]),
+        (frozen(directory.path()), ContentFault::Frozen, &["frozen"]),
+        (silent(directory.path()), ContentFault::Silent, &["silent"]),
+    ];
+    let mut quick = Encoding::new(Profile::Ultra);
+    quick.size = Some((320, 180));
+    let engines = engines(directory.path());
+    std::thread::scope(|scope| {
+        for (clip, fault, may_be) in &clips {
+            for (number, (_, engine)) in engines.iter().enumerate() {
+                let quick = quick.clone();
+                scope.spawn(move || {
+                    let source = Source::file(clip).looped().watchdog(eager());
+                    // What is copied, and what is encoded.
+                    let source = if number == 0 { source } else { source.mode(Mode::Encode).encoding(quick) };
+                    let (stream, events) = start(engine, source);
+                    let raised = raised_and_ended(&events, *fault);
+                    assert!(raised.contains(fault.as_str()), "{fault}: {raised:?}");
+                    assert!(raised.iter().all(|raised| may_be.contains(raised)), "{fault}: {raised:?}");
+                    drop(stream);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn the_fallback_stands_in_for_what_is_black_until_it_is_not() {
+    let directory = directory();
+    let slate = make(
+        directory.path(),
+        "slate.mp4",
+        &format!("-f lavfi -i testsrc=s=320x180:r=25:d=4 {SOUND} {ENCODED}"),
+    );
+    let engine = engine(|_| {});
+    let rules = eager().with(|rules| (rules.frozen, rules.then) = (None, Reaction::Fallback));
+    let source = Source::file(black(directory.path())).looped().watchdog(rules);
+    let fallback = Fallback::file(slate).mode(Mode::Copy).at_least(Duration::from_secs(1));
+    let (stream, events) = start(&engine, source.fallback(fallback));
+    let mut told = Vec::new();
+    wait_event(&events, 3 * PATIENCE, |event| {
+        let is_over = matches!(event.kind, EventKind::FallbackEnded { .. });
+        match event.kind {
+            EventKind::ContentAlarm { .. }
+            | EventKind::ContentAlarmEnded { .. }
+            | EventKind::FallbackBegan { .. }
+            | EventKind::FallbackEnded { .. } => told.push(event.kind.name()),
+            _ => {}
+        }
+        is_over.then_some(())
+    });
+    assert_eq!(told, ["content_alarm", "fallback_began", "content_alarm_ended", "fallback_ended"]);
+    assert!(stream.stats().fallback.is_some_and(|fallback| fallback.times == 1));
+}
+
+/// Whether the sound of a file is silent by FFmpeg's measure: some of the footage is.
+fn is_silent(file: &Path) -> bool {
+    let arguments = ["-nostdin", "-hide_banner", "-i", text(file), "-map", "0:a:0", "-af", "volumedetect"];
+    let mut ffmpeg = Peer::spawn(Path::new("ffmpeg"), arguments.into_iter().chain(["-f", "null", "-"]));
+    ffmpeg.wait_success(PATIENCE);
+    let told = ffmpeg.errors();
+    let level =
+        told.split("mean_volume: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+    level.is_some_and(|level| level < -40.0)
+}
+
+#[test]
+fn real_footage_raises_no_alarm() {
+    let Some(folder) = media("README.md").and_then(|file| file.parent().map(Path::to_owned)) else {
+        eprintln!("skipped: there is no footage");
+        return;
+    };
+    let engine = engine(|config| config.max_streams = 100);
+    let mut folders = vec![folder];
+    let mut running = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("it can be read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = |mode: Mode| Source::file(&path).looped().mode(mode).watchdog(eager());
+            let start = |mode| engine.stream(source(mode)).without_outputs().start();
+            // What cannot be copied is encoded; what is no media is not played.
+            if let Ok(stream) = start(Mode::Copy).or_else(|_| start(Mode::Encode)) {
+                running.push((path, stream.events(), stream));
+            }
+        }
+    }
+    assert!(running.len() >= 10, "{}", running.len());
+    let until = Instant::now() + Duration::from_secs(12);
+    let mut raised = Vec::new();
+    for (path, events, _) in &running {
+        while let Some(event) = events.next_timeout(until.saturating_duration_since(Instant::now())) {
+            if let EventKind::ContentAlarm { fault, .. } = event.kind
+                && !(fault == ContentFault::Silent && is_silent(path))
+            {
+                raised.push(format!("{}: {fault}", path.display()));
+            }
+        }
+    }
+    assert!(raised.is_empty(), "{raised:#?}");
+}
