@@ -117,6 +117,7 @@ find_missing() {
     want procps have ps
     want chromium have_chromium    # plays HLS, with hls.js
     want npm have npm              # gets hls.js
+    want fonts-dejavu-core any_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf    # text of overlays
     want strace have strace    # shows which system calls reach a socket
 }
 

@@ -1,12 +1,15 @@
-//! What the examples are to encode, and how: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`.
+//! What the examples are to encode, and how: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`;
+//! and what is drawn over it: `--logo`, `--text`, `--clock`, `--filters`.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::{EncoderChoice, FrameRate};
+use flowcast::overlay::{Anchor, Color, Font, Overlay, TextStyle};
 use flowcast::stats::StreamStats;
 use flowcast::{BitRate, Config, Encoding, EventKind, Mode, Platform, Profile, Source};
 
@@ -37,7 +40,7 @@ pub(crate) struct Picture {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Encoding")]
 pub(crate) struct EncodingArgs {
-    /// What is encoded; without it copy, or auto where a platform is named
+    /// What is encoded; without it copy, or auto where a platform is named or something is drawn
     #[arg(long, value_name = "MODE", value_parser = modes())]
     mode: Option<Mode>,
 
@@ -51,6 +54,68 @@ pub(crate) struct EncodingArgs {
 
     #[command(flatten)]
     picture: Picture,
+
+    #[command(flatten)]
+    drawn: Drawn,
+}
+
+/// What is drawn over the picture. With any of it the picture is encoded.
+#[derive(Args, Debug)]
+struct Drawn {
+    /// An image (PNG, JPEG, WebP) over the picture
+    #[arg(long, value_name = "FILE")]
+    logo: Option<PathBuf>,
+
+    /// Where the image is: top-right, bottom-left, center and so on
+    #[arg(long, value_name = "PLACE", default_value = "top-right", requires = "logo", value_parser = places())]
+    logo_at: Anchor,
+
+    /// A line of text at the lower edge of the picture
+    #[arg(long, value_name = "TEXT", requires = "font")]
+    text: Option<String>,
+
+    /// The time of day in UTC in the upper left corner, such as %H:%M:%S
+    #[arg(long, value_name = "FORM", requires = "font")]
+    clock: Option<String>,
+
+    /// The font of text: a TrueType or OpenType file
+    #[arg(long, value_name = "FILE")]
+    font: Option<PathBuf>,
+
+    /// A filter graph for the picture in libav's notation, such as eq=contrast=1.1,unsharp
+    #[arg(long, value_name = "GRAPH")]
+    filters: Option<String>,
+}
+
+fn places() -> impl TypedValueParser<Value = Anchor> {
+    clap::builder::PossibleValuesParser::new(Anchor::NAMES).try_map(|name| name.parse::<Anchor>())
+}
+
+impl Drawn {
+    fn is_asked_for(&self) -> bool {
+        self.logo.is_some() || self.text.is_some() || self.clock.is_some() || self.filters.is_some()
+    }
+
+    /// Puts what was given into an encoding.
+    fn apply(&self, mut encoding: Encoding) -> Encoding {
+        if let Some(graph) = &self.filters {
+            encoding = encoding.filters(graph);
+        }
+        if let Some(logo) = &self.logo {
+            encoding = encoding.overlay(Overlay::image(logo).at(self.logo_at).offset(24, 24));
+        }
+        let Some(font) = &self.font else { return encoding };
+        let style = TextStyle::new(Font::file(font))
+            .with(|style| style.background = Some(Color::BLACK.with_alpha(128)));
+        if let Some(line) = &self.text {
+            let line = Overlay::text(line, style.clone()).named("text");
+            encoding = encoding.overlay(line.at(Anchor::Bottom).offset(0, 24));
+        }
+        if let Some(form) = &self.clock {
+            encoding = encoding.overlay(Overlay::clock(form.as_str(), style).offset(24, 24));
+        }
+        encoding
+    }
 }
 
 fn modes() -> impl TypedValueParser<Value = Mode> {
@@ -105,13 +170,16 @@ impl EncodingArgs {
         self.picture.apply(&mut encoding);
         let source = match self.mode {
             Some(mode) => source.mode(mode),
+            None if self.drawn.is_asked_for() => source.mode(Mode::Auto),
             None => source,
         };
+        let encoding = self.drawn.apply(encoding);
         self.platforms.iter().cloned().fold(source.encoding(encoding), Source::platform)
     }
 
     fn mode(&self) -> Mode {
-        self.mode.unwrap_or(if self.platforms.is_empty() { Mode::Copy } else { Mode::Auto })
+        let encodes = !self.platforms.is_empty() || self.drawn.is_asked_for();
+        self.mode.unwrap_or(if encodes { Mode::Auto } else { Mode::Copy })
     }
 }
 

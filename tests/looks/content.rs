@@ -8,10 +8,10 @@ use flowcast::source::{Fallback, Reaction, Watchdog};
 use flowcast::stats::ContentFault;
 use flowcast::{Encoding, Engine, EventKind, Events, Mode, Profile, Source, StreamHandle};
 
-use kit::rig::{engine, engines, wait_event};
+use kit::rig::{engine, wait_event};
 use kit::{PATIENCE, Peer, directory, make, media, text};
 
-/// Eight seconds that are wrong, then eight that are not.
+/// The clips have eight seconds that are wrong, then eight that are not.
 const SOUND: &str = "-f lavfi -i sine=440:sample_rate=48000:d=16";
 const ENCODED: &str = "-c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p -c:a aac -shortest";
 
@@ -78,22 +78,20 @@ fn each_alarm_is_raised_and_ended_by_what_is_so_and_by_nothing_else() {
     ];
     let mut quick = Encoding::new(Profile::Ultra);
     quick.size = Some((320, 180));
-    let engines = engines(directory.path());
+    let engine = engine(|config| config.thumbnail_threads = clips.len() + 1);
+    let copied = clips.iter().map(|(clip, fault, may_be)| (Source::file(clip), *fault, *may_be));
+    let (clip, fault, may_be) = &clips[0];
+    let encoded = (Source::file(clip).mode(Mode::Encode).encoding(quick), *fault, *may_be);
     std::thread::scope(|scope| {
-        for (clip, fault, may_be) in &clips {
-            for (number, (_, engine)) in engines.iter().enumerate() {
-                let quick = quick.clone();
-                scope.spawn(move || {
-                    let source = Source::file(clip).looped().watchdog(eager());
-                    // What is copied, and what is encoded.
-                    let source = if number == 0 { source } else { source.mode(Mode::Encode).encoding(quick) };
-                    let (stream, events) = start(engine, source);
-                    let raised = raised_and_ended(&events, *fault);
-                    assert!(raised.contains(fault.as_str()), "{fault}: {raised:?}");
-                    assert!(raised.iter().all(|raised| may_be.contains(raised)), "{fault}: {raised:?}");
-                    drop(stream);
-                });
-            }
+        for (source, fault, may_be) in copied.chain([encoded]) {
+            let engine = &engine;
+            scope.spawn(move || {
+                let (stream, events) = start(engine, source.looped().watchdog(eager()));
+                let raised = raised_and_ended(&events, fault);
+                assert!(raised.contains(fault.as_str()), "{fault}: {raised:?}");
+                assert!(raised.iter().all(|raised| may_be.contains(raised)), "{fault}: {raised:?}");
+                drop(stream);
+            });
         }
     });
 }

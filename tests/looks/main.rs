@@ -5,5 +5,6 @@
 mod budget;
 mod carried;
 mod clips;
+mod content;
 mod thumbnails;
 mod two_tracks;

@@ -111,9 +111,9 @@ fn what_changes_on_the_air_shows_and_is_encoded_as_it_goes() {
     let logo = stream.overlay("logo").expect("it has a name");
     goes_on(&stream, Duration::from_secs(1));
     logo.set_pixels(64, 64, solid(64, 64, [0, 0, 255, 255])).expect("pixels");
-    goes_on(&stream, Duration::from_secs(8));
+    goes_on(&stream, Duration::from_secs(3));
     logo.hide();
-    goes_on(&stream, Duration::from_secs(8));
+    goes_on(&stream, Duration::from_secs(3));
     stream.stop(PATIENCE).expect("it ends");
     // The middle of the box, as luma: red, blue, and whatever the clip has there.
     let seen: Vec<u8> = pictures(&file).iter().map(|picture| picture[32 * WIDTH + 32]).collect();

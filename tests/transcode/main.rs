@@ -8,6 +8,7 @@ mod air;
 mod bits;
 mod clips;
 mod damaged;
+mod drawn;
 mod encoders;
 mod originals;
 mod picture;

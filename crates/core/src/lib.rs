@@ -12,6 +12,7 @@ mod capacity;
 pub mod check;
 mod clock;
 mod config;
+mod content;
 pub mod driver;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod machine;
 pub mod monitor;
 pub mod net;
 pub mod output;
+mod overlay;
 mod playlist;
 mod playout;
 mod pool;
@@ -120,6 +122,7 @@ pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Clip, Existing, FileFormat, Hls, HlsFile, HlsStore, IfTaken, Output, Rotation, Segments};
+pub use overlay::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};
 pub use playlist::{NothingPlays, ParameterChange, Playlist, PlaylistItem};
 pub use pool::Scratch;
 #[cfg(feature = "libav")]
@@ -153,8 +156,8 @@ pub use state::{
     CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
 };
 pub use stats::{
-    Codec, Cutover, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure, OutputPhase, OutputStats,
-    OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats, Totals,
+    Codec, ContentFault, Cutover, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure,
+    OutputPhase, OutputStats, OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats, Totals,
 };
 #[doc(hidden)]
 pub use stream::Data;

@@ -264,9 +264,9 @@ pub mod signals {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes, Origin,
-        OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport, SourceMode,
-        StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
+        Codec, ContentFault, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes,
+        Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport,
+        SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
     };
 }
 
@@ -320,6 +320,11 @@ pub mod encode {
     pub use flowcast_core::{
         AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,
     };
+}
+
+/// What is drawn over pictures that are encoded: logos, lines of text, clocks.
+pub mod overlay {
+    pub use flowcast_core::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};
 }
 
 /// Whether a file can be sent to a platform as it is, and if not, why, and what has to be encoded.

@@ -20,6 +20,7 @@ pages! {
     recording "docs/jobs/record.md"
     sending "docs/jobs/url.md"
     seeing "docs/jobs/thumbnails.md"
+    drawing "docs/jobs/overlays.md"
     scheduling "docs/jobs/schedule.md"
     serving "docs/jobs/serve.md"
     judging "docs/jobs/judge.md"

@@ -18,7 +18,7 @@ pub use self::sentence::utc;
 use crate::admission::CheaperEncoding;
 use crate::error::{Error, Shortage};
 use crate::id::{OutputId, StreamId};
-use crate::stats::{Cutover, Seam, SourceMode};
+use crate::stats::{ContentFault, Cutover, Seam, SourceMode};
 use crate::verdict::Verdict;
 
 /// One event of one stream.
@@ -214,6 +214,20 @@ pub enum EventKind {
     },
     /// The source has given no keyframe for a while ([`Watchdog::no_keyframe`](crate::Watchdog::no_keyframe)).
     KeyframeMissing {
+        /// For how long.
+        after: Duration,
+    },
+    /// The source has given black or frozen pictures, or silence, for too long ([`Watchdog::black`](crate::Watchdog::black) and so on).
+    ContentAlarm {
+        /// What is wrong.
+        fault: ContentFault,
+        /// For how long, as far as that is known.
+        after: Duration,
+    },
+    /// What was wrong with the content of the source is over.
+    ContentAlarmEnded {
+        /// What was wrong.
+        fault: ContentFault,
         /// For how long.
         after: Duration,
     },

@@ -92,6 +92,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::SourceStalled { .. }
         | EventKind::SourceResumed { .. }
         | EventKind::KeyframeMissing { .. }
+        | EventKind::ContentAlarm { .. }
+        | EventKind::ContentAlarmEnded { .. }
         | EventKind::FallbackBegan { .. }
         | EventKind::FallbackEnded { .. }
         | EventKind::ClockJumped { .. }

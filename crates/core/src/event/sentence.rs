@@ -37,6 +37,8 @@ impl EventKind {
             Self::SourceStalled { .. } => "source_stalled",
             Self::SourceResumed { .. } => "source_resumed",
             Self::KeyframeMissing { .. } => "keyframe_missing",
+            Self::ContentAlarm { .. } => "content_alarm",
+            Self::ContentAlarmEnded { .. } => "content_alarm_ended",
             Self::FallbackBegan { .. } => "fallback_began",
             Self::FallbackEnded { .. } => "fallback_ended",
             Self::SourceSwitched { .. } => "source_switched",
@@ -163,6 +165,12 @@ impl fmt::Display for EventKind {
             Self::SourceResumed { after } => write!(f, "the source delivers again after {}", Span(*after)),
             Self::KeyframeMissing { after } => {
                 write!(f, "the source has given no keyframe for {}", Span(*after))
+            }
+            Self::ContentAlarm { fault, after } => {
+                write!(f, "the source has been {fault} for {}", Span(*after))
+            }
+            Self::ContentAlarmEnded { fault, after } => {
+                write!(f, "the source is no longer {fault}, after {}", Span(*after))
             }
             Self::FallbackBegan { after, seam } => {
                 write!(f, "the fallback is on the air after {} ({})", Span(*after), said(*seam))

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Step;
 use crate::config::QueueBounds;
+use crate::transcode::Length;
 
 #[derive(Debug, Default)]
 struct State {
@@ -63,6 +64,8 @@ pub(crate) struct TagSender {
     shared: Arc<Shared>,
     /// How long it has waited for room.
     waited: Cell<Duration>,
+    /// Is told how much media waits, after each step.
+    ahead: Option<Length>,
 }
 
 /// The stream's end.
@@ -81,7 +84,7 @@ pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
         bounds,
         behind: AtomicUsize::new(0),
     });
-    (TagSender { shared: shared.clone(), waited: Cell::default() }, TagReceiver(shared))
+    (TagSender { shared: shared.clone(), waited: Cell::default(), ahead: None }, TagReceiver(shared))
 }
 
 impl State {
@@ -139,7 +142,23 @@ impl TagSender {
     ///
     /// While the queue is full, until it is half empty or closed.
     pub(crate) fn send(&self, step: Step) -> Result<(), Closed> {
-        self.wait_for_room().put(step)
+        let mut state = self.wait_for_room();
+        state.put(step)?;
+        self.tell(&state);
+        Ok(())
+    }
+
+    /// Tells somebody how much media waits.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn telling(mut self, ahead: Length) -> Self {
+        self.ahead = Some(ahead);
+        self
+    }
+
+    fn tell(&self, state: &State) {
+        if let Some(ahead) = &self.ahead {
+            ahead.set(Some(state.span()));
+        }
     }
 
     fn wait_for_room(&self) -> MutexGuard<'_, State> {
@@ -174,6 +193,7 @@ impl TagSender {
         for step in std::iter::once(first).chain(steps) {
             state.put(step)?;
         }
+        self.tell(&state);
         Ok(())
     }
 

@@ -19,8 +19,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+pub(crate) use self::board::Board;
+#[cfg(feature = "libav")]
+pub(crate) use self::board::Kind;
 pub use self::board::OverlayHandle;
-pub(crate) use self::board::{Board, Kind};
 pub use self::clock::Clock;
 pub(crate) use self::loaded::Overlays;
 #[cfg(feature = "libav")]
@@ -325,6 +327,7 @@ impl Overlay {
         self.name.is_some() || matches!(self.content, Content::Clock { .. })
     }
 
+    #[cfg(feature = "libav")]
     pub(crate) fn kind(&self) -> Kind {
         match self.content {
             Content::File(_) | Content::Pixels { .. } => Kind::Image,

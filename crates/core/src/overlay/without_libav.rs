@@ -6,12 +6,6 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Overlays;
 
-impl Overlays {
-    pub(crate) const fn is_empty(&self) -> bool {
-        true
-    }
-}
-
 impl fmt::Display for Overlays {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())

@@ -295,6 +295,7 @@ impl DirectFeed {
         work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
+        let sender = sender.telling(control.ahead.clone());
         let cpu = options.cpu.clone();
         control.meter.counts_for(&cpu);
         let thread = Worker::start(

@@ -233,6 +233,10 @@ impl Prepare {
             let reason = "files are prepared with H.264 and AAC only".to_owned();
             return Err(Error::Config { name: "encoding", reason });
         }
+        if self.encoding.draws() {
+            let reason = "files are prepared without filters and overlays".to_owned();
+            return Err(Error::Config { name: "encoding", reason });
+        }
         if !CRF.contains(&self.crf) {
             return Err(Error::Config { name: "prepare.crf", reason: "must be 1 to 51".to_owned() });
         }

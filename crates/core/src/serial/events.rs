@@ -100,6 +100,10 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         | EventKind::PublisherReturned { after }
         | EventKind::PlaylistResumed { after }
         | EventKind::ResourceCalm { after } => to.serialize_entry("after_seconds", &seconds(*after)),
+        EventKind::ContentAlarm { fault, after } | EventKind::ContentAlarmEnded { fault, after } => {
+            to.serialize_entry("fault", fault)?;
+            to.serialize_entry("after_seconds", &seconds(*after))
+        }
         EventKind::FallbackBegan { after, seam } | EventKind::FallbackEnded { after, seam } => {
             to.serialize_entry("after_seconds", &seconds(*after))?;
             to.serialize_entry("seam", seam)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::open::{Opening, silence};
 use super::{Media, Source};
 use crate::error::Error;
+use crate::overlay::Overlays;
 use crate::playout::Recipes;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
 use crate::tracks::Tracks;
@@ -23,7 +24,7 @@ impl Opening<'_> {
             bounds: self.0.config().read_ahead,
             reader: self.0.waker().clone(),
             cpu: self.0.cpu(),
-            settling: Settling::new(wish, self.encoder_defaults()),
+            settling: Settling::new(wish, self.encoder_defaults()).drawing(self.overlays(source)?),
             encoders: Arc::new(LibavEncoders),
         };
         LiveEncoder::start(options).map(Some)
@@ -35,7 +36,8 @@ impl Opening<'_> {
         if source.wish.is_copy() {
             return Ok(Recipes::copy(tracks, source.wish.carriage()));
         }
-        let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults());
+        let overlays = if tracks == Tracks::Audio { Overlays::default() } else { self.overlays(source)? };
+        let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults()).drawing(overlays);
         if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_) | Media::Fragments(_)) {
             settling = settling.of_list(silence(source));
         }
@@ -44,6 +46,11 @@ impl Opening<'_> {
             self.0.on_shutdown(move || scans.cancel());
         }
         Ok(recipes)
+    }
+
+    /// What is drawn over the pictures, ready.
+    fn overlays(&self, source: &Source) -> Result<Overlays, Error> {
+        Overlays::load(&source.wish.encoding.overlays, self.0.board())
     }
 
     pub(super) fn encoder_defaults(&self) -> EncoderDefaults {

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Source;
+use crate::content::{ContentWatch, Rules};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
@@ -20,6 +21,10 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const LEAST_WATCHED: Duration = Duration::from_millis(100);
 /// The longest.
 const MOST_WATCHED: Duration = Duration::from_secs(24 * 3600);
+
+/// How often content is looked at, and the levels of silence.
+const LOOKS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+const LEVELS: std::ops::RangeInclusive<i8> = -90..=-10;
 
 /// A looped file that takes over while a source gives nothing; see [`Source::fallback`].
 ///
@@ -180,13 +185,32 @@ impl Source {
     pub(super) fn guard_problems(&self) -> Vec<Error> {
         let mut found = self.fallback.as_ref().map(Fallback::problems).unwrap_or_default();
         let mut fail = |name, reason: &str| found.push(Error::Config { name, reason: reason.to_owned() });
-        let Watchdog { no_packet, no_keyframe, then, .. } = self.watchdog;
+        let Watchdog { no_packet, no_keyframe, then, look_every, silent_below_db, .. } = self.watchdog;
+        let content = self.watchdog.content_rules();
         let mut limits = no_packet.into_iter().chain(no_keyframe);
         if limits.any(|limit| !(LEAST_WATCHED..=MOST_WATCHED).contains(&limit)) {
             fail("watchdog", "its times must be from 100 ms to a day");
         }
-        if then != Reaction::Tell && no_packet.is_none() && no_keyframe.is_none() {
-            fail("watchdog", "it reacts to nothing without `no_packet` or `no_keyframe`");
+        if then != Reaction::Tell && no_packet.is_none() && no_keyframe.is_none() && content.is_none() {
+            fail(
+                "watchdog",
+                "it reacts to nothing without `no_packet`, `no_keyframe`, `black`, `frozen` or `silent`",
+            );
+        }
+        if !LOOKS.contains(&look_every) {
+            fail("watchdog.look_every", "must be 1 s to a minute");
+        }
+        if !LEVELS.contains(&silent_below_db) {
+            fail("watchdog.silent_below_db", "must be -90 to -10");
+        }
+        if let Some(Rules { black, frozen, silent, every, .. }) = content {
+            let mut limits = [black, frozen, silent].into_iter().flatten();
+            if limits.any(|limit| !(every..=MOST_WATCHED).contains(&limit)) {
+                fail("watchdog", "content can be wrong for `look_every` at least, and for a day at most");
+            }
+            if cfg!(not(feature = "libav")) {
+                fail("watchdog", "this build has no feature `libav` to look at content with");
+            }
         }
         if then == Reaction::Fallback && self.fallback.is_none() {
             fail("watchdog", "it has no fallback to turn to");
@@ -236,6 +260,10 @@ impl Source {
             source,
             again: Arc::new(again),
             watchdog: self.watchdog,
+            content: self
+                .watchdog
+                .content_rules()
+                .map(|rules| ContentWatch::new(rules, cx.studio(), cx.cpu(), Instant::now())),
             fallback,
         }))
     }

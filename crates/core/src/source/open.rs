@@ -174,7 +174,8 @@ impl Opening<'_> {
 
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
         Ok(Supply {
-            store: self.0.store().cloned(),
+            // What changes on the air cannot be encoded ahead.
+            store: self.0.store().filter(|_| tracks == Tracks::Audio || !source.wish.changes()).cloned(),
             recipes: self.recipes(tracks, source)?.of(self.0.files()),
             direct: DirectOptions {
                 name: self.0.stream().to_string(),

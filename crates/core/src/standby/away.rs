@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flowcast_rtmp::flv::tag::Tag;
+
 use super::child::{Beginning, Candidate};
 use super::opener::{Opening, Reopen};
 use crate::driver::{SourceContext, SourceState};
@@ -121,6 +123,11 @@ impl Away {
 
     pub(super) fn is_due(&self) -> bool {
         matches!(self, Self::There(there) if there.candidate.driver.is_due())
+    }
+
+    /// What it has given since the last time, if that is looked at.
+    pub(super) fn take_seen(&mut self) -> Option<Vec<Tag>> {
+        if let Self::There(there) = self { there.candidate.seen.as_mut().map(std::mem::take) } else { None }
     }
 
     pub(super) fn bytes_held(&self) -> usize {

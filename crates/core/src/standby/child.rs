@@ -45,6 +45,8 @@ pub(super) struct Candidate {
     first_sound: Option<i64>,
     /// Media has come in this turn.
     pub(super) gave: bool,
+    /// What it has given, if somebody looks at that.
+    pub(super) seen: Option<Vec<Tag>>,
 }
 
 /// What a candidate can begin with.
@@ -63,7 +65,14 @@ impl Candidate {
             has_pictures: false,
             first_sound: None,
             gave: false,
+            seen: None,
         }
+    }
+
+    /// Keeps what it gives for whom looks at it, if anybody does.
+    pub(super) fn watched(mut self, is_watched: bool) -> Self {
+        self.seen = is_watched.then(Vec::new);
+        self
     }
 
     /// One that was on the air, after these headers; `has_pictures` says that it has given pictures itself: the headers may be those of others
@@ -100,6 +109,9 @@ impl Candidate {
             (self.has_pictures, self.first_sound) = (false, None);
         }
         self.gave = tags.iter().any(|tag| !tag.is_header() && !tag.is_script());
+        if let Some(seen) = &mut self.seen {
+            seen.extend(tags.iter().cloned());
+        }
         let begin = tags.iter().position(|tag| self.can_begin_with(tag));
         tags.iter().take(begin.unwrap_or(tags.len())).for_each(|tag| {
             self.headers.note(tag);

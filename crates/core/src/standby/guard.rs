@@ -17,16 +17,20 @@ use super::opener::Reopen;
 use super::slate::{Slate, Times};
 use super::splice::{OnAir, Place, Splice};
 use super::watch::{Reaction, Stall, Watch, Watchdog};
+use crate::content::ContentWatch;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::stats::{EncodingStats, FallbackStats, Origin, Playing, Seam, SourceMode};
+use crate::stats::{ContentFault, EncodingStats, FallbackStats, Origin, Playing, Seam, SourceMode};
 
 /// A source that was opened again may give nothing for this long, unless its watchdog says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ticks are closer together than this, unless the stream's thread could not run.
 const STOOD_STILL: Duration = Duration::from_millis(1500);
+
+/// A source does not come back within this.
+const NOT_YET: Duration = Duration::from_secs(3600);
 
 /// What a guard is made of.
 pub(crate) struct Guarding {
@@ -36,6 +40,8 @@ pub(crate) struct Guarding {
     /// How the source is opened again.
     pub(crate) again: Arc<dyn Reopen>,
     pub(crate) watchdog: Watchdog,
+    /// What looks at its content, if anything does.
+    pub(crate) content: Option<ContentWatch>,
     /// How the fallback is opened, and when it stands in.
     pub(crate) fallback: Option<(Arc<dyn Reopen>, Times)>,
 }
@@ -48,6 +54,7 @@ pub(crate) struct Guard {
     away: Option<Away>,
     again: Arc<dyn Reopen>,
     watch: Watch,
+    content: Option<ContentWatch>,
     /// The watchdog wants the fallback: since when there was no keyframe, or nothing.
     wanted: Option<Duration>,
     slate: Option<Slate>,
@@ -92,7 +99,7 @@ enum Turn {
 
 impl Guard {
     pub(crate) fn new(parts: Guarding) -> Self {
-        let Guarding { name, source, again, watchdog, fallback } = parts;
+        let Guarding { name, source, again, watchdog, content, fallback } = parts;
         let now = Instant::now();
         Self {
             name,
@@ -100,6 +107,7 @@ impl Guard {
             away: None,
             again,
             watch: Watch::new(watchdog, now),
+            content,
             wanted: None,
             slate: fallback.map(|(how, times)| Slate::new(how, times)),
             fitted: false,
@@ -122,6 +130,9 @@ impl Guard {
                 let (given, said) = (cx.tags.get(from..), cx.notices.get(told..));
                 let is_anew = said.unwrap_or_default().iter().any(begins_anew);
                 self.pictured = self.pictured && !is_anew || given.unwrap_or_default().iter().any(is_picture);
+                if let Some(content) = &mut self.content {
+                    content.note(cx.now, given.unwrap_or_default());
+                }
                 if let Some(after) = self.watch.note(cx.now, given.unwrap_or_default()) {
                     cx.notices.push(EventKind::SourceResumed { after });
                 }
@@ -156,13 +167,22 @@ impl Guard {
     fn look(&mut self, cx: &mut SourceContext<'_>, rests: bool) -> Turn {
         if rests {
             self.watch.rests(cx.now);
+            let over = self.content.as_mut().map(|content| content.rests(cx.now));
+            cx.notices.extend(over.into_iter().flatten());
         } else if cx.tick
             && let Some(stall) = self.watch.check(cx.now)
             && let Some(turn) = self.react(cx, stall)
         {
             return turn;
         }
-        self.wanted.take_if(|_| !self.watch.is_stalled());
+        if !rests
+            && cx.tick
+            && let Some(turn) = self.look_at_content(cx)
+        {
+            return turn;
+        }
+        let is_alarming = self.content.as_ref().is_some_and(ContentWatch::is_alarming);
+        self.wanted.take_if(|_| !self.watch.is_stalled() && !is_alarming);
         let silent = cx.now.saturating_duration_since(self.watch.heard());
         match &self.slate {
             Some(slate) if silent >= slate.times.after => Turn::Needs(silent),
@@ -185,6 +205,7 @@ impl Guard {
             Reaction::Tell => {}
             Reaction::Restart => {
                 self.leave_air();
+                self.forget_content(cx);
                 self.away = Some(Away::reopened(&self.name, &self.again));
                 return Some(Turn::Needs(after));
             }
@@ -196,6 +217,42 @@ impl Guard {
         None
     }
 
+    /// Tells what was found in the content of the source, and does what is to be done about it.
+    fn look_at_content(&mut self, cx: &mut SourceContext<'_>) -> Option<Turn> {
+        let news = self.content.as_mut()?.check(cx.now);
+        let begun = news.iter().find_map(|kind| match kind {
+            EventKind::ContentAlarm { fault, after } => Some((*fault, *after)),
+            _ => None,
+        });
+        cx.notices.extend(news);
+        let (fault, after) = begun?;
+        match self.watch.rules.then {
+            Reaction::Tell => {}
+            Reaction::Restart => {
+                self.leave_air();
+                self.forget_content(cx);
+                self.away = Some(Away::reopened(&self.name, &self.again));
+                return Some(Turn::Needs(after));
+            }
+            Reaction::Fallback => self.wanted = Some(after),
+            Reaction::End => {
+                let what = match fault {
+                    ContentFault::Black => "picture that is not black",
+                    ContentFault::Frozen => "picture that moves",
+                    ContentFault::Silent => "sound",
+                };
+                return Some(Turn::Over(SourceState::Failed(Error::SourceStalled { what, after })));
+            }
+        }
+        None
+    }
+
+    /// What was seen of the source says nothing of what comes of it next.
+    fn forget_content(&mut self, cx: &mut SourceContext<'_>) {
+        let over = self.content.as_mut().map(|content| content.reset(cx.now));
+        cx.notices.extend(over.into_iter().flatten());
+    }
+
     /// The source has failed: it is opened again where something stands in for it, or where that is what the watchdog is for.
     fn lose_source(&mut self, cx: &mut SourceContext<'_>, error: Error) -> Turn {
         if self.slate.is_none() && self.watch.rules.then != Reaction::Restart {
@@ -203,6 +260,7 @@ impl Guard {
         }
         cx.notices.push(EventKind::SourceFault { error });
         self.leave_air();
+        self.forget_content(cx);
         // One that opens and fails right after is tried less and less.
         let lasted = cx.now.saturating_duration_since(self.tried.0);
         let wait = if lasted >= STABLE { RETRY[0] } else { self.tried.1 };
@@ -257,7 +315,8 @@ impl Guard {
         let said = self.splice.said().clone();
         let (driver, seam) = self.join(cx, candidate, beginning, fitted);
         if let Air::Source(source) = std::mem::replace(&mut self.air, Air::Slate(driver)) {
-            self.away = Some(Away::silent(Candidate::returning(source, said, self.pictured)));
+            let candidate = Candidate::returning(source, said, self.pictured);
+            self.away = Some(Away::silent(candidate.watched(self.content.is_some())));
         }
         (self.wanted, self.fitted) = (None, fitted);
         if begins {
@@ -268,12 +327,24 @@ impl Guard {
     /// Looks after a source that is not on the air, and puts it back once it can be.
     fn pull_away(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         let Some(away) = self.away.take() else { return SourceState::Running };
-        let back = self.slate.as_ref().and_then(|slate| Some((slate.until()?, slate.times.steady)));
+        let mut back = self.slate.as_ref().and_then(|slate| Some((slate.until()?, slate.times.steady)));
+        if let (Some(content), Some((until, _))) = (&self.content, &mut back)
+            && content.is_alarming()
+        {
+            // Not before there is something to see and to hear.
+            *until = cx.now + NOT_YET;
+        }
         let rules = &self.watch.rules;
         let patience = rules.no_packet.into_iter().chain(rules.no_keyframe).max().unwrap_or(PATIENCE);
         match away.pull(cx, (&self.name, &self.again), back, patience.max(PATIENCE)) {
             Back::Ended => SourceState::Ended,
-            Back::Stays(away, state) => {
+            Back::Stays(mut away, state) => {
+                if let (Some(content), Some(tags)) = (&mut self.content, away.take_seen()) {
+                    content.note(cx.now, &tags);
+                    if cx.tick {
+                        cx.notices.extend(content.check(cx.now));
+                    }
+                }
                 self.away = Some(away);
                 state
             }
@@ -415,7 +486,8 @@ impl SourceDriver for Guard {
     fn bytes_held(&self) -> usize {
         let air = self.air.driver().map_or(0, SourceDriver::bytes_held);
         let away = self.away.as_ref().map_or(0, Away::bytes_held);
-        air + away + self.slate.as_ref().map_or(0, Slate::bytes_held)
+        let content = self.content.as_ref().map_or(0, ContentWatch::bytes_held);
+        content + air + away + self.slate.as_ref().map_or(0, Slate::bytes_held)
     }
 
     fn stop(&mut self) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::tag::Tag;
 
+use crate::content::Rules;
 use crate::words::words;
 
 /// What is done about a source that stalls; see [`Watchdog`].
@@ -33,7 +34,7 @@ words!(
 );
 
 /// How a source is watched; see [`Source::watchdog`](crate::Source::watchdog). Without limits it does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
     feature = "serde",
@@ -54,8 +55,85 @@ pub struct Watchdog {
         serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
     )]
     pub no_keyframe: Option<Duration>,
+    /// Something is wrong with it if its pictures have been black for this long (98 % of the pixels of each picture that is looked at are darker than 10 %); at
+    /// least [`look_every`](Self::look_every), at most a day. Default `None`: it is not watched for that.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
+    )]
+    pub black: Option<Duration>,
+    /// The same if its pictures have not moved for this long. Default `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
+    )]
+    pub frozen: Option<Duration>,
+    /// The same if its sound has been below [`silent_below_db`](Self::silent_below_db) for this long. A source without sound is not silent.
+    /// Default `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span::option", skip_serializing_if = "Option::is_none")
+    )]
+    pub silent: Option<Duration>,
+    /// The level below which sound is silent, averaged over a second and all channels, in decibels of full scale: -90 to -10. Default -40.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_usual_level"))]
+    pub silent_below_db: i8,
+    /// How often content is looked at, if `black`, `frozen` or `silent` is set: 1 s to a minute. Each look decodes a keyframe and a second of
+    /// sound on another thread; a second of pictures, too, where the keyframe is black or like the one before. Default 10 s, and at times a little less.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::written::span", skip_serializing_if = "is_usual_look")
+    )]
+    pub look_every: Duration,
     /// What is done about it. Default [`Reaction::Tell`].
     pub then: Reaction,
+}
+
+/// How often content is looked at, if nothing is said.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Below this sound is silent, if nothing is said.
+const SILENT_BELOW_DB: i8 = -40;
+
+#[cfg(feature = "serde")]
+fn is_usual_level(level: &i8) -> bool {
+    *level == SILENT_BELOW_DB
+}
+
+#[cfg(feature = "serde")]
+fn is_usual_look(every: &Duration) -> bool {
+    *every == LOOK_EVERY
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self {
+            no_packet: None,
+            no_keyframe: None,
+            black: None,
+            frozen: None,
+            silent: None,
+            silent_below_db: SILENT_BELOW_DB,
+            look_every: LOOK_EVERY,
+            then: Reaction::Tell,
+        }
+    }
+}
+
+impl Watchdog {
+    /// Watches content by the usual figures: black pictures for 10 s, frozen ones for 30 s, sound below -40 dB for 30 s.
+    #[must_use]
+    pub fn content() -> Self {
+        let half_a_minute = Some(Duration::from_secs(30));
+        let black = Some(Duration::from_secs(10));
+        Self { black, frozen: half_a_minute, silent: half_a_minute, ..Self::default() }
+    }
+
+    /// What its content is watched for, if it is.
+    pub(crate) fn content_rules(&self) -> Option<Rules> {
+        let Self { black, frozen, silent, silent_below_db, look_every, .. } = *self;
+        let is_watched = black.or(frozen).or(silent).is_some();
+        is_watched.then_some(Rules { black, frozen, silent, silent_below_db, every: look_every })
+    }
 }
 
 crate::settings::settings!(Watchdog);

@@ -1,6 +1,7 @@
 //! Figures of a running stream.
 
 mod codec;
+mod content;
 mod held;
 mod output;
 mod totals;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use flowcast_rtmp::time::MediaTime;
 
 pub use self::codec::Codec;
+pub use self::content::ContentFault;
 pub use self::held::HeldBytes;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 pub use self::totals::Totals;

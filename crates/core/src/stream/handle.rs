@@ -20,6 +20,7 @@ use crate::event::StreamError;
 use crate::event::bus::Events;
 use crate::health::Health;
 use crate::id::{OutputId, StreamId};
+use crate::overlay::OverlayHandle;
 use crate::stats::{OutputStats, StreamStats};
 use crate::usage::Moment;
 
@@ -133,6 +134,18 @@ impl StreamRef {
     /// [`Error::Ended`].
     pub fn seek(&self, position: Duration) -> Result<(), Error> {
         self.send(Command::Seek(position))
+    }
+
+    /// The overlay of this name, to be changed on the air; see [`Overlay::named`](crate::Overlay::named).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: no source of the stream has one, or the feature `libav` is off; [`Error::Ended`].
+    pub fn overlay(&self, name: &str) -> Result<OverlayHandle, Error> {
+        if self.has_ended() {
+            return Err(Error::Ended);
+        }
+        self.shared.board.handle(name)
     }
 
     /// Stops the stream: outputs disconnect in an orderly way, recordings are completed, threads end. Returns its last

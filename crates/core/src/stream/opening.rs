@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
 use crate::net::dialer::Dialer;
+use crate::overlay::Board;
 use crate::recorded::Recordings;
 use crate::reel::Store;
 use crate::standby::{Opened, Parameters};
@@ -278,6 +279,11 @@ impl<'a> SourceOpening<'a> {
         self.shared.cpu.clone()
     }
 
+    /// Where content is looked at.
+    pub(crate) fn studio(&self) -> Studio {
+        self.registry.studio().clone()
+    }
+
     pub(crate) fn hub(&self) -> &Hub {
         self.registry.hub()
     }
@@ -292,6 +298,12 @@ impl<'a> SourceOpening<'a> {
 
     pub(crate) fn files(&self) -> &Arc<StreamFiles> {
         &self.shared.files
+    }
+
+    /// The overlays that the program can change.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn board(&self) -> &Board {
+        &self.shared.board
     }
 
     pub(crate) fn waker(&self) -> &Mailbox {

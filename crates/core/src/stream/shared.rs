@@ -20,6 +20,7 @@ use crate::files::StreamFiles;
 use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
+use crate::overlay::Board;
 use crate::stats::{Origin, OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
 use crate::sys::{CpuMeter, Latch, Span};
@@ -76,6 +77,8 @@ pub(crate) struct StreamShared {
     is_branch: bool,
     /// Sources opened for it, besides the one it began with. Locked while one is being opened.
     pub(super) sources: Mutex<u64>,
+    /// Overlays that the program can change.
+    pub(crate) board: Board,
     /// Thumbnails that were made last.
     pub(crate) thumbnails: Thumbnails,
     /// It plays otherwise than it was to because something failed.
@@ -157,6 +160,7 @@ impl StreamShared {
             branches: Branches::default(),
             is_branch: false,
             sources: Mutex::new(0),
+            board: Board::default(),
             thumbnails: Thumbnails::default(),
             mode_failed: AtomicBool::new(false),
         }

@@ -29,6 +29,14 @@ pub(crate) struct Order {
     pub(crate) done: Box<dyn FnOnce(Result<Thumbnail, Error>) + Send>,
 }
 
+/// What the threads are given to do.
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is decoded"))]
+enum Work {
+    Thumbnail(Order),
+    /// Something else that takes a moment, and whose CPU time it is. It does not panic.
+    Other(CpuMeter, Box<dyn FnOnce() + Send>),
+}
+
 /// Where thumbnails are ordered. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Studio(Arc<Inner>);
@@ -36,8 +44,8 @@ pub(crate) struct Studio(Arc<Inner>);
 struct Inner {
     /// Threads at once.
     most: usize,
-    orders: Sender<Order>,
-    waiting: Receiver<Order>,
+    orders: Sender<Work>,
+    waiting: Receiver<Work>,
     threads: Mutex<usize>,
     #[cfg(feature = "libav")]
     album: Mutex<super::album::Album>,
@@ -72,6 +80,7 @@ impl Studio {
     pub(crate) fn order(&self, order: Order) -> Result<(), Error> {
         let Order { keyframe, options, cpu, done } = order;
         drop((keyframe, options, cpu, done));
+        let _ = Work::Thumbnail;
         let Inner { most, orders, waiting, threads } = &*self.0;
         let _ = (most, orders, waiting, threads, IDLE, STACK);
         Err(Error::NotBuilt { feature: "libav" })
@@ -84,6 +93,32 @@ impl Studio {
     /// [`Error::System`] if there is no thread to do it.
     #[cfg(feature = "libav")]
     pub(crate) fn order(&self, order: Order) -> Result<(), Error> {
+        self.give(Work::Thumbnail(order))
+    }
+
+    /// Does something else that takes a moment, which must not panic.
+    ///
+    /// # Errors
+    ///
+    /// As for [`order`](Self::order).
+    #[cfg(feature = "libav")]
+    pub(crate) fn lend(&self, cpu: &CpuMeter, work: Box<dyn FnOnce() + Send>) -> Result<(), Error> {
+        self.give(Work::Other(cpu.clone(), work))
+    }
+
+    /// As [`order`](Self::order).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotBuilt`] without libav.
+    #[cfg(not(feature = "libav"))]
+    pub(crate) fn lend(&self, cpu: &CpuMeter, work: Box<dyn FnOnce() + Send>) -> Result<(), Error> {
+        let _ = Work::Other(cpu.clone(), work);
+        Err(Error::NotBuilt { feature: "libav" })
+    }
+
+    #[cfg(feature = "libav")]
+    fn give(&self, work: Work) -> Result<(), Error> {
         let mut threads = self.0.threads.lock();
         if *threads < self.0.most && (*threads == 0 || !self.0.waiting.is_empty()) {
             let studio = self.clone();
@@ -98,7 +133,7 @@ impl Studio {
             }
         }
         // Under the lock, so that no thread ends between being counted on and being given it. The other end is ours, too.
-        let _ = self.0.orders.send(order);
+        let _ = self.0.orders.send(work);
         Ok(())
     }
 
@@ -110,7 +145,7 @@ impl Studio {
         let mut maker = flowcast_av::JpegMaker::default();
         let (mut lap, unused) = (CpuLap::default(), CpuMeter::default());
         loop {
-            let Ok(order) = self.0.waiting.recv_timeout(IDLE) else {
+            let Ok(work) = self.0.waiting.recv_timeout(IDLE) else {
                 let mut threads = self.0.threads.lock();
                 if self.0.waiting.is_empty() {
                     *threads -= 1;
@@ -119,7 +154,14 @@ impl Studio {
                 continue;
             };
             unused.lap(&mut lap);
-            let Order { keyframe, options, cpu, done } = order;
+            let Order { keyframe, options, cpu, done } = match work {
+                Work::Thumbnail(order) => order,
+                Work::Other(cpu, work) => {
+                    work();
+                    cpu.lap(&mut lap);
+                    continue;
+                }
+            };
             let make = std::panic::AssertUnwindSafe(|| self.make(&mut maker, &keyframe, &options));
             let made = std::panic::catch_unwind(make)
                 .unwrap_or_else(|panic| Err(Error::Panicked { message: crate::sys::panic_message(&*panic) }));

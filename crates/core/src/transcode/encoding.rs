@@ -7,6 +7,7 @@ use super::profile::Profile;
 use crate::admission::{CheaperEncoding, PRESETS};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
+use crate::overlay::{self, Overlay};
 use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
 use crate::words::words;
@@ -235,6 +236,15 @@ pub struct Encoding {
     /// `false`: no platform needs it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub filler: bool,
+    /// A filter graph for the pictures, in libav's notation (`eq=contrast=1.1,unsharp`): one input, one output. It works on pictures of the size that is
+    /// encoded, before the [overlays](Self::overlays); what comes out of it in another size is fitted in. Only filters that open no file, socket or
+    /// device may be used, and none that makes pictures or changes times: `docs/jobs/overlays.md` lists them. Default empty: none. Anything else
+    /// is refused at `start`. With it, pictures are always encoded; refused with [`Mode::Copy`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
+    pub filters: String,
+    /// What is drawn over the pictures, the last one on top. Default empty. With it, pictures are always encoded; refused with [`Mode::Copy`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub overlays: Vec<Overlay>,
     /// How sound is encoded.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub audio: AudioEncoding,
@@ -289,8 +299,34 @@ impl Encoding {
             encoder: EncoderChoice::Auto,
             fallback: None,
             filler: false,
+            filters: String::new(),
+            overlays: Vec::new(),
             audio: AudioEncoding::default(),
         }
+    }
+
+    /// Draws something more over the pictures: see [`overlays`](Self::overlays).
+    #[must_use]
+    pub fn overlay(mut self, overlay: Overlay) -> Self {
+        self.overlays.push(overlay);
+        self
+    }
+
+    /// Filters the pictures: see [`filters`](Self::filters). Replaces what was there.
+    #[must_use]
+    pub fn filters(mut self, graph: impl Into<String>) -> Self {
+        self.filters = graph.into();
+        self
+    }
+
+    /// Whether pictures are changed on the way, so that they cannot be sent as they are.
+    pub(crate) fn draws(&self) -> bool {
+        !self.filters.trim().is_empty() || !self.overlays.is_empty()
+    }
+
+    /// Whether what is drawn may change, so that what is encoded cannot be kept.
+    pub(crate) fn changes(&self) -> bool {
+        self.overlays.iter().any(Overlay::changes)
     }
 
     /// Refuses what cannot work: the first of the [problems](Self::problems).
@@ -349,7 +385,33 @@ impl Encoding {
         if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
             fail("encoding", "a preset, a tune or a parameter holds a control character");
         }
+        if let Err(reason) = self.check_filters() {
+            fail("encoding.filters", &reason);
+        }
+        found.extend(overlay::problems(&self.overlays));
         found
+    }
+}
+
+impl Encoding {
+    /// Why the filters cannot be used.
+    #[cfg(feature = "libav")]
+    fn check_filters(&self) -> Result<(), String> {
+        let (width, height) = self.size.unwrap_or((1280, 720));
+        let from = flowcast_av::VideoFormat {
+            width,
+            height,
+            pixel_format: "yuv420p".to_owned(),
+            sample_aspect: None,
+            color: flowcast_av::ColorInfo::default(),
+        };
+        flowcast_av::check_filters(&self.filters, &from).map_err(|error| error.to_string())
+    }
+
+    /// Why the filters cannot be used: without libav nothing is encoded.
+    #[cfg(not(feature = "libav"))]
+    fn check_filters(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -399,6 +461,13 @@ impl Wish {
     /// the setting for it.
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = self.encoding.problems();
+        if self.encoding.draws() && (self.mode == Some(Mode::Copy) || self.encoding.profile == Profile::Copy)
+        {
+            let name =
+                if self.encoding.overlays.is_empty() { "encoding.filters" } else { "encoding.overlays" };
+            let reason = "nothing can be drawn over pictures that are copied".to_owned();
+            found.push(Error::Config { name, reason });
+        }
         let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
         if self.is_copy() || (video == VideoCodec::H264 && audio == AudioCodec::Aac) {
             return found;
@@ -455,6 +524,11 @@ impl Wish {
     /// Whether nothing is ever encoded.
     pub(crate) fn is_copy(&self) -> bool {
         self.mode() == Mode::Copy
+    }
+
+    /// Whether what is encoded may change on the air.
+    pub(crate) fn changes(&self) -> bool {
+        !self.is_copy() && self.encoding.changes()
     }
 
     /// Whether one of the platforms refuses pictures without sound.

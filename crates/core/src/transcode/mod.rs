@@ -12,6 +12,7 @@ mod encoding;
 mod frames;
 #[cfg(feature = "libav")]
 mod grid;
+mod length;
 #[cfg(feature = "libav")]
 mod limits;
 #[cfg(feature = "libav")]
@@ -45,6 +46,7 @@ pub use encoding::{
 };
 #[cfg(feature = "libav")]
 pub(crate) use frames::{Converting, FrameEncoder, Raw};
+pub(crate) use length::Length;
 #[cfg(feature = "libav")]
 pub(crate) use packets::PacketSource;
 #[cfg(feature = "libav")]

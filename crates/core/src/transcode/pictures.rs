@@ -12,10 +12,12 @@ use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoF
 use super::decode::{Decoded, FrameStage};
 use super::encoders::{Encoders, PictureEncoder, settings};
 use super::grid::Grid;
+use super::length::Length;
 use super::plan::VideoPlan;
 use super::shaper::Shaper;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::overlay::Painter;
 
 /// Ticks a second of the clock of what comes out, at least.
 const FINEST: u32 = 90_000;
@@ -36,6 +38,10 @@ pub(super) struct Pictures {
     candidates: Vec<String>,
     shaper: Shaper,
     grid: Grid,
+    /// What is drawn over the pictures, if anything is.
+    painter: Option<Painter>,
+    /// How long what comes out waits before it is on the air.
+    ahead: Length,
     encoder: Encoder,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
@@ -102,6 +108,8 @@ impl Pictures {
         output.default = true;
         output.programs.clone_from(&input.programs);
         let shaper = Shaper::new(input, plan, encoder.inner.pixel_format());
+        let overlays = &plan.drawn.overlays;
+        let painter = (!overlays.is_empty()).then(|| Painter::new(overlays, &color));
         Ok(Self {
             plan: plan.clone(),
             input: input.clone(),
@@ -112,11 +120,18 @@ impl Pictures {
             candidates,
             shaper,
             grid: Grid::new(rate, input.time_base),
+            painter,
+            ahead: Length::default(),
             encoder,
             step,
             all_end: None,
             stage: Stage::Taking,
         })
+    }
+
+    /// Says how long what comes out waits before it is on the air.
+    pub(super) fn on_air_after(&mut self, ahead: &Length) {
+        self.ahead = ahead.clone();
     }
 
     /// What comes out.
@@ -234,6 +249,10 @@ impl Pictures {
         notices: &mut Vec<EventKind>,
     ) -> Result<(), Error> {
         let mut frame = self.shaper.convert(frame)?;
+        if let Some(painter) = &mut self.painter {
+            // After the grid: a picture that is repeated shows what is to be drawn by then.
+            painter.paint(&mut frame, self.ahead.get().unwrap_or_default())?;
+        }
         let mut from = place;
         while let Err(error) = self.encode_as(&mut frame, from..=place, packets) {
             let failed = std::mem::take(&mut self.encoder.name);

@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use flowcast_av::{
     AudioDecoder, Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo, VideoDecoder,
@@ -16,6 +14,7 @@ use flowcast_av::{
 
 use super::decode::TrackDecoder;
 use super::encoders::Encoders;
+use super::length::Length;
 use super::meter::EncodingMeter;
 use super::pictures::Pictures;
 use super::plan::Plan;
@@ -42,21 +41,8 @@ pub(crate) struct Control {
     pub(crate) meter: EncodingMeter,
     /// How long the file is that is read.
     pub(crate) length: Length,
-}
-
-/// A length that becomes known while a file is opened, in milliseconds; 0 if it is not.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Length(Arc<AtomicU64>);
-
-impl Length {
-    pub(crate) fn set(&self, length: Option<Duration>) {
-        let millis = length.and_then(|length| u64::try_from(length.as_millis()).ok());
-        self.0.store(millis.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> Option<Duration> {
-        Some(Duration::from_millis(self.0.load(Ordering::Relaxed))).filter(|length| !length.is_zero())
-    }
+    /// How long what comes out waits before it is on the air.
+    pub(crate) ahead: Length,
 }
 
 /// Encodes some of the tracks of `S`.
@@ -119,6 +105,7 @@ impl<S: PacketSource> Transcoder<S> {
         if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
             let decoder = TrackDecoder::open(track)?;
             let mut opened = Pictures::open(track, plan, encoders)?;
+            opened.on_air_after(&control.ahead);
             notices.extend(opened.take_change());
             inputs[0] = Some(place(track));
             replace(&mut media, opened.output());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::encoding::{AudioCodec, FrameRate, Threading, VideoCodec};
+use crate::overlay::Overlays;
 use crate::tracks::Carriage;
 
 /// What is done to the tracks of a file. `None` is copy.
@@ -38,6 +39,16 @@ pub(crate) struct VideoPlan {
     pub(crate) threading: Threading,
     pub(crate) x264_params: String,
     pub(crate) encoder: EncoderPlan,
+    pub(crate) drawn: Drawn,
+}
+
+/// What is done to pictures besides bringing them into shape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Drawn {
+    /// A filter graph in libav's notation.
+    pub(crate) filters: String,
+    /// What is drawn over them after that.
+    pub(crate) overlays: Overlays,
 }
 
 /// Which encoders are tried, in which order.
@@ -128,7 +139,18 @@ impl fmt::Display for VideoPlan {
             f,
             "preset {preset:?} tune {tune:?} profile {profile:?} threads {} {threading} x264 {:?} encoder {}",
             self.threads, self.x264_params, self.encoder
-        )
+        )?;
+        write!(f, "{}", self.drawn)
+    }
+}
+
+/// Nothing where nothing is done.
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.filters.is_empty() {
+            write!(f, " filters {:?}", self.filters)?;
+        }
+        write!(f, "{}", self.overlays)
     }
 }
 
@@ -177,6 +199,7 @@ mod tests {
             threading: Threading::Frame,
             x264_params: "aq-mode=2".to_owned(),
             encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
+            drawn: Drawn::default(),
         };
         let audio =
             AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2, fast: false };

@@ -30,6 +30,7 @@ impl Shaper {
         let mut target = VideoTarget::new(plan.width, plan.height);
         pixel_format.clone_into(&mut target.pixel_format);
         target.tone_map = true;
+        target.filters.clone_from(&plan.drawn.filters);
         if let Some(video) = &track.video {
             target.rotate_degrees = video.rotation_degrees;
             target.mirrored = video.mirrored;

@@ -1,19 +1,22 @@
-//! Stages that encode frames which no decoder made.
+//! Stages that encode frames which no decoder made, and what is drawn over them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use flowcast_av::encoder::VideoSettings;
 use flowcast_av::{
-    AudioFormat, AudioFrame, Codec, DecoderOptions, Packet, TimeBase, TrackInfo, TrackKind, VideoDecoder,
-    VideoFrame,
+    AudioFormat, AudioFrame, Codec, DecoderOptions, Error as Media, Packet, TimeBase, TrackInfo, TrackKind,
+    VideoDecoder, VideoFrame,
 };
+use parking_lot::Mutex;
 
 use super::decode::{Decoded, FrameStage};
-use super::encoders::{Encoders, LibavEncoders};
+use super::encoders::{Encoders, LibavEncoders, PictureEncoder};
 use super::pictures::Pictures;
-use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, VideoPlan};
+use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, VideoPlan};
 use super::sounds::Sounds;
 use super::{AudioCodec, FrameRate, Threading, VideoCodec};
+use crate::overlay::{Anchor, Board, Clock, Color, Font, Overlay, OverlayWidth, Overlays, TextStyle};
 
 fn plan(width: u32, height: u32) -> VideoPlan {
     VideoPlan {
@@ -35,6 +38,7 @@ fn plan(width: u32, height: u32) -> VideoPlan {
         threading: Threading::Slice,
         x264_params: String::new(),
         encoder: EncoderPlan { first: FirstEncoder::Software, fallback: false },
+        drawn: Drawn::default(),
     }
 }
 
@@ -113,4 +117,211 @@ fn sound_that_no_decoder_made_is_encoded_to_the_sample() {
     let base = output.time_base;
     let apart = |pair: &[i64]| base.rescale(pair[1] - pair[0], TimeBase::new(1, 48_000));
     assert!(times.windows(2).all(|pair| apart(pair) == 1024), "{times:?}");
+}
+
+/// Keeps the pictures that an encoder would be given.
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Vec<Vec<u8>>>>);
+
+#[derive(Debug)]
+struct KeepingEncoder {
+    kept: Kept,
+    track: TrackInfo,
+}
+
+impl Encoders for Kept {
+    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
+        vec!["keeper".to_owned()]
+    }
+
+    fn open(&self, track: usize, _: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Media> {
+        let track = TrackInfo::new(track, TrackKind::Video, Codec::H264, TimeBase::new(1, 50));
+        Ok(Box::new(KeepingEncoder { kept: self.clone(), track }))
+    }
+
+    fn failed(&self, _: &str) {}
+}
+
+impl PictureEncoder for KeepingEncoder {
+    fn pixel_format(&self) -> &str {
+        "yuv420p"
+    }
+
+    fn track(&self) -> &TrackInfo {
+        &self.track
+    }
+
+    fn push(&mut self, frame: &VideoFrame) -> Result<(), Media> {
+        self.kept.0.lock().push(frame.to_bytes()?);
+        Ok(())
+    }
+
+    fn pull(&mut self) -> Result<Option<Packet>, Media> {
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<(), Media> {
+        Ok(())
+    }
+}
+
+const SIZE: (usize, usize) = (320, 180);
+
+/// A stage of this size that draws.
+fn drawing(
+    filters: &str,
+    overlays: &[Overlay],
+    board: &Board,
+) -> Result<(Pictures, Kept), crate::error::Error> {
+    let overlays = Overlays::load(overlays, board)?;
+    let plan = VideoPlan { drawn: Drawn { filters: filters.to_owned(), overlays }, ..plan(320, 180) };
+    let track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("rawvideo"), TimeBase::MILLIS);
+    let kept = Kept::default();
+    let encoders: Arc<dyn Encoders> = Arc::new(kept.clone());
+    Ok((Pictures::open(&track, &plan, &encoders)?, kept))
+}
+
+/// Gives it the next picture: a pattern, the same each time. What it passes on.
+fn next(stage: &mut (Pictures, Kept), number: i64) -> Vec<u8> {
+    let mut picture = flowcast_av::encoder::Picture::black(320, 180);
+    for (place, value) in picture.y.iter_mut().enumerate() {
+        *value = 16 + (place % 219) as u8;
+    }
+    for (place, value) in picture.v.iter_mut().enumerate() {
+        *value = 16 + (place % 211) as u8;
+    }
+    let mut picture = VideoFrame::from_picture(&picture).expect("a picture");
+    picture.set_pts(Some(20 * number));
+    stage.0.take(Decoded::Frame(picture));
+    work(&mut stage.0, &mut VecDeque::new());
+    stage.1.0.lock().pop().expect("a picture comes out")
+}
+
+/// The pixels in which two pictures differ, as a box of luma; `None` if they are the same.
+fn difference(one: &[u8], other: &[u8]) -> Option<(usize, usize, usize, usize)> {
+    let (width, height) = SIZE;
+    let mut found: Option<(usize, usize, usize, usize)> = None;
+    for place in (0..one.len()).filter(|place| one[*place] != other[*place]) {
+        let luma = width * height;
+        let (x, y, side) = if place < luma {
+            (place % width, place / width, 1)
+        } else {
+            let place = (place - luma) % (luma / 4);
+            (place % (width / 2) * 2, place / (width / 2) * 2, 2)
+        };
+        let (x2, y2) = (x + side, y + side);
+        found = Some(found.map_or((x, y, x2, y2), |(a, b, c, d)| (a.min(x), b.min(y), c.max(x2), d.max(y2))));
+    }
+    found
+}
+
+fn red(width: u32, height: u32) -> Overlay {
+    Overlay::pixels(width, height, [255, 0, 0, 255].repeat((width * height) as usize))
+}
+
+#[test]
+fn what_is_drawn_is_where_it_is_asked_for_and_all_else_stays() {
+    let board = Board::default();
+    let plain = next(&mut drawing("", &[], &board).expect("nothing is drawn"), 0);
+    for (at, offset, place) in [
+        (Anchor::TopLeft, (0, 0), (0, 0)),
+        (Anchor::TopLeft, (11, 7), (10, 6)),
+        (Anchor::TopRight, (24, 16), (320 - 40 - 24, 16)),
+        (Anchor::Center, (0, 0), (140, 80)),
+        (Anchor::BottomRight, (0, 0), (280, 160)),
+        (Anchor::Bottom, (10, 30), (150, 130)),
+    ] {
+        let overlay = red(40, 20).at(at).offset(offset.0, offset.1);
+        let drawn = next(&mut drawing("", &[overlay], &board).expect("it is drawn"), 0);
+        let (x, y) = place;
+        assert_eq!(difference(&plain, &drawn), Some((x, y, x + 40, y + 20)), "{at} {offset:?}");
+        // Red of BT.601, which a picture of that size is taken as.
+        assert_eq!(drawn[(y + 10) * 320 + x + 20], 81, "{at}");
+    }
+    // Half over it, and as wide as a quarter of it.
+    let wide = red(40, 20).width(OverlayWidth::Percent(25)).opacity(50);
+    let drawn = next(&mut drawing("", &[wide], &board).expect("it is drawn"), 0);
+    assert_eq!(difference(&plain, &drawn), Some((0, 0, 80, 40)));
+    assert_eq!(drawn[0], ((16.0 * 127.0 + 81.0 * 128.0) / 255.0_f64).round() as u8);
+    // One that is larger than the picture is made as large.
+    let drawn = next(&mut drawing("", &[red(640, 360)], &board).expect("it is drawn"), 0);
+    assert!(drawn[..320 * 180].iter().all(|value| *value == 81));
+}
+
+#[test]
+fn text_is_drawn_again_when_it_changes_and_only_then_looks_otherwise() {
+    let font = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
+    let Ok(font) = std::fs::read(font) else {
+        eprintln!("skipped: no {font}");
+        return;
+    };
+    let style = TextStyle::new(Font::bytes(font)).with(|style| style.background = Some(Color::BLACK));
+    let board = Board::default();
+    let plain = next(&mut drawing("", &[], &board).expect("nothing is drawn"), 0);
+    let line = Overlay::text("one", style.clone()).named("line").at(Anchor::BottomLeft).offset(10, 10);
+    let mut stage = drawing("", &[line], &board).expect("it is drawn");
+    let one = next(&mut stage, 0);
+    let (x, y, x2, y2) = difference(&plain, &one).expect("it shows");
+    assert!(x == 10 && y2 == 170 && y2 - y > 32 && x2 - x > 40, "{:?}", (x, y, x2, y2));
+    assert!(one[..320 * 180].iter().filter(|value| **value == 235).count() > 50, "white");
+    assert_eq!(next(&mut stage, 1), one);
+    let handle = board.handle("line").expect("it has a name");
+    handle.set_text("one and\ntwo").expect("it is text");
+    let two = next(&mut stage, 2);
+    let (_, higher, wider, _) = difference(&plain, &two).expect("it shows");
+    assert!(higher + 30 < y && wider > x2 + 40);
+    handle.hide();
+    assert_eq!(next(&mut stage, 3), plain);
+    handle.reset();
+    assert_eq!(next(&mut stage, 4), one);
+    let clock = Overlay::clock(Clock::new("%H:%M:%S"), style.clone()).named("clock");
+    let mut stage = drawing("", &[clock], &board).expect("it is drawn");
+    let before = next(&mut stage, 0);
+    assert!(difference(&plain, &before).is_some());
+    board.handle("clock").expect("it has a name").set_text("").expect("it is text");
+    assert_eq!(next(&mut stage, 1), plain);
+    let broken = Overlay::text("a", TextStyle::new(Font::bytes(vec![0; 100])));
+    assert!(drawing("", &[broken], &board).expect_err("it is no font").to_string().contains("font"));
+}
+
+#[test]
+fn filters_come_before_overlays_and_what_they_make_is_fitted() {
+    let board = Board::default();
+    let mut mirrored = drawing("hflip", &[red(40, 20)], &board).expect("it is filtered");
+    let picture = next(&mut mirrored, 0);
+    assert_eq!((picture[0], picture[100 * 320]), (81, 16 + ((100 * 320 + 319) % 219) as u8));
+    let mut cut = drawing("crop=160:90:0:0", &[], &board).expect("it is filtered");
+    assert_eq!(next(&mut cut, 0).len(), 320 * 180 * 3 / 2);
+    let mut narrow = drawing("split[a][b];[a][b]vstack", &[], &board).expect("it is filtered");
+    let picture = next(&mut narrow, 0);
+    assert_eq!((picture[90 * 320], picture[90 * 320 + 319]), (16, 16), "black beside it");
+}
+
+#[test]
+fn what_is_drawn_is_a_part_of_a_plan() {
+    let board = Board::default();
+    let text = |overlays: &[Overlay]| {
+        let overlays = Overlays::load(overlays, &board).expect("they are pixels");
+        VideoPlan { drawn: Drawn { filters: String::new(), overlays }, ..plan(320, 180) }.to_string()
+    };
+    let other = Overlay::pixels(2, 2, [0, 255, 0, 255].repeat(4));
+    let texts = [
+        text(&[]),
+        text(&[red(2, 2)]),
+        text(std::slice::from_ref(&other)),
+        text(&[red(2, 2), other.clone()]),
+        text(&[other.clone(), red(2, 2)]),
+        text(&[red(2, 2).opacity(50)]),
+        text(&[red(2, 2).offset(2, 0)]),
+        VideoPlan {
+            drawn: Drawn { filters: "hflip".to_owned(), overlays: Overlays::default() },
+            ..plan(320, 180)
+        }
+        .to_string(),
+    ];
+    for (number, text) in texts.iter().enumerate() {
+        assert!(!texts[..number].contains(text), "{text}");
+    }
+    assert_eq!(text(&[red(2, 2)]), texts[1]);
+    assert_eq!(texts[0], plan(320, 180).to_string());
 }

@@ -171,7 +171,8 @@ impl Air {
         let (again, slate) = (Opens::new(headers(H1, A1)), Opens::new(slate));
         let fallback = has_fallback.then(|| (slate.clone() as Arc<dyn Reopen>, TIMES));
         let name = "s1".to_owned();
-        let guard = Guard::new(Guarding { name, source, again: again.clone(), watchdog, fallback });
+        let guard =
+            Guard::new(Guarding { name, source, again: again.clone(), watchdog, content: None, fallback });
         Self { rig: Rig::new(Box::new(guard)), source: state, again, slate }
     }
 

@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 
 use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wish};
 use super::limits::Limits;
-use super::plan::{AudioPlan, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, Plan, VideoPlan};
 use crate::bit_rate::BitRate;
 use crate::event::EventKind;
+use crate::overlay::Overlays;
 use crate::scan::{ScanOptions, facts, verdict_of_failure};
 use crate::tracks::{Carriage, Chosen, Selection, Tracks};
 use crate::verdict::{Subject, TrackVerdict, Verdict, verdict_for_all};
@@ -56,6 +57,8 @@ pub(crate) struct Settling {
     wish: Wish,
     limits: Limits,
     defaults: EncoderDefaults,
+    /// What is drawn over pictures.
+    overlays: Overlays,
     /// The files follow each other and have to be alike.
     list: Option<List>,
     judged: Mutex<Judged>,
@@ -80,8 +83,17 @@ struct Judged {
 impl Settling {
     pub(crate) fn new(wish: Wish, defaults: EncoderDefaults) -> Self {
         let (limits, judged) = (Limits::of(&wish.platforms), Mutex::default());
-        let list = None;
-        Self { wish, limits, defaults, list, judged, video: OnceLock::new(), audio: OnceLock::new() }
+        let (list, overlays) = (None, Overlays::default());
+        Self {
+            wish,
+            limits,
+            defaults,
+            overlays,
+            list,
+            judged,
+            video: OnceLock::new(),
+            audio: OnceLock::new(),
+        }
     }
 
     /// The files are the items of a list: what is unlike the first one is encoded to be like it. `silence` is the sampling rate
@@ -89,6 +101,11 @@ impl Settling {
     pub(crate) fn of_list(self, silence: Option<(u32, u8)>) -> Self {
         let silence = silence.map(|(rate, channels)| (rate, u32::from(channels)));
         Self { list: Some(List { silence }), ..self }
+    }
+
+    /// With what is drawn over the pictures, as the wish says.
+    pub(crate) fn drawing(self, overlays: Overlays) -> Self {
+        Self { overlays, ..self }
     }
 
     /// What tracks may be carried as.
@@ -209,10 +226,15 @@ impl Settling {
             // It goes on the air before any sound does.
             self.audio.get_or_init(|| self.audio_plan_of(AudioCodec::Aac, silence));
         }
-        let unlike = match self.list {
+        let mut unlike = match self.list {
             Some(_) => alike::unlike(&chosen, tracks, needs, (video, audio)),
             None => Vec::new(),
         };
+        if self.wish.encoding.draws() && video.is_some() && !needs.video && tracks != Tracks::Audio {
+            let detail = "filters or overlays change the pictures".to_owned();
+            unlike.retain(|unlike| unlike.track != Subject::Video);
+            unlike.push(Unlike { track: Subject::Video, detail });
+        }
         needs.video |= unlike.iter().any(|unlike| unlike.track == Subject::Video);
         needs.audio |= unlike.iter().any(|unlike| unlike.track == Subject::Audio);
         let plan = Plan {
@@ -273,6 +295,7 @@ impl Settling {
             threading: encoding.threading.unwrap_or(figures.threading),
             x264_params: parameters.join(":"),
             encoder: self.encoder(),
+            drawn: Drawn { filters: encoding.filters.trim().to_owned(), overlays: self.overlays.clone() },
         }
     }
 
