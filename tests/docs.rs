@@ -14,9 +14,8 @@ mod imports {
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::FrameRate;
     use flowcast::fragment::{FragmentDirectory, FragmentPublisher};
-    use flowcast::frames::{
-        AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat, When as Shown,
-    };
+    use flowcast::frames;
+    use flowcast::frames::{AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat};
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::playlist::NothingPlays;

@@ -34,8 +34,8 @@ words!(SampleLayout, "sample layout", Interleaved = "interleaved", Planar = "pla
 /// What the samples of a program are like.
 ///
 /// ```
-/// # extern crate flowcast_core as flowcast;
-/// use flowcast::AudioFormat;
+/// # mod flowcast { pub mod frames { pub use flowcast_core::AudioFormat; } }
+/// use flowcast::frames::AudioFormat;
 ///
 /// let microphone = AudioFormat::i16(44_100, 1);
 /// let synthesizer = AudioFormat::f32(48_000, 2).planar();

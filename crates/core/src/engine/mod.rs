@@ -100,7 +100,8 @@ impl Engine {
     /// ```no_run
     /// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::FrameRate; } }
     /// use flowcast::encode::FrameRate;
-    /// use flowcast::frames::{PixelFormat, VideoFormat, When};
+    /// use flowcast::frames;
+    /// use flowcast::frames::{PixelFormat, VideoFormat};
     /// use flowcast::{Config, Engine};
     ///
     /// let engine = Engine::new(Config::default())?;
@@ -109,7 +110,7 @@ impl Engine {
     /// for number in 0..300_u32 {
     ///     let mut frame = sink.frame()?;
     ///     frame.plane_mut(0).fill(number as u8);
-    ///     sink.send(frame, When::Now)?; // one after the other, at the rate of the stream
+    ///     sink.send(frame, frames::When::Now)?; // one after the other, at the rate of the stream
     /// }
     /// drop(sink); // nothing follows: the stream is complete
     /// live.wait()?;

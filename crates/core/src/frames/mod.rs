@@ -60,7 +60,8 @@ words!(
 /// use std::time::Duration;
 ///
 /// use flowcast::encode::FrameRate;
-/// use flowcast::frames::{AudioFormat, Frames, PixelFormat, VideoFormat, When};
+/// use flowcast::frames;
+/// use flowcast::frames::{AudioFormat, Frames, PixelFormat, VideoFormat};
 /// use flowcast::{Config, Engine, Output, Profile};
 ///
 /// let engine = Engine::new(Config::default())?;
@@ -74,8 +75,8 @@ words!(
 /// for number in 0_u32.. {
 ///     let mut frame = sink.frame()?; // waits if the program is too fast
 ///     frame.plane_mut(0).fill(number as u8);
-///     sink.send(frame, When::At(Duration::from_secs(1) * number / 30))?;
-///     sink.send_samples(&[0.0_f32; 2 * 1600][..], When::At(Duration::from_secs(1) * number / 30))?;
+///     sink.send(frame, frames::When::At(Duration::from_secs(1) * number / 30))?;
+///     sink.send_samples(&[0.0_f32; 2 * 1600][..], frames::When::At(Duration::from_secs(1) * number / 30))?;
 /// }
 /// # drop(live);
 /// # Ok::<(), flowcast::Error>(())
