@@ -317,6 +317,20 @@ impl AudioFrame {
         Ok(Self { raw: self.raw.share()?, format: Arc::clone(&self.format) })
     }
 
+    /// A copy of samples of 32-bit float ("fltp", "flt"), one row for each channel.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for another sample format.
+    pub fn to_channels(&self) -> Result<Vec<Vec<f32>>, Error> {
+        let mut rows = vec![vec![0.0; self.samples()]; self.format.channels as usize];
+        for (index, row) in rows.iter_mut().enumerate() {
+            self.raw.read_channel(index, row).map_err(|_| Error::InvalidArgument {
+                message: format!("samples in {}, not in 32-bit float", self.format.sample_format),
+            })?;
+        }
+        Ok(rows)
+    }
+
     /// A copy of the samples in their sample format and this machine's byte order, all channels of one sample behind each
     /// other.
     #[must_use]

@@ -319,6 +319,31 @@ impl RawFrame {
         Ok(())
     }
 
+    /// Copies the samples of one channel out of a frame of 32-bit float, planar or not; there must be as many as it has.
+    pub(crate) fn read_channel(&self, channel: usize, samples: &mut [f32]) -> Result<(), Failure> {
+        let refuse = || Failure::new(Failure::INVALID_ARGUMENT, "av_frame");
+        // SAFETY: our own frame that holds samples; planes and bounds are as in `fill_channel`, and only read.
+        unsafe {
+            let frame = self.as_ptr();
+            let channels = usize::try_from((*frame).ch_layout.nb_channels).map_err(|_| refuse())?;
+            if channel >= channels || samples.len() != self.samples() {
+                return Err(refuse());
+            }
+            if (*frame).format == ffi::AVSampleFormat::AV_SAMPLE_FMT_FLTP as c_int {
+                let plane = *(*frame).extended_data.add(channel);
+                std::ptr::copy_nonoverlapping(plane.cast::<f32>(), samples.as_mut_ptr(), samples.len());
+            } else if (*frame).format == ffi::AVSampleFormat::AV_SAMPLE_FMT_FLT as c_int {
+                let plane = (*(*frame).extended_data).cast::<f32>();
+                for (index, sample) in samples.iter_mut().enumerate() {
+                    *sample = plane.add(index * channels + channel).read();
+                }
+            } else {
+                return Err(refuse());
+            }
+        }
+        Ok(())
+    }
+
     /// The pixels, rows and planes without padding, one plane after the other.
     pub(crate) fn copy_pixels(&self) -> Result<Vec<u8>, Failure> {
         let frame = self.as_ptr();
