@@ -31,6 +31,8 @@ mod keys;
 mod lap;
 mod limiter;
 mod machine;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
+mod mix;
 pub mod monitor;
 pub mod net;
 pub mod output;
@@ -53,7 +55,7 @@ mod serial;
 mod settings;
 #[cfg(feature = "signals")]
 mod signals;
-#[allow(dead_code, reason = "what takes samples of a program comes next")]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav no samples are encoded"))]
 mod sound_format;
 mod source;
 mod spec;
@@ -120,6 +122,7 @@ pub use keys::SavedKeys;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
 pub use machine::{GroupUse, Machine, ProcessUse};
+pub use mix::{Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleSink};
 pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Clip, Existing, FileFormat, Hls, HlsFile, HlsStore, IfTaken, Output, Rotation, Segments};
 pub use overlay::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};

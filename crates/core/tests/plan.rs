@@ -36,10 +36,11 @@ const PLAN: &[(&str, &str)] = &[
     ("driver", "error event id pool ring stats"),
     ("playlist", "error id net words written"),
     ("fragment", "error net playlist settings sys words written"),
+    ("mix", "error event id playlist settings sound_format sys written"),
     ("scan", "bit_rate clock error settings tracks verdict"),
     (
         "transcode",
-        "admission bit_rate clock error event overlay scan settings stats sys tracks verdict words written",
+        "admission bit_rate clock error event mix overlay scan settings stats sys tracks verdict words written",
     ),
     ("lap", "clock config error event scan tracks transcode"),
     ("reel", "config error event lap pool sys tracks transcode"),
@@ -55,15 +56,15 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "content driver error event ring settings stats sys words written"),
     (
         "stream",
-        "admission bit_rate clock config driver error event files health id limiter machine net overlay pool recorded reel ring standby stats sys thumbnail usage",
+        "admission bit_rate clock config driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
     ),
-    ("publish", "clock config driver error event id lap ring stats stream sys tracks transcode"),
+    ("publish", "clock config driver error event id lap mix ring stats stream sys tracks transcode"),
     ("frames", "clock config driver error lap publish sound_format stats stream sys tracks transcode words"),
     ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
     ("keys", "bit_rate error net stats stream"),
     (
         "source",
-        "admission content driver error files fragment frames net overlay playlist playout publish pull standby stream sys tracks transcode verdict written",
+        "admission content driver error files fragment frames mix net overlay playlist playout publish pull standby stream sys tracks transcode verdict written",
     ),
     (
         "output",

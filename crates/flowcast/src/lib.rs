@@ -327,6 +327,14 @@ pub mod overlay {
     pub use flowcast_core::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};
 }
 
+/// Several sounds as one: music under a voice, samples of the program.
+pub mod mix {
+    pub use flowcast_core::{
+        AudioFormat, Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleFormat,
+        SampleLayout, SampleSink, Samples,
+    };
+}
+
 /// Whether a file can be sent to a platform as it is, and if not, why, and what has to be encoded.
 pub mod verdict {
     pub use flowcast_core::verdict::*;

@@ -3,5 +3,7 @@
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 pub(crate) mod encoder;
 pub(crate) mod ingest;
+#[cfg(feature = "libav")]
+pub(crate) mod mixed;
 pub(crate) mod published;
 pub(crate) mod relayed;

@@ -4,30 +4,68 @@ use std::sync::Arc;
 
 use super::open::{Opening, silence};
 use super::{Media, Source};
+use crate::driver::SourceDriver;
 use crate::error::Error;
+use crate::mix::{MixFormat, MixOptions, Mixing};
 use crate::overlay::Overlays;
 use crate::playout::Recipes;
 use crate::publish::encoder::{LiveEncoder, LiveOptions};
+use crate::publish::mixed::Mixed;
 use crate::tracks::Tracks;
-use crate::transcode::{EncoderDefaults, LibavEncoders, Settling, Wish};
+use crate::transcode::{EncoderDefaults, LibavEncoders, Mode, Settling, Wish};
 
 impl Opening<'_> {
-    /// The encoder of what is published as `name`, if it is encoded.
+    /// The encoder of what is published as `name`, if it is encoded or mixed.
     pub(super) fn encoder(&self, source: &Source, name: &str) -> Result<Option<LiveEncoder>, Error> {
         source.wish.check()?;
-        if source.wish.is_copy() {
+        if source.wish.is_copy() && source.mixer.is_none() {
             return Ok(None);
         }
         let wish = Wish { encoding: source.encoding_on_air(), ..source.wish.clone() };
+        self.live_encoder(source, name, wish).map(Some)
+    }
+
+    /// The driver of a source of files, behind which its sound is mixed if it is to be.
+    pub(super) fn mixed(
+        &self,
+        source: &Source,
+        driver: Box<dyn SourceDriver>,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        if source.mixer.is_none() {
+            return Ok(driver);
+        }
+        // Its pictures are what they are to be by then.
+        let wish = Wish { mode: Some(Mode::Copy), ..source.wish.clone() };
+        let encoder = self.live_encoder(source, &self.0.stream().to_string(), wish)?;
+        Ok(Box::new(Mixed::new(driver, encoder)))
+    }
+
+    fn live_encoder(&self, source: &Source, name: &str, wish: Wish) -> Result<LiveEncoder, Error> {
+        // What is copied was drawn on before.
+        let is_copy = wish.is_copy();
+        let mut settling = Settling::new(wish, self.encoder_defaults());
+        if !is_copy {
+            settling = settling.drawing(self.overlays(source)?);
+        }
+        let mut mixed = None;
+        if let Some(mixer) = &source.mixer {
+            let plan = settling.mixed_plan();
+            let format = MixFormat { rate: plan.sample_rate, channels: plan.channels };
+            let (stream, cpu) = (self.0.stream().to_string(), self.0.cpu());
+            let mixing = Mixing::start(&MixOptions { stream, mixer, format, cpu })?;
+            self.0.has_mixer(mixing.handle());
+            mixed = Some((mixing, plan));
+        }
         let options = LiveOptions {
             name: name.to_owned(),
             bounds: self.0.config().read_ahead,
             reader: self.0.waker().clone(),
             cpu: self.0.cpu(),
-            settling: Settling::new(wish, self.encoder_defaults()).drawing(self.overlays(source)?),
+            settling,
             encoders: Arc::new(LibavEncoders),
+            mixed,
         };
-        LiveEncoder::start(options).map(Some)
+        LiveEncoder::start(options)
     }
 
     /// The recipes of the files of a lane.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::fragment::{FragmentDirectory, FragmentPace, FragmentPublisher, Fragments};
+use crate::mix::{Feed, Mixer};
 use crate::playlist::Playlist;
 use crate::pull::Pull;
 use crate::standby::Watchdog;
@@ -51,6 +52,8 @@ pub struct Source {
     /// The same of the sound, and where in it.
     pub(crate) sound_at: (Option<usize>, Duration),
     pub(crate) wish: Wish,
+    /// What its sound is mixed with.
+    pub(crate) mixer: Option<Mixer>,
     fallback: Option<Fallback>,
     watchdog: Watchdog,
     /// The settings that have no effect on such a source, and why: `start` refuses them.
@@ -215,6 +218,7 @@ impl Source {
             start_item: None,
             sound_at: (None, Duration::ZERO),
             wish: Wish::default(),
+            mixer: None,
             fallback: None,
             watchdog: Watchdog::default(),
             in_vain: Vec::new(),
@@ -232,6 +236,11 @@ impl Source {
             *list = list.frozen();
         }
         frozen.sound = frozen.sound.as_ref().map(Playlist::frozen);
+        for (_, input) in frozen.mixer.iter_mut().flat_map(|mixer| &mut mixer.inputs) {
+            if let Feed::Playlist(list) = &mut input.feed {
+                *list = list.frozen();
+            }
+        }
         frozen
     }
 
@@ -241,16 +250,28 @@ impl Source {
         let encodes = self.wish.mode.is_some() || !self.wish.platforms.is_empty();
         let is_default = self.wish.encoding == Encoding::default();
         if !encodes && !is_default && self.wish.encoding.profile != Profile::Copy {
-            in_vain.push(("encoding", "nothing is encoded unless a mode or a platform is named"));
+            let of_sound = Encoding { audio: self.wish.encoding.audio.clone(), ..Encoding::default() };
+            if self.mixer.is_none() {
+                in_vain.push(("encoding", "nothing is encoded unless a mode or a platform is named"));
+            } else if self.wish.encoding != of_sound {
+                in_vain.push((
+                    "encoding",
+                    "only sound is encoded for a mix unless a mode or a platform is named",
+                ));
+            }
         }
         if self.silence && self.sound.is_some() {
             in_vain.push(("with_silence", "gaps in the sound of with_audio are silent anyway"));
+        }
+        if self.mixer.is_some() && self.is_burst() {
+            in_vain.push(("with_mix", "what is sent faster than real time is not mixed"));
         }
         let in_vain = in_vain.into_iter();
         let mut found: Vec<_> =
             in_vain.map(|(name, reason)| Error::Config { name, reason: reason.to_owned() }).collect();
         found.extend(self.wish.problems());
         found.extend(self.guard_problems());
+        found.extend(self.mixer.iter().flat_map(Mixer::problems));
         match &self.media {
             Media::Published { name, .. } => found.extend(check_name(name).err()),
             Media::Pull(pull) => found.extend(pull.problems()),
@@ -317,6 +338,40 @@ impl Source {
         }
         self.sound = Some(playlist);
         self
+    }
+
+    /// Mixes the sound of the source with others: music under a voice, say. Pictures are sent as they would be without it; sound is
+    /// decoded, mixed and encoded again, to AAC with 48,000 Hz and two channels unless [`encoding`](Self::encoding) says otherwise. The mix
+    /// is on the clock of the source: it begins, pauses and ends with it. A source without sound, or one whose sound fails, is silent in it.
+    ///
+    /// Sound comes out 5.2 ms later than it would otherwise be encoded, because the limiter looks ahead that far; the times of sound and
+    /// picture are not moved against each other. What stands in for the source ([`fallback`](Self::fallback)) is not mixed.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod mix { pub use flowcast_core::*; } }
+    /// use std::time::Duration;
+    /// use flowcast::mix::{MixInput, Mixer};
+    /// use flowcast::{Config, Engine, Output, Playlist, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let music = MixInput::playlist(Playlist::dir("music")?.shuffled()).gain_db(-10.0).duck_under(Mixer::SOURCE);
+    /// let show = Source::published("studio").with_mix(Mixer::new().input("music", music));
+    /// let live = engine.stream(show).to(Output::publish("show")).start()?;
+    /// let mixer = live.mixer().ok_or("it is mixed")?;
+    /// mixer.fade("music", -30.0, Duration::from_secs(3))?; // on the air
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_mix(mut self, mixer: Mixer) -> Self {
+        self.mixer = Some(mixer);
+        self
+    }
+
+    /// The lists of the mixer.
+    pub(crate) fn mixed_lists(&self) -> impl Iterator<Item = &Playlist> {
+        self.mixer.iter().flat_map(|mixer| &mixer.inputs).filter_map(|(_, input)| match &input.feed {
+            Feed::Playlist(list) => Some(list),
+            _ => None,
+        })
     }
 
     /// Sends silence if there is no audio track: many platforms show nothing without one. AAC-LC, 44.1 kHz, stereo.

@@ -43,7 +43,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
     });
     let lists =
         [source.sound.as_ref(), if let Media::Playlist(list) = &source.media { Some(list) } else { None }];
-    lists.into_iter().flatten().try_for_each(Playlist::load)?;
+    lists.into_iter().flatten().chain(source.mixed_lists()).try_for_each(Playlist::load)?;
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
     let lane = Lane::new(MetadataRole::Sends { companion: None }, silence.filter(|_| source.sound.is_none()));
@@ -84,7 +84,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         None => None,
     };
     let playout = Playout::new(main, sound, notices);
-    Ok(Box::new(if source.is_burst() { playout.at_once() } else { playout }))
+    opening.mixed(source, Box::new(if source.is_burst() { playout.at_once() } else { playout }))
 }
 
 /// Sample rate, in hertz, and channels of what is sent where there is no sound, if anything is.
@@ -116,6 +116,7 @@ impl OpenSource for Source {
             Media::Frames(_) => {}
         }
         reads.playlists.extend(self.sound.clone());
+        reads.playlists.extend(self.mixed_lists().cloned());
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
         reads
     }

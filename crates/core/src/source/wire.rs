@@ -12,6 +12,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::{Fallback, Media, Source};
 use crate::fragment::{FragmentDirectory, Fragments};
+use crate::mix::Mixer;
 use crate::playlist::Playlist;
 use crate::pull::{self, Pull};
 use crate::standby::Watchdog;
@@ -57,6 +58,8 @@ struct Written {
     #[serde(skip_serializing_if = "is_default")]
     encoding: Encoding,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mix: Option<Mixer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<Fallback>,
     #[serde(skip_serializing_if = "is_default")]
     watchdog: Watchdog,
@@ -89,6 +92,7 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
         strictness: source.wish.strictness,
         enhanced: source.wish.enhanced,
         encoding: source.wish.encoding.clone(),
+        mix: source.mixer.clone(),
         fallback: source.fallback.clone(),
         watchdog: source.watchdog,
         ..Written::default()
@@ -173,6 +177,7 @@ impl<'de> Deserialize<'de> for Source {
         source.wish.strictness = written.strictness;
         source.wish.enhanced = written.enhanced;
         source.wish.encoding = written.encoding;
+        source.mixer = written.mix;
         source.fallback = written.fallback;
         source.watchdog = written.watchdog;
         Ok(source)

@@ -2,6 +2,7 @@
 
 use super::Source;
 use super::open::Opening;
+use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::playout::Recipes;
 use crate::publish::encoder::LiveEncoder;
@@ -13,6 +14,15 @@ impl Opening<'_> {
         refuse_encoding(source).map(|()| None)
     }
 
+    /// The driver as it is: nothing is mixed.
+    pub(super) fn mixed(
+        &self,
+        source: &Source,
+        driver: Box<dyn SourceDriver>,
+    ) -> Result<Box<dyn SourceDriver>, Error> {
+        refuse_encoding(source).map(|()| driver)
+    }
+
     /// The recipes of the files of a lane.
     pub(super) fn recipes(&self, tracks: Tracks, source: &Source) -> Result<Recipes, Error> {
         refuse_encoding(source).map(|()| Recipes::copy(tracks, source.wish.carriage()))
@@ -20,5 +30,9 @@ impl Opening<'_> {
 }
 
 fn refuse_encoding(source: &Source) -> Result<(), Error> {
-    if source.wish.is_copy() { Ok(()) } else { Err(Error::NotBuilt { feature: "libav" }) }
+    if source.wish.is_copy() && source.mixer.is_none() {
+        Ok(())
+    } else {
+        Err(Error::NotBuilt { feature: "libav" })
+    }
 }

@@ -20,6 +20,7 @@ use crate::event::StreamError;
 use crate::event::bus::Events;
 use crate::health::Health;
 use crate::id::{OutputId, StreamId};
+use crate::mix::MixerRef;
 use crate::overlay::OverlayHandle;
 use crate::stats::{OutputStats, StreamStats};
 use crate::usage::Moment;
@@ -86,6 +87,13 @@ impl StreamRef {
     #[must_use]
     pub fn error_counts(&self) -> BTreeMap<&'static str, u64> {
         self.shared.recent.by_code()
+    }
+
+    /// What mixes its sound; `None` if its source is not [mixed](crate::Source::with_mix), or has ended. After
+    /// [`replace_source`](Self::replace_source) it is that of the source that was opened last.
+    #[must_use]
+    pub fn mixer(&self) -> Option<MixerRef> {
+        self.shared.mixer.lock().clone().filter(|mixer| !mixer.has_ended())
     }
 
     /// Its events from now on. At most 1024 wait; then the oldest is dropped and counted.

@@ -21,6 +21,7 @@ use crate::driver::{OutputDriver, SourceDriver};
 use crate::error::Error;
 use crate::files::{Reads, StreamFiles};
 use crate::id::{OutputId, StreamId};
+use crate::mix::MixerRef;
 use crate::net::dialer::Dialer;
 use crate::overlay::Board;
 use crate::recorded::Recordings;
@@ -233,6 +234,12 @@ impl<'a> SourceOpening<'a> {
     /// Whether it is.
     pub(crate) fn was_fitted(&self) -> bool {
         self.fitted.get()
+    }
+
+    /// The source is mixed, and this is how the program reaches the mixer.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
+    pub(crate) fn has_mixer(&self, mixer: MixerRef) {
+        *self.shared.mixer.lock() = Some(mixer);
     }
 
     /// What is sent to the driver by [`mailbox`](Self::mailbox).

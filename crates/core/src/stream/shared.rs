@@ -20,6 +20,7 @@ use crate::files::StreamFiles;
 use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
+use crate::mix::MixerRef;
 use crate::overlay::Board;
 use crate::stats::{Origin, OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
@@ -81,6 +82,8 @@ pub(crate) struct StreamShared {
     pub(crate) board: Board,
     /// Thumbnails that were made last.
     pub(crate) thumbnails: Thumbnails,
+    /// How the program reaches what mixes its sound.
+    pub(super) mixer: Mutex<Option<MixerRef>>,
     /// It plays otherwise than it was to because something failed.
     mode_failed: AtomicBool,
 }
@@ -162,6 +165,7 @@ impl StreamShared {
             sources: Mutex::new(0),
             board: Board::default(),
             thumbnails: Thumbnails::default(),
+            mixer: Mutex::default(),
             mode_failed: AtomicBool::new(false),
         }
     }

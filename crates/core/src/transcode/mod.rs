@@ -35,6 +35,8 @@ mod shaper;
 mod sounds;
 #[cfg(all(test, feature = "libav"))]
 mod tests;
+#[cfg(feature = "libav")]
+mod unheard;
 #[cfg(feature = "serde")]
 mod wire;
 
@@ -51,7 +53,7 @@ pub(crate) use length::Length;
 pub(crate) use packets::PacketSource;
 #[cfg(feature = "libav")]
 pub(crate) use pipeline::{Control, Transcoder};
-#[cfg(test)]
+#[cfg(any(test, feature = "libav"))]
 pub(crate) use plan::AudioPlan;
 pub(crate) use plan::Plan;
 #[cfg(feature = "libav")]

@@ -12,16 +12,18 @@ use flowcast_av::{
     AudioDecoder, Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo, VideoDecoder,
 };
 
-use super::decode::TrackDecoder;
+use super::decode::{Decoded, FrameStage, TrackDecoder};
 use super::encoders::Encoders;
 use super::length::Length;
 use super::meter::EncodingMeter;
 use super::pictures::Pictures;
 use super::plan::Plan;
 use super::sounds::Sounds;
+use super::unheard::{Unheard, track_of_silence};
 use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::mix::Mixing;
 use crate::tracks::{Chosen, Selection};
 use crate::transcode::packets::PacketSource;
 
@@ -43,6 +45,8 @@ pub(crate) struct Control {
     pub(crate) length: Length,
     /// How long what comes out waits before it is on the air.
     pub(crate) ahead: Length,
+    /// What its sound is mixed with.
+    pub(crate) mixing: Option<Mixing>,
 }
 
 /// Encodes some of the tracks of `S`.
@@ -56,7 +60,9 @@ pub(crate) struct Transcoder<S> {
     inputs: [Option<(usize, TimeBase)>; 2],
     /// What is encoded: where its frames come from, and what encodes them.
     video: Option<(TrackDecoder<VideoDecoder>, Pictures)>,
-    audio: Option<(TrackDecoder<AudioDecoder>, Sounds)>,
+    /// Sound that is mixed goes on where the source has none: then there is no decoder.
+    audio: Option<(Option<TrackDecoder<AudioDecoder>>, Sounds)>,
+    unheard: Unheard,
     continuity: Continuity,
     ready: VecDeque<Packet>,
     notices: Vec<EventKind>,
@@ -115,11 +121,17 @@ impl<S: PacketSource> Transcoder<S> {
         // With the picture that comes out: its sound is of the same programme.
         inputs[1] = Selection::of(&media, plan.carriage).audio.as_ref().map(place);
         let mut audio = None;
-        if let (Some(plan), Some(track)) = (&plan.audio, &chosen.audio) {
-            let decoder = TrackDecoder::open(track)?;
-            let opened = Sounds::open(track, plan)?;
-            inputs[1] = Some(place(track));
-            replace(&mut media, opened.output());
+        let silence =
+            control.mixing.as_ref().filter(|_| chosen.audio.is_none()).map(|_| track_of_silence(&media));
+        if let (Some(plan), Some(track)) = (&plan.audio, chosen.audio.as_ref().or(silence.as_ref())) {
+            let decoder = if silence.is_none() { Some(TrackDecoder::open(track)?) } else { None };
+            let opened = Sounds::open(track, plan, control.mixing.clone())?;
+            inputs[1] = decoder.as_ref().map(|_| place(track));
+            if silence.is_some() {
+                media.tracks.push(opened.output().clone());
+            } else {
+                replace(&mut media, opened.output());
+            }
             if video.is_none() {
                 control.meter.name(opened.encoder());
             }
@@ -133,6 +145,7 @@ impl<S: PacketSource> Transcoder<S> {
             inputs,
             video,
             audio,
+            unheard: Unheard::default(),
             continuity: Continuity::new(Forward::File),
             ready: VecDeque::new(),
             notices,
@@ -152,12 +165,13 @@ impl<S: PacketSource> Transcoder<S> {
         };
         if let Some(base) = base {
             self.mend_clock(&mut packet, side, base);
+            self.keep_sound_up(&packet, side, base)?;
         }
         // One that the container calls damaged may lack nothing (the last one before a file was joined to another), and what a
         // decoder makes of one that does is better than none.
         let pushed = match (side, &mut self.video, &mut self.audio) {
             (Side::Video, Some((decoder, _)), _) => decoder.push(&packet),
-            (Side::Audio, _, Some((decoder, _))) => decoder.push(&packet),
+            (Side::Audio, _, Some((Some(decoder), _))) => decoder.push(&packet),
             _ => {
                 self.ready.push_back(packet);
                 return Ok(());
@@ -171,6 +185,23 @@ impl<S: PacketSource> Transcoder<S> {
             false => Ok(()),
         });
         pushed.or_else(|error| self.tolerate(Error::Media(error)))
+    }
+
+    /// What is mixed is heard although the source's own sound does not come.
+    fn keep_sound_up(&mut self, packet: &Packet, side: Side, base: TimeBase) -> Result<(), Error> {
+        let Some((decoder, sounds)) = self.audio.as_mut().filter(|_| self.control.mixing.is_some()) else {
+            return Ok(());
+        };
+        let Some(at) = packet.dts.or(packet.pts).map(|time| base.millis(time)) else { return Ok(()) };
+        match side {
+            Side::Audio => self.unheard.heard(at, sounds.ends()),
+            Side::Video => {
+                if let Some((from, to)) = self.unheard.silence_at(at, sounds.ends(), decoder.is_some()) {
+                    sounds.take_silence(from, to)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes out a jump of the file's own clock, before a decoder sees it.
@@ -235,7 +266,10 @@ impl<S: PacketSource> Transcoder<S> {
             None => Ok(false),
         };
         let worked = match (worked, &mut self.audio) {
-            (Ok(false), Some((decoder, sounds))) => decoder.work(sounds, &mut self.ready, &mut self.notices),
+            (Ok(false), Some((Some(decoder), sounds))) => {
+                decoder.work(sounds, &mut self.ready, &mut self.notices)
+            }
+            (Ok(false), Some((None, sounds))) => sounds.work(&mut self.ready, &mut self.notices),
             (worked, _) => worked,
         };
         if self.ready.len() > before {
@@ -253,10 +287,14 @@ impl<S: PacketSource> Transcoder<S> {
         {
             self.tolerate(Error::Media(error))?;
         }
-        if let Some((decoder, _)) = &mut self.audio
-            && let Err(error) = decoder.finish(all_end)
-        {
-            self.tolerate(Error::Media(error))?;
+        match &mut self.audio {
+            Some((Some(decoder), _)) => {
+                if let Err(error) = decoder.finish(all_end) {
+                    self.tolerate(Error::Media(error))?;
+                }
+            }
+            Some((None, sounds)) => sounds.take(Decoded::End { all_end }),
+            None => {}
         }
         Ok(())
     }
@@ -361,7 +399,9 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
 impl<S: PacketSource> Transcoder<S> {
     fn rewind_sound(&mut self) -> Result<(), Error> {
         if let Some((decoder, sounds)) = &mut self.audio {
-            decoder.rewind()?;
+            if let Some(decoder) = decoder {
+                decoder.rewind()?;
+            }
             sounds.rewind()?;
         }
         Ok(())

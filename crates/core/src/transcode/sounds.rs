@@ -1,4 +1,4 @@
-//! The sound of one lap: brought to the encoder's rate, channels and frame size, encoded.
+//! The sound of one lap: brought to the encoder's rate, channels and frame size, mixed with others if it is to be, encoded.
 //!
 //! In: samples, wherever they come from, with times in ticks of one clock. Out: packets of AAC or Opus, to the sample on the same clock; the
 //! first says how much of it is priming. Runs on the thread that reads.
@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowcast_av::encoder::{AudioCodecKind, AudioEncoder, AudioSettings};
-use flowcast_av::{AudioFrame, Error as Media, Packet, Resampler, TrackInfo};
+use flowcast_av::{AudioFormat, AudioFrame, Error as Media, Packet, Resampler, TimeBase, TrackInfo};
 
 use super::decode::{Decoded, FrameStage};
 use super::encoding::AudioCodec;
 use super::plan::AudioPlan;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::mix::Mixing;
 
 /// The sound of a track, on its way to packets.
 #[derive(Debug)]
@@ -28,6 +29,11 @@ pub(super) struct Sounds {
     /// The resampler gives what it holds and goes.
     leaving: bool,
     encoder: AudioEncoder,
+    /// What it is mixed with.
+    mixing: Option<Mixing>,
+    /// Of what is mixed: the format that came last, and where it ends, in milliseconds.
+    input: Option<AudioFormat>,
+    ends: Option<i64>,
     /// Samples of priming that no packet has told yet.
     priming: u32,
     stage: Stage,
@@ -51,8 +57,11 @@ impl Sounds {
     /// # Errors
     ///
     /// No encoder opens.
-    pub(super) fn open(input: &TrackInfo, plan: &AudioPlan) -> Result<Self, Error> {
+    pub(super) fn open(input: &TrackInfo, plan: &AudioPlan, mixing: Option<Mixing>) -> Result<Self, Error> {
         let encoder = open_encoder(input.index, plan)?;
+        if let Some(mixing) = &mixing {
+            mixing.desk().begin();
+        }
         let mut output = encoder.track().clone();
         output.default = true;
         output.programs.clone_from(&input.programs);
@@ -66,6 +75,9 @@ impl Sounds {
             waiting: None,
             leaving: false,
             encoder,
+            mixing,
+            input: None,
+            ends: None,
             stage: Stage::Taking,
         })
     }
@@ -90,6 +102,62 @@ impl Sounds {
         self.priming = priming(&self.output);
         self.stage = Stage::Taking;
         Ok(())
+    }
+
+    /// Where the sound that was taken ends, in milliseconds of its clock; only of what is mixed, once there was any.
+    pub(super) fn ends(&self) -> Option<i64> {
+        self.ends
+    }
+
+    /// Takes silence in place of sound that does not come, between two times in milliseconds. All that could be worked must have been.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(super) fn take_silence(&mut self, from: i64, to: i64) -> Result<(), Error> {
+        let format = self.input.clone().unwrap_or_else(|| self.encoder.format().clone());
+        let base = TimeBase::new(1, format.sample_rate);
+        let [from, to] = [from, to].map(|millis| TimeBase::MILLIS.rescale(millis, base));
+        let Some(samples) = usize::try_from(to - from).ok().filter(|samples| *samples > 0) else {
+            return Ok(());
+        };
+        let mut frame = AudioFrame::silence(&format, samples)?;
+        frame.set_pts(Some(from));
+        self.take(Decoded::Frame(frame));
+        Ok(())
+    }
+
+    /// Notes where what is taken ends.
+    fn note(&mut self, frame: &AudioFrame) {
+        if self.mixing.is_none() {
+            return;
+        }
+        let base = TimeBase::new(1, frame.format().sample_rate);
+        let samples = i64::try_from(frame.samples()).unwrap_or(0);
+        let begins = frame.pts().or_else(|| Some(TimeBase::MILLIS.rescale(self.ends?, base)));
+        let ends = base.millis(begins.unwrap_or(0).saturating_add(samples));
+        self.ends = Some(self.ends.map_or(ends, |before| before.max(ends)));
+        if self.input.as_ref() != Some(frame.format()) {
+            self.input = Some(frame.format().clone());
+        }
+    }
+
+    /// Encodes a frame of the encoder's size, mixed with what else there is.
+    fn encode(&mut self, frame: &AudioFrame) -> Result<(), Error> {
+        let pushed = match &self.mixing {
+            None => self.encoder.push_frame(frame),
+            Some(mixing) => {
+                let mut rows = frame.to_channels()?;
+                let mut desk = mixing.desk();
+                desk.process(&mut rows);
+                // What comes out is what went in that much before.
+                let delay = i64::try_from(desk.delay()).unwrap_or(0);
+                drop(desk);
+                let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+                self.encoder.push(&rows, frame.pts().unwrap_or(0).saturating_sub(delay))
+            }
+        };
+        pushed.map_err(|error| failed(&self.plan, error))
     }
 
     /// The next frame of the encoder's size.
@@ -184,14 +252,17 @@ impl FrameStage for Sounds {
 
     fn take(&mut self, decoded: Decoded<AudioFrame>) {
         match decoded {
-            Decoded::Frame(frame) => self.waiting = Some(frame),
+            Decoded::Frame(frame) => {
+                self.note(&frame);
+                self.waiting = Some(frame);
+            }
             Decoded::End { .. } => self.stage = Stage::Ending,
         }
     }
 
     fn work(&mut self, packets: &mut VecDeque<Packet>, _: &mut Vec<EventKind>) -> Result<bool, Error> {
         if let Some(frame) = self.next_frame()? {
-            self.encoder.push_frame(&frame).map_err(|error| failed(&self.plan, error))?;
+            self.encode(&frame)?;
             self.give(packets)?;
             return Ok(true);
         }

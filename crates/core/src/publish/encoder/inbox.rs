@@ -53,6 +53,8 @@ struct State {
     idle: bool,
     /// The worker makes nothing of what comes.
     given_up: bool,
+    /// Pictures are copied: leaving them out saves no work.
+    copies: bool,
     pace: Pace,
 }
 
@@ -93,6 +95,7 @@ impl State {
         let behind = span.min(waited);
         let (patience, most) = match self.pace {
             Pace::Opening | Pace::CatchingUp => (MOST_WAITING, MOST_WAITING),
+            Pace::KeepingUp if self.copies => (MOST_WAITING, MOST_WAITING),
             Pace::KeepingUp => (PATIENCE, MOST),
         };
         let is_late = behind > most || span > MOST_WAITING;
@@ -109,6 +112,12 @@ impl State {
 }
 
 impl Inbox {
+    /// For a worker that copies pictures, and encodes sound alone: what is late is waited for up to ten seconds.
+    pub(super) fn of_copies(self) -> Self {
+        self.state.lock().copies = true;
+        self
+    }
+
     /// Takes tags that come now, or leaves them out; never waits. How many it left out.
     pub(super) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) -> u64 {
         let mut left_out = 0;

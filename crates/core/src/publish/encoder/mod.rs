@@ -26,12 +26,13 @@ use crate::driver::{SourceContext, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::{Closed, Finish};
+use crate::mix::Mixing;
 use crate::stats::EncodingStats;
 use crate::stream::Mailbox;
 use crate::sys::{self, CodecHost, CpuMeter, Leave, yield_to_others};
 use crate::tracks::{Selection, Tagger};
 use crate::transcode::{
-    Control, Encoders, FrameRate, PacketSource, Plan, Settling, Transcoder, VideoPlan, settings,
+    AudioPlan, Control, Encoders, FrameRate, PacketSource, Plan, Settling, Transcoder, VideoPlan, settings,
 };
 
 /// Stack of the worker, for what libav's encoders need.
@@ -51,6 +52,8 @@ pub(crate) struct LiveOptions {
     /// What is encoded, and to what.
     pub(crate) settling: Settling,
     pub(crate) encoders: Arc<dyn Encoders>,
+    /// What its sound is mixed with, and what the sum is encoded to.
+    pub(crate) mixed: Option<(Mixing, AudioPlan)>,
 }
 
 /// The end on the stream's thread.
@@ -69,7 +72,12 @@ impl LiveEncoder {
     ///
     /// There is no thread.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
-        let (inbox, control) = (Arc::new(Inbox::default()), Control::default());
+        let mixing = options.mixed.as_ref().map(|(mixing, _)| mixing.clone());
+        let inbox = match options.settling.encoder_of_pictures() {
+            Some(_) => Inbox::default(),
+            None => Inbox::default().of_copies(),
+        };
+        let (inbox, control) = (Arc::new(inbox), Control { mixing, ..Control::default() });
         let (writer, outbox) = writing(options.bounds, options.reader.clone(), options.cpu.clone());
         inbox.opening();
         control.meter.counts_for(&options.cpu);
@@ -101,6 +109,9 @@ impl LiveEncoder {
 
     /// Hands over what has come out.
     pub(crate) fn pull(&self, cx: &mut SourceContext<'_>) -> SourceState {
+        if let Some(mixing) = &self.control.mixing {
+            mixing.take_events(cx.notices);
+        }
         self.outbox.pull(cx)
     }
 
@@ -137,19 +148,24 @@ impl LiveEncoder {
 
     /// Bytes that wait on both sides.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.inbox.bytes() + self.outbox.bytes()
+        let mixed = self.control.mixing.as_ref().map_or(0, Mixing::bytes);
+        self.inbox.bytes() + self.outbox.bytes() + mixed
     }
 
     /// Ends the worker.
     pub(crate) fn stop(&mut self) {
         self.control.interrupt.cancel();
+        if let Some(mixing) = &self.control.mixing {
+            mixing.stop();
+        }
         self.inbox.finish(true);
         self.outbox.close();
     }
 
     /// Whether the worker has ended.
     pub(crate) fn is_stopped(&mut self) -> bool {
-        self.thread.is_stopped()
+        let is_mixed = self.control.mixing.as_ref().is_none_or(Mixing::is_stopped);
+        self.thread.is_stopped() && is_mixed
     }
 }
 
@@ -201,6 +217,10 @@ impl Worker {
         if let Some((codec, plan)) = self.options.settling.encoder_of_pictures() {
             self.options.encoders.candidates(codec, &plan);
         }
+        if let Some((mixing, _)) = &self.options.mixed {
+            self.inbox.opening();
+            mixing.begin();
+        }
         let finish = loop {
             self.inbox.opening();
             let Some(mut source) = feed.look(|notice| self.writer.notify(notice)) else {
@@ -240,7 +260,10 @@ impl Worker {
 
     /// Encodes until the publication ends, pauses or becomes something else.
     fn encode(&mut self, source: &mut TagPackets) -> Result<(), Stop> {
-        let plan = self.options.settling.plan(source.media());
+        let mut plan = self.options.settling.plan(source.media());
+        if let Some((_, mixed)) = &self.options.mixed {
+            plan.audio = Some(mixed.clone());
+        }
         let name = Path::new(&self.options.name);
         let opened = Transcoder::new(name, &mut *source, &plan, &self.options.encoders, &self.control);
         let opened = opened.map_err(|error| match error {

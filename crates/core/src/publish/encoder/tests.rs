@@ -86,6 +86,7 @@ fn start_for(
         cpu,
         settling: Settling::new(wish, defaults),
         encoders,
+        mixed: None,
     })
     .expect("there are threads")
 }

@@ -327,6 +327,15 @@ impl Settling {
         self.audio_plan_of(copied.unwrap_or(wanted.codec), format)
     }
 
+    /// What sound that is mixed is encoded to, whatever the source's own is like: 48,000 Hz and two channels unless something else is
+    /// wanted or needed.
+    pub(crate) fn mixed_plan(&self) -> AudioPlan {
+        let wanted = &self.wish.encoding.audio;
+        let rate = wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(48_000));
+        let channels = wanted.channels.unwrap_or_else(|| self.limits.channels(2));
+        self.audio_plan_of(wanted.codec, (rate, channels))
+    }
+
     fn audio_plan_of(&self, codec: AudioCodec, (sample_rate, channels): (u32, u32)) -> AudioPlan {
         let wanted = &self.wish.encoding.audio;
         let figures = self.wish.encoding.profile.figures();

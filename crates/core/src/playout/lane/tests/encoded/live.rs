@@ -29,6 +29,7 @@ impl Studio {
             cpu: CpuMeter::default(),
             settling: Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true }),
             encoders: Arc::new(LibavEncoders),
+            mixed: None,
         })
         .expect("there are threads");
         Self { poll, encoder, out: Vec::new() }

@@ -1,0 +1,234 @@
+//! The sound of files, on its way into a mix.
+//!
+//! In: a list. Out: samples of its files, one after the other without a gap, in the input's queue, as far ahead as that has room. On a
+//! thread of its own, so that a file that does not come up makes nobody wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowcast_av::{
+    AudioDecoder, AudioFrame, DecoderOptions, Demuxer, Error as Media, Interrupt, OpenOptions, Resampler,
+    TrackKind,
+};
+
+use super::control::{MixFormat, Shared};
+use super::queue::SampleQueue;
+use super::sink::form;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::id::ItemId;
+use crate::playlist::{Next, Playlist, PlaylistCursor, PlaylistItem};
+use crate::sys::{self, CodecHost, CpuLap, CpuMeter};
+
+const STACK: usize = 1 << 20;
+/// Samples that are made at once.
+const PIECE: usize = 1024;
+/// Pauses before a list of which nothing can be played is tried again.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_CAP: Duration = Duration::from_secs(30);
+/// How often a list that has nothing to play now is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// An item that failed is left out for so long.
+const HELD: Duration = Duration::from_secs(60);
+/// Damaged packets of an item in a row before the rest of it is left out.
+const MOST_DAMAGED: u32 = 500;
+
+/// One list, and where its sound goes.
+#[derive(Debug)]
+pub(super) struct FileFeed {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) queue: Arc<SampleQueue>,
+    pub(super) list: Playlist,
+    pub(super) interrupt: Interrupt,
+    pub(super) cpu: CpuMeter,
+}
+
+/// How an item ended.
+enum Played {
+    ToItsEnd,
+    /// The program went on to another one.
+    Left,
+    /// Nobody mixes any more.
+    Over,
+}
+
+impl FileFeed {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(super) fn start(self, stream: &str) -> Result<sys::Worker, Error> {
+        sys::Worker::start("a reader of a mix", format!("fm-{stream}"), STACK, move || self.run())
+            .map_err(|source| Error::System { what: "no thread to mix", source: source.into() })
+    }
+
+    fn run(self) {
+        let _host = CodecHost::enter(&self.cpu);
+        let (mut cursor, mut pause) = (self.list.cursor_at(None), PAUSE_FIRST);
+        let mut held: HashMap<ItemId, Instant> = HashMap::new();
+        let mut told: HashMap<ItemId, String> = HashMap::new();
+        let mut lap = CpuLap::default();
+        while !self.queue.is_closed() {
+            let now = Instant::now();
+            if held.values().any(|until| *until <= now) {
+                cursor.release(|id| held.get(&id).is_some_and(|until| *until <= now));
+                held.retain(|_, until| *until > now);
+            }
+            let item = match cursor.next() {
+                Next::Item(item) => item,
+                Next::AllFailed => {
+                    self.queue.wait_closed(pause);
+                    pause = (2 * pause).min(PAUSE_CAP);
+                    continue;
+                }
+                Next::Empty | Next::Complete => {
+                    self.queue.wait_closed(LOOK);
+                    continue;
+                }
+            };
+            self.shared.inputs[self.index].plays(Some(item.path.clone()));
+            let played = self.play(&item, &mut cursor, &mut lap);
+            self.shared.inputs[self.index].plays(None);
+            match played {
+                Ok(Played::ToItsEnd) => {
+                    pause = PAUSE_FIRST;
+                    told.remove(&item.id);
+                }
+                Ok(Played::Left) => self.queue.clear(),
+                Ok(Played::Over) | Err(Error::Media(Media::Cancelled { .. })) => break,
+                Err(error) => {
+                    cursor.looker().hold(item.id);
+                    held.insert(item.id, Instant::now() + HELD);
+                    // Once for as long as it fails the same way.
+                    let text = error.to_string();
+                    if told.insert(item.id, text.clone()) != Some(text) {
+                        self.shared.tell(EventKind::ItemSkipped { path: item.path.clone(), error });
+                    }
+                }
+            }
+        }
+        self.cpu.lap(&mut lap);
+    }
+
+    /// Gives the sound of one file.
+    ///
+    /// # Errors
+    ///
+    /// It has none that can be decoded, or breaks off.
+    fn play(
+        &self,
+        item: &PlaylistItem,
+        cursor: &mut PlaylistCursor,
+        lap: &mut CpuLap,
+    ) -> Result<Played, Error> {
+        let mut input = Demuxer::open(&item.path, &OpenOptions::default(), &self.interrupt)?;
+        let track = input.media().tracks.iter().filter(|track| track.kind == TrackKind::Audio);
+        let track = track.min_by_key(|track| (!track.is_playable(), !track.default, track.index)).cloned();
+        let track = track.ok_or_else(|| Media::NoPlayableTrack { input: item.path.display().to_string() })?;
+        let mut decoder = AudioDecoder::open(&track, &DecoderOptions::default())?;
+        input.select(&[track.index]);
+        let mut sound = Sound { format: self.shared.format, resampler: None };
+        let (mut damaged, mut any, mut packets) = (0, false, 0_u64);
+        loop {
+            let packet = match input.read() {
+                Ok(packet) => packet,
+                Err(error) if error.is_damage() => {
+                    damaged += 1;
+                    if damaged > MOST_DAMAGED {
+                        return Err(error.into());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let pushed = match &packet {
+                Some(packet) => decoder.push(packet),
+                None => decoder.finish(),
+            };
+            match pushed {
+                Ok(()) => damaged = 0,
+                Err(error) if error.is_damage() && damaged < MOST_DAMAGED => damaged += 1,
+                Err(error) => return Err(error.into()),
+            }
+            loop {
+                let frame = match decoder.pull() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(error) if error.is_damage() => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                any = true;
+                if !self.give(sound.take(&frame)?) {
+                    return Ok(Played::Over);
+                }
+            }
+            packets += 1;
+            if packets % 64 == 0 {
+                self.cpu.lap(lap);
+            }
+            if cursor.take_command().is_some() {
+                return Ok(Played::Left);
+            }
+            if packet.is_none() {
+                break;
+            }
+        }
+        if !self.give(sound.end()?) {
+            return Ok(Played::Over);
+        }
+        if !any {
+            return Err(Media::NoPlayableTrack { input: item.path.display().to_string() }.into());
+        }
+        Ok(Played::ToItsEnd)
+    }
+
+    fn give(&self, pieces: Vec<Vec<Vec<f32>>>) -> bool {
+        pieces.iter().all(|rows| self.queue.push(rows))
+    }
+}
+
+/// Decoded sound becomes samples of the mix.
+#[derive(Debug)]
+struct Sound {
+    format: MixFormat,
+    resampler: Option<Resampler>,
+}
+
+impl Sound {
+    fn take(&mut self, frame: &AudioFrame) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+        let mut pieces = match &self.resampler {
+            Some(resampler) if !resampler.accepts(frame.format()) => self.end()?,
+            _ => Vec::new(),
+        };
+        let resampler = match &mut self.resampler {
+            Some(resampler) => resampler,
+            none => {
+                let to = form(self.format.rate, self.format.channels);
+                none.insert(Resampler::new(frame.format(), &to, PIECE)?)
+            }
+        };
+        resampler.push(frame)?;
+        drain(resampler, &mut pieces)?;
+        Ok(pieces)
+    }
+
+    /// What is held back comes out.
+    fn end(&mut self) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+        let mut pieces = Vec::new();
+        if let Some(mut resampler) = self.resampler.take() {
+            resampler.finish()?;
+            drain(&mut resampler, &mut pieces)?;
+        }
+        Ok(pieces)
+    }
+}
+
+fn drain(resampler: &mut Resampler, pieces: &mut Vec<Vec<Vec<f32>>>) -> Result<(), Error> {
+    while let Some(frame) = resampler.pull()? {
+        pieces.push(frame.to_channels()?);
+    }
+    Ok(())
+}

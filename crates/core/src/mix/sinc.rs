@@ -1,0 +1,48 @@
+//! Values between samples: a windowed sinc, tabulated.
+
+use std::f64::consts::PI;
+
+/// Samples on each side of a value.
+pub(super) const HALF: usize = 8;
+/// Samples a value is made of.
+pub(super) const TAPS: usize = 2 * HALF;
+
+/// Weights of the [`TAPS`] samples around a place that is `phase` (0 to 1) behind the sample number [`HALF`] - 1 of them. They sum up to 1.
+pub(super) fn weights(phase: f64) -> [f32; TAPS] {
+    let mut weights = [0.0_f64; TAPS];
+    for (tap, weight) in weights.iter_mut().enumerate() {
+        let x = tap as f64 - (HALF as f64 - 1.0) - phase;
+        let sinc = if x.abs() < 1e-9 { 1.0 } else { (PI * x).sin() / (PI * x) };
+        // Blackman's window, over the width of all taps.
+        let place = x / HALF as f64;
+        let window = if place.abs() >= 1.0 {
+            0.0
+        } else {
+            0.42 + 0.5 * (PI * place).cos() + 0.08 * (2.0 * PI * place).cos()
+        };
+        *weight = sinc * window;
+    }
+    let sum: f64 = weights.iter().sum();
+    weights.map(|weight| (weight / sum) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tone_between_samples_is_what_it_is() {
+        for (hertz, most) in [(1000.0, 1e-4), (8000.0, 2e-3), (12_000.0, 1e-2)] {
+            let tone = |at: f64| (2.0 * PI * hertz * at / 48_000.0).sin();
+            for phase in [0.0, 0.25, 0.5, 0.75, 0.9] {
+                let weights = weights(phase);
+                for start in 0..200 {
+                    let sum: f64 =
+                        (0..TAPS).map(|tap| f64::from(weights[tap]) * tone((start + tap) as f64)).sum();
+                    let is = tone(start as f64 + HALF as f64 - 1.0 + phase);
+                    assert!((sum - is).abs() < most, "{hertz} Hz, {phase}: {sum} for {is}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Samples of the program, on their way into a mix.
+//!
+//! In: samples in the program's format, on its thread. Out: the same at the rate and with the channels of the mix, in the input's queue.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use flowcast_av::{AudioFormat as Form, AudioFrame, Resampler};
+
+use super::control::Shared;
+use super::queue::SampleQueue;
+use super::settings::refuse;
+use crate::error::Error;
+use crate::sound_format::{AudioFormat, Samples};
+
+/// Samples that are converted at once: what is given is not held back for longer.
+const PIECE: usize = 128;
+
+/// Takes the samples of one input of a mixer: from [`MixerRef::sink`](crate::MixerRef::sink). May be used on any one thread.
+///
+/// The mix takes samples as fast as the stream plays them. A program that makes them as they are needed gives them with
+/// [`send`](Self::send), which waits for room, and so keeps step. One that gets them from a device, which has a clock of its own, uses
+/// [`try_send`](Self::try_send), and never waits.
+#[derive(Debug)]
+pub struct SampleSink {
+    shared: Arc<Shared>,
+    index: usize,
+    queue: Arc<SampleQueue>,
+    format: AudioFormat,
+    /// `None` where nothing is to be converted.
+    resampler: Option<Resampler>,
+}
+
+impl SampleSink {
+    /// Takes the place of the one that gives the samples of an input.
+    pub(super) fn take(shared: &Arc<Shared>, index: usize) -> Result<Self, Error> {
+        let input = &shared.inputs[index];
+        let (Some(format), Some(queue)) = (input.samples, input.queue.clone()) else {
+            return Err(refuse("mixer.sink", format!("{:?} takes no samples of the program", input.name)));
+        };
+        if shared.is_over() {
+            return Err(Error::Ended);
+        }
+        if input.has_sink.swap(true, Ordering::AcqRel) {
+            return Err(refuse("mixer.sink", format!("the sink of {:?} is taken", input.name)));
+        }
+        queue.begin();
+        let (rate, channels) = (shared.format.rate, shared.format.channels);
+        let is_right = (format.sample_rate, format.channels) == (rate, channels);
+        let mut sink = Self { shared: shared.clone(), index, queue, format, resampler: None };
+        if !is_right {
+            let (from, to) = (form(format.sample_rate, format.channels), form(rate, channels));
+            sink.resampler = Some(Resampler::new(&from, &to, PIECE)?);
+        }
+        Ok(sink)
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub const fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    /// Gives samples, any number of them, and waits until there is room for all. What is no finite number is silence.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for samples that are not of its [format](Self::format), of which none is taken; [`Error::Ended`] once the stream
+    /// has ended, or plays another source.
+    ///
+    /// # Blocking
+    ///
+    /// Until there is room: half a second of sound waits at most. While the source has nothing to play, nothing is taken.
+    pub fn send<'a>(&mut self, samples: impl Into<Samples<'a>>) -> Result<(), Error> {
+        for rows in self.convert(samples.into())? {
+            if !self.queue.push(&rows) {
+                return Err(Error::Ended);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives samples, any number of them, and never waits: those there is no room for are dropped, which is
+    /// [counted](crate::MixInputStats::dropped_samples). Says whether all were taken.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send`](Self::send).
+    pub fn try_send<'a>(&mut self, samples: impl Into<Samples<'a>>) -> Result<bool, Error> {
+        let mut all = true;
+        for rows in self.convert(samples.into())? {
+            let taken = self.queue.try_push(&rows).ok_or(Error::Ended)?;
+            all &= taken == rows.first().map_or(0, Vec::len);
+        }
+        Ok(all)
+    }
+
+    /// The samples as they are mixed.
+    fn convert(&mut self, samples: Samples<'_>) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+        let rows = samples.rows(&self.format, "samples")?;
+        if self.queue.is_closed() {
+            return Err(Error::Ended);
+        }
+        if rows.first().is_none_or(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let Some(resampler) = &mut self.resampler else { return Ok(vec![rows]) };
+        let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        resampler.push(&AudioFrame::from_channels(self.format.sample_rate, &slices)?)?;
+        let mut pieces = Vec::new();
+        while let Some(frame) = resampler.pull()? {
+            pieces.push(frame.to_channels()?);
+        }
+        Ok(pieces)
+    }
+}
+
+impl Drop for SampleSink {
+    fn drop(&mut self) {
+        if let Some(input) = self.shared.inputs.get(self.index) {
+            self.queue.finish();
+            input.has_sink.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// 32-bit float, a row for each channel, in the usual layout for their number.
+pub(super) fn form(sample_rate: u32, channels: u32) -> Form {
+    Form { sample_rate, channels, layout: layout(channels), sample_format: "fltp".to_owned() }
+}
+
+/// libav's name of it.
+fn layout(channels: u32) -> String {
+    let silence = AudioFrame::silence(
+        &Form { sample_rate: 48_000, channels, layout: String::new(), sample_format: "fltp".to_owned() },
+        1,
+    );
+    silence.map(|frame| frame.format().layout.clone()).unwrap_or_default()
+}

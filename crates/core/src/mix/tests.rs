@@ -1,0 +1,277 @@
+//! Mixes against a reference in 64 bits, and what is heard of changes.
+
+use std::f64::consts::TAU;
+
+use super::control::MixFormat;
+use super::desk::Desk;
+use super::handle::MixerRef;
+use super::level::amplitude;
+use super::settings::{Ducking, MixInput, Mixer};
+use crate::error::Error;
+use crate::sound_format::AudioFormat;
+
+const RATE: u32 = 48_000;
+const FORMAT: MixFormat = MixFormat { rate: RATE, channels: 2 };
+
+/// A desk, and the queues of its inputs in the order they were named.
+struct Bench {
+    desk: Desk,
+    out: Vec<Vec<f32>>,
+}
+
+impl Bench {
+    fn new(mixer: &Mixer) -> Self {
+        assert!(mixer.problems().is_empty(), "{:?}", mixer.problems());
+        Self { desk: Desk::new(mixer, FORMAT), out: vec![Vec::new(); 2] }
+    }
+
+    fn handle(&self) -> MixerRef {
+        MixerRef::new(self.desk.shared().clone())
+    }
+
+    /// Gives samples to the input of this name.
+    fn give(&self, name: &str, rows: &[Vec<f32>]) {
+        let input = self.desk.shared().inputs.iter().find(|input| input.name == name).expect("such an input");
+        let taken = input.queue.as_ref().expect("a queue").try_push(rows);
+        assert_eq!(taken, Some(rows[0].len()), "there is room");
+    }
+
+    /// Mixes with these samples of the source.
+    fn run(&mut self, own: &[Vec<f32>]) {
+        let mut rows = own.to_vec();
+        self.desk.process(&mut rows);
+        self.out.iter_mut().zip(rows).for_each(|(out, row)| out.extend(row));
+    }
+
+    /// What came out, without what the limiter held back at first.
+    fn heard(&self) -> Vec<Vec<f32>> {
+        self.out.iter().map(|row| row[self.desk.delay()..].to_vec()).collect()
+    }
+}
+
+fn tone(hertz: f64, level: f64, from: usize, count: usize) -> Vec<f32> {
+    (from..from + count)
+        .map(|at| (level * (TAU * hertz * at as f64 / f64::from(RATE)).sin()) as f32)
+        .collect()
+}
+
+fn silence(count: usize) -> Vec<Vec<f32>> {
+    vec![vec![0.0; count]; 2]
+}
+
+fn samples() -> MixInput {
+    MixInput::samples(AudioFormat::f32(RATE, 2))
+}
+
+#[test]
+fn a_sum_is_that_of_a_reference_in_64_bits_sample_by_sample() {
+    let mixer = Mixer::new()
+        .input("voice", MixInput::source().gain_db(-3.0))
+        .input("music", samples().gain_db(-9.5).pan(0.4))
+        .input("rain", samples().gain_db(-20.0).pan(-1.0))
+        .input("quiet", samples().muted());
+    let mut bench = Bench::new(&mixer);
+    let gains = [(-3.0, 0.0), (-9.5, 0.4), (-20.0, -1.0), (-200.0, 0.0)];
+    let (mut reference, total) = (vec![Vec::new(); 2], 96_000);
+    for from in (0..total).step_by(1024) {
+        let count = 1024.min(total - from);
+        let rows = |hertz: f64, level: f64| {
+            vec![tone(hertz, level, from, count), tone(hertz * 1.5, level, from, count)]
+        };
+        let inputs = [rows(220.0, 0.5), rows(997.0, 0.7), rows(3000.0, 0.9), rows(50.0, 1.0)];
+        for (name, rows) in ["music", "rain", "quiet"].iter().zip(&inputs[1..]) {
+            bench.give(name, rows);
+        }
+        bench.run(&inputs[0]);
+        for index in 0..count {
+            for (channel, out) in reference.iter_mut().enumerate() {
+                let sum: f64 = inputs
+                    .iter()
+                    .zip(gains)
+                    .map(|(rows, (db, pan)): (_, (f64, f64))| {
+                        let place = if channel == 0 { 1.0 - pan.max(0.0) } else { 1.0 + pan.min(0.0) };
+                        f64::from(rows[channel][index]) * amplitude(db) * place
+                    })
+                    .sum();
+                out.push(sum);
+            }
+        }
+    }
+    for (heard, reference) in bench.heard().iter().zip(&reference) {
+        for (at, (heard, reference)) in heard.iter().zip(reference).enumerate() {
+            let off = (f64::from(*heard) - reference).abs();
+            assert!(off < 2e-7, "sample {at}: {heard} for {reference}");
+        }
+    }
+}
+
+#[test]
+fn eight_full_scale_inputs_do_not_pass_the_ceiling() {
+    let mixer = (0..8).fold(Mixer::new(), |mixer, number| mixer.input(number.to_string(), samples()));
+    let mut bench = Bench::new(&mixer);
+    for from in (0..144_000).step_by(1000) {
+        for number in 0..8 {
+            // Squares, which are full scale all the time.
+            let square = tone(100.0 + f64::from(number), 1.0, from, 1000);
+            let square: Vec<f32> = square.iter().map(|sample| sample.signum()).collect();
+            bench.give(&number.to_string(), &[square.clone(), square]);
+        }
+        bench.run(&silence(1000));
+    }
+    let ceiling = amplitude(-1.0);
+    let peak = bench.out.iter().flatten().fold(0.0_f64, |peak, sample| peak.max(f64::from(sample.abs())));
+    assert!(peak <= ceiling + 1e-7, "{peak}");
+    assert!(peak > ceiling * 0.98, "it is not turned down for nothing: {peak}");
+    let stats = bench.handle().stats();
+    assert!((18.0..21.0).contains(&stats.limited_db), "{stats:?}");
+    assert!(stats.latency.as_micros() < 5500, "{stats:?}");
+}
+
+/// The sharpest bend of a waveform, as the second difference.
+fn bend(row: &[f32]) -> f64 {
+    let second = |three: &[f32]| f64::from(three[0]) - 2.0 * f64::from(three[1]) + f64::from(three[2]);
+    row.windows(3).map(|three| second(three).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn changes_on_the_air_do_not_click() {
+    type Change = fn(&MixerRef) -> Result<(), Error>;
+    let changes: [(&str, Change); 6] = [
+        ("down", |mixer| mixer.set_gain_db("music", -40.0)),
+        ("up", |mixer| mixer.set_gain_db("music", 6.0)),
+        ("off", |mixer| mixer.set_gain_db("music", f64::NEG_INFINITY)),
+        ("mute", |mixer| mixer.mute("music")),
+        ("left", |mixer| mixer.set_pan("music", -1.0)),
+        ("right", |mixer| mixer.set_pan("music", 1.0)),
+    ];
+    for (name, change) in changes {
+        let mut bench = Bench::new(&Mixer::new().input("music", samples()));
+        let handle = bench.handle();
+        for from in (0..48_000).step_by(960) {
+            // At the crest of the wave, where a step would be the worst.
+            if from == 24_000 {
+                change(&handle).expect("a change");
+            }
+            let rows = [120.25, 120.25].map(|hertz| tone(hertz, 0.4, from, 960));
+            bench.give("music", &rows);
+            bench.run(&silence(960));
+        }
+        // The tone itself bends by w^2 of its level; a step of a tenth of it would bend by 0.04.
+        let own = 0.8 * (TAU * 120.25 / f64::from(RATE)).powi(2);
+        for row in bench.heard() {
+            assert!(bend(&row) < own + 5e-5, "{name}: {} for {own}", bend(&row));
+        }
+    }
+}
+
+#[test]
+fn a_fade_takes_its_time_and_ends_where_it_is_to() {
+    let mut bench = Bench::new(&Mixer::new());
+    let handle = bench.handle();
+    handle.fade("source", -20.0, std::time::Duration::from_secs(1)).expect("a fade");
+    for _ in 0..60 {
+        bench.run(&vec![vec![0.5; 1000]; 2]);
+    }
+    let heard = &bench.heard()[0];
+    assert!((heard[24_000] - 0.275).abs() < 1e-3, "halfway: {}", heard[24_000]);
+    assert!((heard[48_100] - 0.05).abs() < 1e-6, "{}", heard[48_100]);
+    assert!(heard.windows(2).all(|pair| pair[0] >= pair[1]));
+}
+
+#[test]
+fn music_gives_way_to_a_voice() {
+    let mixer = Mixer::new().input("music", samples().ducking(Ducking::under("source")));
+    let mut bench = Bench::new(&mixer);
+    let levels = |bench: &mut Bench, level: f64, from: usize| {
+        let before = bench.out[0].len();
+        for from in (from..from + 96_000).step_by(960) {
+            bench.give("music", &[tone(1000.0, 0.3, from, 960), tone(1000.0, 0.3, from, 960)]);
+            bench.run(&[vec![0.0; 960], tone(200.0, level, from, 960)]);
+        }
+        let end = &bench.out[0][before + 90_000..];
+        f64::from(end.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs())))
+    };
+    let alone = levels(&mut bench, 0.0, 0);
+    let under = levels(&mut bench, 0.3, 96_000);
+    let stats = bench.handle().stats();
+    assert!((stats.inputs[1].ducked_db - 12.0).abs() < 0.2, "{stats:?}");
+    let again = levels(&mut bench, 0.0, 192_000);
+    let db = |level: f64| 20.0 * (level / alone).log10();
+    assert!((db(under) + 12.0).abs() < 0.2, "{}", db(under));
+    assert!(db(again) > -0.5, "{}", db(again));
+}
+
+#[test]
+fn an_input_that_breaks_off_and_comes_back_does_not_click_and_is_not_waited_for() {
+    let mut bench = Bench::new(&Mixer::new().input("music", samples()));
+    for from in (0..96_000).step_by(960) {
+        let is_there = !(31_000..50_000).contains(&from);
+        if is_there {
+            let rows = [120.25, 120.25].map(|hertz| tone(hertz, 0.4, from, 960));
+            bench.give("music", &rows);
+        }
+        bench.run(&silence(960));
+    }
+    let own = 0.4 * (TAU * 120.25 / f64::from(RATE)).powi(2);
+    let heard = &bench.heard()[0];
+    // A fade of 5 ms bends by 0.4 times its own curve; a jump would be four times as much and more.
+    assert!(bend(heard) < own + 0.012, "{}", bend(heard));
+    assert!(heard[33_000..49_000].iter().all(|sample| *sample == 0.0), "silence meanwhile");
+    assert_eq!(bench.handle().stats().inputs[1].gaps, 1);
+}
+
+#[test]
+fn what_is_no_number_is_silence() {
+    let mut bench = Bench::new(&Mixer::new().input("music", samples()));
+    bench.give("music", &[vec![f32::NAN; 960], vec![0.25; 960]]);
+    bench.run(&[vec![f32::INFINITY; 960], vec![0.25; 960]]);
+    bench.run(&silence(960));
+    let delay = bench.desk.delay();
+    assert!(bench.out[0].iter().all(|sample| *sample == 0.0));
+    assert!(bench.out[1][delay..960].iter().all(|sample| *sample == 0.5));
+}
+
+#[test]
+fn names_that_are_not_there_and_values_that_are_none_are_refused() {
+    let bench = Bench::new(&Mixer::new().input("music", samples()));
+    let handle = bench.handle();
+    assert_eq!(handle.inputs(), ["source", "music"]);
+    for refused in [
+        handle.set_gain_db("musik", 0.0),
+        handle.set_gain_db("music", 31.0),
+        handle.set_gain_db("music", f64::NAN),
+        handle.set_pan("music", 1.1),
+        handle.fade("music", 0.0, std::time::Duration::from_secs(601)),
+        handle.sink("source").map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::Config { .. } | Error::NotBuilt { .. })), "{refused:?}");
+    }
+    drop(bench);
+    assert!(handle.has_ended());
+    assert!(matches!(handle.mute("music"), Err(Error::Ended)));
+}
+
+#[cfg(feature = "libav")]
+#[test]
+fn samples_of_another_rate_arrive_as_they_are_meant() {
+    let mixer = Mixer::new().input("tone", MixInput::samples(AudioFormat::i16(44_100, 1)));
+    let mut bench = Bench::new(&mixer);
+    let mut sink = bench.handle().sink("tone").expect("a sink");
+    assert!(matches!(bench.handle().sink("tone"), Err(Error::Config { .. })), "there is one at a time");
+    let word = |at: usize| (16_384.0 * (TAU * 441.0 * at as f64 / 44_100.0).sin()) as i16;
+    for from in (0..44_100).step_by(441) {
+        let words: Vec<i16> = (from..from + 441).map(word).collect();
+        assert!(sink.try_send(&words[..]).expect("usable samples"), "there is room");
+        bench.run(&silence(480));
+    }
+    let heard = bench.heard();
+    assert_eq!(heard[0], heard[1], "one channel is heard on both");
+    let peak = heard[0][4800..].iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    // One channel among two is as loud as libswresample makes it: 3 dB less on either.
+    assert!((f64::from(peak) - 0.5 * 0.5_f64.sqrt()).abs() < 0.01 || (peak - 0.5).abs() < 0.01, "{peak}");
+    let crossings = heard[0][4800..43_200].windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+    assert!((352..=354).contains(&crossings), "441 Hz: {crossings} waves in 0.8 s");
+    assert!(sink.send(&[0.5f32, 0.5][..]).is_err(), "not what was agreed on");
+    drop(bench);
+    assert!(matches!(sink.send(&[1i16, 2][..]), Err(Error::Ended)));
+}
