@@ -6,6 +6,7 @@
 mod fallback;
 mod fragments;
 mod frames;
+mod mix;
 mod pull;
 mod pull_live;
 mod relay;

@@ -21,6 +21,7 @@ pages! {
     sending "docs/jobs/url.md"
     seeing "docs/jobs/thumbnails.md"
     drawing "docs/jobs/overlays.md"
+    mixing "docs/jobs/mix.md"
     scheduling "docs/jobs/schedule.md"
     serving "docs/jobs/serve.md"
     judging "docs/jobs/judge.md"

@@ -1,0 +1,195 @@
+//! Mixing: music under a publisher, samples of the program, and changes on the air, as a recording has them.
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flowcast::mix::{AudioFormat, MixInput, Mixer};
+use flowcast::{Config, Engine, Error, EventKind, Output, Playlist, RtmpServerExt, Source, StreamHandle};
+use kit::rig::wait_event;
+use kit::{
+    Clip, Need, PATIENCE, directory, ffmpeg_publish, make, need, packet_hashes, run, text, wait_until,
+};
+
+use crate::assert_one_stream;
+
+const RATE: f64 = 48_000.0;
+
+/// The first channel of a file's sound, decoded.
+fn sound(file: &Path, directory: &Path) -> Vec<f32> {
+    let raw = directory.join("sound.f32");
+    let arguments = [
+        "-nostdin",
+        "-v",
+        "error",
+        "-y",
+        "-i",
+        text(file),
+        "-map",
+        "0:a:0",
+        "-af",
+        "pan=mono|c0=c0",
+        "-ar",
+        "48000",
+    ];
+    run("ffmpeg", arguments.into_iter().chain(["-f", "f32le", text(&raw)]), PATIENCE);
+    let bytes = std::fs::read(raw).expect("it was written");
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect()
+}
+
+/// The level of a tone in samples, as an amplitude (Goertzel).
+fn level(samples: &[f32], hertz: f64) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (at, sample) in samples.iter().enumerate() {
+        let (sin, cos) = (TAU * hertz * at as f64 / RATE).sin_cos();
+        (re, im) = (re + f64::from(*sample) * cos, im + f64::from(*sample) * sin);
+    }
+    2.0 * re.hypot(im) / samples.len() as f64
+}
+
+/// A file with a tone of this many hertz at half of full scale, ten seconds long.
+fn tone(directory: &Path, name: &str, hertz: u32) -> PathBuf {
+    let source = format!("-f lavfi -i aevalsrc=0.5*sin({hertz}*2*PI*t)|0.5*sin({hertz}*2*PI*t):s=44100:d=10");
+    make(directory, name, &source)
+}
+
+fn wait_media(live: &StreamHandle, seconds: f64) {
+    let begin = live.stats().media_time.as_millis() as f64;
+    let done =
+        wait_until(3 * PATIENCE, || live.stats().media_time.as_millis() as f64 >= begin + seconds * 1000.0);
+    assert!(done, "{}", live.stats());
+}
+
+#[test]
+fn a_publisher_keeps_its_picture_bit_for_bit_with_music_under_its_sound() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    let clip = Clip { seconds: 6, ..Clip::default() }.make(directory.path(), "studio.mp4");
+    let music = tone(directory.path(), "music.flac", 1000);
+    let file = directory.path().join("mixed.flv");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    engine.keys().add("studio", "studio-key").expect("a usable key");
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let mixer = Mixer::new().input("music", MixInput::playlist(Playlist::files([&music])).gain_db(-12.0));
+    let source = Source::published("studio").once().with_mix(mixer);
+    let live = engine.stream(source).to(Output::record(&file)).start().expect("it starts");
+    let handle = live.mixer().expect("it is mixed");
+    assert_eq!(handle.inputs(), ["source", "music"]);
+    let mut publisher = ffmpeg_publish(&clip, &format!("rtmp://{}/live/studio-key", server.address()), 1);
+    publisher.wait_success(3 * PATIENCE);
+    live.wait_timeout(PATIENCE).expect("it ends with the publication").expect("it runs well");
+    assert!(handle.has_ended() && live.mixer().is_none());
+    let encoding = live.stats().encoding.expect("sound is encoded");
+    assert_eq!((encoding.encoder.as_str(), encoding.dropped), ("aac", 0), "{encoding:?}");
+    let (pictures, gap) = assert_one_stream(&file);
+    assert!(pictures <= 41.0 && gap <= 23.0, "gaps of {pictures} and {gap} ms");
+    let (sent, came) = (packet_hashes(&clip, "v"), packet_hashes(&file, "v"));
+    let from = sent.iter().position(|hash| Some(hash) == came.first()).expect("a picture of the clip");
+    assert_eq!(came, sent[from..], "every picture is what was published");
+    assert!(came.len() >= 100, "{} pictures", came.len());
+    let samples = sound(&file, directory.path());
+    let own = level(&sound(&clip, directory.path())[48_000..48_000 + 96_000], 440.0);
+    let middle = &samples[48_000..48_000 + 96_000];
+    let (voice, music) = (level(middle, 440.0), level(middle, 1000.0));
+    assert!((voice - own).abs() < 0.01 && own > 0.05, "the voice: {voice} for {own}");
+    assert!((music - 0.5 * 10_f64.powf(-12.0 / 20.0)).abs() < 0.01, "the music: {music}");
+}
+
+#[test]
+fn a_loop_is_mixed_with_files_and_samples_that_are_changed_on_the_air() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    // Without sound of its own: what is mixed is all there is.
+    let clip = Clip { audio: false, ..Clip::default() }.make(directory.path(), "silent.mp4");
+    let music = tone(directory.path(), "music.flac", 1000);
+    let broken = directory.path().join("broken.mp3");
+    std::fs::write(&broken, [7; 5000]).expect("a writable directory");
+    let file = directory.path().join("mixed.flv");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let mixer = Mixer::new()
+        .input("music", MixInput::playlist(Playlist::files([&broken, &music])))
+        .input("program", MixInput::samples(AudioFormat::f32(48_000, 1)));
+    let source = Source::file(&clip).looped().with_mix(mixer);
+    let live = engine.stream(source).record(&file).start().expect("it starts");
+    let events = live.events();
+    let mixer = live.mixer().expect("it is mixed");
+    let mut sink = mixer.sink("program").expect("a sink");
+    assert!(mixer.sink("program").is_err() && mixer.sink("music").is_err());
+    let giver = std::thread::spawn(move || {
+        let mut at = 0_u32;
+        loop {
+            let block: Vec<f32> = (at..at + 480)
+                .map(|at| (0.25 * (TAU * 3000.0 * f64::from(at) / RATE).sin()) as f32)
+                .collect();
+            at += 480;
+            match sink.send(&block[..]) {
+                Ok(()) => {}
+                Err(Error::Ended) => return at,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    wait_media(&live, 3.0);
+    mixer.mute("music").expect("such an input");
+    wait_media(&live, 3.0);
+    mixer.unmute("music").expect("such an input");
+    mixer.set_gain_db("program", f64::NEG_INFINITY).expect("such an input");
+    wait_media(&live, 3.0);
+    let stats = mixer.stats();
+    assert_eq!(stats.inputs[1].playing.as_deref(), Some(music.as_path()), "{stats:?}");
+    live.stop(PATIENCE).expect("it runs well");
+    assert!(giver.join().expect("it was told of the end") >= 9 * 48_000 - 48_000);
+    let skipped = wait_event(&events, PATIENCE, |event| match &event.kind {
+        EventKind::ItemSkipped { path, .. } => Some(path.clone()),
+        _ => None,
+    });
+    assert_eq!(skipped, broken);
+    let (pictures, gap) = assert_one_stream(&file);
+    assert!(pictures <= 41.0 && gap <= 23.0, "gaps of {pictures} and {gap} ms");
+    let samples = sound(&file, directory.path());
+    // Which of the two is heard in each tenth of a second.
+    let mut heard: Vec<(bool, bool)> = samples
+        .chunks_exact(4800)
+        .map(|tenth| (level(tenth, 1000.0) > 0.2, level(tenth, 3000.0) > 0.05))
+        .collect();
+    heard.dedup();
+    // The order of what is heard alone; where one changes, a tenth may hold both.
+    let both_then_one_then_other = [(true, true), (false, true), (true, false)];
+    let order: Vec<_> = heard.iter().filter(|heard| both_then_one_then_other.contains(heard)).collect();
+    let mut order: Vec<_> = order.into_iter().copied().collect();
+    order.dedup();
+    assert!(order.ends_with(&[(true, false)]), "{heard:?}");
+    assert!(both_then_one_then_other.iter().all(|one| order.contains(one)), "{heard:?}");
+}
+
+#[test]
+fn a_mixer_that_cannot_work_is_refused_at_the_start() {
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let samples = || MixInput::samples(AudioFormat::f32(48_000, 2));
+    for (mixer, setting) in [
+        (Mixer::new().input("a", samples().gain_db(40.0)), "mixer.gain_db"),
+        (Mixer::new().input("a", samples().duck_under("b")), "mixer.ducking"),
+        (Mixer::new().input("a", samples()).input("a", samples()), "mixer.input"),
+    ] {
+        let refused =
+            engine.stream(Source::published("studio").with_mix(mixer)).without_outputs().start().err();
+        assert!(matches!(&refused, Some(Error::Config { name, .. }) if *name == setting), "{refused:?}");
+    }
+    let source = Source::published("studio").with_mix(Mixer::new());
+    let live = engine.stream(source).without_outputs().start().expect("it starts before anybody publishes");
+    assert!(live.mixer().is_some_and(|mixer| mixer.set_gain_db("voice", 0.0).is_err()));
+    live.mixer().expect("it is mixed").fade("source", -20.0, Duration::from_secs(1)).expect("its own sound");
+    live.stop(PATIENCE).expect("it runs well");
+    assert!(live_is_unmixed(&engine));
+}
+
+fn live_is_unmixed(engine: &Engine) -> bool {
+    let live = engine.stream(Source::published("other")).without_outputs().start().expect("it starts");
+    let mixer = live.mixer();
+    live.stop(PATIENCE).expect("it runs well");
+    mixer.is_none()
+}
