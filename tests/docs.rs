@@ -17,7 +17,9 @@ mod imports {
     use flowcast::frames;
     use flowcast::frames::{AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat};
     use flowcast::keys::{KeyRules, Play, SavedKeys};
+    use flowcast::mix::{MixInput, Mixer};
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
+    use flowcast::overlay::{Anchor, Clock, Font, Overlay, TextStyle};
     use flowcast::playlist::NothingPlays;
     use flowcast::pull::{Pull, Reach};
     use flowcast::schedule::{Missed, Weekday, When, Window};
