@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use flowcast::encode::FrameRate;
+use flowcast::frames::{Frames, PixelFormat, VideoFormat, When};
 use flowcast::overlay::{Anchor, Font, Overlay, TextStyle};
 use flowcast::stats::SourceMode;
 use flowcast::{Encoding, Engine, Error, EventKind, Mode, Output, Profile, Source, StreamHandle};
@@ -92,7 +94,7 @@ fn what_changes_on_the_air_shows_and_is_encoded_as_it_goes() {
     let red = Overlay::pixels(64, 64, solid(64, 64, [255, 0, 0, 255]));
     let [_, (_, reels)] = engines(directory.path());
     // What is read ahead is on the air before a change is.
-    let direct = engine(|config| config.read_ahead.media = Duration::from_millis(500));
+    let direct = engine(|config| config.read_ahead.items = 50);
     // One that cannot change is encoded ahead.
     let still =
         recorded(&reels, &clip, independent().overlay(red.clone()), &directory.path().join("still.flv"));
@@ -115,12 +117,17 @@ fn what_changes_on_the_air_shows_and_is_encoded_as_it_goes() {
     logo.hide();
     goes_on(&stream, Duration::from_secs(3));
     stream.stop(PATIENCE).expect("it ends");
-    // The middle of the box, as luma: red, blue, and whatever the clip has there.
-    let seen: Vec<u8> = pictures(&file).iter().map(|picture| picture[32 * WIDTH + 32]).collect();
-    let is = |value: u8| move |seen: &&u8| seen.abs_diff(value) <= 4;
-    let red = seen.iter().take_while(is(81)).count();
-    let blue = seen.iter().skip(red).take_while(is(41)).count();
-    assert!(red >= 20 && blue >= 25 && seen.len() > red + blue + 10, "{red} {blue} {}", seen.len());
+    // Whether all of the box is of this luma; the clip has no box of one colour there.
+    let pictures = pictures(&file);
+    let is = |value: u8| {
+        move |picture: &&Vec<u8>| {
+            let rows = picture.chunks_exact(WIDTH).take(56).skip(8);
+            rows.flat_map(|row| &row[8..56]).all(|luma| luma.abs_diff(value) <= 5)
+        }
+    };
+    let red = pictures.iter().take_while(is(81)).count();
+    let blue = pictures.iter().skip(red).take_while(is(41)).count();
+    assert!(red >= 20 && blue >= 25 && pictures.len() > red + blue + 10, "{red} {blue} {}", pictures.len());
 }
 
 #[test]
@@ -270,4 +277,34 @@ fn a_file_that_could_be_copied_is_encoded_where_something_is_drawn_over_it() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_program_makes_is_filtered_once_and_drawn_over() {
+    let _turn = alone();
+    let directory = directory();
+    let file = directory.path().join("frames.flv");
+    let (width, height) = (WIDTH as u32, HEIGHT as u32);
+    let made = VideoFormat::new(PixelFormat::Rgba, width, height, FrameRate::whole(25));
+    let (sink, source) = Frames::new(made).open().expect("usable settings");
+    let red = Overlay::pixels(48, 32, solid(48, 32, [255, 0, 0, 255]));
+    let encoding = independent().filters("hflip").overlay(red);
+    let engine = engine(|_| {});
+    let stream =
+        engine.stream(source.encoding(encoding)).to(Output::record(&file)).start().expect("it starts");
+    // White on the left, black on the right; the picture that was sent last is shown from there on.
+    let row: Vec<u8> =
+        (0..WIDTH).flat_map(|x| if x < WIDTH / 2 { [255; 4] } else { [0, 0, 0, 255] }).collect();
+    sink.send_copy(&[&row.repeat(HEIGHT)], &[WIDTH * 4], When::Now).expect("it fits");
+    goes_on(&stream, Duration::from_secs(2));
+    stream.stop(PATIENCE).expect("it ends");
+    let picture = pictures(&file).pop().expect("a picture");
+    let at = |x: usize, y: usize| picture[y * WIDTH + x];
+    assert!(
+        at(20, 100).abs_diff(16) <= 4 && at(300, 100).abs_diff(235) <= 4,
+        "{} {}",
+        at(20, 100),
+        at(300, 100)
+    );
+    assert!((60..85).contains(&at(20, 10)), "red: {}", at(20, 10));
 }

@@ -87,7 +87,7 @@ impl Opening<'_> {
     }
 
     /// What is drawn over the pictures, ready.
-    fn overlays(&self, source: &Source) -> Result<Overlays, Error> {
+    pub(super) fn overlays(&self, source: &Source) -> Result<Overlays, Error> {
         Overlays::load(&source.wish.encoding.overlays, self.0.board())
     }
 

@@ -49,7 +49,7 @@ impl Opening<'_> {
             bounds: self.0.config().read_ahead,
             reader: self.0.waker().clone(),
             cpu: self.0.cpu(),
-            settling: Settling::new(wish, self.encoder_defaults()),
+            settling: Settling::new(wish, self.encoder_defaults()).drawing(self.overlays(source)?),
             encoders: Arc::new(LibavEncoders),
             has_fallback: source.has_fallback(),
         };

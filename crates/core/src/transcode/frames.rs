@@ -18,7 +18,7 @@ use super::encoders::Encoders;
 use super::encoding::{AudioCodec, FrameRate};
 use super::pictures::Pictures;
 use super::pipeline::Control;
-use super::plan::{AudioPlan, Plan};
+use super::plan::{AudioPlan, Drawn, Plan, VideoPlan};
 use super::shaper::Shaper;
 use super::sounds::Sounds;
 use crate::error::Error;
@@ -126,7 +126,9 @@ impl FrameEncoder {
         let video = plan.video.as_ref().ok_or_else(nothing)?;
         let input = media.track(VIDEO).ok_or_else(nothing)?.clone();
         let input = TrackInfo { time_base: base_of(video.frame_rate), ..input };
-        let mut pictures = Pictures::open(&input, video, encoders)?;
+        // They are filtered where they are converted, once for each picture of the program's.
+        let drawn = Drawn { filters: String::new(), ..video.drawn.clone() };
+        let mut pictures = Pictures::open(&input, &VideoPlan { drawn, ..video.clone() }, encoders)?;
         control.meter.name(pictures.encoder());
         let mut shaper = Shaper::new(&input, video, pictures.pixel_format());
         shaper.set_scaling(converting.scaling, converting.threads);
