@@ -90,6 +90,30 @@ fn likeness(ours: &[VideoFrame], theirs: &[VideoFrame]) -> f64 {
     10.0 * (255.0 * 255.0 * count / error.max(1e-9)).log10()
 }
 
+/// How alike pictures are to others, at most 1: the structural similarity of blocks of eight by eight in luma, on average.
+fn similarity(ours: &[VideoFrame], theirs: &[VideoFrame]) -> f64 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let (width, height) = (ours.format().width as usize, ours.format().height as usize);
+        let (ours, theirs) = (ours.to_bytes().unwrap(), theirs.to_bytes().unwrap());
+        for (x, y) in (0..height / 8).flat_map(|y| (0..width / 8).map(move |x| (x * 8, y * 8))) {
+            let places = (0..64).map(|n| (y + n / 8) * width + x + n % 8);
+            let (mut a, mut b, mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0, 0.0, 0.0);
+            for place in places {
+                let (one, other) = (f64::from(ours[place]), f64::from(theirs[place]));
+                (a, b) = (a + one, b + other);
+                (aa, bb, ab) = (aa + one * one, bb + other * other, ab + one * other);
+            }
+            let (a, b) = (a / 64.0, b / 64.0);
+            let (variance, other, both) = (aa / 64.0 - a * a, bb / 64.0 - b * b, ab / 64.0 - a * b);
+            let (c1, c2) = (2.55 * 2.55, 7.65 * 7.65);
+            sum += (2.0 * a * b + c1) * (2.0 * both + c2) / ((a * a + b * b + c1) * (variance + other + c2));
+            count += 1.0;
+        }
+    }
+    sum / count
+}
+
 fn keyframes(packets: &[Packet]) -> Vec<usize> {
     (0..packets.len()).filter(|index| packets[*index].keyframe).collect()
 }
@@ -242,6 +266,104 @@ fn a_constant_rate_is_kept() {
         assert!(most <= 1.1, "{most}");
         assert_eq!(least >= 0.9, filler, "{least}");
     }
+}
+
+/// Encodes pictures, and changes the rate before some of them: by the number of the picture, to bits per second, with a buffer of half a second.
+fn encode_steered(
+    settings: &VideoSettings,
+    frames: &[VideoFrame],
+    steps: &[(usize, u64)],
+) -> (TrackInfo, Vec<Packet>) {
+    let mut encoder = VideoEncoder::open(0, settings).unwrap();
+    let mut packets = Vec::new();
+    for (index, picture) in frames.iter().enumerate() {
+        if let Some((_, rate)) = steps.iter().find(|(at, _)| *at == index) {
+            assert!(encoder.set_bit_rate(*rate, rate / 2), "{} takes another rate", encoder.name());
+        }
+        let mut picture = picture.share().unwrap();
+        picture.set_pts(Some(index as i64));
+        encoder.push_frame(&picture, false).unwrap();
+        packets.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
+    }
+    encoder.finish().unwrap();
+    packets.extend(std::iter::from_fn(|| encoder.pull().unwrap()));
+    (encoder.track().clone(), packets)
+}
+
+#[test]
+fn an_open_encoder_takes_another_rate_and_its_pictures_go_on() {
+    const HIGH: u64 = 600_000;
+    const LOW: u64 = 150_000;
+    let scratch = Scratch::new();
+    let Some(source) = footage(&scratch) else { return };
+    let footage = decoded(&source);
+    let frames: Vec<VideoFrame> =
+        footage.iter().cycle().take(500).map(|frame| frame.share().unwrap()).collect();
+    for (filler, b_frames, preset) in [(false, 0, "ultrafast"), (true, 2, "veryfast")] {
+        let settings = VideoSettings {
+            rate_control: RateControl::Cbr { bit_rate: HIGH, vbv_bits: HIGH / 2, filler },
+            rate_changes: true,
+            b_frames,
+            preset: preset.to_owned(),
+            ..VideoSettings::new(320, 180, RATE)
+        };
+        let (track, packets) = encode_steered(&settings, &frames, &[(160, LOW), (330, HIGH)]);
+        assert_eq!(packets.len(), frames.len());
+        assert_eq!(keyframes(&packets), (0..500).step_by(50).collect::<Vec<_>>(), "GOPs go on as they were");
+        assert!(packets.iter().all(|packet| packet.config.is_none()), "and so do the headers");
+        let kbps = |pictures: std::ops::Range<usize>| {
+            let seconds = pictures.len() as f64 / f64::from(RATE.num);
+            packets[pictures].iter().map(|packet| packet.data.len() as f64 * 8.0).sum::<f64>() / seconds / 1e3
+        };
+        // A second after a change, what the buffer had is used up.
+        let (before, low, after) = (kbps(50..160), kbps(185..330), kbps(355..500));
+        eprintln!("filler {filler}: {before:.0}, {low:.0}, {after:.0} kbit/s");
+        assert!(low <= 1.1 * LOW as f64 / 1e3, "{low}");
+        assert!(before > 2.0 * low && after > 2.0 * low, "{before} {low} {after}");
+        if filler {
+            assert!(low >= 0.9 * LOW as f64 / 1e3 && after >= 0.9 * HIGH as f64 / 1e3, "{low} {after}");
+        }
+        let shown = decode(&track, &packets);
+        for change in [160, 330] {
+            for from in (change - 10..change + 40).step_by(10) {
+                let (ours, theirs) = (&frames[from..from + 10], &shown[from..from + 10]);
+                let (likeness, similarity) = (likeness(ours, theirs), similarity(ours, theirs));
+                eprintln!(
+                    "filler {filler}: from picture {from} on: PSNR {likeness:.1} dB, SSIM {similarity:.3}"
+                );
+                assert!(likeness > 24.0 && similarity > 0.7, "from {from} on: {likeness} {similarity}");
+            }
+        }
+    }
+}
+
+#[test]
+fn encoders_that_keep_their_rate_say_so_and_nothing_changes() {
+    let cbr = RateControl::Cbr { bit_rate: 300_000, vbv_bits: 150_000, filler: true };
+    let of =
+        |codec, rate_control| VideoSettings { codec, rate_control, ..VideoSettings::new(320, 180, RATE) };
+    let h264 = VideoCodecKind::H264;
+    // Its headers say the rate; it keeps to no buffer; it keeps to a quality.
+    for settings in [of(h264, cbr), of(h264, RateControl::Abr(300_000)), of(h264, RateControl::Crf(25.0))] {
+        assert!(!VideoEncoder::open(0, &settings).unwrap().set_bit_rate(100_000, 50_000), "{settings:?}");
+    }
+    let plain = RateControl::Cbr { bit_rate: 300_000, vbv_bits: 150_000, filler: false };
+    for codec in [VideoCodecKind::Hevc, VideoCodecKind::Av1, VideoCodecKind::Vp8, VideoCodecKind::Vp9] {
+        if let Ok(mut encoder) = VideoEncoder::open(0, &of(codec, plain)) {
+            assert!(!encoder.set_bit_rate(100_000, 50_000), "{}", encoder.name());
+        }
+    }
+}
+
+#[test]
+fn encoders_of_other_rates_have_equal_headers_where_the_level_is_kept() {
+    let at = |bit_rate| RateControl::Cbr { bit_rate, vbv_bits: bit_rate, filler: false };
+    let settings = VideoSettings { rate_control: at(13_000_000), ..VideoSettings::new(640, 360, RATE) };
+    let kept = settings.clone().with_level_kept();
+    let config = |settings: VideoSettings| VideoEncoder::open(0, &settings).unwrap().track().config.clone();
+    let low = |settings: &VideoSettings| VideoSettings { rate_control: at(300_000), ..settings.clone() };
+    assert_ne!(config(settings.clone()), config(low(&settings)), "the level is that of the rate");
+    assert_eq!(config(kept.clone()), config(low(&kept)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Levels of H.264 (ITU-T H.264, table A-1).
 
-use super::VideoSettings;
+use super::{VideoCodecKind, VideoSettings};
 
 /// One row of the table.
 struct Limits {
@@ -44,6 +44,37 @@ const TABLE: [Limits; 19] = [
     row(62, 16_711_680, 139_264, 696_320, 800_000, 800_000),
 ];
 
+impl VideoSettings {
+    /// Names the [level](Self::level) that holds for the rate it has now, so that another rate makes the same headers: for libx264, whose level is
+    /// otherwise found by the rate. Other encoders are left to find theirs.
+    #[must_use]
+    pub fn with_level_kept(mut self) -> Self {
+        if self.writes_level() {
+            self.level = Some(level(&self));
+        }
+        self
+    }
+
+    /// The most bits per second that the headers allow (H.264, table A-1), for libx264; `None` for encoders that find their level themselves.
+    #[must_use]
+    pub fn most_bit_rate(&self) -> Option<u64> {
+        let level = self.writes_level().then(|| level(self))?;
+        TABLE.iter().find(|row| row.level >= level).or(TABLE.last()).map(|row| row.bits * unit(self))
+    }
+
+    fn writes_level(&self) -> bool {
+        self.codec == VideoCodecKind::H264 && matches!(self.encoder.as_deref(), None | Some("libx264"))
+    }
+}
+
+/// Bits that the rates of the table are counted in.
+fn unit(settings: &VideoSettings) -> u64 {
+    match settings.profile.as_deref() {
+        Some("baseline" | "main") => 1000,
+        _ => 1250,
+    }
+}
+
 /// The lowest level that holds what the settings ask for, times ten; the highest there is if none does.
 pub(super) fn level(settings: &VideoSettings) -> u32 {
     if let Some(level) = settings.level {
@@ -53,10 +84,7 @@ pub(super) fn level(settings: &VideoSettings) -> u32 {
     let frame = width * height;
     let rate = (frame * u64::from(settings.frame_rate.num)).div_ceil(u64::from(settings.frame_rate.den));
     let buffer = frame * u64::from(decoded_pictures(settings));
-    let unit = match settings.profile.as_deref() {
-        Some("baseline" | "main") => 1000,
-        _ => 1250,
-    };
+    let unit = unit(settings);
     let bits = settings.rate_control.bit_rate().unwrap_or(0).div_ceil(unit);
     let coded = settings.rate_control.vbv_bits().unwrap_or(0).div_ceil(unit);
     let holds = |row: &&Limits| {
@@ -135,7 +163,13 @@ mod tests {
             level(&VideoSettings { rate_control: cbr(17_500_000), profile: main, ..base.clone() }),
             32
         );
-        assert_eq!(level(&VideoSettings { level: Some(51), ..base }), 51);
+        assert_eq!(level(&VideoSettings { level: Some(51), ..base.clone() }), 51);
+        let kept = VideoSettings { rate_control: cbr(17_500_000), ..base.clone() }.with_level_kept();
+        assert_eq!((kept.level, kept.most_bit_rate()), (Some(31), Some(17_500_000)));
+        let lower = VideoSettings { rate_control: cbr(300_000), ..kept };
+        assert_eq!(level(&lower), 31, "another rate does not change it");
+        let device = VideoSettings { encoder: Some("h264_nvenc".to_owned()), ..base.clone() };
+        assert_eq!((device.most_bit_rate(), device.with_level_kept().level), (None, None));
         // 2560 pixels are 160 macroblocks: within 3.1's frame, but a side of it is at most 169.
         let wide = VideoSettings { rate_control: RateControl::Crf(23.0), ..settings(2736, 16, 10) };
         assert_eq!(level(&wide), 32);

@@ -161,11 +161,15 @@ fn x264(settings: &VideoSettings, options: &mut Options) {
     options.set("level", dotted(level(settings)));
     options.set_if("crf", settings.rate_control.crf());
     options.set("forced-idr", 1);
-    if let RateControl::Cbr { filler: true, .. } = settings.rate_control {
-        options.set("nal-hrd", "cbr");
-    }
     let gop = settings.gop_frames;
-    let own = format!("scenecut=0:open-gop=0:keyint={gop}:min-keyint={gop}");
+    let mut own = format!("scenecut=0:open-gop=0:keyint={gop}:min-keyint={gop}");
+    if let RateControl::Cbr { filler: true, .. } = settings.rate_control {
+        if settings.rate_changes {
+            own.push_str(":filler=1");
+        } else {
+            options.set("nal-hrd", "cbr");
+        }
+    }
     options.set("x264-params", parameters(own, settings));
 }
 

@@ -105,6 +105,9 @@ pub struct VideoSettings {
     pub time_base: Option<TimeBase>,
     /// How to spend bits. Default 1,000,000 bits per second on average.
     pub rate_control: RateControl,
+    /// Whether the bit rate is going to be [changed](super::VideoEncoder::set_bit_rate) while it encodes. Default `false`. x264 cannot change what its
+    /// headers say of the rate, as it does with filler: then filler is added without that.
+    pub rate_changes: bool,
     /// Frames from one keyframe to the next, fixed. Default 50.
     pub gop_frames: u32,
     /// B-frames in a row at most. Default 0.
@@ -147,6 +150,7 @@ impl VideoSettings {
             frame_rate,
             time_base: None,
             rate_control: RateControl::Abr(1_000_000),
+            rate_changes: false,
             gop_frames: 50,
             b_frames: 0,
             refs: None,

@@ -77,8 +77,50 @@ pub struct VideoEncoder {
     frame_ticks: i64,
     /// The time of the picture pushed last.
     last: Option<i64>,
+    /// How it takes another rate.
+    rates: Steering,
     /// Dropped after the encoder is closed.
     _session: Option<Session>,
+}
+
+/// How an encoder takes another bit rate.
+#[derive(Debug, Clone, Copy)]
+struct Steering {
+    family: Family,
+    control: RateControl,
+    /// It looks at the rate before each picture.
+    is_read: bool,
+}
+
+impl Steering {
+    fn of(settings: &VideoSettings, family: Family) -> Self {
+        let control = settings.rate_control;
+        Self { family, control, is_read: reads_rates(settings, family) }
+    }
+}
+
+/// Whether an encoder looks at its bit rate before each picture, as libavcodec's sources have it: libx264.c, nvenc.c and qsvenc.c do,
+/// those of the other families do not.
+fn reads_rates(settings: &VideoSettings, family: Family) -> bool {
+    let has_buffer = settings.rate_control.vbv_bits().is_some_and(|bits| bits > 0);
+    let is_constant = matches!(settings.rate_control, RateControl::Cbr { .. });
+    let own = settings.x264_params.as_deref().unwrap_or_default();
+    match family {
+        // x264 changes the rate of an encoder that keeps to a buffer, and only if its headers do not say what that is.
+        Family::X264 => {
+            let says = matches!(settings.rate_control, RateControl::Cbr { filler: true, .. });
+            has_buffer && is_constant && (!says || settings.rate_changes) && !own.contains("nal-hrd")
+        }
+        // With an IDR picture each time, if the device can (`NV_ENC_CAPS_SUPPORT_DYN_BITRATE_CHANGE`): nothing says whether it can.
+        Family::Nvenc => has_buffer && is_constant,
+        Family::Qsv => cfg!(ffmpeg_6_0) && has_buffer && is_constant,
+        Family::X265
+        | Family::SvtAv1
+        | Family::Vpx
+        | Family::VideoToolbox
+        | Family::Vaapi
+        | Family::Other => false,
+    }
 }
 
 /// Why an encoder did not open.
@@ -130,6 +172,7 @@ impl VideoEncoder {
         session: Option<Session>,
     ) -> Self {
         let output = encoder.output();
+        let rates = Steering::of(settings, Family::of(&encoder.name()));
         let mut info = TrackInfo::new(track, TrackKind::Video, settings.codec.codec(), output.time_base);
         info.bit_rate = settings.rate_control.bit_rate();
         info.config = output.config;
@@ -163,6 +206,7 @@ impl VideoEncoder {
             pixel_format,
             frame_ticks,
             last: None,
+            rates,
             _session: session,
         }
     }
@@ -218,6 +262,21 @@ impl VideoEncoder {
         let mut forced = frame.raw().share()?;
         forced.force_keyframe(true);
         self.send(&forced)
+    }
+
+    /// Encodes to another constant rate from the next picture on: `bit_rate` bits per second, with a buffer of `vbv_bits` bits. The pictures, their
+    /// headers and their order go on; NVENC begins a GOP. `false`, and nothing has changed, if an encoder of this kind does not take it while it is open:
+    /// libx264 does with [`RateControl::Cbr`] (with filler only if it was opened for [changes](VideoSettings::rate_changes)), NVENC if the device does
+    /// (which it does not say), Quick Sync from FFmpeg 6.0 on, the others do not.
+    ///
+    /// x264 holds the rate that its headers allow: [`VideoSettings::most_bit_rate`] says which.
+    pub fn set_bit_rate(&mut self, bit_rate: u64, vbv_bits: u64) -> bool {
+        let (true, RateControl::Cbr { filler, .. }) = (self.rates.is_read, self.rates.control) else {
+            return false;
+        };
+        self.rates.control = RateControl::Cbr { bit_rate, vbv_bits, filler };
+        self.encoder.set_rates(&rates(self.rates.control, self.rates.family));
+        true
     }
 
     fn check_time(&self, pts: Option<i64>) -> Result<(), Error> {

@@ -140,7 +140,7 @@ impl RawEncoder {
             None => usual_format(codec)?,
         };
         let color = Color::of(setup.color);
-        let rate = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        encoder.set_rates(&setup.rates);
         // SAFETY: our own context, not yet open; these are the fields for the user to set. The numbers of enums come from
         // libav's own tables.
         unsafe {
@@ -161,10 +161,6 @@ impl RawEncoder {
             if let Some(refs) = setup.refs {
                 (*raw).refs = number(refs)?;
             }
-            (*raw).bit_rate = rate(setup.rates.average);
-            (*raw).rc_min_rate = rate(setup.rates.least);
-            (*raw).rc_max_rate = rate(setup.rates.most);
-            (*raw).rc_buffer_size = c_int::try_from(setup.rates.buffer).unwrap_or(c_int::MAX);
             (*raw).global_quality = number(setup.rates.quality)?;
             (*raw).thread_count = number(setup.threads)?;
             (*raw).thread_type = match setup.thread_mode {
@@ -257,6 +253,20 @@ impl RawEncoder {
     pub(crate) fn name(&self) -> String {
         // SAFETY: our own open context, whose codec is static data with a NUL-terminated name.
         unsafe { ffi::text((*(*self.context.as_ptr()).codec).name) }.unwrap_or_default()
+    }
+
+    /// Says how bits are to be spent. Of an open encoder, some look at it before each frame, the others never again.
+    pub(crate) fn set_rates(&mut self, rates: &Rates) {
+        let rate = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let raw = self.context.as_ptr();
+        // SAFETY: our own context, which no other thread uses: these fields are for the user to set, before it is opened and between
+        // two frames.
+        unsafe {
+            (*raw).bit_rate = rate(rates.average);
+            (*raw).rc_min_rate = rate(rates.least);
+            (*raw).rc_max_rate = rate(rates.most);
+            (*raw).rc_buffer_size = c_int::try_from(rates.buffer).unwrap_or(c_int::MAX);
+        }
     }
 
     /// Whether a picture is of the size and pixel format it was opened for.
