@@ -15,12 +15,15 @@
 # At the end there is a line for each pass: the commit, the load (mean and greatest of the one-minute mean), and what
 # failed. Doc tests are no programs and are not run. Leave the sources as they are meanwhile: two programs, `plan` and `docs`,
 # read them. The peers are those of scripts/test.sh, which is to be run before; FLOWCAST_PEERS_BIN says where they are, if not
-# in the checkout. Needs jq.
+# in the checkout.
 #
 # Exit status: 0, 1 (something failed), 2 (wrong usage).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+# shellcheck source=programs.sh
+. scripts/programs.sh
 
 root=$PWD
 passes=5 load=12 jobs=4 keep=
@@ -43,39 +46,22 @@ export FLOWCAST_PEERS=required CARGO_TERM_COLOR=never
 export FLOWCAST_PEERS_BIN=${FLOWCAST_PEERS_BIN:-$root/tests/peers/target/bin}
 [ -e "$FLOWCAST_PEERS_BIN/ffmpeg7" ] || export FLOWCAST_FFMPEG7=${FLOWCAST_FFMPEG7:-unavailable}
 
-# Builds, and lists the test programs: name, path, and the folder of the package, where cargo would run it.
+# Builds, and lists the test programs as they are put aside.
 build() {
     rm -rf "$aside/deps" "$aside/examples"
     mkdir -p "$aside/deps" "$aside/examples"
-    cargo test --locked --workspace --no-run --message-format=json >"$aside/build.json"
+    list_programs >"$aside/built"
     git rev-parse --short HEAD >"$aside/head"
     # A link keeps what it was made of: the linker writes a new file.
-    jq -r 'select(.reason == "compiler-artifact" and .executable != null)
-            | [.target.kind[0], .target.name, .executable, .manifest_path, (.profile.test | tostring)] | @tsv' \
-        "$aside/build.json" | sort -u | while IFS=$'\t' read -r kind name program manifest is_test; do
-        if [ "$kind" = example ] && [ "$is_test" = false ]; then
-            ln -f "$program" "$aside/examples/$name"
-        elif [ "$is_test" = true ] && [ "$kind" != example ] && [ "$kind" != bench ]; then
+    while IFS=$'\t' read -r name program package; do
+        if [ "$name" = example ]; then
+            ln -f "$program" "$aside/examples/"
+        else
             ln -f "$program" "$aside/deps/"
-            printf '%s\t%s\t%s\n' "$name" "$aside/deps/${program##*/}" "${manifest%/*}"
+            printf '%s\t%s\t%s\n' "$name" "$aside/deps/${program##*/}" "$package"
         fi
-    done >"$list"
+    done <"$aside/built" >"$list"
 }
-
-# Runs one program, and notes its name, its exit status and its seconds.
-# shellcheck disable=SC2329 # xargs calls it.
-one() {
-    local folder=$1 name=$2 program=$3 package=$4 status=0 started=$SECONDS
-    local log=$folder/$name.log
-    # Programs of one name in two packages.
-    [ ! -e "$log" ] || log=$folder/$name-${package##*/}.log
-    (cd "$package" && CARGO_MANIFEST_DIR=$package exec "$program" </dev/null) >"$log" 2>&1 || status=$?
-    echo "$name $status $((SECONDS - started))" >>"$folder/results"
-    # The longest first, the next time.
-    echo "$name $((SECONDS - started))" >>"$aside/durations"
-}
-export -f one
-export aside
 
 # Keeps the load near what is asked for, and notes it. The mean of a minute comes late, and what runs just now goes up and down:
 # the greater of the two counts.
@@ -101,7 +87,7 @@ in_order() {
         { print took[$1] + 0 "\t" $0 }' "$list" |
         sort -k1,1nr | cut -f2- | while IFS=$'\t' read -r name program package; do
         if [ ${#names[@]} = 0 ] || printf '%s\n' "${names[@]}" | grep -qxF -- "$name"; then
-            printf '%s\n' "$name" "$program" "$package"
+            printf '%s\t%s\t%s\n' "$name" "$program" "$package"
         fi
     done
 }
@@ -112,15 +98,16 @@ trap '[ -z "$presser" ] || kill "$presser" 2>/dev/null' EXIT
 pass() {
     local folder=$1
     mkdir -p "$folder"
-    : >"$folder/results"
     press "$folder" &
     presser=$!
-    in_order | xargs -d '\n' -n 3 -P "$jobs" bash -c 'one "$@"' one "$folder" || true
+    in_order | run_programs "$folder" "$jobs"
+    # The longest first, the next time.
+    cut -d ' ' -f 1,3 "$folder/results" >>"$aside/durations"
     kill "$presser"
     wait "$presser" 2>/dev/null || true
     presser=
     local failed
-    failed=$(awk '$2 != 0 { print $1 }' "$folder/results" | paste -sd ' ')
+    failed=$(failed_programs "$folder")
     awk -v head="$(cat "$aside/head")" -v failed="${failed:-nothing}" -v programs="$(wc -l <"$folder/results")" \
         '{ sum += $1; if ($1 > most) most = $1 }
         END { printf "%s: load %.0f, at most %.0f; %d programs; failed: %s\n", head, sum / NR, most, programs, failed }' \

@@ -119,6 +119,7 @@ find_missing() {
     want npm have npm              # gets hls.js
     want fonts-dejavu-core any_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf    # text of overlays
     want strace have strace    # shows which system calls reach a socket
+    want jq have jq            # lists the test programs
 }
 
 rust_is_missing() {

@@ -118,6 +118,21 @@ impl Peer {
         self.child.wait().expect("a child that has ended")
     }
 
+    /// Waits for its end, as long as it has not used this much time of a processor, nor ten times that by the clock: what works through
+    /// a file is not late because the machine has others to serve.
+    fn wait_working(&mut self, limit: Duration) {
+        let pid = self.child.id();
+        let ended = wait_until(limit * 10, || !self.is_running() || processor_time(pid) > limit);
+        assert!(
+            ended && !self.is_running(),
+            "{} still runs after {:?} of a processor (of {limit:?})\n{}",
+            self.name,
+            processor_time(pid),
+            self.report()
+        );
+        self.wait_success(Duration::ZERO);
+    }
+
     /// Waits for its end, which must be a good one.
     pub fn wait_success(&mut self, deadline: Duration) {
         let status = self.wait(deadline);
@@ -205,8 +220,16 @@ pub fn run(
 ) -> String {
     let mut peer = Peer::spawn(program.as_ref(), arguments);
     peer.input = None;
-    peer.wait_success(deadline);
+    peer.wait_working(deadline);
     peer.output()
+}
+
+/// What all threads of a process have used of a processor; zero where the system does not say.
+fn processor_time(pid: u32) -> Duration {
+    // In hundredths of a second on every Linux (USER_HZ); the name before them may have spaces (proc_pid_stat(5)).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).map(|ticks: u64| Duration::from_millis(ticks * 10)).sum()
 }
 
 /// An example of the package whose test this is, which `cargo test` has built beside its tests. If it is not there, the test fails under

@@ -313,7 +313,7 @@ fn what_fits_is_copied_byte_by_byte_while_the_other_track_is_encoded() {
 }
 
 #[test]
-fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
+fn a_hundred_laps_of_half_a_second_that_are_encoded_each_do_not_drift() {
     let scratch = Scratch::new();
     let spec = SampleSpec {
         width: 64,
@@ -328,7 +328,7 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
     let supply = supply_of(None, recipes(Mode::Encode, Profile::Ultra));
     let mut played = Unpaced::looped_as(&clip, supply, false);
     let (mut first, mut newest, mut counts) = ([0; 2], [0; 2], [0i64; 2]);
-    while played.due < 1010 * 500 {
+    while played.due < 110 * 500 {
         let tags = played.play(1000);
         for (slot, kind) in [TagKind::Video, TagKind::Audio].into_iter().enumerate() {
             for time in times(&tags, kind) {
@@ -341,7 +341,7 @@ fn a_thousand_laps_that_are_encoded_each_do_not_drift() {
         }
     }
     let laps = played.notices.iter().filter(|notice| matches!(notice, EventKind::Looped { .. })).count();
-    assert!(laps >= 1000, "{laps}");
+    assert!(laps >= 100, "{laps}");
     let [video, audio] = counts.map(|count| count - 1);
     let video = newest[0] - first[0] - video * 1000 / 30;
     let audio = newest[1] - first[1] - audio * 1_024_000 / 44_100;
