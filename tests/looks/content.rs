@@ -125,6 +125,26 @@ fn the_fallback_stands_in_for_what_is_black_until_it_is_not() {
     assert!(stream.stats().fallback.is_some_and(|fallback| fallback.times == 1));
 }
 
+#[test]
+fn what_is_still_black_after_it_was_opened_again_is_told_again() {
+    let directory = directory();
+    let pictures = "-f lavfi -i color=black:s=320x180:r=25:d=4";
+    let black = make(directory.path(), "black.mp4", &format!("{pictures} {SOUND} {ENCODED}"));
+    let engine = engine(|_| {});
+    let rules =
+        eager().with(|rules| (rules.frozen, rules.silent, rules.then) = (None, None, Reaction::Restart));
+    let (_stream, events) = start(&engine, Source::file(black).looped().watchdog(rules));
+    let mut told = Vec::new();
+    wait_event(&events, 3 * PATIENCE, |event| {
+        match event.kind {
+            EventKind::ContentAlarm { .. } | EventKind::SourceSwitched { .. } => told.push(event.kind.name()),
+            _ => {}
+        }
+        (told.len() == 3).then_some(())
+    });
+    assert_eq!(told, ["content_alarm", "source_switched", "content_alarm"]);
+}
+
 /// Whether a file is so by FFmpeg's measure: some of the footage is silent, and one is black.
 fn is_so(file: &Path, fault: ContentFault) -> bool {
     let values = |map: &str, filter: [&str; 2], word: &str| -> Vec<f64> {

@@ -64,6 +64,7 @@ fn look_at(
     let track = track(keyframe, sample.headers[0].as_ref())?;
     let mut decoder = av::VideoDecoder::open(&track, &av::DecoderOptions::default())?;
     let mut waiting = sample.pictures.iter();
+    let mut has_finished = false;
     let mut next = |decoder: &mut av::VideoDecoder| -> Result<Option<av::VideoFrame>, Error> {
         loop {
             if let Some(picture) = decoder.pull()? {
@@ -71,6 +72,8 @@ fn look_at(
             }
             match waiting.next() {
                 Some(tag) => decoder.push(&packet(tag)?)?,
+                // What is shown after pictures that did not come any more is given, too.
+                None if !std::mem::replace(&mut has_finished, true) => decoder.finish()?,
                 None => return Ok(None),
             }
         }

@@ -132,6 +132,12 @@ impl ContentWatch {
         self.judge.reset(now)
     }
 
+    /// As if a fault had been found.
+    #[cfg(test)]
+    pub(crate) fn raise(&mut self, fault: ContentFault, now: Instant) {
+        self.judge.note(fault, true, now, Duration::ZERO);
+    }
+
     /// Nothing is expected of it at the moment.
     pub(crate) fn rests(&mut self, now: Instant) -> Vec<EventKind> {
         self.before = None;
@@ -144,7 +150,10 @@ impl ContentWatch {
         for tag in tags.iter().filter(|tag| !tag.is_script() && tag.track() == 0) {
             let side = usize::from(!tag.is_video());
             if tag.is_sequence_header() {
-                self.headers[side] = Some(tag.clone());
+                let known = self.headers[side].replace(tag.clone());
+                if known.is_some_and(|known| known.body == tag.body) {
+                    continue;
+                }
                 if let State::Gathering(since, sample) = &mut self.state
                     && !(sample.pictures.is_empty() && sample.sound.is_empty())
                 {

@@ -79,13 +79,13 @@ impl Away {
     }
 
     /// Looks after it. It may be back from `until` on, once it has been steady for so long; `patience` is how long one that was
-    /// opened again may give nothing.
+    /// opened again may give nothing, and `watched` whether what one gives is kept for whom looks at it.
     pub(super) fn pull(
         self,
         cx: &mut SourceContext<'_>,
         again: (&str, &Arc<dyn Reopen>),
         back: Option<(Instant, Duration)>,
-        patience: Duration,
+        (patience, watched): (Duration, bool),
     ) -> Back {
         match self {
             Self::There(there) => there.pull(cx, back),
@@ -93,7 +93,7 @@ impl Away {
                 None => Back::Stays(Self::Opening(opening, wait), SourceState::Running),
                 Some(Ok(mut opened)) => match opened.driver.attach(cx.registry, cx.token) {
                     Ok(()) => {
-                        let candidate = Candidate::new(opened.driver);
+                        let candidate = Candidate::new(opened.driver).watched(watched);
                         let patience = Some((patience, cx.now));
                         let there = There { candidate, steady: None, patience, wait };
                         there.pull(cx, back)
@@ -119,6 +119,11 @@ impl Away {
             cx.notices.push(EventKind::SourceFault { error });
         }
         Back::Stays(Self::failed(cx.now, wait), SourceState::Running)
+    }
+
+    /// Whether there is a driver that may come back.
+    pub(super) const fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
     }
 
     pub(super) fn is_due(&self) -> bool {

@@ -336,9 +336,15 @@ impl Guard {
         }
         let rules = &self.watch.rules;
         let patience = rules.no_packet.into_iter().chain(rules.no_keyframe).max().unwrap_or(PATIENCE);
-        match away.pull(cx, (&self.name, &self.again), back, patience.max(PATIENCE)) {
+        let was_there = away.is_there();
+        let patience = (patience.max(PATIENCE), self.content.is_some());
+        match away.pull(cx, (&self.name, &self.again), back, patience) {
             Back::Ended => SourceState::Ended,
             Back::Stays(mut away, state) => {
+                if was_there && !away.is_there() {
+                    // Nobody would ever see that its content is right again.
+                    self.forget_content(cx);
+                }
                 if let (Some(content), Some(tags)) = (&mut self.content, away.take_seen()) {
                     content.note(cx.now, &tags);
                     if cx.tick {
@@ -352,6 +358,11 @@ impl Guard {
                 self.watch.begins(cx.now);
                 self.pictured = beginning.tags.iter().any(is_picture);
                 self.tried.0 = cx.now;
+                if let Some(content) = &mut self.content {
+                    // Drivers say their headers once.
+                    candidate.headers.tags().for_each(|tag| content.note(cx.now, std::slice::from_ref(tag)));
+                    content.note(cx.now, &beginning.tags);
+                }
                 let fitted = self.fitted;
                 let (driver, seam) = self.join(cx, candidate, beginning, fitted);
                 self.leave_air();

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::content::ContentWatch;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reopen, Times, Watchdog};
 use crate::sys::Cancel;
 
@@ -167,12 +168,20 @@ pub(super) struct Air {
 
 impl Air {
     pub(super) fn new(watchdog: Watchdog, has_fallback: bool, slate: [Tag; 2]) -> Self {
+        Self::looked_at(watchdog, has_fallback, slate, None)
+    }
+
+    pub(super) fn looked_at(
+        watchdog: Watchdog,
+        has_fallback: bool,
+        slate: [Tag; 2],
+        content: Option<ContentWatch>,
+    ) -> Self {
         let (source, state) = clip(headers(H1, A1), 25);
         let (again, slate) = (Opens::new(headers(H1, A1)), Opens::new(slate));
         let fallback = has_fallback.then(|| (slate.clone() as Arc<dyn Reopen>, TIMES));
         let name = "s1".to_owned();
-        let guard =
-            Guard::new(Guarding { name, source, again: again.clone(), watchdog, content: None, fallback });
+        let guard = Guard::new(Guarding { name, source, again: again.clone(), watchdog, content, fallback });
         Self { rig: Rig::new(Box::new(guard)), source: state, again, slate }
     }
 

@@ -4,8 +4,11 @@ use std::sync::atomic::Ordering;
 
 use super::air::{AFTER, Air, TICK, set};
 use super::*;
+use crate::content::{ContentWatch, Rules};
 use crate::standby::{Reaction, Watchdog};
-use crate::stats::Seam;
+use crate::stats::{ContentFault, Seam};
+use crate::sys::CpuMeter;
+use crate::thumbnail::Studio;
 
 #[test]
 fn it_stands_in_after_its_time_and_gives_back_at_a_keyframe_of_a_steady_source() {
@@ -483,4 +486,33 @@ fn an_opening_that_panics_is_told_and_tried_again() {
     set(&air.again.panics, false);
     air.pass_until(|air| air.again.count() == 2);
     air.pass_until(|air| !air.on_air());
+}
+
+#[test]
+fn a_source_that_fails_while_its_content_is_wrong_is_not_judged_by_that_any_more() {
+    let now = Instant::now();
+    let minute = Some(Duration::from_secs(60));
+    let rules = Rules {
+        black: minute,
+        frozen: None,
+        silent: None,
+        silent_below_db: -40,
+        every: Duration::from_secs(10),
+    };
+    let mut content = ContentWatch::new(rules, Studio::new(1), CpuMeter::default(), now);
+    content.raise(ContentFault::Black, now);
+    let mut air = Air::looked_at(Watchdog::default(), true, headers(H2, A1_LONG), Some(content));
+    air.pass(1200);
+    air.spare();
+    set(&air.source.off, true);
+    air.pass(2000);
+    set(&air.source.off, false);
+    air.pass(8000);
+    assert!(air.on_air(), "what it gives is black");
+    set(&air.source.fails, true);
+    air.pass(1000 + TICK);
+    air.opened(|air| air.again.count(), 1);
+    air.pass_until(|air| !air.on_air());
+    let told = air.told();
+    assert_eq!(told, ["fallback_began", "source_fault", "content_alarm_ended", "fallback_ended"]);
 }
