@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use flowcast::av::SampleSpec;
 use flowcast::driver::{OpenSource, SourceContext, SourceDriver, SourceOpening, SourceState};
+use flowcast::fragment::FragmentPublisher;
+use flowcast::overlay::Overlay;
 use flowcast::state::{RestoreOptions, Resume, Snapshot, StateFile};
-use flowcast::{Engine, Error, Output, Playlist, ReelStore, Source};
+use flowcast::{Encoding, Engine, Error, Mode, Output, Playlist, Profile, ReelStore, Source};
 use kit::rig::{Known, engine, read_flv};
 use kit::{PATIENCE, wait_until};
 
@@ -65,6 +67,13 @@ fn a_snapshot_has_what_was_started_and_changed_and_says_what_is_no_data() {
     let listed = engine.stream(Source::playlist(list.clone())).label("list").without_outputs().start();
     let listed = listed.expect("it starts");
     let own = engine.stream(Own).label("own").without_outputs().start().expect("it starts");
+    let pushed = FragmentPublisher::new();
+    let pushed = engine.stream(Source::fragments(&pushed)).label("pushed").without_outputs().start();
+    let pushed = pushed.expect("it starts");
+    let mut drawn = Encoding::new(Profile::Ultra);
+    drawn.overlays = vec![Overlay::pixels(2, 2, vec![255; 16])];
+    let drawn = file.clone().mode(Mode::Encode).encoding(drawn);
+    let drawn = engine.stream(drawn).label("drawn").without_outputs().start().expect("it starts");
     let gone = engine.stream(file.clone()).label("gone").without_outputs().start().expect("it starts");
     gone.stop(PATIENCE).expect("it stops");
 
@@ -85,7 +94,7 @@ fn a_snapshot_has_what_was_started_and_changed_and_says_what_is_no_data() {
     assert_eq!((place.item, place.file.as_path()), (Some(0), clip.file.as_path()));
     assert!(place.offset >= Duration::from_millis(500) && place.length.is_some());
     let left: Vec<_> = snapshot.left_out.iter().map(|left| (left.stream, left.what.as_str())).collect();
-    assert_eq!(left, [(own.id(), "the stream")]);
+    assert_eq!(left, [&own, &pushed, &drawn].map(|stream| (stream.id(), "the stream")));
 
     let json = serde_json::to_string(&snapshot).expect("it can be written");
     let read: Snapshot = serde_json::from_str(&json).expect("it can be read");
@@ -93,7 +102,7 @@ fn a_snapshot_has_what_was_started_and_changed_and_says_what_is_no_data() {
         (&read.streams, read.taken, read.restarts),
         (&snapshot.streams, snapshot.taken, snapshot.restarts)
     );
-    drop((live, listed, own));
+    drop((live, listed, own, pushed, drawn));
 }
 
 #[test]

@@ -5,6 +5,11 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Whether this can be written down, and read again: some settings have parts that only the program has.
+pub(crate) fn is_data<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> bool {
+    serde_json::to_string(value).is_ok_and(|text| serde_json::from_str::<T>(&text).is_ok())
+}
+
 /// Whether what is secret is written in clear text, or as `****`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {

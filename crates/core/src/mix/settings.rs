@@ -163,7 +163,8 @@ impl MixInput {
 
     /// Its gain in decibels, at most 30; -90 and less is silence. Default 0.
     pub fn gain_db(mut self, gain: f64) -> Self {
-        self.gain_db = gain;
+        // A number that any format can hold.
+        self.gain_db = if gain == f64::NEG_INFINITY { SILENT_DB } else { gain };
         self
     }
 
@@ -233,7 +234,7 @@ const MOST_DUCKING: Duration = Duration::from_secs(10);
 const GAIN: &str = "a gain is a number, at most 30 dB";
 const PAN: &str = "a pan is from -1 to 1";
 
-/// Refuses gains that are none.
+/// Refuses gains that are none; what cannot be heard is the least there is, which can be written as a number.
 pub(super) fn check_gain(db: f64) -> Result<f64, Error> {
     let is_gain = db == f64::NEG_INFINITY || (db.is_finite() && db <= MOST_DB);
     if is_gain { Ok(db.max(SILENT_DB)) } else { Err(refuse("mixer.gain_db", GAIN)) }

@@ -100,8 +100,8 @@ impl WrittenInput {
                 ));
             }
         };
+        let input = input.gain_db(self.gain_db);
         Ok(MixInput {
-            gain_db: self.gain_db,
             pan: self.pan,
             muted: self.muted,
             fade_in: self.fade_in,
@@ -122,6 +122,7 @@ mod tests {
         let mixer = Mixer::new()
             .input("voice", MixInput::source().muted())
             .input("music", music.fade_in(Duration::from_secs(2)))
+            .input("later", MixInput::source().gain_db(f64::NEG_INFINITY))
             .input("program", MixInput::samples(AudioFormat::i16(44_100, 1).planar()))
             .ceiling_dbfs(-3.0);
         let text = serde_json::to_string(&mixer).expect("it can be written");

@@ -126,6 +126,13 @@ impl OpenSource for Source {
         if matches!(self.media, Media::Frames(_)) {
             return None;
         }
+        if matches!(self.media, Media::Fragments(Fragments::Pushed(_))) {
+            return None;
+        }
+        #[cfg(feature = "serde")]
+        if !crate::written::is_data(self) {
+            return None;
+        }
         Some(Arc::new(self.clone()))
     }
 

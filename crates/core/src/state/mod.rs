@@ -53,8 +53,9 @@ pub struct Snapshot {
     /// schedules start them again, from their beginning.
     #[cfg(feature = "schedule")]
     pub schedules: Vec<Schedule>,
-    /// What cannot be kept, because it is no data: sources and outputs of the program's own ([`driver`](crate::driver)). Not written to
-    /// files.
+    /// What cannot be kept, because it is no data: sources and outputs of the program's own ([`driver`](crate::driver)), frames and fragments
+    /// that it pushes, and, with the feature `serde`, what has something that cannot be written: pixels of an overlay, bytes of a font or
+    /// of certificates, a platform of its own, HLS in memory. Not written to files.
     pub left_out: Vec<LeftOut>,
     /// How often the engine was restored in short order.
     pub restarts: Restarts,
@@ -242,8 +243,10 @@ pub(crate) fn saved(
         return None;
     };
     let as_output = |output: &DescribedOutput| {
-        let data = output.data.as_ref().and_then(|data| data.downcast_ref::<Output>()).cloned();
-        data.ok_or(output.id)
+        let data = output.data.as_ref().and_then(|data| data.downcast_ref::<Output>());
+        #[cfg(feature = "serde")]
+        let data = data.filter(|data| crate::written::is_data(*data));
+        data.cloned().ok_or(output.id)
     };
     let (outputs, others): (Vec<_>, Vec<_>) = what.outputs.iter().map(as_output).partition(Result::is_ok);
     let outputs: Vec<_> = outputs.into_iter().flatten().collect();
