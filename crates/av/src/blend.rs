@@ -31,8 +31,10 @@ impl Rgba {
     pub fn new(width: u32, height: u32, pixels: impl Into<Bytes>) -> Result<Self, Error> {
         let pixels = pixels.into();
         let sides = 1..=MOST_SIDE;
-        let needed = width as usize * height as usize * 4;
-        if !sides.contains(&width) || !sides.contains(&height) || pixels.len() != needed {
+        let is_right = sides.contains(&width)
+            && sides.contains(&height)
+            && pixels.len() == width as usize * height as usize * 4;
+        if !is_right {
             let message = format!("{} bytes for {width} x {height} pixels of four bytes", pixels.len());
             return Err(Error::InvalidArgument { message });
         }

@@ -160,7 +160,8 @@ pub fn check_filters(graph: &str, from: &VideoFormat) -> Result<(), Error> {
         sys::try_filter(&c_name, &c_arguments)
             .map_err(|failure| refuse(format!("the filter {name}={arguments}: {}", failure.message())))?;
     }
-    RawGraph::open(from, TimeBase::MILLIS, &unlabelled(graph), 1)
+    // As it is on the air: between filters of ours.
+    RawGraph::open(from, TimeBase::MILLIS, &format!("null,{},null", unlabelled(graph)), 1)
         .map_err(|failure| refuse(format!("the graph cannot be set up: {}", failure.message())))
         .map(drop)
 }
@@ -319,6 +320,14 @@ mod tests {
         }
         // So the words do find what opens files.
         assert!(refused > 100 && with_files > 20, "{refused} {with_files}");
+    }
+
+    #[test]
+    fn a_graph_whose_end_is_not_its_last_filter_is_refused_as_nothing_can_follow_it() {
+        let graph = "split[a][b];[a][c]hstack[out];[b]hflip[c]";
+        let error = check_filters(graph, &format()).unwrap_err().to_string();
+        assert!(error.contains("cannot be set up"), "{error}");
+        check_filters("split[a][b];[b]hflip[c];[a][c]hstack[out]", &format()).unwrap();
     }
 
     #[test]

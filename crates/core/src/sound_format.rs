@@ -9,7 +9,7 @@ use crate::words::words;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SampleFormat {
-    /// 32-bit float; full scale is -1 to 1. What is not a number is taken as silence.
+    /// 32-bit float; full scale is -1 to 1. What is not a number is silence in a mix, and refused by the sink of frames.
     #[default]
     F32,
     /// 16-bit integer; full scale is -32768 to 32767.

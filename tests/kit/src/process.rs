@@ -229,7 +229,12 @@ fn processor_time(pid: u32) -> Duration {
     // In hundredths of a second on every Linux (USER_HZ); the name before them may have spaces (proc_pid_stat(5)).
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).map(|ticks: u64| Duration::from_millis(ticks * 10)).sum()
+    fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse().ok())
+        .map(|ticks: u64| Duration::from_millis(ticks * 10))
+        .sum()
 }
 
 /// An example of the package whose test this is, which `cargo test` has built beside its tests. If it is not there, the test fails under

@@ -138,7 +138,8 @@ impl Frames {
         self
     }
 
-    /// What happens where the queue is full. Default [`WhenFull::Block`]. Before the stream starts, the oldest is dropped.
+    /// What happens where the queue is full. Default [`WhenFull::Block`]. Before media time begins, the oldest is dropped; blocking
+    /// begins with the start of the stream, whose outputs may take up to 5 s to be ready.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.settings.when_full = when_full;
         self

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The longest form, in characters.
 const MAX_FORM: usize = 100;
 /// The farthest from UTC, in minutes.
-const MOST_MINUTES: i32 = 24 * 60;
+const MOST_MINUTES: u32 = 24 * 60;
 
 /// How a time of day is written: text with `%Y` (year), `%m` (month), `%d` (day), `%H`, `%M`, `%S` (hour, minute, second, two digits) and `%%`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ impl Clock {
                 "the form of a clock is at most {MAX_FORM} characters without control characters"
             ));
         }
-        if self.minutes.abs() > MOST_MINUTES {
+        if self.minutes.unsigned_abs() > MOST_MINUTES {
             found.push(format!("a clock is at most {MOST_MINUTES} minutes from UTC"));
         }
         if let Err(unknown) = self.text(UNIX_EPOCH) {

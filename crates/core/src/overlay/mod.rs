@@ -1,7 +1,7 @@
 //! What is drawn over pictures: logos, lines of text, clocks.
 //!
 //! In: descriptions, and what the program changes on the air. Out: pictures in which it shows, on the thread that encodes them. What is drawn is
-//! made ready once and again after each change; a picture costs no more than the pixels of the box that are not transparent.
+//! made ready once and again after each change; a picture costs the pixels of the box that are not transparent, and a copy of itself where a decoder needs it as it is.
 
 mod board;
 mod clock;
@@ -419,8 +419,9 @@ fn check_text(text: &str) -> Result<(), String> {
 /// Why these are no pixels of a picture.
 fn check_pixels(width: u32, height: u32, bytes: usize) -> Result<(), String> {
     let sides = 1..=MOST_PIXELS;
-    let needed = width as usize * height as usize * 4;
-    if !sides.contains(&width) || !sides.contains(&height) || bytes != needed {
+    let is_right =
+        sides.contains(&width) && sides.contains(&height) && bytes == width as usize * height as usize * 4;
+    if !is_right {
         return Err(format!("{bytes} bytes for {width} x {height} pixels of four bytes"));
     }
     Ok(())
@@ -436,6 +437,7 @@ mod tests {
         let refused = |overlay: Overlay| problems(&[overlay]).first().expect("it cannot work").to_string();
         assert!(problems(&[Overlay::image("a.png"), Overlay::text("a\nb", style())]).is_empty());
         assert!(refused(Overlay::image("a").opacity(101)).contains("encoding.overlays: 0: the opacity"));
+        assert!(refused(Overlay::pixels(u32::MAX, u32::MAX, vec![0; 4])).contains("4 bytes for"));
         assert!(refused(Overlay::image("a").named("logo").offset(9000, 0)).contains("logo: the offset"));
         assert!(refused(Overlay::image("a").hidden()).contains("no name"));
         assert!(refused(Overlay::image("a").named("")).contains("a name"));

@@ -163,14 +163,18 @@ impl FrameEncoder {
         self.rate
     }
 
-    /// A picture in the size and pixel format of the stream.
+    /// A picture in the size and pixel format of the stream; the newest where a filter gives several, none where it holds the picture.
     ///
     /// # Errors
     ///
     /// [`Error::Media`]: libav cannot convert it.
     pub(crate) fn shape(&mut self, picture: VideoFrame) -> Result<Option<VideoFrame>, Error> {
         self.shaper.push(picture);
-        Ok(self.shaper.pull()?)
+        let mut newest = None;
+        while let Some(shaped) = self.shaper.pull()? {
+            newest = Some(shaped);
+        }
+        Ok(newest)
     }
 
     /// Encodes a picture that was [shaped](Self::shape), for this place.
