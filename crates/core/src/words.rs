@@ -87,7 +87,44 @@ macro_rules! words {
     };
 }
 
-pub(crate) use words;
+/// Gives a grade that is `Good`, or `Fair` or `Bad` with reasons, its word, its reasons and `Display`.
+macro_rules! graded {
+    ($name:ident, $reasons:ident: $reason:ty) => {
+        impl $name {
+            /// Why it is not good; empty if it is.
+            #[must_use]
+            pub fn $reasons(&self) -> &[$reason] {
+                match self {
+                    Self::Good => &[],
+                    Self::Fair(reasons) | Self::Bad(reasons) => reasons,
+                }
+            }
+
+            /// `good`, `fair` or `bad`.
+            #[must_use]
+            pub const fn as_str(&self) -> &'static str {
+                match self {
+                    Self::Good => "good",
+                    Self::Fair(_) => "fair",
+                    Self::Bad(_) => "bad",
+                }
+            }
+        }
+
+        /// `good`, or `fair: ` and why, one reason after the other with semicolons between them.
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())?;
+                for (number, reason) in self.$reasons().iter().enumerate() {
+                    write!(f, "{}{reason}", if number == 0 { ": " } else { "; " })?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(crate) use {graded, words};
 
 #[cfg(test)]
 mod tests {

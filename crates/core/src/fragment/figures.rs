@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::queue::Gap;
+use crate::words::graded;
 
 /// Fragments that health looks back on.
 const RECENT: usize = 10;
@@ -30,6 +31,8 @@ pub struct FragmentStats {
     pub duplicates: u64,
     /// Fragments that came after the one before had ended.
     pub late: u64,
+    /// Segments that came behind a later one, and were put before it while both were held.
+    pub reordered: u64,
     /// Fragments held ahead now.
     pub held: usize,
     /// Pushes that waited for room: `buffer_full_total`.
@@ -115,37 +118,7 @@ impl fmt::Display for FragmentTrouble {
     }
 }
 
-impl FragmentHealth {
-    /// Why it is not good; empty if it is.
-    #[must_use]
-    pub fn troubles(&self) -> &[FragmentTrouble] {
-        match self {
-            Self::Good => &[],
-            Self::Fair(troubles) | Self::Bad(troubles) => troubles,
-        }
-    }
-
-    /// `good`, `fair` or `bad`.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Fair(_) => "fair",
-            Self::Bad(_) => "bad",
-        }
-    }
-}
-
-/// `good`, or `fair: 2 fragments came late`.
-impl fmt::Display for FragmentHealth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
-        for (number, trouble) in self.troubles().iter().enumerate() {
-            write!(f, "{}{trouble}", if number == 0 { ": " } else { "; " })?;
-        }
-        Ok(())
-    }
-}
+graded!(FragmentHealth, troubles: FragmentTrouble);
 
 /// What became of a fragment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -244,30 +217,62 @@ mod tests {
         Outcome { bytes, elapsed: Duration::from_millis(millis), ..Outcome::default() }
     }
 
-    #[test]
-    fn health_follows_the_limits_and_forgets_what_is_ten_fragments_ago() {
+    fn health(outcomes: &[Outcome], gap: Gap) -> String {
         let mut figures = Figures::default();
-        assert_eq!(figures.health(Gap::None), FragmentHealth::Good);
-        figures.note(taking(175, 8_800_000));
-        assert_eq!(figures.health(Gap::None), FragmentHealth::Good);
-        assert!(matches!(figures.health(Gap::Waits), FragmentHealth::Bad(_)));
-        figures.note(taking(300, 8_800_000));
-        assert_eq!(figures.health(Gap::None).as_str(), "fair");
-        figures.note(taking(501, 8_800_000));
-        assert_eq!(figures.health(Gap::None).to_string(), "bad: handing a fragment over took 501 ms");
-        for _ in 0..RECENT {
-            // Twice the size may take twice as long.
-            figures.note(taking(390, 20_000_000));
-        }
-        assert_eq!(figures.health(Gap::None), FragmentHealth::Good);
-        figures.note(Outcome { skipped: true, ..taking(0, 0) });
-        figures.note(Outcome { late: true, fixups: 2, drain_waits: 3, ..taking(10, 10) });
+        outcomes.iter().for_each(|outcome| figures.note(*outcome));
+        figures.health(gap).to_string()
+    }
+
+    #[test]
+    fn each_limit_counts_from_its_own_figure_on() {
+        let good = || vec![taking(175, 8_800_000); 9];
+        let with = |last: Outcome| [good(), vec![last]].concat();
+        let slow = |millis, bytes| health(&with(taking(millis, bytes)), Gap::None);
+        assert_eq!(health(&[], Gap::None), "good");
+        assert_eq!(slow(200, 10_000_000), "good");
+        assert_eq!(slow(201, 10_000_000), "fair: handing a fragment over took 201 ms");
+        assert_eq!(slow(500, 8_000_000), "fair: handing a fragment over took 500 ms");
+        assert_eq!(slow(501, 8_000_000), "bad: handing a fragment over took 501 ms");
+        // Twice the size may take twice as long, and a small one no less than any other.
+        assert_eq!(slow(400, 20_000_000), "good");
+        assert_eq!(slow(402, 20_000_000), "fair: handing a fragment over took 201 ms");
+        assert_eq!((slow(200, 1000), slow(501, 1000).split(':').next()), ("good".to_owned(), Some("bad")));
+
+        let waits = |drain_waits| health(&with(Outcome { drain_waits, ..taking(10, 10) }), Gap::None);
         assert_eq!(
-            figures.health(Gap::None).to_string(),
-            "fair: 1 fragments came late; 1 fragments were left out; times were mended 2 times"
+            (waits(10).as_str(), waits(11).as_str()),
+            ("good", "fair: outputs made fragments wait 11 times")
         );
-        (0..5).for_each(|_| figures.note(Outcome { skipped: true, ..taking(0, 0) }));
-        assert_eq!(figures.health(Gap::None).as_str(), "bad");
+        let mended = Outcome { fixups: 1, ..taking(10, 10) };
+        assert_eq!(health(&with(mended), Gap::None), "fair: times were mended 1 times");
+        let late = Outcome { late: true, ..taking(10, 10) };
+        assert_eq!(health(&with(late), Gap::None), "fair: 1 fragments came late");
+        assert_eq!(health(&good(), Gap::Waits), "bad: there is no fragment, the stream waits");
+        let skipped = |count| {
+            let skipped = Outcome { skipped: true, ..Outcome::default() };
+            health(&[vec![taking(10, 10); 10 - count], vec![skipped; count]].concat(), Gap::None)
+        };
+        assert_eq!(skipped(4), "fair: 4 fragments were left out");
+        assert_eq!(skipped(5), "bad: 5 fragments were left out");
+        let all = Outcome { late: true, fixups: 2, drain_waits: 30, ..taking(501, 10) };
+        assert_eq!(
+            health(&[all, Outcome { skipped: true, ..Outcome::default() }], Gap::Waits),
+            "bad: handing a fragment over took 501 ms; there is no fragment, the stream waits; 1 fragments were left out; \
+             outputs made fragments wait 30 times; times were mended 2 times"
+        );
+    }
+
+    #[test]
+    fn health_forgets_what_is_ten_fragments_ago_and_a_full_queue_is_no_trouble() {
+        let mut figures = Figures::default();
+        figures.note(taking(501, 8_800_000));
+        figures.note_full();
+        for _ in 1..RECENT {
+            figures.note(taking(10, 10));
+            assert_eq!(figures.health(Gap::None).as_str(), "bad");
+        }
+        figures.note(taking(10, 10));
+        assert_eq!((figures.health(Gap::None), figures.stats.buffer_full), (FragmentHealth::Good, 1));
     }
 
     #[test]

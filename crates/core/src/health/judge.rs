@@ -7,7 +7,7 @@ use crate::config::{HealthConfig, Limit};
 use crate::event::Lately;
 use crate::id::OutputId;
 use crate::stats::{OutputPhase, OutputStats, OutputTransport, StreamStats};
-use crate::words::words;
+use crate::words::{graded, words};
 
 /// How a stream is.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,37 +21,7 @@ pub enum Health {
     Bad(Vec<HealthReason>),
 }
 
-impl Health {
-    /// Why it is not good; empty if it is.
-    #[must_use]
-    pub fn reasons(&self) -> &[HealthReason] {
-        match self {
-            Self::Good => &[],
-            Self::Fair(reasons) | Self::Bad(reasons) => reasons,
-        }
-    }
-
-    /// `good`, `fair` or `bad`.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Fair(_) => "fair",
-            Self::Bad(_) => "bad",
-        }
-    }
-}
-
-/// `good`, or `bad: the source has given nothing: 12.0 s (limit 10.0 s)`.
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
-        for (number, reason) in self.reasons().iter().enumerate() {
-            write!(f, "{}{reason}", if number == 0 { ": " } else { "; " })?;
-        }
-        Ok(())
-    }
-}
+graded!(Health, reasons: HealthReason);
 
 /// Why a stream is not well.
 #[derive(Debug, Clone, Copy, PartialEq)]
