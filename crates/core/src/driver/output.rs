@@ -103,6 +103,13 @@ pub trait OutputDriver: Send {
     /// The oldest tag of the ring that is still to be sent, if any is.
     fn cursor(&self) -> Option<u64>;
 
+    /// Whether it has lost its connection, or has none yet, and dials: what goes out meanwhile is lost to it, so that nothing is sent faster than
+    /// real time.
+    #[doc(hidden)]
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// Begins an orderly end; further turns bring it about.
     fn finish(&mut self, cx: &mut OutputContext<'_>);
 

@@ -124,6 +124,13 @@ pub trait SourceDriver: Send {
         let _ = taken;
     }
 
+    /// How far what was handed over is ahead of real time: outputs that have not sent that yet are not behind.
+    #[doc(hidden)]
+    fn ahead(&self, now: Instant) -> Duration {
+        let _ = now;
+        Duration::ZERO
+    }
+
     /// Goes to another place of what is played, if the source can.
     fn seek(&mut self, to: Duration) {
         let _ = to;

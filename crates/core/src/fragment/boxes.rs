@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 /// Boxes looked at before it is taken for a file of its own.
 const MOST_BOXES: usize = 64;
-/// An init segment is at most this large.
+/// An init segment is at most this large; of an index of a segment that is larger, nothing is looked at.
 pub(super) const MOST_INIT: u64 = 1 << 20;
+const MOST_INDEX: u64 = 1 << 20;
 
 /// Boxes that files and segments begin with.
 const FIRST: [&[u8; 4]; 13] = [
@@ -21,12 +22,12 @@ const FIRST: [&[u8; 4]; 13] = [
 /// What a fragment is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
-    /// A file of its own. If it is a fragmented one, with its init segment, for those that follow.
-    File(Option<Bytes>),
+    /// A file of its own. If it is a fragmented one, with its init segment, for those that follow, and what is in its first `moof`.
+    File(Option<(Bytes, Bytes)>),
     /// An init segment alone.
     Init(Bytes),
-    /// Segments without one.
-    Segments,
+    /// Segments without one, and what is in the first `moof`.
+    Segments(Bytes),
     /// None of these, and why.
     Nothing(&'static str),
 }
@@ -65,11 +66,16 @@ pub(super) fn look(input: &mut (impl Read + Seek), size: u64) -> io::Result<Look
                 moov = Some((at + header.head, end));
             }
             b"moof" => {
-                return match moov {
-                    Some(_) if at > MOST_INIT => Ok(Look::Nothing("its init segment is larger than 1 MiB")),
-                    Some(_) => Ok(Look::File(Some(read(input, 0, at)?))),
-                    None => Ok(Look::Segments),
-                };
+                if moov.is_some() && at > MOST_INIT {
+                    return Ok(Look::Nothing("its init segment is larger than 1 MiB"));
+                }
+                let (from, to) = (at + header.head, end.min(size));
+                let is_small = from < to && to - from <= MOST_INDEX;
+                let index = if is_small { read(input, from, to)? } else { Bytes::new() };
+                return Ok(match moov {
+                    Some(_) => Look::File(Some((read(input, 0, at)?, index))),
+                    None => Look::Segments(index),
+                });
             }
             // The media comes before the index, or the index was before it.
             b"mdat" => return Ok(Look::File(None)),
@@ -164,10 +170,12 @@ mod tests {
         assert_eq!(looked(&[&ftyp[..], &mdat, &plain].concat()), Look::File(None));
         assert_eq!(looked(&init), Look::Init(init.clone().into()));
         let whole = [&init[..], &moof, &mdat].concat();
-        assert_eq!(looked(&whole), Look::File(Some(init.clone().into())));
-        assert_eq!(looked(&[&styp[..], &moof, &mdat].concat()), Look::Segments);
-        assert_eq!(looked(&[&moof[..], &mdat].concat()), Look::Segments);
-        assert_eq!(looked(&[&of(b"sidx", &[0; 24])[..], &moof, &mdat].concat()), Look::Segments);
+        let index = Bytes::from_static(&[0; 30]);
+        assert_eq!(looked(&whole), Look::File(Some((init.clone().into(), index.clone()))));
+        assert_eq!(looked(&[&styp[..], &moof, &mdat].concat()), Look::Segments(index.clone()));
+        assert_eq!(looked(&[&moof[..], &mdat].concat()), Look::Segments(index.clone()));
+        let described = [&of(b"sidx", &[0; 24])[..], &moof, &mdat].concat();
+        assert_eq!(looked(&described), Look::Segments(index));
         // MPEG-TS, FLV and what else libav may know.
         assert_eq!(looked(&[0x47; 188]), Look::File(None));
         assert_eq!(looked(b"FLV\x01\x05\0\0\0\x09"), Look::File(None));

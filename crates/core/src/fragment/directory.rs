@@ -115,7 +115,7 @@ impl FragmentDirectory {
         })?;
         let shared = Arc::new(Shared::new(self.options.clone()));
         let feed = shared.attach()?;
-        let common = Arc::<Common>::default();
+        let common = Arc::new(Common { removes: self.remove, ..Common::default() });
         let mut watcher = Watcher {
             rules: self.clone(),
             shared,
@@ -138,7 +138,30 @@ impl FragmentDirectory {
 #[derive(Debug, Default)]
 struct Common {
     over: AtomicBool,
-    published: Mutex<Vec<String>>,
+    removes: bool,
+    /// What was played to its end since the watcher looked last, and before that.
+    published: Mutex<[Vec<String>; 2]>,
+}
+
+impl Common {
+    /// Removes what was published by the last time, so that outputs have had time to send it; or all of it, once they have.
+    fn remove(&self, all: bool) {
+        let due = {
+            let [fresh, sent] = &mut *self.published.lock();
+            let mut due = std::mem::replace(sent, std::mem::take(fresh));
+            if all {
+                due.append(sent);
+            }
+            due
+        };
+        for name in due.into_iter().filter(|_| self.removes) {
+            if let Err(error) = fs::remove_file(&name)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                log::warn!("{name}: cannot be removed: {error}");
+            }
+        }
+    }
 }
 
 /// A directory that is being watched. Dropped, it is not any more.
@@ -151,13 +174,15 @@ pub(crate) struct Watched {
 impl Watched {
     /// The fragment of this name was played to its end.
     pub(super) fn published(&self, name: &str) {
-        self.common.published.lock().push(name.to_owned());
+        self.common.published.lock()[0].push(name.to_owned());
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         self.common.over.store(true, Ordering::Release);
+        // A program that ends with its stream leaves none there that would be played again.
+        self.common.remove(true);
     }
 }
 
@@ -183,10 +208,10 @@ impl Watcher {
     fn run(&mut self) {
         loop {
             let is_over = self.common.over.load(Ordering::Acquire);
-            self.remove();
             if is_over {
                 return;
             }
+            self.common.remove(false);
             match self.look() {
                 Ok(is_all) => {
                     self.is_told = false;
@@ -200,18 +225,6 @@ impl Watcher {
                 Err(_) => {}
             }
             std::thread::sleep(LOOK);
-        }
-    }
-
-    /// Removes what was published.
-    fn remove(&self) {
-        let published = std::mem::take(&mut *self.common.published.lock());
-        for name in published.into_iter().filter(|_| self.rules.remove) {
-            if let Err(error) = fs::remove_file(&name)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                log::warn!("{name}: cannot be removed: {error}");
-            }
         }
     }
 

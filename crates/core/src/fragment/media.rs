@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::boxes::{Look, look};
+use super::clock::Stamp;
 use crate::error::Error;
 use crate::net::random;
 
@@ -115,6 +116,8 @@ pub(crate) struct Held {
     pub(crate) size: u64,
     /// When it was pushed.
     pub(crate) pushed: Instant,
+    /// When it begins by the clock of who made it, if it says.
+    pub(crate) stamp: Option<Stamp>,
     media: Media,
     /// What comes before it.
     init: Option<Bytes>,
@@ -170,9 +173,14 @@ impl Origin {
 
 impl Looked {
     /// The fragment, behind `init` if that is given.
-    pub(super) fn held(self, number: u64, init: Option<Bytes>, chunk: usize) -> Held {
+    pub(super) fn held(
+        self,
+        number: u64,
+        (init, stamp): (Option<Bytes>, Option<Stamp>),
+        chunk: usize,
+    ) -> Held {
         let pushed = Instant::now();
-        Held { number, name: self.name, size: self.size, pushed, media: self.media, init, chunk }
+        Held { number, name: self.name, size: self.size, pushed, stamp, media: self.media, init, chunk }
     }
 }
 

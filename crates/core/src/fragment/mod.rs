@@ -4,6 +4,7 @@
 //! them, and figures. What is pushed is looked at on the thread that pushes; it is opened and read on a worker of the stream.
 
 mod boxes;
+mod clock;
 mod directory;
 mod figures;
 mod media;
@@ -13,6 +14,7 @@ mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use clock::Stamp;
 pub use directory::FragmentDirectory;
 pub(crate) use directory::Watched;
 pub(crate) use figures::Outcome;
@@ -40,9 +42,9 @@ pub enum FragmentPace {
     /// At the speed it is played at, from the first fragment on: what platforms expect.
     #[default]
     Realtime,
-    /// A fragment goes out as fast as the outputs take it, as soon as it is its turn: when the ones before it would have been played. So no
-    /// more than one fragment is ever ahead of real time. An output that takes it more slowly than it plays does not hold the others back.
-    /// For servers that take bursts: what waits in the kernel counts as lag, and a push that is behind by it drops up to a keyframe.
+    /// A fragment goes out as fast as the slowest output takes it, as soon as it is its turn: when the ones before it would have been played. So no
+    /// more than one fragment is ever ahead of real time. An output that takes it more slowly than it plays, or that is being dialled, does
+    /// not hold the others back beyond real time. What is ahead of real time is no lag, wherever it waits, and nothing of it is dropped.
     Off,
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::boxes::Look;
+use super::clock::Stamp;
 use super::figures::{Figures, Outcome};
 use super::media::{Fragment, Held};
 use super::{FragmentHealth, FragmentOptions, FragmentStats, Pushed};
@@ -51,6 +52,8 @@ struct State {
     number: u64,
     /// The init segment that came last.
     init: Option<Bytes>,
+    /// When the fragment begins that is on the air, or is being opened for it.
+    opened: Option<Stamp>,
     ids: Ids,
     /// A stream plays it; one did, and has ended.
     attached: bool,
@@ -93,6 +96,23 @@ impl State {
 
     fn is_over(&self) -> bool {
         self.finished || (self.ended && !self.attached)
+    }
+
+    /// Where a fragment goes among those that are held: behind them, unless it is a segment that is missing between two of them. One that is older
+    /// than what has begun is of a clock that was set back.
+    fn place_of(&self, held: &Held) -> usize {
+        let behind = self.queue.len();
+        let Some(stamp) = &held.stamp else { return behind };
+        let is_between = |at: usize| {
+            let next = self.queue.get(at).and_then(|next| next.stamp.as_ref());
+            let before = match at.checked_sub(1).and_then(|before| self.queue.get(before)) {
+                Some(before) => before.stamp.as_ref(),
+                None => self.opened.as_ref(),
+            };
+            next.and_then(|next| stamp.since(next)).is_some_and(|since| since < 0)
+                && before.is_none_or(|before| stamp.since(before).is_some_and(|since| since > 0))
+        };
+        (0..behind).find(|at| is_between(*at)).unwrap_or(behind)
     }
 }
 
@@ -222,10 +242,12 @@ impl Shared {
         let mut state = self.state.lock();
         let mut looked = looked?;
         let unusable = |fragment, reason| Err(Error::FragmentUnusable { fragment, reason });
-        let init = match std::mem::replace(&mut looked.look, Look::Segments) {
-            Look::File(own) => {
-                state.init = own.or(state.init.take());
-                None
+        let (init, stamp) = match std::mem::replace(&mut looked.look, Look::Nothing("")) {
+            Look::File(None) => (None, None),
+            Look::File(Some((init, index))) => {
+                let stamp = Stamp::of(&init, &index, false);
+                state.init = Some(init);
+                (None, stamp)
             }
             Look::Init(init) => {
                 state.init = Some(init);
@@ -233,8 +255,8 @@ impl Shared {
                 drop(state);
                 return Ok(Pushed::Init);
             }
-            Look::Segments => match &state.init {
-                Some(init) => Some(init.clone()),
+            Look::Segments(index) => match &state.init {
+                Some(init) => (Some(init.clone()), Stamp::of(init, &index, true)),
                 None => return unusable(looked.name, "no init segment was pushed before it"),
             },
             Look::Nothing(reason) => return unusable(looked.name, reason),
@@ -245,7 +267,10 @@ impl Shared {
             looked.name = format!("fragment {number}");
         }
         state.ids.note(id);
-        state.queue.push_back(looked.held(number, init, self.options.chunk_size));
+        let held = looked.held(number, (init, stamp), self.options.chunk_size);
+        let at = state.place_of(&held);
+        state.figures.stats.reordered += u64::from(at < state.queue.len());
+        state.queue.insert(at, held);
         drop(state);
         drop(place);
         Ok(Pushed::Queued { number })
@@ -310,6 +335,7 @@ impl Feed {
     pub(crate) fn next(&self) -> Option<Held> {
         let mut state = self.shared.state.lock();
         let held = state.queue.pop_front()?;
+        state.opened.clone_from(&held.stamp);
         state.opening += 1;
         Some(held)
     }

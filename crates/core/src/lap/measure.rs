@@ -44,6 +44,11 @@ impl VideoMeasure {
         self.first
     }
 
+    /// The end of the last frame that is shown, once there was one.
+    pub(super) fn shown_until(&self) -> Option<i64> {
+        self.shown.map(|(_, end)| end)
+    }
+
     /// The lap, as far as it was seen; `None` without a frame.
     pub(super) fn lap(&self) -> Option<VideoLap> {
         self.first?;

@@ -92,7 +92,7 @@ impl OpenFile {
         let options = OpenOptions::default();
         let file = Demuxer::open_seekable(reader, size, &shown, &options, &control.interrupt)?;
         let plan = recipes.plan_unscanned(file.media());
-        Self::assemble(name, file, recipes.tracks, (&plan, recipes.encoders()), Tail::Looped, control)
+        Self::assemble(name, file, recipes.tracks, (&plan, recipes.encoders()), Tail::Joined, control)
     }
 
     /// Opens a file of which it is settled what is encoded.

@@ -12,7 +12,8 @@ use super::item::{Feed as ItemFeed, Item};
 use super::supply::{Ready, Supply};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::fragment::{Feed, FragmentPace, Held, LATE, Outcome, Reading};
+use crate::fragment::{Feed, FragmentPace, Held, LATE, Outcome, Reading, Stamp};
+use crate::lap::Unit;
 use crate::playlist::ParameterChange;
 
 /// Chunks between two reports of how far a fragment was read.
@@ -24,6 +25,8 @@ pub(super) struct Fragments {
     feed: Feed,
     next: Option<Next>,
     on_air: Option<About>,
+    /// When the one that was begun last begins, by the clock of who made it.
+    stamp: Option<Stamp>,
     /// Since when there has been nothing to play behind a fragment.
     dry_since: Option<Instant>,
     /// When those before would have been played, with [`FragmentPace::Off`].
@@ -52,6 +55,7 @@ struct About {
     name: String,
     size: u64,
     pushed: Instant,
+    stamp: Option<Stamp>,
     reading: Arc<Reading>,
     /// Bytes that were reported.
     told: u64,
@@ -65,8 +69,8 @@ struct About {
 /// What comes when a fragment is over.
 #[derive(Debug)]
 pub(super) enum Comes {
-    /// This one.
-    Begin(Box<Ready>, PathBuf),
+    /// This one; and how long after the one before it, by the clock of who made both, if that says.
+    Begin(Box<Ready>, PathBuf, Option<(i64, Unit)>),
     /// The next one is not due yet.
     Later,
     /// There is none yet.
@@ -82,6 +86,7 @@ impl About {
             name: held.name.clone(),
             size: held.size,
             pushed: held.pushed,
+            stamp: held.stamp.clone(),
             reading: Arc::default(),
             told: 0,
             begun: None,
@@ -104,7 +109,8 @@ impl About {
 impl Fragments {
     /// The fragments of a publisher.
     pub(super) fn new(feed: Feed) -> Self {
-        Self { feed, next: None, on_air: None, dry_since: None, turn: None, has_begun: false }
+        let (next, on_air, stamp) = (None, None, None);
+        Self { feed, next, on_air, stamp, dry_since: None, turn: None, has_begun: false }
     }
 
     /// What happens to one with other parameters.
@@ -226,8 +232,20 @@ impl Fragments {
         about.begun = Some(if about.late { now } else { due });
         self.has_begun = true;
         let path = about.name.as_str().into();
+        let before = std::mem::replace(&mut self.stamp, about.stamp.take());
+        let stamps = self.stamp.as_ref().zip(before.as_ref());
+        let step = stamps.and_then(|(stamp, before)| {
+            Some((stamp.since(before)?, Unit { num: 1, den: stamp.timescale() }))
+        });
         self.on_air = Some(about);
-        Comes::Begin(ready, path)
+        Comes::Begin(ready, path, step)
+    }
+
+    /// The times of what has begun had to be mended.
+    pub(super) fn note_fixup(&mut self) {
+        if let Some(about) = &mut self.on_air {
+            about.fixups += 1;
+        }
     }
 
     /// What is on the air reported these.
@@ -268,13 +286,24 @@ impl Fragments {
         notices.push(EventKind::FragmentPublished { number, bytes, elapsed, total });
     }
 
-    /// What is on the air broke off.
-    pub(super) fn broke(&mut self, error: Error, notices: &mut Vec<EventKind>) {
-        if let Some(about) = self.on_air.take() {
-            self.feed.note(Outcome { skipped: true, ..about.outcome() });
-            notices.push(about.skipped(error));
+    /// What is on the air broke off, `played` of media into it.
+    pub(super) fn broke(&mut self, error: Error, played: Duration, notices: &mut Vec<EventKind>) {
+        let Some(about) = self.on_air.take() else { return };
+        if self.feed.options().pace == FragmentPace::Off {
+            // As if it had been no longer: what was sent of it is ahead of real time all the same.
+            self.turn = about.begun.map(|begun| begun + played);
         }
-        self.turn = None;
+        self.feed.note(Outcome { skipped: true, ..about.outcome() });
+        notices.push(about.skipped(error));
+    }
+
+    /// How far what was sent at once is ahead of real time, where that is `played` of the one on the air.
+    pub(super) fn ahead(&self, now: Instant, played: Duration) -> Duration {
+        let until = match &self.on_air {
+            Some(about) => about.begun.map(|begun| begun + played),
+            None => self.turn,
+        };
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// Stops opening.

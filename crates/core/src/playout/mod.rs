@@ -157,6 +157,10 @@ impl SourceDriver for Playout {
         }
     }
 
+    fn ahead(&self, now: Instant) -> Duration {
+        if self.burst.is_some() { self.main.ahead(now) } else { Duration::ZERO }
+    }
+
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
         cx.notices.append(&mut self.notices);
         let Some(due) = self.due(cx.now) else { return SourceState::Running };

@@ -25,6 +25,8 @@ const REEL_PATIENCE: Duration = Duration::from_millis(500);
 /// After a failure the store is asked again this much later, and twice as much each time.
 const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_CAP: Duration = Duration::from_secs(600);
+/// What a segment begins too early or too late by its own clock, in milliseconds, without a word: it follows the one before at once.
+const TOLERANCE: i64 = 500;
 /// An item that breaks off earlier than this, in milliseconds, counts as one that cannot be played.
 pub(super) const LEAST_PLAYED: i64 = 1000;
 
@@ -235,6 +237,19 @@ impl Sequencer {
         }
     }
 
+    /// How far what was handed over at once is ahead of real time.
+    pub(super) fn ahead(&self, now: Instant) -> Duration {
+        match &self.program {
+            Program::Fragments(fragments) => fragments.ahead(now, self.played()),
+            Program::Once | Program::Loop | Program::List(_) => Duration::ZERO,
+        }
+    }
+
+    /// How much of the current item was handed over.
+    fn played(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.lane.played()).unwrap_or(0))
+    }
+
     /// What is on the air of it.
     pub(super) fn playing(&self) -> Option<Playing> {
         let on_air = self.lane.item()?;
@@ -384,9 +399,9 @@ impl Sequencer {
     }
 
     fn next_fragment(&mut self, now: Instant, notices: &mut Vec<EventKind>) -> Option<SequencerState> {
+        let length = self.played();
         let Program::Fragments(fragments) = &mut self.program else { return Some(SequencerState::Ended) };
         if self.lane.item().is_some() {
-            let length = Duration::from_millis(u64::try_from(self.lane.played()).unwrap_or(0));
             fragments.ended(now, length, notices);
         }
         self.lane.leave();
@@ -395,7 +410,14 @@ impl Sequencer {
             ParameterChange::Allow => None,
         };
         match fragments.choose(now, &self.supply, refused, notices) {
-            Comes::Begin(ready, path) => {
+            Comes::Begin(ready, path, step) => {
+                let off = step.map_or(0, |(ticks, unit)| self.lane.follow(ticks, unit));
+                if off != 0 {
+                    fragments.note_fixup();
+                }
+                if off.abs() > TOLERANCE {
+                    notices.push(EventKind::ClockJumped { millis: off });
+                }
                 if let Some(what) = self.lane.differs(&ready.item) {
                     notices.push(EventKind::ParametersChanged { path: path.clone(), what });
                 }
@@ -568,8 +590,9 @@ impl Sequencer {
                 return None;
             }
         }
+        let played = self.played();
         if let Program::Fragments(fragments) = &mut self.program {
-            fragments.broke(error, notices);
+            fragments.broke(error, played, notices);
             self.lane.cut();
             return None;
         }

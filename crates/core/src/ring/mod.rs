@@ -20,6 +20,7 @@ mod together;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowcast_rtmp::chunk::{SharedChunker, SharedMessage};
 use flowcast_rtmp::flv::tag::Tag;
@@ -176,6 +177,8 @@ pub struct Ring {
     keep_gop: bool,
     /// The number of the first tag that came in this turn: no output has had it yet, so it is not forgotten, however large.
     turn: u64,
+    /// Milliseconds by which the newest tag is ahead of real time.
+    ahead: i64,
 }
 
 impl Ring {
@@ -198,6 +201,7 @@ impl Ring {
             bounds,
             keep_gop,
             turn: 0,
+            ahead: 0,
         }
     }
 
@@ -385,6 +389,17 @@ impl Ring {
         self.preparer.newest.unwrap_or(MediaTime::ZERO)
     }
 
+    /// How far the newest tag is ahead of real time: a source may give more than is due.
+    pub(crate) fn set_ahead(&mut self, ahead: Duration) {
+        self.ahead = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
+    }
+
+    /// Up to here the stream is due. An output that has not sent what is newer is not behind.
+    #[must_use]
+    pub(crate) fn due(&self) -> MediaTime {
+        self.newest().saturating_add_millis(-self.ahead)
+    }
+
     /// The headers that hold for the next tag.
     pub(crate) fn headers(&self) -> &Headers {
         &self.preparer.headers
@@ -429,7 +444,7 @@ impl Ring {
 
     /// The newest place an output can begin at, of all tracks, that is at least this much older than the newest tag; the oldest that is kept, if
     /// there is none.
-    pub(crate) fn join_before(&self, age: std::time::Duration) -> Option<(u64, MediaTime)> {
+    pub(crate) fn join_before(&self, age: Duration) -> Option<(u64, MediaTime)> {
         self.joins.before(self.newest(), i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     }
 

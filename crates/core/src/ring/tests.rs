@@ -270,7 +270,7 @@ fn sound_alone_is_told_from_a_picture_that_is_still_to_come() {
 
 #[test]
 fn what_is_to_be_kept_for_clips_is_kept_from_a_keyframe_on() {
-    let bounds = BacklogConfig { keep: std::time::Duration::from_secs(30), ..BacklogConfig::default() };
+    let bounds = BacklogConfig { keep: Duration::from_secs(30), ..BacklogConfig::default() };
     let mut ring = Ring::new(bounds, false);
     for ms in (0..100_000).step_by(20) {
         ring.push(frame(ms, ms % 2000 == 0, 1000));
@@ -278,11 +278,10 @@ fn what_is_to_be_kept_for_clips_is_kept_from_a_keyframe_on() {
     }
     let oldest = ring.time_of(ring.start()).map(MediaTime::as_millis);
     assert_eq!(oldest, Some(68_000), "the newest keyframe that is 30 s old");
-    let found =
-        |seconds| ring.join_before(std::time::Duration::from_secs(seconds)).map(|(_, at)| at.as_millis());
+    let found = |seconds| ring.join_before(Duration::from_secs(seconds)).map(|(_, at)| at.as_millis());
     assert_eq!([0, 5, 30, 300].map(found), [98_000, 94_000, 68_000, 68_000].map(Some));
     let tape = tape::Tape::new(20);
-    let bounds = BacklogConfig { keep: std::time::Duration::from_secs(30), ..BacklogConfig::default() };
+    let bounds = BacklogConfig { keep: Duration::from_secs(30), ..BacklogConfig::default() };
     let mut ring = Ring::new(bounds, false);
     ring.push(tape::Tape::header());
     for slot in 0..1000 {
@@ -295,7 +294,7 @@ fn what_is_to_be_kept_for_clips_is_kept_from_a_keyframe_on() {
 
 #[test]
 fn the_bytes_that_are_kept_for_clips_are_bounded() {
-    let keep = std::time::Duration::from_secs(30);
+    let keep = Duration::from_secs(30);
     let bounds = BacklogConfig { keep, keep_bytes: 1 << 20, bytes: 1 << 20, ..BacklogConfig::default() };
     let mut ring = Ring::new(bounds, false);
     for ms in (0..100_000).step_by(20) {

@@ -43,6 +43,9 @@ pub(crate) enum Tail {
     Whole,
     /// Audio that a lap of the video's length never needs is left out.
     Looped,
+    /// The same, but what is heard while the last picture is shown is kept: pictures are decoded some time before that, and what follows may have no
+    /// sound of that time.
+    Joined,
 }
 
 /// How far a lap was read.
@@ -517,11 +520,17 @@ impl LapReader {
         let begin = self.video.as_ref().and_then(|video| Some((video.lap.first()?, video.unit)));
         let Some(audio) = &mut self.audio else { return LapFacts { video, audio: None } };
         let samples = audio.lap.unit();
-        if let (Some(video), Some(start), Tail::Looped) = (&mut video, audio.lap.start(), self.tail) {
+        if let (Some(video), Some(start), Tail::Looped | Tail::Joined) =
+            (&mut video, audio.lap.start(), self.tail)
+        {
             // The next lap begins with its picture; sound that comes before that is left out there, and none is between.
             let start = begin.map_or(start, |(first, unit)| start.max(unit.to(first, samples)));
             // A lap that is played after others may begin up to half a frame early: one frame more than fits is kept.
-            let end = start + video.unit.to(video.length, samples);
+            let mut end = start + video.unit.to(video.length, samples);
+            if self.tail == Tail::Joined {
+                let shown = self.video.as_ref().and_then(|video| video.lap.shown_until());
+                end = end.max(shown.map_or(end, |shown| video.unit.to(shown, samples)));
+            }
             while let Some(beyond) = self.interleaver.take_back_audio_if(|timed| timed.exact > end + 1) {
                 audio.lap.take_back(beyond.exact);
             }

@@ -23,8 +23,8 @@ pub(in crate::output) struct LagMeter {
     pub(super) queued: Option<MediaTime>,
     pub(super) acknowledged: u64,
     pub(in crate::output) waiting_since: Option<Instant>,
-    /// The stream's newest tag when this was last measured, if it was: what came since is not late yet.
-    pub(super) newest: Option<MediaTime>,
+    /// How far the stream was due when this was last measured, if it was: what came since is not late yet.
+    pub(super) due: Option<MediaTime>,
     /// How far behind the session began; shrinks as it catches up and never grows.
     pub(in crate::output) allowance: Duration,
     pub(in crate::output) lag: Duration,
@@ -57,11 +57,11 @@ impl LagMeter {
         self.marks.push_back((bytes, time));
     }
 
-    /// This much of it was acknowledged in all; `waiting` is the time of what is not queued yet.
+    /// This much of it was acknowledged in all, and the stream is due up to `due`; `waiting` is the time of what is not queued yet.
     pub(in crate::output) fn measure(
         &mut self,
         now: Instant,
-        newest: MediaTime,
+        due: MediaTime,
         acknowledged: u64,
         waiting: Option<MediaTime>,
     ) {
@@ -70,7 +70,7 @@ impl LagMeter {
         while self.marks.front().is_some_and(|&(bytes, _)| bytes <= self.acknowledged) {
             self.marks.pop_front();
         }
-        let due = self.newest.replace(newest);
+        let due = self.due.replace(due);
         let waiting = waiting.map(|time| newest_of(self.queued, time));
         let oldest = self.marks.front().map(|&(_, time)| time).or(waiting);
         let late = oldest.zip(due).filter(|(oldest, due)| oldest <= due);

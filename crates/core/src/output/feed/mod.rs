@@ -201,8 +201,7 @@ impl Feed {
     /// Goes on at what is newest, at the same session's clock: after a pause.
     pub fn rejoin(&mut self, ring: &Ring) {
         self.cursor.rejoin(ring);
-        self.lag =
-            LagMeter { acknowledged: self.lag.acknowledged, newest: self.lag.newest, ..LagMeter::default() };
+        self.lag = LagMeter { acknowledged: self.lag.acknowledged, due: self.lag.due, ..LagMeter::default() };
     }
 
     /// The oldest tag that is still to be sent.
@@ -352,7 +351,7 @@ impl Feed {
             Offer::Begin { headers, first } => {
                 if first {
                     // What a player is given at once to begin with is not what it is behind.
-                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
+                    self.lag.allowance = millis(ring.due().millis_since(tag.timestamp));
                     if self.clock == SessionClock::FromZero {
                         self.zero = self.shared.as_ref().map(|shared| shared.join(tag.timestamp));
                         session.set_base(self.zero.as_deref().copied().unwrap_or(tag.timestamp));
@@ -385,7 +384,7 @@ impl Feed {
         let acknowledged = total_in.saturating_sub(unsent + unacknowledged);
         let oldest_waiting =
             if self.has_joined() { ring.time_of(self.cursor().max(ring.start())) } else { None };
-        self.lag.measure(now, ring.newest(), acknowledged, oldest_waiting);
+        self.lag.measure(now, ring.due(), acknowledged, oldest_waiting);
         self.refillable = ring.is_refillable();
         if !self.has_joined() {
             return;

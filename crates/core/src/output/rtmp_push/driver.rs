@@ -129,6 +129,10 @@ impl OutputDriver for RtmpPush {
         lives.map(|live| live.feed.cursor()).min()
     }
 
+    fn is_away(&self) -> bool {
+        matches!(self.state, State::Idle | State::Dialing { .. } | State::Waiting { .. })
+    }
+
     fn finish(&mut self, cx: &mut OutputContext<'_>) {
         self.finishing = true;
         if self.next.take().is_some() {

@@ -447,7 +447,7 @@ impl Sending {
             Offer::Begin { headers, first } => {
                 if first {
                     // What it begins with is not what it is behind.
-                    self.lag.allowance = millis(ring.newest().millis_since(tag.timestamp));
+                    self.lag.allowance = millis(ring.due().millis_since(tag.timestamp));
                 }
                 for header in headers.at(tag.timestamp) {
                     if is_sent(&header) {
@@ -488,7 +488,7 @@ impl Sending {
         let Some(cursor) = &mut self.cursor else { return };
         let waiting = if cursor.has_begun() { ring.time_of(cursor.next().max(ring.start())) } else { None };
         let done = self.progress.tags.load(Ordering::Relaxed);
-        self.lag.measure(now, ring.newest(), done, waiting);
+        self.lag.measure(now, ring.due(), done, waiting);
         self.is_refillable = ring.is_refillable();
         if !cursor.has_begun() || !self.is_open {
             return;
@@ -580,6 +580,14 @@ impl OutputDriver for UrlOutput {
     fn cursor(&self) -> Option<u64> {
         let State::Sending(sending) = &self.state else { return None };
         sending.cursor.as_ref().filter(|_| !sending.queue.is_closed()).map(Cursor::next)
+    }
+
+    fn is_away(&self) -> bool {
+        match &self.state {
+            State::Idle | State::Queued { .. } | State::Waiting { .. } => true,
+            State::Sending(sending) => !sending.is_open,
+            State::Resting | State::Ended => false,
+        }
     }
 
     fn finish(&mut self, cx: &mut OutputContext<'_>) {

@@ -29,6 +29,10 @@ use sound::{Chain, Row, Settled};
 /// Audio that begins later than this behind what was sent before, in milliseconds, brings its header with it and not before.
 const LONGEST_FRONT: i64 = 1000;
 
+/// Microseconds, and what times that were rounded to milliseconds may be off by.
+const MICROS: Unit = Unit { num: 1, den: 1_000_000 };
+const ROUNDED: i64 = 1000;
+
 /// Frames of sound that a piece of a stream may have fewer than its picture is long: the next one may begin with them.
 const JOINED: i64 = 2;
 
@@ -72,6 +76,10 @@ pub(crate) struct Lane {
     open: bool,
     /// Where the lap ends, once that is known, also in milliseconds.
     end: Option<(Position, i64)>,
+    /// Where its picture begins, and how long one of its frames lasts in microseconds, once that is known; and the same of the lap before, if
+    /// that was played to its end.
+    picture: Option<(Position, i64)>,
+    before: Option<(Position, i64)>,
     item: Option<Item>,
     chain: Option<Chain>,
     row: Option<Row>,
@@ -109,6 +117,8 @@ impl Lane {
             begun: false,
             open: false,
             end: None,
+            picture: None,
+            before: None,
             item: None,
             chain: None,
             row: None,
@@ -172,6 +182,20 @@ impl Lane {
         self.begin_lap(if offset > 0 { offset } else { self.lead() });
     }
 
+    /// The picture of what is begun next comes `ticks` of `unit` after that of the item before, by the clock of who made both. If that is within a frame of
+    /// where the item ended, it begins there, and so keeps to that clock. Otherwise it follows without a gap; how much later than that it would be, in
+    /// milliseconds.
+    pub(super) fn follow(&mut self, ticks: i64, unit: Unit) -> i64 {
+        let Some((begin, frame)) = self.before.take() else { return 0 };
+        let meant = begin.plus(ticks, unit);
+        let off = meant.to(MICROS) - self.at.to(MICROS);
+        if off.abs() <= frame + ROUNDED {
+            self.at = meant;
+            return 0;
+        }
+        MICROS.to_millis(off)
+    }
+
     /// Begins the next lap of the same item.
     pub(super) fn begin_again(&mut self) {
         if let Some(item) = &mut self.item {
@@ -198,7 +222,7 @@ impl Lane {
         self.set_origin(offset);
         self.begun = true;
         self.video_from = if offset > 0 { offset } else { i64::MIN };
-        self.end = None;
+        (self.end, self.picture) = (None, None);
         self.row = None;
         self.repeat = None;
         let known = self.item.as_ref().and_then(|item| item.known());
@@ -215,7 +239,7 @@ impl Lane {
         self.at = Position::from_millis(self.handed);
         self.item = None;
         self.row = None;
-        self.end = None;
+        (self.end, self.picture, self.before) = (None, None, None);
     }
 
     /// The item goes on from another feed, which will say where it ends.
@@ -399,6 +423,8 @@ impl Lane {
                     let (begin, offset) = self.origin;
                     let before = item.lead().unwrap_or(0) - offset;
                     let begin = if before == 0 { begin } else { begin.plus(before, Unit::MILLIS) };
+                    let frames = i64::try_from(video.frames).unwrap_or(i64::MAX).max(1);
+                    self.picture = Some((begin, video.unit.to(video.length, MICROS) / frames));
                     begin.plus(video.length, video.unit)
                 }
                 (None, Some(audio)) => self.at.plus(audio.end - audio.start, Unit::sample(audio.rate)),
@@ -418,10 +444,10 @@ impl Lane {
         let wanted = match facts.video {
             None => Some(has),
             Some(_) if item.joins() => {
-                // The first frames may be priming or sound that an edit list hides: either way, no more than this is missing.
+                // The first frames may be priming or sound that an edit list hides: either way, no more than this is missing. What it has beyond
+                // its end is heard with its last pictures.
                 let end = end.to(samples) - row.begin;
-                let least = round_div(end + (row.start - lead).max(0), step) - JOINED;
-                Some(has.clamp(least, least.max(round_div(end + later, step) + 1)))
+                Some(has.max(round_div(end + (row.start - lead).max(0), step) - JOINED))
             }
             Some(_) if item.is_limited() => Some(round_div(end.to(samples) + later - row.begin, step)),
             Some(_) => None,
@@ -467,6 +493,7 @@ impl Lane {
         if let (Some(row), Some(chain)) = (self.row, &mut self.chain) {
             chain.next = row.begin + row.sent * i64::from(row.grid.frame);
         }
+        self.before = self.picture.take();
         let end = self.end.take().map_or_else(|| Position::from_millis(self.handed), |(end, _)| end);
         // Whatever a file claims, time goes on.
         let shortest = self.origin.0.plus(SHORTEST_LAP, Unit::MILLIS);

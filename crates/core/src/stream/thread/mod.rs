@@ -215,6 +215,7 @@ impl StreamThread {
                 let state = self.pull(now, tick, &woken);
                 self.note_return();
                 fresh = self.take_tags();
+                self.ring.set_ahead(self.setup.source.ahead(now));
                 if fresh && !self.shown.is_empty() {
                     self.show();
                 }

@@ -40,11 +40,11 @@ impl StreamThread {
         }
     }
 
-    /// Whether all outputs have taken what there is.
+    /// Whether all outputs have taken what there is, and none of them is away.
     pub(super) fn is_taken(&self) -> bool {
         let end = self.ring.end();
         let mut slots = self.slots.iter().flatten();
-        slots.all(|slot| slot.driver.cursor().is_none_or(|cursor| cursor >= end))
+        slots.all(|slot| !slot.driver.is_away() && slot.driver.cursor().is_none_or(|cursor| cursor >= end))
     }
 
     /// Forgets what no output still has to send.

@@ -109,6 +109,34 @@ fn what_a_player_begins_with_is_not_what_it_is_behind() {
 }
 
 #[test]
+fn what_is_ahead_of_real_time_is_not_lag() {
+    // Pictures a link takes in a tenth of a second, where 2.5 are played: one keeps up with what is due, the other one does not.
+    for (most, is_behind) in [(5, false), (1, true)] {
+        let mut ring = ring();
+        let (mut session, mut feed) = (Taken::new(), feed(&ring, Join::Next));
+        play(&mut ring, 0, 8, 25);
+        let start = Instant::now();
+        let mut longest = Duration::ZERO;
+        for tick in 0..80 {
+            let elapsed = Duration::from_millis(100 * tick);
+            ring.set_ahead(Duration::from_secs(8) - elapsed);
+            let unsent = session.wire.len() as u64;
+            feed.measure(start + elapsed, &ring, session.wire.total_in(), unsent, 0);
+            longest = longest.max(feed.lag());
+            feed.fill(&ring, &mut session);
+            let take = session.wire.len().min(most * FRAME);
+            bytes::Buf::advance(&mut session.wire, take);
+        }
+        if is_behind {
+            assert!(longest >= LagPolicy::default().drop_after && feed.drops() > 0, "{longest:?}");
+        } else {
+            assert_eq!((longest, feed.drops()), (Duration::ZERO, 0));
+            assert_eq!(session.times(TagKind::Video).len(), 200);
+        }
+    }
+}
+
+#[test]
 fn behind_it_drops_pictures_up_to_a_keyframe_and_goes_on_with_sound() {
     let mut ring = ring();
     play(&mut ring, 0, 1, 50);

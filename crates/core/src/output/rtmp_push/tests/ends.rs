@@ -28,6 +28,19 @@ fn one_that_ends_lets_what_is_leaving_say_goodbye() {
 }
 
 #[test]
+fn one_that_is_not_on_the_air_is_away() {
+    let mut server = Server::new(Lets::All);
+    let mut rig = Rig::new(Output::rtmp(&server.url(), "a-key"), patient);
+    assert!(rig.driver.is_away());
+    rig.until(&mut [&mut server], |rig, _| rig.is_live());
+    assert!(!rig.driver.is_away());
+    server.cut();
+    rig.until(&mut [&mut server], |rig, _| rig.driver.is_away());
+    rig.until_after_waits(&mut [&mut server], Duration::from_secs(60));
+    assert!(!rig.driver.is_away());
+}
+
+#[test]
 fn one_that_is_dialled_while_it_ends_ends_although_the_source_rests_then() {
     let mut server = Server::new(Lets::Undecided);
     let mut rig = Rig::new(Output::rtmp(&server.url(), "a-key"), |_| {});
