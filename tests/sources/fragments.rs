@@ -2,16 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use flowcast::av::{Demuxer, Interrupt, OpenOptions, SampleSpec, TrackKind, sample_clip};
+use flowcast::encode::FrameRate;
 use flowcast::fragment::{
-    Fragment, FragmentDirectory, FragmentOptions, FragmentPace, FragmentPublisher, Pushed,
+    Fragment, FragmentDirectory, FragmentHealth, FragmentOptions, FragmentPace, FragmentPublisher, Pushed,
 };
-use flowcast::{EventKind, Events, Output, Source};
+use flowcast::source::Fallback;
+use flowcast::{Encoding, Error, EventKind, Events, Mode, Output, Profile, Source};
 use kit::rig::{engine, push, read_flv, wait_event};
 use kit::scripted::{Script, Scripted, Seen, hash};
-use kit::{PATIENCE, directory, wait_until};
+use kit::{PATIENCE, decode, directory, wait_until};
 
 use crate::assert_one_stream;
 
@@ -130,11 +136,13 @@ fn bad_and_late_fragments_do_not_end_the_stream() {
         let fragment = || Fragment::path(&one.file).id(one.file.display().to_string());
         assert!(matches!(publisher.push(fragment()), Ok(Pushed::Queued { .. })));
         assert!(matches!(publisher.push(fragment()), Ok(Pushed::Duplicate)));
-        // The next one comes when this one is over.
+        // The next one comes when this one has been over for a while.
         wait_event(&events, PATIENCE, |event| {
             matches!(event.kind, EventKind::FragmentPublished { .. }).then_some(())
         });
-        std::thread::sleep(Duration::from_millis(300));
+        assert!(wait_until(PATIENCE, || publisher.health().as_str() == "bad"), "the stream waits");
+        let late = Instant::now() + Duration::from_millis(250);
+        assert!(wait_until(PATIENCE, || Instant::now() >= late));
     }
     publisher.finish();
     live.wait().expect("it ends well");
@@ -250,4 +258,202 @@ fn what_is_not_paced_goes_out_at_once() {
     assert!(begin.elapsed() >= Duration::from_secs(4), "{:?}", begin.elapsed());
     let seen: Vec<_> = server.visits().iter().flat_map(|visit| seen_pictures(&visit.tags)).collect();
     assert_eq!(seen, all(&made));
+}
+
+/// A server at the end of a link that carries twice what is played gets a burst at that speed, and all of it: what waits on the way is ahead of real
+/// time, and not behind.
+#[test]
+fn a_burst_to_a_slow_server_loses_nothing() {
+    let directory = directory();
+    let file = directory.path().join("batch.mp4");
+    // Seconds of it fit into the buffers on the way.
+    let spec = SampleSpec { seconds: 10.0, bitrate: 200_000, ..SampleSpec::default() };
+    sample_clip(&file, &spec).expect("libav makes the clip");
+    let bytes = fs::metadata(&file).expect("it was made").len();
+    let server = Scripted::start_slow(Script::Record, u32::try_from(bytes / 5).expect("it is small"));
+    let engine = engine(|_| {});
+    let options = FragmentOptions::default().with(|options| options.pace = FragmentPace::Off);
+    let publisher = FragmentPublisher::with_options(options);
+    let live = engine.stream(Source::fragments(&publisher)).to(push(&server)).start().expect("a free place");
+    publisher.push(&file).expect("there is room");
+    publisher.finish();
+    live.wait_timeout(PATIENCE).expect("it ends").expect("it ends well");
+    let stats = live.stats();
+    assert_eq!((stats.drops, stats.reconnects), (0, 0), "{stats}");
+    println!("{bytes} bytes, handed over in {:?}", publisher.stats().last_elapsed);
+    assert!(wait_until(PATIENCE, || server.visits().iter().all(|visit| visit.closed.is_some())));
+    let visits = server.visits();
+    assert_eq!(visits.len(), 1);
+    assert_eq!(seen_pictures(&visits[0].tags), pictures(&file));
+}
+
+/// Fragments of different sizes, rates and sounds are encoded to one stream.
+#[test]
+fn fragments_that_differ_are_encoded_to_one_stream() {
+    let directory = directory();
+    let engine = engine(|_| {});
+    let publisher = FragmentPublisher::new();
+    let mut encoding = Encoding::new(Profile::Ultra);
+    (encoding.size, encoding.frame_rate) = (Some((160, 90)), Some(FrameRate::whole(25)));
+    encoding.gop = Duration::from_secs(1);
+    let out = directory.path().join("out.flv");
+    let source = Source::fragments(&publisher).mode(Mode::Encode).encoding(encoding);
+    let live = engine.stream(source).to(Output::record(&out)).start().expect("a free place");
+    let events = live.events();
+    for (number, (size, fps, audio)) in [
+        ((320, 180), 25, Some((44_100, 2))),
+        ((160, 120), 30, Some((48_000, 1))),
+        ((320, 180), 25, None),
+        ((320, 180), 50, Some((44_100, 2))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = directory.path().join(format!("{number}.mp4"));
+        let (width, height) = size;
+        let spec =
+            SampleSpec { width, height, fps, audio, seconds: 1.2, b_frames: 2, ..SampleSpec::default() };
+        sample_clip(&file, &spec).expect("libav makes the clip");
+        publisher.push(&file).expect("it is taken");
+    }
+    publisher.finish();
+    live.wait().expect("it ends well");
+    wait_published(&events, 4);
+    let (video, audio) = assert_one_stream(&out);
+    assert!(video <= 82.0 && audio <= 48.0, "gaps of {video} and {audio} ms");
+    let frames = decode(&out).frames.len();
+    assert!((116..=124).contains(&frames), "{frames} pictures of 4.8 s");
+    assert_eq!(publisher.stats().skipped, 0);
+}
+
+/// While no fragment comes, the fallback is on the air; it gives back with the next one.
+#[test]
+fn while_there_is_no_fragment_the_fallback_is_on_the_air() {
+    let directory = directory();
+    let made = made(directory.path(), 4, 1.2);
+    let slate = directory.path().join("slate.mp4");
+    let spec = SampleSpec { seconds: 1.0, audio: Some((44_100, 2)), ..SampleSpec::default() };
+    sample_clip(&slate, &spec).expect("libav makes the clip");
+    let engine = engine(|_| {});
+    let publisher = FragmentPublisher::new();
+    let fallback = Fallback::file(&slate).after(Duration::from_millis(500));
+    let fallback = fallback.steady(Duration::ZERO).at_least(Duration::ZERO);
+    let out = directory.path().join("out.flv");
+    let live = engine
+        .stream(Source::fragments(&publisher).fallback(fallback))
+        .to(Output::record(&out))
+        .start()
+        .expect("a free place");
+    let events = live.events();
+    publisher.push(&made[0].file).expect("it is taken");
+    wait_published(&events, 1);
+    wait_event(&events, PATIENCE, |event| {
+        matches!(event.kind, EventKind::FallbackBegan { .. }).then_some(())
+    });
+    assert!(matches!(publisher.health(), FragmentHealth::Bad(_)), "{}", publisher.health());
+    let media = live.stats().media_time.as_millis();
+    assert!(wait_until(PATIENCE, || live.stats().media_time.as_millis() >= media + 1000), "{}", live.stats());
+    for one in &made[1..] {
+        publisher.push(&one.file).expect("it is taken");
+    }
+    publisher.finish();
+    live.wait_timeout(PATIENCE).expect("it ends").expect("it ends well");
+    assert_eq!(live.stats().fallback.map(|fallback| fallback.times), Some(1));
+    let seen = seen_pictures(&read_flv(&out));
+    let (first, rest) = (&made[0].pictures, all(&made[1..]));
+    assert!(seen.starts_with(first), "the first fragment is whole");
+    let returned =
+        seen.len() - seen.iter().rev().zip(rest.iter().rev()).take_while(|(one, other)| one == other).count();
+    println!("{} of {} pictures behind the fallback", seen.len() - returned, rest.len());
+    assert!(seen.len() - returned >= rest.len() - made[1].pictures.len(), "all but one fragment at most");
+    assert!(returned >= first.len() + 25, "a second of the fallback is between");
+    assert_one_stream(&out);
+}
+
+/// Wakes the thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The smallest runtime: a wake-up that is lost is a test that never ends.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Async programs wait for room as threads do; a push that is dropped while it waits is none, and one that is waiting at the end is told.
+#[test]
+fn an_async_program_pushes_without_a_thread() {
+    let directory = directory();
+    let made = made(directory.path(), 5, 0.5);
+    let engine = engine(|_| {});
+    let options = FragmentOptions::default().with(|options| options.fragment_buffer_size = 1);
+    let publisher = FragmentPublisher::with_options(options);
+    let out = directory.path().join("out.flv");
+    // Nobody plays it yet: one is held, the next one waits.
+    block_on(publisher.push_async(&made[0].file)).expect("there is room");
+    let mut given_up = publisher.push_async(&made[4].file);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut given_up).poll(&mut cx).is_pending());
+    drop(given_up);
+    let live =
+        engine.stream(Source::fragments(&publisher)).to(Output::record(&out)).start().expect("a free place");
+    for (number, one) in made.iter().enumerate().skip(1) {
+        let pushed = block_on(publisher.push_async(Fragment::path(&one.file).id(number.to_string())));
+        assert!(matches!(pushed, Ok(Pushed::Queued { .. })), "{pushed:?}");
+        let again = block_on(publisher.push_async(Fragment::path(&one.file).id(number.to_string())));
+        assert!(matches!(again, Ok(Pushed::Duplicate)), "{again:?}");
+    }
+    publisher.finish();
+    let late = block_on(publisher.push_async(&made[0].file));
+    assert!(matches!(late, Err(Error::Ended)), "{late:?}");
+    live.wait().expect("it ends well");
+    assert_eq!(seen_pictures(&read_flv(&out)), all(&made));
+    let stats = publisher.stats();
+    assert!(stats.buffer_full >= 1 && stats.published == 5, "{stats:?}");
+}
+
+/// Who waits for room when the stream ends is woken and told, in a task and in a thread.
+#[test]
+fn who_waits_for_room_is_told_of_the_end() {
+    let directory = directory();
+    let made = made(directory.path(), 1, 0.5);
+    let engine = engine(|_| {});
+    let options = FragmentOptions::default().with(|options| options.fragment_buffer_size = 1);
+    let publisher = FragmentPublisher::with_options(options);
+    let source = Source::fragments(&publisher);
+    let live = engine.stream(source).to(Output::record(directory.path().join("out.flv"))).start();
+    let live = live.expect("a free place");
+    let file = made[0].file.clone();
+    let pushing = [false, true].map(|waits_in_a_task| {
+        let (publisher, file) = (publisher.clone(), file.clone());
+        std::thread::spawn(move || {
+            loop {
+                let pushed = if waits_in_a_task {
+                    block_on(publisher.push_async(&file))
+                } else {
+                    publisher.push(&file)
+                };
+                if let Err(error) = pushed {
+                    return error;
+                }
+            }
+        })
+    });
+    assert!(wait_until(PATIENCE, || publisher.stats().buffer_full >= 2));
+    live.stop(PATIENCE).expect("it stops");
+    for pushing in pushing {
+        let error = pushing.join().expect("it does not panic");
+        assert!(matches!(error, Error::Ended), "{error}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod fallback;
 mod fragments;
+mod fragments_killed;
 mod frames;
 mod mix;
 mod pull;

@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 /// How long a blocking call may keep a connection from seeing a command.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// Of each connection, bytes.
+/// Of each connection, bytes; and of one that is read slowly, with what is read of it at once.
 const RECEIVE_BUFFER: usize = 256 << 10;
+const SLOW_BUFFER: usize = 64 << 10;
+const SLOW_READ: usize = 4 << 10;
 
 /// What the server does with a connection it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +144,8 @@ struct State {
     sockets: Mutex<HashMap<usize, TcpStream>>,
     deaf: AtomicBool,
     down: AtomicBool,
+    /// It reads as many bytes a second of each connection at most.
+    most: Option<u32>,
 }
 
 /// The server.
@@ -155,12 +159,22 @@ pub struct Scripted {
 impl Scripted {
     /// Starts it at an address of its own.
     pub fn start(script: Script) -> Self {
+        Self::start_with(script, None)
+    }
+
+    /// The same, at the end of a link that carries as many bytes a second.
+    pub fn start_slow(script: Script, bytes_per_second: u32) -> Self {
+        Self::start_with(script, Some(bytes_per_second))
+    }
+
+    fn start_with(script: Script, most: Option<u32>) -> Self {
         let state = Arc::new(State {
             script: Mutex::new(script),
             visits: Mutex::default(),
             sockets: Mutex::default(),
             deaf: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            most,
         });
         let mut server = Self { address: super::own_address(), state, accepting: None };
         server.up();
@@ -205,7 +219,8 @@ impl Scripted {
         self.state.down.store(false, Ordering::SeqCst);
         let listener = TcpListener::bind(self.address).expect("nobody else has the address");
         // What the kernel takes for a server that does not read is not seen as lag by anyone: little of it makes tests short.
-        let _ = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER);
+        let buffer = if self.state.most.is_some() { SLOW_BUFFER } else { RECEIVE_BUFFER };
+        let _ = SockRef::from(&listener).set_recv_buffer_size(buffer);
         let state = Arc::clone(&self.state);
         self.accepting = Some(std::thread::spawn(move || accept(&listener, &state)));
     }
@@ -302,7 +317,8 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
     let mut session = ServerSession::new(ServerConfig::default(), None, [0x5a; 1528], began);
     let mut dripped = Instant::now();
     let mut deaf = false;
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; if state.most.is_some() { SLOW_READ } else { 64 << 10 }];
+    let mut heard = 0_u64;
     while !state.down.load(Ordering::SeqCst) {
         while session.wire().has_remaining() && *script != Script::Mute {
             let one = matches!(script, Script::Drip(_));
@@ -329,7 +345,8 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
             }
             lock(&state.visits)[number].talked += (written + rest) as u64;
         }
-        if deaf || state.deaf.load(Ordering::SeqCst) {
+        let is_over = |most: u32| heard as f64 > f64::from(most) * began.elapsed().as_secs_f64();
+        if deaf || state.deaf.load(Ordering::SeqCst) || state.most.is_some_and(is_over) {
             std::thread::park_timeout(GLANCE);
             continue;
         }
@@ -337,6 +354,7 @@ fn serve(mut socket: TcpStream, script: &Script, state: &State, number: usize) {
             Ok(0) => return,
             Ok(_) if *script == Script::Mute => {}
             Ok(count) => {
+                heard += count as u64;
                 let bytes = buffer.get(..count).unwrap_or_default();
                 // The session says nothing of the end of what never began.
                 if *script == Script::Undecided && bytes.windows(GOODBYE.len()).any(|part| part == GOODBYE) {
