@@ -2,6 +2,8 @@
 //!
 //! In: samples as a program has them. Out: 32-bit float, one row for each channel. On the thread that gives them; nothing blocks.
 
+use std::ops::Range;
+
 use crate::error::Error;
 use crate::words::words;
 
@@ -133,6 +135,16 @@ impl Samples<'_> {
     ///
     /// They are not of `format`, or rows differ in length; `name` is what they were given to.
     pub(crate) fn rows(self, format: &AudioFormat, name: &'static str) -> Result<Vec<Vec<f32>>, Error> {
+        let count = self.count(format, name)?;
+        Ok(self.part(format, 0..count))
+    }
+
+    /// How many there are of each channel.
+    ///
+    /// # Errors
+    ///
+    /// As of [`rows`](Self::rows).
+    pub(crate) fn count(self, format: &AudioFormat, name: &'static str) -> Result<usize, Error> {
         let refuse = |reason: String| Err(Error::Config { name, reason });
         let kind = match self {
             Self::F32(_) => (SampleFormat::F32, SampleLayout::Interleaved),
@@ -149,12 +161,23 @@ impl Samples<'_> {
         }
         let channels = format.channels.max(1) as usize;
         match self {
-            Self::F32(samples) => split(samples, channels, finite),
-            Self::I16(samples) => split(samples, channels, from_i16),
-            Self::F32Planar(rows) => copy(rows, channels, finite),
-            Self::I16Planar(rows) => copy(rows, channels, from_i16),
+            Self::F32(samples) => shared_among(samples.len(), channels),
+            Self::I16(samples) => shared_among(samples.len(), channels),
+            Self::F32Planar(rows) => of_each(rows, channels),
+            Self::I16Planar(rows) => of_each(rows, channels),
         }
         .or_else(refuse)
+    }
+
+    /// Some of them as [`rows`](Self::rows); they are of `format`, and there are that many.
+    pub(crate) fn part(self, format: &AudioFormat, range: Range<usize>) -> Vec<Vec<f32>> {
+        let channels = format.channels.max(1) as usize;
+        match self {
+            Self::F32(samples) => split(samples, channels, range, finite),
+            Self::I16(samples) => split(samples, channels, range, from_i16),
+            Self::F32Planar(rows) => copy(rows, range, finite),
+            Self::I16Planar(rows) => copy(rows, range, from_i16),
+        }
     }
 }
 
@@ -166,22 +189,34 @@ fn from_i16(sample: i16) -> f32 {
     f32::from(sample) / 32_768.0
 }
 
-fn split<T: Copy>(samples: &[T], channels: usize, float: fn(T) -> f32) -> Result<Vec<Vec<f32>>, String> {
-    if !samples.len().is_multiple_of(channels) {
-        return Err(format!("{} samples cannot be shared among {channels} channels", samples.len()));
+fn shared_among(samples: usize, channels: usize) -> Result<usize, String> {
+    if !samples.is_multiple_of(channels) {
+        return Err(format!("{samples} samples cannot be shared among {channels} channels"));
     }
-    let row = |channel| samples.iter().skip(channel).step_by(channels).map(|sample| float(*sample)).collect();
-    Ok((0..channels).map(row).collect())
+    Ok(samples / channels)
 }
 
-fn copy<T: Copy>(rows: &[&[T]], channels: usize, float: fn(T) -> f32) -> Result<Vec<Vec<f32>>, String> {
+fn of_each<T>(rows: &[&[T]], channels: usize) -> Result<usize, String> {
     if rows.len() != channels {
         return Err(format!("{} rows for {channels} channels", rows.len()));
     }
-    if rows.iter().any(|row| row.len() != rows[0].len()) {
+    let count = rows.first().map_or(0, |row| row.len());
+    if rows.iter().any(|row| row.len() != count) {
         return Err("rows of different lengths".to_owned());
     }
-    Ok(rows.iter().map(|row| row.iter().map(|sample| float(*sample)).collect()).collect())
+    Ok(count)
+}
+
+fn split<T: Copy>(samples: &[T], channels: usize, range: Range<usize>, float: fn(T) -> f32) -> Vec<Vec<f32>> {
+    let samples = samples.get(range.start * channels..range.end * channels).unwrap_or_default();
+    let row = |channel| samples.iter().skip(channel).step_by(channels).map(|sample| float(*sample)).collect();
+    (0..channels).map(row).collect()
+}
+
+fn copy<T: Copy>(rows: &[&[T]], range: Range<usize>, float: fn(T) -> f32) -> Vec<Vec<f32>> {
+    let row =
+        |row: &[T]| row.get(range.clone()).unwrap_or_default().iter().map(|sample| float(*sample)).collect();
+    rows.iter().map(|samples| row(samples)).collect()
 }
 
 #[cfg(test)]

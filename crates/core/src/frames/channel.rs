@@ -20,7 +20,7 @@ use crate::sys::Wakers;
 /// Bytes of pixels that may wait.
 const MOST_BYTES: usize = 64 << 20;
 /// Microseconds of sound that may wait.
-const MOST_SOUND: i64 = 2_000_000;
+pub(super) const MOST_SOUND: i64 = 2_000_000;
 
 /// Where the time comes from.
 #[derive(Debug)]
@@ -68,6 +68,8 @@ struct State {
     bytes: usize,
     sounds: VecDeque<Run>,
     joining: Joining,
+    /// Whether the program said the times of what came last, of each track.
+    said: [bool; 2],
     /// Pictures of the pool that are drawn or wait.
     lent: usize,
     sinks: usize,
@@ -133,6 +135,7 @@ impl Channel {
             bytes: 0,
             sounds: VecDeque::new(),
             joining,
+            said: [false; 2],
             lent: 0,
             sinks: 1,
             stage: Stage::Waiting,
@@ -194,11 +197,28 @@ impl Channel {
             return Ok(true);
         }
         let oldest = state.pictures.iter().position(|queued| queued.lent).filter(|_| self.takes_back(state));
-        if let Some(queued) = oldest.and_then(|oldest| state.pictures.remove(oldest)) {
-            state.forget(&queued, self.picture_bytes());
-            state.stats.dropped += 1;
+        if let Some(oldest) = oldest {
+            self.drop_waiting(state, oldest, None);
         }
         Ok(state.lent < self.settings.pool_size)
+    }
+
+    /// Drops a picture that waits, before one of time `next`, if that is known; by how much what waits is earlier now.
+    fn drop_waiting(&self, state: &mut State, index: usize, next: Option<i64>) -> i64 {
+        let on_time = state.timeline.now(self.clock.now()) - self.delay();
+        let Some(queued) = state.pictures.remove(index) else { return 0 };
+        state.forget(&queued, self.picture_bytes());
+        state.stats.dropped += 1;
+        // What comes as it is made is never ahead.
+        if queued.time <= on_time || queued.arrived {
+            return 0;
+        }
+        let next = state.pictures.get(index).map(|next| next.time).or(next);
+        let rate = self.settings.video.rate;
+        let usual = 1_000_000 * i64::from(rate.den()) / i64::from(rate.num().max(1));
+        let by = next.map_or(usual, |next| (next - queued.time).max(0));
+        state.advance(by, Track::Picture);
+        by
     }
 
     /// Whether a picture that waits is dropped where another one is to be lent.
@@ -261,24 +281,34 @@ impl Channel {
         let Some(mut state) = self.await_room(Self::has_room_for_picture, wait)? else { return Ok(false) };
         let now = self.clock.now();
         let placed = state.timeline.place(now, Track::Picture, when, self.delay());
-        let time = placed.map_err(|back| state.refuse(back))?;
+        let mut time = placed.map_err(|back| state.refuse(back))?;
         let Some(picture) = picture.take() else { return Ok(true) };
         state.stats.pictures += 1;
+        state.said[Track::Picture as usize] = when != When::Now;
         let bytes = self.picture_bytes();
         let is_full = |state: &State| {
             let fits = state.bytes + bytes <= MOST_BYTES;
             !state.pictures.is_empty() && (state.pictures.len() >= self.settings.max_queue_size || !fits)
         };
         while is_full(&state) {
-            state.stats.dropped += 1;
-            let drops_newest =
-                self.settings.when_full == WhenFull::DropNewest && state.stage != Stage::Waiting;
-            if drops_newest {
-                state.lent -= usize::from(lent);
+            if self.drops_newest(&state) {
+                state.stats.dropped += 1;
+                // The next one takes its place.
+                let on_time = state.timeline.now(now) - self.delay();
+                let is_ahead = state.pictures.front().is_some_and(|first| first.time > on_time);
+                if let Some(last) = state.pictures.back().filter(|_| is_ahead && when != When::Now) {
+                    let by = (time - last.time).max(0);
+                    state.timeline.advance(by);
+                }
+                state.lent = state.lent.saturating_sub(usize::from(lent));
+                drop(state);
+                drop(picture);
+                self.tell_room();
                 return Ok(true);
             }
-            if let Some(oldest) = state.pictures.pop_front() {
-                state.forget(&oldest, bytes);
+            let by = self.drop_waiting(&mut state, 0, Some(time));
+            if when != When::Now {
+                time -= by;
             }
         }
         state.bytes += bytes;
@@ -287,42 +317,65 @@ impl Channel {
         let picture = picture.into_frame();
         state.pictures.push_back(Queued { time, picture, lent, arrived: when == When::Now });
         let first = state.pictures.len() == 1;
+        let may_be_taken_back = self.takes_back(&state);
         drop(state);
         // The worker looks with each of its ticks; it waits only for the first.
         if first {
             self.work.notify_one();
         }
+        // Another sink that waits for a picture of the pool may have this one, or one that was dropped.
+        if may_be_taken_back {
+            self.tell_room();
+        }
         Ok(true)
     }
 
-    /// Sends samples; `false` as for [`send_picture`](Self::send_picture).
+    /// Whether it is what is sent that is dropped where there is no room, and not what waits.
+    fn drops_newest(&self, state: &State) -> bool {
+        self.settings.when_full == WhenFull::DropNewest && state.stage != Stage::Waiting
+    }
+
+    /// Sends samples that begin so many microseconds `behind` the time; `false` as for [`send_picture`](Self::send_picture).
     ///
     /// # Errors
     ///
     /// [`Error::Ended`], [`Error::Frame`].
     pub(super) fn send_samples(
         &self,
-        channels: &mut Channels,
+        channels: Channels,
         when: When,
+        behind: i64,
         wait: bool,
     ) -> Result<bool, Error> {
         let Some(mut state) = self.await_room(Self::has_room_for_sound, wait)? else { return Ok(false) };
         let now = self.clock.now();
-        let placed = state.timeline.place(now, Track::Sound, when, self.delay());
+        let placed = state.timeline.place_part(now, Track::Sound, when, behind, self.delay());
         let time = placed.map_err(|back| state.refuse(back))?;
-        let channels = std::mem::take(channels);
+        let said = when != When::Now;
+        state.said[Track::Sound as usize] = said;
         state.stats.samples += channels.first().map_or(0, Vec::len) as u64;
-        let Some(run) = state.joining.join(time, when != When::Now, channels) else { return Ok(true) };
+        let Some(mut run) = state.joining.join(time, said, channels) else { return Ok(true) };
         let most = state.joining.sample_at(MOST_SOUND);
+        let on_time = state.timeline.now(now) - self.delay();
+        let on_time = state.joining.sample_at(on_time);
         while state.sounds.front().is_some_and(|first| run.start - first.start >= most) {
-            state.stats.dropped_samples += match self.settings.when_full {
-                WhenFull::DropNewest if state.stage != Stage::Waiting => {
-                    state.stats.dropped_samples += run.len() as u64;
-                    return Ok(true);
+            if self.drops_newest(&state) {
+                state.stats.dropped_samples += run.len() as u64;
+                if said && state.sounds.front().is_some_and(|first| first.start > on_time) {
+                    let by = state.joining.micros_of(run.end() - run.start);
+                    state.timeline.advance(by);
                 }
-                _ => state.sounds.pop_front().map_or(0, |oldest| oldest.len() as u64),
-            };
+                return Ok(true);
+            }
+            let Some(oldest) = state.sounds.pop_front() else { break };
+            state.stats.dropped_samples += oldest.len() as u64;
+            if oldest.start > on_time {
+                let by = state.joining.micros_of(oldest.end() - oldest.start);
+                state.advance(by, Track::Sound);
+                run.start -= state.joining.sample_at(by);
+            }
         }
+        state.joining.follow(&run);
         state.sounds.push_back(run);
         Ok(true)
     }
@@ -371,6 +424,12 @@ impl Channel {
             timelines: state.timeline.begun(),
             ..state.stats
         }
+    }
+
+    /// Samples of each channel that wait.
+    #[cfg(test)]
+    pub(super) fn sound_waiting(&self) -> usize {
+        self.state.lock().sounds.iter().map(Run::len).sum()
     }
 
     // The stream's side.
@@ -519,6 +578,24 @@ impl State {
         joining.rebase(samples);
         pictures.iter_mut().for_each(|queued| queued.time -= first);
         sounds.iter_mut().for_each(|run| run.start -= samples);
+    }
+
+    /// The oldest of `track` was dropped before its time: the program is ahead. What waits is so many microseconds earlier, and what follows,
+    /// so that it is not always the next one that is dropped. Where the program says times, they are of one clock for both tracks.
+    fn advance(&mut self, by: i64, track: Track) {
+        let said = self.said[track as usize];
+        let moves = |other: Track| other == track || (said && self.said[other as usize]);
+        if moves(Track::Picture) {
+            self.pictures.iter_mut().for_each(|queued| queued.time -= by);
+        }
+        if moves(Track::Sound) {
+            let samples = self.joining.sample_at(by);
+            self.sounds.iter_mut().for_each(|run| run.start -= samples);
+            self.joining.rebase(samples);
+        }
+        if said {
+            self.timeline.advance(by);
+        }
     }
 
     /// A picture does not wait any more.

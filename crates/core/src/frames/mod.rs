@@ -39,9 +39,9 @@ pub enum WhenFull {
     /// The program waits until there is room: it is slowed down to the rate of the stream.
     #[default]
     Block,
-    /// The oldest that waits is dropped.
+    /// The oldest that waits is dropped. Where the program is ahead of the stream, what waits and what follows is that much earlier.
     DropOldest,
-    /// What is sent is dropped.
+    /// What is sent is dropped. Where the program is ahead of the stream, what follows is that much earlier.
     DropNewest,
 }
 
@@ -132,7 +132,8 @@ impl Frames {
         self
     }
 
-    /// Pictures that may wait, 1 to 1,000; also never more than 64 MiB of pixels, but always one. Of sound, two seconds may wait. Default 30.
+    /// Pictures that may wait, 1 to 1,000; also never more than 64 MiB of pixels, but always one. Of sound, two seconds may wait, and what
+    /// one call of [`FrameSink::try_send_samples`] adds. Default 30.
     pub fn max_queue_size(mut self, pictures: usize) -> Self {
         self.settings.max_queue_size = pictures;
         self

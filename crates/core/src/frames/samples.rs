@@ -4,6 +4,7 @@
 //! Arithmetic only; samples are 32-bit floats, each channel by itself.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::error::Error;
 use crate::sound_format::{AudioFormat, Samples};
@@ -16,13 +17,13 @@ const NEAR_SAID: i64 = 5_000;
 /// Samples of all channels, each by itself.
 pub(super) type Channels = Vec<Vec<f32>>;
 
-/// The samples of each channel; what is too loud is cut off.
+/// How many samples there are of each channel.
 ///
 /// # Errors
 ///
 /// [`Error::Frame`]: another type or number of slices than the format says, slices of different lengths, and values that are no
 /// numbers.
-pub(super) fn checked(samples: Samples<'_>, format: &AudioFormat) -> Result<Channels, Error> {
+pub(super) fn checked(samples: Samples<'_>, format: &AudioFormat) -> Result<usize, Error> {
     let is_finite = match samples {
         Samples::F32(samples) => samples.iter().all(|sample| sample.is_finite()),
         Samples::F32Planar(rows) => rows.iter().copied().flatten().all(|sample| sample.is_finite()),
@@ -31,12 +32,17 @@ pub(super) fn checked(samples: Samples<'_>, format: &AudioFormat) -> Result<Chan
     if !is_finite {
         return Err(Error::Frame { reason: "a sample is no number".to_owned() });
     }
-    let mut channels = samples.rows(format, "frames.audio").map_err(|error| match error {
+    samples.count(format, "frames.audio").map_err(|error| match error {
         Error::Config { reason, .. } => Error::Frame { reason },
         error => error,
-    })?;
+    })
+}
+
+/// Some of the samples, which are checked, of each channel; what is too loud is cut off.
+pub(super) fn part(samples: Samples<'_>, format: &AudioFormat, range: Range<usize>) -> Channels {
+    let mut channels = samples.part(format, range);
     channels.iter_mut().flatten().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
-    Ok(channels)
+    channels
 }
 
 /// A run of samples, and the number of the first one on the stream's clock.
@@ -82,8 +88,8 @@ impl Joining {
     }
 
     /// Samples whose first one is at `micros`, as a time that was `said` by the program or is that of their coming; `None` if all of it is
-    /// there already.
-    pub(super) fn join(&mut self, micros: i64, said: bool, channels: Channels) -> Option<Run> {
+    /// there already. What is to follow it, [`follow`](Self::follow) says.
+    pub(super) fn join(&self, micros: i64, said: bool, channels: Channels) -> Option<Run> {
         let mut run = Run { start: self.sample_at(micros), channels };
         let near = self.sample_at(if said { NEAR_SAID } else { NEAR_ARRIVED });
         if let Some(end) = self.end {
@@ -96,11 +102,19 @@ impl Joining {
                 run.skip_to(end);
             }
         }
-        if run.len() == 0 {
-            return None;
-        }
+        (run.len() > 0).then_some(run)
+    }
+
+    /// What comes next follows this run, which was taken.
+    pub(super) fn follow(&mut self, run: &Run) {
         self.end = Some(run.end());
-        Some(run)
+    }
+
+    /// How long so many samples are, in microseconds.
+    pub(super) fn micros_of(&self, samples: i64) -> i64 {
+        let micros = i128::from(samples) * 2_000_000;
+        let rate = i128::from(self.rate.max(1));
+        i64::try_from((micros + rate).div_euclid(2 * rate)).unwrap_or(i64::MAX)
     }
 
     /// All numbers of samples are less by so many from here on.
@@ -124,15 +138,29 @@ pub(super) fn sample_at(rate: u32, micros: i64) -> i64 {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     runs: VecDeque<Run>,
+    /// Behind the last sample that was taken.
+    end: i64,
     /// Samples that were made up, and that came too late.
     pub(super) silent: u64,
     pub(super) late: u64,
 }
 
 impl Heard {
-    /// Takes a run; runs never go back.
-    pub(super) fn push(&mut self, run: Run) {
-        self.runs.push_back(run);
+    /// Takes a run. What begins before the end of the one before is that much too late.
+    pub(super) fn push(&mut self, mut run: Run) {
+        let before = run.len();
+        run.skip_to(self.end);
+        self.late += (before - run.len()) as u64;
+        self.end = self.end.max(run.end());
+        if run.len() > 0 {
+            self.runs.push_back(run);
+        }
+    }
+
+    /// Samples that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.runs.iter().map(Run::len).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -190,8 +218,10 @@ mod tests {
     fn samples_are_of_their_format_or_refused() {
         let stereo = AudioFormat::f32(48_000, 2);
         let given = [0.5, -0.5, 2.0, -2.0];
-        let channels = checked(Samples::from(&given[..]), &stereo).expect("two samples each");
+        assert_eq!(checked(Samples::from(&given[..]), &stereo).expect("two samples each"), 2);
+        let channels = part(Samples::from(&given[..]), &stereo, 0..2);
         assert_eq!(channels, [[0.5, 1.0], [-0.5, -1.0]], "what is too loud is cut off");
+        assert_eq!(part(Samples::from(&given[..]), &stereo, 1..2), [[1.0], [-1.0]]);
         let refused = |samples: Samples<'_>, format: AudioFormat| {
             let error = checked(samples, &format).expect_err("it is refused");
             assert_eq!(error.code(), "FRAME_REFUSED");
@@ -204,15 +234,18 @@ mod tests {
         let planar = AudioFormat::i16(48_000, 2).planar();
         assert!(refused(Samples::I16Planar(&[&[1]]), planar).contains("1 rows for 2"));
         assert!(refused(Samples::I16Planar(&[&[1], &[1, 2]]), planar).contains("different lengths"));
-        let channels = checked(Samples::I16Planar(&[&[-32_768], &[16_384]]), &planar).expect("as it says");
-        assert_eq!(channels, [[-1.0], [0.5]]);
+        let rows: [&[i16]; 2] = [&[0, -32_768], &[0, 16_384]];
+        assert_eq!(checked(Samples::I16Planar(&rows), &planar).expect("as it says"), 2);
+        assert_eq!(part(Samples::I16Planar(&rows), &planar, 1..2), [[-1.0], [0.5]]);
     }
 
     #[test]
     fn runs_follow_each_other_to_the_sample_unless_they_are_far_apart() {
         let mut joining = Joining::new(1000);
         let mut join = |millis: i64, said| {
-            joining.join(millis * 1000, said, counted(0, 20)).map(|run| (run.start, run.end()))
+            let run = joining.join(millis * 1000, said, counted(0, 20))?;
+            joining.follow(&run);
+            Some((run.start, run.end()))
         };
         assert_eq!(join(0, true), Some((0, 20)));
         assert_eq!(join(24, true), Some((20, 40)), "rounding");
@@ -234,5 +267,9 @@ mod tests {
         assert_eq!(heard.take(8, 14, 1), [[8.0, 9.0, 0.0, 0.0, 12.0, 13.0]]);
         assert_eq!(heard.take(17, 22, 1), [[17.0, 18.0, 19.0, 0.0, 0.0]]);
         assert_eq!((heard.silent, heard.late, heard.is_empty()), (9, 3, true));
+        heard.push(Run { start: 25, channels: counted(25, 5) });
+        heard.push(Run { start: 22, channels: counted(22, 10) });
+        assert_eq!(heard.take(22, 32, 1)[0][7..], [29.0, 30.0, 31.0], "none of it twice");
+        assert_eq!((heard.silent, heard.late), (12, 11));
     }
 }

@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 
 use flowcast_av::Canvas;
 
-use super::FrameStats;
-use super::channel::Channel;
+use super::channel::{Channel, MOST_SOUND};
 use super::format::VideoFormat;
-use super::samples::{Channels, checked};
+use super::samples::{checked, part};
 use super::timeline::When;
+use super::{FrameStats, WhenFull};
 use crate::error::Error;
 use crate::sound_format::{AudioFormat, Samples};
 use crate::sys::Waiting;
@@ -169,7 +169,8 @@ impl FrameSink {
         self.channel.send_picture(&mut Some(canvas), false, when, true).map(drop)
     }
 
-    /// Sends samples, as many as there are: slices of the type and number that the [format](AudioFormat) says.
+    /// Sends samples, as many as there are: slices of the type and number that the [format](AudioFormat) says. A long slice is handed over in
+    /// pieces of 100 ms, as there is room; what has no room is dropped by the piece.
     ///
     /// # Errors
     ///
@@ -180,25 +181,45 @@ impl FrameSink {
     ///
     /// While two seconds of sound wait, with [`WhenFull::Block`](super::WhenFull), until the stream ends.
     pub fn send_samples<'a>(&self, samples: impl Into<Samples<'a>>, when: When) -> Result<(), Error> {
-        let mut channels = self.samples(samples.into())?;
-        self.channel.send_samples(&mut channels, when, true).map(drop)
+        let (samples, format, count) = self.samples(samples.into())?;
+        for from in (0..count).step_by(piece(&format)) {
+            let to = (from + piece(&format)).min(count);
+            let behind = micros_of(from, &format);
+            self.channel.send_samples(part(samples, &format, from..to), when, behind, true)?;
+        }
+        Ok(())
     }
 
     /// As [`send_samples`](Self::send_samples), without waiting: `false` if there is no room, and nothing was sent.
     ///
     /// # Errors
     ///
-    /// As of [`send_samples`](Self::send_samples).
+    /// As of [`send_samples`](Self::send_samples); [`Error::Frame`], too, for more than two seconds at once with
+    /// [`WhenFull::Block`](super::WhenFull), for which there is never room.
     pub fn try_send_samples<'a>(&self, samples: impl Into<Samples<'a>>, when: When) -> Result<bool, Error> {
-        let mut channels = self.samples(samples.into())?;
-        self.channel.send_samples(&mut channels, when, false)
+        let (samples, format, count) = self.samples(samples.into())?;
+        let waits = self.channel.settings.when_full == WhenFull::Block;
+        if waits && micros_of(count, &format) > MOST_SOUND {
+            return Err(self.refuse("more than two seconds of samples are sent only by waiting".to_owned()));
+        }
+        // All or nothing, where there may be no room.
+        let piece = if waits { count.max(1) } else { piece(&format) };
+        for from in (0..count).step_by(piece) {
+            let to = (from + piece).min(count);
+            let behind = micros_of(from, &format);
+            if !self.channel.send_samples(part(samples, &format, from..to), when, behind, false)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    fn samples(&self, samples: Samples<'_>) -> Result<Channels, Error> {
+    fn samples<'a>(&self, samples: Samples<'a>) -> Result<(Samples<'a>, AudioFormat, usize), Error> {
         let Some(format) = self.channel.settings.audio else {
             return Err(self.refuse("the source was set up without sound".to_owned()));
         };
-        checked(samples, &format).inspect_err(|_| self.channel.count_refused())
+        let count = checked(samples, &format).inspect_err(|_| self.channel.count_refused())?;
+        Ok((samples, format, count))
     }
 
     /// Waits, as a future on any runtime, until a picture is free and there is room to send it and samples.
@@ -224,6 +245,17 @@ impl FrameSink {
         self.channel.count_refused();
         Error::Frame { reason }
     }
+}
+
+/// Samples of each channel that are handed over together, of however many in one call: 100 milliseconds.
+fn piece(format: &AudioFormat) -> usize {
+    (format.sample_rate as usize / 10).max(1)
+}
+
+/// How long so many samples are, in microseconds.
+fn micros_of(samples: usize, format: &AudioFormat) -> i64 {
+    let micros = samples as u128 * 1_000_000 / u128::from(format.sample_rate.max(1));
+    i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
 /// A picture that a program draws on; see [`FrameSink::frame`]. It goes back to the pool when it is dropped.

@@ -68,6 +68,14 @@ impl Timeline {
         self.late_since = [None, None];
     }
 
+    /// The program is ahead: what it says is so many microseconds earlier from here on.
+    pub(super) fn advance(&mut self, by: i64) {
+        if let Some(shift) = &mut self.shift {
+            *shift -= by;
+            self.newest -= by;
+        }
+    }
+
     /// What came before is forgotten: the next media is the first.
     pub(super) fn forget(&mut self) {
         *self = Self { begun: self.begun, ..Self::default() };
@@ -90,6 +98,22 @@ impl Timeline {
         when: When,
         delay: i64,
     ) -> Result<i64, GoesBack> {
+        self.place_part(now, track, when, 0, delay)
+    }
+
+    /// As [`place`](Self::place), for a part that begins so many microseconds `behind` the time that the program says.
+    ///
+    /// # Errors
+    ///
+    /// As of [`place`](Self::place).
+    pub(super) fn place_part(
+        &mut self,
+        now: Instant,
+        track: Track,
+        when: When,
+        behind: i64,
+        delay: i64,
+    ) -> Result<i64, GoesBack> {
         let now = self.now(now);
         let When::At(said) = when else {
             self.newest = self.newest.max(now);
@@ -102,6 +126,7 @@ impl Timeline {
             return Err(GoesBack(last - said));
         }
         self.said[track as usize] = Some(said);
+        let said = said.saturating_add(behind);
         let shift = *self.shift.get_or_insert(now - said);
         let mut time = said.saturating_add(shift);
         let is_late = time < now - delay;

@@ -124,7 +124,7 @@ pub(super) struct Airing {
     headers: Vec<Tag>,
     places: Places,
     showing: Showing<VideoFrame>,
-    heard: Heard,
+    pub(super) heard: Heard,
     /// How many places later a picture is shown than it comes, at most.
     delay: i64,
     /// Places without a new picture until the source gives nothing; `None` if it never does.
@@ -261,7 +261,11 @@ impl Airing {
     /// Encodes the picture of a place, and its sound.
     fn show(&mut self, place: i64) -> Result<(), Stop> {
         let has_new = self.showing.next_place().is_some_and(|next| next <= place);
-        let Some(fresh) = self.fresh.or(has_new.then_some(place)) else { return Ok(()) };
+        let Some(fresh) = self.fresh.or(has_new.then_some(place)) else {
+            // Sound is heard from the first picture on.
+            self.heard.skip_to(self.sample(place + 1));
+            return Ok(());
+        };
         if self.fresh.is_none() {
             self.position = self.sample(place);
             self.encoder.silence_from(self.places.time(place));
@@ -292,7 +296,10 @@ impl Airing {
                 self.encoder.samples(samples)?;
                 self.position = end;
             }
-            None => self.encoder.silence_to(self.places.time(place + 1)),
+            None => {
+                self.heard.skip_to(end);
+                self.encoder.silence_to(self.places.time(place + 1));
+            }
         }
         Ok(())
     }

@@ -194,3 +194,154 @@ fn the_last_sink_ends_the_source_after_what_waits() {
     let (_, last) = shown.last().expect("pictures");
     assert!((900..=1100).contains(last), "as long as its sound: {last}");
 }
+
+/// Lets go of the program's only sink.
+fn end(studio: &mut Studio) {
+    let (nobody, _) = numbered(10).made().expect("usable settings");
+    drop(std::mem::replace(&mut studio.sink, nobody));
+}
+
+#[test]
+fn sound_before_the_first_picture_is_not_kept_and_the_source_ends_without_one() {
+    let mut studio = Studio::start(with_sound(numbered(10)));
+    for step in 0..6000 {
+        studio.run_to(millis(100 * step));
+        studio.sink.send_samples(&[0.5; 800][..], at(millis(100 * step))).expect("they are taken");
+        let waiting = studio.airing.heard.waiting();
+        assert!(waiting <= 4000, "{waiting} samples wait after {step} times 800");
+    }
+    end(&mut studio);
+    studio.run_to(millis(603_000));
+    assert!(studio.over && studio.tags.is_empty());
+}
+
+/// A program whose clock is by three hundredths faster than the machine's, for a minute and a half.
+fn run_fast(when_full: WhenFull, said: bool, pool_size: usize, max_queue_size: usize) {
+    let frames = with_sound(numbered(10)).pool_size(pool_size).max_queue_size(max_queue_size);
+    let mut studio = Studio::start(frames.when_full(when_full));
+    for step in 0..900 {
+        studio.run_to(millis(100 * step));
+        let when = if said { at(millis(103 * step)) } else { When::Now };
+        studio.picture(step as u32, when).expect("it is taken or dropped");
+        studio.sink.send_samples(&[0.5; 824][..], when).expect("they are taken or dropped");
+    }
+    let (stats, what) = (studio.sink.stats(), format!("{when_full} {said} {pool_size} {max_queue_size}"));
+    let heard = 90 * 8000;
+    assert!(stats.silent_samples <= heard * 4 / 100, "{what}: {stats:?}");
+    assert!(stats.timelines == 0 && studio.channel().sound_waiting() <= 17_000, "{what}: {stats:?}");
+    let mut shown = shown(&studio.tags);
+    shown.dedup_by_key(|(number, _)| *number);
+    assert!(shown.windows(2).all(|pair| pair[0].0 < pair[1].0), "{what}: {shown:?}");
+    let longest = shown.windows(2).map(|pair| pair[1].1 - pair[0].1).max().expect("pictures");
+    assert!(longest <= 500, "{what}: a picture stays for {longest} ms");
+    let last = shown.last().expect("pictures").0;
+    assert!(last >= 850, "{what}: the last picture is {last}");
+}
+
+#[test]
+fn a_program_that_is_too_fast_for_its_queue_is_heard_and_seen_without_its_surplus() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        run_fast(when_full, false, 64, 30);
+        // Pictures, and sound, are what is too much first.
+        run_fast(when_full, true, 64, 10);
+        run_fast(when_full, true, 64, 30);
+    }
+    // Pictures that are lent are taken back.
+    run_fast(WhenFull::DropOldest, true, 3, 30);
+    run_fast(WhenFull::DropOldest, false, 3, 30);
+}
+
+#[test]
+fn a_program_that_catches_up_at_once_is_shown_again() {
+    let frames = with_sound(numbered(10)).pool_size(64).max_queue_size(10);
+    let mut studio = Studio::start(frames.when_full(WhenFull::DropOldest));
+    for number in 0..200 {
+        // It stands still for five seconds, and then gives at once what it would have given.
+        let came = if (50..100).contains(&number) { 100 } else { number };
+        studio.run_to(millis(100 * came));
+        studio.picture(number as u32, at(millis(100 * number))).expect("it is taken");
+        studio.sink.send_samples(&[0.5; 800][..], at(millis(100 * number))).expect("they are taken");
+    }
+    let mut shown = shown(&studio.tags);
+    shown.dedup_by_key(|(number, _)| *number);
+    let after = shown.iter().filter(|(_, time)| *time > 10_500);
+    assert!(after.clone().count() >= 70, "{shown:?}");
+    assert!(after.clone().all(|(number, time)| i64::from(*number) * 100 >= time - 3000), "{shown:?}");
+}
+
+#[test]
+fn samples_of_any_number_wait_or_are_dropped_by_the_piece() {
+    // One minute in one call.
+    let minute = vec![0.5; 480_000];
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        for when in [When::Now, at(0)] {
+            let studio = Studio::start(with_sound(numbered(10)).when_full(when_full));
+            studio.sink.send_samples(&minute[..], when).expect("what has room is taken");
+            let (waiting, dropped) = (studio.channel().sound_waiting(), studio.sink.stats().dropped_samples);
+            assert!((15_000..=17_000).contains(&waiting), "{when_full}: {waiting}");
+            assert_eq!(waiting as u64 + dropped, 480_000, "{when_full}");
+        }
+    }
+    let mut studio = Studio::start(with_sound(numbered(10)));
+    studio.picture(1, at(0)).expect("it is taken");
+    let refused = studio.sink.try_send_samples(&minute[..], at(0));
+    assert!(refused.is_err_and(|error| error.code() == "FRAME_REFUSED"), "there is never room for it");
+    let sink = studio.sink.clone();
+    let sender = std::thread::spawn(move || sink.send_samples(&minute[..], at(0)));
+    let mut time = 0;
+    while !sender.is_finished() {
+        let waiting = studio.channel().sound_waiting();
+        assert!(waiting <= 17_000, "{waiting}");
+        if waiting < 16_000 {
+            std::thread::yield_now();
+            continue;
+        }
+        studio.run_to(time);
+        time += millis(50);
+    }
+    sender.join().expect("it only sends").expect("all of it is taken");
+    assert!((57_000..=58_500).contains(&(time / 1000)), "{time}");
+    studio.run_to(millis(59_000));
+    let stats = studio.sink.stats();
+    assert_eq!((stats.samples, stats.dropped_samples, stats.silent_samples), (480_000, 0, 0));
+}
+
+#[test]
+fn samples_that_overlap_those_before_are_taken_from_where_they_are_new() {
+    let mut studio = Studio::start(with_sound(numbered(10)));
+    studio.picture(1, at(0)).expect("it is taken");
+    for step in 0..4 {
+        studio.sink.send_samples(&[0.5; 4000][..], at(millis(250 * step))).expect("they do not go back");
+    }
+    studio.run_to(millis(1200));
+    assert_eq!(studio.sink.stats().silent_samples, 0);
+    assert_eq!(studio.sink.stats().late_samples, 0);
+}
+
+#[test]
+fn a_sink_that_waits_for_a_picture_of_the_pool_is_told_when_another_one_sends() {
+    // Not yet on the air, dropping the oldest, dropping the newest.
+    for (when_full, is_running) in [
+        (WhenFull::Block, false),
+        (WhenFull::DropNewest, false),
+        (WhenFull::DropOldest, true),
+        (WhenFull::DropNewest, true),
+    ] {
+        let frames = numbered(10).pool_size(2).max_queue_size(1).when_full(when_full);
+        let studio = Studio::start(frames);
+        if !is_running {
+            studio.channel().detach(1);
+        }
+        studio.picture(1, at(0)).expect("there is room");
+        let frame = studio.sink.frame().expect("one is left");
+        // The one that waits is taken.
+        let other = studio.sink.try_frame().expect("it runs");
+        let (woken, waker) = counting();
+        let mut ready = studio.sink.ready();
+        assert!(poll(&mut ready, &waker).is_pending(), "{when_full} {is_running}");
+        studio.sink.send(frame, at(millis(100))).expect("it is taken or dropped");
+        assert!(woken.times() >= 1, "{when_full} {is_running}");
+        assert!(poll(&mut ready, &waker).is_ready(), "{when_full} {is_running}");
+        drop(other);
+    }
+}
