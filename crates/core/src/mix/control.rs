@@ -64,8 +64,9 @@ pub(super) struct Control {
     pub(super) over: Duration,
     pub(super) pan: f64,
     pub(super) muted: bool,
-    /// Counts changes.
+    /// Counts changes, and those of the gain: one may be to where it goes already, but in another time.
     pub(super) changes: u64,
+    pub(super) gain_changes: u64,
 }
 
 /// What inputs are like.
@@ -181,6 +182,7 @@ impl Control {
             pan: input.pan,
             muted: input.muted,
             changes: 0,
+            gain_changes: 0,
         }
     }
 }

@@ -85,10 +85,13 @@ impl FileFeed {
                     continue;
                 }
                 Next::Empty | Next::Complete => {
+                    // That there is nothing behind it is no fault.
+                    self.queue.finish();
                     self.queue.wait_closed(LOOK);
                     continue;
                 }
             };
+            self.queue.begin();
             self.shared.inputs[self.index].plays(Some(item.path.clone()));
             let played = self.play(&item, &mut cursor, &mut lap);
             self.shared.inputs[self.index].plays(None);

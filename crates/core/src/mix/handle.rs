@@ -48,7 +48,10 @@ impl MixerRef {
         if over > LONGEST_FADE {
             return Err(refuse("mixer.fade", "must be at most 10 min"));
         }
-        self.shared.change(input, |control| (control.gain_db, control.over) = (gain, over))
+        self.shared.change(input, |control| {
+            (control.gain_db, control.over) = (gain, over);
+            control.gain_changes += 1;
+        })
     }
 
     /// Places an input, from -1, left, to 1, right.

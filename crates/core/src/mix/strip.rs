@@ -10,6 +10,8 @@ use super::settings::MixInput;
 
 /// How long a change of gain, of place or of mute takes, in seconds.
 const STEP: f64 = 0.01;
+/// Nothing is louder, of 1: 60 dB above full scale.
+const LOUDEST: f32 = 1000.0;
 /// How long a sound that breaks off, or comes back, takes to fade, in seconds.
 const EDGE: f64 = 0.005;
 
@@ -22,8 +24,9 @@ pub(super) struct Strip {
     fader: Ramp,
     mute: Ramp,
     pan: Ramp,
-    /// The change it has taken up last.
+    /// The change it has taken up last, and that of the gain.
     seen: u64,
+    gain_seen: u64,
     pub(super) ducker: Option<(usize, Ducker)>,
     pub(super) rows: Vec<Vec<f32>>,
     edge: Edge,
@@ -66,6 +69,7 @@ impl Strip {
             mute: Ramp::still(if input.muted { 0.0 } else { 1.0 }),
             pan: Ramp::still(input.pan),
             seen: 0,
+            gain_seen: 0,
             ducker: None,
             rows: vec![Vec::new(); channels as usize],
             edge,
@@ -81,12 +85,11 @@ impl Strip {
         let step = samples(STEP, self.rate);
         let over = samples(control.over.as_secs_f64().max(STEP), self.rate);
         let heard = if control.muted { 0.0 } else { 1.0 };
-        let moves = [
-            (&mut self.fader, amplitude(control.gain_db), over),
-            (&mut self.mute, heard, step),
-            (&mut self.pan, control.pan, step),
-        ];
-        for (ramp, to, length) in moves {
+        if control.gain_changes != self.gain_seen {
+            self.gain_seen = control.gain_changes;
+            self.fader.go(amplitude(control.gain_db), over);
+        }
+        for (ramp, to, length) in [(&mut self.mute, heard, step), (&mut self.pan, control.pan, step)] {
             if ramp.target() != to {
                 ramp.go(to, length);
             }
@@ -113,22 +116,21 @@ impl Strip {
         self.edge.smooth(&mut self.rows, count, ends);
     }
 
-    /// What is no number is silence.
+    /// What is no number is silence; what is far too loud stays a number with all that is done to it.
     fn clean(&mut self) {
         for sample in self.rows.iter_mut().flatten() {
-            if !sample.is_finite() {
-                *sample = 0.0;
-            }
+            *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
         }
     }
 
     /// Makes the samples as loud as they are to be; says how loud they are at most.
     pub(super) fn apply(&mut self) -> f32 {
         let resting = (self.fader.resting(), self.mute.resting(), self.pan.resting());
+        let channels = self.rows.len();
         if let (Some(fader), Some(mute), Some(pan)) = resting {
             let both = fader * mute;
             for (channel, row) in self.rows.iter_mut().enumerate() {
-                let gain = (both * place(pan, channel)) as f32;
+                let gain = (both * place(pan, channel, channels)) as f32;
                 if gain != 1.0 {
                     row.iter_mut().for_each(|sample| *sample *= gain);
                 }
@@ -137,7 +139,7 @@ impl Strip {
             for index in 0..self.rows.first().map_or(0, Vec::len) {
                 let (both, pan) = (self.fader.next() * self.mute.next(), self.pan.next());
                 for (channel, row) in self.rows.iter_mut().enumerate() {
-                    row[index] *= (both * place(pan, channel)) as f32;
+                    row[index] *= (both * place(pan, channel, channels)) as f32;
                 }
             }
         }
@@ -157,9 +159,11 @@ impl Strip {
     }
 }
 
-/// The factor of a channel, where the whole is at `pan`. Channels beyond the front pair have no place.
-fn place(pan: f64, channel: usize) -> f64 {
+/// The factor of a channel of so many, where the whole is at `pan`. Channels beyond the front pair have no place, and neither has a
+/// single one.
+fn place(pan: f64, channel: usize, channels: usize) -> f64 {
     match channel {
+        _ if channels < 2 => 1.0,
         0 => 1.0 - pan.max(0.0),
         1 => 1.0 + pan.min(0.0),
         _ => 1.0,

@@ -275,3 +275,104 @@ fn samples_of_another_rate_arrive_as_they_are_meant() {
     drop(bench);
     assert!(matches!(sink.send(&[1i16, 2][..]), Err(Error::Ended)));
 }
+
+#[test]
+fn a_fade_under_way_gives_way_to_a_change_to_where_it_goes() {
+    type Change = fn(&MixerRef) -> Result<(), Error>;
+    let changes: [(&str, Change); 3] = [
+        ("set", |mixer| mixer.set_gain_db("source", -90.0)),
+        ("silence", |mixer| mixer.set_gain_db("source", f64::NEG_INFINITY)),
+        ("a shorter fade", |mixer| mixer.fade("source", -90.0, std::time::Duration::from_millis(15))),
+    ];
+    for (name, change) in changes {
+        let mut bench = Bench::new(&Mixer::new());
+        let handle = bench.handle();
+        handle.fade("source", -90.0, std::time::Duration::from_secs(60)).expect("a fade");
+        bench.run(&vec![vec![0.5; 1000]; 2]);
+        assert!(bench.heard()[0].last().is_some_and(|sample| *sample > 0.49), "{name}");
+        change(&handle).expect("a change");
+        bench.run(&vec![vec![0.5; 2000]; 2]);
+        // 10 or 15 ms, and what the limiter looks ahead, which is left out of what is heard.
+        assert!(bench.heard()[0][1000 + 720 + 10..].iter().all(|sample| sample.abs() < 2e-5), "{name}");
+    }
+}
+
+#[test]
+fn one_channel_has_no_place() {
+    for pan in [-1.0, 0.5, 1.0] {
+        let mixer = Mixer::new().input("source", MixInput::source().pan(pan));
+        let mut desk = Desk::new(&mixer, MixFormat { rate: RATE, channels: 1 });
+        let mut rows = vec![vec![0.5; 4000]];
+        desk.process(&mut rows);
+        assert!(rows[0][desk.delay()..].iter().all(|sample| *sample == 0.5), "{pan}");
+        MixerRef::new(desk.shared().clone()).set_pan("source", -pan).expect("a change");
+        let mut rows = vec![vec![0.5; 4000]];
+        desk.process(&mut rows);
+        assert!(rows[0].iter().all(|sample| *sample == 0.5), "{pan}, moving");
+    }
+}
+
+#[test]
+fn what_is_louder_than_numbers_can_be_stays_a_number() {
+    let mixer = Mixer::new()
+        .input("source", MixInput::source().gain_db(30.0))
+        .input("music", samples().gain_db(30.0).ducking(Ducking::under("source")));
+    let mut bench = Bench::new(&mixer);
+    let (loud, quiet) = (vec![vec![1e38_f32; 960]; 2], vec![vec![1e-3_f32; 960]; 2]);
+    bench.give("music", &loud);
+    bench.run(&vec![[f32::MAX, -f32::MAX].repeat(480); 2]);
+    for _ in 0..250 {
+        bench.give("music", &quiet);
+        bench.run(&silence(960));
+    }
+    let ceiling = amplitude(-1.0) as f32;
+    assert!(bench.out.iter().flatten().all(|sample| sample.abs() <= ceiling));
+    assert!(bench.out[0].last().is_some_and(|sample| *sample > 0.02), "the ducker lets go of it again");
+}
+
+/// A file of 16-bit samples, all the same.
+#[cfg(feature = "libav")]
+fn wave(path: &std::path::Path, samples: u32) {
+    let bytes = samples * 4;
+    let mut wave = Vec::new();
+    wave.extend_from_slice(b"RIFF");
+    wave.extend_from_slice(&(36 + bytes).to_le_bytes());
+    wave.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x02\0");
+    wave.extend_from_slice(&RATE.to_le_bytes());
+    wave.extend_from_slice(&(RATE * 4).to_le_bytes());
+    wave.extend_from_slice(b"\x04\0\x10\0data");
+    wave.extend_from_slice(&bytes.to_le_bytes());
+    wave.resize(wave.len() + bytes as usize, 0x20);
+    std::fs::write(path, wave).expect("it can be written");
+}
+
+#[cfg(feature = "libav")]
+#[test]
+fn the_end_of_a_list_that_is_played_once_is_no_gap() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("jingle.wav");
+    wave(&path, 4800);
+    let list = crate::playlist::Playlist::files([path]).once();
+    let mut bench = Bench::new(&Mixer::new().input("jingle", MixInput::playlist(list.clone())));
+    let shared = bench.desk.shared().clone();
+    let queue = shared.inputs[1].queue.clone().expect("a queue");
+    let feed = super::files::FileFeed {
+        shared,
+        index: 1,
+        queue: queue.clone(),
+        list,
+        interrupt: flowcast_av::Interrupt::new(),
+        cpu: crate::sys::CpuMeter::default(),
+    };
+    let _reader = feed.start("test").expect("a thread");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !queue.is_finished() {
+        assert!(std::time::Instant::now() < deadline, "it never says that nothing follows");
+        std::thread::yield_now();
+    }
+    for _ in 0..20 {
+        bench.run(&silence(480));
+    }
+    assert!(bench.heard()[0][..4000].iter().all(|sample| *sample > 0.2));
+    assert_eq!(bench.handle().stats().inputs[1].gaps, 0);
+}
