@@ -14,6 +14,8 @@ mod clock;
 mod config;
 mod content;
 pub mod driver;
+#[cfg(feature = "libav")]
+mod ears;
 mod engine;
 mod error;
 mod event;
@@ -30,6 +32,8 @@ mod keys;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "only files and reels are played in laps"))]
 mod lap;
 mod limiter;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is leveled"))]
+mod loudness;
 mod machine;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
 mod mix;
@@ -121,6 +125,7 @@ pub use ipnet::IpNet;
 pub use keys::SavedKeys;
 pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 pub use limiter::{Admission, Limits};
+pub use loudness::{Loudness, LoudnessFacts};
 pub use machine::{GroupUse, Machine, ProcessUse};
 pub use mix::{Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleSink};
 pub use net::tls::{RootsFile, TlsRoots};

@@ -327,6 +327,11 @@ pub mod overlay {
     pub use flowcast_core::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};
 }
 
+/// How loud files are, and how loud they are to be.
+pub mod loudness {
+    pub use flowcast_core::{Loudness, LoudnessFacts};
+}
+
 /// Several sounds as one: music under a voice, samples of the program.
 pub mod mix {
     pub use flowcast_core::{

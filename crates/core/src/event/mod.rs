@@ -18,6 +18,7 @@ pub use self::sentence::utc;
 use crate::admission::CheaperEncoding;
 use crate::error::{Error, Shortage};
 use crate::id::{OutputId, StreamId};
+use crate::loudness::LoudnessFacts;
 use crate::stats::{ContentFault, Cutover, Seam, SourceMode};
 use crate::verdict::Verdict;
 
@@ -351,6 +352,25 @@ pub enum EventKind {
         to: String,
         /// Why.
         error: Error,
+    },
+    /// The sound of a file is brought to the loudness that is asked for ([`Source::leveled`](crate::Source::leveled)).
+    Leveled {
+        /// The file.
+        path: PathBuf,
+        /// How loud it is.
+        loudness: LoudnessFacts,
+        /// The gain it is given, in decibels. What would pass the ceiling then is limited.
+        gain_db: f64,
+    },
+    /// A file begins whose loudness is not known yet, or cannot be measured. It is played at the gain of the one before if that turns it down,
+    /// else as it is; [`Leveled`](Self::Leveled) follows once it is known.
+    LoudnessUnknown {
+        /// The file.
+        path: PathBuf,
+        /// The gain it is given meanwhile, in decibels.
+        gain_db: f64,
+        /// Why it cannot be measured; `None` if it is being measured.
+        error: Option<Error>,
     },
     /// An item of a playlist begins.
     ItemStarted {

@@ -54,6 +54,7 @@ impl EventKind {
             | Self::FragmentSkipped { error, .. } => Some(error),
             Self::OutputEnded { error, .. }
             | Self::ModeChanged { error, .. }
+            | Self::LoudnessUnknown { error, .. }
             | Self::PlaylistStalled { error, .. }
             | Self::Ended { error } => error.as_ref(),
             _ => None,

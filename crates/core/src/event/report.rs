@@ -104,6 +104,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::ModeChanged { error: Some(_), .. }
         | EventKind::EncoderChanged { .. }
         | EventKind::EncodingLowered { .. }
+        | EventKind::LoudnessUnknown { .. }
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
@@ -124,6 +125,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::PublisherReturned { .. }
         | EventKind::PublisherReplaced { .. }
         | EventKind::Judged { .. }
+        | EventKind::Leveled { .. }
         | EventKind::ParametersChanged { .. }
         | EventKind::FragmentPublished { .. }
         | EventKind::SourceSwitched { .. }

@@ -58,6 +58,8 @@ impl EventKind {
             Self::Judged { .. } => "judged",
             Self::EncodingLowered { .. } => "encoding_lowered",
             Self::EncoderChanged { .. } => "encoder_changed",
+            Self::Leveled { .. } => "leveled",
+            Self::LoudnessUnknown { .. } => "loudness_unknown",
             Self::ItemStarted { .. } => "item_started",
             Self::ParametersChanged { .. } => "parameters_changed",
             Self::ItemSkipped { .. } => "item_skipped",
@@ -146,6 +148,8 @@ impl fmt::Display for EventKind {
             | Self::HeaderMissing { .. }
             | Self::HeaderCame { .. } => self.say_of_publisher(f),
             Self::Judged { .. }
+            | Self::Leveled { .. }
+            | Self::LoudnessUnknown { .. }
             | Self::ItemStarted { .. }
             | Self::ParametersChanged { .. }
             | Self::ItemSkipped { .. }
@@ -333,6 +337,21 @@ impl EventKind {
         match self {
             Self::Judged { path, verdict } => {
                 write!(f, "{}: {}{}", path.display(), verdict.action, reasons(verdict))
+            }
+            Self::Leveled { path, loudness, gain_db } => write!(
+                f,
+                "{} has {:.1} LUFS, peaks at {:.1} dBTP: its sound is encoded at {gain_db:+.1} dB",
+                path.display(),
+                loudness.integrated_lufs,
+                loudness.true_peak_dbtp
+            ),
+            Self::LoudnessUnknown { path, gain_db, error } => {
+                write!(f, "the loudness of {} is not known", path.display())?;
+                match error {
+                    Some(error) => write!(f, ": {}", chain(error))?,
+                    None => f.write_str(" yet")?,
+                }
+                write!(f, "; it is played at {gain_db:+.1} dB")
             }
             Self::ItemStarted { path } => write!(f, "plays {}", path.display()),
             Self::ParametersChanged { path, what } => {

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use flowcast_av::{
     AudioDecoder, AudioFrame, DecoderOptions, Demuxer, Error as Media, Interrupt, OpenOptions, Resampler,
-    TrackKind,
 };
 
 use super::control::{MixFormat, Shared};
+use super::level::{Ramp, amplitude, samples};
 use super::queue::SampleQueue;
 use super::sink::form;
+use crate::ears::{Gain, Heard, LastGain, Turn, listen, sound_of};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::ItemId;
+use crate::loudness::Loudness;
 use crate::playlist::{Next, Playlist, PlaylistCursor, PlaylistItem};
 use crate::sys::{self, CodecHost, CpuLap, CpuMeter};
 
@@ -31,6 +33,12 @@ const PAUSE_CAP: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(500);
 /// An item that failed is left out for so long.
 const HELD: Duration = Duration::from_secs(60);
+/// How long an item waits for its loudness: less than the mix is ahead.
+const LOUDNESS_WAIT: Duration = Duration::from_millis(400);
+/// How long a gain takes to move that was found while the item plays, in seconds.
+const FADE: f64 = 3.0;
+/// Packets of an item after which the next one is looked at.
+const LOOK_AHEAD: u64 = 64;
 /// Damaged packets of an item in a row before the rest of it is left out.
 const MOST_DAMAGED: u32 = 500;
 
@@ -41,6 +49,8 @@ pub(super) struct FileFeed {
     pub(super) index: usize,
     pub(super) queue: Arc<SampleQueue>,
     pub(super) list: Playlist,
+    /// How loud its items are to be, if that is asked for.
+    pub(super) loudness: Option<Loudness>,
     pub(super) interrupt: Interrupt,
     pub(super) cpu: CpuMeter,
 }
@@ -71,6 +81,7 @@ impl FileFeed {
         let mut held: HashMap<ItemId, Instant> = HashMap::new();
         let mut told: HashMap<ItemId, String> = HashMap::new();
         let mut lap = CpuLap::default();
+        let mut levels = Levels::default();
         while !self.queue.is_closed() {
             let now = Instant::now();
             if held.values().any(|until| *until <= now) {
@@ -93,7 +104,7 @@ impl FileFeed {
             };
             self.queue.begin();
             self.shared.inputs[self.index].plays(Some(item.path.clone()));
-            let played = self.play(&item, &mut cursor, &mut lap);
+            let played = self.play(&item, &mut cursor, &mut lap, &mut levels);
             self.shared.inputs[self.index].plays(None);
             match played {
                 Ok(Played::ToItsEnd) => {
@@ -126,14 +137,23 @@ impl FileFeed {
         item: &PlaylistItem,
         cursor: &mut PlaylistCursor,
         lap: &mut CpuLap,
+        levels: &mut Levels,
     ) -> Result<Played, Error> {
         let mut input = Demuxer::open(&item.path, &OpenOptions::default(), &self.interrupt)?;
-        let track = input.media().tracks.iter().filter(|track| track.kind == TrackKind::Audio);
-        let track = track.min_by_key(|track| (!track.is_playable(), !track.default, track.index)).cloned();
+        let track = sound_of(input.media()).cloned();
         let track = track.ok_or_else(|| Media::NoPlayableTrack { input: item.path.display().to_string() })?;
+        let gain = self.loudness.map(|loudness| {
+            let heard = listen(&item.path, input.media(), &track, self.shared.format.channels, Turn::Now);
+            let mut gain = Gain::new(&item.path, loudness, heard, &levels.last);
+            // Why it is not known is told when it is played.
+            let _ = gain.wait(Some(Instant::now() + LOUDNESS_WAIT), &self.interrupt);
+            drop(levels.next.take());
+            gain
+        });
         let mut decoder = AudioDecoder::open(&track, &DecoderOptions::default())?;
         input.select(&[track.index]);
         let mut sound = Sound { format: self.shared.format, resampler: None };
+        let mut level = gain.map(Level::new);
         let (mut damaged, mut any, mut packets) = (0, false, 0_u64);
         loop {
             let packet = match input.read() {
@@ -164,11 +184,14 @@ impl FileFeed {
                     Err(error) => return Err(error.into()),
                 };
                 any = true;
-                if !self.give(sound.take(&frame)?) {
+                if !self.give(sound.take(&frame)?, &mut level) {
                     return Ok(Played::Over);
                 }
             }
             packets += 1;
+            if packets == LOOK_AHEAD && self.loudness.is_some() {
+                levels.next = cursor.peek().and_then(|next| self.look_ahead(&next));
+            }
             if packets % 64 == 0 {
                 self.cpu.lap(lap);
             }
@@ -179,7 +202,7 @@ impl FileFeed {
                 break;
             }
         }
-        if !self.give(sound.end()?) {
+        if !self.give(sound.end()?, &mut level) {
             return Ok(Played::Over);
         }
         if !any {
@@ -188,8 +211,55 @@ impl FileFeed {
         Ok(Played::ToItsEnd)
     }
 
-    fn give(&self, pieces: Vec<Vec<Vec<f32>>>) -> bool {
+    fn give(&self, mut pieces: Vec<Vec<Vec<f32>>>, level: &mut Option<Level>) -> bool {
+        if let Some(level) = level {
+            level.look(&self.shared);
+            pieces.iter_mut().for_each(|rows| level.apply(rows));
+        }
         pieces.iter().all(|rows| self.queue.push(rows))
+    }
+
+    /// Has the item measured that comes next.
+    fn look_ahead(&self, next: &PlaylistItem) -> Option<Heard> {
+        // What is wrong with it is told when its turn comes.
+        let input = Demuxer::open(&next.path, &OpenOptions::default(), &self.interrupt).ok()?;
+        let track = sound_of(input.media())?;
+        Some(listen(&next.path, input.media(), track, self.shared.format.channels, Turn::Later))
+    }
+}
+
+/// What is known from item to item of how loud they are.
+#[derive(Debug, Default)]
+struct Levels {
+    last: LastGain,
+    /// The item that comes next is being measured.
+    next: Option<Heard>,
+}
+
+/// An item on its way to its loudness.
+#[derive(Debug)]
+struct Level {
+    gain: Gain,
+    ramp: Ramp,
+}
+
+impl Level {
+    fn new(mut gain: Gain) -> Self {
+        Self { ramp: Ramp::still(amplitude(gain.begin())), gain }
+    }
+
+    /// Takes up what is known by now.
+    fn look(&mut self, shared: &Shared) {
+        if let Some(db) = self.gain.look(|event| shared.tell(event)) {
+            self.ramp.go(amplitude(db), samples(FADE, shared.format.rate));
+        }
+    }
+
+    fn apply(&mut self, rows: &mut [Vec<f32>]) {
+        for index in 0..rows.first().map_or(0, Vec::len) {
+            let gain = self.ramp.next() as f32;
+            rows.iter_mut().for_each(|row| row[index] *= gain);
+        }
     }
 }
 

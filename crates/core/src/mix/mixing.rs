@@ -63,6 +63,7 @@ impl Mixing {
                 index,
                 queue,
                 list,
+                loudness: input.loudness,
                 interrupt: mixing.0.interrupt.clone(),
                 cpu: options.cpu.clone(),
             };

@@ -11,6 +11,7 @@ mod ducker;
 mod files;
 mod handle;
 mod level;
+mod leveler;
 mod limiter;
 #[cfg(feature = "libav")]
 mod mixing;
@@ -28,6 +29,8 @@ mod wire;
 #[cfg(feature = "libav")]
 pub(crate) use control::MixFormat;
 pub use handle::{MixInputStats, MixerRef, MixerStats};
+#[cfg(feature = "libav")]
+pub(crate) use leveler::Leveler;
 #[cfg(feature = "libav")]
 pub(crate) use mixing::{MixOptions, Mixing};
 pub(crate) use settings::Feed;

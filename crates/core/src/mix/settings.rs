@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::loudness::Loudness;
 use crate::playlist::Playlist;
 use crate::settings::settings;
 use crate::sound_format::AudioFormat;
@@ -59,7 +60,7 @@ impl Mixer {
         self
     }
 
-    /// The level that no sample of the sum passes, in decibels of full scale. Default -1, -20 to 0.
+    /// The level that the sum does not pass, at samples and between them (true peak), in decibels of full scale. Default -1, -20 to 0.
     pub fn ceiling_dbfs(mut self, ceiling: f64) -> Self {
         self.ceiling_dbfs = ceiling;
         self
@@ -138,6 +139,7 @@ pub struct MixInput {
     pub(crate) muted: bool,
     pub(crate) fade_in: Duration,
     pub(crate) ducking: Option<Ducking>,
+    pub(crate) loudness: Option<Loudness>,
 }
 
 impl MixInput {
@@ -158,7 +160,15 @@ impl MixInput {
     }
 
     const fn of(feed: Feed) -> Self {
-        Self { feed, gain_db: 0.0, pan: 0.0, muted: false, fade_in: Duration::ZERO, ducking: None }
+        Self {
+            feed,
+            gain_db: 0.0,
+            pan: 0.0,
+            muted: false,
+            fade_in: Duration::ZERO,
+            ducking: None,
+            loudness: None,
+        }
     }
 
     /// Its gain in decibels, at most 30; -90 and less is silence. Default 0.
@@ -198,9 +208,28 @@ impl MixInput {
         self
     }
 
+    /// Brings each of its files to the same loudness, in front of its gain; the ceiling is that of the [mixer](Mixer::ceiling_dbfs). A file
+    /// is measured while the one before plays. One that begins before its loudness is known waits for it for 0.4 s at most; then it plays at the
+    /// gain of the one before if that turns it down, else as it is, and moves to its own within 3 s once that is known. Only for a
+    /// [playlist](Self::playlist). Default: files are as they are.
+    pub fn leveled(mut self, loudness: Loudness) -> Self {
+        self.loudness = Some(loudness);
+        self
+    }
+
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
         let mut fail = |name, reason: &str| found.push((name, reason.to_owned()));
+        if let Some(loudness) = &self.loudness {
+            if !matches!(self.feed, Feed::Playlist(_)) {
+                fail("mixer.leveled", "only files have a loudness that is known before");
+            }
+            for problem in loudness.problems() {
+                if let Error::Config { name, reason } = problem {
+                    fail(name, &reason);
+                }
+            }
+        }
         if check_gain(self.gain_db).is_err() {
             fail("mixer.gain_db", GAIN);
         }
@@ -344,6 +373,11 @@ mod tests {
             (with(music().gain_db(f64::NAN)), "mixer.gain_db"),
             (with(music().pan(1.5)), "mixer.pan"),
             (with(music().fade_in(Duration::from_secs(601))), "mixer.fade_in"),
+            (
+                with(music().leveled(Loudness::default().with(|loudness| loudness.target_lufs = 1.0))),
+                "loudness.target_lufs",
+            ),
+            (with(MixInput::source().leveled(Loudness::default())), "mixer.leveled"),
             (with(music().duck_under("voice")), "mixer.ducking"),
             (with(music().duck_under("music")), "mixer.ducking"),
             (

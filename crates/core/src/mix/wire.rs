@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
 use super::settings::{Ducking, Feed, MixInput, Mixer};
+use crate::loudness::Loudness;
 use crate::playlist::Playlist;
 use crate::sound_format::AudioFormat;
 use crate::written::is_default;
@@ -46,6 +47,8 @@ struct WrittenInput {
     fade_in: Duration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ducking: Option<Ducking>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<Loudness>,
 }
 
 impl Serialize for Mixer {
@@ -85,6 +88,7 @@ impl WrittenInput {
             muted: input.muted,
             fade_in: input.fade_in,
             ducking: input.ducking.clone(),
+            level: input.loudness,
         }
     }
 
@@ -106,6 +110,7 @@ impl WrittenInput {
             muted: self.muted,
             fade_in: self.fade_in,
             ducking: self.ducking,
+            loudness: self.level,
             ..input
         })
     }
@@ -121,7 +126,7 @@ mod tests {
             MixInput::playlist(Playlist::files(["a.mp3"])).gain_db(-10.5).pan(0.25).duck_under("voice");
         let mixer = Mixer::new()
             .input("voice", MixInput::source().muted())
-            .input("music", music.fade_in(Duration::from_secs(2)))
+            .input("music", music.fade_in(Duration::from_secs(2)).leveled(Loudness::default()))
             .input("later", MixInput::source().gain_db(f64::NEG_INFINITY))
             .input("program", MixInput::samples(AudioFormat::i16(44_100, 1).planar()))
             .ceiling_dbfs(-3.0);

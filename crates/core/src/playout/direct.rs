@@ -75,6 +75,7 @@ impl OpenFile {
         control: Control,
         scans: &Interrupt,
     ) -> Result<Self, Error> {
+        let control = Control { patience: recipes.patience(), ..control };
         recipes.check(path)?;
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
         let plan = recipes.plan(path, file.media(), scans)?;
@@ -410,7 +411,9 @@ fn glance(path: &Path, recipes: &Recipes, control: &Control) -> Result<(), Error
     }
     if recipes.may_encode() {
         // To find out what is encoded may take reading all of it, which is done once, when its turn has come.
-        return Ok(Demuxer::open(path, &OpenOptions::default(), &control.interrupt).map(drop)?);
+        let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
+        recipes.expect(path, file.media());
+        return Ok(());
     }
     let scans = control.interrupt.clone();
     let file = OpenFile::open_with(path, recipes, Tail::Looped, control.clone(), &scans)?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::Recipe;
 use crate::tracks::Tracks;
-use crate::transcode::{Encoders, Plan, Settling};
+use crate::transcode::{Encoders, Patience, Plan, Settling};
 
 /// What is encoded.
 #[derive(Debug, Clone)]
@@ -109,6 +109,18 @@ impl Recipes {
             Some(encoding) => encoding.plan_unscanned(media, self.tracks),
             None => Plan::copy(self.carriage),
         }
+    }
+
+    /// A file will be played later: what has to be known of it is found out meanwhile.
+    pub(super) fn expect(&self, path: &Path, media: &MediaInfo) {
+        if let Some(encoding) = &self.encoding {
+            encoding.settling.expect(path, media, self.tracks);
+        }
+    }
+
+    /// How the loudness of a file is waited for that is read while it plays.
+    pub(super) fn patience(&self) -> Patience {
+        self.encoding.as_ref().map(|encoding| encoding.settling.patience()).unwrap_or_default()
     }
 
     /// What ends its scans.

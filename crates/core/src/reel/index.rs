@@ -12,7 +12,7 @@
 //! | 1 | bit 1: there is video, 2: audio, 3: notes |
 //! | 24 | video: unit, length, frames; only if there is |
 //! | 36 | audio: rate, frame, priming, frames, start, end; only if there is |
-//! | 4, and each 1, 8, 4, n | notes: 0 a track left out, 1 damage, 2 a jump of the clock; number or milliseconds; text; only if there are |
+//! | 4, and each 1, 8, 4, n | notes: 0 a track left out, 1 damage, 2 a jump of the clock, 3 leveled; number, milliseconds, or LUFS, dBTP and gain in hundredths, 16 bits each; text; only if there are |
 //! | 4, n | the source's path |
 //! | 4, n | headers, as FLV tags |
 //! | 4, 12 n | keyframes: slot, time |
@@ -48,6 +48,7 @@ const NOTES: u8 = 8;
 const SKIPPED: u8 = 0;
 const DAMAGED: u8 = 1;
 const JUMPED: u8 = 2;
+const LEVELED: u8 = 3;
 
 const OF_VIDEO: u8 = 1;
 const OF_AUDIO: u8 = 2;
@@ -198,6 +199,10 @@ fn put_notes(out: &mut Vec<u8>, notes: &[Note]) -> Result<(), &'static str> {
             Note::Skipped { track, reason } => (SKIPPED, i64::from(count(*track)?), reason.as_str()),
             Note::Damage(reason) => (DAMAGED, 0, reason.as_str()),
             Note::ClockJumped { millis } => (JUMPED, *millis, ""),
+            Note::Leveled { lufs, dbtp, gain } => {
+                let [[a, b], [c, d], [e, f]] = [lufs, dbtp, gain].map(|db| db.to_le_bytes());
+                (LEVELED, i64::from_le_bytes([a, b, c, d, e, f, 0, 0]), "")
+            }
         };
         out.push(kind);
         out.extend_from_slice(&number.to_le_bytes());
@@ -315,6 +320,11 @@ impl<'a> Fields<'a> {
                 SKIPPED => Note::Skipped { track: usize::try_from(number).ok()?, reason: text },
                 DAMAGED => Note::Damage(text),
                 JUMPED => Note::ClockJumped { millis: number },
+                LEVELED => {
+                    let [a, b, c, d, e, f, _, _] = number.to_le_bytes();
+                    let [lufs, dbtp, gain] = [[a, b], [c, d], [e, f]].map(i16::from_le_bytes);
+                    Note::Leveled { lufs, dbtp, gain }
+                }
                 _ => return None,
             });
         }

@@ -4,11 +4,17 @@ use std::path::Path;
 
 use crate::error::{Error, chain};
 use crate::event::EventKind;
+use crate::loudness::LoudnessFacts;
 
 /// Most notes of a reel; what comes after them is counted.
 pub(super) const MOST: usize = 32;
 /// Most bytes of a note's text.
 const LONGEST: usize = 1024;
+
+/// Rounded; what has no place is the nearest that has.
+fn hundredths(db: f64) -> i16 {
+    (db * 100.0).round() as i16
+}
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,15 @@ pub(crate) enum Note {
         /// By how much, in milliseconds.
         millis: i64,
     },
+    /// Its sound was leveled. All are in hundredths of a decibel, so that notes are equal or not.
+    Leveled {
+        /// How loud the source is.
+        lufs: i16,
+        /// Its true peak.
+        dbtp: i16,
+        /// The gain it was given.
+        gain: i16,
+    },
 }
 
 impl Note {
@@ -37,6 +52,11 @@ impl Note {
             EventKind::TrackSkipped { track, reason } => Some(Self::Skipped { track, reason }),
             EventKind::SourceFault { error } => Some(Self::damage(&error, path)),
             EventKind::ClockJumped { millis } => Some(Self::ClockJumped { millis }),
+            EventKind::Leveled { loudness, gain_db, path: _ } => Some(Self::Leveled {
+                lufs: hundredths(loudness.integrated_lufs),
+                dbtp: hundredths(loudness.true_peak_dbtp),
+                gain: hundredths(gain_db),
+            }),
             _ => None,
         }
     }
@@ -66,6 +86,11 @@ impl Note {
                 EventKind::SourceFault { error }
             }
             Self::ClockJumped { millis } => EventKind::ClockJumped { millis: *millis },
+            Self::Leveled { lufs, dbtp, gain } => {
+                let [lufs, dbtp, gain_db] = [lufs, dbtp, gain].map(|db| f64::from(*db) / 100.0);
+                let loudness = LoudnessFacts::new(lufs, dbtp);
+                EventKind::Leveled { path: path.to_owned(), loudness, gain_db }
+            }
         }
     }
 

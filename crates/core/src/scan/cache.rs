@@ -1,7 +1,8 @@
-//! Facts of files that were scanned before, in memory.
+//! Facts of files that were looked at before, in memory.
 
 use std::collections::HashMap;
 use std::fs;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use crate::verdict::{Facts, Reach};
 /// Files remembered at most, about a kilobyte each; the one not asked for the longest is forgotten.
 const MOST: usize = 1024;
 
-static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(|| Mutex::new(Cache::default()));
+static CACHE: LazyLock<Mutex<Cache<PathBuf, Facts>>> = LazyLock::new(|| Mutex::new(Cache::default()));
 
 /// What a file is like, by its packets: opened, and every packet read once without decoding.
 ///
@@ -65,50 +66,62 @@ pub fn facts(path: &Path, options: &ScanOptions, cancel: &Interrupt) -> Result<F
 
 /// What tells that a file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     size: u64,
     modified: SystemTime,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    /// That of the file there is now; `None` if there is none.
+    ///
+    /// # Blocking
+    ///
+    /// On the file's metadata.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let data = fs::metadata(path).ok()?;
         Some(Self { size: data.len(), modified: data.modified().ok()? })
     }
 }
 
-#[derive(Debug, Default)]
-struct Cache {
-    files: HashMap<PathBuf, Entry>,
+/// What is known of files, as long as they do not change.
+#[derive(Debug)]
+pub(crate) struct Cache<K, T> {
+    files: HashMap<K, Entry<T>>,
     /// Counts what was asked.
     turn: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<T> {
     stamp: Stamp,
-    facts: Arc<Facts>,
+    facts: Arc<T>,
     asked: u64,
 }
 
-impl Cache {
-    fn get(&mut self, path: &Path, stamp: Stamp) -> Option<Arc<Facts>> {
+impl<K, T> Default for Cache<K, T> {
+    fn default() -> Self {
+        Self { files: HashMap::new(), turn: 0 }
+    }
+}
+
+impl<K: Hash + Eq + Clone, T> Cache<K, T> {
+    pub(crate) fn get(&mut self, key: &K, stamp: Stamp) -> Option<Arc<T>> {
         self.turn += 1;
-        let entry = self.files.get_mut(path).filter(|entry| entry.stamp == stamp)?;
+        let entry = self.files.get_mut(key).filter(|entry| entry.stamp == stamp)?;
         entry.asked = self.turn;
         Some(entry.facts.clone())
     }
 
-    fn put(&mut self, path: PathBuf, stamp: Stamp, facts: Arc<Facts>) {
+    pub(crate) fn put(&mut self, key: K, stamp: Stamp, facts: Arc<T>) {
         self.turn += 1;
         if self.files.len() >= MOST
-            && !self.files.contains_key(&path)
+            && !self.files.contains_key(&key)
             && let Some(oldest) = self.files.iter().min_by_key(|(_, entry)| entry.asked)
         {
             let oldest = oldest.0.clone();
             self.files.remove(&oldest);
         }
-        self.files.insert(path, Entry { stamp, facts, asked: self.turn });
+        self.files.insert(key, Entry { stamp, facts, asked: self.turn });
     }
 }
 
@@ -133,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_forgets_what_nobody_asks_for() {
-        let mut cache = Cache::default();
+        let mut cache: Cache<PathBuf, Facts> = Cache::default();
         let stamp = Stamp { size: 1, modified: SystemTime::UNIX_EPOCH };
         let path = |number: usize| PathBuf::from(format!("{number}.mp4"));
         for number in 0..MOST + 10 {

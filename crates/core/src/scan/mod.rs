@@ -26,6 +26,8 @@ mod windows;
 
 #[cfg(feature = "libav")]
 pub use cache::facts;
+#[cfg(feature = "libav")]
+pub(crate) use cache::{Cache, Stamp};
 pub use failure::verdict_of_failure;
 #[cfg(feature = "libav")]
 pub(crate) use patience::{Damage, Patience, tolerated};

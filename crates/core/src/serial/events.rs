@@ -148,6 +148,16 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         EventKind::RecordingOpened { path, output: _ }
         | EventKind::ItemStarted { path }
         | EventKind::SourceReplaced { path } => to.serialize_entry("path", &text(path)),
+        EventKind::Leveled { path, loudness, gain_db } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("loudness", loudness)?;
+            to.serialize_entry("gain_db", gain_db)
+        }
+        EventKind::LoudnessUnknown { path, gain_db, error } => {
+            to.serialize_entry("path", &text(path))?;
+            to.serialize_entry("gain_db", gain_db)?;
+            to.serialize_entry("error", error)
+        }
         EventKind::ParametersChanged { path, what } => {
             to.serialize_entry("path", &text(path))?;
             to.serialize_entry("what", what)

@@ -6,9 +6,10 @@ use crate::admission::{Ask, CheaperEncoding, Kind, Media as Played, Ways, Work};
 impl Source {
     /// What a stream of it, with these outputs, is for admission. `has_reels`: looped files play from reels.
     ///
-    /// The worst case counts: what may have to be encoded is taken to be encoded.
+    /// The worst case counts: what may have to be encoded is taken to be encoded. Where only sound is encoded, as for a mix, it counts as
+    /// copied.
     pub(crate) fn ask(&self, ways: Ways, has_reels: bool) -> Ask {
-        let work = if self.wish.is_copy() { self.copied(has_reels) } else { self.encoded(has_reels) };
+        let work = if self.wish.copies_pictures() { self.copied(has_reels) } else { self.encoded(has_reels) };
         let media = match &self.media {
             Media::File { path, .. } => Some(Played::File(path.clone())),
             Media::Published { name, .. } => Some(Played::Published(name.clone())),
@@ -44,7 +45,7 @@ impl Source {
 
     /// The same, brought down to a cheaper encode; `None` for what is copied.
     pub(crate) fn lowered(&self, to: &CheaperEncoding) -> Option<Self> {
-        if self.wish.is_copy() {
+        if self.wish.copies_pictures() {
             return None;
         }
         let mut lowered = self.clone();

@@ -35,7 +35,7 @@ impl Opening<'_> {
             return Ok(driver);
         }
         // Its pictures are what they are to be by then.
-        let wish = Wish { mode: Some(Mode::Copy), ..source.wish.clone() };
+        let wish = Wish { mode: Some(Mode::Copy), loudness: None, ..source.wish.clone() };
         let encoder = self.live_encoder(source, &self.0.stream().to_string(), wish)?;
         Ok(Box::new(Mixed::new(driver, encoder)))
     }

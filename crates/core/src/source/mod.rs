@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::fragment::{FragmentDirectory, FragmentPace, FragmentPublisher, Fragments};
+use crate::loudness::Loudness;
 use crate::mix::{Feed, Mixer};
 use crate::playlist::Playlist;
 use crate::pull::Pull;
@@ -251,12 +252,12 @@ impl Source {
         let is_default = self.wish.encoding == Encoding::default();
         if !encodes && !is_default && self.wish.encoding.profile != Profile::Copy {
             let of_sound = Encoding { audio: self.wish.encoding.audio.clone(), ..Encoding::default() };
-            if self.mixer.is_none() {
+            if self.mixer.is_none() && self.wish.loudness.is_none() {
                 in_vain.push(("encoding", "nothing is encoded unless a mode or a platform is named"));
             } else if self.wish.encoding != of_sound {
                 in_vain.push((
                     "encoding",
-                    "only sound is encoded for a mix unless a mode or a platform is named",
+                    "only sound is encoded for a mix or a loudness unless a mode or a platform is named",
                 ));
             }
         }
@@ -363,6 +364,43 @@ impl Source {
     /// ```
     pub fn with_mix(mut self, mixer: Mixer) -> Self {
         self.mixer = Some(mixer);
+        self
+    }
+
+    /// Brings each file to the same loudness: the items of a list, a loop, the sound of [`with_audio`](Self::with_audio). Its integrated
+    /// loudness is measured once (ITU-R BS.1770-4), and its sound is encoded at the gain that brings it to the target, with a limiter that keeps its
+    /// true peak below the ceiling. By default it is left as it is.
+    ///
+    /// Sound is decoded and encoded again for it, also with [`Mode::Copy`]; pictures are sent as they would be without it. Each file is
+    /// told of with [`EventKind::Leveled`](crate::EventKind::Leveled). Files are measured on a thread of their own, ahead of their turn. One
+    /// that begins before its loudness is known waits for it up to 3 s; then it plays as it is, with
+    /// [`EventKind::LoudnessUnknown`](crate::EventKind::LoudnessUnknown), and the gain moves there within 3 s once it is known. From a
+    /// [reel](crate::Config::reels) a file is always played leveled from its first sample on.
+    ///
+    /// Refused for what has no files whose loudness could be known: what is [published](Self::published), [pulled](Self::pull), made by the program, or
+    /// pushed as fragments.
+    ///
+    /// ```no_run
+    /// # mod flowcast { pub use flowcast_core::*; pub mod loudness { pub use flowcast_core::*; } }
+    /// use flowcast::loudness::Loudness;
+    /// use flowcast::{Playlist, Source};
+    ///
+    /// let channel = Source::playlist(Playlist::dir("shows")?).leveled(Loudness::default()); // -14 LUFS, at most -1 dBTP
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    ///
+    /// Starting the stream waits up to 3 s for the loudness of the first file.
+    pub fn leveled(mut self, loudness: Loudness) -> Self {
+        match &self.media {
+            Media::File { .. } | Media::Playlist(_) => {}
+            Media::Published { .. } | Media::Pull(_) => {
+                self.has_no_effect("leveled", "how loud it will be is not known of what comes live");
+            }
+            Media::Fragments(_) => self.has_no_effect("leveled", "fragments are parts of one programme"),
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => self.has_no_effect("leveled", "a program sends its own sound"),
+        }
+        self.wish.loudness = Some(loudness);
         self
     }
 

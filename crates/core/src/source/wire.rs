@@ -12,6 +12,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::{Fallback, Media, Source};
 use crate::fragment::{FragmentDirectory, Fragments};
+use crate::loudness::Loudness;
 use crate::mix::Mixer;
 use crate::playlist::Playlist;
 use crate::pull::{self, Pull};
@@ -58,6 +59,8 @@ struct Written {
     #[serde(skip_serializing_if = "is_default")]
     encoding: Encoding,
     #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<Loudness>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mix: Option<Mixer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<Fallback>,
@@ -92,6 +95,7 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
         strictness: source.wish.strictness,
         enhanced: source.wish.enhanced,
         encoding: source.wish.encoding.clone(),
+        level: source.wish.loudness,
         mix: source.mixer.clone(),
         fallback: source.fallback.clone(),
         watchdog: source.watchdog,
@@ -172,6 +176,9 @@ impl<'de> Deserialize<'de> for Source {
         }
         for name in written.platforms {
             source = source.platform(name.parse().map_err(D::Error::custom)?);
+        }
+        if let Some(loudness) = written.level {
+            source = source.leveled(loudness);
         }
         source.wish.mode = written.mode;
         source.wish.strictness = written.strictness;

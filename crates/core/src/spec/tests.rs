@@ -94,6 +94,7 @@ mod written {
 
     use super::*;
     use crate::bit_rate::BitRate;
+    use crate::loudness::Loudness;
     use crate::net::tls::TlsRoots;
     use crate::output::{FileFormat, Segments};
     use crate::playlist::{NothingPlays, ParameterChange, Playlist};
@@ -143,6 +144,7 @@ mod written {
                 Source::file("old.avi")
                     .mode(Mode::Auto)
                     .encoding(encoding)
+                    .leveled(Loudness::default().with(|loudness| loudness.target_lufs = -16.5))
                     .starting_at(Duration::from_secs(90)),
             )
             .to(Output::rtmp("rtmps://user:pass@host:444/app?token=1", "a/key?with=query").reconnect(policy))

@@ -7,6 +7,7 @@ use super::profile::Profile;
 use crate::admission::{CheaperEncoding, PRESETS};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
+use crate::loudness::Loudness;
 use crate::overlay::{self, Overlay};
 use crate::tracks::Carriage;
 use crate::verdict::{Platform, Strictness};
@@ -445,6 +446,8 @@ pub(crate) struct Wish {
     pub(crate) enhanced: bool,
     /// What is encoded is brought down to that.
     pub(crate) lowered: Option<CheaperEncoding>,
+    /// How loud files are to be. With it, sound is always encoded.
+    pub(crate) loudness: Option<Loudness>,
 }
 
 impl Wish {
@@ -461,6 +464,7 @@ impl Wish {
     /// the setting for it.
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = self.encoding.problems();
+        found.extend(self.loudness.iter().flat_map(Loudness::problems));
         if self.encoding.draws() && (self.mode == Some(Mode::Copy) || self.encoding.profile == Profile::Copy)
         {
             let name =
@@ -523,17 +527,22 @@ impl Wish {
 
     /// Whether nothing is ever encoded.
     pub(crate) fn is_copy(&self) -> bool {
+        self.copies_pictures() && self.loudness.is_none()
+    }
+
+    /// Whether pictures are never encoded.
+    pub(crate) fn copies_pictures(&self) -> bool {
         self.mode() == Mode::Copy
     }
 
     /// Whether what is encoded may change on the air.
     pub(crate) fn changes(&self) -> bool {
-        !self.is_copy() && self.encoding.changes()
+        !self.copies_pictures() && self.encoding.changes()
     }
 
     /// Whether one of the platforms refuses pictures without sound.
     pub(crate) fn needs_audio(&self) -> bool {
-        !self.is_copy() && self.platforms.iter().any(|platform| platform.needs_audio)
+        !self.copies_pictures() && self.platforms.iter().any(|platform| platform.needs_audio)
     }
 }
 

@@ -135,7 +135,7 @@ impl FrameEncoder {
         let notices = pictures.take_change().into_iter().collect();
         let (track, sound) = match (&plan.audio, media.track(AUDIO)) {
             (Some(plan), Some(input)) => {
-                let sounds = Sounds::open(input, plan, None)?;
+                let sounds = Sounds::open(input, plan, None, None)?;
                 (sounds.output().clone(), Sound::Encoded(Box::new(sounds)))
             }
             _ => silence(plan.audio.as_ref())?,

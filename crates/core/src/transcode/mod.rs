@@ -14,6 +14,8 @@ mod frames;
 mod grid;
 mod length;
 #[cfg(feature = "libav")]
+mod leveling;
+#[cfg(feature = "libav")]
 mod limits;
 #[cfg(feature = "libav")]
 mod load;
@@ -49,6 +51,8 @@ pub use encoding::{
 #[cfg(feature = "libav")]
 pub(crate) use frames::{Converting, FrameEncoder, Raw};
 pub(crate) use length::Length;
+#[cfg(feature = "libav")]
+pub(crate) use leveling::Patience;
 #[cfg(feature = "libav")]
 pub(crate) use packets::PacketSource;
 #[cfg(feature = "libav")]

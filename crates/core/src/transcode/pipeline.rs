@@ -15,6 +15,7 @@ use flowcast_av::{
 use super::decode::{Decoded, FrameStage, TrackDecoder};
 use super::encoders::Encoders;
 use super::length::Length;
+use super::leveling::{Leveling, Patience};
 use super::meter::EncodingMeter;
 use super::pictures::Pictures;
 use super::plan::Plan;
@@ -47,6 +48,8 @@ pub(crate) struct Control {
     pub(crate) ahead: Length,
     /// What its sound is mixed with.
     pub(crate) mixing: Option<Mixing>,
+    /// How its loudness is waited for, if its sound is leveled.
+    pub(crate) patience: Patience,
 }
 
 /// Encodes some of the tracks of `S`.
@@ -125,7 +128,14 @@ impl<S: PacketSource> Transcoder<S> {
             control.mixing.as_ref().filter(|_| chosen.audio.is_none()).map(|_| track_of_silence(&media));
         if let (Some(plan), Some(track)) = (&plan.audio, chosen.audio.as_ref().or(silence.as_ref())) {
             let decoder = if silence.is_none() { Some(TrackDecoder::open(track)?) } else { None };
-            let opened = Sounds::open(track, plan, control.mixing.clone())?;
+            let leveling = match &decoder {
+                Some(_) => {
+                    let wait = (&control.patience, &control.interrupt);
+                    Leveling::open(path, (source.media(), track), plan, wait)?
+                }
+                None => None,
+            };
+            let opened = Sounds::open(track, plan, control.mixing.clone(), leveling)?;
             inputs[1] = decoder.as_ref().map(|_| place(track));
             if silence.is_some() {
                 media.tracks.push(opened.output().clone());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::encoding::{AudioCodec, FrameRate, Threading, VideoCodec};
+use crate::loudness::Loudness;
 use crate::overlay::Overlays;
 use crate::tracks::Carriage;
 
@@ -78,6 +79,37 @@ pub(crate) struct AudioPlan {
     pub(crate) channels: u32,
     /// libav's coder `fast`.
     pub(crate) fast: bool,
+    /// How loud it is to be; `None` is as it is.
+    pub(crate) level: Option<LevelPlan>,
+}
+
+/// How loud the sound of a file is to be, in hundredths of a decibel. The gain follows from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LevelPlan {
+    target: i32,
+    ceiling: i32,
+    most: i32,
+}
+
+impl LevelPlan {
+    pub(crate) fn of(loudness: &Loudness) -> Self {
+        let hundredths = |db: f64| (db * 100.0).round() as i32;
+        Self {
+            target: hundredths(loudness.target_lufs),
+            ceiling: hundredths(loudness.ceiling_dbtp),
+            most: hundredths(loudness.most_gain_db),
+        }
+    }
+
+    /// The same as a setting.
+    pub(crate) fn loudness(self) -> Loudness {
+        let db = |hundredths: i32| f64::from(hundredths) / 100.0;
+        Loudness::default().with(|loudness| {
+            loudness.target_lufs = db(self.target);
+            loudness.ceiling_dbtp = db(self.ceiling);
+            loudness.most_gain_db = db(self.most);
+        })
+    }
 }
 
 impl Plan {
@@ -170,7 +202,15 @@ impl fmt::Display for AudioPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let codec = self.codec.as_str();
         write!(f, "{codec} {}k {} Hz {} channels", self.kbps, self.sample_rate, self.channels)?;
-        f.write_str(if self.fast { " fast" } else { "" })
+        f.write_str(if self.fast { " fast" } else { "" })?;
+        self.level.as_ref().map_or(Ok(()), |level| write!(f, "{level}"))
+    }
+}
+
+impl fmt::Display for LevelPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [target, ceiling, most] = [self.target, self.ceiling, self.most].map(|db| f64::from(db) / 100.0);
+        write!(f, " leveled {target:.2} LUFS {ceiling:.2} dBTP at most {most:.2} dB")
     }
 }
 
@@ -201,11 +241,18 @@ mod tests {
             encoder: EncoderPlan { first: FirstEncoder::Software, fallback: true },
             drawn: Drawn::default(),
         };
-        let audio =
-            AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2, fast: false };
+        let audio = AudioPlan {
+            codec: AudioCodec::Aac,
+            kbps: 128,
+            sample_rate: 48_000,
+            channels: 2,
+            fast: false,
+            level: None,
+        };
+        let level = Some(LevelPlan::of(&Loudness::default()));
         assert_eq!(
-            AudioPlan { fast: true, ..audio.clone() }.to_string(),
-            "aac 128k 48000 Hz 2 channels fast"
+            AudioPlan { fast: true, level, ..audio.clone() }.to_string(),
+            "aac 128k 48000 Hz 2 channels fast leveled -14.00 LUFS -1.00 dBTP at most 20.00 dB"
         );
         let quality = VideoPlan { crf_tenths: Some(205), refs: Some(4), ..video.clone() };
         assert_eq!(

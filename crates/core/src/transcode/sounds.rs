@@ -1,4 +1,4 @@
-//! The sound of one lap: brought to the encoder's rate, channels and frame size, mixed with others if it is to be, encoded.
+//! The sound of one lap: brought to the encoder's rate, channels and frame size, leveled and mixed with others if it is to be, encoded.
 //!
 //! In: samples, wherever they come from, with times in ticks of one clock. Out: packets of AAC or Opus, to the sample on the same clock; the
 //! first says how much of it is priming. Runs on the thread that reads.
@@ -11,6 +11,7 @@ use flowcast_av::{AudioFormat, AudioFrame, Error as Media, Packet, Resampler, Ti
 
 use super::decode::{Decoded, FrameStage};
 use super::encoding::AudioCodec;
+use super::leveling::Leveling;
 use super::plan::AudioPlan;
 use crate::error::Error;
 use crate::event::EventKind;
@@ -31,6 +32,8 @@ pub(super) struct Sounds {
     encoder: AudioEncoder,
     /// What it is mixed with.
     mixing: Option<Mixing>,
+    /// What brings it to its loudness.
+    leveling: Option<Leveling>,
     /// Of what is mixed: the format that came last, and where it ends, in milliseconds.
     input: Option<AudioFormat>,
     ends: Option<i64>,
@@ -57,7 +60,12 @@ impl Sounds {
     /// # Errors
     ///
     /// No encoder opens.
-    pub(super) fn open(input: &TrackInfo, plan: &AudioPlan, mixing: Option<Mixing>) -> Result<Self, Error> {
+    pub(super) fn open(
+        input: &TrackInfo,
+        plan: &AudioPlan,
+        mixing: Option<Mixing>,
+        leveling: Option<Leveling>,
+    ) -> Result<Self, Error> {
         let encoder = open_encoder(input.index, plan)?;
         if let Some(mixing) = &mixing {
             mixing.desk().begin();
@@ -76,6 +84,7 @@ impl Sounds {
             leaving: false,
             encoder,
             mixing,
+            leveling,
             input: None,
             ends: None,
             stage: Stage::Taking,
@@ -101,6 +110,9 @@ impl Sounds {
         (self.resampler, self.joint, self.waiting, self.leaving) = (None, None, None, false);
         self.priming = priming(&self.output);
         self.stage = Stage::Taking;
+        if let Some(leveling) = &mut self.leveling {
+            leveling.begin();
+        }
         Ok(())
     }
 
@@ -142,22 +154,58 @@ impl Sounds {
         }
     }
 
-    /// Encodes a frame of the encoder's size, mixed with what else there is.
-    fn encode(&mut self, frame: &AudioFrame) -> Result<(), Error> {
-        let pushed = match &self.mixing {
-            None => self.encoder.push_frame(frame),
-            Some(mixing) => {
-                let mut rows = frame.to_channels()?;
-                let mut desk = mixing.desk();
-                desk.process(&mut rows);
-                // What comes out is what went in that much before.
-                let delay = i64::try_from(desk.delay()).unwrap_or(0);
-                drop(desk);
-                let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-                self.encoder.push(&rows, frame.pts().unwrap_or(0).saturating_sub(delay))
-            }
-        };
-        pushed.map_err(|error| failed(&self.plan, error))
+    /// Encodes a frame of the encoder's size, leveled, and mixed with what else there is.
+    fn encode(
+        &mut self,
+        frame: &AudioFrame,
+        packets: &mut VecDeque<Packet>,
+        notices: &mut Vec<EventKind>,
+    ) -> Result<(), Error> {
+        if self.mixing.is_none() && self.leveling.is_none() {
+            self.encoder.push_frame(frame).map_err(|error| failed(&self.plan, error))?;
+            return self.give(packets);
+        }
+        let (rows, pts) = (frame.to_channels()?, frame.pts().unwrap_or(0));
+        let Some(leveling) = &mut self.leveling else { return self.encode_rows(rows, pts, packets) };
+        leveling.look(notices);
+        let leveler = leveling.leveler();
+        if leveler.breaks_at(pts) {
+            leveler.complete(self.encoder.frame_samples());
+            self.encode_leveled(packets)?;
+        }
+        if let Some(leveling) = &mut self.leveling {
+            leveling.leveler().take(rows, pts);
+        }
+        self.encode_leveled(packets)
+    }
+
+    /// Encodes what has come out of the leveler.
+    fn encode_leveled(&mut self, packets: &mut VecDeque<Packet>) -> Result<(), Error> {
+        let size = self.encoder.frame_samples();
+        while let Some((rows, pts)) =
+            self.leveling.as_mut().and_then(|leveling| leveling.leveler().next(size))
+        {
+            self.encode_rows(rows, pts, packets)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes samples, one row for each channel, mixed with what else there is.
+    fn encode_rows(
+        &mut self,
+        mut rows: Vec<Vec<f32>>,
+        mut pts: i64,
+        packets: &mut VecDeque<Packet>,
+    ) -> Result<(), Error> {
+        if let Some(mixing) = &self.mixing {
+            let mut desk = mixing.desk();
+            desk.process(&mut rows);
+            // What comes out is what went in that much before.
+            pts = pts.saturating_sub(i64::try_from(desk.delay()).unwrap_or(0));
+        }
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        self.encoder.push(&rows, pts).map_err(|error| failed(&self.plan, error))?;
+        self.give(packets)
     }
 
     /// The next frame of the encoder's size.
@@ -260,16 +308,19 @@ impl FrameStage for Sounds {
         }
     }
 
-    fn work(&mut self, packets: &mut VecDeque<Packet>, _: &mut Vec<EventKind>) -> Result<bool, Error> {
+    fn work(&mut self, packets: &mut VecDeque<Packet>, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
         if let Some(frame) = self.next_frame()? {
-            self.encode(&frame)?;
-            self.give(packets)?;
+            self.encode(&frame, packets, notices)?;
             return Ok(true);
         }
         if self.stage != Stage::Encoder {
             return Ok(false);
         }
         self.stage = Stage::Over;
+        if let Some(leveling) = &mut self.leveling {
+            leveling.leveler().end();
+            self.encode_leveled(packets)?;
+        }
         self.encoder.finish().map_err(|error| failed(&self.plan, error))?;
         self.give(packets)?;
         Ok(true)

@@ -84,8 +84,15 @@ fn pictures_that_no_decoder_made_are_encoded_to_several_sizes() {
 #[test]
 fn sound_that_no_decoder_made_is_encoded_to_the_sample() {
     let track = TrackInfo::new(1, TrackKind::Audio, Codec::from_name("pcm_f32le"), TimeBase::MILLIS);
-    let plan = AudioPlan { codec: AudioCodec::Aac, kbps: 96, sample_rate: 48_000, channels: 2, fast: true };
-    let mut stage = Sounds::open(&track, &plan, None).expect("the encoder of AAC opens");
+    let plan = AudioPlan {
+        codec: AudioCodec::Aac,
+        kbps: 96,
+        sample_rate: 48_000,
+        channels: 2,
+        fast: true,
+        level: None,
+    };
+    let mut stage = Sounds::open(&track, &plan, None, None).expect("the encoder of AAC opens");
     let mut packets = VecDeque::new();
     // A second at 48 kHz, then one at 44.1 kHz.
     for (rate, first) in [(48_000, 0), (44_100, 44_100)] {

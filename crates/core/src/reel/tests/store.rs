@@ -79,8 +79,14 @@ fn a_reel_whose_beginning_is_long_in_encoding_is_not_waited_for_and_is_there_lat
     // It waits before its first tag.
     let (script, at_gate, gate) = Script::of(5).gated(0);
     let store = room.open();
-    let audio =
-        AudioPlan { codec: AudioCodec::Aac, kbps: 128, sample_rate: 48_000, channels: 2, fast: false };
+    let audio = AudioPlan {
+        codec: AudioCodec::Aac,
+        kbps: 128,
+        sample_rate: 48_000,
+        channels: 2,
+        fast: false,
+        level: None,
+    };
     let recipe = Recipe { tracks: Tracks::Both, plan: Plan { audio: Some(audio), ..Plan::COPY } };
     let ask = || store.prepare(&source, recipe.clone(), script.cutter());
     let error = ask().expect_err("nothing of it is there");

@@ -11,9 +11,11 @@ use flowcast_av::{Codec, FieldOrder, Interrupt, MediaInfo, Ratio, TrackInfo, Tra
 use parking_lot::Mutex;
 
 use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wish};
+use super::leveling::Patience;
 use super::limits::Limits;
-use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, Plan, VideoPlan};
+use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, LevelPlan, Plan, VideoPlan};
 use crate::bit_rate::BitRate;
+use crate::ears::{Heard, LastGain, Turn, listen};
 use crate::event::EventKind;
 use crate::overlay::Overlays;
 use crate::scan::{ScanOptions, facts, verdict_of_failure};
@@ -64,6 +66,10 @@ pub(crate) struct Settling {
     judged: Mutex<Judged>,
     video: OnceLock<VideoPlan>,
     audio: OnceLock<AudioPlan>,
+    /// The loudness of the file that is expected next.
+    expected: Mutex<Option<Heard>>,
+    /// The gain of the file before, in decibels.
+    gain: LastGain,
 }
 
 /// What is special about files that follow each other.
@@ -93,6 +99,8 @@ impl Settling {
             judged,
             video: OnceLock::new(),
             audio: OnceLock::new(),
+            expected: Mutex::default(),
+            gain: LastGain::default(),
         }
     }
 
@@ -116,6 +124,27 @@ impl Settling {
     /// Which encoders pictures go to, where they are encoded; `None` if everything is copied.
     pub(crate) fn encoder_of_pictures(&self) -> Option<(VideoCodec, EncoderPlan)> {
         (self.wish.mode() != Mode::Copy).then(|| (self.wish.encoding.video_codec, self.encoder()))
+    }
+
+    /// How the loudness of a file is waited for that is read while it plays.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::of_playing(&self.gain)
+    }
+
+    /// A file will be played later: how loud it is is found out meanwhile.
+    ///
+    /// # Blocking
+    ///
+    /// On the file's metadata.
+    pub(crate) fn expect(&self, path: &Path, media: &MediaInfo, tracks: Tracks) {
+        let Some(plan) = self.audio.get().filter(|plan| plan.level.is_some() && tracks != Tracks::Video)
+        else {
+            return;
+        };
+        if let Some(track) = Chosen::of(media, self.carriage()).audio {
+            let heard = listen(path, media, &track, plan.channels, Turn::Later);
+            *self.expected.lock() = Some(heard);
+        }
     }
 
     /// Forgets the figures: the next file sets them.
@@ -158,6 +187,7 @@ impl Settling {
                 plan
             }
             Mode::Encode => self.plan_for(media, tracks, Needs::ALL).0,
+            Mode::Copy if self.wish.loudness.is_some() => self.plan_for(media, tracks, Needs::NONE).0,
             Mode::Copy => Plan::copy(self.carriage()),
         }
     }
@@ -214,6 +244,9 @@ impl Settling {
     fn plan_for(&self, media: &MediaInfo, tracks: Tracks, mut needs: Needs) -> (Plan, Vec<Unlike>) {
         let chosen = Chosen::of(media, self.carriage());
         let follows = self.list.map(|_| ());
+        let has_sound = chosen.audio.is_some() && tracks != Tracks::Video;
+        let leveled = has_sound && self.wish.loudness.is_some() && !needs.audio;
+        needs.audio |= leveled;
         let video = chosen.video.as_ref().map(|track| {
             let copied = follows.filter(|()| !needs.video).and_then(|()| alike::video_codec(track));
             self.video.get_or_init(|| self.video_plan(track, copied))
@@ -227,9 +260,13 @@ impl Settling {
             self.audio.get_or_init(|| self.audio_plan_of(AudioCodec::Aac, silence));
         }
         let mut unlike = match self.list {
-            Some(_) => alike::unlike(&chosen, tracks, needs, (video, audio)),
-            None => Vec::new(),
+            Some(_) if !self.wish.copies_pictures() => alike::unlike(&chosen, tracks, needs, (video, audio)),
+            _ => Vec::new(),
         };
+        if leveled {
+            let detail = "it is leveled to its loudness".to_owned();
+            unlike.push(Unlike { track: Subject::Audio, detail });
+        }
         if self.wish.encoding.draws() && video.is_some() && !needs.video && tracks != Tracks::Audio {
             let detail = "filters or overlays change the pictures".to_owned();
             unlike.retain(|unlike| unlike.track != Subject::Video);
@@ -333,7 +370,7 @@ impl Settling {
         let wanted = &self.wish.encoding.audio;
         let rate = wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(48_000));
         let channels = wanted.channels.unwrap_or_else(|| self.limits.channels(2));
-        self.audio_plan_of(wanted.codec, (rate, channels))
+        AudioPlan { level: None, ..self.audio_plan_of(wanted.codec, (rate, channels)) }
     }
 
     fn audio_plan_of(&self, codec: AudioCodec, (sample_rate, channels): (u32, u32)) -> AudioPlan {
@@ -348,6 +385,7 @@ impl Settling {
             fast: is_fast && codec == AudioCodec::Aac && kbps >= LEAST_FAST_KBPS,
             sample_rate,
             channels,
+            level: self.wish.loudness.as_ref().map(LevelPlan::of),
         }
     }
 }
@@ -393,6 +431,7 @@ struct Needs {
 
 impl Needs {
     const ALL: Self = Self { video: true, audio: true };
+    const NONE: Self = Self { video: false, audio: false };
 }
 
 /// Which tracks can be sent as they are at all.

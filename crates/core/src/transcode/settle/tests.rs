@@ -387,3 +387,48 @@ fn pictures_of_a_list_are_made_like_the_first() {
     let items = [of("hevc", 1280, 720), of("h264", 1280, 720)];
     assert_eq!(of_list(Profile::Default, None, &items), ["copy, copy", "hevc 1280x720, copy"]);
 }
+
+#[test]
+fn sound_that_is_leveled_is_encoded_and_pictures_are_copied_however_unlike_they_are() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str, width: u32, rate: u32| {
+        let path = dir.path().join(name);
+        let spec = SampleSpec { width, seconds: 1.0, audio: Some((rate, 2)), ..SampleSpec::default() };
+        sample_clip(&path, &spec).expect("it can be made");
+        path
+    };
+    let files = [file("a.mp4", 320, 48_000), file("b.mp4", 160, 44_100)];
+    for mode in [Mode::Copy, Mode::Auto] {
+        let wish = Wish {
+            mode: Some(mode),
+            loudness: Some(crate::loudness::Loudness::default()),
+            ..Wish::default()
+        };
+        assert!(!wish.is_copy() && wish.check().is_ok());
+        let settling = Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true });
+        let settling = settling.of_list(None);
+        let interrupt = Interrupt::new();
+        let plans = files.each_ref().map(|path| {
+            let media = flowcast_av::Demuxer::open(path, &flowcast_av::OpenOptions::default(), &interrupt);
+            let media = media.expect("it can be opened").media().clone();
+            let video = settling.plan_file(path, &media, Tracks::Video, &interrupt);
+            assert_eq!(video.audio, None, "its sound is not played");
+            settling.plan_file(path, &media, Tracks::Both, &interrupt)
+        });
+        let audio = plans[0].audio.as_ref().expect("it is leveled");
+        assert!(audio.level.is_some() && audio.sample_rate == 48_000, "{audio:?}");
+        assert_eq!(plans[1].audio.as_ref(), Some(audio), "all items are alike");
+        // With Mode::Auto the pictures of a list are alike, too.
+        assert_eq!(plans.map(|plan| plan.video.is_some()), [false, mode == Mode::Auto]);
+        assert_eq!(settling.mixed_plan().level, None, "a mix is not leveled as a whole");
+        let mut notices = Vec::new();
+        settling.tell(&mut notices);
+        let told = notices.iter().any(|notice| match notice {
+            EventKind::Judged { verdict, .. } => {
+                verdict.reasons.iter().any(|reason| reason.detail.contains("loudness"))
+            }
+            _ => false,
+        });
+        assert_eq!(told, mode == Mode::Auto);
+    }
+}
