@@ -45,6 +45,6 @@ for run in $(seq "$runs"); do
         publisher=
         printf 'run %s, %s: ' "$run" "$side"
         tail -n 1 "$scratch/out" |
-            python3 -c 'import json, sys; it = json.load(sys.stdin); print(f"{it[\"cpu_ms_per_second\"]:.2f} ms of CPU per second, {it[\"rss_kb\"]} KB resident, {it[\"gaps\"]} gaps, {it[\"drops\"]} drops")'
+            python3 -c 'import json, sys; it = json.load(sys.stdin); print("{cpu_ms_per_second:.2f} ms of CPU per second, {rss_kb} KB resident, {gaps} gaps, {drops} drops".format(**it))'
     done
 done

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use flowcast::error::chain;
+use flowcast::loudness::Loudness;
 use flowcast::mix::{MixInput, Mixer};
 use flowcast::{Config, Engine, Mode, Output, Playlist, RtmpServerExt, Source};
 use serde::Serialize;
@@ -48,12 +49,16 @@ struct Cli {
     #[arg(long)]
     no_duck: bool,
 
+    /// Bring each file of music to the same loudness, -14 LUFS, before the gain
+    #[arg(long)]
+    level: bool,
+
     /// Encode the picture as well
     #[arg(long)]
     encode: bool,
 
     /// Mix nothing: send on what is published
-    #[arg(long, conflicts_with_all = ["gain", "no_duck"])]
+    #[arg(long, conflicts_with_all = ["gain", "no_duck", "level"])]
     off: bool,
 
     /// Also send the mix to this URL
@@ -108,6 +113,9 @@ fn run(cli: &Cli) -> Result<()> {
         }
     }
     let mut input = MixInput::playlist(music).gain_db(cli.gain).fade_in(Duration::from_secs(1));
+    if cli.level {
+        input = input.leveled(Loudness::default());
+    }
     if !cli.no_duck {
         input = input.duck_under("voice");
     }

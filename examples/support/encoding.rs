@@ -1,5 +1,5 @@
 //! What the examples are to encode, and how: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`;
-//! and what is drawn over it: `--logo`, `--text`, `--clock`, `--filters`.
+//! how loud it is to be: `--level`; and what is drawn over it: `--logo`, `--text`, `--clock`, `--filters`.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::{EncoderChoice, FrameRate};
+use flowcast::loudness::Loudness;
 use flowcast::overlay::{Anchor, Color, Font, Overlay, TextStyle};
 use flowcast::stats::StreamStats;
 use flowcast::{BitRate, Config, Encoding, EventKind, Mode, Platform, Profile, Source};
@@ -54,6 +55,10 @@ pub(crate) struct EncodingArgs {
 
     #[command(flatten)]
     picture: Picture,
+
+    /// Bring each file to this loudness, -14 LUFS unless another one is given. Sound is encoded for it, pictures are not
+    #[arg(long, value_name = "LUFS", num_args = 0..=1, require_equals = true, default_missing_value = "-14")]
+    level: Option<f64>,
 
     #[command(flatten)]
     drawn: Drawn,
@@ -174,6 +179,10 @@ impl EncodingArgs {
             None => source,
         };
         let encoding = self.drawn.apply(encoding);
+        let source = match self.level {
+            Some(lufs) => source.leveled(Loudness::default().with(|loudness| loudness.target_lufs = lufs)),
+            None => source,
+        };
         self.platforms.iter().cloned().fold(source.encoding(encoding), Source::platform)
     }
 

@@ -7,6 +7,7 @@ mod fallback;
 mod fragments;
 mod fragments_killed;
 mod frames;
+mod leveled;
 mod mix;
 mod pull;
 mod pull_live;
