@@ -361,6 +361,7 @@ fn the_end_of_a_list_that_is_played_once_is_no_gap() {
         index: 1,
         queue: queue.clone(),
         list,
+        loudness: None,
         interrupt: flowcast_av::Interrupt::new(),
         cpu: crate::sys::CpuMeter::default(),
     };
