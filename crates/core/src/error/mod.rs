@@ -1,6 +1,7 @@
 //! What can go wrong with a stream, split by what the caller does next.
 
 mod class;
+mod parts;
 mod shortage;
 
 use std::io;
@@ -9,47 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::parts::{ConnectStep, LimitScope, SpecProblem};
+use self::parts::{codes, listed};
 pub use self::shortage::{Resource, Shortage};
 use crate::bit_rate::BitRate;
 use crate::id::StreamId;
-
-/// The limit that refused a start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LimitScope {
-    /// The streams of one owner.
-    Owner,
-    /// All streams of the engine.
-    Global,
-}
-
-/// The step of connecting that a deadline ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectStep {
-    /// Looking up the host.
-    Dns,
-    /// The TCP connection.
-    Tcp,
-    /// The TLS handshake.
-    Tls,
-    /// The RTMP handshake, connect and publish.
-    Rtmp,
-    /// All that libav does to be let in: SRT, Icecast, RTSP.
-    Protocol,
-}
-
-impl std::fmt::Display for ConnectStep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Dns => "name lookup",
-            Self::Tcp => "TCP connect",
-            Self::Tls => "TLS handshake",
-            Self::Rtmp => "RTMP handshake",
-            Self::Protocol => "connecting",
-        })
-    }
-}
 
 /// An error of a stream, its source or one of its outputs.
 ///
@@ -611,34 +576,6 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
-}
-
-/// One thing that is wrong with a stream as data; see [`Error::Spec`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SpecProblem {
-    /// Where: `label`, `source`, `outputs`, or an output by its number, counted from 0 (`outputs[1]`).
-    pub place: String,
-    /// What.
-    pub error: Error,
-}
-
-impl std::fmt::Display for SpecProblem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, chain(&self.error))
-    }
-}
-
-fn listed(problems: &[SpecProblem]) -> String {
-    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    texts.join("; ")
-}
-
-/// The reasons against a file.
-fn codes(verdict: &crate::verdict::Verdict) -> String {
-    let warnings = verdict.at_least(crate::verdict::Severity::Warning);
-    let codes: Vec<_> = warnings.map(|reason| reason.code.as_str()).collect();
-    codes.join(", ")
 }
 
 /// An error with all its causes in one line, for a log or a terminal: each error of this crate states only its own
