@@ -37,7 +37,7 @@ for run in $(seq "$runs"); do
         esac
         printf 'run %s, %s: ' "$run" "$side"
         "$target/$profile/examples/loop_file" "$clip" --reels "$scratch/reels" --streams "$streams" --seconds "$seconds" --json "${output[@]}" 2>/dev/null | tail -n 1 |
-            python3 -c 'import json, sys; it = json.load(sys.stdin); print(f"{it[\"cpu_ms_per_stream_second\"]:.2f} ms of CPU per stream-second, {it[\"rss_kb\"]} KB resident")'
+            python3 -c 'import json, sys; it = json.load(sys.stdin); print("%.2f ms of CPU per stream-second, %d KB resident" % (it["cpu_ms_per_stream_second"], it["rss_kb"]))'
         rm -rf "$scratch/out"
     done
 done

@@ -56,8 +56,91 @@ fn longest(times: &[Instant]) -> Duration {
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
+/// Prints when the kernel had each datagram, in nanoseconds, and its bytes. Its buffer is large, so that it does not matter when it reads.
+const STAMPS: &str = r#"
+import socket, struct
+peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+peer.setsockopt(socket.SOL_SOCKET, 35, 1) # SO_TIMESTAMPNS
+for option in (33, socket.SO_RCVBUF): # SO_RCVBUFFORCE, for root
+    try:
+        peer.setsockopt(socket.SOL_SOCKET, option, 16 << 20)
+        break
+    except OSError:
+        pass
+peer.bind(("127.0.0.1", 0))
+print("port", peer.getsockname()[1], flush=True)
+peer.settimeout(60)
+while True:
+    try:
+        data, beside, _, _ = peer.recvmsg(2048, 64)
+    except socket.timeout:
+        break
+    peer.settimeout(3)
+    for _, kind, stamp in beside:
+        if kind == 35:
+            seconds, nanos = struct.unpack("qq", stamp)
+            print("at", seconds * 10**9 + nanos, len(data))
+"#;
+
+/// Of the tenths of a second in which most came, how many there were, and in how many nearly all of it came within 8 ms.
+fn bursts(arrivals: &[(u64, u64)]) -> (usize, usize) {
+    const TURN: u64 = 100_000_000;
+    const BURST: u64 = 8_000_000;
+    let within = |from: usize, span: u64| {
+        let (begin, _) = arrivals[from];
+        let (end, bytes) = arrivals[from..]
+            .iter()
+            .take_while(|(at, _)| *at < begin + span)
+            .fold((from, 0), |(end, bytes), (_, length)| (end + 1, bytes + length));
+        (end, bytes)
+    };
+    let (mut large, mut at_once, mut from) = (0, 0, 0);
+    while from < arrivals.len() {
+        let (end, bytes) = within(from, TURN);
+        if bytes < 150_000 {
+            from += 1;
+            continue;
+        }
+        large += 1;
+        let most = (from..end).map(|place| within(place, BURST).1).max().unwrap_or(0);
+        at_once += usize::from(most * 5 >= bytes * 4);
+        from = end;
+    }
+    (large, at_once)
+}
+
+/// What is large is spread over time: that is seen in the times the kernel noted, whenever the receiver was given the processor. A sender that is
+/// held up itself hurries, so a part of it may come at once.
+#[test]
+fn what_a_turn_brings_is_spread_over_time() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let clip = Known::heavy();
+    let mut receiver = Peer::spawn(&kit::python(), ["-c", STAMPS]);
+    let port = receiver.wait_for_line("port", PATIENCE);
+    let engine = engine(|_| {});
+    let live = start(&engine, &clip, Output::url(&format!("udp://127.0.0.1:{port}")));
+    wait_laps(&live, 2);
+    live.stop(PATIENCE).expect("it runs well");
+    receiver.wait_success(PATIENCE);
+    let number = |field: Option<&str>| field.and_then(|field| field.parse::<u64>().ok());
+    let output = receiver.output();
+    let arrivals: Vec<_> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("at "))
+        .map(|line| line.split(' '))
+        .filter_map(|mut fields| Some((number(fields.next())?, number(fields.next())?)))
+        .collect();
+    let (large, at_once) = bursts(&arrivals);
+    println!("{} datagrams, {large} large turns, {at_once} of them at once", arrivals.len());
+    assert!(arrivals.len() > 3000 && large > 10, "{} datagrams, {large} large turns", arrivals.len());
+    assert!(at_once * 2 < large, "{at_once} of {large} come at once");
+}
+
 /// 16 Mbit/s with large keyframes, to a socket with the kernel's own buffer. That buffer holds a tenth of a second of it: who
-/// was kept from reading for half of that may have lost datagrams that no burst was to blame for, and looks again.
+/// was kept from reading for half of that may have lost datagrams that no burst was to blame for, and looks again. On a machine on which that
+/// happens every time, [`what_a_turn_brings_is_spread_over_time`] is the verdict.
 #[test]
 fn no_datagram_is_lost_in_a_burst() {
     if !need(&[Need::Ffmpeg]) {
