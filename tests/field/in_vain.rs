@@ -35,6 +35,9 @@ fn source_settings_without_effect() {
         (Source::file(&clip.file).looped().once(), "once"),
         (Source::video(&clip.file).looped().with_audio(list()).with_silence(), "with_silence"),
         (Source::file(&clip.file).looped().encoding(Profile::High), "encoding"),
+        (Source::published("studio").all_tracks(), "all_tracks"),
+        (Source::video(&clip.file).all_tracks(), "all_tracks"),
+        (Source::playlist(list()).all_tracks().with_audio(list()), "all_tracks"),
     ] {
         let text = format!("{source:?}");
         let file = clip.beside("refused.flv");

@@ -1,14 +1,14 @@
 //! Icecast: the sound of a stream, to listeners of a real server; refusals, and a server that is started anew.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use flowcast::av::SampleSpec;
 use flowcast::stats::{OutputPhase, OutputTransport};
-use flowcast::{Error, EventKind, Output};
+use flowcast::{Error, EventKind, Output, Playlist, Source};
 use kit::rig::{Known, engine, quickly, wait_event};
-use kit::{Icecast, Need, PATIENCE, Peer, need, packet_count, text, wait_until};
+use kit::{Icecast, Need, PATIENCE, Peer, make, need, packet_count, text, wait_until};
 
 use crate::{start, wait_live, wait_output_ended, wait_retrying};
 
@@ -54,7 +54,7 @@ fn a_wrong_password_ends_the_output_and_shows_none() {
     let events = engine.events();
     let wrong = Output::url(&server.source_url("wrong-wrong", "live.aac"));
     let live = engine
-        .stream(flowcast::Source::file(&clip.file).looped())
+        .stream(Source::file(&clip.file).looped())
         .record(clip.beside("beside.flv"))
         .to(wrong)
         .start()
@@ -116,7 +116,7 @@ fn a_picture_without_sound_is_refused_and_says_so() {
     let engine = engine(|_| {});
     let events = engine.events();
     let live = engine
-        .stream(flowcast::Source::file(&clip.file).looped())
+        .stream(Source::file(&clip.file).looped())
         .record(clip.beside("beside.flv"))
         .to(Output::url(&server.source_url("hush-hush", "live.aac")))
         .start()
@@ -124,6 +124,63 @@ fn a_picture_without_sound_is_refused_and_says_so() {
     let error = wait_output_ended(&events);
     assert_eq!(error.code(), "CODEC_NOT_TAKEN", "{error}");
     assert!(wait_until(PATIENCE, || !live.has_ended()));
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+/// What the server says that plays.
+fn title(server: &Icecast) -> Option<String> {
+    let mut connection = TcpStream::connect(server.address()).ok()?;
+    write!(connection, "GET /status-json.xsl HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    let (_, title) = answer.split_once("\"title\":\"")?;
+    title.split_once('"').map(|(title, _)| title.to_owned())
+}
+
+#[test]
+fn listeners_are_told_what_plays_item_by_item_and_again_behind_a_lost_connection() {
+    if !need(&[Need::Icecast, Need::Ffmpeg]) {
+        return;
+    }
+    let (own, mut server) = (kit::directory(), Icecast::start());
+    let song = |name: &str, tags: &str| {
+        make(own.path(), name, &format!("-f lavfi -i sine=duration=4 -c:a aac {tags}"))
+    };
+    let songs = [
+        song("First song.m4a", ""),
+        song("b.m4a", "-metadata artist=Rain -metadata title=Second"),
+        song("c.m4a", "-metadata title=Third"),
+    ];
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let output = Output::url(&server.source_url("hush-hush", "live.aac")).reconnect(quickly());
+    let live =
+        engine.stream(Source::playlist(Playlist::files(&songs))).to(output).start().expect("it starts");
+    let comes = |server: &Icecast, wanted: &str| {
+        assert!(
+            wait_until(PATIENCE, || title(server).as_deref() == Some(wanted)),
+            "{wanted}: {:?}",
+            title(server)
+        );
+    };
+    for wanted in ["First song", "Rain - Second", "Third", "First song"] {
+        comes(&server, wanted);
+    }
+    // Who listens is told in the sound itself.
+    let mut listener = TcpStream::connect(server.address()).expect("it listens");
+    write!(listener, "GET /live.aac HTTP/1.0\r\nIcy-MetaData: 1\r\n\r\n").expect("it is open");
+    let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+    let is_told = |heard: &[u8]| heard.windows(13).any(|part| part == b"StreamTitle='");
+    while !is_told(&heard) && heard.len() < 1 << 20 {
+        let count = listener.read(&mut piece).expect("it goes on");
+        assert!(count > 0, "nothing is told in {} bytes", heard.len());
+        heard.extend(&piece[..count]);
+    }
+    assert!(is_told(&heard), "nothing is told in {} bytes", heard.len());
+    server.restart();
+    wait_retrying(&events);
+    wait_live(&events);
+    assert!(wait_until(PATIENCE, || title(&server).is_some()), "it is said again");
     live.stop(PATIENCE).expect("it runs well");
 }
 

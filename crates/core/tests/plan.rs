@@ -70,7 +70,7 @@ const PLAN: &[(&str, &str)] = &[
     ),
     (
         "output",
-        "admission config driver error event files id net recorded reel ring settings stats stream sys thumbnail words written",
+        "admission clock config driver error event fetch files id net recorded reel ring settings stats stream sys thumbnail tracks words written",
     ),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),

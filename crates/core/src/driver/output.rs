@@ -92,7 +92,7 @@ pub trait OutputDriver: Send {
         None
     }
 
-    /// Something happened to the source that streams made from this one are to know.
+    /// Something happened to the source: its publisher was lost, came back or was replaced, or another item of its list begins.
     fn hear(&mut self, _notice: &EventKind) {}
 
     /// Whether new tags are sent at once; otherwise with the next tick.

@@ -447,7 +447,7 @@ pub enum EventKind {
         /// The file.
         path: PathBuf,
     },
-    /// A track of the file, or of what is published, is left out.
+    /// A track of the file, or of what is published, is left out. [`Source::all_tracks`](crate::Source::all_tracks) sends other sound, too.
     TrackSkipped {
         /// The track's number in the file; of what is published, 0 is the video and 1 the audio.
         track: usize,

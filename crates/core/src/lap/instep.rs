@@ -1,8 +1,8 @@
 //! Hands the packets of a file out in the order of their times, however far apart it stores its picture and its sound.
 //!
-//! In: packets in the order of the file. Out: the same packets, each track in its own order, picture and sound side by side. A
-//! file can be read ahead: the track that comes too early is held until the other one has come as far, within bounds of time and
-//! bytes. Runs on the thread that reads.
+//! In: packets in the order of the file. Out: the same packets, each track in its own order, picture and sound side by side, and other sound
+//! with them. A file can be read ahead: the track that comes too early is held until the other one has come as far, within bounds of time
+//! and bytes. Runs on the thread that reads.
 
 use std::collections::VecDeque;
 
@@ -23,6 +23,8 @@ struct Patience {
 
 const VIDEO_FOR_AUDIO: Patience = Patience { millis: 10_000, bytes: 16 << 20 };
 const AUDIO_FOR_VIDEO: Patience = Patience { millis: 60_000, bytes: 8 << 20 };
+/// How much of either is held for other sound.
+const FOR_OTHERS: Patience = Patience { millis: 10_000, bytes: 8 << 20 };
 
 /// The packets of one track that wait.
 #[derive(Debug, Default)]
@@ -42,6 +44,13 @@ impl Line {
         self.bytes >= patience.bytes || self.newest.saturating_sub(first) >= patience.millis
     }
 
+    fn push(&mut self, time: i64, packet: Packet) {
+        self.newest = time;
+        self.bytes += packet.data.len();
+        self.is_missing = false;
+        self.packets.push_back((time, packet));
+    }
+
     fn pop(&mut self) -> Option<Packet> {
         let (_, packet) = self.packets.pop_front()?;
         self.bytes = self.bytes.saturating_sub(packet.data.len());
@@ -57,7 +66,11 @@ pub(crate) struct InStep<S> {
     tracks: Option<[(usize, Unit); 2]>,
     video: Line,
     audio: Line,
+    /// Other sound: its tracks, and their packets.
+    others: Vec<(usize, Unit, Line)>,
     clock: Continuity,
+    /// By how many milliseconds that has moved the newest packet.
+    moved: i64,
     ended: bool,
 }
 
@@ -69,13 +82,17 @@ impl<S: PacketSource> InStep<S> {
             tracks: None,
             video: Line::default(),
             audio: Line::default(),
+            others: Vec::new(),
             clock: Continuity::new(Forward::File),
+            moved: 0,
             ended: false,
         }
     }
 
     fn clear(&mut self) {
         (self.video, self.audio) = (Line::default(), Line::default());
+        self.others.iter_mut().for_each(|(_, _, line)| *line = Line::default());
+        self.moved = 0;
         self.clock = Continuity::new(Forward::File);
         self.ended = false;
     }
@@ -86,21 +103,71 @@ impl<S: PacketSource> InStep<S> {
         let (line, side, unit) = match packet.track {
             track if track == video.0 => (&mut self.video, Side::Video, video.1),
             track if track == audio.0 => (&mut self.audio, Side::Audio, audio.1),
-            _ => return Some(packet),
+            track => {
+                let Some((_, unit, line)) = self.others.iter_mut().find(|other| other.0 == track) else {
+                    return Some(packet);
+                };
+                let ticks = packet.dts.or(packet.pts);
+                let time =
+                    ticks.map_or(line.newest, |ticks| unit.to_millis(ticks).saturating_add(self.moved));
+                line.push(time, packet);
+                return None;
+            }
         };
         let time = packet.dts.or(packet.pts).map_or(line.newest, |ticks| {
             let millis = unit.to_millis(ticks);
-            millis.saturating_add(self.clock.shift(side, millis).0)
+            self.moved = self.clock.shift(side, millis).0;
+            millis.saturating_add(self.moved)
         });
-        line.newest = time;
-        line.bytes += packet.data.len();
-        line.is_missing = false;
-        line.packets.push_back((time, packet));
+        line.push(time, packet);
         None
     }
 
     /// The next packet, once it is certain or has waited long enough.
     fn pull(&mut self) -> Option<Packet> {
+        if self.others.is_empty() {
+            return self.pull_main();
+        }
+        // Other sound goes before the packet that would be next, and is waited for like the rest.
+        let front = |line: &Line| line.packets.front().map(|(time, _)| *time);
+        let next = match (front(&self.video), front(&self.audio)) {
+            (Some(video), Some(audio)) => Some(video.min(audio)),
+            (Some(video), None) => {
+                let is_certain = self.ended || self.audio.is_missing || self.video.is_over(VIDEO_FOR_AUDIO);
+                is_certain.then_some(video)
+            }
+            (None, Some(audio)) => {
+                let is_certain = self.ended || self.video.is_missing || self.audio.is_over(AUDIO_FOR_VIDEO);
+                is_certain.then_some(audio)
+            }
+            (None, None) => self.ended.then_some(i64::MAX),
+        };
+        let is_long = self.ended || self.video.is_over(FOR_OTHERS) || self.audio.is_over(FOR_OTHERS);
+        let mut awaits = false;
+        let mut first: Option<(usize, i64)> = None;
+        for (number, (_, _, line)) in self.others.iter_mut().enumerate() {
+            match line.packets.front() {
+                Some((time, _)) if first.is_none_or(|(_, first)| *time < first) => {
+                    first = Some((number, *time))
+                }
+                Some(_) => {}
+                None => {
+                    line.is_missing |= is_long;
+                    awaits |= !line.is_missing;
+                }
+            }
+        }
+        if let Some((number, time)) = first
+            && let Some((_, _, line)) = self.others.get_mut(number)
+            && (next.is_some_and(|next| time <= next) || line.is_over(AUDIO_FOR_VIDEO))
+        {
+            return line.pop();
+        }
+        if awaits { None } else { self.pull_main() }
+    }
+
+    /// The same of picture and sound.
+    fn pull_main(&mut self) -> Option<Packet> {
         match (self.video.packets.front(), self.audio.packets.front()) {
             (Some((video, _)), Some((audio, _))) => {
                 if video <= audio {
@@ -131,12 +198,20 @@ impl<S: PacketSource> PacketSource for InStep<S> {
         self.source.select(tracks);
         let media = self.source.media();
         let of = |kind| {
-            let track =
-                media.tracks.iter().find(|track| tracks.contains(&track.index) && track.kind == kind)?;
-            let base = track.time_base;
-            Some((track.index, Unit { num: base.num.max(1), den: base.den.max(1) }))
+            let known = tracks.iter().filter_map(move |&index| media.track(index));
+            let of_kind = known.filter(move |track| track.kind == kind);
+            of_kind.map(|track| {
+                let base = track.time_base;
+                (track.index, Unit { num: base.num.max(1), den: base.den.max(1) })
+            })
         };
-        self.tracks = of(TrackKind::Video).zip(of(TrackKind::Audio)).map(|(video, audio)| [video, audio]);
+        // The first of a kind is the one that matters.
+        let (video, mut sounds) = (of(TrackKind::Video).next(), of(TrackKind::Audio));
+        self.tracks = video.zip(sounds.next()).map(|(video, audio)| [video, audio]);
+        self.others = sounds
+            .filter(|_| self.tracks.is_some())
+            .map(|(index, unit)| (index, unit, Line::default()))
+            .collect();
     }
 
     fn read(&mut self) -> Result<Option<Packet>, Error> {
@@ -182,7 +257,8 @@ impl<S: PacketSource> PacketSource for InStep<S> {
     }
 
     fn bytes_held(&self) -> usize {
-        self.video.bytes + self.audio.bytes + self.source.bytes_held()
+        let others: usize = self.others.iter().map(|(_, _, line)| line.bytes).sum();
+        self.video.bytes + self.audio.bytes + others + self.source.bytes_held()
     }
 
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
@@ -230,7 +306,8 @@ mod tests {
 
     fn stored(packets: impl IntoIterator<Item = (usize, i64)>, size: usize) -> InStep<Stored> {
         let track = |index, kind, codec| TrackInfo::new(index, kind, codec, TimeBase::MILLIS);
-        let tracks = vec![track(0, TrackKind::Video, Codec::H264), track(1, TrackKind::Audio, Codec::Aac)];
+        let sound = |index| track(index, TrackKind::Audio, Codec::Aac);
+        let tracks = vec![track(0, TrackKind::Video, Codec::H264), sound(1), sound(2)];
         let media = MediaInfo {
             format: String::new(),
             duration: None,
@@ -268,6 +345,33 @@ mod tests {
             let given = all(&mut source);
             assert_eq!(given.len(), packets.len());
             assert!(given.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{apart} ms");
+        }
+    }
+
+    #[test]
+    fn other_sound_comes_out_in_step_and_is_waited_for_once() {
+        for apart in [-4_000, -500, 0, 500, 4_000] {
+            let mut packets: Vec<_> = late(300, 30).into_iter().map(|packet| (packet.1, packet)).collect();
+            packets.extend((0..1500).map(|n| (n * 20 + apart, (2, n * 20))));
+            packets.sort_by_key(|(place, _)| *place);
+            let mut source = stored(packets.iter().map(|(_, packet)| *packet), 1000);
+            source.select(&[0, 1, 2]);
+            let given = all(&mut source);
+            assert_eq!(given.len(), packets.len());
+            assert!(given.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{apart} ms");
+        }
+        // One that ends early, and one that never comes.
+        for seconds in [5, 0] {
+            let mut packets = late(0, 60);
+            packets.extend((0..seconds * 50).map(|n| (2, n * 20)));
+            packets.sort_by_key(|(_, time)| *time);
+            let count = packets.len();
+            let mut source = stored(packets, 100);
+            source.select(&[0, 1, 2]);
+            let given = all(&mut source);
+            assert_eq!(given.len(), count);
+            assert!(given.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+            assert!(source.source.most_read >= count);
         }
     }
 

@@ -9,6 +9,7 @@ mod blocks;
 mod instep;
 #[cfg(feature = "libav")]
 mod measure;
+mod others;
 #[cfg(feature = "libav")]
 mod paced;
 mod place;
@@ -23,6 +24,7 @@ mod step;
 
 use std::time::Duration;
 
+pub(crate) use others::{OtherPlace, OtherRows};
 pub(crate) use place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
 pub(crate) use position::Position;
 pub(crate) use queue::Taken;

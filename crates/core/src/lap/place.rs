@@ -4,10 +4,12 @@
 //! output that was behind.
 
 use bytes::Bytes;
+use flowcast_rtmp::flv::data;
 use flowcast_rtmp::flv::tag::{Tag, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
 use super::Unit;
+use super::others::OtherPlace;
 
 /// What is done to one batch of an item's tags.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Placement {
     pub(crate) video: Option<VideoPlace>,
     /// What happens to the audio; `None` leaves it out.
     pub(crate) audio: Option<AudioPlace>,
+    /// What happens to sound beside the first; `None` where there is none.
+    pub(crate) others: Option<OtherPlace>,
 }
 
 /// Where video goes.
@@ -72,17 +76,24 @@ impl Grid {
 impl Placement {
     /// Places the tags from number `from` on; says whether sequence headers are among those that are left.
     pub(crate) fn apply(&self, tags: &mut Vec<Tag>, from: usize) -> bool {
-        let (mut video, mut audio) = (self.video, self.audio);
+        let (mut video, mut audio, mut others) = (self.video, self.audio, self.others.clone());
         let (mut kept, mut headers) = (from, false);
         for number in from..tags.len() {
             let tag = &mut tags[number];
             let (millis, is_header) = (tag.timestamp.as_millis(), tag.is_sequence_header());
-            let time = match (tag.kind, &mut video, &mut audio) {
-                (TagKind::Video, Some(place), _) => place.place(millis, is_header),
-                (TagKind::Audio, _, Some(place)) => place.place(millis, is_header),
-                // Its first frame is still to come.
-                (TagKind::Audio, Some(video), None) if is_header => Some(millis + video.shift),
-                _ => None,
+            let other = others.as_mut().filter(|_| tag.is_audio()).map(|place| (place, tag.track()));
+            let time = if tag.is_script() {
+                self.others.as_ref().filter(|_| data::is_data(tag)).and_then(|place| place.place_data(millis))
+            } else if let Some((place, track)) = other.filter(|(_, track)| *track != 0) {
+                place.place(track, tag, millis)
+            } else {
+                match (tag.kind, &mut video, &mut audio) {
+                    (TagKind::Video, Some(place), _) => place.place(millis, is_header),
+                    (TagKind::Audio, _, Some(place)) => place.place(millis, is_header),
+                    // Its first frame is still to come.
+                    (TagKind::Audio, Some(video), None) if is_header => Some(millis + video.shift),
+                    _ => None,
+                }
             };
             if let Some(time) = time {
                 headers |= is_header;
@@ -197,6 +208,7 @@ mod tests {
                 until: 4,
                 after: i64::MIN,
             }),
+            others: None,
         };
         placement.apply(&mut tags, 1);
         assert_eq!(times(&tags, TagKind::Video), [1046, 1060, 1080, 1100, 1120, 1140, 1160, 1180]);
@@ -220,17 +232,17 @@ mod tests {
         let video = Some(VideoPlace { shift: 1000, from: 60, after: 1010 });
         let audio = AudioPlace { shift: 1000, grid, from: 2, until: 3, after: 1010 };
         let mut placed = tags.clone();
-        assert!(Placement { video, audio: Some(audio) }.apply(&mut placed, 0));
+        assert!(Placement { video, audio: Some(audio), others: None }.apply(&mut placed, 0));
         assert_eq!(times(&placed, TagKind::Video), [1060, 1060, 1080]);
         assert_eq!(times(&placed, TagKind::Audio), [1060, 1060]);
         assert!(placed[0].is_sequence_header() && placed[1].is_sequence_header());
         // The sound's header may come before its first frame is known.
         tags.retain(|tag| tag.is_sequence_header());
-        assert!(Placement { video, audio: None }.apply(&mut tags, 0));
+        assert!(Placement { video, audio: None, others: None }.apply(&mut tags, 0));
         assert_eq!(times(&tags, TagKind::Audio), [1020]);
         // Behind the last frame of a lap it is not needed any more.
         let mut late = vec![header(TagKind::Audio, aac, 200)];
-        assert!(!Placement { video, audio: Some(audio) }.apply(&mut late, 0));
+        assert!(!Placement { video, audio: Some(audio), others: None }.apply(&mut late, 0));
     }
 
     #[test]

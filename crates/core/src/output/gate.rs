@@ -6,6 +6,7 @@
 use flowcast_rtmp::capability::{Capabilities, Extended};
 use flowcast_rtmp::chunk::SharedMessage;
 use flowcast_rtmp::flv::audio::AudioCodec;
+use flowcast_rtmp::flv::data::{self, Data};
 use flowcast_rtmp::flv::enhanced;
 use flowcast_rtmp::flv::tag::{Codec, Tag};
 use flowcast_rtmp::flv::video::VideoCodec;
@@ -58,6 +59,8 @@ pub struct Intake {
     capabilities: Capabilities,
     /// Tracks beside the first of their kind, too.
     all_tracks: bool,
+    /// Timed data, too.
+    takes_data: bool,
     refused: Option<[u8; 4]>,
     told: Told,
     news: Vec<News>,
@@ -67,12 +70,14 @@ pub struct Intake {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     tracks: [bool; 2],
+    data: bool,
     codecs: Vec<Codec>,
 }
 
 #[derive(Debug, Clone)]
 enum News {
     Track(u8),
+    Data(String),
     Codec(Codec),
 }
 
@@ -107,11 +112,17 @@ impl Intake {
         Self::new(Peer::File, Capabilities::default(), all_tracks, Told::default())
     }
 
+    /// The same of what carries timed data, if it takes all tracks.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "libav writes what carries it"))]
+    pub(crate) fn with_data(self, carries: bool) -> Self {
+        Self { takes_data: carries && self.all_tracks, ..self }
+    }
+
     fn new(peer: Peer, capabilities: Capabilities, all_tracks: bool, told: Told) -> Self {
         let is_enhanced = peer != Peer::Server(Enhanced::Off);
         let all_tracks =
             all_tracks || (is_enhanced && capabilities.extended().contains(Extended::MULTITRACK));
-        Self { peer, capabilities, all_tracks, refused: None, told, news: Vec::new() }
+        Self { peer, capabilities, all_tracks, takes_data: false, refused: None, told, news: Vec::new() }
     }
 
     /// What was reported so far.
@@ -143,12 +154,19 @@ impl Intake {
         };
         self.news.drain(..).map(move |news| match news {
             News::Track(track) => EventKind::OutputTrackSkipped { output, track, reason: reason.to_owned() },
+            News::Data(names) => {
+                let reason = format!("timed data goes to MPEG-TS, with Output::all_tracks: {names}");
+                EventKind::OutputTrackSkipped { output, track: 0, reason }
+            }
             News::Codec(codec) => EventKind::OutputCodecRare { output, codec: codec.name().to_owned() },
         })
     }
 
     /// What happens to a tag.
     pub(super) fn fit(&mut self, tag: &Tag) -> Fit {
+        if data::is_data(tag) {
+            return self.fit_data(tag);
+        }
         let takes_mod_ex = self.peer == Peer::File || self.has(Extended::MOD_EX);
         if tag.is_script() || (!matches!(self.peer, Peer::Server(_)) && is_plain(tag)) {
             return Fit::AsItIs;
@@ -182,6 +200,21 @@ impl Intake {
             }
             _ => Fit::AsItIs,
         }
+    }
+
+    /// The same of timed data, which has a form of our own.
+    fn fit_data(&mut self, tag: &Tag) -> Fit {
+        if self.takes_data {
+            return Fit::AsItIs;
+        }
+        if let (Some(Data::Tracks(tracks)), false) =
+            (data::parse(tag), self.told.data || self.peer == Peer::Player)
+        {
+            self.told.data = true;
+            let names: Vec<_> = tracks.iter().map(|codec| codec.name()).collect();
+            self.news.push(News::Data(names.join(", ")));
+        }
+        Fit::Not
     }
 
     /// The same of a tag with FLV's own header.

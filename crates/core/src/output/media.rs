@@ -10,6 +10,7 @@ use bytes::Bytes;
 use flowcast_rtmp::flv::asc::AudioSpecificConfig;
 use flowcast_rtmp::flv::audio::AudioCodec;
 use flowcast_rtmp::flv::coded::{Part, coded_track};
+use flowcast_rtmp::flv::data::{self, Data, DataCodec};
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::flv::tag::{Codec, Tag, TagKind};
 use flowcast_rtmp::flv::video::{FrameType, VideoCodec};
@@ -49,6 +50,8 @@ impl From<NotHeld> for io::Error {
 const WAIT_MS: i64 = 1000;
 /// Bytes that are held while it waits.
 const WAIT_BYTES: usize = 8 << 20;
+/// Packets of data that are held.
+const MOST_CUES: usize = 4096;
 /// Where `OpusHead` has the channels, and its least length.
 const OPUS_CHANNELS: usize = 9;
 const OPUS_HEAD: usize = 19;
@@ -79,6 +82,19 @@ pub(super) struct Sound {
     pub(super) channels: u8,
     /// Samples per channel of a frame, on its clock, if all have the same number.
     pub(super) frame: u32,
+}
+
+/// A packet of timed data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "libav writes what carries it"))]
+pub(super) struct Cue {
+    /// The number of its track, among those of data.
+    pub(super) track: usize,
+    /// When it is, in milliseconds from the beginning of the file.
+    pub(super) at_ms: i64,
+    /// The same on the clock of its source, in ticks of 90 kHz.
+    pub(super) source_time: Option<i64>,
+    pub(super) data: Bytes,
 }
 
 /// One track of the file.
@@ -115,6 +131,9 @@ pub(super) struct Media {
     is_settled: bool,
     samples: Vec<Sample>,
     bytes: usize,
+    /// Tracks of data, and what waits to be written of them.
+    data_tracks: Vec<DataCodec>,
+    cues: Vec<Cue>,
     /// Width and height that the metadata says.
     announced: Option<(u32, u32)>,
 }
@@ -127,6 +146,8 @@ impl Media {
             is_settled: false,
             samples: Vec::new(),
             bytes: 0,
+            data_tracks: Vec::new(),
+            cues: Vec::new(),
             announced: None,
         }
     }
@@ -175,6 +196,10 @@ impl Media {
                 |said: Option<f64>| said.filter(|side| (1.0..65536.0).contains(side)).map(|side| side as u32);
             self.announced = side(metadata.width).zip(side(metadata.height));
         }
+        if data::is_data(tag) {
+            self.take_data(tag);
+            return Ok(());
+        }
         let id = tag.track();
         let Some(coded) = coded_track(tag, id) else { return Ok(()) };
         if !(self.container.takes)(coded.codec) {
@@ -202,6 +227,34 @@ impl Media {
         let pts_ms = dts_ms + i64::from(composition);
         self.samples.push(Sample { track: index, dts_ms, pts_ms, is_key, samples, data });
         Ok(())
+    }
+
+    /// Data is written beside what is settled, and settles nothing; what comes for a track that was not announced in time is left out.
+    fn take_data(&mut self, tag: &Tag) {
+        match data::parse(tag) {
+            Some(Data::Tracks(tracks)) if !self.is_settled => self.data_tracks = tracks,
+            Some(Data::Packet { track, source_time, data })
+                if usize::from(track) < self.data_tracks.len() =>
+            {
+                let (track, at_ms) = (usize::from(track), tag.timestamp.as_millis());
+                if self.cues.len() < MOST_CUES {
+                    self.cues.push(Cue { track, at_ms, source_time, data });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Its tracks of data.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "libav writes what carries it"))]
+    pub(super) fn data_tracks(&self) -> &[DataCodec] {
+        &self.data_tracks
+    }
+
+    /// The data that waits to be written, in order.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "libav writes what carries it"))]
+    pub(super) fn drain_cues(&mut self) -> Vec<Cue> {
+        std::mem::take(&mut self.cues)
     }
 
     fn configure(&mut self, kind: TagKind, id: u8, codec: Codec, config: Bytes) {

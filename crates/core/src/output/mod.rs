@@ -1,5 +1,7 @@
 //! Where a stream's tags go.
 
+#[cfg(feature = "libav")]
+mod cues;
 pub mod feed;
 mod file;
 pub mod gate;
@@ -13,6 +15,7 @@ mod queue;
 mod replacing;
 mod rotation;
 mod rtmp_push;
+mod target;
 mod thumbnails;
 mod url;
 #[cfg(feature = "serde")]
@@ -33,9 +36,10 @@ use crate::error::Error;
 use crate::net::tls::TlsRoots;
 use crate::stream::{Data, OpenOutput, OpenedOutput, OutputOpening, check_name};
 use crate::thumbnail::ThumbnailOptions;
-use file::{problem_of, record};
+use file::record;
 use gate::Enhanced;
 use hub::HubOutput;
+use target::{Recording, Target};
 use url::UrlTarget;
 
 pub use file::{Clip, Existing, FileFormat, Segments};
@@ -66,58 +70,6 @@ enum OutputKind {
     Thumbnails(Box<Thumbnails>),
     Hub { name: String },
     Url(Box<UrlTarget>),
-}
-
-/// A file a stream is recorded to, and how.
-#[derive(Debug, Clone, PartialEq)]
-struct Recording {
-    path: PathBuf,
-    /// `None`: as the name says.
-    format: Option<FileFormat>,
-    existing: Existing,
-    all_tracks: bool,
-    segments: Option<Segments>,
-    max_duration: Option<Duration>,
-}
-
-impl Recording {
-    fn format(&self) -> FileFormat {
-        self.format.unwrap_or_else(|| FileFormat::of(&self.path))
-    }
-
-    fn problems(&self) -> Vec<Error> {
-        let mut found = Vec::new();
-        let mut wrong = |name, reason| found.push(Error::Config { name, reason });
-        if self.max_duration == Some(Duration::ZERO) {
-            wrong("max_duration", "is zero".to_owned());
-        }
-        if let Some(segments) = &self.segments {
-            if self.existing != Existing::Number {
-                wrong(
-                    "existing",
-                    "has no effect on segments, which never take a name that is there".to_owned(),
-                );
-            }
-            if let Some(reason) = problem_of(&self.path, segments) {
-                wrong("record", reason);
-            }
-            found.extend(segments.problems());
-        }
-        found
-    }
-}
-
-/// A server a stream is pushed to, and how.
-#[derive(Debug, Clone, PartialEq)]
-struct Target {
-    pub(crate) destination: Destination,
-    pub(crate) roots: TlsRoots,
-    pub(crate) reconnect: Option<ReconnectPolicy>,
-    pub(crate) enhanced: Enhanced,
-    pub(crate) all_tracks: bool,
-    pub(crate) rotation: Option<Rotation>,
-    /// Where the same is sent besides.
-    backup: Option<Result<Destination, UrlError>>,
 }
 
 impl Output {
@@ -406,7 +358,8 @@ impl Output {
         self.with_target("enhanced_always", |target| target.enhanced = Enhanced::Always)
     }
 
-    /// Sends or records all tracks that a publisher sends with Enhanced RTMP, not only the first of each kind. By
+    /// Sends or records all tracks that a publisher sends with Enhanced RTMP, or that are played of a
+    /// [file](crate::Source::all_tracks), not only the first of each kind. By
     /// default, a server gets them if the output is [`enhanced`](Self::enhanced) and the server announces that it
     /// takes several; recordings have one track of each kind, since most programs that read FLV fail on the others.
     /// [`EventKind::OutputTrackSkipped`](crate::EventKind::OutputTrackSkipped) reports what is left out. A push has to be enhanced for it. With a

@@ -55,7 +55,7 @@ impl Encoding {
             return Err(Error::Media(flowcast_av::Error::Cancelled { operation: "scan" }));
         }
         match tracks {
-            Tracks::Both => {}
+            Tracks::Both | Tracks::All => {}
             Tracks::Video => plan.audio = None,
             Tracks::Audio => plan.video = None,
         }
@@ -66,7 +66,7 @@ impl Encoding {
     fn plan_unscanned(&self, media: &MediaInfo, tracks: Tracks) -> Plan {
         let mut plan = self.settling.plan(media);
         match tracks {
-            Tracks::Both => {}
+            Tracks::Both | Tracks::All => {}
             Tracks::Video => plan.audio = None,
             Tracks::Audio => plan.video = None,
         }

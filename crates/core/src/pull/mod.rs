@@ -52,6 +52,8 @@ pub(crate) struct Setting {
     pub(crate) cpu: CpuMeter,
     /// What tracks are taken.
     pub(crate) carriage: Carriage,
+    /// Other sound and timed data go along, too.
+    pub(crate) all_tracks: bool,
     /// Woken when there is something for the stream's thread.
     pub(crate) mailbox: SourceMailbox,
 }

@@ -36,7 +36,7 @@ impl Recipe {
     /// Whether a source that is fit to be played as it is may be its own reel. Such a file is plain FLV, of which all is taken
     /// either way.
     pub(super) fn takes_all_as_it_is(&self) -> bool {
-        self.tracks == Tracks::Both && self.plan.is_copy()
+        self.tracks.are_both() && self.plan.is_copy()
     }
 
     /// Whether any track is encoded.
@@ -48,6 +48,7 @@ impl Recipe {
     pub(super) fn text(&self) -> String {
         let tracks = match self.tracks {
             Tracks::Both => "video+audio",
+            Tracks::All => "video+all audio",
             Tracks::Video => "video",
             Tracks::Audio => "audio",
         };
@@ -66,7 +67,7 @@ impl Recipe {
     /// cut. It may become more, or not fit then.
     pub(super) fn estimate(&self, size: u64) -> u64 {
         match self.tracks {
-            Tracks::Both | Tracks::Video => size,
+            Tracks::Both | Tracks::All | Tracks::Video => size,
             Tracks::Audio => size / 10,
         }
     }
@@ -100,6 +101,7 @@ mod tests {
     #[test]
     fn the_texts_of_copies_stay_what_they_are() {
         assert_eq!(Recipe::BOTH.text(), "copy video+audio");
+        assert_eq!(Recipe::copy(Tracks::All, Carriage::Plain).text(), "copy video+all audio");
         assert_eq!(Recipe::VIDEO.text(), "copy video");
         assert_eq!(Recipe::AUDIO.text(), "copy audio");
         assert_eq!(Recipe::copy(Tracks::Both, Carriage::Enhanced).text(), "copy enhanced video+audio");

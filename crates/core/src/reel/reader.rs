@@ -161,7 +161,7 @@ impl Reel {
                 log::warn!("the headers in slot {last} cannot be read: {error}");
                 continue;
             }
-            let is_header = |tag: &Tag| tag.kind == kind && tag.is_sequence_header();
+            let is_header = |tag: &Tag| tag.kind == kind && tag.is_sequence_header() && tag.track() == 0;
             let Some(newest) = tags.into_iter().rfind(is_header) else { continue };
             let newest = Tag { timestamp: MediaTime::ZERO, ..newest };
             match headers.iter_mut().find(|tag| is_header(tag)) {

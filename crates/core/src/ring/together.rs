@@ -4,6 +4,7 @@
 //! tag; if a second one asks, they are copied together once, and it and all others send that one piece.
 
 use flowcast_rtmp::chunk::{SharedBatch, SharedMessage};
+use flowcast_rtmp::flv::data;
 use flowcast_rtmp::time::MediaTime;
 
 use super::Entry;
@@ -83,7 +84,8 @@ fn make(from: u64, all_tracks: bool, (front, back): (&[Entry], &[Entry])) -> Opt
     let in_a_row =
         (from..).zip(front.iter().chain(back)).take_while(|(number, entry)| entry.number == *number);
     let tags = in_a_row.map(|(_, entry)| &entry.message);
-    let is_left_out = |message: &SharedMessage| !all_tracks && message.tag().track() != 0;
+    let is_left_out =
+        |message: &SharedMessage| data::is_data(message.tag()) || (!all_tracks && message.tag().track() != 0);
     let messages =
         tags.clone().filter(|message| !is_left_out(message)).take_while(|message| is_alike(message.tag()));
     let oldest = messages.clone().next()?.tag().timestamp;
@@ -93,7 +95,9 @@ fn make(from: u64, all_tracks: bool, (front, back): (&[Entry], &[Entry])) -> Opt
         if is_left_out(message) {
             let [video, audio] = &mut left_out;
             let tag = message.tag();
-            (if tag.is_audio() { audio } else { video }).get_or_insert(tag.track());
+            if !tag.is_script() {
+                (if tag.is_audio() { audio } else { video }).get_or_insert(tag.track());
+            }
         } else if collected < count {
             collected += 1;
         } else {

@@ -46,6 +46,7 @@ use crate::verdict::{Facts, Platform, Split, Strictness, plan_for, verdict};
 pub struct Source {
     pub(crate) media: Media,
     pub(crate) sound: Option<Playlist>,
+    pub(crate) all_tracks: bool,
     pub(crate) silence: bool,
     pub(crate) start_at: Duration,
     /// The item of a list that comes first.
@@ -214,6 +215,7 @@ impl Source {
         Self {
             media,
             sound: None,
+            all_tracks: false,
             silence: false,
             start_at: Duration::ZERO,
             start_item: None,
@@ -263,6 +265,9 @@ impl Source {
         }
         if self.silence && self.sound.is_some() {
             in_vain.push(("with_silence", "gaps in the sound of with_audio are silent anyway"));
+        }
+        if let Some(reason) = self.all_tracks.then(|| self.one_sound()).flatten() {
+            in_vain.push(("all_tracks", reason));
         }
         if self.mixer.is_some() && self.is_burst() {
             in_vain.push(("with_mix", "what is sent faster than real time is not mixed"));
@@ -339,6 +344,42 @@ impl Source {
         }
         self.sound = Some(playlist);
         self
+    }
+
+    /// Sends what else of a file, or a live input, can be copied: other sound of the picture's programme (AAC; Opus where it is [enhanced](Source::enhanced)) as
+    /// tracks 1 to 7 of Enhanced RTMP, and splice information (SCTE 35) and KLV. Default false: one track of sound is sent. What is left out, of an
+    /// item that is encoded all of this, is named in [`TrackSkipped`](crate::EventKind::TrackSkipped). Where laps or items meet, other
+    /// sound may be half a frame too long or too short; nothing is put where an item lacks it.
+    ///
+    /// What an output takes of it: see [`Output::all_tracks`](crate::Output::all_tracks); data goes to MPEG-TS. Refused for what is published,
+    /// which is sent with the tracks it has, and together with [`Source::with_audio`] and [`Source::with_mix`].
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Config, Engine, Output, Source};
+    ///
+    /// let engine = Engine::new(Config::default())?;
+    /// let film = Source::file("film.mkv").all_tracks(); // two languages
+    /// let live = engine.stream(film).to(Output::record("film.ts").all_tracks()).start()?;
+    /// # Ok::<(), flowcast::Error>(())
+    /// ```
+    pub fn all_tracks(mut self) -> Self {
+        self.all_tracks = true;
+        self
+    }
+
+    /// Why only one sound of it can be sent.
+    fn one_sound(&self) -> Option<&'static str> {
+        match &self.media {
+            Media::Published { .. } => Some("what is published is sent with the tracks it has"),
+            #[cfg(feature = "libav")]
+            Media::Frames(_) => Some("a program makes one sound"),
+            Media::File { video_only: true, .. } => Some("its own sound is not played"),
+            Media::Playlist(_) | Media::Fragments(_) if self.sound.is_some() => {
+                Some("its own sound is not played")
+            }
+            _ => self.mixer.as_ref().map(|_| "a mix is one sound"),
+        }
     }
 
     /// Mixes the sound of the source with others: music under a voice, say. Pictures are sent as they would be without it; sound is

@@ -47,14 +47,15 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
     let lane = Lane::new(MetadataRole::Sends { companion: None }, silence.filter(|_| source.sound.is_none()));
+    let own = if source.all_tracks { Tracks::All } else { Tracks::Both };
     let main = match &source.media {
         Media::File { path, looped, video_only } => {
-            let supply = opening.supply(if *video_only { Tracks::Video } else { Tracks::Both }, source)?;
+            let supply = opening.supply(if *video_only { Tracks::Video } else { own }, source)?;
             let file = (path.as_path(), if *looped { Use::Loop } else { Use::Once });
             Sequencer::file(lane, supply, file, source.start_at, &mut notices)?
         }
         Media::Playlist(list) => {
-            let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            let tracks = if source.sound.is_some() { Tracks::Video } else { own };
             let list = (list, source.start_item);
             Sequencer::list(lane, opening.supply(tracks, source)?, list, source.start_at, &mut notices)?
         }
@@ -66,7 +67,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
                 Fragments::Pushed(shared) => shared.attach()?,
                 Fragments::Directory(directory) => directory.open()?,
             };
-            let tracks = if source.sound.is_some() { Tracks::Video } else { Tracks::Both };
+            let tracks = if source.sound.is_some() { Tracks::Video } else { own };
             Sequencer::fragments(lane, opening.supply(tracks, source)?, feed)
         }
         Media::Published { name, once } => return opening.published(source, name, *once),
@@ -161,11 +162,13 @@ impl Opening<'_> {
         let encoder = self.encoder(source, "pull")?;
         // What is encoded may be of any codec that tags can carry.
         let carriage = if encoder.is_some() { Carriage::Enhanced } else { source.wish.carriage() };
+        let all_tracks = source.all_tracks && encoder.is_none();
         let setting = Setting {
             name: self.0.stream().to_string(),
             bounds: config.read_ahead,
             cpu: self.0.cpu(),
             carriage,
+            all_tracks,
             mailbox: self.0.mailbox(),
         };
         let with = With {

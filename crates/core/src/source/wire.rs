@@ -43,6 +43,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     audio: Option<Playlist>,
     #[serde(skip_serializing_if = "is_default")]
+    all_tracks: bool,
+    #[serde(skip_serializing_if = "is_default")]
     silence: bool,
     #[serde(skip_serializing_if = "is_default", with = "crate::written::span")]
     starting_at: Duration,
@@ -88,6 +90,7 @@ impl Serialize for WithKey<'_> {
 fn written(source: &Source, keys: Keys) -> Result<Written, String> {
     let mut written = Written {
         audio: source.sound.clone(),
+        all_tracks: source.all_tracks,
         silence: source.silence,
         starting_at: source.start_at,
         starting_item: source.start_item,
@@ -164,6 +167,9 @@ impl<'de> Deserialize<'de> for Source {
         }
         if let Some(list) = written.audio {
             source = source.with_audio(list);
+        }
+        if written.all_tracks {
+            source = source.all_tracks();
         }
         if written.silence {
             source = source.with_silence();

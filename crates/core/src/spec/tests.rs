@@ -139,7 +139,10 @@ mod written {
             ..ReconnectPolicy::default()
         };
         vec![
-            StreamSpec::new(Source::file("show.mp4").looped()).label("show").owner("alice").without_outputs(),
+            StreamSpec::new(Source::file("show.mp4").looped().all_tracks())
+                .label("show")
+                .owner("alice")
+                .without_outputs(),
             StreamSpec::new(
                 Source::file("old.avi")
                     .mode(Mode::Auto)

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::described::Data;
@@ -404,6 +405,13 @@ impl OutputOpening<'_> {
     /// What the stream is called: its label, else its number.
     pub(crate) fn stream_name(&self) -> String {
         self.stream.label().map_or_else(|| self.stream.id().to_string(), str::to_owned)
+    }
+
+    /// The file of the list's item that plays, if the stream plays a list already.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what libav sends"))]
+    pub(crate) fn playing_item(&self) -> Option<PathBuf> {
+        let playing = self.stream.stats().playing.filter(|playing| playing.item.is_some());
+        playing.map(|playing| playing.path)
     }
 
     pub(crate) fn shared_config(&self) -> Arc<Config> {

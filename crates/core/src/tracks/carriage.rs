@@ -15,8 +15,17 @@ pub enum Carriage {
 pub(crate) enum Tracks {
     /// Video and audio.
     Both,
+    /// The same, and the other sound tracks of the picture's programme, as far as they can be copied.
+    All,
     /// The video track alone.
     Video,
     /// The audio track alone.
     Audio,
+}
+
+impl Tracks {
+    /// Whether picture and sound are wanted.
+    pub(crate) fn are_both(self) -> bool {
+        matches!(self, Self::Both | Self::All)
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flowcast_av::{Codec, MediaInfo, TrackInfo, TrackKind};
 use flowcast_rtmp::flv::audio;
+use flowcast_rtmp::flv::data::DataCodec;
 use flowcast_rtmp::flv::script::Metadata;
 use flowcast_rtmp::time::MediaTime;
 
@@ -15,6 +16,10 @@ pub struct Selection {
     pub video: Option<TrackInfo>,
     /// The audio track.
     pub audio: Option<TrackInfo>,
+    /// Other sound that goes along: tracks 1, 2 and so on, in this order. None unless it is asked for.
+    pub others: Vec<TrackInfo>,
+    /// Timed data that goes along, in the order of its tracks' numbers. None unless it is asked for.
+    pub data: Vec<TrackInfo>,
     /// Tracks left out.
     pub skipped: Vec<(usize, String)>,
 }
@@ -52,6 +57,39 @@ impl Selection {
         selection
     }
 
+    /// The same with what can be copied beside them: the other sound tracks of the picture's programme, and its timed data.
+    #[must_use]
+    pub(crate) fn with_others(mut self, media: &MediaInfo) -> Self {
+        if self.video.is_none() {
+            return self;
+        }
+        let skipped = std::mem::take(&mut self.skipped);
+        for (index, reason) in skipped {
+            let is_own = |track: &TrackInfo| self.video.as_ref().is_some_and(|video| track.goes_with(video));
+            let data = media.track(index).filter(|track| {
+                let is_known = DataCodec::from_name(track.codec.name()).is_some();
+                track.kind == TrackKind::Data && is_known && is_own(track) && self.data.len() < MOST_OTHERS
+            });
+            if let Some(track) = data {
+                self.data.push(track.clone());
+                continue;
+            }
+            let more = media.track(index).filter(|track| {
+                reason == ONE_OF_A_KIND
+                    && track.kind == TrackKind::Audio
+                    && other_code(&track.codec).is_some()
+            });
+            match more {
+                Some(track) if self.others.len() < MOST_OTHERS => self.others.push(track.clone()),
+                Some(_) => {
+                    self.skipped.push((index, format!("only {MOST_OTHERS} tracks go beside the first")))
+                }
+                None => self.skipped.push((index, reason)),
+            }
+        }
+        self
+    }
+
     fn offer(&mut self, track: &TrackInfo, carriage: Carriage) {
         let is_foreign = track.kind == TrackKind::Audio
             && self.video.as_ref().is_some_and(|video| !track.goes_with(video));
@@ -61,7 +99,7 @@ impl Selection {
         } else if let Some(reason) = refusal(track, carriage) {
             reason
         } else if place.is_some() {
-            "only one track of a kind is sent".to_owned()
+            ONE_OF_A_KIND.to_owned()
         } else {
             *place = Some(track.clone());
             return;
@@ -75,10 +113,11 @@ impl Selection {
         self.video.is_none() && self.audio.is_none()
     }
 
-    /// The numbers of the tracks taken.
+    /// The numbers of the tracks taken, the picture and the sound first.
     #[must_use]
     pub fn indices(&self) -> Vec<usize> {
-        self.video.iter().chain(&self.audio).map(|track| track.index).collect()
+        let media = self.video.iter().chain(&self.audio);
+        media.chain(&self.others).chain(&self.data).map(|track| track.index).collect()
     }
 
     /// What a player gets about the stream before its first frame.
@@ -140,6 +179,11 @@ impl Chosen {
     }
 }
 
+const ONE_OF_A_KIND: &str = "only one track of a kind is sent";
+
+/// Sound tracks that go beside the first one.
+const MOST_OTHERS: usize = 7;
+
 const VIDEO_AVC: u8 = 7;
 
 const AUDIO_AAC: u8 = 10;
@@ -156,6 +200,16 @@ pub(super) fn four_cc(codec: &Codec) -> Option<[u8; 4]> {
         Codec::Opus => *b"Opus",
         _ => return None,
     })
+}
+
+/// The code of a codec of sound that goes beside other sound. MP3 is none: it has no header, from which a player that joins would know
+/// of the track.
+pub(super) fn other_code(codec: &Codec) -> Option<[u8; 4]> {
+    match codec {
+        Codec::Aac => Some(*b"mp4a"),
+        Codec::Opus => Some(*b"Opus"),
+        _ => None,
+    }
 }
 
 /// Why a track cannot be sent by copy, if it cannot.
@@ -215,9 +269,8 @@ mod tests {
         track
     }
 
-    /// What is copied of these tracks, and what is chosen if something may be encoded.
-    fn taken(tracks: &[(Codec, &[i32])]) -> [(Option<usize>, Option<usize>); 2] {
-        let media = MediaInfo {
+    fn media(tracks: &[(Codec, &[i32])]) -> MediaInfo {
+        MediaInfo {
             format: String::new(),
             duration: None,
             start_micros: None,
@@ -229,7 +282,12 @@ mod tests {
                 .collect(),
             metadata: Vec::new(),
             seekable: true,
-        };
+        }
+    }
+
+    /// What is copied of these tracks, and what is chosen if something may be encoded.
+    fn taken(tracks: &[(Codec, &[i32])]) -> [(Option<usize>, Option<usize>); 2] {
+        let media = media(tracks);
         let index = |track: Option<TrackInfo>| track.map(|track| track.index);
         let Selection { video, audio, .. } = Selection::of(&media, Carriage::Plain);
         let chosen = Chosen::of(&media, Carriage::Plain);
@@ -256,5 +314,34 @@ mod tests {
         assert_eq!(taken(&[(Aac, &[3]), (Aac, &[]), (H264, &[4])]), both(Some(2), Some(1)));
         // Television without sound.
         assert_eq!(taken(&[(Aac, &[1]), (H264, &[2])]), both(Some(1), None));
+    }
+
+    #[test]
+    fn other_sound_of_the_programme_goes_along_where_it_is_asked_for() {
+        use Codec::{Aac, Ac3, H264, Mp3};
+        let tracks = [
+            (H264, &[1][..]),
+            (Aac, &[1]),
+            (Ac3, &[1]),
+            (Aac, &[1]),
+            (Mp3, &[1]),
+            (Aac, &[2]),
+            (Aac, &[1]),
+            (H264, &[1]),
+        ];
+        let mixed = media(&tracks);
+        let plain = Selection::of(&mixed, Carriage::Plain);
+        assert_eq!((plain.indices(), plain.skipped.len()), (vec![0, 1], 6));
+        let all = plain.with_others(&mixed);
+        assert_eq!(all.indices(), [0, 1, 3, 6]);
+        let left: Vec<_> = all.skipped.iter().map(|(index, _)| *index).collect();
+        assert_eq!(left, [2, 4, 5, 7]);
+        // Beside no picture, and more than there is room for.
+        let radio = media(&[(Aac, &[]), (Aac, &[])]);
+        assert_eq!(Selection::of(&radio, Carriage::Plain).with_others(&radio).indices(), [0]);
+        let many: Vec<_> = std::iter::once((H264, &[][..])).chain((0..12).map(|_| (Aac, &[][..]))).collect();
+        let many = media(&many);
+        let all = Selection::of(&many, Carriage::Plain).with_others(&many);
+        assert_eq!((all.others.len(), all.skipped.len()), (MOST_OTHERS, 4));
     }
 }

@@ -1,16 +1,17 @@
 //! Packets of libav become FLV tags.
 //!
-//! In: packets of one video and one audio track, with times already on the stream's clock. Out: tags whose bytes are
+//! In: packets of one video and one audio track, and of other sound, with times already on the stream's clock. Out: tags whose bytes are
 //! those libavformat's own FLV muxer would write, but AV1's temporal delimiters, which are left out as in MP4. The payload is not
 //! copied: a tag is a few bytes of header in front of libav's buffer.
 
 use bytes::Bytes;
 use flowcast_av::{Codec, Packet};
+use flowcast_rtmp::flv::data::{self, DataCodec};
 use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::flv::{FlvError, audio, enhanced, video};
 use flowcast_rtmp::time::MediaTime;
 
-use super::selection::{Selection, four_cc, rate_and_channels};
+use super::selection::{Selection, four_cc, other_code, rate_and_channels};
 
 /// The tags of a packet.
 #[derive(Debug)]
@@ -46,7 +47,37 @@ impl Tagger {
                     .and_then(|config| self.sequence_header(track.index, config, MediaTime::ZERO)),
             );
         }
+        tags.extend((1..).zip(&self.selection.others).filter_map(|(id, track)| {
+            let (code, config) = (other_code(&track.codec)?, track.config.clone()?);
+            enhanced::on_track(&enhanced::audio_sequence_start(code, config, MediaTime::ZERO), id)
+        }));
+        let data = self.selection.data.iter().filter_map(|track| DataCodec::from_name(track.codec.name()));
+        let data: Vec<_> = data.collect();
+        if !data.is_empty() {
+            tags.push(data::announcement(&data));
+        }
         tags
+    }
+
+    /// A packet of data, number `number` of those in the [selection](Selection::data), which its source had at `source_time` of 90 kHz.
+    #[must_use]
+    pub fn data(
+        &self,
+        number: usize,
+        at: MediaTime,
+        source_time: Option<i64>,
+        payload: &[u8],
+    ) -> Option<Tag> {
+        self.selection.data.get(number)?;
+        Some(data::packet(u8::try_from(number).ok()?, at, source_time, payload))
+    }
+
+    /// A packet of other sound, number `other` of those in the [selection](Selection::others). `None` if there is no such track.
+    #[must_use]
+    pub fn other(&self, other: usize, at: MediaTime, payload: Bytes) -> Option<Tag> {
+        let code = other_code(&self.selection.others.get(other)?.codec)?;
+        let id = u8::try_from(other).ok()?.checked_add(1)?;
+        enhanced::on_track(&enhanced::audio_frame(code, at, payload), id)
     }
 
     /// The sequence header of a track; `None` for codecs that have none.

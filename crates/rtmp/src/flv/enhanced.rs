@@ -10,7 +10,7 @@ mod single;
 mod tags;
 
 pub use single::{
-    has_mod_ex, has_number, in_flv_form, number_four_cc, single_tracks, with_four_cc, with_number,
+    has_mod_ex, has_number, in_flv_form, number_four_cc, on_track, single_tracks, with_four_cc, with_number,
     without_mod_ex,
 };
 pub use tags::{audio_frame, audio_sequence_start, video_frame, video_sequence_start};

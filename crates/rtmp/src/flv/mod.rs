@@ -10,6 +10,7 @@ pub mod audio;
 pub mod avcc;
 mod bits;
 pub mod coded;
+pub mod data;
 pub mod enhanced;
 mod error;
 mod in_band;

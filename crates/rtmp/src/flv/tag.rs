@@ -6,6 +6,7 @@ use std::ops::{BitOr, BitOrAssign};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::audio::AudioCodec;
+use super::data;
 use super::enhanced::{self, PacketType};
 use super::script::{ON_META_DATA, SET_DATA_FRAME};
 use super::video::{FrameType, VideoCodec};
@@ -425,6 +426,9 @@ fn enhanced_video_flags(body: &TagBody) -> TagFlags {
 fn script_flags(body: &TagBody) -> TagFlags {
     let (bytes, count) = body.peek::<29>();
     let start = bytes.get(..count).unwrap_or_default();
+    if start.starts_with(data::ANNOUNCEMENT) {
+        return TagFlags::SIDE_CONFIG;
+    }
     let start = start.strip_prefix(SET_DATA_FRAME).unwrap_or(start);
     if start.starts_with(ON_META_DATA) { TagFlags::METADATA } else { TagFlags::EMPTY }
 }

@@ -122,6 +122,8 @@ impl LapReader {
             self.continuity = Continuity::new(Forward::File);
             self.interleaver = Interleaver::new(self.video.is_some(), self.audio.is_some());
             self.ready.clear();
+            self.others.clear();
+            (self.moved, self.floor) = (0, None);
             if let Some(audio) = &mut self.audio {
                 audio.seek(Unit::MILLIS.to(self.zero + millis, audio.lap.unit()));
             }

@@ -23,11 +23,13 @@ use crate::tracks::{Carriage, Selection, Tagged, Tagger, Tracks};
 use crate::transcode::PacketSource;
 
 mod entry;
+mod others;
 mod sound;
 #[cfg(test)]
 mod tests;
 mod video;
 
+use others::{Next, Others};
 use sound::AudioTrack;
 use video::VideoTrack;
 
@@ -68,6 +70,11 @@ pub(crate) struct LapReader {
     tail: Tail,
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
+    /// Sound beside that, and up to where it belongs to the lap, once that is known.
+    others: Others,
+    others_until: i64,
+    /// Behind the first picture, on the clock that begins at the zero: where data may go, once it was handed over.
+    floor: Option<i64>,
     interleaver: Interleaver,
     /// Packets read before the clock's zero was known.
     prelude: Option<VecDeque<Packet>>,
@@ -86,6 +93,9 @@ pub(crate) struct LapReader {
     failure: Option<Error>,
     patience: Patience,
     continuity: Continuity,
+    /// By how many milliseconds that has moved the newest packet, and when that is.
+    moved: i64,
+    newest: i64,
     blocks: Blocks,
     /// Room for what the source tells.
     told: Vec<EventKind>,
@@ -110,12 +120,15 @@ impl LapReader {
         let mut selection = Selection::of(source.media(), carriage);
         match tracks {
             Tracks::Both => {}
+            // Packets of what is encoded are those of two tracks.
+            Tracks::All if source.encodes() => {}
+            Tracks::All => selection = selection.with_others(source.media()),
             Tracks::Video => selection.audio = None,
             Tracks::Audio => selection.video = None,
         }
         // Tracks that were not requested are not reported.
         let unasked = match tracks {
-            Tracks::Both => None,
+            Tracks::Both | Tracks::All => None,
             Tracks::Video => Some(TrackKind::Audio),
             Tracks::Audio => Some(TrackKind::Video),
         };
@@ -147,6 +160,7 @@ impl LapReader {
                 config.and_then(|config| tagger.sequence_header(track.index, config, MediaTime::ZERO));
             AudioTrack::new(track, header.as_ref())
         });
+        let others = Others::new(tagger.selection().others.iter().chain(&tagger.selection().data));
         Ok(Self {
             path: path.to_owned(),
             source,
@@ -155,6 +169,9 @@ impl LapReader {
             tail,
             video,
             audio,
+            others,
+            others_until: i64::MAX,
+            floor: None,
             prelude: Some(VecDeque::new()),
             prelude_bytes: 0,
             prelude_began: None,
@@ -167,6 +184,8 @@ impl LapReader {
             failure: None,
             patience: Patience::default(),
             continuity: Continuity::new(Forward::File),
+            moved: 0,
+            newest: 0,
             blocks: Blocks::default(),
             told: Vec::new(),
         })
@@ -207,14 +226,18 @@ impl LapReader {
                     if let Some(tag) = self.interleaver.pull() {
                         if tag.is_video() {
                             self.handed = tag.timestamp.as_millis();
+                            self.floor.get_or_insert(self.handed + 1);
                         }
-                        return Ok(Step::Tag(tag));
+                        return Ok(self.in_order(tag));
                     }
                     self.read()?;
                 }
                 Progress::Flushing => match self.interleaver.flush() {
-                    Some(tag) => return Ok(Step::Tag(tag)),
-                    None => self.progress = Progress::Over,
+                    Some(tag) => return Ok(self.in_order(tag)),
+                    None => {
+                        self.hand_others(i64::MAX);
+                        self.progress = Progress::Over;
+                    }
                 },
                 Progress::Over => return Ok(Step::End),
             }
@@ -233,12 +256,37 @@ impl LapReader {
     pub(crate) fn prime(&mut self) -> Result<(), Error> {
         while matches!(self.progress, Progress::Reading) {
             if let Some(tag) = self.interleaver.pull() {
+                self.hand_others(tag.timestamp.as_millis());
                 self.ready.push_back(Step::Tag(tag));
                 break;
             }
             self.read()?;
         }
         Ok(())
+    }
+
+    /// The next step, of a tag and of other sound that comes before it. Nothing else is ready.
+    fn in_order(&mut self, tag: Tag) -> Step {
+        self.hand_others(tag.timestamp.as_millis());
+        let Some(first) = self.ready.pop_front() else { return Step::Tag(tag) };
+        self.ready.push_back(Step::Tag(tag));
+        first
+    }
+
+    /// Gets other sound ready, up to `until`.
+    fn hand_others(&mut self, until: i64) {
+        let until = until.min(self.others_until);
+        let sounds = self.tagger.selection().others.len();
+        while let Some(Next { number, time, source_time, data }) =
+            self.others.next(self.zero, until, self.floor)
+        {
+            let at = MediaTime::from_millis(time);
+            let tag = match number.checked_sub(sounds) {
+                Some(number) => self.tagger.data(number, at, source_time, &data),
+                None => self.tagger.other(number, at, data),
+            };
+            self.ready.extend(tag.map(Step::Tag));
+        }
     }
 
     fn read(&mut self) -> Result<(), Error> {
@@ -287,6 +335,8 @@ impl LapReader {
         self.handed = i64::MIN;
         self.patience = Patience::default();
         self.continuity = Continuity::new(Forward::File);
+        self.others.clear();
+        (self.others_until, self.moved, self.floor) = (i64::MAX, 0, None);
         self.progress = Progress::Reading;
         Ok(())
     }
@@ -297,11 +347,15 @@ impl LapReader {
 
     /// Bytes of tags that wait for their place in the order.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.interleaver.bytes() + self.prelude_bytes + self.source.bytes_held()
+        self.interleaver.bytes() + self.prelude_bytes + self.others.bytes() + self.source.bytes_held()
     }
 
     /// Takes a packet, once the clock's zero is known: the earliest of the first packets of all tracks.
-    fn take(&mut self, packet: Packet) {
+    fn take(&mut self, mut packet: Packet) {
+        if self.others.has(packet.track) {
+            packet.data = self.blocks.keep(packet.data);
+            return self.others.push(packet, self.moved, self.newest);
+        }
         let Some(prelude) = &mut self.prelude else {
             return self.place(packet);
         };
@@ -391,6 +445,7 @@ impl LapReader {
         if jumped {
             self.ready.push_back(Step::Notice(EventKind::ClockJumped { millis: -shift }));
         }
+        (self.moved, self.newest) = (shift, unit.to_millis(time).saturating_add(shift));
         if shift != 0 {
             let ticks = Unit::MILLIS.to(shift, unit);
             packet.pts = packet.pts.map(|pts| pts + ticks);
@@ -499,6 +554,12 @@ impl LapReader {
             return Err(fault.unwrap_or_else(|| Error::SourceDried { path: self.path.clone() }));
         }
         let facts = self.measure();
+        if self.tail == Tail::Looped {
+            let begin = self.video.as_ref().and_then(|video| Some(video.unit.to_millis(video.lap.first()?)));
+            let end = facts.end(begin.map_or(0, |begin| begin - self.zero));
+            let last = end.and_then(|end| i64::try_from(end.as_millis()).ok());
+            self.others_until = last.map_or(i64::MAX, |end| end - 1);
+        }
         if let Some(reason) = self.shortfall.take_lead() {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }

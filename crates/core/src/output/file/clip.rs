@@ -1,7 +1,8 @@
 //! A clip: what was on the air lately, as a file.
 //!
 //! In: how much, from the caller's thread. Out: a file of the tags that the stream's ring still has, from a keyframe on. It is a recording that
-//! begins in the past and ends now, so it is written as recordings are, by a thread of its own, and the stream waits for nothing.
+//! begins in the past and ends now, so it is written as recordings are, by a thread of its own, and the stream waits for nothing. Where a recording
+//! of the stream has more than the ring, the clip is read from its files, on the caller's thread.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Existing, FileOutput, Recording, open};
+#[cfg(feature = "libav")]
+use super::{from_past::FromPast, past};
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -45,7 +48,10 @@ impl StreamRef {
     /// beside `clip.mp4`.
     ///
     /// How much there is is up to [`BacklogConfig::keep`](crate::BacklogConfig::keep). Without it, it is the newest GOP if the stream has players, else
-    /// next to nothing. Where there is less than was asked for, the clip has what there is, and [`Clip::is_short`] says so.
+    /// next to nothing. If the stream is being [recorded](crate::Output::record) and a recording has more, the clip is read from that (not from one
+    /// that goes on behind an earlier one, [`Existing::Append`]). It then ends where the recording does on the disk: for MP4 that is the newest
+    /// keyframe, else up to [`write_within`](crate::RecordingConfig::write_within) ago. Where there is less than was asked for, the clip has what
+    /// there is, and [`Clip::is_short`] says so.
     ///
     /// For the time of writing the clip is one more output, with events ([`Recorded`](EventKind::Recorded)) and figures.
     ///
@@ -72,12 +78,27 @@ impl StreamRef {
     ///
     /// # Blocking
     ///
-    /// Until the file is complete, up to `deadline`.
+    /// Until the file is complete, up to `deadline`. Reading a recording in FLV or MPEG-TS begins at the beginning of its file.
     pub fn clip(&self, path: impl Into<PathBuf>, last: Duration, deadline: Duration) -> Result<Clip, Error> {
         let until = Instant::now() + deadline.min(crate::stream::FOREVER);
         let outcome = Arc::new(Latch::default());
         let wanted = Wanted { path: path.into(), last, outcome: outcome.clone() };
-        self.add_output(wanted)?;
+        #[cfg(feature = "libav")]
+        if let Some(past) = past::find(self, last, until) {
+            let wanted = Wanted { path: wanted.path.clone(), last, outcome: outcome.clone() };
+            match self.add_output(FromPast { wanted, past, until, deadline }) {
+                Ok(_) => {}
+                // It was written, and the stream ended then.
+                Err(_) if outcome.get().is_some() => {}
+                Err(error @ (Error::NotInTime { .. } | Error::Ended | Error::Recording { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => log::warn!("{}: a recording cannot be read for a clip: {error}", self.id()),
+            }
+        }
+        if outcome.get().is_none() {
+            self.add_output(wanted)?;
+        }
         loop {
             let now = Instant::now();
             if let Some(outcome) = outcome.wait_until(Some(until.min(now + LOOK))) {
@@ -93,28 +114,34 @@ impl StreamRef {
     }
 }
 
-type Outcome = Arc<Latch<Result<Clip, Error>>>;
+pub(super) type Outcome = Arc<Latch<Result<Clip, Error>>>;
 
 /// A clip that is to be written.
 #[derive(Debug)]
-struct Wanted {
+pub(super) struct Wanted {
     path: PathBuf,
-    last: Duration,
-    outcome: Outcome,
+    pub(super) last: Duration,
+    pub(super) outcome: Outcome,
 }
 
-impl OpenOutput for Wanted {
-    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
-        let Self { path, last, outcome } = *self;
-        let recording = Recording {
-            path,
+impl Wanted {
+    /// The clip as the recording that it is.
+    pub(super) fn recording(&self) -> Recording {
+        Recording {
+            path: self.path.clone(),
             format: None,
             existing: Existing::Number,
             all_tracks: false,
             segments: None,
             max_duration: None,
-        };
-        let file = open(&recording, cx)?;
+        }
+    }
+}
+
+impl OpenOutput for Wanted {
+    fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        let file = open(&self.recording(), cx)?;
+        let Self { last, outcome, .. } = *self;
         let name = file.path.display().to_string();
         let clip = ClipOutput {
             stream: cx.stream(),

@@ -8,13 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowcast_av as av;
+use flowcast_rtmp::flv::data::DataCodec;
 use flowcast_rtmp::flv::tag::Tag;
 
 use super::existing::{self, Existing};
 use super::format::{FileFormat, Format};
 use super::whole::WholeFile;
 use crate::files::StreamFiles;
-use crate::output::media::{Media, Sample, Track};
+use crate::output::cues::Weaver;
+use crate::output::media::{Cue, Media, Sample, Track};
 use crate::output::packets::{self, Packets};
 
 /// The largest body that is handed to libav.
@@ -38,6 +40,9 @@ pub(in crate::output) struct Muxing {
     muxer: av::MemoryMuxer,
     tracks: Vec<Track>,
     packets: Packets,
+    /// What puts data into it, if there is any, and what that has made so far.
+    weaver: Option<Box<Weaver>>,
+    woven: Vec<u8>,
 }
 
 impl Muxing {
@@ -55,7 +60,56 @@ impl Muxing {
         let is_amended = format == FileFormat::Mkv;
         let muxer = av::MemoryMuxer::create(muxer_of(format), is_amended, &packets::infos(tracks), &options);
         let muxer = muxer.map_err(io::Error::other)?;
-        Ok(Self { muxer, packets: Packets::new(tracks), tracks: tracks.to_vec() })
+        let packets = Packets::new(tracks);
+        Ok(Self { muxer, packets, tracks: tracks.to_vec(), weaver: None, woven: Vec::new() })
+    }
+
+    /// The same of a transport stream, with tracks of data.
+    fn with_data(self, tracks: &[DataCodec]) -> Self {
+        Self { weaver: Weaver::new(tracks).map(Box::new), ..self }
+    }
+
+    /// Gives it samples, and data among them.
+    fn write_all(&mut self, samples: Vec<Sample>, cues: Vec<Cue>) -> io::Result<()> {
+        let mut cues = cues.into_iter().peekable();
+        for sample in samples {
+            while let Some(cue) = cues.next_if(|cue| cue.at_ms < sample.dts_ms) {
+                self.weave(&cue)?;
+            }
+            self.write(sample)?;
+        }
+        cues.try_for_each(|cue| self.weave(&cue))
+    }
+
+    /// Puts data behind what it was given so far.
+    fn weave(&mut self, cue: &Cue) -> io::Result<()> {
+        if self.weaver.is_none() {
+            return Ok(());
+        }
+        self.flush()?;
+        let written = self.muxer.take();
+        if let Some(weaver) = &mut self.weaver {
+            self.woven.extend(weaver.weave(&written.appended));
+            self.woven.extend(weaver.packets(cue));
+        }
+        Ok(())
+    }
+
+    /// With the data that was put into it.
+    fn woven(&mut self, written: av::Written) -> av::Written {
+        let Some(weaver) = &mut self.weaver else { return written };
+        let mut appended = std::mem::take(&mut self.woven);
+        appended.extend(weaver.weave(&written.appended));
+        av::Written { appended, ..written }
+    }
+
+    /// Ends it; what was written since the last call of [`take`](Self::take).
+    fn finish(self) -> io::Result<av::Written> {
+        let Self { muxer, weaver, woven: mut appended, .. } = self;
+        let written = muxer.finish().map_err(io::Error::other)?;
+        let Some(mut weaver) = weaver else { return Ok(written) };
+        appended.extend(weaver.weave(&written.appended));
+        Ok(av::Written { appended, ..written })
     }
 
     /// Whether libav has a muxer for the format.
@@ -78,6 +132,9 @@ impl Muxing {
     ///
     /// What libav said.
     pub(in crate::output) fn write(&mut self, sample: Sample) -> io::Result<()> {
+        if let (Some(weaver), Some(track)) = (&mut self.weaver, self.tracks.get(sample.track)) {
+            weaver.note(track.is_video(), sample.pts_ms);
+        }
         self.muxer.write(&self.packets.packet(&self.tracks, sample)).map_err(io::Error::other)
     }
 
@@ -92,7 +149,8 @@ impl Muxing {
 
     /// What was written since the last call.
     pub(in crate::output) fn take(&mut self) -> av::Written {
-        self.muxer.take()
+        let written = self.muxer.take();
+        self.woven(written)
     }
 
     /// Has MPEG-TS say anew what is in it, with the next packet: a player may begin there.
@@ -130,12 +188,18 @@ impl LibavFile {
         if !self.media.settle(is_end) {
             return Ok(());
         }
-        let samples = self.media.drain();
+        let (samples, cues) = (self.media.drain(), self.media.drain_cues());
         let muxing = match &mut self.muxing {
             Some(muxing) => muxing,
-            none => none.insert(Muxing::new(self.format, self.media.tracks())?),
+            none => {
+                let muxing = Muxing::new(self.format, self.media.tracks())?;
+                none.insert(match self.format {
+                    FileFormat::MpegTs => muxing.with_data(self.media.data_tracks()),
+                    _ => muxing,
+                })
+            }
         };
-        samples.into_iter().try_for_each(|sample| muxing.write(sample))?;
+        muxing.write_all(samples, cues)?;
         muxing.flush()?;
         let written = muxing.take();
         self.keep(&written)
@@ -180,7 +244,7 @@ impl Format for LibavFile {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.put(true)?;
         let Some(muxing) = self.muxing.take() else { return Ok(()) };
-        let written = muxing.muxer.finish().map_err(io::Error::other)?;
+        let written = muxing.finish()?;
         self.keep(&written)
     }
 }

@@ -10,15 +10,23 @@ pub(in crate::output) mod existing;
 pub(in crate::output) mod files;
 mod flv;
 pub(in crate::output) mod format;
+#[cfg(feature = "libav")]
+mod from_past;
 mod keep;
 #[cfg(feature = "libav")]
 pub(in crate::output) mod libav;
 pub(in crate::output) mod mp4;
 mod names;
+#[cfg(feature = "libav")]
+mod past;
+#[cfg(feature = "libav")]
+mod reread;
 mod segments;
 pub(in crate::output) mod whole;
 mod writer;
 
+#[cfg(feature = "libav")]
+use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +83,20 @@ pub(super) fn record(recording: &Recording, cx: &OutputOpening<'_>) -> Result<Op
 }
 
 fn open(recording: &Recording, cx: &OutputOpening<'_>) -> Result<FileOutput, Error> {
+    let (files, closed) = begin(recording, cx)?;
+    let intake = Intake::file(recording.all_tracks).with_data(recording.format() == FileFormat::MpegTs);
+    let mut driver =
+        FileOutput::start(cx.output(), Box::new(files), intake, &cx.config().recording, cx.cpu())?;
+    (driver.closed, driver.most) = (closed, recording.max_duration);
+    #[cfg(feature = "libav")]
+    {
+        driver.log = past::Log::new(recording.existing == Existing::Append);
+    }
+    Ok(driver)
+}
+
+/// Opens the first file of a recording, and the way on which complete ones are told.
+fn begin(recording: &Recording, cx: &OutputOpening<'_>) -> Result<(Files, Receiver<Closed>), Error> {
     let (path, format, existing) = (recording.path.clone(), recording.format(), recording.existing);
     if !format.is_built() {
         return Err(Error::NotBuilt { feature: "libav" });
@@ -95,11 +117,7 @@ fn open(recording: &Recording, cx: &OutputOpening<'_>) -> Result<FileOutput, Err
         let reason = format!("a recording as {format} cannot be continued");
         return Err(Error::Config { name: "existing", reason });
     }
-    let intake = Intake::file(recording.all_tracks);
-    let mut driver =
-        FileOutput::start(cx.output(), Box::new(file), intake, &cx.config().recording, cx.cpu())?;
-    (driver.closed, driver.most) = (closed, recording.max_duration);
-    Ok(driver)
+    Ok((file, closed))
 }
 
 /// What the driver of an HLS output has besides that of a recording.
@@ -163,6 +181,9 @@ struct FileOutput {
     opened: Vec<PathBuf>,
     /// Those that are complete.
     closed: Receiver<Closed>,
+    /// The files it has, for clips.
+    #[cfg(feature = "libav")]
+    log: past::Log,
     /// It is no recording, but is played with HLS.
     hls: Option<HlsParts>,
     /// The largest body of a tag that the format can hold.
@@ -215,6 +236,8 @@ impl FileOutput {
             path,
             opened: Vec::new(),
             closed: crossbeam_channel::never(),
+            #[cfg(feature = "libav")]
+            log: past::Log::default(),
             hls: None,
             largest_body,
             queue,
@@ -366,6 +389,8 @@ impl FileOutput {
         }
         notices.extend(self.closed.try_iter().map(|closed| {
             let Closed { path, from, to, bytes } = closed;
+            #[cfg(feature = "libav")]
+            self.log.note(&path, from, to);
             EventKind::Recorded { output, path, from, to, bytes }
         }));
         notices.extend(self.opened.drain(..).map(|path| EventKind::RecordingOpened { output, path }));
@@ -373,6 +398,15 @@ impl FileOutput {
 }
 
 impl FileOutput {
+    /// What it has of the `last` so many seconds, and how much of that the ring has; `None` of what is no recording, or ends.
+    #[cfg(feature = "libav")]
+    fn past(&self, ring: &Ring, last: Duration) -> Option<past::Past> {
+        let base = self.cursor.base().filter(|_| self.hls.is_none() && self.until.is_none())?;
+        let newest = ring.newest();
+        let kept = ring.join_before(last).map(|(_, time)| newest.millis_since(time));
+        self.log.answer(&self.path, base.as_millis(), newest.as_millis(), kept)
+    }
+
     fn hls_stats(&self, hls: &HlsParts, stats: &mut OutputStats) {
         stats.transport = OutputTransport::Hls;
         stats.path = hls.is_file.then(|| hls.path.clone());
@@ -400,6 +434,14 @@ impl OutputDriver for FileOutput {
             self.tell_drops(cx.now, self.cursor.skipping() != Skipping::Everything, cx.notices);
         }
         cx.notices.extend(self.intake.take_news(self.id));
+        OutputState::Running
+    }
+
+    #[cfg(feature = "libav")]
+    fn deliver(&mut self, cx: &mut OutputContext<'_>, message: Box<dyn Any + Send>) -> OutputState {
+        if let Ok(ask) = message.downcast::<past::Ask>() {
+            ask.answer.set(self.past(cx.ring, ask.last));
+        }
         OutputState::Running
     }
 

@@ -157,7 +157,7 @@ impl Work {
 }
 
 /// Whether the disk of a file has this much left, or reels make room for it. A disk that does not say has.
-fn leaves_free(path: &Path, keep_free: u64) -> bool {
+pub(super) fn leaves_free(path: &Path, keep_free: u64) -> bool {
     let has_room = || {
         rustix::fs::statvfs(path)
             .map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= keep_free)

@@ -117,7 +117,7 @@ pub(super) fn muxer_options(address: &Address) -> Options {
 }
 
 /// All but letters and digits as `%XX`.
-fn percent(text: &str) -> String {
+pub(super) fn percent(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {

@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use flowcast_rtmp::flv::tag::Tag;
 use flowcast_rtmp::time::MediaTime;
 
 use super::address::{Address, Mode, Protocol};
+use super::sending::Sending;
+use super::titles::Titles;
 use super::worker::{Job, Progress, Report, What};
-use crate::config::{Config, LagPolicy, ReconnectPolicy};
+use crate::config::{Config, ReconnectPolicy};
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::net::dialer::{Dialer, Place, Reply, Seek};
 use crate::net::{Backoff, random};
-use crate::output::feed::{LagMeter, millis};
-use crate::output::gate::{Fit, Intake};
-use crate::output::queue::{self, Queue};
-use crate::ring::{Cursor, Entry, Join, Offer, Read, Ring, Skipping};
+use crate::output::feed::LagMeter;
+use crate::output::gate::Intake;
+use crate::output::queue;
+use crate::ring::{Cursor, Join};
 use crate::stats::{OutputFailure, OutputPhase, OutputStats};
 use crate::stream::{OpenedOutput, OutputMailbox, OutputOpening};
 use crate::sys::{CpuMeter, Left, LeftBehind, Worker};
@@ -34,10 +35,6 @@ const STACK: usize = 512 << 10;
 const DRAIN: Duration = Duration::from_secs(5);
 /// Workers of earlier connections that have not ended yet: with this many, nothing is dialled.
 const MOST_LEFT: usize = 4;
-/// Media that is handed over before there is a connection, where the connection needs to know the tracks.
-const AHEAD: Duration = Duration::from_millis(1500);
-/// So much media without any sound is no stream for an output of sound, milliseconds.
-const SILENT: i64 = 10_000;
 /// Ticks after which a worker that ended without a word is taken to have panicked.
 const GONE_TICKS: u32 = 3;
 
@@ -67,6 +64,8 @@ pub(super) struct UrlOutput {
     sent_before: u64,
     drops_before: u64,
     first_media: Option<Instant>,
+    /// What an Icecast server is told of what plays.
+    titles: Option<Titles>,
     dialer: Dialer,
     /// Where workers go that were told to end, and those of this output.
     left_behind: LeftBehind,
@@ -87,34 +86,6 @@ enum State {
     Ended,
 }
 
-/// A worker, and what it is given.
-struct Sending {
-    interrupt: flowcast_av::Interrupt,
-    worker: Worker,
-    progress: Arc<Progress>,
-    queue: Queue,
-    /// Where it is in the ring, once it is there.
-    cursor: Option<Cursor>,
-    lag: LagMeter,
-    /// Tags handed over.
-    handed: u64,
-    /// Media time of the newest of them.
-    newest: MediaTime,
-    /// It is connected.
-    is_open: bool,
-    /// The first tag that is not sent any more.
-    until: Option<u64>,
-    reported_drops: u64,
-    /// Ticks since the worker ended without a word.
-    gone: u32,
-    /// Where pictures began to come without any sound.
-    silent_since: Option<MediaTime>,
-    newest_seen: Option<MediaTime>,
-    is_heard: bool,
-    /// The stream's tags can be made again, as last seen.
-    is_refillable: bool,
-}
-
 impl UrlOutput {
     /// An output that connects with its first turn.
     pub(super) fn open(
@@ -124,12 +95,15 @@ impl UrlOutput {
         cx: &OutputOpening<'_>,
     ) -> OpenedOutput {
         let (name, config) = (address.to_string(), cx.shared_config());
+        let tells = address.protocol == Protocol::Icecast;
+        let titles = tells.then(|| Titles::new(address.clone(), &config, cx.playing_item()));
         let driver = Self {
             id: cx.output(),
-            address,
             mailbox: cx.mailbox(),
             cpu: cx.cpu(),
-            intake: Intake::file(all_tracks),
+            intake: Intake::file(all_tracks)
+                .with_data(matches!(address.protocol, Protocol::Srt | Protocol::Udp)),
+            address,
             backoff: Backoff::new(reconnect.unwrap_or_else(|| config.reconnect.clone())),
             config,
             state: State::Idle,
@@ -145,6 +119,7 @@ impl UrlOutput {
             sent_before: 0,
             drops_before: 0,
             first_media: None,
+            titles,
             dialer: cx.dialer(),
             left_behind: cx.left(),
             left: Vec::new(),
@@ -298,6 +273,7 @@ impl UrlOutput {
         cx.notices.push(EventKind::OutputLive { output: self.id, reconnects: self.connections, failures });
         self.connections += 1;
         self.last_error = None;
+        self.titles.iter().for_each(Titles::say);
         self.take_turn(cx)
     }
 
@@ -373,163 +349,6 @@ impl UrlOutput {
     }
 }
 
-impl Sending {
-    fn bytes(&self) -> u64 {
-        self.progress.bytes.load(Ordering::Relaxed)
-    }
-
-    fn drops(&self) -> u64 {
-        self.cursor.as_ref().map_or(0, Cursor::drops)
-    }
-
-    /// Takes what is there, as far as the worker is not behind; the rest stays in the ring.
-    fn feed(
-        &mut self,
-        ring: &Ring,
-        now: Instant,
-        policy: &LagPolicy,
-        intake: &mut Intake,
-        takes_pictures: bool,
-    ) {
-        let Some(mut cursor) = self.cursor.take() else { return };
-        cursor.lose_until(ring.start(), Skipping::Pictures);
-        if self.wants_more(&cursor) {
-            let may_resume = self.lag.lag < self.limit(policy);
-            ring.read(cursor.next(), &mut |read| {
-                match read {
-                    Read::Tag(entry) => {
-                        self.take(&mut cursor, entry, ring, may_resume, intake, takes_pictures)
-                    }
-                    Read::Lost(count) => cursor.lose_until(cursor.next() + count, Skipping::Pictures),
-                }
-                self.wants_more(&cursor)
-            });
-        }
-        let has_all = self.until.is_some_and(|until| cursor.next() >= until);
-        self.cursor = Some(cursor);
-        self.queue.hand_over_due(now);
-        if has_all {
-            self.queue.close();
-        }
-    }
-
-    /// Whether it takes the tag at the cursor now.
-    fn wants_more(&self, cursor: &Cursor) -> bool {
-        let is_ahead = !self.is_open && Duration::from_millis(self.span_ms()) >= AHEAD;
-        self.until.is_none_or(|until| cursor.next() < until) && !is_ahead && self.queue.has_room(true)
-    }
-
-    /// Media time that was handed over.
-    fn span_ms(&self) -> u64 {
-        u64::try_from(self.newest.as_millis()).unwrap_or(0)
-    }
-
-    fn take(
-        &mut self,
-        cursor: &mut Cursor,
-        entry: &Entry,
-        ring: &Ring,
-        may_resume: bool,
-        intake: &mut Intake,
-        takes_pictures: bool,
-    ) {
-        let tag = entry.message.tag();
-        if !takes_pictures {
-            if tag.is_audio() {
-                self.is_heard = true;
-            } else if tag.is_video() {
-                self.silent_since.get_or_insert(tag.timestamp);
-                self.newest_seen = Some(tag.timestamp);
-            }
-        }
-        let (has_begun, is_sent) = (cursor.has_begun(), |tag: &Tag| takes_pictures || !tag.is_video());
-        match cursor.offer(entry, || may_resume || !has_begun) {
-            Offer::Begin { headers, first } => {
-                if first {
-                    // What it begins with is not what it is behind.
-                    self.lag.allowance = millis(ring.due().millis_since(tag.timestamp));
-                }
-                for header in headers.at(tag.timestamp) {
-                    if is_sent(&header) {
-                        self.queue(cursor, &header, intake);
-                    }
-                }
-            }
-            Offer::Send => {}
-            Offer::Before | Offer::Dropped => return,
-        }
-        if is_sent(tag) {
-            self.queue(cursor, tag, intake);
-        }
-    }
-
-    /// Queues a tag on the output's own clock, in the form that containers are made of.
-    fn queue(&mut self, cursor: &Cursor, tag: &Tag, intake: &mut Intake) {
-        let Some(base) = cursor.base() else { return };
-        let fit = intake.fit(tag);
-        let tag = match &fit {
-            Fit::AsItIs => tag,
-            Fit::As(tag) => tag,
-            Fit::Not => return,
-        };
-        self.newest = MediaTime::from_millis(tag.timestamp.millis_since(base));
-        self.handed += 1;
-        self.lag.queued(self.handed, tag.timestamp);
-        self.queue.push(Tag { timestamp: self.newest, ..tag.clone() });
-    }
-
-    /// How far it may be behind before something is left out.
-    fn limit(&self, policy: &LagPolicy) -> Duration {
-        if self.is_refillable { policy.skip_after } else { policy.drop_after }
-    }
-
-    /// Measures the lag, and begins to leave out where it is too large.
-    fn measure(&mut self, ring: &Ring, now: Instant, policy: &LagPolicy) {
-        let Some(cursor) = &mut self.cursor else { return };
-        let waiting = if cursor.has_begun() { ring.time_of(cursor.next().max(ring.start())) } else { None };
-        let done = self.progress.tags.load(Ordering::Relaxed);
-        self.lag.measure(now, ring.due(), done, waiting);
-        self.is_refillable = ring.is_refillable();
-        if !cursor.has_begun() || !self.is_open {
-            return;
-        }
-        if self.is_refillable {
-            if self.lag.lag >= policy.skip_after {
-                let reach = i64::try_from(policy.skip_after.as_millis()).unwrap_or(i64::MAX);
-                let join = ring.join_within(reach).filter(|&join| join >= cursor.next());
-                cursor.lose_until(join.unwrap_or_else(|| ring.end()), Skipping::Everything);
-                cursor.skip(Skipping::Everything);
-                self.lag.allowance = Duration::ZERO;
-            }
-        } else if self.lag.lag >= policy.drop_after {
-            cursor.skip(Skipping::Pictures);
-        }
-    }
-
-    /// Why the connection is to be given up, as last measured.
-    fn check_pace(&self, now: Instant, policy: &LagPolicy, address: &Address) -> Result<(), Error> {
-        if !self.is_open {
-            return Ok(());
-        }
-        let (lag, limit) = (self.lag.lag, policy.disconnect_after);
-        if !self.is_refillable && lag > limit {
-            return Err(Error::TooSlow { host: address.peer(), lag, limit });
-        }
-        let waiting = self.lag.waiting_since;
-        let after = waiting.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if after > policy.stall_after {
-            return Err(Error::Stalled { host: address.peer(), after });
-        }
-        Ok(())
-    }
-
-    /// Pictures came for long, and no sound for an output of sound.
-    fn is_silent(&self) -> bool {
-        let span = self.silent_since.zip(self.newest_seen).map(|(since, newest)| newest.millis_since(since));
-        !self.is_heard && span.is_some_and(|span| span >= SILENT)
-    }
-}
-
 impl OutputDriver for UrlOutput {
     fn turn(&mut self, cx: &mut OutputContext<'_>) -> OutputState {
         self.take_turn(cx)
@@ -575,6 +394,13 @@ impl OutputDriver for UrlOutput {
             _ => {}
         }
         self.take_turn(cx)
+    }
+
+    fn hear(&mut self, notice: &EventKind) {
+        let is_live = matches!(&self.state, State::Sending(sending) if sending.is_open);
+        if let (EventKind::ItemStarted { path }, Some(titles)) = (notice, &mut self.titles) {
+            titles.begins(path, is_live);
+        }
     }
 
     fn cursor(&self) -> Option<u64> {

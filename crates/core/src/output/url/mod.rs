@@ -1,8 +1,8 @@
 //! Outputs by other protocols than RTMP, which libav sends: SRT, UDP, Icecast, RTSP.
 //!
 //! In: a URL with its settings. Out: a driver that feeds a worker, which blocks in libav on a thread of its own. [`address`] and [`settings`] take
-//! the URL apart, [`driver`] is what the stream's thread has, [`worker`] the thread, [`sink`] what becomes of tags there, [`dial`] the URL and the
-//! options of libav, and [`pace`] keeps datagrams from going out in one burst.
+//! the URL apart, [`driver`] is what the stream's thread has, [`sending`] what it gives, [`worker`] the thread, [`sink`] what becomes of tags there, [`dial`] the URL and the
+//! options of libav, [`pace`] keeps datagrams from going out in one burst, and [`titles`] tells an Icecast server what plays.
 
 mod address;
 #[cfg(feature = "libav")]
@@ -11,9 +11,13 @@ mod dial;
 mod driver;
 #[cfg(feature = "libav")]
 mod pace;
+#[cfg(feature = "libav")]
+mod sending;
 mod settings;
 #[cfg(feature = "libav")]
 mod sink;
+#[cfg(feature = "libav")]
+mod titles;
 #[cfg(feature = "libav")]
 mod worker;
 

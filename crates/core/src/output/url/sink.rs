@@ -16,6 +16,7 @@ use super::address::{Address, Mode, Protocol};
 use super::dial::{self, Failed};
 use super::pace;
 use crate::error::Error;
+use crate::output::cues::Weaver;
 use crate::output::file::in_mpeg_ts;
 use crate::output::media::{Container, Media, NotHeld, Track};
 use crate::output::packets::{self, Packets};
@@ -58,6 +59,8 @@ pub(super) struct Sink {
     headers: Headers,
     connection: Option<av::Connection>,
     writer: Option<Writer>,
+    /// What puts timed data into a transport stream, if there is any.
+    weaver: Option<Weaver>,
     /// Containers that were begun.
     begun: u64,
     /// Bytes sent.
@@ -83,6 +86,7 @@ impl Sink {
             headers: Headers::default(),
             connection: None,
             writer: None,
+            weaver: None,
             begun: 0,
             bytes: 0,
         }
@@ -223,8 +227,14 @@ impl Sink {
         if self.writer.is_none() {
             self.writer = Some(self.begin(watch)?);
         }
-        let samples = self.media.drain();
+        let (samples, cues) = (self.media.drain(), self.media.drain_cues());
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        if let Some(weaver) = &mut self.weaver {
+            for sample in &samples {
+                let is_video = self.media.tracks().get(sample.track).is_some_and(Track::is_video);
+                weaver.note(is_video, sample.pts_ms);
+            }
+        }
         watch.interrupt.set_deadline(Some(Instant::now() + watch.stall_after));
         let mut written = Vec::new();
         let mut sent = 0;
@@ -245,6 +255,10 @@ impl Sink {
         if let (Writer::Bytes(muxer, _), Ok(())) = (writer, &result) {
             result = muxer.flush();
             written = muxer.take().appended;
+        }
+        if let Some(weaver) = &mut self.weaver {
+            written = weaver.weave(&written);
+            cues.iter().for_each(|cue| written.extend(weaver.packets(cue)));
         }
         self.bytes += sent;
         let result = result.map_err(|error| self.failed(error).sending(watch.stall_after));
@@ -287,6 +301,7 @@ impl Sink {
                     options.push(("mpegts_flags".to_owned(), "initial_discontinuity".to_owned()));
                 }
                 let muxer = av::MemoryMuxer::create("mpegts", false, &infos, &options)?;
+                self.weaver = Weaver::new(self.media.data_tracks());
                 Ok(Writer::Bytes(muxer, packets))
             }
             Protocol::Icecast => {

@@ -19,7 +19,7 @@ use crate::stream::OutputMailbox;
 use crate::sys::{CpuLap, CpuMeter};
 
 /// One for all outputs, so that a name server that is dead costs a bounded number of threads.
-static RESOLVER: LazyLock<Resolver> = LazyLock::new(Resolver::default);
+pub(super) static RESOLVER: LazyLock<Resolver> = LazyLock::new(Resolver::default);
 
 /// How far a worker is.
 #[derive(Debug, Default)]

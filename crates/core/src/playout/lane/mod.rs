@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use flowcast_rtmp::flv::data;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
 
@@ -17,7 +18,9 @@ use super::metadata::{self, sound_of, with_audio};
 use super::turn::Turn;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::{AudioLap, AudioPlace, Placement, Position, SHORTEST_LAP, Unit, VideoPlace};
+use crate::lap::{
+    AudioLap, AudioPlace, OtherPlace, OtherRows, Placement, Position, SHORTEST_LAP, Unit, VideoPlace,
+};
 use crate::reel::SLOT_MS;
 
 mod parameters;
@@ -90,6 +93,9 @@ pub(crate) struct Lane {
     /// The bodies of the sequence headers that were sent last, at the beginning of an item or within.
     video_header: Option<TagBody>,
     audio_header: Option<TagBody>,
+    /// Sound beside the first: its headers, and what was sent of it.
+    other_headers: Vec<Tag>,
+    others: OtherRows,
     metadata: MetadataRole,
     /// What was said of the sound last, once metadata was sent.
     described: Option<Option<metadata::Sound>>,
@@ -126,6 +132,8 @@ impl Lane {
             parameters: Parameters::default(),
             video_header: None,
             audio_header: None,
+            other_headers: Vec::new(),
+            others: OtherRows::default(),
             metadata,
             described: None,
             last_video: i64::MIN,
@@ -335,9 +343,16 @@ impl Lane {
         let mut has_audio = false;
         for tag in &headers {
             let held = match tag.kind {
-                TagKind::Script => continue,
+                TagKind::Script if !data::is_data(tag) => continue,
+                _ if tag.is_script() || tag.track() != 0 => {
+                    if note_other(&mut self.other_headers, tag) {
+                        self.others.note_header(tag);
+                        changed.push(tag.clone());
+                    }
+                    continue;
+                }
                 TagKind::Video => &mut self.video_header,
-                TagKind::Audio => {
+                _ => {
                     has_audio = true;
                     &mut self.audio_header
                 }
@@ -393,9 +408,10 @@ impl Lane {
 
     /// Where some of the item's tags goes.
     fn placement(&mut self, shift: i64, tags: &[Tag]) -> Placement {
-        let video = Some(VideoPlace { shift, from: self.video_from, after: self.last_video });
+        let video = VideoPlace { shift, from: self.video_from, after: self.last_video };
+        let others = (!self.others.is_empty()).then(|| OtherPlace { video, rows: self.others.clone() });
         if self.row.is_none()
-            && let Some(first) = tags.iter().find(|tag| tag.is_audio() && !tag.is_sequence_header())
+            && let Some(first) = tags.iter().find(|tag| is_main_sound(tag))
         {
             let (rate, frame) = self.audio_format(first);
             let start = Unit::MILLIS.to(first.timestamp.as_millis(), Unit::sample(rate));
@@ -409,7 +425,7 @@ impl Lane {
             until: row.settled.and_then(|settled| settled.wanted).unwrap_or(i64::MAX),
             after: self.last_audio,
         });
-        Placement { video, audio }
+        Placement { video: Some(video), audio, others }
     }
 
     /// Finds out where the lap ends, as soon as that is known, and what it makes of the audio.
@@ -457,8 +473,16 @@ impl Lane {
 
     /// Takes note of what was handed over.
     fn note(&mut self, tags: &[Tag]) {
+        if !self.others.is_empty() {
+            for tag in
+                tags.iter().filter(|tag| tag.is_audio() && !tag.is_sequence_header() && tag.track() != 0)
+            {
+                self.others.take(tag.track(), tag, tag.timestamp.as_millis());
+            }
+        }
         let newest = |kind| {
-            let of_kind = tags.iter().rfind(|tag: &&Tag| tag.kind == kind && !tag.is_sequence_header());
+            let is_it = |tag: &&Tag| tag.kind == kind && !tag.is_sequence_header() && tag.track() == 0;
+            let of_kind = tags.iter().rfind(is_it);
             of_kind.map(|tag| (tag.timestamp.as_millis(), tag))
         };
         if let Some((time, _)) = newest(TagKind::Video) {
@@ -479,7 +503,7 @@ impl Lane {
 
     /// Takes note of the headers that were handed over: what begins next is compared with these.
     fn note_headers(&mut self, tags: &[Tag]) {
-        for tag in tags.iter().filter(|tag| tag.is_sequence_header()) {
+        for tag in tags.iter().filter(|tag| tag.is_sequence_header() && tag.track() == 0) {
             match tag.kind {
                 TagKind::Video => self.video_header = Some(tag.body.clone()),
                 TagKind::Audio => self.audio_header = Some(tag.body.clone()),
@@ -502,6 +526,21 @@ impl Lane {
         self.at = end;
         self.row = None;
     }
+}
+
+/// Whether it is a frame of the first sound track.
+fn is_main_sound(tag: &Tag) -> bool {
+    tag.is_audio() && !tag.is_sequence_header() && tag.track() == 0
+}
+
+/// Takes note of the header of a track beside the first; false if it is the one that is known.
+fn note_other(known: &mut Vec<Tag>, header: &Tag) -> bool {
+    match known.iter_mut().find(|known| (known.kind, known.track()) == (header.kind, header.track())) {
+        Some(known) if known.body == header.body => return false,
+        Some(known) => known.clone_from(header),
+        None => known.push(header.clone()),
+    }
+    true
 }
 
 /// Rounded to nearest, halves up.

@@ -29,7 +29,8 @@ impl Parameters {
     pub(super) fn of(item: &Item) -> Self {
         let headers = item.headers();
         let header = |kind| {
-            let tag = headers.iter().find(|tag| tag.kind == kind && tag.is_sequence_header());
+            let is_it = |tag: &&Tag| tag.kind == kind && tag.is_sequence_header() && tag.track() == 0;
+            let tag = headers.iter().find(is_it);
             tag.map(|tag| tag.body.clone())
         };
         let audio = header(TagKind::Audio).map(Sound::Header);

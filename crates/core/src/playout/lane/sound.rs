@@ -126,7 +126,7 @@ impl Lane {
     /// Puts the frames that are missing before the item's first one, which is among the tags from number `from` on.
     pub(super) fn fill_front(&mut self, from: usize, turn: &mut Turn) {
         let Some(row) = self.row.filter(|row| row.sent < row.from) else { return };
-        if turn.tags[from..].iter().any(|tag| tag.is_audio() && !tag.is_sequence_header()) {
+        if turn.tags[from..].iter().any(super::is_main_sound) {
             self.fill_frames(row, row.sent, row.from, i64::MAX, turn);
         }
     }

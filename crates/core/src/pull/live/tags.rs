@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use flowcast_av::{Demuxer, Packet, TimeBase};
+use flowcast_av::{Demuxer, Packet, TimeBase, TrackInfo};
 use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::time::MediaTime;
 
+use super::Setting;
 use super::times::Times;
 use crate::clock::Increasing;
 use crate::clock::continuity::{Continuity, Forward};
@@ -22,6 +24,8 @@ use crate::tracks::{Carriage, Selection, Tagged, Tagger};
 
 /// How far apart two inputs may begin, in milliseconds: more of the earlier one is left out.
 const APART: i64 = 100;
+/// The clock of MPEG-TS.
+const SOURCE_CLOCK: TimeBase = TimeBase::new(1, 90_000);
 
 /// Why no more is taken.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ impl From<Error> for Stop {
 pub(super) struct Clock {
     continuity: Continuity,
     carriage: Carriage,
+    /// Other sound and timed data go along.
+    all_tracks: bool,
     /// What was told of tracks that are left out.
     told: Vec<(usize, String)>,
 }
@@ -57,6 +63,8 @@ struct Lane {
     /// Packets whose times are known, and the tracks they are of.
     ready: VecDeque<Packet>,
     times: Vec<(usize, Times)>,
+    /// Tracks of data, whose packets have the times they have.
+    data: Vec<usize>,
     is_over: bool,
     patience: Patience,
     /// What is added to the numbers of its tracks, so that each is of one input.
@@ -64,8 +72,9 @@ struct Lane {
 }
 
 impl Clock {
-    pub(super) fn new(carriage: Carriage) -> Self {
-        Self { continuity: Continuity::new(Forward::Live), carriage, told: Vec::new() }
+    pub(super) fn new(setting: &Setting) -> Self {
+        let Setting { carriage, all_tracks, .. } = *setting;
+        Self { continuity: Continuity::new(Forward::Live), carriage, all_tracks, told: Vec::new() }
     }
 
     /// Plays these to their end.
@@ -114,13 +123,17 @@ impl Clock {
             let tracks = media.tracks.len();
             found.extend(media.tracks.iter().map(|track| track.codec.to_string()));
             let mut own = Selection::of(media, self.carriage);
+            if self.all_tracks && count == 1 {
+                own = own.with_others(media);
+            }
             let is_last = index + 1 == count;
             // Where the sound has an input of its own, that of the picture is another one.
             own.video = own.video.filter(|_| selection.video.is_none());
             own.audio = own.audio.filter(|_| is_last);
             demuxer.select(&own.indices());
-            let times =
-                own.video.iter().chain(&own.audio).map(|track| (track.index, Times::of(track))).collect();
+            let timed = own.video.iter().chain(&own.audio).chain(&own.others);
+            let times = timed.map(|track| (track.index, Times::of(track))).collect();
+            let data = own.data.iter().map(|track| track.index).collect();
             for skipped in own.skipped {
                 if !self.told.contains(&skipped) {
                     self.told.push(skipped.clone());
@@ -128,16 +141,19 @@ impl Clock {
                     to.notify(EventKind::TrackSkipped { track, reason })?;
                 }
             }
-            let moved = |mut track: flowcast_av::TrackInfo| {
+            let moved = |mut track: TrackInfo| {
                 track.index += offset;
                 track
             };
             selection.video = selection.video.or(own.video.map(moved));
             selection.audio = selection.audio.or(own.audio.map(moved));
+            // Only of an input that is alone.
+            (selection.others, selection.data) = (own.others, own.data);
             lanes.push(Lane {
                 demuxer,
                 ready: VecDeque::new(),
                 times,
+                data,
                 is_over: false,
                 patience: Patience::default(),
                 offset,
@@ -190,6 +206,10 @@ impl Lane {
             match self.demuxer.read() {
                 Ok(Some(packet)) => {
                     self.patience.read();
+                    if self.data.contains(&packet.track) {
+                        self.put(vec![packet]);
+                        continue;
+                    }
                     let times = self.times.iter_mut().find(|(track, _)| *track == packet.track);
                     let packets = times.map_or_else(Vec::new, |(_, times)| times.take(packet));
                     self.put(packets);
@@ -224,20 +244,26 @@ struct Part {
     tagger: Tagger,
     order: Interleaver,
     increasing: [Increasing; 2],
+    /// The same of other sound.
+    others: Vec<Increasing>,
+    /// When the newest picture or sound is, in milliseconds.
+    newest: i64,
     headers: Vec<Tag>,
 }
 
 impl Part {
     fn new(selection: Selection) -> Self {
         let order = Interleaver::live(selection.video.is_some(), selection.audio.is_some());
+        let others = vec![Increasing::default(); selection.others.len()];
         let tagger = Tagger::new(selection);
-        Self { headers: tagger.headers(), tagger, order, increasing: Default::default() }
+        Self { headers: tagger.headers(), tagger, order, increasing: Default::default(), others, newest: 0 }
     }
 
     fn time_base(&self, track: usize) -> Option<TimeBase> {
         let selection = self.tagger.selection();
-        let track = selection.video.iter().chain(&selection.audio).find(|known| known.index == track)?;
-        Some(track.time_base)
+        let tracks =
+            selection.video.iter().chain(&selection.audio).chain(&selection.others).chain(&selection.data);
+        tracks.into_iter().find(|known| known.index == track).map(|track| track.time_base)
     }
 
     /// When a packet is decoded, in milliseconds; what says nothing of it comes first.
@@ -249,12 +275,45 @@ impl Part {
         packet.and_then(millis).unwrap_or(i64::MIN)
     }
 
+    /// Takes a packet of what goes along; gives back any other.
+    fn take_other(&mut self, packet: Packet) -> Option<Packet> {
+        let number_in = |tracks: &[TrackInfo]| tracks.iter().position(|track| track.index == packet.track);
+        let selection = self.tagger.selection();
+        let (other, data) = (number_in(&selection.others), number_in(&selection.data));
+        let (None, None) = (other, data) else {
+            let base = self.time_base(packet.track)?;
+            // Nothing is sent before the picture and the sound are announced.
+            if self.headers.is_empty() {
+                let ticks = packet.dts.or(packet.pts);
+                let tag = match other {
+                    Some(number) => ticks.and_then(|ticks| {
+                        let at = self.others.get_mut(number)?.next(base.millis(ticks));
+                        self.tagger.other(number, at, packet.data)
+                    }),
+                    // It says when it was sent, which is before what is sent with it is shown: it goes with that.
+                    None => data.and_then(|number| {
+                        let behind = ticks.map_or(0, |ticks| self.newest - base.millis(ticks));
+                        let source_time =
+                            ticks.map(|ticks| base.rescale(ticks, SOURCE_CLOCK).saturating_add(behind * 90));
+                        let at = MediaTime::from_millis(self.newest);
+                        self.tagger.data(number, at, source_time, &packet.data)
+                    }),
+                };
+                tag.into_iter().for_each(|tag| self.order.push(tag, 0));
+            }
+            return None;
+        };
+        Some(packet)
+    }
+
     fn take(&mut self, packet: Packet) {
+        let Some(packet) = self.take_other(packet) else { return };
         let Some((dts, pts)) = self.tagger.times(&packet) else { return };
         let Some(base) = self.time_base(packet.track) else { return };
         let is_audio = !self.tagger.is_video(packet.track);
         let decode = base.millis(dts);
         let at = self.increasing[usize::from(is_audio)].next(decode);
+        self.newest = at.as_millis();
         let Tagged { header, frame } = self.tagger.tags(packet, at, base.millis(pts) - decode);
         for tag in std::mem::take(&mut self.headers) {
             self.order.push(Tag { timestamp: at, ..tag }, 0);

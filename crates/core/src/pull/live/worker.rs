@@ -119,7 +119,7 @@ impl Worker {
         for address in self.dial.look_up(&self.location)? {
             let (url, options) = (self.location.reveal(), self.options());
             match Demuxer::open_url_at(&url, address, &options, &self.interrupt) {
-                Ok(demuxer) => return self.feed(&mut Clock::new(self.setting.carriage), vec![demuxer]),
+                Ok(demuxer) => return self.feed(&mut Clock::new(&self.setting), vec![demuxer]),
                 Err(error) => failure = Some(self.of_connection(error)),
             }
         }
@@ -139,7 +139,7 @@ impl Worker {
             let seen = relay.seen();
             let error = match opened {
                 Ok(demuxer) => {
-                    let played = self.feed(&mut Clock::new(self.setting.carriage), vec![demuxer]);
+                    let played = self.feed(&mut Clock::new(&self.setting), vec![demuxer]);
                     return match (played, relay.seen().failure) {
                         (Err(Stop::Failed(_)), Some(source)) => {
                             let host = location.host().to_owned();
@@ -185,7 +185,7 @@ impl Worker {
         let opened =
             Demuxer::open_stream(Box::new(whole), &location.reveal(), &self.options(), &self.interrupt);
         let demuxer = opened.map_err(|error| self.of_connection(error))?;
-        self.feed(&mut Clock::new(self.setting.carriage), vec![demuxer])
+        self.feed(&mut Clock::new(&self.setting), vec![demuxer])
     }
 
     fn playlist(&self, client: &Client, location: Location, list: Playlist) -> Result<(), Stop> {
@@ -203,7 +203,7 @@ impl Worker {
                 }
             }
         }
-        let mut clock = Clock::new(self.setting.carriage);
+        let mut clock = Clock::new(&self.setting);
         loop {
             let mut demuxers = Vec::new();
             for rendition in &renditions {

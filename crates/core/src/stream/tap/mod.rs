@@ -212,6 +212,10 @@ impl OutputDriver for TapOutput {
     }
 
     fn hear(&mut self, notice: &EventKind) {
+        // What plays is no news of the publication.
+        if matches!(notice, EventKind::ItemStarted { .. }) {
+            return;
+        }
         let mut queue = self.shared.queue.lock();
         if queue.notices.len() == NOTICES {
             queue.notices.pop_front();

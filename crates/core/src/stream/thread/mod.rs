@@ -563,7 +563,8 @@ impl StreamThread {
                 EventKind::Looped { laps } => self.laps = *laps,
                 EventKind::PublisherLost { .. }
                 | EventKind::PublisherReturned { .. }
-                | EventKind::PublisherReplaced { .. } => {
+                | EventKind::PublisherReplaced { .. }
+                | EventKind::ItemStarted { .. } => {
                     self.slots.iter_mut().flatten().for_each(|slot| slot.driver.hear(&kind));
                 }
                 _ => {}

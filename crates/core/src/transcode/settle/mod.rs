@@ -204,7 +204,7 @@ impl Settling {
         // What a part of the file lacks comes from elsewhere.
         for platform in &mut platforms {
             platform.needs_video &= tracks != Tracks::Audio;
-            platform.needs_audio &= tracks == Tracks::Both;
+            platform.needs_audio &= tracks.are_both();
         }
         let facts = facts(path, &ScanOptions::default(), interrupt);
         if interrupt.is_cancelled() {
@@ -255,7 +255,7 @@ impl Settling {
             let copied = follows.filter(|()| !needs.audio).and_then(|()| alike::audio_codec(track));
             self.audio.get_or_init(|| self.audio_plan(track, copied))
         });
-        if let (Some(List { silence: Some(silence) }), None, Tracks::Both) = (self.list, audio, tracks) {
+        if let (Some(List { silence: Some(silence) }), None, true) = (self.list, audio, tracks.are_both()) {
             // It goes on the air before any sound does.
             self.audio.get_or_init(|| self.audio_plan_of(AudioCodec::Aac, silence));
         }

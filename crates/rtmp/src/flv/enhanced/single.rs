@@ -73,6 +73,24 @@ fn single(tag: &Tag, header: &Header, id: u8, four_cc: [u8; 4], start: usize, en
     Some(Tag::with_body(tag.kind, tag.timestamp, body))
 }
 
+/// The tag of track 0 as one of track `id`: the only track of a multitrack tag. `None` for a tag without an extended header, one of
+/// several tracks, and one that is cut off. With `id` 0 it is the tag without ModEx prefixes.
+///
+/// ```
+/// use bytes::Bytes;
+/// use flowcast_rtmp::flv::enhanced;
+/// use flowcast_rtmp::time::MediaTime;
+/// let tag = enhanced::audio_frame(*b"mp4a", MediaTime::ZERO, Bytes::from_static(b"frame"));
+/// let second = enhanced::on_track(&tag, 1).expect("it has an extended header");
+/// assert_eq!((second.track(), second.body.to_bytes()), (1, Bytes::from_static(b"\x95\x01mp4a\x01frame")));
+/// ```
+#[must_use]
+pub fn on_track(tag: &Tag, id: u8) -> Option<Tag> {
+    let header = Header::read(tag.kind, &tag.body).filter(|header| header.multitrack.is_none())?;
+    let track = tracks(tag.kind, &tag.body).next()?;
+    single(tag, &header, id, track.four_cc, track.start, track.end)
+}
+
 /// Whether a ModEx prefix precedes what the tag holds.
 #[must_use]
 pub fn has_mod_ex(tag: &Tag) -> bool {
