@@ -1,14 +1,17 @@
-//! What must not be lost on the way from an input to an output by copying: captions in the picture, a second track of sound. And what cannot be
-//! carried is named, and ends nothing: splice information and metadata in a transport stream.
+//! What must not be lost on the way from an input to an output by copying: captions in the picture, splices and metadata. And what cannot be
+//! carried is named, and ends nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flowcast::av::{Demuxer, Interrupt, OpenOptions};
 use flowcast::{EventKind, Output, RtmpServerExt, Source};
 
 use kit::rig::{both_ways, engine, wait_event};
-use kit::{Need, PATIENCE, Peer, decode, directory, frame_hashes, make, need, text, wait_until};
+use kit::{
+    Need, PATIENCE, Peer, Web, decode, directory, frame_hashes, make, need, packet_times, text, wait_until,
+};
 
 /// Frames per second, of the captions' clock.
 const RATE: usize = 30;
@@ -214,20 +217,88 @@ fn with_cues(plain: &[u8]) -> Vec<u8> {
     with
 }
 
+/// A transport stream of four seconds without data, and the same with it.
+fn cued(directory: &Path) -> (PathBuf, PathBuf) {
+    let plain = make(
+        directory,
+        "plain.ts",
+        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=4 -f lavfi -i sine=duration=4 -c:v libx264 -preset ultrafast -g 25 \
+         -pix_fmt yuv420p -c:a aac",
+    );
+    let file = directory.join("cues.ts");
+    fs::write(&file, with_cues(&fs::read(&plain).expect("it was made"))).expect("there is room");
+    (plain, file)
+}
+
+/// The packets of data of a codec in a file.
+fn data_of(file: &Path, codec: &str) -> Vec<Vec<u8>> {
+    let mut input = Demuxer::open(file, &OpenOptions::default(), &Interrupt::new()).expect("it opens");
+    let track =
+        input.media().tracks.iter().find(|track| track.codec.name() == codec).map(|track| track.index);
+    let Some(track) = track else { return Vec::new() };
+    input.select(&[track]);
+    std::iter::from_fn(|| input.read().expect("it reads")).map(|packet| packet.data.to_vec()).collect()
+}
+
+/// What a splice adds to its times.
+fn adjustment(section: &[u8]) -> i64 {
+    i64::from(section[4] & 1) << 32
+        | i64::from(u32::from_be_bytes(section[5..9].try_into().expect("four bytes")))
+}
+
+#[test]
+fn splice_information_and_metadata_go_from_transport_stream_to_transport_stream() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let (plain, file) = cued(own.path());
+    let [cues, values] = ["scte_35", "klv"].map(|codec| data_of(&file, codec));
+    assert!(cues.len() > 3 && values.len() > 3, "{} cues, {} values", cues.len(), values.len());
+    both_ways(|mode, engine, directory| {
+        let events = engine.events();
+        let [end, other] = ["ts", "mp4"].map(|extension| directory.join(format!("end.{extension}")));
+        let live = engine
+            .stream(Source::file(&file).all_tracks())
+            .to(Output::record(&end).all_tracks())
+            .to(Output::record(&other).all_tracks())
+            .start()
+            .expect("it starts");
+        let reason = wait_event(&events, PATIENCE, |event| match &event.kind {
+            EventKind::OutputTrackSkipped { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert!(reason.ends_with(": scte_35, klv"), "{mode}: {reason}");
+        live.wait().expect("it is complete");
+        for end in [&end, &other] {
+            assert_eq!(frame_hashes(end), frame_hashes(&plain), "{mode} {}: every picture", end.display());
+        }
+        // Not what comes before the first picture.
+        let (sent, got) = (data_of(&end, "scte_35"), data_of(&end, "klv"));
+        for (got, all) in [(sent.len(), cues.len()), (got.len(), values.len())] {
+            assert!(got <= all && got + 2 >= all, "{mode}: {got} of {all}");
+        }
+        assert!(values.ends_with(&got), "{mode}");
+        // What is spliced at is moved as the pictures are, and nothing else is changed.
+        let moved = packet_times(&end, "v")[0].pts - packet_times(&file, "v")[0].pts;
+        for (sent, cue) in sent.iter().zip(&cues[cues.len() - sent.len()..]) {
+            let by = adjustment(sent) - adjustment(cue);
+            let by = if by > 1 << 32 { by - (1 << 33) } else { by };
+            assert!((by as f64 / 90.0 - moved).abs() < 3.0, "{mode}: {by} ticks, pictures {moved} ms");
+            let rest = |section: &[u8]| [&section[..4], &section[9..section.len() - 4]].concat();
+            assert_eq!((rest(sent), crc(sent)), (rest(cue), [0; 4]), "{mode}");
+        }
+        assert!(data_of(&other, "scte_35").is_empty(), "{mode}");
+    });
+}
+
 #[test]
 fn a_transport_stream_with_splice_information_and_metadata_is_played_and_says_what_it_leaves_out() {
     if !need(&[Need::Ffmpeg]) {
         return;
     }
     let own = directory();
-    let plain = make(
-        own.path(),
-        "plain.ts",
-        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=4 -f lavfi -i sine=duration=4 -c:v libx264 -preset ultrafast -g 25 \
-         -pix_fmt yuv420p -c:a aac",
-    );
-    let file = own.path().join("cues.ts");
-    fs::write(&file, with_cues(&fs::read(&plain).expect("it was made"))).expect("there is room");
+    let (plain, file) = cued(own.path());
     both_ways(|mode, engine, directory| {
         let events = engine.events();
         let end = directory.join("end.ts");
@@ -248,4 +319,34 @@ fn a_transport_stream_with_splice_information_and_metadata_is_played_and_says_wh
         live.wait().expect("it is complete");
         assert_eq!(frame_hashes(&end), frame_hashes(&plain), "{mode}: every picture");
     });
+}
+
+#[test]
+fn so_do_those_of_a_transport_stream_that_is_pulled() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let (_, file) = cued(own.path());
+    let web = Web::start(own.path());
+    let engine = engine(|_| {});
+    let end = own.path().join("end.ts");
+    let source = Source::url(&web.url("/cues.ts")).once().all_tracks();
+    let live = engine.stream(source).to(Output::record(&end).all_tracks()).start().expect("it starts");
+    assert!(wait_until(PATIENCE, || live.has_ended()), "{}", live.stats());
+    let moved = packet_times(&end, "v")[0].pts - packet_times(&file, "v")[0].pts;
+    for codec in ["scte_35", "klv"] {
+        let (sent, got) = (data_of(&file, codec), data_of(&end, codec));
+        // Not what comes before the first picture.
+        assert!(got.len() + 2 >= sent.len(), "{codec}: {} of {}", got.len(), sent.len());
+        for (got, sent) in got.iter().zip(&sent[sent.len() - got.len()..]) {
+            if codec == "klv" {
+                assert_eq!(got, sent);
+                continue;
+            }
+            let by = adjustment(got) - adjustment(sent);
+            let by = if by > 1 << 32 { by - (1 << 33) } else { by };
+            assert!((by as f64 / 90.0 - moved).abs() < 3.0, "{by} ticks, pictures {moved} ms");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flowcast::{Error, EventKind, Source};
+use flowcast::output::Segments;
+use flowcast::{Error, EventKind, Output, Source};
 
 use kit::rig::{Known, both_ways, engine, push, read_flv, wait_event};
 use kit::scripted::{Script, Scripted};
@@ -98,5 +99,64 @@ fn what_is_not_kept_is_not_in_the_clip_and_that_is_said() {
         assert!(matches!(stream.clip(own.join("late.flv"), KEEP, PATIENCE), Err(Error::Ended)));
         let is_gone = || !own.join("late.flv").exists();
         assert!(wait_until(PATIENCE, is_gone), "{mode}: an empty file is left");
+    });
+}
+
+#[test]
+fn what_the_stream_does_not_keep_is_read_from_its_recording() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    const LAST: Duration = Duration::from_secs(8);
+    let clip = Known::small();
+    let engine = engine(|_| {});
+    let try_one = &|name: &str, extension: &str| {
+        let own = kit::directory();
+        let mut record = Output::record(own.path().join(name));
+        if name.contains('{') {
+            record = record.segments(Segments::every(Duration::from_secs(3)));
+        }
+        let live = engine.stream(Source::file(&clip.file).looped()).to(record).start().expect("it starts");
+        let events = live.events();
+        assert!(
+            wait_until(PATIENCE * 2, || live.stats().media_time.as_millis() >= 12_000),
+            "{}",
+            live.stats()
+        );
+        let path = own.path().join(format!("clip.{extension}"));
+        let made = live.clip(&path, LAST, PATIENCE).expect("it was recorded");
+        let what = format!("{name} {extension}: {made:?}");
+        assert_eq!((&made.path, made.more.len(), made.is_short), (&path, 0, false), "{what}");
+        assert_eq!(std::fs::metadata(&path).ok().map(|facts| facts.len()), Some(made.bytes), "{what}");
+        // What is not on the disk yet is not in it.
+        let length = made.to - made.from;
+        assert!(length >= LAST - GOP - Duration::from_secs(1), "{what}");
+        let decoded = decode(&path);
+        assert!(decoded.complaints.is_empty(), "{what}: {}", decoded.complaints);
+        let pictures = packet_count(&path, "v");
+        assert!(pictures as f64 >= length.as_secs_f64() * 25.0 - 5.0, "{what}: {pictures} pictures");
+        if extension == "flv" {
+            clip.assert_gapless(&read_flv(&path));
+        }
+        wait_event(&events, PATIENCE, |event| match &event.kind {
+            EventKind::Recorded { path: told, .. } if *told == path => Some(()),
+            _ => None,
+        });
+        // More than there ever was.
+        let all = live.clip(own.path().join("all.flv"), KEEP * 10, PATIENCE).expect("it was recorded");
+        assert!(all.is_short && all.from < GOP && all.to >= made.to, "{what} {all:?}");
+        live.stop(PATIENCE).expect("it stops");
+    };
+    std::thread::scope(|scope| {
+        for (name, extension) in [
+            ("show.flv", "mp4"),
+            ("show.mp4", "flv"),
+            ("show.mkv", "ts"),
+            ("show.ts", "mkv"),
+            ("show-{number}.mp4", "flv"),
+            ("show-{number}.flv", "mp4"),
+        ] {
+            scope.spawn(move || try_one(name, extension));
+        }
     });
 }

@@ -1,7 +1,7 @@
-//! Two tracks of sound from end to end: published with Enhanced RTMP, pushed to another server, and recorded there.
+//! Two tracks of sound from end to end: published with Enhanced RTMP, or in a file, pushed to another server, and recorded there.
 
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use flowcast::rtmp::flv::{Tag, TagKind};
 use flowcast::rtmp::session::ClientRole;
 use flowcast::rtmp::time::MediaTime;
 use flowcast::stats::OutputPhase;
-use flowcast::{Output, RtmpServerExt, Source};
+use flowcast::{EventKind, Output, RtmpServerExt, Source};
 
-use kit::rig::engine;
-use kit::{Need, PATIENCE, Session, directory, make, need, run, text, wait_until};
+use kit::rig::{both_ways, engine, wait_event};
+use kit::{Need, PATIENCE, Session, directory, make, need, run, sound_laps, text, wait_until};
 
 /// What is published.
 const SECONDS: i64 = 20;
@@ -48,6 +48,28 @@ fn tags(file: &Path) -> Vec<Tag> {
     tags
 }
 
+/// A clip with one picture and two tracks of sound.
+fn clip(directory: &Path, seconds: i64) -> PathBuf {
+    make(
+        directory,
+        "two.mp4",
+        &format!(
+            "-f lavfi -i testsrc2=size=160x120:rate=25:duration={seconds} -f lavfi -i sine=frequency=300:duration={seconds} \
+             -f lavfi -i sine=frequency=900:duration={seconds} -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -bf 0 -g 25 \
+             -pix_fmt yuv420p -c:a aac"
+        ),
+    )
+}
+
+/// When the packets of a stream of a file are played, in milliseconds.
+fn times(file: &Path, stream: &str) -> Vec<f64> {
+    let wanted =
+        ["-v", "error", "-select_streams", stream, "-show_entries", "packet=pts_time", "-of", "csv=p=0"];
+    let printed = run("ffprobe", wanted.into_iter().chain([text(file)]), PATIENCE);
+    let seconds = printed.split([',', '\n']).filter_map(|field| field.trim().parse::<f64>().ok());
+    seconds.map(|seconds| seconds * 1000.0).collect()
+}
+
 /// A hash of each packet of a stream of a file, in order.
 fn hashes(file: &Path, stream: &str) -> Vec<String> {
     let wanted = ["-v", "error", "-select_streams", stream, "-show_entries", "packet=data_hash"];
@@ -62,15 +84,7 @@ fn two_tracks_of_sound_go_from_a_publisher_through_two_servers_into_a_file() {
         return;
     }
     let own = directory();
-    let clip = make(
-        own.path(),
-        "two.mp4",
-        &format!(
-            "-f lavfi -i testsrc2=size=160x120:rate=25:duration={SECONDS} -f lavfi -i sine=frequency=300:duration={SECONDS} \
-         -f lavfi -i sine=frequency=900:duration={SECONDS} -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -bf 0 -g 25 \
-         -pix_fmt yuv420p -c:a aac"
-        ),
-    );
+    let clip = clip(own.path(), SECONDS);
     let engines = [(); 2].map(|()| engine(|_| {}));
     let servers = engines.each_ref().map(|engine| {
         engine.keys().add("show", "show-key").expect("a usable key");
@@ -98,7 +112,12 @@ fn two_tracks_of_sound_go_from_a_publisher_through_two_servers_into_a_file() {
             middle.stats().outputs.iter().any(|push| push.phase == OutputPhase::Live)
         });
     }
-    let all = || middle.stats().media_time.as_millis() >= SECONDS * 1000 - 100;
+    // All of it is there, and the push has sent it.
+    let all = || {
+        let stats = middle.stats();
+        let is_sent = stats.outputs.iter().all(|push| push.lag.is_zero());
+        stats.media_time.as_millis() >= SECONDS * 1000 - 100 && is_sent
+    };
     assert!(wait_until(PATIENCE, all), "{} {}", middle.stats(), last.stats());
     drop(publisher);
     middle.stop(PATIENCE).expect("it stops");
@@ -117,4 +136,83 @@ fn two_tracks_of_sound_go_from_a_publisher_through_two_servers_into_a_file() {
             }
         }
     }
+}
+
+#[test]
+fn two_tracks_of_sound_of_a_file_are_sent_where_that_is_asked_for() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let clip = clip(own.path(), 5);
+    both_ways(|mode, engine, directory| {
+        let events = engine.events();
+        let ends = ["mp4", "mkv", "ts"].map(|extension| directory.join(format!("end.{extension}")));
+        let one = directory.join("one.mp4");
+        let to = engine.stream(Source::file(&clip).all_tracks()).record(&one);
+        let to = ends.iter().fold(to, |to, end| to.to(Output::record(end).all_tracks()));
+        let live = to.start().expect("it starts");
+        let (left_out, recording) = wait_event(&events, PATIENCE, |event| match &event.kind {
+            EventKind::OutputTrackSkipped { track, output, .. } => Some((*track, *output)),
+            _ => None,
+        });
+        assert_eq!((left_out, recording), (1, live.stats().outputs[0].id), "{mode}");
+        live.wait().expect("it is complete");
+        for end in &ends {
+            for track in ["a:0", "a:1"] {
+                let (sent, got) = (hashes(&clip, track), hashes(end, track));
+                let what = format!("{mode} {} {track}: {} of {}", end.display(), got.len(), sent.len());
+                // What comes before the first picture is not recorded.
+                assert!(got.len() > 200 && got.len() + 2 >= sent.len(), "{what}");
+                // ADTS in a transport stream is another wrapping of the same frames.
+                let wraps = end.extension().is_some_and(|extension| extension == "ts");
+                assert!(wraps || sent.ends_with(&got), "{what}");
+            }
+        }
+        assert!(hashes(&one, "a:1").is_empty() && !hashes(&one, "a:0").is_empty(), "{mode}");
+    });
+}
+
+#[test]
+fn both_tracks_of_a_looped_file_stay_with_the_picture_and_go_through_a_push() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let own = directory();
+    let clip = clip(own.path(), 2);
+    both_ways(|mode, engine, directory| {
+        let there = kit::rig::engine(|_| {});
+        there.keys().add("show", "show-key").expect("a usable key");
+        let server = there.rtmp_server("127.0.0.1:0").start().expect("a free port");
+        let (near, far) = (directory.join("near.mkv"), directory.join("far.mkv"));
+        let last = there.stream(Source::published("show").once()).to(Output::record(&far).all_tracks());
+        let last = last.start().expect("it waits");
+        let push = Output::rtmp_url(&format!("rtmp://{}/live/show-key", server.address()));
+        let live = engine
+            .stream(Source::file(&clip).looped().all_tracks())
+            .to(Output::record(&near).all_tracks())
+            .to(push.enhanced())
+            .start()
+            .expect("it starts");
+        assert!(wait_until(PATIENCE, || last.stats().media_time.as_millis() > 9000), "{}", last.stats());
+        live.stop(PATIENCE).expect("it stops");
+        assert!(wait_until(PATIENCE, || last.has_ended()), "{}", last.stats());
+        for end in [&near, &far] {
+            for track in ["a:0", "a:1"] {
+                let (sent, got) = (hashes(&clip, track), hashes(end, track));
+                let seams = sound_laps(&got, &sent, sent.len() - 4);
+                assert!(
+                    seams.as_ref().is_ok_and(|seams| *seams >= 3),
+                    "{mode} {} {track}: {seams:?}",
+                    end.display()
+                );
+                // No more than half a frame beside its place, however many laps there were.
+                let (times, frame) = (times(end, track), 1024.0 / 44.1);
+                let length =
+                    times.last().zip(times.first()).map_or(0.0, |(last, first)| last - first) + frame;
+                let off = length - times.len() as f64 * frame;
+                assert!(off.abs() < 2.0 * frame, "{mode} {} {track}: {off} ms", end.display());
+            }
+        }
+    });
 }
