@@ -90,13 +90,16 @@ impl Playout {
     }
 
     /// While a reader has nothing to give, time stands still beyond a second: what comes late is then sent at the speed of
-    /// life, not all at once.
-    fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, due: i64, is_dry: bool) {
+    /// life, not all at once. `gave` says that this turn gave something, with which it may be dry again.
+    fn wait_for_reader(&mut self, cx: &mut SourceContext<'_>, due: i64, is_dry: bool, gave: bool) {
+        if (!is_dry || gave)
+            && let Some((since, true)) = self.dry_since.take()
+        {
+            let after = cx.now.saturating_duration_since(since);
+            cx.notices.push(EventKind::SourceResumed { after });
+        }
         if !is_dry {
-            if let Some((since, true)) = self.dry_since.take() {
-                let after = cx.now.saturating_duration_since(since);
-                cx.notices.push(EventKind::SourceResumed { after });
-            }
+            self.dry_since = None;
             return;
         }
         let late = Duration::from_millis(u64::try_from(due - self.main.handed()).unwrap_or(0));
@@ -173,7 +176,7 @@ impl SourceDriver for Playout {
         if let Some(refill) = refill {
             cx.refill(count, refill);
         }
-        self.wait_for_reader(cx, due, matches!(state, SequencerState::Dry));
+        self.wait_for_reader(cx, due, matches!(state, SequencerState::Dry), count > 0);
         match state {
             SequencerState::Due | SequencerState::Dry => SourceState::Running,
             SequencerState::More => SourceState::More,
