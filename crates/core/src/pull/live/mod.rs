@@ -3,6 +3,7 @@
 //! In: where it is, and what may be reached. Out: tags. A worker connects and reads, on a thread of its own with libav ([`worker`]); the
 //! stream's thread takes what is due from a bounded queue and never waits.
 
+mod answers;
 mod cipher;
 mod hls;
 mod pace;
@@ -13,8 +14,8 @@ mod times;
 mod worker;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use flowcast_av::Interrupt;
@@ -40,6 +41,8 @@ const STACK: usize = 2 << 20;
 const FIRST_MEDIA: Duration = Duration::from_secs(20);
 /// How long pictures may come before a keyframe.
 const KEYFRAME: Duration = Duration::from_secs(30);
+/// One for all inputs, so that a name server that is dead costs a bounded number of threads.
+static RESOLVER: LazyLock<Resolver> = LazyLock::new(Resolver::default);
 /// Tags taken in one turn.
 const TAG_BUDGET: usize = 2048;
 
@@ -112,7 +115,7 @@ impl LiveLink {
             reach: pull.reach.clone(),
             roots: pull.roots.clone(),
             connect: connect.clone(),
-            resolver: Resolver::default(),
+            resolver: RESOLVER.clone(),
             cancel: cancel.clone(),
         };
         let worker = Worker {

@@ -12,6 +12,8 @@ use crate::fetch::Range;
 const BEGINNING: &str = "#EXTM3U";
 /// What a playlist may say of durations, in seconds: more is nonsense.
 const LONGEST: f64 = 86_400.0;
+/// The highest number of a first segment: more is nonsense, and numbers grow.
+const HIGHEST: u64 = 1 << 50;
 
 /// A playlist.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,7 +208,8 @@ impl Media {
                     media.target = seconds(value).ok_or("the target duration is no number")?;
                 }
                 "EXT-X-MEDIA-SEQUENCE" => {
-                    media.first = value.trim().parse().map_err(|_| "the media sequence is no number")?;
+                    let first = value.trim().parse().ok().filter(|first| *first <= HIGHEST);
+                    media.first = first.ok_or("the media sequence is no number, or above 2^50")?;
                 }
                 "EXT-X-BYTERANGE" => range = Some(byte_range(value).ok_or("a byte range is malformed")?),
                 "EXT-X-DISCONTINUITY" => is_break = true,
@@ -325,6 +328,17 @@ mod tests {
             Ok(Playlist::Media(media)) => media,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn numbers_that_cannot_grow_are_refused() {
+        let first = |number: u64| {
+            Playlist::parse(&format!(
+                "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:{number}\n#EXTINF:2,\na.ts\n"
+            ))
+        };
+        assert!(first(HIGHEST).is_ok());
+        assert!(first(HIGHEST + 1).is_err() && first(u64::MAX).is_err());
     }
 
     #[test]

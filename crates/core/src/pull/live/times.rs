@@ -41,7 +41,7 @@ impl Times {
         if !self.is_video {
             let time = packet.dts.or(packet.pts).or(self.next);
             (packet.dts, packet.pts) = (time, packet.pts.or(time));
-            self.next = time.map(|time| time + self.duration(&packet));
+            self.next = time.map(|time| time.saturating_add(self.duration(&packet)));
             return vec![packet];
         }
         let is_known = packet.dts.is_some();
@@ -58,12 +58,13 @@ impl Times {
         let earliest = held.iter().filter_map(|packet| packet.pts).min();
         // What is shown before all others, and was not said: the first picture.
         for packet in held.iter_mut().filter(|packet| packet.pts.is_none()) {
-            packet.pts = packet.dts.or(earliest.map(|pts| pts - self.usual));
+            packet.pts = packet.dts.or(earliest.map(|pts| pts.saturating_sub(self.usual)));
         }
-        let mut behind = held.last().and_then(|last| last.dts.or(last.pts)).map(|dts| dts + self.usual);
+        let mut behind =
+            held.last().and_then(|last| last.dts.or(last.pts)).map(|dts| dts.saturating_add(self.usual));
         for packet in held.iter_mut().rev() {
             let duration = if packet.duration > 0 { packet.duration } else { self.usual };
-            let latest = behind.map(|behind| behind - duration);
+            let latest = behind.map(|behind| behind.saturating_sub(duration));
             packet.dts = packet.dts.or(latest.min(packet.pts).or(packet.pts));
             behind = packet.dts;
         }
@@ -136,6 +137,16 @@ mod tests {
         // And those that say nothing at all have no times, and are left out.
         let mut times = self::times(true);
         assert_eq!(taken(&mut times, &[(None, None)]), [(None, None)]);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_their_range_are_no_fault() {
+        for time in [i64::MAX, i64::MIN] {
+            for is_video in [true, false] {
+                let given = [(None, None), (Some(time), None), (None, Some(time)), (None, None)];
+                assert_eq!(taken(&mut times(is_video), &given).len(), 4);
+            }
+        }
     }
 
     #[test]

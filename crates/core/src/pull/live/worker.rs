@@ -151,11 +151,11 @@ impl Worker {
                 Err(error) => error,
             };
             let host = || location.host().to_owned();
-            if let Some(to) = seen.moved_to {
+            if let Some(to) = seen.heard.moved_to {
                 location = moved(&location, &to)?;
                 continue;
             }
-            return Err(match (seen.status, error) {
+            return Err(match (seen.heard.status, error) {
                 (Some(status), _) if status >= 400 => Error::HttpStatus { host: host(), status }.into(),
                 (_, Media::Cancelled { .. }) => Stop::Gone,
                 (_, error) => match (seen.failure, self.of_connection(error)) {
@@ -256,7 +256,7 @@ impl Worker {
     }
 }
 
-/// Where an RTSP server wants the client to go; with its user information, if that is on the same host.
+/// Where an RTSP server wants the client to go; with its user information, if that is the same server.
 fn moved(from: &Location, to: &str) -> Result<Location, Error> {
     let refused =
         |why: &str| Err(lost(from, std::io::Error::new(std::io::ErrorKind::ConnectionRefused, why)));
