@@ -171,15 +171,12 @@ impl Location {
         if !self.protocol.is_web() || from.protocol.is_tls() && !self.protocol.is_tls() {
             return None;
         }
-        if self.server() != from.server() {
-            return Some(self);
-        }
         Some(self.with_userinfo_of(from))
     }
 
-    /// With the user information of `from`, if that is on the same host and there is none.
+    /// With the user information of `from`, if that is the same server and there is none: it is told to nobody else.
     pub(crate) fn with_userinfo_of(mut self, from: &Self) -> Self {
-        if self.userinfo.is_none() && self.host == from.host {
+        if self.userinfo.is_none() && self.server() == from.server() {
             self.userinfo.clone_from(&from.userinfo);
         }
         self
@@ -404,6 +401,21 @@ mod tests {
         ] {
             let joined = joined(base, reference).unwrap_or_else(|_| "refused".to_owned());
             assert_eq!(joined, expected, "{reference}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_told_to_the_same_server_only() {
+        let from = Location::parse("rtsp://u:p@camera:8554/a").expect("a URL");
+        for (to, has) in [
+            ("rtsp://camera:8554/b", true),
+            ("rtsp://camera/b", false),
+            ("rtsp://camera:8555/b", false),
+            ("rtsps://camera:8554/b", false),
+            ("rtsp://other:8554/b", false),
+        ] {
+            let to = Location::parse(to).expect("a URL").with_userinfo_of(&from);
+            assert_eq!(to.userinfo().is_some(), has, "{to}");
         }
     }
 
