@@ -142,12 +142,24 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Removes files of earlier runs that no playlist lists.
+    /// Removes files of earlier runs that the playlist does not list any more. Without one, or where all is kept, nobody knows whose they are.
     fn clear(&mut self) -> io::Result<()> {
+        let mut others = 0_u32;
         for name in self.shelf.names()? {
-            if is_own(&name) && !self.playlist.has(&name) && self.shelf.is_free(&name) {
-                self.shelf.remove(&name);
+            if !is_own(&name) || self.playlist.has(&name) || !self.shelf.is_free(&name) {
+                continue;
             }
+            if self.playlist.has_begun() && self.settings.kept != Kept::All {
+                self.shelf.remove(&name);
+            } else {
+                others += 1;
+            }
+        }
+        if others > 0 {
+            log::info!(
+                "{}: {others} files beside it are in no playlist, and stay",
+                self.settings.path.display()
+            );
         }
         Ok(())
     }
@@ -266,14 +278,18 @@ impl Channel {
         });
         self.standing.bytes.fetch_add(open.bytes, Ordering::Relaxed);
         self.measure(open.bytes, length, pictures);
-        if let Err(error) = self.publish().and_then(|()| self.say()) {
+        if let Err(error) = self.publish() {
             self.fail(error);
             return;
         }
         for name in self.playlist.expired() {
             self.shelf.remove(&name);
         }
-        self.succeed();
+        match self.say() {
+            Ok(()) => self.succeed(),
+            // The segment is listed all the same.
+            Err(error) => self.tell_failed(error),
+        }
     }
 
     fn publish(&mut self) -> io::Result<()> {
@@ -303,6 +319,7 @@ impl Channel {
             codecs: self.tracks.codecs.clone(),
             picture: self.tracks.picture,
             frame_rate: self.tracks.picture.is_some().then_some(rate),
+            is_independent: self.playlist.is_independent(),
         })
     }
 
@@ -310,8 +327,12 @@ impl Channel {
     fn fail(&mut self, source: io::Error) {
         self.shelf.discard();
         self.is_apart |= self.playlist.has_begun();
-        self.failed = self.failed.saturating_add(1);
         self.standing.failures.fetch_add(1, Ordering::Relaxed);
+        self.tell_failed(source);
+    }
+
+    fn tell_failed(&mut self, source: io::Error) {
+        self.failed = self.failed.saturating_add(1);
         self.standing.is_live.store(false, Ordering::Relaxed);
         let error = Error::Hls { path: self.settings.path.clone(), source: source.into() };
         let wait = Duration::from_secs(self.playlist.published().unwrap_or(self.settings.target));

@@ -75,6 +75,11 @@ impl Cuts {
         i64::try_from(seconds * 1000).unwrap_or(i64::MAX / 2) + ROUNDS_DOWN_MS
     }
 
+    /// Whether a segment that ends here is longer than is published.
+    pub(super) fn is_too_long(&self, ms: i64) -> bool {
+        self.begin_ms.is_some_and(|begin_ms| ms - begin_ms >= self.limit_ms())
+    }
+
     /// A sample of the track by which segments are cut.
     pub(super) fn main(&mut self, ms: i64, is_key: bool) -> Cut {
         if let Some(before) = self.picture_ms.replace(ms) {

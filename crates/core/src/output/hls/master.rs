@@ -40,6 +40,8 @@ pub(super) struct Variant {
     pub(super) picture: Option<(u32, u32)>,
     /// Pictures per second.
     pub(super) frame_rate: Option<f64>,
+    /// Each segment of its playlist begins with a keyframe.
+    pub(super) is_independent: bool,
 }
 
 /// A multivariant playlist.
@@ -61,6 +63,8 @@ pub(super) struct Seat {
     master: Arc<Master>,
     place: Place,
     number: u64,
+    /// It is listed when its output has ended, too.
+    stays: bool,
 }
 
 impl Seat {
@@ -101,7 +105,13 @@ impl Seat {
     }
 
     fn new(master: Arc<Master>, place: Place) -> Self {
-        Self { master, place, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+        Self { master, place, number: NEXT.fetch_add(1, Ordering::Relaxed), stays: false }
+    }
+
+    /// The same; what it lists can be played when its output has ended.
+    pub(super) fn staying(mut self, stays: bool) -> Self {
+        self.stays = stays;
+        self
     }
 
     /// Where a media playlist is, as the multivariant one has to say it.
@@ -127,12 +137,25 @@ impl Seat {
         if let Some(before) = variants.get(&self.number) {
             let is_same =
                 Variant { peak: before.peak, average: before.average, ..variant.clone() } == *before;
-            if is_same && before.peak >= variant.peak {
+            if is_same && before.peak >= variant.peak && self.is_there() {
                 return Ok(());
             }
         }
-        variants.insert(self.number, variant);
-        self.write(&variants)
+        let mut new = variants.clone();
+        // One that stayed goes on.
+        new.retain(|_, known| known.uri != variant.uri);
+        new.insert(self.number, variant);
+        self.write(&new)?;
+        *variants = new;
+        Ok(())
+    }
+
+    /// Whether what was written is still there.
+    fn is_there(&self) -> bool {
+        match &self.place {
+            Place::File(path) => path.exists(),
+            Place::Store(_) => true,
+        }
     }
 
     fn write(&self, variants: &BTreeMap<u64, Variant>) -> io::Result<()> {
@@ -158,6 +181,9 @@ impl Seat {
 impl Drop for Seat {
     /// An output that ends is not offered any more, unless it is the last one: then what there is stays.
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         let mut variants = self.master.variants.lock();
         if variants.len() > 1 && variants.remove(&self.number).is_some() {
             if let Err(error) = self.write(&variants) {
@@ -170,12 +196,16 @@ impl Drop for Seat {
 }
 
 fn text<'a>(variants: impl Iterator<Item = &'a Variant>) -> String {
-    let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
+    let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n".to_owned();
     let mut variants: Vec<_> = variants.collect();
+    // Here it holds for all playlists (RFC 8216 section 4.3.5.1).
+    if variants.iter().all(|variant| variant.is_independent) {
+        text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
     // Players begin with the first.
     variants.sort_by_key(|variant| std::cmp::Reverse(variant.peak));
     for variant in variants {
-        let Variant { uri, peak, average, codecs, picture, frame_rate } = variant;
+        let Variant { uri, peak, average, codecs, picture, frame_rate, is_independent: _ } = variant;
         // A string takes all that is written to it.
         let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
         if !codecs.is_empty() {
@@ -231,6 +261,7 @@ mod tests {
             codecs: vec!["avc1.64001f".to_owned(), "mp4a.40.2".to_owned()],
             picture: Some((1280, 720)),
             frame_rate: Some(29.97),
+            is_independent: true,
         }
     }
 
@@ -254,14 +285,52 @@ a%20b/index.m3u8
         // 350000.5 is rounded down before it is rounded up.
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         // A smaller segment changes nothing.
+        fs::write(&path, "#EXTM3U\n").unwrap();
+        seats[1].say(variant("720p/index.m3u8", 2_000_000)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "#EXTM3U\n");
+        // One that was deleted comes back.
         fs::remove_file(&path).unwrap();
         seats[1].say(variant("720p/index.m3u8", 2_000_000)).unwrap();
-        assert!(!path.exists());
+        assert!(path.exists());
+        // What was cut between keyframes is not said to be independent.
+        let mut cut = variant("720p/index.m3u8", 2_000_000);
+        cut.is_independent = false;
+        seats[1].say(cut).unwrap();
+        assert!(!fs::read_to_string(&path).unwrap().contains("INDEPENDENT"));
         let [first, last] = seats;
         drop(first);
         assert!(!fs::read_to_string(&path).unwrap().contains("a%20b"));
         drop(last);
         assert!(fs::read_to_string(&path).unwrap().contains("720p"), "what there is stays");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_the_next_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("late/all.m3u8");
+        let seat = Seat::in_file(&path).unwrap();
+        let error = seat.say(variant("a/index.m3u8", 700_000)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        fs::create_dir(directory.path().join("late")).unwrap();
+        seat.say(variant("a/index.m3u8", 700_000)).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("a/index.m3u8"));
+    }
+
+    #[test]
+    fn what_stays_is_listed_when_its_output_has_ended_and_once_when_it_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("all.m3u8");
+        let seat = || Seat::in_file(&path).unwrap().staying(true);
+        let (first, second) = (seat(), seat());
+        first.say(variant("a/index.m3u8", 700_000)).unwrap();
+        second.say(variant("b/index.m3u8", 900_000)).unwrap();
+        drop(first);
+        let again = seat();
+        again.say(variant("a/index.m3u8", 700_000)).unwrap();
+        drop(second);
+        drop(again);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!((text.matches("a/index").count(), text.matches("b/index").count()), (1, 1), "{text}");
     }
 
     #[test]

@@ -338,11 +338,11 @@ fn channel(
         Place::Directory(path) => {
             let directory = Directory::open(path, files).map_err(failed)?;
             let seat = hls.master.as_deref().map(Seat::in_file).transpose();
-            (Box::new(directory), seat.map_err(failed)?)
+            (Box::new(directory), seat.map_err(failed)?.map(|seat| seat.staying(hls.is_event)))
         }
         Place::Memory(store) => {
             let compartment = Compartment::open(store, hls.prefix()).map_err(failed)?;
-            (Box::new(compartment), Some(Seat::in_store(store)))
+            (Box::new(compartment), Some(Seat::in_store(store).staying(hls.is_event)))
         }
     };
     let (news, heard) = crossbeam_channel::unbounded();

@@ -156,6 +156,11 @@ impl Playlist {
         !self.media.is_zero()
     }
 
+    /// Whether each segment that is listed begins with a keyframe.
+    pub(super) fn is_independent(&self) -> bool {
+        self.entries.iter().all(|entry| entry.is_independent)
+    }
+
     /// Whether it has no segment now.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -259,7 +264,7 @@ impl Playlist {
         if self.kept == Kept::All {
             writeln!(text, "#EXT-X-PLAYLIST-TYPE:EVENT")?;
         }
-        if self.entries.iter().all(|entry| entry.is_independent) {
+        if self.is_independent() {
             writeln!(text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
         }
         let mut header = None;

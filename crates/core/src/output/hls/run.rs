@@ -21,7 +21,7 @@ use crate::output::media::{Media, Sample, Track};
 
 /// The largest body: sizes have 32 bits.
 const LARGEST_BODY: usize = 1 << 28;
-/// A step in time behind headers that come again is a gap from this on, in milliseconds.
+/// Time without media is a gap from this on, in milliseconds.
 const GAP_MS: i64 = 500;
 /// How long the last picture is shown if no other follows, in milliseconds.
 const PICTURE_MS: i64 = 40;
@@ -163,7 +163,7 @@ impl Run {
         channel: &mut Channel,
     ) -> io::Result<()> {
         let ms = sample.dts_ms;
-        if std::mem::take(&mut self.may_have_gap) && ms - self.end_ms > GAP_MS {
+        if self.is_gap(ms) {
             self.end(packing, channel)?;
             channel.break_off();
         }
@@ -193,6 +193,15 @@ impl Run {
         self.cuts.begin(ms);
         self.note(is_main, ms + length_ms);
         Ok(())
+    }
+
+    /// Whether media is missing before this time. Sound has no holes; pictures alone may come as seldom as they like, as long as a segment can
+    /// hold them.
+    fn is_gap(&mut self, ms: i64) -> bool {
+        let may_have_gap = std::mem::take(&mut self.may_have_gap);
+        let has_sound = self.media.tracks().iter().any(|track| track.sound.is_some());
+        ms - self.end_ms > GAP_MS
+            && (may_have_gap || self.is_open && (has_sound || self.cuts.is_too_long(ms)))
     }
 
     fn note(&mut self, is_main: bool, end_ms: i64) {

@@ -10,6 +10,40 @@ use crate::output::hls::Hls;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Files of this kind may be somebody else's, or all that is left of an archive.
+#[test]
+fn only_files_of_its_own_playlist_are_removed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (foreign, event) = (directory.path().join("foreign"), directory.path().join("event"));
+    fs::create_dir(&foreign).expect("there is room");
+    for name in ["seg-1.ts", "seg-2.m4s", "init-1.mp4"] {
+        fs::write(foreign.join(name), "of another playlist").expect("there is room");
+    }
+    let (mut made, _news) = open(&Hls::directory(&foreign).target_duration(2 * SECOND));
+    write(&mut made, &stream(0, 10));
+    made.finish().expect("there is room");
+    for name in ["seg-1.ts", "seg-2.m4s", "init-1.mp4"] {
+        assert!(foreign.join(name).exists(), "{name} is gone");
+    }
+    let count = || fs::read_dir(&event).expect("it is there").flatten().count();
+    let settings = Hls::directory(&event).target_duration(2 * SECOND).event();
+    let (mut made, _news) = open(&settings);
+    write(&mut made, &stream(0, 10));
+    made.finish().expect("there is room");
+    advance(20 * SECOND);
+    let before = count();
+    fs::remove_file(event.join("index.m3u8")).expect("it is there");
+    let (made, _news) = open(&settings);
+    drop(made);
+    assert!(count() >= before - 1, "the archive is gone: {} of {before} files", count());
+    assert!(
+        fs::read_dir(&event)
+            .expect("it is there")
+            .flatten()
+            .any(|entry| { entry.file_name().to_string_lossy().starts_with("seg-") })
+    );
+}
+
 #[test]
 fn an_output_outlives_its_directory() {
     let directory = tempfile::tempdir().expect("a directory");
