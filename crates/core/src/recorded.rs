@@ -81,9 +81,10 @@ impl Seat {
         self.recordings.0.most
     }
 
-    /// These files are complete. One that is known counts once.
+    /// These files are complete, that which was written among them. One that is known counts once.
     pub(crate) fn complete(&self, files: Vec<Complete>) {
         let mut state = self.recordings.0.state.lock();
+        state.growing.insert(self.number, 0);
         for file in files {
             state.complete.retain(|known| known.path != file.path);
             state.complete.push(file);
@@ -136,6 +137,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_part_that_is_complete_counts_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let recordings = Recordings::new(10_000);
+        let (one, other) = (recordings.begin().unwrap(), recordings.begin().unwrap());
+        let file = |name: &str, bytes: usize| {
+            let path = directory.path().join(name);
+            fs::write(&path, vec![0; bytes]).unwrap();
+            Complete { at: SystemTime::now(), path, bytes: bytes as u64, may_go: true }
+        };
+        one.complete(vec![file("old", 2000)]);
+        assert!(one.has_room(5000));
+        one.complete(vec![file("new", 5000)]);
+        assert!(other.has_room(3000), "all have 10000 bytes");
+        assert!(directory.path().join("old").exists(), "it was removed for bytes that are not there");
+    }
 
     #[test]
     fn the_oldest_parts_of_all_recordings_go_and_whole_ones_stay() {

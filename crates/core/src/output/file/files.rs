@@ -24,7 +24,10 @@ use super::names::Names;
 use super::segments::Segments;
 use crate::files::StreamFiles;
 use crate::recorded::{Complete, Seat};
+use crate::ring::Headers;
 
+/// Media without a picture for this long is sound alone, in milliseconds.
+const SOUND_ALONE_MS: i64 = 10_000;
 /// Bytes of sound that wait for the keyframe with which the next file begins.
 const MOST_HELD: usize = 1 << 20;
 
@@ -104,8 +107,8 @@ pub(super) struct Plan {
 pub(super) struct Parts {
     pub(super) segments: Segments,
     pub(super) names: Names,
-    /// The number of the next file.
-    pub(super) number: u64,
+    /// The number of the next file; `None` before the first.
+    pub(super) number: Option<u64>,
     /// The clock of the wall.
     pub(super) clock: fn() -> SystemTime,
     /// When the file that is written has to end by it.
@@ -114,18 +117,20 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(segments: Segments, names: Names) -> Self {
-        Self { segments, names, number: 0, clock: SystemTime::now, until: None }
+        Self { segments, names, number: None, clock: SystemTime::now, until: None }
     }
 
     /// Opens the next file.
     fn open(&mut self, format: FileFormat, files: &Arc<StreamFiles>) -> io::Result<Box<dyn Format>> {
         let now = (self.clock)();
         let opened = loop {
-            let name = self.names.name(self.number, now);
+            // Behind those of earlier runs, also where some of them have been removed.
+            let number = *self.number.get_or_insert_with(|| keep::next_number(&self.names));
+            let name = self.names.name(number, now);
             let existing = if self.names.is_numbered() { Existing::Refuse } else { Existing::Number };
-            self.number += 1;
+            self.number = Some(number + 1);
             match open(format, &name, existing, files) {
-                // One of an earlier run: the numbers go on behind it.
+                // Somebody else's: the numbers go on behind it.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.names.is_numbered() => {}
                 other => break other?,
             }
@@ -203,11 +208,13 @@ pub(in crate::output) struct Files {
     row: Box<dyn Row>,
     current: Box<dyn Format>,
     /// What holds now and was said before: metadata, and the configuration of each track.
-    headers: Vec<Tag>,
+    headers: Headers,
     /// Where the current file begins, and the newest tag, in milliseconds of the recording.
     begin_ms: i64,
     now_ms: i64,
     has_video: bool,
+    /// The newest picture, in milliseconds of the recording.
+    picture_ms: i64,
     /// Tracks that the current file cannot go on with, and their tags.
     changed: Vec<Key>,
     held: Vec<Tag>,
@@ -256,10 +263,11 @@ impl Files {
         Ok(Self {
             row,
             current,
-            headers: Vec::new(),
+            headers: Headers::default(),
             begin_ms: 0,
             now_ms: 0,
             has_video: false,
+            picture_ms: 0,
             changed: Vec::new(),
             held: Vec::new(),
             held_bytes: 0,
@@ -289,6 +297,7 @@ impl Files {
         if tag.is_script() {
             return if self.changed.is_empty() { Place::Here } else { Place::Held };
         }
+        self.headers.note_frame(tag);
         let key = (tag.kind, tag.track());
         if !self.changed.contains(&key) && !self.current.fits(tag) {
             self.changed.push(key);
@@ -297,7 +306,7 @@ impl Files {
             return if self.is_due(tag) { Place::Begin } else { Place::Here };
         }
         let is_changed = self.changed.contains(&key);
-        if tag.is_keyframe() || (is_changed && (tag.is_video() || !self.has_video)) {
+        if tag.is_keyframe() || (is_changed && (tag.is_video() || self.is_sound_alone(tag))) {
             return Place::Begin;
         }
         match (is_changed, self.held_bytes < MOST_HELD) {
@@ -310,19 +319,21 @@ impl Files {
 
     /// Whether the recording is to be cut before this tag: a keyframe, or any sound where there is no picture.
     fn is_due(&self, tag: &Tag) -> bool {
-        let is_place = tag.is_keyframe() || (tag.is_audio() && !self.has_video);
+        let is_place = tag.is_keyframe() || (tag.is_audio() && self.is_sound_alone(tag));
         let media_ms = tag.timestamp.as_millis() - self.begin_ms;
-        is_place && self.is_given && (self.is_return || self.row.is_due(media_ms, self.current.written()))
+        let is_due = |bytes: u64| self.row.is_due(media_ms, bytes);
+        let is_given = is_place && self.is_given;
+        is_given && (self.is_return || self.current.is_full() || is_due(self.current.written()))
+    }
+
+    /// Whether there is no picture in the current file, or none any more.
+    fn is_sound_alone(&self, tag: &Tag) -> bool {
+        !self.has_video || tag.timestamp.as_millis() - self.picture_ms >= SOUND_ALONE_MS
     }
 
     fn place_header(&mut self, tag: &Tag) -> Place {
         let key = (tag.kind, tag.track());
-        let side = tag.is_side_config();
-        let is_same = |known: &Tag| (known.kind, known.track()) == key && known.is_side_config() == side;
-        match self.headers.iter_mut().find(|known| is_same(known)) {
-            Some(known) => known.clone_from(tag),
-            None => self.headers.push(tag.clone()),
-        }
+        self.headers.note(tag);
         if !self.changed.contains(&key) && !self.current.fits(tag) {
             self.changed.push(key);
         }
@@ -372,11 +383,7 @@ impl Files {
             return Err(error);
         }
         self.begin_ms = if self.row.counts_from_zero() { begin_ms } else { 0 };
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .map(|header| Tag { timestamp: MediaTime::from_millis(begin_ms), ..header.clone() })
-            .collect();
+        let headers: Vec<_> = self.headers.at(MediaTime::from_millis(begin_ms)).collect();
         self.give(&headers)?;
         self.give(&held)
     }
@@ -436,7 +443,9 @@ impl Format for Files {
                     from = at;
                 }
             }
-            self.has_video |= tag.is_video() && !tag.is_header();
+            if tag.is_video() && !tag.is_header() {
+                (self.has_video, self.picture_ms) = (true, tag.timestamp.as_millis());
+            }
         }
         self.give(tags.get(from..).unwrap_or_default())
     }

@@ -114,6 +114,11 @@ pub(in crate::output) trait Format: Send {
         true
     }
 
+    /// Whether another file is to begin with the next keyframe: this one has become long.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// What is written from here on is sent by a source that was lost and is back.
     fn note_return(&mut self) {}
 

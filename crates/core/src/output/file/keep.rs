@@ -46,6 +46,17 @@ pub(super) fn remove_old(segments: &Segments, names: &Names, now: SystemTime) ->
     gone
 }
 
+/// The number behind the highest of its files.
+///
+/// # Blocking
+///
+/// On the file system.
+pub(super) fn next_number(names: &Names) -> u64 {
+    let entries = fs::read_dir(names.directory()).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| names.number_of(entry.file_name().to_str()?));
+    numbers.max().map_or(0, |number| number + 1)
+}
+
 /// Its complete files, for those who count what all recordings take.
 pub(super) fn there(names: &Names) -> Vec<Complete> {
     let there = complete(names).into_iter();

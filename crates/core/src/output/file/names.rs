@@ -10,6 +10,8 @@ use super::segments::Zone;
 
 /// Digits of a number, at least.
 const DIGITS: usize = 6;
+/// The highest number that others go on behind: a higher one was given by somebody else.
+const HIGHEST: u64 = 1 << 50;
 /// The longest that is kept of a stream's name.
 const MOST_STREAM: usize = 64;
 /// What a time looks like: 0 is any digit.
@@ -103,10 +105,25 @@ impl Names {
     /// Whether a file of this name in the directory is one of these; with a number behind it, too, as those have whose name was taken.
     pub(super) fn is_one(&self, name: &str) -> bool {
         let Some(stem) = name.strip_suffix(self.extension.as_str()) else { return false };
+        // Names that differ by their number get none behind it.
         rest_of(stem, &self.parts).is_some_and(|rest| {
-            let number = rest.strip_prefix('-');
+            let number = rest.strip_prefix('-').filter(|_| !self.is_numbered());
             rest.is_empty() || number.is_some_and(|number| !number.is_empty() && is_digits(number))
         })
+    }
+
+    /// Whether names have a time, in seconds.
+    pub(in crate::output) fn is_timed(&self) -> bool {
+        self.parts.contains(&Part::Time)
+    }
+
+    /// The number in a name, if it is one of these and has one.
+    pub(super) fn number_of(&self, name: &str) -> Option<u64> {
+        let stem = name.strip_suffix(self.extension.as_str()).filter(|_| self.is_one(name))?;
+        let place = self.parts.iter().position(|part| *part == Part::Number)?;
+        let rest = rest_of(stem, self.parts.get(..place)?)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest.get(..digits)?.parse().ok().filter(|number| *number <= HIGHEST)
     }
 }
 
@@ -204,6 +221,12 @@ mod tests {
         }
         let numbered = self::names("show.mp4", "");
         assert!(numbered.is_one("show-000001.mp4") && numbered.is_one("show-1000000.mp4"));
+        assert!(!numbered.is_one("show-20261129-000001.mp4"), "it is that of another stream");
+        assert!(!numbered.is_one("show-000001-2.mp4"), "a number that is taken is passed over");
+        assert_eq!(numbered.number_of("show-000041.mp4"), Some(41));
+        assert_eq!(numbered.number_of("show-18446744073709551615.mp4"), None);
+        let timed = self::names("{time}_{number}.ts", "");
+        assert_eq!(timed.number_of("2026-11-29_10-43-25Z_000007.ts"), Some(7));
         assert!(!numbered.is_one("show-1.mp4") && !numbered.is_one("show.mp4"));
     }
 }

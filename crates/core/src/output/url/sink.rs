@@ -156,6 +156,7 @@ impl Sink {
     ) -> Result<(), Error> {
         for tag in tags {
             self.headers.note(tag);
+            self.headers.note_frame(tag);
             if !self.media.fits(tag) {
                 self.put(true, watch, waiting)?;
                 self.begin_anew()?;

@@ -43,6 +43,8 @@ pub(super) struct Mp4File {
     /// Where the `free` box is.
     head: u64,
     fragments: u32,
+    /// Bytes of tables after which another file is to begin.
+    most: usize,
 }
 
 impl Mp4File {
@@ -58,7 +60,15 @@ impl Mp4File {
     pub(super) fn open(path: &Path, existing: Existing, files: &Arc<StreamFiles>) -> io::Result<Self> {
         let opened = existing::open(path, existing, files, |_| Err(existing::no_end(FileFormat::Mp4)))?;
         let (file, media) = (WholeFile::new(opened), Media::new(FileFormat::Mp4.container()));
-        Ok(Self { file, media, lanes: Vec::new(), tables: Vec::new(), head: 0, fragments: 0 })
+        Ok(Self {
+            file,
+            media,
+            lanes: Vec::new(),
+            tables: Vec::new(),
+            head: 0,
+            fragments: 0,
+            most: MOST_TABLE,
+        })
     }
 
     /// Writes what waits as a fragment, if the tracks are known.
@@ -119,6 +129,10 @@ impl Mp4File {
         self.file.end_part()
     }
 
+    fn table_bytes(&self) -> usize {
+        self.tables.iter().map(Table::bytes).sum()
+    }
+
     /// Makes it a plain file.
     fn index(&mut self) -> io::Result<()> {
         let end = self.file.length();
@@ -160,8 +174,12 @@ impl Format for Mp4File {
     }
 
     fn fits(&self, tag: &Tag) -> bool {
-        let is_full = self.tables.iter().map(Table::bytes).sum::<usize>() >= MOST_TABLE;
-        !is_full && self.media.fits(tag)
+        // No keyframe came.
+        self.table_bytes() / 2 < self.most && self.media.fits(tag)
+    }
+
+    fn is_full(&self) -> bool {
+        self.table_bytes() >= self.most
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {

@@ -185,6 +185,49 @@ fn numbers_go_on_behind_those_of_earlier_runs_and_the_oldest_files_go() {
         .collect();
     left.sort();
     assert_eq!(left, ["a-000004.ts", "a-000005.ts", "a-000006.ts", "a-000007.ts", "a-000008.ts"]);
+    // Numbers of files that were removed are not given again.
+    assert_eq!(numbers(record(&at.join("a.ts"), segments(), &tags)), expected(9, 12));
+}
+
+/// A publisher that comes back without a picture, or a camera that is off.
+#[test]
+fn a_recording_whose_picture_stops_is_cut_by_its_sound() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    clip(at, "source.mkv", "160x90", H264);
+    let mut tags = laps(&tags_of(&at.join("source.mkv")), 8);
+    tags.retain(|tag| tag.is_audio() || tag.timestamp.as_millis() < 1500);
+    let closed = record(&at.join("a.ts"), Segments::every(Duration::from_secs(2)), &tags);
+    // With pictures and 10 s more, and then by the sound.
+    assert!((7..=10).contains(&closed.len()), "{closed:?}");
+}
+
+/// A list with another codec behind the first, or a publisher who returns with one. The header of AAC holds no more when MP3 comes.
+#[test]
+fn sound_that_becomes_mp3_begins_one_file() {
+    if !need_ffmpeg() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let sound = |ms: i64, body: Vec<u8>| {
+        Tag::from_wire(TagKind::Audio, flowcast_rtmp::time::MediaTime::from_millis(ms), body.into())
+    };
+    let mut tags = vec![sound(0, vec![0xAF, 0, 0x12, 0x10])];
+    tags.extend((0..200).map(|n| sound(n * 1024 * 10 / 441, [&[0xAF, 1][..], &[0x21; 60]].concat())));
+    // Layer III of 128 kbit/s and 44.1 kHz: 417 bytes a frame.
+    let begin = 200 * 1024 * 10 / 441;
+    let frame = [&[0x2F, 0xFF, 0xFB, 0x90, 0x44][..], &[0; 413]].concat();
+    tags.extend((0..300).map(|n| sound(begin + n * 1152 * 10 / 441, frame.clone())));
+    for (name, format) in [("a.mp4", FileFormat::Mp4), ("a.ts", FileFormat::MpegTs)] {
+        let closed = super::made::record(&directory.path().join(name), format, &tags);
+        assert_eq!(closed.len(), 2, "{name}: {closed:?}");
+        let second = closed[1].path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let codec = super::made::probe(directory.path(), second, "stream=codec_name");
+        assert!(codec.contains("mp3") && !codec.contains("aac"), "{name}: {codec}");
+    }
 }
 
 /// Seconds of a day that only the test knows.
