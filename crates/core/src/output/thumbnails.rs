@@ -25,6 +25,8 @@ use crate::thumbnail::{Order, Studio, Thumbnail, ThumbnailOptions};
 
 /// The shortest time between two.
 const LEAST: Duration = Duration::from_millis(100);
+/// The same for files that differ by the second.
+const LEAST_TIMED: Duration = Duration::from_secs(1);
 const STACK: usize = 128 << 10;
 
 /// Thumbnails that are written to files.
@@ -46,8 +48,13 @@ impl Thumbnails {
 
     pub(super) fn problems(&self) -> Vec<Error> {
         let mut found = self.options.problems();
-        if let Err(reason) = self.names("") {
-            found.push(Error::Config { name: "thumbnails", reason });
+        match self.names("") {
+            Ok(names) if names.is_timed() && self.every < LEAST_TIMED => {
+                let reason = "must be at least 1 s with {time}, which has seconds".to_owned();
+                found.push(Error::Config { name: "every", reason });
+            }
+            Ok(_) => {}
+            Err(reason) => found.push(Error::Config { name: "thumbnails", reason }),
         }
         if self.every < LEAST {
             found.push(Error::Config { name: "every", reason: "must be at least 100 ms".to_owned() });
@@ -275,5 +282,20 @@ impl Writer {
             let _ = fs::remove_file(&beside);
         })?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_differ_by_the_second_are_a_second_apart() {
+        let problems = |path: &str, millis: u64| {
+            let (path, every) = (PathBuf::from(path), Duration::from_millis(millis));
+            Thumbnails { path, every, options: ThumbnailOptions::default() }.problems().len()
+        };
+        assert_eq!((problems("{time}.jpg", 999), problems("{time}.jpg", 1000)), (1, 0));
+        assert_eq!((problems("look.jpg", 99), problems("look.jpg", 100)), (1, 0));
     }
 }
