@@ -219,6 +219,7 @@ fn settings_that_cannot_work_or_have_no_effect_are_refused() {
     let quality = usual().with(|options| options.quality = 0);
     for (output, name) in [
         (Output::thumbnails("x.jpg", Duration::ZERO), "every"),
+        (Output::thumbnails("{time}.jpg", Duration::from_millis(999)), "every"),
         (Output::thumbnails("{number}.jpg", every), "thumbnails"),
         (Output::thumbnails("{nonsense}.jpg", every), "thumbnails"),
         (Output::thumbnails("x.jpg", every).thumbnail_options(quality), "thumbnail.quality"),

@@ -181,17 +181,34 @@ impl Destination {
         server.with(app, key)
     }
 
-    /// The same stream on another server, such as one that this one redirects to: with this key and, where the URL has
-    /// none, this user and password.
+    /// The same stream where this server redirects to: with this key and, where the URL has none and names the same server, this user and
+    /// password. Another server is not told them.
     ///
     /// # Errors
     ///
     /// See [`UrlError`].
     pub fn moved_to(&self, server_url: &str) -> Result<Self, UrlError> {
-        let server = Server::parse(server_url)?;
-        let mut moved = server.with(server.path, self.key.clone())?;
+        let mut moved = self.at(server_url)?;
+        if (moved.scheme, &moved.host, moved.port) == (self.scheme, &self.host, self.port) {
+            moved.userinfo = moved.userinfo.or_else(|| self.userinfo.clone());
+        }
+        Ok(moved)
+    }
+
+    /// The same stream on another server that the same account has: with this key and, where the URL has none, this user and password.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`].
+    pub fn on_server(&self, server_url: &str) -> Result<Self, UrlError> {
+        let mut moved = self.at(server_url)?;
         moved.userinfo = moved.userinfo.or_else(|| self.userinfo.clone());
         Ok(moved)
+    }
+
+    fn at(&self, server_url: &str) -> Result<Self, UrlError> {
+        let server = Server::parse(server_url)?;
+        server.with(server.path, self.key.clone())
     }
 
     /// The same server and app with another key.

@@ -218,7 +218,14 @@ fn a_login_is_decoded_and_goes_along_to_another_server() {
     let home = Destination::parse("rtmp://joe:SECRET@h/live/k").unwrap();
     let moved = home.moved_to("rtmp://edge:1936/live?x=1").unwrap();
     assert_eq!((moved.host(), moved.app(), moved.key()), ("edge", "live?x=1", home.key()));
-    assert_eq!(moved.userinfo(), home.userinfo());
+    assert_eq!(moved.userinfo(), None, "another server is not told them");
+    for same in ["rtmp://h/other", "rtmp://h:1935/live?x=1"] {
+        assert_eq!(home.moved_to(same).unwrap().userinfo(), home.userinfo(), "{same}");
+    }
+    for other in ["rtmps://h/live", "rtmp://h:1936/live"] {
+        assert_eq!(home.moved_to(other).unwrap().userinfo(), None, "{other}");
+    }
+    assert_eq!(home.on_server("rtmp://edge/live").unwrap().userinfo(), home.userinfo());
     let moved = home.moved_to("rtmp://other@edge/live").unwrap();
     assert_eq!(moved.userinfo().map(StreamKey::reveal), Some("other"));
     let keyless = Destination::parse("rtmp://h/stream").unwrap();

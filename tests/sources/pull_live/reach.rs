@@ -214,33 +214,52 @@ fn what_a_server_leads_to_is_judged_by_itself() {
     assert!(server.asked().iter().any(|path| path == "/fine.m3u8"));
 }
 
-/// A server of RTSP redirects: to where it may, and not where it may not.
+/// A server of RTSP redirects: to where it may not, in the ways libav understands, of which some are not those of the standard.
 #[test]
 fn redirects_of_rtsp_are_judged_too() {
     use std::io::{Read, Write};
+    use std::sync::{Arc, Mutex};
 
     let trap = Trap::new();
     let reach = Reach::public().and("127.0.0.1/32".parse().expect("a network"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let to = format!("rtsp://127.0.0.2:{}/show", trap.port());
+    let answer = Arc::new(Mutex::new(String::new()));
+    let says = answer.clone();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let count = socket.read(&mut request).unwrap_or(0);
-            let request = String::from_utf8_lossy(&request[..count]).into_owned();
-            let number =
-                request.lines().find_map(|line| line.strip_prefix("CSeq:")).unwrap_or("1").trim().to_owned();
-            let answer = format!("RTSP/1.0 302 Moved\r\nCSeq: {number}\r\nLocation: {to}\r\n\r\n");
-            let _ = socket.write_all(answer.as_bytes());
+            let says = says.lock().expect("nobody fails").clone();
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                while let Ok(count @ 1..) = socket.read(&mut request) {
+                    let request = String::from_utf8_lossy(&request[..count]).into_owned();
+                    let number = request.lines().find_map(|line| line.strip_prefix("CSeq:")).unwrap_or("1");
+                    let _ = socket.write_all(says.replace("{n}", number.trim()).as_bytes());
+                }
+            });
         }
     });
-    let error = ended_with(&format!("rtsp://{address}/show"), &reach);
-    assert!(
-        matches!(&error, Error::AddressRefused { address, .. } if address.to_string() == "127.0.0.2"),
-        "{error:?}"
-    );
-    trap.assert_unvisited("a redirect of RTSP");
+    let rest = format!(" Moved\r\nCSeq: {{n}}\r\nLocation: {to}\r\n\r\n");
+    let fine = "RTSP/1.0 200 OK\r\nCSeq: {n}\r\nPublic: DESCRIBE\r\n";
+    for (text, is_seen) in [
+        (format!("RTSP/1.0 302{rest}"), true),
+        (format!("RTSP/1.0  302{rest}"), true),
+        (format!("RTSP/1.0\t302{rest}"), true),
+        (format!(" RTSP/1.0 302{rest}"), true),
+        (format!("{fine}\n\r\nRTSP/1.0 302{rest}"), true),
+        (format!("{}\n\r\r\nRTSP/1.0 302{rest}", fine.trim_end()), true),
+        (format!("{fine}Content-Length: 4294967296\r\n\r\nRTSP/1.0 302{rest}"), false),
+        (format!("{fine}Content-Length: 100\r\nContent-Length: 0\r\n\r\nRTSP/1.0 302{rest}"), false),
+        (format!("{fine}\r\n$\0\0\x04RTSPRTSP/1.0 302{rest}"), true),
+    ] {
+        answer.lock().expect("nobody fails").clone_from(&text);
+        let error = ended_with(&format!("rtsp://{address}/show"), &reach);
+        trap.assert_unvisited(&text);
+        let is_refused =
+            matches!(&error, Error::AddressRefused { address, .. } if address.to_string() == "127.0.0.2");
+        assert_eq!(is_refused, is_seen, "{text:?}: {error:?}");
+    }
 }
 
 /// An address of the internet, which the loopback interface has in the network of the test.

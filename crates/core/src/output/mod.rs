@@ -257,7 +257,7 @@ impl Output {
 
     /// Writes a thumbnail to a file every so often: the first at once, then of the first keyframe after each `every`, at least 100 ms. The file is
     /// replaced as a whole. In the last part of the path, `{stream}` is the stream's label, else its number, as with [`segments`](Self::segments), and
-    /// `{time}` is when it was written, in UTC: then each has a file of its own, and nothing removes them. The directory has to be there.
+    /// `{time}` is when it was written, in UTC, by the second: then each has a file of its own, `every` is at least 1 s, and nothing removes them. The directory has to be there.
     ///
     /// What it costs is one decoded picture each; see [`StreamRef::thumbnail`](crate::StreamRef::thumbnail). One that cannot be made or written is told
     /// ([`EventKind::ThumbnailFailed`](crate::EventKind::ThumbnailFailed), once until one succeeds), and the next one is tried. Needs the feature `libav`.
@@ -518,7 +518,7 @@ impl Output {
     /// # Ok::<(), flowcast::Error>(())
     /// ```
     pub fn backup(self, server: &str) -> Self {
-        self.with_target("backup", |target| target.backup = Some(target.destination.moved_to(server)))
+        self.with_target("backup", |target| target.backup = Some(target.destination.on_server(server)))
     }
 
     /// The same after this long at the latest: [`Rotation::after`].

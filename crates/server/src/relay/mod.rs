@@ -56,6 +56,8 @@ pub struct Relay {
     pub(crate) hold: Duration,
     pub(crate) retry: Duration,
     pub(crate) max_pulls: usize,
+    /// An origin was named beside a rule, which is refused at the start.
+    has_stray_origin: bool,
     pub(crate) max_per_address: usize,
 }
 
@@ -98,6 +100,7 @@ impl Relay {
             hold: Duration::from_secs(30),
             retry: Duration::from_secs(1),
             max_pulls: 100,
+            has_stray_origin: false,
             max_per_address: 60,
         }
     }
@@ -108,8 +111,7 @@ impl Relay {
         if let Whence::Origins(origins) = &mut self.from {
             origins.push(url.into());
         } else {
-            // Refused at the start.
-            self.max_pulls = 0;
+            self.has_stray_origin = true;
         }
         self
     }
@@ -199,10 +201,10 @@ impl Relay {
     pub(crate) fn ready(self, options: &ServerOptions) -> Result<Ready, Error> {
         let fail = |name, reason| Err(Error::Options { name, reason });
         if self.max_pulls == 0 || self.max_per_address == 0 {
-            return fail(
-                "relay",
-                "max_pulls and max_per_address must be at least 1, and `or` goes with `origin` only",
-            );
+            return fail("relay", "max_pulls and max_per_address must be at least 1");
+        }
+        if self.has_stray_origin {
+            return fail("relay", "`or` goes with `origin` only: with `by`, the rule says the origins");
         }
         if [self.linger, self.hold, self.retry].iter().any(|span| *span > LONGEST) {
             return fail("relay", "linger, hold and retry must be at most an hour");
@@ -302,6 +304,7 @@ mod tests {
             (origin().max_pulls(0), "max_pulls"),
             (origin().max_per_address(0), "max_per_address"),
             (Relay::by(|_| None).or("rtmp://origin/live"), "`or`"),
+            (Relay::by(|_| None).or("rtmp://origin/live").max_pulls(50), "`or`"),
             (origin().linger(Duration::from_secs(3601)), "linger"),
             (origin().wait(Duration::ZERO), "wait"),
             (origin().first_media(Duration::from_millis(99)), "first_media"),

@@ -240,7 +240,11 @@ impl UrlOutput {
             return OutputState::Ended(None);
         }
         let (unit, was_taken) = (random::unit(), self.connections > 0);
-        let wait = if error.is_retryable() {
+        // A caller who leaves is no failure of ours, and the next one may come at once.
+        let is_left = was_open && self.address.mode() == Mode::Listener;
+        let wait = if is_left {
+            Some(Duration::ZERO)
+        } else if error.is_retryable() {
             self.backoff.failed(cx.now, unit)
         } else if was_taken {
             self.backoff.refused(cx.now, unit)
@@ -252,9 +256,6 @@ impl UrlOutput {
             self.state = State::Ended;
             return OutputState::Ended(Some(self.backoff.given_up(error)));
         };
-        // The next caller may come at once.
-        let is_left = was_open && self.address.mode() == Mode::Listener;
-        let wait = if is_left { Duration::ZERO } else { wait };
         self.state = State::Waiting { until: cx.now + wait };
         self.failures = self.failures.saturating_add(1);
         cx.notices.push(EventKind::OutputRetrying { output: self.id, error, wait });
