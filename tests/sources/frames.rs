@@ -12,6 +12,7 @@ use flowcast::source::Fallback;
 use flowcast::stats::OutputPhase;
 use flowcast::thumbnail::ThumbnailOptions;
 use flowcast::{Encoding, Error, Output, Profile};
+use kit::bystander::at_most;
 use kit::rig::engine;
 use kit::{FfmpegListen, Need, PATIENCE, directory, make, need, run, text, wait_closed, wait_until};
 
@@ -89,6 +90,8 @@ fn one_program_feeds_a_server_a_recording_and_a_thumbnail() {
         return;
     }
     let directory = directory();
+    let since = Instant::now();
+    at_most(Duration::ZERO, since);
     let recording = directory.path().join("drawn.mp4");
     let mut listener = FfmpegListen::start("live", "drawn");
     let engine = engine(|_| {});
@@ -116,7 +119,9 @@ fn one_program_feeds_a_server_a_recording_and_a_thumbnail() {
     wait_closed(&pushed, PATIENCE);
     for file in [&recording, &pushed] {
         let (pictures, sound) = assert_one_stream(file);
-        assert!(pictures <= 35.0 && sound <= 25.0, "{}: {pictures} {sound}", file.display());
+        // An encoder that is kept from a processor leaves pictures out.
+        let late = at_most(Duration::ZERO, since).as_millis() as f64;
+        assert!(pictures <= 35.0 + late && sound <= 25.0 + late, "{}: {pictures} {sound}", file.display());
         let video = probed(
             file,
             "v:0",
