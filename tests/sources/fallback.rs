@@ -116,6 +116,9 @@ fn killed(times: u64) {
     for round in 0..times {
         let mut publisher = studio.publish();
         wait_more(&live, 100 + random(6000));
+        // A machine that has others to serve takes its time to encode it to what is published.
+        let is_ready = || live.stats().fallback.is_some_and(|fallback| fallback.ready || fallback.on_air);
+        assert!(wait_until(PATIENCE, is_ready), "{}", live.stats());
         publisher.kill();
         // It comes back at once, or when the fallback has been there for a while.
         if round % 3 > 0 {

@@ -45,9 +45,10 @@ impl Serialize for Origin {
 /// Its fields; `time_seconds`.
 impl Serialize for FallbackStats {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { on_air, times, time } = self;
-        let mut to = to.serialize_struct("FallbackStats", 3)?;
+        let Self { on_air, ready, times, time } = self;
+        let mut to = to.serialize_struct("FallbackStats", 4)?;
         to.serialize_field("on_air", on_air)?;
+        to.serialize_field("ready", ready)?;
         to.serialize_field("times", times)?;
         to.serialize_field("time_seconds", &seconds(*time))?;
         to.end()

@@ -82,7 +82,8 @@ impl Slate {
     /// How it stands now.
     pub(super) fn figures(&self) -> FallbackStats {
         let current = self.shown.map_or(Duration::ZERO, |shown| shown.elapsed());
-        FallbackStats { on_air: self.shown.is_some(), time: self.stats.time + current, ..self.stats }
+        let ready = self.spare.is_some() && self.opening.is_none();
+        FallbackStats { on_air: self.shown.is_some(), ready, time: self.stats.time + current, ..self.stats }
     }
 
     /// Until when it stands in at least, if it does.

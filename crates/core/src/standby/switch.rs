@@ -167,7 +167,7 @@ impl Switch {
             cx.notices.push(EventKind::FallbackEnded { after, seam: joint.seam });
         }
         let before = together(self.before, old.fallback());
-        self.before = before.map(|before| FallbackStats { on_air: false, ..before });
+        self.before = before.map(|before| FallbackStats { on_air: false, ready: false, ..before });
         self.retire(old);
         (self.seat, self.over) = (seat, None);
         cx.notices.push(EventKind::SourceSwitched { seam: joint.seam });

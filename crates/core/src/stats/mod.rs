@@ -74,6 +74,8 @@ pub struct EncodingStats {
 pub struct FallbackStats {
     /// It is on the air now.
     pub on_air: bool,
+    /// It is open, and made to what is on the air: it takes over as soon as it is needed. Otherwise it is being made ready first.
+    pub ready: bool,
     /// How often it took over.
     pub times: u64,
     /// For how long it was on the air in all, up to now.

@@ -170,7 +170,12 @@ fn an_item_is_played_to_its_end() {
 #[test]
 fn a_source_that_is_replaced_takes_its_fallback_along_and_leaves_its_figures() {
     let (old, new, last) = (Shared::default(), Shared::default(), Shared::default());
-    let stats = |on_air, times, seconds| FallbackStats { on_air, times, time: Duration::from_secs(seconds) };
+    let stats = |on_air, times, seconds| FallbackStats {
+        on_air,
+        ready: false,
+        times,
+        time: Duration::from_secs(seconds),
+    };
     let mut rig = on_air(&old, headers(H1, A1));
     old.0.lock().fallback = Some(stats(true, 2, 7));
     let _first = replace(&mut rig, &new, At::NextKeyframe, 1);
