@@ -83,6 +83,9 @@ pub(super) fn look(input: &mut (impl Read + Seek), size: u64) -> io::Result<Look
         }
         at = end;
     }
+    if at < size {
+        return Ok(Look::Nothing("no media is among its first 64 boxes"));
+    }
     let Some((from, to)) = moov else { return Ok(Look::Nothing("it has no media")) };
     if !has_mvex(input, from, to)? {
         return Ok(Look::Nothing("it has an index and no media"));
@@ -184,6 +187,46 @@ mod tests {
         {
             assert!(matches!(looked(nothing), Look::Nothing(_)), "{nothing:?}");
         }
+    }
+
+    /// Zeros that are only counted.
+    struct Sparse {
+        head: Vec<u8>,
+        at: u64,
+        most: u64,
+    }
+
+    impl Read for Sparse {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(buffer.len() as u64 <= self.most, "{} bytes at once", buffer.len());
+            for (index, byte) in buffer.iter_mut().enumerate() {
+                *byte = self.head.get(self.at as usize + index).copied().unwrap_or(0);
+            }
+            self.at += buffer.len() as u64;
+            Ok(buffer.len())
+        }
+    }
+
+    impl Seek for Sparse {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let SeekFrom::Start(at) = to else { return Err(io::ErrorKind::InvalidInput.into()) };
+            self.at = at;
+            Ok(at)
+        }
+    }
+
+    #[test]
+    fn more_boxes_than_are_looked_at_are_no_init_segment() {
+        let init = [of(b"ftyp", b"isom\0\0\0\0"), of(b"moov", &of(b"mvex", &[]))].concat();
+        let many = of(b"free", &[0; 16]).repeat(70);
+        let media = [of(b"moof", &[0; 30]), of(b"mdat", &[1; 50])].concat();
+        let whole = [&init[..], &many, &media].concat();
+        assert!(matches!(looked(&whole), Look::Nothing(_)), "its media would be lost");
+        assert!(matches!(looked(&[&many[..], &media].concat()), Look::Nothing(_)));
+        // All of it would be read into memory.
+        let mut sparse = Sparse { head: whole, at: 0, most: MOST_INIT };
+        let look = look(&mut sparse, 100 << 30).expect("it can be read");
+        assert!(matches!(look, Look::Nothing(_)), "{look:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! to any more. On a thread of its own, which also removes what was published, if that is wanted.
 
 use std::cmp::Ordering as Order;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::FragmentOptions;
 use super::media::Fragment;
 use super::queue::{Feed, Shared};
+use super::{FragmentOptions, Pushed};
 use crate::error::{Error, chain};
 use crate::sys::Worker;
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// After a look it rests so many times as long as that took, but no longer than this.
+const REST: u32 = 9;
+const LONGEST_REST: Duration = Duration::from_secs(5);
 /// Bounds of [`FragmentDirectory::settle`].
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Names of files that are being written.
@@ -140,10 +143,18 @@ struct Common {
     over: AtomicBool,
     removes: bool,
     /// What was played to its end since the watcher looked last, and before that.
-    published: Mutex<[Vec<String>; 2]>,
+    published: Mutex<[Vec<PathBuf>; 2]>,
+    /// Where those are that are removed once they are published, by their numbers. Names need not be text.
+    paths: Mutex<HashMap<u64, PathBuf>>,
 }
 
 impl Common {
+    fn note_published(&self, number: u64) {
+        if let Some(path) = self.paths.lock().remove(&number) {
+            self.published.lock()[0].push(path);
+        }
+    }
+
     /// Removes what was published by the last time, so that outputs have had time to send it; or all of it, once they have.
     fn remove(&self, all: bool) {
         let due = {
@@ -154,11 +165,11 @@ impl Common {
             }
             due
         };
-        for name in due.into_iter().filter(|_| self.removes) {
-            if let Err(error) = fs::remove_file(&name)
+        for path in due {
+            if let Err(error) = fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                log::warn!("{name}: cannot be removed: {error}");
+                log::warn!("{}: cannot be removed: {error}", path.display());
             }
         }
     }
@@ -172,9 +183,9 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The fragment of this name was played to its end.
-    pub(super) fn published(&self, name: &str) {
-        self.common.published.lock()[0].push(name.to_owned());
+    /// The fragment of this number was played to its end.
+    pub(super) fn published(&self, number: u64) {
+        self.common.note_published(number);
     }
 }
 
@@ -212,6 +223,7 @@ impl Watcher {
                 return;
             }
             self.common.remove(false);
+            let begun = Instant::now();
             match self.look() {
                 Ok(is_all) => {
                     self.is_told = false;
@@ -224,7 +236,8 @@ impl Watcher {
                 }
                 Err(_) => {}
             }
-            std::thread::sleep(LOOK);
+            // However many files there are, it is mostly at rest.
+            std::thread::sleep(LOOK.max(REST * begun.elapsed()).min(LONGEST_REST));
         }
     }
 
@@ -232,8 +245,14 @@ impl Watcher {
     fn look(&mut self) -> io::Result<bool> {
         let now = Instant::now();
         let mut files = files(&self.rules.path)?;
+        let known: HashSet<&Path> = files.iter().map(|(path, ..)| path.as_path()).collect();
+        self.seen.retain(|path, _| known.contains(path.as_path()));
+        // Those that were pushed, and are as they were, are done with.
+        files.retain(|(path, size, modified)| {
+            let is_same = |seen: &Seen| (seen.size, seen.modified) == (*size, *modified);
+            !self.seen.get(path).is_some_and(|seen| seen.pushed && is_same(seen))
+        });
         files.sort_by(|one, other| by_name(&one.0, &other.0));
-        self.seen.retain(|path, _| files.iter().any(|(known, ..)| known == path));
         for (path, size, modified) in files {
             let fresh = Seen { size, modified, since: now, pushed: false };
             let seen = self.seen.entry(path.clone()).or_insert_with(|| Seen {
@@ -244,15 +263,17 @@ impl Watcher {
             if (seen.size, seen.modified) != (size, modified) {
                 *seen = fresh;
             }
-            if seen.pushed {
-                continue;
-            }
             // Those behind it wait for their turn.
             if now.saturating_duration_since(seen.since) < self.rules.settle {
                 return Ok(false);
             }
             match self.shared.try_push(Fragment::path(&path)) {
-                Ok(Ok(_)) => seen.pushed = true,
+                Ok(Ok(pushed)) => {
+                    seen.pushed = true;
+                    if let (Pushed::Queued { number }, true) = (pushed, self.common.removes) {
+                        self.common.paths.lock().insert(number, path);
+                    }
+                }
                 Ok(Err(_)) | Err(Error::Ended) => return Ok(false),
                 Err(error) => {
                     seen.pushed = true;
@@ -292,9 +313,7 @@ fn files(path: &Path) -> io::Result<Vec<(PathBuf, u64, Option<SystemTime>)>> {
 
 /// Names in order, numbers in them by their values.
 fn by_name(one: &Path, other: &Path) -> Order {
-    let bytes =
-        |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
-    let (names, mut at) = ([bytes(one), bytes(other)], [0, 0]);
+    let (names, mut at) = ([one, other].map(name), [0, 0]);
     loop {
         let rest = [0, 1].map(|side| names[side].get(at[side]..).unwrap_or_default());
         let digits = rest.map(|rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
@@ -312,16 +331,69 @@ fn by_name(one: &Path, other: &Path) -> Order {
         }
         match rest[0].first().cmp(&rest[1].first()) {
             // All the same but for zeros before numbers.
-            Order::Equal if rest[0].is_empty() => return names[0].cmp(&names[1]),
+            Order::Equal if rest[0].is_empty() => return names[0].cmp(names[1]),
             Order::Equal => at = [at[0] + 1, at[1] + 1],
             order => return order,
         }
     }
 }
 
+fn name(path: &Path) -> &[u8] {
+    path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn watcher(rules: FragmentDirectory) -> Watcher {
+        let shared = Arc::new(Shared::new(rules.options.clone()));
+        let common = Arc::new(Common { removes: rules.remove, ..Common::default() });
+        Watcher { rules, shared, common, seen: HashMap::new(), is_told: false }
+    }
+
+    #[test]
+    fn a_look_takes_about_as_long_as_finding_the_files() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        for number in 0..8000 {
+            fs::write(folder.path().join(format!("{number}.mp4")), "").expect("it can be written");
+        }
+        let mut watcher = watcher(FragmentDirectory::new(folder.path()));
+        let begun = Instant::now();
+        for (path, size, modified) in files(folder.path()).expect("it can be read") {
+            watcher.seen.insert(path, Seen { size, modified, since: begun, pushed: true });
+        }
+        let found = begun.elapsed();
+        // Hundreds of times as long, where each is compared with each.
+        let looked = [(); 3].map(|()| {
+            let begun = Instant::now();
+            assert!(watcher.look().expect("it can be read"));
+            begun.elapsed()
+        });
+        let best = looked.iter().min().expect("three");
+        assert!(*best < 20 * found, "{looked:?} to look, {found:?} to find the files");
+        assert_eq!(watcher.seen.len(), 8000);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_whose_name_is_no_text_is_removed_once_it_was_published() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.flv"));
+        fs::write(&path, b"FLV\x01\x05\0\0\0\x09").expect("it can be written");
+        let rules = FragmentDirectory::new(folder.path()).removing().settle(Duration::ZERO);
+        let mut watcher = watcher(rules);
+        assert!(watcher.look().expect("it can be read"));
+        let feed = watcher.shared.attach().expect("nobody has it");
+        let held = feed.next().expect("it was pushed");
+        watcher.common.remove(true);
+        assert!(path.exists(), "it was not published yet");
+        watcher.common.note_published(held.number);
+        watcher.common.remove(true);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn files_come_in_the_order_of_the_numbers_in_their_names() {

@@ -24,7 +24,7 @@ pub use media::Fragment;
 pub(crate) use media::Reader;
 pub(crate) use media::{Held, Reading};
 pub use push::PushFragment;
-pub(crate) use queue::{Feed, Shared};
+pub(crate) use queue::{Claim, Feed, Shared};
 
 use crate::error::Error;
 use crate::playlist::ParameterChange;
@@ -184,7 +184,8 @@ impl FragmentPublisher {
     /// # Errors
     ///
     /// [`Error::FragmentUnreadable`] and [`Error::FragmentUnusable`]: it is not taken, and the stream goes on. [`Error::Ended`]: the stream
-    /// has ended and no other one has begun with this publisher, or it was [finished](Self::finish).
+    /// has ended and no other one has begun with this publisher, or it was [finished](Self::finish). A stream whose source is opened again,
+    /// because it has a [fallback](crate::Source::fallback) or a [watchdog](crate::Source::watchdog), has not ended.
     ///
     /// # Blocking
     ///
@@ -277,6 +278,14 @@ impl Fragments {
         match self {
             Self::Pushed(shared) => shared.options(),
             Self::Directory(directory) => &directory.options,
+        }
+    }
+
+    /// Keeps those who push waiting while a stream opens them again.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        match self {
+            Self::Pushed(shared) => Some(shared.claim()),
+            Self::Directory(_) => None,
         }
     }
 

@@ -58,6 +58,8 @@ struct State {
     /// A stream plays it; one did, and has ended.
     attached: bool,
     ended: bool,
+    /// Streams that will open it again if it fails.
+    claims: usize,
     finished: bool,
     gap: Gap,
     figures: Figures,
@@ -95,7 +97,11 @@ impl State {
     }
 
     fn is_over(&self) -> bool {
-        self.finished || (self.ended && !self.attached)
+        self.finished || (self.ended && !self.attached && self.claims == 0)
+    }
+
+    fn is_known(&self, id: Option<&String>) -> bool {
+        id.is_some_and(|id| self.ids.known.contains(id))
     }
 
     /// Where a fragment goes among those that are held: behind them, unless it is a segment that is missing between two of them. One that is older
@@ -220,7 +226,7 @@ impl Shared {
         if state.is_over() {
             return Err(Refused::Over);
         }
-        if fragment.id.as_ref().is_some_and(|id| state.ids.known.contains(id)) {
+        if state.is_known(fragment.id.as_ref()) {
             state.figures.stats.duplicates += 1;
             return Err(Refused::Duplicate);
         }
@@ -241,6 +247,11 @@ impl Shared {
         let looked = from.look(name, next, self.options.chunk_size);
         let mut state = self.state.lock();
         let mut looked = looked?;
+        // Another thread may have pushed it meanwhile.
+        if state.is_known(id.as_ref()) {
+            state.figures.stats.duplicates += 1;
+            return Ok(Pushed::Duplicate);
+        }
         let unusable = |fragment, reason| Err(Error::FragmentUnusable { fragment, reason });
         let (init, stamp) = match std::mem::replace(&mut looked.look, Look::Nothing("")) {
             Look::File(None) => (None, None),
@@ -274,6 +285,12 @@ impl Shared {
         drop(state);
         drop(place);
         Ok(Pushed::Queued { number })
+    }
+
+    /// A stream will [attach](Self::attach) again after its [`Feed`] is dropped, for as long as it has this: those who push wait.
+    pub(crate) fn claim(self: &Arc<Self>) -> Claim {
+        self.state.lock().claims += 1;
+        Claim(self.clone())
     }
 
     /// The stream's side.
@@ -311,7 +328,20 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The stream's side of the queue. Dropped, nobody plays what is pushed.
+/// A stream goes on with what is pushed, even while nothing is [attached](Shared::attach).
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<Shared>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.claims = state.claims.saturating_sub(1);
+        drop(state);
+        self.0.tell();
+    }
+}
+
+/// The stream's side of the queue. Dropped, nobody plays what is pushed, unless there is a [`Claim`].
 #[derive(Debug)]
 pub(crate) struct Feed {
     shared: Arc<Shared>,
@@ -372,9 +402,9 @@ impl Feed {
     }
 
     /// A fragment was played to its end: it will not be needed again.
-    pub(crate) fn published(&self, name: &str) {
+    pub(crate) fn published(&self, number: u64) {
         if let Some(watched) = &self.with {
-            watched.published(name);
+            watched.published(number);
         }
     }
 }
@@ -385,5 +415,73 @@ impl Drop for Feed {
         (state.attached, state.ended, state.opening, state.gap) = (false, true, 0, Gap::None);
         drop(state);
         self.shared.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// What is taken for a file of its own.
+    const FLV: &[u8] = b"FLV\x01\x05\0\0\0\x09";
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared::new(FragmentOptions::default()))
+    }
+
+    #[test]
+    fn what_is_pushed_waits_while_a_stream_opens_it_again() {
+        let shared = shared();
+        let claim = shared.claim();
+        drop(shared.attach().expect("nobody has it"));
+        for number in 1..=3 {
+            let pushed = shared.push(FLV.into()).expect("the stream goes on");
+            assert_eq!(pushed, Pushed::Queued { number });
+        }
+        assert!(matches!(shared.try_push(FLV.into()), Ok(Err(_))), "there is no room");
+        let pushing = std::thread::spawn({
+            let shared = shared.clone();
+            move || shared.push(FLV.into())
+        });
+        let feed = shared.attach().expect("nobody has it");
+        assert!(feed.next().is_some());
+        feed.begun();
+        assert_eq!(pushing.join().expect("it only pushes").ok(), Some(Pushed::Queued { number: 4 }));
+        let pushing = std::thread::spawn({
+            let shared = shared.clone();
+            move || shared.push(FLV.into())
+        });
+        drop(feed);
+        drop(claim);
+        assert!(matches!(pushing.join().expect("it only pushes"), Err(Error::Ended)));
+        assert!(matches!(shared.try_push(FLV.into()), Err(Error::Ended)));
+    }
+
+    /// Gives its bytes once another one gives its own.
+    struct Together(Arc<Barrier>, &'static [u8]);
+
+    impl Read for Together {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if !self.1.is_empty() {
+                self.0.wait();
+            }
+            self.1.read(buffer)
+        }
+    }
+
+    #[test]
+    fn an_id_that_two_threads_push_at_once_is_taken_once() {
+        let (shared, barrier) = (shared(), Arc::new(Barrier::new(2)));
+        let pushing = [(); 2].map(|()| {
+            let (shared, barrier) = (shared.clone(), barrier.clone());
+            std::thread::spawn(move || shared.push(Fragment::reader(Together(barrier, FLV)).id("batch-1")))
+        });
+        let mut pushed = pushing.map(|thread| thread.join().expect("it only pushes").expect("it is taken"));
+        pushed.sort_by_key(|pushed| *pushed == Pushed::Duplicate);
+        assert_eq!(pushed, [Pushed::Queued { number: 1 }, Pushed::Duplicate]);
+        assert_eq!((shared.held(), shared.stats().duplicates), (1, 1));
     }
 }

@@ -281,7 +281,7 @@ impl Fragments {
         };
         let pushed = Some((about.pushed, length));
         let total = self.feed.note(Outcome { bytes: about.size, elapsed, pushed, ..about.outcome() });
-        self.feed.published(&about.name);
+        self.feed.published(about.number);
         let (number, bytes) = (about.number, about.size);
         notices.push(EventKind::FragmentPublished { number, bytes, elapsed, total });
     }
@@ -315,5 +315,40 @@ impl Fragments {
 impl Next {
     fn is_opening(next: &mut Self) -> bool {
         matches!(next.state, Opened::Not(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fragment::{FragmentOptions, FragmentPublisher};
+
+    #[test]
+    fn what_breaks_off_is_not_followed_before_it_would_have_been_played() {
+        for (pace, waits) in [(FragmentPace::Off, true), (FragmentPace::Realtime, false)] {
+            let options = FragmentOptions::default().with(|options| options.pace = pace);
+            let publisher = FragmentPublisher::with_options(options);
+            let mut fragments = Fragments::new(publisher.shared().attach().expect("nobody else has it"));
+            let begun = Instant::now();
+            fragments.on_air = Some(About {
+                number: 1,
+                name: "cut.mp4".to_owned(),
+                size: 1,
+                pushed: begun,
+                stamp: None,
+                reading: Arc::default(),
+                told: 0,
+                begun: Some(begun),
+                late: false,
+                fixups: 0,
+                drain_waits: 0,
+            });
+            let mut notices = Vec::new();
+            let played = Duration::from_secs(4);
+            fragments.broke(Error::Ended, played, &mut notices);
+            assert_eq!(notices.len(), 1);
+            assert_eq!(fragments.is_early(begun + Duration::from_millis(3999)), waits, "{pace}");
+            assert!(!fragments.is_early(begun + played), "{pace}");
+        }
     }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::{Media, Source};
 use crate::content::{ContentWatch, Rules};
 use crate::driver::SourceDriver;
 use crate::error::Error;
+use crate::fragment::Claim;
 use crate::standby::{Guard, Guarding, Opened, Parameters, Reaction, Reopen, Times, Watchdog};
 use crate::stream::{LaterOn, SourceOpening};
 use crate::sys::Cancel;
@@ -249,7 +250,11 @@ impl Source {
         if !self.is_guarded() {
             return source;
         }
-        let again = Again { source: self.clone(), later: cx.later_on() };
+        let claim = match &self.media {
+            Media::Fragments(fragments) => fragments.claim(),
+            _ => None,
+        };
+        let again = Again { source: self.clone(), later: cx.later_on(), _claim: claim };
         let fallback = self.fallback.clone().map(|fallback| {
             let times = fallback.times;
             let how: Arc<dyn Reopen> = Arc::new(Slate { fallback, of: self.clone(), later: cx.later_on() });
@@ -273,6 +278,8 @@ impl Source {
 struct Again {
     source: Source,
     later: LaterOn,
+    /// Who pushes fragments waits meanwhile.
+    _claim: Option<Claim>,
 }
 
 impl Reopen for Again {
