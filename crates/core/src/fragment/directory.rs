@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use super::media::Fragment;
-use super::queue::{Feed, Shared};
+use super::queue::{Claim, Feed, Shared};
 use super::{FragmentOptions, Pushed};
 use crate::error::{Error, chain};
 use crate::sys::Worker;
@@ -53,7 +53,23 @@ pub struct FragmentDirectory {
     /// That of [`Source::once`](crate::Source::once), which is where it is written.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) once: bool,
+    /// What watches it for a stream.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    slot: Slot,
 }
+
+/// What watches a directory, for all copies of the source of one stream: opened again, it goes on.
+#[derive(Debug, Clone, Default)]
+struct Slot(Arc<Mutex<Weak<Watched>>>);
+
+/// It is no setting.
+impl PartialEq for Slot {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Slot {}
 
 const fn settle() -> Duration {
     Duration::from_millis(500)
@@ -74,7 +90,8 @@ impl FragmentDirectory {
     /// The files of this directory, those that are there and those that come.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let options = FragmentOptions::default();
-        Self { path: path.into(), options, remove: false, settle: settle(), once: false }
+        let slot = Slot::default();
+        Self { path: path.into(), options, remove: false, settle: settle(), once: false, slot }
     }
 
     /// How they are held and handed on. Default: the default options.
@@ -106,7 +123,18 @@ impl FragmentDirectory {
         found
     }
 
-    /// Begins to watch it.
+    /// Another stream begins with it.
+    pub(super) fn begin(&mut self) {
+        self.slot = Slot::default();
+    }
+
+    /// While this is held, it is watched on, and opened again it goes on behind what was played; `None` before it is opened.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let watched = self.slot.0.lock().upgrade()?;
+        Some(watched.shared.claim().with(watched.clone()))
+    }
+
+    /// Begins to watch it, or goes on with what does.
     ///
     /// # Errors
     ///
@@ -116,12 +144,17 @@ impl FragmentDirectory {
             fragment: self.path.display().to_string(),
             source: Arc::new(source),
         })?;
+        let mut slot = self.slot.0.lock();
+        if let Some(watched) = slot.upgrade() {
+            let feed = watched.shared.attach()?;
+            return Ok(feed.with(watched));
+        }
         let shared = Arc::new(Shared::new(self.options.clone()));
         let feed = shared.attach()?;
         let common = Arc::new(Common { removes: self.remove, ..Common::default() });
         let mut watcher = Watcher {
             rules: self.clone(),
-            shared,
+            shared: shared.clone(),
             common: common.clone(),
             seen: HashMap::new(),
             is_told: false,
@@ -133,7 +166,9 @@ impl FragmentDirectory {
             what: "no thread to watch the directory",
             source: source.into(),
         })?;
-        Ok(feed.with(Watched { common, _thread: thread }))
+        let watched = Arc::new(Watched { shared, common, _thread: thread });
+        *slot = Arc::downgrade(&watched);
+        Ok(feed.with(watched))
     }
 }
 
@@ -178,6 +213,7 @@ impl Common {
 /// A directory that is being watched. Dropped, it is not any more.
 #[derive(Debug)]
 pub(crate) struct Watched {
+    shared: Arc<Shared>,
     common: Arc<Common>,
     _thread: Worker,
 }
@@ -373,6 +409,46 @@ mod tests {
         let best = looked.iter().min().expect("three");
         assert!(*best < 20 * found, "{looked:?} to look, {found:?} to find the files");
         assert_eq!(watcher.seen.len(), 8000);
+    }
+
+    /// The next one that is held.
+    fn next(feed: &Feed) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(held) = feed.next() {
+                feed.begun();
+                return held.name.rsplit('/').next().unwrap_or_default().to_owned();
+            }
+            assert!(Instant::now() < deadline, "nothing is found");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_opens_it_again_goes_on_and_another_one_begins_with_the_first() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str| {
+            fs::write(folder.path().join(name), b"FLV\x01\x05\0\0\0\x09").expect("it can be written");
+        };
+        (1..=5).for_each(|number| write(&format!("{number}.flv")));
+        let directory = FragmentDirectory::new(folder.path()).settle(Duration::ZERO);
+        let feed = directory.open().expect("it can be read");
+        let claim = directory.claim().expect("it is open");
+        assert_eq!([next(&feed), next(&feed)], ["1.flv", "2.flv"]);
+        drop(feed);
+        write("6.flv");
+        // What was held is not lost, and nothing comes twice.
+        let feed = directory.clone().open().expect("it can be read");
+        assert!(matches!(directory.open(), Err(Error::Config { .. })), "one at a time");
+        for number in 3..=6 {
+            assert_eq!(next(&feed), format!("{number}.flv"));
+        }
+        let mut other = directory.clone();
+        other.begin();
+        let first = other.open().expect("it can be read");
+        assert_eq!(next(&first), "1.flv", "another stream has nothing to do with it");
+        drop((feed, claim));
+        assert_eq!(next(&directory.open().expect("it can be read")), "1.flv", "that stream is over");
     }
 
     #[cfg(target_os = "linux")]

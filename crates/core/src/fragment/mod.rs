@@ -285,7 +285,14 @@ impl Fragments {
     pub(crate) fn claim(&self) -> Option<Claim> {
         match self {
             Self::Pushed(shared) => Some(shared.claim()),
-            Self::Directory(_) => None,
+            Self::Directory(directory) => directory.claim(),
+        }
+    }
+
+    /// A stream begins with them.
+    pub(crate) fn begin(&mut self) {
+        if let Self::Directory(directory) = self {
+            directory.begin();
         }
     }
 

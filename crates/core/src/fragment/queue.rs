@@ -290,7 +290,7 @@ impl Shared {
     /// A stream will [attach](Self::attach) again after its [`Feed`] is dropped, for as long as it has this: those who push wait.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
         self.state.lock().claims += 1;
-        Claim(self.clone())
+        Claim { shared: self.clone(), _with: None }
     }
 
     /// The stream's side.
@@ -330,14 +330,26 @@ impl Drop for Place<'_> {
 
 /// A stream goes on with what is pushed, even while nothing is [attached](Shared::attach).
 #[derive(Debug)]
-pub(crate) struct Claim(Arc<Shared>);
+pub(crate) struct Claim {
+    shared: Arc<Shared>,
+    /// What pushes, where that is not the program.
+    _with: Option<Arc<super::Watched>>,
+}
+
+impl Claim {
+    /// The same, together with what pushes.
+    pub(super) fn with(mut self, watched: Arc<super::Watched>) -> Self {
+        self._with = Some(watched);
+        self
+    }
+}
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         state.claims = state.claims.saturating_sub(1);
         drop(state);
-        self.0.tell();
+        self.shared.tell();
     }
 }
 
@@ -346,12 +358,12 @@ impl Drop for Claim {
 pub(crate) struct Feed {
     shared: Arc<Shared>,
     /// What pushes, where that is not the program; it ends with this.
-    with: Option<super::Watched>,
+    with: Option<Arc<super::Watched>>,
 }
 
 impl Feed {
     /// The same, together with what pushes.
-    pub(super) fn with(mut self, watched: super::Watched) -> Self {
+    pub(super) fn with(mut self, watched: Arc<super::Watched>) -> Self {
         self.with = Some(watched);
         self
     }

@@ -141,7 +141,10 @@ impl OpenSource for Source {
         Some(Arc::new(self.clone()))
     }
 
-    fn open(self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+    fn open(mut self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        if let Media::Fragments(fragments) = &mut self.media {
+            fragments.begin();
+        }
         open_bare(&self, cx).map(|driver| self.guarded(driver, cx))
     }
 }
