@@ -70,19 +70,11 @@ impl Others {
 
     /// Their part of what there was, from 0 to 1.
     pub fn share(&self) -> f64 {
+        let all = busy_ticks().saturating_sub(self.before.0);
         let own = own_ticks().saturating_sub(self.before.1);
-        self.part(busy_ticks().saturating_sub(self.before.0).saturating_sub(own))
-    }
-
-    /// What all had of what there was, this process as well: close to 1 where a machine had nothing left to give.
-    pub fn all(&self) -> f64 {
-        self.part(busy_ticks().saturating_sub(self.before.0))
-    }
-
-    fn part(&self, ticks: u64) -> f64 {
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let there_was = self.since.elapsed().as_secs_f64() * rustix::param::clock_ticks_per_second() as f64;
-        ticks as f64 / (there_was * processors)
+        all.saturating_sub(own) as f64 / (there_was * processors)
     }
 }
 

@@ -118,18 +118,20 @@ impl Peer {
         self.child.wait().expect("a child that has ended")
     }
 
-    /// Waits for its end, as long as it has not used this much time of a processor, nor ten times that by the clock: what works through
-    /// a file is not late because the machine has others to serve.
+    /// Waits for its end, as long as it has not used this much time of a processor, and has not stood still for as long: what works through a
+    /// file is not late because the machine has others to serve.
     fn wait_working(&mut self, limit: Duration) {
         let pid = self.child.id();
-        let ended = wait_until(limit * 10, || !self.is_running() || processor_time(pid) > limit);
-        assert!(
-            ended && !self.is_running(),
-            "{} still runs after {:?} of a processor (of {limit:?})\n{}",
-            self.name,
-            processor_time(pid),
-            self.report()
-        );
+        let (mut used, mut moved) = (Duration::ZERO, Instant::now());
+        let mut is_stuck = || {
+            let now = processor_time(pid);
+            if now > used {
+                (used, moved) = (now, Instant::now());
+            }
+            used > limit || moved.elapsed() > limit
+        };
+        wait_until(limit.saturating_mul(1000), || !self.is_running() || is_stuck());
+        assert!(!self.is_running(), "{} still runs after {limit:?}\n{}", self.name, self.report());
         self.wait_success(Duration::ZERO);
     }
 
