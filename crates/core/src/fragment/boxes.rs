@@ -145,18 +145,21 @@ fn read(input: &mut (impl Read + Seek), from: u64, to: u64) -> io::Result<Bytes>
     Ok(bytes.into())
 }
 
+/// A box of this type with this in it.
+#[cfg(test)]
+pub(super) fn made(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(8 + body.len()).expect("it is small").to_be_bytes().to_vec();
+    bytes.extend_from_slice(kind);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
+    use super::made as of;
     use super::*;
-
-    fn of(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
-        let mut bytes = u32::try_from(8 + body.len()).expect("it is small").to_be_bytes().to_vec();
-        bytes.extend_from_slice(kind);
-        bytes.extend_from_slice(body);
-        bytes
-    }
 
     fn looked(bytes: &[u8]) -> Look {
         look(&mut Cursor::new(bytes), bytes.len() as u64).expect("memory can be read")

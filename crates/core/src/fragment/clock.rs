@@ -98,14 +98,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::boxes::made as of;
     use super::*;
-
-    fn of(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
-        let mut bytes = u32::try_from(8 + body.len()).expect("it is small").to_be_bytes().to_vec();
-        bytes.extend_from_slice(kind);
-        bytes.extend_from_slice(body);
-        bytes
-    }
 
     /// A full box whose times have 64 bits or 32, `number` behind two of them.
     fn full(kind: &[u8; 4], is_long: bool, number: u32) -> Vec<u8> {
