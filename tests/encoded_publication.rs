@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flowcast::encode::EncoderChoice;
+use flowcast::stats::EncodingStats;
 use flowcast::{Config, Encoding, Engine, Mode, Output, Profile, RtmpServerExt, Source};
 use kit::bystander::at_most;
 use kit::{Need, Peer, ffmpeg7, need, run, wait_until};
@@ -20,9 +21,17 @@ fn excused(dropped: u64, began: Instant) -> u64 {
     dropped.min(u64::try_from(lost).unwrap_or(u64::MAX))
 }
 
-/// Publishes with this program and these codecs, and records what it is encoded to; the recording's streams, as ffprobe tells
-/// them, and how many pictures may be missing because the machine was too slow for them.
-fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
+/// What came of a publication that was recorded.
+struct Outcome {
+    /// The recording's streams, as ffprobe tells them.
+    told: Vec<String>,
+    /// How many pictures may be missing because the machine was too slow for them.
+    excused: u64,
+    encoded: EncodingStats,
+}
+
+/// Publishes with this program and these codecs, and records what it is encoded to.
+fn publish(program: &Path, codecs: &str) -> Outcome {
     let began = Instant::now();
     at_most(Duration::ZERO, began);
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
@@ -52,16 +61,20 @@ fn publish(program: &Path, codecs: &str) -> (Vec<String>, u64) {
     let name = file.to_str().expect("a path in UTF-8");
     let entries = "stream=codec_name,width,height,sample_rate,channels,nb_read_frames";
     let asked = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "default=nk=1:nw=1", name];
-    println!("{codecs}: {encoded:?}");
-    (run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect(), excused(encoded.dropped, began))
+    Outcome {
+        told: run("ffprobe", asked, PATIENCE).lines().map(str::to_owned).collect(),
+        excused: excused(encoded.dropped, began),
+        encoded,
+    }
 }
 
-fn check(codecs: &str, (told, excused): &(Vec<String>, u64)) {
+fn check(codecs: &str, outcome: &Outcome) {
+    let Outcome { told, excused, encoded } = outcome;
     assert_eq!(told[..3], ["h264", "160", "90"], "{codecs}: {told:?}");
     let frames: u64 = told[3].parse().expect("a number");
     assert!(
         frames <= 100 && frames + excused >= 80,
-        "{codecs}: {frames} of 100, {excused} excused: it begins with a keyframe that comes after the stream"
+        "{codecs}: {frames} of 100, {excused} excused: it begins with a keyframe that comes after the stream; {encoded:?}"
     );
     assert_eq!(told[4..7], ["aac", "48000", "2"], "{codecs}: {told:?}");
 }
