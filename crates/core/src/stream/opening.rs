@@ -121,6 +121,12 @@ pub trait OpenOutput: fmt::Debug + Send {
         None
     }
 
+    /// Whether it is only passing: nobody would want it back after a restart, and a stream is not made of it. Snapshots know nothing of such
+    /// outputs ([`Snapshot::left_out`](crate::Snapshot::left_out) does not name them either). Default `false`.
+    fn is_passing(&self) -> bool {
+        false
+    }
+
     /// The two outputs it stands for, a primary and its backup; `None` for what is one.
     #[doc(hidden)]
     fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {
@@ -152,6 +158,10 @@ impl<O: OpenOutput + ?Sized> OpenOutput for Box<O> {
 
     fn as_data(&self) -> Option<Data> {
         (**self).as_data()
+    }
+
+    fn is_passing(&self) -> bool {
+        (**self).is_passing()
     }
 
     fn as_pair(&self) -> Option<[Box<dyn OpenOutput>; 2]> {

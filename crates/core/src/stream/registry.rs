@@ -436,7 +436,7 @@ impl Registry {
         }
         let opening = OutputOpening { stream, output: id, label: label.clone() };
         let span = stream.shared.span.of_output(id, label.as_deref());
-        let data = output.as_data();
+        let (data, is_passing) = (output.as_data(), output.is_passing());
         let opened = span.run(|| output.open(&opening));
         let sent = opened.and_then(|OpenedOutput { name, driver }| {
             let mut stats = OutputStats::new(id, label, name.clone());
@@ -451,7 +451,9 @@ impl Registry {
             sent
         });
         match sent {
-            Ok(()) if is_described => stream.shared.described.add_output(id, described_as, data),
+            Ok(()) if is_described && !is_passing => {
+                stream.shared.described.add_output(id, described_as, data)
+            }
             Ok(()) => {}
             Err(_) => labels.release(id),
         }

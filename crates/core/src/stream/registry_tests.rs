@@ -76,3 +76,29 @@ fn an_output_that_is_removed_before_its_backup_is_there_leaves_nothing_on_the_ai
     assert_eq!(live.shared.backup_of(id), None);
     live.stop(Duration::from_secs(30)).expect("it runs well");
 }
+
+/// An output that nobody would want back.
+#[derive(Debug)]
+struct Passing;
+
+impl OpenOutput for Passing {
+    fn is_passing(&self) -> bool {
+        true
+    }
+
+    fn open(self: Box<Self>, _: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        Ok(OpenedOutput { name: "passing".to_owned(), driver: Box::new(Idle::default()) })
+    }
+}
+
+#[test]
+fn an_output_that_is_only_passing_is_on_the_air_and_no_part_of_what_the_stream_is_made_of() {
+    let engine = Engine::new(Config::default()).expect("usable settings");
+    let live = engine.stream(Source::published("studio")).to(Output::publish("made"));
+    let live = live.start().expect("it starts");
+    let made_of = || live.shared.described.what().outputs.len();
+    live.add_output(Passing).expect("it can be opened");
+    live.add_output(Box::new(Passing) as Box<dyn OpenOutput>).expect("so can one in a box");
+    assert_eq!((live.stats().outputs.len(), made_of()), (3, 1));
+    live.stop(Duration::from_secs(30)).expect("it runs well");
+}

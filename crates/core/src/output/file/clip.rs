@@ -139,6 +139,10 @@ impl Wanted {
 }
 
 impl OpenOutput for Wanted {
+    fn is_passing(&self) -> bool {
+        true
+    }
+
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
         let file = open(&self.recording(), cx)?;
         let Self { last, outcome, .. } = *self;

@@ -36,6 +36,10 @@ pub(super) struct FromPast {
 }
 
 impl OpenOutput for FromPast {
+    fn is_passing(&self) -> bool {
+        true
+    }
+
     fn open(self: Box<Self>, cx: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
         let Self { wanted, past, until, deadline } = *self;
         let (files, closed) = begin(&wanted.recording(), cx)?;
