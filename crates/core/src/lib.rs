@@ -123,7 +123,9 @@ pub use id::{ItemId, OutputId, ParseIdError, StreamId};
 pub use ipnet::IpNet;
 #[cfg(feature = "serde")]
 pub use keys::SavedKeys;
-pub use keys::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
+pub use keys::{
+    ActiveStream, Asker, Denial, Grant, KeyEntry, KeyRegistry, KeyRules, KeyStore, Play, PlayAccess,
+};
 pub use limiter::{Admission, Limits};
 pub use loudness::{Loudness, LoudnessFacts};
 pub use machine::{GroupUse, Machine, ProcessUse};

@@ -63,7 +63,7 @@ const PLAN: &[(&str, &str)] = &[
     ("publish", "clock config driver error event id lap mix ring stats stream sys tracks transcode"),
     ("frames", "clock config driver error lap publish sound_format stats stream sys tracks transcode words"),
     ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
-    ("keys", "bit_rate error net stats stream"),
+    ("keys", "bit_rate error net stats stream words"),
     (
         "source",
         "admission content driver error files fragment frames loudness mix net overlay playlist playout publish pull standby stream sys tracks transcode verdict written",
@@ -78,7 +78,7 @@ const PLAN: &[(&str, &str)] = &[
     ("state", "error id output playlist schedule settings source spec stats stream sys words written"),
     (
         "engine",
-        "admission config driver error event files frames health id keys limiter monitor net output publish reel schedule source spec state stats stream sys usage",
+        "admission config driver error event files frames health id keys limiter monitor net output playlist publish reel schedule source spec state stats stream sys usage",
     ),
     (
         "capacity",

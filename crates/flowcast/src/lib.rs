@@ -366,7 +366,9 @@ pub mod capacity {
 pub mod keys {
     #[cfg(feature = "serde")]
     pub use flowcast_core::SavedKeys;
-    pub use flowcast_core::{ActiveStream, Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
+    pub use flowcast_core::{
+        ActiveStream, Asker, Denial, Grant, KeyEntry, KeyRegistry, KeyRules, KeyStore, Play, PlayAccess,
+    };
     pub use flowcast_rtmp::key::StreamKey;
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod figures;
 mod health;
 #[cfg(feature = "state")]
 pub(crate) mod keeper;
+mod made_of;
 mod restore;
 #[cfg(feature = "schedule")]
 mod scheduling;

@@ -4,6 +4,7 @@
 //! salted hashes and found by them, on the calling thread.
 
 mod active;
+mod listed;
 mod rules;
 #[cfg(feature = "serde")]
 mod saved;
@@ -19,6 +20,7 @@ use flowcast_rtmp::session::NAME_PREFIXES;
 use parking_lot::Mutex;
 
 pub use self::active::ActiveStream;
+pub use self::listed::{KeyEntry, PlayAccess};
 pub use self::rules::{KeyRules, Play};
 #[cfg(feature = "serde")]
 pub use self::saved::SavedKeys;

@@ -445,6 +445,16 @@ impl Source {
         self
     }
 
+    /// The list of its pictures, or of both tracks.
+    pub(crate) fn list(&self) -> Option<&Playlist> {
+        if let Media::Playlist(list) = &self.media { Some(list) } else { None }
+    }
+
+    /// The list of its sound.
+    pub(crate) fn sound_list(&self) -> Option<&Playlist> {
+        self.sound.as_ref()
+    }
+
     /// The lists of the mixer.
     pub(crate) fn mixed_lists(&self) -> impl Iterator<Item = &Playlist> {
         self.mixer.iter().flat_map(|mixer| &mixer.inputs).filter_map(|(_, input)| match &input.feed {

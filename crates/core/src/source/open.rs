@@ -41,8 +41,7 @@ pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<d
         cx.is_fitted();
         fitted
     });
-    let lists =
-        [source.sound.as_ref(), if let Media::Playlist(list) = &source.media { Some(list) } else { None }];
+    let lists = [source.sound_list(), source.list()];
     lists.into_iter().flatten().chain(source.mixed_lists()).try_for_each(Playlist::load)?;
     let mut notices = Vec::new();
     let silence = silence(source).and_then(|(rate, channels)| aac_config(rate, channels));
