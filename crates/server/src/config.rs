@@ -196,7 +196,13 @@ impl Default for FailurePolicy {
 }
 
 impl FailurePolicy {
-    fn check(&self) -> Result<(), Error> {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`].
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<(), Error> {
         let fail = |name, reason| Err(Error::Options { name, reason });
         if !(1..=1000).contains(&self.ban_after) {
             return fail("failures.ban_after", "must be 1 to 1000");

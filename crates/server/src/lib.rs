@@ -32,6 +32,8 @@ pub use admission::{Admission, AdmissionKind};
 pub use config::{DEFAULT_PORT, FailurePolicy, ServerOptions};
 pub use error::Error;
 pub use event::{Departure, ServerEvent, ServerEventKind};
+#[doc(hidden)]
+pub use lobby::{Failures, Origin};
 #[cfg(feature = "metrics")]
 pub use metrics::{EncoderMetrics, EngineMetrics, Metrics, StreamMetrics};
 /// The crate the figures are collected with: its `Registry` takes them.

@@ -11,10 +11,12 @@ const MOST: usize = 10_000;
 
 /// Addresses that count as one: an IPv4 address, or the /64 of an IPv6 one, which is what a customer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Origin(IpAddr);
+pub struct Origin(IpAddr);
 
 impl Origin {
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// Those of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) if !address.is_loopback() => {
                 let network = u128::from(address) & !u128::from(u64::MAX);
@@ -25,14 +27,15 @@ impl Origin {
     }
 
     /// The same machine.
-    pub(super) fn is_loopback(self) -> bool {
+    #[must_use]
+    pub fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
 }
 
 /// The failures of each address.
 #[derive(Debug)]
-pub(super) struct Failures {
+pub struct Failures {
     policy: FailurePolicy,
     records: HashMap<Origin, Record>,
     /// The time of the last failure of each, oldest first.
@@ -50,12 +53,14 @@ struct Record {
 }
 
 impl Failures {
-    pub(super) fn new(policy: FailurePolicy) -> Self {
+    /// None so far.
+    #[must_use]
+    pub fn new(policy: FailurePolicy) -> Self {
         Self { policy, records: HashMap::new(), order: BTreeMap::new(), heard: 0 }
     }
 
     /// Notes a failure of `origin`; returns how long it waits for the answer.
-    pub(super) fn failed(&mut self, origin: Origin, now: Instant) -> Duration {
+    pub fn failed(&mut self, origin: Origin, now: Instant) -> Duration {
         if self.policy.spare_loopback && origin.is_loopback() {
             return Duration::ZERO;
         }
@@ -75,7 +80,8 @@ impl Failures {
     }
 
     /// Whether `origin` is turned away.
-    pub(super) fn is_banned(&self, origin: Origin, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_banned(&self, origin: Origin, now: Instant) -> bool {
         self.records.get(&origin).and_then(|record| record.banned_until).is_some_and(|until| now < until)
     }
 

@@ -22,7 +22,7 @@ use mio::{Events, Poll, Token, Waker};
 use parking_lot::Mutex;
 
 pub(crate) use self::admission::Refusal;
-use self::failures::Failures;
+pub use self::failures::{Failures, Origin};
 use self::gate::Gate;
 use self::guest::{Guest, Stage};
 pub(crate) use self::relays::Letter;
