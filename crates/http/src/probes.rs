@@ -1,0 +1,66 @@
+//! `/healthz` and `/readyz`: what an orchestrator asks.
+//!
+//! In: the engine's health. Out: 200, or 503 with the reasons. Open to everybody: nothing is told of a stream but its number.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use flowcast_core::health::EngineHealth;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer::Json;
+use crate::house::House;
+use crate::problem::{Outcome, Problems};
+
+/// How the engine is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Probe {
+    /// Its threads answer.
+    is_live: bool,
+    /// It takes new streams.
+    is_ready: bool,
+    /// In a word: `ready`, `alive, not ready` and so on, with the reasons.
+    text: String,
+}
+
+async fn probe(house: &House, is_well: fn(&EngineHealth) -> bool) -> Outcome<Response> {
+    let health = house.blocking(|engine| engine.health()).await?;
+    let is_well = is_well(&health);
+    let probe = Probe { is_live: health.is_live, is_ready: health.is_ready, text: health.to_string() };
+    let mut response = Json(probe).into_response();
+    if !is_well {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
+}
+
+/// Whether the engine is alive
+///
+/// 503: its threads do not answer, and the process is to be restarted.
+#[utoipa::path(
+    get, path = "/healthz", tag = "health", operation_id = "healthz", security(()),
+    responses(
+        (status = 200, description = "It is alive", body = Probe),
+        (status = 503, description = "It is not", body = Probe),
+        Problems
+    )
+)]
+pub(crate) async fn healthz(State(house): State<House>) -> Outcome<Response> {
+    probe(&house, |health| health.is_live).await
+}
+
+/// Whether the engine takes new streams
+///
+/// 503: it is full, has no room on a disk, or is shutting down. Streams go on.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
+    responses(
+        (status = 200, description = "It is ready", body = Probe),
+        (status = 503, description = "It is not", body = Probe),
+        Problems
+    )
+)]
+pub(crate) async fn readyz(State(house): State<House>) -> Outcome<Response> {
+    probe(&house, |health| health.is_ready).await
+}
