@@ -305,6 +305,7 @@ fn play_from_names_that_change() {
     let free = || TcpListener::bind((PUBLIC, 0)).and_then(|socket| socket.local_addr()).expect("a free port");
     let trap_beside = |address: SocketAddr| Trap::at((Ipv4Addr::LOCALHOST, address.port()).into());
     let web = Web::start_at(free(), folder.path());
+    lead_home(&web);
     let rtsp = Rtsp::at(free(), &mkv(&clip), None);
     let srt_place = free();
     let _srt = srt_at(&clip, srt_place, 200_000);
@@ -332,5 +333,21 @@ fn play_from_names_that_change() {
         let error = ended_with(&url, &Reach::public());
         assert!(is_refusal(&error), "{url}: {error:?}");
         trap.assert_unvisited(&url);
+    }
+}
+
+/// Without a setting, a server on the internet that leads to this machine gets no further, and one on this machine does.
+fn lead_home(web: &Web) {
+    for path in ["/home", "/home.m3u8"] {
+        let trap = Trap::at((Ipv4Addr::LOCALHOST, 0).into());
+        let place = format!("http://127.0.0.1:{}/a.ts", trap.port());
+        web.redirect("/home", &place);
+        let list = format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{place}\n#EXT-X-ENDLIST\n");
+        web.text("/home.m3u8", &list);
+        let error = ended_with(&web.url(path), &Reach::default());
+        assert!(is_refusal(&error), "{path}: {error:?}");
+        trap.assert_unvisited(path);
+        let error = ended_with(&web.url(path), &Reach::any());
+        assert!(!is_refusal(&error) && trap.0.accept().is_ok(), "{path}: {error:?}");
     }
 }

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,7 +16,7 @@ use super::{Cancel, SLICE};
 use crate::config::ConnectConfig;
 use crate::error::{ConnectStep, Error};
 use crate::net::location::{Location, Protocol};
-use crate::net::reach::Reach;
+use crate::net::reach::Judge;
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsRoots;
 
@@ -25,7 +26,7 @@ const ADDRESS_SHARE: u32 = 3;
 /// How connections are made.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
-    pub(crate) reach: Reach,
+    pub(crate) reach: Arc<Judge>,
     pub(crate) roots: TlsRoots,
     pub(crate) connect: ConnectConfig,
     pub(crate) resolver: Resolver,
@@ -62,14 +63,7 @@ impl Dial {
                 return Err(Error::Dns { host: host(), source: source.into() });
             }
         };
-        let allowed: Vec<_> =
-            addresses.iter().copied().filter(|address| self.reach.allows(address.ip())).collect();
-        match addresses.first() {
-            Some(refused) if allowed.is_empty() => {
-                Err(Error::AddressRefused { host: host(), address: refused.ip() })
-            }
-            _ => Ok(allowed),
-        }
+        self.reach.allowed(addresses).map_err(|address| Error::AddressRefused { host: host(), address })
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::*;
 use crate::config::ConnectConfig;
-use crate::net::reach::Reach;
+use crate::net::reach::{Judge, Reach};
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsRoots;
 
@@ -62,7 +62,7 @@ fn serve(socket: &TcpStream, port: u16, answer: &dyn Fn(&str, u16) -> Vec<u8>, s
 
 fn client(reach: Reach) -> Client {
     let dial = Dial {
-        reach,
+        reach: Arc::new(Judge::new(reach)),
         roots: TlsRoots::default(),
         connect: ConnectConfig::default(),
         resolver: Resolver::default(),

@@ -3,14 +3,18 @@
 //! In: what a name was looked up to. Out: the addresses that are allowed. Who lets others name an address must not be made to reach
 //! what only this machine reaches: its own services, the network behind it, the metadata service of a cloud.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
 
 use ipnet::IpNet;
 
 /// Which addresses a source may be read from; see [`Pull::reach`](crate::pull::Pull::reach).
 ///
-/// It is asked about the addresses that a name was looked up to, each time it is looked up, and about those a server redirects to. So a
-/// name that leads elsewhere the second time, and a redirect, get no further than the address itself.
+/// It is asked about the addresses that a name was looked up to, each time it is looked up, and about those a server redirects to or that a
+/// playlist names. So a name that leads elsewhere the second time, and a redirect, get no further than the address itself.
+///
+/// By default the program may name any address; a server on the public Internet leads no further than to the public Internet, while one on
+/// this machine or in the network behind it may lead anywhere.
 ///
 /// ```
 /// # extern crate flowcast_core as flowcast;
@@ -24,38 +28,76 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Reach {
-    #[cfg_attr(feature = "serde", serde(default))]
-    public_only: bool,
+    /// `None`: as public as what was named.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    public_only: Option<bool>,
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     and: Vec<IpNet>,
 }
 
 impl Reach {
-    /// Every address: for those the program itself names. The default.
+    /// Every address, also those that a public server leads to: for servers that are trusted like the program itself.
     #[must_use]
     pub fn any() -> Self {
-        Self::default()
+        Self { public_only: Some(false), and: Vec::new() }
     }
 
     /// Addresses of the public Internet only: for those that come from somebody else. Not reached are loopback, private, link-local,
     /// shared, reserved and multicast addresses (the registries of RFC 6890), also where an IPv6 address stands for one of them.
     #[must_use]
     pub fn public() -> Self {
-        Self { public_only: true, and: Vec::new() }
+        Self { public_only: Some(true), and: Vec::new() }
     }
 
-    /// And the addresses of this network, whatever they are. No effect beside [`any`](Self::any).
+    /// And the addresses of this network, whatever they are: also for a public server to lead to. No effect beside [`any`](Self::any).
     #[must_use]
     pub fn and(mut self, network: IpNet) -> Self {
         self.and.push(network);
         self
     }
 
-    /// Whether this address may be connected to.
+    /// Whether this address may be connected to when the program names it.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
+        self.public_only != Some(true) || self.is_open(address)
+    }
+
+    fn is_open(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        !self.public_only || is_public(address) || self.and.iter().any(|network| network.contains(&address))
+        is_public(address) || self.and.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Judges the addresses of one way to a source: those of what was named, and those it leads to.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    reach: Reach,
+    /// Whether what was named is on the public Internet; not known before it was looked up.
+    first_is_public: OnceLock<bool>,
+}
+
+impl Judge {
+    pub(crate) fn new(reach: Reach) -> Self {
+        Self { reach, first_is_public: OnceLock::new() }
+    }
+
+    /// Those of a host's addresses that may be connected to.
+    ///
+    /// # Errors
+    ///
+    /// An address of the host, where none of those it has may be.
+    pub(crate) fn allowed(&self, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, IpAddr> {
+        let is_led = self.first_is_public.get().is_some();
+        let first_is_public = *self
+            .first_is_public
+            .get_or_init(|| addresses.iter().any(|address| is_public(address.ip().to_canonical())));
+        let is_bound = is_led && first_is_public && self.reach.public_only.is_none();
+        let may = |ip: IpAddr| self.reach.allows(ip) && (!is_bound || self.reach.is_open(ip));
+        let allowed: Vec<_> = addresses.iter().copied().filter(|address| may(address.ip())).collect();
+        match addresses.first() {
+            Some(refused) if allowed.is_empty() => Err(refused.ip()),
+            _ => Ok(allowed),
+        }
     }
 }
 
@@ -206,5 +248,30 @@ mod tests {
             allows(&reach, "10.1.200.1") && allows(&reach, "::ffff:10.1.0.1") && allows(&reach, "fd00:1::5")
         );
         assert!(!allows(&reach, "10.2.0.1") && !allows(&reach, "fd00:2::5"));
+    }
+
+    #[test]
+    fn what_is_public_leads_to_what_is_public() {
+        let at = |text: &str| {
+            vec![SocketAddr::new(text.parse().unwrap_or_else(|error| panic!("{text}: {error}")), 80)]
+        };
+        let led = |reach: Reach, from: &str, to: &str| {
+            let judge = Judge::new(reach);
+            assert_eq!(judge.allowed(&at(from)), Ok(at(from)), "{from}");
+            judge.allowed(&at(to)).is_ok()
+        };
+        assert!(!led(Reach::default(), "93.184.216.34", "127.0.0.1"));
+        assert!(!led(Reach::default(), "2606:2800:220:1::1", "::ffff:10.0.0.1"));
+        assert!(led(Reach::default(), "93.184.216.34", "1.1.1.1"));
+        assert!(led(Reach::default(), "127.0.0.1", "10.0.0.1"));
+        assert!(led(Reach::any(), "93.184.216.34", "127.0.0.1"));
+        let network = "10.0.0.0/8".parse().unwrap_or_else(|error| panic!("a network: {error}"));
+        assert!(led(Reach::default().and(network), "93.184.216.34", "10.0.0.1"));
+        // A host that has both is led by what is public.
+        let judge = Judge::new(Reach::default());
+        let both = [at("10.0.0.1"), at("93.184.216.34")].concat();
+        assert_eq!(judge.allowed(&both), Ok(both.clone()));
+        assert_eq!(judge.allowed(&both), Ok(at("93.184.216.34")));
+        assert_eq!(judge.allowed(&both[..1]), Err(both[0].ip()));
     }
 }

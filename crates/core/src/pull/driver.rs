@@ -24,6 +24,7 @@ use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::net::dialer::{Dialer, Reached, Reply, Request, ServerUrl};
+use crate::net::reach::Judge;
 use crate::net::{Backoff, random};
 use crate::publish::encoder::LiveEncoder;
 use crate::stats::{EncodingStats, Origin};
@@ -80,6 +81,8 @@ pub(crate) struct Puller {
     homes: Homes,
     /// By the server, as long as that works.
     elsewhere: Option<Destination>,
+    /// Of the address of the program and those it leads to.
+    judge: Arc<Judge>,
     hops: u32,
     /// The one that is dialled or gives the stream, as it may be shown.
     shown: Arc<str>,
@@ -133,6 +136,7 @@ impl Puller {
         Ok(Self {
             shown: first.to_string().into(),
             homes: Homes::new(first, others),
+            judge: Arc::new(Judge::new(pull.reach.clone())),
             pull,
             with,
             elsewhere: None,
@@ -164,6 +168,9 @@ impl Puller {
         let location = match self.homes.now() {
             Address::Rtmp(home) => {
                 let destination = self.elsewhere.as_ref().unwrap_or(home).clone();
+                if self.elsewhere.is_none() {
+                    self.judge = Arc::new(Judge::new(self.pull.reach.clone()));
+                }
                 self.dial_rtmp(destination);
                 return Ok(());
             }
@@ -195,7 +202,7 @@ impl Puller {
             role: ClientRole::Play,
             roots: self.pull.roots.clone(),
             config: self.with.connect.clone(),
-            reach: self.pull.reach.clone(),
+            reach: self.judge.clone(),
             is_again: attempt > self.homes.count() as u64,
             enhanced: self.with.enhanced,
             via: self.pull.via.text(),

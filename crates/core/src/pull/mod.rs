@@ -103,7 +103,7 @@ impl Pull {
             others: Vec::new(),
             roots: TlsRoots::default(),
             reconnect: None,
-            reach: Reach::any(),
+            reach: Reach::default(),
             first_media: None,
             silence: Duration::from_secs(10),
             hold: Duration::from_secs(30),
@@ -140,8 +140,8 @@ impl Pull {
         self
     }
 
-    /// Which addresses it may be read from. Default [`Reach::any`]; an address that somebody else has given wants
-    /// [`Reach::public`].
+    /// Which addresses it may be read from. By default those it is given may be any, and a public server leads to public ones only
+    /// ([`Reach::default`]); an address that somebody else has given wants [`Reach::public`].
     pub fn reach(mut self, reach: Reach) -> Self {
         self.reach = reach;
         self

@@ -80,7 +80,7 @@ impl Written {
             url: table.url.clone(),
             or: Vec::new(),
             first_media: None,
-            reach: Reach::any(),
+            reach: Reach::default(),
             silence: None,
             hold: None,
             reconnect: None,

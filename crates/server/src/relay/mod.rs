@@ -91,7 +91,7 @@ impl Relay {
             from,
             names: Vec::new(),
             roots: TlsRoots::default(),
-            reach: Reach::any(),
+            reach: Reach::default(),
             wait: Duration::from_secs(10),
             first_media: Duration::from_secs(3),
             silence: Duration::from_secs(10),
@@ -191,7 +191,7 @@ impl Relay {
         self
     }
 
-    /// Which addresses an origin may have. Default [`Reach::any`].
+    /// Which addresses an origin may have. Default as of a [`Pull`].
     pub fn reach(mut self, reach: Reach) -> Self {
         self.reach = reach;
         self

@@ -25,7 +25,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 
 use self::steps::{State, Turn, advance, begin_session, connected, give_up};
-use super::reach::Reach;
+use super::reach::Judge;
 use super::resolver::Resolver;
 use super::spread::{Server, Spread};
 use super::tls::TlsRoots;
@@ -100,7 +100,7 @@ pub(crate) struct Request {
     pub(crate) roots: TlsRoots,
     pub(crate) config: ConnectConfig,
     /// Where it may lead.
-    pub(crate) reach: Reach,
+    pub(crate) reach: Arc<Judge>,
     /// Its output was dialled before.
     pub(crate) is_again: bool,
     /// Says and asks for what Enhanced RTMP has beyond the old protocol.
@@ -418,13 +418,13 @@ impl Thread {
         let host = attempt.request.destination.host().to_owned();
         match answer {
             Ok(addresses) => {
-                let mut rest = addresses.clone();
+                let mut rest = match attempt.request.reach.allowed(addresses) {
+                    Ok(allowed) => allowed,
+                    Err(address) => {
+                        return self.end(attempt.request, Err(Error::AddressRefused { host, address }));
+                    }
+                };
                 rest.reverse();
-                rest.retain(|address| attempt.request.reach.allows(address.ip()));
-                if let (true, Some(refused)) = (rest.is_empty(), addresses.first()) {
-                    let refused = Error::AddressRefused { host, address: refused.ip() };
-                    return self.end(attempt.request, Err(refused));
-                }
                 let give_up = now + attempt.request.config.tcp;
                 let result = self.connect(id, rest, give_up, now, None);
                 self.settle(id, attempt.request, result);

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use flowcast_rtmp::key::StreamKey;
 
 use super::*;
+use crate::net::reach::Reach;
 
 /// A thread with one attempt at `address`, which is being connected.
 fn connecting(address: SocketAddr, tell: Sender<Result<Reached, Error>>) -> Thread {
@@ -18,7 +19,7 @@ fn connecting(address: SocketAddr, tell: Sender<Result<Reached, Error>>) -> Thre
         role: ClientRole::Publish,
         roots: TlsRoots::Platform,
         config: ConnectConfig::default(),
-        reach: Reach::any(),
+        reach: Arc::new(Judge::new(Reach::any())),
         is_again: false,
         via: String::new(),
         enhanced: false,

@@ -35,7 +35,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
 use crate::net::dialer::{Dialed, Dialer, Reached, Reply, Request, ServerUrl};
-use crate::net::reach::Reach;
+use crate::net::reach::{Judge, Reach};
 use crate::net::tls::TlsRoots;
 use crate::net::{Backoff, random};
 use crate::stats::OutputFailure;
@@ -249,7 +249,7 @@ impl RtmpPush {
             role: ClientRole::Publish,
             roots: self.roots.clone(),
             config: self.config.connect.clone(),
-            reach: Reach::any(),
+            reach: Arc::new(Judge::new(Reach::any())),
             is_again: attempt > 1,
             via: String::new(),
             enhanced: self.enhanced.is_said(),

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::net::Backoff;
 use crate::net::dialer::{Reached, Reply, Request, ServerUrl};
-use crate::net::reach::Reach;
+use crate::net::reach::{Judge, Reach};
 use crate::output::gate::{Intake, Told};
 use crate::output::{IfTaken, Target};
 use crate::stats::Cutover;
@@ -160,7 +160,7 @@ impl RtmpPush {
             role: ClientRole::Publish,
             roots: next.to.roots.clone(),
             config: self.config.connect.clone(),
-            reach: Reach::any(),
+            reach: Arc::new(Judge::new(Reach::any())),
             // Many may be rotated; somebody waits for a replacement.
             is_again: next.why == Why::Rotation,
             via: String::new(),

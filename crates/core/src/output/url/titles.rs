@@ -18,7 +18,7 @@ use crate::config::{Config, ConnectConfig};
 use crate::error::Error;
 use crate::fetch::{Cancel, Client, Dial};
 use crate::net::location::Location;
-use crate::net::reach::Reach;
+use crate::net::reach::{Judge, Reach};
 use crate::net::tls::TlsRoots;
 use crate::sys::spawn;
 
@@ -145,8 +145,13 @@ fn request(address: &Address, title: &str) -> String {
 }
 
 fn update(address: &Address, connect: ConnectConfig, cancel: Cancel, title: &str) -> Result<(), Error> {
-    let dial =
-        Dial { reach: Reach::any(), roots: TlsRoots::Platform, connect, resolver: RESOLVER.clone(), cancel };
+    let dial = Dial {
+        reach: Arc::new(Judge::new(Reach::any())),
+        roots: TlsRoots::Platform,
+        connect,
+        resolver: RESOLVER.clone(),
+        cancel,
+    };
     let Ok(location) = Location::parse(&request(address, title)) else { return Ok(()) };
     Client::new(dial, SILENCE).get(&location, None).map(drop)
 }

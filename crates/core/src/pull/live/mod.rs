@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::fetch::{Cancel, Dial};
 use crate::lap::{Step, TagReceiver, Taken, queue};
 use crate::net::location::Location;
+use crate::net::reach::Judge;
 use crate::net::resolver::Resolver;
 use crate::sys;
 
@@ -112,7 +113,7 @@ impl LiveLink {
         let cancel = Cancel::default();
         let first = pull.first_media.unwrap_or_else(|| pull.silence.max(FIRST_MEDIA));
         let dial = Dial {
-            reach: pull.reach.clone(),
+            reach: Arc::new(Judge::new(pull.reach.clone())),
             roots: pull.roots.clone(),
             connect: connect.clone(),
             resolver: RESOLVER.clone(),
