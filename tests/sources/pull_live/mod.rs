@@ -144,6 +144,43 @@ fn the_best_of_several_qualities_is_played_with_its_sound() {
     assert!(!server.asked().iter().any(|path| path.starts_with("/small")), "{:?}", server.asked());
 }
 
+/// Picture and sound in playlists of their own, whose segments are not as long as each other's, and more of them than are read in one go:
+/// nothing is left out where one of the two begins anew.
+#[test]
+fn many_segments_with_their_sound_beside_them_have_no_gap() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let folder = directory();
+    let options = "-f lavfi -i testsrc2=size=64x36:rate=25 -f lavfi -i sine=frequency=440 -t 27 -c:v libx264 -g 3 -bf 0 -c:a aac";
+    let clip = make(folder.path(), "clip.mp4", options);
+    for (name, options, long) in [("picture", "-an", 0.12), ("sound", "-vn", 0.3)] {
+        let part = folder.path().join(name);
+        std::fs::create_dir(&part).expect("a new directory");
+        let segments = format!("{}/s%d.m4s", part.display());
+        let arguments = format!(
+            "-i {} {options} -c copy -f hls -hls_time {long} -hls_playlist_type vod -hls_segment_type fmp4 \
+             -hls_fmp4_init_filename init.mp4 -hls_segment_filename {segments}",
+            text(&clip)
+        );
+        make(&part, "list.m3u8", &arguments);
+    }
+    let server = Web::start(folder.path());
+    let master = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"s\",NAME=\"s\",DEFAULT=YES,URI=\"sound/list.m3u8\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=100000,AUDIO=\"s\"\npicture/list.m3u8\n";
+    server.text("/master.m3u8", master);
+    let recording = folder.path().join("recorded.flv");
+    play_once(Pull::url(&server.url("/master.m3u8")), &recording);
+    assert!(server.asked().iter().filter(|path| path.starts_with("/picture/s")).count() > 210);
+    assert_eq!(frame_hashes(&recording), frame_hashes(&clip));
+    let sounds = |file: &Path| kit::packet_count(file, "a");
+    let (recorded, original) = (sounds(&recording), sounds(&clip));
+    assert!(original.abs_diff(recorded) <= 6, "{recorded} of {original} packets of sound");
+    let times = kit::packet_times(&recording, "a");
+    let widest = times.windows(2).map(|pair| pair[1].dts - pair[0].dts).fold(0.0, f64::max);
+    assert!(widest < 60.0, "{widest} ms between two packets of sound");
+}
+
 /// Something that sends a live stream, and can be killed and started again at the same address.
 trait Sender {
     fn url(&self) -> String;

@@ -48,6 +48,8 @@ pub(super) struct Rendition {
     in_part: u32,
     /// What comes next belongs to another part.
     breaks: bool,
+    /// It does only because this one is long: it goes on where this one ends.
+    goes_on: bool,
     is_over: bool,
     key: Option<(Location, [u8; 16])>,
     /// Why it cannot be read any more.
@@ -73,6 +75,7 @@ impl Rendition {
             map: None,
             in_part: 0,
             breaks: false,
+            goes_on: false,
             is_over: false,
             key: None,
             failure: None,
@@ -85,8 +88,13 @@ impl Rendition {
             self.in_part = 0;
             self.open_next()?;
         }
-        self.breaks = false;
+        (self.breaks, self.goes_on) = (false, false);
         Ok(self.body.is_some())
+    }
+
+    /// Whether the part that has ended goes on in the next one.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// Why reading ended early.
@@ -130,8 +138,8 @@ impl Rendition {
             }
         };
         let is_long = segment.map.is_some() && self.in_part >= LONGEST_PART;
-        let is_other = self.in_part > 0 && (missed || segment.is_break || segment.map != self.map || is_long);
-        let begins = self.in_part == 0 || is_other;
+        let is_other = self.in_part > 0 && (missed || segment.is_break || segment.map != self.map);
+        let begins = self.in_part == 0 || is_other || is_long;
         let body = self.open(&segment)?;
         self.body = Some(match segment.map.as_ref().filter(|_| begins) {
             Some(map) => Box::new(Cursor::new(self.load_map(map)?).chain(body)),
@@ -140,7 +148,8 @@ impl Rendition {
         if begins {
             self.in_part = 0;
         }
-        (self.map, self.breaks) = (segment.map, is_other);
+        self.map = segment.map;
+        (self.breaks, self.goes_on) = (is_other || is_long, is_long && !is_other);
         self.in_part += 1;
         self.next += 1;
         Ok(())

@@ -69,7 +69,12 @@ struct Lane {
     patience: Patience,
     /// What is added to the numbers of its tracks, so that each is of one input.
     offset: usize,
+    /// Tracks that are read.
+    selected: Vec<usize>,
 }
+
+/// Gives what an input goes on with that has ended, by its number; `None` if that was all, or what follows has nothing to do with it.
+pub(super) type GoOn<'a> = &'a mut dyn FnMut(usize) -> Result<Option<Demuxer>, Stop>;
 
 impl Clock {
     pub(super) fn new(setting: &Setting) -> Self {
@@ -83,20 +88,24 @@ impl Clock {
         demuxers: Vec<Demuxer>,
         shown: &str,
         to: &mut Sink<'_>,
+        go_on: GoOn<'_>,
     ) -> Result<(), Stop> {
         let (selection, mut lanes) = self.select(demuxers, shown, to)?;
         let mut part = Part::new(selection);
-        for lane in &mut lanes {
-            lane.read()?;
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            lane.fill(&mut || go_on(number))?;
         }
-        skip_to_common_start(&part, &mut lanes)?;
+        skip_to_common_start(&part, &mut lanes, go_on)?;
         loop {
-            let earliest = lanes.iter_mut().filter(|lane| !lane.ready.is_empty());
-            let Some(lane) = earliest.min_by_key(|lane| part.decode_time(lane.ready.front())) else { break };
+            let earliest = lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.ready.is_empty());
+            let Some((number, lane)) = earliest.min_by_key(|(_, lane)| part.decode_time(lane.ready.front()))
+            else {
+                break;
+            };
             if let Some(packet) = lane.ready.pop_front() {
                 part.take(packet);
             }
-            lane.read()?;
+            lane.fill(&mut || go_on(number))?;
             while let Some(tag) = part.order.pull() {
                 self.hand_over(tag, to)?;
             }
@@ -130,7 +139,8 @@ impl Clock {
             // Where the sound has an input of its own, that of the picture is another one.
             own.video = own.video.filter(|_| selection.video.is_none());
             own.audio = own.audio.filter(|_| is_last);
-            demuxer.select(&own.indices());
+            let selected = own.indices();
+            demuxer.select(&selected);
             let timed = own.video.iter().chain(&own.audio).chain(&own.others);
             let times = timed.map(|track| (track.index, Times::of(track))).collect();
             let data = own.data.iter().map(|track| track.index).collect();
@@ -157,6 +167,7 @@ impl Clock {
                 is_over: false,
                 patience: Patience::default(),
                 offset,
+                selected,
             });
             offset += tracks;
         }
@@ -200,6 +211,19 @@ impl Sink<'_> {
 }
 
 impl Lane {
+    /// Reads until a packet is ready, or to the end of what it goes on with.
+    fn fill(&mut self, go_on: &mut dyn FnMut() -> Result<Option<Demuxer>, Stop>) -> Result<(), Stop> {
+        loop {
+            self.read()?;
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+            let Some(mut demuxer) = go_on()? else { return Ok(()) };
+            demuxer.select(&self.selected);
+            (self.demuxer, self.is_over) = (demuxer, false);
+        }
+    }
+
     /// Reads until a packet is ready, or to the end; goes on behind what is damaged.
     fn read(&mut self) -> Result<(), Error> {
         while self.ready.is_empty() && !self.is_over {
@@ -325,14 +349,14 @@ impl Part {
 }
 
 /// Leaves out what one input has before the other one begins.
-fn skip_to_common_start(part: &Part, lanes: &mut [Lane]) -> Result<(), Error> {
+fn skip_to_common_start(part: &Part, lanes: &mut [Lane], go_on: GoOn<'_>) -> Result<(), Stop> {
     let start =
         lanes.iter().filter_map(|lane| lane.ready.front()).map(|next| part.decode_time(Some(next))).max();
     let Some(start) = start.filter(|_| lanes.len() > 1) else { return Ok(()) };
-    for lane in lanes {
+    for (number, lane) in lanes.iter_mut().enumerate() {
         while !lane.ready.is_empty() && part.decode_time(lane.ready.front()) < start - APART {
             lane.ready.pop_front();
-            lane.read()?;
+            lane.fill(&mut || go_on(number))?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::hls::{self, Part, Rendition, Shared};
 use super::playlist::{Master, Playlist, is_playlist};
 use super::relay::Relay;
-use super::tags::{Clock, Sink, Stop};
+use super::tags::{Clock, GoOn, Sink, Stop};
 use super::{Setting, Told};
 use crate::error::Error;
 use crate::fetch::{Client, Dial, connect, lost};
@@ -103,11 +103,16 @@ impl Worker {
         Error::ConnectionLost { host, source: source.into() }
     }
 
-    /// Plays open inputs to their end.
-    fn feed(&self, clock: &mut Clock, demuxers: Vec<Demuxer>) -> Result<(), Stop> {
+    /// Plays an open input to its end.
+    fn feed(&self, demuxer: Demuxer) -> Result<(), Stop> {
+        self.feed_all(&mut Clock::new(&self.setting), vec![demuxer], &mut |_| Ok(None))
+    }
+
+    /// Plays open inputs, and what they go on with, to their end.
+    fn feed_all(&self, clock: &mut Clock, demuxers: Vec<Demuxer>, go_on: GoOn<'_>) -> Result<(), Stop> {
         let wake = || self.wake();
         let mut sink = Sink { sender: &self.sender, wake: &wake, fresh: false };
-        let played = clock.play(demuxers, &self.location.to_string(), &mut sink);
+        let played = clock.play(demuxers, &self.location.to_string(), &mut sink, go_on);
         played.map_err(|stop| match stop {
             Stop::Failed(Error::Media(error)) => Stop::Failed(self.of_connection(error)),
             stop => stop,
@@ -119,7 +124,7 @@ impl Worker {
         for address in self.dial.look_up(&self.location)? {
             let (url, options) = (self.location.reveal(), self.options());
             match Demuxer::open_url_at(&url, address, &options, &self.interrupt) {
-                Ok(demuxer) => return self.feed(&mut Clock::new(&self.setting), vec![demuxer]),
+                Ok(demuxer) => return self.feed(demuxer),
                 Err(error) => failure = Some(self.of_connection(error)),
             }
         }
@@ -139,7 +144,7 @@ impl Worker {
             let seen = relay.seen();
             let error = match opened {
                 Ok(demuxer) => {
-                    let played = self.feed(&mut Clock::new(&self.setting), vec![demuxer]);
+                    let played = self.feed(demuxer);
                     return match (played, relay.seen().failure) {
                         (Err(Stop::Failed(_)), Some(source)) => {
                             let host = location.host().to_owned();
@@ -185,7 +190,7 @@ impl Worker {
         let opened =
             Demuxer::open_stream(Box::new(whole), &location.reveal(), &self.options(), &self.interrupt);
         let demuxer = opened.map_err(|error| self.of_connection(error))?;
-        self.feed(&mut Clock::new(&self.setting), vec![demuxer])
+        self.feed(demuxer)
     }
 
     fn playlist(&self, client: &Client, location: Location, list: Playlist) -> Result<(), Stop> {
@@ -205,16 +210,22 @@ impl Worker {
         }
         let mut clock = Clock::new(&self.setting);
         loop {
-            let mut demuxers = Vec::new();
+            let (mut demuxers, mut playing) = (Vec::new(), Vec::new());
             for rendition in &renditions {
-                if rendition.lock().begin_part()? {
-                    demuxers.push(self.open_part(rendition)?);
+                if let Some(demuxer) = self.next_part(rendition)? {
+                    demuxers.push(demuxer);
+                    playing.push(rendition);
                 }
             }
             if demuxers.is_empty() {
                 return Ok(());
             }
-            let played = self.feed(&mut clock, demuxers);
+            // The parts of one are not as long as those of the other.
+            let mut go_on = |number: usize| match playing.get(number) {
+                Some(rendition) if rendition.lock().goes_on() => self.next_part(rendition),
+                _ => Ok(None),
+            };
+            let played = self.feed_all(&mut clock, demuxers, &mut go_on);
             // What a reader says of itself is more than what libav makes of it.
             let failure = renditions.iter().find_map(|rendition| rendition.lock().take_failure());
             match (played, failure) {
@@ -246,10 +257,14 @@ impl Worker {
         uris.into_iter().flatten().map(join).collect()
     }
 
-    fn open_part(&self, rendition: &Shared) -> Result<Demuxer, Stop> {
+    /// The next part of a rendition, opened; waits for it.
+    fn next_part(&self, rendition: &Shared) -> Result<Option<Demuxer>, Stop> {
+        if !rendition.lock().begin_part()? {
+            return Ok(None);
+        }
         let reader = Box::new(Part(rendition.clone()));
         let opened = Demuxer::open_stream(reader, &self.location.reveal(), &self.options(), &self.interrupt);
-        opened.map_err(|error| {
+        opened.map(Some).map_err(|error| {
             let failure = rendition.lock().take_failure();
             Stop::Failed(failure.unwrap_or_else(|| self.of_connection(error)))
         })
