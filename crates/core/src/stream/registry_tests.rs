@@ -1,4 +1,6 @@
-//! Outputs that are added and removed at the same time.
+//! Outputs that are added and removed at the same time, and that take their time over it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
@@ -100,5 +102,79 @@ fn an_output_that_is_only_passing_is_on_the_air_and_no_part_of_what_the_stream_i
     live.add_output(Passing).expect("it can be opened");
     live.add_output(Box::new(Passing) as Box<dyn OpenOutput>).expect("so can one in a box");
     assert_eq!((live.stats().outputs.len(), made_of()), (3, 1));
+    live.stop(Duration::from_secs(30)).expect("it runs well");
+}
+
+/// Takes as long over its end as a disk that stands still, or a server that does not answer.
+#[derive(Debug)]
+struct Slow {
+    patience: Duration,
+    may_end: Arc<AtomicBool>,
+}
+
+impl OpenOutput for Slow {
+    fn open(self: Box<Self>, _: &OutputOpening<'_>) -> Result<OpenedOutput, Error> {
+        Ok(OpenedOutput { name: "slow".to_owned(), driver: self })
+    }
+}
+
+impl OutputDriver for Slow {
+    fn turn(&mut self, _: &mut OutputContext<'_>) -> OutputState {
+        OutputState::Running
+    }
+
+    fn cursor(&self) -> Option<u64> {
+        None
+    }
+
+    fn finish(&mut self, _: &mut OutputContext<'_>) {}
+
+    fn is_finished(&mut self) -> bool {
+        self.may_end.load(Ordering::Relaxed)
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Always
+    }
+
+    fn stats(&self, stats: &mut OutputStats) {
+        stats.phase = OutputPhase::Live;
+    }
+}
+
+#[test]
+fn a_removed_file_is_written_to_its_end_and_a_server_is_not_waited_for() {
+    let config = Config { force_stop_after: Duration::from_millis(50), ..Config::default() };
+    let engine = Engine::new(config).expect("usable settings");
+    let live = engine.stream(Source::published("studio")).to(Output::publish("made"));
+    let live = live.start().expect("it starts");
+    let may_end = Arc::new(AtomicBool::new(false));
+    let [file, server] = [Duration::MAX, Duration::from_secs(2)].map(|patience| {
+        let may_end = may_end.clone();
+        live.add_output(Slow { patience, may_end }).expect("it can be opened")
+    });
+    let has_ended = |id: OutputId| {
+        let stats = live.stats();
+        stats.outputs.iter().all(|it| it.id != id || it.phase == OutputPhase::Ended)
+    };
+    let until = |is_so: &dyn Fn() -> bool| {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < until, "{}", live.stats());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // The file's was removed first: it would be gone first.
+    for id in [file, server] {
+        live.remove_output(id).expect("it is there");
+    }
+    until(&|| has_ended(server));
+    assert!(!has_ended(file), "{}", live.stats());
+    may_end.store(true, Ordering::Relaxed);
+    until(&|| has_ended(file));
     live.stop(Duration::from_secs(30)).expect("it runs well");
 }

@@ -113,13 +113,15 @@ impl StreamThread {
         }
     }
 
-    /// Ends the removed outputs that have said goodbye or taken too long over it.
+    /// Ends the removed outputs that have said goodbye or taken too long over it. A file is written to its end however long the disk takes.
     pub(super) fn end_leaving(&mut self, now: Instant) {
         let limit = self.setup.config.force_stop_after;
         for index in 0..self.slots.len() {
             let Some(Some(slot)) = self.slots.get_mut(index) else { continue };
             let Some(since) = slot.leaving else { continue };
-            let late = now.saturating_duration_since(since) >= slot.driver.patience().min(limit);
+            let patience = slot.driver.patience();
+            let late =
+                patience < Duration::MAX && now.saturating_duration_since(since) >= patience.min(limit);
             if slot.driver.is_finished() || late {
                 let failure = slot.driver.failure();
                 self.end_output(index, failure);
