@@ -215,7 +215,7 @@ impl StreamFiles {
 }
 
 /// Whether a recording of this process writes to the file.
-fn is_written(id: FileId) -> bool {
+pub(crate) fn is_written(id: FileId) -> bool {
     WRITTEN.lock().as_ref().is_some_and(|written| written.contains(&id))
 }
 

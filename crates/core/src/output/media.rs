@@ -221,6 +221,10 @@ impl Media {
         let announced = self.announced;
         let Some(track) = self.tracks.get_mut(index) else { return Ok(()) };
         track.learn(&data, is_key, announced);
+        if !track.is_known() {
+            // Nor can it be written yet. What comes may say what it is.
+            return Ok(());
+        }
         let samples = track.sound.map_or(0, |sound| track.length(sound, &data));
         self.bytes += data.len();
         let dts_ms = tag.timestamp.as_millis();
@@ -374,4 +378,44 @@ fn is_mp3(codec: Codec) -> bool {
 
 fn is_same(one: Codec, other: Codec) -> bool {
     one == other || (is_mp3(one) && is_mp3(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use flowcast_rtmp::time::MediaTime;
+
+    use super::*;
+    use crate::output::file::format::FileFormat;
+
+    /// A track whose size nothing says yet is waited for, and is in the file once it is said.
+    #[test]
+    fn what_says_late_how_large_it_is_is_taken_from_there_on() {
+        let mut media = Media::new(FileFormat::Mkv.container());
+        let mut take = |tag: Tag| {
+            media.take(&tag).unwrap_or_else(|error| panic!("{error}"));
+            media.settle(false)
+        };
+        let header = enhanced::video_sequence_start(
+            *b"vp08",
+            Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0]),
+            MediaTime::ZERO,
+        );
+        assert!(!take(header));
+        let mut frame = |millis: i64, data: &'static [u8]| {
+            let is_key = data[0] & 1 == 0;
+            let at = MediaTime::from_millis(millis);
+            let tag = enhanced::video_frame(*b"vp08", at, 0, is_key, Bytes::from_static(data));
+            take(tag.unwrap_or_else(|error| panic!("{error}")))
+        };
+        for number in 0..75 {
+            assert!(!frame(number * 40, &[1, 0, 0, 0]), "nothing can be written yet");
+        }
+        assert!(
+            !frame(3000, &[0, 0, 0, 0x9D, 0x01, 0x2A, 64, 0, 36, 0]),
+            "sound may still come, for a second"
+        );
+        assert!(frame(4040, &[1, 0, 0, 0]));
+        assert_eq!(media.tracks().first().and_then(|track| track.picture), Some((64, 36)));
+        assert_eq!(media.drain().len(), 2, "what came before cannot be decoded");
+    }
 }

@@ -4,13 +4,14 @@
 //! writer's thread.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::names::Names;
 use super::segments::Segments;
-use crate::files::is_free;
+use crate::files::{is_free, is_written};
 use crate::recorded::Complete;
+use crate::sys::FileId;
 
 /// A file that may go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +35,8 @@ pub(super) fn remove_old(segments: &Segments, names: &Names, now: SystemTime) ->
     there.sort();
     let going = beyond(segments, &there, now);
     let mut gone = Vec::new();
-    for kept in there.into_iter().take(going) {
+    // Only of those that are to go is it asked whether somebody plays them: that takes a look at all lists.
+    for kept in there.into_iter().take(going).filter(is_unused) {
         match fs::remove_file(&kept.path) {
             Ok(()) => {
                 log::info!("{}: removed, it is older than what is kept", kept.path.display());
@@ -59,18 +61,23 @@ pub(super) fn next_number(names: &Names) -> u64 {
 
 /// Its complete files, for those who count what all recordings take.
 pub(super) fn there(names: &Names) -> Vec<Complete> {
-    let there = complete(names).into_iter();
+    let there = complete(names).into_iter().filter(is_unused);
     there.map(|Kept { at, path, bytes }| Complete { at, path, bytes, may_go: true }).collect()
 }
 
-/// Its files that nothing writes or plays.
+/// Whether nothing plays it, and no other process writes it.
+fn is_unused(kept: &Kept) -> bool {
+    fs::symlink_metadata(&kept.path).is_ok_and(|facts| is_free(&kept.path, &facts))
+}
+
+/// Its files that are not being written.
 fn complete(names: &Names) -> Vec<Kept> {
     let entries = fs::read_dir(names.directory()).into_iter().flatten().flatten();
     let own = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| names.is_one(name)));
     let kept = own.filter_map(|entry| {
         let facts = entry.metadata().ok().filter(fs::Metadata::is_file)?;
         let path = entry.path();
-        is_free(Path::new(&path), &facts).then(|| Kept {
+        (!is_written(FileId::of(&facts))).then(|| Kept {
             at: facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             path,
             bytes: facts.len(),

@@ -111,7 +111,8 @@ impl Playlist {
         }
     }
 
-    /// One that goes on behind the text of another. Of a window, what began longer ago than the window, or lies in the future, is not listed any more.
+    /// One that goes on behind the text of another. Of a window, what began longer ago than the window, or lies in the future, is not listed any
+    /// more: by more than a target duration, since its times follow the publisher's clock.
     ///
     /// # Errors
     ///
@@ -126,7 +127,11 @@ impl Playlist {
         };
         let is_fresh = |entry: &Entry| {
             let end = entry.at + entry.length;
-            kept == Kept::All || now.duration_since(end).is_ok_and(|since| since <= window)
+            let is_near = match now.duration_since(end) {
+                Ok(since) => since <= window,
+                Err(ahead) => ahead.duration() <= Duration::from_secs(target_before),
+            };
+            kept == Kept::All || is_near
         };
         if entries.back().is_some_and(is_fresh) {
             (playlist.target, playlist.is_published) = (target.max(target_before), true);
@@ -462,6 +467,9 @@ seg-9.m4s
         assert_eq!(playlist.entries, before.entries);
         push(&mut playlist, 130, Some("init-130.mp4"), true);
         assert!(playlist.text().contains("#EXT-X-MEDIA-SEQUENCE:127\n"));
+        // A publisher's clock that goes a little fast.
+        let ahead = Playlist::go_on(&before.text(), window, 2, at(118)).unwrap();
+        assert_eq!((ahead.next(), ahead.entries), (130, before.entries.clone()));
         // What is from yesterday, or from a clock that was wrong, is not shown to anybody; its numbers are not given again.
         for now in [at(86_400), at(0)] {
             let stale = Playlist::go_on(&before.text(), window, 2, now).unwrap();
