@@ -34,6 +34,8 @@ pub struct Reads {
     pub playlists: Vec<Playlist>,
     /// The name it is made from, if that is published.
     pub published: Option<String>,
+    /// The names of what else is published and heard in it.
+    pub heard: Vec<String>,
 }
 
 /// The files of one stream.
@@ -170,7 +172,7 @@ impl StreamFiles {
     ///
     /// [`Error::FeedsItself`].
     pub(crate) fn refuse_name(&self, name: &str) -> Result<(), Error> {
-        let is_it = |reads: &Reads| reads.published.as_deref() == Some(name);
+        let is_it = |reads: &Reads| reads.published.iter().chain(&reads.heard).any(|read| read == name);
         if self.made_from.lock().iter().any(|(_, reads)| is_it(reads)) {
             return Err(Error::FeedsItself { name: name.to_owned() });
         }

@@ -42,7 +42,7 @@ const PLAN: &[(&str, &str)] = &[
     ("mix", "ears error event id loudness playlist settings sound_format sys written"),
     (
         "transcode",
-        "admission bit_rate clock ears error event loudness mix overlay scan settings stats sys tracks verdict words written",
+        "admission bit_rate clock content ears error event loudness mix overlay scan settings stats sys tracks verdict words written",
     ),
     ("lap", "clock config error event scan tracks transcode"),
     ("reel", "config error event lap loudness pool sys tracks transcode"),
@@ -58,15 +58,18 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "content driver error event ring settings stats sys words written"),
     (
         "stream",
-        "admission bit_rate clock config driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
+        "admission bit_rate clock config content driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
     ),
-    ("publish", "clock config driver error event id lap mix ring stats stream sys tracks transcode"),
-    ("frames", "clock config driver error lap publish sound_format stats stream sys tracks transcode words"),
+    (
+        "publish",
+        "clock config content driver error event id lap mix pool ring stats stream sys tracks transcode",
+    ),
+    ("frames", "clock driver error lap publish sound_format stats sys tracks transcode words"),
     ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
     ("keys", "bit_rate error net stats stream words"),
     (
         "source",
-        "admission content driver error files fragment frames loudness mix net overlay playlist playout publish pull standby stream sys tracks transcode verdict written",
+        "admission config content driver error files fragment frames loudness mix net overlay playlist playout publish pull sound_format standby stream sys tracks transcode verdict written",
     ),
     (
         "output",
@@ -85,7 +88,7 @@ const PLAN: &[(&str, &str)] = &[
         "admission bit_rate config engine error machine net output settings source stats stream sys words",
     ),
     ("check", "config driver engine error event files pool ring stats stream sys words"),
-    ("serial", "bit_rate capacity error event id keys machine stats verdict"),
+    ("serial", "bit_rate capacity error event id keys machine mix stats verdict"),
     ("signals", "engine error stream sys"),
 ];
 

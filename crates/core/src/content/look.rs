@@ -102,6 +102,44 @@ fn look_at(
     Ok(())
 }
 
+/// A picture in shades of gray, as large as it is.
+#[derive(Debug)]
+pub(super) struct Shades {
+    values: Vec<u8>,
+    /// What is darker is black.
+    dark: u8,
+}
+
+impl Shades {
+    /// The brightness of a picture; where it is a plane of its own, that is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Media`]: it cannot be converted.
+    pub(super) fn of(picture: &av::VideoFrame) -> Result<Self, Error> {
+        let format = picture.format();
+        if !matches!(format.pixel_format.as_str(), "yuv420p" | "yuvj420p" | "nv12") {
+            return Ok(Self { values: picture.gray(None)?, dark: DARK });
+        }
+        let is_full = format.pixel_format == "yuvj420p" || format.color.range.as_deref() == Some("pc");
+        let mut values = picture.to_bytes()?;
+        let pixels = u64::from(format.width) * u64::from(format.height);
+        values.truncate(usize::try_from(pixels).unwrap_or(usize::MAX));
+        // Limited range is from 16 to 235.
+        Ok(Self { values, dark: if is_full { DARK } else { 16 + (u16::from(DARK) * 219 / 255) as u8 } })
+    }
+
+    pub(super) fn is_black(&self) -> bool {
+        let dark = self.values.iter().filter(|value| **value < self.dark).count();
+        dark * 100 >= self.values.len() * BLACK_PERCENT
+    }
+
+    /// Whether one may be the other, encoded once more.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        difference(&self.values, &other.values) <= STILL
+    }
+}
+
 /// How much pictures differ on average, of 255; those of other sizes differ.
 fn difference(one: &[u8], other: &[u8]) -> f64 {
     if one.len() != other.len() || one.is_empty() {

@@ -2,11 +2,12 @@
 //!
 //! In: the tags of a source, on the stream's thread. Out: that something has been wrong with it for too long, and that it is right again. Every few
 //! seconds a second of pictures, from a keyframe on, and a second of sound are put aside and looked at on the threads that make thumbnails; the
-//! stream's thread decodes nothing.
+//! stream's thread decodes nothing. Where live media is encoded, what its encoder sees and hears is taken instead ([`probe`]).
 
 mod judge;
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod look;
+mod probe;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ use parking_lot::Mutex;
 
 use self::judge::Judge;
 use self::look::Thumb;
+pub(crate) use self::probe::Probe;
+#[cfg(feature = "libav")]
+pub(crate) use self::probe::{Eye, Hearing};
 use crate::event::EventKind;
 use crate::stats::ContentFault;
 use crate::sys::CpuMeter;
@@ -56,6 +60,10 @@ impl Rules {
 
     fn wants_pictures(&self) -> bool {
         self.black.is_some() || self.frozen.is_some()
+    }
+
+    fn wants_anything(&self) -> bool {
+        self.wants_pictures() || self.silent.is_some()
     }
 }
 
@@ -104,11 +112,17 @@ pub(crate) struct ContentWatch {
     /// The picture of the look before.
     before: Option<Arc<Thumb>>,
     looks: u32,
+    /// What an encoder finds, and when what was taken of that was found: of each fault.
+    probe: Probe,
+    probed: [Option<Instant>; 3],
 }
 
 impl ContentWatch {
-    pub(crate) fn new(rules: Rules, studio: Studio, cpu: CpuMeter, now: Instant) -> Self {
+    /// `probe` has what an encoder of the source finds, if there is one.
+    pub(crate) fn new(rules: Rules, studio: Studio, cpu: CpuMeter, now: Instant, probe: Probe) -> Self {
         Self {
+            probe,
+            probed: [None; 3],
             rules,
             studio,
             cpu,
@@ -128,6 +142,7 @@ impl ContentWatch {
     /// The source is another one, or begins again: what was seen of it means nothing. The alarms that end with that.
     pub(crate) fn reset(&mut self, now: Instant) -> Vec<EventKind> {
         (self.headers, self.before) = ([None, None], None);
+        self.probe.forget();
         self.state = State::Waiting(now + self.rules.every);
         self.judge.reset(now)
     }
@@ -141,12 +156,14 @@ impl ContentWatch {
     /// Nothing is expected of it at the moment.
     pub(crate) fn rests(&mut self, now: Instant) -> Vec<EventKind> {
         self.before = None;
+        self.probe.forget();
         self.state = State::Waiting(now + self.rules.every);
         self.judge.reset(now)
     }
 
     /// It gave these tags.
     pub(crate) fn note(&mut self, now: Instant, tags: &[Tag]) {
+        let wanted = self.not_probed(now);
         for tag in tags.iter().filter(|tag| !tag.is_script() && tag.track() == 0) {
             let side = usize::from(!tag.is_video());
             if tag.is_sequence_header() {
@@ -163,23 +180,59 @@ impl ContentWatch {
             } else if let State::Gathering(_, sample) = &mut self.state
                 && !tag.is_header()
             {
-                sample.add(tag, &self.rules);
+                sample.add(tag, &wanted);
             }
         }
         let is_due = matches!(&self.state, State::Waiting(at) if now >= *at);
         if is_due {
-            self.state = State::Gathering(now, Sample::default());
+            let next = State::Waiting(now + self.rules.every);
+            let gathers = wanted.wants_anything();
+            self.state = if gathers { State::Gathering(now, Sample::default()) } else { next };
         }
+    }
+
+    /// What no encoder looks for.
+    fn not_probed(&self, now: Instant) -> Rules {
+        let seen = self.probe.seen(now);
+        let mut rules = self.rules;
+        if seen.pictures.is_some() {
+            (rules.black, rules.frozen) = (None, None);
+        }
+        if seen.sound.is_some() {
+            rules.silent = None;
+        }
+        rules
+    }
+
+    /// What the encoder has found since the last time.
+    fn check_probe(&mut self, now: Instant) -> Vec<EventKind> {
+        let (seen, mut news) = (self.probe.seen(now), Vec::new());
+        for (&fault, probed) in ContentFault::ALL.iter().zip(&mut self.probed) {
+            let found = seen.found(fault, f64::from(self.rules.silent_below_db));
+            if let (Some(limit), Some((at, found))) = (self.rules.limit(fault), found)
+                && probed.replace(at) != Some(at)
+            {
+                news.extend(self.judge.note(fault, found, at, limit));
+            }
+        }
+        news
     }
 
     /// Lets a sample that is complete be looked at, and says what was found of the one before. Called with ticks.
     pub(crate) fn check(&mut self, now: Instant) -> Vec<EventKind> {
+        let mut news = self.check_probe(now);
+        news.extend(self.check_sample(now));
+        news
+    }
+
+    fn check_sample(&mut self, now: Instant) -> Vec<EventKind> {
+        let wanted = self.not_probed(now);
         match &mut self.state {
             State::Waiting(_) => Vec::new(),
             State::Gathering(since, sample) => {
                 let waited = now.saturating_duration_since(*since);
-                let has_pictures = self.rules.wants_pictures() && self.headers[0].is_some();
-                let has_sound = self.rules.silent.is_some() && self.headers[1].is_some();
+                let has_pictures = wanted.wants_pictures() && self.headers[0].is_some();
+                let has_sound = wanted.silent.is_some() && self.headers[1].is_some();
                 if sample.is_complete(has_pictures, has_sound) || waited >= LONGEST {
                     let mut sample = std::mem::take(sample);
                     sample.headers = self.headers.clone();
@@ -275,5 +328,61 @@ fn span(tags: &[Tag]) -> i64 {
     match (tags.first(), tags.last()) {
         (Some(first), Some(last)) => last.timestamp.millis_since(first.timestamp),
         _ => 0,
+    }
+}
+
+#[cfg(all(test, feature = "libav"))]
+mod tests {
+    use flowcast_av::{ColorInfo, FramePool, VideoFormat};
+    use flowcast_rtmp::flv::tag::TagKind;
+    use flowcast_rtmp::time::MediaTime;
+
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn watch(probe: &Probe, now: Instant) -> ContentWatch {
+        let limit = Some(EVERY);
+        let rules = Rules { black: limit, frozen: limit, silent: None, silent_below_db: -40, every: EVERY };
+        ContentWatch::new(rules, Studio::new(1), CpuMeter::default(), now, probe.clone())
+    }
+
+    fn keyframe() -> Tag {
+        let body = bytes::Bytes::from_static(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]);
+        Tag::from_wire(TagKind::Video, MediaTime::ZERO, body)
+    }
+
+    #[test]
+    fn what_an_encoder_sees_is_not_decoded_once_more() {
+        let (probe, began) = (Probe::default(), Instant::now());
+        let mut eye = Eye::new(probe.clone());
+        let (mut seen, mut unseen) = (watch(&probe, began), watch(&Probe::default(), began));
+        let format = VideoFormat {
+            width: 64,
+            height: 36,
+            pixel_format: "yuv420p".to_owned(),
+            sample_aspect: None,
+            color: ColorInfo::default(),
+        };
+        let mut black = FramePool::new(&format).expect("a format").get().expect("memory");
+        black.plane_mut(0).fill(16);
+        let black = black.into_frame();
+        let mut raised = Vec::new();
+        for tenth in 0..250 {
+            let now = began + Duration::from_millis(100 * tenth);
+            eye.see_at(now, &black);
+            for watch in [&mut seen, &mut unseen] {
+                watch.note(now, &[keyframe()]);
+            }
+            for news in seen.check(now) {
+                let EventKind::ContentAlarm { fault, after } = news else { panic!("{news:?}") };
+                raised.push((fault, after.as_secs()));
+            }
+            assert!(matches!(seen.state, State::Waiting(_)), "nothing is put aside");
+        }
+        // The first picture says nothing of motion.
+        assert_eq!(raised, [(ContentFault::Black, 10), (ContentFault::Frozen, 10)]);
+        assert!(matches!(unseen.state, State::Gathering(..)), "where nobody sees it, a sample is");
+        assert_eq!(seen.reset(began + Duration::from_secs(25)).len(), 2);
     }
 }

@@ -304,6 +304,20 @@ pub enum EventKind {
         /// The name.
         name: String,
     },
+    /// Sound comes of an input of the stream's mix that is live ([`MixInput::published`](crate::MixInput::published),
+    /// [`MixInput::url`](crate::MixInput::url)).
+    MixInputLive {
+        /// The name of the input.
+        input: String,
+    },
+    /// An input of the stream's mix that is live gives nothing for now: it is silent, and is heard again once it comes. Reported once for as long as
+    /// the reason is the same.
+    MixInputLost {
+        /// The name of the input.
+        input: String,
+        /// Why; `None` if what is published has ended.
+        error: Option<Error>,
+    },
     /// The publisher of the stream hung up, failed or fell silent; the stream stays up and waits for it. Streams that
     /// are made from it report this and the next two as well.
     PublisherLost {

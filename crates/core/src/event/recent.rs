@@ -56,6 +56,7 @@ impl EventKind {
             | Self::ModeChanged { error, .. }
             | Self::LoudnessUnknown { error, .. }
             | Self::PlaylistStalled { error, .. }
+            | Self::MixInputLost { error, .. }
             | Self::Ended { error } => error.as_ref(),
             _ => None,
         }

@@ -108,6 +108,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
+        | EventKind::MixInputLost { error: Some(_), .. }
         | EventKind::FragmentSkipped { .. }
         | EventKind::FragmentLate { .. }
         | EventKind::OutputNotReplaced { .. }
@@ -122,6 +123,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::Recorded { .. }
         | EventKind::SourceLive { .. }
         | EventKind::PublisherLost { .. }
+        | EventKind::MixInputLive { .. }
+        | EventKind::MixInputLost { .. }
         | EventKind::PublisherReturned { .. }
         | EventKind::PublisherReplaced { .. }
         | EventKind::Judged { .. }

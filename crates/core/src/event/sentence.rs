@@ -51,6 +51,8 @@ impl EventKind {
             Self::PublicationEnded { .. } => "publication_ended",
             Self::SourceLive { .. } => "source_live",
             Self::SourceRetrying { .. } => "source_retrying",
+            Self::MixInputLive { .. } => "mix_input_live",
+            Self::MixInputLost { .. } => "mix_input_lost",
             Self::PublisherLost { .. } => "publisher_lost",
             Self::PublisherReturned { .. } => "publisher_returned",
             Self::PublisherReplaced { .. } => "publisher_replaced",
@@ -141,6 +143,8 @@ impl fmt::Display for EventKind {
             | Self::PublicationEnded { .. }
             | Self::SourceLive { .. }
             | Self::SourceRetrying { .. }
+            | Self::MixInputLive { .. }
+            | Self::MixInputLost { .. }
             | Self::PublisherLost { .. }
             | Self::PublisherReturned { .. }
             | Self::PublisherReplaced { .. }
@@ -282,6 +286,13 @@ impl EventKind {
 
     fn say_of_publisher(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::MixInputLive { input } => write!(f, "{input} is heard in the mix"),
+            Self::MixInputLost { input, error: None } => {
+                write!(f, "{input} is silent in the mix: it has ended")
+            }
+            Self::MixInputLost { input, error: Some(error) } => {
+                write!(f, "{input} is silent in the mix: {}", chain(error))
+            }
             Self::PublicationBegan { name } => write!(f, "{name} is being published"),
             Self::PublicationEnded { name } => write!(f, "{name} is no longer published"),
             Self::SourceLive { failures, .. } if *failures > 0 => {

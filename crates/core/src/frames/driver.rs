@@ -79,10 +79,10 @@ impl FrameDriver {
     /// Another stream takes what the program makes; there is no thread.
     pub(crate) fn start(made: Made, options: FrameOptions) -> Result<Self, Error> {
         let taker = made.channel.attach()?;
-        let (writer, outbox) = writing(options.bounds, options.reader.clone(), options.cpu.clone());
-        let (control, has_begun) = (Control::default(), Arc::<AtomicBool>::default());
-        control.meter.counts_for(&options.cpu);
-        let name = format!("fw-{}", options.name);
+        let encoding = &options.encoding;
+        let (writer, outbox) = writing(encoding.bounds, encoding.reader.clone(), encoding.cpu.clone());
+        let (control, has_begun) = (encoding.control(), Arc::<AtomicBool>::default());
+        let name = format!("fw-{}", encoding.name);
         let worker = Worker {
             channel: made.channel.clone(),
             taker,
@@ -108,6 +108,7 @@ impl SourceDriver for FrameDriver {
     }
 
     fn pull(&mut self, cx: &mut SourceContext<'_>) -> SourceState {
+        self.control.take_events(cx.notices);
         self.outbox.pull(cx)
     }
 
@@ -132,17 +133,17 @@ impl SourceDriver for FrameDriver {
 
     fn bytes_held(&self) -> usize {
         let waiting = usize::try_from(self.made.channel.stats().queued_bytes).unwrap_or(0);
-        self.outbox.bytes() + waiting
+        self.outbox.bytes() + waiting + self.control.mixed_bytes()
     }
 
     fn stop(&mut self) {
-        self.control.interrupt.cancel();
+        self.control.stop();
         self.made.channel.detach(self.taker);
         self.outbox.close();
     }
 
     fn is_stopped(&mut self) -> bool {
-        self.thread.is_stopped()
+        self.thread.is_stopped() && self.control.is_stopped()
     }
 }
 

@@ -15,14 +15,12 @@ use super::samples::Heard;
 use super::showing::{Places, Showing};
 use super::timeline::micros;
 use crate::clock::interleave::Interleaver;
-use crate::config::QueueBounds;
 use crate::error::Error;
-use crate::lap::{Closed, Finish};
-use crate::publish::encoder::Writer;
-use crate::stream::Mailbox;
-use crate::sys::{CodecHost, CpuMeter, Leave, yield_to_others};
+use crate::lap::Stop;
+use crate::publish::encoder::{LiveOptions, Writer};
+use crate::sys::{CodecHost, Leave, yield_to_others};
 use crate::tracks::{Selection, Tagger};
-use crate::transcode::{Control, Converting, Encoders, FrameEncoder, Raw, Settling};
+use crate::transcode::{Control, Converting, FrameEncoder, Raw};
 
 /// So many microseconds behind its clock, it converts only the newest picture; and so many, it goes on at its clock's time.
 const BEHIND: i64 = 500_000;
@@ -33,17 +31,7 @@ const SILENCE: (u32, u32) = (44_100, 2);
 /// What is needed to encode what a program makes.
 #[derive(Debug)]
 pub(crate) struct FrameOptions {
-    /// For messages and the thread's name.
-    pub(crate) name: String,
-    /// Bounds of what waits for the stream's thread.
-    pub(crate) bounds: QueueBounds,
-    /// Woken when there is something for the stream's thread.
-    pub(crate) reader: Mailbox,
-    /// Whose CPU time it is.
-    pub(crate) cpu: CpuMeter,
-    /// What it is encoded to.
-    pub(crate) settling: Settling,
-    pub(crate) encoders: Arc<dyn Encoders>,
+    pub(crate) encoding: LiveOptions,
     /// Something else stands in where the program gives nothing for long.
     pub(crate) has_fallback: bool,
 }
@@ -60,47 +48,22 @@ pub(super) struct Worker {
     pub(super) has_begun: Arc<AtomicBool>,
 }
 
-/// Why the worker stops.
-#[derive(Debug)]
-pub(super) enum Stop {
-    Gone,
-    Failed(Error),
-}
-
-impl From<Closed> for Stop {
-    fn from(_: Closed) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<flowcast_av::Error> for Stop {
-    fn from(error: flowcast_av::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 impl Worker {
     pub(super) fn run(mut self) {
-        let _host = CodecHost::enter(&self.options.cpu);
+        let _host = CodecHost::enter(&self.options.encoding.cpu);
         yield_to_others(Leave::Some);
-        let finish = match self.play() {
-            Ok(()) | Err(Stop::Gone) => Finish::Ended,
-            Err(Stop::Failed(error)) => Finish::Failed(error),
-        };
+        let done = self.play();
         self.channel.detach(self.taker);
-        self.writer.finish(finish);
+        self.writer.finish(done.into());
     }
 
     fn play(&mut self) -> Result<(), Stop> {
         // Devices are looked for, and encoders opened, before there is anything to encode: that takes a while.
         let mut airing = Airing::open(&self.channel, &self.options, &self.control)?;
         airing.tell(&self.writer);
+        if let Some((mixing, _)) = &self.options.encoding.mixed {
+            mixing.begin();
+        }
         let mut next = None;
         while let Work::Run(epoch) = self.channel.await_work(self.taker, next) {
             let now = micros(self.channel.clock.now().saturating_duration_since(epoch));
@@ -124,6 +87,8 @@ pub(super) struct Airing {
     headers: Vec<Tag>,
     places: Places,
     showing: Showing<VideoFrame>,
+    /// Sampling rate in hertz and channels of what is encoded; none without sound of the program's and without a mix.
+    sound: (u32, u32),
     pub(super) heard: Heard,
     /// How many places later a picture is shown than it comes, at most.
     delay: i64,
@@ -151,18 +116,21 @@ impl Airing {
         options: &FrameOptions,
         control: &Control,
     ) -> Result<Self, Error> {
-        let settings = &channel.settings;
-        let raw = Raw {
-            pictures: settings.video.described(),
-            rate: settings.video.rate,
-            sound: settings.audio.map(|audio| (audio.sample_rate, audio.channels)),
-        };
+        let (settings, FrameOptions { encoding, has_fallback }) = (&channel.settings, options);
+        let given = settings.audio.map(|audio| (audio.sample_rate, audio.channels));
+        // A mix is heard also where the program gives no sound.
+        let mixed = encoding.mixed.as_ref().map(|(_, plan)| plan);
+        let sound = given.or_else(|| mixed.map(|plan| (plan.sample_rate, plan.channels)));
+        let raw = Raw { pictures: settings.video.described(), rate: settings.video.rate, sound };
         // Silence is like sound would be.
-        let sound = raw.sound.or(Some(SILENCE));
-        let plan = options.settling.plan(&Raw { sound, ..raw.clone() }.media());
+        let silence = raw.sound.or(Some(SILENCE));
+        let mut plan = encoding.settling.plan(&Raw { sound: silence, ..raw.clone() }.media());
+        if mixed.is_some() {
+            plan.audio = mixed.cloned();
+        }
         let converting = Converting { scaling: settings.scaling(), threads: settings.threads };
-        let encoder = FrameEncoder::open(&raw, &plan, converting, &options.encoders, control)?;
-        let selection = Selection::of(encoder.media(), options.settling.carriage());
+        let encoder = FrameEncoder::open(&raw, &plan, converting, &encoding.encoders, control)?;
+        let selection = Selection::of(encoder.media(), encoding.settling.carriage());
         let order = Interleaver::live(selection.video.is_some(), selection.audio.is_some());
         let tagger = Tagger::new(selection);
         let places = Places(encoder.rate());
@@ -174,9 +142,10 @@ impl Airing {
             tagger,
             places,
             showing: Showing::default(),
+            sound: sound.unwrap_or((48_000, 0)),
             heard: Heard::default(),
             delay: places.count(micros(settings.delay)),
-            hold: options.has_fallback.then(|| places.count(micros(settings.hold))),
+            hold: has_fallback.then(|| places.count(micros(settings.hold))),
             next: 0,
             fresh: None,
             position: 0,
@@ -254,8 +223,7 @@ impl Airing {
 
     /// The number of the first sample of a place.
     fn sample(&self, place: i64) -> i64 {
-        let rate = self.channel.settings.audio.map_or(48_000, |audio| audio.sample_rate);
-        self.places.sample(place, rate)
+        self.places.sample(place, self.sound.0)
     }
 
     /// Encodes the picture of a place, and its sound.
@@ -287,20 +255,24 @@ impl Airing {
         if let Some((picture, _)) = self.showing.at(place) {
             self.encoder.picture(picture, place)?;
         }
-        match self.channel.settings.audio.filter(|_| self.encoder.has_sound()) {
-            Some(audio) => {
-                let taken = self.heard.take(self.position, end, audio.channels as usize);
-                let slices: Vec<&[f32]> = taken.iter().map(Vec::as_slice).collect();
-                let mut samples = AudioFrame::from_channels(audio.sample_rate, &slices)?;
-                samples.set_pts(Some(self.position));
-                self.encoder.samples(samples)?;
-                self.position = end;
-            }
-            None => {
-                self.heard.skip_to(end);
-                self.encoder.silence_to(self.places.time(place + 1));
-            }
+        let (rate, channels) = self.sound;
+        if channels == 0 || !self.encoder.has_sound() {
+            self.heard.skip_to(end);
+            self.encoder.silence_to(self.places.time(place + 1));
+            return Ok(());
         }
+        let taken = match self.channel.settings.audio {
+            Some(_) => self.heard.take(self.position, end, channels as usize),
+            None => {
+                let length = usize::try_from(end - self.position).unwrap_or(0);
+                vec![vec![0.0; length]; channels as usize]
+            }
+        };
+        let slices: Vec<&[f32]> = taken.iter().map(Vec::as_slice).collect();
+        let mut samples = AudioFrame::from_channels(rate, &slices)?;
+        samples.set_pts(Some(self.position));
+        self.encoder.samples(samples)?;
+        self.position = end;
         Ok(())
     }
 

@@ -36,7 +36,7 @@ pub(crate) use step::Step;
 pub(crate) use {
     instep::InStep,
     paced::Paced,
-    queue::{Closed, Finish, TagReceiver, TagSender, queue},
+    queue::{Closed, Finish, Stop, TagReceiver, TagSender, queue},
     reader::{LapReader, Tail},
 };
 

@@ -25,6 +25,19 @@ struct State {
     /// The consumer is gone.
     closed: bool,
     producer_waits: bool,
+    /// How long the laps are that end in the queue, in milliseconds.
+    laps: VecDeque<i64>,
+    written: Written,
+}
+
+/// How far the producer is. The times of tags begin anew with each lap; these are of a clock that goes on.
+#[derive(Debug, Default)]
+struct Written {
+    /// The time of the last tag within its lap, and where that lap ends, once it is known. In milliseconds.
+    last: i64,
+    end: Option<i64>,
+    /// The laps that have ended in the queue and were not taken out since.
+    laps: i64,
 }
 
 /// How the producer ended.
@@ -76,6 +89,49 @@ pub(crate) struct TagReceiver(Arc<Shared>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
+/// Why a worker stops before it has done all.
+#[cfg(feature = "libav")]
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The stream is gone, or does not want it any more.
+    Gone,
+    Failed(crate::error::Error),
+}
+
+#[cfg(feature = "libav")]
+impl From<Closed> for Stop {
+    fn from(_: Closed) -> Self {
+        Self::Gone
+    }
+}
+
+#[cfg(feature = "libav")]
+impl From<crate::error::Error> for Stop {
+    fn from(error: crate::error::Error) -> Self {
+        match error {
+            crate::error::Error::Media(flowcast_av::Error::Cancelled { .. }) => Self::Gone,
+            error => Self::Failed(error),
+        }
+    }
+}
+
+#[cfg(feature = "libav")]
+impl From<flowcast_av::Error> for Stop {
+    fn from(error: flowcast_av::Error) -> Self {
+        crate::error::Error::from(error).into()
+    }
+}
+
+#[cfg(feature = "libav")]
+impl From<Result<(), Stop>> for Finish {
+    fn from(done: Result<(), Stop>) -> Self {
+        match done {
+            Ok(()) | Err(Stop::Gone) => Self::Ended,
+            Err(Stop::Failed(error)) => Self::Failed(error),
+        }
+    }
+}
+
 /// Makes a queue with `bounds`.
 pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
     let shared = Arc::new(Shared {
@@ -88,17 +144,20 @@ pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
 }
 
 impl State {
+    /// Media time from the first tag that waits to the last, over the ends of laps.
     fn span(&self) -> Duration {
-        let times = || {
-            self.steps.iter().filter_map(|step| match step {
-                Step::Tag(tag) => Some(tag.timestamp),
-                _ => None,
-            })
-        };
-        match (times().next(), times().next_back()) {
-            (Some(first), Some(last)) => millis(last.millis_since(first)),
-            _ => Duration::ZERO,
+        let (mut laps, mut before) = (self.laps.iter(), 0);
+        for step in &self.steps {
+            match step {
+                Step::Tag(first) => {
+                    let last = self.written.laps.saturating_add(self.written.last);
+                    return millis(last.saturating_sub(before).saturating_sub(first.timestamp.as_millis()));
+                }
+                Step::End => before += laps.next().unwrap_or(&0),
+                Step::Opened(_) | Step::Notice(_) | Step::Ending(_) => {}
+            }
         }
+        Duration::ZERO
     }
 
     fn first_picture(&self) -> Option<MediaTime> {
@@ -112,11 +171,40 @@ impl State {
         if self.closed {
             return Err(Closed);
         }
-        if let Step::Tag(tag) = &step {
-            self.bytes += tag.body.len();
+        match &step {
+            Step::Tag(tag) => {
+                self.bytes += tag.body.len();
+                self.written.last = tag.timestamp.as_millis();
+            }
+            Step::Ending(facts) => {
+                let end = facts.end(0).map(|end| i64::try_from(end.as_millis()).unwrap_or(i64::MAX));
+                self.written.end = end;
+            }
+            Step::End => {
+                let end = self.written.end.take();
+                let lap = end.map_or(self.written.last, |end| end.max(self.written.last)).max(0);
+                self.laps.push_back(lap);
+                self.written.laps = self.written.laps.saturating_add(lap);
+                self.written.last = 0;
+            }
+            Step::Opened(_) | Step::Notice(_) => {}
         }
         self.steps.push_back(step);
         Ok(())
+    }
+
+    /// Takes the first step out.
+    fn pop(&mut self) -> Option<Step> {
+        let step = self.steps.pop_front()?;
+        match &step {
+            Step::Tag(tag) => self.bytes = self.bytes.saturating_sub(tag.body.len()),
+            Step::End => {
+                let lap = self.laps.pop_front().unwrap_or(0);
+                self.written.laps = self.written.laps.saturating_sub(lap);
+            }
+            Step::Opened(_) | Step::Notice(_) | Step::Ending(_) => {}
+        }
+        Some(step)
     }
 
     fn is_full(&self, bounds: &QueueBounds) -> bool {
@@ -243,14 +331,10 @@ impl TagReceiver {
         until: MediaTime,
         mut sink: impl FnMut(Step) -> bool,
     ) -> Taken {
-        while let Some(step) = state.steps.pop_front() {
-            if let Step::Tag(tag) = &step {
-                if tag.timestamp > until {
-                    state.steps.push_front(step);
-                    break;
-                }
-                state.bytes = state.bytes.saturating_sub(tag.body.len());
-            }
+        let is_later = |step: Option<&Step>| matches!(step, Some(Step::Tag(tag)) if tag.timestamp > until);
+        while !is_later(state.steps.front())
+            && let Some(step) = state.pop()
+        {
             if !sink(step) {
                 break;
             }
@@ -303,6 +387,7 @@ mod tests {
     use flowcast_rtmp::flv::tag::{Tag, TagKind};
 
     use super::*;
+    use crate::lap::{LapFacts, Unit, VideoLap};
 
     fn tag(ms: i64, bytes: usize) -> Step {
         let body = Bytes::from(vec![0; bytes]);
@@ -338,6 +423,46 @@ mod tests {
         assert_eq!(fits(bounds(1000, 100, 100_000), |n| tag(n, 30)), 4);
         assert_eq!(fits(bounds(1000, 1 << 20, 500), |n| tag(n * 100, 10)), 6);
         assert_eq!(fits(bounds(1000, 100, 500), |n| tag(n, 4096)), 1);
+    }
+
+    /// A lap of ten pictures, one every 100 ms, a second long; it says so before its last picture, or not at all.
+    fn lap_step(n: i64, says_end: bool) -> Step {
+        let video = VideoLap { unit: Unit::MILLIS, length: 1000, frames: 10 };
+        let facts = LapFacts { video: Some(video), audio: None };
+        match n % 12 {
+            9 => Step::Ending(if says_end { facts } else { LapFacts::default() }),
+            10 => tag(900, 10),
+            11 => Step::End,
+            n => tag(n * 100, 10),
+        }
+    }
+
+    #[test]
+    fn the_bound_on_media_holds_over_the_ends_of_laps() {
+        // Of 2.5 s: two laps of twelve steps, and the pictures of the third at 0 to 0.5 s.
+        assert_eq!(fits(bounds(1000, 1 << 20, 2500), |n| lap_step(n, true)), 12 + 12 + 6);
+        // Where laps do not say how long they are, they end with their last picture.
+        assert_eq!(fits(bounds(1000, 1 << 20, 2500), |n| lap_step(n, false)), 12 + 12 + 8);
+    }
+
+    #[test]
+    fn what_waits_is_measured_over_the_ends_of_laps_while_it_is_taken() {
+        let (sender, receiver) = queue(bounds(1000, 1 << 20, 60_000));
+        (0..30).for_each(|n| sender.send(lap_step(n, true)).expect("there is room"));
+        let spans = std::iter::from_fn(|| {
+            let mut taken = false;
+            receiver.take(MediaTime::from_millis(i64::MAX), |_| {
+                taken = true;
+                false
+            });
+            taken.then(|| receiver.0.state.lock().span().as_millis())
+        });
+        let spans: Vec<_> = spans.collect();
+        // Behind the first picture of the first lap, before and behind its end, and so on.
+        assert_eq!(spans[0], 2400);
+        assert_eq!((spans[9], spans[10], spans[11]), (1600, 1500, 1500));
+        assert_eq!((spans[23], spans[24], spans[28], spans[29]), (500, 400, 0, 0));
+        assert!(spans.windows(2).all(|pair| pair[1] <= pair[0]), "{spans:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +17,8 @@ use crate::sound_format::AudioFormat;
 /// Samples of a program, or of a file, that wait at most, in milliseconds.
 const PROGRAM_AHEAD: u64 = 500;
 const FILE_AHEAD: u64 = 1000;
+/// What waits of a live input at most: so late is it at most.
+pub(super) const LINE_AHEAD: Duration = Duration::from_millis(500);
 /// How fast a meter falls, in decibels a second.
 const FALL_DB: f64 = 20.0;
 /// Events that wait for the stream.
@@ -52,6 +54,13 @@ pub(super) struct Input {
     pub(super) samples: Option<AudioFormat>,
     /// A sink has been given out.
     pub(super) has_sink: AtomicBool,
+    /// It is a list of files, which are there when they are wanted.
+    pub(super) is_list: bool,
+    /// It has a clock of its own, and whether sound comes of it.
+    pub(super) is_line: bool,
+    pub(super) live: AtomicBool,
+    /// How much faster its clock is, in millionths: the bits of a float.
+    pub(super) drift: AtomicU64,
     /// The file that is read.
     playing: Mutex<Option<PathBuf>>,
 }
@@ -155,12 +164,25 @@ impl Input {
             let most = u64::from(format.rate) * millis / 1000;
             Some(Arc::new(SampleQueue::new(format.channels, usize::try_from(most).unwrap_or(usize::MAX))))
         };
+        let line_ahead = u64::try_from(LINE_AHEAD.as_millis()).unwrap_or(0);
         let (queue, samples) = match &input.feed {
             Feed::Source => (None, None),
             Feed::Playlist(_) => (queue(FILE_AHEAD), None),
             Feed::Samples(format) => (queue(PROGRAM_AHEAD), Some(*format)),
+            Feed::Device(format) => (queue(line_ahead), Some(*format)),
+            Feed::Live(_) => (queue(line_ahead), None),
         };
-        Self { name, queue, samples, has_sink: AtomicBool::new(false), playing: Mutex::default() }
+        Self {
+            name,
+            queue,
+            samples,
+            has_sink: AtomicBool::new(false),
+            is_list: matches!(input.feed, Feed::Playlist(_)),
+            is_line: matches!(input.feed, Feed::Live(_) | Feed::Device(_)),
+            live: AtomicBool::new(false),
+            drift: AtomicU64::new(0.0_f64.to_bits()),
+            playing: Mutex::default(),
+        }
     }
 
     /// Says which file is read.

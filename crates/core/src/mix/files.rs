@@ -7,14 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowcast_av::{
-    AudioDecoder, AudioFrame, DecoderOptions, Demuxer, Error as Media, Interrupt, OpenOptions, Resampler,
-};
+use flowcast_av::{AudioDecoder, DecoderOptions, Demuxer, Error as Media, Interrupt, OpenOptions};
 
-use super::control::{MixFormat, Shared};
+use super::control::Shared;
 use super::level::{Ramp, amplitude, samples};
 use super::queue::SampleQueue;
-use super::sink::form;
+use super::sound::Sound;
 use crate::ears::{Gain, Heard, LastGain, Turn, listen, sound_of};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -152,7 +150,7 @@ impl FileFeed {
         });
         let mut decoder = AudioDecoder::open(&track, &DecoderOptions::default())?;
         input.select(&[track.index]);
-        let mut sound = Sound { format: self.shared.format, resampler: None };
+        let mut sound = Sound::new(self.shared.format, PIECE);
         let mut level = gain.map(Level::new);
         let (mut damaged, mut any, mut packets) = (0, false, 0_u64);
         loop {
@@ -261,47 +259,4 @@ impl Level {
             rows.iter_mut().for_each(|row| row[index] *= gain);
         }
     }
-}
-
-/// Decoded sound becomes samples of the mix.
-#[derive(Debug)]
-struct Sound {
-    format: MixFormat,
-    resampler: Option<Resampler>,
-}
-
-impl Sound {
-    fn take(&mut self, frame: &AudioFrame) -> Result<Vec<Vec<Vec<f32>>>, Error> {
-        let mut pieces = match &self.resampler {
-            Some(resampler) if !resampler.accepts(frame.format()) => self.end()?,
-            _ => Vec::new(),
-        };
-        let resampler = match &mut self.resampler {
-            Some(resampler) => resampler,
-            none => {
-                let to = form(self.format.rate, self.format.channels);
-                none.insert(Resampler::new(frame.format(), &to, PIECE)?)
-            }
-        };
-        resampler.push(frame)?;
-        drain(resampler, &mut pieces)?;
-        Ok(pieces)
-    }
-
-    /// What is held back comes out.
-    fn end(&mut self) -> Result<Vec<Vec<Vec<f32>>>, Error> {
-        let mut pieces = Vec::new();
-        if let Some(mut resampler) = self.resampler.take() {
-            resampler.finish()?;
-            drain(&mut resampler, &mut pieces)?;
-        }
-        Ok(pieces)
-    }
-}
-
-fn drain(resampler: &mut Resampler, pieces: &mut Vec<Vec<Vec<f32>>>) -> Result<(), Error> {
-    while let Some(frame) = resampler.pull()? {
-        pieces.push(frame.to_channels()?);
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::control::{Input, Shared};
@@ -21,6 +22,13 @@ pub struct MixerRef {
 impl MixerRef {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// One that nothing mixes.
+    #[cfg(test)]
+    pub(crate) fn unused(mixer: &super::settings::Mixer) -> Self {
+        let format = super::control::MixFormat { rate: 48_000, channels: 2 };
+        Self::new(Arc::new(Shared::new(mixer, format, 0)))
     }
 
     /// The names of its inputs, the source's own sound first.
@@ -82,7 +90,7 @@ impl MixerRef {
         self.shared.change(input, |control| control.muted = false)
     }
 
-    /// Where the samples of an input go that is [`MixInput::samples`](crate::MixInput::samples). There is one at a time; when it is dropped,
+    /// Where the samples of an input go that is [`MixInput::samples`](crate::MixInput::samples) or [`MixInput::device`](crate::MixInput::device). There is one at a time; when it is dropped,
     /// another one may be taken.
     ///
     /// # Errors
@@ -113,6 +121,8 @@ impl MixerRef {
                 gaps: meters.gaps.get(index).copied().unwrap_or(0),
                 dropped_samples: input.queue.as_ref().map_or(0, |queue| queue.dropped()),
                 playing: input.playing(),
+                live: input.is_line.then(|| input.live.load(Ordering::Relaxed)),
+                drift_ppm: f64::from_bits(input.drift.load(Ordering::Relaxed)),
             }
         };
         MixerStats {
@@ -157,12 +167,18 @@ pub struct MixInputStats {
     pub peak_dbfs: f64,
     /// By how many decibels it gives way to another input.
     pub ducked_db: f64,
-    /// Sound that waits to be mixed.
+    /// Sound that waits to be mixed. It is how late a live input is.
     pub waiting: Duration,
     /// How often it had nothing to give, after it had begun.
     pub gaps: u64,
-    /// Samples of each channel that were dropped, because the program gave more than there was room for.
+    /// Samples of each channel that were dropped, because the program, or what is live, gave more than there was room for.
     pub dropped_samples: u64,
     /// The file it plays, a second ahead.
     pub playing: Option<PathBuf>,
+    /// Whether sound comes of it, where it has a clock of its own ([`MixInput::published`](crate::MixInput::published), [`url`](crate::MixInput::url),
+    /// [`device`](crate::MixInput::device));
+    /// `None` where it is not.
+    pub live: Option<bool>,
+    /// How much faster its clock is than the mix's, in millionths, as far as that is known; of a live input.
+    pub drift_ppm: f64,
 }

@@ -10,7 +10,8 @@ use super::control::{MixFormat, Shared};
 use super::desk::Desk;
 use super::files::FileFeed;
 use super::handle::MixerRef;
-use super::settings::{Feed, Mixer};
+use super::line::Line;
+use super::settings::{Feed, Live, MixInput, Mixer};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::sys::{CpuMeter, Worker};
@@ -73,6 +74,22 @@ impl Mixing {
         Ok(mixing)
     }
 
+    /// The inputs of `mixer`, which it was started with, that are live, and where their sound goes. To be asked once.
+    pub(crate) fn lines(&self, mixer: &Mixer) -> Vec<(Live, Line)> {
+        let strips = mixer.strips().into_iter().enumerate();
+        let line = |(index, (_, input)): (usize, (String, MixInput))| {
+            let queue = self.0.shared.inputs.get(index)?.queue.clone()?;
+            let Feed::Live(live) = input.feed else { return None };
+            Some((live, Line::new(self.0.shared.clone(), index, queue)))
+        };
+        strips.filter_map(line).collect()
+    }
+
+    /// This thread gives sound to one of them, until it [is over](Line::is_over).
+    pub(crate) fn is_read_by(&self, reader: Worker) {
+        self.0.readers.lock().push(reader);
+    }
+
     /// What the program reaches it by.
     pub(crate) fn handle(&self) -> MixerRef {
         MixerRef::new(self.0.shared.clone())
@@ -90,7 +107,7 @@ impl Mixing {
     /// Half a second at most.
     pub(crate) fn begin(&self) {
         let until = Instant::now() + BEGIN;
-        for input in self.0.shared.inputs.iter().filter(|input| input.samples.is_none()) {
+        for input in self.0.shared.inputs.iter().filter(|input| input.is_list) {
             if let Some(queue) = &input.queue {
                 queue.wait_filled(until);
             }

@@ -14,17 +14,21 @@ mod level;
 mod leveler;
 mod limiter;
 #[cfg(feature = "libav")]
+mod line;
+#[cfg(feature = "libav")]
 mod mixing;
 mod queue;
 mod settings;
 mod sinc;
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 mod sink;
+#[cfg(feature = "libav")]
+mod skew;
+#[cfg(feature = "libav")]
+mod sound;
 mod strip;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "serde")]
-mod wire;
 
 #[cfg(feature = "libav")]
 pub(crate) use control::MixFormat;
@@ -32,7 +36,11 @@ pub use handle::{MixInputStats, MixerRef, MixerStats};
 #[cfg(feature = "libav")]
 pub(crate) use leveler::Leveler;
 #[cfg(feature = "libav")]
+pub(crate) use line::Line;
+#[cfg(feature = "libav")]
 pub(crate) use mixing::{MixOptions, Mixing};
-pub(crate) use settings::Feed;
 pub use settings::{Ducking, MixInput, Mixer};
+pub(crate) use settings::{Feed, Listened, Live};
 pub use sink::SampleSink;
+#[cfg(feature = "libav")]
+pub(crate) use sound::Sound;

@@ -25,13 +25,30 @@ struct State {
     /// Nobody gives any more: what is there is the end.
     finished: bool,
     dropped: u64,
+    /// Samples that have to wait before the first is taken, and again once all were taken.
+    reserve: usize,
+    /// They do not wait yet.
+    is_filling: bool,
+    /// How often all were taken, and more were wanted.
+    ran_dry: u64,
+    /// What was to come next when the oldest were dropped, as far as it is faded; nothing was taken since.
+    lead: Vec<Vec<f32>>,
 }
 
 impl SampleQueue {
     /// For this many channels, and samples of each at most.
     pub(crate) fn new(channels: u32, most: usize) -> Self {
         let rows = vec![VecDeque::new(); channels as usize];
-        let state = State { rows, closed: false, finished: false, dropped: 0 };
+        let state = State {
+            rows,
+            closed: false,
+            finished: false,
+            dropped: 0,
+            reserve: 0,
+            is_filling: false,
+            ran_dry: 0,
+            lead: Vec::new(),
+        };
         Self { state: Mutex::new(state), room: Condvar::new(), filled: Condvar::new(), most }
     }
 
@@ -74,17 +91,47 @@ impl SampleQueue {
         Some(taken)
     }
 
+    /// Takes all of them: where there is no room, the oldest that wait are dropped, so that `left` wait, and what is before and behind them is
+    /// faded into each other over `fade`. Says how many waited before; `None` if nobody mixes any more.
+    pub(crate) fn push_over(&self, rows: &[Vec<f32>], left: usize, fade: usize) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        let before = state.waiting();
+        state.take_in(rows, 0..rows.first().map_or(0, Vec::len));
+        let waiting = state.waiting();
+        if waiting > self.most {
+            state.drop_oldest(waiting.saturating_sub(left), fade);
+        }
+        self.filled.notify_all();
+        Some(before)
+    }
+
+    /// Nothing is taken before so many wait; nor once it has run dry, until they do again.
+    pub(crate) fn set_reserve(&self, reserve: usize) {
+        let mut state = self.state.lock();
+        state.is_filling |= state.reserve == 0;
+        state.reserve = reserve;
+    }
+
+    /// How often it ran dry, although more was to come.
+    pub(crate) fn ran_dry(&self) -> u64 {
+        self.state.lock().ran_dry
+    }
+
     /// Moves the next samples into rows, from their beginning; says how many there were.
     pub(crate) fn take(&self, rows: &mut [Vec<f32>]) -> usize {
         let wanted = rows.first().map_or(0, Vec::len);
         let mut state = self.state.lock();
-        let count = wanted.min(state.waiting());
+        let count = state.take_out(wanted);
         for (row, waiting) in rows.iter_mut().zip(&mut state.rows) {
             for (to, sample) in row.iter_mut().zip(waiting.drain(..count)) {
                 *to = sample;
             }
         }
         if count > 0 {
+            state.lead.clear();
             self.room.notify_all();
         }
         count
@@ -108,7 +155,17 @@ impl SampleQueue {
 
     /// Somebody gives again.
     pub(crate) fn begin(&self) {
-        self.state.lock().finished = false;
+        let mut state = self.state.lock();
+        (state.finished, state.is_filling) = (false, state.reserve > 0);
+    }
+
+    /// The newest `count` samples that wait fade away: what comes behind them is something else.
+    pub(crate) fn fade_out(&self, count: usize) {
+        for row in &mut self.state.lock().rows {
+            for (index, sample) in row.iter_mut().rev().take(count).enumerate() {
+                *sample *= index as f32 / count as f32;
+            }
+        }
     }
 
     /// Nothing follows what waits.
@@ -173,6 +230,36 @@ impl State {
         self.rows.first().map_or(0, VecDeque::len)
     }
 
+    /// How many of `wanted` samples are taken now.
+    fn take_out(&mut self, wanted: usize) -> usize {
+        let waiting = self.waiting();
+        self.is_filling &= waiting < self.reserve && !self.finished;
+        if self.is_filling {
+            return 0;
+        }
+        if waiting < wanted && self.reserve > 0 && !self.finished {
+            self.is_filling = true;
+            self.ran_dry += 1;
+        }
+        wanted.min(waiting)
+    }
+
+    /// Drops the oldest `count` samples, and fades what was to come next into what comes instead.
+    fn drop_oldest(&mut self, count: usize, fade: usize) {
+        let fade = fade.min(self.waiting().saturating_sub(count));
+        if self.lead.is_empty() {
+            self.lead = self.rows.iter().map(|row| row.iter().take(fade).copied().collect()).collect();
+        }
+        for (row, lead) in self.rows.iter_mut().zip(&self.lead) {
+            for (index, before) in lead.iter().enumerate().take(fade) {
+                let way = (index + 1) as f32 / (fade + 1) as f32;
+                row[count + index] = before * (1.0 - way) + row[count + index] * way;
+            }
+            row.drain(..count);
+        }
+        self.dropped += count as u64;
+    }
+
     fn take_in(&mut self, rows: &[Vec<f32>], range: std::ops::Range<usize>) {
         for (waiting, row) in self.rows.iter_mut().zip(rows) {
             waiting.extend(row.get(range.clone()).unwrap_or_default());
@@ -206,6 +293,45 @@ mod tests {
         thread.join().expect("it gave all");
         assert!(out.iter().enumerate().all(|(at, sample)| *sample == at as f32));
         assert!(queue.is_finished());
+    }
+
+    #[test]
+    fn a_reserve_has_to_wait_before_the_first_sample_and_after_the_last() {
+        let queue = SampleQueue::new(1, 1000);
+        queue.set_reserve(100);
+        let take = |wanted| {
+            let mut rows = vec![vec![0.0; wanted]];
+            queue.take(&mut rows)
+        };
+        let push = |count| queue.push_over(&[vec![1.0; count]], 100, 10);
+        assert_eq!(push(99), Some(0));
+        assert_eq!(take(10), 0);
+        assert_eq!(push(1), Some(99));
+        assert_eq!((take(10), take(80), take(50)), (10, 80, 10));
+        assert_eq!(push(99), Some(0));
+        assert_eq!((take(1), queue.ran_dry()), (0, 1));
+        queue.finish();
+        assert_eq!((take(50), take(50), queue.ran_dry()), (50, 49, 1), "the end is the end");
+    }
+
+    #[test]
+    fn the_oldest_makes_room_for_what_comes_without_a_jump() {
+        let queue = SampleQueue::new(1, 1000);
+        // A slope that goes on: what is left out of it would be a jump of 0.7.
+        let slope = |from: usize, count: usize| -> Vec<f32> {
+            (from..from + count).map(|at| at as f32 / 1000.0).collect()
+        };
+        assert_eq!(queue.push_over(&[slope(0, 1000)], 400, 200), Some(0));
+        let mut first = vec![vec![0.0; 100]];
+        assert_eq!(queue.take(&mut first), 100);
+        assert_eq!(queue.push_over(&[slope(1000, 200)], 400, 200), Some(900));
+        assert_eq!((queue.waiting(), queue.dropped()), (400, 700));
+        let mut rest = vec![vec![0.0; 400]];
+        assert_eq!(queue.take(&mut rest), 400);
+        let heard = [first.remove(0), rest.remove(0)].concat();
+        let steps = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        assert!(steps.fold(0.0, f32::max) < 0.006, "0.7 over 200 samples, and the slope");
+        assert_eq!(heard.last(), Some(&1.199));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What is mixed, and how: the settings a program gives.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -79,7 +82,7 @@ impl Mixer {
 
     /// All that cannot work.
     pub(crate) fn problems(&self) -> Vec<Error> {
-        let mut found = Vec::new();
+        let (mut found, mut live_problems) = (Vec::new(), Vec::new());
         let mut fail = |name, reason: String| found.push(Error::Config { name, reason });
         if !(-20.0..=0.0).contains(&self.ceiling_dbfs) {
             fail("mixer.ceiling_dbfs", "must be -20 to 0".to_owned());
@@ -102,6 +105,9 @@ impl Mixer {
             for (setting, reason) in input.problems() {
                 fail(setting, format!("{name:?}: {reason}"));
             }
+            if let Feed::Live(live) = &input.feed {
+                live_problems.extend(live.0.problems());
+            }
             let Some(ducking) = &input.ducking else { continue };
             if ducking.under == *name {
                 fail("mixer.ducking", format!("{name:?} cannot give way to itself"));
@@ -112,6 +118,7 @@ impl Mixer {
                 );
             }
         }
+        found.append(&mut live_problems);
         found
     }
 }
@@ -124,6 +131,40 @@ pub(crate) enum Feed {
     Playlist(Playlist),
     /// The program gives samples as they are taken.
     Samples(AudioFormat),
+    /// The program gives samples as they come, from something with a clock of its own.
+    Device(AudioFormat),
+    /// Something that comes as it happens.
+    Live(Live),
+}
+
+/// What can be listened to beside the source.
+pub(crate) trait Listened: fmt::Debug + Any + Send + Sync {
+    /// All that cannot work.
+    fn problems(&self) -> Vec<Error>;
+
+    /// Whether it is the same.
+    fn is(&self, other: &dyn Any) -> bool;
+}
+
+/// Something live that is listened to.
+#[derive(Debug, Clone)]
+pub(crate) struct Live(Arc<dyn Listened>);
+
+impl Live {
+    pub(crate) fn new(listened: impl Listened) -> Self {
+        Self(Arc::new(listened))
+    }
+
+    /// What it is.
+    pub(crate) fn listened(&self) -> &dyn Any {
+        &*self.0
+    }
+}
+
+impl PartialEq for Live {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is(other.listened())
+    }
 }
 
 /// One of the sounds that are mixed. Each is brought to the rate and the channels of the mix, which are 48,000 Hz and stereo unless
@@ -154,12 +195,27 @@ impl MixInput {
         Self::of(Feed::Playlist(playlist))
     }
 
+    /// Samples that the program gets from a device, such as a microphone: it gives them to the [`SampleSink`](crate::SampleSink) of the input, which never
+    /// waits. A device has a clock of its own, which is followed: how late it is, and how, is as of [`published`](Self::published).
+    ///
+    /// ```
+    /// # mod flowcast { pub mod frames { pub use flowcast_core::*; } pub mod mix { pub use flowcast_core::*; } }
+    /// use flowcast::frames::AudioFormat;
+    /// use flowcast::mix::{MixInput, Mixer};
+    ///
+    /// let microphone = MixInput::device(AudioFormat::i16(44_100, 1)).gain_db(6.0);
+    /// let mixer = Mixer::new().input("microphone", microphone);
+    /// ```
+    pub fn device(format: AudioFormat) -> Self {
+        Self::of(Feed::Device(format))
+    }
+
     /// Samples that the program makes: it gives them to the [`SampleSink`](crate::SampleSink) of the input, half a second ahead at most.
     pub fn samples(format: AudioFormat) -> Self {
         Self::of(Feed::Samples(format))
     }
 
-    const fn of(feed: Feed) -> Self {
+    pub(crate) const fn of(feed: Feed) -> Self {
         Self {
             feed,
             gain_db: 0.0,
@@ -250,7 +306,7 @@ impl MixInput {
                 fail("mixer.ducking", "attack, release and hold must be at most 10 s");
             }
         }
-        if let Feed::Samples(format) = &self.feed
+        if let Feed::Samples(format) | Feed::Device(format) = &self.feed
             && let Err(Error::Config { name, reason }) = format.check("mixer.samples")
         {
             fail(name, &reason);

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use flowcast_av::{AudioFormat as Form, AudioFrame, Resampler};
 
 use super::control::Shared;
+use super::line::Line;
 use super::queue::SampleQueue;
 use super::settings::refuse;
 use crate::error::Error;
@@ -20,7 +21,7 @@ const PIECE: usize = 128;
 ///
 /// The mix takes samples as fast as the stream plays them. A program that makes them as they are needed gives them with
 /// [`send`](Self::send), which waits for room, and so keeps step. One that gets them from a device, which has a clock of its own, uses
-/// [`try_send`](Self::try_send), and never waits.
+/// [`try_send`](Self::try_send), and never waits; or better, an input that is a [`device`](crate::MixInput::device), whose clock is followed.
 #[derive(Debug)]
 pub struct SampleSink {
     shared: Arc<Shared>,
@@ -29,6 +30,8 @@ pub struct SampleSink {
     format: AudioFormat,
     /// `None` where nothing is to be converted.
     resampler: Option<Resampler>,
+    /// What follows the clock of a device, if it is one.
+    line: Option<Line>,
 }
 
 impl SampleSink {
@@ -44,10 +47,13 @@ impl SampleSink {
         if input.has_sink.swap(true, Ordering::AcqRel) {
             return Err(refuse("mixer.sink", format!("the sink of {:?} is taken", input.name)));
         }
-        queue.begin();
+        let line = input.is_line.then(|| Line::new(shared.clone(), index, queue.clone()));
+        if line.is_none() {
+            queue.begin();
+        }
         let (rate, channels) = (shared.format.rate, shared.format.channels);
         let is_right = (format.sample_rate, format.channels) == (rate, channels);
-        let mut sink = Self { shared: shared.clone(), index, queue, format, resampler: None };
+        let mut sink = Self { shared: shared.clone(), index, queue, format, resampler: None, line };
         if !is_right {
             let (from, to) = (form(format.sample_rate, format.channels), form(rate, channels));
             sink.resampler = Some(Resampler::new(&from, &to, PIECE)?);
@@ -70,10 +76,13 @@ impl SampleSink {
     ///
     /// # Blocking
     ///
-    /// Until there is room: half a second of sound waits at most. While the source has nothing to play, nothing is taken.
+    /// Until there is room: half a second of sound waits at most. While the source has nothing to play, nothing is taken. Of a
+    /// [device](crate::MixInput::device), it never waits.
     pub fn send<'a>(&mut self, samples: impl Into<Samples<'a>>) -> Result<(), Error> {
         for rows in self.convert(samples.into())? {
-            if !self.queue.push(&rows) {
+            if let Some(line) = &mut self.line {
+                line.give(&rows);
+            } else if !self.queue.push(&rows) {
                 return Err(Error::Ended);
             }
         }
@@ -81,7 +90,8 @@ impl SampleSink {
     }
 
     /// Gives samples, any number of them, and never waits: those there is no room for are dropped, which is
-    /// [counted](crate::MixInputStats::dropped_samples). Says whether all were taken.
+    /// [counted](crate::MixInputStats::dropped_samples). Says whether all were taken. Of a [device](crate::MixInput::device), all are, and the
+    /// oldest that wait are dropped for them.
     ///
     /// # Errors
     ///
@@ -89,6 +99,10 @@ impl SampleSink {
     pub fn try_send<'a>(&mut self, samples: impl Into<Samples<'a>>) -> Result<bool, Error> {
         let mut all = true;
         for rows in self.convert(samples.into())? {
+            if let Some(line) = &mut self.line {
+                line.give(&rows);
+                continue;
+            }
             let taken = self.queue.try_push(&rows).ok_or(Error::Ended)?;
             all &= taken == rows.first().map_or(0, Vec::len);
         }

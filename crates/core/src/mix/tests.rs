@@ -253,6 +253,33 @@ fn names_that_are_not_there_and_values_that_are_none_are_refused() {
 
 #[cfg(feature = "libav")]
 #[test]
+fn a_device_whose_clock_is_fast_stays_in_step_and_is_told_when_it_comes_and_goes() {
+    let mixer = Mixer::new().input("microphone", MixInput::device(AudioFormat::f32(RATE, 2)));
+    let mut bench = Bench::new(&mixer);
+    let mut sink = bench.handle().sink("microphone").expect("a sink");
+    let state = |bench: &Bench| bench.handle().stats().inputs.remove(1);
+    assert_eq!(state(&bench).live, Some(false));
+    let mut given = 0.0;
+    for _ in 0..1000 {
+        // Twenty milliseconds of its clock, which is 0.2 % fast.
+        given += 960.0 * 1.002;
+        let count = given as usize;
+        given -= count as f64;
+        assert!(sink.try_send(&vec![0.25_f32; 2 * count][..]).expect("usable samples"), "it never waits");
+        bench.run(&silence(960));
+    }
+    let stats = state(&bench);
+    assert!((stats.live, stats.gaps, stats.dropped_samples) == (Some(true), 0, 0), "{stats:?}");
+    assert!(stats.waiting.as_millis() < 300 && stats.drift_ppm > 20.0, "{stats:?}");
+    assert!(bench.out[0][48_000..].iter().all(|sample| (sample - 0.25).abs() < 1e-4));
+    drop(sink);
+    (0..50).for_each(|_| bench.run(&silence(960)));
+    let stats = state(&bench);
+    assert!((stats.live, stats.gaps, stats.waiting.as_millis()) == (Some(false), 0, 0), "{stats:?}");
+}
+
+#[cfg(feature = "libav")]
+#[test]
 fn samples_of_another_rate_arrive_as_they_are_meant() {
     let mixer = Mixer::new().input("tone", MixInput::samples(AudioFormat::i16(44_100, 1)));
     let mut bench = Bench::new(&mixer);

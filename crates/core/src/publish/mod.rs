@@ -2,6 +2,8 @@
 
 #[cfg_attr(not(feature = "libav"), path = "without_libav.rs")]
 pub(crate) mod encoder;
+#[cfg(feature = "libav")]
+pub(crate) mod heard;
 pub(crate) mod ingest;
 #[cfg(feature = "libav")]
 pub(crate) mod mixed;

@@ -114,6 +114,11 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
         EventKind::PublicationBegan { name } | EventKind::PublicationEnded { name } => {
             to.serialize_entry("name", name)
         }
+        EventKind::MixInputLive { input } => to.serialize_entry("input", input),
+        EventKind::MixInputLost { input, error } => {
+            to.serialize_entry("input", input)?;
+            to.serialize_entry("error", error)
+        }
         EventKind::PublisherLost { error, grace } => {
             to.serialize_entry("error", error)?;
             to.serialize_entry("grace_seconds", &seconds(*grace))

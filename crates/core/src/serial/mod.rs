@@ -7,6 +7,7 @@
 
 mod capacity;
 mod events;
+mod mix;
 mod stats;
 mod verdict;
 

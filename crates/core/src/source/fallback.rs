@@ -230,6 +230,12 @@ impl Source {
         encoding
     }
 
+    /// Whether what it shows is watched.
+    #[cfg(feature = "libav")]
+    pub(super) fn watches_content(&self) -> bool {
+        self.watchdog.content_rules().is_some()
+    }
+
     /// Whether something stands in for it.
     #[cfg(feature = "libav")]
     pub(super) fn has_fallback(&self) -> bool {
@@ -265,10 +271,9 @@ impl Source {
             source,
             again: Arc::new(again),
             watchdog: self.watchdog,
-            content: self
-                .watchdog
-                .content_rules()
-                .map(|rules| ContentWatch::new(rules, cx.studio(), cx.cpu(), Instant::now())),
+            content: self.watchdog.content_rules().map(|rules| {
+                ContentWatch::new(rules, cx.studio(), cx.cpu(), Instant::now(), cx.probe().clone())
+            }),
             fallback,
         }))
     }

@@ -1,13 +1,11 @@
 //! A source that a program makes itself.
 
-use std::sync::Arc;
-
 use super::open::Opening;
 use super::{Media, Source};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::frames::{FrameDriver, FrameOptions, FrameSink, Frames, Made};
-use crate::transcode::{LibavEncoders, Mode, Settling, Wish};
+use crate::transcode::{Mode, Wish};
 
 /// Frames a second that an encoder is given at most where none are asked for, as for files.
 const MOST_RATE: f64 = 60.0;
@@ -44,15 +42,8 @@ impl Opening<'_> {
         if wish.platforms.is_empty() && rate.as_f64() <= MOST_RATE {
             wish.encoding.frame_rate.get_or_insert(rate);
         }
-        let options = FrameOptions {
-            name: "frames".to_owned(),
-            bounds: self.0.config().read_ahead,
-            reader: self.0.waker().clone(),
-            cpu: self.0.cpu(),
-            settling: Settling::new(wish, self.encoder_defaults()).drawing(self.overlays(source)?),
-            encoders: Arc::new(LibavEncoders),
-            has_fallback: source.has_fallback(),
-        };
+        let encoding = self.live_options(source, "frames", wish)?;
+        let options = FrameOptions { encoding, has_fallback: source.has_fallback() };
         Ok(Box::new(FrameDriver::start(made.clone(), options)?))
     }
 }

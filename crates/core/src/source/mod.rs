@@ -8,6 +8,9 @@ mod fallback;
 mod fit;
 #[cfg(feature = "libav")]
 mod frames;
+mod heard;
+#[cfg(feature = "serde")]
+mod mix_wire;
 mod open;
 #[cfg(feature = "serde")]
 mod wire;

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use flowcast_rtmp::flv::silence::aac_config;
 
 use super::{Media, Source};
+use crate::config::{ConnectConfig, QueueBounds, ReconnectPolicy};
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::files::Reads;
 use crate::fragment::Fragments;
 use crate::net::Backoff;
+use crate::net::dialer::Dialer;
 use crate::playlist::Playlist;
 use crate::playout::{DirectOptions, Lane, MetadataRole, Playout, Sequencer, Supply, Use};
+use crate::publish::encoder::LiveEncoder;
 use crate::publish::published::{Published, Reader};
 use crate::pull::{Pull, Puller, Setting, With};
-use crate::stream::{Data, OpenSource, SourceOpening, check_name};
+use crate::stream::{Data, OpenSource, SourceMailbox, SourceOpening, check_name};
+use crate::sys::CpuMeter;
 use crate::tracks::{Carriage, Tracks};
 
 /// Sample rate, in hertz, and channels of silence where there is no audio to go by.
@@ -100,6 +104,47 @@ pub(super) fn silence(source: &Source) -> Option<(u32, u8)> {
     (source.silence || source.wish.needs_audio()).then(|| wanted.unwrap_or(SILENCE))
 }
 
+/// What is needed to play from another server, as often as it is opened.
+pub(super) struct Pulling {
+    pub(super) pull: Pull,
+    name: String,
+    bounds: QueueBounds,
+    cpu: CpuMeter,
+    dialer: Dialer,
+    connect: ConnectConfig,
+    policy: ReconnectPolicy,
+}
+
+impl Pulling {
+    /// For a driver that is reached by this mailbox.
+    pub(super) fn with(
+        &self,
+        mailbox: SourceMailbox,
+        carriage: Carriage,
+        all_tracks: bool,
+        encoder: Option<LiveEncoder>,
+    ) -> With {
+        let setting = Setting {
+            name: self.name.clone(),
+            bounds: self.bounds,
+            cpu: self.cpu.clone(),
+            // What is encoded may be of any codec that tags can carry.
+            carriage: if encoder.is_some() { Carriage::Enhanced } else { carriage },
+            all_tracks: all_tracks && encoder.is_none(),
+            mailbox: mailbox.clone(),
+        };
+        With {
+            setting,
+            dialer: self.dialer.clone(),
+            mailbox,
+            connect: self.connect.clone(),
+            backoff: Backoff::new(self.policy.clone()),
+            enhanced: carriage == Carriage::Enhanced,
+            encoder,
+        }
+    }
+}
+
 impl OpenSource for Source {
     fn check(&self) -> Result<(), Error> {
         self.problems().into_iter().next().map_or(Ok(()), Err)
@@ -117,6 +162,7 @@ impl OpenSource for Source {
         }
         reads.playlists.extend(self.sound.clone());
         reads.playlists.extend(self.mixed_lists().cloned());
+        reads.heard.extend(self.heard_names().map(str::to_owned));
         reads.files.extend(self.fallback.as_ref().map(|fallback| fallback.path().to_owned()));
         reads
     }
@@ -158,31 +204,27 @@ impl Opening<'_> {
     }
 
     fn pulled(&self, source: &Source, pull: &Pull) -> Result<Box<dyn SourceDriver>, Error> {
+        let pulling = self.pulling(pull)?;
+        let encoder = self.encoder(source, "pull")?;
+        let with = pulling.with(self.0.mailbox(), source.wish.carriage(), source.all_tracks, encoder);
+        Ok(Box::new(Puller::new(pulling.pull, with)?))
+    }
+
+    /// What is needed to play from another server.
+    pub(super) fn pulling(&self, pull: &Pull) -> Result<Pulling, Error> {
         let config = self.0.config();
         let mut pull = pull.clone();
         pull.roots = pull.roots.loaded()?;
-        let encoder = self.encoder(source, "pull")?;
-        // What is encoded may be of any codec that tags can carry.
-        let carriage = if encoder.is_some() { Carriage::Enhanced } else { source.wish.carriage() };
-        let all_tracks = source.all_tracks && encoder.is_none();
-        let setting = Setting {
+        let policy = pull.reconnect.clone().unwrap_or_else(|| config.reconnect.clone());
+        Ok(Pulling {
+            pull,
             name: self.0.stream().to_string(),
             bounds: config.read_ahead,
             cpu: self.0.cpu(),
-            carriage,
-            all_tracks,
-            mailbox: self.0.mailbox(),
-        };
-        let with = With {
-            setting,
             dialer: self.0.dialer(),
-            mailbox: self.0.mailbox(),
             connect: config.connect.clone(),
-            backoff: Backoff::new(pull.reconnect.clone().unwrap_or_else(|| config.reconnect.clone())),
-            enhanced: source.wish.carriage() == Carriage::Enhanced,
-            encoder,
-        };
-        Ok(Box::new(Puller::new(pull, with)?))
+            policy,
+        })
     }
 
     fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {

@@ -10,10 +10,9 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Fallback, Media, Source};
+use super::{Fallback, Media, Source, mix_wire};
 use crate::fragment::{FragmentDirectory, Fragments};
 use crate::loudness::Loudness;
-use crate::mix::Mixer;
 use crate::playlist::Playlist;
 use crate::pull::{self, Pull};
 use crate::standby::Watchdog;
@@ -63,7 +62,7 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<Loudness>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mix: Option<Mixer>,
+    mix: Option<mix_wire::Written>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<Fallback>,
     #[serde(skip_serializing_if = "is_default")]
@@ -99,7 +98,7 @@ fn written(source: &Source, keys: Keys) -> Result<Written, String> {
         enhanced: source.wish.enhanced,
         encoding: source.wish.encoding.clone(),
         level: source.wish.loudness,
-        mix: source.mixer.clone(),
+        mix: source.mixer.as_ref().map(|mixer| mix_wire::Written::of(mixer, keys)).transpose()?,
         fallback: source.fallback.clone(),
         watchdog: source.watchdog,
         ..Written::default()
@@ -190,7 +189,7 @@ impl<'de> Deserialize<'de> for Source {
         source.wish.strictness = written.strictness;
         source.wish.enhanced = written.enhanced;
         source.wish.encoding = written.encoding;
-        source.mixer = written.mix;
+        source.mixer = written.mix.map(mix_wire::Written::read).transpose().map_err(D::Error::custom)?;
         source.fallback = written.fallback;
         source.watchdog = written.watchdog;
         Ok(source)

@@ -78,7 +78,8 @@ pub struct Watchdog {
     /// The level below which sound is silent, averaged over a second and all channels, in decibels of full scale: -90 to -10. Default -40.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_usual_level"))]
     pub silent_below_db: i8,
-    /// How often content is looked at, if `black`, `frozen` or `silent` is set: 1 s to a minute. Each look decodes a keyframe and a second of
+    /// How often content is looked at, if `black`, `frozen` or `silent` is set: 1 s to a minute. Live media that is encoded is looked at by its encoder,
+    /// twice a second, whatever this says. Each other look decodes a keyframe and a second of
     /// sound on another thread; a second of pictures, too, where the keyframe is black or like the one before. Default 10 s, and at times a little less.
     #[cfg_attr(
         feature = "serde",

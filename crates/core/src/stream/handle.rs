@@ -89,11 +89,11 @@ impl StreamRef {
         self.shared.recent.by_code()
     }
 
-    /// What mixes its sound; `None` if its source is not [mixed](crate::Source::with_mix), or has ended. After
-    /// [`replace_source`](Self::replace_source) it is that of the source that was opened last.
+    /// What mixes the sound of the source on the air; `None` if that is not [mixed](crate::Source::with_mix), or has ended. After
+    /// [`replace_source`](Self::replace_source) it is the one before until the new source has taken over.
     #[must_use]
     pub fn mixer(&self) -> Option<MixerRef> {
-        self.shared.mixer.lock().clone().filter(|mixer| !mixer.has_ended())
+        self.shared.mixers.on_air()
     }
 
     /// Its events from now on. At most 1024 wait; then the oldest is dropped and counted.

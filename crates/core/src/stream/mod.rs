@@ -13,6 +13,7 @@ mod leave;
 mod letters;
 mod mailbox;
 mod meter;
+mod mixers;
 mod opening;
 mod registry;
 mod replace;
@@ -40,6 +41,8 @@ pub(crate) use hub::{Reading, Watch, check_name, is_name, refused, shown};
 pub(crate) use labels::check_label;
 pub(crate) use leave::Leave;
 pub(crate) use mailbox::Mailbox;
+#[cfg(feature = "libav")]
+pub(crate) use mailbox::{Command, Commands};
 pub(crate) use opening::LaterOn;
 pub use opening::{
     OpenOutput, OpenSource, OpenedOutput, OutputMailbox, OutputOpening, SourceMailbox, SourceOpening,

@@ -18,6 +18,7 @@ use super::mailbox::{Command, Mailbox};
 use super::registry::Registry;
 use super::shared::StreamShared;
 use crate::config::Config;
+use crate::content::Probe;
 use crate::driver::{OutputDriver, SourceDriver};
 use crate::error::Error;
 use crate::files::{Reads, StreamFiles};
@@ -201,6 +202,8 @@ pub struct SourceOpening<'a> {
     beside: Option<Parameters>,
     /// The source is encoded to that.
     fitted: Cell<bool>,
+    /// What its encoder finds wrong with it.
+    probe: Probe,
 }
 
 impl<'a> SourceOpening<'a> {
@@ -227,7 +230,8 @@ impl<'a> SourceOpening<'a> {
         beside: Option<Parameters>,
     ) -> Self {
         let letters = Letters::to(shared.mailbox.clone(), seat);
-        Self { registry, shared, seat, cancel, letters, beside, fitted: Cell::new(false) }
+        let (fitted, probe) = (Cell::new(false), Probe::default());
+        Self { registry, shared, seat, cancel, letters, beside, fitted, probe }
     }
 
     /// What is on the air; `None` for the source that a stream begins with.
@@ -250,7 +254,7 @@ impl<'a> SourceOpening<'a> {
     /// The source is mixed, and this is how the program reaches the mixer.
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
     pub(crate) fn has_mixer(&self, mixer: MixerRef) {
-        *self.shared.mixer.lock() = Some(mixer);
+        self.shared.mixers.come(self.seat, mixer);
     }
 
     /// What is sent to the driver by [`mailbox`](Self::mailbox).
@@ -260,7 +264,8 @@ impl<'a> SourceOpening<'a> {
 
     /// How sources of the stream are opened later, on a thread of their own.
     pub(crate) fn later_on(&self) -> LaterOn {
-        LaterOn { registry: Arc::downgrade(self.registry), shared: self.shared.clone(), seat: self.seat }
+        let (registry, probe) = (Arc::downgrade(self.registry), self.probe.clone());
+        LaterOn { registry, shared: self.shared.clone(), seat: self.seat, probe }
     }
 
     /// The number of the stream.
@@ -295,6 +300,11 @@ impl<'a> SourceOpening<'a> {
 
     pub(crate) fn cpu(&self) -> CpuMeter {
         self.shared.cpu.clone()
+    }
+
+    /// Where an encoder of the source puts what it finds; also one that is opened [later](Self::later_on).
+    pub(crate) fn probe(&self) -> &Probe {
+        &self.probe
     }
 
     /// Where content is looked at.
@@ -334,6 +344,7 @@ pub(crate) struct LaterOn {
     registry: Weak<Registry>,
     shared: Arc<StreamShared>,
     seat: u64,
+    probe: Probe,
 }
 
 impl LaterOn {
@@ -353,7 +364,8 @@ impl LaterOn {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled { what: "opening a source" });
         }
-        let opening = SourceOpening::with(&registry, &self.shared, self.seat, cancel.clone(), beside);
+        let mut opening = SourceOpening::with(&registry, &self.shared, self.seat, cancel.clone(), beside);
+        opening.probe = self.probe.clone();
         let mut lap = CpuLap::default();
         let driver = self.shared.span.run(|| open(&opening));
         self.shared.cpu.lap(&mut lap);
@@ -460,6 +472,12 @@ impl OutputOpening<'_> {
 pub struct SourceMailbox(Arc<Letters>);
 
 impl SourceMailbox {
+    /// To a driver that is no stream's: what `mailbox` wakes hands it on.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
+    pub(crate) fn to(mailbox: Mailbox) -> Self {
+        Self(Letters::to(mailbox, 0))
+    }
+
     /// Wakes the stream's thread, which asks [`is_due`](SourceDriver::is_due) then.
     pub fn wake(&self) {
         self.0.wake();

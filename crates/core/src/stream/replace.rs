@@ -75,7 +75,7 @@ impl StreamRef {
         }
         let mut opened = shared.sources.lock();
         let reads = source.reads();
-        if let Some(name) = &reads.published {
+        for name in reads.published.iter().chain(&reads.heard) {
             self.registry.hub().refuse_circle(name, shared.id)?;
         }
         let beside = self.parameters()?;
@@ -87,9 +87,9 @@ impl StreamRef {
         let (stream, data) = (Arc::downgrade(shared), source.as_data());
         let (outcome, replacing) = Outcome::new(Box::new(move |outcome| {
             files.settle(seat, outcome.is_ok());
-            if outcome.is_ok()
-                && let Some(stream) = stream.upgrade()
-            {
+            let Some(stream) = stream.upgrade() else { return };
+            stream.mixers.settle(seat, outcome.is_ok());
+            if outcome.is_ok() {
                 stream.described.replace_source(data);
                 stream.with_permit(Permit::plays_another);
             }

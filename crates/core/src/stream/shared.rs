@@ -11,6 +11,7 @@ use super::described::Described;
 use super::glance::Glance;
 use super::labels::Labels;
 use super::mailbox::{Command, Mailbox};
+use super::mixers::Mixers;
 use super::thumbnail::Thumbnails;
 use super::traffic::Traffic;
 use crate::admission::Slot;
@@ -20,7 +21,6 @@ use crate::files::StreamFiles;
 use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
-use crate::mix::MixerRef;
 use crate::overlay::Board;
 use crate::stats::{Origin, OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
@@ -83,7 +83,7 @@ pub(crate) struct StreamShared {
     /// Thumbnails that were made last.
     pub(crate) thumbnails: Thumbnails,
     /// How the program reaches what mixes its sound.
-    pub(super) mixer: Mutex<Option<MixerRef>>,
+    pub(super) mixers: Mixers,
     /// It plays otherwise than it was to because something failed.
     mode_failed: AtomicBool,
 }
@@ -165,7 +165,7 @@ impl StreamShared {
             sources: Mutex::new(0),
             board: Board::default(),
             thumbnails: Thumbnails::default(),
-            mixer: Mutex::default(),
+            mixers: Mixers::default(),
             mode_failed: AtomicBool::new(false),
         }
     }

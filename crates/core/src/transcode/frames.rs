@@ -129,13 +129,14 @@ impl FrameEncoder {
         // They are filtered where they are converted, once for each picture of the program's.
         let drawn = Drawn { filters: String::new(), ..video.drawn.clone() };
         let mut pictures = Pictures::open(&input, &VideoPlan { drawn, ..video.clone() }, encoders)?;
+        pictures.watched_by(control.probe.clone());
         control.meter.name(pictures.encoder());
         let mut shaper = Shaper::new(&input, video, pictures.pixel_format());
         shaper.set_scaling(converting.scaling, converting.threads);
         let notices = pictures.take_change().into_iter().collect();
         let (track, sound) = match (&plan.audio, media.track(AUDIO)) {
             (Some(plan), Some(input)) => {
-                let sounds = Sounds::open(input, plan, None, None)?;
+                let sounds = Sounds::open(input, plan, control, None)?;
                 (sounds.output().clone(), Sound::Encoded(Box::new(sounds)))
             }
             _ => silence(plan.audio.as_ref())?,

@@ -15,6 +15,7 @@ use super::grid::Grid;
 use super::length::Length;
 use super::plan::VideoPlan;
 use super::shaper::Shaper;
+use crate::content::{Eye, Probe};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::overlay::Painter;
@@ -42,6 +43,8 @@ pub(super) struct Pictures {
     painter: Option<Painter>,
     /// How long what comes out waits before it is on the air.
     ahead: Length,
+    /// What looks whether there is anything to see.
+    eye: Option<Eye>,
     encoder: Encoder,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
@@ -122,6 +125,7 @@ impl Pictures {
             grid: Grid::new(rate, input.time_base),
             painter,
             ahead: Length::default(),
+            eye: None,
             encoder,
             step,
             all_end: None,
@@ -132,6 +136,11 @@ impl Pictures {
     /// Says how long what comes out waits before it is on the air.
     pub(super) fn on_air_after(&mut self, ahead: &Length) {
         self.ahead = ahead.clone();
+    }
+
+    /// Says who is told what the pictures are like, if anybody is.
+    pub(super) fn watched_by(&mut self, probe: Option<Probe>) {
+        self.eye = probe.map(Eye::new);
     }
 
     /// What comes out.
@@ -321,7 +330,12 @@ impl FrameStage for Pictures {
 
     fn take(&mut self, decoded: Decoded<VideoFrame>) {
         match decoded {
-            Decoded::Frame(frame) => self.shaper.push(frame),
+            Decoded::Frame(frame) => {
+                if let Some(eye) = &mut self.eye {
+                    eye.see(&frame);
+                }
+                self.shaper.push(frame);
+            }
             Decoded::End { all_end } => {
                 self.stage = Stage::Ending;
                 self.all_end = all_end.map(|millis| TimeBase::MILLIS.rescale(millis, self.input.time_base));

@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::sounds::Sounds;
 use super::unheard::{Unheard, track_of_silence};
 use crate::clock::continuity::{Continuity, Forward, Side};
+use crate::content::Probe;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::mix::Mixing;
@@ -50,6 +51,35 @@ pub(crate) struct Control {
     pub(crate) mixing: Option<Mixing>,
     /// How its loudness is waited for, if its sound is leveled.
     pub(crate) patience: Patience,
+    /// What is told what it sees and hears.
+    pub(crate) probe: Option<Probe>,
+}
+
+impl Control {
+    /// Moves what the mix has to tell.
+    pub(crate) fn take_events(&self, notices: &mut Vec<EventKind>) {
+        if let Some(mixing) = &self.mixing {
+            mixing.take_events(notices);
+        }
+    }
+
+    /// Bytes of samples that wait to be mixed.
+    pub(crate) fn mixed_bytes(&self) -> usize {
+        self.mixing.as_ref().map_or(0, Mixing::bytes)
+    }
+
+    /// Ends the encoder, and what it is mixed with.
+    pub(crate) fn stop(&self) {
+        self.interrupt.cancel();
+        if let Some(mixing) = &self.mixing {
+            mixing.stop();
+        }
+    }
+
+    /// Whether the threads of the mix have ended.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.mixing.as_ref().is_none_or(Mixing::is_stopped)
+    }
 }
 
 /// Encodes some of the tracks of `S`.
@@ -115,6 +145,7 @@ impl<S: PacketSource> Transcoder<S> {
             let decoder = TrackDecoder::open(track)?;
             let mut opened = Pictures::open(track, plan, encoders)?;
             opened.on_air_after(&control.ahead);
+            opened.watched_by(control.probe.clone());
             notices.extend(opened.take_change());
             inputs[0] = Some(place(track));
             replace(&mut media, opened.output());
@@ -135,7 +166,7 @@ impl<S: PacketSource> Transcoder<S> {
                 }
                 None => None,
             };
-            let opened = Sounds::open(track, plan, control.mixing.clone(), leveling)?;
+            let opened = Sounds::open(track, plan, control, leveling)?;
             inputs[1] = decoder.as_ref().map(|_| place(track));
             if silence.is_some() {
                 media.tracks.push(opened.output().clone());

@@ -12,7 +12,9 @@ use flowcast_av::{AudioFormat, AudioFrame, Error as Media, Packet, Resampler, Ti
 use super::decode::{Decoded, FrameStage};
 use super::encoding::AudioCodec;
 use super::leveling::Leveling;
+use super::pipeline::Control;
 use super::plan::AudioPlan;
+use crate::content::Hearing;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::mix::Mixing;
@@ -34,6 +36,8 @@ pub(super) struct Sounds {
     mixing: Option<Mixing>,
     /// What brings it to its loudness.
     leveling: Option<Leveling>,
+    /// What listens whether there is anything to hear.
+    hearing: Option<Hearing>,
     /// Of what is mixed: the format that came last, and where it ends, in milliseconds.
     input: Option<AudioFormat>,
     ends: Option<i64>,
@@ -63,10 +67,11 @@ impl Sounds {
     pub(super) fn open(
         input: &TrackInfo,
         plan: &AudioPlan,
-        mixing: Option<Mixing>,
+        control: &Control,
         leveling: Option<Leveling>,
     ) -> Result<Self, Error> {
         let encoder = open_encoder(input.index, plan)?;
+        let mixing = control.mixing.clone();
         if let Some(mixing) = &mixing {
             mixing.desk().begin();
         }
@@ -85,6 +90,7 @@ impl Sounds {
             encoder,
             mixing,
             leveling,
+            hearing: control.probe.clone().map(|probe| Hearing::new(probe, plan.sample_rate)),
             input: None,
             ends: None,
             stage: Stage::Taking,
@@ -107,6 +113,9 @@ impl Sounds {
     /// Begins again with an encoder that remembers nothing.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         self.encoder = open_encoder(self.output.index, &self.plan)?;
+        if let Some(mixing) = &self.mixing {
+            mixing.desk().begin();
+        }
         (self.resampler, self.joint, self.waiting, self.leaving) = (None, None, None, false);
         self.priming = priming(&self.output);
         self.stage = Stage::Taking;
@@ -162,6 +171,9 @@ impl Sounds {
         notices: &mut Vec<EventKind>,
     ) -> Result<(), Error> {
         if self.mixing.is_none() && self.leveling.is_none() {
+            if let Some(hearing) = &mut self.hearing {
+                hearing.hear(&frame.to_channels()?);
+            }
             self.encoder.push_frame(frame).map_err(|error| failed(&self.plan, error))?;
             return self.give(packets);
         }
@@ -202,6 +214,9 @@ impl Sounds {
             desk.process(&mut rows);
             // What comes out is what went in that much before.
             pts = pts.saturating_sub(i64::try_from(desk.delay()).unwrap_or(0));
+        }
+        if let Some(hearing) = &mut self.hearing {
+            hearing.hear(&rows);
         }
         let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         self.encoder.push(&rows, pts).map_err(|error| failed(&self.plan, error))?;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::decode::{Decoded, FrameStage};
 use super::encoders::{Encoders, LibavEncoders, PictureEncoder};
 use super::pictures::Pictures;
+use super::pipeline::Control;
 use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, VideoPlan};
 use super::sounds::Sounds;
 use super::{AudioCodec, FrameRate, Threading, VideoCodec};
@@ -92,7 +93,7 @@ fn sound_that_no_decoder_made_is_encoded_to_the_sample() {
         fast: true,
         level: None,
     };
-    let mut stage = Sounds::open(&track, &plan, None, None).expect("the encoder of AAC opens");
+    let mut stage = Sounds::open(&track, &plan, &Control::default(), None).expect("the encoder of AAC opens");
     let mut packets = VecDeque::new();
     // A second at 48 kHz, then one at 44.1 kHz.
     for (rate, first) in [(48_000, 0), (44_100, 44_100)] {

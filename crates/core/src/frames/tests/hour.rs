@@ -32,40 +32,51 @@ fn sound_of(picture: i64) -> Vec<f32> {
 
 /// What was seen and heard of a stream.
 struct Received {
+    receiver: Receiver,
     /// The number of each picture, and its time in milliseconds.
     pictures: Vec<(u32, i64)>,
     /// Begins of clicks, in milliseconds.
     clicks: Vec<f64>,
+    /// The last one, in samples.
+    last: i64,
     samples: i64,
 }
 
-/// Decodes in parts, so that all of it does not have to be kept.
-fn receive(tags: &[Tag]) -> Received {
-    let mut received = Received { pictures: Vec::new(), clicks: Vec::new(), samples: 0 };
-    pictures(tags, |time, picture| received.pictures.push((number(picture), time)));
-    let mut last = -1_000_000;
-    sound(tags, 8000, |first, samples| {
-        received.samples += samples.len() as i64;
-        for (index, sample) in samples.iter().enumerate() {
-            let at = first + index as i64;
-            if sample.abs() > 0.3 && at - last > 4000 {
-                received.clicks.push(at as f64 / 8.0);
-                last = at;
-            }
+impl Received {
+    /// Of a stream that is so long.
+    fn new(seconds: i64) -> Self {
+        let room = (seconds + 10) as usize;
+        Self {
+            receiver: Receiver::default(),
+            pictures: Vec::with_capacity(room * RATE as usize),
+            clicks: Vec::with_capacity(room),
+            last: -1_000_000,
+            samples: 0,
         }
-    });
-    received
+    }
+
+    /// Decodes what has come, which is not kept.
+    fn take(&mut self, tags: &mut Vec<Tag>) {
+        self.receiver.pictures(tags, |time, picture| self.pictures.push((number(picture), time)));
+        self.receiver.sound(tags, 8000, |first, samples| {
+            self.samples += samples.len() as i64;
+            for (index, sample) in samples.iter().enumerate() {
+                let at = first + index as i64;
+                if sample.abs() > 0.3 && at - self.last > 4000 {
+                    self.clicks.push(at as f64 / 8.0);
+                    self.last = at;
+                }
+            }
+        });
+        tags.clear();
+    }
 }
 
-/// Sends the pictures `numbers`, each `late(number)` microseconds after its time, and runs the stream.
-fn send(studio: &mut Studio, numbers: std::ops::Range<i64>, late: impl Fn(i64) -> i64) {
-    let mut came = 0;
-    for number in numbers.filter(|number| !STOP.contains(number)) {
-        came = (time(number) + late(number)).max(came);
-        studio.run_to(came);
-        studio.picture(number as u32, at(time(number))).expect("it is taken");
-        studio.sink.send_samples(&sound_of(number)[..], at(time(number))).expect("they are taken");
-    }
+/// Memory of the process, in bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux says so");
+    let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    4096 * pages.expect("a number of pages")
 }
 
 #[test]
@@ -87,12 +98,27 @@ fn run_late(seconds: i64) {
         burst @ 0..BURST if number > 0 => time(BURST - 1 - burst) + 60_000,
         _ => 2_000,
     };
-    send(&mut studio, 0..seconds * RATE, late);
-    let Studio { sink, .. } = &studio;
-    let stats = sink.stats();
+    let (mut received, mut came, mut used) = (Received::new(seconds), 0, Vec::new());
+    for number in (0..seconds * RATE).filter(|number| !STOP.contains(number)) {
+        came = (time(number) + late(number)).max(came);
+        studio.run_to(came);
+        studio.picture(number as u32, at(time(number))).expect("it is taken");
+        studio.sink.send_samples(&sound_of(number)[..], at(time(number))).expect("they are taken");
+        if number % (60 * RATE) == 0 {
+            received.take(&mut studio.tags);
+            used.push(resident());
+        }
+    }
+    let stats = studio.sink.stats();
     studio.run_to(time(seconds * RATE) + 1_500_000);
-    let received = receive(&studio.tags);
+    received.take(&mut studio.tags);
     let end = seconds * RATE;
+    if let Some(used) = used.get(10..) {
+        // Of an hour, which runs alone. What comes in a minute is 2 MB of samples and 8 MB of pixels.
+        let (least, most) = (used.iter().min(), used.iter().max());
+        let grown = most.zip(least).map(|(most, least)| most - least);
+        assert!(grown.is_none_or(|grown| grown < 6 << 20), "memory grew: {used:?}");
+    }
     assert!(received.pictures.len() as i64 >= end, "{}", received.pictures.len());
     let mut others = 0;
     for (place, &(number, millis)) in received.pictures.iter().enumerate().take(end as usize) {
@@ -140,7 +166,8 @@ fn a_program_that_is_slower_than_its_rate_is_shown_at_its_rate() {
             studio.sink.send_samples(&sound[..], at(said(number))).expect("they are taken");
         }
     }
-    let received = receive(&studio.tags);
+    let mut received = Received::new(seconds);
+    received.take(&mut studio.tags);
     let steps = received.pictures.windows(2).map(|pair| pair[1].1 - pair[0].1);
     assert!(steps.clone().all(|step| (33..=34).contains(&step)), "{:?}", steps.max());
     let stats = studio.sink.stats();

@@ -1,6 +1,7 @@
 //! Frames on a virtual clock: what a program sends is encoded, taken as tags, and decoded again.
 
 mod hour;
+mod mixed;
 mod queue;
 mod wrong;
 
@@ -18,13 +19,12 @@ use super::worker::Airing;
 use super::*;
 use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceState};
+use crate::mix::{MixFormat, MixOptions, Mixer, Mixing};
 use crate::pool::Scratch;
-use crate::publish::encoder::{Outbox, Writer, writing};
+use crate::publish::encoder::{LiveOptions, Outbox, Writer, writing};
 use crate::stream::Mailbox;
 use crate::sys::CpuMeter;
-use crate::transcode::{
-    Control, EncoderDefaults, Encoding, FrameRate, LibavEncoders, Mode, Profile, Settling, Wish,
-};
+use crate::transcode::{EncoderDefaults, Encoding, FrameRate, LibavEncoders, Mode, Profile, Settling, Wish};
 
 /// Sides of a block that shows a bit of a picture's number, in pixels.
 const BLOCK: usize = 8;
@@ -39,6 +39,7 @@ pub(super) struct Studio {
     pub(super) made: Made,
     zero: Instant,
     airing: Airing,
+    mixing: Option<Mixing>,
     writer: Writer,
     outbox: Outbox,
     poll: mio::Poll,
@@ -63,6 +64,11 @@ impl Studio {
     }
 
     pub(super) fn start_with(frames: Frames, has_fallback: bool) -> Self {
+        Self::start_mixed(frames, has_fallback, None)
+    }
+
+    /// The same, whose sound is mixed.
+    pub(super) fn start_mixed(frames: Frames, has_fallback: bool, mixer: Option<&Mixer>) -> Self {
         let zero = Instant::now();
         let rate = frames.settings.video.rate;
         let (sink, made) =
@@ -78,25 +84,42 @@ impl Studio {
         let bounds = QueueBounds { items: 1 << 20, bytes: 1 << 30, media: Duration::from_secs(1 << 20) };
         let (cpu, defaults) =
             (CpuMeter::default(), EncoderDefaults { prefer_hardware: false, fallback: true });
+        let settling = Settling::new(wish, defaults);
+        let mixed = mixer.map(|mixer| {
+            let plan = settling.mixed_plan();
+            let format = MixFormat { rate: plan.sample_rate, channels: plan.channels };
+            let options = MixOptions { stream: "test".to_owned(), mixer, format, cpu: cpu.clone() };
+            (Mixing::start(&options).expect("there are threads"), plan)
+        });
+        let mixing = mixed.as_ref().map(|(mixing, _)| mixing.clone());
         let options = FrameOptions {
-            name: "test".to_owned(),
-            bounds,
-            reader: mailbox.clone(),
-            cpu: cpu.clone(),
-            settling: Settling::new(wish, defaults),
-            encoders: Arc::new(LibavEncoders),
+            encoding: LiveOptions {
+                name: "test".to_owned(),
+                bounds,
+                reader: mailbox.clone(),
+                cpu: cpu.clone(),
+                settling,
+                encoders: Arc::new(LibavEncoders),
+                mixed,
+                probe: None,
+            },
             has_fallback,
         };
         let (writer, outbox) = writing(bounds, mailbox, cpu);
-        let airing = Airing::open(made.channel(), &options, &Control::default()).expect("libx264");
+        let control = options.encoding.control();
+        let airing = Airing::open(made.channel(), &options, &control).expect("libx264");
         made.channel().attach().expect("it is the first");
         made.channel().start();
         let (next, over, tags) = (0, false, Vec::new());
-        Self { sink, made, zero, airing, writer, outbox, poll, next, over, tags }
+        Self { sink, made, zero, airing, mixing, writer, outbox, poll, next, over, tags }
     }
 
     pub(super) fn channel(&self) -> &Arc<Channel> {
         self.made.channel()
+    }
+
+    pub(super) fn mixer(&self) -> Option<crate::mix::MixerRef> {
+        self.mixing.as_ref().map(Mixing::handle)
     }
 
     /// Lets the worker do what it does up to this time, in microseconds since the first media, and sets the clock to it.
@@ -182,49 +205,67 @@ pub(super) fn at(micros: i64) -> When {
 }
 
 /// Decodes tags of one kind: what comes out of a decoder of H.264 or AAC, with the time of its tag in milliseconds.
-pub(super) fn pictures(tags: &[Tag], mut see: impl FnMut(i64, &VideoFrame)) {
-    let mut decoder = None;
-    for tag in tags.iter().filter(|tag| tag.is_video()) {
-        match coded(tag).expect("H.264").part {
-            Part::Config(config) => {
-                let mut track = TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::MILLIS);
-                track.config = Some(config);
-                decoder = Some(VideoDecoder::open(&track, &DecoderOptions::default()).expect("a decoder"));
-            }
-            Part::Frames { data, .. } => {
-                let decoder = decoder.as_mut().expect("the header comes first");
-                let time = Some(tag.timestamp.as_millis());
-                decoder.push(&Packet::new(0, time, time, data)).expect("it decodes");
-                while let Some(picture) = decoder.pull().expect("it decodes") {
-                    see(picture.pts().expect("it has a time"), &picture);
+pub(super) fn pictures(tags: &[Tag], see: impl FnMut(i64, &VideoFrame)) {
+    Receiver::default().pictures(tags, see);
+}
+
+/// Samples of one channel, with the number of the first at this rate, as times of tags have it.
+pub(super) fn sound(tags: &[Tag], rate: u32, hear: impl FnMut(i64, &[f32])) {
+    Receiver::default().sound(tags, rate, hear);
+}
+
+/// Decodes a stream that comes in parts.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    video: Option<VideoDecoder>,
+    audio: Option<AudioDecoder>,
+}
+
+impl Receiver {
+    pub(super) fn pictures(&mut self, tags: &[Tag], mut see: impl FnMut(i64, &VideoFrame)) {
+        for tag in tags.iter().filter(|tag| tag.is_video()) {
+            match coded(tag).expect("H.264").part {
+                Part::Config(config) => {
+                    let mut track = TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::MILLIS);
+                    track.config = Some(config);
+                    let decoder = VideoDecoder::open(&track, &DecoderOptions::default());
+                    self.video = Some(decoder.expect("a decoder"));
+                }
+                Part::Frames { data, .. } => {
+                    let decoder = self.video.as_mut().expect("the header comes first");
+                    let time = Some(tag.timestamp.as_millis());
+                    decoder.push(&Packet::new(0, time, time, data)).expect("it decodes");
+                    while let Some(picture) = decoder.pull().expect("it decodes") {
+                        see(picture.pts().expect("it has a time"), &picture);
+                    }
                 }
             }
         }
     }
-}
 
-/// Samples of one channel, with the number of the first at this rate, as times of tags have it.
-pub(super) fn sound(tags: &[Tag], rate: u32, mut hear: impl FnMut(i64, &[f32])) {
-    let mut decoder = None;
-    for tag in tags.iter().filter(|tag| tag.is_audio()) {
-        match coded(tag).expect("AAC").part {
-            Part::Config(config) => {
-                let mut track = TrackInfo::new(0, TrackKind::Audio, Codec::Aac, TimeBase::new(1, rate));
-                track.config = Some(config);
-                decoder = Some(AudioDecoder::open(&track, &DecoderOptions::default()).expect("a decoder"));
-            }
-            Part::Frames { data, .. } => {
-                let decoder = decoder.as_mut().expect("the header comes first");
-                let time = Some(TimeBase::MILLIS.rescale(tag.timestamp.as_millis(), TimeBase::new(1, rate)));
-                decoder.push(&Packet::new(0, time, time, data)).expect("it decodes");
-                while let Some(samples) = decoder.pull().expect("it decodes") {
-                    let bytes = samples.to_bytes();
-                    let channels = samples.format().channels as usize;
-                    let floats: Vec<_> = bytes
-                        .chunks_exact(4 * channels)
-                        .map(|sample| f32::from_ne_bytes([sample[0], sample[1], sample[2], sample[3]]))
-                        .collect();
-                    hear(samples.pts().expect("it has a time"), &floats);
+    pub(super) fn sound(&mut self, tags: &[Tag], rate: u32, mut hear: impl FnMut(i64, &[f32])) {
+        for tag in tags.iter().filter(|tag| tag.is_audio()) {
+            match coded(tag).expect("AAC").part {
+                Part::Config(config) => {
+                    let mut track = TrackInfo::new(0, TrackKind::Audio, Codec::Aac, TimeBase::new(1, rate));
+                    track.config = Some(config);
+                    let decoder = AudioDecoder::open(&track, &DecoderOptions::default());
+                    self.audio = Some(decoder.expect("a decoder"));
+                }
+                Part::Frames { data, .. } => {
+                    let decoder = self.audio.as_mut().expect("the header comes first");
+                    let base = TimeBase::new(1, rate);
+                    let time = Some(TimeBase::MILLIS.rescale(tag.timestamp.as_millis(), base));
+                    decoder.push(&Packet::new(0, time, time, data)).expect("it decodes");
+                    while let Some(samples) = decoder.pull().expect("it decodes") {
+                        let bytes = samples.to_bytes();
+                        let channels = samples.format().channels as usize;
+                        let floats: Vec<_> = bytes
+                            .chunks_exact(4 * channels)
+                            .map(|sample| f32::from_ne_bytes([sample[0], sample[1], sample[2], sample[3]]))
+                            .collect();
+                        hear(samples.pts().expect("it has a time"), &floats);
+                    }
                 }
             }
         }

@@ -22,10 +22,11 @@ use self::tags::{Feed, TagPackets};
 pub(crate) use self::writing::{Outbox, Writer, writing};
 use crate::clock::interleave::Interleaver;
 use crate::config::QueueBounds;
+use crate::content::Probe;
 use crate::driver::{SourceContext, SourceState};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::{Closed, Finish};
+use crate::lap::{Finish, Stop};
 use crate::mix::Mixing;
 use crate::stats::EncodingStats;
 use crate::stream::Mailbox;
@@ -38,10 +39,10 @@ use crate::transcode::{
 /// Stack of the worker, for what libav's encoders need.
 const STACK: usize = 2 << 20;
 
-/// What is needed to encode live media.
+/// What is needed to encode what comes live: what is published, or made by a program.
 #[derive(Debug)]
 pub(crate) struct LiveOptions {
-    /// What is published, for messages and the thread's name.
+    /// What it is, for messages and the thread's name.
     pub(crate) name: String,
     /// Bounds of what waits for the stream's thread.
     pub(crate) bounds: QueueBounds,
@@ -54,6 +55,18 @@ pub(crate) struct LiveOptions {
     pub(crate) encoders: Arc<dyn Encoders>,
     /// What its sound is mixed with, and what the sum is encoded to.
     pub(crate) mixed: Option<(Mixing, AudioPlan)>,
+    /// What is told what it sees and hears.
+    pub(crate) probe: Option<Probe>,
+}
+
+impl LiveOptions {
+    /// How the encoder is reached.
+    pub(crate) fn control(&self) -> Control {
+        let mixing = self.mixed.as_ref().map(|(mixing, _)| mixing.clone());
+        let control = Control { mixing, probe: self.probe.clone(), ..Control::default() };
+        control.meter.counts_for(&self.cpu);
+        control
+    }
 }
 
 /// The end on the stream's thread.
@@ -72,17 +85,22 @@ impl LiveEncoder {
     ///
     /// There is no thread.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
-        let mixing = options.mixed.as_ref().map(|(mixing, _)| mixing.clone());
         let inbox = match options.settling.encoder_of_pictures() {
             Some(_) => Inbox::default(),
             None => Inbox::default().of_copies(),
         };
-        let (inbox, control) = (Arc::new(inbox), Control { mixing, ..Control::default() });
+        let (inbox, control) = (Arc::new(inbox), options.control());
         let (writer, outbox) = writing(options.bounds, options.reader.clone(), options.cpu.clone());
         inbox.opening();
-        control.meter.counts_for(&options.cpu);
         let feed = Feed::new(&options.name, inbox.clone());
-        let worker = Worker { inbox: inbox.clone(), writer, control: control.clone(), fault: None, options };
+        let worker = Worker {
+            inbox: inbox.clone(),
+            writer,
+            control: control.clone(),
+            fault: None,
+            is_hopeless: false,
+            options,
+        };
         let name = format!("fw-{}", worker.options.name);
         let thread = sys::Worker::start("a live encoder", name, STACK, move || worker.run(feed))
             .map_err(|source| Error::System { what: "no thread to encode", source: source.into() })?;
@@ -109,9 +127,7 @@ impl LiveEncoder {
 
     /// Hands over what has come out.
     pub(crate) fn pull(&self, cx: &mut SourceContext<'_>) -> SourceState {
-        if let Some(mixing) = &self.control.mixing {
-            mixing.take_events(cx.notices);
-        }
+        self.control.take_events(cx.notices);
         self.outbox.pull(cx)
     }
 
@@ -148,24 +164,19 @@ impl LiveEncoder {
 
     /// Bytes that wait on both sides.
     pub(crate) fn bytes_held(&self) -> usize {
-        let mixed = self.control.mixing.as_ref().map_or(0, Mixing::bytes);
-        self.inbox.bytes() + self.outbox.bytes() + mixed
+        self.inbox.bytes() + self.outbox.bytes() + self.control.mixed_bytes()
     }
 
     /// Ends the worker.
     pub(crate) fn stop(&mut self) {
-        self.control.interrupt.cancel();
-        if let Some(mixing) = &self.control.mixing {
-            mixing.stop();
-        }
+        self.control.stop();
         self.inbox.finish(true);
         self.outbox.close();
     }
 
     /// Whether the worker has ended.
     pub(crate) fn is_stopped(&mut self) -> bool {
-        let is_mixed = self.control.mixing.as_ref().is_none_or(Mixing::is_stopped);
-        self.thread.is_stopped() && is_mixed
+        self.thread.is_stopped() && self.control.is_stopped()
     }
 }
 
@@ -183,30 +194,8 @@ struct Worker {
     control: Control,
     /// Why nothing was encoded so far.
     fault: Option<Error>,
-}
-
-/// Why the worker stops.
-enum Stop {
-    Gone,
-    /// What is published cannot be encoded, for this reason.
-    Failed(Error),
-    /// Nothing can.
-    Hopeless(Error),
-}
-
-impl From<Closed> for Stop {
-    fn from(_: Closed) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Media(Media::Cancelled { .. }) => Self::Gone,
-            error => Self::Failed(error),
-        }
-    }
+    /// Nothing that may be published can be encoded.
+    is_hopeless: bool,
 }
 
 impl Worker {
@@ -230,7 +219,7 @@ impl Worker {
             match self.encode(&mut source) {
                 Ok(()) => {}
                 Err(Stop::Gone) => break Finish::Ended,
-                Err(Stop::Hopeless(error)) => break Finish::Failed(error),
+                Err(Stop::Failed(error)) if self.is_hopeless => break Finish::Failed(error),
                 Err(Stop::Failed(error)) => {
                     self.note(error, &mut source);
                     source.pass_over();
@@ -266,10 +255,7 @@ impl Worker {
         }
         let name = Path::new(&self.options.name);
         let opened = Transcoder::new(name, &mut *source, &plan, &self.options.encoders, &self.control);
-        let opened = opened.map_err(|error| match error {
-            error if self.is_hopeless(&plan, &error) => Stop::Hopeless(error),
-            error => error.into(),
-        });
+        let opened = opened.inspect_err(|error| self.is_hopeless = self.is_hopeless(&plan, error));
         let mut encoder = opened?;
         self.inbox.opened();
         let selection = Selection::of(encoder.media(), self.options.settling.carriage());
@@ -280,6 +266,7 @@ impl Worker {
         let result = loop {
             let read = encoder.read();
             encoder.tell(&mut notices);
+            notices.drain(..).for_each(|notice| self.writer.notify(notice));
             let packet = match read {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break Ok(()),

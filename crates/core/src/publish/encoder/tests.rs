@@ -87,6 +87,7 @@ fn start_for(
         settling: Settling::new(wish, defaults),
         encoders,
         mixed: None,
+        probe: None,
     })
     .expect("there are threads")
 }
@@ -342,6 +343,40 @@ fn what_an_encoder_leaves_out_stays_counted_for_its_stream() {
         device.is_hidden.store(false, Ordering::SeqCst);
         encoder.finish();
     }
+}
+
+/// An encoder that does not open, and one that does.
+#[derive(Debug)]
+struct Closed;
+
+impl Encoders for Closed {
+    fn candidates(&self, _: VideoCodec, _: &EncoderPlan) -> Vec<String> {
+        ["closed", "libx264"].map(str::to_owned).into()
+    }
+
+    fn open(&self, track: usize, settings: &VideoSettings) -> Result<Box<dyn PictureEncoder>, Media> {
+        match settings.encoder.as_deref() {
+            Some("closed") => Err(Media::NoFreeSession { name: "closed".to_owned() }),
+            _ => LibavEncoders.open(track, settings),
+        }
+    }
+
+    fn failed(&self, _: &str) {}
+}
+
+#[test]
+fn an_encoder_that_takes_the_place_of_another_is_told() {
+    let mut studio = Studio::open(Arc::new(Closed), Mode::Encode, None);
+    studio.publish(&clip(0, &SampleSpec::default()));
+    studio.end();
+    let (_, out, notices) = studio.finish();
+    assert!(!out.is_empty());
+    let changed = notices.iter().filter_map(|notice| match notice {
+        EventKind::EncoderChanged { from, to, error } => Some((from.as_str(), to.as_str(), error.code())),
+        _ => None,
+    });
+    let busy = Error::Media(Media::NoFreeSession { name: "closed".to_owned() });
+    assert_eq!(changed.collect::<Vec<_>>(), [("closed", "libx264", busy.code())], "{notices:?}");
 }
 
 #[test]

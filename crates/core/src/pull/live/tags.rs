@@ -18,7 +18,7 @@ use crate::clock::continuity::{Continuity, Forward};
 use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::{Closed, Step, TagSender};
+use crate::lap::{Closed, Step, Stop, TagSender};
 use crate::scan::{Damage, Patience};
 use crate::tracks::{Carriage, Selection, Tagged, Tagger};
 
@@ -26,26 +26,6 @@ use crate::tracks::{Carriage, Selection, Tagged, Tagger};
 const APART: i64 = 100;
 /// The clock of MPEG-TS.
 const SOURCE_CLOCK: TimeBase = TimeBase::new(1, 90_000);
-
-/// Why no more is taken.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// Nobody wants it.
-    Gone,
-    Failed(Error),
-}
-
-impl From<Closed> for Stop {
-    fn from(_: Closed) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
 
 /// The clock of an input, over all of its parts.
 pub(super) struct Clock {

@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use super::hls::{self, Part, Rendition, Shared};
 use super::playlist::{Master, Playlist, is_playlist};
 use super::relay::Relay;
-use super::tags::{Clock, GoOn, Sink, Stop};
+use super::tags::{Clock, GoOn, Sink};
 use super::{Setting, Told};
 use crate::error::Error;
 use crate::fetch::{Client, Dial, connect, lost};
-use crate::lap::{Finish, TagSender};
+use crate::lap::{Stop, TagSender};
 use crate::net::location::{Location, Protocol};
 use crate::sys::{CodecHost, CpuLap, Leave, yield_to_others};
 use crate::tracks::Carriage;
@@ -55,11 +55,7 @@ impl Worker {
     pub(super) fn run(self) {
         let _host = CodecHost::enter(&self.setting.cpu);
         yield_to_others(Leave::Some);
-        let finish = match self.play() {
-            Ok(()) | Err(Stop::Gone) => Finish::Ended,
-            Err(Stop::Failed(error)) => Finish::Failed(error),
-        };
-        self.sender.finish(finish);
+        self.sender.finish(self.play().into());
         self.setting.cpu.lap(&mut self.used.lap.borrow_mut());
         self.setting.mailbox.wake();
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::air::{AFTER, Air, TICK, set};
 use super::*;
-use crate::content::{ContentWatch, Rules};
+use crate::content::{ContentWatch, Probe, Rules};
 use crate::standby::{Reaction, Watchdog};
 use crate::stats::{ContentFault, Seam};
 use crate::sys::CpuMeter;
@@ -499,7 +499,7 @@ fn a_source_that_fails_while_its_content_is_wrong_is_not_judged_by_that_any_more
         silent_below_db: -40,
         every: Duration::from_secs(10),
     };
-    let mut content = ContentWatch::new(rules, Studio::new(1), CpuMeter::default(), now);
+    let mut content = ContentWatch::new(rules, Studio::new(1), CpuMeter::default(), now, Probe::default());
     content.raise(ContentFault::Black, now);
     let mut air = Air::looked_at(Watchdog::default(), true, headers(H2, A1_LONG), Some(content));
     air.pass(1200);

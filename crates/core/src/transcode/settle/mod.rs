@@ -63,6 +63,8 @@ pub(crate) struct Settling {
     overlays: Overlays,
     /// The files follow each other and have to be alike.
     list: Option<List>,
+    /// What comes out is decoded, mixed and encoded.
+    is_mixed: bool,
     judged: Mutex<Judged>,
     video: OnceLock<VideoPlan>,
     audio: OnceLock<AudioPlan>,
@@ -96,6 +98,7 @@ impl Settling {
             defaults,
             overlays,
             list,
+            is_mixed: false,
             judged,
             video: OnceLock::new(),
             audio: OnceLock::new(),
@@ -109,6 +112,11 @@ impl Settling {
     pub(crate) fn of_list(self, silence: Option<(u32, u8)>) -> Self {
         let silence = silence.map(|(rate, channels)| (rate, u32::from(channels)));
         Self { list: Some(List { silence }), ..self }
+    }
+
+    /// The sound that comes out is decoded, mixed and encoded then: what can be sent as it is needs no encoder before that.
+    pub(crate) fn for_mix(self) -> Self {
+        Self { is_mixed: true, ..self }
     }
 
     /// With what is drawn over the pictures, as the wish says.
@@ -274,6 +282,9 @@ impl Settling {
         }
         needs.video |= unlike.iter().any(|unlike| unlike.track == Subject::Video);
         needs.audio |= unlike.iter().any(|unlike| unlike.track == Subject::Audio);
+        // Items of a list have to be alike all the same: a mix that begins anew would be heard.
+        let is_encoded_later = self.is_mixed && self.list.is_none() && self.wish.loudness.is_none();
+        needs.audio &= !(is_encoded_later && self.decide_form(media).audio);
         let plan = Plan {
             carriage: self.carriage(),
             video: video.filter(|_| needs.video).cloned(),

@@ -432,3 +432,29 @@ fn sound_that_is_leveled_is_encoded_and_pictures_are_copied_however_unlike_they_
         assert_eq!(told, mode == Mode::Auto);
     }
 }
+
+#[test]
+fn sound_that_is_mixed_later_is_encoded_then_and_not_before() {
+    let pictures = || picture(640, 360, Ratio { num: 25, den: 1 });
+    let plan = |settling: Settling, codec| settling.plan(&media(vec![pictures(), sound(codec, 44_100, 2)]));
+    for mode in [Mode::Encode, Mode::Auto] {
+        let of_file = || settling(mode, Profile::Ultra).for_mix();
+        for codec in [Codec::Aac, Codec::Mp3] {
+            let plan = plan(of_file(), codec);
+            assert!(plan.video.is_some() && plan.audio.is_none(), "{mode:?}: {plan:?}");
+        }
+        // No tag carries that.
+        assert!(plan(of_file(), Codec::from_name("pcm_s16le")).audio.is_some());
+        let of_list = settling(mode, Profile::Ultra).of_list(None).for_mix();
+        assert!(plan(of_list, Codec::Mp3).audio.is_some(), "items are alike");
+        // Its loudness is of the file alone, so it is leveled before.
+        let wish = Wish {
+            mode: Some(mode),
+            loudness: Some(crate::loudness::Loudness::default()),
+            ..Wish::default()
+        };
+        let defaults = EncoderDefaults { prefer_hardware: false, fallback: true };
+        let leveled = plan(Settling::new(wish, defaults).for_mix(), Codec::Aac);
+        assert!(leveled.audio.is_some_and(|plan| plan.level.is_some()), "{mode:?}");
+    }
+}

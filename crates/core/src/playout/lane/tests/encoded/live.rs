@@ -30,6 +30,7 @@ impl Studio {
             settling: Settling::new(wish, EncoderDefaults { prefer_hardware: false, fallback: true }),
             encoders: Arc::new(LibavEncoders),
             mixed: None,
+            probe: None,
         })
         .expect("there are threads");
         Self { poll, encoder, out: Vec::new() }
