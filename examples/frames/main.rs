@@ -20,7 +20,8 @@ use drawing::{CHANNELS, SAMPLE_RATE, Scene, samples_of};
 use flowcast::encode::FrameRate;
 use flowcast::error::chain;
 use flowcast::frames::{AudioFormat, FrameSink, FrameStats, Frames, PixelFormat, VideoFormat, When};
-use flowcast::{BitRate, Config, Encoding, Engine, Error, Profile};
+use flowcast::mix::{MixInput, Mixer};
+use flowcast::{BitRate, Config, Encoding, Engine, Error, Playlist, Profile};
 use serde::Serialize;
 use support::outputs::OutputArgs;
 use support::print::{out, round};
@@ -57,9 +58,17 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     fallback: Option<std::path::PathBuf>,
 
-    /// No sound of its own: silence is sent
+    /// No sound of its own: silence is sent, or what is mixed
     #[arg(long)]
     silent: bool,
+
+    /// Also play the music of this directory, under the tone
+    #[arg(long, value_name = "DIR")]
+    mix: Option<std::path::PathBuf>,
+
+    /// How loud that is, in decibels
+    #[arg(long, value_name = "DB", default_value = "-12", allow_negative_numbers = true, requires = "mix")]
+    gain: f64,
 
     /// Print one JSON object with the figures as the last line
     #[arg(long)]
@@ -159,6 +168,10 @@ fn run(cli: &Cli) -> Result<()> {
     let mut source = source.encoding(encoding);
     if let Some(file) = &cli.fallback {
         source = source.fallback(file);
+    }
+    if let Some(music) = &cli.mix {
+        let music = MixInput::playlist(Playlist::dir(music)?.shuffled()).gain_db(cli.gain);
+        source = source.with_mix(Mixer::new().input("tone", MixInput::source()).input("music", music));
     }
     let live = cli.outputs.add(engine.stream(source), 0)?.start()?;
     let (cpu_before, began) = (process::cpu_time(), Instant::now());

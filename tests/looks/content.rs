@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use flowcast::encode::FrameRate;
+use flowcast::frames::{AudioFormat, Frames, PixelFormat, VideoFormat, When};
 use flowcast::source::{Fallback, Reaction, Watchdog};
 use flowcast::stats::ContentFault;
 use flowcast::{Encoding, Engine, EventKind, Events, Mode, Profile, Source, StreamHandle};
@@ -211,4 +215,64 @@ fn real_footage_raises_no_alarm() {
         }
     }
     assert!(raised.is_empty(), "{raised:#?}");
+}
+
+#[test]
+fn what_is_encoded_live_is_judged_by_what_its_encoder_sees_and_hears() {
+    const SIZE: (u32, u32) = (320, 180);
+    let engine = engine(|config| config.thumbnail_threads = 1);
+    let format = VideoFormat::new(PixelFormat::Yuv420p, SIZE.0, SIZE.1, FrameRate::whole(25));
+    let (sink, source) =
+        Frames::new(format).audio(AudioFormat::f32(48_000, 1)).open().expect("usable settings");
+    // So seldom does anybody look at samples of the stream: what is told comes from the encoder.
+    let rules = eager().with(|rules| rules.look_every = Duration::from_secs(3));
+    let (stream, events) = start(&engine, source.encoding(Profile::Ultra).watchdog(rules));
+    let (is_wrong, stop) = (Arc::new(AtomicBool::new(true)), Arc::<AtomicBool>::default());
+    let flags = (is_wrong.clone(), stop.clone());
+    let program = std::thread::spawn(move || {
+        let (is_wrong, stop) = flags;
+        for number in 0_u32.. {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let wrong = is_wrong.load(Ordering::Relaxed);
+            let mut frame = sink.frame().expect("a frame");
+            for plane in 0..3 {
+                let shade = if plane == 0 { 16 } else { 128 };
+                frame.plane_mut(plane).fill(shade);
+            }
+            let level = if wrong { 0.0 } else { 0.3 };
+            if !wrong {
+                let stride = frame.stride(0);
+                let left = (number as usize * 3) % 200;
+                frame.plane_mut(0).chunks_mut(stride).for_each(|row| row[left..left + 100].fill(200));
+            }
+            let samples: Vec<f32> =
+                (0..1920).map(|at| level * ((number * 1920 + at) as f32 * 0.05).sin()).collect();
+            // It waits where the program is faster than the stream.
+            let sent = sink.send(frame, When::Now).and_then(|()| sink.send_samples(&samples[..], When::Now));
+            if sent.is_err() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(40));
+        }
+    });
+    let mut raised = BTreeSet::new();
+    wait_event(&events, 3 * PATIENCE, |event| {
+        if let EventKind::ContentAlarm { fault, after } = event.kind {
+            assert!(after >= Duration::from_secs(3), "{fault} after {after:?}");
+            raised.insert(fault.as_str());
+        }
+        (raised.len() == 3).then_some(())
+    });
+    is_wrong.store(false, Ordering::Relaxed);
+    wait_event(&events, 3 * PATIENCE, |event| {
+        if let EventKind::ContentAlarmEnded { fault, .. } = event.kind {
+            raised.remove(fault.as_str());
+        }
+        raised.is_empty().then_some(())
+    });
+    stop.store(true, Ordering::Relaxed);
+    program.join().expect("it does not panic");
+    drop(stream);
 }

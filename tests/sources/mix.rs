@@ -4,9 +4,14 @@ use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flowcast::mix::{AudioFormat, MixInput, Mixer};
-use flowcast::{Config, Engine, Error, EventKind, Output, Playlist, RtmpServerExt, Source, StreamHandle};
-use kit::rig::wait_event;
+use flowcast::mix::{AudioFormat, MixInput, Mixer, MixerRef};
+use flowcast::pull::Pull;
+use flowcast::source::At;
+use flowcast::{
+    Config, Encoding, Engine, Error, EventKind, Output, Playlist, Profile, RtmpServerExt, Source,
+    StreamHandle,
+};
+use kit::rig::{quickly, wait_event};
 use kit::{
     Clip, Need, PATIENCE, directory, ffmpeg_publish, make, need, packet_hashes, run, text, wait_until,
 };
@@ -166,6 +171,187 @@ fn a_loop_is_mixed_with_files_and_samples_that_are_changed_on_the_air() {
     assert!(both_then_one_then_other.iter().all(|one| order.contains(one)), "{heard:?}");
 }
 
+/// A clip whose sound is a tone of this many hertz at a quarter of full scale.
+fn clip_with_tone(directory: &Path, name: &str, hertz: u32, seconds: u32) -> PathBuf {
+    let silent = Clip { audio: false, seconds, ..Clip::default() }.make(directory, &format!("silent-{name}"));
+    let file = directory.join(name);
+    let sound = format!("sine=frequency={hertz}:sample_rate=44100,volume=2");
+    let mut arguments =
+        vec!["-nostdin", "-v", "error", "-y", "-i", text(&silent), "-f", "lavfi", "-i", &sound];
+    arguments
+        .extend(["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", "-b:a", "128k", "-ac", "2"]);
+    run("ffmpeg", arguments.into_iter().chain(["-shortest", text(&file)]), PATIENCE);
+    file
+}
+
+/// Waits until sound of an input comes, or is lost.
+fn wait_live(events: &flowcast::Events, input: &str, is_live: bool) {
+    wait_event(events, 3 * PATIENCE, |event| match &event.kind {
+        EventKind::MixInputLive { input: name } => (is_live && name == input).then_some(()),
+        EventKind::MixInputLost { input: name, .. } => (!is_live && name == input).then_some(()),
+        _ => None,
+    });
+}
+
+/// The tenths of a second of a sound in which a tone is heard, and in which it is not.
+fn tenths(samples: &[f32], hertz: f64) -> (usize, usize) {
+    let heard = samples.chunks_exact(4800).filter(|tenth| level(tenth, hertz) > 0.05).count();
+    (heard, samples.len() / 4800 - heard)
+}
+
+/// Waits until an input is heard, or is silent, by its meter.
+fn wait_heard(mixer: &MixerRef, index: usize, is_heard: bool) {
+    let peak = || mixer.stats().inputs[index].peak_dbfs;
+    let is_so = || if is_heard { peak() > -20.0 } else { peak() < -80.0 };
+    assert!(wait_until(6 * PATIENCE, is_so), "{:?}", mixer.stats());
+}
+
+#[test]
+fn the_sound_of_one_publisher_is_heard_under_the_picture_of_another_and_may_come_and_go() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    let clip = clip_with_tone(directory.path(), "host.mp4", 440, 2);
+    let guest_clip = clip_with_tone(directory.path(), "guest.mp4", 1000, 2);
+    let file = directory.path().join("talk.flv");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    for name in ["host", "guest"] {
+        engine.keys().add(name, format!("{name}-key")).expect("a usable key");
+    }
+    let server = engine.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let publish = |clip: &Path, name: &str| {
+        ffmpeg_publish(clip, &format!("rtmp://{}/live/{name}-key", server.address()), 500)
+    };
+    let mixer = Mixer::new().input("guest", MixInput::published("guest"));
+    // Few samples: a machine that is busy has to keep up.
+    let mut encoding = Encoding::new(Profile::Default);
+    (encoding.audio.sample_rate, encoding.audio.channels) = (Some(24_000), Some(1));
+    let source = Source::published("host").once().with_mix(mixer).encoding(encoding);
+    let live = engine.stream(source).to(Output::record(&file)).start().expect("it starts");
+    let (events, mixer) = (live.events(), live.mixer().expect("it is mixed"));
+    assert_eq!(mixer.stats().inputs[1].live, Some(false));
+    let mut host = publish(&clip, "host");
+    wait_heard(&mixer, 0, true);
+    for _ in 0..2 {
+        let mut guest = publish(&guest_clip, "guest");
+        wait_live(&events, "guest", true);
+        wait_heard(&mixer, 1, true);
+        let stats = mixer.stats();
+        assert!(stats.inputs[1].waiting.as_millis() <= 500, "{stats:?}");
+        // Killed: nobody is waited for.
+        guest.kill();
+        wait_live(&events, "guest", false);
+        wait_heard(&mixer, 1, false);
+        wait_heard(&mixer, 0, true);
+    }
+    host.interrupt(PATIENCE);
+    live.wait_timeout(3 * PATIENCE).expect("it ends with the publication").expect("it runs well");
+    assert_one_stream(&file);
+    // All pictures are those of the host, lap after lap; a machine that does not keep up leaves some out.
+    let (sent, came) = (packet_hashes(&clip, "v"), packet_hashes(&file, "v"));
+    let from = sent.iter().position(|hash| Some(hash) == came.first()).expect("a picture of the clip");
+    let mut laps = sent.iter().cycle().skip(from);
+    let most = if live.stats().encoding.is_none_or(|encoding| encoding.dropped > 0) { sent.len() } else { 1 };
+    let is_next = |hash: &String| laps.by_ref().take(most).any(|sent| sent == hash);
+    assert!(came.iter().all(is_next), "every picture is what the host published, in its order");
+    let (heard, silent) = tenths(&sound(&file, directory.path()), 1000.0);
+    assert!(heard >= 2 && silent >= 5, "the guest is heard in {heard} tenths, and not in {silent}");
+}
+
+#[test]
+fn a_stream_of_another_server_is_heard_and_comes_back() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    let clip = Clip { audio: false, ..Clip::default() }.make(directory.path(), "silent.mp4");
+    let guest = clip_with_tone(directory.path(), "guest.mp4", 1000, 2);
+    let file = directory.path().join("mixed.flv");
+    // The origin: another engine, which loops a file on its server.
+    let origin = Engine::new(Config::default()).expect("the defaults work");
+    let server = origin.rtmp_server("127.0.0.1:0").start().expect("a free port");
+    let play = || {
+        let live = origin.stream(Source::file(&guest).looped()).to(Output::publish("guest")).start();
+        live.expect("it starts")
+    };
+    let playing = play();
+    let address = server.address();
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let pull = Pull::url(&format!("rtmp://{address}/live/guest")).reconnect(quickly());
+    let mixer = Mixer::new().input("guest", MixInput::pull(pull));
+    let live = engine.stream(Source::file(&clip).looped().with_mix(mixer)).record(&file).start();
+    let live = live.expect("it starts");
+    let events = live.events();
+    wait_live(&events, "guest", true);
+    wait_media(&live, 3.0);
+    playing.stop(PATIENCE).expect("it runs well");
+    wait_live(&events, "guest", false);
+    wait_media(&live, 2.0);
+    let playing = play();
+    wait_live(&events, "guest", true);
+    wait_media(&live, 3.0);
+    let stats = live.mixer().expect("it is mixed").stats();
+    live.stop(PATIENCE).expect("it runs well");
+    playing.stop(PATIENCE).expect("it runs well");
+    let (pictures, gap) = assert_one_stream(&file);
+    assert!(pictures <= 41.0 && gap <= 24.0, "gaps of {pictures} and {gap} ms");
+    let (heard, silent) = tenths(&sound(&file, directory.path()), 1000.0);
+    assert!(heard >= 40 && silent >= 10, "heard in {heard} tenths, and not in {silent}: {stats:?}");
+}
+
+#[test]
+fn a_mixer_is_that_of_the_source_on_the_air() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    let clip = Clip::default().make(directory.path(), "clip.mp4");
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let mixed = |name: &str| {
+        let mixer = Mixer::new().input(name, MixInput::source());
+        Source::file(&clip).looped().with_mix(mixer)
+    };
+    let name = |live: &StreamHandle| live.mixer().map(|mixer| mixer.inputs().remove(0));
+    let live =
+        engine.stream(mixed("first")).record(directory.path().join("mixed.flv")).start().expect("it starts");
+    wait_media(&live, 1.0);
+    // Nobody publishes that: it is opened, and never on the air.
+    let nobody = Source::published("nobody").with_mix(Mixer::new().input("nobody", MixInput::source()));
+    let replacing =
+        live.replace_source_within(nobody, At::NextKeyframe, Duration::from_secs(2)).expect("it is opened");
+    assert_eq!(name(&live).as_deref(), Some("first"));
+    assert!(replacing.wait().is_err());
+    assert_eq!(name(&live).as_deref(), Some("first"));
+    live.replace_source(mixed("second"), At::NextKeyframe)
+        .expect("it is opened")
+        .wait()
+        .expect("it takes over");
+    assert_eq!(name(&live).as_deref(), Some("second"));
+    live.replace_source(Source::file(&clip).looped(), At::NextKeyframe)
+        .expect("it is opened")
+        .wait()
+        .expect("it takes over");
+    assert_eq!(name(&live), None);
+    live.stop(PATIENCE).expect("it runs well");
+}
+
+#[test]
+fn a_stream_that_would_hear_itself_is_refused() {
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let hears = |name: &str| Mixer::new().input("echo", MixInput::published(name));
+    let source = Source::published("studio").with_mix(hears("show"));
+    let live = engine.stream(source).without_outputs().start().expect("it starts");
+    let refused = live.add_output(Output::publish("show")).expect_err("it would hear itself");
+    assert!(matches!(&refused, Error::FeedsItself { name } if name == "show"), "{refused}");
+    live.stop(PATIENCE).expect("it runs well");
+    let live =
+        engine.stream(Source::published("studio")).to(Output::publish("show")).start().expect("it starts");
+    let refused = live.replace_source(Source::published("studio").with_mix(hears("show")), At::NextKeyframe);
+    assert!(matches!(refused.err(), Some(Error::FeedsItself { .. })));
+    live.stop(PATIENCE).expect("it runs well");
+}
+
 #[test]
 fn a_mixer_that_cannot_work_is_refused_at_the_start() {
     let engine = Engine::new(Config::default()).expect("the defaults work");
@@ -174,6 +360,10 @@ fn a_mixer_that_cannot_work_is_refused_at_the_start() {
         (Mixer::new().input("a", samples().gain_db(40.0)), "mixer.gain_db"),
         (Mixer::new().input("a", samples().duck_under("b")), "mixer.ducking"),
         (Mixer::new().input("a", samples()).input("a", samples()), "mixer.input"),
+        (
+            Mixer::new().input("a", MixInput::pull(Pull::url("rtmp://host/live/a").silence(Duration::ZERO))),
+            "silence",
+        ),
     ] {
         let refused =
             engine.stream(Source::published("studio").with_mix(mixer)).without_outputs().start().err();
