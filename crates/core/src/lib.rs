@@ -5,6 +5,7 @@
 //! use; the traits in [`driver`] are for sources and outputs of a program's own, and for servers built on top.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adapt;
 #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod admission;
 mod bit_rate;
@@ -83,6 +84,7 @@ mod words;
 #[cfg(feature = "serde")]
 mod written;
 
+pub use adapt::{Adaptation, Follow};
 pub use admission::{
     CheaperEncoding, Costs, EncodeCost, MeasuredAdmission, MemoryBudget, NeedBasis, Needs, ResourceUse,
     StartForecast, StreamCost, WhenFull,
@@ -167,7 +169,8 @@ pub use state::{
 };
 pub use stats::{
     Codec, ContentFault, Cutover, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure,
-    OutputPhase, OutputStats, OutputTransport, Playing, Seam, SourceMode, StreamPhase, StreamStats, Totals,
+    OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam, SourceMode, StreamPhase,
+    StreamStats, Totals,
 };
 #[doc(hidden)]
 pub use stream::Data;

@@ -24,7 +24,8 @@ const PLAN: &[(&str, &str)] = &[
     ("sound_format", "error words"),
     ("admission", "bit_rate error settings written"),
     ("stats", "bit_rate error id words"),
-    ("event", "admission error id loudness stats sys verdict"),
+    ("event", "admission bit_rate error id loudness stats sys verdict"),
+    ("adapt", "bit_rate error id settings stats words written"),
     ("overlay", "error settings words written"),
     ("limiter", "admission error settings"),
     ("config", "admission error limiter settings written"),
@@ -42,7 +43,7 @@ const PLAN: &[(&str, &str)] = &[
     ("mix", "ears error event id loudness playlist settings sound_format sys written"),
     (
         "transcode",
-        "admission bit_rate clock content ears error event loudness mix overlay scan settings stats sys tracks verdict words written",
+        "adapt admission bit_rate clock content ears error event loudness mix overlay scan settings stats sys tracks verdict words written",
     ),
     ("lap", "clock config error event scan tracks transcode"),
     ("reel", "config error event lap loudness pool sys tracks transcode"),
@@ -50,7 +51,7 @@ const PLAN: &[(&str, &str)] = &[
     ("recorded", "files"),
     (
         "playout",
-        "clock config driver error event files fragment id lap playlist pool reel ring stats sys tracks transcode",
+        "adapt clock config driver error event files fragment id lap playlist pool reel ring stats sys tracks transcode",
     ),
     ("prepare", "bit_rate error event files lap scan sys tracks transcode verdict words"),
     ("health", "config error event id stats words"),
@@ -58,7 +59,7 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "content driver error event ring settings stats sys words written"),
     (
         "stream",
-        "admission bit_rate clock config content driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
+        "adapt admission bit_rate clock config content driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
     ),
     (
         "publish",
@@ -73,7 +74,7 @@ const PLAN: &[(&str, &str)] = &[
     ),
     (
         "output",
-        "admission clock config driver error event fetch files id net recorded reel ring settings stats stream sys thumbnail tracks words written",
+        "adapt admission clock config driver error event fetch files id net recorded reel ring settings stats stream sys thumbnail tracks words written",
     ),
     ("monitor", "config error event id machine stats stream sys"),
     ("spec", "error output settings source stream written"),

@@ -3,7 +3,7 @@
 mod output;
 mod source;
 
-pub use output::{OutputContext, OutputDriver, OutputState, Readiness};
+pub use output::{LinkState, OutputContext, OutputDriver, OutputState, Readiness};
 pub(crate) use source::Refillable;
 pub use source::{SourceContext, SourceDriver, SourceState};
 /// What drivers are given and give is made of their types.

@@ -54,6 +54,15 @@ pub enum OutputState {
     Ended(Option<Error>),
 }
 
+/// How an output's network is, for what sets the bit rate by it ([`Adaptation`](crate::Adaptation)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    /// Media time that was due and is not delivered, as measured with the last tick.
+    pub lag: Duration,
+    /// Bytes that the network has taken in all on the connection it has now; `None` if that is not known.
+    pub delivered: Option<u64>,
+}
+
 /// Whether an output has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -131,6 +140,11 @@ pub trait OutputDriver: Send {
 
     /// When its first media byte was handed to the kernel or a file, once one was.
     fn first_media(&self) -> Option<Instant> {
+        None
+    }
+
+    /// How its network is, if the bit rate of the stream may follow it; asked once a tick where it does. Default: `None`, it does not count.
+    fn link(&self) -> Option<LinkState> {
         None
     }
 

@@ -26,6 +26,7 @@ impl Error {
             Self::ReelDamaged { .. } => "REEL_DAMAGED",
             Self::ReelTooSlow { .. } => "REEL_TOO_SLOW",
             Self::EncoderFailed { .. } => "ENCODER_FAILED",
+            Self::NotEncoded { .. } => "NOT_ENCODED",
             Self::InputUnusable { .. } => "INPUT_UNUSABLE",
             Self::OutputUnwritable { .. } => "OUTPUT_UNWRITABLE",
             Self::DiskFull { .. } => "DISK_FULL",
@@ -111,6 +112,7 @@ impl Error {
             | Self::KeyInUse { .. }
             | Self::FeedsItself { .. }
             | Self::Cancelled { .. }
+            | Self::NotEncoded { .. }
             | Self::Ended => 409,
             #[cfg(feature = "libav")]
             Self::Media(flowcast_av::Error::NotFound { .. }) => 404,

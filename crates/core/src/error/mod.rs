@@ -135,6 +135,12 @@ pub enum Error {
         #[source]
         source: Arc<Self>,
     },
+    /// The stream's pictures are not being encoded: they are copied, come from a reel that was encoded before, or there are none now.
+    #[error("{what}: the stream's pictures are not being encoded")]
+    NotEncoded {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A file cannot be prepared.
     #[error("{path}: {reason}", path = path.display())]
     InputUnusable {

@@ -16,10 +16,11 @@ pub(crate) use self::recent::{Lately, MINUTE, Recent, Sliding, Tally};
 pub(crate) use self::report::EventBus;
 pub use self::sentence::utc;
 use crate::admission::CheaperEncoding;
+use crate::bit_rate::BitRate;
 use crate::error::{Error, Shortage};
 use crate::id::{OutputId, StreamId};
 use crate::loudness::LoudnessFacts;
-use crate::stats::{ContentFault, Cutover, Seam, SourceMode};
+use crate::stats::{ContentFault, Cutover, RateReason, Seam, SourceMode};
 use crate::verdict::Verdict;
 
 /// One event of one stream.
@@ -385,6 +386,32 @@ pub enum EventKind {
         gain_db: f64,
         /// Why it cannot be measured; `None` if it is being measured.
         error: Option<Error>,
+    },
+    /// Pictures are encoded to another bit rate from now on; what is encoded already is still sent. See [`Adaptation`](crate::Adaptation).
+    BitRateChanged {
+        /// Bits per second until now.
+        from: BitRate,
+        /// Bits per second from now on.
+        to: BitRate,
+        /// Why.
+        reason: RateReason,
+        /// The output it is because of; `None` if it is because of all of them, or of none.
+        output: Option<OutputId>,
+        /// How far that output was behind.
+        lag: Duration,
+    },
+    /// An output is alone too slow: the bit rate does not follow it, and what it does not take is dropped; see
+    /// [`Adaptation::alone_percent`](crate::Adaptation::alone_percent).
+    OutputNotFollowed {
+        /// The output.
+        output: OutputId,
+        /// Bits per second that it takes, beside the sound.
+        takes: BitRate,
+    },
+    /// The bit rate follows an output again that was alone too slow.
+    OutputFollowed {
+        /// The output.
+        output: OutputId,
     },
     /// An item of a playlist begins.
     ItemStarted {

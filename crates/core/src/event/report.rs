@@ -105,6 +105,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::EncoderChanged { .. }
         | EventKind::EncodingLowered { .. }
         | EventKind::LoudnessUnknown { .. }
+        | EventKind::OutputNotFollowed { .. }
         | EventKind::ResourceWarning { .. }
         | EventKind::ResourceCalm { .. }
         | EventKind::ItemSkipped { .. }
@@ -130,6 +131,8 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::Judged { .. }
         | EventKind::Leveled { .. }
         | EventKind::ParametersChanged { .. }
+        | EventKind::BitRateChanged { .. }
+        | EventKind::OutputFollowed { .. }
         | EventKind::FragmentPublished { .. }
         | EventKind::SourceSwitched { .. }
         | EventKind::PlaylistResumed { .. } => Level::Info,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Event, EventKind};
 use crate::error::chain;
 use crate::id::OutputId;
-use crate::stats::{Cutover, Seam};
+use crate::stats::{Cutover, RateReason, Seam};
 use crate::verdict::{Severity, Verdict};
 
 impl EventKind {
@@ -62,6 +62,9 @@ impl EventKind {
             Self::EncoderChanged { .. } => "encoder_changed",
             Self::Leveled { .. } => "leveled",
             Self::LoudnessUnknown { .. } => "loudness_unknown",
+            Self::BitRateChanged { .. } => "bit_rate_changed",
+            Self::OutputNotFollowed { .. } => "output_not_followed",
+            Self::OutputFollowed { .. } => "output_followed",
             Self::ItemStarted { .. } => "item_started",
             Self::ParametersChanged { .. } => "parameters_changed",
             Self::ItemSkipped { .. } => "item_skipped",
@@ -112,7 +115,10 @@ impl EventKind {
             | Self::OutputDropped { output, .. }
             | Self::OutputTrackSkipped { output, .. }
             | Self::ThumbnailFailed { output, .. }
+            | Self::OutputNotFollowed { output, .. }
+            | Self::OutputFollowed { output }
             | Self::OutputCodecRare { output, .. } => Some(*output),
+            Self::BitRateChanged { output, .. } => *output,
             _ => None,
         }
     }
@@ -138,6 +144,8 @@ impl fmt::Display for EventKind {
             | Self::OutputDropped { .. }
             | Self::OutputTrackSkipped { .. }
             | Self::ThumbnailFailed { .. }
+            | Self::OutputNotFollowed { .. }
+            | Self::OutputFollowed { .. }
             | Self::OutputCodecRare { .. } => self.say_of_output(f),
             Self::PublicationBegan { .. }
             | Self::PublicationEnded { .. }
@@ -200,6 +208,17 @@ impl fmt::Display for EventKind {
             }
             Self::EncoderChanged { from, to, error } => {
                 write!(f, "encoder {from} failed, {to} takes over: {}", chain(error))
+            }
+            Self::BitRateChanged { from, to, reason, output: _, lag } => {
+                let done = if to < from { "lowered" } else { "raised" };
+                match reason {
+                    RateReason::Asked => write!(f, "bit rate set to {to}, it was {from}"),
+                    RateReason::Congestion => {
+                        write!(f, "bit rate {done} from {from} to {to}: {} behind", Span(*lag))
+                    }
+                    RateReason::CaughtUp => write!(f, "bit rate {done} from {from} to {to}: caught up"),
+                    RateReason::Calm => write!(f, "bit rate {done} from {from} to {to}: all is calm"),
+                }
             }
             Self::TrackSkipped { track, reason } => write!(f, "track {track} is left out: {reason}"),
             Self::ResourceWarning { stream, cpu_percent, memory } => {
@@ -279,6 +298,13 @@ impl EventKind {
                 write!(f, "track {track} is left out: {reason}")
             }
             Self::ThumbnailFailed { error, .. } => write!(f, "no thumbnail: {}", chain(error)),
+            Self::OutputNotFollowed { takes, .. } => {
+                write!(
+                    f,
+                    "alone too slow: it takes {takes} of the pictures, and what it does not take is dropped"
+                )
+            }
+            Self::OutputFollowed { .. } => f.write_str("calm again: the bit rate follows it"),
             Self::OutputCodecRare { codec, .. } => write!(f, "hardly any player decodes {codec}"),
             _ => f.write_str(self.name()),
         }

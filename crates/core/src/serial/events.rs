@@ -144,6 +144,15 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("to", other)?;
             to.serialize_entry("error", error)
         }
+        // Beside `output`, which all events have that are about one.
+        EventKind::BitRateChanged { from, to: other, reason, output: _, lag } => {
+            to.serialize_entry("from", from)?;
+            to.serialize_entry("to", other)?;
+            to.serialize_entry("reason", reason)?;
+            to.serialize_entry("lag_seconds", &seconds(*lag))
+        }
+        EventKind::OutputNotFollowed { takes, output: _ } => to.serialize_entry("takes", takes),
+        EventKind::OutputFollowed { output: _ } => Ok(()),
         EventKind::Recorded { path, from, to: until, bytes, output: _ } => {
             to.serialize_entry("path", &text(path))?;
             to.serialize_entry("from_seconds", &seconds(*from))?;

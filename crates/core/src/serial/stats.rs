@@ -84,8 +84,11 @@ impl Serialize for EncodingStats {
             queued_bytes,
             dropped,
             damaged,
+            target,
+            lowered,
+            raised,
         } = self;
-        let mut to = to.serialize_struct("EncodingStats", 11)?;
+        let mut to = to.serialize_struct("EncodingStats", 14)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
         to.serialize_field("bit_rate", bit_rate)?;
@@ -97,6 +100,9 @@ impl Serialize for EncodingStats {
         to.serialize_field("queued_bytes", queued_bytes)?;
         to.serialize_field("dropped", dropped)?;
         to.serialize_field("damaged", damaged)?;
+        to.serialize_field("target", target)?;
+        to.serialize_field("lowered", lowered)?;
+        to.serialize_field("raised", raised)?;
         to.end()
     }
 }

@@ -4,6 +4,7 @@ mod codec;
 mod content;
 mod held;
 mod output;
+mod rate;
 mod totals;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub use self::codec::Codec;
 pub use self::content::ContentFault;
 pub use self::held::HeldBytes;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
+pub use self::rate::RateReason;
 pub use self::totals::Totals;
 use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
@@ -66,6 +68,13 @@ pub struct EncodingStats {
     pub dropped: u64,
     /// Packets of the source that could not be decoded, or that the container marks as damaged.
     pub damaged: u64,
+    /// Bits per second that pictures are encoded to now: what was asked for, or less because of the network; zero where only sound is encoded.
+    pub target: BitRate,
+    /// How often that was lowered, by the program ([`set_bitrate`](crate::StreamRef::set_bitrate)) or because of the network
+    /// ([`Adaptation`](crate::Adaptation)).
+    pub lowered: u64,
+    /// How often it was raised.
+    pub raised: u64,
 }
 
 /// How the fallback of a source stands; see [`Source::fallback`](crate::Source::fallback).

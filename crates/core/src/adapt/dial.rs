@@ -1,0 +1,206 @@
+//! The bit rate of a stream's pictures, set by some threads and looked at by others.
+//!
+//! In: what a program asks for, and what the network takes. Out: the rate, to who encodes. All of it is in numbers that need no lock; settings, which
+//! change with the source, are behind one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::settings::{Adaptation, LEAST};
+use crate::bit_rate::BitRate;
+use crate::error::Error;
+
+/// The most that can be asked for.
+const MOST: BitRate = BitRate::from_kbps(100_000);
+
+/// The bit rate of one stream. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dial(Arc<State>);
+
+/// Rates in thousand bits per second.
+#[derive(Debug, Default)]
+struct State {
+    /// What the program asks for; 0 if it is content with what was planned.
+    asked: AtomicU32,
+    /// What the network takes; 0 if that is no limit.
+    limit: AtomicU32,
+    /// What the encoder that was opened last was to work at.
+    planned: AtomicU32,
+    /// The most that its headers allow; 0 if that is not known.
+    most: AtomicU32,
+    /// Encoders at work.
+    encoders: AtomicU32,
+    lowered: AtomicU64,
+    raised: AtomicU64,
+    /// How the rate follows the network, if it does; and how often that was said.
+    adaptation: Mutex<Option<Adaptation>>,
+    version: AtomicU64,
+    /// It does.
+    adapts: AtomicBool,
+}
+
+/// An encoder is at work, until this is dropped.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+pub(crate) struct AtWork(Dial);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.0.encoders.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn kbps(rate: BitRate) -> u32 {
+    u32::try_from(rate.bps() / 1000).unwrap_or(u32::MAX)
+}
+
+fn rate(kbps: u32) -> BitRate {
+    BitRate::from_kbps(u64::from(kbps))
+}
+
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+impl Dial {
+    /// Says how the rate follows the network, for the source that is about to be played; what the network took of the one before is no limit any
+    /// more.
+    pub(crate) fn follow(&self, adaptation: Option<&Adaptation>) {
+        let mut kept = self.0.adaptation.lock();
+        if kept.as_ref() == adaptation {
+            return;
+        }
+        *kept = adaptation.cloned();
+        self.0.adapts.store(kept.is_some(), Ordering::Relaxed);
+        self.0.limit.store(0, Ordering::Relaxed);
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the rate follows the network.
+    pub(crate) fn adapts(&self) -> bool {
+        self.0.adapts.load(Ordering::Relaxed)
+    }
+
+    /// How often it was said how it does.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// How it follows the network, if it does.
+    pub(crate) fn adaptation(&self) -> Option<Adaptation> {
+        self.0.adaptation.lock().clone()
+    }
+
+    /// An encoder begins to work that is to be at `planned` kbit/s unless something else is said; its headers allow `most` bits per second, if that is
+    /// known.
+    pub(crate) fn begin(&self, planned: u32, most: Option<u64>) -> AtWork {
+        self.0.planned.store(planned, Ordering::Relaxed);
+        let most = most.map_or(0, |most| u32::try_from(most / 1000).unwrap_or(u32::MAX));
+        self.0.most.store(most, Ordering::Relaxed);
+        self.0.encoders.fetch_add(1, Ordering::Relaxed);
+        AtWork(self.clone())
+    }
+
+    /// What an encoder is to be at, in kbit/s, that was planned to be at `planned`.
+    pub(crate) fn target(&self, planned: u32) -> u32 {
+        let asked = self.0.asked.load(Ordering::Relaxed);
+        let asked = if asked == 0 { planned } else { asked };
+        match self.0.limit.load(Ordering::Relaxed) {
+            0 => asked,
+            limit => asked.min(limit),
+        }
+    }
+
+    /// What is asked for; `None` while nothing is encoded.
+    pub(crate) fn asked(&self) -> Option<BitRate> {
+        let planned = self.planned()?;
+        let asked = self.0.asked.load(Ordering::Relaxed);
+        Some(rate(if asked == 0 { planned } else { asked }))
+    }
+
+    /// What pictures are encoded to now; `None` while nothing is encoded.
+    pub(crate) fn now(&self) -> Option<BitRate> {
+        Some(rate(self.target(self.planned()?)))
+    }
+
+    fn planned(&self) -> Option<u32> {
+        let is_at_work = self.0.encoders.load(Ordering::Relaxed) > 0;
+        is_at_work.then(|| self.0.planned.load(Ordering::Relaxed))
+    }
+
+    /// The program asks for another rate; says what pictures were encoded to, and are now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEncoded`]; [`Error::Config`] for a rate that cannot be.
+    pub(crate) fn ask(&self, wanted: BitRate) -> Result<(BitRate, BitRate), Error> {
+        let refuse = |reason: String| Error::Config { name: "bitrate", reason };
+        if !(LEAST..=MOST).contains(&wanted) {
+            return Err(refuse("must be 64 kbit/s to 100 Mbit/s".to_owned()));
+        }
+        let before = self.now().ok_or(Error::NotEncoded { what: "another bit rate" })?;
+        let most = self.0.most.load(Ordering::Relaxed);
+        if most != 0 && wanted > rate(most) {
+            let reason = format!("the headers of the stream allow {} at most", rate(most));
+            return Err(refuse(reason));
+        }
+        self.0.asked.store(kbps(wanted), Ordering::Relaxed);
+        Ok((before, self.now().unwrap_or(wanted)))
+    }
+
+    /// The network takes this much; `None` if that is no limit.
+    pub(crate) fn limit(&self, limit: Option<BitRate>) {
+        self.0.limit.store(limit.map_or(0, |limit| kbps(limit).max(1)), Ordering::Relaxed);
+    }
+
+    /// Counts a step.
+    pub(crate) fn count(&self, from: BitRate, to: BitRate) {
+        let count = if to < from { &self.0.lowered } else { &self.0.raised };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the rate was lowered and raised, by the program or because of the network.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.0.lowered.load(Ordering::Relaxed), self.0.raised.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_and_what_the_network_takes_both_hold() {
+        let dial = Dial::default();
+        let kbps = BitRate::from_kbps;
+        assert!(matches!(dial.ask(kbps(500)), Err(Error::NotEncoded { .. })), "nothing is encoded");
+        assert_eq!((dial.target(2500), dial.now()), (2500, None));
+        let at_work = dial.begin(2500, Some(10_000_000));
+        assert_eq!((dial.asked(), dial.now()), (Some(kbps(2500)), Some(kbps(2500))));
+        dial.limit(Some(kbps(1300)));
+        assert_eq!((dial.target(2500), dial.asked()), (1300, Some(kbps(2500))));
+        assert_eq!(dial.ask(kbps(4000)).expect("it can be"), (kbps(1300), kbps(1300)));
+        dial.limit(None);
+        assert_eq!(dial.target(2500), 4000, "the ceiling that was asked for meanwhile");
+        for wrong in [kbps(63), kbps(10_001), kbps(100_001)] {
+            assert!(matches!(dial.ask(wrong), Err(Error::Config { name: "bitrate", .. })), "{wrong}");
+        }
+        dial.count(kbps(2), kbps(1));
+        dial.count(kbps(1), kbps(2));
+        assert_eq!(dial.counts(), (1, 1));
+        drop(at_work);
+        assert!(matches!(dial.ask(kbps(500)), Err(Error::NotEncoded { .. })));
+    }
+
+    #[test]
+    fn another_source_begins_without_a_limit() {
+        let dial = Dial::default();
+        assert_eq!((dial.adapts(), dial.version()), (false, 0));
+        let adaptation = Adaptation::default();
+        dial.follow(Some(&adaptation));
+        dial.limit(Some(BitRate::from_kbps(700)));
+        dial.follow(Some(&adaptation));
+        assert_eq!((dial.adapts(), dial.version(), dial.target(900)), (true, 1, 700), "the same again");
+        dial.follow(None);
+        assert_eq!((dial.adapts(), dial.version(), dial.target(900)), (false, 2, 900));
+    }
+}

@@ -1,0 +1,26 @@
+//! Why the bit rate of pictures was changed.
+
+use crate::words::words;
+
+/// Why the bit rate that pictures are encoded to was changed; see [`Adaptation`](crate::Adaptation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RateReason {
+    /// The program asked for it: [`StreamRef::set_bitrate`](crate::StreamRef::set_bitrate).
+    Asked,
+    /// An output was behind and delivered less than was encoded.
+    Congestion,
+    /// The outputs have caught up: the rate is what the slowest of them was seen to deliver.
+    CaughtUp,
+    /// The outputs have been calm for long enough to try a little more.
+    Calm,
+}
+
+words!(
+    RateReason,
+    "reason for another bit rate",
+    Asked = "asked",
+    Congestion = "congestion",
+    CaughtUp = "caught_up",
+    Calm = "calm",
+);
