@@ -79,6 +79,7 @@ impl OpenFile {
         recipes.check(path)?;
         let file = Demuxer::open(path, &OpenOptions::default(), &control.interrupt)?;
         let plan = recipes.plan(path, file.media(), scans)?;
+        let control = Control { dial: recipes.dial(), ..control };
         Self::assemble(path, file, recipes.tracks, (&plan, recipes.encoders()), tail, control)
     }
 
@@ -93,6 +94,7 @@ impl OpenFile {
         let options = OpenOptions::default();
         let file = Demuxer::open_seekable(reader, size, &shown, &options, &control.interrupt)?;
         let plan = recipes.plan_unscanned(file.media());
+        let control = Control { dial: recipes.dial(), ..control };
         Self::assemble(name, file, recipes.tracks, (&plan, recipes.encoders()), Tail::Joined, control)
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use flowcast_av::{Demuxer, Interrupt, MediaInfo, OpenOptions};
 
 use super::recipes::{Recipes, Settled};
+use crate::adapt::Dial;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::reel::Recipe;
@@ -131,6 +132,11 @@ impl Recipes {
     /// The receiver of events about encoders that work ahead, as long as the files are played.
     pub(super) fn listener(&self) -> Option<Weak<Settling>> {
         self.encoding.as_ref().map(|encoding| Arc::downgrade(&encoding.settling))
+    }
+
+    /// What sets the bit rate of pictures that are encoded on the air.
+    pub(super) fn dial(&self) -> Dial {
+        self.encoding.as_ref().map(|encoding| encoding.settling.dial().clone()).unwrap_or_default()
     }
 
     /// What opens encoders.

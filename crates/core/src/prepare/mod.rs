@@ -237,6 +237,10 @@ impl Prepare {
             let reason = "files are prepared without filters and overlays".to_owned();
             return Err(Error::Config { name: "encoding", reason });
         }
+        if self.encoding.adaptation.is_some() {
+            let reason = "a file that is prepared has one bit rate".to_owned();
+            return Err(Error::Config { name: "encoding.adaptation", reason });
+        }
         if !CRF.contains(&self.crf) {
             return Err(Error::Config { name: "prepare.crf", reason: "must be 1 to 51".to_owned() });
         }

@@ -50,7 +50,7 @@ impl Opening<'_> {
         let is_copy = wish.is_copy();
         let mut settling = Settling::new(wish, self.encoder_defaults());
         if !is_copy {
-            settling = settling.drawing(self.overlays(source)?);
+            settling = settling.drawing(self.overlays(source)?).steered(self.0.dial().clone());
         }
         let mut mixed = None;
         if let Some(mixer) = &source.mixer {
@@ -115,7 +115,8 @@ impl Opening<'_> {
             return Ok(Recipes::copy(tracks, source.wish.carriage()));
         }
         let overlays = if tracks == Tracks::Audio { Overlays::default() } else { self.overlays(source)? };
-        let mut settling = Settling::new(source.wish.clone(), self.encoder_defaults()).drawing(overlays);
+        let settling = Settling::new(source.wish.clone(), self.encoder_defaults()).drawing(overlays);
+        let mut settling = settling.steered(self.0.dial().clone());
         if tracks == Tracks::Audio || matches!(source.media, Media::Playlist(_) | Media::Fragments(_)) {
             settling = settling.of_list(silence(source));
         } else if source.mixer.is_some() {

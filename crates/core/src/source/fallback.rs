@@ -119,6 +119,8 @@ impl Fallback {
         } else if !of.wish.is_copy() {
             // By the same encoder with the same settings: then even the headers are the same.
             source.wish.encoding = of.encoding_on_air();
+            // It is encoded ahead, once.
+            source.wish.encoding.adaptation = None;
         }
         source
     }

@@ -187,6 +187,8 @@ impl OpenSource for Source {
     }
 
     fn open(mut self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
+        #[cfg(feature = "libav")]
+        cx.dial().follow(self.wish.encoding.adaptation.as_ref().filter(|_| !self.wish.is_copy()));
         if let Media::Fragments(fragments) = &mut self.media {
             fragments.begin();
         }
@@ -234,9 +236,17 @@ impl Opening<'_> {
             recipes: self.recipes(tracks, source)?.of(self.0.files()),
             direct: DirectOptions {
                 name: self.0.stream().to_string(),
-                read_ahead: self.0.config().read_ahead,
+                read_ahead: self.read_ahead(source),
                 cpu: self.0.cpu(),
             },
         })
+    }
+
+    /// How far ahead of the stream its files are read: less where another bit rate is to show soon.
+    fn read_ahead(&self, source: &Source) -> QueueBounds {
+        let bounds = self.0.config().read_ahead;
+        let ahead = source.wish.encoding.adaptation.as_ref().filter(|_| !source.wish.is_copy());
+        let ahead = ahead.map_or(bounds.media, |adaptation| adaptation.ahead);
+        QueueBounds { media: bounds.media.min(ahead), ..bounds }
     }
 }

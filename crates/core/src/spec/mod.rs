@@ -59,7 +59,7 @@ pub use wire::WithKeys;
 /// | a stream | `source`, `outputs`, `label`, `owner`, `without_outputs` |
 /// | a source | one of `file`, `video`, `playlist`, `published`, `pull` (a URL, or a table with `url`, `reach`, `silence`, `hold`, `reconnect`, `tls_roots`), `fragments` (a table with `path`, `remove`, `settle`, `options`); `looped`, `once`, `audio` (a list), `all_tracks`, `silence`, `starting_at`, `starting_item`, `mode`, `platforms`, `strictness`, `enhanced`, `encoding`, `fallback` (a file, or a table with `file`, `after`, `steady`, `at_least`, `mode`), `watchdog` (a table with `no_packet`, `no_keyframe`, `then`) |
 /// | a list | file names, or one of `files`, `dir`, `m3u` with `shuffled`, `once`, `seed`, `on_change`, `nothing_plays`; a file with a weight is `{ file, weight }` |
-/// | an encoding | the fields of [`Encoding`](crate::Encoding); `size = "1280x720"`, `frame_rate = 25` or `"30000/1001"`, `video_bit_rate = "2500k"` |
+/// | an encoding | the fields of [`Encoding`](crate::Encoding); `size = "1280x720"`, `frame_rate = 25` or `"30000/1001"`, `video_bit_rate = "2500k"`, `adaptation` (a table with the fields of [`Adaptation`](crate::Adaptation)) |
 /// | an output | `url`, or `server` with `key`, or `record`, or `thumbnails` with `every` (5 s) and `thumbnail_options` (a table with `max_width`, `max_height`, `quality`), or `publish`; `label`, `backup` (an address), `existing`, `enhanced` (`true` or `"always"`), `all_tracks`, `tls_roots` (a PEM file), `reconnect`, `rotate` (`"youtube"` and so on, a length of time, or a table with `after`, `pause`, `if_taken`) |
 ///
 /// Lengths of time are text (`"1m 30s"`) or seconds. A field that there is not is an error that names it. Directories and list

@@ -93,6 +93,7 @@ mod written {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::adapt::{Adaptation, Follow};
     use crate::bit_rate::BitRate;
     use crate::loudness::Loudness;
     use crate::net::tls::TlsRoots;
@@ -126,6 +127,12 @@ mod written {
         encoding.encoder = EncoderChoice::Named("libx264".to_owned());
         encoding.fallback = Some(false);
         encoding.filler = true;
+        encoding.adaptation = Some(Adaptation::default().with(|adaptation| {
+            adaptation.follow = Follow::Majority;
+            adaptation.floor = Some(BitRate::from_kbps(300));
+            adaptation.raise_after = Duration::from_millis(6500);
+            adaptation.raise_percent = 20;
+        }));
         encoding.audio.bit_rate = Some(BitRate::from_kbps(96));
         encoding.audio.sample_rate = Some(48_000);
         encoding.audio.channels = Some(1);

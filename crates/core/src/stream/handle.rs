@@ -13,16 +13,17 @@ use super::opening::OpenOutput;
 use super::registry::Registry;
 use super::seat::Seat;
 use super::shared::StreamShared;
+use crate::bit_rate::BitRate;
 use crate::config::HealthConfig;
 use crate::driver::OutputDriver;
 use crate::error::Error;
-use crate::event::StreamError;
 use crate::event::bus::Events;
+use crate::event::{EventKind, StreamError};
 use crate::health::Health;
 use crate::id::{OutputId, StreamId};
 use crate::mix::MixerRef;
 use crate::overlay::OverlayHandle;
-use crate::stats::{OutputStats, StreamStats};
+use crate::stats::{OutputStats, RateReason, StreamStats};
 use crate::usage::Moment;
 
 /// A view of a stream: cheap to clone, does not keep the stream alive.
@@ -142,6 +143,38 @@ impl StreamRef {
     /// [`Error::Ended`].
     pub fn seek(&self, position: Duration) -> Result<(), Error> {
         self.send(Command::Seek(position))
+    }
+
+    /// Encodes the pictures to another bit rate from now on. The stream goes on: encoders that take it (libx264, NVENC, Quick Sync from FFmpeg 6.0
+    /// on) change with the next picture, NVENC with a keyframe; in the place of others, an encoder of the same headers begins with the next keyframe.
+    /// [`EncodingStats::target`](crate::EncodingStats::target) and [`BitRateChanged`](crate::EventKind::BitRateChanged) show it. What is encoded
+    /// already is still sent: files are encoded ahead of the stream ([`Config::read_ahead`](crate::Config::read_ahead), 5 s by default).
+    ///
+    /// With an [`Adaptation`](crate::Adaptation) it is what the rate is raised to; less may be sent while the network takes less. It holds for later laps,
+    /// items and publications of the stream, and after [`replace_source`](Self::replace_source).
+    ///
+    /// ```no_run
+    /// # fn lower(live: &flowcast_core::StreamRef) -> Result<(), flowcast_core::Error> {
+    /// live.set_bitrate("1500k".parse().expect("it is a rate"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEncoded`]: the pictures are copied, come from a reel, or there are none now; [`Error::Config`] for less than 64 kbit/s, more than
+    /// 100 Mbit/s, or more than the headers of the stream allow; [`Error::Ended`].
+    pub fn set_bitrate(&self, rate: BitRate) -> Result<(), Error> {
+        if self.has_ended() {
+            return Err(Error::Ended);
+        }
+        let (from, to) = self.shared.dial.ask(rate)?;
+        if from != to {
+            self.shared.dial.count(from, to);
+            let (reason, output, lag) = (RateReason::Asked, None, Duration::ZERO);
+            self.shared.tell(EventKind::BitRateChanged { from, to, reason, output, lag });
+        }
+        Ok(())
     }
 
     /// The overlay of this name, to be changed on the air; see [`Overlay::named`](crate::Overlay::named).

@@ -17,6 +17,7 @@ use super::letters::Letters;
 use super::mailbox::{Command, Mailbox};
 use super::registry::Registry;
 use super::shared::StreamShared;
+use crate::adapt::Dial;
 use crate::config::Config;
 use crate::content::Probe;
 use crate::driver::{OutputDriver, SourceDriver};
@@ -334,6 +335,12 @@ impl<'a> SourceOpening<'a> {
         &self.shared.board
     }
 
+    /// What sets the bit rate of its pictures.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(crate) fn dial(&self) -> &Dial {
+        &self.shared.dial
+    }
+
     pub(crate) fn waker(&self) -> &Mailbox {
         &self.shared.mailbox
     }
@@ -464,6 +471,11 @@ impl OutputOpening<'_> {
 
     pub(crate) fn files(&self) -> &Arc<StreamFiles> {
         &self.stream.shared.files
+    }
+
+    /// What sets the bit rate of the stream's pictures.
+    pub(crate) fn dial(&self) -> Dial {
+        self.stream.shared.dial.clone()
     }
 }
 

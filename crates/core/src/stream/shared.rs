@@ -14,6 +14,7 @@ use super::mailbox::{Command, Mailbox};
 use super::mixers::Mixers;
 use super::thumbnail::Thumbnails;
 use super::traffic::Traffic;
+use crate::adapt::Dial;
 use crate::admission::Slot;
 use crate::error::Error;
 use crate::event::{Event, EventBus, EventKind, Recent};
@@ -80,6 +81,8 @@ pub(crate) struct StreamShared {
     pub(super) sources: Mutex<u64>,
     /// Overlays that the program can change.
     pub(crate) board: Board,
+    /// What sets the bit rate of its pictures.
+    pub(crate) dial: Dial,
     /// Thumbnails that were made last.
     pub(crate) thumbnails: Thumbnails,
     /// How the program reaches what mixes its sound.
@@ -164,6 +167,7 @@ impl StreamShared {
             is_branch: false,
             sources: Mutex::new(0),
             board: Board::default(),
+            dial: Dial::default(),
             thumbnails: Thumbnails::default(),
             mixers: Mixers::default(),
             mode_failed: AtomicBool::new(false),

@@ -7,6 +7,7 @@ use flowcast_av::{ColorInfo, Error, Hardware, Packet, Ratio, TrackInfo, VideoFra
 
 use super::encoding::{Threading, VideoCodec};
 use super::plan::{EncoderPlan, FirstEncoder, VideoPlan};
+use super::steer::bits;
 
 /// Opens encoders. Tests have others that fail.
 pub(crate) trait Encoders: Debug + Send + Sync {
@@ -41,6 +42,12 @@ pub(crate) trait PictureEncoder: Debug + Send {
     fn pixel_format(&self) -> &str;
     /// What it makes.
     fn track(&self) -> &TrackInfo;
+    /// Encodes to another constant rate from the next picture on, in bits per second, with a buffer of so many bits; `false`, and nothing has
+    /// changed, if it does not take that while it is open.
+    fn set_bit_rate(&mut self, bit_rate: u64, vbv_bits: u64) -> bool {
+        let _ = (bit_rate, vbv_bits);
+        false
+    }
     /// Gives it a picture.
     fn push(&mut self, frame: &VideoFrame) -> Result<(), Error>;
     /// The next packet.
@@ -123,6 +130,10 @@ impl PictureEncoder for VideoEncoder {
         Self::track(self)
     }
 
+    fn set_bit_rate(&mut self, bit_rate: u64, vbv_bits: u64) -> bool {
+        Self::set_bit_rate(self, bit_rate, vbv_bits)
+    }
+
     fn push(&mut self, frame: &VideoFrame) -> Result<(), Error> {
         self.push_frame(frame, false)
     }
@@ -165,5 +176,27 @@ pub(crate) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> Video
     let own = if plan.crf_tenths.is_none() { "vbv-init=0.6" } else { "" };
     let params = [own, &plan.x264_params].into_iter().filter(|params| !params.is_empty());
     settings.x264_params = Some(params.collect::<Vec<_>>().join(":")).filter(|params| !params.is_empty());
+    settings
+}
+
+/// The same for an encoder whose rate can be changed while it is on the air, and is `kbps` at first: encoders of all rates have equal headers where
+/// they can.
+pub(super) fn settings_at(
+    plan: &VideoPlan,
+    name: &str,
+    color: &ColorInfo,
+    kbps: u32,
+    changes: bool,
+) -> VideoSettings {
+    let mut settings = settings(plan, name, color);
+    settings.rate_changes = changes;
+    if kbps != plan.kbps {
+        settings = settings.with_level_kept();
+        let (bit_rate, vbv_bits) = bits(plan, kbps);
+        settings.rate_control = match settings.rate_control {
+            RateControl::Cbr { filler, .. } => RateControl::Cbr { bit_rate, vbv_bits, filler },
+            other => other,
+        };
+    }
     settings
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::Profile;
+use crate::adapt::Adaptation;
 use crate::admission::{CheaperEncoding, PRESETS};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
@@ -246,6 +247,10 @@ pub struct Encoding {
     /// What is drawn over the pictures, the last one on top. Default empty. With it, pictures are always encoded; refused with [`Mode::Copy`].
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub overlays: Vec<Overlay>,
+    /// How the bit rate of pictures follows the network of the outputs. Default `None`: it does not, and an output that is behind is dropped from. With it,
+    /// pictures are always encoded, while they are on the air: a file is not played from a reel. Refused with [`Mode::Copy`]. [`StreamRef::set_bitrate`](crate::StreamRef::set_bitrate) says what is asked for, with it or without it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub adaptation: Option<Adaptation>,
     /// How sound is encoded.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub audio: AudioEncoding,
@@ -302,6 +307,7 @@ impl Encoding {
             filler: false,
             filters: String::new(),
             overlays: Vec::new(),
+            adaptation: None,
             audio: AudioEncoding::default(),
         }
     }
@@ -325,9 +331,21 @@ impl Encoding {
         !self.filters.trim().is_empty() || !self.overlays.is_empty()
     }
 
-    /// Whether what is drawn may change, so that what is encoded cannot be kept.
+    /// Why pictures cannot be sent as they are, and the setting that says so, if there is one.
+    pub(crate) fn encodes_because(&self) -> Option<(&'static str, &'static str)> {
+        match (self.draws(), &self.adaptation) {
+            (true, _) if self.overlays.is_empty() => {
+                Some(("encoding.filters", "filters or overlays change the pictures"))
+            }
+            (true, _) => Some(("encoding.overlays", "filters or overlays change the pictures")),
+            (false, Some(_)) => Some(("encoding.adaptation", "the bit rate follows the network")),
+            (false, None) => None,
+        }
+    }
+
+    /// Whether what is drawn, or the bit rate, may change, so that what is encoded cannot be kept.
     pub(crate) fn changes(&self) -> bool {
-        self.overlays.iter().any(Overlay::changes)
+        self.adaptation.is_some() || self.overlays.iter().any(Overlay::changes)
     }
 
     /// Refuses what cannot work: the first of the [problems](Self::problems).
@@ -390,6 +408,7 @@ impl Encoding {
             fail("encoding.filters", &reason);
         }
         found.extend(overlay::problems(&self.overlays));
+        found.extend(self.adaptation.iter().flat_map(|adaptation| adaptation.problems(self.video_bit_rate)));
         found
     }
 }
@@ -465,12 +484,13 @@ impl Wish {
     pub(crate) fn problems(&self) -> Vec<Error> {
         let mut found = self.encoding.problems();
         found.extend(self.loudness.iter().flat_map(Loudness::problems));
-        if self.encoding.draws() && (self.mode == Some(Mode::Copy) || self.encoding.profile == Profile::Copy)
-        {
-            let name =
-                if self.encoding.overlays.is_empty() { "encoding.filters" } else { "encoding.overlays" };
-            let reason = "nothing can be drawn over pictures that are copied".to_owned();
-            found.push(Error::Config { name, reason });
+        let is_copy = self.mode == Some(Mode::Copy) || self.encoding.profile == Profile::Copy;
+        if let Some((name, _)) = self.encoding.encodes_because().filter(|_| is_copy) {
+            let reason = match self.encoding.draws() {
+                true => "nothing can be drawn over pictures that are copied",
+                false => "pictures that are copied keep their bit rate",
+            };
+            found.push(Error::Config { name, reason: reason.to_owned() });
         }
         let (video, audio) = (self.encoding.video_codec, self.encoding.audio.codec);
         if self.is_copy() || (video == VideoCodec::H264 && audio == AudioCodec::Aac) {

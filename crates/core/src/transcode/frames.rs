@@ -128,7 +128,8 @@ impl FrameEncoder {
         let input = TrackInfo { time_base: base_of(video.frame_rate), ..input };
         // They are filtered where they are converted, once for each picture of the program's.
         let drawn = Drawn { filters: String::new(), ..video.drawn.clone() };
-        let mut pictures = Pictures::open(&input, &VideoPlan { drawn, ..video.clone() }, encoders)?;
+        let video_plan = VideoPlan { drawn, ..video.clone() };
+        let mut pictures = Pictures::open(&input, &video_plan, encoders, &control.dial)?;
         pictures.watched_by(control.probe.clone());
         control.meter.name(pictures.encoder());
         let mut shaper = Shaper::new(&input, video, pictures.pixel_format());

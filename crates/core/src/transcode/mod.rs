@@ -35,6 +35,8 @@ mod settle;
 mod shaper;
 #[cfg(feature = "libav")]
 mod sounds;
+#[cfg(feature = "libav")]
+mod steer;
 #[cfg(all(test, feature = "libav"))]
 mod tests;
 #[cfg(feature = "libav")]

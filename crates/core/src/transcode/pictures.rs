@@ -10,11 +10,13 @@ use bytes::Bytes;
 use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoFrame, VideoInfo, is_rgb};
 
 use super::decode::{Decoded, FrameStage};
-use super::encoders::{Encoders, PictureEncoder, settings};
+use super::encoders::{Encoders, PictureEncoder, settings, settings_at};
 use super::grid::Grid;
 use super::length::Length;
 use super::plan::VideoPlan;
 use super::shaper::Shaper;
+use super::steer::{Steer, Turn};
+use crate::adapt::Dial;
 use crate::content::{Eye, Probe};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -46,6 +48,8 @@ pub(super) struct Pictures {
     /// What looks whether there is anything to see.
     eye: Option<Eye>,
     encoder: Encoder,
+    /// What its bit rate is.
+    steer: Steer,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
     /// The configuration that was given out last.
@@ -86,7 +90,7 @@ enum Stage {
 
 impl Pictures {
     /// Opens the encoder for the pictures of `input`: its time base is their clock, and what it says of their orientation,
-    /// fields and colours is what is made of them. Its codec does not matter.
+    /// fields and colours is what is made of them. Its codec does not matter. `dial` sets the bit rate.
     ///
     /// # Errors
     ///
@@ -95,12 +99,15 @@ impl Pictures {
         input: &TrackInfo,
         plan: &VideoPlan,
         encoders: &Arc<dyn Encoders>,
+        dial: &Dial,
     ) -> Result<Self, Error> {
         let video = input.video.as_ref();
         let color = video.map(shown_color).unwrap_or_default();
         let candidates = encoders.candidates(plan.codec, &plan.encoder);
-        let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders };
+        let rates = (dial.target(plan.kbps), dial.adapts());
+        let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders, rates };
         let encoder = open.first_of(&candidates, 0)?;
+        let steer = Steer::new(dial, plan, settings(plan, &encoder.name, &color).most_bit_rate());
         let rate = plan.frame_rate;
         let times = FINEST.div_ceil(rate.num());
         let base = TimeBase::new(1, rate.num().saturating_mul(times));
@@ -127,6 +134,7 @@ impl Pictures {
             ahead: Length::default(),
             eye: None,
             encoder,
+            steer,
             step,
             all_end: None,
             stage: Stage::Taking,
@@ -217,8 +225,9 @@ impl Pictures {
     fn replace_encoder(&mut self, from: usize) -> Result<(), Error> {
         // Its session ends first: a device may have none to spare for the next one.
         self.encoder.inner = Box::new(Closed::in_place_of(&*self.encoder.inner));
+        let rates = (self.steer.open_at(&self.plan), self.steer.changes());
         let Self { plan, color, .. } = self;
-        let open = Opening { track: self.input.index, plan, color, encoders: &*self.encoders };
+        let open = Opening { track: self.input.index, plan, color, encoders: &*self.encoders, rates };
         self.encoder = open.first_of(&self.candidates, from)?;
         self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
         Ok(())
@@ -257,6 +266,9 @@ impl Pictures {
         packets: &mut VecDeque<Packet>,
         notices: &mut Vec<EventKind>,
     ) -> Result<(), Error> {
+        if self.steer.turn(&self.plan, &mut *self.encoder.inner, self.encoder.taken) == Turn::Reopen {
+            self.reopen(packets, notices)?;
+        }
         let mut frame = self.shaper.convert(frame)?;
         if let Some(painter) = &mut self.painter {
             // After the grid: a picture that is repeated shows what is to be drawn by then.
@@ -280,6 +292,28 @@ impl Pictures {
             notices.push(EventKind::EncoderChanged { from, to, error });
             frame = self.shaper.convert(frame)?;
         }
+        Ok(())
+    }
+
+    /// Ends the encoder, whose bit rate cannot be changed, and goes on with one at the rate that is wanted now, from the next picture on. If none opens at
+    /// that rate, it stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// No encoder opens at all.
+    fn reopen(&mut self, packets: &mut VecDeque<Packet>, notices: &mut Vec<EventKind>) -> Result<(), Error> {
+        let finished = self.encoder.inner.finish().map_err(Error::from).and_then(|()| self.give(packets));
+        if let Err(error) = finished {
+            let error = encoder_failed(&self.encoder.name, error);
+            notices.push(EventKind::SourceFault { error });
+        }
+        let (number, before) = (self.encoder.number, self.steer.kbps());
+        if let Err(error) = self.replace_encoder(number) {
+            log::warn!("an encoder does not open at another bit rate: {}", crate::error::chain(&error));
+            self.steer.refuse(before);
+            self.replace_encoder(number)?;
+        }
+        notices.extend(self.take_change());
         Ok(())
     }
 
@@ -311,6 +345,7 @@ impl Pictures {
             packet.pts = packet.pts.map(ticks);
             packet.dts = packet.dts.map(ticks);
             packet.duration = self.step;
+            self.steer.gave(&self.plan, packet.data.len());
             let config = packet.config.take().or_else(|| {
                 (self.encoder.given == 0).then(|| self.encoder.inner.track().config.clone()).flatten()
             });
@@ -404,6 +439,8 @@ struct Opening<'a> {
     plan: &'a VideoPlan,
     color: &'a ColorInfo,
     encoders: &'a dyn Encoders,
+    /// The bit rate in kbit/s, and whether that is going to be changed.
+    rates: (u32, bool),
 }
 
 impl Opening<'_> {
@@ -411,7 +448,9 @@ impl Opening<'_> {
         let (mut first_failure, mut failure) = (None, None);
         for (number, name) in candidates.iter().enumerate().skip(from) {
             let name = name.clone();
-            match self.encoders.open(self.track, &settings(self.plan, &name, self.color)) {
+            let (kbps, changes) = self.rates;
+            let settings = settings_at(self.plan, &name, self.color, kbps, changes);
+            match self.encoders.open(self.track, &settings) {
                 Ok(inner) => {
                     let instead_of = first_failure.or(failure);
                     return Ok(Encoder { name, number, instead_of, inner, first: None, taken: 0, given: 0 });

@@ -21,6 +21,7 @@ use super::pictures::Pictures;
 use super::plan::Plan;
 use super::sounds::Sounds;
 use super::unheard::{Unheard, track_of_silence};
+use crate::adapt::Dial;
 use crate::clock::continuity::{Continuity, Forward, Side};
 use crate::content::Probe;
 use crate::error::Error;
@@ -53,6 +54,8 @@ pub(crate) struct Control {
     pub(crate) patience: Patience,
     /// What is told what it sees and hears.
     pub(crate) probe: Option<Probe>,
+    /// What sets the bit rate of its pictures.
+    pub(crate) dial: Dial,
 }
 
 impl Control {
@@ -143,7 +146,7 @@ impl<S: PacketSource> Transcoder<S> {
         let mut inputs = [Selection::of(&media, plan.carriage).video.as_ref().map(place), None];
         if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
             let decoder = TrackDecoder::open(track)?;
-            let mut opened = Pictures::open(track, plan, encoders)?;
+            let mut opened = Pictures::open(track, plan, encoders, &control.dial)?;
             opened.on_air_after(&control.ahead);
             opened.watched_by(control.probe.clone());
             notices.extend(opened.take_change());

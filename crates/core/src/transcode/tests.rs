@@ -17,6 +17,7 @@ use super::pipeline::Control;
 use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, VideoPlan};
 use super::sounds::Sounds;
 use super::{AudioCodec, FrameRate, Threading, VideoCodec};
+use crate::adapt::Dial;
 use crate::overlay::{Anchor, Board, Clock, Color, Font, Overlay, OverlayWidth, Overlays, TextStyle};
 
 fn plan(width: u32, height: u32) -> VideoPlan {
@@ -54,7 +55,8 @@ fn pictures_that_no_decoder_made_are_encoded_to_several_sizes() {
     let track = TrackInfo::new(3, TrackKind::Video, Codec::from_name("rawvideo"), TimeBase::MILLIS);
     let encoders: Arc<dyn Encoders> = Arc::new(LibavEncoders);
     let mut stages = [(320, 180), (160, 90)].map(|(width, height)| {
-        let stage = Pictures::open(&track, &plan(width, height), &encoders).expect("x264 opens");
+        let stage =
+            Pictures::open(&track, &plan(width, height), &encoders, &Dial::default()).expect("x264 opens");
         (stage, VecDeque::new(), (width, height))
     });
     // Ten pictures, 40 ms apart, of a size and format that none of them has.
@@ -186,7 +188,7 @@ fn drawing(
     let track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("rawvideo"), TimeBase::MILLIS);
     let kept = Kept::default();
     let encoders: Arc<dyn Encoders> = Arc::new(kept.clone());
-    Ok((Pictures::open(&track, &plan, &encoders)?, kept))
+    Ok((Pictures::open(&track, &plan, &encoders, &Dial::default())?, kept))
 }
 
 /// Gives it the next picture: a pattern, the same each time. What it passes on.

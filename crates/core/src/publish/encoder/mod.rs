@@ -63,7 +63,8 @@ impl LiveOptions {
     /// How the encoder is reached.
     pub(crate) fn control(&self) -> Control {
         let mixing = self.mixed.as_ref().map(|(mixing, _)| mixing.clone());
-        let control = Control { mixing, probe: self.probe.clone(), ..Control::default() };
+        let (probe, dial) = (self.probe.clone(), self.settling.dial().clone());
+        let control = Control { mixing, probe, dial, ..Control::default() };
         control.meter.counts_for(&self.cpu);
         control
     }

@@ -56,7 +56,12 @@ impl StreamThread {
         let cpu = self.setup.shared.cpu.total();
         let source = &self.setup.source;
         let (ring_bytes, ahead) = (self.ring.bytes() as u64, source.bytes_held() as u64);
-        let (mode, encoding) = (source.mode(), source.encoding());
+        let (mode, mut encoding) = (source.mode(), source.encoding());
+        if let Some(encoding) = &mut encoding {
+            let dial = &self.setup.shared.dial;
+            encoding.target = dial.now().unwrap_or_default();
+            (encoding.lowered, encoding.raised) = dial.counts();
+        }
         let (fallback, origin) = (source.fallback(), source.origin());
         let (playing, playing_sound) = (source.playing(), source.playing_sound());
         let started = self.setup.shared.started;

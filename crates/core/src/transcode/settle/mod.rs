@@ -14,6 +14,7 @@ use super::encoding::{AudioCodec, EncoderChoice, FrameRate, Mode, VideoCodec, Wi
 use super::leveling::Patience;
 use super::limits::Limits;
 use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, LevelPlan, Plan, VideoPlan};
+use crate::adapt::Dial;
 use crate::bit_rate::BitRate;
 use crate::ears::{Heard, LastGain, Turn, listen};
 use crate::event::EventKind;
@@ -61,6 +62,8 @@ pub(crate) struct Settling {
     defaults: EncoderDefaults,
     /// What is drawn over pictures.
     overlays: Overlays,
+    /// What sets their bit rate.
+    dial: Dial,
     /// The files follow each other and have to be alike.
     list: Option<List>,
     /// What comes out is decoded, mixed and encoded.
@@ -97,6 +100,7 @@ impl Settling {
             limits,
             defaults,
             overlays,
+            dial: Dial::default(),
             list,
             is_mixed: false,
             judged,
@@ -122,6 +126,16 @@ impl Settling {
     /// With what is drawn over the pictures, as the wish says.
     pub(crate) fn drawing(self, overlays: Overlays) -> Self {
         Self { overlays, ..self }
+    }
+
+    /// With what sets the bit rate of pictures while they are encoded.
+    pub(crate) fn steered(self, dial: Dial) -> Self {
+        Self { dial, ..self }
+    }
+
+    /// What sets the bit rate of pictures.
+    pub(crate) fn dial(&self) -> &Dial {
+        &self.dial
     }
 
     /// What tracks may be carried as.
@@ -275,8 +289,12 @@ impl Settling {
             let detail = "it is leveled to its loudness".to_owned();
             unlike.push(Unlike { track: Subject::Audio, detail });
         }
-        if self.wish.encoding.draws() && video.is_some() && !needs.video && tracks != Tracks::Audio {
-            let detail = "filters or overlays change the pictures".to_owned();
+        if let Some((_, why)) = self.wish.encoding.encodes_because()
+            && video.is_some()
+            && !needs.video
+            && tracks != Tracks::Audio
+        {
+            let detail = why.to_owned();
             unlike.retain(|unlike| unlike.track != Subject::Video);
             unlike.push(Unlike { track: Subject::Video, detail });
         }
