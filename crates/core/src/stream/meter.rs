@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     audio: Option<Codec>,
     /// Frames and bytes that were encoded when the window began.
     encoded: (u64, u64),
+    /// Bytes of sound in all.
+    sound: u64,
 }
 
 impl Meter {
@@ -38,6 +40,7 @@ impl Meter {
             video: None,
             audio: None,
             encoded: (0, 0),
+            sound: 0,
         }
     }
 
@@ -45,6 +48,7 @@ impl Meter {
     pub(crate) fn count(&mut self, tag: &Tag) {
         self.frames += u64::from(tag.is_video() && !tag.is_sequence_header());
         self.bytes += tag.body.len() as u64;
+        self.sound += if tag.is_audio() { tag.body.len() as u64 } else { 0 };
         let codec = match tag.kind {
             TagKind::Video => &mut self.video,
             TagKind::Audio => &mut self.audio,
@@ -54,6 +58,11 @@ impl Meter {
         if codec.is_none() || tag.is_sequence_header() {
             *codec = Codec::of(tag).or(*codec);
         }
+    }
+
+    /// Bytes of sound since the start.
+    pub(crate) fn sound_bytes(&self) -> u64 {
+        self.sound
     }
 
     /// Notes how late the thread came to a tick.
@@ -99,8 +108,8 @@ impl Meter {
         stats.schedule_lag = self.late;
         stats.schedule_lag_max = self.latest;
         (stats.video, stats.audio) = (self.video, self.audio);
-        let Self { latest, video, audio, .. } = *self;
-        *self = Self { cpu, latest, video, audio, encoded, ..Self::new(now) };
+        let Self { latest, video, audio, sound, .. } = *self;
+        *self = Self { cpu, latest, video, audio, encoded, sound, ..Self::new(now) };
     }
 
     /// Writes what was encoded so far; the rates stay those of the last window.

@@ -235,6 +235,11 @@ impl Feed {
         self.lag.lag
     }
 
+    /// Bytes of the session that were acknowledged in all, as last measured.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.lag.acknowledged
+    }
+
     /// How long data has waited without any of it being acknowledged, as last measured.
     fn stalled(&self, now: Instant) -> Duration {
         self.lag.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))

@@ -6,7 +6,7 @@ use flowcast_rtmp::session::{ClientEvent, ClientSession};
 use mio::Interest;
 
 use crate::config::LagPolicy;
-use crate::driver::OutputContext;
+use crate::driver::{LinkState, OutputContext};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
@@ -263,6 +263,11 @@ impl Live {
         self.feed.check_pace(cx.now, || host.to_owned())?;
         self.size_send_buffer(cx.now);
         Ok(())
+    }
+
+    /// How its network is, as last measured.
+    pub(super) fn link(&self) -> LinkState {
+        LinkState { lag: self.feed.lag(), delivered: Some(self.feed.acknowledged()) }
     }
 
     fn size_send_buffer(&mut self, now: Instant) {

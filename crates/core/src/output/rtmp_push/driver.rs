@@ -12,7 +12,7 @@ use super::hope::Back;
 use super::replace::{NextAnswer, Replace};
 use super::takeover::Leaving;
 use super::{ANSWER, Answer, DRAIN, RtmpPush, State};
-use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use crate::driver::{LinkState, OutputContext, OutputDriver, OutputState, Readiness};
 use crate::stats::{OutputPhase, OutputStats, OutputTransport};
 
 impl RtmpPush {
@@ -29,7 +29,7 @@ impl RtmpPush {
             State::Waiting { until, .. } if *until <= cx.now => self.dial_unless_paused(cx.now),
             State::Live(live) => {
                 let host = self.route.peer().host();
-                let is_measured = cx.tick && live.is_to_be_measured();
+                let is_measured = cx.tick && (live.is_to_be_measured() || self.dial.adapts());
                 let measured = if is_measured { live.measure(cx, self.id, host) } else { Ok(()) };
                 let pumped = measured.and_then(|()| live.pump(cx, host, self.finishing));
                 if self.first_media.is_none() && live.has_sent_media() {
@@ -185,6 +185,13 @@ impl OutputDriver for RtmpPush {
 
     fn first_media(&self) -> Option<Instant> {
         self.first_media
+    }
+
+    fn link(&self) -> Option<LinkState> {
+        match &self.state {
+            State::Live(live) if live.feed.has_joined() => Some(live.link()),
+            _ => None,
+        }
     }
 
     fn stats(&self, stats: &mut OutputStats) {

@@ -29,6 +29,7 @@ use super::feed::SharedZero;
 use super::gate::{Enhanced, Intake, Told};
 use super::pair::{Pair, Role};
 use super::{Rotation, Target};
+use crate::adapt::Dial;
 use crate::config::{Config, ReconnectPolicy};
 use crate::driver::{OutputContext, OutputDriver, OutputState};
 use crate::error::Error;
@@ -72,6 +73,8 @@ pub(crate) struct RtmpPush {
     told: Told,
     roots: TlsRoots,
     config: Arc<Config>,
+    /// What sets the bit rate of the stream: whether that follows this output.
+    dial: Dial,
     dialer: Dialer,
     mailbox: OutputMailbox,
     backoff: Backoff,
@@ -183,6 +186,7 @@ impl RtmpPush {
             rotation,
             rotations: 0,
             config,
+            dial: cx.dial(),
             dialer: cx.dialer(),
             mailbox: cx.mailbox(),
             state: State::Idle,

@@ -15,7 +15,7 @@ use super::sending::Sending;
 use super::titles::Titles;
 use super::worker::{Job, Progress, Report, What};
 use crate::config::{Config, ReconnectPolicy};
-use crate::driver::{OutputContext, OutputDriver, OutputState, Readiness};
+use crate::driver::{LinkState, OutputContext, OutputDriver, OutputState, Readiness};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::id::OutputId;
@@ -448,6 +448,16 @@ impl OutputDriver for UrlOutput {
 
     fn first_media(&self) -> Option<Instant> {
         self.first_media
+    }
+
+    fn link(&self) -> Option<LinkState> {
+        match &self.state {
+            // libav waits where the network takes no more: what it has written was taken.
+            State::Sending(sending) if sending.is_open && self.address.protocol != Protocol::Icecast => {
+                Some(LinkState { lag: sending.lag.lag, delivered: Some(sending.bytes()) })
+            }
+            _ => None,
+        }
     }
 
     fn stats(&self, stats: &mut OutputStats) {

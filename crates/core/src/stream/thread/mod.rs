@@ -6,6 +6,7 @@
 mod figures;
 mod outputs;
 mod pauses;
+mod rate;
 mod serving;
 mod source;
 
@@ -17,6 +18,7 @@ use mio::{Events, Poll, Token};
 
 use self::figures::Gone;
 use self::outputs::Slot;
+use self::rate::Adaptor;
 use super::branch::Guest;
 use super::mailbox::{Command, Commands};
 use super::meter::Meter;
@@ -104,6 +106,8 @@ pub(crate) struct StreamThread {
     ticker: Ticker,
     clock: Clock,
     meter: Meter,
+    /// What sets the bit rate by how the outputs are.
+    adaptor: Adaptor,
     cpu: CpuLap,
     scratch: Scratch,
     tags: Vec<Tag>,
@@ -149,6 +153,7 @@ impl StreamThread {
             ticker: Ticker::new(now, setup.tick.unwrap_or(setup.config.tick), setup.shared.id.0),
             clock,
             meter: Meter::new(now),
+            adaptor: Adaptor::default(),
             cpu: CpuLap::default(),
             scratch: Scratch::default(),
             tags: Vec::new(),
@@ -243,6 +248,7 @@ impl StreamThread {
                 (wants_room, self.source_more) = (false, true);
             }
             if tick {
+                self.adapt(now);
                 self.trim();
                 self.end_leaving(now);
                 if self.is_left(now) {
