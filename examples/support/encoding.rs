@@ -1,5 +1,6 @@
 //! What the examples are to encode, and how: `--mode`, `--platform`, `--profile`, `--bitrate`, `--size`, `--fps`, `--encoder`;
-//! how loud it is to be: `--level`; and what is drawn over it: `--logo`, `--text`, `--clock`, `--filters`.
+//! how loud it is to be: `--level`; what is drawn over it: `--logo`, `--text`, `--clock`, `--filters`; and whether the bit rate follows the network:
+//! `--adapt`.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use flowcast::av::Hardware;
 use flowcast::av::encoder::VideoCodecKind;
-use flowcast::encode::{EncoderChoice, FrameRate};
+use flowcast::encode::{Adaptation, EncoderChoice, Follow, FrameRate};
 use flowcast::loudness::Loudness;
 use flowcast::overlay::{Anchor, Color, Font, Overlay, TextStyle};
 use flowcast::stats::StreamStats;
@@ -59,6 +60,11 @@ pub(crate) struct EncodingArgs {
     /// Bring each file to this loudness, -14 LUFS unless another one is given. Sound is encoded for it, pictures are not
     #[arg(long, value_name = "LUFS", num_args = 0..=1, require_equals = true, default_missing_value = "-14")]
     level: Option<f64>,
+
+    /// The bit rate follows the network of the outputs: the slowest, the primary, or the majority of them. With it the picture is
+    /// encoded
+    #[arg(long, value_name = "WHOSE", num_args = 0..=1, require_equals = true, default_missing_value = "slowest", value_parser = follows())]
+    adapt: Option<Follow>,
 
     #[command(flatten)]
     drawn: Drawn,
@@ -123,6 +129,10 @@ impl Drawn {
     }
 }
 
+fn follows() -> impl TypedValueParser<Value = Follow> {
+    clap::builder::PossibleValuesParser::new(Follow::NAMES).try_map(|name| name.parse::<Follow>())
+}
+
 fn modes() -> impl TypedValueParser<Value = Mode> {
     cli::one_of(vec![
         ("copy", "nothing: packets are sent as they are", Mode::Copy),
@@ -173,9 +183,11 @@ impl EncodingArgs {
     pub(crate) fn source(&self, source: Source) -> Source {
         let mut encoding = Encoding::new(self.profile);
         self.picture.apply(&mut encoding);
+        encoding.adaptation =
+            self.adapt.map(|follow| Adaptation::default().with(|adaptation| adaptation.follow = follow));
         let source = match self.mode {
             Some(mode) => source.mode(mode),
-            None if self.drawn.is_asked_for() => source.mode(Mode::Auto),
+            None if self.encodes() => source.mode(Mode::Auto),
             None => source,
         };
         let encoding = self.drawn.apply(encoding);
@@ -186,8 +198,13 @@ impl EncodingArgs {
         self.platforms.iter().cloned().fold(source.encoding(encoding), Source::platform)
     }
 
+    /// Whether the picture is encoded whatever fits.
+    fn encodes(&self) -> bool {
+        self.drawn.is_asked_for() || self.adapt.is_some()
+    }
+
     fn mode(&self) -> Mode {
-        let encodes = !self.platforms.is_empty() || self.drawn.is_asked_for();
+        let encodes = !self.platforms.is_empty() || self.encodes();
         self.mode.unwrap_or(if encodes { Mode::Auto } else { Mode::Copy })
     }
 }

@@ -250,7 +250,8 @@
 /// Holds sources and outputs against the contract.
 pub use flowcast_core::check;
 pub use flowcast_core::driver::{
-    OutputContext, OutputDriver, OutputState, Readiness, SourceContext, SourceDriver, SourceState, bytes, mio,
+    LinkState, OutputContext, OutputDriver, OutputState, Readiness, SourceContext, SourceDriver, SourceState,
+    bytes, mio,
 };
 pub use flowcast_core::ring::{Cursor, Entry, Headers, Join, Offer, Read, Refill, Ring, Skipping, Together};
 pub use flowcast_core::{

@@ -265,8 +265,8 @@ pub mod signals {
 pub mod stats {
     pub use flowcast_core::{
         Codec, ContentFault, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes,
-        Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, Seam, ShutdownReport,
-        SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
+        Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam,
+        ShutdownReport, SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
     };
 }
 
@@ -318,7 +318,8 @@ pub mod frames {
 /// What is encoded, and how.
 pub mod encode {
     pub use flowcast_core::{
-        AudioCodec, AudioEncoding, EncoderChoice, Encoding, FrameRate, Mode, Profile, Threading, VideoCodec,
+        Adaptation, AudioCodec, AudioEncoding, EncoderChoice, Encoding, Follow, FrameRate, Mode, Profile,
+        Threading, VideoCodec,
     };
 }
 

@@ -23,6 +23,7 @@ pages! {
     seeing "docs/jobs/thumbnails.md"
     overlaying "docs/jobs/overlays.md"
     mixing "docs/jobs/mix.md"
+    adapting "docs/jobs/adaptation.md"
     leveling "docs/jobs/loudness.md"
     scheduling "docs/jobs/schedule.md"
     pulling "docs/jobs/pull.md"

@@ -21,6 +21,9 @@ use super::{OTHERS, STREAMS};
 /// | `encoder_queue_size` | gauge | tags of a live source that wait for the encoder |
 /// | `encoder_dropped_frames` | gauge, only ever grows | tags of a live source that were left out because the encoder did not keep up |
 /// | `encoder_rtmp_latency` | gauge | by how many seconds the output that is furthest behind lags what was encoded |
+/// | `flowcast_encoder_target_bits_per_second` | gauge | what pictures are encoded to: what is asked for, or less because of the network; 0 where only sound is encoded |
+/// | `flowcast_encoder_lowered` | gauge, only ever grows | how often that was lowered, by the program or because of the network |
+/// | `flowcast_encoder_raised` | gauge, only ever grows | how often it was raised |
 ///
 /// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and
 /// `encoder`, libav's name of the encoder. Only streams that encode while they are on the air are shown: what is
@@ -86,7 +89,7 @@ struct Figure {
     of: fn(&Shown) -> f64,
 }
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 8] = [
     Figure { name: "encoder_fps", help: "Pictures encoded per second", of: |shown| shown.fps },
     Figure {
         name: "encoder_bitrate",
@@ -108,6 +111,21 @@ const FIGURES: [Figure; 5] = [
         help: "Seconds by which the output furthest behind lags what was encoded",
         of: |shown| shown.latency,
     },
+    Figure {
+        name: "flowcast_encoder_target_bits_per_second",
+        help: "What pictures are encoded to",
+        of: |shown| shown.target.bps() as f64,
+    },
+    Figure {
+        name: "flowcast_encoder_lowered",
+        help: "Times the bit rate of pictures was lowered",
+        of: |shown| shown.lowered as f64,
+    },
+    Figure {
+        name: "flowcast_encoder_raised",
+        help: "Times the bit rate of pictures was raised",
+        of: |shown| shown.raised as f64,
+    },
 ];
 
 /// What one stream is shown with.
@@ -121,6 +139,9 @@ struct Shown {
     dropped: u64,
     /// In seconds.
     latency: f64,
+    target: BitRate,
+    lowered: u64,
+    raised: u64,
 }
 
 impl Shown {
@@ -134,6 +155,9 @@ impl Shown {
             queued: encoding.queued,
             dropped: encoding.dropped,
             latency: stats.lag.as_secs_f64(),
+            target: encoding.target,
+            lowered: encoding.lowered,
+            raised: encoding.raised,
         })
     }
 
@@ -143,6 +167,9 @@ impl Shown {
         self.queued += other.queued;
         self.dropped += other.dropped;
         self.latency = self.latency.max(other.latency);
+        self.target = [self.target, other.target].into_iter().sum();
+        self.lowered += other.lowered;
+        self.raised += other.raised;
         self
     }
 }
