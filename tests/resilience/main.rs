@@ -4,6 +4,7 @@
 #![cfg(feature = "libav")]
 #![allow(clippy::print_stdout, reason = "the figures of each fault are shown with --nocapture")]
 
+mod adapt;
 mod connect;
 mod dead;
 mod described;

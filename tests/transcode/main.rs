@@ -13,6 +13,7 @@ mod encoders;
 mod originals;
 mod picture;
 mod quality;
+mod rate;
 mod shown;
 mod slow;
 mod table;

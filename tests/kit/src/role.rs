@@ -15,7 +15,8 @@ pub fn alone(role: &str) -> bool {
 /// The program and the arguments that run one test of this program with a role.
 pub fn role_arguments(role: &str, test: &str) -> (PathBuf, Vec<String>) {
     let program = std::env::current_exe().expect("the test's own program");
-    let arguments = [&format!("{VARIABLE}={role}"), text(&program), "--exact", test, "--nocapture"];
+    let arguments =
+        [&format!("{VARIABLE}={role}"), text(&program), "--exact", test, "--nocapture", "--include-ignored"];
     (PathBuf::from("env"), arguments.map(str::to_owned).to_vec())
 }
 
