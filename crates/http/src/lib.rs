@@ -4,6 +4,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | `/` | a page for people (feature `page`): what runs, with buttons for it |
 //! | `/healthz`, `/readyz` | whether the engine is alive, and takes new streams |
 //! | `/metrics` | figures for Prometheus |
 //! | `/api/v1/…` | streams, outputs, playlists, keys, schedules, recordings, capacity, verdicts; events and figures as they come |
@@ -36,6 +37,8 @@ mod house;
 mod live;
 mod metrics;
 mod options;
+#[cfg(feature = "page")]
+mod page;
 mod probes;
 mod problem;
 mod request;
@@ -58,4 +61,4 @@ mod readme {}
 /// The programs in docs/jobs/http.md, compiled as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/jobs/http.md")]
-mod page {}
+mod job {}

@@ -41,6 +41,9 @@ pub struct Options {
     /// What is played under `/live` by whom: by the rules of the keys, as on the RTMP server, or only with a token that may
     /// [watch](crate::Scope::Watch). Default `false`: by the rules of the keys.
     pub players_need_tokens: bool,
+    /// Whether `/` is the page for people. It asks for a token, and does what that may. Default `true`.
+    #[cfg(feature = "page")]
+    pub page: bool,
     /// Other sites whose pages may use the API from a browser: `https://example.com`. Default none.
     pub origins: Vec<String>,
     /// Proxies in front of it: the address of a client is taken from their `X-Forwarded-For`. Default none.
@@ -77,6 +80,8 @@ impl Default for Options {
             open_to_this_machine: false,
             open_metrics: false,
             players_need_tokens: false,
+            #[cfg(feature = "page")]
+            page: true,
             origins: Vec::new(),
             proxies: Vec::new(),
             failures: FailurePolicy::default(),

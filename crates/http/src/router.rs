@@ -84,6 +84,7 @@ pub(crate) fn routed(house: House) -> Router {
             "/openapi.json",
             routing::get(move || async move { ([(CONTENT_TYPE, "application/json")], text.clone()) }),
         )
+        .merge(page(&house))
         .fallback(|| async { Problem::not_found("place") })
         .method_not_allowed_fallback(|| async {
             let detail = "the place does not take this method";
@@ -97,6 +98,17 @@ pub(crate) fn routed(house: House) -> Router {
         None => places,
     };
     places.layer(map_response(secured)).with_state(house)
+}
+
+/// The page, if it is wished. It is no part of the API.
+#[cfg(feature = "page")]
+fn page(house: &House) -> Router<House> {
+    if house.options.page { crate::page::places() } else { Router::new() }
+}
+
+#[cfg(not(feature = "page"))]
+fn page(_: &House) -> Router<House> {
+    Router::new()
 }
 
 /// All places with their document.

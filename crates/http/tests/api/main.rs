@@ -8,6 +8,8 @@ mod events;
 mod keys;
 mod limits;
 mod live;
+#[cfg(feature = "page")]
+mod page;
 mod playlists;
 mod streams;
 mod support;

@@ -1,0 +1,188 @@
+// A new stream: described by a form or as JSON, looked at before it is started.
+import { useState } from "preact/hooks";
+import { ask } from "./api";
+import { Act, Field } from "./parts";
+import { EMPTY, OutputForm, asOutput, isComplete, type OutputDraft } from "./outputs";
+import { refresh, say } from "./store";
+
+interface Draft {
+  kind: "file" | "playlist" | "published" | "pull";
+  what: string;
+  isLooped: boolean;
+  isShuffled: boolean;
+  label: string;
+  owner: string;
+  outputs: OutputDraft[];
+}
+
+const KINDS: [Draft["kind"], string, string, string][] = [
+  ["file", "A file", "File on the server", "rain.mp4"],
+  ["playlist", "A playlist", "Files on the server, one a line; or one directory", "intro.mp4"],
+  ["published", "What somebody publishes", "The name that is published", "studio"],
+  ["pull", "What another server has", "Address", "rtmp://host/app/name"],
+];
+
+const START: Draft = {
+  kind: "file", what: "", isLooped: true, isShuffled: false, label: "", owner: "", outputs: [{ ...EMPTY, kind: "publish" }],
+};
+
+/** As the API takes it. */
+function asSpec(draft: Draft): Record<string, unknown> {
+  const source: Record<string, unknown> = {};
+  const lines = draft.what.split("\n").map((line) => line.trim()).filter(Boolean);
+  if (draft.kind === "playlist") {
+    const only = lines.length === 1 ? lines[0]! : null;
+    const list = only !== null && !/\.[a-z0-9]{2,4}$/i.test(only) ? { dir: only } : only?.match(/\.m3u8?$/i) ? { m3u: only } : { files: lines };
+    source.playlist = { ...list, ...(draft.isShuffled && { shuffled: true }), ...(!draft.isLooped && { once: true }) };
+  } else {
+    source[draft.kind] = draft.what.trim();
+    if (draft.kind === "file" && draft.isLooped) source.looped = true;
+  }
+  const spec: Record<string, unknown> = { source };
+  const outputs = draft.outputs.filter(isComplete).map(asOutput);
+  if (outputs.length > 0) spec.outputs = outputs;
+  else spec.without_outputs = true;
+  if (draft.label.trim() !== "") spec.label = draft.label.trim();
+  if (draft.owner.trim() !== "") spec.owner = draft.owner.trim();
+  return spec;
+}
+
+interface Verdict {
+  platform: string;
+  action: string;
+  reasons: { severity: string; detail: string }[];
+}
+
+const ACTIONS: Record<string, string> = {
+  copy: "it takes the file as it is.",
+  copyWithFix: "it takes the file as it is, with a fix on the way.",
+  copyVideoEncodeAudio: "the sound has to be encoded.",
+  encodeVideoCopyAudio: "the picture has to be encoded.",
+  encode: "picture and sound have to be encoded, or the file cannot be sent.",
+};
+
+export function New() {
+  const [draft, setDraft] = useState<Draft>(START);
+  const [json, setJson] = useState<string | null>(null);
+  const [said, setSaid] = useState<{ text: string; isBad: boolean }[]>([]);
+  const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
+  const [, , label, example] = KINDS.find(([kind]) => kind === draft.kind)!;
+  const spec = (): unknown => {
+    if (json === null) return asSpec(draft);
+    try {
+      return JSON.parse(json);
+    } catch (error) {
+      throw new Error(`This is no JSON: ${error instanceof Error ? error.message : error}`);
+    }
+  };
+  const check = async () => {
+    const wanted = spec() as { source?: { file?: string } };
+    const found: typeof said = [];
+    const forecast = await ask<{ allowed: boolean; reason: string | null; needs: { cpu: number } | null }>("POST", "admission", wanted);
+    found.push({ text: forecast.allowed ? "There is room for it." : forecast.reason ?? "There is no room for it.", isBad: !forecast.allowed });
+    if (forecast.needs) found.push({ text: `It is expected to use ${(forecast.needs.cpu * 100).toFixed(1)} % of a core.`, isBad: false });
+    const file = wanted.source?.file;
+    if (file) {
+      const { verdicts } = await ask<{ verdicts: Verdict[] }>("POST", "verdict", { path: file, platforms: ["youtube", "twitch"] });
+      for (const verdict of verdicts) found.push(...sentences(verdict));
+    }
+    setSaid(found);
+  };
+  return (
+    <main class="narrow">
+      <div class="heading">
+        <h1>New stream</h1>
+        <span class="push" />
+        <button
+          type="button"
+          aria-pressed={json !== null}
+          onClick={() => setJson(json === null ? JSON.stringify(asSpec(draft), null, 2) : null)}
+        >
+          {json === null ? "As JSON" : "As a form"}
+        </button>
+      </div>
+      {json !== null
+        ? (
+          <section class="card">
+            <Field label="The stream as data" hint="All that a stream can be made of: see docs/jobs">
+              <textarea rows={20} spellcheck={false} class="code" value={json} onInput={(event) => setJson(event.currentTarget.value)} />
+            </Field>
+          </section>
+        )
+        : (
+          <>
+            <section class="card form" aria-label="Source">
+              <h2>What it plays</h2>
+              <Field label="Source">
+                <select value={draft.kind} onChange={(event) => change({ kind: event.currentTarget.value as Draft["kind"] })}>
+                  {KINDS.map(([kind, name]) => <option key={kind} value={kind}>{name}</option>)}
+                </select>
+              </Field>
+              <Field label={label}>
+                {draft.kind === "playlist"
+                  ? <textarea rows={5} spellcheck={false} placeholder={example} value={draft.what} onInput={(event) => change({ what: event.currentTarget.value })} />
+                  : <input spellcheck={false} placeholder={example} value={draft.what} onInput={(event) => change({ what: event.currentTarget.value })} />}
+              </Field>
+              {(draft.kind === "file" || draft.kind === "playlist") && (
+                <label class="check">
+                  <input type="checkbox" checked={draft.isLooped} onChange={(event) => change({ isLooped: event.currentTarget.checked })} />
+                  Goes round until it is stopped
+                </label>
+              )}
+              {draft.kind === "playlist" && (
+                <label class="check">
+                  <input type="checkbox" checked={draft.isShuffled} onChange={(event) => change({ isShuffled: event.currentTarget.checked })} />
+                  In random order
+                </label>
+              )}
+              <Field label="Label" hint="What it is called here; may be empty">
+                <input value={draft.label} onInput={(event) => change({ label: event.currentTarget.value })} />
+              </Field>
+              <Field label="Owner" hint="For limits per owner; may be empty">
+                <input value={draft.owner} onInput={(event) => change({ owner: event.currentTarget.value })} />
+              </Field>
+            </section>
+            {draft.outputs.map((output, place) => (
+              <section key={place} class="card" aria-label={`Output ${place + 1}`}>
+                <div class="heading">
+                  <h2>Output {place + 1}</h2>
+                  <span class="push" />
+                  <button type="button" onClick={() => change({ outputs: draft.outputs.toSpliced(place, 1) })}>Leave it out</button>
+                </div>
+                <OutputForm draft={output} change={(changed) => change({ outputs: draft.outputs.with(place, changed) })} />
+              </section>
+            ))}
+            <p><button type="button" onClick={() => change({ outputs: [...draft.outputs, EMPTY] })}>Add an output</button></p>
+          </>
+        )}
+      {said.length > 0 && (
+        <ul class="said" aria-live="polite">
+          {said.map(({ text, isBad }, place) => <li key={place} class={isBad ? "problem" : ""}>{text}</li>)}
+        </ul>
+      )}
+      <footer class="tools">
+        <Act act={check}>Check</Act>
+        <Act
+          kind="primary"
+          act={async () => {
+            const { id } = await ask<{ id: string }>("POST", "streams", spec());
+            say("The stream runs.");
+            void refresh();
+            location.hash = `#/streams/${id}`;
+          }}
+        >
+          Start it
+        </Act>
+      </footer>
+    </main>
+  );
+}
+
+/** What a verdict says, as sentences. */
+function sentences({ platform, action, reasons }: Verdict): { text: string; isBad: boolean }[] {
+  const sum = { text: `${platform}: ${ACTIONS[action] ?? action}`, isBad: action === "encode" };
+  const why = reasons
+    .filter((reason) => reason.severity !== "info")
+    .map((reason) => ({ text: `${platform}: ${reason.detail}`, isBad: reason.severity === "error" }));
+  return [sum, ...why];
+}
