@@ -17,6 +17,7 @@ export function Streams() {
   const lines = all ? [...all.values()] : [];
   return (
     <main>
+      <h1 class="hidden">Streams</h1>
       <Summary />
       <div class="tools">
         <input
