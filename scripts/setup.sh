@@ -115,8 +115,8 @@ find_missing() {
     want iproute2 have tc
     want python3 have python3
     want procps have ps
-    want chromium have_chromium    # plays HLS, with hls.js
-    want npm have npm              # gets hls.js
+    want chromium have_chromium    # plays HLS, with hls.js, and uses the page
+    want npm have npm              # gets hls.js, and what the page is made of
     want fonts-dejavu-core any_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf    # text of overlays
     want strace have strace    # shows which system calls reach a socket
     want jq have jq            # lists the test programs
