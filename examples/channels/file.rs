@@ -15,7 +15,7 @@ use serde::Deserialize;
 const MANY: usize = 10_000;
 
 /// All of it. Names of channels are labels of their streams.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     #[serde(default)]
@@ -25,6 +25,9 @@ pub(crate) struct File {
     pub(crate) admission: Option<MeasuredAdmission>,
     #[serde(default)]
     pub(crate) server: Option<ServerTable>,
+    /// The page and the API, which only the example `studio` serves.
+    #[serde(default)]
+    pub(crate) http: Option<HttpTable>,
     /// Who may publish: a name, and the key that publishes under it.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, String>,
@@ -54,10 +57,44 @@ pub(crate) struct EngineTable {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ServerTable {
     /// `HOST:PORT`; port 0 takes a free one.
     pub(crate) listen: String,
+    /// The same for RTMPS, with `tls`.
+    pub(crate) rtmps: Option<String>,
+    /// The chain of certificates and the key, as PEM files.
+    pub(crate) tls: Option<[PathBuf; 2]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HttpTable {
+    /// `HOST:PORT`; port 0 takes a free one.
+    pub(crate) listen: String,
+    /// The directory of the token, of what runs, and of keys that the page issued.
+    pub(crate) data: PathBuf,
+    /// `/metrics` can be read without a token.
+    pub(crate) open_metrics: bool,
+    /// Proxies in front of it, whose `X-Forwarded-For` is believed.
+    pub(crate) proxies: Vec<flowcast::config::IpNet>,
+}
+
+impl Default for ServerTable {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:1935".to_owned(), rtmps: None, tls: None }
+    }
+}
+
+impl Default for HttpTable {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            data: PathBuf::from("studio-data"),
+            open_metrics: false,
+            proxies: Vec::new(),
+        }
+    }
 }
 
 impl Default for EngineTable {
@@ -99,6 +136,9 @@ impl File {
         found.extend(
             self.admission.iter().filter_map(|admission| admission.check().err()).map(|error| chain(&error)),
         );
+        if self.server.as_ref().is_some_and(|server| server.rtmps.is_some() != server.tls.is_some()) {
+            found.push("server: rtmps and tls go together".to_owned());
+        }
         let mut labels = BTreeMap::new();
         for (name, spec) in &self.channels {
             if let Some(other) = labels.insert(&spec.label, name) {

@@ -4,6 +4,7 @@
 mod file;
 mod fleet;
 mod running;
+mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -16,10 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use file::{EngineTable, File, ServerTable};
+use file::{EngineTable, File};
 use fleet::{Changes, DEADLINE, Fleet};
 use flowcast::state::StateFile;
-use flowcast::{Config, Engine, Error, ReelStore, RtmpServer, RtmpServerExt};
+use flowcast::{Config, Engine, Error, ReelStore};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::print::out;
 use support::{Result, cli, events};
@@ -49,7 +50,7 @@ struct Cli {
 
 const EXAMPLE: &str = r#"Example of a file:
   [server]
-  listen = "0.0.0.0:1935"
+  listen = "0.0.0.0:1935"                # and rtmps = "0.0.0.0:1936" with tls = ["chain.pem", "key.pem"]
 
   [keys]
   studio = "a-secret-that-nobody-guesses"
@@ -76,6 +77,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let file = File::read(&cli.file).map_err(|problems| problems.join("\n"))?;
+    if file.http.is_some() {
+        return Err("http: the example `studio` serves it".into());
+    }
     if cli.check {
         let File { channels, schedules, keys, .. } = &file;
         out!("ok: {} channels, {} of them scheduled, {} keys", channels.len(), schedules.len(), keys.len())?;
@@ -98,10 +102,7 @@ fn run(cli: &Cli) -> Result<()> {
     let (happened, scheduled) = (engine.events(), engine.schedules().events());
     let mut table = Table::new();
     // Before the channels, which may play what is published.
-    let server = file.server.as_ref().map(|table| serve(&engine, table)).transpose()?;
-    if let Some(server) = &server {
-        out!("listening on rtmp://{}/live", server.address())?;
-    }
+    let server = file.server.as_ref().map(|table| server::serve(&engine, table)).transpose()?;
     // With keys, or pushes could not go on: the file is its owner's alone.
     let state = file.engine.state.as_ref().map(|path| Ok::<_, Error>(StateFile::open(path)?.with_keys()));
     let mut state = state.transpose()?;
@@ -169,10 +170,6 @@ fn run(cli: &Cli) -> Result<()> {
 fn engine(table: &EngineTable) -> Result<Engine> {
     let config = Config::from_env()?.with(|config| config.reels = table.reels.as_ref().map(ReelStore::new));
     Ok(Engine::new(config)?)
-}
-
-fn serve(engine: &Engine, table: &ServerTable) -> Result<RtmpServer> {
-    Ok(engine.rtmp_server(&table.listen).start()?)
 }
 
 fn tell(table: &Table, what: &str, changes: &Changes) -> Result<()> {

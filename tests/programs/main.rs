@@ -13,3 +13,4 @@ mod logged;
 mod record;
 mod relay;
 mod specs;
+mod studio;

@@ -1,0 +1,116 @@
+//! The example `studio`: started, used over HTTP as its page does, killed, and started again.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use kit::rig::Known;
+use kit::scripted::{Script, Scripted};
+use kit::{PATIENCE, Peer, directory, example, text, wait_until};
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+const SECRET: &str = "a-canary-key";
+
+/// A program that runs, and how it is asked.
+struct Studio {
+    program: Peer,
+    address: String,
+    token: String,
+}
+
+impl Studio {
+    fn start(program: &Path, config: &Path, data: &Path) -> Self {
+        let mut program = Peer::spawn(program, [text(config)]);
+        let page = program.wait_for_line("open http://", PATIENCE);
+        program.wait_for_line("started:", PATIENCE);
+        let token = fs::read_to_string(data.join("token")).expect("it was made").trim().to_owned();
+        Self { program, address: page.trim_end_matches('/').to_owned(), token }
+    }
+
+    /// An answer: its status and its body.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut to = TcpStream::connect(&self.address).expect("it listens");
+        let (host, token, length) = (&self.address, &self.token, body.len());
+        write!(
+            to,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("it reads");
+        let mut answer = String::new();
+        to.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    fn labels(&self) -> Vec<String> {
+        let (_, body) = self.ask("GET", "/api/v1/streams", None);
+        let page: Value = serde_json::from_str(&body).expect("JSON");
+        let streams = page["streams"].as_array().expect("a list").iter();
+        let mut labels: Vec<_> =
+            streams.filter_map(|stream| stream["label"].as_str().map(str::to_owned)).collect();
+        labels.sort_unstable();
+        labels
+    }
+
+    #[track_caller]
+    fn expect(&self, labels: &[&str]) {
+        let are_there = wait_until(PATIENCE, || self.labels() == labels);
+        assert!(are_there, "{:?}, not {labels:?}\n{}", self.labels(), self.program.report());
+    }
+}
+
+#[test]
+fn what_the_page_began_and_issued_is_there_again_after_a_kill_and_the_file_is_followed() {
+    let Some(program) = example("studio") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let (config, data) = (folder.path().join("studio.toml"), folder.path().join("data"));
+    let server = Scripted::start(Script::Record);
+    let file = |channels: &str| {
+        let http = format!("[http]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n");
+        let keys = format!("[server]\nlisten = \"127.0.0.1:0\"\n[keys]\nof-the-file = \"{SECRET}\"\n");
+        fs::write(&config, http + &keys + channels).expect("a file");
+    };
+    let channel = |name: &str| {
+        let source = format!("source = {{ file = {:?}, looped = true }}", clip.file);
+        format!("[channels.{name}]\n{source}\noutputs = [{{ publish = \"{name}\" }}]\n")
+    };
+    file(&(channel("first") + &channel("second")));
+    let mut studio = Studio::start(&program, &config, &data);
+    let printed = studio.program.output();
+    assert!(printed.contains(&format!("token: {}", studio.token)), "{printed}");
+    let (status, page) = studio.ask("GET", "/", None);
+    assert!(status == 200 && page.contains("assets/app.js"), "{page}");
+    let begun = json!({
+        "label": "of-the-page", "source": {"file": clip.file, "looped": true},
+        "outputs": [{"server": server.url(), "key": SECRET}],
+    });
+    assert_eq!(studio.ask("POST", "/api/v1/streams", Some(&begun)).0, 201);
+    let (status, issued) = studio.ask("POST", "/api/v1/keys", Some(&json!({"name": "guest"})));
+    assert_eq!(status, 201, "{issued}");
+    studio.expect(&["first", "of-the-page", "second"]);
+    assert!(server.wait_pictures(0, 5, PATIENCE), "{}", studio.program.report());
+    let is_kept = |name: &str, what: &str| {
+        fs::read_to_string(data.join(name)).unwrap_or_default().contains(&format!("\"{what}\""))
+    };
+    assert!(wait_until(PATIENCE, || is_kept("state", "of-the-page") && is_kept("page.json", "guest")));
+    studio.program.kill();
+
+    // What the file does not have any more does not go on as if the page had begun it.
+    file(&channel("first"));
+    let mut studio = Studio::start(&program, &config, &data);
+    let printed = studio.program.output();
+    assert!(!printed.contains(&studio.token), "the token is printed once: {printed}");
+    studio.expect(&["first", "of-the-page"]);
+    assert!(server.wait_pictures(1, 5, PATIENCE), "{}", studio.program.report());
+    let (_, keys) = studio.ask("GET", "/api/v1/keys", None);
+    assert!(keys.contains("\"guest\"") && keys.contains("\"of-the-file\""), "{keys}");
+    assert!(!keys.contains(SECRET));
+    kill_process(studio.program.pid(), Signal::TERM).expect("it runs");
+    studio.program.wait_success(PATIENCE);
+    assert!(!studio.program.output().contains(SECRET) && !studio.program.errors().contains(SECRET));
+}
