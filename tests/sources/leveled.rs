@@ -20,7 +20,7 @@ use crate::assert_one_stream;
 const LENGTH: u32 = 3;
 
 /// Integrated loudness and true peak by FFmpeg, of a part of a file in seconds, if not of all of it.
-fn measured(file: &Path, part: Option<(f64, f64)>) -> (f64, f64) {
+pub(crate) fn measured(file: &Path, part: Option<(f64, f64)>) -> (f64, f64) {
     let cut = part.map_or_else(String::new, |(from, to)| {
         format!("asetpts=PTS-STARTPTS,atrim=start={from}:end={to},asetpts=PTS-STARTPTS,")
     });

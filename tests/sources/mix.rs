@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flowcast::av::Interrupt;
+use flowcast::loudness::{Loudness, LoudnessFacts};
 use flowcast::mix::{AudioFormat, MixInput, Mixer, MixerRef};
 use flowcast::pull::Pull;
 use flowcast::source::At;
@@ -17,6 +19,7 @@ use kit::{
 };
 
 use crate::assert_one_stream;
+use crate::leveled::measured;
 
 const RATE: f64 = 48_000.0;
 
@@ -169,6 +172,69 @@ fn a_loop_is_mixed_with_files_and_samples_that_are_changed_on_the_air() {
     order.dedup();
     assert!(order.ends_with(&[(true, false)]), "{heard:?}");
     assert!(both_then_one_then_other.iter().all(|one| order.contains(one)), "{heard:?}");
+}
+
+/// The median of the levels of a tone, over the tenths of a second in which it is heard and none of the others is.
+fn alone(samples: &[f32], hertz: f64, others: &[f64]) -> Option<f64> {
+    let is_alone = |tenth: &&[f32]| {
+        level(tenth, hertz) > 0.01 && others.iter().all(|other| level(tenth, *other) < 0.002)
+    };
+    let mut levels: Vec<f64> =
+        samples.chunks_exact(4800).filter(is_alone).map(|tenth| level(tenth, hertz)).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.get(levels.len() / 2).copied()
+}
+
+#[test]
+fn files_of_a_mix_are_brought_to_one_loudness_in_front_of_their_gain() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let directory = directory();
+    let clip = Clip { audio: false, ..Clip::default() }.make(directory.path(), "silent.mp4");
+    let file = directory.path().join("mixed.flv");
+    // From about -34 to -3 LUFS.
+    let tones = [(1000.0, 0.02), (2000.0, 0.7), (600.0, 0.1)];
+    let items = tones.map(|(hertz, amplitude)| {
+        let one = format!("{amplitude}*sin({hertz}*2*PI*t)");
+        make(
+            directory.path(),
+            &format!("{hertz}.flac"),
+            &format!("-f lavfi -i aevalsrc={one}|{one}:s=44100:d=3"),
+        )
+    });
+    let mut wanted = Vec::new();
+    for (item, (_, amplitude)) in items.iter().zip(tones) {
+        // Known before they are played, whatever else this machine does.
+        let facts = LoudnessFacts::measure(item, &Interrupt::new()).expect("it has sound");
+        let (lufs, _) = measured(item, None);
+        assert!((facts.integrated_lufs - lufs).abs() <= 0.1, "{facts:?}, by FFmpeg {lufs} LUFS");
+        wanted.push((-14.0 - lufs, amplitude * 10_f64.powf((-14.0 - lufs - 6.0) / 20.0)));
+    }
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let music = MixInput::playlist(Playlist::files(&items)).leveled(Loudness::default()).gain_db(-6.0);
+    let source = Source::file(&clip).looped().with_mix(Mixer::new().input("music", music));
+    let events = engine.events();
+    let live = engine.stream(source).record(&file).start().expect("it starts");
+    for (item, (gain, _)) in items.iter().zip(&wanted) {
+        let told = wait_event(&events, 3 * PATIENCE, |event| match &event.kind {
+            EventKind::Leveled { path, gain_db, .. } => Some((path.clone(), *gain_db)),
+            EventKind::LoudnessUnknown { path, .. } => panic!("{} is not known", path.display()),
+            _ => None,
+        });
+        assert!(told.0 == *item && (told.1 - gain).abs() < 0.2, "{told:?} for {gain} of {}", item.display());
+    }
+    // What is told is decoded a second ahead.
+    wait_media(&live, 5.0);
+    live.stop(PATIENCE).expect("it runs well");
+    assert_one_stream(&file);
+    let samples = sound(&file, directory.path());
+    for ((hertz, _), (gain, wanted)) in tones.into_iter().zip(wanted) {
+        let others: Vec<f64> = tones.map(|(hertz, _)| hertz).into_iter().filter(|at| *at != hertz).collect();
+        let heard = alone(&samples, hertz, &others).unwrap_or(0.0);
+        let off = 20.0 * (heard / wanted).log10();
+        assert!(off.abs() < 0.5, "{hertz} Hz: {heard} for {wanted}, {off} dB off, by a gain of {gain} dB");
+    }
 }
 
 /// A clip whose sound is a tone of this many hertz at a quarter of full scale.
