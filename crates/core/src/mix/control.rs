@@ -144,6 +144,24 @@ impl Shared {
         })
     }
 
+    /// Goes on with what the program has changed of `before`, whose place it takes, from its first sample on: inputs of the same name are
+    /// as they were to be. Fades are at their ends.
+    pub(super) fn go_on(&self, before: &Self) {
+        let (mut controls, old) = (self.controls.lock(), before.controls.lock());
+        for (input, control) in self.inputs.iter().zip(controls.iter_mut()) {
+            let index = before.inputs.iter().position(|old| old.name == input.name);
+            let Some(old) = index.and_then(|index| old.get(index)).filter(|old| old.changes > 0) else {
+                continue;
+            };
+            (control.pan, control.muted) = (old.pan, old.muted);
+            control.changes += 1;
+            if old.gain_changes > 0 {
+                (control.gain_db, control.over) = (old.gain_db, Duration::ZERO);
+                control.gain_changes += 1;
+            }
+        }
+    }
+
     /// Changes what an input is to be like.
     pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Control)) -> Result<(), Error> {
         let index = self.find(name)?;

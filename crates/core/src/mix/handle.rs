@@ -24,6 +24,13 @@ impl MixerRef {
         Self { shared }
     }
 
+    /// Goes on with what the program has changed of `before`, whose place it takes.
+    pub(crate) fn go_on(&self, before: &Self) {
+        if !Arc::ptr_eq(&self.shared, &before.shared) {
+            self.shared.go_on(&before.shared);
+        }
+    }
+
     /// One that nothing mixes.
     #[cfg(test)]
     pub(crate) fn unused(mixer: &super::settings::Mixer) -> Self {

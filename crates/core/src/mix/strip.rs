@@ -27,6 +27,8 @@ pub(super) struct Strip {
     /// The change it has taken up last, and that of the gain.
     seen: u64,
     gain_seen: u64,
+    /// Nothing was heard of it.
+    is_new: bool,
     pub(super) ducker: Option<(usize, Ducker)>,
     pub(super) rows: Vec<Vec<f32>>,
     edge: Edge,
@@ -70,6 +72,7 @@ impl Strip {
             pan: Ramp::still(input.pan),
             seen: 0,
             gain_seen: 0,
+            is_new: true,
             ducker: None,
             rows: vec![Vec::new(); channels as usize],
             edge,
@@ -78,12 +81,15 @@ impl Strip {
 
     /// Takes up what the program has changed.
     pub(super) fn follow(&mut self, control: &Control) {
+        let is_new = std::mem::replace(&mut self.is_new, false);
         if control.changes == self.seen {
             return;
         }
         self.seen = control.changes;
-        let step = samples(STEP, self.rate);
-        let over = samples(control.over.as_secs_f64().max(STEP), self.rate);
+        // Before the first sample nothing is heard of a change.
+        let step = if is_new { 0 } else { samples(STEP, self.rate) };
+        let is_jump = is_new && control.over.is_zero();
+        let over = if is_jump { 0 } else { samples(control.over.as_secs_f64().max(STEP), self.rate) };
         let heard = if control.muted { 0.0 } else { 1.0 };
         if control.gain_changes != self.gain_seen {
             self.gain_seen = control.gain_changes;

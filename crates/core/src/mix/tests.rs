@@ -64,6 +64,32 @@ fn samples() -> MixInput {
 }
 
 #[test]
+fn a_mix_that_takes_the_place_of_another_is_as_that_one_was_made_from_its_first_sample_on() {
+    let mixer = Mixer::new()
+        .input("voice", MixInput::source().fade_in(std::time::Duration::from_secs(1)))
+        .input("music", samples())
+        .input("rain", samples().gain_db(-6.0));
+    let mut before = Bench::new(&mixer);
+    before.handle().set_gain_db("voice", -12.0).expect("such an input");
+    before.handle().mute("music").expect("such an input");
+    before.run(&silence(1024));
+    let mut bench = Bench::new(&mixer);
+    bench.handle().go_on(&before.handle());
+    let tones = || vec![tone(440.0, 0.25, 0, 4096); 2];
+    bench.give("music", &vec![tone(1000.0, 0.5, 0, 4096); 2]);
+    bench.give("rain", &vec![tone(3000.0, 0.25, 0, 4096); 2]);
+    bench.run(&tones());
+    bench.run(&silence(1024));
+    let (voice, rain) = (tone(440.0, 0.25 * amplitude(-12.0), 0, 4096), tone(3000.0, 0.25, 0, 4096));
+    let heard = bench.heard();
+    for (at, sample) in heard[0][..4096].iter().enumerate() {
+        // What is new is as its settings say.
+        let wanted = f64::from(voice[at]) + f64::from(rain[at]) * amplitude(-6.0);
+        assert!((f64::from(*sample) - wanted).abs() < 1e-4, "{at}: {sample} for {wanted}");
+    }
+}
+
+#[test]
 fn a_sum_is_that_of_a_reference_in_64_bits_sample_by_sample() {
     let mixer = Mixer::new()
         .input("voice", MixInput::source().gain_db(-3.0))

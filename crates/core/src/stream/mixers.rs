@@ -19,10 +19,13 @@ struct State {
 }
 
 impl Mixers {
-    /// Source number `seat` is mixed by it, now or once it is on the air.
+    /// Source number `seat` is mixed by it, now or once it is on the air. A source that is opened again goes on with what the program has changed.
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is mixed"))]
     pub(super) fn come(&self, seat: u64, mixer: MixerRef) {
         let mut state = self.0.lock();
+        if let Some((_, before)) = state.known.iter().find(|(other, _)| *other == seat) {
+            mixer.go_on(before);
+        }
         state.known.retain(|(other, _)| *other != seat);
         state.known.push((seat, mixer));
     }
@@ -79,5 +82,27 @@ mod tests {
         assert_eq!(on_air(&mixers), None);
         mixers.come(3, named("again"));
         assert_eq!(on_air(&mixers).as_deref(), Some("again"), "a source that is opened again");
+    }
+
+    #[test]
+    fn a_source_that_is_opened_again_is_as_loud_as_the_program_has_made_it() {
+        let mixers = Mixers::default();
+        mixers.come(0, named("voice"));
+        let of = |mixers: &Mixers| {
+            let stats = mixers.on_air().expect("it is mixed").stats().inputs.remove(0);
+            (stats.gain_db, stats.pan, stats.muted)
+        };
+        let mixer = mixers.on_air().expect("it is mixed");
+        mixer.set_gain_db("voice", -20.0).expect("such an input");
+        mixer.set_pan("voice", 0.5).expect("such an input");
+        mixer.mute("voice").expect("such an input");
+        // Twice: what was changed is not forgotten when nobody changes it any more.
+        for _ in 0..2 {
+            mixers.come(0, named("voice"));
+            assert_eq!(of(&mixers), (-20.0, 0.5, true));
+        }
+        mixers.come(1, named("voice"));
+        mixers.settle(1, true);
+        assert_eq!(of(&mixers), (0.0, 0.0, false), "another source has its own");
     }
 }
