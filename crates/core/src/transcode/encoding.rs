@@ -276,9 +276,9 @@ pub struct AudioEncoding {
     /// Channels, 1 to 8. Default `None`: 2.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub channels: Option<u32>,
-    /// AAC with about half the CPU: its bit rate is less even, and it distorts pure tones more (8 dB at 128 kbit/s).
-    /// Default `None`: the profile's, which is `false` except for [`Profile::Ultra`]. Ignored below 64 kbit/s, and
-    /// with Opus.
+    /// AAC with about half the CPU: its bit rate is less even, and it distorts a loud pure tone much more; other sound less, with FFmpeg 5.1.
+    /// Default `None`: `true` where sound is [mixed](crate::Source::with_mix), else the profile's, which is `false` except for
+    /// [`Profile::Ultra`]. Ignored below 64 kbit/s, and with Opus.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub fast: Option<bool>,
 }

@@ -394,12 +394,13 @@ impl Settling {
     }
 
     /// What sound that is mixed is encoded to, whatever the source's own is like: 48,000 Hz and two channels unless something else is
-    /// wanted or needed.
+    /// wanted or needed, and libav's faster coder.
     pub(crate) fn mixed_plan(&self) -> AudioPlan {
         let wanted = &self.wish.encoding.audio;
         let rate = wanted.sample_rate.unwrap_or_else(|| self.limits.sample_rate(48_000));
         let channels = wanted.channels.unwrap_or_else(|| self.limits.channels(2));
-        AudioPlan { level: None, ..self.audio_plan_of(wanted.codec, (rate, channels)) }
+        let plan = self.audio_plan_of(wanted.codec, (rate, channels));
+        AudioPlan { level: None, fast: is_fast(&plan, wanted.fast.unwrap_or(true)), ..plan }
     }
 
     fn audio_plan_of(&self, codec: AudioCodec, (sample_rate, channels): (u32, u32)) -> AudioPlan {
@@ -407,16 +408,15 @@ impl Settling {
         let figures = self.wish.encoding.profile.figures();
         let kbps =
             wanted.bit_rate.map_or_else(|| self.limits.audio_kbps(figures.audio_kbps), BitRate::whole_kbps);
-        let is_fast = wanted.fast.unwrap_or(figures.fast_audio);
-        AudioPlan {
-            codec,
-            kbps,
-            fast: is_fast && codec == AudioCodec::Aac && kbps >= LEAST_FAST_KBPS,
-            sample_rate,
-            channels,
-            level: self.wish.loudness.as_ref().map(LevelPlan::of),
-        }
+        let level = self.wish.loudness.as_ref().map(LevelPlan::of);
+        let plan = AudioPlan { codec, kbps, fast: false, sample_rate, channels, level };
+        AudioPlan { fast: is_fast(&plan, wanted.fast.unwrap_or(figures.fast_audio)), ..plan }
     }
+}
+
+/// Whether libav's faster coder is taken, if it is `wanted`.
+fn is_fast(plan: &AudioPlan, wanted: bool) -> bool {
+    wanted && plan.codec == AudioCodec::Aac && plan.kbps >= LEAST_FAST_KBPS
 }
 
 /// Below this libav's faster AAC coder is the worse one by far.

@@ -73,6 +73,17 @@ fn sound_is_encoded_fast_where_that_is_asked_for_and_has_the_bits() {
 }
 
 #[test]
+fn what_is_mixed_is_encoded_fast_unless_something_else_is_said_or_there_are_few_bits() {
+    let fast = |fast: Option<bool>, kbps: Option<u64>| {
+        let mut encoding = Encoding::new(Profile::Default);
+        (encoding.audio.fast, encoding.audio.bit_rate) = (fast, kbps.map(BitRate::from_kbps));
+        settling(Mode::Copy, encoding).mixed_plan().fast
+    };
+    assert!(fast(None, None) && fast(Some(true), None));
+    assert!(!fast(Some(false), None) && !fast(None, Some(48)) && !fast(Some(true), Some(48)));
+}
+
+#[test]
 fn the_first_file_settles_what_all_are_encoded_to() {
     let settling = settling(Mode::Encode, Profile::Ultra);
     let first =
