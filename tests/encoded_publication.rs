@@ -163,6 +163,15 @@ fn watch(engine: &Engine, live: &StreamHandle) {
     assert!((50_000.0..8_000_000.0).contains(&of("encoder_bitrate")), "{text}");
     assert!(of("encoder_queue_size") <= 200.0 && of("encoder_dropped_frames") >= 0.0, "{text}");
     assert!((0.0..10.0).contains(&of("encoder_rtmp_latency")), "{text}");
+    for name in ["flowcast_encode_seconds", "flowcast_encoder_wait_seconds", "flowcast_encoded_lag_seconds"] {
+        assert!(text.contains(&format!("# TYPE {name} histogram\n")), "{text}");
+        let count = of(&format!("{name}_count"));
+        let all = format!("{name}_bucket{{le=\"+Inf\",stream=\"{stream}\",encoder=\"libx264\"}} ");
+        let in_all = text.lines().find_map(|line| line.strip_prefix(&all)?.parse::<f64>().ok());
+        // A recording is never behind.
+        let is_counted = count > 0.0 || name.ends_with("lag_seconds");
+        assert!(is_counted && in_all == Some(count), "{name}: {in_all:?} of {count}\n{text}");
+    }
     let others = page(Some(0));
     assert!(value(&others, "encoder_fps", "(others)", "(others)").is_some(), "{others}");
     assert_eq!(value(&others, "encoder_fps", &stream, "libx264"), None, "{others}");

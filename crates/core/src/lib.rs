@@ -168,7 +168,7 @@ pub use state::{
     CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
 };
 pub use stats::{
-    Codec, ContentFault, Cutover, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure,
+    Codec, ContentFault, Cutover, EncodingStats, FallbackStats, HeldBytes, Histogram, Origin, OutputFailure,
     OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam, SourceMode, StreamPhase,
     StreamStats, Totals,
 };

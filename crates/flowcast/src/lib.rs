@@ -265,8 +265,8 @@ pub mod signals {
 pub mod stats {
     pub use flowcast_core::{
         Codec, ContentFault, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes,
-        Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam,
-        ShutdownReport, SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
+        Histogram, Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason,
+        Seam, ShutdownReport, SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
     };
 }
 

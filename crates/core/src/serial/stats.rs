@@ -1,11 +1,14 @@
 //! Figures.
 
+use std::time::Duration;
+
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
 use crate::stats::{
-    Codec, EncodingStats, FallbackStats, HeldBytes, Origin, OutputFailure, OutputStats, Playing, StreamStats,
+    Codec, EncodingStats, FallbackStats, HeldBytes, Histogram, Origin, OutputFailure, OutputStats, Playing,
+    StreamStats,
 };
 
 as_displayed!(Codec);
@@ -69,6 +72,19 @@ impl Serialize for HeldBytes {
     }
 }
 
+/// `count`, `sum_seconds`, and `buckets`: the bound of each in seconds, `null` for none, and how often something fell into it.
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let bound = |bound: Duration| (bound < Duration::MAX).then(|| seconds(bound));
+        let buckets: Vec<_> = self.buckets().map(|(end, count)| (bound(end), count)).collect();
+        let mut to = to.serialize_struct("Histogram", 3)?;
+        to.serialize_field("count", &self.count())?;
+        to.serialize_field("sum_seconds", &seconds(self.sum()))?;
+        to.serialize_field("buckets", &buckets)?;
+        to.end()
+    }
+}
+
 /// Its fields.
 impl Serialize for EncodingStats {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -87,8 +103,10 @@ impl Serialize for EncodingStats {
             target,
             lowered,
             raised,
+            encode_time,
+            wait,
         } = self;
-        let mut to = to.serialize_struct("EncodingStats", 14)?;
+        let mut to = to.serialize_struct("EncodingStats", 16)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
         to.serialize_field("bit_rate", bit_rate)?;
@@ -103,6 +121,8 @@ impl Serialize for EncodingStats {
         to.serialize_field("target", target)?;
         to.serialize_field("lowered", lowered)?;
         to.serialize_field("raised", raised)?;
+        to.serialize_field("encode_time", encode_time)?;
+        to.serialize_field("wait", wait)?;
         to.end()
     }
 }
@@ -122,6 +142,7 @@ impl Serialize for OutputStats {
             bytes_sent,
             bit_rate,
             lag,
+            lags,
             drops,
             reconnects,
             rotations,
@@ -130,7 +151,7 @@ impl Serialize for OutputStats {
             failures,
             last_error,
         } = self;
-        let mut to = to.serialize_struct("OutputStats", 17)?;
+        let mut to = to.serialize_struct("OutputStats", 18)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("backup_of", backup_of)?;
@@ -141,6 +162,7 @@ impl Serialize for OutputStats {
         to.serialize_field("bytes_sent", bytes_sent)?;
         to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("lag_seconds", &seconds(*lag))?;
+        to.serialize_field("lags", lags)?;
         to.serialize_field("drops", drops)?;
         to.serialize_field("reconnects", reconnects)?;
         to.serialize_field("rotations", rotations)?;

@@ -3,6 +3,7 @@
 mod codec;
 mod content;
 mod held;
+mod histogram;
 mod output;
 mod rate;
 mod totals;
@@ -17,6 +18,9 @@ use flowcast_rtmp::time::MediaTime;
 pub use self::codec::Codec;
 pub use self::content::ContentFault;
 pub use self::held::HeldBytes;
+#[cfg(feature = "libav")]
+pub(crate) use self::histogram::AtomicHistogram;
+pub use self::histogram::Histogram;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
 pub use self::rate::RateReason;
 pub use self::totals::Totals;
@@ -75,6 +79,11 @@ pub struct EncodingStats {
     pub lowered: u64,
     /// How often it was raised.
     pub raised: u64,
+    /// How long the encoder took for each picture. With threads that share the work by pictures it is what the caller waited; of sound alone, nothing is
+    /// counted.
+    pub encode_time: Histogram,
+    /// How long pictures of a live source waited for the encoder. Files are read as they are encoded: nothing is counted.
+    pub wait: Histogram,
 }
 
 /// How the fallback of a source stands; see [`Source::fallback`](crate::Source::fallback).

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::Histogram;
 use crate::bit_rate::BitRate;
 use crate::error::{Error, chain};
 use crate::id::OutputId;
@@ -141,6 +142,8 @@ pub struct OutputStats {
     pub bit_rate: BitRate,
     /// Media time that was due and is not acknowledged yet.
     pub lag: Duration,
+    /// How that was over time, on the connection it has now: counted for each tenth of a second. Of pushes and of players.
+    pub lags: Histogram,
     /// Tags dropped because it was behind.
     pub drops: u64,
     /// Times it was connected again.
@@ -171,6 +174,7 @@ impl OutputStats {
             bytes_sent: 0,
             bit_rate: BitRate::ZERO,
             lag: Duration::ZERO,
+            lags: Histogram::default(),
             drops: 0,
             reconnects: 0,
             rotations: 0,

@@ -132,6 +132,7 @@ impl FrameEncoder {
         let mut pictures = Pictures::open(&input, &video_plan, encoders, &control.dial)?;
         pictures.watched_by(control.probe.clone());
         control.meter.name(pictures.encoder());
+        pictures.measured_by(&control.meter);
         let mut shaper = Shaper::new(&input, video, pictures.pixel_format());
         shaper.set_scaling(converting.scaling, converting.threads);
         let notices = pictures.take_change().into_iter().collect();

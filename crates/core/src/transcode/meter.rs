@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::stats::EncodingStats;
+use crate::stats::{AtomicHistogram, EncodingStats};
 use crate::sys::CpuMeter;
 
 /// Counts for one encoder of a stream. Clones are the same one.
@@ -21,6 +22,8 @@ struct Counters {
     /// Bytes of pictures inside the encoder now.
     held: AtomicU64,
     damaged: AtomicU64,
+    /// How long pictures took.
+    times: AtomicHistogram,
     /// The sums of the stream it works for.
     stream: OnceLock<CpuMeter>,
 }
@@ -47,6 +50,11 @@ impl EncodingMeter {
         if let Some(stream) = self.0.stream.get() {
             stream.count_encoded(pixels);
         }
+    }
+
+    /// Counts how long a picture took.
+    pub(super) fn took(&self, time: Duration) {
+        self.0.times.add(time);
     }
 
     /// Counts tags that the encoder was too slow for.
@@ -76,6 +84,7 @@ impl EncodingMeter {
             pixels: self.0.pixels.load(Ordering::Relaxed),
             held_bytes: self.0.held.load(Ordering::Relaxed),
             damaged: self.0.damaged.load(Ordering::Relaxed),
+            encode_time: self.0.times.read(),
             ..EncodingStats::default()
         })
     }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use flowcast_av::{ColorInfo, Error as Media, Packet, TimeBase, TrackInfo, VideoFrame, VideoInfo, is_rgb};
@@ -13,6 +14,7 @@ use super::decode::{Decoded, FrameStage};
 use super::encoders::{Encoders, PictureEncoder, settings, settings_at};
 use super::grid::Grid;
 use super::length::Length;
+use super::meter::EncodingMeter;
 use super::plan::VideoPlan;
 use super::shaper::Shaper;
 use super::steer::{Steer, Turn};
@@ -47,6 +49,8 @@ pub(super) struct Pictures {
     ahead: Length,
     /// What looks whether there is anything to see.
     eye: Option<Eye>,
+    /// Is told how long each picture took.
+    meter: EncodingMeter,
     encoder: Encoder,
     /// What its bit rate is.
     steer: Steer,
@@ -133,6 +137,7 @@ impl Pictures {
             painter,
             ahead: Length::default(),
             eye: None,
+            meter: EncodingMeter::default(),
             encoder,
             steer,
             step,
@@ -149,6 +154,11 @@ impl Pictures {
     /// Says who is told what the pictures are like, if anybody is.
     pub(super) fn watched_by(&mut self, probe: Option<Probe>) {
         self.eye = probe.map(Eye::new);
+    }
+
+    /// Says who is told how long each picture took.
+    pub(super) fn measured_by(&mut self, meter: &EncodingMeter) {
+        self.meter = meter.clone();
     }
 
     /// What comes out.
@@ -326,10 +336,12 @@ impl Pictures {
     ) -> Result<(), Error> {
         for place in places {
             frame.set_pts(Some(place));
+            let since = Instant::now();
             self.encoder.inner.push(frame)?;
             self.encoder.taken += 1;
             self.encoder.first.get_or_insert(place);
             self.give(packets)?;
+            self.meter.took(since.elapsed());
         }
         Ok(())
     }

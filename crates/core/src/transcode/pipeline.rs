@@ -149,6 +149,7 @@ impl<S: PacketSource> Transcoder<S> {
             let mut opened = Pictures::open(track, plan, encoders, &control.dial)?;
             opened.on_air_after(&control.ahead);
             opened.watched_by(control.probe.clone());
+            opened.measured_by(&control.meter);
             notices.extend(opened.take_change());
             inputs[0] = Some(place(track));
             replace(&mut media, opened.output());

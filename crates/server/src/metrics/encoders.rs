@@ -1,11 +1,14 @@
 //! Figures of what streams encode, for Prometheus.
 
 use std::fmt;
+use std::time::Duration;
 
-use flowcast_core::{BitRate, Engine, EngineWatch, StreamStats};
+use flowcast_core::{BitRate, Engine, EngineWatch, Histogram, StreamStats};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 use super::{OTHERS, STREAMS};
 
@@ -24,6 +27,9 @@ use super::{OTHERS, STREAMS};
 /// | `flowcast_encoder_target_bits_per_second` | gauge | what pictures are encoded to: what is asked for, or less because of the network; 0 where only sound is encoded |
 /// | `flowcast_encoder_lowered` | gauge, only ever grows | how often that was lowered, by the program or because of the network |
 /// | `flowcast_encoder_raised` | gauge, only ever grows | how often it was raised |
+/// | `flowcast_encode_seconds` | histogram | how long the encoder took for each picture |
+/// | `flowcast_encoder_wait_seconds` | histogram | how long pictures of a live source waited for the encoder |
+/// | `flowcast_encoded_lag_seconds` | histogram | how far the outputs of the stream were behind, for each tenth of a second and output, on the connections they have now |
 ///
 /// Each has the labels `stream`, the stream's number as [`StreamId`](flowcast_core::StreamId) prints it, and
 /// `encoder`, libav's name of the encoder. Only streams that encode while they are on the air are shown: what is
@@ -78,9 +84,66 @@ impl Collector for EncoderMetrics {
                 ConstGauge::new((figure.of)(one)).encode(family.encode_family(&labels)?)?;
             }
         }
+        for lengths in LENGTHS {
+            let mut family = encoder.encode_descriptor(
+                lengths.name,
+                lengths.help,
+                Some(&Unit::Seconds),
+                MetricType::Histogram,
+            )?;
+            for one in &shown {
+                let labels = [("stream", &*one.stream), ("encoder", &*one.encoder)];
+                write(&(lengths.of)(one), family.encode_family(&labels)?)?;
+            }
+        }
         Ok(())
     }
 }
+
+/// Writes lengths of time.
+fn write(lengths: &[Histogram], mut to: MetricEncoder<'_>) -> fmt::Result {
+    let mut buckets: Vec<(f64, u64)> = Vec::new();
+    for histogram in lengths {
+        for (place, (bound, count)) in histogram.buckets().enumerate() {
+            match buckets.get_mut(place) {
+                Some((_, counted)) => *counted += count,
+                None if bound == Duration::MAX => buckets.push((f64::INFINITY, count)),
+                None => buckets.push((bound.as_secs_f64(), count)),
+            }
+        }
+    }
+    if buckets.is_empty() {
+        buckets.push((f64::INFINITY, 0));
+    }
+    let sum: Duration = lengths.iter().map(Histogram::sum).sum();
+    let count = lengths.iter().map(Histogram::count).sum();
+    to.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)
+}
+
+/// Lengths of time of each stream.
+struct Lengths {
+    name: &'static str,
+    help: &'static str,
+    of: fn(&Shown) -> Vec<Histogram>,
+}
+
+const LENGTHS: [Lengths; 3] = [
+    Lengths {
+        name: "flowcast_encode",
+        help: "Time the encoder took for each picture",
+        of: |shown| shown.encode_times.clone(),
+    },
+    Lengths {
+        name: "flowcast_encoder_wait",
+        help: "Time pictures of a live source waited for the encoder",
+        of: |shown| shown.waits.clone(),
+    },
+    Lengths {
+        name: "flowcast_encoded_lag",
+        help: "How far outputs were behind what was encoded",
+        of: |shown| shown.lags.clone(),
+    },
+];
 
 /// One figure of each stream.
 struct Figure {
@@ -142,6 +205,10 @@ struct Shown {
     target: BitRate,
     lowered: u64,
     raised: u64,
+    encode_times: Vec<Histogram>,
+    waits: Vec<Histogram>,
+    /// One for each output.
+    lags: Vec<Histogram>,
 }
 
 impl Shown {
@@ -158,6 +225,9 @@ impl Shown {
             target: encoding.target,
             lowered: encoding.lowered,
             raised: encoding.raised,
+            encode_times: vec![encoding.encode_time],
+            waits: vec![encoding.wait],
+            lags: stats.outputs.iter().map(|output| output.lags).collect(),
         })
     }
 
@@ -170,6 +240,9 @@ impl Shown {
         self.target = [self.target, other.target].into_iter().sum();
         self.lowered += other.lowered;
         self.raised += other.raised;
+        self.encode_times.extend_from_slice(&other.encode_times);
+        self.waits.extend_from_slice(&other.waits);
+        self.lags.extend_from_slice(&other.lags);
         self
     }
 }

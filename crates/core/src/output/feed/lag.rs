@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use flowcast_rtmp::time::MediaTime;
 
 use crate::ring::newest_of;
+use crate::stats::Histogram;
 
 /// Tags this close together share a mark, milliseconds.
 const MARK_EVERY: i64 = 100;
@@ -28,7 +29,15 @@ pub(in crate::output) struct LagMeter {
     /// How far behind the session began; shrinks as it catches up and never grows.
     pub(in crate::output) allowance: Duration,
     pub(in crate::output) lag: Duration,
+    /// How that was over time.
+    pub(in crate::output) lags: Histogram,
+    pub(in crate::output) measured: Option<Instant>,
 }
+
+/// A lag counts once for each of these.
+const COUNTED_EVERY: Duration = Duration::from_millis(100);
+/// One that was not measured for long counts as often as this at most.
+const MOST_COUNTED: u32 = 100;
 
 /// A length of media time; a negative one is none.
 pub(in crate::output) fn millis(millis: i64) -> Duration {
@@ -77,6 +86,9 @@ impl LagMeter {
         let behind = late.map_or(Duration::ZERO, |(oldest, due)| millis(due.millis_since(oldest)));
         self.allowance = self.allowance.min(behind);
         self.lag = behind - self.allowance;
+        let since = self.measured.replace(now).map_or(COUNTED_EVERY, |at| now.saturating_duration_since(at));
+        let times = (since.as_secs_f64() / COUNTED_EVERY.as_secs_f64()).round() as u32;
+        self.lags.add(self.lag, times.min(MOST_COUNTED));
         if late.is_none() {
             self.waiting_since = None;
         } else if progressed || self.waiting_since.is_none() {

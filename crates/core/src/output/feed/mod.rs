@@ -19,6 +19,7 @@ use crate::config::LagPolicy;
 use crate::error::Error;
 use crate::ring::cursor::{Cursor, Offer, Skipping};
 use crate::ring::{Entry, Join, Read, Ring, Together};
+use crate::stats::Histogram;
 
 /// Bytes prepared for the socket at a time; the rest stays in the ring, where it can still be dropped.
 const PREPARED: usize = 128 << 10;
@@ -201,7 +202,8 @@ impl Feed {
     /// Goes on at what is newest, at the same session's clock: after a pause.
     pub fn rejoin(&mut self, ring: &Ring) {
         self.cursor.rejoin(ring);
-        self.lag = LagMeter { acknowledged: self.lag.acknowledged, due: self.lag.due, ..LagMeter::default() };
+        let LagMeter { lags, measured, acknowledged, due, .. } = mem::take(&mut self.lag);
+        self.lag = LagMeter { lags, measured, acknowledged, due, ..LagMeter::default() };
     }
 
     /// The oldest tag that is still to be sent.
@@ -233,6 +235,12 @@ impl Feed {
     #[must_use]
     pub fn lag(&self) -> Duration {
         self.lag.lag
+    }
+
+    /// How far behind the session was over time.
+    #[must_use]
+    pub fn lags(&self) -> Histogram {
+        self.lag.lags
     }
 
     /// Bytes of the session that were acknowledged in all, as last measured.

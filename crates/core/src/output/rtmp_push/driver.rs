@@ -224,7 +224,7 @@ impl OutputDriver for RtmpPush {
         if let State::Live(live) = &self.state {
             stats.bytes_sent += live.bytes();
             stats.drops += live.feed.drops();
-            stats.lag = live.feed.lag();
+            (stats.lag, stats.lags) = (live.feed.lag(), live.feed.lags());
             stats.bytes_in_kernel += live.transport.unacknowledged();
         }
         stats.bytes_held = stats.bytes_in_kernel;

@@ -479,7 +479,7 @@ impl OutputDriver for UrlOutput {
             stats.drops += sending.drops();
             stats.bytes_held = sending.queue.bytes() as u64;
             if sending.is_open {
-                stats.lag = sending.lag.lag;
+                (stats.lag, stats.lags) = (sending.lag.lag, sending.lag.lags);
             }
         }
     }

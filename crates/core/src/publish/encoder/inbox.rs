@@ -12,6 +12,8 @@ use std::time::Instant;
 use flowcast_rtmp::flv::tag::Tag;
 use parking_lot::{Condvar, Mutex};
 
+use crate::stats::{AtomicHistogram, Histogram};
+
 /// How far behind the worker may be before pictures are left out, and before everything is: media time that waits, and for how long
 /// the oldest of it has waited, whichever is less. In milliseconds.
 const PATIENCE: i64 = 500;
@@ -38,6 +40,8 @@ pub(super) struct Inbox {
     state: Mutex<State>,
     filled: Condvar,
     drops: AtomicU64,
+    /// How long pictures waited.
+    waits: AtomicHistogram,
 }
 
 #[derive(Debug, Default)]
@@ -163,10 +167,13 @@ impl Inbox {
         let mut state = self.state.lock();
         state.idle = idle;
         loop {
-            if let Some((_, entry)) = state.entries.pop_front() {
+            if let Some((came, entry)) = state.entries.pop_front() {
                 state.idle = false;
                 if let Entry::Tag(tag) = &entry {
                     state.bytes = state.bytes.saturating_sub(tag.body.len());
+                    if tag.is_video() && !tag.is_header() {
+                        self.waits.add(came.elapsed());
+                    }
                 }
                 return Some(entry);
             }
@@ -178,6 +185,11 @@ impl Inbox {
             }
             self.filled.wait(&mut state);
         }
+    }
+
+    /// How long pictures waited.
+    pub(super) fn waits(&self) -> Histogram {
+        self.waits.read()
     }
 
     /// The worker is about to open its codecs: what comes meanwhile is kept for it.

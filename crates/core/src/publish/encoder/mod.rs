@@ -144,6 +144,7 @@ impl LiveEncoder {
             queued: self.inbox.waiting() as u64,
             queued_bytes: self.inbox.bytes() as u64,
             dropped: self.drops(),
+            wait: self.inbox.waits(),
             ..stats
         })
     }

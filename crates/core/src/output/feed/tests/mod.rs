@@ -106,6 +106,8 @@ fn what_a_player_begins_with_is_not_what_it_is_behind() {
         frames(&mut ring, frame(tick)..frame(tick + 1), 1000);
     }
     assert!(taken > 150 * FRAME && feed.drops() == 0, "{taken} bytes, {} drops", feed.drops());
+    let lags = feed.lags();
+    assert!(lags.count() == 80 && lags.share_within(Duration::from_millis(500)) == 1.0, "{lags:?}");
 }
 
 #[test]
