@@ -4,7 +4,7 @@
 //! UTC, numbers of streams, outputs and items as they print. No key is in any of it.
 
 use flowcast_core::health::{Health, HealthReason};
-use flowcast_core::{OutputPhase, Playing, StreamError, StreamFigures, StreamRef, StreamStats, seconds, utc};
+use flowcast_core::{OutputPhase, OutputStats, Playing, StreamError, StreamFigures, StreamRef, StreamStats, seconds, utc};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -93,7 +93,9 @@ impl StreamLine {
         let is_live = |phase: OutputPhase| phase == OutputPhase::Live;
         let outputs = || {
             let is_player = |transport| transport == flowcast_core::OutputTransport::Player;
-            stats.outputs.iter().filter(move |output| !is_player(output.transport))
+            let is_gone =
+                |output: &OutputStats| output.phase == OutputPhase::Ended && output.last_error.is_none();
+            stats.outputs.iter().filter(move |output| !is_player(output.transport) && !is_gone(output))
         };
         Self {
             id: stats.id.to_string(),
