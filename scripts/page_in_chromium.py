@@ -150,7 +150,7 @@ def main():
         picture("playlist")
         step("the playlist is edited with the keyboard")
 
-        for name in ("Schedules", "Room", "Events"):
+        for name in ("Schedules", "Capacity", "Events"):
             browser.press("nav a", name)
             browser.wait(f"document.querySelector('h1')?.innerText === {json.dumps(name)}")
             picture(name.lower())

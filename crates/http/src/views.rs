@@ -4,7 +4,9 @@
 //! UTC, numbers of streams, outputs and items as they print. No key is in any of it.
 
 use flowcast_core::health::{Health, HealthReason};
-use flowcast_core::{OutputPhase, OutputStats, Playing, StreamError, StreamFigures, StreamRef, StreamStats, seconds, utc};
+use flowcast_core::{
+    OutputPhase, OutputStats, Playing, StreamError, StreamFigures, StreamRef, StreamStats, seconds, utc,
+};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;

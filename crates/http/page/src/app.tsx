@@ -20,7 +20,7 @@ const route = new Cell(location.hash);
 window.addEventListener("hashchange", () => route.set(location.hash));
 
 const PLACES: [string, string][] = [
-  ["#/streams", "Streams"], ["#/keys", "Keys"], ["#/schedules", "Schedules"], ["#/room", "Room"], ["#/events", "Events"],
+  ["#/streams", "Streams"], ["#/keys", "Keys"], ["#/schedules", "Schedules"], ["#/room", "Capacity"], ["#/events", "Events"],
 ];
 
 function View({ at }: { at: string }) {

@@ -33,7 +33,7 @@ export function Room() {
   }, []);
   return (
     <main class="narrow">
-      <div class="heading"><h1>Room</h1></div>
+      <div class="heading"><h1>Capacity</h1></div>
       {admission && (
         <section class="card" aria-label="Limits">
           <p>{admission.allowed ? "Another stream would be started." : admission.reason}</p>
