@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use flowcast::fragment::{FragmentOptions, FragmentPace, FragmentPublisher};
-use flowcast::{Config, Engine, EventKind, Output, Source, StreamHandle};
+use flowcast::{Config, Engine, EventKind, Events, Output, Source, StreamHandle};
 use flowcast_bench::process;
 use flowcast_bench::support::{Result, exit, round, seconds, tenths};
 use serde_json::{Value, json};
@@ -73,12 +73,20 @@ fn once(file: &Path, warm: &Path, to: &str) -> Result<Value> {
     let events = live.events();
     publisher.push(warm)?;
     published(&events)?;
-    // The next one is begun when this one would have been played.
+    // What the first one needs is kept for those behind it.
+    let first = hand_over(file, &publisher, &live, &events)?;
+    let again = hand_over(file, &publisher, &live, &events)?;
+    let (bytes, drops) = (std::fs::metadata(file)?.len(), live.stats().drops);
+    engine.shutdown(Duration::from_secs(5));
+    Ok(json!({ "bytes": bytes, "first": first, "again": again, "drops": drops }))
+}
+
+fn hand_over(file: &Path, to: &FragmentPublisher, live: &StreamHandle, events: &Events) -> Result<Value> {
     let (before, mut held) = (process::status("VmRSS"), 0);
     // Makes the most so far begin anew, see proc(5).
     std::fs::write("/proc/self/clear_refs", "5")?;
     let began = Instant::now();
-    publisher.push(file)?;
+    to.push(file)?;
     let pushed = began.elapsed();
     let elapsed = loop {
         held = held.max(live.stats().bytes_held);
@@ -90,19 +98,15 @@ fn once(file: &Path, warm: &Path, to: &str) -> Result<Value> {
         }
     };
     let most = process::status("VmHWM");
-    let stats = live.stats();
-    engine.shutdown(Duration::from_secs(5));
     Ok(json!({
-        "bytes": std::fs::metadata(file)?.len(),
         "push_ms": round(pushed.as_secs_f64() * 1e3, 2),
         "hand_over_ms": tenths(elapsed),
         "more_kib": most.saturating_sub(before),
         "held_kib": held / 1024,
-        "drops": stats.drops,
     }))
 }
 
-fn published(events: &flowcast::Events) -> Result<()> {
+fn published(events: &Events) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     while let Some(event) = events.next_timeout(until.saturating_duration_since(Instant::now())) {
         match event.kind {
