@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) use others::{OtherPlace, OtherRows};
 pub(crate) use place::{AudioPlace, Fill, Grid, Placement, VideoPlace};
 pub(crate) use position::Position;
-pub(crate) use queue::Taken;
+pub(crate) use queue::{Taken, Wake};
 #[cfg(all(test, feature = "libav"))]
 pub(crate) use silence::{OPUS, opus_silence};
 pub(crate) use silence::{is_opus, silent_frame};

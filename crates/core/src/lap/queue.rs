@@ -1,10 +1,12 @@
 //! The bounded queue between a worker thread and a stream thread.
 //!
 //! In: tags from the worker, which waits while the queue is full. Out: a batch at a time on the stream thread, which
-//! never waits. The worker is woken when the queue is half empty, so that it works in long strides instead of once a tag.
+//! never waits. The worker is woken when the queue is half empty, so that it works in long strides instead of once a tag. A stream that looks with its
+//! ticks needs no waking; one that has taken all, and does not want to wait for its next tick, is woken when the queue is full, or will get no more.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ struct State {
     /// The consumer is gone.
     closed: bool,
     producer_waits: bool,
+    /// The consumer has taken all there was.
+    consumer_waits: bool,
     /// How long the laps are that end in the queue, in milliseconds.
     laps: VecDeque<i64>,
     written: Written,
@@ -79,6 +83,24 @@ pub(crate) struct TagSender {
     waited: Cell<Duration>,
     /// Is told how much media waits, after each step.
     ahead: Option<Length>,
+    /// Wakes the consumer.
+    wake: Option<Wake>,
+}
+
+/// Wakes a consumer that does not want to wait for its next tick.
+#[derive(Clone)]
+pub(crate) struct Wake(Arc<dyn Fn() + Send + Sync>);
+
+impl Wake {
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wake")
+    }
 }
 
 /// The stream's end.
@@ -140,7 +162,10 @@ pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
         bounds,
         behind: AtomicUsize::new(0),
     });
-    (TagSender { shared: shared.clone(), waited: Cell::default(), ahead: None }, TagReceiver(shared))
+    (
+        TagSender { shared: shared.clone(), waited: Cell::default(), ahead: None, wake: None },
+        TagReceiver(shared),
+    )
 }
 
 impl State {
@@ -243,6 +268,25 @@ impl TagSender {
         self
     }
 
+    /// Wakes the consumer where it has taken all, once the queue is full or will get no more.
+    #[cfg_attr(
+        not(feature = "libav"),
+        allow(dead_code, reason = "without libav nothing is read in this way")
+    )]
+    pub(crate) fn waking(mut self, wake: Option<Wake>) -> Self {
+        self.wake = wake;
+        self
+    }
+
+    /// Wakes the consumer, if it waits.
+    fn wake(&self, state: &mut MutexGuard<'_, State>) {
+        if let Some(Wake(wake)) = &self.wake
+            && std::mem::take(&mut state.consumer_waits)
+        {
+            MutexGuard::unlocked(state, || wake());
+        }
+    }
+
     fn tell(&self, state: &State) {
         if let Some(ahead) = &self.ahead {
             ahead.set(Some(state.span()));
@@ -253,6 +297,7 @@ impl TagSender {
         let mut state = self.shared.state.lock();
         if state.is_full(&self.shared.bounds) {
             let since = Instant::now();
+            self.wake(&mut state);
             state.producer_waits = true;
             while !state.closed && !state.is_half_empty(&self.shared.bounds) {
                 self.shared.room.wait(&mut state);
@@ -292,7 +337,9 @@ impl TagSender {
 
     /// Ends the queue; what is in it is still handed out.
     pub(crate) fn finish(&self, finish: Finish) {
-        self.shared.state.lock().finished.get_or_insert(finish);
+        let mut state = self.shared.state.lock();
+        state.finished.get_or_insert(finish);
+        self.wake(&mut state);
     }
 }
 
@@ -344,7 +391,10 @@ impl TagReceiver {
         }
         match &state.finished {
             _ if !state.steps.is_empty() => Taken::Due,
-            None => Taken::Dry,
+            None => {
+                state.consumer_waits = true;
+                Taken::Dry
+            }
             Some(Finish::Ended) => Taken::Ended,
             Some(Finish::Failed(error)) => Taken::Failed(error.clone()),
         }
@@ -529,5 +579,40 @@ mod tests {
         }
         drop(receiver);
         assert_eq!(worker.join().expect("the worker only sends"), Err(Closed));
+    }
+
+    #[test]
+    fn who_has_taken_all_is_woken_once_it_is_full_and_at_its_end() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let (sender, receiver) = queue(bounds(4, 1 << 20, 60_000));
+        let sender = sender.waking(Some(Wake::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        })));
+        let take = || receiver.take(MediaTime::from_millis(i64::MAX), |_| true);
+        let times = || woken.load(Ordering::Relaxed);
+        for ms in 0..4 {
+            sender.send(tag(ms, 1)).expect("there is room");
+        }
+        assert!(matches!(take(), Taken::Dry));
+        for ms in 4..8 {
+            sender.send(tag(ms, 1)).expect("there is room");
+        }
+        assert_eq!(times(), 0, "more may come");
+        // The sender is the other thread's.
+        let full = std::thread::spawn(move || {
+            sender.send(tag(8, 1)).expect("there is room");
+            sender
+        });
+        while times() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(matches!(take(), Taken::Dry));
+        let sender = full.join().expect("it does not panic");
+        sender.finish(Finish::Ended);
+        assert_eq!(times(), 2);
+        assert!(matches!(take(), Taken::Ended));
+        sender.finish(Finish::Ended);
+        assert_eq!(times(), 2, "nobody waits any more");
     }
 }

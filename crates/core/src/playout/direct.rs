@@ -298,7 +298,7 @@ impl DirectFeed {
         work: impl FnOnce(&TagSender, &CpuMeter) + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, receiver) = queue(options.read_ahead);
-        let sender = sender.telling(control.ahead.clone());
+        let sender = sender.telling(control.ahead.clone()).waking(options.wake.clone());
         let cpu = options.cpu.clone();
         control.meter.counts_for(&cpu);
         let thread = Worker::start(

@@ -151,6 +151,11 @@ impl SourceDriver for Playout {
         self.burst.is_some()
     }
 
+    fn is_due(&self) -> bool {
+        // Its reader has something for it.
+        self.burst.is_some()
+    }
+
     fn note_taken(&mut self, taken: bool) {
         if let Some(burst) = &mut self.burst {
             if !taken && !burst.is_held() {

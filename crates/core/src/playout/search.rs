@@ -388,6 +388,7 @@ mod tests {
             name: "test".to_owned(),
             read_ahead: Config::default().read_ahead,
             cpu: crate::sys::CpuMeter::default(),
+            wake: None,
         };
         let recipes = Recipes::copy(crate::tracks::Tracks::Both, crate::tracks::Carriage::Plain);
         let faults = Arc::new(Mutex::new(Faults::default()));

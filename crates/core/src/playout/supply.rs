@@ -13,6 +13,7 @@ use super::recipes::Recipes;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::lap::Wake;
 use crate::reel::{Cutter, Recipe, Reel, SLOT_MS, Store};
 use crate::stats::SourceMode;
 use crate::sys::{CodecHost, CpuMeter};
@@ -35,6 +36,8 @@ pub(crate) struct DirectOptions {
     pub(crate) read_ahead: QueueBounds,
     /// Whose CPU time it is.
     pub(crate) cpu: CpuMeter,
+    /// Wakes the stream where it does not wait for its next tick.
+    pub(crate) wake: Option<Wake>,
 }
 
 /// How an item is to be read where there is no reel of it.

@@ -10,6 +10,7 @@ use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::files::Reads;
 use crate::fragment::Fragments;
+use crate::lap::Wake;
 use crate::net::Backoff;
 use crate::net::dialer::Dialer;
 use crate::playlist::Playlist;
@@ -238,6 +239,10 @@ impl Opening<'_> {
                 name: self.0.stream().to_string(),
                 read_ahead: self.read_ahead(source),
                 cpu: self.0.cpu(),
+                wake: source.is_burst().then(|| {
+                    let mailbox = self.0.mailbox();
+                    Wake::new(move || mailbox.wake())
+                }),
             },
         })
     }

@@ -57,6 +57,7 @@ fn supply_of(store: Option<Store>, recipes: Recipes) -> Supply {
         name: "test".to_owned(),
         read_ahead: Config::default().read_ahead,
         cpu: CpuMeter::default(),
+        wake: None,
     };
     Supply { store, recipes, direct }
 }
