@@ -42,7 +42,7 @@ use crate::stats::{EncodingStats, Playing, SourceMode};
 pub(crate) use lane::{Lane, MetadataRole};
 pub(crate) use recipes::Recipes;
 pub(crate) use sequencer::Sequencer;
-pub(crate) use supply::{DirectOptions, Supply, Use};
+pub(crate) use supply::{DirectOptions, Supply, Use, Wake};
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);

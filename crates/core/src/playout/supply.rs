@@ -13,7 +13,7 @@ use super::recipes::Recipes;
 use crate::config::QueueBounds;
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::lap::Wake;
+pub(crate) use crate::lap::Wake;
 use crate::reel::{Cutter, Recipe, Reel, SLOT_MS, Store};
 use crate::stats::SourceMode;
 use crate::sys::{CodecHost, CpuMeter};
