@@ -6,6 +6,7 @@
 #
 #   SIDES="copy mix encode"   which
 #   CLIP=FILE                 another clip than the default: 720p, 2.65 Mbit/s in all, AAC at 128 kbit/s
+#   MUSIC=FILE                what is under it; two pure tones by default, which AAC coders take longer over than over music
 #   PROFILE=release           how the example is built; otherwise as the other benches' programs
 #
 # The publisher is the ffmpeg program, which copies; its time does not count.
@@ -17,7 +18,7 @@ seconds=${1:-20} runs=${2:-3}
 sides=${SIDES:-copy mix encode}
 clip=${CLIP:-$cache/720p-2650k.mp4}
 [ -n "${CLIP:-}" ] || make_clip "$clip" 1280x720 2650
-music=$cache/music.mp3
+music=${MUSIC:-$cache/music.mp3}
 [ -e "$music" ] || ffmpeg -nostdin -v error -y -f lavfi -t 60 -i "aevalsrc=0.3*sin(330*2*PI*t)|0.3*sin(495*2*PI*t):s=44100" -b:a 192k "$music"
 profile=${PROFILE:-dist}
 cargo build --quiet --profile "$profile" --features libav --example mix
