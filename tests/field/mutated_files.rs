@@ -104,8 +104,7 @@ fn worker() {
 
 /// Runs a process for a container; the line of the table, or what went wrong.
 fn campaign(kind: &str, from: u64, count: u64) -> Result<String, String> {
-    let (program, mut arguments) = role_arguments("mutated", WORKER);
-    arguments.push("--ignored".to_owned());
+    let (program, arguments) = role_arguments("mutated", WORKER);
     let [from, number] = [from, count].map(|number| number.to_string());
     let values = [kind, &from, &number].map(std::ffi::OsStr::new);
     let environment: Vec<_> = ENVIRONMENT.into_iter().zip(values).collect();

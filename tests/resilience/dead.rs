@@ -46,8 +46,7 @@ fn beside_the_dead(role: &str, test: &str, length: Duration) {
     }
     let dns = SilentDns::start();
     let (program, arguments): (PathBuf, Vec<String>) = role_arguments(role, test);
-    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    arguments.push("--include-ignored");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut child = dns.spawn(&program, &arguments);
     child.wait_success(length + Duration::from_secs(120));
     assert!(dns.was_asked(), "nobody asked the name server");

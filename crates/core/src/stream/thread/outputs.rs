@@ -196,9 +196,6 @@ impl StreamThread {
             // Counted by the driver if it has noted a failure itself.
             stats.failures += u64::from(stats.last_error.is_none());
             stats.last_error = Some(OutputFailure::now(error));
-        } else if slot.leaving.is_some() {
-            // It is gone because somebody wanted that; what it failed with before is nobody's trouble any more.
-            stats.last_error = None;
         }
         if !matches!(slot.guest, Some(Guest::Player { .. })) {
             self.setup.shared.usage.output_ends(Moment::now(), self.setup.shared.id, &stats);
