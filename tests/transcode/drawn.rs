@@ -98,7 +98,7 @@ fn what_changes_on_the_air_shows_and_is_encoded_as_it_goes() {
     // One that cannot change is encoded ahead.
     let still =
         recorded(&reels, &clip, independent().overlay(red.clone()), &directory.path().join("still.flv"));
-    assert_eq!(still.stats().mode, SourceMode::Reel);
+    assert!(wait_until(PATIENCE, || still.stats().mode == SourceMode::Reel), "{}", still.stats());
     assert!(matches!(still.overlay("logo"), Err(Error::Config { .. })));
     drop(still);
     let named = recorded(
