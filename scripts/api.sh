@@ -15,7 +15,7 @@ if [ "${1:-}" = --counts ]; then
     counts=true
     shift
 fi
-published=(flowcast-rtmp flowcast-av flowcast-core flowcast-server flowcast-http flowcast)
+published=(flowcast-rtmp flowcast-av flowcast-core flowcast-server flowcast-http flowcast-redis flowcast)
 crates=("$@")
 [ ${#crates[@]} -gt 0 ] || crates=("${published[@]}")
 

@@ -120,6 +120,7 @@ find_missing() {
     want fonts-dejavu-core any_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf    # text of overlays
     want strace have strace    # shows which system calls reach a socket
     want jq have jq            # lists the test programs
+    want redis-server have redis-server
 }
 
 rust_is_missing() {
@@ -177,13 +178,13 @@ say_what_to_install() {
     say "missing, by their Debian names: $*"
     if have dnf; then
         say "Fedora (with RPM Fusion): dnf install gcc clang-devel pkgconf-pkg-config ffmpeg-devel"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel srt icecast gstreamer1-rtsp-server python3-gobject openssl nftables iproute iproute-tc python3 strace"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel srt icecast gstreamer1-rtsp-server python3-gobject openssl nftables iproute iproute-tc python3 strace redis"
     elif have pacman; then
         say "Arch: pacman -S --needed base-devel clang pkgconf ffmpeg"
-        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gst-rtsp-server python-gobject openssl nftables iproute2 python"
+        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gst-rtsp-server python-gobject openssl nftables iproute2 python redis"
     elif have apk; then
         say "Alpine: apk add build-base clang-dev pkgconf ffmpeg-dev"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gstreamer-rtsp-server python3-gobject openssl nftables iproute2 python3 strace"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gstreamer-rtsp-server python3-gobject openssl nftables iproute2 python3 strace redis"
     elif have brew; then
         say "macOS: brew install pkgconf llvm ffmpeg    (the peers' tests are for Linux)"
     fi

@@ -43,7 +43,7 @@ mod imports {
 /// Where paths in backticks begin.
 const FOLDERS: [&str; 7] = ["benches/", "crates/", "docs/", "examples/", "fuzz/", "scripts/", "tests/"];
 /// What paths of docs/decisions.md are relative to.
-const CRATES: [&str; 5] = ["av/", "core/", "flowcast/", "rtmp/", "server/"];
+const CRATES: [&str; 6] = ["av/", "core/", "flowcast/", "redis/", "rtmp/", "server/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

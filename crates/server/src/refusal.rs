@@ -58,11 +58,13 @@ pub enum RefusalReason {
     /// The program let it in under a name that is none: its key store or its hook granted it, see
     /// [`Grant::has_usable_name`](flowcast_core::Grant::has_usable_name).
     BadName,
+    /// The program's own key store cannot say now whether it may: see [`Denial::Unavailable`](flowcast_core::Denial::Unavailable).
+    Unavailable,
 }
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Connections,
         Self::Crowd,
         Self::Banned,
@@ -86,6 +88,7 @@ impl RefusalReason {
         Self::Overload,
         Self::NoName,
         Self::BadName,
+        Self::Unavailable,
     ];
 
     /// A stable word for logs and metrics, such as `name_in_use`.
@@ -115,6 +118,7 @@ impl RefusalReason {
             Self::Overload => "overload",
             Self::NoName => "no_name",
             Self::BadName => "bad_name",
+            Self::Unavailable => "unavailable",
         }
     }
 
@@ -140,7 +144,9 @@ impl RefusalReason {
                 "The URL names no stream; it stands behind the application, as in rtmp://host/app/name.",
             ),
             Self::Loop => custom(name, "The stream would be relayed in a circle."),
-            Self::Overload | Self::RelayLimit => custom(failed, "The server is busy, try again."),
+            Self::Overload | Self::RelayLimit | Self::Unavailable => {
+                custom(failed, "The server is busy, try again.")
+            }
             Self::Key | Self::Expired | Self::Address => Reject::BadName,
             Self::NoStream | Self::NoOrigin => Reject::NotFound,
             Self::NameInUse => Reject::Busy,
@@ -164,6 +170,7 @@ impl From<Denial> for RefusalReason {
             Denial::NoToken => Self::NoToken,
             Denial::WrongToken => Self::Token,
             Denial::NotPlayable => Self::NotPlayable,
+            Denial::Unavailable => Self::Unavailable,
             _ => Self::Denied,
         }
     }

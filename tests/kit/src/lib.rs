@@ -48,7 +48,7 @@ pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub use process::{Peer, directory, example, files, run, text};
 pub use receivers::{Icecast, RtspServer, SrtListener, bound_udp, python};
 pub use role::{alone, ran, role_arguments, run_alone};
-pub use servers::{FfmpegListen, Nginx, PeerServer};
+pub use servers::{FfmpegListen, Nginx, PeerServer, RedisServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};
 pub use tls::{Authority, Identity, TlsProxy};
 pub use web::Web;

@@ -30,6 +30,8 @@ pub enum Need {
     Openssl,
     /// The `strace` program.
     Strace,
+    /// The `redis-server` program.
+    Redis,
     /// Root, to start programs with a name server of the test's own.
     SilentDns,
     /// Namespaces, to have a network or a clock of its own.
@@ -70,6 +72,7 @@ impl Need {
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
             Self::Strace => program("strace").is_some(),
+            Self::Redis => program("redis-server").is_some(),
             Self::SilentDns => super::SilentDns::is_possible(),
             Self::Apart(how) => how.is_possible(),
             Self::Ffmpeg7 => ffmpeg7().exists(),

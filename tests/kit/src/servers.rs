@@ -211,3 +211,59 @@ impl PeerServer {
         &self.process
     }
 }
+
+/// A Redis server that keeps its data in a directory of its own, and comes back with it.
+#[derive(Debug)]
+pub struct RedisServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    directory: TempDir,
+    process: Peer,
+    arguments: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts it. Nothing is written to its disk unless it is told to.
+    pub fn start() -> Self {
+        Self::at(own_address(), &[])
+    }
+
+    /// Starts it at an address, with more arguments.
+    pub fn at(address: SocketAddr, arguments: &[&str]) -> Self {
+        let directory = directory();
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let process = launch_redis(directory.path(), address, &arguments);
+        Self { address, directory, process, arguments }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Kills it: every connection is gone at once and nobody listens.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again at the same address, with what it has saved.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = launch_redis(self.directory.path(), self.address, &self.arguments);
+    }
+
+    /// The process, to freeze it or to see what it says.
+    pub fn process(&self) -> &Peer {
+        &self.process
+    }
+}
+
+fn launch_redis(directory: &Path, address: SocketAddr, arguments: &[String]) -> Peer {
+    let server = program("redis-server").expect("redis-server, which the test said it needs");
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut own = vec!["--bind", &host, "--port", &port, "--dir", text(directory), "--save", ""];
+    own.extend(arguments.iter().map(String::as_str));
+    let mut process = Peer::spawn(&server, own);
+    process.wait_listening(address, PATIENCE);
+    process
+}

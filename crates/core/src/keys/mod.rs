@@ -316,12 +316,7 @@ impl Keys {
             Play::Public => PlayRule::Public,
             Play::Nobody => PlayRule::Nobody,
             Play::Token(token) => {
-                if !is_secret(token, |byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
-                    return Err(refused(
-                        name,
-                        "a play token is 4 to 256 letters, digits, '-', '_', '.' or '~'",
-                    ));
-                }
+                check_token(name, token)?;
                 PlayRule::Token(self.salt.digest(token))
             }
         })
@@ -363,6 +358,14 @@ fn check_key(name: &str, key: &StreamKey) -> Result<(), Error> {
     if NAME_PREFIXES.iter().any(|prefix| is_prefix(prefix, key.reveal())) || key.reveal() == "_definst_" {
         let reason = "servers ignore 'mp4:', 'flv:', 'f4v:' and 'mp3:' before a key, and '_definst_'";
         return Err(refused(name, reason));
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be a play token.
+fn check_token(name: &str, token: &StreamKey) -> Result<(), Error> {
+    if !is_secret(token, |byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
+        return Err(refused(name, "a play token is 4 to 256 letters, digits, '-', '_', '.' or '~'"));
     }
     Ok(())
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 use flowcast_rtmp::key::StreamKey;
 use ipnet::IpNet;
 
+use crate::error::Error;
+use crate::stream::check_name;
+
 /// The rules of a stream key. By default it never expires, may be used from anywhere, has no owner, and everybody who
 /// knows the name may play.
 ///
@@ -94,14 +97,30 @@ impl KeyRules {
         self
     }
 
+    /// Whether a registry would take `key` for `name` with these rules; for key stores of a program's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`], as for [`KeyRegistry::add_with`](crate::KeyRegistry::add_with).
+    pub fn check(&self, name: &str, key: &StreamKey) -> Result<(), Error> {
+        check_name(name)?;
+        super::check_key(name, key)?;
+        match &self.play {
+            Play::Token(token) => super::check_token(name, token),
+            Play::Public | Play::Nobody => Ok(()),
+        }
+    }
+
     /// Whether a publisher at `address` may use the key.
-    pub(super) fn allows(&self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.publish_from.is_empty() || self.publish_from.iter().any(|net| net.contains(&address))
     }
 
     /// Whether the key has expired at `now`.
-    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
 }

@@ -114,4 +114,6 @@ pub enum Denial {
     WrongToken,
     /// Nobody may play the name.
     NotPlayable,
+    /// The store cannot say now: what it asks is away. The client may come back; it is no guess at a key.
+    Unavailable,
 }

@@ -1,0 +1,8 @@
+//! What nodes share, against a real Redis server that is killed, frozen, flushed, filled and made a replica.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod away;
+mod faults;
+mod keys;
+mod nodes;
+mod secure;
