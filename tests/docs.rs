@@ -13,6 +13,7 @@ mod imports {
     use flowcast::admission::{CheaperEncoding, Costs, MeasuredAdmission, WhenFull};
     use flowcast::capacity::{Mix, StreamKind};
     use flowcast::encode::{Adaptation, Follow, FrameRate};
+    use flowcast::fence::Fence;
     use flowcast::fragment::{FragmentDirectory, FragmentPublisher};
     use flowcast::frames;
     use flowcast::frames::{AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat};

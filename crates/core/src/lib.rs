@@ -20,6 +20,7 @@ mod ears;
 mod engine;
 mod error;
 mod event;
+mod fence;
 #[cfg(feature = "libav")]
 mod fetch;
 mod files;
@@ -116,6 +117,7 @@ pub use event::recv::Recv;
 #[doc(hidden)]
 pub use event::utc;
 pub use event::{Counts, Event, EventKind, StreamError};
+pub use fence::Fence;
 pub use files::Reads;
 pub use fragment::{
     Fragment, FragmentDirectory, FragmentHealth, FragmentOptions, FragmentPace, FragmentPublisher,

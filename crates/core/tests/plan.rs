@@ -15,6 +15,7 @@ const PLAN: &[(&str, &str)] = &[
     ("tracks", ""),
     ("bit_rate", ""),
     ("machine", ""),
+    ("fence", ""),
     ("settings", ""),
     ("words", ""),
     ("written", ""),
@@ -59,7 +60,7 @@ const PLAN: &[(&str, &str)] = &[
     ("standby", "content driver error event ring settings stats sys words written"),
     (
         "stream",
-        "adapt admission bit_rate clock config content driver error event files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
+        "adapt admission bit_rate clock config content driver error event fence files health id limiter machine mix net overlay pool recorded reel ring standby stats sys thumbnail usage",
     ),
     (
         "publish",

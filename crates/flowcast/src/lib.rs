@@ -270,6 +270,11 @@ pub mod stats {
     };
 }
 
+/// Until when a stream may send, for programs on several machines that agree who does.
+pub mod fence {
+    pub use flowcast_core::Fence;
+}
+
 /// What becomes of outputs on the air.
 pub mod output {
     pub use flowcast_core::{

@@ -122,6 +122,10 @@ pub trait OutputDriver: Send {
     /// Begins an orderly end; further turns bring it about.
     fn finish(&mut self, cx: &mut OutputContext<'_>);
 
+    /// The stream may send no longer ([`Fence`](crate::Fence)): closes what leads to others at once, and sends nothing more, not even a goodbye. The orderly
+    /// end follows, or has begun. May be called more than once. Default: nothing, for what does not leave the machine.
+    fn cut(&mut self) {}
+
     /// Whether the orderly end is complete.
     fn is_finished(&mut self) -> bool;
 

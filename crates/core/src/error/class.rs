@@ -57,6 +57,7 @@ impl Error {
             Self::CodecNotRecorded { .. } => "CODEC_NOT_RECORDED",
             Self::FileInUse { .. } => "FILE_IN_USE",
             Self::NameInUse { .. } => "NAME_IN_USE",
+            Self::Fenced => "FENCED",
             Self::SourceStalled { .. } => "SOURCE_STALLED",
             Self::SourceNotReady { .. } => "SOURCE_NOT_READY",
             Self::NoPicture { .. } => "NO_PICTURE",
@@ -113,6 +114,7 @@ impl Error {
             | Self::FeedsItself { .. }
             | Self::Cancelled { .. }
             | Self::NotEncoded { .. }
+            | Self::Fenced
             | Self::Ended => 409,
             #[cfg(feature = "libav")]
             Self::Media(flowcast_av::Error::NotFound { .. }) => 404,

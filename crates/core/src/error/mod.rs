@@ -573,6 +573,9 @@ pub enum Error {
         #[source]
         source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
+    /// The stream was behind a [`Fence`](crate::Fence), and that is closed: another machine may send now.
+    #[error("the stream may send no longer")]
+    Fenced,
     /// The operating system refused something the stream needs (threads, descriptors).
     #[error("{what}")]
     System {

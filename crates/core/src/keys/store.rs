@@ -114,6 +114,10 @@ pub enum Denial {
     WrongToken,
     /// Nobody may play the name.
     NotPlayable,
+    /// Somebody publishes under the name already, on another machine.
+    InUse,
+    /// The owner has as many streams as allowed, on all machines together.
+    OwnerLimit,
     /// The store cannot say now: what it asks is away. The client may come back; it is no guess at a key.
     Unavailable,
 }

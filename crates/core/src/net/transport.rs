@@ -203,6 +203,12 @@ impl Transport {
         let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
     }
 
+    /// The coming close says no goodbye, and what the kernel still holds is thrown away. Nothing is to be written any more.
+    pub(crate) fn cut(&mut self) {
+        self.abort();
+        self.tls = None;
+    }
+
     /// Says goodbye as far as that goes without waiting, and closes both directions.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {

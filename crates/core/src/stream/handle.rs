@@ -19,6 +19,7 @@ use crate::driver::OutputDriver;
 use crate::error::Error;
 use crate::event::bus::Events;
 use crate::event::{EventKind, StreamError};
+use crate::fence::Fence;
 use crate::health::Health;
 use crate::id::{OutputId, StreamId};
 use crate::mix::MixerRef;
@@ -51,6 +52,14 @@ impl StreamRef {
     #[must_use]
     pub fn output(&self, label: &str) -> Option<OutputId> {
         self.shared.labels.find(label)
+    }
+
+    /// Puts the stream behind `fence`: once that is closed, the stream ends with [`Error::Fenced`], at the latest with the next turn of its thread, before
+    /// that sends anything. Pushes by RTMP and RTMPS then close their connections without another byte, goodbye included; other outputs end in
+    /// order. `false`, and nothing is changed, if the stream is behind one already.
+    #[must_use = "says whether it is"]
+    pub fn set_fence(&self, fence: &Fence) -> bool {
+        self.shared.fence.set(fence.clone()).is_ok()
     }
 
     /// Its figures, at most a second old.

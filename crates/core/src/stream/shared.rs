@@ -1,7 +1,7 @@
 //! What a stream's thread shares with the handles to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use crate::adapt::Dial;
 use crate::admission::Slot;
 use crate::error::Error;
 use crate::event::{Event, EventBus, EventKind, Recent};
+use crate::fence::Fence;
 use crate::files::StreamFiles;
 use crate::health::Before;
 use crate::id::{OutputId, StreamId};
@@ -89,9 +90,16 @@ pub(crate) struct StreamShared {
     pub(super) mixers: Mixers,
     /// It plays otherwise than it was to because something failed.
     mode_failed: AtomicBool,
+    /// Until when it may send, if that has an end.
+    pub(super) fence: OnceLock<Fence>,
 }
 
 impl StreamShared {
+    /// Whether it may send no longer.
+    pub(super) fn is_fenced_off(&self) -> bool {
+        self.fence.get().is_some_and(|fence| !fence.is_open())
+    }
+
     /// An output and its backup.
     pub(super) fn note_pair(&self, primary: OutputId, backup: OutputId) {
         self.pairs.lock().push((primary, backup));
@@ -171,6 +179,7 @@ impl StreamShared {
             thumbnails: Thumbnails::default(),
             mixers: Mixers::default(),
             mode_failed: AtomicBool::new(false),
+            fence: OnceLock::new(),
         }
     }
 

@@ -152,6 +152,21 @@ impl OutputDriver for RtmpPush {
         }
     }
 
+    fn cut(&mut self) {
+        self.finishing = true;
+        if self.next.take().is_some() {
+            self.dialer.drop_cancelled();
+        }
+        self.cut_leaving();
+        match &mut self.state {
+            State::Ended => return,
+            State::Live(live) => live.transport.cut(),
+            _ => {}
+        }
+        self.close_connection();
+        self.state = State::Ended;
+    }
+
     fn is_finished(&mut self) -> bool {
         // All of them begin to close.
         let left = self.leaving.iter_mut().map(|leaving| leaving.live.has_left());

@@ -133,6 +133,12 @@ impl RtmpPush {
         }
     }
 
+    /// The same, and nothing more is sent.
+    pub(super) fn cut_leaving(&mut self) {
+        self.leaving.iter_mut().for_each(|leaving| leaving.live.transport.cut());
+        self.end_leaving();
+    }
+
     fn end_one(&mut self, leaving: &mut Leaving) {
         self.sent_before += leaving.live.bytes();
         self.drops_before += leaving.live.feed.drops();

@@ -190,6 +190,9 @@ impl StreamThread {
             Ok(()) => self.serve(),
             Err(source) => Err(Error::System { what: "cannot poll the source", source: source.into() }),
         };
+        if matches!(outcome, Err(Error::Fenced)) {
+            self.cut();
+        }
         self.finish();
         self.publish(Instant::now(), true);
         outcome
@@ -202,6 +205,9 @@ impl StreamThread {
         loop {
             let now = Instant::now();
             let woken = self.wait(&mut events, now, self.ticker.next())?;
+            if self.setup.shared.is_fenced_off() {
+                return Err(Error::Fenced);
+            }
             let now = Instant::now();
             let tick = self.tick(now);
             if woken.asked {
@@ -478,6 +484,13 @@ impl StreamThread {
         });
     }
 
+    /// What leads to others is closed, and says no goodbye.
+    fn cut(&mut self) {
+        for slot in self.slots.iter_mut().flatten() {
+            slot.driver.cut();
+        }
+    }
+
     /// The orderly end of everything, within the deadline that was given.
     fn finish(&mut self) {
         self.setup.shared.release_names();
@@ -534,6 +547,9 @@ impl StreamThread {
             self.source_more = false;
             if self.wait(&mut events, now, until.min(now + LOOK)).is_err() {
                 return;
+            }
+            if self.setup.shared.is_fenced_off() {
+                self.cut();
             }
             let now = Instant::now();
             let tick = self.tick(now);
