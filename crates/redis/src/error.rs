@@ -75,6 +75,24 @@ pub enum Error {
         /// The server, without the password.
         server: Arc<str>,
     },
+    /// A node has the lease of the name. It may be this one, as long as it gives it back.
+    #[error("{name}: {by} has it, for {left:?} at most if it does not renew it")]
+    Held {
+        /// The name.
+        name: String,
+        /// The node.
+        by: String,
+        /// When it expires, if it is not renewed.
+        left: Duration,
+    },
+    /// The server has just begun to keep leases, or has lost those it had: it grants none before their holders could say so.
+    #[error("{server}: no lease is granted for another {left:?}: Redis has none yet")]
+    Young {
+        /// The server, without the password.
+        server: Arc<str>,
+        /// How long that lasts.
+        left: Duration,
+    },
     /// The name, the key or the rules cannot be used, or are taken: as a [`KeyRegistry`](flowcast_core::KeyRegistry) says it.
     #[error(transparent)]
     Core(#[from] flowcast_core::Error),
@@ -103,6 +121,8 @@ impl Error {
             Self::Denied { .. } => "REDIS_DENIED",
             Self::Answer { .. } => "REDIS_ANSWER",
             Self::Emptied { .. } => "REDIS_EMPTIED",
+            Self::Held { .. } => "LEASE_HELD",
+            Self::Young { .. } => "LEASES_YOUNG",
             Self::Core(error) => error.code(),
             Self::System { .. } => "SYSTEM_RESOURCE",
         }
@@ -117,6 +137,8 @@ impl Error {
             | Self::ReadOnly { .. }
             | Self::Loading { .. }
             | Self::Full { .. }
+            | Self::Held { .. }
+            | Self::Young { .. }
             | Self::System { .. } => true,
             Self::Core(error) => error.is_retryable(),
             Self::Config { .. } | Self::Denied { .. } | Self::Answer { .. } | Self::Emptied { .. } => false,

@@ -7,11 +7,13 @@
 
 mod error;
 mod keys;
+mod lease;
 mod link;
 mod options;
 
 pub use error::Error;
 pub use keys::{IfAway, RedisKeys, RedisKeysOptions};
+pub use lease::{Lease, LeaseIfAway, LeaseOptions, LeasedKeys, Leases};
 pub use link::{Redis, RedisState, RedisStats};
 pub use options::RedisOptions;
 

@@ -170,6 +170,8 @@ impl From<Denial> for RefusalReason {
             Denial::NoToken => Self::NoToken,
             Denial::WrongToken => Self::Token,
             Denial::NotPlayable => Self::NotPlayable,
+            Denial::InUse => Self::NameInUse,
+            Denial::OwnerLimit => Self::OwnerLimit,
             Denial::Unavailable => Self::Unavailable,
             _ => Self::Denied,
         }

@@ -4,5 +4,7 @@
 mod away;
 mod faults;
 mod keys;
+#[cfg(feature = "libav")]
+mod leases;
 mod nodes;
 mod secure;
