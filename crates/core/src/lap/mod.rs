@@ -21,6 +21,7 @@ mod reader;
 mod shortfall;
 mod silence;
 mod step;
+mod stop;
 
 use std::time::Duration;
 
@@ -36,8 +37,9 @@ pub(crate) use step::Step;
 pub(crate) use {
     instep::InStep,
     paced::Paced,
-    queue::{Closed, Finish, Stop, TagReceiver, TagSender, queue},
+    queue::{TagReceiver, TagSender, queue},
     reader::{LapReader, Tail},
+    stop::{Closed, Finish, Stop},
 };
 
 /// A lap is at least this long, in milliseconds: a file of one frame without a duration is a picture, not a busy loop.

@@ -15,6 +15,7 @@ use flowcast_rtmp::time::MediaTime;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Step;
+use super::stop::{Closed, Finish};
 use crate::config::QueueBounds;
 use crate::transcode::Length;
 
@@ -42,15 +43,6 @@ struct Written {
     end: Option<i64>,
     /// The laps that have ended in the queue and were not taken out since.
     laps: i64,
-}
-
-/// How the producer ended.
-#[derive(Debug, Clone)]
-pub(crate) enum Finish {
-    /// The source is complete.
-    Ended,
-    /// The source failed.
-    Failed(crate::error::Error),
 }
 
 /// How far the consumer got; judged in the same breath as taking, or what came in between would be lost sight of.
@@ -106,53 +98,6 @@ impl fmt::Debug for Wake {
 /// The stream's end.
 #[derive(Debug)]
 pub(crate) struct TagReceiver(Arc<Shared>);
-
-/// The stream is gone: the worker may stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Closed;
-
-/// Why a worker stops before it has done all.
-#[cfg(feature = "libav")]
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The stream is gone, or does not want it any more.
-    Gone,
-    Failed(crate::error::Error),
-}
-
-#[cfg(feature = "libav")]
-impl From<Closed> for Stop {
-    fn from(_: Closed) -> Self {
-        Self::Gone
-    }
-}
-
-#[cfg(feature = "libav")]
-impl From<crate::error::Error> for Stop {
-    fn from(error: crate::error::Error) -> Self {
-        match error {
-            crate::error::Error::Media(flowcast_av::Error::Cancelled { .. }) => Self::Gone,
-            error => Self::Failed(error),
-        }
-    }
-}
-
-#[cfg(feature = "libav")]
-impl From<flowcast_av::Error> for Stop {
-    fn from(error: flowcast_av::Error) -> Self {
-        crate::error::Error::from(error).into()
-    }
-}
-
-#[cfg(feature = "libav")]
-impl From<Result<(), Stop>> for Finish {
-    fn from(done: Result<(), Stop>) -> Self {
-        match done {
-            Ok(()) | Err(Stop::Gone) => Self::Ended,
-            Err(Stop::Failed(error)) => Self::Failed(error),
-        }
-    }
-}
 
 /// Makes a queue with `bounds`.
 pub(crate) fn queue(bounds: QueueBounds) -> (TagSender, TagReceiver) {
