@@ -12,8 +12,7 @@ mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -85,14 +84,7 @@ fn run(cli: &Cli) -> Result<()> {
         out!("ok: {} channels, {} of them scheduled, {} keys", channels.len(), schedules.len(), keys.len())?;
         return Ok(());
     }
-    let [stop, reload] = [[SIGTERM, SIGINT].as_slice(), &[SIGHUP]].map(|signals| {
-        let flag = Arc::new(AtomicBool::new(false));
-        let registered = signals
-            .iter()
-            .try_for_each(|signal| signal_hook::flag::register(*signal, flag.clone()).map(drop));
-        registered.map(|()| flag)
-    });
-    let (stop, reload) = (stop?, reload?);
+    let (stop, reload) = (support::asked_by(&[SIGTERM, SIGINT])?, support::asked_by(&[SIGHUP])?);
     let fixed = |file: &File| {
         let EngineTable { state, reels, .. } = &file.engine;
         (state.clone(), reels.clone(), file.server.clone())

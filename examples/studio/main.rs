@@ -20,8 +20,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -83,14 +82,7 @@ fn run(cli: &Cli) -> Result<()> {
         out!("ok: {} channels, {} of them scheduled, {} keys", channels.len(), schedules.len(), keys.len())?;
         return Ok(());
     }
-    let [stop, reload] = [[SIGTERM, SIGINT].as_slice(), &[SIGHUP]].map(|signals| {
-        let flag = Arc::new(AtomicBool::new(false));
-        let registered = signals
-            .iter()
-            .try_for_each(|signal| signal_hook::flag::register(*signal, flag.clone()).map(drop));
-        registered.map(|()| flag)
-    });
-    let (stop, reload) = (stop?, reload?);
+    let (stop, reload) = (support::asked_by(&[SIGTERM, SIGINT])?, support::asked_by(&[SIGHUP])?);
     let at_start = fixed(&file);
     let http = file.http.clone().unwrap_or_default();
     let reels = file.engine.reels.clone().unwrap_or_else(|| http.data.join("reels"));

@@ -29,6 +29,15 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// Set each time one of these signals comes.
+pub fn asked_by(signals: &[i32]) -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in signals {
+        signal_hook::flag::register(*signal, flag.clone())?;
+    }
+    Ok(flag)
+}
+
 /// Runs an example: prints the error and its causes, and sets the exit code.
 pub fn exit(result: Result<()>) -> std::process::ExitCode {
     match result {
