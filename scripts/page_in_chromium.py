@@ -127,7 +127,7 @@ def main():
         browser.wait("[...document.querySelectorAll('tbody tr')].some(of => of.innerText.includes('on the air'))")
         browser.press("button[aria-label^='Remove rtmp']")
         browser.press("dialog button", "Remove it")
-        browser.wait("[...document.querySelectorAll('tbody tr')].filter(of => !of.innerText.includes('ended')).length === 1")
+        browser.wait("[...document.querySelectorAll('tbody tr')].filter(of => !/ended|removed/.test(of.innerText)).length === 1")
         step("an output is added, another one removed")
 
         browser.press("a", "Streams")

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use flowcast::health::HealthKind;
 use flowcast::rtmp::session::ClientRole;
 use flowcast::stats::OutputPhase;
 use flowcast::{EventKind, RtmpServerExt, Source};
@@ -64,6 +65,11 @@ fn a_push_that_is_removed_or_ends_keeps_the_error_it_has_not_recovered_from() {
         assert!(wait_until(PATIENCE, || ended(id).is_some()), "{case}: it is not shown");
         let output = ended(id).expect("it is shown");
         assert!(output.failures >= 1, "{case}: it forgot {output:?}");
+        assert_eq!(output.removed, case != "refused", "{case}: {output:?}");
+        let health = live.health();
+        let is_down = health.reasons().iter().any(|reason| reason.kind == HealthKind::OutputsDown);
+        // What was removed is no trouble any more; what was refused is.
+        assert_eq!(is_down, case == "refused", "{case}: {health:?}");
         match case {
             "recovered" => assert_eq!(output.last_error, None, "{case}: it is on the air again"),
             // Whether it was still sent to is a matter of the moment.

@@ -95,8 +95,10 @@ impl StreamLine {
         let is_live = |phase: OutputPhase| phase == OutputPhase::Live;
         let outputs = || {
             let is_player = |transport| transport == flowcast_core::OutputTransport::Player;
-            let is_gone =
+            // What has failed for good is still one of them; what was removed, or was done, is not.
+            let is_done =
                 |output: &OutputStats| output.phase == OutputPhase::Ended && output.last_error.is_none();
+            let is_gone = move |output: &OutputStats| output.removed || is_done(output);
             stats.outputs.iter().filter(move |output| !is_player(output.transport) && !is_gone(output))
         };
         Self {

@@ -151,9 +151,13 @@ pub(super) fn judge(figures: &Figures<'_>, rules: &HealthConfig, told: &mut Told
     }
 }
 
-/// Players come and go, and have their own networks; what lets them in sends nothing.
+/// Players come and go, and have their own networks; what lets them in sends nothing. What was removed is nobody's trouble any more.
 fn is_watched(output: &OutputStats) -> bool {
-    !matches!(output.transport, OutputTransport::Player | OutputTransport::Hub | OutputTransport::Stream)
+    !output.removed
+        && !matches!(
+            output.transport,
+            OutputTransport::Player | OutputTransport::Hub | OutputTransport::Stream
+        )
 }
 
 fn is_down(output: &OutputStats) -> bool {
@@ -243,6 +247,12 @@ mod tests {
             }
         };
         assert_eq!(with(all_down), ("bad", "outputs_down".to_owned()));
+        let removed = |stats: &mut StreamStats| {
+            let output = &mut stats.outputs[0];
+            (output.phase, output.removed) = (OutputPhase::Ended, true);
+            output.last_error = Some(OutputFailure::now(&Error::Ended));
+        };
+        assert_eq!(with(removed), ("good", String::new()), "nobody wants it any more");
         let first = |stats: &mut StreamStats| stats.outputs[0].phase = OutputPhase::Connecting;
         assert_eq!(with(first), ("good", String::new()), "it is reached for the first time");
         let late = |stats: &mut StreamStats| stats.schedule_lag = Duration::from_millis(100);

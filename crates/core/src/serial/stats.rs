@@ -139,6 +139,7 @@ impl Serialize for OutputStats {
             transport,
             path,
             phase,
+            removed,
             bytes_sent,
             bit_rate,
             lag,
@@ -151,7 +152,7 @@ impl Serialize for OutputStats {
             failures,
             last_error,
         } = self;
-        let mut to = to.serialize_struct("OutputStats", 18)?;
+        let mut to = to.serialize_struct("OutputStats", 19)?;
         to.serialize_field("id", id)?;
         to.serialize_field("label", &label.as_deref())?;
         to.serialize_field("backup_of", backup_of)?;
@@ -159,6 +160,7 @@ impl Serialize for OutputStats {
         to.serialize_field("transport", transport)?;
         to.serialize_field("path", &path.as_deref().map(text))?;
         to.serialize_field("phase", phase)?;
+        to.serialize_field("removed", removed)?;
         to.serialize_field("bytes_sent", bytes_sent)?;
         to.serialize_field("bit_rate", bit_rate)?;
         to.serialize_field("lag_seconds", &seconds(*lag))?;

@@ -136,6 +136,9 @@ pub struct OutputStats {
     pub path: Option<PathBuf>,
     /// How it stands.
     pub phase: OutputPhase,
+    /// Whether the program took it from the stream ([`remove_output`](crate::StreamRef::remove_output)): it says goodbye, or has ended. What it failed with
+    /// before is still in `last_error`, and is no concern of the stream's [health](crate::StreamRef::health) any more.
+    pub removed: bool,
     /// Bytes handed to the kernel or the file, all protocol bytes included.
     pub bytes_sent: u64,
     /// Bits per second of these bytes over the last second.
@@ -171,6 +174,7 @@ impl OutputStats {
             transport: OutputTransport::default(),
             path: None,
             phase: OutputPhase::Connecting,
+            removed: false,
             bytes_sent: 0,
             bit_rate: BitRate::ZERO,
             lag: Duration::ZERO,

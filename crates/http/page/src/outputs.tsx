@@ -38,7 +38,7 @@ export function Outputs({ id, outputs }: { id: string; outputs: OutputStats[] })
               </thead>
               <tbody>
                 {shown.map((output) => {
-                  const [health, word] = PHASES[output.phase] ?? ["idle", output.phase];
+                  const [health, word] = output.removed ? ["idle" as const, "removed"] : PHASES[output.phase] ?? ["idle", output.phase];
                   return (
                     <tr key={output.id}>
                       <td><State health={health} word={word} /></td>
@@ -56,7 +56,7 @@ export function Outputs({ id, outputs }: { id: string; outputs: OutputStats[] })
                       <td class="number">{output.drops}</td>
                       <td class="number">{output.reconnects}</td>
                       <td class="acts">
-                        {output.backup_of === null && (
+                        {output.backup_of === null && !output.removed && (
                           <button type="button" aria-label={`Remove ${output.label ?? output.name}`} onClick={() => setRemoving(output)}>
                             Remove
                           </button>

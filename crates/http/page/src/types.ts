@@ -69,6 +69,7 @@ export interface OutputStats {
   transport: string;
   path: string | null;
   phase: string;
+  removed: boolean;
   bytes_sent: number;
   bit_rate: number;
   lag_seconds: number;

@@ -134,6 +134,7 @@ impl Slot {
     fn update(&mut self, stats: &mut OutputStats, window: Option<Duration>) {
         (stats.lag, stats.bytes_held, stats.bytes_in_kernel) = (Duration::ZERO, 0, 0);
         self.driver.stats(stats);
+        stats.removed = self.leaving.is_some();
         if let Some(window) = window {
             self.rate.measure(stats.bytes_sent, window);
         }
