@@ -152,19 +152,25 @@ fn a_tenth_of_all_packets_lost_costs_no_connection() {
             "add rule inet lossy passing tcp {side} {port} numgen random mod 100 < 10 counter drop"
         ));
     }
+    let lost = || -> u64 {
+        let rules = nft("list table inet lossy");
+        rules.split("packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
+    };
     let live = witness.start(&engine, &clip, push(&server));
     let mut lag = Duration::ZERO;
-    assert!(witness.watch(&live, PATIENCE * 3, || {
-        lag = live.stats().outputs.iter().map(|output| output.lag).max().unwrap_or_default().max(lag);
-        server.wait_pictures(server.count().saturating_sub(1), 400, Duration::ZERO)
-    }));
+    // How many packets the pictures make, and so how many are lost, is up to the machine.
+    assert!(
+        witness.watch(&live, PATIENCE * 3, || {
+            lag = live.stats().outputs.iter().map(|output| output.lag).max().unwrap_or_default().max(lag);
+            server.wait_pictures(server.count().saturating_sub(1), 400, Duration::ZERO) && lost() > 20
+        }),
+        "{}",
+        nft("list table inet lossy")
+    );
     let stats = live.stats();
     assert_eq!((stats.reconnects, stats.drops), (0, 0), "{stats}");
-    let rules = nft("list table inet lossy");
-    let lost = rules.split("packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
-    let lost: u64 = lost.sum();
-    assert!(lost > 20, "{rules}");
-    println!("{lost} packets lost, 10 %: 400 pictures, none missing, largest lag {lag:?}");
+    let lost = lost();
+    println!("{lost} packets lost, 10 %: 400 pictures and more, none missing, largest lag {lag:?}");
     stop_within(live, PATIENCE);
     clip.assert_fresh_start(&server.visits().last().expect("it came").tags);
     witness.assert_unharmed(&clip);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use axum::extract::State;
-use flowcast_core::{OutputTransport, seconds as as_seconds, utc};
+use flowcast_core::{OutputPhase, OutputStats, OutputTransport, seconds as as_seconds, utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -112,7 +112,11 @@ impl Recording {
 pub(crate) async fn recordings(_: May<Watch>, State(house): State<House>) -> Json<Recordings> {
     let mut open = Vec::new();
     for stats in house.engine.watch().stats() {
-        let files = stats.outputs.iter().filter(|output| output.transport == OutputTransport::File);
+        // Of those that have ended the journal knows.
+        let is_open = |output: &&OutputStats| {
+            output.transport == OutputTransport::File && output.phase != OutputPhase::Ended
+        };
+        let files = stats.outputs.iter().filter(is_open);
         open.extend(files.map(|output| OpenRecording {
             stream: stats.id.to_string(),
             label: stats.label.as_deref().map(str::to_owned),

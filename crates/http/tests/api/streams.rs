@@ -42,14 +42,16 @@ fn a_stream_is_started_seen_changed_and_stopped() {
     let output = added["id"].as_str().unwrap();
     wait_until("it records", || {
         let list = studio.get("/api/v1/recordings").expect(200);
-        list["open"].as_array().unwrap().iter().any(|open| open["output"] == output)
+        let open = list["open"].as_array().unwrap().iter().find(|open| open["output"] == output);
+        open.is_some_and(|open| open["bytes"].as_u64() > Some(0))
     });
     let again = studio.post(&format!("{place}/outputs"), &json!({"record": "x.flv", "label": "more"}));
     assert_eq!(again.problem(409), "LABEL_IN_USE");
     studio.ask("DELETE", &format!("{place}/outputs/{output}"), crate::support::OPERATE, None).expect(200);
     wait_until("the recording is complete", || {
         let list = studio.get("/api/v1/recordings").expect(200);
-        list["complete"].as_array().unwrap().iter().any(|done| done["path"] == json!(two))
+        let is_open = list["open"].as_array().unwrap().iter().any(|open| open["output"] == output);
+        !is_open && list["complete"].as_array().unwrap().iter().any(|done| done["path"] == json!(two))
     });
     let gone = studio.ask("DELETE", &format!("{place}/outputs/o77"), crate::support::OPERATE, None);
     assert_eq!(gone.problem(404), "NOT_FOUND");
