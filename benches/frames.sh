@@ -5,14 +5,17 @@
 #
 #   benches/frames.sh [PAIRS] [SECONDS]      3 pairs of 20 s each, alternating
 #
+#   PROFILE=release   how the program is built; otherwise as the other benches' programs
+#
 # CPU time counts, so other load on the machine changes little; the ratio of each pair is what counts, and the median of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/common.sh
 
 pairs=${1:-3} length=${2:-20}
-cargo build --locked --quiet --profile dist -p flowcast-bench --bin frames
-program=$target/dist/frames
+profile=${PROFILE:-dist}
+cargo build --locked --quiet --profile "$profile" -p flowcast-bench --bin frames
+program=$target/$profile/frames
 work=$(mktemp -d "${TMPDIR:-/tmp}/flowcast-frames-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
