@@ -214,7 +214,10 @@ impl OutputDriver for ThumbnailOutput {
     }
 
     fn is_finished(&mut self) -> bool {
-        self.take_reports(&mut Vec::new());
+        // Nobody hears of events any more.
+        let mut notices = Vec::new();
+        self.take_reports(&mut notices);
+        notices.iter().for_each(|notice| log::warn!("stream {}: {notice}", self.stream));
         self.jpegs.is_none() && !self.is_busy
     }
 

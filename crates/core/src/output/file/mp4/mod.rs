@@ -29,8 +29,9 @@ use table::Table;
 const LARGEST_BODY: usize = 1 << 28;
 /// Bytes of the `free` box: those of the head of an `mdat` with a size of 64 bits.
 const HEAD: u32 = 16;
-/// Bytes of tables that are held at most: those of about five days. A recording that is longer goes on in another file.
-const MOST_TABLE: usize = 256 << 20;
+/// Bytes of tables that are held at most: those of more than a day. A recording that is longer goes on in another file. The index that is made of them
+/// at the end takes about three times as much for a moment.
+const MOST_TABLE: usize = 64 << 20;
 
 /// The file.
 #[derive(Debug)]
@@ -139,7 +140,7 @@ impl Mp4File {
         let tables: Vec<_> = self.tables.iter().collect();
         let mut boxes = Boxes::new();
         moov::moov(&mut boxes, self.media.tracks(), Some(&tables));
-        self.file.add(boxes.as_slice());
+        self.file.add_shared(boxes.into_vec().into());
         self.file.end_part()?;
         self.file.flush()?;
         // Without its index the media could not be found: the head is not to be on the disk before it.
