@@ -133,7 +133,7 @@ pub use keys::{
 pub use limiter::{Admission, Limits};
 pub use loudness::{Loudness, LoudnessFacts};
 pub use machine::{GroupUse, Machine, ProcessUse};
-pub use mix::{Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleSink};
+pub use mix::{Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleRoom, SampleSink};
 pub use net::tls::{RootsFile, TlsRoots};
 pub use output::{Clip, Existing, FileFormat, Hls, HlsFile, HlsStore, IfTaken, Output, Rotation, Segments};
 pub use overlay::{Anchor, Clock, Color, Font, Overlay, OverlayHandle, OverlayWidth, TextStyle};

@@ -342,7 +342,7 @@ pub mod loudness {
 pub mod mix {
     pub use flowcast_core::{
         AudioFormat, Ducking, MixInput, MixInputStats, Mixer, MixerRef, MixerStats, SampleFormat,
-        SampleLayout, SampleSink, Samples,
+        SampleLayout, SampleRoom, SampleSink, Samples,
     };
 }
 

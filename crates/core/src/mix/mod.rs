@@ -41,6 +41,6 @@ pub(crate) use line::Line;
 pub(crate) use mixing::{MixOptions, Mixing};
 pub use settings::{Ducking, MixInput, Mixer};
 pub(crate) use settings::{Feed, Listened, Live};
-pub use sink::SampleSink;
+pub use sink::{SampleRoom, SampleSink};
 #[cfg(feature = "libav")]
 pub(crate) use sound::Sound;

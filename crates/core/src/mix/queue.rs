@@ -4,9 +4,12 @@
 //! more than there is room for waits, or is told how much was taken.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::sys::Wakers;
 
 /// The samples of one input, at the rate and with the channels of the mix.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(crate) struct SampleQueue {
     state: Mutex<State>,
     room: Condvar,
     filled: Condvar,
+    /// Tasks that wait until half of it is free.
+    wakers: Arc<Wakers>,
     most: usize,
 }
 
@@ -49,7 +54,8 @@ impl SampleQueue {
             ran_dry: 0,
             lead: Vec::new(),
         };
-        Self { state: Mutex::new(state), room: Condvar::new(), filled: Condvar::new(), most }
+        let (room, filled, wakers) = (Condvar::new(), Condvar::new(), Arc::default());
+        Self { state: Mutex::new(state), room, filled, wakers, most }
     }
 
     /// Takes all of them, one row for each channel; `false` if nobody mixes any more.
@@ -134,6 +140,11 @@ impl SampleQueue {
             state.lead.clear();
             self.room.notify_all();
         }
+        let is_half_free = self.is_half_free(&state);
+        drop(state);
+        if is_half_free {
+            self.wakers.wake();
+        }
         count
     }
 
@@ -141,6 +152,7 @@ impl SampleQueue {
     pub(crate) fn clear(&self) {
         self.state.lock().rows.iter_mut().for_each(VecDeque::clear);
         self.room.notify_all();
+        self.wakers.wake();
     }
 
     /// Samples of each channel that wait.
@@ -184,8 +196,10 @@ impl SampleQueue {
         let mut state = self.state.lock();
         state.closed = true;
         state.rows.iter_mut().for_each(VecDeque::clear);
+        drop(state);
         self.room.notify_all();
         self.filled.notify_all();
+        self.wakers.wake();
     }
 
     /// Whether nobody takes any more.
@@ -216,6 +230,26 @@ impl SampleQueue {
                 break;
             }
         }
+    }
+
+    /// Samples of each channel there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.most.saturating_sub(self.state.lock().waiting())
+    }
+
+    /// Whether half of it is free; `None` if nobody takes any more.
+    pub(crate) fn has_room(&self) -> Option<bool> {
+        let state = self.state.lock();
+        (!state.closed).then(|| self.is_half_free(&state))
+    }
+
+    fn is_half_free(&self, state: &State) -> bool {
+        2 * state.waiting() <= self.most
+    }
+
+    /// What wakes tasks once [`has_room`](Self::has_room) may say something else.
+    pub(crate) fn wakers(&self) -> Arc<Wakers> {
+        self.wakers.clone()
     }
 
     /// Bytes that wait.
@@ -293,6 +327,33 @@ mod tests {
         thread.join().expect("it gave all");
         assert!(out.iter().enumerate().all(|(at, sample)| *sample == at as f32));
         assert!(queue.is_finished());
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_when_half_is_free_and_when_nobody_takes_any_more() {
+        let queue = SampleQueue::new(1, 100);
+        let woken = Arc::new(Woken::default());
+        let count = || woken.0.load(std::sync::atomic::Ordering::Relaxed);
+        let mut waiting = crate::sys::Waiting::new(queue.wakers());
+        let take = |count| queue.take(&mut [vec![0.0; count]]);
+        assert_eq!(queue.try_push(&[vec![1.0; 100]]), Some(100));
+        assert_eq!((queue.has_room(), queue.room()), (Some(false), 0));
+        waiting.note(&woken.clone().into());
+        assert_eq!((take(49), count(), queue.has_room()), (49, 0, Some(false)));
+        assert_eq!((take(1), count(), queue.has_room(), queue.room()), (1, 1, Some(true), 50));
+        waiting.note(&woken.clone().into());
+        queue.close();
+        assert_eq!((count(), queue.has_room()), (2, None));
     }
 
     #[test]

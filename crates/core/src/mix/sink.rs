@@ -2,8 +2,10 @@
 //!
 //! In: samples in the program's format, on its thread. Out: the same at the rate and with the channels of the mix, in the input's queue.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use flowcast_av::{AudioFormat as Form, AudioFrame, Resampler};
 
@@ -13,6 +15,7 @@ use super::queue::SampleQueue;
 use super::settings::refuse;
 use crate::error::Error;
 use crate::sound_format::{AudioFormat, Samples};
+use crate::sys::Waiting;
 
 /// Samples that are converted at once: what is given is not held back for longer.
 const PIECE: usize = 128;
@@ -109,6 +112,47 @@ impl SampleSink {
         Ok(all)
     }
 
+    /// Samples of each channel that are taken now without a wait, and without one being dropped. Of a [device](crate::MixInput::device), any
+    /// number is taken: `usize::MAX`.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.line.is_some() {
+            return usize::MAX;
+        }
+        let room = self.queue.room() as u64 * u64::from(self.format.sample_rate);
+        let room = room / u64::from(self.shared.format.rate.max(1));
+        // What the resampler still has comes before them.
+        let spare = if self.resampler.is_some() { PIECE as u64 } else { 0 };
+        usize::try_from(room.saturating_sub(spare)).unwrap_or(usize::MAX)
+    }
+
+    /// For async programs: becomes ready once there is room for a quarter of a second of samples, or fails once the stream has ended or plays another
+    /// source. It needs no runtime and no thread, and dropping it costs nothing.
+    ///
+    /// ```no_run
+    /// # extern crate flowcast_core as flowcast;
+    /// use flowcast::{Error, SampleSink};
+    ///
+    /// async fn tone(mut sink: SampleSink) -> Result<(), Error> {
+    ///     let mut at = 0_u32;
+    ///     loop {
+    ///         sink.ready().await?;
+    ///         // Half of what there is room for at least: mono, at the rate of the sink.
+    ///         let count = sink.room() as u32;
+    ///         let rate = sink.format().sample_rate as f32;
+    ///         let tone = |at| (at as f32 / rate * 440.0 * std::f32::consts::TAU).sin() * 0.2;
+    ///         let samples: Vec<f32> = (at..at + count).map(tone).collect();
+    ///         sink.try_send(&samples[..])?;
+    ///         at += count;
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn ready(&self) -> SampleRoom {
+        let queue = self.line.is_none().then(|| self.queue.clone());
+        SampleRoom { waiting: Waiting::new(self.queue.wakers()), queue }
+    }
+
     /// The samples as they are mixed.
     fn convert(&mut self, samples: Samples<'_>) -> Result<Vec<Vec<Vec<f32>>>, Error> {
         let rows = samples.rows(&self.format, "samples")?;
@@ -126,6 +170,36 @@ impl SampleSink {
             pieces.push(frame.to_channels()?);
         }
         Ok(pieces)
+    }
+}
+
+/// Becomes ready when there is room; see [`SampleSink::ready`].
+#[derive(Debug)]
+pub struct SampleRoom {
+    waiting: Waiting,
+    /// `None` where there always is.
+    queue: Option<Arc<SampleQueue>>,
+}
+
+impl SampleRoom {
+    fn look(&self) -> Option<Result<(), Error>> {
+        match self.queue.as_ref().map_or(Some(true), |queue| queue.has_room()) {
+            Some(true) => Some(Ok(())),
+            Some(false) => None,
+            None => Some(Err(Error::Ended)),
+        }
+    }
+}
+
+impl Future for SampleRoom {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(seen) = self.look() {
+            return Poll::Ready(seen);
+        }
+        self.waiting.note(cx.waker());
+        self.look().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

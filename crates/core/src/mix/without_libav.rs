@@ -1,6 +1,8 @@
 //! What stands for the sink of samples where libav is not built: nothing is mixed, so nobody can have one.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::control::Shared;
 use crate::error::Error;
@@ -36,6 +38,30 @@ impl SampleSink {
     ///
     /// None: there is no sink.
     pub fn try_send<'a>(&mut self, _: impl Into<Samples<'a>>) -> Result<bool, Error> {
+        match *self {}
+    }
+
+    /// Samples of each channel that are taken now.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        match *self {}
+    }
+
+    /// Becomes ready once there is room.
+    #[must_use]
+    pub const fn ready(&self) -> SampleRoom {
+        match *self {}
+    }
+}
+
+/// Becomes ready when there is room. Without libav there is none.
+#[derive(Debug)]
+pub enum SampleRoom {}
+
+impl Future for SampleRoom {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         match *self {}
     }
 }
