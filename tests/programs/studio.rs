@@ -65,6 +65,17 @@ impl Studio {
 }
 
 #[test]
+fn the_files_of_deploy_are_right() {
+    let Some(program) = example("studio") else { return };
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for name in ["studio.toml", "docker.toml"] {
+        let mut peer = Peer::spawn(&program, [text(&deploy.join(name)), "--check"]);
+        peer.wait_success(PATIENCE);
+        assert!(peer.output().starts_with("ok: 0 channels"), "{}", peer.report());
+    }
+}
+
+#[test]
 fn what_the_page_began_and_issued_is_there_again_after_a_kill_and_the_file_is_followed() {
     let Some(program) = example("studio") else { return };
     let (clip, folder) = (Known::small(), directory());
