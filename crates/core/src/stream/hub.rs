@@ -447,10 +447,12 @@ impl Drop for Watch {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut names = self.hub.names.lock();
-        let released = match names.get(&self.name) {
+        let mut released = match names.get(&self.name) {
             Some(entry) if entry.token == self.token => names.remove(&self.name),
             _ => None,
         };
+        // Who finds the name free finds the owner's place free, too.
+        drop(released.as_mut().and_then(|entry| entry.place.take()));
         drop(names);
         // The stream's last reference may be in it; it must not be dropped under the lock.
         drop(released);
@@ -488,15 +490,7 @@ impl Handover {
     ///
     /// [`Error::Ended`]: the stream was stopped meanwhile.
     pub fn deliver(mut self, publisher: Box<dyn SourceDriver>) -> Result<StreamRef, Error> {
-        let was_relayed = self.desk.as_ref().is_some_and(|desk| desk.is_yielding());
-        if !self.stream.shared.mailbox.send(Command::Deliver(Box::new(Delivery(publisher)))) {
-            return Err(Error::Ended);
-        }
-        self.desk = None;
-        if was_relayed {
-            // It is a publication from now on, and those are not counted among what was started.
-            self.stream.shared.gives_its_place_back();
-        }
+        // Before the publisher is told that it is on the air: who hears of that finds the stream to be its owner's.
         if let Some(heir) = self.heir.take() {
             let owner = heir.as_ref().map(|(owner, _)| owner.clone());
             let mut names = self.hub.names.lock();
@@ -506,6 +500,14 @@ impl Handover {
             drop(names);
             self.stream.shared.passes_to(owner);
         }
+        if self.desk.as_ref().is_some_and(|desk| desk.is_yielding()) {
+            // It is a publication from now on, and those are not counted among what was started.
+            self.stream.shared.gives_its_place_back();
+        }
+        if !self.stream.shared.mailbox.send(Command::Deliver(Box::new(Delivery(publisher)))) {
+            return Err(Error::Ended);
+        }
+        self.desk = None;
         Ok(self.stream.clone())
     }
 }
