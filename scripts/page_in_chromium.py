@@ -4,12 +4,14 @@
     scripts/page_in_chromium.py URL TOKEN RTMP FILE... [--pictures DIRECTORY]
 
 URL is the page, TOKEN may operate and issue keys, RTMP is the address of an RTMP server of the same engine (`rtmp://127.0.0.1:1935/live`), FILEs
-are at least two that can be played. Prints a line for each step; fails with the first that does not work, and if the page complained
-of anything on its console. Needs `chromium`.
+are at least two that can be played. Prints a line for each step; fails with the first that does not work, if the page complained
+of anything on its console, and if axe-core finds something serious in one of the views. Needs `chromium`; gets axe-core with
+scripts/for_browser.sh.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 import urllib.request
@@ -25,6 +27,11 @@ PIXELS = """(() => {
   to.drawImage(video, 0, 0, 64, 36);
   return [...to.getImageData(0, 0, 64, 36).data].join();
 })()"""
+
+# What is serious: rules that are broken, with the first elements that break them.
+FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+  .filter(of => of.impact === 'serious' || of.impact === 'critical')
+  .map(of => `${of.impact}: ${of.help} (${of.id}): ` + of.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(' | ')))"""
 
 
 def main():
@@ -43,11 +50,19 @@ def main():
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
+    got = subprocess.run([Path(__file__).with_name("for_browser.sh"), "axe-core"], stdout=subprocess.PIPE, check=True)
+    axe = Path(got.stdout.decode().strip()).read_text()
+    findings = []
+
     with Chromium() as browser:
         def step(text):
             print(text, flush=True)
 
         def picture(name):
+            """A view is complete: it is looked at by axe, and kept as a picture."""
+            if not browser.run("!!window.axe"):
+                browser.run(axe + "; true")
+            findings.extend(f"{name}: {found}" for found in browser.run(FINDINGS))
             if options.pictures:
                 options.pictures.mkdir(parents=True, exist_ok=True)
                 browser.picture(options.pictures / f"{name}.png")
@@ -171,6 +186,9 @@ def main():
         if stream in [of["id"] for of in ask("GET", "streams")["streams"]]:
             raise AssertionError("it still runs")
         step("a stream is stopped")
+        if findings:
+            raise AssertionError("\n".join(["axe found:", *findings]))
+        step("axe finds nothing serious in any view, light and dark")
         if browser.complaints:
             raise AssertionError("\n".join(["the page complained:", *browser.complaints]))
 

@@ -5,7 +5,7 @@
 
 Each join is a new player that begins at a random moment and plays for some seconds of media. Prints one line of JSON for each: how long it took
 to the first picture, how far behind the newest segment it began, how much was played, how often it had to wait, and what hls.js
-complained of. Fails unless all of them played. The server has to allow other origins. Needs `chromium`; gets hls.js with scripts/hlsjs.sh.
+complained of. Fails unless all of them played. The server has to allow other origins. Needs `chromium`; gets hls.js with scripts/for_browser.sh.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def main():
     asked = parser.parse_args()
     file = asked.hlsjs
     if file is None:
-        got = subprocess.run([Path(__file__).with_name("hlsjs.sh")], stdout=subprocess.PIPE, check=False)
+        got = subprocess.run([Path(__file__).with_name("for_browser.sh"), "hls.js"], stdout=subprocess.PIPE, check=False)
         if got.returncode:
             sys.exit(got.returncode)
         file = Path(got.stdout.decode().strip())

@@ -116,7 +116,7 @@ find_missing() {
     want python3 have python3
     want procps have ps
     want chromium have_chromium    # plays HLS, with hls.js, and uses the page
-    want npm have npm              # gets hls.js, and what the page is made of
+    want npm have npm              # gets hls.js and axe-core, and what the page is made of
     want fonts-dejavu-core any_file /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf    # text of overlays
     want strace have strace    # shows which system calls reach a socket
     want jq have jq            # lists the test programs

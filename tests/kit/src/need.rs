@@ -20,8 +20,10 @@ pub enum Need {
     GstreamerHls,
     /// The `chromium` program, and `python3` for the scripts that use it.
     Chromium,
-    /// hls.js, as `scripts/hlsjs.sh` gets it from npm.
+    /// hls.js, as `scripts/for_browser.sh` gets it from npm.
     HlsJs,
+    /// axe-core, from there as well.
+    AxeCore,
     /// The `rtmpdump` program.
     Rtmpdump,
     /// stunnel.
@@ -67,7 +69,8 @@ impl Need {
                         == [true; 6]
             }
             Self::Chromium => program("chromium").is_some() && program("python3").is_some(),
-            Self::HlsJs => hls_js(),
+            Self::HlsJs => has_for_browser("hls.js"),
+            Self::AxeCore => has_for_browser("axe-core"),
             Self::Rtmpdump => program("rtmpdump").is_some(),
             Self::Stunnel => stunnel().is_some(),
             Self::Openssl => program("openssl").is_some(),
@@ -95,7 +98,7 @@ impl Need {
             Self::Media(_) => "set FLOWCAST_TEST_MEDIA to the directory of the test media",
             Self::Peer(_) => "run scripts/peers.sh",
             Self::Ffmpeg7 => "run scripts/ffmpeg7.sh",
-            Self::HlsJs => "run scripts/hlsjs.sh where npm reaches its registry",
+            Self::HlsJs | Self::AxeCore => "run scripts/for_browser.sh where npm reaches its registry",
             Self::SilentDns => "run the tests as root",
             Self::Apart(_) => "run the tests where they may have namespaces, with iproute2 and nftables",
             _ => "run scripts/setup.sh --peers",
@@ -150,10 +153,10 @@ pub(crate) fn peer_program(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Gets hls.js if it is not there yet.
-fn hls_js() -> bool {
-    let script = super::checkout().join("scripts/hlsjs.sh");
-    Command::new(script).output().is_ok_and(|output| output.status.success())
+/// Gets what is loaded into a browser, if it is not there yet.
+fn has_for_browser(name: &str) -> bool {
+    let script = super::checkout().join("scripts/for_browser.sh");
+    Command::new(script).arg(name).output().is_ok_and(|output| output.status.success())
 }
 
 /// FFmpeg 7.1 or newer, which knows Enhanced RTMP.

@@ -48,11 +48,11 @@ fn it_is_not_there_if_it_is_not_wished() {
     }
 }
 
-/// First visit, token, key, a file to a server, its preview, a broken output, outputs, a playlist, all views, a phone, stop.
+/// First visit, token, key, a file to a server, its preview, a broken output, outputs, a playlist, all views, a phone, stop; and no barrier that axe-core knows of.
 /// `FLOWCAST_PICTURES` is a directory for pictures of each view.
 #[test]
 fn a_person_does_everything_with_it() {
-    if !need(&[Need::Chromium]) {
+    if !need(&[Need::Chromium, Need::AxeCore]) {
         return;
     }
     const TOKEN: &str = "canary-token-of-a-person";
