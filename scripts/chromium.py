@@ -148,10 +148,14 @@ class Chromium:
 
     def choose(self, label, value):
         """Chooses in the list of this label."""
+        self.set(label, value, "select", "change")
+
+    def set(self, label, value, kind="input", event="input"):
+        """Gives the field of this label a value, however that would be done by hand."""
         field = (f"[...document.querySelectorAll('label.field')].find(of => of.offsetParent !== null &&"
-                 f" of.firstElementChild.innerText === {json.dumps(label)})?.querySelector('select')")
-        self.wait(f"!!{field}", f"no list {label}")
-        self.run(f"(of => {{ of.value = {json.dumps(value)}; of.dispatchEvent(new Event('change', {{bubbles: true}})); }})({field})")
+                 f" of.firstElementChild.innerText === {json.dumps(label)})?.querySelector('{kind}')")
+        self.wait(f"!!{field}", f"no {kind} {label}")
+        self.run(f"(of => {{ of.value = {json.dumps(value)}; of.dispatchEvent(new Event('{event}', {{bubbles: true}})); }})({field})")
 
     def key(self, name):
         for kind in ("keyDown", "keyUp"):

@@ -145,6 +145,46 @@ def main():
         browser.wait("[...document.querySelectorAll('tbody tr')].filter(of => !/ended|removed/.test(of.innerText)).length === 1")
         step("an output is added, another one removed")
 
+        archive = str(Path(options.files[0]).with_name("archive.mp4"))
+        browser.press("button", "Add an output")
+        browser.choose("What", "record")
+        browser.type("File on the server", archive)
+        browser.press("dialog button", "Add it")
+        browser.press("nav a", "Recordings")
+        browser.wait(is_shown("Being written"))
+        browser.wait(is_shown(archive))
+        # It has something in it.
+        browser.wait("!/^0 B/.test(document.querySelector('tbody td.number').innerText)")
+        browser.run("history.back()")
+        browser.press("button[aria-label^='Remove archive']")
+        browser.press("dialog button", "Remove it")
+        browser.press("nav a", "Recordings")
+        browser.wait(is_shown("Complete"))
+        browser.wait(is_shown(archive))
+        picture("recordings")
+        step("a recording is begun and ended, and listed")
+
+        browser.press("nav a", "Schedules")
+        browser.press("a", "New schedule")
+        browser.type("File on the server", options.files[0])
+        browser.type("Label", "night")
+        browser.type("Name", "night")
+        browser.press("label.check", "Sunday")
+        browser.set("From", "23:30")
+        browser.set("Until", "01:00")
+        browser.set("Time zone", "Europe/Berlin")
+        picture("new-schedule")
+        browser.press("button", "Schedule it")
+        browser.wait("document.querySelectorAll('tbody tr').length === 1")
+        windows = ask("GET", "schedules")["schedules"][0]["when"]["windows"]
+        if windows != [{"days": ["mon", "tue", "wed", "thu", "fri", "sat"], "from": "23:30", "to": "01:00"}]:
+            raise AssertionError(windows)
+        picture("schedules")
+        browser.press("button", "Take out")
+        browser.press("dialog button", "Take it out")
+        browser.wait(is_shown("Nothing is scheduled."))
+        step("a stream is scheduled, and taken out again")
+
         browser.press("a", "Streams")
         browser.press("a", "New stream")
         browser.press("button", "As JSON")
@@ -165,7 +205,7 @@ def main():
         picture("playlist")
         step("the playlist is edited with the keyboard")
 
-        for name in ("Schedules", "Capacity", "Events"):
+        for name in ("Capacity", "Events"):
             browser.press("nav a", name)
             browser.wait(f"document.querySelector('h1')?.innerText === {json.dumps(name)}")
             picture(name.lower())

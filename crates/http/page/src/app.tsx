@@ -8,6 +8,7 @@ import { EventsView } from "./events";
 import { Keys } from "./keys";
 import { New } from "./new";
 import { Toasts } from "./parts";
+import { Recordings } from "./recordings";
 import { Room } from "./room";
 import { Schedules } from "./schedules";
 import { connected } from "./sse";
@@ -20,7 +21,8 @@ const route = new Cell(location.hash);
 window.addEventListener("hashchange", () => route.set(location.hash));
 
 const PLACES: [string, string][] = [
-  ["#/streams", "Streams"], ["#/keys", "Keys"], ["#/schedules", "Schedules"], ["#/room", "Capacity"], ["#/events", "Events"],
+  ["#/streams", "Streams"], ["#/keys", "Keys"], ["#/schedules", "Schedules"], ["#/recordings", "Recordings"],
+  ["#/room", "Capacity"], ["#/events", "Events"],
 ];
 
 function View({ at }: { at: string }) {
@@ -32,9 +34,11 @@ function View({ at }: { at: string }) {
   }, [at]);
   if (stream) return <Stream id={stream} />;
   switch (at) {
-    case "#/new": return <New />;
+    case "#/new": return <New key="now" />;
+    case "#/new/schedule": return <New key="scheduled" isScheduled />;
     case "#/keys": return <Keys />;
     case "#/schedules": return <Schedules />;
+    case "#/recordings": return <Recordings />;
     case "#/room": return <Room />;
     case "#/events": return <EventsView />;
     default: return <Streams />;

@@ -1,4 +1,4 @@
-// A new stream: described by a form or as JSON, looked at before it is started.
+// A new stream: described by a form or as JSON, looked at before it is started; now, or when the calendar says.
 import { useState } from "preact/hooks";
 import { ask } from "./api";
 import { Act, Field } from "./parts";
@@ -61,8 +61,27 @@ const ACTIONS: Record<string, string> = {
   encode: "picture and sound have to be encoded, or the file cannot be sent.",
 };
 
-export function New() {
+/** Every week on these days, from a time of day to another one, in the time of a zone. */
+interface Window {
+  zone: string;
+  days: string[];
+  from: string;
+  to: string;
+}
+
+const DAYS: [string, string][] = [
+  ["mon", "Monday"], ["tue", "Tuesday"], ["wed", "Wednesday"], ["thu", "Thursday"], ["fri", "Friday"], ["sat", "Saturday"], ["sun", "Sunday"],
+];
+
+function asWhen({ zone, days, from, to }: Window): unknown {
+  return { zone: zone.trim(), windows: [{ ...(days.length < DAYS.length && { days }), from, to }] };
+}
+
+export function New({ isScheduled = false }: { isScheduled?: boolean }) {
   const [draft, setDraft] = useState<Draft>(START);
+  const [when, setWhen] = useState<Window>({
+    zone: Intl.DateTimeFormat().resolvedOptions().timeZone, days: DAYS.map(([day]) => day), from: "20:00", to: "23:00",
+  });
   const [json, setJson] = useState<string | null>(null);
   const [said, setSaid] = useState<{ text: string; isBad: boolean }[]>([]);
   const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
@@ -91,7 +110,7 @@ export function New() {
   return (
     <main class="narrow">
       <div class="heading">
-        <h1>New stream</h1>
+        <h1>{isScheduled ? "New schedule" : "New stream"}</h1>
         <span class="push" />
         <button
           type="button"
@@ -155,6 +174,7 @@ export function New() {
             <p><button type="button" onClick={() => change({ outputs: [...draft.outputs, EMPTY] })}>Add an output</button></p>
           </>
         )}
+      {isScheduled && <WhenForm when={when} change={setWhen} />}
       {said.length > 0 && (
         <ul class="said" aria-live="polite">
           {said.map(({ text, isBad }, place) => <li key={place} class={isBad ? "problem" : ""}>{text}</li>)}
@@ -162,19 +182,65 @@ export function New() {
       )}
       <footer class="tools">
         <Act act={check}>Check</Act>
-        <Act
-          kind="primary"
-          act={async () => {
-            const { id } = await ask<{ id: string }>("POST", "streams", spec());
-            say("The stream runs.");
-            void refresh();
-            location.hash = `#/streams/${id}`;
-          }}
-        >
-          Start it
-        </Act>
+        {isScheduled
+          ? (
+            <Act
+              kind="primary"
+              disabled={when.days.length === 0}
+              act={async () => {
+                await ask("POST", "schedules", { stream: spec(), when: asWhen(when) });
+                say("It is scheduled.");
+                location.hash = "#/schedules";
+              }}
+            >
+              Schedule it
+            </Act>
+          )
+          : (
+            <Act
+              kind="primary"
+              act={async () => {
+                const { id } = await ask<{ id: string }>("POST", "streams", spec());
+                say("The stream runs.");
+                void refresh();
+                location.hash = `#/streams/${id}`;
+              }}
+            >
+              Start it
+            </Act>
+          )}
       </footer>
     </main>
+  );
+}
+
+function WhenForm({ when, change }: { when: Window; change: (when: Window) => void }) {
+  const toggle = (day: string) => {
+    const days = when.days.includes(day) ? when.days.filter((of) => of !== day) : [...when.days, day];
+    change({ ...when, days: DAYS.map(([of]) => of).filter((of) => days.includes(of)) });
+  };
+  return (
+    <section class="card form" aria-label="When it runs">
+      <h2>When it runs</h2>
+      <fieldset class="days">
+        <legend>Days</legend>
+        {DAYS.map(([day, name]) => (
+          <label key={day} class="check">
+            <input type="checkbox" checked={when.days.includes(day)} onChange={() => toggle(day)} />
+            {name}
+          </label>
+        ))}
+      </fieldset>
+      <Field label="From">
+        <input type="time" required value={when.from} onInput={(event) => change({ ...when, from: event.currentTarget.value })} />
+      </Field>
+      <Field label="Until" hint="Before the time it begins: on the day after">
+        <input type="time" required value={when.to} onInput={(event) => change({ ...when, to: event.currentTarget.value })} />
+      </Field>
+      <Field label="Time zone">
+        <input spellcheck={false} value={when.zone} onInput={(event) => change({ ...when, zone: event.currentTarget.value })} />
+      </Field>
+    </section>
   );
 }
 

@@ -31,7 +31,11 @@ export function Schedules() {
   }, []);
   return (
     <main>
-      <div class="heading"><h1>Schedules</h1></div>
+      <div class="heading">
+        <h1>Schedules</h1>
+        <span class="push" />
+        <a class="button primary" href="#/new/schedule">New schedule</a>
+      </div>
       {all?.length === 0 && <p class="nothing card">Nothing is scheduled.</p>}
       {all && all.length > 0 && (
         <section class="card scroll">
