@@ -179,9 +179,10 @@ impl Controller {
         let is_alone =
             self.settings.follow == Follow::Slowest && count > 1 && takes < alone && others_are_calm;
         if is_alone {
-            let left = self.links.iter_mut().filter(|link| link.output == output);
-            left.for_each(|link| link.is_left = true);
-            changes.push(Change::Left { output, takes });
+            let left = self.links.iter_mut().find(|link| link.output == output)?;
+            left.is_left = true;
+            // Where it takes less than the sound alone, nothing of it is left for pictures, which would say little.
+            changes.push(Change::Left { output, takes: left.capacity().unwrap_or(takes) });
             return None;
         }
         let behind = self.links.iter().find(|link| link.output == output)?.behind();

@@ -405,7 +405,7 @@ pub enum EventKind {
     OutputNotFollowed {
         /// The output.
         output: OutputId,
-        /// Bits per second that it takes, beside the sound.
+        /// Bits per second that it takes, sound included.
         takes: BitRate,
     },
     /// The bit rate follows an output again that was alone too slow.
