@@ -299,10 +299,7 @@ impl EventKind {
             }
             Self::ThumbnailFailed { error, .. } => write!(f, "no thumbnail: {}", chain(error)),
             Self::OutputNotFollowed { takes, .. } => {
-                write!(
-                    f,
-                    "alone too slow: it takes {takes} of the pictures, and what it does not take is dropped"
-                )
+                write!(f, "alone too slow: it takes {takes}, and pictures are dropped")
             }
             Self::OutputFollowed { .. } => f.write_str("calm again: the bit rate follows it"),
             Self::OutputCodecRare { codec, .. } => write!(f, "hardly any player decodes {codec}"),
