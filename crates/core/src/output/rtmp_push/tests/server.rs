@@ -1,7 +1,7 @@
 //! A server that is served by the test's own thread, between two turns of the push.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 use bytes::Buf;
@@ -78,17 +78,21 @@ impl Visit {
 
 impl Server {
     pub(super) fn new(lets: Lets) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // Of this process alone: while it does not listen, nobody else gets the port.
+        let own = Ipv4Addr::new(127, 64, 0, 0) | Ipv4Addr::from_bits(std::process::id() & 0x3f_ffff);
+        let listener = TcpListener::bind((own, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        drop(listener);
         let mut server = Self { listener: None, address, lets, is_deaf: false, visits: Vec::new() };
-        server.up();
+        server.listen(listener);
         server
     }
 
     /// Listens.
     pub(super) fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).expect("nobody else has the port");
+        self.listen(TcpListener::bind(self.address).expect("nobody else has the port"));
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
         listener.set_nonblocking(true).expect("a socket that can be");
         let _ = socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10);
         self.listener = Some(listener);
