@@ -41,13 +41,13 @@ fn commands_and_edits_are_followed_at_once_or_with_the_next_item() {
         assert!(list.remove(added));
         let short = list.insert(1, &short).expect("there is room");
         air.wait_more(30);
-        assert_eq!(air.told().last().map(String::as_str), Some("plays d.mp4"), "it plays on");
+        assert_eq!(air.told_of_items().last().map(String::as_str), Some("plays d.mp4"), "it plays on");
         list.skip();
         air.wait("plays short.mp4");
         assert!(list.move_to(short, 0));
         air.wait("plays c.mp4");
         air.wait_more(30);
-        let told = air.told();
+        let told = air.told_of_items();
         let expected =
             ["plays a.mp4", "plays b.mp4", "plays a.mp4", "plays d.mp4", "plays short.mp4", "plays c.mp4"];
         assert_eq!(told, expected, "{mode}");

@@ -67,7 +67,7 @@ fn items_that_cannot_be_played_are_left_out_and_told_once() {
             [first.file.clone()].into_iter().chain(broken.map(beside)).chain([last.file.clone()]).collect();
         let air = Air::start(engine, Source::playlist(Playlist::files(items)));
         air.wait_times("plays", 5);
-        let told = air.told();
+        let told = air.told_of_items();
         println!("{mode}: {told:#?}");
         let begin = [
             "plays clip.mp4",
@@ -107,7 +107,7 @@ fn a_file_that_vanishes_is_played_if_it_was_ready_and_left_out_from_then_on() {
         fs::remove_file(&second.file).expect("it can be removed");
         air.wait("skips clip.mp4 INPUT_NOT_FOUND");
         air.wait_times("plays", 4);
-        let told = air.told();
+        let told = air.told_of_items();
         assert_eq!(
             told[..4],
             ["plays clip.mp4", "plays clip.mp4", "plays clip.mp4", "skips clip.mp4 INPUT_NOT_FOUND"]
@@ -202,7 +202,7 @@ fn items_of_other_parameters_are_refused_where_that_is_asked() {
         let air = Air::start(engine, Source::playlist(list));
         air.wait_times("plays clip.mp4", 2);
         air.wait_times("plays third.mp4", 2);
-        let told = air.told();
+        let told = air.told_of_items();
         let begin = ["plays clip.mp4", "skips clip.mp4 PARAMETERS_DIFFER", "plays third.mp4"];
         let then = ["plays clip.mp4", "plays third.mp4"];
         let expected: Vec<_> = begin.iter().chain(then.iter().cycle()).take(told.len()).collect();
@@ -257,7 +257,7 @@ fn a_list_that_is_played_once_ends_well() {
         let ended = air.live.wait_timeout(Duration::from_secs(20)).expect("it ends");
         assert!(ended.is_ok(), "{mode}: {ended:?}");
         air.wait("ended well");
-        let told = air.told();
+        let told = air.told_of_items();
         assert_eq!(
             told,
             ["plays clip.mp4", "skips missing.mp4 INPUT_NOT_FOUND", "plays clip.mp4", "ended well"],

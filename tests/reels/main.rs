@@ -98,6 +98,12 @@ impl Air {
         self.heard().into_iter().filter(|told| told != "lap").collect()
     }
 
+    /// The same of items alone: whether a busy store had room for a reel is up to the machine.
+    fn told_of_items(&self) -> Vec<String> {
+        let of_store = ["direct REEL_STORE_FAILED", "reel again"];
+        self.told().into_iter().filter(|told| !of_store.contains(&told.as_str())).collect()
+    }
+
     /// Pictures that have arrived.
     fn pictures(&self) -> usize {
         self.server

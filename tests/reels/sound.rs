@@ -41,7 +41,7 @@ fn sound_goes_on_over_items_that_cannot_be_played() {
         let air = Air::start(engine, Source::video(&clip.file).looped().with_audio(list));
         air.wait_times("plays a.m4a", 2);
         air.wait_more(10);
-        let told = air.told();
+        let told = air.told_of_items();
         let round = [
             "plays a.m4a",
             "skips missing.m4a INPUT_NOT_FOUND",
@@ -78,7 +78,7 @@ fn pictures_go_on_when_the_sound_is_over() {
                 .once();
         let air = Air::start(engine, Source::video(&clip.file).looped().with_audio(list));
         air.wait_times("lap", 3);
-        assert_eq!(air.told(), ["plays a.m4a", "plays b.m4a"], "{mode}");
+        assert_eq!(air.told_of_items(), ["plays a.m4a", "plays b.m4a"], "{mode}");
         let tags = air.stop();
         clip.assert_gapless(&tags);
         let last = tags.iter().rfind(|tag| tag.kind == TagKind::Audio).map_or(0, |tag| tag.time);
