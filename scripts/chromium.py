@@ -130,11 +130,11 @@ class Chromium:
         return f"[...document.querySelectorAll({json.dumps(selector)})].find(of => of.offsetParent !== null && ({has}))"
 
     def press(self, selector, text=None):
-        """Clicks it with the mouse, once it is there and can be pressed."""
-        element = self.element(selector, text)
-        self.wait(f"(of => of && !of.disabled)({element})", f"nothing to press: {selector} {text or ''}")
-        x, y = self.run(f"(of => {{ of.scrollIntoView({{block: 'center'}}); const at = of.getBoundingClientRect();"
-                        f" return [at.x + at.width / 2, at.y + at.height / 2]; }})({element})")
+        """Clicks it with the mouse, once it is there, can be pressed, and nothing is in front of it."""
+        place = ("(of => { if (!of || of.disabled) return null; of.scrollIntoView({block: 'center'});"
+                 " const at = of.getBoundingClientRect(), x = at.x + at.width / 2, y = at.y + at.height / 2;"
+                 f" return of.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }})({self.element(selector, text)})")
+        x, y = self.wait(place, f"nothing to press: {selector} {text or ''}")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -156,7 +156,7 @@ def main():
         # It has something in it.
         browser.wait("!/^0 B/.test(document.querySelector('tbody td.number').innerText)")
         browser.run("history.back()")
-        browser.press("button[aria-label^='Remove archive']")
+        browser.press("button[aria-label$='archive.mp4']")
         browser.press("dialog button", "Remove it")
         browser.press("nav a", "Recordings")
         browser.wait(is_shown("Complete"))

@@ -81,7 +81,7 @@ export function PlaylistEditor({ id, of }: { id: string; of: "picture" | "sound"
             {item.weight !== 1 && <span class="quiet">×{item.weight}</span>}
             {item.is_playing && <strong class="tag">on the air</strong>}
             <span class="push" />
-            <Act aria-label={`Play ${fileName(item.path)} now`} act={() => change(ask("POST", `streams/${id}/playlist/items/${item.id}/play${query}`))}>
+            <Act aria-label={`Play now: ${fileName(item.path)}`} act={() => change(ask("POST", `streams/${id}/playlist/items/${item.id}/play${query}`))}>
               Play now
             </Act>
             <Act aria-label={`Remove ${fileName(item.path)}`} act={() => change(ask("DELETE", `streams/${id}/playlist/items/${item.id}${query}`))}>
