@@ -159,7 +159,7 @@ def main():
         browser.press("button[aria-label$='archive.mp4']")
         browser.press("dialog button", "Remove it")
         browser.press("nav a", "Recordings")
-        browser.wait(is_shown("Complete"))
+        browser.wait(is_shown("Complete") + " && !" + is_shown("Being written"))
         browser.wait(is_shown(archive))
         picture("recordings")
         step("a recording is begun and ended, and listed")

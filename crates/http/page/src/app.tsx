@@ -25,6 +25,12 @@ const PLACES: [string, string][] = [
   ["#/room", "Capacity"], ["#/events", "Events"],
 ];
 
+/** The place of `PLACES` that a view belongs to. */
+function here(at: string): string {
+  if (at === "#/new/schedule") return "#/schedules";
+  return PLACES.some(([place]) => place === at) ? at : "#/streams";
+}
+
 function View({ at }: { at: string }) {
   const stream = at.match(/^#\/streams\/(s\d+)$/)?.[1];
   useEffect(() => {
@@ -57,7 +63,7 @@ function App() {
         <a class="brand" href="#/streams">flowcast</a>
         <nav aria-label="Views">
           {PLACES.map(([place, name]) => (
-            <a key={place} href={place} aria-current={at === place || (place === "#/streams" && !PLACES.some(([other]) => other === at)) ? "page" : undefined}>{name}</a>
+            <a key={place} href={place} aria-current={place === here(at) ? "page" : undefined}>{name}</a>
           ))}
         </nav>
         <span class="push" />
