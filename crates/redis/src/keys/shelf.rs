@@ -2,6 +2,7 @@
 //!
 //! In: looks and changes, on the link's thread. Out: memory that others answer from. Publishers of keys that went are taken off the air.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use flowcast_core::KeyRegistry;
@@ -29,6 +30,8 @@ pub(super) struct Shelf {
     known: Mutex<Known>,
     looked: Condvar,
     place: Mutex<Place>,
+    /// Names that were changed here, and that no look has seen yet: a server that falls back before one does has lost them again.
+    unseen: Mutex<HashSet<String>>,
     sweep_at: Mutex<Instant>,
     /// Takes publishers off the air.
     registry: KeyRegistry,
@@ -46,6 +49,7 @@ impl Shelf {
             known: Mutex::default(),
             looked: Condvar::new(),
             place: Mutex::default(),
+            unseen: Mutex::default(),
             sweep_at: Mutex::new(Instant::now() + SWEEP),
             registry,
             most,
@@ -96,6 +100,18 @@ impl Shelf {
                 Look::Anew { salt, floor } => self.read_all(worker, &salt, floor)?,
                 Look::Changes { place, names } => {
                     let is_last = names.len() < PAGE;
+                    let mut unseen = self.unseen.lock();
+                    for (name, _) in &names {
+                        unseen.remove(name);
+                    }
+                    let is_lost = is_last && !std::mem::take(&mut *unseen).is_empty();
+                    drop(unseen);
+                    if is_lost {
+                        self.take_over(place, &names, None);
+                        // No server has such a stamp: everything is read.
+                        *self.place.lock() = Place { version: u64::MAX >> 12, stamp: String::new() };
+                        continue;
+                    }
                     self.take_over(place, &names, is_last.then_some(asked));
                     if is_last {
                         return Ok(());
@@ -200,6 +216,7 @@ impl Shelf {
             let swap = Swap { name, before: before.as_deref(), after, coming, going };
             match self.book.swap(worker, until, &salt, &swap)? {
                 Swapped::Done => {
+                    self.unseen.lock().insert(name.to_owned());
                     // Known here at once: whoever asked will use it.
                     let is_gone = self.known.lock().put(name, swap.after.as_deref());
                     self.take_off(is_gone.then_some(name));

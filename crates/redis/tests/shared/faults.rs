@@ -143,6 +143,31 @@ fn a_server_that_fell_back_is_read_anew_and_nobody_is_taken_off() {
     assert!(matches!(publisher.read(), Ok(true)) && node.engine.hub().find("forgotten").is_some());
 }
 
+/// The node itself made the change that the server lost, and had not looked since.
+#[test]
+fn what_a_node_changed_itself_is_lost_with_the_servers_state() {
+    if !need(&[Need::Redis]) {
+        return;
+    }
+    let mut store = RedisServer::at(own_address(), &["--dbfilename", "kept.rdb"]);
+    let proxy = FaultProxy::start(store.address);
+    let seldom = looks_often().with(|options| options.refresh = Duration::from_secs(3));
+    let node = Node::with(&format!("redis://{}", proxy.address()), quick(), seldom);
+    assert!(node.keys.wait_until_known(PATIENCE));
+    node.keys.issue("saved").unwrap();
+    let _: () = say(&store, &["SAVE"]);
+    // Just after a look, so that there is none between the change and the end of the connection.
+    assert!(wait_until(PATIENCE, || node.keys.age().is_some_and(|age| age < Duration::from_millis(500))));
+    let forgotten = node.keys.issue("forgotten").unwrap();
+    proxy.refuse(true);
+    proxy.reset();
+    assert_eq!(node.ask(forgotten.reveal()).map(|grant| grant.name), Ok("forgotten".into()));
+    store.restart();
+    proxy.refuse(false);
+    node.waits_for(forgotten.reveal(), Err(Denial::UnknownKey));
+    assert_eq!(node.keys.names(), ["saved"]);
+}
+
 /// More changes than are remembered: what is missing then was revoked.
 #[test]
 fn a_node_that_missed_too_much_reads_everything_and_takes_off_what_is_gone() {
