@@ -19,7 +19,7 @@ mod imports {
     use flowcast::frames::{AudioFormat, ColorMatrix, FrameSink, Frames, PixelFormat, VideoFormat};
     use flowcast::keys::{KeyRules, Play, SavedKeys};
     use flowcast::loudness::{Loudness, LoudnessFacts};
-    use flowcast::mix::{MixInput, Mixer};
+    use flowcast::mix::{MixInput, Mixer, SampleSink};
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::overlay::{Anchor, Clock, Font, Overlay, TextStyle};
     use flowcast::playlist::NothingPlays;

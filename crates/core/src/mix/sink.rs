@@ -130,8 +130,9 @@ impl SampleSink {
     /// source. It needs no runtime and no thread, and dropping it costs nothing.
     ///
     /// ```no_run
-    /// # extern crate flowcast_core as flowcast;
-    /// use flowcast::{Error, SampleSink};
+    /// # mod flowcast { pub use flowcast_core::Error; pub mod mix { pub use flowcast_core::SampleSink; } }
+    /// use flowcast::Error;
+    /// use flowcast::mix::SampleSink;
     ///
     /// async fn tone(mut sink: SampleSink) -> Result<(), Error> {
     ///     let mut at = 0_u32;
