@@ -9,3 +9,5 @@ pub(crate) mod ingest;
 pub(crate) mod mixed;
 pub(crate) mod published;
 pub(crate) mod relayed;
+#[cfg(feature = "libav")]
+mod seat;
