@@ -39,6 +39,33 @@ struct State {
     version: AtomicU64,
     /// It does.
     adapts: AtomicBool,
+    /// The streams the encoders work for, if they are not those of one stream alone.
+    streams: Mutex<Vec<Served>>,
+}
+
+/// A stream that shares encoders with others.
+#[derive(Debug)]
+struct Served {
+    dial: Dial,
+    at_work: Option<AtWork>,
+}
+
+/// A stream shares the encoders of others, until this is dropped.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+pub(crate) struct Sharing {
+    encoders: Dial,
+    stream: Dial,
+}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        let mut streams = self.encoders.0.streams.lock();
+        let index = streams.iter().position(|served| Arc::ptr_eq(&served.dial.0, &self.stream.0));
+        let gone = index.map(|index| streams.swap_remove(index));
+        drop(streams);
+        drop(gone);
+    }
 }
 
 /// An encoder is at work, until this is dropped.
@@ -48,7 +75,12 @@ pub(crate) struct AtWork(Dial);
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.0.encoders.fetch_sub(1, Ordering::Relaxed);
+        if self.0.0.encoders.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        let over: Vec<_> =
+            self.0.0.streams.lock().iter_mut().filter_map(|served| served.at_work.take()).collect();
+        drop(over);
     }
 }
 
@@ -77,7 +109,20 @@ impl Dial {
 
     /// Whether the rate follows the network.
     pub(crate) fn adapts(&self) -> bool {
-        self.0.adapts.load(Ordering::Relaxed)
+        let streams = self.0.streams.lock();
+        self.0.adapts.load(Ordering::Relaxed) || streams.iter().any(|served| served.dial.adapts())
+    }
+
+    /// The encoders of this dial work for the stream of another one, too: of what these ask for and their networks take, the least holds.
+    pub(crate) fn serve(&self, stream: &Self) -> Sharing {
+        let mut streams = self.0.streams.lock();
+        let is_at_work = self.0.encoders.load(Ordering::Relaxed) > 0;
+        let at_work = is_at_work.then(|| {
+            let most = self.0.most.load(Ordering::Relaxed);
+            stream.begin(self.0.planned.load(Ordering::Relaxed), (most != 0).then(|| 1000 * u64::from(most)))
+        });
+        streams.push(Served { dial: stream.clone(), at_work });
+        Sharing { encoders: self.clone(), stream: stream.clone() }
     }
 
     /// How often it was said how it does.
@@ -97,11 +142,18 @@ impl Dial {
         let most = most.map_or(0, |most| u32::try_from(most / 1000).unwrap_or(u32::MAX));
         self.0.most.store(most, Ordering::Relaxed);
         self.0.encoders.fetch_add(1, Ordering::Relaxed);
+        for served in &mut *self.0.streams.lock() {
+            served.at_work = Some(served.dial.begin(planned, (most != 0).then(|| 1000 * u64::from(most))));
+        }
         AtWork(self.clone())
     }
 
     /// What an encoder is to be at, in kbit/s, that was planned to be at `planned`.
     pub(crate) fn target(&self, planned: u32) -> u32 {
+        let least = self.0.streams.lock().iter().map(|served| served.dial.target(planned)).min();
+        if let Some(least) = least {
+            return least;
+        }
         let asked = self.0.asked.load(Ordering::Relaxed);
         let asked = if asked == 0 { planned } else { asked };
         match self.0.limit.load(Ordering::Relaxed) {
@@ -189,6 +241,30 @@ mod tests {
         assert_eq!(dial.counts(), (1, 1));
         drop(at_work);
         assert!(matches!(dial.ask(kbps(500)), Err(Error::NotEncoded { .. })));
+    }
+
+    #[test]
+    fn encoders_that_streams_share_are_at_the_least_of_what_these_want() {
+        let (encoders, kbps) = (Dial::default(), BitRate::from_kbps);
+        let [one, other] = [Dial::default(), Dial::default()];
+        let first = encoders.serve(&one);
+        let at_work = encoders.begin(2500, Some(5_000_000));
+        let second = encoders.serve(&other);
+        assert_eq!((one.now(), other.now()), (Some(kbps(2500)), Some(kbps(2500))));
+        one.ask(kbps(3000)).expect("it is encoded");
+        assert_eq!(encoders.target(2500), 2500);
+        other.limit(Some(kbps(900)));
+        assert_eq!(encoders.target(2500), 900);
+        assert!(matches!(other.ask(kbps(6000)), Err(Error::Config { .. })), "the headers allow less");
+        drop(second);
+        assert_eq!((encoders.target(2500), other.now()), (3000, None));
+        // Another encoder takes the place of the first before that has gone.
+        let next = encoders.begin(2500, None);
+        drop(at_work);
+        assert_eq!(one.now(), Some(kbps(3000)));
+        drop(next);
+        assert_eq!(one.now(), None);
+        drop(first);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod simulated;
 mod tests;
 
 pub(crate) use controller::{Change, Controller, Sample};
-#[cfg(feature = "libav")]
-pub(crate) use dial::AtWork;
 pub(crate) use dial::Dial;
+#[cfg(feature = "libav")]
+pub(crate) use dial::{AtWork, Sharing};
 pub use settings::{Adaptation, Follow};
