@@ -50,6 +50,10 @@ pub(crate) trait PictureEncoder: Debug + Send {
     }
     /// Gives it a picture.
     fn push(&mut self, frame: &VideoFrame) -> Result<(), Error>;
+    /// Gives it a picture that a GOP begins with.
+    fn push_keyframe(&mut self, frame: &VideoFrame) -> Result<(), Error> {
+        self.push(frame)
+    }
     /// The next packet.
     fn pull(&mut self) -> Result<Option<Packet>, Error>;
     /// No picture follows.
@@ -136,6 +140,10 @@ impl PictureEncoder for VideoEncoder {
 
     fn push(&mut self, frame: &VideoFrame) -> Result<(), Error> {
         self.push_frame(frame, false)
+    }
+
+    fn push_keyframe(&mut self, frame: &VideoFrame) -> Result<(), Error> {
+        self.push_frame(frame, true)
     }
 
     fn pull(&mut self) -> Result<Option<Packet>, Error> {

@@ -44,6 +44,11 @@ impl<T: Share> Grid<T> {
         Self { rate, base, origin: None, shown: None, give: 0, due: 0, next: None, last: None }
     }
 
+    /// The same grid, still empty, with place 0 at `origin`.
+    pub(super) fn at(self, origin: i64) -> Self {
+        Self { origin: Some(origin), ..self }
+    }
+
     /// An empty grid with the same places, of which nothing before place `from` is given.
     pub(super) fn from(&self, from: i64) -> Self {
         Self { origin: self.origin, give: from, ..Self::new(self.rate, self.base) }
@@ -55,7 +60,7 @@ impl<T: Share> Grid<T> {
     }
 
     /// The place nearest to a time; of two equally near, the earlier.
-    fn place(&self, time: i64) -> i64 {
+    pub(super) fn place(&self, time: i64) -> i64 {
         let since = i128::from(time) - i128::from(self.origin.unwrap_or(time));
         let num = since * i128::from(self.base.num) * i128::from(self.rate.num());
         let den = i128::from(self.base.den) * i128::from(self.rate.den());

@@ -30,11 +30,17 @@ mod pipeline;
 mod plan;
 mod profile;
 #[cfg(feature = "libav")]
+mod rendition;
+#[cfg(feature = "libav")]
+mod scales;
+#[cfg(feature = "libav")]
 mod settle;
 #[cfg(feature = "libav")]
 mod shaper;
 #[cfg(feature = "libav")]
 mod sounds;
+#[cfg(feature = "libav")]
+mod spread;
 #[cfg(feature = "libav")]
 mod steer;
 #[cfg(all(test, feature = "libav"))]
@@ -66,6 +72,12 @@ pub(crate) use plan::Plan;
 pub(crate) use plan::VideoPlan;
 pub use profile::Profile;
 #[cfg(feature = "libav")]
+pub(crate) use rendition::RenditionEncoder;
+#[cfg(feature = "libav")]
+pub(crate) use scales::Scales;
+#[cfg(feature = "libav")]
 pub(crate) use settle::{EncoderDefaults, Settling, usual_rates};
+#[cfg(feature = "libav")]
+pub(crate) use spread::{Viewers, as_shown};
 #[cfg(all(test, feature = "libav"))]
 pub(crate) use {encoders::PictureEncoder, plan::EncoderPlan};

@@ -56,6 +56,8 @@ pub(super) struct Pictures {
     steer: Steer,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
+    /// GOPs begin at whole multiples of their length, counted in places of the grid, whatever the encoder does by itself.
+    is_aligned: bool,
     /// The configuration that was given out last.
     told: Option<Bytes>,
     /// Where the lap ends, once that is known, of the pictures' clock.
@@ -141,6 +143,7 @@ impl Pictures {
             encoder,
             steer,
             step,
+            is_aligned: false,
             all_end: None,
             stage: Stage::Taking,
         })
@@ -159,6 +162,17 @@ impl Pictures {
     /// Says who is told how long each picture took.
     pub(super) fn measured_by(&mut self, meter: &EncodingMeter) {
         self.meter = meter.clone();
+    }
+
+    /// GOPs begin where those of all encoders do whose place 0 is at `origin`; this one begins with the first of them that does not begin before
+    /// `time`. Both are times of the clock of the pictures. To be called before the first picture.
+    pub(super) fn align(&mut self, origin: i64, time: i64) {
+        let gop = i64::from(self.plan.gop_frames.max(1));
+        let grid = Grid::new(self.plan.frame_rate, self.input.time_base).at(origin);
+        let place = grid.place(time).max(0);
+        let first = place.saturating_add(gop - 1) / gop * gop;
+        self.grid = grid.from(first);
+        self.is_aligned = true;
     }
 
     /// What comes out.
@@ -337,7 +351,11 @@ impl Pictures {
         for place in places {
             frame.set_pts(Some(place));
             let since = Instant::now();
-            self.encoder.inner.push(frame)?;
+            if self.is_aligned && place % i64::from(self.plan.gop_frames.max(1)) == 0 {
+                self.encoder.inner.push_keyframe(frame)?;
+            } else {
+                self.encoder.inner.push(frame)?;
+            }
             self.encoder.taken += 1;
             self.encoder.first.get_or_insert(place);
             self.give(packets)?;
@@ -489,7 +507,7 @@ fn encoder_failed(name: &str, error: Error) -> Error {
 }
 
 /// What pictures are shown as after they were brought into shape.
-fn shown_color(video: &VideoInfo) -> ColorInfo {
+pub(super) fn shown_color(video: &VideoInfo) -> ColorInfo {
     let (color, name) = (&video.color, || Some("bt709".to_owned()));
     let is_tone_mapped = matches!(color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
     let is_rgb = is_rgb(&video.pixel_format);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowcast_av::{
-    AudioDecoder, Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo, VideoDecoder,
+    AudioDecoder, Error as Media, Interrupt, MediaInfo, Packet, TimeBase, TrackInfo, VideoDecoder, VideoFrame,
 };
 
 use super::decode::{Decoded, FrameStage, TrackDecoder};
@@ -20,6 +20,7 @@ use super::meter::EncodingMeter;
 use super::pictures::Pictures;
 use super::plan::Plan;
 use super::sounds::Sounds;
+use super::spread::{Spread, Viewers};
 use super::unheard::{Unheard, track_of_silence};
 use crate::adapt::Dial;
 use crate::clock::continuity::{Continuity, Forward, Side};
@@ -95,7 +96,7 @@ pub(crate) struct Transcoder<S> {
     /// The tracks that are read: video and audio.
     inputs: [Option<(usize, TimeBase)>; 2],
     /// What is encoded: where its frames come from, and what encodes them.
-    video: Option<(TrackDecoder<VideoDecoder>, Pictures)>,
+    video: Option<(TrackDecoder<VideoDecoder>, Shown)>,
     /// Sound that is mixed goes on where the source has none: then there is no decoder.
     audio: Option<(Option<TrackDecoder<AudioDecoder>>, Sounds)>,
     unheard: Unheard,
@@ -104,6 +105,32 @@ pub(crate) struct Transcoder<S> {
     notices: Vec<EventKind>,
     damage: Damage,
     state: State,
+}
+
+/// Where pictures go.
+#[derive(Debug)]
+enum Shown {
+    Encoded(Box<Pictures>),
+    /// To others: no packets come of them here.
+    Spread(Box<Spread>),
+}
+
+impl FrameStage for Shown {
+    type Frame = VideoFrame;
+
+    fn take(&mut self, decoded: Decoded<VideoFrame>) {
+        match self {
+            Self::Encoded(pictures) => pictures.take(decoded),
+            Self::Spread(spread) => spread.take(decoded),
+        }
+    }
+
+    fn work(&mut self, packets: &mut VecDeque<Packet>, notices: &mut Vec<EventKind>) -> Result<bool, Error> {
+        match self {
+            Self::Encoded(pictures) => pictures.work(packets, notices),
+            Self::Spread(spread) => spread.work(packets, notices),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,12 +166,45 @@ impl<S: PacketSource> Transcoder<S> {
         encoders: &Arc<dyn Encoders>,
         control: &Control,
     ) -> Result<Self, Error> {
+        Self::open(path, source, plan, encoders, control, None)
+    }
+
+    /// The same, but pictures are decoded for `viewers`: only packets of sound come out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new); there are no pictures.
+    pub(crate) fn for_viewers(
+        path: &Path,
+        source: S,
+        plan: &Plan,
+        encoders: &Arc<dyn Encoders>,
+        control: &Control,
+        viewers: Box<dyn Viewers>,
+    ) -> Result<Self, Error> {
+        Self::open(path, source, plan, encoders, control, Some(viewers))
+    }
+
+    fn open(
+        path: &Path,
+        source: S,
+        plan: &Plan,
+        encoders: &Arc<dyn Encoders>,
+        control: &Control,
+        viewers: Option<Box<dyn Viewers>>,
+    ) -> Result<Self, Error> {
         let mut media = source.media().clone();
         let chosen = Chosen::of(&media, plan.carriage);
         let place = |track: &TrackInfo| (track.index, track.time_base);
         let (mut video, mut notices) = (None, Vec::new());
         let mut inputs = [Selection::of(&media, plan.carriage).video.as_ref().map(place), None];
-        if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
+        if let Some(viewers) = viewers {
+            let nothing = || Media::NoPlayableTrack { input: path.display().to_string() };
+            let track = chosen.video.as_ref().ok_or_else(nothing)?;
+            let shown = Shown::Spread(Box::new(Spread::new(track, viewers)));
+            video = Some((TrackDecoder::open(track)?, shown));
+            inputs[0] = Some(place(track));
+        } else if let (Some(plan), Some(track)) = (&plan.video, &chosen.video) {
             let decoder = TrackDecoder::open(track)?;
             let mut opened = Pictures::open(track, plan, encoders, &control.dial)?;
             opened.on_air_after(&control.ahead);
@@ -154,7 +214,7 @@ impl<S: PacketSource> Transcoder<S> {
             inputs[0] = Some(place(track));
             replace(&mut media, opened.output());
             control.meter.name(opened.encoder());
-            video = Some((decoder, opened));
+            video = Some((decoder, Shown::Encoded(Box::new(opened))));
         }
         // With the picture that comes out: its sound is of the same programme.
         inputs[1] = Selection::of(&media, plan.carriage).audio.as_ref().map(place);
@@ -197,6 +257,12 @@ impl<S: PacketSource> Transcoder<S> {
             damage: Damage::default(),
             state: State::Reading,
         })
+    }
+
+    /// The track whose pictures are shown to viewers.
+    pub(crate) fn shown(&self) -> Option<&TrackInfo> {
+        let (index, _) = self.inputs[0].filter(|_| matches!(self.video, Some((_, Shown::Spread(_)))))?;
+        self.media.track(index)
     }
 
     /// Takes a packet of the file.
@@ -291,7 +357,7 @@ impl<S: PacketSource> Transcoder<S> {
     fn count(&self, packet: &Packet) {
         let meter = &self.control.meter;
         match (&self.video, &self.audio) {
-            (Some((_, video)), _) if video.output().index == packet.track => {
+            (Some((_, Shown::Encoded(video))), _) if video.output().index == packet.track => {
                 meter.frame(packet.data.len(), video.pixels());
                 meter.holds(video.held_bytes());
                 meter.name(video.encoder());
@@ -398,10 +464,12 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
 
     fn rewind(&mut self) -> Result<(), Error> {
         self.source.rewind()?;
-        if let Some((decoder, pictures)) = &mut self.video {
+        if let Some((decoder, shown)) = &mut self.video {
             decoder.rewind()?;
-            pictures.rewind()?;
-            self.notices.extend(pictures.take_change());
+            if let Shown::Encoded(pictures) = shown {
+                pictures.rewind()?;
+                self.notices.extend(pictures.take_change());
+            }
         }
         self.rewind_sound()?;
         self.begin();
@@ -412,7 +480,7 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         // Without an index everything up to there is decoded, but not encoded.
         let sought = self.seek_source(track, dts);
         let begun = sought.and_then(|()| {
-            if let Some((decoder, pictures)) = &mut self.video {
+            if let Some((decoder, Shown::Encoded(pictures))) = &mut self.video {
                 decoder.rewind()?;
                 let base = self.media.track(track).map_or(TimeBase::MILLIS, |track| track.time_base);
                 pictures.begin_at(base.rescale(dts, pictures.output().time_base))?;

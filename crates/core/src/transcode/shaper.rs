@@ -27,10 +27,16 @@ pub(super) struct Shaper {
 impl Shaper {
     /// For the pictures of a track.
     pub(super) fn new(track: &TrackInfo, plan: &VideoPlan, pixel_format: &str) -> Self {
-        let mut target = VideoTarget::new(plan.width, plan.height);
+        let mut shaper = Self::to_size(track, (plan.width, plan.height), pixel_format);
+        shaper.target.filters.clone_from(&plan.drawn.filters);
+        shaper
+    }
+
+    /// For the pictures of a track, which are only brought to this size, upright and whole.
+    pub(super) fn to_size(track: &TrackInfo, (width, height): (u32, u32), pixel_format: &str) -> Self {
+        let mut target = VideoTarget::new(width, height);
         pixel_format.clone_into(&mut target.pixel_format);
         target.tone_map = true;
-        target.filters.clone_from(&plan.drawn.filters);
         if let Some(video) = &track.video {
             target.rotate_degrees = video.rotation_degrees;
             target.mirrored = video.mirrored;

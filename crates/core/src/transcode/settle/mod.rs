@@ -174,6 +174,11 @@ impl Settling {
         (self.video, self.audio) = (OnceLock::new(), OnceLock::new());
     }
 
+    /// What pictures like those of `track` are encoded to, whatever was encoded before.
+    pub(crate) fn plan_pictures(&self, track: &TrackInfo) -> VideoPlan {
+        self.video_plan(track, None)
+    }
+
     /// What is done to the tracks of `media`, of which nothing else is known.
     pub(crate) fn plan(&self, media: &MediaInfo) -> Plan {
         match self.wish.mode() {
@@ -423,7 +428,7 @@ fn is_fast(plan: &AudioPlan, wanted: bool) -> bool {
 const LEAST_FAST_KBPS: u32 = 64;
 
 /// The size a track is shown at: upright, with square pixels, even.
-fn shown_size(track: &TrackInfo) -> (u32, u32) {
+pub(super) fn shown_size(track: &TrackInfo) -> (u32, u32) {
     let Some(video) = &track.video else { return (1280, 720) };
     let aspect = video.sample_aspect.unwrap_or(Ratio { num: 1, den: 1 });
     let aspect = aspect.as_f64().clamp(0.1, 10.0);
