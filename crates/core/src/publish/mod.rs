@@ -10,4 +10,6 @@ pub(crate) mod mixed;
 pub(crate) mod published;
 pub(crate) mod relayed;
 #[cfg(feature = "libav")]
+pub(crate) mod renditions;
+#[cfg(feature = "libav")]
 mod seat;

@@ -48,6 +48,8 @@ pub(crate) struct Published {
     ended: bool,
     /// What is published is encoded.
     encoder: Option<LiveEncoder>,
+    /// Each publication is decoded by itself.
+    is_decoded: bool,
     /// Tags it left out, as far as they were told of.
     told_drops: u64,
 }
@@ -76,9 +78,16 @@ impl Published {
             timeline: Timeline::default(),
             resting,
             ended: false,
+            is_decoded: encoder.is_some(),
             encoder,
             told_drops: 0,
         }
+    }
+
+    /// Hands over each publication with its own headers, and no two of them at once: they are decoded elsewhere.
+    #[cfg(feature = "libav")]
+    pub(crate) fn decoded_elsewhere(self) -> Self {
+        Self { is_decoded: true, ..self }
     }
 
     /// Gives the tags from number `from` on to the encoder, if there is one.
@@ -191,8 +200,7 @@ impl Published {
                 self.current = self.inbox.lock().pop_front();
                 if self.current.is_some() {
                     self.timeline.change();
-                    // Each publication is decoded by itself.
-                    if self.encoder.is_some() {
+                    if self.is_decoded {
                         self.timeline.forget_headers();
                     }
                     cx.notices.push(EventKind::PublicationBegan { name: self.name.clone() });
@@ -215,6 +223,9 @@ impl Published {
             if self.once {
                 self.ended = true;
                 return SourceState::Ended;
+            }
+            if self.is_decoded && self.encoder.is_none() {
+                return SourceState::More;
             }
         }
     }

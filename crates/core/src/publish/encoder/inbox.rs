@@ -28,7 +28,7 @@ const MOST_TAGS: usize = 4096;
 
 /// What waits.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Tag(Tag),
     /// The publication is over; what follows is another one's.
     End,
@@ -36,7 +36,7 @@ pub(super) enum Entry {
 
 /// The queue; both ends refer to it.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     filled: Condvar,
     drops: AtomicU64,
@@ -117,13 +117,13 @@ impl State {
 
 impl Inbox {
     /// For a worker that copies pictures, and encodes sound alone: what is late is waited for up to ten seconds.
-    pub(super) fn of_copies(self) -> Self {
+    pub(crate) fn of_copies(self) -> Self {
         self.state.lock().copies = true;
         self
     }
 
     /// Takes tags that come now, or leaves them out; never waits. How many it left out.
-    pub(super) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) -> u64 {
+    pub(crate) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) -> u64 {
         let mut left_out = 0;
         let mut state = self.state.lock();
         for tag in tags.filter(|tag| !tag.is_script() || tag.is_metadata()) {
@@ -140,7 +140,7 @@ impl Inbox {
     }
 
     /// The publication is over.
-    pub(super) fn end(&self, now: Instant) {
+    pub(crate) fn end(&self, now: Instant) {
         let mut state = self.state.lock();
         state.entries.push_back((now, Entry::End));
         state.skipping = false;
@@ -148,7 +148,7 @@ impl Inbox {
     }
 
     /// Nothing more comes; what waits is still handed out, unless it is to be thrown away.
-    pub(super) fn finish(&self, throw_away: bool) {
+    pub(crate) fn finish(&self, throw_away: bool) {
         let mut state = self.state.lock();
         state.finished = true;
         if throw_away {
@@ -163,7 +163,7 @@ impl Inbox {
     /// # Blocking
     ///
     /// Until there is one.
-    pub(super) fn recv(&self, idle: bool) -> Option<Entry> {
+    pub(crate) fn recv(&self, idle: bool) -> Option<Entry> {
         let mut state = self.state.lock();
         state.idle = idle;
         loop {
@@ -188,49 +188,49 @@ impl Inbox {
     }
 
     /// How long pictures waited.
-    pub(super) fn waits(&self) -> Histogram {
+    pub(crate) fn waits(&self) -> Histogram {
         self.waits.read()
     }
 
     /// The worker is about to open its codecs: what comes meanwhile is kept for it.
-    pub(super) fn opening(&self) {
+    pub(crate) fn opening(&self) {
         self.state.lock().pace = Pace::Opening;
     }
 
     /// The worker encodes.
-    pub(super) fn opened(&self) {
+    pub(crate) fn opened(&self) {
         let mut state = self.state.lock();
         (state.pace, state.given_up) = (Pace::CatchingUp, false);
     }
 
     /// The worker makes nothing of what comes, until it has [`opened`](Self::opened) its codecs again.
-    pub(super) fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.state.lock().given_up = true;
     }
 
     /// Whether nothing comes of what is sent.
-    pub(super) fn has_given_up(&self) -> bool {
+    pub(crate) fn has_given_up(&self) -> bool {
         self.state.lock().given_up
     }
 
     /// Whether nothing is waiting or under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
         state.entries.is_empty() && (state.idle || state.finished)
     }
 
     /// Bytes that wait.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.state.lock().bytes
     }
 
     /// Tags that wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state.lock().entries.len()
     }
 
     /// Tags left out.
-    pub(super) fn drops(&self) -> u64 {
+    pub(crate) fn drops(&self) -> u64 {
         self.drops.load(Ordering::Relaxed)
     }
 }

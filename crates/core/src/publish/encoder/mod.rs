@@ -6,7 +6,7 @@
 mod inbox;
 mod tags;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tracks;
 mod writing;
 
@@ -17,9 +17,9 @@ use std::time::Instant;
 use flowcast_av::{ColorInfo, Error as Media};
 use flowcast_rtmp::flv::tag::Tag;
 
-use self::inbox::Inbox;
-use self::tags::{Feed, TagPackets};
-pub(crate) use self::writing::{Outbox, Writer, writing};
+pub(crate) use self::inbox::Inbox;
+pub(crate) use self::tags::{Feed, TagPackets};
+pub(crate) use self::writing::{Outbox, Times, Writer, place, writing};
 use crate::clock::interleave::Interleaver;
 use crate::config::QueueBounds;
 use crate::content::Probe;

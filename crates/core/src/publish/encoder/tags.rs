@@ -25,7 +25,7 @@ const TRY_AGAIN: i64 = 10_000;
 
 /// Where tags come from, with those that were looked at already.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     name: String,
     inbox: Arc<Inbox>,
     ahead: VecDeque<Tag>,
@@ -46,7 +46,7 @@ struct Told {
 
 impl Feed {
     /// `name` is what is published.
-    pub(super) fn new(name: &str, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(name: &str, inbox: Arc<Inbox>) -> Self {
         let (ahead, headers, told) = (VecDeque::new(), [None, None], Told::default());
         Self { name: name.to_owned(), inbox, ahead, metadata: None, headers, told }
     }
@@ -57,7 +57,7 @@ impl Feed {
     }
 
     /// Whether a fault of this publication still has to be reported.
-    pub(super) fn is_news(&mut self, fault: &Error) -> bool {
+    pub(crate) fn is_news(&mut self, fault: &Error) -> bool {
         let code = fault.code();
         let is_news = !self.told.faults.contains(&code);
         if is_news {
@@ -90,7 +90,7 @@ impl Feed {
     /// # Blocking
     ///
     /// Until there is a publisher.
-    pub(super) fn look(mut self, mut tell: impl FnMut(EventKind)) -> Option<TagPackets> {
+    pub(crate) fn look(mut self, mut tell: impl FnMut(EventKind)) -> Option<TagPackets> {
         let mut seen = [None; 2];
         let (mut first, mut bytes) = (None, 0);
         let mut tags = std::mem::take(&mut self.ahead);
@@ -167,7 +167,7 @@ impl Feed {
 
 /// Packets of one publication, until it ends, pauses or becomes something else.
 #[derive(Debug)]
-pub(super) struct TagPackets {
+pub(crate) struct TagPackets {
     feed: Feed,
     media: MediaInfo,
     /// The tracks of video and audio, by their numbers.
@@ -195,12 +195,12 @@ impl TagPackets {
     }
 
     /// What is left, for what comes next.
-    pub(super) fn into_feed(self) -> Feed {
+    pub(crate) fn into_feed(self) -> Feed {
         self.feed
     }
 
     /// Whether a fault of this publication still has to be reported.
-    pub(super) fn is_news(&mut self, fault: &Error) -> bool {
+    pub(crate) fn is_news(&mut self, fault: &Error) -> bool {
         self.feed.is_news(fault)
     }
 
@@ -210,7 +210,7 @@ impl TagPackets {
     /// # Blocking
     ///
     /// Until that comes.
-    pub(super) fn pass_over(&mut self) {
+    pub(crate) fn pass_over(&mut self) {
         self.feed.inbox.give_up();
         let mut since = None;
         while !self.over {

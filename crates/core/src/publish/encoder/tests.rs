@@ -93,7 +93,7 @@ fn start_for(
 }
 
 /// What a stream's thread waits with.
-fn reader() -> (mio::Poll, Mailbox) {
+pub(in crate::publish) fn reader() -> (mio::Poll, Mailbox) {
     let poll = mio::Poll::new().expect("the kernel has one");
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
     let (mailbox, _commands) = Mailbox::new(waker);
@@ -101,7 +101,7 @@ fn reader() -> (mio::Poll, Mailbox) {
 }
 
 /// Asks a source for what it has.
-fn pull(
+pub(in crate::publish) fn pull(
     poll: &mio::Poll,
     out: &mut Vec<Tag>,
     notices: &mut Vec<EventKind>,
@@ -209,7 +209,7 @@ fn clip(from: i64, spec: &SampleSpec) -> Vec<Tag> {
     tags
 }
 
-fn usual(from: i64) -> Vec<Tag> {
+pub(in crate::publish) fn usual(from: i64) -> Vec<Tag> {
     clip(from, &SampleSpec::default())
 }
 

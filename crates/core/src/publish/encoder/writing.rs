@@ -29,8 +29,7 @@ pub(crate) struct Writer {
     cpu: CpuMeter,
     lap: CpuLap,
     since_report: u32,
-    /// Times of video and audio.
-    increasing: [Increasing; 2],
+    times: Times,
     /// Headers that were sent last, of video and audio, and the metadata.
     told: [Option<TagBody>; 3],
 }
@@ -42,9 +41,28 @@ pub(crate) struct Outbox(Option<TagReceiver>);
 /// Both ends; `reader` is woken when there is something for the stream's thread.
 pub(crate) fn writing(bounds: QueueBounds, reader: Mailbox, cpu: CpuMeter) -> (Writer, Outbox) {
     let (sender, receiver) = queue(bounds);
-    let (increasing, told) = ([Increasing::default(), Increasing::default()], [None, None, None]);
-    let writer = Writer { sender, reader, cpu, lap: CpuLap::default(), since_report: 0, increasing, told };
+    let (times, told) = (Times::default(), [None, None, None]);
+    let writer = Writer { sender, reader, cpu, lap: CpuLap::default(), since_report: 0, times, told };
     (writer, Outbox(Some(receiver)))
+}
+
+/// Makes tags whose times never go back, of video and of audio.
+#[derive(Debug, Default)]
+pub(crate) struct Times([Increasing; 2]);
+
+impl Times {
+    /// The tags of a packet: a header, if it says one, and the packet itself.
+    pub(crate) fn tags(&mut self, tagger: &Tagger, packet: Packet) -> Vec<Tag> {
+        let Some((dts, pts)) = tagger.times(&packet) else { return Vec::new() };
+        let is_video = tagger.is_video(packet.track);
+        let selection = tagger.selection();
+        let track = if is_video { &selection.video } else { &selection.audio };
+        let Some(base) = track.as_ref().map(|track| track.time_base) else { return Vec::new() };
+        let decode = base.millis(dts);
+        let at = self.0[usize::from(!is_video)].next(decode);
+        let Tagged { header, frame } = tagger.tags(packet, at, base.millis(pts) - decode);
+        header.into_iter().chain(frame).collect()
+    }
 }
 
 impl Writer {
@@ -62,15 +80,7 @@ impl Writer {
 
     /// The tags of a packet: a header, if it says one, and the packet itself.
     pub(crate) fn tags(&mut self, tagger: &Tagger, packet: Packet) -> Vec<Tag> {
-        let Some((dts, pts)) = tagger.times(&packet) else { return Vec::new() };
-        let is_video = tagger.is_video(packet.track);
-        let selection = tagger.selection();
-        let track = if is_video { &selection.video } else { &selection.audio };
-        let Some(base) = track.as_ref().map(|track| track.time_base) else { return Vec::new() };
-        let decode = base.millis(dts);
-        let at = self.increasing[usize::from(!is_video)].next(decode);
-        let Tagged { header, frame } = tagger.tags(packet, at, base.millis(pts) - decode);
-        header.into_iter().chain(frame).collect()
+        self.times.tags(tagger, packet)
     }
 
     /// Sends those headers that say something else than the ones that were sent last, as of `at`.
@@ -157,7 +167,7 @@ impl Outbox {
 }
 
 /// Where a header is kept.
-fn place(header: &Tag) -> usize {
+pub(crate) fn place(header: &Tag) -> usize {
     match header.kind {
         TagKind::Video => 0,
         TagKind::Audio => 1,

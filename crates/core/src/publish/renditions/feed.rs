@@ -1,0 +1,73 @@
+//! The source that renditions are made of.
+//!
+//! In: its driver, on a thread of its own. Out: its tags, to what decodes them and to the streams that show them as they are. It begins when all
+//! streams that were asked for are there, or two seconds after the first.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fan::Fan;
+use super::shared::Shared;
+use crate::driver::SourceState;
+use crate::event::EventKind;
+use crate::lap::Finish;
+use crate::publish::seat::Seat;
+use crate::sys::{CodecHost, CpuLap, CpuMeter};
+
+/// Serves the driver.
+pub(super) struct Feed {
+    pub(super) shared: Arc<Shared>,
+    pub(super) seat: Seat,
+    /// How often the driver has its turn, whatever comes.
+    pub(super) tick: Duration,
+    /// Whose CPU time it is.
+    pub(super) cpu: CpuMeter,
+}
+
+impl Feed {
+    pub(super) fn run(mut self) {
+        let cpu = self.cpu.clone();
+        let _host = CodecHost::enter(&cpu);
+        let mut lap = CpuLap::default();
+        if self.shared.wait_until_begun() {
+            self.seat.start();
+            let mut fan = Fan::default();
+            let finish = self.serve(&mut fan, &mut lap);
+            fan.admit(self.shared.come_to_copies());
+            self.shared.source_ended(finish.clone());
+            fan.finish(&finish);
+        }
+        self.seat.leave();
+        cpu.lap(&mut lap);
+    }
+
+    /// Until it is over.
+    fn serve(&mut self, fan: &mut Fan, lap: &mut CpuLap) -> Finish {
+        while !self.shared.is_stopped() {
+            let state = match self.seat.turn(self.tick) {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(error) => return Finish::Failed(error),
+            };
+            fan.admit(self.shared.come_to_copies());
+            let now = Instant::now();
+            fan.give(&self.seat.tags);
+            self.shared.inbox.send(now, self.seat.tags.drain(..));
+            self.shared.is_resting(self.seat.driver.is_resting());
+            for notice in self.seat.notices.drain(..) {
+                if matches!(notice, EventKind::PublicationEnded { .. }) {
+                    self.shared.inbox.end(now);
+                }
+                fan.notify(&notice);
+                self.shared.notify(&notice);
+            }
+            self.cpu.lap(lap);
+            match state {
+                SourceState::Running | SourceState::More => {}
+                SourceState::Ended => return Finish::Ended,
+                SourceState::Failed(error) => return Finish::Failed(error),
+            }
+        }
+        Finish::Ended
+    }
+}
