@@ -157,7 +157,7 @@ pub use serial::seconds;
 #[cfg(feature = "signals")]
 pub use signals::SignalShutdown;
 pub use sound_format::{AudioFormat, SampleFormat, SampleLayout, Samples};
-pub use source::{Fallback, Source, SplitSource};
+pub use source::{Fallback, Rendition, Renditions, Source, SplitSource};
 pub use spec::StreamSpec;
 #[cfg(feature = "serde")]
 pub use spec::WithKeys;

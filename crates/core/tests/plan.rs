@@ -64,14 +64,14 @@ const PLAN: &[(&str, &str)] = &[
     ),
     (
         "publish",
-        "clock config content driver error event id lap mix pool ring stats stream sys tracks transcode",
+        "adapt clock config content driver error event id lap mix pool ring stats stream sys tracks transcode",
     ),
     ("frames", "clock driver error lap publish sound_format stats sys tracks transcode words"),
     ("pull", "clock config driver error event fetch lap net publish scan stats stream sys tracks written"),
     ("keys", "bit_rate error net stats stream words"),
     (
         "source",
-        "admission config content driver error files fragment frames loudness mix net overlay playlist playout publish pull sound_format standby stream sys tracks transcode verdict written",
+        "admission bit_rate config content driver error files fragment frames loudness mix net overlay playlist playout publish pull sound_format standby stream sys tracks transcode verdict written",
     ),
     (
         "output",

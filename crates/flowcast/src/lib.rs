@@ -324,7 +324,7 @@ pub mod frames {
 pub mod encode {
     pub use flowcast_core::{
         Adaptation, AudioCodec, AudioEncoding, EncoderChoice, Encoding, Follow, FrameRate, Mode, Profile,
-        Threading, VideoCodec,
+        Rendition, Renditions, Threading, VideoCodec,
     };
 }
 

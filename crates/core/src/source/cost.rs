@@ -45,7 +45,8 @@ impl Source {
 
     /// The same, brought down to a cheaper encode; `None` for what is copied.
     pub(crate) fn lowered(&self, to: &CheaperEncoding) -> Option<Self> {
-        if self.wish.copies_pictures() {
+        // All renditions of a source have one rate, and each its size: that is why there are several.
+        if self.wish.copies_pictures() || self.rung.is_some() {
             return None;
         }
         let mut lowered = self.clone();

@@ -9,13 +9,17 @@ mod fit;
 #[cfg(feature = "libav")]
 mod frames;
 mod heard;
+#[cfg(feature = "libav")]
+mod ladder;
 #[cfg(feature = "serde")]
 mod mix_wire;
 mod open;
+mod renditions;
 #[cfg(feature = "serde")]
 mod wire;
 
 pub use self::fallback::Fallback;
+pub use self::renditions::{Rendition, Renditions};
 #[cfg(feature = "serde")]
 pub(crate) use self::wire::WithKey;
 
@@ -59,6 +63,8 @@ pub struct Source {
     pub(crate) wish: Wish,
     /// What its sound is mixed with.
     pub(crate) mixer: Option<Mixer>,
+    /// Which rendition it is, if it is one.
+    rung: Option<Box<renditions::Rung>>,
     fallback: Option<Fallback>,
     watchdog: Watchdog,
     /// The settings that have no effect on such a source, and why: `start` refuses them.
@@ -225,6 +231,7 @@ impl Source {
             sound_at: (None, Duration::ZERO),
             wish: Wish::default(),
             mixer: None,
+            rung: None,
             fallback: None,
             watchdog: Watchdog::default(),
             in_vain: Vec::new(),
@@ -242,6 +249,7 @@ impl Source {
             *list = list.frozen();
         }
         frozen.sound = frozen.sound.as_ref().map(Playlist::frozen);
+        frozen.rung = frozen.rung.as_ref().map(|rung| Box::new(rung.frozen()));
         for (_, input) in frozen.mixer.iter_mut().flat_map(|mixer| &mut mixer.inputs) {
             if let Feed::Playlist(list) = &mut input.feed {
                 *list = list.frozen();
@@ -280,6 +288,7 @@ impl Source {
             in_vain.map(|(name, reason)| Error::Config { name, reason: reason.to_owned() }).collect();
         found.extend(self.wish.problems());
         found.extend(self.guard_problems());
+        found.extend(self.rendition_problems());
         found.extend(self.mixer.iter().flat_map(Mixer::problems));
         match &self.media {
             Media::Published { name, .. } => found.extend(check_name(name).err()),

@@ -38,6 +38,9 @@ pub(super) struct Opening<'a>(pub(super) &'a SourceOpening<'a>);
 /// On the files; where all of one has to be read to find out what is encoded, until the engine shuts down.
 pub(super) fn open_bare(source: &Source, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
     let opening = Opening(cx);
+    if let Some(rung) = &source.rung {
+        return opening.rendition(source, rung);
+    }
     #[cfg(feature = "libav")]
     let fitted = cx.beside().and_then(|on_air| super::fit::fitted(source, on_air));
     #[cfg(feature = "libav")]

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{Fallback, Media, Source, mix_wire};
+use super::renditions::Picture;
+use super::{Fallback, Media, Rendition, Source, mix_wire};
+use crate::bit_rate::BitRate;
 use crate::fragment::{FragmentDirectory, Fragments};
 use crate::loudness::Loudness;
 use crate::playlist::Playlist;
@@ -67,6 +69,72 @@ struct Written {
     fallback: Option<Fallback>,
     #[serde(skip_serializing_if = "is_default")]
     watchdog: Watchdog,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rendition: Option<WrittenRung>,
+}
+
+/// Which rendition it is; all else is said of what they are made of.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename = "rendition", deny_unknown_fields)]
+struct WrittenRung {
+    name: String,
+    of: Vec<WrittenRendition>,
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Default)]
+#[serde(rename = "rendition", default, deny_unknown_fields)]
+struct WrittenRendition {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    source: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::written::size::option")]
+    size: Option<(u32, u32)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bit_rate: Option<BitRate>,
+    #[serde(skip_serializing_if = "is_default")]
+    enlarged: bool,
+}
+
+impl WrittenRendition {
+    fn of(rendition: &Rendition) -> Self {
+        let (picture, bit_rate, enlarged) = rendition.parts();
+        let mut written = Self { bit_rate, enlarged, ..Self::default() };
+        let usual = match picture {
+            Picture::Source => {
+                written.source = true;
+                Rendition::source()
+            }
+            Picture::Lines(lines) => {
+                written.lines = Some(lines);
+                Rendition::lines(lines)
+            }
+            Picture::Size((width, height)) => {
+                written.size = Some((width, height));
+                Rendition::size(width, height)
+            }
+        };
+        written.name = Some(rendition.name()).filter(|name| *name != usual.name()).map(str::to_owned);
+        written
+    }
+
+    fn read(self) -> Result<Rendition, &'static str> {
+        let mut rendition = match (self.source, self.lines, self.size) {
+            (true, None, None) => Rendition::source(),
+            (false, Some(lines), None) => Rendition::lines(lines),
+            (false, None, Some((width, height))) => Rendition::size(width, height),
+            _ => return Err("a rendition has one of `source`, `lines` and `size`"),
+        };
+        if let Some(name) = self.name {
+            rendition = rendition.named(name);
+        }
+        if let Some(rate) = self.bit_rate {
+            rendition = rendition.bit_rate(rate);
+        }
+        Ok(if self.enlarged { rendition.enlarged() } else { rendition })
+    }
 }
 
 /// Fails for a platform of the program's own: only those flowcast knows have a name that says what they take.
@@ -87,6 +155,16 @@ impl Serialize for WithKey<'_> {
 }
 
 fn written(source: &Source, keys: Keys) -> Result<Written, String> {
+    if let Some(rung) = &source.rung {
+        let name = rung.rendition().map_or_else(String::new, |rendition| rendition.name().to_owned());
+        let of = rung.all.iter().map(WrittenRendition::of).collect();
+        return Ok(Written {
+            fallback: source.fallback.clone(),
+            watchdog: source.watchdog,
+            rendition: Some(WrittenRung { name, of }),
+            ..written(&rung.of, keys)?
+        });
+    }
     let mut written = Written {
         audio: source.sound.clone(),
         all_tracks: source.all_tracks,
@@ -190,6 +268,12 @@ impl<'de> Deserialize<'de> for Source {
         source.wish.enhanced = written.enhanced;
         source.wish.encoding = written.encoding;
         source.mixer = written.mix.map(mix_wire::Written::read).transpose().map_err(D::Error::custom)?;
+        if let Some(rung) = written.rendition {
+            let all: Result<Vec<_>, _> = rung.of.into_iter().map(WrittenRendition::read).collect();
+            let ladder = source.renditions(all.map_err(D::Error::custom)?).map_err(D::Error::custom)?;
+            let missing = || D::Error::custom(format_args!("there is no rendition {:?}", rung.name));
+            source = ladder.get(&rung.name).cloned().ok_or_else(missing)?;
+        }
         source.fallback = written.fallback;
         source.watchdog = written.watchdog;
         Ok(source)

@@ -2,6 +2,7 @@
 
 use super::Source;
 use super::open::Opening;
+use super::renditions::Rung;
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::playout::Recipes;
@@ -21,6 +22,11 @@ impl Opening<'_> {
         driver: Box<dyn SourceDriver>,
     ) -> Result<Box<dyn SourceDriver>, Error> {
         refuse_encoding(source).map(|()| driver)
+    }
+
+    /// No renditions.
+    pub(super) fn rendition(&self, _: &Source, _: &Rung) -> Result<Box<dyn SourceDriver>, Error> {
+        Err(Error::NotBuilt { feature: "libav" })
     }
 
     /// The recipes of the files of a lane.

@@ -99,7 +99,7 @@ mod written {
     use crate::net::tls::TlsRoots;
     use crate::output::{FileFormat, Segments};
     use crate::playlist::{NothingPlays, ParameterChange, Playlist};
-    use crate::source::Fallback;
+    use crate::source::{Fallback, Rendition};
     use crate::standby::{Reaction, Watchdog};
     use crate::thumbnail::ThumbnailOptions;
     use crate::transcode::{EncoderChoice, FrameRate, Threading};
@@ -107,6 +107,18 @@ mod written {
 
     fn read(value: Value) -> Result<StreamSpec, String> {
         serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// The rendition of this name.
+    fn renditions(name: &str) -> Source {
+        let all = [
+            Rendition::lines(720).bit_rate(BitRate::from_kbps(2600)),
+            Rendition::size(640, 272).named("wide").enlarged(),
+            Rendition::source(),
+        ];
+        let encoding = Encoding::new(Profile::Ultra).with(|encoding| encoding.gop = Duration::from_secs(1));
+        let ladder = Source::published("studio").encoding(encoding).renditions(all).expect("they can be");
+        ladder.get(name).cloned().expect("it is one of them")
     }
 
     /// Each kind of source and output, with each setting somewhere.
@@ -200,6 +212,9 @@ mod written {
                     })),
             )
             .to(Output::record("d.flv")),
+            StreamSpec::new(renditions("720p").fallback("slate.mp4")).to(Output::publish("studio_720p")),
+            StreamSpec::new(renditions("wide")).to(Output::record("e.flv")),
+            StreamSpec::new(renditions("source")).to(Output::record("f.flv")),
             StreamSpec::new(
                 Source::file("hevc.mp4")
                     .platform(Platform::youtube())
@@ -280,6 +295,23 @@ mod written {
             .fallback(Fallback::file("slate.mp4").after(Duration::from_secs(3)))
             .watchdog(Watchdog::default().with(rules));
         assert_eq!(serde_json::from_value::<Source>(guarded).expect("it is right"), source);
+        let sized = json!({"published": "studio", "rendition": {"name": "480p",
+            "of": [{"lines": 480, "bit_rate": "1M"}, {"size": "640x640", "name": "square"}, {"source": true}]}});
+        let all = [
+            Rendition::lines(480).bit_rate(BitRate::from_kbps(1000)),
+            Rendition::size(640, 640).named("square"),
+            Rendition::source(),
+        ];
+        let ladder = Source::published("studio").renditions(all).expect("they can be");
+        let source: Source = serde_json::from_value(sized).expect("it is right");
+        assert_eq!(Some(&source), ladder.get("480p"));
+        for wrong in [
+            json!({"name": "480p", "of": [{"lines": 480, "size": "640x480"}]}),
+            json!({"name": "720p", "of": [{"lines": 480}]}),
+            json!({"name": "480p", "of": [{"lines": 480}, {"lines": 480}]}),
+        ] {
+            assert!(read(json!({"source": {"published": "studio", "rendition": wrong}})).is_err());
+        }
         let short = serde_json::to_value(Source::published("studio").fallback("slate.mp4"));
         assert_eq!(
             short.expect("it can be written"),

@@ -25,6 +25,7 @@ mod starting;
 mod tap;
 mod thread;
 mod thumbnail;
+mod together;
 mod traffic;
 
 use std::time::Duration;

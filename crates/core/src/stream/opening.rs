@@ -17,6 +17,7 @@ use super::letters::Letters;
 use super::mailbox::{Command, Mailbox};
 use super::registry::Registry;
 use super::shared::StreamShared;
+use super::together::Together;
 use crate::adapt::Dial;
 use crate::config::Config;
 use crate::content::Probe;
@@ -315,6 +316,12 @@ impl<'a> SourceOpening<'a> {
 
     pub(crate) fn hub(&self) -> &Hub {
         self.registry.hub()
+    }
+
+    /// What streams share.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what is encoded is shared"))]
+    pub(crate) fn together(&self) -> &Together {
+        self.registry.together()
     }
 
     pub(crate) fn dialer(&self) -> Dialer {

@@ -22,6 +22,7 @@ use super::report::{ShutdownReport, StreamEnd};
 use super::shared::StreamShared;
 use super::starting::Starting;
 use super::thread::{Setup, StreamThread, WAKE};
+use super::together::Together;
 use super::{FOREVER, STREAM_STACK};
 use crate::admission::Ask;
 use crate::config::Config;
@@ -61,6 +62,8 @@ pub(crate) struct Registry {
     recordings: Recordings,
     events: EventBus,
     hub: Hub,
+    /// What streams share.
+    together: Together,
     reels: Option<Store>,
     streams: Mutex<HashMap<StreamId, Arc<StreamShared>>>,
     next_stream: AtomicU64,
@@ -141,6 +144,7 @@ impl Registry {
             config: Arc::new(config),
             events: EventBus::default(),
             hub: Hub::default(),
+            together: Together::default(),
             reels,
             streams: Mutex::default(),
             next_stream: AtomicU64::new(1),
@@ -198,6 +202,11 @@ impl Registry {
     /// The streams players can ask for.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What streams share.
+    pub(super) fn together(&self) -> &Together {
+        &self.together
     }
 
     /// What is being started.
