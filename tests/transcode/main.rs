@@ -14,6 +14,7 @@ mod originals;
 mod picture;
 mod quality;
 mod rate;
+mod renditions;
 mod shown;
 mod slow;
 mod table;
