@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use flowcast::encode::Rendition;
 use flowcast::server::{ServerEvent, ServerEventKind, TlsIdentity};
-use flowcast::{Config, Engine, Output, RtmpServer, RtmpServerExt, Source, StreamHandle};
+use flowcast::{Config, Engine, Output, Profile, RtmpServer, RtmpServerExt, Source, StreamHandle};
 use metrics::Exposition;
 use serde::Serialize;
 use support::cli::Named;
@@ -72,6 +73,11 @@ struct Cli {
     #[arg(long, value_name = "NAME=FILE", value_parser = cli::named(), help_heading = "Outputs")]
     record: Vec<Named>,
 
+    /// Offer what is published under NAME in these sizes as well, pixels of the shorter side: 720,480 as NAME_720p
+    /// and NAME_480p. It is decoded once. May be given several times
+    #[arg(long, value_name = "NAME=N,N", value_parser = cli::named(), help_heading = "Outputs")]
+    renditions: Vec<Named>,
+
     #[command(flatten, next_help_heading = "Outputs")]
     existing: ExistingArgs,
 
@@ -118,6 +124,7 @@ fn run(cli: &Cli) -> Result<()> {
     let told = server.events();
     let mut outgoing = start_pulls(&engine, cli)?;
     outgoing.extend(start_outputs(&engine, cli)?);
+    outgoing.extend(start_renditions(&engine, cli)?);
     let metrics = cli.metrics.as_deref().map(|address| Exposition::of(&server, address)).transpose()?;
     if let Some(address) = metrics.as_ref().and_then(Exposition::address) {
         out!("metrics at http://{address}/metrics")?;
@@ -237,6 +244,27 @@ fn start_outputs(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
         let stream = engine.stream(Source::published(name)).outputs(outputs).start()?;
         out!("{name} goes out as {}", stream.id())?;
         streams.push(stream);
+    }
+    Ok(streams)
+}
+
+/// One stream for each size of each name.
+fn start_renditions(engine: &Engine, cli: &Cli) -> Result<Vec<StreamHandle>> {
+    let mut streams = Vec::new();
+    for Named { name, value: sizes } in &cli.renditions {
+        let mut lines = Vec::new();
+        for size in sizes.split(',') {
+            lines.push(size.trim().parse::<u32>()?);
+        }
+        let ladder = Source::published(name)
+            .encoding(Profile::Ultra)
+            .renditions(lines.into_iter().map(Rendition::lines))?;
+        for (size, source) in ladder {
+            let offered = format!("{name}_{size}");
+            let stream = engine.stream(source).label(&offered).to(Output::publish(&offered)).start()?;
+            out!("{name} is offered as {offered}, {}", stream.id())?;
+            streams.push(stream);
+        }
     }
     Ok(streams)
 }
