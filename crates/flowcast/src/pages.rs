@@ -24,6 +24,7 @@ pages! {
     overlaying "docs/jobs/overlays.md"
     mixing "docs/jobs/mix.md"
     adapting "docs/jobs/adaptation.md"
+    sizing "docs/jobs/renditions.md"
     leveling "docs/jobs/loudness.md"
     scheduling "docs/jobs/schedule.md"
     pulling "docs/jobs/pull.md"
