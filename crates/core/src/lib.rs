@@ -170,9 +170,9 @@ pub use state::{
     CrashGuard, LeftOut, Place, Restarts, RestoreOptions, Restored, Resume, SavedStream, Snapshot,
 };
 pub use stats::{
-    Codec, ContentFault, Cutover, EncodingStats, FallbackStats, HeldBytes, Histogram, Origin, OutputFailure,
-    OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam, SourceMode, StreamPhase,
-    StreamStats, Totals,
+    Codec, ContentFault, Cutover, DropReason, EncoderDrops, EncodingStats, FallbackStats, HeldBytes,
+    Histogram, Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam,
+    SourceMode, StreamPhase, StreamStats, Totals,
 };
 #[doc(hidden)]
 pub use stream::Data;

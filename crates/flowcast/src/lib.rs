@@ -264,9 +264,10 @@ pub mod signals {
 /// Figures of streams and outputs.
 pub mod stats {
     pub use flowcast_core::{
-        Codec, ContentFault, Cutover, EncodingStats, EngineFigures, EngineWatch, FallbackStats, HeldBytes,
-        Histogram, Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason,
-        Seam, ShutdownReport, SourceMode, StreamEnd, StreamFigures, StreamPhase, StreamStats, Totals,
+        Codec, ContentFault, Cutover, DropReason, EncoderDrops, EncodingStats, EngineFigures, EngineWatch,
+        FallbackStats, HeldBytes, Histogram, Origin, OutputFailure, OutputPhase, OutputStats,
+        OutputTransport, Playing, RateReason, Seam, ShutdownReport, SourceMode, StreamEnd, StreamFigures,
+        StreamPhase, StreamStats, Totals,
     };
 }
 

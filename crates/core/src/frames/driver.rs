@@ -11,7 +11,7 @@ use super::worker::{FrameOptions, Worker};
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
 use crate::publish::encoder::{Outbox, writing};
-use crate::stats::EncodingStats;
+use crate::stats::{DropReason, EncodingStats};
 use crate::sys;
 use crate::transcode::Control;
 
@@ -126,7 +126,12 @@ impl SourceDriver for FrameDriver {
         Some(EncodingStats {
             queued: frames.queued,
             queued_bytes: frames.queued_bytes,
-            dropped: frames.dropped + frames.skipped,
+            dropped: frames.dropped + frames.skipped + frames.lost,
+            drops: stats
+                .drops
+                .and(DropReason::Full, frames.dropped)
+                .and(DropReason::Behind, frames.skipped)
+                .and(DropReason::FarBehind, frames.lost),
             ..stats
         })
     }

@@ -250,8 +250,10 @@ pub struct FrameStats {
     pub repeated: u64,
     /// Pictures that were never shown: a newer one took their place.
     pub replaced: u64,
-    /// Pictures that were never shown, because the encoder did not keep up.
+    /// Pictures that were never shown, because the encoder was more than half a second behind.
     pub skipped: u64,
+    /// Pictures of the stream that were not encoded, because the encoder was more than a second behind.
+    pub lost: u64,
     /// Samples of the stream that are silent, because none had come in time.
     pub silent_samples: u64,
     /// Samples that were left out because they came too late.

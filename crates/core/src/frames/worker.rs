@@ -24,7 +24,7 @@ use crate::transcode::{Control, Converting, FrameEncoder, Raw};
 
 /// So many microseconds behind its clock, it converts only the newest picture; and so many, it goes on at its clock's time.
 const BEHIND: i64 = 500_000;
-const LOST: i64 = 2_000_000;
+const LOST: i64 = 1_000_000;
 /// Sample rate, in hertz, and channels of silence where nothing else is asked for.
 const SILENCE: (u32, u32) = (44_100, 2);
 
@@ -103,6 +103,7 @@ pub(super) struct Airing {
     /// It gives nothing, because the program does not.
     is_dark: bool,
     skipped: u64,
+    lost: u64,
 }
 
 impl Airing {
@@ -151,6 +152,7 @@ impl Airing {
             position: 0,
             is_dark: false,
             skipped: 0,
+            lost: 0,
         })
     }
 
@@ -180,9 +182,11 @@ impl Airing {
             over &= self.showing.next_place().is_none() && self.heard.is_empty();
         }
         let (repeated, replaced, skipped) = (self.showing.repeated, self.showing.replaced, self.skipped);
+        let lost = self.lost;
         let (silent, late) = (self.heard.silent, self.heard.late);
         self.channel.note(|stats| {
             (stats.repeated, stats.replaced, stats.skipped) = (repeated, replaced, skipped);
+            stats.lost = lost;
             (stats.silent_samples, stats.late_samples) = (silent, late);
         });
         Ok((!over).then(|| self.places.time(self.next)))
@@ -192,6 +196,9 @@ impl Airing {
     fn jump(&mut self, place: i64) -> Result<(), Stop> {
         let from = place - self.delay;
         log::warn!("frames are encoded {} places late: they are left out", place - self.next);
+        if self.has_begun() && !self.is_dark {
+            self.lost += (place - self.next).unsigned_abs();
+        }
         self.next = place;
         if self.has_begun() && !self.is_dark {
             self.encoder.finish()?;

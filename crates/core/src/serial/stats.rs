@@ -7,8 +7,8 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::{Failed, as_displayed, seconds, text};
 use crate::event::utc;
 use crate::stats::{
-    Codec, EncodingStats, FallbackStats, HeldBytes, Histogram, Origin, OutputFailure, OutputStats, Playing,
-    StreamStats,
+    Codec, EncoderDrops, EncodingStats, FallbackStats, HeldBytes, Histogram, Origin, OutputFailure,
+    OutputStats, Playing, StreamStats,
 };
 
 as_displayed!(Codec);
@@ -85,6 +85,13 @@ impl Serialize for Histogram {
     }
 }
 
+/// Each reason with its count.
+impl Serialize for EncoderDrops {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.iter().map(|(reason, count)| (reason.as_str(), count)))
+    }
+}
+
 /// Its fields.
 impl Serialize for EncodingStats {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -99,6 +106,7 @@ impl Serialize for EncodingStats {
             queued,
             queued_bytes,
             dropped,
+            drops,
             damaged,
             target,
             lowered,
@@ -106,7 +114,7 @@ impl Serialize for EncodingStats {
             encode_time,
             wait,
         } = self;
-        let mut to = to.serialize_struct("EncodingStats", 16)?;
+        let mut to = to.serialize_struct("EncodingStats", 17)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
         to.serialize_field("bit_rate", bit_rate)?;
@@ -117,6 +125,7 @@ impl Serialize for EncodingStats {
         to.serialize_field("queued", queued)?;
         to.serialize_field("queued_bytes", queued_bytes)?;
         to.serialize_field("dropped", dropped)?;
+        to.serialize_field("drops", drops)?;
         to.serialize_field("damaged", damaged)?;
         to.serialize_field("target", target)?;
         to.serialize_field("lowered", lowered)?;

@@ -2,6 +2,7 @@
 
 mod codec;
 mod content;
+mod drops;
 mod held;
 mod histogram;
 mod output;
@@ -17,6 +18,9 @@ use flowcast_rtmp::time::MediaTime;
 
 pub use self::codec::Codec;
 pub use self::content::ContentFault;
+#[cfg(feature = "libav")]
+pub(crate) use self::drops::AtomicDrops;
+pub use self::drops::{DropReason, EncoderDrops};
 pub use self::held::HeldBytes;
 #[cfg(feature = "libav")]
 pub(crate) use self::histogram::AtomicHistogram;
@@ -70,6 +74,8 @@ pub struct EncodingStats {
     pub queued_bytes: u64,
     /// Tags of a live source that were left out because the encoder did not keep up.
     pub dropped: u64,
+    /// The same by reason, and what the frame rate had no places for.
+    pub drops: EncoderDrops,
     /// Packets of the source that could not be decoded, or that the container marks as damaged.
     pub damaged: u64,
     /// Bits per second that pictures are encoded to now: what was asked for, or less because of the network; zero where only sound is encoded.

@@ -34,6 +34,8 @@ pub(super) struct Grid<T = VideoFrame> {
     due: i64,
     /// The picture behind the shown one, and its place.
     next: Option<(T, i64)>,
+    /// Pictures there was no place for.
+    surplus: u64,
     /// Time and duration of the picture pushed last.
     last: Option<(i64, i64)>,
 }
@@ -41,7 +43,7 @@ pub(super) struct Grid<T = VideoFrame> {
 impl<T: Share> Grid<T> {
     /// An empty grid for pictures whose times are in ticks of `base`.
     pub(super) fn new(rate: FrameRate, base: TimeBase) -> Self {
-        Self { rate, base, origin: None, shown: None, give: 0, due: 0, next: None, last: None }
+        Self { rate, base, origin: None, shown: None, give: 0, due: 0, next: None, surplus: 0, last: None }
     }
 
     /// The same grid, still empty, with place 0 at `origin`.
@@ -86,7 +88,14 @@ impl<T: Share> Grid<T> {
         } else if self.due < self.give {
             // Nothing was given yet: this one is nearer to where the grid begins.
             (self.shown, self.due) = (Some(frame), place + 1);
+        } else {
+            self.surplus += 1;
         }
+    }
+
+    /// Pictures there was no place for since this was last asked.
+    pub(super) fn take_surplus(&mut self) -> u64 {
+        std::mem::take(&mut self.surplus)
     }
 
     /// No picture follows: the last one is shown as long as it lasts, but not for ever if all else ends at `all_end`.
@@ -163,7 +172,9 @@ mod tests {
     #[test]
     fn other_rates_repeat_or_leave_out() {
         assert_eq!(placed(&mut Grid::new(rate(50, 1), MILLIS), &[0, 40, 80], 40), "aabbcc");
-        assert_eq!(placed(&mut Grid::new(rate(25, 1), MILLIS), &[0, 20, 40, 60, 80, 100], 20), "ace");
+        let mut grid = Grid::new(rate(25, 1), MILLIS);
+        assert_eq!(placed(&mut grid, &[0, 20, 40, 60, 80, 100], 20), "ace");
+        assert_eq!((grid.take_surplus(), grid.take_surplus()), (3, 0));
         assert_eq!(placed(&mut Grid::new(rate(30, 1), MILLIS), &[0, 40, 80, 120, 160], 40), "abccde");
         // Two long ones among short ones.
         assert_eq!(placed(&mut Grid::new(rate(25, 1), MILLIS), &[0, 40, 160, 200], 40), "abbbcd");

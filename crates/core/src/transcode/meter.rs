@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::stats::{AtomicHistogram, EncodingStats};
+use crate::stats::{AtomicDrops, AtomicHistogram, DropReason, EncoderDrops, EncodingStats};
 use crate::sys::CpuMeter;
 
 /// Counts for one encoder of a stream. Clones are the same one.
@@ -22,6 +22,8 @@ struct Counters {
     /// Bytes of pictures inside the encoder now.
     held: AtomicU64,
     damaged: AtomicU64,
+    /// What was left out between decoder and encoder.
+    drops: AtomicDrops,
     /// How long pictures took.
     times: AtomicHistogram,
     /// The sums of the stream it works for.
@@ -64,6 +66,16 @@ impl EncodingMeter {
         }
     }
 
+    /// Counts a picture that was left out between decoder and encoder.
+    pub(super) fn left_out_because(&self, reason: DropReason) {
+        self.0.drops.add(reason, 1);
+    }
+
+    /// What was left out, there and before.
+    pub(crate) fn drops(&self, before: EncoderDrops) -> EncoderDrops {
+        self.0.drops.read(before)
+    }
+
     /// Says how many bytes of pictures the encoder holds.
     pub(super) fn holds(&self, bytes: u64) {
         self.0.held.store(bytes, Ordering::Relaxed);
@@ -84,6 +96,7 @@ impl EncodingMeter {
             pixels: self.0.pixels.load(Ordering::Relaxed),
             held_bytes: self.0.held.load(Ordering::Relaxed),
             damaged: self.0.damaged.load(Ordering::Relaxed),
+            drops: self.drops(EncoderDrops::default()),
             encode_time: self.0.times.read(),
             ..EncodingStats::default()
         })

@@ -23,6 +23,7 @@ use crate::content::{Eye, Probe};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::overlay::Painter;
+use crate::stats::DropReason;
 
 /// Ticks a second of the clock of what comes out, at least.
 const FINEST: u32 = 90_000;
@@ -266,6 +267,8 @@ impl Pictures {
             if let Some(frame) = self.shaper.pull()? {
                 let (time, duration) = (frame.pts(), frame.duration());
                 self.grid.push(frame, time, duration);
+                (0..self.grid.take_surplus())
+                    .for_each(|_| self.meter.left_out_because(DropReason::FrameRate));
                 continue;
             }
             self.stage = match self.stage {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use flowcast_core::{BitRate, Engine, EngineWatch, Histogram, StreamStats};
+use flowcast_core::{BitRate, DropReason, Engine, EngineWatch, Histogram, StreamStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -23,6 +23,7 @@ use super::{OTHERS, STREAMS};
 /// | `encoder_bitrate` | gauge | bits per second of these pictures, over the last second |
 /// | `encoder_queue_size` | gauge | tags of a live source that wait for the encoder |
 /// | `encoder_dropped_frames` | gauge, only ever grows | tags of a live source that were left out because the encoder did not keep up |
+/// | `flowcast_encoder_drops` | gauge, only ever grows | the same by reason, in the label `reason`, and pictures that the frame rate had no place for ([`DropReason`](flowcast_core::DropReason)) |
 /// | `encoder_rtmp_latency` | gauge | by how many seconds the output that is furthest behind lags what was encoded |
 /// | `flowcast_encoder_target_bits_per_second` | gauge | what pictures are encoded to: what is asked for, or less because of the network; 0 where only sound is encoded |
 /// | `flowcast_encoder_lowered` | gauge, only ever grows | how often that was lowered, by the program or because of the network |
@@ -82,6 +83,15 @@ impl Collector for EncoderMetrics {
             for one in &shown {
                 let labels = [("stream", &*one.stream), ("encoder", &*one.encoder)];
                 ConstGauge::new((figure.of)(one)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Left out before it was decoded or encoded, by reason";
+        let mut family = encoder.encode_descriptor("flowcast_encoder_drops", help, None, kind)?;
+        for one in &shown {
+            for (reason, count) in DropReason::ALL.iter().zip(one.drops) {
+                let labels =
+                    [("stream", &*one.stream), ("encoder", &*one.encoder), ("reason", reason.as_str())];
+                ConstGauge::new(count as f64).encode(family.encode_family(&labels)?)?;
             }
         }
         for lengths in LENGTHS {
@@ -200,6 +210,8 @@ struct Shown {
     bit_rate: BitRate,
     queued: u64,
     dropped: u64,
+    /// By reason.
+    drops: [u64; DropReason::ALL.len()],
     /// In seconds.
     latency: f64,
     target: BitRate,
@@ -221,6 +233,7 @@ impl Shown {
             bit_rate: encoding.bit_rate,
             queued: encoding.queued,
             dropped: encoding.dropped,
+            drops: std::array::from_fn(|place| encoding.drops.of(DropReason::ALL[place])),
             latency: stats.lag.as_secs_f64(),
             target: encoding.target,
             lowered: encoding.lowered,
@@ -236,6 +249,7 @@ impl Shown {
         self.bit_rate = [self.bit_rate, other.bit_rate].into_iter().sum();
         self.queued += other.queued;
         self.dropped += other.dropped;
+        self.drops.iter_mut().zip(other.drops).for_each(|(sum, count)| *sum += count);
         self.latency = self.latency.max(other.latency);
         self.target = [self.target, other.target].into_iter().sum();
         self.lowered += other.lowered;

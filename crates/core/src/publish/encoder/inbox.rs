@@ -1,18 +1,19 @@
 //! The queue between a live stream's thread, which never waits, and the worker that encodes.
 //!
 //! In: tags as they come. Out: the same tags but for script data that says nothing of the tracks, as long as the worker keeps up.
-//! When the worker is more than half a second behind, pictures are left out up to a keyframe; beyond a second, everything but headers
-//! is. What comes at once, as from a publisher whose network stood still, is no fault of the worker: it is behind when tags have
+//! When the worker is more than half a second behind, pictures are left out: those that no other needs alone, and from the first other on all up
+//! to a keyframe. Beyond a second, everything but headers is. What is left out is counted by why. What comes at once, as from a publisher whose network stood still, is no fault of the worker: it is behind when tags have
 //! waited for it that long, too. A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use flowcast_rtmp::flv::tag::Tag;
+use flowcast_rtmp::flv::coded::{Part, coded};
+use flowcast_rtmp::flv::tag::{Codec, Tag};
+use flowcast_rtmp::flv::video::VideoCodec;
 use parking_lot::{Condvar, Mutex};
 
-use crate::stats::{AtomicHistogram, Histogram};
+use crate::stats::{AtomicDrops, AtomicHistogram, DropReason, EncoderDrops, Histogram};
 
 /// How far behind the worker may be before pictures are left out, and before everything is: media time that waits, and for how long
 /// the oldest of it has waited, whichever is less. In milliseconds.
@@ -39,7 +40,7 @@ pub(crate) enum Entry {
 pub(crate) struct Inbox {
     state: Mutex<State>,
     filled: Condvar,
-    drops: AtomicU64,
+    drops: AtomicDrops,
     /// How long pictures waited.
     waits: AtomicHistogram,
 }
@@ -87,10 +88,14 @@ impl State {
     }
 
     /// Whether there is room for `tag`.
-    fn admits(&mut self, now: Instant, tag: &Tag) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// There is none, and why.
+    fn admit(&mut self, now: Instant, tag: &Tag) -> Result<(), DropReason> {
         let is_full = self.entries.len() >= MOST_TAGS;
         if tag.is_header() && !is_full && self.bytes + tag.body.len() <= MOST_BYTES + MOST_HEADER_BYTES {
-            return true;
+            return Ok(());
         }
         let (span, waited) = self.behind(now, tag);
         if self.pace == Pace::CatchingUp && span > MOST_WAITING {
@@ -105,14 +110,46 @@ impl State {
         let is_late = behind > most || span > MOST_WAITING;
         if is_full || tag.is_header() || is_late || self.bytes > MOST_BYTES {
             self.skipping |= tag.is_video();
-            return false;
+            return Err(if is_late { DropReason::FarBehind } else { DropReason::Full });
         }
         if !tag.is_video() {
-            return true;
+            return Ok(());
         }
-        self.skipping = if behind > patience { true } else { self.skipping && !tag.is_keyframe() };
-        !self.skipping
+        if behind > patience {
+            // Of what is left out alone, nothing else is missed.
+            self.skipping |= !is_needed_by_none(tag);
+            return Err(DropReason::Behind);
+        }
+        self.skipping &= !tag.is_keyframe();
+        if self.skipping { Err(DropReason::Undecodable) } else { Ok(()) }
     }
+}
+
+/// Whether no other picture is decoded with the help of this one: as the tag says, or the H.264 in it.
+fn is_needed_by_none(tag: &Tag) -> bool {
+    if tag.is_disposable() {
+        return true;
+    }
+    let Some(Part::Frames { data, .. }) =
+        coded(tag).filter(|coded| coded.codec == Codec::Video(VideoCodec::Avc)).map(|coded| coded.part)
+    else {
+        return false;
+    };
+    // Units of a length in four bytes each; in the first byte of a slice is how much it is referred to.
+    let (mut rest, mut has_slice) = (&data[..], false);
+    while let Some((length, unit)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((header, _)) = unit.split_first().filter(|_| (1..=unit.len()).contains(&length)) else {
+            return false;
+        };
+        match header & 0x1F {
+            1..=4 if header & 0x60 == 0 => has_slice = true,
+            1..=5 => return false,
+            _ => {}
+        }
+        rest = &unit[length..];
+    }
+    has_slice && rest.is_empty()
 }
 
 impl Inbox {
@@ -127,14 +164,14 @@ impl Inbox {
         let mut left_out = 0;
         let mut state = self.state.lock();
         for tag in tags.filter(|tag| !tag.is_script() || tag.is_metadata()) {
-            if !state.admits(now, &tag) {
+            if let Err(reason) = state.admit(now, &tag) {
+                self.drops.add(reason, 1);
                 left_out += 1;
                 continue;
             }
             state.bytes += tag.body.len();
             state.entries.push_back((now, Entry::Tag(tag)));
         }
-        self.drops.fetch_add(left_out, Ordering::Relaxed);
         self.filled.notify_one();
         left_out
     }
@@ -229,9 +266,9 @@ impl Inbox {
         self.state.lock().entries.len()
     }
 
-    /// Tags left out.
-    pub(crate) fn drops(&self) -> u64 {
-        self.drops.load(Ordering::Relaxed)
+    /// Tags left out, by why.
+    pub(crate) fn drops(&self) -> EncoderDrops {
+        self.drops.read(EncoderDrops::default())
     }
 }
 
@@ -265,6 +302,10 @@ mod tests {
         tag(TagKind::Audio, ms, &[0xAF, 1, 9])
     }
 
+    fn drops(inbox: &Inbox) -> u64 {
+        inbox.drops().iter().map(|(_, count)| count).sum()
+    }
+
     fn waiting(inbox: &Inbox) -> Vec<(TagKind, i64)> {
         inbox.finish(false);
         std::iter::from_fn(|| inbox.recv(false))
@@ -288,7 +329,11 @@ mod tests {
         let waiting = waiting(&inbox);
         let last = |kind| waiting.iter().rfind(|(of, _)| *of == kind).map(|(_, ms)| *ms);
         assert_eq!((last(TagKind::Video), last(TagKind::Audio)), (Some(500), Some(1000)));
-        assert_eq!(inbox.drops() as usize + waiting.len(), 120);
+        assert_eq!(drops(&inbox) as usize + waiting.len(), 120);
+        // Pictures from 550 ms on, keyframes among them; and from 1050 ms on all, with the sound.
+        let by_reason = DropReason::ALL.iter().map(|reason| (*reason, inbox.drops().of(*reason)));
+        let wanted = [(DropReason::Behind, 10), (DropReason::FarBehind, 78)];
+        assert_eq!(by_reason.filter(|(_, count)| *count > 0).collect::<Vec<_>>(), wanted);
         assert_eq!(inbox.bytes(), 0);
     }
 
@@ -300,9 +345,9 @@ mod tests {
         // Two seconds that the network held back, and what comes behind them while the worker is at it.
         inbox.send(began, tags(0, 40));
         inbox.send(at(began, 450), tags(40, 49));
-        assert_eq!((inbox.waiting(), inbox.drops()), (98, 0));
+        assert_eq!((inbox.waiting(), drops(&inbox)), (98, 0));
         inbox.send(at(began, 550), [picture(2450)].into_iter());
-        assert_eq!(inbox.drops(), 1, "the oldest has waited for half a second");
+        assert_eq!(drops(&inbox), 1, "the oldest has waited for half a second");
     }
 
     #[test]
@@ -314,7 +359,34 @@ mod tests {
         assert!(matches!(inbox.recv(false), Some(Entry::Tag(tag)) if tag.timestamp.as_millis() == 0));
         inbox.send(at(began, 760), [picture(680), key(720), picture(760)].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 720), (TagKind::Video, 760)]);
-        assert_eq!(inbox.drops(), 3);
+        let drops = inbox.drops();
+        assert_eq!((drops.of(DropReason::Behind), drops.of(DropReason::Undecodable)), (2, 1));
+    }
+
+    /// A picture of one slice, which others refer to so much.
+    fn slice(ms: i64, referred: u8) -> Tag {
+        let header = referred << 5 | 1;
+        let body = vec![0x27, 1, 0, 0, 0, 0, 0, 0, 2, 6, 9, 0, 0, 0, 3, header, 9, 9];
+        Tag::from_wire(TagKind::Video, MediaTime::from_millis(ms), body.into())
+    }
+
+    #[test]
+    fn a_picture_that_none_refers_to_is_left_out_alone() {
+        let disposable = tag(TagKind::Video, 0, &[0x37, 1, 0, 0, 0, 9]);
+        assert!(is_needed_by_none(&slice(0, 0)) && is_needed_by_none(&disposable));
+        assert!(
+            !is_needed_by_none(&slice(0, 1))
+                && !is_needed_by_none(&picture(0))
+                && !is_needed_by_none(&key(0))
+        );
+        let inbox = Inbox::default();
+        let began = Instant::now();
+        inbox.send(began, [key(0)].into_iter());
+        inbox.send(at(began, 540), [slice(520, 0), slice(540, 0)].into_iter());
+        assert!(matches!(inbox.recv(false), Some(Entry::Tag(tag)) if tag.timestamp.as_millis() == 0));
+        inbox.send(at(began, 560), [slice(560, 1)].into_iter());
+        assert_eq!(waiting(&inbox), [(TagKind::Video, 560)], "what follows can be decoded");
+        assert_eq!(inbox.drops().of(DropReason::Behind), 2);
     }
 
     #[test]
@@ -326,7 +398,7 @@ mod tests {
         inbox.send(began, tags(0, 60));
         inbox.opened();
         inbox.send(at(began, 6000), tags(60, 120));
-        assert_eq!((inbox.waiting(), inbox.drops()), (240, 0), "six seconds");
+        assert_eq!((inbox.waiting(), drops(&inbox)), (240, 0), "six seconds");
         for _ in 0..240 {
             assert!(inbox.recv(false).is_some());
         }
@@ -340,7 +412,7 @@ mod tests {
         });
         inbox.send(at(began, 7000), tags(121, 141));
         inbox.send(at(began, 8000), tags(141, 161));
-        assert!(inbox.drops() > 0, "from now on it has to keep up");
+        assert!(drops(&inbox) > 0, "from now on it has to keep up");
     }
 
     #[test]
@@ -349,14 +421,14 @@ mod tests {
         inbox.opening();
         let began = Instant::now();
         inbox.send(began, (0..1000).map(|n| key(n * 50)));
-        assert_eq!((inbox.waiting(), inbox.drops()), (201, 799), "ten seconds");
+        assert_eq!((inbox.waiting(), drops(&inbox)), (201, 799), "ten seconds");
         inbox.opened();
         inbox.send(at(began, 50_000), [key(50_000)].into_iter());
         while inbox.waiting() > 20 {
             assert!(inbox.recv(false).is_some());
         }
         inbox.send(at(began, 50_000), [key(10_000)].into_iter());
-        assert_eq!(inbox.drops(), 801, "it is a second behind");
+        assert_eq!(drops(&inbox), 801, "it is a second behind");
     }
 
     #[test]
@@ -374,7 +446,7 @@ mod tests {
         let inbox = Inbox::default();
         let header = tag(TagKind::Video, 0, &[0x17, 0, 0, 0, 0, 1]);
         inbox.send(Instant::now(), std::iter::repeat_n(header, 3 * MOST_TAGS));
-        assert_eq!((inbox.waiting(), inbox.drops()), (MOST_TAGS, 2 * MOST_TAGS as u64));
+        assert_eq!((inbox.waiting(), drops(&inbox)), (MOST_TAGS, 2 * MOST_TAGS as u64));
         // Large ones, too.
         let inbox = Inbox::default();
         let mut body = vec![0u8; 1 << 20];
@@ -392,6 +464,6 @@ mod tests {
         let metadata = tag(TagKind::Script, 0, b"\x02\x00\x0AonMetaData\x05");
         inbox.send(Instant::now(), [key(0), cue, metadata].into_iter());
         assert_eq!(waiting(&inbox), [(TagKind::Video, 0), (TagKind::Script, 0)]);
-        assert_eq!(inbox.drops(), 0);
+        assert_eq!(drops(&inbox), 0);
     }
 }

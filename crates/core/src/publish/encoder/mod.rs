@@ -144,6 +144,7 @@ impl LiveEncoder {
             queued: self.inbox.waiting() as u64,
             queued_bytes: self.inbox.bytes() as u64,
             dropped: self.drops(),
+            drops: self.control.meter.drops(self.inbox.drops()),
             wait: self.inbox.waits(),
             ..stats
         })
@@ -151,7 +152,7 @@ impl LiveEncoder {
 
     /// Tags that were left out because the worker did not keep up.
     pub(crate) fn drops(&self) -> u64 {
-        self.inbox.drops()
+        self.inbox.drops().iter().map(|(_, count)| count).sum()
     }
 
     /// Whether all that was published has come out.
