@@ -10,7 +10,7 @@ use super::channel::Channel;
 use super::worker::{FrameOptions, Worker};
 use crate::driver::{SourceContext, SourceDriver, SourceState};
 use crate::error::Error;
-use crate::publish::encoder::{Outbox, writing};
+use crate::publish::encoder::{Outbox, Reader, writing};
 use crate::stats::{DropReason, EncodingStats};
 use crate::sys;
 use crate::transcode::Control;
@@ -80,7 +80,8 @@ impl FrameDriver {
     pub(crate) fn start(made: Made, options: FrameOptions) -> Result<Self, Error> {
         let taker = made.channel.attach()?;
         let encoding = &options.encoding;
-        let (writer, outbox) = writing(encoding.bounds, encoding.reader.clone(), encoding.cpu.clone());
+        let (writer, outbox) =
+            writing(encoding.bounds, Reader::at_once(encoding.reader.clone()), encoding.cpu.clone());
         let (control, has_begun) = (encoding.control(), Arc::<AtomicBool>::default());
         let name = format!("fw-{}", encoding.name);
         let worker = Worker {

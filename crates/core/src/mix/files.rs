@@ -214,7 +214,7 @@ impl FileFeed {
             level.look(&self.shared);
             pieces.iter_mut().for_each(|rows| level.apply(rows));
         }
-        pieces.iter().all(|rows| self.queue.push(rows))
+        pieces.iter().all(|rows| self.queue.push_in_strides(rows))
     }
 
     /// Has the item measured that comes next.

@@ -25,6 +25,28 @@ pub(super) fn following(seconds: f64, rate: u32) -> f64 {
     if seconds <= 0.0 { 1.0 } else { 1.0 - (-1.0 / (seconds * f64::from(rate))).exp() }
 }
 
+/// The higher of two numbers; without [`f32::max`]'s care for what is none, which takes as long again.
+pub(super) fn higher(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// How far from zero the samples go. What is no number does not count.
+pub(super) fn peak(samples: &[f32]) -> f32 {
+    let (eights, rest) = samples.as_chunks::<8>();
+    // Eight at a time, each with those eight places before it: that is done at once.
+    let mut peaks = [0.0; 8];
+    for eight in eights {
+        peaks.iter_mut().zip(eight).for_each(|(peak, sample)| *peak = higher(sample.abs(), *peak));
+    }
+    rest.iter().map(|sample| sample.abs()).chain(peaks).fold(0.0, |peak, sample| higher(sample, peak))
+}
+
+/// Whether all of them are numbers, and none is farther from zero than `most`.
+pub(super) fn is_below(samples: &[f32], most: f32) -> bool {
+    // All are looked at, several at once.
+    samples.iter().fold(true, |are_below, sample| are_below & (sample.abs() <= most))
+}
+
 /// A value that moves to another one along half a wave of a cosine: it neither jumps nor bends at either end.
 #[derive(Debug, Clone)]
 pub(super) struct Ramp {
@@ -82,6 +104,18 @@ mod tests {
         }
         assert!((decibels(0.5) + 6.0206).abs() < 1e-4);
         assert_eq!(decibels(0.0), SILENT_DB);
+    }
+
+    #[test]
+    fn peaks_are_found_wherever_they_are() {
+        for at in 0..19 {
+            let mut row = vec![0.25_f32; 19];
+            row[at] = -0.75;
+            assert_eq!((peak(&row), is_below(&row, 0.75), is_below(&row, 0.74)), (0.75, true, false), "{at}");
+            row[at] = f32::NAN;
+            assert!(!is_below(&row, f32::MAX), "{at}");
+        }
+        assert_eq!((peak(&[]), is_below(&[], 0.0)), (0.0, true));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::level::following;
+use super::level::{following, higher, is_below};
 use super::sinc::{self, HALF, TAPS};
 
 /// How much later samples come out, in seconds: that far it sees them coming.
@@ -126,8 +126,7 @@ impl Limiter {
             line.samples[kept..kept + count].copy_from_slice(&row[from..from + count]);
             line.look(kept, self.ceiling, self.far, &self.between, &mut self.peaks[..count]);
         }
-        let rests =
-            self.resting >= self.window && self.peaks[..count].iter().all(|peak| *peak <= self.ceiling);
+        let rests = self.resting >= self.window && is_below(&self.peaks[..count], self.ceiling);
         if !rests {
             self.work_out_gains(count);
         }
@@ -175,7 +174,7 @@ impl Line {
     ) {
         let (count, first) = (peaks.len(), kept + 1 - TAPS);
         let seen = &self.samples[first..kept + count];
-        if seen.iter().all(|sample| sample.abs() <= far) {
+        if is_below(seen, far) {
             self.newest = [0.0; 2];
             return;
         }
@@ -218,11 +217,6 @@ impl Line {
             }
         }
     }
-}
-
-/// The higher of two numbers; without [`f32::max`]'s care for what is none, which takes as long again.
-fn higher(one: f32, other: f32) -> f32 {
-    if one > other { one } else { other }
 }
 
 /// How high the parabola through three values goes, of which the middle one is the highest.

@@ -90,6 +90,11 @@ impl Mixing {
         self.0.readers.lock().push(reader);
     }
 
+    /// Whether all that is mixed with the source's own sound comes from files.
+    pub(crate) fn is_of_files(&self) -> bool {
+        self.0.shared.inputs.iter().all(|input| input.is_list || input.queue.is_none())
+    }
+
     /// What the program reaches it by.
     pub(crate) fn handle(&self) -> MixerRef {
         MixerRef::new(self.0.shared.clone())

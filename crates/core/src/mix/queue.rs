@@ -11,6 +11,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::sys::Wakers;
 
+/// The part of a queue that has to be free before who gives in strides is woken, and works again.
+const STRIDES: usize = 8;
+
 /// The samples of one input, at the rate and with the channels of the mix.
 #[derive(Debug)]
 pub(crate) struct SampleQueue {
@@ -32,6 +35,8 @@ struct State {
     dropped: u64,
     /// Samples that have to wait before the first is taken, and again once all were taken.
     reserve: usize,
+    /// Who gives waits for more room than there is.
+    strides: bool,
     /// They do not wait yet.
     is_filling: bool,
     /// How often all were taken, and more were wanted.
@@ -50,6 +55,7 @@ impl SampleQueue {
             finished: false,
             dropped: 0,
             reserve: 0,
+            strides: false,
             is_filling: false,
             ran_dry: 0,
             lead: Vec::new(),
@@ -64,6 +70,21 @@ impl SampleQueue {
     ///
     /// Until there is room.
     pub(crate) fn push(&self, rows: &[Vec<f32>]) -> bool {
+        self.push_once(rows, 1)
+    }
+
+    /// As [`push`](Self::push), for who always has more: once it is full, an eighth has to be free before it is given more, so that who gives is
+    /// woken seldom.
+    ///
+    /// # Blocking
+    ///
+    /// Until there is that much room.
+    pub(crate) fn push_in_strides(&self, rows: &[Vec<f32>]) -> bool {
+        self.push_once(rows, self.most.div_ceil(STRIDES))
+    }
+
+    /// Once it is full, it waits for so much `least` room.
+    fn push_once(&self, rows: &[Vec<f32>], least: usize) -> bool {
         let (mut from, samples) = (0, rows.first().map_or(0, Vec::len));
         let mut state = self.state.lock();
         while from < samples {
@@ -71,7 +92,8 @@ impl SampleQueue {
                 return false;
             }
             let room = self.most.saturating_sub(state.waiting());
-            if room == 0 {
+            state.strides = least > 1 && room < if state.strides { least } else { 1 };
+            if room == 0 || state.strides {
                 self.room.wait(&mut state);
                 continue;
             }
@@ -132,13 +154,17 @@ impl SampleQueue {
         let mut state = self.state.lock();
         let count = state.take_out(wanted);
         for (row, waiting) in rows.iter_mut().zip(&mut state.rows) {
-            for (to, sample) in row.iter_mut().zip(waiting.drain(..count)) {
-                *to = sample;
-            }
+            let (first, second) = waiting.as_slices();
+            let (first, row) = (&first[..count.min(first.len())], &mut row[..count]);
+            row[..first.len()].copy_from_slice(first);
+            row[first.len()..].copy_from_slice(&second[..count - first.len()]);
+            waiting.drain(..count);
         }
         if count > 0 {
             state.lead.clear();
-            self.room.notify_all();
+            if !state.strides || self.most.saturating_sub(state.waiting()) >= self.most.div_ceil(STRIDES) {
+                self.room.notify_all();
+            }
         }
         let is_half_free = self.is_half_free(&state);
         drop(state);
@@ -327,6 +353,26 @@ mod tests {
         thread.join().expect("it gave all");
         assert!(out.iter().enumerate().all(|(at, sample)| *sample == at as f32));
         assert!(queue.is_finished());
+    }
+
+    #[test]
+    fn who_gives_in_strides_waits_until_an_eighth_is_free() {
+        let queue = Arc::new(SampleQueue::new(1, 800));
+        assert!(queue.push_in_strides(&[vec![1.0; 800]]));
+        let giver = queue.clone();
+        let thread = std::thread::spawn(move || giver.push_in_strides(&[vec![2.0; 100]]));
+        while !queue.state.lock().strides {
+            std::thread::yield_now();
+        }
+        let take = |count| queue.take(&mut [vec![0.0; count]]);
+        // Looked at in one breath with what was taken: it may be about to look itself.
+        for taken in 1..=9 {
+            assert_eq!(take(11), 11);
+            assert_eq!(queue.waiting(), 800 - 11 * taken, "there is room for {}", 11 * taken);
+        }
+        assert_eq!(take(1), 1);
+        assert!(thread.join().expect("it gave all"));
+        assert_eq!(queue.waiting(), 800);
     }
 
     /// Counts how often it is woken.

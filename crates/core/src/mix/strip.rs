@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::ducker::Ducker;
-use super::level::{Ramp, amplitude, samples};
+use super::level::{Ramp, amplitude, is_below, peak, samples};
 use super::queue::SampleQueue;
 use super::settings::MixInput;
 
@@ -124,8 +124,10 @@ impl Strip {
 
     /// What is no number is silence; what is far too loud stays a number with all that is done to it.
     fn clean(&mut self) {
-        for sample in self.rows.iter_mut().flatten() {
-            *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
+        for row in self.rows.iter_mut().filter(|row| !is_below(row, LOUDEST)) {
+            for sample in row {
+                *sample = if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
+            }
         }
     }
 
@@ -149,7 +151,7 @@ impl Strip {
                 }
             }
         }
-        self.rows.iter().flatten().fold(0.0, |peak, sample| peak.max(sample.abs()))
+        self.rows.iter().map(|row| peak(row)).fold(0.0, f32::max)
     }
 
     /// The power of a sample: the mean of the squares of its channels.

@@ -21,7 +21,7 @@ use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceState};
 use crate::mix::{MixFormat, MixOptions, Mixer, Mixing};
 use crate::pool::Scratch;
-use crate::publish::encoder::{LiveOptions, Outbox, Writer, writing};
+use crate::publish::encoder::{LiveOptions, Outbox, Reader, Writer, writing};
 use crate::stream::Mailbox;
 use crate::sys::CpuMeter;
 use crate::transcode::{EncoderDefaults, Encoding, FrameRate, LibavEncoders, Mode, Profile, Settling, Wish};
@@ -105,7 +105,7 @@ impl Studio {
             },
             has_fallback,
         };
-        let (writer, outbox) = writing(bounds, mailbox, cpu);
+        let (writer, outbox) = writing(bounds, Reader::at_once(mailbox), cpu);
         let control = options.encoding.control();
         let airing = Airing::open(made.channel(), &options, &control).expect("libx264");
         made.channel().attach().expect("it is the first");

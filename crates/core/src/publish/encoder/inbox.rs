@@ -3,16 +3,17 @@
 //! In: tags as they come. Out: the same tags but for script data that says nothing of the tracks, as long as the worker keeps up.
 //! When the worker is more than half a second behind, pictures are left out: those that no other needs alone, and from the first other on all up
 //! to a keyframe. Beyond a second, everything but headers is. What is left out is counted by why. What comes at once, as from a publisher whose network stood still, is no fault of the worker: it is behind when tags have
-//! waited for it that long, too. A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
+//! waited for it that long, too. Where sound is mixed with files under pictures that are copied, tags are gathered for some milliseconds. A worker that is about to encode (it looks for devices, opens codecs) is waited for, and then has to catch up.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowcast_rtmp::flv::coded::{Part, coded};
 use flowcast_rtmp::flv::tag::{Codec, Tag};
 use flowcast_rtmp::flv::video::VideoCodec;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::writing::Reader;
 use crate::stats::{AtomicDrops, AtomicHistogram, DropReason, EncoderDrops, Histogram};
 
 /// How far behind the worker may be before pictures are left out, and before everything is: media time that waits, and for how long
@@ -26,6 +27,11 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_HEADER_BYTES: usize = 4 << 20;
 /// Tags that may wait, whatever their times say.
 const MOST_TAGS: usize = 4096;
+/// How long tags are gathered, at most: with every wake-up the worker finds its codecs' tables out of the processor's caches.
+const GATHER: Duration = Duration::from_millis(80);
+/// Tags, and bytes, that are not gathered any longer.
+const GATHERED_TAGS: usize = 256;
+const GATHERED_BYTES: usize = 1 << 20;
 
 /// What waits.
 #[derive(Debug)]
@@ -43,6 +49,8 @@ pub(crate) struct Inbox {
     drops: AtomicDrops,
     /// How long pictures waited.
     waits: AtomicHistogram,
+    /// Tags are gathered; the stream's thread is woken for all that came of them at once.
+    gathers: Option<Reader>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +69,10 @@ struct State {
     /// Pictures are copied: leaving them out saves no work.
     copies: bool,
     pace: Pace,
+    /// An entry was taken since tags were gathered.
+    has_given: bool,
+    /// The worker waits for some time, and needs not be woken before.
+    gathering: bool,
 }
 
 /// What may be asked of the worker.
@@ -159,6 +171,12 @@ impl Inbox {
         self
     }
 
+    /// For a worker whose work is little, and need not be done at once. It wakes `reader` before it waits.
+    pub(super) fn gathering(mut self, reader: Reader) -> Self {
+        self.gathers = Some(reader);
+        self
+    }
+
     /// Takes tags that come now, or leaves them out; never waits. How many it left out.
     pub(crate) fn send(&self, now: Instant, tags: impl Iterator<Item = Tag>) -> u64 {
         let mut left_out = 0;
@@ -172,7 +190,10 @@ impl Inbox {
             state.bytes += tag.body.len();
             state.entries.push_back((now, Entry::Tag(tag)));
         }
-        self.filled.notify_one();
+        let is_much = state.entries.len() >= GATHERED_TAGS || state.bytes >= GATHERED_BYTES;
+        if !state.gathering || is_much {
+            self.filled.notify_one();
+        }
         left_out
     }
 
@@ -205,7 +226,7 @@ impl Inbox {
         state.idle = idle;
         loop {
             if let Some((came, entry)) = state.entries.pop_front() {
-                state.idle = false;
+                (state.idle, state.has_given) = (false, true);
                 if let Entry::Tag(tag) = &entry {
                     state.bytes = state.bytes.saturating_sub(tag.body.len());
                     if tag.is_video() && !tag.is_header() {
@@ -219,6 +240,16 @@ impl Inbox {
             }
             if state.pace == Pace::CatchingUp {
                 state.pace = Pace::KeepingUp;
+            }
+            if let Some(reader) = self.gathers.as_ref().filter(|reader| reader.is_owed()) {
+                MutexGuard::unlocked(&mut state, || reader.has_done());
+                continue;
+            }
+            if self.gathers.is_some() && std::mem::take(&mut state.has_given) {
+                state.gathering = true;
+                self.filled.wait_for(&mut state, GATHER);
+                state.gathering = false;
+                continue;
             }
             self.filled.wait(&mut state);
         }
@@ -429,6 +460,54 @@ mod tests {
         }
         inbox.send(at(began, 50_000), [key(10_000)].into_iter());
         assert_eq!(drops(&inbox), 801, "it is a second behind");
+    }
+
+    /// Waits until somebody gathers, or would have.
+    fn gathers(inbox: &Inbox) {
+        let began = Instant::now();
+        while !inbox.state.lock().gathering && began.elapsed() < GATHER {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_is_waited_for_and_the_reader_is_woken_before() {
+        let mut poll = mio::Poll::new().expect("the kernel has one");
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("the kernel has one");
+        let (mailbox, _commands) = crate::stream::Mailbox::new(waker);
+        let reader = Reader::in_strides(mailbox);
+        let inbox = Inbox::default().of_copies().gathering(reader.clone());
+        let began = Instant::now();
+        inbox.send(began, [sound(0), sound(20)].into_iter());
+        let times = |entry| match entry {
+            Some(Entry::Tag(tag)) => tag.timestamp.as_millis(),
+            _ => panic!("there is a tag"),
+        };
+        assert_eq!((times(inbox.recv(false)), times(inbox.recv(false))), (0, 20));
+        reader.has_got(2);
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| (times(inbox.recv(false)), Instant::now()));
+            while reader.is_owed() {
+                std::thread::yield_now();
+            }
+            gathers(&inbox);
+            inbox.send(Instant::now(), [sound(40)].into_iter());
+            let (ms, when) = taken.join().expect("it was given one");
+            assert_eq!(ms, 40);
+            assert!(when.duration_since(began) >= GATHER, "more may come");
+        });
+        let mut events = mio::Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::ZERO)).expect("the kernel waits");
+        assert!(!events.is_empty());
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| times(inbox.recv(false)));
+            gathers(&inbox);
+            inbox.send(Instant::now(), (0..GATHERED_TAGS).map(|_| sound(60)));
+            assert_eq!(taken.join().expect("much is not waited for"), 60);
+            assert!(inbox.waiting() > 0);
+            inbox.finish(true);
+            assert!(inbox.recv(false).is_none());
+        });
     }
 
     #[test]

@@ -19,7 +19,7 @@ use flowcast_rtmp::flv::tag::Tag;
 
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::tags::{Feed, TagPackets};
-pub(crate) use self::writing::{Outbox, Times, Writer, place, writing};
+pub(crate) use self::writing::{Outbox, Reader, Times, Writer, place, writing};
 use crate::clock::interleave::Interleaver;
 use crate::config::QueueBounds;
 use crate::content::Probe;
@@ -86,12 +86,18 @@ impl LiveEncoder {
     ///
     /// There is no thread.
     pub(crate) fn start(options: LiveOptions) -> Result<Self, Error> {
-        let inbox = match options.settling.encoder_of_pictures() {
-            Some(_) => Inbox::default(),
-            None => Inbox::default().of_copies(),
-        };
+        let mut inbox = Inbox::default();
+        let mut reader = Reader::at_once(options.reader.clone());
+        if options.settling.encoder_of_pictures().is_none() {
+            inbox = inbox.of_copies();
+            // What is live would come in time with neither its own pace nor the source's.
+            if options.mixed.as_ref().is_some_and(|(mixing, _)| mixing.is_of_files()) {
+                reader = Reader::in_strides(options.reader.clone());
+                inbox = inbox.gathering(reader.clone());
+            }
+        }
         let (inbox, control) = (Arc::new(inbox), options.control());
-        let (writer, outbox) = writing(options.bounds, options.reader.clone(), options.cpu.clone());
+        let (writer, outbox) = writing(options.bounds, reader, options.cpu.clone());
         inbox.opening();
         let feed = Feed::new(&options.name, inbox.clone());
         let worker = Worker {

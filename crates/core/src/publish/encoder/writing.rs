@@ -3,6 +3,9 @@
 //! In: packets, on the worker's thread. Out: tags whose times never go back, headers only where they change, and what is told to the
 //! program, through a bounded queue to the stream's thread.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use flowcast_av::Packet;
 use flowcast_rtmp::flv::tag::{Tag, TagBody, TagKind};
 use flowcast_rtmp::time::MediaTime;
@@ -18,13 +21,15 @@ use crate::tracks::{Tagged, Tagger};
 
 /// Packets between two reports of the worker's CPU time.
 const REPORT_EVERY: u32 = 32;
+/// Tags that are handed over before the stream's thread is woken for them, by a worker that wakes it when it has done all there is.
+const MOST_OWED: u32 = 64;
 
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Writer {
     sender: TagSender,
     /// Woken when there is something for the stream's thread.
-    reader: Mailbox,
+    reader: Reader,
     /// Whose CPU time it is.
     cpu: CpuMeter,
     lap: CpuLap,
@@ -34,12 +39,59 @@ pub(crate) struct Writer {
     told: [Option<TagBody>; 3],
 }
 
+/// How the stream's thread is woken for what is handed over. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    mailbox: Mailbox,
+    /// Tags it was not woken for yet, if it is not woken for each.
+    owed: Option<Arc<AtomicU32>>,
+}
+
+impl Reader {
+    /// It is woken whenever something is handed over.
+    pub(crate) const fn at_once(mailbox: Mailbox) -> Self {
+        Self { mailbox, owed: None }
+    }
+
+    /// It is woken when the worker [has done](Self::has_done) all there is, or much was handed over.
+    pub(crate) fn in_strides(mailbox: Mailbox) -> Self {
+        Self { mailbox, owed: Some(Arc::default()) }
+    }
+
+    /// So many tags were handed over.
+    pub(super) fn has_got(&self, tags: u32) {
+        match &self.owed {
+            Some(owed) if owed.fetch_add(tags, Ordering::Relaxed) + tags < MOST_OWED => {}
+            _ => self.wake(),
+        }
+    }
+
+    /// The worker is about to wait for more.
+    pub(super) fn has_done(&self) {
+        if self.is_owed() {
+            self.wake();
+        }
+    }
+
+    /// Whether it was not woken for something that was handed over.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.load(Ordering::Relaxed) > 0)
+    }
+
+    fn wake(&self) {
+        if let Some(owed) = &self.owed {
+            owed.store(0, Ordering::Relaxed);
+        }
+        self.mailbox.wake();
+    }
+}
+
 /// The end on the stream's thread.
 #[derive(Debug)]
 pub(crate) struct Outbox(Option<TagReceiver>);
 
 /// Both ends; `reader` is woken when there is something for the stream's thread.
-pub(crate) fn writing(bounds: QueueBounds, reader: Mailbox, cpu: CpuMeter) -> (Writer, Outbox) {
+pub(crate) fn writing(bounds: QueueBounds, reader: Reader, cpu: CpuMeter) -> (Writer, Outbox) {
     let (sender, receiver) = queue(bounds);
     let (times, told) = (Times::default(), [None, None, None]);
     let writer = Writer { sender, reader, cpu, lap: CpuLap::default(), since_report: 0, times, told };
@@ -74,7 +126,7 @@ impl Writer {
     /// Reports something to the program. A missing receiver is noticed with the next tag.
     pub(crate) fn notify(&self, notice: EventKind) {
         if self.sender.send(Step::Notice(notice)).is_ok() {
-            self.reader.wake();
+            self.reader.has_got(1);
         }
     }
 
@@ -104,16 +156,16 @@ impl Writer {
     ///
     /// While the queue is full.
     pub(crate) fn hand_over(&mut self, tags: impl Iterator<Item = Tag>) -> Result<(), Closed> {
-        let mut any = false;
+        let mut sent = 0;
         for tag in tags {
             if tag.is_sequence_header() || tag.is_metadata() {
                 self.told[place(&tag)] = Some(tag.body.clone());
             }
             self.sender.send(Step::Tag(tag))?;
-            any = true;
+            sent += 1;
         }
-        if any {
-            self.reader.wake();
+        if sent > 0 {
+            self.reader.has_got(sent);
         }
         self.since_report += 1;
         if self.since_report >= REPORT_EVERY {

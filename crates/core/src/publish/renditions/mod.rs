@@ -26,7 +26,7 @@ use self::decoding::Decoding;
 use self::encoding::{Encoding, Rung};
 use self::feed::Feed;
 use self::shared::Shared;
-use super::encoder::{Outbox, writing};
+use super::encoder::{Outbox, Reader, writing};
 use super::seat::Seat;
 use crate::adapt::{Dial, Sharing};
 use crate::config::QueueBounds;
@@ -165,7 +165,7 @@ impl Group {
         let Coming { place, plan, dial, probe, cpu, reader, bounds, reading } = coming;
         let make = || self.rung(plan, probe, &cpu);
         let Some(rung) = self.shared.join(place, make)? else { return Ok(None) };
-        let (writer, outbox) = writing(bounds, reader, cpu.clone());
+        let (writer, outbox) = writing(bounds, Reader::at_once(reader), cpu.clone());
         rung.come(writer);
         let sharing = rung.control.dial.serve(&dial);
         Ok(Some(RenditionDriver {
