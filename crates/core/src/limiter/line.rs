@@ -1,11 +1,6 @@
 //! Who waits for room, in the order in which they came.
 
 use std::collections::VecDeque;
-#[cfg(not(all(test, loom)))]
-use std::time::Instant;
-
-#[cfg(not(all(test, loom)))]
-use parking_lot::{Condvar, MutexGuard};
 
 use crate::error::Shortage;
 
@@ -55,27 +50,5 @@ impl Line {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.tickets.len()
-    }
-}
-
-/// Rings for all who wait.
-#[cfg(not(all(test, loom)))]
-#[derive(Debug, Default)]
-pub(super) struct Bell(Condvar);
-
-#[cfg(not(all(test, loom)))]
-impl Bell {
-    pub(super) fn ring(&self) {
-        self.0.notify_all();
-    }
-
-    /// Waits for the bell; `true` if it has not rung by `until`.
-    pub(super) fn wait_until<'a, T>(
-        &self,
-        mut counts: MutexGuard<'a, T>,
-        until: Instant,
-    ) -> (MutexGuard<'a, T>, bool) {
-        let is_late = self.0.wait_until(&mut counts, until).timed_out();
-        (counts, is_late)
     }
 }

@@ -1,7 +1,12 @@
 //! Who gets a place, and who is refused.
 
+mod model;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
 use super::*;
-use crate::admission::{EncodeKind, Ways, WhenFull, Work};
+use crate::admission::{Ask, EncodeKind, Kind, Measured, MeasuredAdmission, Ways, WhenFull, Work};
 use crate::bit_rate::BitRate;
 
 fn limiter(per_owner: usize, total: usize) -> Limiter {
@@ -227,7 +232,7 @@ fn starts_that_wait_are_served_in_the_order_in_which_they_came() {
         running.pop();
         // It has asked again by the time its shortage is what is left.
         let deadline = Instant::now() + MINUTE;
-        while limiter.counts().line.shortage().is_none_or(|short| short.used > 6.4e6) {
+        while limiter.shortage().is_none_or(|short| short.used > 6.4e6) {
             assert!(Instant::now() < deadline, "nobody asks again");
         }
         assert_eq!(limiter.waiting(), 3, "there is room for the second, who waits behind the first");

@@ -1,42 +1,17 @@
-//! The orders in which a few threads can ask, tried by loom: `scripts/loom.sh`.
+//! The orders in which a few threads can ask, tried by loom: the places, compiled once more with its locks.
 
-use super::*;
-use crate::admission::{EncodeKind, Ways, WhenFull, Work};
+#[path = "../../places.rs"]
+#[allow(dead_code, clippy::duplicate_mod, reason = "the same source, of which not all is tried")]
+mod places;
+mod sync;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use self::places::Limiter;
+use super::super::{Admission, Limits, line};
+use crate::admission::{Ask, EncodeKind, Kind, Measured, MeasuredAdmission, Ways, WhenFull, Work};
 use crate::bit_rate::BitRate;
-
-/// Like that of `parking_lot`, which loom does not know.
-#[derive(Debug)]
-pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
-
-impl<T> Mutex<T> {
-    pub(super) fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("nobody panics while it is held")
-    }
-}
-
-pub(super) use loom::sync::MutexGuard;
-
-/// Without a clock: who waits, waits until it rings. A bell that does not ring when it should is a deadlock, which loom reports.
-#[derive(Debug, Default)]
-pub(super) struct Bell(loom::sync::Condvar);
-
-impl Bell {
-    pub(super) fn ring(&self) {
-        self.0.notify_all();
-    }
-
-    pub(super) fn wait_until<'a, T>(
-        &self,
-        counts: MutexGuard<'a, T>,
-        _: Instant,
-    ) -> (MutexGuard<'a, T>, bool) {
-        (self.0.wait(counts).expect("nobody panics while it is held"), false)
-    }
-}
 
 /// Every order in which threads are interrupted at most three times: faults of this kind show with fewer, and the rest takes hours.
 fn explore(run: impl Fn() + Sync + Send + 'static) {
