@@ -275,6 +275,41 @@ impl TagSender {
         Ok(())
     }
 
+    /// Queues steps that are of no use without each other if the queue is not full; `false` if it is, and nothing was queued. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The consumer is gone.
+    #[cfg(feature = "libav")]
+    pub(crate) fn offer(&self, steps: impl Iterator<Item = Step>) -> Result<bool, Closed> {
+        let mut state = self.shared.state.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        if state.is_full(&self.shared.bounds) {
+            return Ok(false);
+        }
+        for step in steps {
+            state.put(step)?;
+        }
+        self.tell(&state);
+        Ok(true)
+    }
+
+    /// Queues something that takes no room, unless the queue holds twice as many items as it may. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The consumer is gone.
+    #[cfg(feature = "libav")]
+    pub(crate) fn post(&self, step: Step) -> Result<(), Closed> {
+        let mut state = self.shared.state.lock();
+        if state.steps.len() >= self.shared.bounds.items.saturating_mul(2) {
+            return if state.closed { Err(Closed) } else { Ok(()) };
+        }
+        state.put(step)
+    }
+
     /// Says how many bytes the producer holds itself, for the figures.
     pub(crate) fn note_held(&self, bytes: usize) {
         self.shared.behind.store(bytes, Ordering::Relaxed);
@@ -524,6 +559,21 @@ mod tests {
         }
         drop(receiver);
         assert_eq!(worker.join().expect("the worker only sends"), Err(Closed));
+    }
+
+    #[cfg(feature = "libav")]
+    #[test]
+    fn what_is_offered_to_a_full_queue_is_not_waited_for() {
+        let (sender, receiver) = queue(bounds(3, 1 << 20, 60_000));
+        let offer = |from: i64| sender.offer((from..from + 2).map(|ms| tag(ms, 1)));
+        assert_eq!((offer(0), offer(2), offer(4)), (Ok(true), Ok(true), Ok(false)), "whole or not at all");
+        let notice = || Step::Notice(crate::event::EventKind::PublicationBegan { name: "studio".to_owned() });
+        (0..10).for_each(|_| sender.post(notice()).expect("it is open"));
+        assert_eq!(receiver.0.state.lock().steps.len(), 6, "notices have a bound, too");
+        receiver.take(MediaTime::from_millis(i64::MAX), |_| true);
+        assert_eq!(offer(6), Ok(true));
+        drop(receiver);
+        assert_eq!((offer(8), sender.post(notice())), (Err(Closed), Err(Closed)));
     }
 
     #[test]

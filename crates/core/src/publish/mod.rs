@@ -10,6 +10,8 @@ pub(crate) mod mixed;
 pub(crate) mod published;
 pub(crate) mod relayed;
 #[cfg(feature = "libav")]
+mod fan;
+#[cfg(feature = "libav")]
 pub(crate) mod renditions;
 #[cfg(feature = "libav")]
 mod seat;

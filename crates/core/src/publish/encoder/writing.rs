@@ -141,9 +141,42 @@ impl Writer {
     ///
     /// The stream is gone.
     pub(crate) fn tell(&mut self, headers: Vec<Tag>, at: MediaTime) -> Result<(), Closed> {
+        let headers = self.untold(headers, at);
+        self.hand_over(headers.into_iter())
+    }
+
+    fn untold(&self, headers: Vec<Tag>, at: MediaTime) -> Vec<Tag> {
         let mut headers: Vec<_> = headers.into_iter().map(|tag| Tag { timestamp: at, ..tag }).collect();
         headers.retain(|tag| self.told[place(tag)].as_ref() != Some(&tag.body));
-        self.hand_over(headers.into_iter())
+        headers
+    }
+
+    /// Sends tags, and before them those of `headers` that say something else than the ones that were sent last; `false` if the queue is full,
+    /// and nothing was sent. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The stream is gone.
+    pub(crate) fn offer(&mut self, headers: Vec<Tag>, tags: &[Tag]) -> Result<bool, Closed> {
+        let Some(first) = tags.first() else { return Ok(true) };
+        let mut sent = self.untold(headers, first.timestamp);
+        sent.extend_from_slice(tags);
+        if !self.sender.offer(sent.iter().cloned().map(Step::Tag))? {
+            return Ok(false);
+        }
+        for tag in sent.iter().filter(|tag| tag.is_sequence_header() || tag.is_metadata()) {
+            self.told[place(tag)] = Some(tag.body.clone());
+        }
+        self.reader.wake();
+        self.report();
+        Ok(true)
+    }
+
+    /// Reports something to the program, unless far too much waits for the stream. Never waits.
+    pub(crate) fn post(&self, notice: EventKind) {
+        if self.sender.post(Step::Notice(notice)).is_ok() {
+            self.reader.wake();
+        }
     }
 
     /// Sends tags.
@@ -167,12 +200,16 @@ impl Writer {
         if sent > 0 {
             self.reader.has_got(sent);
         }
+        self.report();
+        Ok(())
+    }
+
+    fn report(&mut self) {
         self.since_report += 1;
         if self.since_report >= REPORT_EVERY {
             self.since_report = 0;
             self.cpu.lap(&mut self.lap);
         }
-        Ok(())
     }
 
     /// Nothing follows.

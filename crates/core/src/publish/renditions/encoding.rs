@@ -11,13 +11,13 @@ use flowcast_rtmp::flv::tag::Tag;
 use parking_lot::Mutex;
 
 use super::PlanPictures;
-use super::fan::Fan;
 use super::queue::{Begun, Item, Queue, Size};
 use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Finish;
-use crate::publish::encoder::{Times, Writer};
+use crate::publish::encoder::Times;
+use crate::publish::fan::{Fan, Member};
 use crate::stats::EncodingStats;
 use crate::sys::{self, CodecHost, CpuMeter, Leave, yield_to_others};
 use crate::tracks::{Carriage, Selection, Tagger};
@@ -42,7 +42,7 @@ fn is_final(error: &Error) -> bool {
 pub(super) struct Rung {
     pub(super) queue: Queue,
     /// Streams that have come and are not served yet.
-    coming: Mutex<Vec<Writer>>,
+    coming: Mutex<Vec<Member>>,
     /// How its pictures are encoded; `None` if they are copied.
     plan: Option<PlanPictures>,
     pub(super) control: Control,
@@ -72,12 +72,12 @@ impl Rung {
     }
 
     /// A stream comes.
-    pub(super) fn come(&self, writer: Writer) {
-        self.coming.lock().push(writer);
+    pub(super) fn come(&self, member: Member) {
+        self.coming.lock().push(member);
     }
 
     /// The streams that have come since the last time.
-    pub(super) fn take_coming(&self) -> Vec<Writer> {
+    pub(super) fn take_coming(&self) -> Vec<Member> {
         std::mem::take(&mut self.coming.lock())
     }
 

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fan::Fan;
 use super::shared::Shared;
 use crate::driver::SourceState;
 use crate::event::EventKind;
 use crate::lap::Finish;
+use crate::publish::fan::Fan;
 use crate::publish::seat::Seat;
 use crate::sys::{CodecHost, CpuLap, CpuMeter};
 

@@ -8,7 +8,6 @@
 
 mod decoding;
 mod encoding;
-mod fan;
 mod feed;
 mod queue;
 mod shared;
@@ -27,6 +26,7 @@ use self::encoding::{Encoding, Rung};
 use self::feed::Feed;
 use self::shared::Shared;
 use super::encoder::{Outbox, Reader, writing};
+use super::fan::{Member, Missed};
 use super::seat::Seat;
 use crate::adapt::{Dial, Sharing};
 use crate::config::QueueBounds;
@@ -166,13 +166,15 @@ impl Group {
         let make = || self.rung(plan, probe, &cpu);
         let Some(rung) = self.shared.join(place, make)? else { return Ok(None) };
         let (writer, outbox) = writing(bounds, Reader::at_once(reader), cpu.clone());
-        rung.come(writer);
+        let missed = Missed::default();
+        rung.come(Member::new(writer, missed.clone()));
         let sharing = rung.control.dial.serve(&dial);
         Ok(Some(RenditionDriver {
             group: Some(self.clone()),
             place,
             rung,
             outbox,
+            missed,
             ending: None,
             sharing: Some(sharing),
             _reading: reading,
@@ -216,6 +218,7 @@ pub(crate) struct RenditionDriver {
     place: usize,
     rung: Arc<Rung>,
     outbox: Outbox,
+    missed: Missed,
     /// What ends with this stream.
     ending: Option<Ending>,
     /// That its bit rate counts.
@@ -235,6 +238,9 @@ impl RenditionDriver {
     fn leave(&mut self) {
         let Some(group) = self.group.take() else { return };
         self.outbox.close();
+        if self.missed.pictures() > 0 {
+            log::warn!("{}: a stream missed {} pictures", group.shared.name, self.missed.pictures());
+        }
         self.sharing = None;
         let is_last_of_rung = group.shared.leave(self.place, &self.rung);
         let group = Arc::into_inner(group);
@@ -279,7 +285,8 @@ impl SourceDriver for RenditionDriver {
     }
 
     fn encoding(&self) -> Option<EncodingStats> {
-        self.rung.encoding()
+        let stats = self.rung.encoding()?;
+        Some(EncodingStats { dropped: stats.dropped + self.missed.pictures(), ..stats })
     }
 
     fn bytes_held(&self) -> usize {

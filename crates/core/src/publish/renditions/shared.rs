@@ -11,7 +11,8 @@ use super::encoding::Rung;
 use super::queue::{Begun, Item, Size};
 use crate::event::EventKind;
 use crate::lap::Finish;
-use crate::publish::encoder::{Inbox, Writer};
+use crate::publish::encoder::Inbox;
+use crate::publish::fan::Member;
 use crate::transcode::Control;
 
 /// An encoder, and the size it wants pictures in.
@@ -37,6 +38,8 @@ struct State {
     places: Vec<Place>,
     /// When the media time of the first stream began.
     since: Option<Instant>,
+    /// What is published now, to tell encoders that come later.
+    published: Option<EventKind>,
     /// The part that is decoded, and where it ends.
     part: Option<Arc<Begun>>,
     ends: Option<i64>,
@@ -97,13 +100,21 @@ impl Shared {
         if state.is_over() {
             return Ok(None);
         }
-        let Some(place) = state.places.get_mut(place) else { return Ok(None) };
-        let rung = match place.rung.take().filter(|rung| !rung.queue.is_closed()) {
+        let Some(known) = state.places.get_mut(place) else { return Ok(None) };
+        let rung = match known.rung.take().filter(|rung| !rung.queue.is_closed()) {
             Some(rung) => rung,
-            None => make()?,
+            None => {
+                let rung = make()?;
+                if let Some(published) = state.published.clone().filter(|_| !rung.is_copy()) {
+                    rung.queue.put(Item::Notice(published));
+                }
+                rung
+            }
         };
-        place.streams += 1;
-        place.rung = Some(rung.clone());
+        if let Some(place) = state.places.get_mut(place) {
+            place.streams += 1;
+            place.rung = Some(rung.clone());
+        }
         Ok(Some(rung))
     }
 
@@ -183,13 +194,18 @@ impl Shared {
     }
 
     /// The streams that have come to what is copied.
-    pub(super) fn come_to_copies(&self) -> Vec<Writer> {
+    pub(super) fn come_to_copies(&self) -> Vec<Member> {
         let copies = self.rungs().into_iter().filter(|rung| rung.is_copy());
         copies.flat_map(|rung| rung.take_coming()).collect()
     }
 
     /// Tells the streams of all renditions that are encoded.
     pub(super) fn notify(&self, notice: &EventKind) {
+        match notice {
+            EventKind::PublicationBegan { .. } => self.state.lock().published = Some(notice.clone()),
+            EventKind::PublicationEnded { .. } => self.state.lock().published = None,
+            _ => {}
+        }
         for rung in self.rungs().iter().filter(|rung| !rung.is_copy()) {
             rung.queue.put(Item::Notice(notice.clone()));
         }

@@ -139,6 +139,10 @@ struct Stream {
 
 impl Stream {
     fn of(group: &Arc<Group>, place: usize, width: u32) -> Self {
+        Self::with(group, place, width, Config::default().read_ahead)
+    }
+
+    fn with(group: &Arc<Group>, place: usize, width: u32, bounds: QueueBounds) -> Self {
         let (poll, reader) = reader();
         let mut wish = Wish { mode: Some(Mode::Encode), encoding: Profile::Ultra.into(), ..Wish::default() };
         wish.encoding.size = Some((width, width * 3 / 4));
@@ -155,7 +159,7 @@ impl Stream {
             probe: None,
             cpu: CpuMeter::default(),
             reader,
-            bounds: Config::default().read_ahead,
+            bounds,
             reading: None,
         };
         let mut driver = group.join(coming).expect("there are threads").expect("it plays");
@@ -258,4 +262,26 @@ fn streams_of_one_rendition_share_its_encoder_and_one_that_leaves_takes_nothing_
     drop(group);
     other.leave();
     late.leave();
+}
+
+#[test]
+fn a_stream_that_takes_nothing_misses_pictures_and_holds_up_none_of_the_others() {
+    let encoders = Arc::new(Counted::default());
+    let (group, may_go_on) = group(&encoders, 1);
+    let few = QueueBounds { items: 8, ..Config::default().read_ahead };
+    let mut slow = Stream::with(&group, 0, 320, few);
+    let mut other = Stream::of(&group, 0, 320);
+    drop(group);
+    other.take_until("ahead", |stream| stream.times().0.len() > few.items + 2);
+    slow.take_until("given what waited", |stream| stream.times().0.len() >= 2);
+    may_go_on.store(true, Ordering::SeqCst);
+    other.take_all();
+    slow.take_all();
+    let ((times, keys), (shown, _)) = (other.times(), slow.times());
+    assert_eq!((times.len(), other.driver.missed.pictures()), (PICTURES, 0));
+    assert_eq!(shown.len() as u64 + slow.driver.missed.pictures(), PICTURES as u64, "{shown:?}");
+    assert!(slow.driver.missed.pictures() > 0 && shown.starts_with(&times[..2]), "{shown:?}");
+    let gaps: Vec<_> = shown.windows(2).filter(|two| two[1] - two[0] > 40).map(|two| two[1]).collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|after| keys.contains(after)), "{gaps:?} {keys:?}");
+    assert_eq!(*encoders.opened.lock(), [320]);
 }
