@@ -3,8 +3,8 @@
 //! In: what a program asks for, and what the network takes. Out: the rate, to who encodes. All of it is in numbers that need no lock; settings, which
 //! change with the source, are behind one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -41,6 +41,8 @@ struct State {
     adapts: AtomicBool,
     /// The streams the encoders work for, if they are not those of one stream alone.
     streams: Mutex<Vec<Served>>,
+    /// Whose encoders work for this stream, if it shares those of others.
+    encoded_by: Mutex<Weak<Self>>,
 }
 
 /// A stream that shares encoders with others.
@@ -65,6 +67,10 @@ impl Drop for Sharing {
         let gone = index.map(|index| streams.swap_remove(index));
         drop(streams);
         drop(gone);
+        let mut encoded_by = self.stream.0.encoded_by.lock();
+        if std::ptr::eq(encoded_by.as_ptr(), Arc::as_ptr(&self.encoders.0)) {
+            *encoded_by = Weak::new();
+        }
     }
 }
 
@@ -122,6 +128,7 @@ impl Dial {
             stream.begin(self.0.planned.load(Ordering::Relaxed), (most != 0).then(|| 1000 * u64::from(most)))
         });
         streams.push(Served { dial: stream.clone(), at_work });
+        *stream.0.encoded_by.lock() = Arc::downgrade(&self.0);
         Sharing { encoders: self.clone(), stream: stream.clone() }
     }
 
@@ -171,7 +178,9 @@ impl Dial {
 
     /// What pictures are encoded to now; `None` while nothing is encoded.
     pub(crate) fn now(&self) -> Option<BitRate> {
-        Some(rate(self.target(self.planned()?)))
+        let planned = self.planned()?;
+        let encoded_by = self.0.encoded_by.lock().upgrade();
+        Some(rate(encoded_by.map_or_else(|| self.target(planned), |encoders| Self(encoders).target(planned))))
     }
 
     fn planned(&self) -> Option<u32> {
@@ -253,8 +262,9 @@ mod tests {
         assert_eq!((one.now(), other.now()), (Some(kbps(2500)), Some(kbps(2500))));
         one.ask(kbps(3000)).expect("it is encoded");
         assert_eq!(encoders.target(2500), 2500);
+        assert_eq!(one.now(), Some(kbps(2500)), "the other one's");
         other.limit(Some(kbps(900)));
-        assert_eq!(encoders.target(2500), 900);
+        assert_eq!((encoders.target(2500), one.now()), (900, Some(kbps(900))));
         assert!(matches!(other.ask(kbps(6000)), Err(Error::Config { .. })), "the headers allow less");
         drop(second);
         assert_eq!((encoders.target(2500), other.now()), (3000, None));

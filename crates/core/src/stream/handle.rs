@@ -159,6 +159,8 @@ impl StreamRef {
     /// [`EncodingStats::target`](crate::EncodingStats::target) and [`BitRateChanged`](crate::EventKind::BitRateChanged) show it. What is encoded
     /// already is still sent: files are encoded ahead of the stream ([`Config::read_ahead`](crate::Config::read_ahead), 5 s by default).
     ///
+    /// An encoder that several streams [share](crate::Source::mode) is at the least of what they ask for.
+    ///
     /// With an [`Adaptation`](crate::Adaptation) it is what the rate is raised to; less may be sent while the network takes less. It holds for later laps,
     /// items and publications of the stream, and after [`replace_source`](Self::replace_source).
     ///
