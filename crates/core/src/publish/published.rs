@@ -38,7 +38,7 @@ pub(crate) struct Published {
     reader: Reader,
     inbox: Inbox,
     /// Held so that the stream is not put where it comes from.
-    _reading: Reading,
+    _reading: Option<Reading>,
     /// `None` until media time begins.
     watch: Option<Watch>,
     current: Option<TapSource>,
@@ -71,7 +71,7 @@ impl Published {
             name,
             once,
             reader,
-            _reading: reading,
+            _reading: Some(reading),
             inbox: Inbox::default(),
             watch: None,
             current: None,
@@ -82,6 +82,12 @@ impl Published {
             encoder,
             told_drops: 0,
         }
+    }
+
+    /// Is for several streams, each of which holds by itself that it is not put where it comes from.
+    #[cfg(feature = "libav")]
+    pub(crate) fn for_several(self) -> Self {
+        Self { _reading: None, ..self }
     }
 
     /// Hands over each publication with its own headers, and no two of them at once: they are decoded elsewhere.

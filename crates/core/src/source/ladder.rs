@@ -113,7 +113,8 @@ impl Opening<'_> {
                 let (id, bounds) = (self.0.stream(), self.0.config().read_ahead);
                 let reader = Reader { id, mailbox: mailbox.clone(), bounds };
                 let hub = self.0.hub().clone();
-                Ok(Box::new(Published::new(hub, name.clone(), *once, reader, None).decoded_elsewhere()))
+                let driver = Published::new(hub, name.clone(), *once, reader, None);
+                Ok(Box::new(driver.decoded_elsewhere().for_several()))
             }
             Media::Pull(pull) => {
                 let pulling = self.pulling(pull)?;

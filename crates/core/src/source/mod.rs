@@ -10,6 +10,8 @@ mod fit;
 mod frames;
 mod heard;
 #[cfg(feature = "libav")]
+mod joint;
+#[cfg(feature = "libav")]
 mod ladder;
 #[cfg(feature = "serde")]
 mod mix_wire;
@@ -529,6 +531,10 @@ impl Source {
     ///
     /// A looped file, or an item of a list, is encoded once, into its reel, if there is a [reel
     /// store](crate::Config::reels); without one, it is encoded again in every lap.
+    ///
+    /// What is [published](Self::published) is encoded once for all streams that ask for the same encoding of it; one that comes later begins with
+    /// the next keyframe. It is encoded for a stream alone with a [mix](Self::with_mix), an [adaptation](crate::Encoding::adaptation), overlays that change, or
+    /// a watchdog that looks at the content.
     ///
     /// ```no_run
     /// # extern crate flowcast_core as flowcast;

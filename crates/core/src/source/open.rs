@@ -202,6 +202,9 @@ impl OpenSource for Source {
 impl Opening<'_> {
     fn published(&self, source: &Source, name: &str, once: bool) -> Result<Box<dyn SourceDriver>, Error> {
         check_name(name)?;
+        if let Some(driver) = self.joint(source, (name, once))? {
+            return Ok(driver);
+        }
         let (mailbox, bounds) = (self.0.waker().clone(), self.0.config().read_ahead);
         let reader = Reader { id: self.0.stream(), mailbox, bounds };
         let encoder = self.encoder(source, name)?;

@@ -29,6 +29,11 @@ impl Opening<'_> {
         Err(Error::NotBuilt { feature: "libav" })
     }
 
+    /// Nothing is encoded.
+    pub(super) fn joint(&self, _: &Source, _: (&str, bool)) -> Result<Option<Box<dyn SourceDriver>>, Error> {
+        Ok(None)
+    }
+
     /// The recipes of the files of a lane.
     pub(super) fn recipes(&self, tracks: Tracks, source: &Source) -> Result<Recipes, Error> {
         refuse_encoding(source).map(|()| Recipes::copy(tracks, source.wish.carriage()))

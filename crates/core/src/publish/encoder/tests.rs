@@ -64,7 +64,12 @@ struct Studio {
 }
 
 /// Encodes everything by these encoders.
-fn start(encoders: Arc<dyn Encoders>, reader: Mailbox, mode: Mode, tune: Option<&str>) -> LiveEncoder {
+pub(in crate::publish) fn start(
+    encoders: Arc<dyn Encoders>,
+    reader: Mailbox,
+    mode: Mode,
+    tune: Option<&str>,
+) -> LiveEncoder {
     start_for(CpuMeter::default(), encoders, reader, mode, tune)
 }
 
