@@ -15,6 +15,7 @@ mod picture;
 mod quality;
 mod rate;
 mod renditions;
+mod shared;
 mod shown;
 mod slow;
 mod table;
