@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use flowcast::encode::Rendition;
-use flowcast::{BitRate, Encoding, Engine, EventKind, Output, Profile, RtmpServerExt, Source, StreamHandle};
+use flowcast::stats::SourceMode;
+use flowcast::{
+    BitRate, Encoding, Engine, EventKind, Mode, Output, Profile, ReelStore, RtmpServerExt, Source,
+    StreamHandle,
+};
 use kit::rig::{engine, wait_event};
 use kit::{Clip, PATIENCE, Peer, directory, text, wait_until};
 
@@ -169,6 +173,40 @@ fn a_rendition_that_fails_is_stopped_or_comes_late_leaves_the_others() {
     assert!(later.len() >= 3, "{later:?}");
     let is_step = |two: &[String]| (number(&two[1]) - number(&two[0]) - step).abs() < 0.002;
     assert!(keys.windows(2).chain(later.windows(2)).all(is_step), "{keys:?} {later:?}");
+}
+
+#[test]
+fn reels_of_a_file_in_several_sizes_have_keyframes_at_equal_times() {
+    let _turn = alone();
+    let directory = directory();
+    // A lap is no multiple of the GOP.
+    let clip = Clip { seconds: 2, ..CLIP }.make(directory.path(), "clip.mp4");
+    let engine = engine(|config| config.reels = Some(ReelStore::new(directory.path().join("reels"))));
+    let names = ["360p", "180p"];
+    let file = |name: &str| directory.path().join(format!("{name}.flv"));
+    let streams = names.map(|name| {
+        let size = if name == "360p" { (640, 360) } else { (320, 180) };
+        let encoding = encoding().with(|encoding| encoding.size = Some(size));
+        let source = Source::file(&clip).looped().mode(Mode::Encode).encoding(encoding);
+        engine.stream(source).to(Output::record(file(name))).start().expect("a free place")
+    });
+    let is_reel = |stream: &StreamHandle| {
+        wait_until(PATIENCE, || {
+            let stats = stream.stats();
+            stats.mode == SourceMode::Reel && stats.media_time.as_millis() > 6500
+        })
+    };
+    for stream in &streams {
+        assert!(is_reel(stream), "{}", stream.stats());
+    }
+    for stream in streams {
+        stream.stop(PATIENCE).expect("it runs well");
+    }
+    let [(one, keys), (other, other_keys)] = names.map(|name| pictures(&file(name)));
+    let laps: Vec<i64> = keys.iter().take(9).map(|time| (number(time) * 1000.0).round() as i64).collect();
+    assert_eq!(laps, [0, 800, 1600, 2000, 2800, 3600, 4000, 4800, 5600], "in each lap");
+    assert!(keys.iter().zip(&other_keys).all(|(one, other)| one == other), "{keys:?} {other_keys:?}");
+    assert!(one.iter().zip(&other).all(|(one, other)| one == other), "{one:?} {other:?}");
 }
 
 #[test]
