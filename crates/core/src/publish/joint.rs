@@ -3,8 +3,8 @@
 //! In: a driver, served on a thread of its own. Out: for each stream a driver that hands over the same tags, from a keyframe on: what is encoded is encoded once.
 //! It begins with the first of the streams and lives as long as one of them does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::encoder::{Outbox, Reader, writing};
 use super::fan::{Fan, Member, Missed};
 use super::seat::Seat;
+use super::share::{Costs, since};
 use crate::adapt::{Dial, Sharing};
 use crate::config::QueueBounds;
 use crate::driver::{SourceContext, SourceDriver, SourceState};
@@ -32,15 +33,22 @@ pub(crate) struct JointOptions {
     pub(crate) name: String,
     /// How often the driver has its turn, whatever comes.
     pub(crate) tick: Duration,
-    /// Whose CPU time it is.
-    pub(crate) cpu: CpuMeter,
+}
+
+/// What it is opened with.
+pub(crate) struct OpenWith<'a> {
+    /// Where its messages and wakes go.
+    pub(crate) mailbox: &'a Mailbox,
+    /// What counts what it costs.
+    pub(crate) cost: &'a CpuMeter,
     /// What says the bit rate of its encoder.
-    pub(crate) dial: Dial,
+    pub(crate) dial: &'a Dial,
 }
 
 /// A stream that comes.
 pub(crate) struct Joining {
     pub(crate) dial: Dial,
+    /// Whose CPU time a part of it is.
     pub(crate) cpu: CpuMeter,
     /// What is woken when there is something for the stream's thread, and the bounds of what waits for it.
     pub(crate) reader: Mailbox,
@@ -64,17 +72,25 @@ struct Shared {
     changed: Condvar,
     resting: AtomicBool,
     held: AtomicUsize,
+    costs: Costs,
     encoding: Mutex<Option<EncodingStats>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Those that are not served yet.
-    coming: Vec<Member>,
+    coming: Vec<Coming>,
     /// Media time of one of them has begun.
     begun: bool,
     stopped: bool,
     over: bool,
+}
+
+/// A stream that is not served yet, and the figures when it is.
+#[derive(Debug)]
+struct Coming {
+    member: Member,
+    before: Arc<OnceLock<EncodingStats>>,
 }
 
 impl Drop for Joint {
@@ -91,10 +107,11 @@ impl Joint {
     /// What `open` says; there is no thread.
     pub(crate) fn start(
         options: JointOptions,
-        open: impl FnOnce(&Mailbox) -> Result<Box<dyn SourceDriver>, Error>,
+        open: impl FnOnce(&OpenWith<'_>) -> Result<Box<dyn SourceDriver>, Error>,
     ) -> Result<Self, Error> {
-        let JointOptions { name, tick, cpu, dial } = options;
-        let seat = Seat::take(open)?;
+        let JointOptions { name, tick } = options;
+        let (costs, dial) = (Costs::default(), Dial::default());
+        let seat = Seat::take(|mailbox| open(&OpenWith { mailbox, cost: costs.meter(), dial: &dial }))?;
         let thread_name = format!("fr-{name}");
         let shared = Arc::new(Shared {
             name,
@@ -102,9 +119,10 @@ impl Joint {
             changed: Condvar::new(),
             resting: AtomicBool::new(seat.driver.is_resting()),
             held: AtomicUsize::new(0),
+            costs,
             encoding: Mutex::default(),
         });
-        let feed = Feed { shared: shared.clone(), seat, fan: Fan::default(), tick, cpu };
+        let feed = Feed { shared: shared.clone(), seat, fan: Fan::default(), tick };
         let thread =
             sys::Worker::start("a source of several streams", thread_name, STACK, move || feed.run())
                 .map_err(|source| Error::System { what: "no thread for a source", source: source.into() })?;
@@ -119,23 +137,28 @@ impl Joint {
     /// A stream comes; `None` if the driver is over.
     pub(crate) fn join(self: &Arc<Self>, joining: Joining) -> Option<JointDriver> {
         let Joining { dial, cpu, reader, bounds, reading } = joining;
-        let (writer, outbox) = writing(bounds, Reader::at_once(reader), cpu);
-        let missed = Missed::default();
+        // The thread that writes is metered by itself.
+        let (writer, outbox) = writing(bounds, Reader::at_once(reader), CpuMeter::default());
+        let (missed, before) = (Missed::default(), Arc::new(OnceLock::new()));
         {
             let mut state = self.shared.state.lock();
             if state.is_over() {
                 return None;
             }
-            state.coming.push(Member::new(writer, missed.clone()));
+            let member = Member::new(writer, missed.clone());
+            state.coming.push(Coming { member, before: before.clone() });
         }
         let sharing = Some(self.dial.serve(&dial));
         let shared = self.shared.clone();
+        shared.costs.come(&cpu);
         Some(JointDriver {
             joint: Some(self.clone()),
             ending: None,
             shared,
             outbox,
             missed,
+            before,
+            cpu,
             sharing,
             _reading: reading,
         })
@@ -172,12 +195,12 @@ impl Shared {
         !state.stopped
     }
 
-    fn take_coming(&self) -> Vec<Member> {
+    fn take_coming(&self) -> Vec<Coming> {
         std::mem::take(&mut self.state.lock().coming)
     }
 
     /// No stream can come any more; those that came last.
-    fn close(&self) -> Vec<Member> {
+    fn close(&self) -> Vec<Coming> {
         let mut state = self.state.lock();
         state.over = true;
         std::mem::take(&mut state.coming)
@@ -190,7 +213,6 @@ struct Feed {
     seat: Seat,
     fan: Fan,
     tick: Duration,
-    cpu: CpuMeter,
 }
 
 impl Feed {
@@ -203,11 +225,11 @@ impl Feed {
             }
             false => Finish::Ended,
         };
-        self.note_figures();
-        self.fan.admit(self.shared.close());
+        self.note_figures(&mut lap);
+        let last = self.shared.close();
+        self.admit(last);
         self.fan.finish(&finish);
         self.seat.leave();
-        self.cpu.lap(&mut lap);
     }
 
     /// Until it is over.
@@ -219,7 +241,8 @@ impl Feed {
                 Ok(None) => continue,
                 Err(error) => return Finish::Failed(error),
             };
-            self.fan.admit(self.shared.take_coming());
+            let coming = self.shared.take_coming();
+            self.admit(coming);
             self.fan.give(&self.seat.tags);
             self.seat.tags.clear();
             // Behind the tags: what came before the end is shown.
@@ -228,9 +251,8 @@ impl Feed {
             }
             self.shared.resting.store(self.seat.driver.is_resting(), Ordering::Relaxed);
             if noted.is_none_or(|noted| noted.elapsed() >= FIGURES) {
-                self.note_figures();
+                self.note_figures(lap);
                 noted = Some(Instant::now());
-                self.cpu.lap(lap);
             }
             match state {
                 SourceState::Running | SourceState::More => {}
@@ -241,7 +263,16 @@ impl Feed {
         Finish::Ended
     }
 
-    fn note_figures(&self) {
+    fn admit(&mut self, coming: Vec<Coming>) {
+        for Coming { member, before } in coming {
+            let _ = before.set(self.seat.driver.encoding().unwrap_or_default());
+            self.fan.admit(vec![member]);
+        }
+    }
+
+    fn note_figures(&self, lap: &mut CpuLap) {
+        self.shared.costs.meter().lap(lap);
+        self.shared.costs.settle();
         *self.shared.encoding.lock() = self.seat.driver.encoding();
         self.shared.held.store(self.seat.driver.bytes_held(), Ordering::Relaxed);
     }
@@ -257,6 +288,9 @@ pub(crate) struct JointDriver {
     shared: Arc<Shared>,
     outbox: Outbox,
     missed: Missed,
+    /// The figures when it was first served.
+    before: Arc<OnceLock<EncodingStats>>,
+    cpu: CpuMeter,
     /// That its bit rate counts.
     sharing: Option<Sharing>,
     /// Held so that the stream is not put where it comes from.
@@ -268,6 +302,7 @@ impl JointDriver {
         let Some(joint) = self.joint.take() else { return };
         self.outbox.close();
         self.sharing = None;
+        self.shared.costs.leave(&self.cpu);
         if self.missed.pictures() > 0 {
             log::warn!("{}: a stream missed {} pictures", self.shared.name, self.missed.pictures());
         }
@@ -299,8 +334,8 @@ impl SourceDriver for JointDriver {
     }
 
     fn encoding(&self) -> Option<EncodingStats> {
-        let stats = self.shared.encoding.lock().clone()?;
-        Some(EncodingStats { dropped: stats.dropped + self.missed.pictures(), ..stats })
+        let (stats, before) = (self.shared.encoding.lock().clone()?, self.before.get()?);
+        Some(since(stats, before, &self.missed))
     }
 
     fn bytes_held(&self) -> usize {
@@ -331,7 +366,7 @@ mod tests {
     use crate::event::EventKind;
     use crate::id::StreamId;
     use crate::publish::encoder::LiveEncoder;
-    use crate::publish::encoder::tests::{pull, reader, start, usual};
+    use crate::publish::encoder::tests::{pull, reader, start_for, usual};
     use crate::stream::Hub;
     use crate::transcode::{EncoderPlan, Encoders, LibavEncoders, Mode, PictureEncoder, VideoCodec};
 
@@ -397,6 +432,7 @@ mod tests {
         poll: mio::Poll,
         driver: JointDriver,
         dial: Dial,
+        cpu: CpuMeter,
         tags: Vec<Tag>,
         notices: Vec<EventKind>,
         state: SourceState,
@@ -405,18 +441,19 @@ mod tests {
     impl Stream {
         fn of(joint: &Arc<Joint>, number: u64) -> Self {
             let (poll, reader) = reader();
-            let dial = Dial::default();
+            let (dial, cpu) = (Dial::default(), CpuMeter::default());
             let mut driver = joint
                 .join(Joining {
                     dial: dial.clone(),
-                    cpu: CpuMeter::default(),
+                    cpu: cpu.clone(),
                     reader,
                     bounds: Config::default().read_ahead,
                     reading: Hub::default().read("clip", StreamId(number)),
                 })
                 .expect("it plays");
             driver.start(Instant::now());
-            Self { poll, driver, dial, tags: Vec::new(), notices: Vec::new(), state: SourceState::Running }
+            let (tags, notices, state) = (Vec::new(), Vec::new(), SourceState::Running);
+            Self { poll, driver, dial, cpu, tags, notices, state }
         }
 
         fn take_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
@@ -456,18 +493,13 @@ mod tests {
     fn streams_that_ask_for_the_same_have_one_encoder_and_one_that_leaves_takes_nothing_from_the_others() {
         let (encoders, may_go_on) = (Arc::new(Counted::default()), Arc::new(AtomicBool::new(false)));
         let (opened_by, go_on) = (encoders.clone(), may_go_on.clone());
-        let options = JointOptions {
-            name: "clip".to_owned(),
-            tick: Duration::from_millis(5),
-            cpu: CpuMeter::default(),
-            dial: Dial::default(),
-        };
-        let dial = options.dial.clone();
-        let open = move |mailbox: &Mailbox| -> Result<Box<dyn SourceDriver>, Error> {
-            let encoder = start(opened_by, mailbox.clone(), Mode::Encode, None);
+        let options = JointOptions { name: "clip".to_owned(), tick: Duration::from_millis(5) };
+        let open = move |with: &OpenWith<'_>| -> Result<Box<dyn SourceDriver>, Error> {
+            let encoder = start_for(with.cost.clone(), opened_by, with.mailbox.clone(), Mode::Encode, None);
             Ok(Box::new(Clip { parts: [usual(0), usual(2000)].into(), encoder, may_go_on: go_on }))
         };
         let joint = Arc::new(Joint::start(options, open).expect("there are threads"));
+        let dial = joint.dial.clone();
         let at_work = dial.begin(2500, None);
         let [mut one, mut other] = [1, 2].map(|number| Stream::of(&joint, number));
         let is_shown = |stream: &Stream| stream.pictures().len() >= 10 && stream.is_told();
@@ -485,6 +517,10 @@ mod tests {
         late.take_all();
         assert_eq!(other.pictures().len(), 100);
         assert!(other.driver.encoding().is_some_and(|stats| stats.frames == 100));
+        assert!(
+            late.driver.encoding().is_some_and(|stats| (50..100).contains(&stats.frames)),
+            "since it came"
+        );
         let (all, later) = (other.pictures(), late.pictures());
         assert!(
             later.first().is_some_and(|tag| tag.is_keyframe())
@@ -496,5 +532,9 @@ mod tests {
         drop((joint, at_work));
         other.leave();
         late.leave();
+        // It was encoded once, and is paid for once.
+        let paid = [one, other, late].map(|stream| stream.cpu.encoded().0);
+        assert_eq!(paid.iter().sum::<u64>(), 100, "{paid:?}");
+        assert!(paid[1] > paid[2] && paid[2] > 0, "{paid:?}");
     }
 }

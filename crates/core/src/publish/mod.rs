@@ -17,3 +17,5 @@ pub(crate) mod relayed;
 pub(crate) mod renditions;
 #[cfg(feature = "libav")]
 mod seat;
+#[cfg(feature = "libav")]
+mod share;

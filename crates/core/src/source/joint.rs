@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::open::Opening;
 use super::{Media, Source};
-use crate::adapt::Dial;
 use crate::driver::SourceDriver;
 use crate::error::Error;
 use crate::publish::encoder::LiveEncoder;
 use crate::publish::joint::{Joining, Joint, JointOptions};
 use crate::publish::published::{Published, Reader};
 use crate::standby::Watchdog;
-use crate::stream::{Data, Mailbox};
+use crate::stream::Data;
 use crate::transcode::Wish;
 
 /// One that is over when a stream comes is replaced by another one, which is over at once only if the source is.
@@ -69,20 +68,14 @@ impl Opening<'_> {
     }
 
     fn start_joint(&self, source: &Source, name: &str, once: bool) -> Result<Joint, Error> {
-        let dial = Dial::default();
-        let options = JointOptions {
-            name: name.to_owned(),
-            tick: self.0.config().tick,
-            cpu: self.0.cpu(),
-            dial: dial.clone(),
-        };
-        Joint::start(options, |mailbox: &Mailbox| {
+        let options = JointOptions { name: name.to_owned(), tick: self.0.config().tick };
+        Joint::start(options, |with| {
             let mut live = self.live_options(source, name, source.wish.clone())?;
-            live.reader = mailbox.clone();
-            live.settling = live.settling.steered(dial);
+            (live.reader, live.cpu) = (with.mailbox.clone(), with.cost.clone());
+            live.settling = live.settling.steered(with.dial.clone());
             let encoder = LiveEncoder::start(live)?;
             let bounds = self.0.config().read_ahead;
-            let reader = Reader { id: self.0.stream(), mailbox: mailbox.clone(), bounds };
+            let reader = Reader { id: self.0.stream(), mailbox: with.mailbox.clone(), bounds };
             let hub = self.0.hub().clone();
             let driver = Published::new(hub, name.to_owned(), once, reader, Some(encoder));
             Ok(Box::new(driver.for_several()))

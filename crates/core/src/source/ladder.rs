@@ -101,7 +101,6 @@ impl Opening<'_> {
             settling: Settling::new(wish, self.encoder_defaults()),
             encoders: Arc::new(LibavEncoders),
             tick: self.0.config().tick,
-            cpu: self.0.cpu(),
         };
         Group::start(options, |mailbox| self.feed(of, mailbox))
     }

@@ -60,6 +60,15 @@ impl EncoderDrops {
         DropReason::ALL.iter().map(|reason| (*reason, self.of(*reason)))
     }
 
+    /// What was counted since `earlier`.
+    #[must_use]
+    #[cfg(feature = "libav")]
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        let pairs = self.counts.iter_mut().zip(earlier.counts);
+        pairs.for_each(|(count, earlier)| *count = count.saturating_sub(earlier));
+        self
+    }
+
     /// Adds what was counted elsewhere.
     #[must_use]
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
@@ -102,5 +111,7 @@ mod tests {
         }
         let drops = shared.read(EncoderDrops::default().and(DropReason::Behind, 10));
         assert_eq!(drops.iter().map(|(_, count)| count).collect::<Vec<_>>(), [11, 2, 3, 4, 5]);
+        shared.add(DropReason::Full, 7);
+        assert_eq!(shared.read(EncoderDrops::default()).since(&drops).of(DropReason::Full), 7);
     }
 }

@@ -76,6 +76,21 @@ impl CpuMeter {
         self.0.codecs.fetch_add(nanos(used), Ordering::Relaxed);
     }
 
+    /// Moves all that was counted to `payers`, an equal part to each; it stays while there are none.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "what is encoded is shared"))]
+    pub(crate) fn share_among(&self, payers: &[Self]) {
+        let Some(count) = u64::try_from(payers.len()).ok().filter(|count| *count > 0) else { return };
+        for sum in [|of| &of.own, |of| &of.codecs, |of| &of.frames, |of| &of.pixels, |of| &of.left_out]
+            as [fn(&Sums) -> &AtomicU64; 5]
+        {
+            let all = sum(&self.0).swap(0, Ordering::Relaxed);
+            for (place, payer) in payers.iter().enumerate() {
+                let rest = if place == 0 { all % count } else { 0 };
+                sum(&payer.0).fetch_add(all / count + rest, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Tells it from other meters, as long as it is there.
     pub(crate) fn number(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
@@ -138,6 +153,19 @@ pub(crate) fn thread_cpu_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shared_is_paid_for_once() {
+        let (cost, payers) = (CpuMeter::default(), [CpuMeter::default(), CpuMeter::default()]);
+        (0..5).for_each(|_| cost.count_encoded(100));
+        cost.count_left_out(4);
+        cost.share_among(&[]);
+        assert_eq!(cost.encoded(), (5, 500), "nobody pays yet");
+        cost.share_among(&payers);
+        assert_eq!((cost.encoded(), cost.left_out()), ((0, 0), 0));
+        assert_eq!(payers.each_ref().map(CpuMeter::encoded), [(3, 250), (2, 250)]);
+        assert_eq!(payers.each_ref().map(CpuMeter::left_out), [2, 2]);
+    }
 
     #[test]
     fn a_busy_thread_uses_cpu_time_and_a_meter_sums_threads() {

@@ -64,17 +64,12 @@ struct Studio {
 }
 
 /// Encodes everything by these encoders.
-pub(in crate::publish) fn start(
-    encoders: Arc<dyn Encoders>,
-    reader: Mailbox,
-    mode: Mode,
-    tune: Option<&str>,
-) -> LiveEncoder {
+fn start(encoders: Arc<dyn Encoders>, reader: Mailbox, mode: Mode, tune: Option<&str>) -> LiveEncoder {
     start_for(CpuMeter::default(), encoders, reader, mode, tune)
 }
 
 /// The same, for a stream with this meter.
-fn start_for(
+pub(in crate::publish) fn start_for(
     cpu: CpuMeter,
     encoders: Arc<dyn Encoders>,
     reader: Mailbox,

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::{Finish, Stop};
 use crate::publish::encoder::{Feed, TagPackets};
-use crate::sys::{CodecHost, CpuMeter, Leave, yield_to_others};
+use crate::sys::{CodecHost, Leave, yield_to_others};
 use crate::tracks::Selection;
 use crate::transcode::{Encoders, PacketSource, Plan, Scales, Settling, Transcoder, Viewers, as_shown};
 
@@ -25,16 +25,15 @@ pub(super) struct Decoding {
     /// What sound is encoded to.
     pub(super) settling: Settling,
     pub(super) encoders: Arc<dyn Encoders>,
-    pub(super) cpu: CpuMeter,
     /// Parts that were begun.
     pub(super) parts: u64,
 }
 
 impl Decoding {
     pub(super) fn run(mut self) {
-        let _host = CodecHost::enter(&self.cpu);
-        yield_to_others(Leave::Some);
         let shared = self.shared.clone();
+        let _host = CodecHost::enter(shared.costs.meter());
+        yield_to_others(Leave::Some);
         let mut feed = Feed::new(&shared.name, shared.inbox.clone());
         let mut fault = None;
         let finish = loop {

@@ -18,8 +18,9 @@ use crate::event::EventKind;
 use crate::lap::Finish;
 use crate::publish::encoder::Times;
 use crate::publish::fan::{Fan, Member};
-use crate::stats::EncodingStats;
-use crate::sys::{self, CodecHost, CpuMeter, Leave, yield_to_others};
+use crate::publish::share::Costs;
+use crate::stats::{DropReason, EncodingStats};
+use crate::sys::{self, CodecHost, Leave, yield_to_others};
 use crate::tracks::{Carriage, Selection, Tagger};
 use crate::transcode::{Control, Encoders, RenditionEncoder, VideoPlan};
 
@@ -46,6 +47,8 @@ pub(super) struct Rung {
     /// How its pictures are encoded; `None` if they are copied.
     plan: Option<PlanPictures>,
     pub(super) control: Control,
+    /// Of its encoder.
+    pub(super) costs: Costs,
     /// Nothing comes of it now.
     has_given_up: AtomicBool,
     /// The part it was told of last, and the size of its pictures there, if there are any.
@@ -55,11 +58,14 @@ pub(super) struct Rung {
 
 impl Rung {
     pub(super) fn new(plan: Option<PlanPictures>, control: Control) -> Self {
+        let costs = Costs::default();
+        control.meter.counts_for(costs.meter());
         Self {
             queue: Queue::default(),
             coming: Mutex::default(),
             plan,
             control,
+            costs,
             has_given_up: AtomicBool::new(false),
             told: Mutex::default(),
             thread: Mutex::default(),
@@ -123,6 +129,7 @@ impl Rung {
             queued: queued as u64,
             queued_bytes: bytes as u64,
             dropped: self.queue.dropped(),
+            drops: stats.drops.and(DropReason::Behind, self.queue.dropped()),
             ..stats
         })
     }
@@ -133,7 +140,6 @@ pub(super) struct Encoding {
     pub(super) rung: Arc<Rung>,
     pub(super) encoders: Arc<dyn Encoders>,
     pub(super) carriage: Carriage,
-    pub(super) cpu: CpuMeter,
     fan: Fan,
     times: Times,
     work: Option<Work>,
@@ -174,18 +180,12 @@ impl Work {
 }
 
 impl Encoding {
-    pub(super) fn new(
-        rung: Arc<Rung>,
-        encoders: Arc<dyn Encoders>,
-        carriage: Carriage,
-        cpu: CpuMeter,
-    ) -> Self {
+    pub(super) fn new(rung: Arc<Rung>, encoders: Arc<dyn Encoders>, carriage: Carriage) -> Self {
         let (fan, times) = (Fan::default(), Times::default());
         Self {
             rung,
             encoders,
             carriage,
-            cpu,
             fan,
             times,
             work: None,
@@ -197,7 +197,7 @@ impl Encoding {
     }
 
     pub(super) fn run(mut self) {
-        let cpu = self.cpu.clone();
+        let cpu = self.rung.costs.meter().clone();
         let _host = CodecHost::enter(&cpu);
         yield_to_others(Leave::Some);
         let mut lap = sys::CpuLap::default();

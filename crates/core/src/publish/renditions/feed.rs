@@ -12,7 +12,10 @@ use crate::event::EventKind;
 use crate::lap::Finish;
 use crate::publish::fan::Fan;
 use crate::publish::seat::Seat;
-use crate::sys::{CodecHost, CpuLap, CpuMeter};
+use crate::sys::{CodecHost, CpuLap};
+
+/// How often the streams are told what they cost.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Serves the driver.
 pub(super) struct Feed {
@@ -20,13 +23,11 @@ pub(super) struct Feed {
     pub(super) seat: Seat,
     /// How often the driver has its turn, whatever comes.
     pub(super) tick: Duration,
-    /// Whose CPU time it is.
-    pub(super) cpu: CpuMeter,
 }
 
 impl Feed {
     pub(super) fn run(mut self) {
-        let cpu = self.cpu.clone();
+        let cpu = self.shared.costs.meter().clone();
         let _host = CodecHost::enter(&cpu);
         let mut lap = CpuLap::default();
         if self.shared.wait_until_begun() {
@@ -43,7 +44,13 @@ impl Feed {
 
     /// Until it is over.
     fn serve(&mut self, fan: &mut Fan, lap: &mut CpuLap) -> Finish {
+        let mut settled = Instant::now();
         while !self.shared.is_stopped() {
+            if settled.elapsed() >= SETTLE {
+                settled = Instant::now();
+                self.shared.costs.meter().lap(lap);
+                self.shared.settle();
+            }
             let state = match self.seat.turn(self.tick) {
                 Ok(Some(state)) => state,
                 Ok(None) => continue,
@@ -61,7 +68,6 @@ impl Feed {
                 fan.notify(&notice);
                 self.shared.notify(&notice);
             }
-            self.cpu.lap(lap);
             match state {
                 SourceState::Running | SourceState::More => {}
                 SourceState::Ended => return Finish::Ended,

@@ -28,6 +28,7 @@ use self::shared::Shared;
 use super::encoder::{Outbox, Reader, writing};
 use super::fan::{Member, Missed};
 use super::seat::Seat;
+use super::share::since;
 use crate::adapt::{Dial, Sharing};
 use crate::config::QueueBounds;
 use crate::content::Probe;
@@ -80,8 +81,6 @@ pub(crate) struct GroupOptions {
     pub(crate) encoders: Arc<dyn Encoders>,
     /// How often the source has its turn.
     pub(crate) tick: Duration,
-    /// Whose CPU time it is.
-    pub(crate) cpu: CpuMeter,
 }
 
 /// A stream that comes to a rendition.
@@ -93,6 +92,7 @@ pub(crate) struct Coming {
     pub(crate) dial: Dial,
     /// What is told what the encoder sees.
     pub(crate) probe: Option<Probe>,
+    /// Whose CPU time a part of it is.
     pub(crate) cpu: CpuMeter,
     /// What is woken when there is something for the stream's thread, and the bounds of what waits for it.
     pub(crate) reader: Mailbox,
@@ -126,7 +126,7 @@ impl Group {
         options: GroupOptions,
         open: impl FnOnce(&Mailbox) -> Result<Box<dyn SourceDriver>, Error>,
     ) -> Result<Self, Error> {
-        let GroupOptions { name, renditions, settling, encoders, tick, cpu } = options;
+        let GroupOptions { name, renditions, settling, encoders, tick } = options;
         let carriage = settling.carriage();
         if let Some((codec, plan)) = settling.encoder_of_pictures() {
             // Devices are looked for before anything comes.
@@ -134,9 +134,8 @@ impl Group {
         }
         let seat = Seat::take(open)?;
         let shared = Arc::new(Shared::new(name, renditions, Control::default(), seat.driver.is_resting()));
-        let feed = Feed { shared: shared.clone(), seat, tick, cpu: cpu.clone() };
-        let decoding =
-            Decoding { shared: shared.clone(), settling, encoders: encoders.clone(), cpu, parts: 0 };
+        let feed = Feed { shared: shared.clone(), seat, tick };
+        let decoding = Decoding { shared: shared.clone(), settling, encoders: encoders.clone(), parts: 0 };
         let group = Self { shared, encoders, carriage, threads: Mutex::default() };
         let name = group.shared.name.clone();
         let feeds = thread("a source of renditions", format!("fr-{name}"), FEED_STACK, move || feed.run())?;
@@ -163,35 +162,34 @@ impl Group {
     /// There is no thread.
     pub(crate) fn join(self: &Arc<Self>, coming: Coming) -> Result<Option<RenditionDriver>, Error> {
         let Coming { place, plan, dial, probe, cpu, reader, bounds, reading } = coming;
-        let make = || self.rung(plan, probe, &cpu);
+        let make = || self.rung(plan, probe);
         let Some(rung) = self.shared.join(place, make)? else { return Ok(None) };
-        let (writer, outbox) = writing(bounds, Reader::at_once(reader), cpu.clone());
+        // The thread that writes is metered by itself.
+        let (writer, outbox) = writing(bounds, Reader::at_once(reader), CpuMeter::default());
         let missed = Missed::default();
         rung.come(Member::new(writer, missed.clone()));
         let sharing = rung.control.dial.serve(&dial);
+        [&self.shared.costs, &rung.costs].into_iter().for_each(|costs| costs.come(&cpu));
+        let before = rung.encoding().unwrap_or_default();
         Ok(Some(RenditionDriver {
             group: Some(self.clone()),
             place,
             rung,
             outbox,
             missed,
+            before,
+            cpu,
             ending: None,
             sharing: Some(sharing),
             _reading: reading,
         }))
     }
 
-    fn rung(
-        &self,
-        plan: Option<PlanPictures>,
-        probe: Option<Probe>,
-        cpu: &CpuMeter,
-    ) -> Result<Arc<Rung>, Error> {
+    fn rung(&self, plan: Option<PlanPictures>, probe: Option<Probe>) -> Result<Arc<Rung>, Error> {
         let control = Control { probe, ..Control::default() };
-        control.meter.counts_for(cpu);
         let rung = Arc::new(Rung::new(plan, control));
         if !rung.is_copy() {
-            let encoding = Encoding::new(rung.clone(), self.encoders.clone(), self.carriage, cpu.clone());
+            let encoding = Encoding::new(rung.clone(), self.encoders.clone(), self.carriage);
             let name = format!("fw-{}", self.shared.name);
             let worker = thread("an encoder of a rendition", name, STACK, move || encoding.run())?;
             *rung.thread.lock() = Some(worker);
@@ -219,6 +217,9 @@ pub(crate) struct RenditionDriver {
     rung: Arc<Rung>,
     outbox: Outbox,
     missed: Missed,
+    /// The figures when it came.
+    before: EncodingStats,
+    cpu: CpuMeter,
     /// What ends with this stream.
     ending: Option<Ending>,
     /// That its bit rate counts.
@@ -242,6 +243,7 @@ impl RenditionDriver {
             log::warn!("{}: a stream missed {} pictures", group.shared.name, self.missed.pictures());
         }
         self.sharing = None;
+        [&group.shared.costs, &self.rung.costs].into_iter().for_each(|costs| costs.leave(&self.cpu));
         let is_last_of_rung = group.shared.leave(self.place, &self.rung);
         let group = Arc::into_inner(group);
         if let Some(group) = &group {
@@ -286,7 +288,7 @@ impl SourceDriver for RenditionDriver {
 
     fn encoding(&self) -> Option<EncodingStats> {
         let stats = self.rung.encoding()?;
-        Some(EncodingStats { dropped: stats.dropped + self.missed.pictures(), ..stats })
+        Some(since(stats, &self.before, &self.missed))
     }
 
     fn bytes_held(&self) -> usize {

@@ -13,6 +13,7 @@ use crate::event::EventKind;
 use crate::lap::Finish;
 use crate::publish::encoder::Inbox;
 use crate::publish::fan::Member;
+use crate::publish::share::Costs;
 use crate::transcode::Control;
 
 /// An encoder, and the size it wants pictures in.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) inbox: Arc<Inbox>,
     /// Of what decodes.
     pub(super) control: Control,
+    /// Of the source and what decodes it.
+    pub(super) costs: Costs,
     state: Mutex<State>,
     changed: Condvar,
     resting: AtomicBool,
@@ -80,6 +83,7 @@ impl Shared {
             name,
             inbox: Arc::new(Inbox::default()),
             control,
+            costs: Costs::default(),
             state: Mutex::new(State { places, ..State::default() }),
             changed: Condvar::new(),
             resting: AtomicBool::new(resting),
@@ -191,6 +195,12 @@ impl Shared {
 
     fn rungs(&self) -> Vec<Arc<Rung>> {
         self.state.lock().places.iter().filter_map(|place| place.rung.clone()).collect()
+    }
+
+    /// What was spent since the last time is the streams'.
+    pub(super) fn settle(&self) {
+        self.costs.settle();
+        self.rungs().iter().for_each(|rung| rung.costs.settle());
     }
 
     /// The streams that have come to what is copied.

@@ -114,7 +114,6 @@ fn group(encoders: &Arc<Counted>, renditions: usize) -> (Arc<Group>, Arc<AtomicB
         settling: Settling::new(wish, defaults()),
         encoders: encoders.clone(),
         tick: Duration::from_millis(5),
-        cpu: CpuMeter::default(),
     };
     let may_go_on = Arc::new(AtomicBool::new(false));
     let tags = VecDeque::from(usual(0));
