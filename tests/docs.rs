@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 mod imports {
     use flowcast::admission::{CheaperEncoding, Costs, MeasuredAdmission, WhenFull};
     use flowcast::capacity::{Mix, StreamKind};
-    use flowcast::encode::{Adaptation, Follow, FrameRate, Rendition};
+    use flowcast::encode::{Adaptation, Follow, FrameRate, QualityLadder, Rendition};
     use flowcast::fence::Fence;
     use flowcast::fragment::{FragmentDirectory, FragmentPublisher};
     use flowcast::frames;

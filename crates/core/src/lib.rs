@@ -85,7 +85,7 @@ mod words;
 #[cfg(feature = "serde")]
 mod written;
 
-pub use adapt::{Adaptation, Follow};
+pub use adapt::{Adaptation, Follow, GiveWay, QualityLadder, Rung, UnderLoad};
 pub use admission::{
     CheaperEncoding, Costs, EncodeCost, MeasuredAdmission, MemoryBudget, NeedBasis, Needs, ResourceUse,
     StartForecast, StreamCost, WhenFull,
@@ -171,8 +171,8 @@ pub use state::{
 };
 pub use stats::{
     Codec, ContentFault, Cutover, DropReason, EncoderDrops, EncodingStats, FallbackStats, HeldBytes,
-    Histogram, Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing, RateReason, Seam,
-    SourceMode, StreamPhase, StreamStats, Totals,
+    Histogram, LoadReason, Origin, OutputFailure, OutputPhase, OutputStats, OutputTransport, Playing,
+    RateReason, Seam, SourceMode, StreamPhase, StreamStats, Totals,
 };
 #[doc(hidden)]
 pub use stream::Data;

@@ -29,7 +29,7 @@ const PLAN: &[(&str, &str)] = &[
     ("adapt", "bit_rate error id settings stats words written"),
     ("overlay", "error settings words written"),
     ("limiter", "admission error settings"),
-    ("config", "admission error limiter settings written"),
+    ("config", "adapt admission error limiter settings written"),
     ("net", "config error sys"),
     ("fetch", "config error net"),
     ("ring", "config error pool"),

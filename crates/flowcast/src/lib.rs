@@ -265,7 +265,7 @@ pub mod signals {
 pub mod stats {
     pub use flowcast_core::{
         Codec, ContentFault, Cutover, DropReason, EncoderDrops, EncodingStats, EngineFigures, EngineWatch,
-        FallbackStats, HeldBytes, Histogram, Origin, OutputFailure, OutputPhase, OutputStats,
+        FallbackStats, HeldBytes, Histogram, LoadReason, Origin, OutputFailure, OutputPhase, OutputStats,
         OutputTransport, Playing, RateReason, Seam, ShutdownReport, SourceMode, StreamEnd, StreamFigures,
         StreamPhase, StreamStats, Totals,
     };
@@ -324,8 +324,8 @@ pub mod frames {
 /// What is encoded, and how.
 pub mod encode {
     pub use flowcast_core::{
-        Adaptation, AudioCodec, AudioEncoding, EncoderChoice, Encoding, Follow, FrameRate, Mode, Profile,
-        Rendition, Renditions, Threading, VideoCodec,
+        Adaptation, AudioCodec, AudioEncoding, EncoderChoice, Encoding, Follow, FrameRate, GiveWay, Mode,
+        Profile, QualityLadder, Rendition, Renditions, Rung, Threading, UnderLoad, VideoCodec,
     };
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::ladder::{Cut, UnderLoad};
 use super::settings::{Adaptation, LEAST};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
@@ -43,6 +44,13 @@ struct State {
     streams: Mutex<Vec<Served>>,
     /// Whose encoders work for this stream, if it shares those of others.
     encoded_by: Mutex<Weak<Self>>,
+    /// The rung of the engine's ladder it is on, and what that makes of the pictures, packed; 0 for nothing.
+    rung: AtomicU32,
+    cut: AtomicU64,
+    under_load: Mutex<UnderLoad>,
+    /// Pixels, and pictures times 1000, per second of what is asked for.
+    pixels: AtomicU64,
+    millihertz: AtomicU64,
 }
 
 /// A stream that shares encoders with others.
@@ -72,6 +80,18 @@ impl Drop for Sharing {
             *encoded_by = Weak::new();
         }
     }
+}
+
+/// What encoders are to do, for who sets the rung.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) under_load: UnderLoad,
+    /// Pixels per second of what is asked for; 0 while nothing is encoded.
+    pub(crate) pixels: f64,
+    /// Pictures per second of what is asked for.
+    pub(crate) rate: f64,
+    /// The rung it is on.
+    pub(crate) rung: usize,
 }
 
 /// An encoder is at work, until this is dropped.
@@ -125,6 +145,7 @@ impl Dial {
         let is_at_work = self.0.encoders.load(Ordering::Relaxed) > 0;
         let at_work = is_at_work.then(|| {
             let most = self.0.most.load(Ordering::Relaxed);
+            stream.shows(self.0.pixels.load(Ordering::Relaxed), self.0.millihertz.load(Ordering::Relaxed));
             stream.begin(self.0.planned.load(Ordering::Relaxed), (most != 0).then(|| 1000 * u64::from(most)))
         });
         streams.push(Served { dial: stream.clone(), at_work });
@@ -155,6 +176,53 @@ impl Dial {
         AtWork(self.clone())
     }
 
+    /// Says what the encoder that was opened last makes without a [rung](Self::step_to): pixels, and pictures times 1000, per second.
+    pub(crate) fn shows(&self, pixels: u64, millihertz: u64) {
+        self.0.pixels.store(pixels, Ordering::Relaxed);
+        self.0.millihertz.store(millihertz, Ordering::Relaxed);
+        self.0.streams.lock().iter().for_each(|served| served.dial.shows(pixels, millihertz));
+    }
+
+    /// Says how it gives way when the machine is loaded.
+    pub(crate) fn give_way(&self, how: &UnderLoad) {
+        self.0.under_load.lock().clone_from(how);
+    }
+
+    /// What its encoders do; `None` if there never was one.
+    pub(crate) fn work(&self) -> Option<Work> {
+        let pixels = self.0.pixels.load(Ordering::Relaxed);
+        (pixels > 0).then(|| Work {
+            under_load: self.0.under_load.lock().clone(),
+            pixels: if self.planned().is_some() { pixels as f64 } else { 0.0 },
+            rate: self.0.millihertz.load(Ordering::Relaxed) as f64 / 1000.0,
+            rung: self.rung(),
+        })
+    }
+
+    /// Puts it on a rung.
+    pub(crate) fn step_to(&self, rung: usize, cut: Cut) {
+        self.0.rung.store(u32::try_from(rung).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.0.cut.store(cut.packed(), Ordering::Relaxed);
+    }
+
+    /// The rung it is on.
+    pub(crate) fn rung(&self) -> usize {
+        self.0.rung.load(Ordering::Relaxed) as usize
+    }
+
+    /// What that makes of the pictures; of streams that share an encoder, the lowest rung counts.
+    pub(crate) fn cut(&self) -> Cut {
+        let own = Cut::unpacked(self.0.cut.load(Ordering::Relaxed));
+        self.0.streams.lock().iter().fold(own, |lowest, served| lowest.and(served.dial.cut()))
+    }
+
+    /// What the rung leaves of a rate.
+    fn cut_to(&self, kbps: u32) -> u32 {
+        let least = LEAST.bps() / 1000;
+        let left = u64::from(kbps) * u64::from(self.cut().permille) / 1000;
+        u32::try_from(left.max(least)).unwrap_or(u32::MAX).min(kbps)
+    }
+
     /// What an encoder is to be at, in kbit/s, that was planned to be at `planned`.
     pub(crate) fn target(&self, planned: u32) -> u32 {
         let least = self.0.streams.lock().iter().map(|served| served.dial.target(planned)).min();
@@ -162,18 +230,18 @@ impl Dial {
             return least;
         }
         let asked = self.0.asked.load(Ordering::Relaxed);
-        let asked = if asked == 0 { planned } else { asked };
+        let asked = self.cut_to(if asked == 0 { planned } else { asked });
         match self.0.limit.load(Ordering::Relaxed) {
             0 => asked,
             limit => asked.min(limit),
         }
     }
 
-    /// What is asked for; `None` while nothing is encoded.
+    /// What is asked for, of which the rung may leave only a part; `None` while nothing is encoded.
     pub(crate) fn asked(&self) -> Option<BitRate> {
         let planned = self.planned()?;
         let asked = self.0.asked.load(Ordering::Relaxed);
-        Some(rate(if asked == 0 { planned } else { asked }))
+        Some(rate(self.cut_to(if asked == 0 { planned } else { asked })))
     }
 
     /// What pictures are encoded to now; `None` while nothing is encoded.
@@ -260,6 +328,14 @@ mod tests {
         let at_work = encoders.begin(2500, Some(5_000_000));
         let second = encoders.serve(&other);
         assert_eq!((one.now(), other.now()), (Some(kbps(2500)), Some(kbps(2500))));
+        encoders.shows(640 * 360 * 25, 25_000);
+        assert_eq!(other.work().expect("it has an encoder").pixels, 5_760_000.0);
+        let cut = |every, percent| Cut { permille: 1000, every, percent };
+        one.step_to(2, cut(2, 100));
+        other.step_to(1, cut(1, 50));
+        assert_eq!(encoders.cut(), cut(2, 50));
+        one.step_to(0, Cut::default());
+        other.step_to(0, Cut::default());
         one.ask(kbps(3000)).expect("it is encoded");
         assert_eq!(encoders.target(2500), 2500);
         assert_eq!(one.now(), Some(kbps(2500)), "the other one's");
@@ -275,6 +351,26 @@ mod tests {
         drop(next);
         assert_eq!(one.now(), None);
         drop(first);
+    }
+
+    #[test]
+    fn of_what_is_asked_for_the_network_takes_and_the_rung_leaves_the_least_holds() {
+        let (dial, kbps) = (Dial::default(), BitRate::from_kbps);
+        assert!(dial.work().is_none());
+        let at_work = dial.begin(2500, None);
+        dial.shows(1280 * 720 * 25, 25_000);
+        dial.step_to(2, Cut { permille: 480, every: 2, percent: 100 });
+        assert_eq!((dial.target(2500), dial.asked(), dial.rung()), (1200, Some(kbps(1200)), 2));
+        dial.limit(Some(kbps(700)));
+        assert_eq!(dial.target(2500), 700);
+        dial.limit(Some(kbps(1300)));
+        assert_eq!(dial.target(2500), 1200);
+        let work = dial.work().expect("it has an encoder");
+        assert_eq!((work.pixels, work.rate, work.rung), (23_040_000.0, 25.0, 2));
+        drop(at_work);
+        assert_eq!(dial.work().expect("it had one").pixels, 0.0);
+        dial.step_to(0, Cut::default());
+        assert_eq!((dial.target(2500), dial.cut()), (1300, Cut::default()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod usage;
 
 use std::time::Duration;
 
+use crate::adapt::QualityLadder;
 use crate::admission::MeasuredAdmission;
 use crate::error::Error;
 use crate::limiter::Limits;
@@ -78,6 +79,9 @@ pub struct Config {
     /// What the machine has to have left for a stream to be started. Default `None`: only the numbers above count.
     /// [`Engine::set_admission`](crate::Engine::set_admission) changes it on the running engine.
     pub admission: Option<MeasuredAdmission>,
+    /// By what streams that are encoded on the air are lowered when the machine does not keep up. Default `None`: they are not, and what is not encoded
+    /// in time is left out ([`EncodingStats::drops`](crate::EncodingStats::drops)). [`Encoding::under_load`](crate::Encoding::under_load) has the settings of each stream.
+    pub ladder: Option<QualityLadder>,
     /// How the resource monitor works; [`Monitor::start`](crate::monitor::Monitor::start) switches it on.
     pub monitor: MonitorConfig,
     /// By what the health of streams and of the engine is judged.
@@ -107,6 +111,7 @@ impl Default for Config {
             thumbnail_threads: 1,
             reels: None,
             admission: None,
+            ladder: None,
             monitor: MonitorConfig::default(),
             health: HealthConfig::default(),
             usage: UsageConfig::default(),
@@ -207,6 +212,7 @@ impl Config {
         }
         self.monitor.check()?;
         self.usage.check()?;
+        self.ladder.as_ref().map_or(Ok(()), QualityLadder::check)?;
         self.admission.as_ref().map_or(Ok(()), MeasuredAdmission::check)?;
         self.reels.as_ref().map_or(Ok(()), ReelStore::check)
     }

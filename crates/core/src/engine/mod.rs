@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Config`] for settings that cannot work, [`Error::ReelStoreInUse`] for a reel store that another
-    /// engine uses, [`Error::System`] if [`Config::admission`] needs a thread and there is none.
+    /// engine uses, [`Error::System`] if [`Config::admission`] or [`Config::ladder`] needs a thread and there is none.
     ///
     /// # Blocking
     ///
@@ -85,6 +85,7 @@ impl Engine {
         #[cfg(feature = "schedule")]
         let _ = engine.earlier.schedules.set(engine.schedules());
         engine.registry.begin_to_measure()?;
+        engine.registry.begin_to_step()?;
         Ok(engine)
     }
 

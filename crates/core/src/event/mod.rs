@@ -20,7 +20,7 @@ use crate::bit_rate::BitRate;
 use crate::error::{Error, Shortage};
 use crate::id::{OutputId, StreamId};
 use crate::loudness::LoudnessFacts;
-use crate::stats::{ContentFault, Cutover, RateReason, Seam, SourceMode};
+use crate::stats::{ContentFault, Cutover, LoadReason, RateReason, Seam, SourceMode};
 use crate::verdict::Verdict;
 
 /// One event of one stream.
@@ -399,6 +399,15 @@ pub enum EventKind {
         output: Option<OutputId>,
         /// How far that output was behind.
         lag: Duration,
+    },
+    /// A stream is encoded to another quality, because of the load of the machine: see [`QualityLadder`](crate::QualityLadder).
+    RungChanged {
+        /// The name of the rung it was on.
+        from: Arc<str>,
+        /// The name of the rung it is on from now on.
+        to: Arc<str>,
+        /// Why.
+        reason: LoadReason,
     },
     /// An output is alone too slow: the bit rate does not follow it, and what it does not take is dropped; see
     /// [`Adaptation::alone_percent`](crate::Adaptation::alone_percent).

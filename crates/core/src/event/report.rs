@@ -132,6 +132,7 @@ fn level(kind: &EventKind, is_recovery: bool) -> Level {
         | EventKind::Leveled { .. }
         | EventKind::ParametersChanged { .. }
         | EventKind::BitRateChanged { .. }
+        | EventKind::RungChanged { .. }
         | EventKind::OutputFollowed { .. }
         | EventKind::FragmentPublished { .. }
         | EventKind::SourceSwitched { .. }

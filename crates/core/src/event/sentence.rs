@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Event, EventKind};
 use crate::error::chain;
 use crate::id::OutputId;
-use crate::stats::{Cutover, RateReason, Seam};
+use crate::stats::{Cutover, LoadReason, RateReason, Seam};
 use crate::verdict::{Severity, Verdict};
 
 impl EventKind {
@@ -63,6 +63,7 @@ impl EventKind {
             Self::Leveled { .. } => "leveled",
             Self::LoudnessUnknown { .. } => "loudness_unknown",
             Self::BitRateChanged { .. } => "bit_rate_changed",
+            Self::RungChanged { .. } => "rung_changed",
             Self::OutputNotFollowed { .. } => "output_not_followed",
             Self::OutputFollowed { .. } => "output_followed",
             Self::ItemStarted { .. } => "item_started",
@@ -219,6 +220,15 @@ impl fmt::Display for EventKind {
                     RateReason::CaughtUp => write!(f, "bit rate {done} from {from} to {to}: caught up"),
                     RateReason::Calm => write!(f, "bit rate {done} from {from} to {to}: all is calm"),
                 }
+            }
+            Self::RungChanged { from, to, reason } => {
+                write!(f, "quality {to:?}, it was {from:?}: ")?;
+                f.write_str(match reason {
+                    LoadReason::Cpu => "the machine has nothing left",
+                    LoadReason::EncodeTime => "the encoder is too slow",
+                    LoadReason::Queue => "pictures wait for the encoder",
+                    LoadReason::Room => "there is room again",
+                })
             }
             Self::TrackSkipped { track, reason } => write!(f, "track {track} is left out: {reason}"),
             Self::ResourceWarning { stream, cpu_percent, memory } => {

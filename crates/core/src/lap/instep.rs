@@ -256,6 +256,10 @@ impl<S: PacketSource> PacketSource for InStep<S> {
         self.source.encodes()
     }
 
+    fn take_left_out(&mut self) -> u64 {
+        self.source.take_left_out()
+    }
+
     fn bytes_held(&self) -> usize {
         let others: usize = self.others.iter().map(|(_, _, line)| line.bytes).sum();
         self.video.bytes + self.audio.bytes + others + self.source.bytes_held()

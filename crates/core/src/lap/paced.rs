@@ -160,6 +160,10 @@ impl<S: PacketSource> PacketSource for Paced<S> {
         self.source.encodes()
     }
 
+    fn take_left_out(&mut self) -> u64 {
+        self.source.take_left_out()
+    }
+
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
         notices.append(&mut self.notices);
         self.source.tell(notices);

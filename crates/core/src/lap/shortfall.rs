@@ -33,6 +33,11 @@ impl Shortfall {
         }
     }
 
+    /// So many were left out on purpose.
+    pub(super) fn left_out(&mut self, packets: u64) {
+        self.whole += packets;
+    }
+
     /// A picture that is left out: no decoder could begin with it.
     pub(super) fn before_start(&mut self) {
         self.lead += 1;
@@ -108,6 +113,8 @@ mod tests {
         );
         assert_eq!(lap(&mut shortfall, 40, 1), None, "it was told");
         assert_eq!(lap(&mut shortfall, 20, 0).as_deref(), Some("gave 20 of 96 frames"));
+        shortfall.left_out(50);
+        assert_eq!(lap(&mut shortfall, 46, 0), None, "the rest was left out on purpose");
         assert_eq!(lap(&mut shortfall, 96, 0), None);
     }
 

@@ -59,6 +59,10 @@ impl<S: PacketSource> PacketSource for Patient<S> {
         self.source.encodes()
     }
 
+    fn take_left_out(&mut self) -> u64 {
+        self.source.take_left_out()
+    }
+
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
         self.source.tell(notices);
     }

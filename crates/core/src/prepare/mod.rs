@@ -241,6 +241,10 @@ impl Prepare {
             let reason = "a file that is prepared has one bit rate".to_owned();
             return Err(Error::Config { name: "encoding.adaptation", reason });
         }
+        if self.encoding.under_load != Default::default() {
+            let reason = "a file that is prepared has one quality".to_owned();
+            return Err(Error::Config { name: "encoding.under_load", reason });
+        }
         if !CRF.contains(&self.crf) {
             return Err(Error::Config { name: "prepare.crf", reason: "must be 1 to 51".to_owned() });
         }

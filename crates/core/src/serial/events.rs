@@ -151,6 +151,11 @@ fn fields<M: SerializeMap>(kind: &EventKind, to: &mut M) -> Result<(), M::Error>
             to.serialize_entry("reason", reason)?;
             to.serialize_entry("lag_seconds", &seconds(*lag))
         }
+        EventKind::RungChanged { from, to: other, reason } => {
+            to.serialize_entry("from", &**from)?;
+            to.serialize_entry("to", &**other)?;
+            to.serialize_entry("reason", reason)
+        }
         EventKind::OutputNotFollowed { takes, output: _ } => to.serialize_entry("takes", takes),
         EventKind::OutputFollowed { output: _ } => Ok(()),
         EventKind::Recorded { path, from, to: until, bytes, output: _ } => {

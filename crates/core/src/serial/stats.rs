@@ -111,10 +111,11 @@ impl Serialize for EncodingStats {
             target,
             lowered,
             raised,
+            rung,
             encode_time,
             wait,
         } = self;
-        let mut to = to.serialize_struct("EncodingStats", 17)?;
+        let mut to = to.serialize_struct("EncodingStats", 18)?;
         to.serialize_field("encoder", encoder)?;
         to.serialize_field("fps", fps)?;
         to.serialize_field("bit_rate", bit_rate)?;
@@ -130,6 +131,7 @@ impl Serialize for EncodingStats {
         to.serialize_field("target", target)?;
         to.serialize_field("lowered", lowered)?;
         to.serialize_field("raised", raised)?;
+        to.serialize_field("rung", rung)?;
         to.serialize_field("encode_time", encode_time)?;
         to.serialize_field("wait", wait)?;
         to.end()

@@ -121,6 +121,7 @@ impl Fallback {
             source.wish.encoding = of.encoding_on_air();
             // It is encoded ahead, once.
             source.wish.encoding.adaptation = None;
+            source.wish.encoding.under_load = Default::default();
         }
         source
     }

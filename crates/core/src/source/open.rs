@@ -191,6 +191,8 @@ impl OpenSource for Source {
 
     fn open(mut self: Box<Self>, cx: &SourceOpening<'_>) -> Result<Box<dyn SourceDriver>, Error> {
         #[cfg(feature = "libav")]
+        cx.give_way(&self.wish.encoding.under_load, self.wish.is_copy())?;
+        #[cfg(feature = "libav")]
         cx.dial().follow(self.wish.encoding.adaptation.as_ref().filter(|_| !self.wish.is_copy()));
         if let Media::Fragments(fragments) = &mut self.media {
             fragments.begin();

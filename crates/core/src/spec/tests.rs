@@ -93,7 +93,7 @@ mod written {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::adapt::{Adaptation, Follow};
+    use crate::adapt::{Adaptation, Follow, UnderLoad};
     use crate::bit_rate::BitRate;
     use crate::loudness::Loudness;
     use crate::net::tls::TlsRoots;
@@ -139,6 +139,8 @@ mod written {
         encoding.encoder = EncoderChoice::Named("libx264".to_owned());
         encoding.fallback = Some(false);
         encoding.filler = true;
+        encoding.under_load =
+            UnderLoad::default().with(|load| (load.priority, load.floor) = (3, Some("low".to_owned())));
         encoding.adaptation = Some(Adaptation::default().with(|adaptation| {
             adaptation.follow = Follow::Majority;
             adaptation.floor = Some(BitRate::from_kbps(300));

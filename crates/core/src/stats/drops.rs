@@ -19,6 +19,8 @@ pub enum DropReason {
     Full,
     /// More pictures came than the frame rate that is encoded has places for.
     FrameRate,
+    /// The [`QualityLadder`](crate::QualityLadder) has lowered the frame rate.
+    Load,
 }
 
 words!(
@@ -29,6 +31,7 @@ words!(
     FarBehind = "far_behind",
     Full = "full",
     FrameRate = "frame_rate",
+    Load = "load",
 );
 
 const REASONS: usize = DropReason::ALL.len();
@@ -110,7 +113,7 @@ mod tests {
             shared.add(*reason, place as u64 + 1);
         }
         let drops = shared.read(EncoderDrops::default().and(DropReason::Behind, 10));
-        assert_eq!(drops.iter().map(|(_, count)| count).collect::<Vec<_>>(), [11, 2, 3, 4, 5]);
+        assert_eq!(drops.iter().map(|(_, count)| count).collect::<Vec<_>>(), [11, 2, 3, 4, 5, 6]);
         shared.add(DropReason::Full, 7);
         assert_eq!(shared.read(EncoderDrops::default()).since(&drops).of(DropReason::Full), 7);
     }

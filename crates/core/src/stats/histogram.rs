@@ -54,6 +54,32 @@ impl Histogram {
         self.sum += length * times;
     }
 
+    /// What was counted since it was like `before`; all if that is of another one.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let is_later = self.counts.iter().zip(before.counts).all(|(count, before)| *count >= before);
+        if !is_later {
+            return *self;
+        }
+        Self {
+            counts: std::array::from_fn(|place| self.counts[place] - before.counts[place]),
+            sum: self.sum.saturating_sub(before.sum),
+        }
+    }
+
+    /// What this part of all, from 0 to 1, is not shorter than: where the bucket begins that the others are within. Zero if nothing was counted.
+    pub(crate) fn at_least(&self, part: f64) -> Duration {
+        let wanted = (self.count() as f64 * part).ceil().max(1.0) as u64;
+        let (mut beyond, mut begins) = (0, Duration::ZERO);
+        for place in (0..BUCKETS).rev() {
+            beyond += self.counts[place];
+            if beyond >= wanted {
+                begins = place.checked_sub(1).map_or(Duration::ZERO, |before| BOUNDS[before]);
+                break;
+            }
+        }
+        begins
+    }
+
     /// How often anything was counted.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -120,6 +146,20 @@ impl AtomicHistogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_counted_since_is_told_from_what_was_before() {
+        let mut histogram = Histogram::default();
+        histogram.add(millis(3), 100);
+        let before = histogram;
+        histogram.add(millis(30), 19);
+        histogram.add(millis(50), 1);
+        let since = histogram.since(&before);
+        assert_eq!((since.count(), since.sum()), (20, millis(620)));
+        assert_eq!((since.at_least(0.05), since.at_least(0.06)), (millis(40), millis(20)));
+        assert_eq!(Histogram::default().at_least(0.05), Duration::ZERO);
+        assert_eq!(before.since(&histogram), before, "another one began");
+    }
 
     #[test]
     fn what_is_counted_is_found_in_its_bucket_and_by_its_part() {

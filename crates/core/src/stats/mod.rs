@@ -26,7 +26,7 @@ pub use self::held::HeldBytes;
 pub(crate) use self::histogram::AtomicHistogram;
 pub use self::histogram::Histogram;
 pub use self::output::{OutputFailure, OutputPhase, OutputStats, OutputTransport};
-pub use self::rate::RateReason;
+pub use self::rate::{LoadReason, RateReason};
 pub use self::totals::Totals;
 use crate::bit_rate::BitRate;
 use crate::id::{ItemId, StreamId};
@@ -85,6 +85,8 @@ pub struct EncodingStats {
     pub lowered: u64,
     /// How often it was raised.
     pub raised: u64,
+    /// How many rungs below the first of the [`QualityLadder`](crate::QualityLadder) it is on: 0 for what is asked for.
+    pub rung: u32,
     /// How long the encoder took for each picture. With threads that share the work by pictures it is what the caller waited; of sound alone, nothing is
     /// counted.
     pub encode_time: Histogram,

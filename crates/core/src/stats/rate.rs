@@ -16,6 +16,29 @@ pub enum RateReason {
     Calm,
 }
 
+/// Why a stream went to another rung of the [`QualityLadder`](crate::QualityLadder).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoadReason {
+    /// The machine has nothing left, and it was this stream's turn.
+    Cpu,
+    /// Its encoder takes longer for pictures than they are shown.
+    EncodeTime,
+    /// Its pictures wait for the encoder.
+    Queue,
+    /// There is room again.
+    Room,
+}
+
+words!(
+    LoadReason,
+    "reason for another quality",
+    Cpu = "cpu",
+    EncodeTime = "encode_time",
+    Queue = "queue",
+    Room = "room",
+);
+
 words!(
     RateReason,
     "reason for another bit rate",

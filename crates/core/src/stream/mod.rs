@@ -9,6 +9,7 @@ mod glance;
 mod handle;
 mod hub;
 mod labels;
+mod ladder;
 mod leave;
 mod letters;
 mod mailbox;

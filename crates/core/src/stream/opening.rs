@@ -19,6 +19,8 @@ use super::registry::Registry;
 use super::shared::StreamShared;
 use super::together::Together;
 use crate::adapt::Dial;
+#[cfg(feature = "libav")]
+use crate::adapt::UnderLoad;
 use crate::config::Config;
 use crate::content::Probe;
 use crate::driver::{OutputDriver, SourceDriver};
@@ -340,6 +342,18 @@ impl<'a> SourceOpening<'a> {
     #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
     pub(crate) fn board(&self) -> &Board {
         &self.shared.board
+    }
+
+    /// Says how the stream gives way on the engine's ladder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for what has no effect: there is no ladder, no such rung, or the pictures are copied.
+    #[cfg(feature = "libav")]
+    pub(crate) fn give_way(&self, how: &UnderLoad, is_copy: bool) -> Result<(), Error> {
+        how.check(self.config().ladder.as_ref().filter(|_| !is_copy))?;
+        self.shared.dial.give_way(how);
+        Ok(())
     }
 
     /// What sets the bit rate of its pictures.

@@ -24,7 +24,7 @@ use crate::health::Before;
 use crate::id::{OutputId, StreamId};
 use crate::limiter::Permit;
 use crate::overlay::Board;
-use crate::stats::{Origin, OutputStats, StreamPhase, StreamStats};
+use crate::stats::{Histogram, Origin, OutputStats, StreamPhase, StreamStats};
 use crate::stream::hub::{Claim, Place};
 use crate::sys::{CpuMeter, Latch, Span};
 use crate::usage::{Account, Figures, Moment, UsageCut};
@@ -333,6 +333,15 @@ impl StreamShared {
         }
         self.branches.add_to_glance(&mut glance);
         glance
+    }
+
+    /// How long its encoder took for pictures, and how long they waited for it, in all.
+    pub(super) fn encode_times(&self) -> (Histogram, Histogram) {
+        let stats = self.stats.lock();
+        stats
+            .encoding
+            .as_ref()
+            .map_or_else(Default::default, |encoding| (encoding.encode_time, encoding.wait))
     }
 
     /// The encoder it has at work, by libav's name.

@@ -7,7 +7,7 @@ use flowcast_av::{ColorInfo, Error, Hardware, Packet, Ratio, TrackInfo, VideoFra
 
 use super::encoding::{Threading, VideoCodec};
 use super::plan::{EncoderPlan, FirstEncoder, VideoPlan};
-use super::steer::bits;
+use super::steer::{At, bits};
 
 /// Opens encoders. Tests have others that fail.
 pub(crate) trait Encoders: Debug + Send + Sync {
@@ -187,24 +187,25 @@ pub(crate) fn settings(plan: &VideoPlan, name: &str, color: &ColorInfo) -> Video
     settings
 }
 
-/// The same for an encoder whose rate can be changed while it is on the air, and is `kbps` at first: encoders of all rates have equal headers where
-/// they can.
+/// The same for an encoder whose rate can be changed while it is on the air, and that begins `at` this: encoders of all rates have equal headers where
+/// they can, those of other sizes have not.
 pub(super) fn settings_at(
     plan: &VideoPlan,
     name: &str,
     color: &ColorInfo,
-    kbps: u32,
+    at: At,
     changes: bool,
 ) -> VideoSettings {
     let mut settings = settings(plan, name, color);
     settings.rate_changes = changes;
-    if kbps != plan.kbps {
+    if at.kbps != plan.kbps {
         settings = settings.with_level_kept();
-        let (bit_rate, vbv_bits) = bits(plan, kbps);
+        let (bit_rate, vbv_bits) = bits(plan, at.kbps, at.every);
         settings.rate_control = match settings.rate_control {
             RateControl::Cbr { filler, .. } => RateControl::Cbr { bit_rate, vbv_bits, filler },
             other => other,
         };
     }
+    (settings.width, settings.height) = at.size(plan);
     settings
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::Profile;
-use crate::adapt::Adaptation;
+use crate::adapt::{Adaptation, UnderLoad};
 use crate::admission::{CheaperEncoding, PRESETS};
 use crate::bit_rate::BitRate;
 use crate::error::Error;
@@ -251,6 +251,10 @@ pub struct Encoding {
     /// pictures are always encoded, while they are on the air: a file is not played from a reel. Refused with [`Mode::Copy`]. [`StreamRef::set_bitrate`](crate::StreamRef::set_bitrate) says what is asked for, with it or without it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub adaptation: Option<Adaptation>,
+    /// How it gives way when the machine does not keep up. Default: first, as far as the ladder goes. Anything else is refused where the engine has no
+    /// [`Config::ladder`](crate::Config::ladder), and with [`Mode::Copy`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
+    pub under_load: UnderLoad,
     /// How sound is encoded.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "crate::written::is_default"))]
     pub audio: AudioEncoding,
@@ -308,6 +312,7 @@ impl Encoding {
             filters: String::new(),
             overlays: Vec::new(),
             adaptation: None,
+            under_load: UnderLoad::default(),
             audio: AudioEncoding::default(),
         }
     }

@@ -38,6 +38,8 @@ mod settle;
 #[cfg(feature = "libav")]
 mod shaper;
 #[cfg(feature = "libav")]
+mod shrinker;
+#[cfg(feature = "libav")]
 mod sounds;
 #[cfg(feature = "libav")]
 mod spread;

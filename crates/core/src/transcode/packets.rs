@@ -47,6 +47,11 @@ pub(crate) trait PacketSource: Send + std::fmt::Debug {
         false
     }
 
+    /// Pictures that it left out on purpose since it was last asked: they are not missing.
+    fn take_left_out(&mut self) -> u64 {
+        0
+    }
+
     /// Puts what there is to tell since the last time into `notices`.
     fn tell(&mut self, notices: &mut Vec<EventKind>) {
         let _ = notices;

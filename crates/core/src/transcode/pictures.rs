@@ -17,7 +17,8 @@ use super::length::Length;
 use super::meter::EncodingMeter;
 use super::plan::VideoPlan;
 use super::shaper::Shaper;
-use super::steer::{Steer, Turn};
+use super::shrinker::Shrinker;
+use super::steer::{At, Steer, Turn};
 use crate::adapt::Dial;
 use crate::content::{Eye, Probe};
 use crate::error::Error;
@@ -43,6 +44,8 @@ pub(super) struct Pictures {
     /// The encoders that may be tried, in their order.
     candidates: Vec<String>,
     shaper: Shaper,
+    /// Makes pictures smaller that are to be, after everything else.
+    shrinker: Shrinker,
     grid: Grid,
     /// What is drawn over the pictures, if anything is.
     painter: Option<Painter>,
@@ -55,6 +58,8 @@ pub(super) struct Pictures {
     encoder: Encoder,
     /// What its bit rate is.
     steer: Steer,
+    /// Places that were left out.
+    left_out: u64,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
     /// GOPs begin at whole multiples of their length, counted in places of the grid, whatever the encoder does by itself.
@@ -75,8 +80,15 @@ struct Encoder {
     /// The first of them that did not open, and why.
     instead_of: Option<(String, Media)>,
     inner: Box<dyn PictureEncoder>,
-    /// The first place it was given a picture for.
+    /// Width and height of the pictures it takes.
+    size: (u32, u32),
+    /// The first place it was given a picture for, and the last.
     first: Option<i64>,
+    last: i64,
+    /// The places of pictures it has not given back.
+    inside: VecDeque<i64>,
+    /// Places were left out: it cannot tell by itself where GOPs begin.
+    is_thinned: bool,
     /// Pictures it took.
     taken: i64,
     /// Packets it gave.
@@ -111,7 +123,7 @@ impl Pictures {
         let video = input.video.as_ref();
         let color = video.map(shown_color).unwrap_or_default();
         let candidates = encoders.candidates(plan.codec, &plan.encoder);
-        let rates = (dial.target(plan.kbps), dial.adapts());
+        let rates = (At::wanted(dial, plan), dial.adapts());
         let open = Opening { track: input.index, plan, color: &color, encoders: &**encoders, rates };
         let encoder = open.first_of(&candidates, 0)?;
         let steer = Steer::new(dial, plan, settings(plan, &encoder.name, &color).most_bit_rate());
@@ -136,6 +148,7 @@ impl Pictures {
             encoders: encoders.clone(),
             candidates,
             shaper,
+            shrinker: Shrinker::new(input.time_base),
             grid: Grid::new(rate, input.time_base),
             painter,
             ahead: Length::default(),
@@ -143,6 +156,7 @@ impl Pictures {
             meter: EncodingMeter::default(),
             encoder,
             steer,
+            left_out: 0,
             step,
             is_aligned: false,
             all_end: None,
@@ -193,7 +207,13 @@ impl Pictures {
 
     /// Pixels of one picture that comes out.
     pub(super) fn pixels(&self) -> u64 {
-        self.output.video.as_ref().map_or(0, |video| u64::from(video.width) * u64::from(video.height))
+        let (width, height) = self.encoder.size;
+        u64::from(width) * u64::from(height)
+    }
+
+    /// Places that were left out because of the frame rate since this was last asked.
+    pub(super) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Bytes of the pictures that the encoder has taken and not given back: a byte of light for each pixel, and half a byte of colour.
@@ -262,7 +282,13 @@ impl Pictures {
     fn next_frame(&mut self) -> Result<Option<(VideoFrame, i64)>, Error> {
         loop {
             if let Some(given) = self.grid.pull()? {
-                return Ok(Some(given));
+                if given.1.rem_euclid(self.steer.every()) == 0 {
+                    return Ok(Some(given));
+                }
+                self.encoder.is_thinned = true;
+                self.meter.left_out_because(DropReason::Load);
+                self.left_out += 1;
+                continue;
             }
             if let Some(frame) = self.shaper.pull()? {
                 let (time, duration) = (frame.pts(), frame.duration());
@@ -293,7 +319,8 @@ impl Pictures {
         packets: &mut VecDeque<Packet>,
         notices: &mut Vec<EventKind>,
     ) -> Result<(), Error> {
-        if self.steer.turn(&self.plan, &mut *self.encoder.inner, self.encoder.taken) == Turn::Reopen {
+        let begins = self.begins(place);
+        if self.steer.turn(&self.plan, &mut *self.encoder.inner, begins) == Turn::Reopen {
             self.reopen(packets, notices)?;
         }
         let mut frame = self.shaper.convert(frame)?;
@@ -302,11 +329,13 @@ impl Pictures {
             painter.paint(&mut frame, self.ahead.get().unwrap_or_default())?;
         }
         let mut from = place;
-        while let Err(error) = self.encode_as(&mut frame, from..=place, packets) {
+        loop {
+            let mut given = self.shrinker.shrink(&frame, self.encoder.size)?;
+            let Err(error) = self.encode_as(&mut given, from..=place, packets) else { return Ok(()) };
             let failed = std::mem::take(&mut self.encoder.name);
             self.encoders.failed(&failed);
             // The next one takes over with this picture, and fills the places of those that are lost with it.
-            let lost = self.encoder.first.unwrap_or(place) + self.encoder.given;
+            let lost = self.encoder.inside.front().copied().unwrap_or(place);
             let most = MOST_MADE_UP * i64::from(self.plan.frame_rate.num() / self.plan.frame_rate.den());
             from = lost.clamp(place - most, place);
             // Report why this one failed, not that no other is left.
@@ -319,11 +348,19 @@ impl Pictures {
             notices.push(EventKind::EncoderChanged { from, to, error });
             frame = self.shaper.convert(frame)?;
         }
-        Ok(())
     }
 
-    /// Ends the encoder, whose bit rate cannot be changed, and goes on with one at the rate that is wanted now, from the next picture on. If none opens at
-    /// that rate, it stays as it was.
+    /// Whether a GOP begins with the picture of a place: the encoder's first, and each that passes a whole multiple of the length since then; since place 0
+    /// where GOPs are aligned.
+    fn begins(&self, place: i64) -> bool {
+        let Some(first) = self.encoder.first else { return true };
+        let gop = i64::from(self.plan.gop_frames.max(1));
+        let first = if self.is_aligned { 0 } else { first };
+        (place - first).div_euclid(gop) != (self.encoder.last - first).div_euclid(gop)
+    }
+
+    /// Ends the encoder, whose bit rate or size cannot be changed, and goes on with one that is as is wanted now, from the next picture on. If none opens like
+    /// that, it stays as it was.
     ///
     /// # Errors
     ///
@@ -334,9 +371,12 @@ impl Pictures {
             let error = encoder_failed(&self.encoder.name, error);
             notices.push(EventKind::SourceFault { error });
         }
-        let (number, before) = (self.encoder.number, self.steer.kbps());
+        let (number, before) = (self.encoder.number, self.steer.at());
         if let Err(error) = self.replace_encoder(number) {
-            log::warn!("an encoder does not open at another bit rate: {}", crate::error::chain(&error));
+            log::warn!(
+                "an encoder does not open at another bit rate or size: {}",
+                crate::error::chain(&error)
+            );
             self.steer.refuse(before);
             self.replace_encoder(number)?;
         }
@@ -351,16 +391,19 @@ impl Pictures {
         places: std::ops::RangeInclusive<i64>,
         packets: &mut VecDeque<Packet>,
     ) -> Result<(), Error> {
-        for place in places {
+        let (every, last) = (self.steer.every(), *places.end());
+        for place in places.filter(|place| place.rem_euclid(every) == 0 || *place == last) {
             frame.set_pts(Some(place));
             let since = Instant::now();
-            if self.is_aligned && place % i64::from(self.plan.gop_frames.max(1)) == 0 {
+            if (self.is_aligned || self.encoder.is_thinned) && self.begins(place) {
                 self.encoder.inner.push_keyframe(frame)?;
             } else {
                 self.encoder.inner.push(frame)?;
             }
             self.encoder.taken += 1;
+            self.encoder.inside.push_back(place);
             self.encoder.first.get_or_insert(place);
+            self.encoder.last = place;
             self.give(packets)?;
             self.meter.took(since.elapsed());
         }
@@ -377,7 +420,7 @@ impl Pictures {
             packet.track = self.output.index;
             packet.pts = packet.pts.map(ticks);
             packet.dts = packet.dts.map(ticks);
-            packet.duration = self.step;
+            packet.duration = self.step * self.steer.every();
             self.steer.gave(&self.plan, packet.data.len());
             let config = packet.config.take().or_else(|| {
                 (self.encoder.given == 0).then(|| self.encoder.inner.track().config.clone()).flatten()
@@ -387,6 +430,7 @@ impl Pictures {
                 packet.config = config;
             }
             self.encoder.given += 1;
+            self.encoder.inside.pop_front();
             packets.push_back(packet);
         }
         Ok(())
@@ -472,8 +516,8 @@ struct Opening<'a> {
     plan: &'a VideoPlan,
     color: &'a ColorInfo,
     encoders: &'a dyn Encoders,
-    /// The bit rate in kbit/s, and whether that is going to be changed.
-    rates: (u32, bool),
+    /// What it is to be at, and whether the rate is going to be changed.
+    rates: (At, bool),
 }
 
 impl Opening<'_> {
@@ -481,12 +525,25 @@ impl Opening<'_> {
         let (mut first_failure, mut failure) = (None, None);
         for (number, name) in candidates.iter().enumerate().skip(from) {
             let name = name.clone();
-            let (kbps, changes) = self.rates;
-            let settings = settings_at(self.plan, &name, self.color, kbps, changes);
+            let (at, changes) = self.rates;
+            let settings = settings_at(self.plan, &name, self.color, at, changes);
             match self.encoders.open(self.track, &settings) {
                 Ok(inner) => {
                     let instead_of = first_failure.or(failure);
-                    return Ok(Encoder { name, number, instead_of, inner, first: None, taken: 0, given: 0 });
+                    let size = (settings.width, settings.height);
+                    return Ok(Encoder {
+                        name,
+                        number,
+                        instead_of,
+                        inner,
+                        size,
+                        first: None,
+                        last: 0,
+                        inside: VecDeque::new(),
+                        is_thinned: false,
+                        taken: 0,
+                        given: 0,
+                    });
                 }
                 Err(error) => {
                     // A device that has no session to spare works all the same.

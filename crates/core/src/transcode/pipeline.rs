@@ -504,6 +504,13 @@ impl<S: PacketSource> PacketSource for Transcoder<S> {
         true
     }
 
+    fn take_left_out(&mut self) -> u64 {
+        match &mut self.video {
+            Some((_, Shown::Encoded(pictures))) => pictures.take_left_out(),
+            _ => 0,
+        }
+    }
+
     fn bytes_held(&self) -> usize {
         self.source.bytes_held()
     }

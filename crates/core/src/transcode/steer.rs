@@ -1,7 +1,9 @@
-//! The bit rate of one encoder while it is at work.
+//! The bit rate, the frame rate and the size of what one encoder is given while it is at work.
 //!
-//! In: what the stream's dial says before each picture, and the bytes that come out. Out: what to do about it: nothing, tell the encoder, or open another
-//! one where a GOP begins. Runs on the thread that encodes.
+//! In: what the stream's dial says before each picture, and the bytes that come out. Out: what to do about it: nothing, tell the encoder, leave pictures out,
+//! or open another encoder where a GOP begins. Runs on the thread that encodes.
+//!
+//! An encoder that is given every other picture takes it for the next one: it is told twice the rate, so that each picture gets as many bits as it should.
 
 use super::encoders::PictureEncoder;
 use super::plan::VideoPlan;
@@ -17,13 +19,44 @@ const UNHEARD: u64 = 2;
 pub(super) struct Steer {
     dial: Dial,
     _at_work: AtWork,
-    /// What the encoder is at, in kbit/s.
-    kbps: u32,
-    /// A rate no encoder opens with: the one that is at work goes on.
-    refused: Option<u32>,
+    /// What the encoder is at.
+    at: At,
+    /// What no encoder opens with: the one that is at work goes on.
+    refused: Option<At>,
     /// It does not do what it is told.
     deaf: bool,
     check: Option<Check>,
+}
+
+/// What an encoder is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At {
+    /// Thousand bits per second of its own time.
+    pub(super) kbps: u32,
+    /// Of so many pictures it is given one.
+    pub(super) every: u16,
+    /// Of the width and height that were planned.
+    pub(super) percent: u16,
+}
+
+impl At {
+    /// What the dial says now.
+    pub(super) fn wanted(dial: &Dial, plan: &VideoPlan) -> Self {
+        let (cut, kbps) = (dial.cut(), dial.target(plan.kbps));
+        let every = cut.every.max(1);
+        // The headers may allow no more than was planned.
+        let kbps = kbps.saturating_mul(u32::from(every)).min(plan.kbps.max(kbps));
+        Self { kbps, every, percent: cut.percent }
+    }
+
+    /// Width and height.
+    pub(super) fn size(self, plan: &VideoPlan) -> (u32, u32) {
+        if self.percent == 100 {
+            return (plan.width, plan.height);
+        }
+        let side = |side: u32| ((side * u32::from(self.percent) / 100) & !1).max(16).min(side);
+        (side(plan.width), side(plan.height))
+    }
 }
 
 /// Whether an encoder does what it was told.
@@ -45,9 +78,11 @@ pub(super) enum Turn {
 impl Steer {
     /// For an encoder that is opened by `plan`; its headers allow `most` bits per second, if that is known.
     pub(super) fn new(dial: &Dial, plan: &VideoPlan, most: Option<u64>) -> Self {
-        let kbps = dial.target(plan.kbps);
+        let at = At::wanted(dial, plan);
         let at_work = dial.begin(plan.kbps, most);
-        Self { dial: dial.clone(), _at_work: at_work, kbps, refused: None, deaf: false, check: None }
+        let hertz = u64::from(plan.frame_rate.num()) * 1000 / u64::from(plan.frame_rate.den().max(1));
+        dial.shows(u64::from(plan.width) * u64::from(plan.height) * hertz / 1000, hertz);
+        Self { dial: dial.clone(), _at_work: at_work, at, refused: None, deaf: false, check: None }
     }
 
     /// Whether the rate is going to be changed.
@@ -55,43 +90,52 @@ impl Steer {
         self.dial.adapts()
     }
 
-    /// What an encoder is opened at now, in kbit/s.
-    pub(super) fn open_at(&mut self, plan: &VideoPlan) -> u32 {
-        let target = self.dial.target(plan.kbps);
-        if self.refused != Some(target) {
-            self.kbps = target;
+    /// What an encoder is opened at now.
+    pub(super) fn open_at(&mut self, plan: &VideoPlan) -> At {
+        let wanted = At::wanted(&self.dial, plan);
+        if self.refused != Some(wanted) {
+            self.at = wanted;
         }
         (self.deaf, self.check) = (false, None);
-        self.kbps
+        self.at
     }
 
-    /// No encoder opens at the rate it is at: it stays at the one before.
-    pub(super) fn refuse(&mut self, before: u32) {
-        self.refused = Some(std::mem::replace(&mut self.kbps, before));
+    /// No encoder opens at what it is at: it stays at what was before.
+    pub(super) fn refuse(&mut self, before: At) {
+        self.refused = Some(std::mem::replace(&mut self.at, before));
     }
 
-    /// What the encoder is at, in kbit/s.
-    pub(super) fn kbps(&self) -> u32 {
-        self.kbps
+    /// What the encoder is at.
+    pub(super) fn at(&self) -> At {
+        self.at
     }
 
-    /// Tells the encoder what the dial says, before a picture. Where that needs another encoder, that is with the first picture of a GOP: `taken` pictures
-    /// were given to this one.
-    pub(super) fn turn(&mut self, plan: &VideoPlan, encoder: &mut dyn PictureEncoder, taken: i64) -> Turn {
-        let target = self.dial.target(plan.kbps);
-        if (target == self.kbps && !self.deaf) || self.refused == Some(target) {
+    /// Of so many places, one is encoded now.
+    pub(super) fn every(&self) -> i64 {
+        i64::from(self.dial.cut().every.max(1))
+    }
+
+    /// Tells the encoder what the dial says, before a picture, with which a GOP `begins` or does not. Where that needs another encoder, that is with the first
+    /// picture of a GOP.
+    pub(super) fn turn(&mut self, plan: &VideoPlan, encoder: &mut dyn PictureEncoder, begins: bool) -> Turn {
+        let wanted = At::wanted(&self.dial, plan);
+        if (wanted == self.at && !self.deaf) || self.refused == Some(wanted) {
             return Turn::Nothing;
         }
-        let (bits, vbv_bits) = bits(plan, target);
-        if !self.deaf && encoder.set_bit_rate(bits, vbv_bits) {
-            let rate = i64::from(plan.frame_rate.num() / plan.frame_rate.den()).max(1);
-            let check = Check { pictures: rate * LOOKED_AT, bytes: None };
-            self.check = (target < self.kbps).then_some(check);
-            self.kbps = target;
-            return Turn::Nothing;
+        if wanted.kbps == self.at.kbps {
+            // The buffer may be another one from the next change on.
+            self.at.every = wanted.every;
+        } else if !self.deaf {
+            let (bits, vbv_bits) = bits(plan, wanted.kbps, wanted.every);
+            if encoder.set_bit_rate(bits, vbv_bits) {
+                let rate = i64::from(plan.frame_rate.num() / plan.frame_rate.den()).max(1);
+                let check = Check { pictures: rate * LOOKED_AT, bytes: None };
+                self.check = (wanted.kbps < self.at.kbps).then_some(check);
+                (self.at.kbps, self.at.every) = (wanted.kbps, wanted.every);
+            }
         }
-        let begins = taken % i64::from(plan.gop_frames.max(1)) == 0;
-        if begins { Turn::Reopen } else { Turn::Nothing }
+        let is_done = wanted == self.at && !self.deaf;
+        if begins && !is_done { Turn::Reopen } else { Turn::Nothing }
     }
 
     /// The encoder gave a picture of so many bytes.
@@ -108,7 +152,7 @@ impl Steer {
         match check.bytes {
             None => (check.pictures, check.bytes) = (rate * LOOKED_AT, Some(0)),
             Some(bytes) => {
-                let most = UNHEARD * LOOKED_AT.unsigned_abs() * u64::from(self.kbps) * 1000 / 8;
+                let most = UNHEARD * LOOKED_AT.unsigned_abs() * u64::from(self.at.kbps) * 1000 / 8;
                 self.deaf = bytes > most;
                 self.check = None;
             }
@@ -116,9 +160,10 @@ impl Steer {
     }
 }
 
-/// Bits per second, and of the buffer, at this rate: the buffer holds as much time as it was planned to.
-pub(super) fn bits(plan: &VideoPlan, kbps: u32) -> (u64, u64) {
-    let vbv_kbits = u64::from(plan.vbv_kbits) * u64::from(kbps) / u64::from(plan.kbps.max(1));
+/// Bits per second, and of the buffer, at this rate, for an encoder that is given one of so many pictures: the buffer holds as much time as it was planned to.
+pub(super) fn bits(plan: &VideoPlan, kbps: u32, every: u16) -> (u64, u64) {
+    let vbv_kbits =
+        u64::from(plan.vbv_kbits) * u64::from(kbps) / (u64::from(plan.kbps.max(1)) * u64::from(every.max(1)));
     // Not less than a picture: x264 would warn, and take more.
     let picture = u64::from(kbps) * u64::from(plan.frame_rate.den()) / u64::from(plan.frame_rate.num()) + 1;
     (1000 * u64::from(kbps), 1000 * vbv_kbits.max(picture))
@@ -328,10 +373,42 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_of_every_other_picture_is_told_twice_the_rate_and_another_size_needs_another_one() {
+        let (dial, plan) = (Dial::default(), plan());
+        let mut steer = Steer::new(&dial, &plan, None);
+        let track = TrackInfo::new(0, TrackKind::Video, Codec::H264, TimeBase::new(1, 25));
+        let (manner, given) = (Manner::Hears, VecDeque::new());
+        let mut encoder = RatedEncoder { manner, track, bits: 1_000_000, given };
+        let cut = |permille, every, percent| crate::adapt::Cut { permille, every, percent };
+        dial.step_to(1, cut(480, 2, 100));
+        assert_eq!(steer.turn(&plan, &mut encoder, false), Turn::Nothing);
+        assert_eq!((encoder.bits, steer.every()), (960_000, 2));
+        // The headers may not allow more than was planned.
+        dial.step_to(1, cut(720, 2, 100));
+        assert_eq!(steer.turn(&plan, &mut encoder, false), Turn::Nothing);
+        assert_eq!(encoder.bits, 1_000_000);
+        dial.step_to(1, cut(320, 2, 50));
+        assert_eq!(steer.turn(&plan, &mut encoder, false), Turn::Nothing, "not within a GOP");
+        assert_eq!(encoder.bits, 640_000, "the rate does not wait");
+        assert_eq!(steer.turn(&plan, &mut encoder, true), Turn::Reopen);
+        let at = steer.open_at(&plan);
+        assert_eq!((at.kbps, at.size(&plan)), (640, (16, 16)));
+        assert_eq!(steer.turn(&plan, &mut encoder, true), Turn::Nothing);
+        // None opens at that size: the one there was goes on, until something else is wanted.
+        let before = At { kbps: 640, every: 2, percent: 100 };
+        steer.refuse(before);
+        assert_eq!((steer.turn(&plan, &mut encoder, true), steer.at()), (Turn::Nothing, before));
+        dial.step_to(0, cut(1000, 1, 100));
+        assert_eq!(steer.turn(&plan, &mut encoder, true), Turn::Nothing);
+        assert_eq!((encoder.bits, steer.every()), (1_000_000, 1));
+    }
+
+    #[test]
     fn the_buffer_holds_as_much_time_at_each_rate_and_at_least_a_picture() {
-        assert_eq!(bits(&plan(), 1000), (1_000_000, 300_000));
-        assert_eq!(bits(&plan(), 500), (500_000, 150_000));
+        assert_eq!(bits(&plan(), 1000, 1), (1_000_000, 300_000));
+        assert_eq!(bits(&plan(), 500, 1), (500_000, 150_000));
         let small = VideoPlan { vbv_kbits: 16, ..plan() };
-        assert_eq!(bits(&small, 500), (500_000, 21_000));
+        assert_eq!(bits(&small, 500, 1), (500_000, 21_000));
+        assert_eq!(bits(&plan(), 1000, 2), (1_000_000, 150_000), "of half the pictures, as long on the air");
     }
 }

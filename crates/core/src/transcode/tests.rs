@@ -17,7 +17,7 @@ use super::pipeline::Control;
 use super::plan::{AudioPlan, Drawn, EncoderPlan, FirstEncoder, VideoPlan};
 use super::sounds::Sounds;
 use super::{AudioCodec, FrameRate, Threading, VideoCodec};
-use crate::adapt::Dial;
+use crate::adapt::{Cut, Dial};
 use crate::overlay::{Anchor, Board, Clock, Color, Font, Overlay, OverlayWidth, Overlays, TextStyle};
 
 fn plan(width: u32, height: u32) -> VideoPlan {
@@ -82,6 +82,54 @@ fn pictures_that_no_decoder_made_are_encoded_to_several_sizes() {
         let first = decoder.pull().expect("nothing is damaged").expect("a picture");
         assert_eq!((first.format().width, first.format().height), size);
     }
+}
+
+#[test]
+fn a_rung_leaves_pictures_out_and_makes_them_smaller_where_a_gop_begins() {
+    let track = TrackInfo::new(0, TrackKind::Video, Codec::from_name("rawvideo"), TimeBase::MILLIS);
+    let (encoders, dial): (Arc<dyn Encoders>, _) = (Arc::new(LibavEncoders), Dial::default());
+    let mut stage = Pictures::open(&track, &plan(320, 180), &encoders, &dial).expect("x264 opens");
+    let mut packets = VecDeque::new();
+    for number in 0..150 {
+        match number {
+            30 => dial.step_to(2, Cut { permille: 480, every: 2, percent: 100 }),
+            60 => dial.step_to(3, Cut { permille: 320, every: 2, percent: 50 }),
+            110 => dial.step_to(0, Cut::default()),
+            _ => {}
+        }
+        let mut picture = VideoFrame::black(640, 360, "yuv420p").expect("a picture");
+        picture.set_pts(Some(20 * number));
+        stage.take(Decoded::Frame(picture));
+        work(&mut stage, &mut packets);
+    }
+    stage.take(Decoded::End { all_end: None });
+    work(&mut stage, &mut packets);
+    let base = stage.output().time_base;
+    let place = |packet: &Packet| packet.pts.map_or(-1, |pts| base.millis(pts) / 20);
+    let wanted = (0..150).filter(|place| *place < 30 || *place >= 110 || place % 2 == 0);
+    assert!(packets.iter().map(place).eq(wanted), "{:?}", packets.iter().map(place).collect::<Vec<_>>());
+    // GOPs go on by their time, and from where an encoder took over.
+    let keyframes: Vec<_> = packets.iter().filter(|packet| packet.keyframe).map(place).collect();
+    assert_eq!(keyframes, [0, 25, 50, 76, 102, 126]);
+    let headers: Vec<_> = packets.iter().filter(|packet| packet.config.is_some()).map(place).collect();
+    assert_eq!(headers, [76, 126], "a lower frame rate has the same");
+    let mut decoder =
+        VideoDecoder::open(stage.output(), &DecoderOptions::default()).expect("H.264 can be decoded");
+    let (mut widths, mut pulled) = (Vec::new(), 0);
+    let mut pull = |decoder: &mut VideoDecoder| {
+        while let Some(picture) = decoder.pull().expect("nothing is damaged") {
+            widths.push((picture.format().width, picture.format().height));
+            pulled += 1;
+        }
+    };
+    for packet in &packets {
+        decoder.push(packet).expect("it can be decoded");
+        pull(&mut decoder);
+    }
+    decoder.finish().expect("it has taken all");
+    pull(&mut decoder);
+    widths.dedup();
+    assert_eq!((pulled, widths), (packets.len(), vec![(320, 180), (160, 90), (320, 180)]));
 }
 
 #[test]

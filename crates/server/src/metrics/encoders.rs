@@ -28,6 +28,7 @@ use super::{OTHERS, STREAMS};
 /// | `flowcast_encoder_target_bits_per_second` | gauge | what pictures are encoded to: what is asked for, or less because of the network; 0 where only sound is encoded |
 /// | `flowcast_encoder_lowered` | gauge, only ever grows | how often that was lowered, by the program or because of the network |
 /// | `flowcast_encoder_raised` | gauge, only ever grows | how often it was raised |
+/// | `flowcast_encoder_rung` | gauge | how many rungs below the first of the ladder it is on ([`QualityLadder`](flowcast_core::QualityLadder)) |
 /// | `flowcast_encode_seconds` | histogram | how long the encoder took for each picture |
 /// | `flowcast_encoder_wait_seconds` | histogram | how long pictures of a live source waited for the encoder |
 /// | `flowcast_encoded_lag_seconds` | histogram | how far the outputs of the stream were behind, for each tenth of a second and output, on the connections they have now |
@@ -162,7 +163,7 @@ struct Figure {
     of: fn(&Shown) -> f64,
 }
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     Figure { name: "encoder_fps", help: "Pictures encoded per second", of: |shown| shown.fps },
     Figure {
         name: "encoder_bitrate",
@@ -199,6 +200,11 @@ const FIGURES: [Figure; 8] = [
         help: "Times the bit rate of pictures was raised",
         of: |shown| shown.raised as f64,
     },
+    Figure {
+        name: "flowcast_encoder_rung",
+        help: "Rungs below the first of the ladder",
+        of: |shown| shown.rung.into(),
+    },
 ];
 
 /// What one stream is shown with.
@@ -217,6 +223,7 @@ struct Shown {
     target: BitRate,
     lowered: u64,
     raised: u64,
+    rung: u32,
     encode_times: Vec<Histogram>,
     waits: Vec<Histogram>,
     /// One for each output.
@@ -238,6 +245,7 @@ impl Shown {
             target: encoding.target,
             lowered: encoding.lowered,
             raised: encoding.raised,
+            rung: encoding.rung,
             encode_times: vec![encoding.encode_time],
             waits: vec![encoding.wait],
             lags: stats.outputs.iter().map(|output| output.lags).collect(),
@@ -254,6 +262,7 @@ impl Shown {
         self.target = [self.target, other.target].into_iter().sum();
         self.lowered += other.lowered;
         self.raised += other.raised;
+        self.rung = self.rung.max(other.rung);
         self.encode_times.extend_from_slice(&other.encode_times);
         self.waits.extend_from_slice(&other.waits);
         self.lags.extend_from_slice(&other.lags);

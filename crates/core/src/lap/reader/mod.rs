@@ -563,6 +563,7 @@ impl LapReader {
         if let Some(reason) = self.shortfall.take_lead() {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }
+        self.shortfall.left_out(self.source.take_left_out());
         if let Some(reason) = self.shortfall.end_lap() {
             self.fault(Error::SourceDamaged { path: self.path.clone(), reason });
         }

@@ -61,6 +61,7 @@ impl StreamThread {
             let dial = &self.setup.shared.dial;
             encoding.target = dial.now().unwrap_or_default();
             (encoding.lowered, encoding.raised) = dial.counts();
+            encoding.rung = u32::try_from(dial.rung()).unwrap_or(u32::MAX);
         }
         let (fallback, origin) = (source.fallback(), source.origin());
         let (playing, playing_sound) = (source.playing(), source.playing_sound());

@@ -1,0 +1,201 @@
+//! The ladder on a virtual clock: a machine of so many cores, streams that need what their rungs say, and somebody else who takes the rest.
+
+use std::time::{Duration, Instant};
+
+use super::ladder::{GiveWay, QualityLadder};
+use super::pressure::{Pressure, Sight, Step, Use};
+use crate::bit_rate::BitRate;
+use crate::id::StreamId;
+use crate::stats::LoadReason;
+
+/// Pixels per second of 720p25.
+const PIXELS: f64 = 1280.0 * 720.0 * 25.0;
+const TICK: Duration = Duration::from_millis(500);
+
+/// A machine of two cores that encodes.
+struct Machine {
+    pressure: Pressure,
+    ladder: QualityLadder,
+    now: Instant,
+    began: Instant,
+    streams: Vec<Sight>,
+    /// Cores that one 720p25 needs, and that something else takes.
+    each: f64,
+    others: f64,
+    /// Demand of the last ticks, the newest last: what is measured is of a second, and a change shows with the next GOP.
+    demand: Vec<f64>,
+    steps: Vec<(u64, Step)>,
+}
+
+impl Machine {
+    fn new(ladder: QualityLadder, count: u64, each: f64) -> Self {
+        ladder.check().expect("it can work");
+        let now = Instant::now();
+        let streams = (1..=count).map(|number| sight(number, 0, usize::MAX)).collect();
+        let pressure = Pressure::new(ladder.clone());
+        Self {
+            pressure,
+            ladder,
+            now,
+            began: now,
+            streams,
+            each,
+            others: 0.0,
+            demand: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Cores that the streams need.
+    fn needs(&self) -> f64 {
+        let part =
+            |sight: &Sight| self.ladder.cut(self.pressure.rung(sight.stream)).of(sight.pixels) / PIXELS;
+        self.streams.iter().map(part).sum::<f64>() * self.each
+    }
+
+    /// Lets time pass; `true` if it had to be left waiting for want of cores at the end.
+    fn run(&mut self, seconds: u64) -> bool {
+        for _ in 0..2 * seconds {
+            self.demand.push(self.needs());
+            // Two seconds late, over one second.
+            let seen = self.demand.iter().rev().skip(2).take(2).sum::<f64>() / 2.0;
+            let own = seen.min((2.0 - self.others).max(1.0));
+            let used = Use { all: ((own + self.others) / 2.0).min(1.0), own: own / 2.0 };
+            if let Some(step) = self.pressure.tick(self.now, used, &self.streams) {
+                let at = self.now.saturating_duration_since(self.began).as_millis() as u64;
+                self.steps.push((at, step));
+            }
+            self.now += TICK;
+        }
+        self.needs() + self.others > 2.0
+    }
+
+    fn rungs(&self) -> Vec<usize> {
+        self.streams.iter().map(|sight| self.pressure.rung(sight.stream)).collect()
+    }
+}
+
+fn sight(number: u64, priority: u8, floor: usize) -> Sight {
+    Sight { stream: StreamId(number), priority, floor, pixels: PIXELS, encode: 0.3, waited: Duration::ZERO }
+}
+
+#[test]
+fn twenty_on_two_cores_step_down_until_they_fit_and_ten_come_back_within_half_a_minute() {
+    // Two fifths more than there is; ten of them are seven tenths of it.
+    let mut machine = Machine::new(QualityLadder::default(), 20, 0.14);
+    assert!(!machine.run(40), "they fit: {:?}", machine.steps);
+    let down = machine.steps.len();
+    assert!(machine.steps.iter().all(|(_, step)| step.reason == LoadReason::Cpu && step.to == step.from + 1));
+    assert!(machine.steps.windows(2).all(|pair| pair[0].0 < pair[1].0), "one at a time");
+    machine.run(30);
+    let later: Vec<_> = machine.steps[down..].iter().map(|(_, step)| step.reason).collect();
+    assert!(later.len() <= 4, "it settles: {later:?}");
+    machine.streams.truncate(10);
+    machine.run(30);
+    assert_eq!(machine.rungs(), [0; 10], "{:?}", machine.steps);
+    let before = machine.steps.len();
+    machine.run(120);
+    assert_eq!(machine.steps.len(), before, "and stay");
+}
+
+#[test]
+fn a_load_of_somebody_else_is_given_way_to_and_taken_back() {
+    let mut machine = Machine::new(QualityLadder::default(), 3, 0.3);
+    machine.run(30);
+    assert!(machine.steps.is_empty(), "there is room: {:?}", machine.steps);
+    machine.others = 1.2;
+    machine.run(60);
+    assert!(machine.rungs().iter().any(|rung| *rung > 0), "{:?}", machine.steps);
+    machine.others = 0.0;
+    machine.run(30);
+    assert_eq!(machine.rungs(), [0; 3], "{:?}", machine.steps);
+}
+
+#[test]
+fn who_matters_less_gives_way_first_and_nobody_below_a_floor() {
+    let mut machine = Machine::new(QualityLadder::default(), 3, 0.1);
+    machine.streams = vec![sight(1, 0, 2), sight(2, 5, usize::MAX), sight(3, 0, 0)];
+    machine.others = 2.0;
+    machine.run(60);
+    assert_eq!(machine.rungs(), [2, 3, 0]);
+    let order: Vec<_> = machine.steps.iter().map(|(_, step)| step.stream.0).collect();
+    assert_eq!(order, [1, 1, 2, 2, 2], "the one of the higher priority once the others are at their floors");
+    machine.others = 0.0;
+    machine.steps.clear();
+    machine.run(60);
+    assert_eq!(machine.rungs(), [0; 3]);
+    assert_eq!(machine.steps[0].1.stream.0, 2, "and comes back first: {:?}", machine.steps);
+}
+
+#[test]
+fn the_dearest_goes_first_until_another_one_is_dearer_or_the_newest_if_that_is_asked_for() {
+    for (order, wanted) in [(GiveWay::Dearest, [1, 1, 1, 2, 2]), (GiveWay::Newest, [2, 2, 2, 1, 1])] {
+        let ladder = QualityLadder::default().with(|ladder| ladder.order = order);
+        let mut machine = Machine::new(ladder, 2, 0.0);
+        machine.streams[0].pixels *= 4.0;
+        machine.others = 2.0;
+        machine.run(10);
+        let order: Vec<_> = machine.steps.iter().map(|(_, step)| step.stream.0).take(5).collect();
+        assert_eq!(order, wanted);
+    }
+}
+
+#[test]
+fn an_encoder_that_is_too_slow_steps_down_by_itself_and_waits_longer_each_time_it_was_wrong_to_come_back() {
+    let mut machine = Machine::new(QualityLadder::default(), 2, 0.1);
+    let mut raised = Vec::new();
+    for _ in 0..3 {
+        machine.streams[1].waited = Duration::from_millis(400);
+        machine.run(3);
+        machine.streams[1].waited = Duration::ZERO;
+        let (_, last) = *machine.steps.last().expect("it steps down");
+        assert_eq!((last.stream.0, last.reason, last.to), (2, LoadReason::Queue, 1));
+        let from = machine.now;
+        while machine.pressure.rung(StreamId(2)) > 0 {
+            machine.run(1);
+            assert!(machine.now - from < Duration::from_secs(60), "{:?}", machine.steps);
+        }
+        raised.push(machine.now - from);
+    }
+    assert!(raised[0] < raised[1] && raised[1] < raised[2], "{raised:?}");
+    machine.streams[0].encode = 1.2;
+    machine.run(3);
+    let (_, last) = *machine.steps.last().expect("it steps down");
+    assert_eq!((last.stream.0, last.reason), (1, LoadReason::EncodeTime));
+    // What the step did has to show before the next.
+    assert_eq!(machine.pressure.rung(StreamId(1)), 1);
+    machine.run(10);
+    assert!(machine.pressure.rung(StreamId(1)) >= 2);
+}
+
+#[test]
+fn a_ladder_that_cannot_work_is_refused() {
+    let refused = |change: &dyn Fn(&mut QualityLadder)| {
+        let mut ladder = QualityLadder::default();
+        change(&mut ladder);
+        matches!(ladder.check(), Err(crate::error::Error::Config { .. }))
+    };
+    assert!(!refused(&|_| {}));
+    assert!(refused(&|ladder| ladder.rungs.truncate(1)));
+    assert!(refused(&|ladder| ladder.rungs[0].every = 2));
+    assert!(refused(&|ladder| ladder.rungs[2].name = "high".to_owned()));
+    assert!(
+        refused(&|ladder| ladder.rungs[3].bit_rate = BitRate::from_kbps(1300)),
+        "better than the one before"
+    );
+    assert!(refused(&|ladder| ladder.rungs[3].size_percent = 5));
+    assert!(refused(&|ladder| ladder.raise_percent = 90));
+    assert!(refused(&|ladder| ladder.behind = Duration::ZERO));
+}
+
+#[test]
+fn what_has_no_effect_is_refused() {
+    use super::ladder::UnderLoad;
+    let ladder = QualityLadder::default();
+    let said = UnderLoad::default().with(|how| how.floor = Some("low".to_owned()));
+    assert!(UnderLoad::default().check(None).is_ok() && said.check(Some(&ladder)).is_ok());
+    assert!(said.check(None).is_err(), "there is no ladder");
+    let unknown = said.with(|how| how.floor = Some("lower".to_owned()));
+    let error = unknown.check(Some(&ladder)).expect_err("there is no such rung");
+    assert!(error.to_string().contains("high, medium, low, potato"), "{error}");
+}

@@ -1,0 +1,112 @@
+//! Puts streams on rungs of the engine's ladder, by the load of the machine.
+//!
+//! In: the kernel's figures, and what each stream's encoder needs; twice a second, on a thread of its own that is there where the engine has a ladder.
+//! Out: rungs, to who encodes, and events. No stream's thread waits for it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::registry::Registry;
+use super::shared::StreamShared;
+use crate::adapt::{Pressure, QualityLadder, Sight, Use};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::id::StreamId;
+use crate::machine::{BusySince, Load};
+use crate::stats::Histogram;
+use crate::sys::spawn;
+
+const STACK: usize = 256 << 10;
+/// How often.
+const EVERY: Duration = Duration::from_millis(500);
+/// Over so many of these the use of the machine is measured.
+const WINDOW: usize = 2;
+/// One picture in twenty.
+const FEW: f64 = 0.05;
+
+/// What is kept between two looks.
+struct Watch {
+    ladder: QualityLadder,
+    pressure: Pressure,
+    /// Beginnings of windows, the oldest first.
+    marks: VecDeque<BusySince>,
+    /// How long encoders took, and pictures waited, when streams were looked at last.
+    before: HashMap<StreamId, (Histogram, Histogram)>,
+}
+
+impl Watch {
+    fn new(ladder: QualityLadder) -> Self {
+        let pressure = Pressure::new(ladder.clone());
+        Self { ladder, pressure, marks: VecDeque::new(), before: HashMap::new() }
+    }
+
+    /// Looks at all, and has one of them take a step if that is due.
+    fn look(&mut self, engine: &Registry) {
+        let streams = engine.running_streams();
+        let sights: Vec<Sight> = streams.iter().filter_map(|stream| self.sight(stream)).collect();
+        self.before.retain(|id, _| sights.iter().any(|sight| sight.stream == *id));
+        let used = self.marks.front().map(|since| {
+            let load = Load::since(since);
+            let cores = load.cores.max(0.01);
+            Use { all: (load.own + load.others) / cores, own: load.own / cores }
+        });
+        self.marks.push_back(BusySince::now());
+        if self.marks.len() > WINDOW {
+            self.marks.pop_front();
+        }
+        let Some(used) = used else { return };
+        let Some(step) = self.pressure.tick(Instant::now(), used, &sights) else { return };
+        let Some(stream) = streams.iter().find(|stream| stream.id == step.stream) else { return };
+        stream.dial.step_to(step.to, self.ladder.cut(step.to));
+        let name =
+            |place: usize| Arc::from(self.ladder.rungs.get(place).map_or("", |rung| rung.name.as_str()));
+        stream.tell(EventKind::RungChanged { from: name(step.from), to: name(step.to), reason: step.reason });
+    }
+
+    /// What is known of a stream, if it ever encoded pictures.
+    fn sight(&mut self, stream: &StreamShared) -> Option<Sight> {
+        let work = stream.dial.work()?;
+        let (times, waits) = stream.encode_times();
+        // Figures are of the last second: those of none are no news.
+        let (before, waited) = self.before.insert(stream.id, (times, waits)).unwrap_or((times, waits));
+        let shown = f64::from(self.ladder.cut(work.rung).every) / work.rate.max(0.1);
+        let lowest = self.ladder.rungs.len();
+        let floor =
+            work.under_load.floor.as_deref().and_then(|name| self.ladder.place_of(name)).unwrap_or(lowest);
+        Some(Sight {
+            stream: stream.id,
+            priority: work.under_load.priority,
+            floor,
+            pixels: work.pixels,
+            encode: times.since(&before).at_least(FEW).as_secs_f64() / shown,
+            waited: waits.since(&waited).at_least(FEW),
+        })
+    }
+}
+
+impl Registry {
+    /// Begins to put streams on rungs, if there is a ladder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if there is no thread.
+    pub(crate) fn begin_to_step(self: &Arc<Self>) -> Result<(), Error> {
+        let Some(ladder) = self.config.ladder.clone() else { return Ok(()) };
+        let engine = Arc::downgrade(self);
+        spawn("fc-ladder", STACK, move || run(&engine, Watch::new(ladder)))
+            .map(drop)
+            .map_err(|source| Error::System { what: "no thread for the ladder", source: source.into() })
+    }
+}
+
+/// The thread.
+fn run(engine: &Weak<Registry>, mut watch: Watch) {
+    while let Some(engine) = engine.upgrade() {
+        watch.look(&engine);
+        // An engine that ends says so.
+        if engine.wait_closed(Instant::now() + EVERY) {
+            return;
+        }
+    }
+}
