@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use encoding::{Asked, EncodingArgs};
+use flowcast::encode::QualityLadder;
 use flowcast::error::chain;
 use flowcast::stats::SourceMode;
 use flowcast::stats::StreamStats;
@@ -53,6 +54,10 @@ struct Cli {
     /// Send silence if the file has no audio track
     #[arg(long)]
     silence: bool,
+
+    /// Step down where the machine does not keep up with what is encoded, and back when there is room
+    #[arg(long)]
+    ladder: bool,
 
     /// Print one JSON object with the figures as the last line
     #[arg(long)]
@@ -104,6 +109,7 @@ fn run(cli: &Cli, file: &Path) -> Result<()> {
     let streams = cli.streams.get();
     let stop = support::stop_flag()?;
     let mut config = Config::from_env()?;
+    config.ladder = cli.ladder.then(QualityLadder::default);
     config.max_streams = config.max_streams.max(streams);
     config.reels = cli.reels.store();
     let mut asked = Asked::of(&cli.encoding, &config);
