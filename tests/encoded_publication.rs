@@ -162,6 +162,7 @@ fn watch(engine: &Engine, live: &StreamHandle) {
         |name: &str| value(&text, name, &stream, "libx264").unwrap_or_else(|| panic!("no {name} in\n{text}"));
     assert!((50_000.0..8_000_000.0).contains(&of("encoder_bitrate")), "{text}");
     assert!(of("encoder_queue_size") <= 200.0 && of("encoder_dropped_frames") >= 0.0, "{text}");
+    assert_eq!(of("flowcast_encoder_rung"), 0.0, "{text}");
     let reason = format!("{{stream=\"{stream}\",encoder=\"libx264\",reason=\"behind\"}} ");
     assert!(text.contains(&format!("flowcast_encoder_drops{reason}")), "{text}");
     assert!((0.0..10.0).contains(&of("encoder_rtmp_latency")), "{text}");

@@ -10,6 +10,7 @@ mod clips;
 mod damaged;
 mod drawn;
 mod encoders;
+mod ladder;
 mod originals;
 mod picture;
 mod quality;

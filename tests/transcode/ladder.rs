@@ -1,0 +1,284 @@
+//! A machine that does not keep up: streams that are encoded step down, those that are copied are not touched, and what is recorded can be decoded.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use flowcast::encode::{QualityLadder, UnderLoad};
+use flowcast::stats::{DropReason, LoadReason};
+use flowcast::{Encoding, Engine, Error, EventKind, Events, Mode, Output, Profile, Source, StreamHandle};
+use kit::rig::engine;
+use kit::{Clip, PATIENCE, Peer, directory, text, wait_until};
+
+use crate::air::alone;
+
+/// Uses a third of the machine and more, until it is dropped.
+struct Burning {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Burning {
+    fn start() -> Self {
+        let is_over = Arc::<AtomicBool>::default();
+        let count = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+        let burn = |is_over: Arc<AtomicBool>| {
+            move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        };
+        let threads = (0..count).map(|_| std::thread::spawn(burn(is_over.clone()))).collect();
+        Self { is_over, threads }
+    }
+}
+
+impl Drop for Burning {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().expect("it only counts"));
+    }
+}
+
+/// What `ffmpeg` says of each picture of a file that it decodes without a complaint: its time in milliseconds, and its width.
+fn pictures(file: &Path) -> Vec<(i64, u32)> {
+    let decoded = ["-nostdin", "-v", "info", "-nostats", "-xerror", "-i", text(file)];
+    let shown = ["-map", "0:v", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-f", "null", "-"];
+    // ffprobe 5.1 breaks down where the size changes.
+    let mut decoder = Peer::spawn(Path::new("ffmpeg"), [&decoded[..], &shown[..]].concat());
+    decoder.wait_success(PATIENCE);
+    let word = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(name)?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    let line = |line: &str| {
+        let time: f64 = word(line, " pts_time:")?.parse().ok()?;
+        let width = word(line, " s:")?.split('x').next()?.parse().ok()?;
+        Some(((time * 1000.0).round() as i64, width))
+    };
+    let errors = decoder.errors();
+    assert!(!errors.contains("error"), "{errors}");
+    errors.lines().filter_map(line).collect()
+}
+
+#[test]
+fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
+    let _turn = alone();
+    let directory = directory();
+    let clip = Clip::default().make(directory.path(), "clip.mp4");
+    let file = directory.path().join("encoded.flv");
+    let engine = engine(|config| {
+        // What is read ahead is sent before a step shows.
+        config.read_ahead.items = 50;
+        config.ladder = Some(QualityLadder::default().with(|ladder| {
+            (ladder.lower_percent, ladder.raise_percent) = (10, 1);
+        }));
+    });
+    let events = engine.events();
+    let source = |mode| Source::file(&clip).looped().mode(mode);
+    let copy = Output::record(directory.path().join("copied.flv"));
+    let copied = engine.stream(source(Mode::Copy)).to(copy).start().expect("it can be copied");
+    let kept = Encoding::new(Profile::Ultra).with(|encoding| {
+        encoding.under_load = UnderLoad::default().with(|load| load.floor = Some("high".to_owned()));
+    });
+    let kept = source(Mode::Encode).encoding(kept);
+    let record = Output::record(directory.path().join("kept.flv"));
+    let kept = engine.stream(kept).to(record).start().expect("it can be encoded");
+    let encoded = source(Mode::Encode).encoding(Encoding::new(Profile::Ultra));
+    let encoded = engine.stream(encoded).to(Output::record(&file)).start().expect("it can be encoded");
+    let burning = Burning::start();
+    let figures = || encoded.stats().encoding.unwrap_or_default();
+    assert!(wait_until(PATIENCE, || figures().rung == 3), "{}", encoded.stats());
+    let until = encoded.stats().media_time.as_millis() + 5000;
+    assert!(wait_until(PATIENCE, || encoded.stats().media_time.as_millis() >= until), "{}", encoded.stats());
+    drop(burning);
+    assert!(figures().drops.of(DropReason::Load) > 0 && figures().dropped == 0, "{:?}", figures());
+    assert_eq!(kept.stats().encoding.map(|encoding| encoding.rung), Some(0));
+    let stopped = encoded.id();
+    for stream in [encoded, copied, kept] {
+        stream.stop(PATIENCE).expect("it was not lost");
+    }
+    let mut steps = Vec::new();
+    while let Some(event) = events.try_next() {
+        match event.kind {
+            EventKind::RungChanged { from, to, reason } => {
+                assert_eq!((event.stream, reason), (stopped, LoadReason::Cpu));
+                steps.push(format!("{from} {to}"));
+            }
+            EventKind::SourceFault { error } => panic!("{error}"),
+            _ => {}
+        }
+    }
+    assert_eq!(steps, ["high medium", "medium low", "low potato"]);
+    let pictures = pictures(&file);
+    let widths: Vec<u32> = {
+        let mut widths: Vec<_> = pictures.iter().map(|(_, width)| *width).collect();
+        widths.dedup();
+        widths
+    };
+    assert_eq!(widths.len(), 2, "{widths:?}");
+    assert_eq!(widths[1], widths[0] / 2, "half as wide from a keyframe on");
+    assert!(pictures.windows(2).all(|pair| pair[0].0 < pair[1].0), "times go on");
+    let longest = pictures.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
+    let shortest = pictures.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or_default();
+    assert!(
+        longest.is_some_and(|longest| longest <= 3 * shortest),
+        "{longest:?}, {shortest}: every other picture"
+    );
+}
+
+#[test]
+fn what_cannot_have_an_effect_is_refused() {
+    let directory = directory();
+    let clip = Clip::default().make(directory.path(), "clip.mp4");
+    let with_ladder = engine(|config| config.ladder = Some(QualityLadder::default()));
+    let without = engine(|_| {});
+    let floor = |name: &str| {
+        Encoding::new(Profile::Ultra).with(|encoding| {
+            encoding.under_load = UnderLoad::default().with(|load| load.floor = Some(name.to_owned()));
+        })
+    };
+    for (engine, name, mode) in [
+        (&without, "low", Mode::Encode),
+        (&with_ladder, "lower", Mode::Encode),
+        (&with_ladder, "low", Mode::Copy),
+    ] {
+        let source = Source::file(&clip).looped().mode(mode).encoding(floor(name));
+        let output = Output::record(directory.path().join("refused.flv"));
+        let error = engine.stream(source).to(output).start().expect_err("it has no effect");
+        assert!(matches!(error, Error::Config { name: "encoding.under_load", .. }), "{error:?}");
+    }
+}
+
+/// What happened to streams that are encoded, so many at a time.
+struct Run {
+    engine: Engine,
+    events: Events,
+    streams: Vec<StreamHandle>,
+    began: Instant,
+    steps: [usize; 2],
+    lost: usize,
+}
+
+impl Run {
+    /// Starts `count` streams of a clip of 720p25 that is recorded to nowhere, on an engine with a ladder or without.
+    fn start(directory: &Path, clip: &Path, count: usize, has_ladder: bool) -> Self {
+        let engine = engine(|config| {
+            config.max_streams = count + 1;
+            config.ladder = has_ladder.then(QualityLadder::default);
+        });
+        let events = engine.events();
+        let start = |number: usize| {
+            let encoding = Encoding::new(Profile::Default).with(|encoding| encoding.threads = Some(1));
+            let source = Source::file(clip).looped().mode(Mode::Encode).encoding(encoding);
+            let output = Output::record(directory.join(format!("{has_ladder}-{number}.flv")));
+            engine.stream(source).to(output).start().expect("it can be encoded")
+        };
+        let streams = (0..count).map(start).collect();
+        Self { engine, events, streams, began: Instant::now(), steps: [0; 2], lost: 0 }
+    }
+
+    /// Lets it run for so long; the furthest that a stream fell behind meanwhile, and is behind at the end, in seconds.
+    fn watch(&mut self, length: Duration) -> (f64, f64) {
+        let until = Instant::now() + length;
+        let behind = |stream: &StreamHandle| {
+            let stats = stream.stats();
+            // The clock of a stream begins with its first media, and stands still where that does not come in time.
+            stats.uptime.as_secs_f64() - stats.media_time.as_millis() as f64 / 1000.0
+        };
+        let begin: Vec<f64> = self.streams.iter().map(behind).collect();
+        let furthest = |run: &Self| {
+            let fell = run.streams.iter().zip(&begin).map(|(stream, begin)| behind(stream) - begin);
+            fell.fold(0.0, f64::max)
+        };
+        let mut most: f64 = 0.0;
+        while Instant::now() < until {
+            while let Some(event) = self.events.next_timeout(Duration::from_millis(200)) {
+                match event.kind {
+                    EventKind::RungChanged { reason: LoadReason::Room, .. } => self.steps[1] += 1,
+                    EventKind::RungChanged { .. } => self.steps[0] += 1,
+                    EventKind::OutputRetrying { .. } | EventKind::SourceFault { .. } => self.lost += 1,
+                    _ => {}
+                }
+            }
+            most = most.max(furthest(self));
+        }
+        (most, furthest(self))
+    }
+
+    fn rungs(&self) -> Vec<u32> {
+        let rung = |stream: &StreamHandle| stream.stats().encoding.map_or(0, |encoding| encoding.rung);
+        self.streams.iter().map(rung).collect()
+    }
+
+    fn say(&self, what: &str, (most, last): (f64, f64)) {
+        let (seconds, [down, up]) = (self.began.elapsed().as_secs(), self.steps);
+        println!(
+            "{what}: after {seconds} s fell behind by {most:.1} s at most, {last:.1} s at the end; {down} steps down, {up} up, {} faults; rungs {:?}",
+            self.lost,
+            self.rungs()
+        );
+    }
+}
+
+/// `benches/load.sh` runs it: it takes minutes, and judges by the clock.
+fn measure(has_ladder: bool) {
+    let directory = directory();
+    let clip = Clip { seconds: 10, size: (1280, 720), ..Clip::default() }.make(directory.path(), "clip.mp4");
+    let side = if has_ladder { "with" } else { "without" };
+    let number = |name: &str, usual: usize| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    };
+    let (count, few) = (number("STREAMS", 20), number("FEW", 3));
+    let mut run = Run::start(directory.path(), &clip, count, has_ladder);
+    let seen = run.watch(Duration::from_secs(60));
+    run.say(&format!("{side}: {count} encodes, first minute"), seen);
+    let seen = run.watch(Duration::from_secs(30));
+    run.say(&format!("{side}: {count} encodes, half a minute more"), seen);
+    for stream in run.streams.drain(count / 2..) {
+        stream.stop(PATIENCE).expect("it was not lost");
+    }
+    let stopped = Instant::now();
+    let seen = run.watch(Duration::from_secs(30));
+    run.say(&format!("{side}: half of them stopped, half a minute later"), seen);
+    while has_ladder
+        && run.rungs().iter().any(|rung| *rung > 0)
+        && stopped.elapsed() < Duration::from_secs(300)
+    {
+        run.watch(Duration::from_secs(1));
+    }
+    println!("{side}: all at the first rung {:.0} s after", stopped.elapsed().as_secs_f64());
+    for stream in run.streams.drain(..) {
+        stream.stop(PATIENCE).expect("it was not lost");
+    }
+    drop(run);
+    // Something else takes the machine for a minute.
+    let mut run = Run::start(directory.path(), &clip, few, has_ladder);
+    let output = Output::record(directory.path().join(format!("{side}-copy.flv")));
+    let copied =
+        run.engine.stream(Source::file(&clip).looped()).to(output).start().expect("it can be copied");
+    run.watch(Duration::from_secs(10));
+    let burning = [Burning::start(), Burning::start(), Burning::start()];
+    let seen = run.watch(Duration::from_secs(60));
+    drop(burning);
+    run.say(&format!("{side}: {few} encodes and a copy, a minute of others"), seen);
+    let seen = run.watch(Duration::from_secs(30));
+    run.say(&format!("{side}: half a minute after"), seen);
+    let stats = copied.stats();
+    let behind = stats.uptime.as_secs_f64() - stats.media_time.as_millis() as f64 / 1000.0;
+    println!("{side}: the copy is {behind:.1} s behind its start");
+}
+
+#[test]
+#[ignore = "takes five minutes of a machine of its own: benches/load.sh"]
+fn measured_with_a_ladder() {
+    measure(true);
+}
+
+#[test]
+#[ignore = "takes five minutes of a machine of its own: benches/load.sh"]
+fn measured_without_a_ladder() {
+    measure(false);
+}
