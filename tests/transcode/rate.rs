@@ -58,6 +58,36 @@ fn seconds(file: &Path) -> Vec<u64> {
     seconds
 }
 
+/// How like the looped clip each picture of a file is, the worst first: by `ssim`, from 0 to 1, or by `psnr`, in decibels.
+fn likeness(file: &Path, clip: &Path, filter: &str) -> Vec<f64> {
+    let graph =
+        format!("[0:v]setpts=N/25/TB[a];[1:v]setpts=N/25/TB[b];[a][b]{filter}=stats_file=-:shortest=1");
+    let (looped, compared) =
+        (["-stream_loop", "-1", "-i", text(clip)], ["-lavfi", &graph, "-f", "null", "-"]);
+    let arguments = [&["-nostdin", "-v", "error", "-i", text(file)][..], &looped[..], &compared[..]].concat();
+    let mut compare = Peer::spawn(Path::new("ffmpeg"), arguments);
+    compare.wait_success(PATIENCE);
+    let name = if filter == "ssim" { " All:" } else { " psnr_avg:" };
+    let line = |line: &str| line.split_once(name)?.1.split_whitespace().next()?.parse::<f64>().ok();
+    let mut found: Vec<_> = compare.output().lines().filter_map(line).collect();
+    found.sort_by(f64::total_cmp);
+    found
+}
+
+/// No picture is broken, before a change, after it or in between: the worst is what the lower rate comes to.
+fn assert_whole(file: &Path, clip: &Path) {
+    for (filter, least) in [("ssim", 0.75), ("psnr", 19.0)] {
+        let found = likeness(file, clip, filter);
+        assert!(found.len() > 300, "{filter}: {} pictures", found.len());
+        println!(
+            "{filter}: the worst picture {:.3}, half of them up to {:.3}",
+            found[0],
+            found[found.len() / 2]
+        );
+        assert!(found[0] > least, "{filter}: {:?}", &found[..20]);
+    }
+}
+
 /// Two rates, one after the other, by this encoder; the second that is the smallest, and the first few.
 fn two_rates(encoder: &str, change: impl FnOnce(&mut Encoding)) -> (Vec<u64>, String) {
     let directory = directory();
@@ -89,6 +119,7 @@ fn two_rates(encoder: &str, change: impl FnOnce(&mut Encoding)) -> (Vec<u64>, St
     goes_on(&stream, 6000);
     stream.stop(PATIENCE).expect("it ends");
     let (seconds, complaints) = (seconds(&file), complaints(&file));
+    assert_whole(&file, &clip);
     println!("{encoder}: {seconds:?}");
     (seconds, complaints)
 }
