@@ -1,5 +1,7 @@
 //! What class an error is of: its code, its status in an answer, and whether trying again makes sense.
 
+use std::io;
+
 use rustls::CertificateError;
 
 use super::Error;
@@ -92,7 +94,7 @@ impl Error {
 
     /// The HTTP status an answer with this error has: 429 where a limit is reached, 400 for what the caller wrote, 403, 404 and
     /// 409 for keys, names and files, 502 and 504 for the other end of a connection, 503 where the machine is short of something,
-    /// 507 for a full disk, else 422 for media that cannot be played and 500 for the rest.
+    /// 507 for a full disk, else 422 for media that cannot be played and files that cannot be made where they were asked for, and 500 for the rest.
     #[must_use]
     pub fn http_status(&self) -> u16 {
         match self {
@@ -148,6 +150,9 @@ impl Error {
             | Self::CodecNotTaken { .. }
             | Self::GaveUp { .. } => 502,
             Self::ReelStoreFull { .. } | Self::DiskFull { .. } => 507,
+            Self::OutputUnwritable { source, .. }
+            | Self::Recording { source, .. }
+            | Self::Hls { source, .. } => unwritable(source),
             Self::System { .. }
             | Self::TooManyAbandoned { .. }
             | Self::CapacityExceeded { .. }
@@ -163,9 +168,6 @@ impl Error {
             Self::ReelStore { .. }
             | Self::ReelDamaged { .. }
             | Self::EncoderFailed { .. }
-            | Self::OutputUnwritable { .. }
-            | Self::Recording { .. }
-            | Self::Hls { .. }
             | Self::ForceKillRequired { .. }
             | Self::CleanupFailed { .. }
             | Self::Panicked { .. }
@@ -210,5 +212,50 @@ impl Error {
             Self::Media(error) => error.is_retryable(),
             _ => false,
         }
+    }
+}
+
+/// The status of a file that could not be made or written: 409 if something else is there, 422 if it cannot be there at all, 507 for a full disk.
+fn unwritable(error: &io::Error) -> u16 {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::AlreadyExists | Kind::ResourceBusy | Kind::InvalidData => 409,
+        Kind::NotFound
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::PermissionDenied
+        | Kind::ReadOnlyFilesystem
+        | Kind::InvalidFilename
+        | Kind::InvalidInput => 422,
+        Kind::StorageFull | Kind::QuotaExceeded => 507,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_made_where_it_was_asked_for_is_no_fault_of_the_server() {
+        let status = |made: io::Result<std::fs::File>| {
+            let source = Arc::new(made.expect_err("it cannot be made"));
+            Error::Recording { path: "clip.flv".into(), source }.http_status()
+        };
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").expect("it can be written");
+        let create = |path: &std::path::Path| std::fs::File::create(path);
+        assert_eq!(status(create("".as_ref())), 422);
+        assert_eq!(status(create(&directory.path().join("none/clip.flv"))), 422);
+        assert_eq!(status(create(&file.join("clip.flv"))), 422);
+        assert_eq!(status(create(directory.path())), 422);
+        assert_eq!(status(create("a\0b".as_ref())), 422);
+        assert_eq!(status(create(&directory.path().join("x".repeat(300)))), 422);
+        assert_eq!(status(std::fs::File::create_new(&file)), 409);
+        assert_eq!(status(Err(io::Error::from_raw_os_error(28))), 507, "ENOSPC");
+        assert_eq!(status(Err(io::Error::from_raw_os_error(5))), 500, "EIO");
     }
 }
