@@ -74,6 +74,8 @@ fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
         config.read_ahead.items = 50;
         config.ladder = Some(QualityLadder::default().with(|ladder| {
             (ladder.lower_percent, ladder.raise_percent) = (10, 1);
+            // On a busy machine an encoder may be slow besides: here the use of the machine is to be the reason.
+            ladder.encode_percent = 1000;
         }));
     });
     let events = engine.events();

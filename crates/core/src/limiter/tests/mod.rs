@@ -150,13 +150,18 @@ fn sends(kbps: u32) -> Ask {
     Ask { kind: Kind { work: Work::Encode(encode), has_fallback: false, ways }, media: None, is_once: false }
 }
 
+/// Only the uplink is measured.
+fn uplink(rate: BitRate, when_full: WhenFull) -> MeasuredAdmission {
+    MeasuredAdmission::default().with(|admission| {
+        (admission.cpu, admission.memory) = (None, None);
+        admission.uplink = Some(rate);
+        admission.when_full = when_full;
+    })
+}
+
 /// An uplink of 10 Mbit/s. A stream of [`ONE`] takes 2.1 of it: there is room for four.
 fn measured(when_full: WhenFull) -> Limiter {
-    let admission = MeasuredAdmission::default().with(|admission| {
-        (admission.cpu, admission.memory) = (None, None);
-        admission.uplink = Some(BitRate::from_mbps(10.0));
-        admission.when_full = when_full;
-    });
+    let admission = uplink(BitRate::from_mbps(10.0), when_full);
     let limiter = Limiter::new(Limits { per_owner: 100, total: 100 }, Some(admission));
     limiter.measure(Measured::default(), &HashMap::new());
     limiter

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use self::places::Limiter;
 use super::super::{Admission, Limits, line};
-use crate::admission::{Ask, EncodeKind, Kind, Measured, MeasuredAdmission, Ways, WhenFull, Work};
+use super::{sends, uplink};
+use crate::admission::{Measured, WhenFull};
 use crate::bit_rate::BitRate;
 
 /// Every order in which threads are interrupted at most three times: faults of this kind show with fewer, and the rest takes hours.
@@ -75,28 +76,9 @@ fn what_is_published_and_what_is_started_share_the_places_of_an_owner() {
     });
 }
 
-/// A stream that takes so much of the uplink.
-fn ask(kbps: u32) -> Ask {
-    let ways = Ways { plain: 1, ..Ways::default() };
-    let encode = EncodeKind {
-        codec: "h264",
-        preset: "ultrafast".to_owned(),
-        size: Some((640, 360)),
-        frame_rate: Some(25),
-        most_size: None,
-        most_frame_rate: None,
-        kbps,
-    };
-    Ask { kind: Kind { work: Work::Encode(encode), has_fallback: false, ways }, media: None, is_once: false }
-}
-
 /// Room for one such stream, and not for two.
 fn room_for_one(when_full: WhenFull) -> Limiter {
-    let admission = MeasuredAdmission::default().with(|admission| {
-        (admission.cpu, admission.memory) = (None, None);
-        admission.uplink = Some(BitRate::from_kbps(1500));
-        admission.when_full = when_full;
-    });
+    let admission = uplink(BitRate::from_kbps(1500), when_full);
     let limiter = Limiter::new(Limits { per_owner: 9, total: 9 }, Some(admission));
     limiter.measure(Measured::default(), &HashMap::new());
     limiter
@@ -106,7 +88,7 @@ fn room_for_one(when_full: WhenFull) -> Limiter {
 fn two_who_want_the_last_of_the_uplink_do_not_both_get_it() {
     explore(|| {
         let limiter = room_for_one(WhenFull::Refuse);
-        let take = |limiter: &Limiter| limiter.admit(None, &[ask(800)], Duration::ZERO, &|| None).ok();
+        let take = |limiter: &Limiter| limiter.admit(None, &[sends(800)], Duration::ZERO, &|| None).ok();
         let other = limiter.clone();
         let theirs = loom::thread::spawn(move || take(&other));
         let ours = take(&limiter);
@@ -123,7 +105,7 @@ fn who_waits_is_woken_by_a_place_that_is_given_back() {
         let limiter = room_for_one(WhenFull::Queue(Duration::from_secs(60)));
         let take = |limiter: &Limiter| {
             limiter
-                .admit(None, &[ask(800)], Duration::from_secs(60), &|| None)
+                .admit(None, &[sends(800)], Duration::from_secs(60), &|| None)
                 .expect("it waits for its turn")
         };
         let other = limiter.clone();
