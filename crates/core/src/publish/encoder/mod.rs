@@ -195,6 +195,17 @@ impl Drop for LiveEncoder {
     }
 }
 
+/// Whether this says of an encoder that it will not open later, either.
+pub(crate) fn is_final(error: &Error) -> bool {
+    let Error::EncoderFailed { source, .. } = error else { return false };
+    matches!(
+        &**source,
+        Error::Media(
+            Media::Unavailable { .. } | Media::InvalidArgument { .. } | Media::VersionMismatch { .. }
+        )
+    )
+}
+
 /// The end that encodes.
 struct Worker {
     options: LiveOptions,
@@ -295,16 +306,10 @@ impl Worker {
     /// Whether nothing that is published can ever be encoded, judging by what came of the first: the settings are wrong, or there
     /// is no encoder.
     fn is_hopeless(&self, plan: &Plan, error: &Error) -> bool {
-        let Error::EncoderFailed { encoder, source } = error else {
+        let Error::EncoderFailed { encoder, .. } = error else {
             return matches!(error, Error::Media(Media::VersionMismatch { .. }));
         };
-        let is_final = matches!(
-            &**source,
-            Error::Media(
-                Media::Unavailable { .. } | Media::InvalidArgument { .. } | Media::VersionMismatch { .. }
-            )
-        );
-        if !is_final || self.has_encoded() {
+        if !is_final(error) || self.has_encoded() {
             return false;
         }
         if plan.audio.as_ref().is_some_and(|audio| audio.codec.as_str() == encoder) {

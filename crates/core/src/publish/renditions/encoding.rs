@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flowcast_av::{Error as Media, Packet, TimeBase};
+use flowcast_av::{Packet, TimeBase};
 use flowcast_rtmp::flv::tag::Tag;
 use parking_lot::Mutex;
 
@@ -16,7 +16,7 @@ use crate::clock::interleave::Interleaver;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::lap::Finish;
-use crate::publish::encoder::Times;
+use crate::publish::encoder::{Times, is_final};
 use crate::publish::fan::{Fan, Member};
 use crate::publish::share::Costs;
 use crate::stats::{DropReason, EncodingStats};
@@ -26,17 +26,6 @@ use crate::transcode::{Control, Encoders, RenditionEncoder, VideoPlan};
 
 /// After a failure, it is tried again after this many milliseconds of media.
 const TRY_AGAIN: i64 = 10_000;
-
-/// Whether no encoder will open later, either.
-fn is_final(error: &Error) -> bool {
-    let Error::EncoderFailed { source, .. } = error else { return false };
-    matches!(
-        &**source,
-        Error::Media(
-            Media::Unavailable { .. } | Media::InvalidArgument { .. } | Media::VersionMismatch { .. }
-        )
-    )
-}
 
 /// One rendition, to whoever has to do with it.
 #[derive(Debug)]
