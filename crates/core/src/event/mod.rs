@@ -492,7 +492,7 @@ pub enum EventKind {
         /// For how long.
         by: Duration,
     },
-    /// The file of a loop was replaced; the new one is played from the next lap on.
+    /// The file of a loop was replaced, and has not changed for two seconds; the new one is played from here on.
     SourceReplaced {
         /// The file.
         path: PathBuf,

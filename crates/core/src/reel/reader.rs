@@ -39,7 +39,7 @@ pub(crate) struct Reel {
     /// Slots whose checksum was right. Unset for slots this process has just written.
     checked: OnceLock<Bitmap>,
     failure: OnceLock<Error>,
-    source: Mutex<Option<(PathBuf, SourceFacts)>>,
+    source: Mutex<Option<Watched>>,
     source_changed: AtomicBool,
     damaged: AtomicBool,
     /// How many notes there are, so that a player need not ask.
@@ -320,7 +320,7 @@ impl Reel {
             header_slots: cut.headers.clone(),
             facts: *facts,
             notes: cut.notes.clone(),
-            source: self.source.lock().as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+            source: self.source.lock().as_ref().map(|source| source.path.clone()).unwrap_or_default(),
             headers: self.headers.clone(),
             keyframes: cut.keyframes.clone(),
             slots: cut.slots.clone(),
@@ -343,25 +343,43 @@ impl Reel {
     /// What the source is at the moment: it counts as unchanged from here on.
     pub(super) fn note_source(&self, path: &Path, facts: SourceFacts) {
         let mut source = self.source.lock();
-        *source = Some((path.to_owned(), facts));
+        *source = Some(Watched { path: path.to_owned(), facts, seen: facts });
         self.source_changed.store(false, Ordering::Relaxed);
     }
 
-    /// Looks whether the source has changed.
+    /// Looks whether the source has changed. It has when it is no longer what was cut, and is the same as at the look before:
+    /// one that is still being written is not to be read yet.
     ///
     /// # Blocking
     ///
     /// On looking at a file.
     pub(super) fn look_at_source(&self) {
-        let Some((path, facts)) = self.source.lock().clone() else { return };
-        if SourceFacts::look(&path).is_ok_and(|now| now != facts) {
-            let source = self.source.lock();
-            // Unless it was asked for again meanwhile, as what it is now.
-            if source.as_ref().is_some_and(|(_, noted)| *noted == facts) {
-                self.source_changed.store(true, Ordering::Relaxed);
-            }
+        let Some(Watched { path, facts, .. }) = self.source.lock().clone() else { return };
+        let Ok(now) = SourceFacts::look(&path) else { return };
+        let mut source = self.source.lock();
+        // Unless it was asked for again meanwhile, as what it is now.
+        if let Some(source) = source.as_mut().filter(|source| source.facts == facts)
+            && std::mem::replace(&mut source.seen, now) == now
+            && now != facts
+        {
+            self.source_changed.store(true, Ordering::Relaxed);
         }
     }
+
+    /// The source was changed while it was cut: what there is now is to be read instead.
+    pub(super) fn outdated(&self) {
+        self.source_changed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a reel was cut from.
+#[derive(Debug, Clone)]
+struct Watched {
+    path: PathBuf,
+    /// As it was cut.
+    facts: SourceFacts,
+    /// As it was at the last look.
+    seen: SourceFacts,
 }
 
 impl Drop for Reel {

@@ -255,7 +255,7 @@ impl Job<'_> {
     fn try_keep(&self, dir: &Dir, made: &Made) -> Result<u64, Error> {
         self.check()?;
         if !self.identity.is_unchanged() {
-            made.reel.look_at_source();
+            made.reel.outdated();
             let path = self.identity.path.clone();
             let reason = "it was changed while it was read".to_owned();
             return Err(Error::SourceDamaged { path, reason });

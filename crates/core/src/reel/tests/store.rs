@@ -485,7 +485,11 @@ fn a_source_that_is_replaced_is_noticed() {
     std::fs::remove_file(&source).expect("it is ours");
     store.look();
     assert!(!reel.source_changed(), "deleted is not changed");
-    let source = room.source("a.mp4", 2000);
+    for written in [0, 500, 2000] {
+        room.source("a.mp4", written);
+        store.look();
+        assert!(!reel.source_changed(), "it is still being written: {written} bytes");
+    }
     store.look();
     assert!(reel.source_changed());
     let other = prepare(&store, &source, &script).expect("it is another");
