@@ -130,13 +130,12 @@ class Chromium:
         return f"[...document.querySelectorAll({json.dumps(selector)})].find(of => of.offsetParent !== null && ({has}))"
 
     def press(self, selector, text=None):
-        """Clicks it with the mouse, once it is there, can be pressed, and nothing is in front of it."""
-        place = ("(of => { if (!of || of.disabled) return null; of.scrollIntoView({block: 'center'});"
-                 " const at = of.getBoundingClientRect(), x = at.x + at.width / 2, y = at.y + at.height / 2;"
-                 f" return of.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }})({self.element(selector, text)})")
-        x, y = self.wait(place, f"nothing to press: {selector} {text or ''}")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        """Clicks it, once it is there, can be pressed, and nothing is in front of it: looked at and done in one go, since pages move."""
+        self.wait("(of => { if (!of || of.disabled) return false; of.scrollIntoView({block: 'center'});"
+                  " const at = of.getBoundingClientRect();"
+                  " if (!of.contains(document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))) return false;"
+                  f" of.focus(); of.click(); return true; }})({self.element(selector, text)})",
+                  f"nothing to press: {selector} {text or ''}")
 
     def type(self, label, text):
         """Types into the field of this label, in place of what is there."""
