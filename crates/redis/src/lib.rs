@@ -1,6 +1,7 @@
 //! More than one machine with flowcast: what all nodes share, kept in Redis or Valkey.
 //!
 //! [`Redis`] is the connection, kept up by a thread of its own. [`RedisKeys`] are stream keys for the servers of all nodes, answered from memory.
+//! [`Leases`] say which node has a name; [`Nodes`] who is there, and what room each has; [`place`] where a stream fits best.
 //!
 //! Nothing that is on the air waits for Redis, or ends because it is away.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -8,14 +9,23 @@
 mod error;
 mod keys;
 mod lease;
+mod life;
 mod link;
+mod node;
+mod nodes;
 mod options;
+mod placement;
+mod room;
 
 pub use error::Error;
 pub use keys::{IfAway, RedisKeys, RedisKeysOptions};
 pub use lease::{Lease, LeaseIfAway, LeaseOptions, LeasedKeys, Leases};
 pub use link::{Redis, RedisState, RedisStats};
+pub use node::{Node, NodeState};
+pub use nodes::{NodeOptions, Nodes};
 pub use options::RedisOptions;
+pub use placement::{Choice, Placement, Verdict, place};
+pub use room::{Budget, Demand, Room};
 
 /// The program in README.md, compiled as a doc test.
 #[cfg(doctest)]

@@ -19,8 +19,9 @@ use flowcast_rtmp::key::StreamKey;
 use self::digest::random_key;
 pub use self::options::{IfAway, RedisKeysOptions};
 use self::record::{Entry, PlayRule};
-use self::shelf::{Shelf, no_random};
+use self::shelf::Shelf;
 use crate::error::Error;
+use crate::life::no_random;
 use crate::link::{Redis, Task, Worker};
 
 /// How long a look, without the pages of a first one, may take.

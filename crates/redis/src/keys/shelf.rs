@@ -13,6 +13,7 @@ use super::digest::{Digest, Salt};
 use super::known::Known;
 use super::record::Entry;
 use crate::error::Error;
+use crate::life::no_random;
 use crate::link::Worker;
 
 /// Attempts to change something that others change at the same time.
@@ -349,9 +350,4 @@ impl Shelf {
 fn taken(name: &str) -> Error {
     let reason = "the key is another name's already";
     flowcast_core::Error::KeyInUse { name: name.to_owned(), reason }.into()
-}
-
-pub(super) fn no_random() -> Error {
-    let source = std::io::Error::from(std::io::ErrorKind::Unsupported).into();
-    Error::System { what: "the system gives no random numbers", source }
 }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowcast_core::{Fence, StreamRef};
-use ring::rand::SecureRandom;
 
 use self::held::Held;
 use self::ledger::{Keep, Ledger};
 pub use self::options::{LeaseIfAway, LeaseOptions};
 pub use self::publishers::LeasedKeys;
 use crate::error::Error;
+use crate::life::{check_node, life};
 use crate::link::Redis;
 
 /// Leases of names among the nodes of a cluster: who has the lease of a name runs its stream, and nobody else does.
@@ -73,15 +73,8 @@ impl Leases {
     /// [`Error::Config`] for a setting that cannot work; [`Error::Away`] if too much waits for `redis`.
     pub fn new(redis: &Redis, node: &str, options: LeaseOptions) -> Result<Self, Error> {
         options.check()?;
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=64).contains(&node.len()) || !node.bytes().all(allowed) {
-            return Err(Error::config("node", "a name has 1 to 64 letters, digits, '-', '_' and '.'"));
-        }
-        let mut boot = [0; 8];
-        let source = || std::io::Error::from(std::io::ErrorKind::Unsupported).into();
-        let random = ring::rand::SystemRandom::new().fill(&mut boot);
-        random.map_err(|_| Error::System { what: "the system gives no random numbers", source: source() })?;
-        let me = format!("{node}|{:016x}", u64::from_le_bytes(boot));
+        check_node(node)?;
+        let me = format!("{node}|{}", life()?);
         let ledger = Arc::new(Ledger::new(&redis.prefix(), me, options));
         redis.every(Keep { ledger: Arc::downgrade(&ledger), renew_at: Instant::now() })?;
         Ok(Self { redis: redis.clone(), ledger })

@@ -7,4 +7,5 @@ mod keys;
 #[cfg(feature = "libav")]
 mod leases;
 mod nodes;
+mod roster;
 mod secure;
