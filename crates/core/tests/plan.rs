@@ -83,7 +83,7 @@ const PLAN: &[(&str, &str)] = &[
     ("state", "error id output playlist schedule settings source spec stats stream sys words written"),
     (
         "engine",
-        "admission config driver error event files frames health id keys limiter monitor net output playlist publish reel schedule source spec state stats stream sys usage",
+        "admission config driver error event fence files frames health id keys limiter monitor net output playlist publish reel schedule source spec state stats stream sys usage",
     ),
     (
         "capacity",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admission::{Ask, CheaperEncoding, Kind, Ways, Work};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::fence::Fence;
 use crate::files::StreamFiles;
 use crate::limiter::{Admitted, Permit};
 use crate::output::Output;
@@ -34,6 +35,8 @@ pub struct StreamBuilder {
     restored: Option<(Data, u64)>,
     /// A schedule starts it, and would do so again.
     is_scheduled: bool,
+    /// What it may send within.
+    fence: Option<Fence>,
 }
 
 /// What a stream may be admitted as.
@@ -57,6 +60,7 @@ impl StreamBuilder {
             without_outputs: false,
             restored: None,
             is_scheduled: false,
+            fence: None,
         }
     }
 
@@ -131,6 +135,13 @@ impl StreamBuilder {
         self
     }
 
+    /// Puts the stream behind `fence` before anything of it is sent; see [`StreamRef::set_fence`]. [`start`](Self::start) fails with [`Error::Fenced`] if
+    /// the fence is closed by the time the source is open. Default none.
+    pub fn fence(mut self, fence: &Fence) -> Self {
+        self.fence = Some(fence.clone());
+        self
+    }
+
     /// A schedule starts it: it is kept with that, not by itself.
     #[cfg(feature = "schedule")]
     pub(super) fn scheduled(mut self) -> Self {
@@ -195,6 +206,13 @@ impl StreamBuilder {
         let mode = source.mode();
         shared.with_permit(|permit| permit.correct(|kind| read_by(mode, kind)));
         let stream = StreamRef { shared, registry: self.registry.clone() };
+        if let Some(fence) = &self.fence {
+            if !fence.is_open() {
+                return Err(Error::Fenced);
+            }
+            // It is new, so it is behind none yet.
+            let _ = stream.set_fence(fence);
+        }
         for output in self.outputs {
             Registry::add_output(&stream, output)?;
         }

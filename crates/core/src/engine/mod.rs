@@ -22,6 +22,7 @@ use crate::engine::watch::EngineWatch;
 use crate::error::Error;
 use crate::event::Event;
 use crate::event::bus::{Events, Subscription};
+use crate::fence::Fence;
 use crate::id::StreamId;
 use crate::keys::KeyRegistry;
 use crate::limiter::{Admission, Limits};
@@ -145,6 +146,20 @@ impl Engine {
     pub fn start(&self, spec: StreamSpec) -> Result<StreamHandle, Error> {
         spec.check()?;
         StreamBuilder::of(self.registry.clone(), spec).start()
+    }
+
+    /// Starts a stream that is described as data, behind a fence: as [`start`](Self::start), with [`StreamBuilder::fence`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`start`](Self::start); [`Error::Fenced`] if the fence is closed by the time the source is open.
+    ///
+    /// # Blocking
+    ///
+    /// As of [`start`](Self::start).
+    pub fn start_behind(&self, spec: StreamSpec, fence: &Fence) -> Result<StreamHandle, Error> {
+        spec.check()?;
+        StreamBuilder::of(self.registry.clone(), spec).fence(fence).start()
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
