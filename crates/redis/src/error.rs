@@ -75,6 +75,14 @@ pub enum Error {
         /// The server, without the password.
         server: Arc<str>,
     },
+    /// The server has lost the list of streams that should run, as this node knows it: it was flushed, or came back empty. What runs goes on; nothing is
+    /// written to the list before [`DesiredStreams::restore`](crate::DesiredStreams::restore) or [`DesiredStreams::forget`](crate::DesiredStreams::forget)
+    /// says what holds.
+    #[error("{server}: Redis has lost the list of streams that should run")]
+    DesiredEmptied {
+        /// The server, without the password.
+        server: Arc<str>,
+    },
     /// A node has the lease of the name. It may be this one, as long as it gives it back.
     #[error("{name}: {by} has it, for {left:?} at most if it does not renew it")]
     Held {
@@ -121,6 +129,7 @@ impl Error {
             Self::Denied { .. } => "REDIS_DENIED",
             Self::Answer { .. } => "REDIS_ANSWER",
             Self::Emptied { .. } => "REDIS_EMPTIED",
+            Self::DesiredEmptied { .. } => "DESIRED_EMPTIED",
             Self::Held { .. } => "LEASE_HELD",
             Self::Young { .. } => "LEASES_YOUNG",
             Self::Core(error) => error.code(),
@@ -141,7 +150,11 @@ impl Error {
             | Self::Young { .. }
             | Self::System { .. } => true,
             Self::Core(error) => error.is_retryable(),
-            Self::Config { .. } | Self::Denied { .. } | Self::Answer { .. } | Self::Emptied { .. } => false,
+            Self::Config { .. }
+            | Self::Denied { .. }
+            | Self::Answer { .. }
+            | Self::Emptied { .. }
+            | Self::DesiredEmptied { .. } => false,
         }
     }
 

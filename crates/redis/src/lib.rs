@@ -6,6 +6,8 @@
 //! Nothing that is on the air waits for Redis, or ends because it is away.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod book;
+mod desired;
 mod error;
 mod keys;
 mod lease;
@@ -16,7 +18,9 @@ mod nodes;
 mod options;
 mod placement;
 mod room;
+mod runner;
 
+pub use desired::{DesiredOptions, DesiredStatus, DesiredStream, DesiredStreams};
 pub use error::Error;
 pub use keys::{IfAway, RedisKeys, RedisKeysOptions};
 pub use lease::{Lease, LeaseIfAway, LeaseOptions, LeasedKeys, Leases};
@@ -26,6 +30,7 @@ pub use nodes::{NodeOptions, Nodes};
 pub use options::RedisOptions;
 pub use placement::{Choice, Placement, Verdict, place};
 pub use room::{Budget, Demand, Room};
+pub use runner::{EngineStreams, MoveReport, RunStreams, RunnerOptions, StreamRunner};
 
 /// The program in README.md, compiled as a doc test.
 #[cfg(doctest)]

@@ -29,6 +29,8 @@ pub struct Node {
     pub labels: Vec<String>,
     /// The version of its program.
     pub version: String,
+    /// Whether it runs streams of the cluster's list ([`StreamRunner`](crate::StreamRunner)).
+    pub has_runner: bool,
 }
 
 /// How a node stands.
@@ -55,6 +57,7 @@ impl Node {
             address: None,
             labels: Vec::new(),
             version: String::new(),
+            has_runner: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Node {
             address: self.address.clone(),
             labels: self.labels.clone(),
             version: self.version.clone(),
+            runs: self.has_runner,
         };
         // It has no map whose keys are no strings, and writes to memory.
         serde_json::to_string(&written).unwrap_or_default()
@@ -80,8 +84,8 @@ impl Node {
             true => NodeState::Draining,
             false => NodeState::Up,
         };
-        let Written { room, address, labels, version, .. } = written;
-        Some(Self { name: name.to_owned(), state, age, room, address, labels, version })
+        let Written { room, address, labels, version, runs: has_runner, .. } = written;
+        Some(Self { name: name.to_owned(), state, age, room, address, labels, version, has_runner })
     }
 }
 
@@ -107,6 +111,8 @@ struct Written {
     labels: Vec<String>,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    runs: bool,
 }
 
 #[cfg(test)]
@@ -120,7 +126,7 @@ mod tests {
         let room = Room { cpu: Some(Budget { used: 0.5, budget: 3.6 }), ..Room::default() };
         let mut node = Node::new("node-1", room);
         node.address = Some("rtmp://10.0.0.5/live".into());
-        node.labels = vec!["gpu".into()];
+        (node.labels, node.has_runner) = (vec!["gpu".into()], true);
         let read = |node: &Node, age| Node::read("node-1", &node.write(), age, ttl);
         assert_eq!(read(&node, Duration::ZERO), Some(node.clone()));
         node.state = NodeState::Draining;

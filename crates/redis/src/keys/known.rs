@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::digest::{Digest, Salt};
 use super::record::Entry;
+use crate::book::{Digest, Salt};
 
 /// All keys, as they were when Redis was last looked at.
 #[derive(Debug, Default)]

@@ -3,8 +3,6 @@
 //! In: keys of programs, on any node; questions of servers. Out: whether publishers and players are let in, from memory. The link's thread looks what has
 //! changed.
 
-mod book;
-mod digest;
 mod known;
 mod options;
 mod record;
@@ -16,10 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 use flowcast_core::{Asker, Denial, Grant, KeyRegistry, KeyRules, KeyStore, Play};
 use flowcast_rtmp::key::StreamKey;
 
-use self::digest::random_key;
 pub use self::options::{IfAway, RedisKeysOptions};
 use self::record::{Entry, PlayRule};
 use self::shelf::Shelf;
+use crate::book::{Salt, random_key};
 use crate::error::Error;
 use crate::life::no_random;
 use crate::link::{Redis, Task, Worker};
@@ -273,7 +271,7 @@ impl RedisKeys {
     fn change(
         &self,
         name: &str,
-        mut wanted: impl FnMut(&str, &digest::Salt, Option<&Entry>) -> Result<Option<Option<Entry>>, Error>
+        mut wanted: impl FnMut(&str, &Salt, Option<&Entry>) -> Result<Option<Option<Entry>>, Error>
         + Send
         + 'static,
     ) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use flowcast_core::{IpNet, KeyRules, Play};
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digest, Salt};
+use crate::book::{Digest, Salt};
 
 /// The form of what is written. What is of another form is not understood: then nobody is let in under the name.
 const FORM: u32 = 1;

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use flowcast_core::KeyRegistry;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::book::{Book, Look, PAGE, Place, Swap, Swapped};
-use super::digest::{Digest, Salt};
 use super::known::Known;
 use super::record::Entry;
+use crate::book::{Book, Digest, Look, PAGE, Place, Salt, Swap, Swapped};
 use crate::error::Error;
 use crate::life::no_random;
 use crate::link::Worker;
@@ -46,7 +45,7 @@ pub(super) type Change<'a> =
 impl Shelf {
     pub(super) fn new(prefix: &str, registry: KeyRegistry, most: usize) -> Self {
         Self {
-            book: Book::new(prefix),
+            book: Book::new(prefix, "keys"),
             known: Mutex::default(),
             looked: Condvar::new(),
             place: Mutex::default(),

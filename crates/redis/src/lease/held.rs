@@ -45,9 +45,16 @@ impl Held {
     pub(super) fn guard(&self, stream: &StreamRef) -> bool {
         let is_behind = stream.set_fence(&self.fence);
         if is_behind {
-            self.state.lock().streams.push(stream.clone());
+            self.keep(stream);
         }
         is_behind
+    }
+
+    /// A stream is behind it: it is not given back before that has ended.
+    pub(super) fn keep(&self, stream: &StreamRef) {
+        let mut state = self.state.lock();
+        state.streams.retain(|stream| !stream.has_ended());
+        state.streams.push(stream.clone());
     }
 
     /// The program gives it up: what is behind it ends, and then it is given back.

@@ -51,6 +51,14 @@ impl Ledger {
         Self { prefix: prefix.to_owned(), me, options, held: Mutex::default() }
     }
 
+    pub(super) fn node(&self) -> &str {
+        self.me.split('|').next().unwrap_or_default()
+    }
+
+    pub(super) fn ttl(&self) -> Duration {
+        self.options.ttl
+    }
+
     fn lease(&self, name: &str) -> String {
         format!("{}lease:{name}", self.prefix)
     }

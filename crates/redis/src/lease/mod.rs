@@ -10,7 +10,7 @@ mod publishers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Fence, StreamRef};
+use flowcast_core::{Engine, Fence, StreamHandle, StreamRef, StreamSpec};
 
 use self::held::Held;
 use self::ledger::{Keep, Ledger};
@@ -126,6 +126,22 @@ impl Leases {
         })
     }
 
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.ledger.node()
+    }
+
+    /// How long a lease outlives its last renewal.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ledger.ttl()
+    }
+
+    /// Whether this node has the lease of `name`, also while it is given back.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.ledger.has(name)
+    }
+
     /// Which node has `name`, and since which epoch.
     ///
     /// # Errors
@@ -159,6 +175,21 @@ impl Lease {
     #[must_use = "says whether it is"]
     pub fn guard(&self, stream: &StreamRef) -> bool {
         self.held.guard(stream)
+    }
+
+    /// Starts a stream in `engine`, behind the lease before anything of it is sent: [`Engine::start_behind`], and what [`guard`](Self::guard) does.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Engine::start_behind`]; [`Fenced`](flowcast_core::Error::Fenced) if the lease is lost by the time the source is open.
+    ///
+    /// # Blocking
+    ///
+    /// As of [`Engine::start`].
+    pub fn start(&self, engine: &Engine, spec: StreamSpec) -> Result<StreamHandle, flowcast_core::Error> {
+        let stream = engine.start_behind(spec, self.fence())?;
+        self.held.keep(&stream.stream());
+        Ok(stream)
     }
 
     /// The fence, for what is no stream: nothing is to be sent once it is closed.

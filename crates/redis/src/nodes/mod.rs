@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use redis::Script;
 
 pub use self::options::NodeOptions;
+pub(crate) use self::options::check_labels;
 use crate::error::Error;
 use crate::life::{check_node, life};
 use crate::link::{Does, Redis, Task, Worker};
@@ -65,6 +66,7 @@ struct Desk {
     options: NodeOptions,
     room: Box<dyn Fn() -> Room + Send + Sync>,
     draining: AtomicBool,
+    has_runner: AtomicBool,
     /// Something is to be said before the next interval is over.
     is_hurried: AtomicBool,
     is_listed: Mutex<bool>,
@@ -101,6 +103,7 @@ impl Nodes {
             options,
             room: Box::new(room),
             draining: AtomicBool::new(false),
+            has_runner: AtomicBool::new(false),
             is_hurried: AtomicBool::new(true),
             is_listed: Mutex::new(false),
             listed: Condvar::new(),
@@ -132,6 +135,12 @@ impl Nodes {
     /// Says that this node takes nothing new, or that it does again. Others see it within a fraction of a second.
     pub fn set_draining(&self, is_draining: bool) {
         self.desk.draining.store(is_draining, Ordering::SeqCst);
+        self.desk.is_hurried.store(true, Ordering::SeqCst);
+    }
+
+    /// Says whether it runs streams of the list.
+    pub(crate) fn set_has_runner(&self, has_runner: bool) {
+        self.desk.has_runner.store(has_runner, Ordering::SeqCst);
         self.desk.is_hurried.store(true, Ordering::SeqCst);
     }
 
@@ -201,6 +210,7 @@ impl Desk {
         node.address = self.options.address.clone();
         node.labels = self.options.labels.clone();
         node.version = self.options.version.clone();
+        node.has_runner = self.has_runner.load(Ordering::SeqCst);
         node
     }
 

@@ -70,7 +70,7 @@ impl NodeOptions {
 }
 
 /// Refuses what cannot be a label of a node.
-pub(super) fn check_labels(setting: &'static str, labels: &[String]) -> Result<(), Error> {
+pub(crate) fn check_labels(setting: &'static str, labels: &[String]) -> Result<(), Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_label = |label: &String| (1..=64).contains(&label.len()) && label.bytes().all(allowed);
     if labels.len() > 32 || !labels.iter().all(is_label) {

@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod away;
+mod desired;
+#[cfg(feature = "libav")]
+mod failover;
 mod faults;
+#[cfg(feature = "libav")]
+mod gate;
 mod keys;
 #[cfg(feature = "libav")]
 mod leases;

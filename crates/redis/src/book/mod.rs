@@ -1,10 +1,12 @@
-//! The keys in Redis: where they are, and the commands that read and change them.
+//! Records in Redis, each under a name, that all nodes keep up with: where they are, and the commands that read and change them.
 //!
 //! In: questions of the link's thread. Out: answers as they are, not yet understood.
 //!
-//! `keys` has a record for each name, `digests` the name of each key's hash; `at` the salt, the number of the last change, and since which change they are
+//! For stream keys, `keys` has a record for each name, `digests` the name of each key's hash; `at` the salt, the number of the last change, and since which change they are
 //! remembered; `changed` the number of the last change of each name, `stamps` a random number for each change: a server that fell back to an earlier
 //! state, and went on from there, has the same numbers and other stamps. All are changed by one script, so at once.
+
+mod digest;
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -12,14 +14,14 @@ use std::time::Instant;
 use redis::Script;
 use ring::rand::SecureRandom;
 
-use super::digest::{Digest, Salt};
+pub(crate) use self::digest::{Digest, Salt, random_key};
 use crate::error::Error;
 use crate::link::{Does, Worker};
 
 /// Changes that are remembered: a node that missed more reads everything.
 const KEEP: usize = 10_000;
 /// Names of one look, and of one page.
-pub(super) const PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 1000;
 
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/look.lua")));
 static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/swap.lua")));
@@ -27,7 +29,7 @@ static RESTORE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lu
 
 /// The names of what is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Book {
+pub(crate) struct Book {
     at: String,
     changed: String,
     keys: String,
@@ -37,14 +39,14 @@ pub(super) struct Book {
 
 /// A place in the order of changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) version: u64,
-    pub(super) stamp: String,
+pub(crate) struct Place {
+    pub(crate) version: u64,
+    pub(crate) stamp: String,
 }
 
 /// What a look saw.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// There are no keys, and never were any since the server was emptied.
     Nothing,
     /// The node's knowledge is of another store, of another past, or too old: changes up to `floor` are no longer remembered.
@@ -55,7 +57,7 @@ pub(super) enum Look {
 
 /// What became of a swap.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Swapped {
+pub(crate) enum Swapped {
     Done,
     /// The store was begun anew.
     Salt,
@@ -67,17 +69,18 @@ pub(super) enum Swapped {
 
 /// A record in the place of another.
 #[derive(Debug, Default)]
-pub(super) struct Swap<'a> {
-    pub(super) name: &'a str,
-    pub(super) before: Option<&'a str>,
-    pub(super) after: Option<String>,
-    pub(super) coming: Vec<Digest>,
-    pub(super) going: Vec<Digest>,
+pub(crate) struct Swap<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) before: Option<&'a str>,
+    pub(crate) after: Option<String>,
+    pub(crate) coming: Vec<Digest>,
+    pub(crate) going: Vec<Digest>,
 }
 
 impl Book {
-    pub(super) fn new(prefix: &str) -> Self {
-        let key = |name: &str| format!("{prefix}keys{name}");
+    /// The one that is called `name` in Redis.
+    pub(crate) fn new(prefix: &str, name: &str) -> Self {
+        let key = |part: &str| format!("{prefix}{name}{part}");
         Self {
             at: key(":at"),
             changed: key(":changed"),
@@ -88,7 +91,7 @@ impl Book {
     }
 
     /// What has changed since `place`.
-    pub(super) fn look(
+    pub(crate) fn look(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -103,7 +106,7 @@ impl Book {
     }
 
     /// The salt, and the last change.
-    pub(super) fn place(&self, worker: &mut Worker, until: Instant) -> Result<Option<(Salt, Place)>, Error> {
+    pub(crate) fn place(&self, worker: &mut Worker, until: Instant) -> Result<Option<(Salt, Place)>, Error> {
         let mut pipe = redis::pipe();
         pipe.cmd("HMGET").arg(&self.at).arg("salt").arg("version");
         pipe.cmd("ZREVRANGE").arg(&self.stamps).arg(0).arg(0);
@@ -116,7 +119,7 @@ impl Book {
     }
 
     /// A page of the records, from `cursor` on, and the next cursor: 0 after the last page. A name may come twice.
-    pub(super) fn page(
+    pub(crate) fn page(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -128,7 +131,7 @@ impl Book {
     }
 
     /// The record of a name.
-    pub(super) fn record(
+    pub(crate) fn record(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -140,7 +143,7 @@ impl Book {
     }
 
     /// The salt that holds, `salt` if there was none.
-    pub(super) fn begin(&self, worker: &mut Worker, until: Instant, salt: &Salt) -> Result<Salt, Error> {
+    pub(crate) fn begin(&self, worker: &mut Worker, until: Instant, salt: &Salt) -> Result<Salt, Error> {
         let mut pipe = redis::pipe();
         pipe.cmd("HSETNX").arg(&self.at).arg("salt").arg(salt.hex()).ignore();
         pipe.cmd("HGET").arg(&self.at).arg("salt");
@@ -150,7 +153,7 @@ impl Book {
     }
 
     /// Puts a record in the place of another.
-    pub(super) fn swap(
+    pub(crate) fn swap(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -177,7 +180,7 @@ impl Book {
     }
 
     /// Puts records back that a server has lost. They count once [`restored`](Self::restored) says so.
-    pub(super) fn put_back<'a>(
+    pub(crate) fn put_back<'a>(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -194,7 +197,7 @@ impl Book {
     }
 
     /// Whether what was put back counts from now on; `false` if somebody has begun anew meanwhile.
-    pub(super) fn restored(
+    pub(crate) fn restored(
         &self,
         worker: &mut Worker,
         until: Instant,
@@ -224,7 +227,7 @@ fn parse_look(answer: Vec<String>) -> Option<Look> {
 }
 
 fn not_understood(worker: &Worker) -> Error {
-    let reason = "what it has of stream keys is not understood".to_owned();
+    let reason = "what it has of records is not understood".to_owned();
     Error::Answer { server: worker.shown(), reason }
 }
 

@@ -11,28 +11,28 @@ const LENGTH: usize = 32;
 
 /// What the secrets of a cluster are hashed with; it is kept beside the hashes, and tells one life of the store from another.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Salt([u8; LENGTH]);
+pub(crate) struct Salt([u8; LENGTH]);
 
 /// The salted SHA-256 of a secret. To look one up in a map is safe: who does not know the salt cannot choose which hashes share their first
 /// bytes.
 #[derive(Clone, Copy, Eq)]
-pub(super) struct Digest([u8; LENGTH]);
+pub(crate) struct Digest([u8; LENGTH]);
 
 impl Salt {
     /// A new one; `None` from a system that gives no random numbers.
-    pub(super) fn random() -> Option<Self> {
+    pub(crate) fn random() -> Option<Self> {
         random().map(Self)
     }
 
-    pub(super) fn parse(hex: &str) -> Option<Self> {
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
         bytes(hex).map(Self)
     }
 
-    pub(super) fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         hex(&self.0)
     }
 
-    pub(super) fn digest(&self, secret: &StreamKey) -> Digest {
+    pub(crate) fn digest(&self, secret: &StreamKey) -> Digest {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
         context.update(secret.reveal().as_bytes());
@@ -43,11 +43,11 @@ impl Salt {
 }
 
 impl Digest {
-    pub(super) fn parse(hex: &str) -> Option<Self> {
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
         bytes(hex).map(Self)
     }
 
-    pub(super) fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         hex(&self.0)
     }
 }
@@ -80,7 +80,7 @@ impl fmt::Debug for Digest {
 }
 
 /// A new random stream key of 128 bits.
-pub(super) fn random_key() -> Option<StreamKey> {
+pub(crate) fn random_key() -> Option<StreamKey> {
     random::<16>().map(|bytes| StreamKey::new(hex(&bytes)))
 }
 

@@ -1,0 +1,187 @@
+//! What stands before a receiver and sees in which order connections send: a relay for each name, all on one thread.
+//!
+//! In: connections of nodes. Out: the same to the server, and how much came of each. Of two connections of a name, the older may send nothing once the younger is there.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+
+/// How long it waits for something to come before it looks whether it is to end.
+const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// Read of one connection before others have their turn: one that sends for ever does not hold it up.
+const MOST: u64 = 4 << 20;
+
+/// What came of a name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Connections so far.
+    pub(crate) connections: u64,
+    /// Whether the youngest is open.
+    pub(crate) is_open: bool,
+    /// Bytes of the youngest.
+    pub(crate) bytes: u64,
+    /// The most bytes that an older one sent after a younger one was there.
+    pub(crate) late: u64,
+}
+
+/// Relays to a server, one for each name.
+pub(crate) struct Gate {
+    pub(crate) addresses: Vec<SocketAddr>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+    /// Bytes of the client.
+    bytes: u64,
+    /// There is a younger one: bytes since.
+    late: Option<u64>,
+    is_open: bool,
+}
+
+struct Door {
+    listener: TcpListener,
+    pairs: Vec<Pair>,
+    seen: Seen,
+}
+
+impl Gate {
+    pub(crate) fn start(server: SocketAddr, names: usize) -> Self {
+        let listener = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            listener
+        };
+        let doors =
+            (0..names).map(|_| Door { listener: listener(), pairs: Vec::new(), seen: Seen::default() });
+        let mut doors: Vec<_> = doors.collect();
+        let addresses = doors.iter().map(|door| door.listener.local_addr().unwrap()).collect();
+        let seen = Arc::new(Mutex::new(vec![Seen::default(); names]));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (shown, over) = (seen.clone(), is_over.clone());
+        let thread = std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                wait(&doors);
+                for door in &mut doors {
+                    door.pass(server);
+                }
+                *shown.lock().unwrap() = doors.iter().map(|door| door.seen.clone()).collect();
+            }
+        });
+        Self { addresses, seen, is_over, thread: Some(thread) }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn wait(doors: &[Door]) {
+    let mut fds = Vec::new();
+    for door in doors {
+        fds.push(PollFd::new(&door.listener, PollFlags::IN));
+        for pair in &door.pairs {
+            fds.push(PollFd::new(&pair.client, PollFlags::IN));
+            fds.push(PollFd::new(&pair.server, PollFlags::IN));
+        }
+    }
+    // An interrupted wait is a short one.
+    let _ = poll(&mut fds, Some(&TURN));
+}
+
+impl Door {
+    /// What has come is passed on. Older connections first: what they had sent before a younger one came is read before that one is let in.
+    fn pass(&mut self, server: SocketAddr) {
+        self.pairs.iter_mut().for_each(Pair::pass);
+        while let Ok((client, _)) = self.listener.accept() {
+            // It may have come between the two: what is read now was sent before or after, nobody knows.
+            self.pairs.iter_mut().for_each(Pair::pass);
+            self.pairs.iter_mut().for_each(|pair| {
+                pair.late.get_or_insert(0);
+            });
+            let Ok(server) = TcpStream::connect(server) else { continue };
+            client.set_nonblocking(false).unwrap();
+            for stream in [&client, &server] {
+                stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+            }
+            self.pairs.push(Pair { client, server, bytes: 0, late: None, is_open: true });
+            self.seen.connections += 1;
+        }
+        for pair in &self.pairs {
+            self.seen.late = self.seen.late.max(pair.late.unwrap_or(0));
+        }
+        let youngest = self.pairs.last();
+        self.seen.is_open = youngest.is_some_and(|pair| pair.is_open);
+        self.seen.bytes = youngest.map_or(0, |pair| pair.bytes);
+        self.pairs.retain(|pair| pair.is_open);
+    }
+}
+
+impl Pair {
+    fn pass(&mut self) {
+        let before = self.bytes;
+        self.is_open = self.is_open
+            && copy(&self.client, &mut self.server, &mut self.bytes)
+            && copy(&self.server, &mut self.client, &mut 0);
+        if let Some(late) = &mut self.late {
+            *late += self.bytes - before;
+        }
+    }
+}
+
+/// Passes on what is there; `false` at the end.
+fn copy(from: &TcpStream, to: &mut TcpStream, bytes: &mut u64) -> bool {
+    let mut buffer = [0; 64 << 10];
+    let end = *bytes + MOST;
+    while *bytes < end {
+        match recv(from, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return false,
+            Ok((length, _)) => {
+                *bytes += length as u64;
+                if to.write_all(&buffer[..length]).is_err() {
+                    return false;
+                }
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn an_older_connection_that_goes_on_is_seen() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gate = Gate::start(server.local_addr().unwrap(), 2);
+    let connect = || TcpStream::connect(gate.addresses[1]).unwrap();
+    let until = |is_so: &dyn Fn(&Seen) -> bool| kit::wait_until(kit::PATIENCE, || is_so(&gate.seen()[1]));
+    let mut older = connect();
+    older.write_all(b"before").unwrap();
+    let (mut received, mut text) = (server.accept().unwrap().0, [0; 6]);
+    received.read_exact(&mut text).unwrap();
+    assert!(until(&|seen| seen.bytes == 6 && seen.is_open && seen.connections == 1));
+    let mut younger = connect();
+    younger.write_all(b"now").unwrap();
+    assert!(until(&|seen| seen.bytes == 3 && seen.connections == 2 && seen.late == 0));
+    older.write_all(b"late").unwrap();
+    assert!(until(&|seen| seen.late == 4));
+    drop((older, younger));
+    assert!(until(&|seen| !seen.is_open && seen.connections == 2));
+    assert_eq!(gate.seen()[0].connections, 0);
+}
