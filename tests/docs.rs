@@ -23,7 +23,7 @@ mod imports {
     use flowcast::output::{FileFormat, Hls, HlsStore, IfTaken, Rotation, Segments};
     use flowcast::overlay::{Anchor, Clock, Font, Overlay, TextStyle};
     use flowcast::playlist::NothingPlays;
-    use flowcast::pull::{Pull, Reach};
+    use flowcast::pull::{Pull, Reach, Whereabouts};
     use flowcast::schedule::{Missed, Weekday, When, Window};
     use flowcast::server::{
         EncoderMetrics, EngineMetrics, Relay, ServerEventKind, StreamMetrics, TlsIdentity,

@@ -291,7 +291,7 @@ pub mod thumbnail {
 /// Streams of other servers, played from there.
 pub mod pull {
     pub use flowcast_core::IpNet;
-    pub use flowcast_core::pull::{Pull, Reach};
+    pub use flowcast_core::pull::{Pull, Reach, Whereabouts};
 }
 
 /// Fragments that a program pushes, or that are put into a directory, as one stream.

@@ -165,6 +165,9 @@ impl Puller {
 
     /// Dials, if nothing of the last time is in the way.
     fn dial(&mut self, cx: &mut SourceContext<'_>) -> Result<(), Error> {
+        if let Some(whereabouts) = &self.pull.whereabouts {
+            self.homes.move_to(whereabouts.now());
+        }
         let location = match self.homes.now() {
             Address::Rtmp(home) => {
                 let destination = self.elsewhere.as_ref().unwrap_or(home).clone();

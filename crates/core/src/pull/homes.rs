@@ -31,6 +31,14 @@ impl Homes {
         Self { first, others, at: 0, failed: 0, has_hope: false }
     }
 
+    /// The first is elsewhere now: the round begins with it.
+    pub(super) fn move_to(&mut self, first: Address) {
+        if self.first != first {
+            (self.first, self.at) = (first, 0);
+            self.works();
+        }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         1 + self.others.len()
@@ -84,6 +92,20 @@ mod tests {
         }
         let refused = [(); 3].map(|()| homes.failed(false));
         assert_eq!(refused, [Next::Dial, Next::Dial, Next::RoundOver { has_hope: false }]);
+    }
+
+    #[test]
+    fn a_first_that_has_moved_begins_a_round() {
+        let mut homes = homes(2);
+        assert_eq!(homes.failed(true), Next::Dial);
+        homes.move_to(Address::parse("rtmp://origin0/live/show").expect("an address"));
+        assert_eq!(homes.now().host(), "origin1", "it has not moved");
+        homes.move_to(Address::parse("rtmp://elsewhere/live/show").expect("an address"));
+        assert_eq!(homes.now().host(), "elsewhere");
+        assert_eq!(
+            [homes.failed(false), homes.failed(false)],
+            [Next::Dial, Next::RoundOver { has_hope: false }]
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod live;
 #[cfg(test)]
 mod tests;
 mod via;
+mod whereabouts;
 #[cfg(feature = "serde")]
 pub(crate) mod wire;
 
@@ -22,6 +23,7 @@ use self::address::{Address, BadAddress};
 pub(crate) use self::driver::{Puller, With};
 #[doc(hidden)]
 pub use self::via::Via;
+pub use self::whereabouts::Whereabouts;
 use crate::config::{QueueBounds, ReconnectPolicy};
 use crate::error::Error;
 pub use crate::net::reach::Reach;
@@ -79,6 +81,8 @@ pub struct Pull {
     pub(crate) once: bool,
     /// The relays that it passes.
     pub(crate) via: Via,
+    /// What says where the first address is now.
+    pub(crate) whereabouts: Option<Whereabouts>,
 }
 
 impl Pull {
@@ -97,6 +101,13 @@ impl Pull {
         Self::from_address(Address::parse(url))
     }
 
+    /// A stream that moves from server to server: before each dial, `whereabouts` is asked where it is. In files it is written as the address it had when
+    /// the pull was made.
+    pub fn following(whereabouts: &Whereabouts) -> Self {
+        let pull = Self::from_address(Ok(whereabouts.now()));
+        Self { whereabouts: Some(whereabouts.clone()), ..pull }
+    }
+
     pub(crate) fn from_address(address: Result<Address, BadAddress>) -> Self {
         Self {
             address,
@@ -109,6 +120,7 @@ impl Pull {
             hold: Duration::from_secs(30),
             once: false,
             via: Via::default(),
+            whereabouts: None,
         }
     }
 
