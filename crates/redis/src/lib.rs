@@ -2,6 +2,7 @@
 //!
 //! [`Redis`] is the connection, kept up by a thread of its own. [`RedisKeys`] are stream keys for the servers of all nodes, answered from memory.
 //! [`Leases`] say which node has a name; [`Nodes`] who is there, and what room each has; [`place`] where a stream fits best.
+//! [`DesiredStreams`] should run, and a [`StreamRunner`] on each node runs them; [`Origins`] finds them by name.
 //!
 //! Nothing that is on the air waits for Redis, or ends because it is away.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -16,6 +17,7 @@ mod link;
 mod node;
 mod nodes;
 mod options;
+mod origins;
 mod placement;
 mod room;
 mod runner;
@@ -28,6 +30,7 @@ pub use link::{Redis, RedisState, RedisStats};
 pub use node::{Node, NodeState};
 pub use nodes::{NodeOptions, Nodes};
 pub use options::RedisOptions;
+pub use origins::{Origin, Origins};
 pub use placement::{Choice, Placement, Verdict, place};
 pub use room::{Budget, Demand, Room};
 pub use runner::{EngineStreams, MoveReport, RunStreams, RunnerOptions, StreamRunner};

@@ -219,6 +219,22 @@ impl Task for Keep {
     }
 }
 
+/// The nodes that have these names.
+pub(crate) fn holders(
+    worker: &mut Worker,
+    until: Instant,
+    names: &[&str],
+) -> Result<Vec<Option<String>>, Error> {
+    let prefix = worker.prefix();
+    let mut command = redis::cmd("MGET");
+    for name in names {
+        command.arg(format!("{prefix}lease:{name}"));
+    }
+    let held: Vec<Option<String>> =
+        worker.run(Does::Little, until, |connection| command.query(connection))?;
+    Ok(held.into_iter().map(|held| held.as_deref().map(node_of)).collect())
+}
+
 /// The node's name in what Redis has of a lease.
 fn node_of(value: &str) -> String {
     value.split('|').next().unwrap_or_default().to_owned()

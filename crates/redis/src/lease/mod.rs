@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use flowcast_core::{Engine, Fence, StreamHandle, StreamRef, StreamSpec};
 
 use self::held::Held;
+pub(crate) use self::ledger::holders;
 use self::ledger::{Keep, Ledger};
 pub use self::options::{LeaseIfAway, LeaseOptions};
 pub use self::publishers::LeasedKeys;

@@ -31,6 +31,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 static SAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/beat.lua")));
 static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/leave.lua")));
+static AGES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/ages.lua")));
 static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/list.lua")));
 
 /// This node among the others of its cluster. It says every [`interval`](NodeOptions::interval) that it is there and what room it has; who
@@ -118,6 +119,11 @@ impl Nodes {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.desk.name
+    }
+
+    /// Who was not heard of for this long is lost.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.desk.options.ttl
     }
 
     /// What it has now.
@@ -269,6 +275,33 @@ fn keys(prefix: &str, name: &str) -> [String; 2] {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where others play what is on the air on these nodes; `None` for one that is not known, is lost, or says nothing of it.
+pub(crate) fn addresses(
+    worker: &mut Worker,
+    until: Instant,
+    ttl: Duration,
+    names: &[String],
+) -> Result<Vec<Option<String>>, Error> {
+    let prefix = worker.prefix();
+    let mut call = AGES.key(format!("{prefix}nodes"));
+    call.arg(names);
+    let ages: Vec<Option<u64>> = worker.run(Does::Little, until, |connection| call.invoke(connection))?;
+    let mut command = redis::cmd("MGET");
+    for name in names {
+        let [_, node] = keys(&prefix, name);
+        command.arg(node);
+    }
+    let said: Vec<Option<String>> =
+        worker.run(Does::Little, until, |connection| command.query(connection))?;
+    let address = |((name, age), said): ((&String, Option<u64>), Option<String>)| {
+        let said = said?;
+        let (_, said) = said.split_once('|')?;
+        let node = Node::read(name, said, Duration::from_millis(age?), ttl)?;
+        node.address.filter(|_| node.state != NodeState::Lost)
+    };
+    Ok(names.iter().zip(ages).zip(said).map(address).collect())
 }
 
 fn list(worker: &mut Worker, until: Instant, ttl: Duration) -> Result<Vec<Node>, Error> {

@@ -42,9 +42,21 @@ pub(crate) const CLUSTER: Cluster = Cluster {
 impl Cluster {
     pub(crate) fn join(&self, url: &str, name: &str, labels: &[&str]) -> Member {
         let engine = Engine::new(Config::default().with(|config| config.max_streams = 100)).unwrap();
+        self.join_with(url, name, labels, engine, None)
+    }
+
+    pub(crate) fn join_with(
+        &self,
+        url: &str,
+        name: &str,
+        labels: &[&str],
+        engine: Engine,
+        address: Option<String>,
+    ) -> Member {
         let redis = Redis::new(url, quick()).unwrap();
         let node = NodeOptions::default().with(|options| {
             options.labels = labels.iter().map(ToString::to_string).collect();
+            options.address = address;
             options.interval = Duration::from_millis(100);
             options.ttl = self.node_ttl;
             options.remember = self.node_ttl * 2;

@@ -4,6 +4,8 @@
 mod away;
 mod desired;
 #[cfg(feature = "libav")]
+mod edges;
+#[cfg(feature = "libav")]
 mod failover;
 mod faults;
 #[cfg(feature = "libav")]
