@@ -281,7 +281,9 @@ impl DesiredStreams {
         self.list.shelf.forget();
     }
 
-    pub(crate) fn leases(&self) -> &Leases {
+    /// The leases that streams of the list run behind.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
         &self.leases
     }
 

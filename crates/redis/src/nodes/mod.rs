@@ -66,6 +66,9 @@ struct Desk {
     name: String,
     options: NodeOptions,
     room: Box<dyn Fn() -> Room + Send + Sync>,
+    boot: String,
+    /// It has left, and says nothing any more.
+    has_left: AtomicBool,
     draining: AtomicBool,
     has_runner: AtomicBool,
     /// Something is to be said before the next interval is over.
@@ -103,6 +106,8 @@ impl Nodes {
             name: name.to_owned(),
             options,
             room: Box::new(room),
+            boot: life()?,
+            has_left: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             has_runner: AtomicBool::new(false),
             is_hurried: AtomicBool::new(true),
@@ -111,7 +116,13 @@ impl Nodes {
         });
         let weak = Arc::downgrade(&desk);
         let next = Instant::now();
-        redis.every(Beat { desk: weak, name: name.to_owned(), boot: life()?, next, is_refused: false })?;
+        redis.every(Beat {
+            desk: weak,
+            name: name.to_owned(),
+            boot: desk.boot.clone(),
+            next,
+            is_refused: false,
+        })?;
         Ok(Self { redis: redis.clone(), desk })
     }
 
@@ -156,6 +167,22 @@ impl Nodes {
         self.desk.draining.load(Ordering::SeqCst)
     }
 
+    /// Says that this node leaves, for a process that is about to end: the others forget it at once. Clones say nothing any more either.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way with Redis: the node is lost a while later.
+    ///
+    /// # Blocking
+    ///
+    /// Up to [`RedisOptions::call`](crate::RedisOptions::call).
+    pub fn leave(&self) -> Result<(), Error> {
+        self.desk.has_left.store(true, Ordering::SeqCst);
+        self.desk.set_listed(false);
+        let (name, boot) = (self.desk.name.clone(), self.desk.boot.clone());
+        self.redis.call(move |worker, until| leave(worker, until, &name, &boot))
+    }
+
     /// Waits until the others see this node; `false` if they do not in time: Redis is away, or another process has the name.
     ///
     /// # Blocking
@@ -191,6 +218,19 @@ impl Nodes {
     pub fn list(&self) -> Result<Vec<Node>, Error> {
         let ttl = self.desk.options.ttl;
         self.redis.call(move |worker, until| list(worker, until, ttl))
+    }
+
+    /// The same, for a program that is no node: those that were not heard of for `ttl` are lost.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    ///
+    /// # Blocking
+    ///
+    /// As for [`list`](Self::list).
+    pub fn look(redis: &Redis, ttl: Duration) -> Result<Vec<Node>, Error> {
+        redis.call(move |worker, until| list(worker, until, ttl))
     }
 
     /// Where a stream fits best now, and why: [`place`] over all nodes. A stream that was put on a node counts there with the node's next heartbeat.
@@ -240,14 +280,15 @@ impl Task for Beat {
         /// How often it is looked whether something is to be said at once.
         const LOOK: Duration = Duration::from_millis(100);
         let until = Instant::now() + BEAT;
-        let [nodes, node] = keys(&worker.prefix(), &self.name);
         let Some(desk) = self.desk.upgrade() else {
-            let mut call = LEAVE.key(nodes);
-            call.key(node).arg(&self.name).arg(&self.boot);
             // If it cannot be said now, the node is lost a while later.
-            let _ = worker.run(Does::Little, until, |connection| call.invoke::<i64>(connection));
+            let _ = leave(worker, until, &self.name, &self.boot);
             return None;
         };
+        if desk.has_left.load(Ordering::SeqCst) {
+            return None;
+        }
+        let [nodes, node] = keys(&worker.prefix(), &self.name);
         if !desk.is_hurried.swap(false, Ordering::SeqCst) && Instant::now() < self.next {
             return Some(Instant::now() + LOOK);
         }
@@ -267,6 +308,13 @@ impl Task for Beat {
         self.next = Instant::now() + *interval;
         Some(Instant::now() + LOOK)
     }
+}
+
+fn leave(worker: &mut Worker, until: Instant, name: &str, boot: &str) -> Result<(), Error> {
+    let [nodes, node] = keys(&worker.prefix(), name);
+    let mut call = LEAVE.key(nodes);
+    call.key(node).arg(name).arg(boot);
+    worker.run(Does::Little, until, |connection| call.invoke::<i64>(connection)).map(drop)
 }
 
 fn keys(prefix: &str, name: &str) -> [String; 2] {

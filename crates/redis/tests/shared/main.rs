@@ -14,5 +14,6 @@ mod keys;
 #[cfg(feature = "libav")]
 mod leases;
 mod nodes;
+mod program;
 mod roster;
 mod secure;
