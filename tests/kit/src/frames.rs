@@ -51,6 +51,43 @@ pub fn frame_hashes(file: &Path) -> Vec<String> {
     frames
 }
 
+/// A picture as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// When, in milliseconds.
+    pub millis: i64,
+    /// Width and height.
+    pub size: (u32, u32),
+    /// Of its pixels.
+    pub checksum: String,
+}
+
+/// The pictures of a file, an address or a playlist, in whatever size each of them is; `ffmpeg` must decode it without a complaint.
+///
+/// `ffprobe` 5.1 breaks down where the size changes.
+pub fn shown(file: &Path) -> Vec<Shown> {
+    let decoded = ["-nostdin", "-v", "level+info", "-nostats", "-xerror", "-i", text(file)];
+    let filtered = ["-map", "0:v:0", "-vf", "showinfo", every_frame(), "passthrough", "-f", "null", "-"];
+    let mut ffmpeg = Peer::spawn(Path::new("ffmpeg"), [&decoded[..], &filtered[..]].concat());
+    ffmpeg.wait_success(DECODING);
+    let said = ffmpeg.errors();
+    let complaints: Vec<_> =
+        said.lines().filter(|line| line.contains("[error]") || line.contains("[fatal]")).collect();
+    assert!(complaints.is_empty(), "{} decodes with complaints:\n{complaints:#?}", file.display());
+    said.lines().filter_map(shown_line).collect()
+}
+
+fn shown_line(line: &str) -> Option<Shown> {
+    let word = |name: &str| line.split_once(name)?.1.split_whitespace().next();
+    let seconds: f64 = word(" pts_time:")?.parse().ok()?;
+    let (width, height) = word(" s:")?.split_once('x')?;
+    Some(Shown {
+        millis: (seconds * 1000.0).round() as i64,
+        size: (width.parse().ok()?, height.parse().ok()?),
+        checksum: word(" checksum:")?.to_owned(),
+    })
+}
+
 /// The packets in a file's first track of a kind (`v` or `a`).
 pub fn packet_count(file: &Path, kind: &str) -> usize {
     let stream = format!("{kind}:0");

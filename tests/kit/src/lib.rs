@@ -40,7 +40,7 @@ pub use disk::SmallDisk;
 pub use dns::SilentDns;
 pub use fault::FaultProxy;
 pub use flv::{flv_tags, whole_flv_tags, write_flv};
-pub use frames::{Decoded, Laps, decode, frame_hashes, laps, packet_count};
+pub use frames::{Decoded, Laps, Shown, decode, frame_hashes, laps, packet_count, shown};
 pub use media::{Clip, box_at, make, media, remux};
 pub use need::{Need, ffmpeg7, need};
 pub use net::{listening, own_address, wait_closed, wait_until};

@@ -132,7 +132,11 @@ impl Shared {
             bytes = bytes.get(from..=to.min(bytes.len() - 1)).unwrap_or_default().to_vec();
             status = "206 Partial Content";
         }
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", bytes.len());
+        // Pages of other origins may play them.
+        let head = format!(
+            "HTTP/1.1 {status}\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: {}\r\n\r\n",
+            bytes.len()
+        );
         [head.into_bytes(), bytes].concat()
     }
 }
