@@ -33,6 +33,7 @@ mod recorded_parts;
 mod recordings;
 mod refused_after_live;
 mod second_track;
+mod sizes;
 mod small_process;
 mod sound_ends_early;
 mod what_is_told;

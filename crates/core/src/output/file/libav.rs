@@ -52,11 +52,27 @@ impl Muxing {
     ///
     /// What libav said.
     pub(in crate::output) fn new(format: FileFormat, tracks: &[Track]) -> io::Result<Self> {
-        // Only Matroska goes back.
         let options = match format {
-            FileFormat::MpegTs => vec![("max_delay".to_owned(), TS_DELAY_MICROS.to_owned())],
-            _ => Vec::new(),
+            FileFormat::MpegTs => &[("max_delay", TS_DELAY_MICROS)][..],
+            _ => &[],
         };
+        Self::with(format, tracks, options)
+    }
+
+    /// A muxer of MPEG-TS that goes on where another one ended: its packets say that they are not counted from those before.
+    ///
+    /// # Errors
+    ///
+    /// What libav said.
+    pub(in crate::output) fn behind_another(tracks: &[Track]) -> io::Result<Self> {
+        let options = [("max_delay", TS_DELAY_MICROS), ("mpegts_flags", "initial_discontinuity")];
+        Self::with(FileFormat::MpegTs, tracks, &options)
+    }
+
+    fn with(format: FileFormat, tracks: &[Track], options: &[(&str, &str)]) -> io::Result<Self> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let options: Vec<_> = options.iter().map(owned).collect();
+        // Only Matroska goes back.
         let is_amended = format == FileFormat::Mkv;
         let muxer = av::MemoryMuxer::create(muxer_of(format), is_amended, &packets::infos(tracks), &options);
         let muxer = muxer.map_err(io::Error::other)?;

@@ -181,6 +181,11 @@ impl Channel {
         self.playlist.published()
     }
 
+    /// Whether there ever was a segment.
+    pub(super) fn has_begun(&self) -> bool {
+        self.playlist.has_begun()
+    }
+
     /// Whether there is something to play.
     pub(super) fn has_media(&self) -> bool {
         !self.playlist.is_empty()
@@ -191,19 +196,20 @@ impl Channel {
         self.standing.bytes.load(Ordering::Relaxed) + self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
-    /// The tracks are these from the next segment on, with this header in front of it.
-    pub(super) fn configure(&mut self, header: Option<Vec<u8>>, tracks: Tracks) {
-        self.is_apart |= self.playlist.has_begun();
+    /// The tracks are these from the next segment on, with this header in front of it; whether segments before it have another one.
+    pub(super) fn configure(&mut self, header: Option<Vec<u8>>, tracks: Tracks) -> bool {
+        self.is_apart |= self.has_begun();
         self.header = header.map(|bytes| {
             let name = header_name(self.playlist.next()).into();
             Header { name, bytes, is_stored: false }
         });
         self.tracks = tracks;
+        self.header.is_some() && self.has_begun()
     }
 
     /// What follows does not follow in time.
     pub(super) fn break_off(&mut self) {
-        self.is_apart |= self.playlist.has_begun();
+        self.is_apart |= self.has_begun();
     }
 
     /// Tells that a segment begins without a keyframe.
@@ -326,7 +332,7 @@ impl Channel {
     /// The segment that is written, or its place in the playlist, is lost.
     fn fail(&mut self, source: io::Error) {
         self.shelf.discard();
-        self.is_apart |= self.playlist.has_begun();
+        self.is_apart |= self.has_begun();
         self.standing.failures.fetch_add(1, Ordering::Relaxed);
         self.tell_failed(source);
     }

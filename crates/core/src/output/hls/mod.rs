@@ -12,6 +12,7 @@ mod master;
 mod packing;
 mod playlist;
 mod run;
+mod sets;
 mod shelf;
 mod store;
 #[cfg(all(test, feature = "libav"))]

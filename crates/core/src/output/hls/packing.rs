@@ -22,6 +22,8 @@ pub(super) enum Packing {
 /// MP4.
 pub(super) struct Fragments {
     lanes: Vec<Lane>,
+    /// Whether each of them has pictures, and how long after its decoding the first one is shown, in milliseconds.
+    pictures: Vec<(bool, Option<i64>)>,
     number: u32,
 }
 
@@ -32,21 +34,31 @@ pub(super) struct Ts {
 }
 
 impl Packing {
-    /// For these tracks.
+    /// MPEG-TS of these tracks, in the first segment of a playlist or `behind` others.
     ///
     /// # Errors
     ///
     /// What libav said; `Unsupported` without it.
-    pub(super) fn new(tracks: &[Track], is_ts: bool) -> io::Result<Self> {
-        if is_ts {
-            #[cfg(feature = "libav")]
-            return Ok(Self::Ts(Ts { muxing: Muxing::new(FileFormat::MpegTs, tracks)? }));
-            #[cfg(not(feature = "libav"))]
-            return Err(io::ErrorKind::Unsupported.into());
+    pub(super) fn ts(tracks: &[Track], behind: bool) -> io::Result<Self> {
+        #[cfg(feature = "libav")]
+        {
+            let first = || Muxing::new(FileFormat::MpegTs, tracks);
+            let muxing = if behind { Muxing::behind_another(tracks)? } else { first()? };
+            Ok(Self::Ts(Ts { muxing }))
         }
+        #[cfg(not(feature = "libav"))]
+        {
+            let _ = (tracks, behind);
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// MP4 of these tracks.
+    pub(super) fn mp4(tracks: &[Track]) -> Self {
         let lanes =
             tracks.iter().cloned().enumerate().map(|(place, track)| Lane::new(place, track)).collect();
-        Ok(Self::Mp4(Fragments { lanes, number: 0 }))
+        let pictures = tracks.iter().map(|track| (track.is_video(), None)).collect();
+        Self::Mp4(Fragments { lanes, pictures, number: 0 })
     }
 
     /// What a player has to have before segments with these tracks; `None` if that is in each of them.
@@ -144,7 +156,12 @@ impl Packing {
 }
 
 impl Fragments {
-    fn take(&mut self, sample: Sample) {
+    /// Pictures are told to be decoded when the first of them is shown, with negative offsets, as CMAF has them: hls.js puts the decoding time of what is
+    /// behind a discontinuity where the segment before it ends, and would have a hole there.
+    fn take(&mut self, mut sample: Sample) {
+        if let Some((true, delay)) = self.pictures.get_mut(sample.track) {
+            sample.dts_ms += *delay.get_or_insert(sample.pts_ms - sample.dts_ms);
+        }
         if let Some(lane) = self.lanes.get_mut(sample.track) {
             lane.take(sample);
         }

@@ -15,6 +15,7 @@ use super::channel::{Channel, Tracks};
 use super::codecs;
 use super::cuts::{Cut, Cuts};
 use super::packing::Packing;
+use super::sets::Sets;
 use crate::output::file::files::Row;
 use crate::output::file::format::{FileFormat, Format};
 use crate::output::media::{Media, Sample, Track};
@@ -77,11 +78,17 @@ struct Run {
     cuts: Cuts,
     /// The track by which segments are cut.
     main: usize,
+    /// What each segment repeats, where the header is another one than that of the segments before.
+    sets: Option<Sets>,
     is_open: bool,
     /// Pictures of the segment that is written.
     pictures: u32,
     /// Where the newest sample ends, in milliseconds.
     end_ms: i64,
+    /// The same by the clock by which segments begin, that of the main track's decoder.
+    main_end_ms: i64,
+    /// How long after its decoding the picture is shown with which the segment begins.
+    delay_ms: i64,
     /// A picture came, and the distance to the one before.
     picture_ms: Option<i64>,
     step_ms: i64,
@@ -105,9 +112,12 @@ impl Run {
             packing: None,
             cuts,
             main: 0,
+            sets: None,
             is_open: false,
             pictures: 0,
             end_ms: 0,
+            main_end_ms: 0,
+            delay_ms: 0,
             picture_ms: None,
             step_ms: PICTURE_MS,
             may_have_gap: false,
@@ -146,12 +156,15 @@ impl Run {
         let names: Vec<_> = tracks.iter().map(|track| codecs::name(track.codec, &track.config)).collect();
         let codecs = names.into_iter().collect::<Option<_>>().unwrap_or_default();
         let picture = tracks.iter().find_map(|track| track.picture.filter(|_| track.is_video()));
-        let packing = Packing::new(tracks, channel.is_ts())?;
+        let packing =
+            if channel.is_ts() { Packing::ts(tracks, channel.has_begun())? } else { Packing::mp4(tracks) };
         // The run before may have published it since this one was made.
         if let Some(seconds) = channel.published() {
             self.cuts.publish(seconds);
         }
-        channel.configure(packing.header(tracks), Tracks { codecs, picture });
+        let is_other = channel.configure(packing.header(tracks), Tracks { codecs, picture });
+        let main = tracks.get(self.main).filter(|_| is_other);
+        self.sets = main.and_then(|track| Sets::of(track.codec, &track.config));
         Ok(packing)
     }
 
@@ -179,6 +192,11 @@ impl Run {
             self.note(is_main, ms + length_ms);
             return packing.take(sample);
         }
+        let delay_ms = if is_main { sample.pts_ms - ms } else { 0 };
+        let sample = match &self.sets {
+            Some(sets) if is_main && sample.is_key => Sample { data: sets.repeated(sample.data), ..sample },
+            _ => sample,
+        };
         let before = packing.cut(sample)?;
         if std::mem::replace(&mut self.is_open, true) {
             channel.add(&before);
@@ -191,6 +209,7 @@ impl Run {
         channel.begin(ms, behind, cut == Cut::AtKeyframe);
         channel.add(&packing.beginning());
         self.cuts.begin(ms);
+        self.delay_ms = delay_ms;
         self.note(is_main, ms + length_ms);
         Ok(())
     }
@@ -206,6 +225,9 @@ impl Run {
 
     fn note(&mut self, is_main: bool, end_ms: i64) {
         self.end_ms = self.end_ms.max(end_ms);
+        // What is heard with a picture is not decoded as early as that.
+        let main_end_ms = if is_main { end_ms } else { end_ms - self.delay_ms };
+        self.main_end_ms = self.main_end_ms.max(main_end_ms);
         self.pictures += u32::from(is_main);
     }
 
@@ -234,7 +256,7 @@ impl Run {
     fn end(&mut self, packing: &mut Packing, channel: &mut Channel) -> io::Result<()> {
         channel.add(&packing.end()?);
         if std::mem::take(&mut self.is_open) {
-            self.complete(self.end_ms, channel);
+            self.complete(self.main_end_ms, channel);
         }
         self.cuts.end();
         self.picture_ms = None;
