@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use flowcast::av::{Demuxer, Interrupt, JpegMaker, JpegOptions, OpenOptions};
+use flowcast::av::{Demuxer, Interrupt, JpegMaker, JpegOptions, OpenOptions, SampleSpec, sample_clip};
+use flowcast::playlist::ParameterChange;
 use flowcast::thumbnail::{Thumbnail, ThumbnailOptions};
-use flowcast::{Error, EventKind, Output, RtmpServerExt, Source};
+use flowcast::{Error, EventKind, Output, Playlist, RtmpServerExt, Source};
 
 use kit::rig::{Known, both_ways, engine, push, wait_event};
 use kit::scripted::{Script, Scripted};
@@ -18,13 +19,19 @@ fn usual() -> ThumbnailOptions {
 
 /// What all keyframes of a file look like.
 fn pictures(file: &Path) -> Vec<Vec<u8>> {
+    pictures_at(file, JpegOptions::default().max_width)
+}
+
+/// The same, of up to this width.
+fn pictures_at(file: &Path, max_width: u32) -> Vec<Vec<u8>> {
+    let options = JpegOptions { max_width, ..JpegOptions::default() };
     let mut input =
         Demuxer::open(file, &OpenOptions::default(), &Interrupt::new()).expect("a clip that opens");
     let track = input.media().video().expect("a picture").clone();
     let (mut maker, mut found) = (JpegMaker::default(), Vec::new());
     while let Some(packet) = input.read().expect("a clip that reads") {
         if packet.track == track.index && packet.keyframe {
-            let jpeg = maker.jpeg(&track, &packet, &JpegOptions::default()).expect("a picture that is whole");
+            let jpeg = maker.jpeg(&track, &packet, &options).expect("a picture that is whole");
             found.push(jpeg.data.to_vec());
         }
     }
@@ -57,6 +64,39 @@ fn a_file_is_seen_whether_it_is_played_directly_or_from_a_reel() {
         let failures: Vec<_> = live.errors();
         assert!(failures.is_empty(), "{mode}: {failures:?}");
     });
+}
+
+#[test]
+fn where_the_size_changes_the_next_picture_has_it() {
+    let directory = directory();
+    let sizes = [(320, 180), (480, 270)];
+    let clips = sizes.map(|(width, height)| {
+        let file = directory.path().join(format!("{width}.mp4"));
+        let spec = SampleSpec { width, height, gop_frames: 12, b_frames: 2, ..SampleSpec::default() };
+        sample_clip(&file, &spec).expect("libav makes the clip");
+        file
+    });
+    let (engine, server) = (engine(|_| {}), Scripted::start(Script::Record));
+    let list = Playlist::files(&clips).on_change(ParameterChange::Allow);
+    let looks = directory.path().join("looks.jpg");
+    let whole = usual().with(|options| options.max_width = 480);
+    let shown = Output::thumbnails(&looks, Duration::from_millis(200)).thumbnail_options(whole);
+    let live = engine.stream(Source::playlist(list)).to(push(&server)).to(shown).start().expect("it starts");
+    let known = clips.map(|clip| pictures_at(&clip, 480));
+    // There and back, on demand and in the file.
+    for place in [0, 1, 0, 1] {
+        let is_shown = || {
+            let picture = live.thumbnail(&whole, PATIENCE).expect("there is a picture");
+            let other = sizes[usize::from(picture.width == sizes[1].0)];
+            assert_eq!((picture.width, picture.height), other, "as large as it is");
+            (picture.width, picture.height) == sizes[place] && known[place].contains(&picture.jpeg.to_vec())
+        };
+        assert!(wait_until(PATIENCE, is_shown), "{place}: {}", live.stats());
+        let is_written = || fs::read(&looks).is_ok_and(|jpeg| known[place].contains(&jpeg));
+        assert!(wait_until(PATIENCE, is_written), "{place}: {}", live.stats());
+    }
+    assert!(live.errors().is_empty(), "{:?}", live.errors());
+    live.stop(PATIENCE).expect("it stops");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::Read;
 use flowcast_core::Config;
 use flowcast_rtmp::flv::{FlvReader, Tag};
 use flowcast_rtmp::limits::Limits;
+use kit::{Clip, Need, need, shown, write_flv};
 use serde_json::json;
 
 use crate::support::{OPERATE, Reading, Studio, WATCH, options, wait_until};
@@ -67,6 +68,39 @@ fn players_get_flv_that_begins_with_a_keyframe_and_has_every_tag_once() {
     wait_until("they are gone", || {
         studio.get(&format!("/api/v1/streams/{id}")).expect(200)["summary"]["players"] == json!(0)
     });
+}
+
+/// FLV says it in the stream, HLS in a header of its own; a player that comes then begins with the size there is.
+#[test]
+fn another_size_goes_on_in_the_same_answer() {
+    if !need(&[Need::Ffmpeg]) {
+        return;
+    }
+    let studio = Studio::start();
+    let at = studio.directory.path();
+    let clips = [(320, 180), (480, 270)]
+        .map(|size| Clip { size, gop: 12, ..Clip::default() }.make(at, &format!("{}.mp4", size.0)));
+    let lap: Vec<_> = clips.iter().flat_map(|clip| shown(clip)).collect();
+    let spec = json!({
+        "label": "show", "source": {"playlist": {"files": clips, "on_change": "allow"}}, "outputs": [{"publish": "show"}],
+    });
+    studio.post("/api/v1/streams", &spec).expect(201);
+    wait_until("it is on the air", || studio.get("/live/show.json").status == 200);
+    // Two changes, and what is reordered behind them.
+    let mut reading = studio.open("/live/show.flv", &[]);
+    let tags = tags(&mut reading, &mut FlvReader::new(&Limits::file()), after(6));
+    let file = at.join("played.flv");
+    write_flv(&file, &tags);
+    let pictures = shown(&file);
+    let pictures = &pictures[..pictures.len() - 4];
+    let first = lap.iter().position(|picture| picture.checksum == pictures[0].checksum).unwrap();
+    for (number, picture) in pictures.iter().enumerate() {
+        let next = &lap[(first + number) % lap.len()];
+        assert_eq!((picture.size, &picture.checksum), (next.size, &next.checksum), "picture {number}");
+    }
+    assert!(pictures.len() > 120, "{}", pictures.len());
+    let list = || String::from_utf8(studio.ask("GET", "/live/show/index.m3u8", "", None).bytes).unwrap();
+    wait_until("a segment has another header", || list().matches("#EXT-X-MAP").count() >= 2);
 }
 
 #[test]
