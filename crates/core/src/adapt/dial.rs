@@ -199,6 +199,13 @@ impl Dial {
         })
     }
 
+    /// Says whose encoders work for it, as a number that is equal for those who share them.
+    pub(crate) fn encoders(&self) -> usize {
+        let encoded_by = self.0.encoded_by.lock();
+        let of = if encoded_by.strong_count() > 0 { encoded_by.as_ptr() } else { Arc::as_ptr(&self.0) };
+        of.addr()
+    }
+
     /// Puts it on a rung.
     pub(crate) fn step_to(&self, rung: usize, cut: Cut) {
         self.0.rung.store(u32::try_from(rung).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -326,7 +333,9 @@ mod tests {
         let [one, other] = [Dial::default(), Dial::default()];
         let first = encoders.serve(&one);
         let at_work = encoders.begin(2500, Some(5_000_000));
+        assert_ne!(one.encoders(), other.encoders());
         let second = encoders.serve(&other);
+        assert_eq!(one.encoders(), other.encoders());
         assert_eq!((one.now(), other.now()), (Some(kbps(2500)), Some(kbps(2500))));
         encoders.shows(640 * 360 * 25, 25_000);
         assert_eq!(other.work().expect("it has an encoder").pixels, 5_760_000.0);
@@ -343,6 +352,7 @@ mod tests {
         assert_eq!((encoders.target(2500), one.now()), (900, Some(kbps(900))));
         assert!(matches!(other.ask(kbps(6000)), Err(Error::Config { .. })), "the headers allow less");
         drop(second);
+        assert_ne!(one.encoders(), other.encoders());
         assert_eq!((encoders.target(2500), other.now()), (3000, None));
         // Another encoder takes the place of the first before that has gone.
         let next = encoders.begin(2500, None);

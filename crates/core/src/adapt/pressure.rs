@@ -21,6 +21,8 @@ const MOST_WAITS: u32 = 8;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sight {
     pub(crate) stream: StreamId,
+    /// The rung it is on: where one begins that was not seen before.
+    pub(crate) rung: usize,
     pub(crate) priority: u8,
     /// The lowest rung it may be on.
     pub(crate) floor: usize,
@@ -77,10 +79,9 @@ impl Pressure {
         Self { ladder, streams: HashMap::new(), strained: None, calm: None, coming: Vec::new() }
     }
 
-    /// The rung of a stream.
-    #[cfg(test)]
-    pub(super) fn rung(&self, stream: StreamId) -> usize {
-        self.streams.get(&stream).map_or(0, |standing| standing.rung)
+    /// The rung of a stream that was seen before.
+    pub(crate) fn rung(&self, stream: StreamId) -> Option<usize> {
+        self.streams.get(&stream).map(|standing| standing.rung)
     }
 
     /// Takes a tick.
@@ -88,7 +89,8 @@ impl Pressure {
         let wait = self.ladder.raise_after;
         self.streams.retain(|stream, _| sights.iter().any(|sight| sight.stream == *stream));
         for sight in sights {
-            let fresh = Standing { rung: 0, raised: None, wait, lowered: None, slow: None };
+            let rung = sight.rung.min(self.ladder.lowest());
+            let fresh = Standing { rung, raised: None, wait, lowered: None, slow: None };
             let is_slow = self.trouble(sight).is_some();
             let standing = self.streams.entry(sight.stream).or_insert(fresh);
             standing.slow = if is_slow { standing.slow.or(Some(now)) } else { None };

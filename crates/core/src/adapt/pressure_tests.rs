@@ -48,8 +48,9 @@ impl Machine {
 
     /// Cores that the streams need.
     fn needs(&self) -> f64 {
-        let part =
-            |sight: &Sight| self.ladder.cut(self.pressure.rung(sight.stream)).of(sight.pixels) / PIXELS;
+        let part = |sight: &Sight| {
+            self.ladder.cut(self.pressure.rung(sight.stream).unwrap_or(0)).of(sight.pixels) / PIXELS
+        };
         self.streams.iter().map(part).sum::<f64>() * self.each
     }
 
@@ -71,12 +72,13 @@ impl Machine {
     }
 
     fn rungs(&self) -> Vec<usize> {
-        self.streams.iter().map(|sight| self.pressure.rung(sight.stream)).collect()
+        self.streams.iter().map(|sight| self.pressure.rung(sight.stream).unwrap_or(0)).collect()
     }
 }
 
 fn sight(number: u64, priority: u8, floor: usize) -> Sight {
-    Sight { stream: StreamId(number), priority, floor, pixels: PIXELS, encode: 0.3, waited: Duration::ZERO }
+    let stream = StreamId(number);
+    Sight { stream, rung: 0, priority, floor, pixels: PIXELS, encode: 0.3, waited: Duration::ZERO }
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn an_encoder_that_is_too_slow_steps_down_by_itself_and_waits_longer_each_time_i
         let (_, last) = *machine.steps.last().expect("it steps down");
         assert_eq!((last.stream.0, last.reason, last.to), (2, LoadReason::Queue, 1));
         let from = machine.now;
-        while machine.pressure.rung(StreamId(2)) > 0 {
+        while machine.pressure.rung(StreamId(2)).unwrap_or(0) > 0 {
             machine.run(1);
             assert!(machine.now - from < Duration::from_secs(60), "{:?}", machine.steps);
         }
@@ -163,9 +165,9 @@ fn an_encoder_that_is_too_slow_steps_down_by_itself_and_waits_longer_each_time_i
     let (_, last) = *machine.steps.last().expect("it steps down");
     assert_eq!((last.stream.0, last.reason), (1, LoadReason::EncodeTime));
     // What the step did has to show before the next.
-    assert_eq!(machine.pressure.rung(StreamId(1)), 1);
+    assert_eq!(machine.pressure.rung(StreamId(1)).unwrap_or(0), 1);
     machine.run(10);
-    assert!(machine.pressure.rung(StreamId(1)) >= 2);
+    assert!(machine.pressure.rung(StreamId(1)).unwrap_or(0) >= 2);
 }
 
 #[test]
@@ -198,4 +200,17 @@ fn what_has_no_effect_is_refused() {
     let unknown = said.with(|how| how.floor = Some("lower".to_owned()));
     let error = unknown.check(Some(&ladder)).expect_err("there is no such rung");
     assert!(error.to_string().contains("high, medium, low, potato"), "{error}");
+}
+
+#[test]
+fn a_stream_that_was_not_seen_before_begins_on_the_rung_it_is_on() {
+    let mut pressure = Pressure::new(QualityLadder::default());
+    let on = |rung| [Sight { rung, ..sight(1, 0, 9) }];
+    let nothing = Use { all: 0.0, own: 0.0 };
+    let now = Instant::now();
+    assert_eq!(pressure.tick(now, nothing, &on(2)), None);
+    let later = now + QualityLadder::default().raise_after;
+    let step = pressure.tick(later, nothing, &on(2)).expect("there is room");
+    assert_eq!((step.from, step.to), (2, 1));
+    assert_eq!(pressure.rung(StreamId(1)), Some(1));
 }

@@ -82,3 +82,23 @@ impl Opening<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::UnderLoad;
+    use crate::transcode::{Encoding, Mode, Profile};
+
+    /// A stream keeps to its floor, whoever else shows the same.
+    #[test]
+    fn who_gives_way_otherwise_has_an_encoder_of_its_own() {
+        let source = |priority| {
+            let encoding = Encoding::new(Profile::Ultra).with(|encoding| {
+                encoding.under_load = UnderLoad::default().with(|load| load.priority = priority);
+            });
+            Source::published("studio").mode(Mode::Encode).encoding(encoding)
+        };
+        assert!(Encoded::of(&source(1)).0 == Encoded::of(&source(1).fallback("slate.mp4")).0);
+        assert!(Encoded::of(&source(1)).0 != Encoded::of(&source(2)).0);
+    }
+}

@@ -44,8 +44,24 @@ impl Watch {
     /// Looks at all, and has one of them take a step if that is due.
     fn look(&mut self, engine: &Registry) {
         let streams = engine.running_streams();
-        let sights: Vec<Sight> = streams.iter().filter_map(|stream| self.sight(stream)).collect();
-        self.before.retain(|id, _| sights.iter().any(|sight| sight.stream == *id));
+        let seen: Vec<_> =
+            streams.iter().filter_map(|stream| Some((stream.dial.encoders(), self.sight(stream)?))).collect();
+        self.before.retain(|id, _| seen.iter().any(|(_, sight)| sight.stream == *id));
+        let mut crews = crews(seen);
+        for crew in &mut crews {
+            crew.sight.rung = self.pressure.rung(crew.sight.stream).unwrap_or(crew.sight.rung);
+        }
+        let step_to = |of: &Crew, rung: usize, tell: &dyn Fn(&StreamShared)| {
+            for stream in streams.iter().filter(|stream| of.streams.contains(&stream.id)) {
+                if stream.dial.rung() != rung {
+                    stream.dial.step_to(rung, self.ladder.cut(rung));
+                    tell(stream);
+                }
+            }
+        };
+        // Who has come to share an encoder takes it as it is.
+        crews.iter().for_each(|crew| step_to(crew, crew.sight.rung, &|_| ()));
+        let sights: Vec<_> = crews.iter().map(|crew| crew.sight).collect();
         let used = self.marks.front().map(|since| {
             let load = Load::since(since);
             let cores = load.cores.max(0.01);
@@ -57,11 +73,13 @@ impl Watch {
         }
         let Some(used) = used else { return };
         let Some(step) = self.pressure.tick(Instant::now(), used, &sights) else { return };
-        let Some(stream) = streams.iter().find(|stream| stream.id == step.stream) else { return };
-        stream.dial.step_to(step.to, self.ladder.cut(step.to));
+        let Some(crew) = crews.iter().find(|crew| crew.sight.stream == step.stream) else { return };
         let name =
             |place: usize| Arc::from(self.ladder.rungs.get(place).map_or("", |rung| rung.name.as_str()));
-        stream.tell(EventKind::RungChanged { from: name(step.from), to: name(step.to), reason: step.reason });
+        step_to(crew, step.to, &|stream| {
+            let (from, to) = (name(step.from), name(step.to));
+            stream.tell(EventKind::RungChanged { from, to, reason: step.reason });
+        });
     }
 
     /// What is known of a stream, if it ever encoded pictures.
@@ -76,6 +94,7 @@ impl Watch {
             work.under_load.floor.as_deref().and_then(|name| self.ladder.place_of(name)).unwrap_or(lowest);
         Some(Sight {
             stream: stream.id,
+            rung: work.rung,
             priority: work.under_load.priority,
             floor,
             pixels: work.pixels,
@@ -83,6 +102,36 @@ impl Watch {
             waited: waits.since(&waited).at_least(FEW),
         })
     }
+}
+
+/// Streams whose pictures are made by the same encoder: they take each step together.
+#[derive(Debug)]
+struct Crew {
+    encoders: usize,
+    streams: Vec<StreamId>,
+    /// What is known of the encoder, under the number of the oldest of them.
+    sight: Sight,
+}
+
+/// Puts together who shares an encoder, by its number.
+fn crews(mut seen: Vec<(usize, Sight)>) -> Vec<Crew> {
+    seen.sort_by_key(|(_, sight)| sight.stream);
+    let mut crews: Vec<Crew> = Vec::new();
+    for (encoders, sight) in seen {
+        let Some(crew) = crews.iter_mut().find(|crew| crew.encoders == encoders) else {
+            crews.push(Crew { encoders, streams: vec![sight.stream], sight });
+            continue;
+        };
+        crew.streams.push(sight.stream);
+        let whole = &mut crew.sight;
+        whole.rung = whole.rung.max(sight.rung);
+        whole.priority = whole.priority.max(sight.priority);
+        whole.floor = whole.floor.min(sight.floor);
+        whole.pixels = whole.pixels.max(sight.pixels);
+        whole.encode = whole.encode.max(sight.encode);
+        whole.waited = whole.waited.max(sight.waited);
+    }
+    crews
 }
 
 impl Registry {
@@ -108,5 +157,28 @@ fn run(engine: &Weak<Registry>, mut watch: Watch) {
         if engine.wait_closed(Instant::now() + EVERY) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_an_encoder_is_seen_once_and_on_its_rung() {
+        let sight = |number: u64, rung: usize, pixels: f64| Sight {
+            stream: StreamId(number),
+            rung,
+            priority: 0,
+            floor: 3,
+            pixels,
+            encode: 0.1 * pixels,
+            waited: Duration::ZERO,
+        };
+        let crews = crews(vec![(7, sight(3, 0, 2.0)), (9, sight(2, 1, 5.0)), (7, sight(1, 2, 1.0))]);
+        let streams: Vec<_> = crews.iter().map(|crew| crew.streams.clone()).collect();
+        assert_eq!(streams, [vec![StreamId(1), StreamId(3)], vec![StreamId(2)]]);
+        let whole = crews[0].sight;
+        assert_eq!((whole.stream, whole.rung, whole.pixels, whole.encode), (StreamId(1), 2, 2.0, 0.2));
     }
 }
