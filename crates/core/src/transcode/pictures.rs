@@ -60,6 +60,8 @@ pub(super) struct Pictures {
     steer: Steer,
     /// Places that were left out.
     left_out: u64,
+    /// The newest of them, and its picture: a lap ends with it.
+    skipped: Option<(VideoFrame, i64)>,
     /// Ticks of one frame, of the clock of what comes out.
     step: i64,
     /// GOPs begin at whole multiples of their length, counted in places of the grid, whatever the encoder does by itself.
@@ -157,6 +159,7 @@ impl Pictures {
             encoder,
             steer,
             left_out: 0,
+            skipped: None,
             step,
             is_aligned: false,
             all_end: None,
@@ -256,6 +259,7 @@ impl Pictures {
 
     fn begin(&mut self) -> Result<(), Error> {
         self.shaper.reset();
+        self.skipped = None;
         self.stage = Stage::Taking;
         // A lap begins with what was said of the track, whatever encoder took over in the one before.
         self.told.clone_from(&self.output.config);
@@ -275,6 +279,10 @@ impl Pictures {
         let open = Opening { track: self.input.index, plan, color, encoders: &*self.encoders, rates };
         self.encoder = open.first_of(&self.candidates, from)?;
         self.shaper.set_pixel_format(self.encoder.inner.pixel_format());
+        // What is drawn has places in the size that was planned; without it, pictures are scaled once.
+        if self.painter.is_none() && self.plan.drawn.filters.is_empty() {
+            self.shaper.set_size(self.encoder.size);
+        }
         Ok(())
     }
 
@@ -282,12 +290,11 @@ impl Pictures {
     fn next_frame(&mut self) -> Result<Option<(VideoFrame, i64)>, Error> {
         loop {
             if let Some(given) = self.grid.pull()? {
+                self.leave_out();
                 if given.1.rem_euclid(self.steer.every()) == 0 {
                     return Ok(Some(given));
                 }
-                self.encoder.is_thinned = true;
-                self.meter.left_out_because(DropReason::Load);
-                self.left_out += 1;
+                self.skipped = Some(given);
                 continue;
             }
             if let Some(frame) = self.shaper.pull()? {
@@ -309,6 +316,21 @@ impl Pictures {
                 }
                 Stage::Grid => Stage::Encoder,
             };
+            // The last place is where the lap ends, at whatever frame rate.
+            if self.stage == Stage::Encoder
+                && let Some(last) = self.skipped.take()
+            {
+                return Ok(Some(last));
+            }
+        }
+    }
+
+    /// The place that was passed over is not the last one.
+    fn leave_out(&mut self) {
+        if self.skipped.take().is_some() {
+            self.encoder.is_thinned = true;
+            self.meter.left_out_because(DropReason::Load);
+            self.left_out += 1;
         }
     }
 
@@ -420,7 +442,7 @@ impl Pictures {
             packet.track = self.output.index;
             packet.pts = packet.pts.map(ticks);
             packet.dts = packet.dts.map(ticks);
-            packet.duration = self.step * self.steer.every();
+            packet.duration = self.step;
             self.steer.gave(&self.plan, packet.data.len());
             let config = packet.config.take().or_else(|| {
                 (self.encoder.given == 0).then(|| self.encoder.inner.track().config.clone()).flatten()

@@ -58,6 +58,14 @@ impl Shaper {
         }
     }
 
+    /// Makes pictures of another size from the next one on; what is held comes out as it was to be.
+    pub(super) fn set_size(&mut self, (width, height): (u32, u32)) {
+        if (self.target.width, self.target.height) != (width, height) {
+            (self.target.width, self.target.height) = (width, height);
+            self.of = None;
+        }
+    }
+
     /// How pictures are converted from here on, and how many threads share one.
     pub(super) fn set_scaling(&mut self, scaling: Scaling, threads: u32) {
         (self.target.scaling, self.target.threads) = (scaling, threads);

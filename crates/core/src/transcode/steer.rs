@@ -403,6 +403,40 @@ mod tests {
         assert_eq!((encoder.bits, steer.every()), (1_000_000, 1));
     }
 
+    /// Whatever the frame rate, a lap is as long as it was.
+    #[test]
+    fn at_half_the_frame_rate_a_lap_has_its_last_place_and_its_length() {
+        for count in [1, 2, 50, 51] {
+            let dial = Dial::default();
+            dial.step_to(1, crate::adapt::Cut { permille: 1000, every: 2, percent: 100 });
+            let encoders: Arc<dyn Encoders> =
+                Arc::new(Rated { manner: Manner::Hears, refused: None, opened: Mutex::default() });
+            let track =
+                TrackInfo::new(0, TrackKind::Video, Codec::from_name("rawvideo"), TimeBase::new(1, 25));
+            let mut pictures = Pictures::open(&track, &plan(), &encoders, &dial).expect("it opens");
+            let step = pictures.output().time_base.den as i64 / 25;
+            for lap in 0..2 {
+                let (mut packets, mut notices) = (VecDeque::new(), Vec::new());
+                for number in 0..count {
+                    let mut picture = VideoFrame::black(32, 32, "yuv420p").expect("a picture");
+                    picture.set_pts(Some(number));
+                    pictures.take(Decoded::Frame(picture));
+                    while pictures.work(&mut packets, &mut notices).expect("it encodes") {}
+                }
+                pictures.take(Decoded::End { all_end: None });
+                while pictures.work(&mut packets, &mut notices).expect("it encodes") {}
+                let places: Vec<_> = packets.iter().map(|packet| packet.pts.unwrap_or(-1) / step).collect();
+                let expected: Vec<_> =
+                    (0..count).filter(|place| place % 2 == 0 || *place == count - 1).collect();
+                assert_eq!(places, expected, "lap {lap}");
+                let end = packets.back().map(|packet| packet.pts.unwrap_or(-1) + packet.duration);
+                assert_eq!(end, Some(count * step));
+                assert_eq!(pictures.take_left_out() as i64, count - expected.len() as i64);
+                pictures.rewind().expect("it opens");
+            }
+        }
+    }
+
     #[test]
     fn the_buffer_holds_as_much_time_at_each_rate_and_at_least_a_picture() {
         assert_eq!(bits(&plan(), 1000, 1), (1_000_000, 300_000));
