@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Plays an HLS stream in headless Chromium with hls.js, from several moments on.
 
-    scripts/plays_hls_in_chromium.py PLAYLIST_URL [--joins N] [--seconds S] [--hlsjs FILE]
+    scripts/plays_hls_in_chromium.py PLAYLIST_URL [--joins N] [--seconds S] [--sizes N] [--begin S] [--hlsjs FILE]
 
-Each join is a new player that begins at a random moment and plays for some seconds of media. Prints one line of JSON for each: how long it took
-to the first picture, how far behind the newest segment it began, how much was played, how often it had to wait, and what hls.js
-complained of. Fails unless all of them played. The server has to allow other origins. Needs `chromium`; gets hls.js with scripts/for_browser.sh.
+Each join is a new player that begins at a random moment, where hls.js begins or at --begin, and plays for some seconds of media. Prints one line of JSON for each: how long it took
+to the first picture, how far behind the newest segment it began, how much was played, in which sizes, how often it had to wait, the longest hole
+in what it had to play, and what hls.js complained of. With --sizes it plays on until it was shown pictures of so many sizes. Fails unless all of them played. The server has to allow other origins. Needs `chromium`; gets hls.js with scripts/for_browser.sh.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from pathlib import Path
 PAGE = """<video id=video muted playsinline></video><script src=/hls.js></script><script>
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 async function join(number) {
-  const video = document.getElementById('video'), said = {number, errors: [], waits: 0};
-  const hls = new Hls();
+  const video = document.getElementById('video'), said = {number, errors: [], waits: 0, sizes: [], hole_s: 0};
+  const hls = new Hls({startPosition: BEGIN});
   hls.on(Hls.Events.ERROR, (_, data) => said.errors.push((data.fatal ? 'fatal ' : '') + data.details + (data.reason ? ': ' + data.reason : '')));
   hls.on(Hls.Events.LEVEL_LOADED, (_, data) => { said.target ??= data.details.targetduration; said.edge ??= data.details.edge; });
   const began = performance.now();
@@ -35,12 +35,20 @@ async function join(number) {
   const from = video.currentTime;
   said.behind_s = Math.round((said.edge - from) * 1000) / 1000;
   video.onwaiting = () => said.waits++;
+  const look = () => {
+    const size = video.videoWidth + 'x' + video.videoHeight;
+    if (said.sizes.at(-1) !== size) said.sizes.push(size);
+    for (let range = 1; range < video.buffered.length; range++)
+      said.hole_s = Math.max(said.hole_s, video.buffered.start(range) - video.buffered.end(range - 1));
+  };
   const until = performance.now() + PATIENCE * 1000;
-  while (video.currentTime - from < SECONDS && performance.now() < until) await sleep(50);
+  video.onresize = look;
+  const enough = () => video.currentTime - from >= SECONDS && new Set(said.sizes).size >= SIZES;
+  for (look(); !enough() && !video.ended && performance.now() < until; look()) await sleep(50);
   const quality = video.getVideoPlaybackQuality();
   Object.assign(said, {played_s: Math.round((video.currentTime - from) * 1000) / 1000, width: video.videoWidth,
     frames: quality.totalVideoFrames, dropped: quality.droppedVideoFrames});
-  video.onwaiting = null;
+  video.onwaiting = video.onresize = null;
   hls.destroy();
   video.removeAttribute('src');
   video.load();
@@ -86,6 +94,8 @@ def main():
     parser.add_argument("playlist")
     parser.add_argument("--joins", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--sizes", type=int, default=1)
+    parser.add_argument("--begin", type=float, default=-1)
     parser.add_argument("--patience", type=float, default=60)
     parser.add_argument("--hlsjs", type=Path)
     asked = parser.parse_args()
@@ -96,7 +106,7 @@ def main():
             sys.exit(got.returncode)
         file = Path(got.stdout.decode().strip())
     page = PAGE
-    for word, value in [("PLAYLIST", asked.playlist), ("JOINS", asked.joins), ("SECONDS", asked.seconds), ("PATIENCE", asked.patience)]:
+    for word, value in [("PLAYLIST", asked.playlist), ("JOINS", asked.joins), ("SECONDS", asked.seconds), ("SIZES", asked.sizes), ("BEGIN", asked.begin), ("PATIENCE", asked.patience)]:
         page = page.replace(word, json.dumps(value))
     said = []
     port = serve(page, file.read_bytes(), said)
@@ -113,7 +123,13 @@ def main():
                     shown += 1
                 time.sleep(0.05)
             browser.terminate()
-    played = [join for join in said if join["played_s"] >= asked.seconds and not any(error.startswith("fatal") for error in join["errors"])]
+    played = [
+        join
+        for join in said
+        if join["played_s"] >= asked.seconds
+        and len(set(join["sizes"])) >= asked.sizes
+        and not any(error.startswith("fatal") for error in join["errors"])
+    ]
     sys.exit(len(played) != asked.joins)
 
 

@@ -6,21 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flowcast::encode::{QualityLadder, UnderLoad};
+use flowcast::output::{FileFormat, Hls};
 use flowcast::stats::{DropReason, LoadReason};
 use flowcast::{Encoding, Engine, Error, EventKind, Events, Mode, Output, Profile, Source, StreamHandle};
 use kit::rig::engine;
-use kit::{Clip, PATIENCE, Peer, directory, text, wait_until};
+use kit::{Clip, FfmpegListen, PATIENCE, Shown, directory, shown, wait_until};
 
 use crate::air::alone;
 
 /// Uses a third of the machine and more, until it is dropped.
-struct Burning {
+pub(crate) struct Burning {
     is_over: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Burning {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let is_over = Arc::<AtomicBool>::default();
         let count = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
         let burn = |is_over: Arc<AtomicBool>| {
@@ -42,25 +43,18 @@ impl Drop for Burning {
     }
 }
 
-/// What `ffmpeg` says of each picture of a file that it decodes without a complaint: its time in milliseconds, and its width.
-fn pictures(file: &Path) -> Vec<(i64, u32)> {
-    let decoded = ["-nostdin", "-v", "info", "-nostats", "-xerror", "-i", text(file)];
-    let shown = ["-map", "0:v", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-f", "null", "-"];
-    // ffprobe 5.1 breaks down where the size changes.
-    let mut decoder = Peer::spawn(Path::new("ffmpeg"), [&decoded[..], &shown[..]].concat());
-    decoder.wait_success(PATIENCE);
-    let word = |line: &str, name: &str| {
-        let (_, rest) = line.split_once(name)?;
-        rest.split_whitespace().next().map(str::to_owned)
-    };
-    let line = |line: &str| {
-        let time: f64 = word(line, " pts_time:")?.parse().ok()?;
-        let width = word(line, " s:")?.split('x').next()?.parse().ok()?;
-        Some(((time * 1000.0).round() as i64, width))
-    };
-    let errors = decoder.errors();
-    assert!(!errors.contains("error"), "{errors}");
-    errors.lines().filter_map(line).collect()
+/// The pictures change their size once, to half of it, and their times go on, at half the rate from some time on.
+#[track_caller]
+fn assert_steps(who: &str, pictures: &[Shown]) {
+    let mut widths: Vec<_> = pictures.iter().map(|picture| picture.size.0).collect();
+    widths.dedup();
+    assert_eq!(widths.len(), 2, "{who}: {widths:?}");
+    assert_eq!(widths[1], widths[0] / 2, "{who}: half as wide from a keyframe on");
+    let steps: Vec<_> = pictures.windows(2).map(|pair| pair[1].millis - pair[0].millis).collect();
+    let (shortest, longest) = (steps.iter().min().copied(), steps.iter().max().copied());
+    let (shortest, longest) = (shortest.unwrap_or_default(), longest.unwrap_or_default());
+    assert!(shortest > 0, "{who}: times go on");
+    assert!(longest <= 3 * shortest, "{who}: {longest}, {shortest}: every other picture");
 }
 
 #[test]
@@ -89,7 +83,14 @@ fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
     let record = Output::record(directory.path().join("kept.flv"));
     let kept = engine.stream(kept).to(record).start().expect("it can be encoded");
     let encoded = source(Mode::Encode).encoding(Encoding::new(Profile::Ultra));
-    let encoded = engine.stream(encoded).to(Output::record(&file)).start().expect("it can be encoded");
+    let (part, mut server) = (directory.path().join("part.mp4"), FfmpegListen::start("live", "steps"));
+    let hls = [FileFormat::Mp4, FileFormat::MpegTs].map(|format| {
+        let hls = Hls::directory(directory.path().join(format.as_str())).event();
+        Output::hls(hls.target_duration(Duration::from_secs(1)).format(format))
+    });
+    let push = Output::rtmp(&format!("rtmp://{}/live", server.address), "steps");
+    let encoded = engine.stream(encoded).to(Output::record(&file)).record(&part).to(push).outputs(hls);
+    let encoded = encoded.start().expect("it can be encoded");
     let burning = Burning::start();
     let figures = || encoded.stats().encoding.unwrap_or_default();
     assert!(wait_until(PATIENCE, || figures().rung == 3), "{}", encoded.stats());
@@ -99,6 +100,10 @@ fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
     assert!(figures().drops.of(DropReason::Load) > 0 && figures().dropped == 0, "{:?}", figures());
     assert_eq!(kept.stats().encoding.map(|encoding| encoding.rung), Some(0));
     let stopped = encoded.id();
+    let stats = encoded.stats();
+    assert!(stats.outputs.iter().all(|output| output.failures == 0), "{stats}");
+    // What this machine gave an output no time for is lost up to a keyframe.
+    let is_whole: Vec<_> = stats.outputs.iter().map(|output| output.drops == 0).collect();
     for stream in [encoded, copied, kept] {
         stream.stop(PATIENCE).expect("it was not lost");
     }
@@ -114,21 +119,26 @@ fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
         }
     }
     assert_eq!(steps, ["high medium", "medium low", "low potato"]);
-    let pictures = pictures(&file);
-    let widths: Vec<u32> = {
-        let mut widths: Vec<_> = pictures.iter().map(|(_, width)| *width).collect();
-        widths.dedup();
-        widths
-    };
-    assert_eq!(widths.len(), 2, "{widths:?}");
-    assert_eq!(widths[1], widths[0] / 2, "half as wide from a keyframe on");
-    assert!(pictures.windows(2).all(|pair| pair[0].0 < pair[1].0), "times go on");
-    let longest = pictures.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
-    let shortest = pictures.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or_default();
-    assert!(
-        longest.is_some_and(|longest| longest <= 3 * shortest),
-        "{longest:?}, {shortest}: every other picture"
-    );
+    assert_steps("FLV", &shown(&file));
+    if is_whole[1] {
+        // What cannot go on with another size in the same file goes on in the next.
+        let [first, next] = [part, directory.path().join("part-1.mp4")].map(|file| shown(&file));
+        assert!(first.iter().all(|picture| picture.size == first[0].size));
+        assert_eq!(next[0].size.0, first[0].size.0 / 2);
+        assert!(next.len() > 25, "{}", next.len());
+    }
+    // A server of others, in the same connection.
+    let pushed = server.finish(PATIENCE);
+    let played = |format: FileFormat| directory.path().join(format.as_str()).join("index.m3u8");
+    for (place, who, file) in [
+        (2, "push", pushed.to_owned()),
+        (3, "HLS", played(FileFormat::Mp4)),
+        (4, "HLS of MPEG-TS", played(FileFormat::MpegTs)),
+    ] {
+        if is_whole[place] {
+            assert_steps(who, &shown(&file));
+        }
+    }
 }
 
 #[test]
@@ -165,7 +175,7 @@ struct Run {
 }
 
 impl Run {
-    /// Starts `count` streams of a clip of 720p25 that is recorded to nowhere, on an engine with a ladder or without.
+    /// Starts `count` streams of a clip that are recorded, on an engine with a ladder or without.
     fn start(directory: &Path, clip: &Path, count: usize, has_ladder: bool) -> Self {
         let engine = engine(|config| {
             config.max_streams = count + 1;
@@ -228,7 +238,11 @@ impl Run {
 /// `benches/load.sh` runs it: it takes minutes, and judges by the clock.
 fn measure(has_ladder: bool) {
     let directory = directory();
-    let clip = Clip { seconds: 10, size: (1280, 720), ..Clip::default() }.make(directory.path(), "clip.mp4");
+    let size = std::env::var("SIZE").unwrap_or_else(|_| "480x270".to_owned());
+    let side = |side: Option<&str>| side.and_then(|side| side.parse().ok()).expect("SIZE=480x270");
+    let mut sides = size.split('x');
+    let size = (side(sides.next()), side(sides.next()));
+    let clip = Clip { seconds: 10, size, ..Clip::default() }.make(directory.path(), "clip.mp4");
     let side = if has_ladder { "with" } else { "without" };
     let number = |name: &str, usual: usize| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)

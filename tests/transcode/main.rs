@@ -6,6 +6,7 @@
 
 mod air;
 mod bits;
+mod browser;
 mod clips;
 mod damaged;
 mod drawn;
