@@ -76,6 +76,12 @@ def flowcast(arguments, directory, merge):
     return own(arguments, directory, "fanout_server", "--merge", str(merge))
 
 
+def http_flv(arguments, directory, merge):
+    """Published by RTMP, played by HTTP."""
+    process, address = own(arguments, directory, "fanout_server", "--merge", str(merge), "--http")
+    return process, address, process.stdout.readline().strip()
+
+
 def bare(arguments, directory, merge):
     return own(arguments, directory, "barefan", arguments.flv, "--merge", str(merge))
 
@@ -103,20 +109,22 @@ def rtmp_crate(arguments, directory, _merge):
     return process, process.stdout.readline().split()[-1]
 
 
-# name: what it is called in the table, how it is started, its merge window, whether it speaks RTMP
+RTMP, HTTP = ["--play", "live/demo"], ["--get", "/live/demo.flv"]
+
+# name: what it is called in the table, how it is started, its merge window, what its players ask for (nothing: it sends by itself)
 SIDES = {
-    "flowcast": ("flowcast", flowcast, 100, True),
-    "flowcast-0": ("flowcast, merging off", flowcast, 0, True),
-    "nginx": ("nginx", nginx, 0, True),
-    "rtmp": ("`rtmp` crate", rtmp_crate, 0, True),
-    "bare": ("bare loop, 100 ms", bare, 100, False),
-    "bare-0": ("bare loop, per message", bare, 0, False),
+    "flowcast": ("flowcast", flowcast, 100, RTMP),
+    "flowcast-0": ("flowcast, merging off", flowcast, 0, RTMP),
+    "http-flv": ("flowcast, HTTP-FLV", http_flv, 100, HTTP),
+    "nginx": ("nginx", nginx, 0, RTMP),
+    "rtmp": ("`rtmp` crate", rtmp_crate, 0, RTMP),
+    "bare": ("bare loop, 100 ms", bare, 100, []),
+    "bare-0": ("bare loop, per message", bare, 0, []),
 }
 
 
 class Players:
-    def __init__(self, arguments, address, count, speaks):
-        play = ["--play", "live/demo"] if speaks else []
+    def __init__(self, arguments, address, count, play):
         self.process = subprocess.Popen([arguments.programs / "players", address, "--count", str(count),
                                          "--round", str(arguments.round), *play],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -138,16 +146,16 @@ def publish(arguments, address):
 
 
 def measure(arguments, side, count):
-    _, start, merge, speaks = SIDES[side]
+    _, start, merge, play = SIDES[side]
     with tempfile.TemporaryDirectory(prefix="flowcast-fanout-") as directory:
-        server, address = start(arguments, pathlib.Path(directory), merge)
+        server, address, *played = start(arguments, pathlib.Path(directory), merge)
         children = []
         try:
-            if speaks:
+            if play:
                 children.append(publish(arguments, address))
                 time.sleep(3)
             before = rss_kb(server.pid)
-            players = Players(arguments, address, count, speaks)
+            players = Players(arguments, *(played or [address]), count, play)
             children.append(players.process)
             time.sleep(SETTLE)
             players.window()
@@ -182,14 +190,14 @@ def judge(runs, expected):
 def table(count, results, expected):
     cost = {side: statistics.median(run["cpu"] for run in runs) for side, runs in results.items()}
     print(f"\n{count} players\n")
-    print("| | CPU ms per player-second | of a core | × bare 100 ms | × bare per message | × nginx | RSS MiB before, with players, at the end "
+    print("| | CPU ms per player-second | of a core | × bare 100 ms | × bare per message | × nginx | × RTMP | RSS MiB before, with players, at the end "
           "| longest silence | served |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for side, runs in results.items():
         ratio = lambda other: f"{cost[side] / cost[other]:.2f}" if other in cost else ""
         memory = ", ".join(f"{statistics.median(run[at] for run in runs) / 1024:.0f}" for at in ("before", "first", "after"))
         silence = max(run["silence_max_ms"] for run in runs)
-        print(f"| {SIDES[side][0]} | {cost[side]:.3f} | {statistics.median(run['core'] for run in runs):.0%} | {ratio('bare')} | {ratio('bare-0')} | {ratio('nginx')} | {memory} "
+        print(f"| {SIDES[side][0]} | {cost[side]:.3f} | {statistics.median(run['core'] for run in runs):.0%} | {ratio('bare')} | {ratio('bare-0')} | {ratio('nginx')} | {ratio('flowcast')} | {memory} "
               f"| {silence} ms | {judge(runs, expected)} |", flush=True)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a player costs: one stream of 2.65 Mbit/s to 1, 50, 200 and 1,000 players, from flowcast's server, nginx's RTMP module, the
-# `rtmp` crate's server, and bare loops that write the same bytes prepared. Prints tables for docs/performance.md.
+# `rtmp` crate's server, flowcast by HTTP-FLV, and bare loops that write the same bytes prepared. Prints tables for docs/performance.md.
 #
 #   benches/fanout.sh [PLAYERS...]      1 50 200 1000
 #
@@ -8,7 +8,7 @@
 #   ROUNDS=1                how often all sides take their turn; medians are shown
 #   ROUND=0                 rest of the players between two looks at their sockets, ms: 0 reads as soon as something is there,
 #                           so that every write wakes somebody; 5 leaves the waking out, as a network card would
-#   SIDES="flowcast flowcast-0 nginx rtmp bare bare-0"    which; -0 is without merging
+#   SIDES="flowcast flowcast-0 http-flv nginx rtmp bare bare-0"    which; -0 is without merging
 #   PEERS_BIN=DIR           where tests/peers was built; without it the `rtmp` crate is left out
 #   PROGRAMS=DIR            where the measuring programs are; without it they are built
 set -euo pipefail
@@ -23,5 +23,5 @@ if [ -z "${PROGRAMS:-}" ]; then
 fi
 ulimit -n "$(ulimit -Hn)"
 exec python3 benches/fanout.py --programs "$PROGRAMS" --clip "$clip" --seconds "${SECONDS_EACH:-10}" --rounds "${ROUNDS:-1}" --round "${ROUND:-0}" \
-    --sides "${SIDES:-flowcast flowcast-0 nginx rtmp bare bare-0}" --peers "${PEERS_BIN:-$PWD/tests/peers/target/bin}" \
+    --sides "${SIDES:-flowcast flowcast-0 http-flv nginx rtmp bare bare-0}" --peers "${PEERS_BIN:-$PWD/tests/peers/target/bin}" \
     "${@:-1 50 200 1000}"

@@ -3,7 +3,7 @@
 //! In: what a server sends. Out: how much of it each player got, and how long each was left without anything. Most
 //! players discard in the kernel (MSG_TRUNC) once they have seen a tag; some parse everything.
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ const DISCARD: usize = 4 << 20;
 const READ: usize = 64 << 10;
 /// Players that are being let in at a time.
 const AT_THE_DOOR: usize = 16;
+/// How long a server of HTTP may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Rest between two bytes of one that drips.
 const DRIP: Duration = Duration::from_secs(1);
 
@@ -63,12 +65,21 @@ pub struct Player {
     pub ended: Option<String>,
 }
 
+/// What players say first.
+enum Asks {
+    /// Nothing: everything is media from the first byte.
+    Nothing,
+    Rtmp(Destination),
+    /// A request of HTTP.
+    Http(String),
+}
+
 /// All players.
 pub struct Crowd {
     poll: Poll,
     events: Events,
     to: SocketAddr,
-    destination: Option<Destination>,
+    asks: Asks,
     /// In the order they were connected in.
     pub players: Vec<Player>,
     scratch: Vec<u8>,
@@ -83,15 +94,24 @@ impl std::fmt::Debug for Crowd {
 impl Crowd {
     /// Nobody yet, for the server at `to`. Without a stream there is no RTMP: everything is media from the first byte.
     pub fn new(to: SocketAddr, stream: Option<&str>) -> Result<Self> {
-        let destination = match stream {
-            Some(stream) => Some(Destination::parse(&format!("rtmp://{to}/{stream}"))?),
-            None => None,
+        let asks = match stream {
+            Some(stream) => Asks::Rtmp(Destination::parse(&format!("rtmp://{to}/{stream}"))?),
+            None => Asks::Nothing,
         };
+        Self::who_ask(to, asks)
+    }
+
+    /// Nobody yet, for the server of HTTP at `to`, of which they get `path`. The answer is discarded, not parsed.
+    pub fn of_http(to: SocketAddr, path: &str) -> Result<Self> {
+        Self::who_ask(to, Asks::Http(format!("GET {path} HTTP/1.1\r\nHost: {to}\r\n\r\n")))
+    }
+
+    fn who_ask(to: SocketAddr, asks: Asks) -> Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(4096),
             to,
-            destination,
+            asks,
             players: Vec::new(),
             scratch: vec![0; DISCARD],
         })
@@ -128,16 +148,22 @@ impl Crowd {
     }
 
     fn connect(&mut self, behaviour: Behaviour) -> Result<()> {
-        let socket = std::net::TcpStream::connect(self.to)?;
+        let mut socket = std::net::TcpStream::connect(self.to)?;
+        if let Asks::Http(request) = &self.asks {
+            get(&mut socket, request)?;
+        }
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         let mut socket = TcpStream::from_std(socket);
         self.poll.registry().register(&mut socket, Token(self.players.len()), Interest::READABLE)?;
         let now = Instant::now();
-        let session = self.destination.as_ref().map(|destination| {
-            let config = ClientConfig::default();
-            Box::new(ClientSession::new(ClientRole::Play, destination, config, [0x5a; 1528], now))
-        });
+        let session = match &self.asks {
+            Asks::Rtmp(destination) => {
+                let config = ClientConfig::default();
+                Some(Box::new(ClientSession::new(ClientRole::Play, destination, config, [0x5a; 1528], now)))
+            }
+            Asks::Nothing | Asks::Http(_) => None,
+        };
         let mut player = Player {
             socket,
             session,
@@ -187,6 +213,19 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+}
+
+/// Asks for a body without an end, and waits until it begins.
+fn get(socket: &mut std::net::TcpStream, request: &str) -> Result<()> {
+    socket.set_read_timeout(Some(ANSWER))?;
+    socket.write_all(request.as_bytes())?;
+    let mut head = [0; 4096];
+    let count = socket.read(&mut head)?;
+    let head = String::from_utf8_lossy(head.get(..count).unwrap_or_default()).into_owned();
+    match head.starts_with("HTTP/1.1 200 ") {
+        true => Ok(()),
+        false => Err(format!("not played: {}", head.lines().next().unwrap_or("no answer")).into()),
     }
 }
 

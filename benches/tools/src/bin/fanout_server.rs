@@ -1,4 +1,4 @@
-//! flowcast's RTMP server by itself, for measurements: one stream, and nothing printed while it runs.
+//! flowcast's RTMP server by itself, and its HTTP beside it, for measurements: one stream, and nothing printed while it runs.
 #![allow(clippy::print_stdout, reason = "scripts read it")]
 
 use std::io::Read;
@@ -26,6 +26,10 @@ struct Cli {
     #[arg(long, value_name = "MS", value_parser = millis)]
     merge: Option<Duration>,
 
+    /// Serve HTTP as well: the second line of output is its address, with the stream at /live/demo.flv
+    #[arg(long)]
+    http: bool,
+
     /// Relay what players ask for from there: rtmp://HOST:PORT/live
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
@@ -50,6 +54,14 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let server = server.start()?;
     println!("{}", server.address());
+    let http = cli.http.then(|| {
+        let options = flowcast_http::Options::default().with(|options| options.open_to_this_machine = true);
+        flowcast_http::serve(&engine, "127.0.0.1:0", options)
+    });
+    let http = http.transpose()?;
+    if let Some(http) = &http {
+        println!("{}", http.address());
+    }
 
     let mut input = std::io::stdin().lock();
     let mut late = Duration::ZERO;
@@ -59,6 +71,9 @@ fn run(cli: &Cli) -> Result<()> {
             late = late.max(stream.stats().schedule_lag_max);
         }
         println!("{}", tell(&engine, &server.stats(), late));
+    }
+    if let Some(http) = http {
+        http.stop(Duration::from_secs(5));
     }
     server.stop(Duration::from_secs(5));
     Ok(())

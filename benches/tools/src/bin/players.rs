@@ -28,6 +28,10 @@ struct Cli {
     #[arg(long, value_name = "APP/NAME")]
     play: Option<String>,
 
+    /// What to get by HTTP: /live/NAME.flv. It is discarded, not parsed
+    #[arg(long, value_name = "PATH", conflicts_with = "play")]
+    get: Option<String>,
+
     /// How many players
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
@@ -50,7 +54,11 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let _ = process::raise_open_files();
-    let mut crowd = Crowd::new(cli.to, cli.play.as_deref()).map_err(|error| error.to_string())?;
+    let crowd = match &cli.get {
+        Some(path) => Crowd::of_http(cli.to, path),
+        None => Crowd::new(cli.to, cli.play.as_deref()),
+    };
+    let mut crowd = crowd.map_err(|error| error.to_string())?;
     let behaviour = |index| if index % cli.parse_every == 0 { Behaviour::Parse } else { Behaviour::Discard };
     let mut on_tag = |_, _: &_, _| {};
     crowd.join((0..cli.count).map(behaviour), PATIENCE, &mut on_tag).map_err(|error| error.to_string())?;
