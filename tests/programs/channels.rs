@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use flowcast::config::TlsRoots;
+use flowcast::{Config, Engine, Output, Source};
 use kit::rig::Known;
 use kit::scripted::{Script, Scripted};
-use kit::{PATIENCE, Peer, directory, example, text, wait_until};
+use kit::{Authority, PATIENCE, Peer, directory, example, text, wait_until};
 use rustix::process::{Signal, kill_process};
 
 const SECRET: &str = "a-canary-key";
@@ -454,4 +456,44 @@ fn an_output_that_goes_takes_no_backup_of_another_along() {
         assert!(wait_until(PATIENCE, goes_on), "{}", channels.report());
         assert_eq!(open(server), (1, 1));
     }
+}
+
+#[test]
+fn who_publishes_by_rtmps_is_passed_on_and_a_certificate_that_cannot_be_used_is_told() {
+    let Some(program) = example("channels") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let (config, chain, key) =
+        (folder.path().join("channels.toml"), folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let authority = Authority::new("flowcast test authority");
+    let (certificates, secret) = authority.issue(&["127.0.0.1"]);
+    fs::write(&chain, certificates).expect("there is room");
+    let receiver = Scripted::start(Script::Record);
+    let file = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nrtmps = \"127.0.0.1:0\"\ntls = [{chain:?}, {key:?}]\n\
+         [keys]\nstudio = \"studio-key\"\n\
+         [channels.passed-on]\nsource = {{ published = \"studio\" }}\noutputs = [{{ server = {:?}, key = \"k\" }}]\n",
+        receiver.url()
+    );
+    fs::write(&config, file).expect("there is room");
+
+    // Without the key's file it does not start, and says which file it is.
+    let mut fails = Peer::spawn(&program, [text(&config)]);
+    assert!(!fails.wait(PATIENCE).success(), "{}", fails.report());
+    assert!(fails.errors().contains("key.pem"), "{}", fails.report());
+
+    fs::write(&key, secret).expect("there is room");
+    let mut channels = Peer::spawn(&program, [text(&config)]);
+    let url = channels.wait_for_line("listening on rtmps://", PATIENCE);
+    let engine = Engine::new(Config::default()).expect("the defaults work");
+    let trusted = folder.path().join("authority.pem");
+    fs::write(&trusted, authority.pem()).expect("there is room");
+    let roots = TlsRoots::from_pem_file(&trusted).expect("the authority's certificate");
+    let push = Output::rtmp_url(&format!("rtmps://{url}/studio-key")).tls_roots(roots);
+    let live =
+        engine.stream(Source::file(&clip.file).looped()).to(push).start().expect("a file that is there");
+    assert!(receiver.wait_pictures(0, 10, PATIENCE), "{}\n{}", live.stats(), channels.report());
+    drop(live);
+    send(&channels, Signal::TERM);
+    channels.wait_success(PATIENCE);
+    assert!(!channels.output().contains("studio-key") && !channels.errors().contains("studio-key"));
 }
