@@ -20,6 +20,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use fleet::{Changes, DEADLINE, Fleet};
 use flowcast::state::{RestoreOptions, Snapshot, StateFile};
 use flowcast::{Config, Engine, ReelStore, RtmpServer};
 use flowcast_http::{HttpServer, Options, Scope, Token, serve};
-use kept::Kept;
+use kept::{Disk, Kept};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use support::print::out;
 use support::{Result, cli, events};
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let read = || cli.file.as_deref().map_or_else(|| Ok(File::default()), File::read);
-    let mut file = read().map_err(|problems| problems.join("\n"))?;
+    let file = read().map_err(|problems| problems.join("\n"))?;
     if cli.check {
         let File { channels, schedules, keys, .. } = &file;
         out!("ok: {} channels, {} of them scheduled, {} keys", channels.len(), schedules.len(), keys.len())?;
@@ -89,7 +90,7 @@ fn run(cli: &Cli) -> Result<()> {
     let engine = Engine::new(Config::from_env()?.with(|config| config.reels = Some(ReelStore::new(reels))))?;
     let (happened, scheduled) = (engine.events(), engine.schedules().events());
     let mut table = Table::new();
-    let mut kept = Kept::open(&http.data)?;
+    let kept = Kept::open(&http.data)?;
     kept.give_keys(&engine, &file)?;
     // Before the channels, which may play what is published.
     let rtmp = server::serve(&engine, &file.server.clone().unwrap_or_default())?;
@@ -101,9 +102,9 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let before = state.as_ref().and_then(|state| state.snapshot().cloned());
     let of_file = before.map(|before| resume(&engine, before, &kept, &file, &table));
-    let page = serve_http(&engine, &rtmp, &http)?;
+    let disk = Arc::new(Disk::new(engine.clone(), kept, file.clone()));
+    let page = serve_http(&engine, &rtmp, &http, &disk)?;
     let work = Work::begin(Fleet::new(engine.clone()), file.clone(), of_file)?;
-    let mut keeper = None;
     let (mut looked, mut shown) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
         if let Some(event) = happened.next_timeout(TICK).filter(|event| events::text(event).is_some()) {
@@ -120,7 +121,7 @@ fn run(cli: &Cli) -> Result<()> {
                     tell(&table, what, &changes)?;
                     // What was kept has been gone on with.
                     if let Some(state) = state.take() {
-                        keeper = Some(engine.keep_state(state)?);
+                        disk.keep(engine.keep_state(state)?);
                     }
                 }
             }
@@ -133,8 +134,8 @@ fn run(cli: &Cli) -> Result<()> {
                             "engine.state, engine.reels, server and http are those of the start: to change them, restart",
                         );
                     }
-                    file = new;
-                    work.change_to(file.clone());
+                    disk.follow(new.clone());
+                    work.change_to(new);
                 }
                 Err(problems) => {
                     problems.iter().for_each(|problem| table.say(problem));
@@ -149,7 +150,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
         if looked.elapsed() >= TICK {
             looked = Instant::now();
-            if let Err(error) = kept.note(&engine, &file) {
+            if let Err(error) = disk.note() {
                 table.say(format_args!("what the page did is not kept: {error}"));
             }
         }
@@ -161,7 +162,7 @@ fn run(cli: &Cli) -> Result<()> {
     let published = rtmp.stop(DEADLINE);
     // This ends what a change of the channels waits for, too.
     let report = engine.shutdown(DEADLINE);
-    drop(keeper);
+    disk.end();
     out!(
         "stopped {}, abandoned {}",
         report.stopped + published.stopped,
@@ -197,9 +198,10 @@ fn resume(engine: &Engine, mut before: Snapshot, kept: &Kept, file: &File, table
     before
 }
 
-fn serve_http(engine: &Engine, rtmp: &RtmpServer, table: &HttpTable) -> Result<HttpServer> {
+fn serve_http(engine: &Engine, rtmp: &RtmpServer, table: &HttpTable, disk: &Arc<Disk>) -> Result<HttpServer> {
     let (secret, is_new) = kept::token(&table.data)?;
-    let options = Options::default().rtmp_server(rtmp).with(|options| {
+    let disk = disk.clone();
+    let options = Options::default().rtmp_server(rtmp).saved_by(move || disk.save()).with(|options| {
         options.tokens.push(Token::new("studio", &secret, [Scope::Operate, Scope::Keys]));
         options.open_metrics = table.open_metrics;
         options.proxies.clone_from(&table.proxies);

@@ -58,6 +58,12 @@ impl Studio {
     }
 
     #[track_caller]
+    fn expect_label(&self, label: &str) {
+        let is_there = wait_until(PATIENCE, || self.labels().iter().any(|of| of == label));
+        assert!(is_there, "{:?}, without {label}\n{}", self.labels(), self.program.report());
+    }
+
+    #[track_caller]
     fn expect(&self, labels: &[&str]) {
         let are_there = wait_until(PATIENCE, || self.labels() == labels);
         assert!(are_there, "{:?}, not {labels:?}\n{}", self.labels(), self.program.report());
@@ -124,4 +130,57 @@ fn what_the_page_began_and_issued_is_there_again_after_a_kill_and_the_file_is_fo
     kill_process(studio.program.pid(), Signal::TERM).expect("it runs");
     studio.program.wait_success(PATIENCE);
     assert!(!studio.program.output().contains(SECRET) && !studio.program.errors().contains(SECRET));
+}
+
+#[test]
+fn what_was_answered_is_on_the_disk_when_the_program_is_killed_at_once() {
+    let Some(program) = example("studio") else { return };
+    let (clip, folder) = (Known::small(), directory());
+    let (config, data) = (folder.path().join("studio.toml"), folder.path().join("data"));
+    let http = format!("[http]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n");
+    fs::write(&config, http + "[server]\nlisten = \"127.0.0.1:0\"\n").expect("a file");
+    // Each is the last thing that the program does.
+    let done = |what: &dyn Fn(&Studio) -> (u16, String), status: u16| {
+        let mut studio = Studio::start(&program, &config, &data);
+        let answer = what(&studio);
+        studio.program.kill();
+        assert_eq!(answer.0, status, "{}\n{}", answer.1, studio.program.report());
+    };
+    let body = |studio: &Studio, path: &str| -> Value {
+        let (status, body) = studio.ask("GET", path, None);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let place = |studio: &Studio, label: &str| {
+        studio.expect_label(label);
+        let page = body(studio, "/api/v1/streams");
+        let mut streams = page["streams"].as_array().expect("a list").iter();
+        let stream = streams.find(|stream| stream["label"] == label).expect("it was just there");
+        format!("/api/v1/streams/{}", stream["id"].as_str().expect("a number"))
+    };
+    let list = json!({"label": "list", "source": {"playlist": [clip.file, clip.file]}, "outputs": [{"publish": "list"}]});
+    let loops = json!({"label": "loop", "source": {"file": clip.file, "looped": true}, "outputs": [{"publish": "loop"}]});
+    let night = json!({"stream": {"label": "night", "source": {"file": clip.file, "looped": true}, "without_outputs": true},
+        "when": {"zone": "Europe/Berlin", "windows": [{"days": ["mon"], "from": "03:00", "to": "03:30"}]}});
+    done(&|studio| studio.ask("POST", "/api/v1/streams", Some(&list)), 201);
+    done(&|studio| studio.ask("POST", "/api/v1/streams", Some(&loops)), 201);
+    done(&|studio| studio.ask("POST", "/api/v1/keys", Some(&json!({"name": "guest"}))), 201);
+    let item = json!({"path": clip.file});
+    done(&|studio| studio.ask("POST", &(place(studio, "list") + "/playlist/items"), Some(&item)), 201);
+    done(
+        &|studio| {
+            studio.ask("POST", &(place(studio, "list") + "/outputs"), Some(&json!({"publish": "other"})))
+        },
+        201,
+    );
+    done(&|studio| studio.ask("POST", "/api/v1/schedules", Some(&night)), 201);
+    done(&|studio| studio.ask("DELETE", &place(studio, "loop"), None), 200);
+    let studio = Studio::start(&program, &config, &data);
+    studio.expect(&["list"]);
+    let stream = place(&studio, "list");
+    assert_eq!(body(&studio, &(stream.clone() + "/playlist"))["total"], 3);
+    let outputs = body(&studio, &(stream + "/outputs")).to_string();
+    assert!(outputs.contains("other"), "{outputs}");
+    assert!(body(&studio, "/api/v1/keys").to_string().contains("\"guest\""));
+    assert!(body(&studio, "/api/v1/schedules").to_string().contains("\"night\""));
 }

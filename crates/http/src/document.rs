@@ -10,7 +10,7 @@ use crate::problem::{Part, Problem};
 #[openapi(
     info(
         title = "flowcast",
-        description = "Streams on the air: watched, started, changed and stopped. Lengths of time are seconds, rates bits per second, points in time RFC 3339 in UTC. Errors are problem details (RFC 9457) with a stable code.",
+        description = "Streams on the air: watched, started, changed and stopped. Lengths of time are seconds, rates bits per second, points in time RFC 3339 in UTC. Errors are problem details (RFC 9457) with a stable code. An answer with the header `Flowcast-Unsaved` is about something that was done and is not on the disk, and says why.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(Problem, Part)),

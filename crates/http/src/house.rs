@@ -22,6 +22,7 @@ use crate::metrics::Shown;
 use crate::options::Options;
 use crate::problem::{Outcome, Problem};
 use crate::request::number;
+use crate::saving::Saver;
 use crate::tokens::Tokens;
 
 /// Calls that block at a time: so many threads of the runtime are used for them.
@@ -48,6 +49,8 @@ pub(crate) struct Rooms {
     /// Places of clients that listen to events and figures, and of those that play.
     pub(crate) listeners: Arc<Semaphore>,
     pub(crate) players: Arc<Semaphore>,
+    /// Has the program save what was changed.
+    pub(crate) saver: Saver,
     blocking: Arc<Semaphore>,
     /// A self-benchmark is under way while this is taken.
     pub(crate) benchmark: Arc<Semaphore>,
@@ -78,6 +81,7 @@ impl House {
             shelves: Shelves::default(),
             listeners: Arc::new(Semaphore::new(options.listeners)),
             players: Arc::new(Semaphore::new(options.players)),
+            saver: Saver::new(options.save.clone()),
             blocking: Arc::new(Semaphore::new(BLOCKING)),
             benchmark: Arc::new(Semaphore::new(1)),
             closing: watch::Sender::new(false),

@@ -43,6 +43,7 @@ mod probes;
 mod problem;
 mod request;
 mod router;
+mod saving;
 mod serve;
 mod tokens;
 mod views;

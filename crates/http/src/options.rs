@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::error::Error;
 use crate::events::Ears;
+use crate::saving::Save;
 use crate::tokens::{Token, Tokens};
 
 /// How HTTP is served. By default nobody may do anything: give it [`tokens`](Self::tokens), or let everybody on this machine in
@@ -70,6 +71,7 @@ pub struct Options {
     /// Connections at a time from one address, or one /64 of IPv6, to such a server. Default 1000.
     pub connections_per_address: usize,
     pub(crate) collectors: Vec<Arc<dyn Collector>>,
+    pub(crate) save: Option<Save>,
     pub(crate) ears: Arc<Ears>,
 }
 
@@ -95,6 +97,7 @@ impl Default for Options {
             connections: 10_000,
             connections_per_address: 1000,
             collectors: Vec::new(),
+            save: None,
             ears: Arc::default(),
         }
     }
@@ -122,6 +125,19 @@ impl Options {
     #[must_use]
     pub fn collector(mut self, collector: impl Collector) -> Self {
         self.collectors.push(Arc::new(collector));
+        self
+    }
+
+    /// Saves what was changed before it is answered: `save` is called after each request that did something, where it may block, and the answer
+    /// waits for it; requests at the same time are saved for together. So what a client was told is done is there after a crash. If it fails, the
+    /// answer has the header `Flowcast-Unsaved` with the reason; what was done stays done. By default nothing is saved: the program does that
+    /// by itself, such as with a `StateKeeper`, whose `sync` is what is to be called here.
+    #[must_use]
+    pub fn saved_by(
+        mut self,
+        save: impl Fn() -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        self.save = Some(Arc::new(save));
         self
     }
 

@@ -28,6 +28,7 @@ use crate::house::House;
 use crate::live::{flv, hls, now, picture};
 use crate::options::Options;
 use crate::problem::Problem;
+use crate::saving::{UNSAVED, saved};
 use crate::{document, figures, metrics, probes};
 
 /// A router of everything, to be served as it is or nested in that of a program. Nothing is done before it is asked something.
@@ -90,6 +91,7 @@ pub(crate) fn routed(house: House) -> Router {
             let detail = "the place does not take this method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail)
         })
+        .layer(from_fn_with_state(house.clone(), saved))
         .layer(limit)
         .layer(from_fn_with_state(house.clone(), admit))
         .layer(CatchPanicLayer::custom(panicked));
@@ -161,6 +163,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods(methods)
             .allow_headers(headers)
+            .expose_headers([UNSAVED])
     })
 }
 

@@ -15,6 +15,9 @@ export class Problem extends Error {
 /** The token is missing or was refused: the page asks for one. */
 export const refused = new Cell<string | null>(null);
 
+/** Something was done and is not on the server's disk: why. */
+export const unsaved = new Cell<{ why: string } | null>(null);
+
 let token = sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) ?? "";
 
 export function hasToken(): boolean {
@@ -65,7 +68,11 @@ export async function request(method: string, path: string, body?: unknown, sign
     if (signal?.aborted) throw error;
     throw new Problem(0, "UNREACHABLE", "The server cannot be reached.");
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    const why = response.headers.get("flowcast-unsaved");
+    if (why) unsaved.set({ why });
+    return response;
+  }
   const problem = await described(response);
   // Who has been called off says nothing any more.
   if (response.status === 401 && !signal?.aborted) refused.set(token === "" ? "" : problem.message);

@@ -1,6 +1,6 @@
 // What the page knows. In: the API's answers and what it tells. Out: cells that the views show. Two connections stay open: figures, once a
 // second, of what is visible; and events.
-import { Problem, get, refused } from "./api";
+import { Problem, get, refused, unsaved } from "./api";
 import { Cell } from "./cell";
 import { follow } from "./sse";
 import type { Happened, StreamLine, StreamPage, Tick } from "./types";
@@ -33,6 +33,8 @@ export function say(text: string, isBad = false): void {
 export function unsay(id: number): void {
   toasts.set(toasts.value.filter((toast) => toast.id !== id));
 }
+
+unsaved.follow((of) => of && say(`It was done, but it is not saved: ${of.why}.`, true));
 
 export function sayProblem(error: unknown): void {
   if (error instanceof Problem && error.status === 401) return;

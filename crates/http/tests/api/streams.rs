@@ -1,11 +1,13 @@
 //! Streams from their start to their end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flowcast_core::{Config, Engine};
 use serde_json::{Value, json};
 
-use crate::support::{Studio, WATCH, options, wait_until};
+use crate::support::{KEYS, Studio, WATCH, options, wait_until};
 
 #[test]
 fn a_stream_is_started_seen_changed_and_stopped() {
@@ -213,4 +215,26 @@ fn nothing_holds_the_engine_when_the_server_is_gone() {
     assert!(server.stop(Duration::from_secs(10)));
     drop(engine);
     wait_until("the engine is gone", || watch.figures().is_none());
+}
+
+#[test]
+fn what_was_done_is_saved_before_it_is_answered_or_the_answer_says_that_it_is_not() {
+    let (times, is_full) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, full) = (times.clone(), is_full.clone());
+    let options = options().saved_by(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        if full.load(Ordering::SeqCst) { Err("the disk\nis full".into()) } else { Ok(()) }
+    });
+    let studio = Studio::with(options, Config::default());
+    let issue = |name: &str| studio.ask("POST", "/api/v1/keys", KEYS, Some(&json!({"name": name})));
+    let issued = issue("one");
+    issued.expect(201);
+    assert_eq!((times.load(Ordering::SeqCst), issued.header("flowcast-unsaved")), (1, None));
+    studio.get("/api/v1/streams").expect(200);
+    issue("a/b").problem(403);
+    assert_eq!(times.load(Ordering::SeqCst), 1, "nothing was done");
+    is_full.store(true, Ordering::SeqCst);
+    let issued = issue("two");
+    assert!(issued.expect(201)["key"].is_string(), "it was done, and is answered");
+    assert_eq!(issued.header("flowcast-unsaved"), Some("the disk is full"));
 }
