@@ -9,7 +9,7 @@ use flowcast::{
     StreamHandle,
 };
 use kit::rig::{engine, wait_event};
-use kit::{Clip, PATIENCE, Peer, directory, text, wait_until};
+use kit::{Clip, PATIENCE, Peer, directory, ffmpeg_publish, text, wait_until};
 
 use crate::air::alone;
 
@@ -221,13 +221,13 @@ fn what_is_published_comes_in_several_sizes_each_time() {
     let streams = record(&engine, Source::published("studio"), all, directory.path());
     let url = format!("rtmp://{}/live/studio-key", server.address());
     for round in 1..=2 {
-        let arguments =
-            ["-nostdin", "-v", "error", "-re", "-i", text(&clip), "-c", "copy", "-f", "flv", &url];
-        Peer::spawn(Path::new("ffmpeg"), arguments).wait_success(PATIENCE);
+        let frames = |stream: &StreamHandle| stream.stats().encoding.map_or(0, |encoding| encoding.frames);
+        let wanted = streams.iter().map(|(_, stream)| frames(stream)).max().unwrap_or(0) + 100;
+        let mut publisher = ffmpeg_publish(&clip, &url, 1000);
         for (name, stream) in &streams {
-            let frames = || stream.stats().encoding.map_or(0, |encoding| encoding.frames);
-            assert!(wait_until(PATIENCE, || frames() >= 120 * round), "{name}, {round}: {}", stream.stats());
+            assert!(wait_until(PATIENCE, || frames(stream) >= wanted), "{name}, {round}: {}", stream.stats());
         }
+        publisher.interrupt(PATIENCE);
     }
     for (_, stream) in streams {
         stream.stop(PATIENCE).expect("it runs well");
