@@ -240,8 +240,10 @@ fn a_name_that_no_origin_has_is_dialled_once_for_a_flood_of_players() {
     for player in players {
         assert_eq!(player.join().expect("it is answered"), NOT_FOUND);
     }
+    // They are answered before it has gone.
+    assert!(edge.is_done(), "{:?}", edge.server.stats());
     let stats = edge.server.stats();
-    assert_eq!((origin.server.stats().accepted, stats.relays_failed, stats.relays), (1, 1, 0), "{stats:?}");
+    assert_eq!((origin.server.stats().accepted, stats.relays_failed), (1, 1), "{stats:?}");
     assert_eq!(stats.refused(RefusalReason::NoStream), 40, "{stats:?}");
     let told = std::iter::from_fn(|| edge.events.try_next()).map(|event| format!("{event:?} {event}"));
     let told: Vec<_> = told.collect();
