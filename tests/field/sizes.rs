@@ -83,7 +83,9 @@ fn start(engine: &Engine, source: &Source, outputs: Vec<Output>) -> StreamHandle
 fn drops(live: &StreamHandle) -> Vec<u64> {
     let stats = live.stats();
     assert!(stats.outputs.iter().all(|output| output.failures == 0), "{stats}");
-    stats.outputs.iter().map(|output| output.drops).collect()
+    let drops: Vec<_> = stats.outputs.iter().map(|output| output.drops).collect();
+    assert!(drops.contains(&0), "none of them can be judged: {stats}");
+    drops
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn what_is_published_comes_in_several_sizes_each_time() {
     let url = format!("rtmp://{}/live/studio-key", server.address());
     for round in 1..=2 {
         let frames = |stream: &StreamHandle| stream.stats().encoding.map_or(0, |encoding| encoding.frames);
-        let wanted = streams.iter().map(|(_, stream)| frames(stream)).max().unwrap_or(0) + 100;
+        let wanted = streams.iter().map(|(_, stream)| frames(stream)).max().unwrap_or(0) + 120;
         let mut publisher = ffmpeg_publish(&clip, &url, 1000);
         for (name, stream) in &streams {
             assert!(wait_until(PATIENCE, || frames(stream) >= wanted), "{name}, {round}: {}", stream.stats());
