@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -19,18 +18,11 @@ import sys
 import tempfile
 import time
 
+from proc import cpu_seconds, rss_kb
+
 PATIENCE = 70.0
 SETTLE = 3.0  # seconds after the last player has joined: what it was given to begin with is over
 TOLERANCE = 0.05  # of the bitrate, for each player
-
-
-def cpu_seconds(pid):
-    """The process's CPU time, threads that have ended included, to the nanosecond (clock_getcpuclockid)."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def rss_kb(pid):
-    return int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M).group(1))
 
 
 def free_port():

@@ -20,6 +20,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
 from chromium import Chromium  # noqa: E402
+from proc import cpu_seconds, rss_kb  # noqa: E402
 
 PATIENCE = 180.0
 ROWS = 25  # streams that a page of 1280 x 900 shows at a time, with those just outside
@@ -102,12 +103,6 @@ class Studio:
             if (task / "comm").read_text().startswith("fc-http"):
                 total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
-
-    def all_seconds(self):
-        return time.clock_gettime((~self.process.pid << 3) | 2)
-
-    def rss_kb(self):
-        return int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.process.pid}/status").read_text(), re.M).group(1))
 
     def end(self):
         self.process.terminate()
@@ -196,10 +191,10 @@ def watchers(arguments, studio):
             crowd = [Watcher(studio, number * 30 % 400) for number in range(count)]
             time.sleep(5)
             had = [dict(figures=len(of.came["figures"]), events=of.came["events"]) for of in crowd]
-            http, all_, since = studio.http_seconds(), studio.all_seconds(), time.monotonic()
+            http, all_, since = studio.http_seconds(), cpu_seconds(studio.process.pid), time.monotonic()
             time.sleep(arguments.seconds)
             elapsed = time.monotonic() - since
-            http, all_ = studio.http_seconds() - http, studio.all_seconds() - all_
+            http, all_ = studio.http_seconds() - http, cpu_seconds(studio.process.pid) - all_
             figures = [len(of.came["figures"]) - was["figures"] for of, was in zip(crowd, had)]
             events = [of.came["events"] - was["events"] for of, was in zip(crowd, had)]
             gaps = [after - before for of in crowd for before, after in zip(of.came["figures"], of.came["figures"][1:])]
@@ -213,7 +208,7 @@ def silent(arguments, studio):
     """Clients that ask and never read, beside one that does."""
     address = studio.url.removeprefix("http://").split(":")
     ids = ",".join(of["id"] for of in studio.get("streams?limit=200")["streams"])
-    before, sockets = studio.rss_kb(), []
+    before, sockets = rss_kb(studio.process.pid), []
     for number in range(100):
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -231,7 +226,7 @@ def silent(arguments, studio):
         came = reader.came["figures"]
         gaps = [after - before for before, after in zip(came, came[1:])]
         elapsed = time.monotonic() - since
-        print(f"| {elapsed:.0f} s | {(studio.rss_kb() - before) / 1024:.1f} | {len(came) / elapsed:.2f} | {max(gaps):.2f} s |", flush=True)
+        print(f"| {elapsed:.0f} s | {(rss_kb(studio.process.pid) - before) / 1024:.1f} | {len(came) / elapsed:.2f} | {max(gaps):.2f} s |", flush=True)
     reader.close()
     for client in sockets:
         client.close()

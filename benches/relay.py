@@ -14,13 +14,10 @@ import subprocess
 import sys
 import time
 
+from proc import cpu_seconds
+
 PATIENCE = 120.0
 SETTLE = 3.0  # seconds after the last player has joined: what it was given to begin with is over
-
-
-def cpu_seconds(pid):
-    """The process's CPU time, threads that have ended included, to the nanosecond (clock_getcpuclockid)."""
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 class Asked:

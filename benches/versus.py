@@ -20,14 +20,11 @@ import tempfile
 import time
 import urllib.request
 
+from proc import cpu_seconds
+
 WARM_UP = 5.0  # seconds until every stream is on the air and the clip is prepared
 PATIENCE = 20.0
 TOLERANCE = 0.10  # of the expected bytes
-
-
-def cpu_seconds(pid):
-    """The process's CPU time, threads that have ended included, to the nanosecond (clock_getcpuclockid)."""
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 def memory_kb(pid, field, file="status"):
