@@ -117,11 +117,11 @@ fn run(cli: &Cli) -> Result<()> {
             match said {
                 Said::Line(text) => table.say(text),
                 Said::Changed(what, changes) => {
-                    tell(&table, what, &changes)?;
                     // What was kept has been gone on with.
                     if let Some(state) = state.take() {
                         keeper = Some(engine.keep_state(state)?);
                     }
+                    tell(&table, what, &changes)?;
                 }
             }
         }

@@ -118,11 +118,11 @@ fn run(cli: &Cli) -> Result<()> {
             match said {
                 Said::Line(text) => table.say(text),
                 Said::Changed(what, changes) => {
-                    tell(&table, what, &changes)?;
-                    // What was kept has been gone on with.
+                    // What was kept has been gone on with. Kept before it is told: what is asked for from then on is saved.
                     if let Some(state) = state.take() {
                         disk.keep(engine.keep_state(state)?);
                     }
+                    tell(&table, what, &changes)?;
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use kit::rig::Known;
 use kit::scripted::{Script, Scripted};
@@ -44,11 +45,15 @@ impl Studio {
         to.read_to_string(&mut answer).expect("it answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        assert!(!head.to_lowercase().contains("flowcast-unsaved"), "{method} {path}: {head}\n{body}");
         (status, body.to_owned())
     }
 
     fn labels(&self) -> Vec<String> {
-        let (_, body) = self.ask("GET", "/api/v1/streams", None);
+        // One address may ask fifty times in a second.
+        std::thread::park_timeout(Duration::from_millis(20));
+        let (status, body) = self.ask("GET", "/api/v1/streams", None);
+        assert_eq!(status, 200, "{body}");
         let page: Value = serde_json::from_str(&body).expect("JSON");
         let streams = page["streams"].as_array().expect("a list").iter();
         let mut labels: Vec<_> =
