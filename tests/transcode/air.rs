@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flowcast::stats::OutputPhase;
-use flowcast::stats::StreamStats;
+use flowcast::stats::{OutputPhase, SourceMode, StreamStats};
 use flowcast::{Engine, EventKind, Events, Output, Source, StreamHandle};
 use tempfile::TempDir;
 
@@ -101,6 +100,19 @@ fn told(events: &Events, live: &StreamHandle) -> Vec<String> {
         .filter(|event| event.stream == live.id() && !matches!(event.kind, EventKind::Looped { .. }))
         .map(|event| format!("{:?}", event.kind))
         .collect()
+}
+
+/// Plays a looped source until all of its reel is there.
+pub(crate) fn cut(engine: &Engine, source: Source) -> Result<(), String> {
+    let stream = engine.stream(source).without_outputs().start();
+    let stream = stream.map_err(|error| format!("does not start: {}", flowcast::error::chain(&error)))?;
+    let is_cut = || {
+        let stats = stream.stats();
+        stats.mode == SourceMode::Reel && stats.laps > 0
+    };
+    let done = wait_until(6 * PATIENCE, || stream.has_ended() || is_cut());
+    let stats = stream.stop(PATIENCE).map_err(|error| format!("does not end well: {error}"))?;
+    if done { Ok(()) } else { Err(format!("no reel: {stats}")) }
 }
 
 /// Does this to all of them, a few at a time, and fails with all that went wrong.
