@@ -29,7 +29,7 @@ scratch=$(mktemp -d -p /dev/shm)
 trap 'rm -rf "$scratch"' EXIT
 
 ladder() {
-    "$target/$profile/examples/ladder" "$clip" --profile ladder-high --seconds "$seconds" --record "$scratch/out/{}.flv" "$@" >/dev/null 2>&1
+    "$target/$profile/examples/ladder" "$clip" --no-reels --profile ladder-high --seconds "$seconds" --record "$scratch/out/{}.flv" "$@" >/dev/null 2>&1
 }
 
 # encoded SIZE KBPS NAME: the arguments of one output.

@@ -1,4 +1,4 @@
-//! One file in several sizes: it is read and decoded once, and each rendition is a stream of its own.
+//! One file in several sizes: each rendition is a stream of its own, and all have the same times.
 //!
 //! Without arguments it is the demo: it makes a short clip, records three renditions of it, and checks that they have the same times and the
 //! same keyframes.
@@ -18,9 +18,11 @@ use flowcast::{Config, Encoding, Engine, Output, Profile, Source, StreamHandle};
 use serde::Serialize;
 use support::print::{out, round};
 use support::progress::Progress;
+use support::reels::ReelArgs;
 use support::{Result, cli, events, print, process};
 
-/// Sends a file in several sizes to RTMP servers and recordings, again and again: decoded once, with keyframes at the same times.
+/// Sends a file in several sizes to RTMP servers and recordings, again and again, with keyframes at the same times. Each size is encoded once and
+/// kept as a reel; with --once, and without reels, all are encoded while the file plays, decoded once.
 ///
 /// Without arguments it is a demo: it makes a short clip, records three renditions of it and checks them.
 #[derive(Parser)]
@@ -60,6 +62,9 @@ struct Cli {
     /// Play the file once
     #[arg(long)]
     once: bool,
+
+    #[command(flatten)]
+    reels: ReelArgs,
 
     /// End after this many seconds; otherwise at Ctrl-C
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = cli::seconds)]
@@ -102,7 +107,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, file: &Path) -> Result<()> {
     let stop = support::stop_flag()?;
-    let engine = Engine::new(Config::from_env()?)?;
+    let engine = Engine::new(Config::from_env()?.with(|config| config.reels = cli.reels.store()))?;
     let happened = engine.events();
     let (cpu_before, began) = (process::cpu_time(), Instant::now());
     let running = start(&engine, cli, file)?;

@@ -1,12 +1,14 @@
 //! Several sizes of one source: all have the same times and keyframes, decoders have no complaint, and what becomes of one is no matter of the others.
 
 use std::path::Path;
+use std::time::Duration;
 
 use flowcast::encode::Rendition;
+use flowcast::state::{RestoreOptions, Snapshot};
 use flowcast::stats::SourceMode;
 use flowcast::{
     BitRate, Encoding, Engine, EventKind, Mode, Output, Profile, ReelStore, RtmpServerExt, Source,
-    StreamHandle,
+    StreamHandle, StreamRef,
 };
 use kit::rig::{engine, wait_event};
 use kit::{Clip, PATIENCE, Peer, directory, ffmpeg_publish, text, wait_until};
@@ -17,7 +19,7 @@ use crate::air::alone;
 const CLIP: Clip = Clip { seconds: 6, rate: 25, gop: 25, b_frames: 2, audio: true, size: (640, 360) };
 
 fn encoding() -> Encoding {
-    Encoding::new(Profile::Ultra).with(|encoding| encoding.gop = std::time::Duration::from_millis(800))
+    Encoding::new(Profile::Ultra).with(|encoding| encoding.gop = Duration::from_millis(800))
 }
 
 /// Starts each of them, to a recording of its name.
@@ -57,6 +59,11 @@ fn pictures(file: &Path) -> (Vec<String>, Vec<String>) {
     let mut all: Vec<String> = lines.iter().map(time).collect();
     all.sort_by(|one, other| number(one).total_cmp(&number(other)));
     (all, keys)
+}
+
+/// Times from the first one on, in milliseconds.
+fn since_first(times: &[String]) -> Vec<i64> {
+    times.iter().map(|time| ((number(time) - number(&times[0])) * 1000.0).round() as i64).collect()
 }
 
 fn number(text: &str) -> f64 {
@@ -106,9 +113,6 @@ fn renditions_of_a_file_have_equal_times_and_keyframes_and_the_sizes_that_were_a
     }
     // A recording begins where its first picture is decoded: with B-frames that is before it is shown.
     let (of_source, _) = pictures(&file("source"));
-    let since_first = |times: &[String]| -> Vec<i64> {
-        times.iter().map(|time| ((number(time) - number(&times[0])) * 1000.0).round() as i64).collect()
-    };
     assert_eq!(since_first(&of_source), since_first(&times), "and so has the source");
     let sound = |name| probe(&file(name), "a", &["-show_entries", "packet=pts_time,size"]);
     assert!(!sound("360p").is_empty());
@@ -207,6 +211,136 @@ fn reels_of_a_file_in_several_sizes_have_keyframes_at_equal_times() {
     assert_eq!(laps, [0, 800, 1600, 2000, 2800, 3600, 4000, 4800, 5600], "in each lap");
     assert!(keys.iter().zip(&other_keys).all(|(one, other)| one == other), "{keys:?} {other_keys:?}");
     assert!(one.iter().zip(&other).all(|(one, other)| one == other), "{one:?} {other:?}");
+}
+
+#[test]
+fn renditions_of_a_looped_file_are_encoded_once_and_keep_in_step() {
+    let _turn = alone();
+    let directory = directory();
+    // A lap is no multiple of the GOP.
+    let clip = Clip { seconds: 3, ..CLIP }.make(directory.path(), "clip.mp4");
+    let store = || ReelStore::new(directory.path().join("reels"));
+    let engine = engine(|config| config.reels = Some(store()));
+    let events = engine.events();
+    let all = || [Rendition::lines(360), Rendition::lines(180), Rendition::source(), Rendition::lines(240)];
+    let ladder =
+        || Source::file(&clip).looped().encoding(encoding()).renditions(all()).expect("they can be encoded");
+    let file = |name: &str| directory.path().join(format!("{name}.flv"));
+    let of_first = ladder();
+    let start = |name: &str, to: &str| {
+        let source = of_first.get(name).cloned().expect("it is one of them");
+        engine.stream(source).to(Output::record(file(to))).start().expect("a free place")
+    };
+    let streams = ["360p", "180p", "source"].map(|name| start(name, name));
+    let passes = |stream: &StreamHandle, millis: i64| {
+        wait_until(PATIENCE, || stream.stats().media_time.as_millis() >= millis)
+    };
+    for stream in &streams {
+        assert!(passes(stream, 7000), "{}", stream.stats());
+        assert_eq!(stream.stats().mode, SourceMode::Reel, "{}", stream.stats());
+    }
+    let position = |stream: &StreamHandle| {
+        let playing = stream.stats().playing.expect("it plays a file");
+        playing.position.as_secs_f64()
+    };
+    // One that comes later is where the others are.
+    let late = start("240p", "late");
+    assert!(passes(&late, 1000), "{}", late.stats());
+    let is_near = || {
+        let (one, other) = (position(&streams[0]), position(&late));
+        let apart = (one - other).rem_euclid(3.0);
+        apart.min(3.0 - apart) < 0.5
+    };
+    assert!(wait_until(PATIENCE, is_near), "{} and {}", streams[0].stats(), late.stats());
+    // What has replaced the file is shown by all of them from one lap on.
+    let other = Clip { seconds: 2, size: (640, 360), ..CLIP }.make(directory.path(), "other.mp4");
+    std::fs::rename(&other, &clip).expect("one folder");
+    let mut replaced = 0;
+    wait_event(&events, PATIENCE, |event| {
+        replaced += usize::from(matches!(event.kind, EventKind::SourceReplaced { .. }));
+        (replaced == streams.len()).then_some(())
+    });
+    for stream in streams.iter().chain([&late]) {
+        let until = stream.stats().media_time.as_millis() + 3000;
+        assert!(passes(stream, until), "{}", stream.stats());
+    }
+    for stream in streams.into_iter().chain([late]) {
+        stream.stop(PATIENCE).expect("it runs well");
+    }
+    for name in ["360p", "180p", "source", "late"] {
+        assert_decodes(&file(name));
+    }
+    let [(one, keys), (two, two_keys), (of_source, _)] =
+        ["360p", "180p", "source"].map(|name| pictures(&file(name)));
+    let alike = |one: &[String], other: &[String]| one.iter().zip(other).all(|(one, other)| one == other);
+    assert!(alike(&keys, &two_keys) && keys.len() > 12, "{keys:?} {two_keys:?}");
+    assert!(alike(&one, &two), "{one:?} {two:?}");
+    // With B-frames its first picture is decoded before it is shown: its recording begins later.
+    let (of_encoded, of_source) = (since_first(&one), since_first(&of_source));
+    assert!(
+        of_encoded.iter().zip(&of_source).all(|(one, other)| one == other),
+        "{of_encoded:?} {of_source:?}"
+    );
+    // In each lap.
+    let laps: Vec<i64> = keys.iter().take(8).map(|time| (number(time) * 1000.0).round() as i64).collect();
+    assert_eq!(laps, [0, 800, 1600, 2400, 3000, 3800, 4600, 5400]);
+    let (_, late_keys) = pictures(&file("late"));
+    let of_gop = late_keys.windows(2).all(|two| number(&two[1]) - number(&two[0]) < 0.802);
+    assert!(of_gop && late_keys.len() > 4, "{late_keys:?}");
+    // Larger than the source: refused when it is started, and no other waits for it.
+    let larger = Source::file(&clip).looped().renditions([Rendition::lines(720)]).expect("it may be smaller");
+    let source = larger.get("720p").cloned().expect("it is there");
+    let refused = engine.stream(source).to(Output::record(file("720p"))).start().expect_err("it is larger");
+    assert!(refused.to_string().contains("larger than the source"), "{refused}");
+}
+
+#[test]
+fn renditions_of_a_looped_file_that_are_restored_go_on_together() {
+    let _turn = alone();
+    let directory = directory();
+    let clip = CLIP.make(directory.path(), "clip.mp4");
+    let new = || engine(|config| config.reels = Some(ReelStore::new(directory.path().join("reels"))));
+    let all = [Rendition::lines(360), Rendition::lines(180)];
+    let ladder =
+        Source::file(&clip).looped().encoding(encoding()).renditions(all).expect("they can be encoded");
+    let before = new();
+    let start = |(_, source): (String, Source)| {
+        before.stream(source).without_outputs().start().expect("a free place").detach()
+    };
+    let streams: Vec<_> = ladder.into_iter().map(start).collect();
+    let passes = |stream: &StreamRef, millis: i64| {
+        wait_until(PATIENCE, || stream.stats().media_time.as_millis() >= millis)
+    };
+    assert!(streams.iter().all(|stream| passes(stream, 2500)));
+    let mut snapshot = before.snapshot();
+    before.shutdown(PATIENCE);
+    let mut later = snapshot.clone();
+    later.streams = snapshot.streams.split_off(1);
+    let place = snapshot.streams[0].place.clone().expect("it plays a file").offset;
+    assert!(place >= Duration::from_secs(1), "{place:?}");
+    let after = new();
+    let options = RestoreOptions::default().with(|options| options.guard = None);
+    let restore = |snapshot: Snapshot| {
+        let restored = after.restore(snapshot, &options);
+        assert!(restored.failed.is_empty() && restored.started.len() == 1, "{restored:?}");
+        restored.started[0].clone()
+    };
+    let position = |stream: &StreamRef| stream.stats().playing.map(|playing| playing.position.as_secs_f64());
+    let one = restore(snapshot);
+    assert!(wait_until(PATIENCE, || position(&one).is_some()), "{}", one.stats());
+    let first = position(&one).expect("it plays a file");
+    assert!(first + 0.8 >= place.as_secs_f64(), "{first}, and it was at {place:?}");
+    // It does not wait for the other one any more.
+    assert!(passes(&one, 500), "{}", one.stats());
+    let other = restore(later);
+    assert!(passes(&other, 500), "{}", other.stats());
+    let are_near = || {
+        let apart =
+            position(&one).zip(position(&other)).map_or(3.0, |(one, other)| (one - other).rem_euclid(6.0));
+        apart.min(6.0 - apart) < 0.5
+    };
+    assert!(wait_until(PATIENCE, are_near), "{} and {}", one.stats(), other.stats());
+    after.shutdown(PATIENCE);
 }
 
 #[test]

@@ -63,6 +63,21 @@ impl Pacer {
         }
     }
 
+    /// Starts the clock at `now`, with the media time that is due if it had begun at `origin`: that much is handed over at once. A running clock goes on.
+    pub(crate) fn start_from(&mut self, origin: Instant, now: Instant) {
+        if self.origin.is_none() {
+            self.origin = Some(origin);
+            self.last = now;
+        }
+    }
+
+    /// When this media time is due; `None` before the start.
+    pub(crate) fn instant_of(&self, millis: i64) -> Option<Instant> {
+        let since = Duration::from_millis(millis.unsigned_abs());
+        let origin = self.origin?;
+        if millis < 0 { origin.checked_sub(since) } else { origin.checked_add(since) }
+    }
+
     /// Lets `late` go by: the source had nothing to give for that long, and what it gives now is not late.
     pub(crate) fn hold(&mut self, late: Duration) {
         if let Some(origin) = &mut self.origin {

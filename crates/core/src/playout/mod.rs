@@ -21,6 +21,7 @@ mod schedule;
 mod search;
 mod sequencer;
 mod supply;
+mod sync;
 mod told;
 mod turn;
 #[cfg(not(feature = "libav"))]
@@ -43,6 +44,8 @@ pub(crate) use lane::{Lane, MetadataRole};
 pub(crate) use recipes::Recipes;
 pub(crate) use sequencer::Sequencer;
 pub(crate) use supply::{DirectOptions, Supply, Use, Wake};
+#[cfg(feature = "libav")]
+pub(crate) use sync::SyncGroup;
 
 /// Most media time handed over at once after the process was suspended or starved.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -64,6 +67,8 @@ pub(crate) struct Playout {
     notices: Vec<EventKind>,
     /// Since when the main sequencer has had nothing to deliver, and whether that was reported.
     dry_since: Option<(Instant, bool)>,
+    /// The lap that the others it keeps in step with were told of.
+    lapped: u64,
 }
 
 impl Playout {
@@ -73,7 +78,7 @@ impl Playout {
             main.accompany(sound.sound());
         }
         let pacer = Pacer::new(Instant::now(), CATCH_UP);
-        Self { main, sound, pacer, burst: None, notices, dry_since: None }
+        Self { main, sound, pacer, burst: None, notices, dry_since: None, lapped: 0 }
     }
 
     /// The same, as fast as it is taken.
@@ -83,6 +88,9 @@ impl Playout {
 
     /// The media time due at `now`, in milliseconds; `None` before the start.
     fn due(&mut self, now: Instant) -> Option<i64> {
+        if let Some(origin) = self.main.origin(now) {
+            self.pacer.start_from(origin, now);
+        }
         match &mut self.burst {
             Some(burst) => burst.due(now, self.main.handed()),
             None => self.pacer.due(now).map(MediaTime::as_millis),
@@ -111,6 +119,17 @@ impl Playout {
         if !since.1 && after >= STALL_AFTER {
             self.dry_since = Some((since.0, true));
             cx.notices.push(EventKind::SourceStalled { after });
+        }
+    }
+
+    /// Tells those it keeps in step with when its lap began.
+    fn tell_lap(&mut self) {
+        let (laps, began) = self.main.lap();
+        if laps > self.lapped {
+            self.lapped = laps;
+            if let (Some(others), Some(began)) = (self.main.in_step_with(), self.pacer.instant_of(began)) {
+                others.has_lapped(laps, began);
+            }
         }
     }
 
@@ -143,7 +162,10 @@ impl Playout {
 
 impl SourceDriver for Playout {
     fn start(&mut self, now: Instant) {
-        self.pacer.start(now);
+        match self.main.in_step_with() {
+            Some(others) => others.comes(now),
+            None => self.pacer.start(now),
+        }
         self.burst.iter_mut().for_each(|burst| burst.start(now));
     }
 
@@ -182,6 +204,7 @@ impl SourceDriver for Playout {
             cx.refill(count, refill);
         }
         self.wait_for_reader(cx, due, matches!(state, SequencerState::Dry), count > 0);
+        self.tell_lap();
         match state {
             SequencerState::Due | SequencerState::Dry => SourceState::Running,
             SequencerState::More => SourceState::More,

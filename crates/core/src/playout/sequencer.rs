@@ -11,6 +11,7 @@ use super::metadata::{Sound, sound_of};
 use super::schedule::{Choice, OnAir, Schedule};
 use super::search::Depth;
 use super::supply::{Pending, Ready, Supply, Use, is_busy};
+use super::sync::SyncMember;
 use super::told::Told;
 use super::turn::Turn;
 use crate::error::Error;
@@ -100,6 +101,10 @@ pub(crate) struct Sequencer {
     /// When the store is asked again for a file that is played directly, and after how long once more.
     retry: Option<(Instant, Duration)>,
     mode: SourceMode,
+    /// The loops that it keeps in step with, and whether it has begun.
+    sync: Option<(SyncMember, bool)>,
+    /// What has replaced the file, until all of them have it.
+    replacement: Option<Box<Ready>>,
 }
 
 impl Sequencer {
@@ -182,7 +187,16 @@ impl Sequencer {
             laps: 0,
             told: Told::default(),
             retry: None,
+            sync: None,
+            replacement: None,
         }
+    }
+
+    /// The same, in step with others.
+    pub(crate) fn in_step(mut self, member: SyncMember) -> Self {
+        member.plays_reel(self.mode == SourceMode::Reel);
+        self.sync = Some((member, false));
+        self
     }
 
     /// Begins the first item. A loop that has to be played directly takes a reel of it with the first lap after that has become
@@ -218,6 +232,25 @@ impl Sequencer {
     /// How the current item is read.
     pub(super) fn mode(&self) -> SourceMode {
         self.mode
+    }
+
+    /// The others it keeps in step with.
+    pub(super) fn in_step_with(&self) -> Option<&SyncMember> {
+        self.sync.as_ref().map(|(member, _)| member)
+    }
+
+    /// When its first tag is due, once it is known when the others begin; told once.
+    pub(super) fn origin(&mut self, now: Instant) -> Option<Instant> {
+        let (first, length) = (self.lane.position(), self.lane.item().and_then(Item::length));
+        let (member, begun) = self.sync.as_mut().filter(|(_, begun)| !begun)?;
+        let origin = member.origin(now, first, length)?;
+        *begun = true;
+        Some(origin)
+    }
+
+    /// The number of its lap, and when that was due to begin on the clock of the stream, in milliseconds.
+    pub(super) fn lap(&self) -> (u64, i64) {
+        (self.laps, self.lane.lap_began())
     }
 
     /// Up to where everything was handed over, in milliseconds.
@@ -272,7 +305,7 @@ impl Sequencer {
 
     /// Stops reading.
     pub(super) fn stop(&mut self) {
-        self.pending = None;
+        (self.pending, self.replacement, self.sync) = (None, None, None);
         match &mut self.program {
             Program::List(schedule) => schedule.stop(),
             Program::Fragments(fragments) => fragments.stop(),
@@ -300,6 +333,8 @@ impl Sequencer {
         let Some(reel) = item.reel() else { return };
         let fresh = Item::new(item.path(), Feed::Reel { reel: reel.clone(), slot: 0 }, item.is_limited());
         self.lane.cut();
+        // From here on it goes its own way.
+        self.sync.take_if(|(_, begun)| *begun);
         let (item, offset) = positioned(fresh, to);
         self.lane.begin(item, offset);
     }
@@ -441,11 +476,19 @@ impl Sequencer {
             None => return,
         };
         // What is there is played until all of what replaces it is: half a file may be on its way yet.
-        if let Some(pending) = &mut self.pending
-            && let Some(answer) = pending.poll_whole(&self.supply, changed)
-        {
+        let answer = match (self.replacement.take(), &mut self.pending) {
+            (Some(ready), _) => Some(Ok(*ready)),
+            (None, Some(pending)) => pending.poll_whole(&self.supply, changed),
+            (None, None) => None,
+        };
+        if let Some(answer) = answer {
             self.pending = None;
             match answer {
+                Ok(ready) if changed && self.waits_for_others() => {
+                    self.replacement = Some(Box::new(ready));
+                    self.lane.begin_again();
+                    return;
+                }
                 Ok(ready) => {
                     let is_direct = ready.item.mode() == SourceMode::Direct;
                     self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
@@ -459,7 +502,12 @@ impl Sequencer {
                 // The job waits for its turn: a later request finds its result.
                 Err(error) if is_busy(&error) => self.await_reel(),
                 // Of a file that is played directly already, nothing but a reel is an improvement.
-                Err(error) => self.put_off(now, error, notices),
+                Err(error) => {
+                    if let Some(others) = self.in_step_with().filter(|_| changed) {
+                        others.cannot_replace();
+                    }
+                    self.put_off(now, error, notices);
+                }
             }
         }
         let is_time = self.retry.is_none_or(|(at, _)| now >= at);
@@ -467,6 +515,11 @@ impl Sequencer {
             self.pending = Some(self.supply.prepare(&path, Use::Loop));
         }
         self.lane.begin_again();
+    }
+
+    /// Whether what has replaced the file is ready here, but not yet for all that keep in step.
+    fn waits_for_others(&self) -> bool {
+        self.in_step_with().is_some_and(|others| !others.may_replace(self.laps))
     }
 
     /// The store is not asked again for a while.
@@ -548,6 +601,9 @@ impl Sequencer {
     fn set_mode(&mut self, mode: SourceMode, error: Option<Error>, notices: &mut Vec<EventKind>) {
         if self.mode != mode {
             self.mode = mode;
+            if let Some(others) = self.in_step_with() {
+                others.plays_reel(mode == SourceMode::Reel);
+            }
             notices.push(EventKind::ModeChanged { mode, error });
         }
     }

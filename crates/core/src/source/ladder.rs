@@ -24,6 +24,9 @@ impl Opening<'_> {
     pub(super) fn rendition(&self, source: &Source, rung: &Rung) -> Result<Box<dyn SourceDriver>, Error> {
         let rendition = rung.rendition().ok_or(Error::Ended)?;
         rung.of.wish.check()?;
+        if let Some(driver) = self.looped(rung, rendition)? {
+            return Ok(driver);
+        }
         let key: Data = Arc::new(rung.clone());
         for _ in 0..TRIES {
             let is_it = |key: &Data, group: Option<&Arc<Group>>| {
@@ -120,19 +123,24 @@ impl Opening<'_> {
                 let with = pulling.with(SourceMailbox::to(mailbox.clone()), Carriage::Enhanced, false, None);
                 Ok(Box::new(Puller::new(pulling.pull, with)?))
             }
-            _ => {
-                let mut copied = of.clone();
-                copied.silence |= of.wish.platforms.iter().any(|platform| platform.needs_audio);
-                copied.wish = Wish {
-                    mode: Some(Mode::Copy),
-                    encoding: Encoding { audio: of.wish.encoding.audio.clone(), ..Encoding::default() },
-                    platforms: Vec::new(),
-                    // What is decoded may be of any codec that tags can carry.
-                    enhanced: true,
-                    ..of.wish.clone()
-                };
-                open_bare(&copied, self.0)
-            }
+            _ => open_bare(&of.as_it_is(), self.0),
         }
+    }
+}
+
+impl Source {
+    /// What all renditions are made of, for who decodes it or sends it as it is.
+    pub(super) fn as_it_is(&self) -> Self {
+        let mut copied = self.clone();
+        copied.silence |= self.wish.platforms.iter().any(|platform| platform.needs_audio);
+        copied.wish = Wish {
+            mode: Some(Mode::Copy),
+            encoding: Encoding { audio: self.wish.encoding.audio.clone(), ..Encoding::default() },
+            platforms: Vec::new(),
+            // What is decoded may be of any codec that tags can carry.
+            enhanced: true,
+            ..self.wish.clone()
+        };
+        copied
     }
 }

@@ -13,6 +13,8 @@ mod heard;
 mod joint;
 #[cfg(feature = "libav")]
 mod ladder;
+#[cfg(feature = "libav")]
+mod looped;
 #[cfg(feature = "serde")]
 mod mix_wire;
 mod open;

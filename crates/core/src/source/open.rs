@@ -237,7 +237,7 @@ impl Opening<'_> {
         })
     }
 
-    fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
+    pub(super) fn supply(&self, tracks: Tracks, source: &Source) -> Result<Supply, Error> {
         Ok(Supply {
             // What changes on the air cannot be encoded ahead.
             store: self.0.store().filter(|_| tracks == Tracks::Audio || !source.wish.changes()).cloned(),

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Media, Source};
 use crate::bit_rate::BitRate;
@@ -221,6 +222,8 @@ pub(crate) struct Rung {
     pub(super) all: Vec<Rendition>,
     pub(super) this: usize,
     made: Made,
+    /// Where in the file it was when it was saved.
+    was_at: WasAt,
 }
 
 impl fmt::Debug for Rung {
@@ -239,7 +242,29 @@ impl PartialEq for Made {
     }
 }
 
+/// A place in the file; what is played does not depend on it.
+#[derive(Debug, Clone, Copy, Default)]
+struct WasAt(Option<Duration>);
+
+impl PartialEq for WasAt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 impl Rung {
+    /// Where in their file all of them begin, if this is the first one.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(super) fn begins(&self) -> Duration {
+        self.was_at.0.unwrap_or(self.of.start_at)
+    }
+
+    /// Whether both were saved, and are to go on.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
+    pub(super) fn is_saved_with(&self, other: &Self) -> bool {
+        self.was_at.0.is_some() && other.was_at.0.is_some()
+    }
+
     /// Which one.
     pub(super) fn rendition(&self) -> Option<&Rendition> {
         self.all.get(self.this)
@@ -310,8 +335,11 @@ impl Source {
     /// stopped, takes nothing from the others. An encoder that does not keep up misses pictures; the others do not wait for it.
     ///
     /// How they are encoded is said by [`encoding`](Self::encoding) and [`platform`](Self::platform) before; sizes and bit rates are those of the renditions.
-    /// Pictures are always encoded, whatever the [mode](Self::mode); with [`Mode::Encode`] sound is, too. For files, lists, and what is published or pulled. A file
-    /// is encoded while it plays, not from reels; its pictures have to be of a codec that RTMP carries.
+    /// Pictures are always encoded, whatever the [mode](Self::mode); with [`Mode::Encode`] sound is, too. For files, lists, and what is published or pulled.
+    ///
+    /// With a [store](crate::Config::reels), each rendition of a looped file plays a reel of its own, which is encoded once; all keep in step. Not with
+    /// [`with_audio`](Self::with_audio), an adaptation or overlays that change: these, and all other files, are decoded and encoded while they play, and
+    /// their pictures have to be of a codec that RTMP carries.
     ///
     /// ```no_run
     /// # mod flowcast { pub use flowcast_core::*; pub mod encode { pub use flowcast_core::*; } }
@@ -331,9 +359,10 @@ impl Source {
     /// # Errors
     ///
     /// [`Error::Config`]: there is none, there are more than eight, or two of one name; one of them, or the source, cannot be encoded like this. That one is
-    /// larger than the source is known only when that is seen: its stream says so then.
+    /// larger than the source is known only when that is seen: `start` says so for a looped file with a store, its stream for others.
     pub fn renditions(self, renditions: impl IntoIterator<Item = Rendition>) -> Result<Renditions, Error> {
-        let rung = Rung { of: self, all: renditions.into_iter().collect(), this: 0, made: Made::default() };
+        let (all, made, was_at) = (renditions.into_iter().collect(), Made::default(), WasAt::default());
+        let rung = Rung { of: self, all, this: 0, made, was_at };
         if let Some(problem) = rung.problems().into_iter().next() {
             return Err(problem);
         }
@@ -342,6 +371,14 @@ impl Source {
             Some((rung.rendition()?.name.clone(), rung.source()))
         };
         Ok(Renditions { sources: (0..rung.all.len()).filter_map(of_place).collect() })
+    }
+
+    /// A file that was saved goes on at `offset`; a rendition, where the others are that were saved with it.
+    pub(crate) fn go_on_at(&mut self, offset: Duration) {
+        match &mut self.rung {
+            Some(rung) => rung.was_at = WasAt(Some(offset)),
+            None => self.start_at = offset,
+        }
     }
 
     /// What of a rendition cannot work.

@@ -73,7 +73,11 @@ pub(crate) fn resumed(
 ) -> Resumed {
     let mut source = stream.spec.source.clone();
     let away = match resume {
-        Resume::FromStart => return Resumed::At(Box::new(source)),
+        Resume::FromStart => {
+            let from = source.start_at;
+            source.go_on_at(from);
+            return Resumed::At(Box::new(source));
+        }
         Resume::WhereItWas => Duration::ZERO,
         Resume::WhereItWouldBe => away,
     };
@@ -93,7 +97,7 @@ pub(crate) fn resumed(
         // A fallback was on the air.
         Media::File { path, .. } if *path != place.file => {}
         Media::File { looped, .. } => match in_file(place, *looped, away, &mut lengths) {
-            Some(offset) => source.start_at = offset,
+            Some(offset) => source.go_on_at(offset),
             None => return Resumed::Over,
         },
         Media::Playlist(list) => match walk(&ListOrder::of(list), place, away, &mut lengths) {

@@ -472,6 +472,8 @@ pub(crate) struct Wish {
     pub(crate) lowered: Option<CheaperEncoding>,
     /// How loud files are to be. With it, sound is always encoded.
     pub(crate) loudness: Option<Loudness>,
+    /// It is one of several sizes of its source: pictures are encoded, whatever they are.
+    pub(crate) is_rendition: bool,
 }
 
 impl Wish {
@@ -548,6 +550,12 @@ impl Wish {
             any.enhanced_codecs.push("vp8".to_owned());
         }
         vec![any]
+    }
+
+    /// Why pictures cannot be sent as they are, if that is so whatever they are.
+    pub(crate) fn encodes_because(&self) -> Option<&'static str> {
+        let why = self.encoding.encodes_because().map(|(_, why)| why);
+        why.or_else(|| self.is_rendition.then_some("it is one of several sizes"))
     }
 
     /// Whether nothing is ever encoded.

@@ -78,7 +78,7 @@ pub(crate) use rendition::RenditionEncoder;
 #[cfg(feature = "libav")]
 pub(crate) use scales::Scales;
 #[cfg(feature = "libav")]
-pub(crate) use settle::{EncoderDefaults, Settling, usual_rates};
+pub(crate) use settle::{EncoderDefaults, Settling, shown_size, usual_rates};
 #[cfg(feature = "libav")]
 pub(crate) use spread::{Viewers, as_shown};
 #[cfg(all(test, feature = "libav"))]

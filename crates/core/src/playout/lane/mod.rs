@@ -176,6 +176,11 @@ impl Lane {
         Duration::from_millis(u64::try_from(self.handed - self.at.millis()).unwrap_or(0))
     }
 
+    /// Where the beginning of the current lap is on the stream's clock, in milliseconds.
+    pub(super) fn lap_began(&self) -> i64 {
+        self.at.millis()
+    }
+
     /// Which parameters of what plays would change if `item` followed; `None` if none would.
     pub(super) fn differs(&self, item: &Item) -> Option<&'static str> {
         self.parameters.change(&Parameters::of(item))

@@ -294,7 +294,7 @@ impl Settling {
             let detail = "it is leveled to its loudness".to_owned();
             unlike.push(Unlike { track: Subject::Audio, detail });
         }
-        if let Some((_, why)) = self.wish.encoding.encodes_because()
+        if let Some(why) = self.wish.encodes_because()
             && video.is_some()
             && !needs.video
             && tracks != Tracks::Audio
@@ -428,7 +428,7 @@ fn is_fast(plan: &AudioPlan, wanted: bool) -> bool {
 const LEAST_FAST_KBPS: u32 = 64;
 
 /// The size a track is shown at: upright, with square pixels, even.
-pub(super) fn shown_size(track: &TrackInfo) -> (u32, u32) {
+pub(crate) fn shown_size(track: &TrackInfo) -> (u32, u32) {
     let Some(video) = &track.video else { return (1280, 720) };
     let aspect = video.sample_aspect.unwrap_or(Ratio { num: 1, den: 1 });
     let aspect = aspect.as_f64().clamp(0.1, 10.0);
