@@ -96,13 +96,26 @@ class Studio:
         with urllib.request.urlopen(self.request(path)) as answer:
             return json.load(answer)
 
-    def http_seconds(self):
-        """CPU time of the threads that serve HTTP."""
-        total = 0
+    def http_threads(self):
+        """CPU time of each thread that serves HTTP, in seconds."""
+        times = {}
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            if (task / "comm").read_text().startswith("fc-http"):
-                total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+            try:
+                if (task / "comm").read_text().startswith("fc-http"):
+                    times[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
+            except FileNotFoundError:
+                pass  # it has ended
+        return times
+
+    def http_seconds_within(self, seconds):
+        """CPU time of the threads that serve HTTP, in that many seconds from now on. Those of the pool come and go, and take their time with
+        them: it is looked at twice a second."""
+        before = self.http_threads()
+        last, end = dict(before), time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
+            last.update(self.http_threads())
+        return sum(used - before.get(thread, 0) for thread, used in last.items())
 
     def end(self):
         self.process.terminate()
@@ -191,10 +204,10 @@ def watchers(arguments, studio):
             crowd = [Watcher(studio, number * 30 % 400) for number in range(count)]
             time.sleep(5)
             had = [dict(figures=len(of.came["figures"]), events=of.came["events"]) for of in crowd]
-            http, all_, since = studio.http_seconds(), cpu_seconds(studio.process.pid), time.monotonic()
-            time.sleep(arguments.seconds)
+            all_, since = cpu_seconds(studio.process.pid), time.monotonic()
+            http = studio.http_seconds_within(arguments.seconds)
             elapsed = time.monotonic() - since
-            http, all_ = studio.http_seconds() - http, cpu_seconds(studio.process.pid) - all_
+            all_ = cpu_seconds(studio.process.pid) - all_
             figures = [len(of.came["figures"]) - was["figures"] for of, was in zip(crowd, had)]
             events = [of.came["events"] - was["events"] for of, was in zip(crowd, had)]
             gaps = [after - before for of in crowd for before, after in zip(of.came["figures"], of.came["figures"][1:])]
