@@ -28,6 +28,9 @@ pub(crate) struct File {
     /// The page and the API, which only the example `studio` serves.
     #[serde(default)]
     pub(crate) http: Option<HttpTable>,
+    /// The machines that share streams with this one, which only the example `studio` knows of.
+    #[serde(default)]
+    pub(crate) cluster: Option<ClusterTable>,
     /// Who may publish: a name, and the key that publishes under it.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, String>,
@@ -78,6 +81,39 @@ pub(crate) struct HttpTable {
     pub(crate) open_metrics: bool,
     /// Proxies in front of it, whose `X-Forwarded-For` is believed.
     pub(crate) proxies: Vec<flowcast::config::IpNet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ClusterTable {
+    /// Redis or Valkey; otherwise `REDIS_URL` says where it is.
+    pub(crate) redis: Option<String>,
+    /// Nodes with the same name share a list.
+    pub(crate) name: String,
+    /// What this node is called; otherwise as `NODE_NAME` says, or as the machine is called.
+    pub(crate) node: Option<String>,
+    /// Where others play what is on the air here; otherwise as `NODE_ADDRESS` says, or where the server listens.
+    pub(crate) address: Option<String>,
+    /// What this node has that others lack.
+    pub(crate) labels: Vec<String>,
+    /// Streams end while Redis is away, so that none runs twice.
+    pub(crate) stop_if_away: bool,
+    /// How long streams are handed over at the end.
+    pub(crate) drain_seconds: u64,
+}
+
+impl Default for ClusterTable {
+    fn default() -> Self {
+        Self {
+            redis: None,
+            name: "flowcast".to_owned(),
+            node: None,
+            address: None,
+            labels: Vec::new(),
+            stop_if_away: true,
+            drain_seconds: 60,
+        }
+    }
 }
 
 impl Default for ServerTable {

@@ -76,8 +76,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let file = File::read(&cli.file).map_err(|problems| problems.join("\n"))?;
-    if file.http.is_some() {
-        return Err("http: the example `studio` serves it".into());
+    if file.http.is_some() || file.cluster.is_some() {
+        return Err("http and cluster: these are for the example `studio`".into());
     }
     if cli.check {
         let File { channels, schedules, keys, .. } = &file;
@@ -94,7 +94,7 @@ fn run(cli: &Cli) -> Result<()> {
     let (happened, scheduled) = (engine.events(), engine.schedules().events());
     let mut table = Table::new();
     // Before the channels, which may play what is published.
-    let server = file.server.as_ref().map(|table| server::serve(&engine, table)).transpose()?;
+    let server = file.server.as_ref().map(|table| server::serve(&engine, table, Ok)).transpose()?;
     // With keys, or pushes could not go on: the file is its owner's alone.
     let state = file.engine.state.as_ref().map(|path| Ok::<_, Error>(StateFile::open(path)?.with_keys()));
     let mut state = state.transpose()?;

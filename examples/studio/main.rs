@@ -2,6 +2,7 @@
 //! it all.
 //!
 //! SIGHUP reads the file again, and only what has changed is touched. SIGTERM and Ctrl-C end everything in an orderly way, with exit code 0.
+mod cluster;
 #[path = "../channels/file.rs"]
 mod file;
 #[path = "../channels/fleet.rs"]
@@ -25,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use cluster::{Joining, Node};
 use file::{File, HttpTable};
 use fleet::{Changes, DEADLINE, Fleet};
 use flowcast::state::{RestoreOptions, Snapshot, StateFile};
@@ -44,7 +46,7 @@ const SHOWN_EVERY: Duration = Duration::from_secs(1);
 /// Runs a streaming server with a page to see and steer it.
 ///
 /// Without a file it begins empty, on this machine only: HTTP on 127.0.0.1:8080, RTMP on 127.0.0.1:1935, and its data in ./studio-data. The first
-/// start prints a token, which the page asks for. The file is TOML: what the example `channels` takes, and [http].
+/// start prints a token, which the page asks for. The file is TOML: what the example `channels` takes, [http] and [cluster].
 #[derive(Parser)]
 #[command(name = "studio", max_term_width = cli::WIDTH, after_help = EXAMPLE)]
 struct Cli {
@@ -66,6 +68,10 @@ const EXAMPLE: &str = r#"Example of a file:
   listen = "0.0.0.0:1935"
   rtmps = "0.0.0.0:1936"
   tls = ["chain.pem", "key.pem"]
+
+  [cluster]                         # with other machines; see docs/jobs/cluster.md
+  redis = "redis://10.0.0.2"
+  address = "rtmp://10.0.0.5:1935/live"
 
   [channels.rain]
   source = { file = "rain.mp4", looped = true }
@@ -93,7 +99,15 @@ fn run(cli: &Cli) -> Result<()> {
     let kept = Kept::open(&http.data)?;
     kept.give_keys(&engine, &file)?;
     // Before the channels, which may play what is published.
-    let rtmp = server::serve(&engine, &file.server.clone().unwrap_or_default())?;
+    let joining = file.cluster.as_ref().map(Joining::new).transpose()?;
+    let rtmp = server::serve(&engine, &file.server.clone().unwrap_or_default(), |server| match &joining {
+        Some(joining) => joining.on(server, &engine),
+        None => Ok(server),
+    })?;
+    let mut node = match (joining, &file.cluster) {
+        (Some(joining), Some(table)) => Some(joining.enter(table, &engine, &rtmp)?),
+        _ => None,
+    };
     // With keys, or pushes could not go on: the file is its owner's alone.
     let state = file.engine.state.clone().unwrap_or_else(|| http.data.join("state"));
     let mut state = Some(StateFile::open(state)?.with_keys());
@@ -103,7 +117,7 @@ fn run(cli: &Cli) -> Result<()> {
     let before = state.as_ref().and_then(|state| state.snapshot().cloned());
     let of_file = before.map(|before| resume(&engine, before, &kept, &file, &table));
     let disk = Arc::new(Disk::new(engine.clone(), kept, file.clone()));
-    let page = serve_http(&engine, &rtmp, &http, &disk)?;
+    let page = serve_http(&engine, &rtmp, &http, &disk, node.as_ref())?;
     let work = Work::begin(Fleet::new(engine.clone()), file.clone(), of_file)?;
     let (mut looked, mut shown) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
@@ -111,6 +125,7 @@ fn run(cli: &Cli) -> Result<()> {
             table.say(event);
         }
         scheduled.try_iter().for_each(|event| table.say(event));
+        node.iter_mut().flat_map(Node::said).for_each(|text| table.say(text));
         if work.is_over() {
             return Err("nothing looks after the channels any more".into());
         }
@@ -131,7 +146,7 @@ fn run(cli: &Cli) -> Result<()> {
                 Ok(new) => {
                     if fixed(&new) != at_start {
                         table.say(
-                            "engine.state, engine.reels, server and http are those of the start: to change them, restart",
+                            "engine.state, engine.reels, server, http and cluster are those of the start: to change them, restart",
                         );
                     }
                     disk.follow(new.clone());
@@ -156,6 +171,10 @@ fn run(cli: &Cli) -> Result<()> {
         }
     }
     table.clear();
+    // The page still shows how streams go to other nodes.
+    if let Some(node) = node {
+        node.leave(&stop, |text| table.say(text));
+    }
     // The page first: what it begins now would not last.
     page.stop(DEADLINE);
     // Whoever publishes is let go first: what is made from that ends as it would by itself.
@@ -173,7 +192,8 @@ fn run(cli: &Cli) -> Result<()> {
 
 /// What takes a restart to change.
 fn fixed(file: &File) -> impl PartialEq + use<> {
-    (file.engine.state.clone(), file.engine.reels.clone(), file.server.clone(), file.http.clone())
+    let engine = (file.engine.state.clone(), file.engine.reels.clone());
+    (engine, file.server.clone(), file.http.clone(), file.cluster.clone())
 }
 
 /// Has the streams go on that the page began; what is left is for the channels.
@@ -198,7 +218,13 @@ fn resume(engine: &Engine, mut before: Snapshot, kept: &Kept, file: &File, table
     before
 }
 
-fn serve_http(engine: &Engine, rtmp: &RtmpServer, table: &HttpTable, disk: &Arc<Disk>) -> Result<HttpServer> {
+fn serve_http(
+    engine: &Engine,
+    rtmp: &RtmpServer,
+    table: &HttpTable,
+    disk: &Arc<Disk>,
+    node: Option<&Node>,
+) -> Result<HttpServer> {
     let (secret, is_new) = kept::token(&table.data)?;
     let disk = disk.clone();
     let options = Options::default().rtmp_server(rtmp).saved_by(move || disk.save()).with(|options| {
@@ -206,6 +232,10 @@ fn serve_http(engine: &Engine, rtmp: &RtmpServer, table: &HttpTable, disk: &Arc<
         options.open_metrics = table.open_metrics;
         options.proxies.clone_from(&table.proxies);
     });
+    let options = match node {
+        Some(node) => options.cluster(node.http()),
+        None => options,
+    };
     let http = serve(engine, &table.listen, options)?;
     out!("open http://{}/", http.address())?;
     let path: &Path = &table.data.join("token");

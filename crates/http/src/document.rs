@@ -24,6 +24,7 @@ use crate::problem::{Part, Problem};
         (name = "schedules", description = "Streams by the calendar"),
         (name = "storage", description = "Reels, recordings and the snapshot"),
         (name = "room", description = "How many streams fit, and what platforms take"),
+        (name = "cluster", description = "Other machines, and streams that run on any of them"),
         (name = "events", description = "What happens, as it does"),
         (name = "live", description = "What is on the air, for players")
     )

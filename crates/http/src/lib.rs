@@ -7,7 +7,7 @@
 //! | `/` | a page for people (feature `page`): what runs, with buttons for it |
 //! | `/healthz`, `/readyz` | whether the engine is alive, and takes new streams |
 //! | `/metrics` | figures for Prometheus |
-//! | `/api/v1/…` | streams, outputs, playlists, keys, schedules, recordings, capacity, verdicts; events and figures as they come |
+//! | `/api/v1/…` | streams, outputs, playlists, keys, schedules, recordings, capacity, verdicts, other machines; events and figures as they come |
 //! | `/live/NAME.flv`, `/live/NAME/index.m3u8`, `/live/NAME.jpg`, `/live/NAME.json` | what is on the air under a name: HTTP-FLV, HLS, a picture, what is playing |
 //! | `/openapi.json` | the document of all that ([`openapi`]) |
 //!
@@ -28,6 +28,7 @@
 
 mod answer;
 mod api;
+mod cluster;
 mod document;
 mod error;
 mod events;
@@ -48,6 +49,10 @@ mod serve;
 mod tokens;
 mod views;
 
+pub use cluster::{
+    Cluster, ClusterBudget, ClusterError, ClusterNode, ClusterNodeState, ClusterReason, ClusterRoom,
+    ClusterStream, ClusterStreamState,
+};
 pub use error::Error;
 pub use options::Options;
 pub use router::{openapi, router};

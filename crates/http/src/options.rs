@@ -8,6 +8,7 @@ use flowcast_server::prometheus_client::collector::Collector;
 use flowcast_server::{FailurePolicy, RtmpServer};
 use ipnet::IpNet;
 
+use crate::cluster::{Cluster, Shared};
 use crate::error::Error;
 use crate::events::Ears;
 use crate::saving::Save;
@@ -72,6 +73,7 @@ pub struct Options {
     pub connections_per_address: usize,
     pub(crate) collectors: Vec<Arc<dyn Collector>>,
     pub(crate) save: Option<Save>,
+    pub(crate) cluster: Option<Shared>,
     pub(crate) ears: Arc<Ears>,
 }
 
@@ -98,6 +100,7 @@ impl Default for Options {
             connections_per_address: 1000,
             collectors: Vec::new(),
             save: None,
+            cluster: None,
             ears: Arc::default(),
         }
     }
@@ -138,6 +141,13 @@ impl Options {
         save: impl Fn() -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
     ) -> Self {
         self.save = Some(Arc::new(save));
+        self
+    }
+
+    /// Shows other machines, too, and the streams that should run on any of them. By default this is no node of a cluster.
+    #[must_use]
+    pub fn cluster(mut self, cluster: impl Cluster + 'static) -> Self {
+        self.cluster = Some(Arc::new(cluster));
         self
     }
 

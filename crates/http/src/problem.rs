@@ -119,6 +119,11 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail)
     }
 
+    /// Whether the same request can succeed later.
+    pub(crate) fn retryable(self, retryable: bool) -> Self {
+        Self { retryable, ..self }
+    }
+
     fn again_after(mut self, after: Duration) -> Self {
         (self.retry_after, self.retryable) = (Some(after), true);
         self

@@ -20,7 +20,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{judge, keys, outputs, playlists, room, schedules, source, storage, streams};
+use crate::api::{cluster, judge, keys, outputs, playlists, room, schedules, source, storage, streams};
 use crate::error::Error;
 use crate::events::follow;
 use crate::guard::admit;
@@ -143,6 +143,10 @@ fn described() -> (Router<House>, OpenApi) {
         .routes(routes!(room::admission, room::forecast))
         .routes(routes!(room::capacity))
         .routes(routes!(judge::verdict))
+        .routes(routes!(cluster::show))
+        .routes(routes!(cluster::list))
+        .routes(routes!(cluster::find, cluster::put, cluster::remove))
+        .routes(routes!(cluster::drain))
         .routes(routes!(follow::events))
         .routes(routes!(figures::figures))
         .routes(routes!(flv::preview))

@@ -3,6 +3,7 @@
 //! [`Redis`] is the connection, kept up by a thread of its own. [`RedisKeys`] are stream keys for the servers of all nodes, answered from memory.
 //! [`Leases`] say which node has a name; [`Nodes`] who is there, and what room each has; [`place`] where a stream fits best.
 //! [`DesiredStreams`] should run, and a [`StreamRunner`] on each node runs them; [`Origins`] finds them by name.
+//! With the feature `http`, `HttpCluster` shows all of them on the page of `flowcast-http`.
 //!
 //! Nothing that is on the air waits for Redis, or ends because it is away.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -10,6 +11,8 @@
 mod book;
 mod desired;
 mod error;
+#[cfg(feature = "http")]
+mod http;
 mod keys;
 mod lease;
 mod life;
@@ -24,6 +27,8 @@ mod runner;
 
 pub use desired::{DesiredOptions, DesiredStatus, DesiredStream, DesiredStreams};
 pub use error::Error;
+#[cfg(feature = "http")]
+pub use http::HttpCluster;
 pub use keys::{IfAway, RedisKeys, RedisKeysOptions};
 pub use lease::{Lease, LeaseIfAway, LeaseOptions, LeasedKeys, Leases};
 pub use link::{Redis, RedisState, RedisStats};

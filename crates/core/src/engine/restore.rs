@@ -42,7 +42,7 @@ impl Camera<'_> {
         let mut there = Vec::new();
         for shared in running {
             let what = shared.described.what();
-            if !what.is_started {
+            if !what.is_started || shared.is_fenced() {
                 continue;
             }
             there.extend(what.restored);

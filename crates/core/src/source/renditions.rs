@@ -469,7 +469,7 @@ mod tests {
         for (name, source) in ladder {
             assert!(source.problems().is_empty(), "{name}: {:?}", source.problems());
             assert!(source.clone().fallback("slate.mp4").problems().is_empty());
-            let changed = source.starting_at(std::time::Duration::from_secs(1));
+            let changed = source.starting_at(Duration::from_secs(1));
             assert!(changed.problems()[0].to_string().contains("before Source::renditions"));
         }
     }

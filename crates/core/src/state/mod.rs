@@ -47,7 +47,8 @@ pub struct Snapshot {
     /// When it was taken, by the system's clock.
     pub taken: SystemTime,
     /// The streams that programs have started, in the order they were, and those that were to be restored and have not been yet. What is
-    /// published by clients of a server is not among them.
+    /// published by clients of a server is not among them, nor what is behind a [fence](crate::StreamRef::set_fence): another program may have the
+    /// permission by then.
     pub streams: Vec<SavedStream>,
     /// The schedules, with the windows in which they run. The streams that they have started are not among [`streams`](Self::streams): the
     /// schedules start them again, from their beginning.

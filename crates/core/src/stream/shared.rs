@@ -96,6 +96,11 @@ pub(crate) struct StreamShared {
 
 impl StreamShared {
     /// Whether it may send no longer.
+    /// Whether somebody else says how long it may send.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fence.get().is_some()
+    }
+
     pub(super) fn is_fenced_off(&self) -> bool {
         self.fence.get().is_some_and(|fence| !fence.is_open())
     }

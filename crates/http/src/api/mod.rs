@@ -2,6 +2,7 @@
 //!
 //! In: requests that are allowed. Out: answers. Each file has one subject; what blocks in the engine runs where it may.
 
+pub(crate) mod cluster;
 pub(crate) mod judge;
 pub(crate) mod keys;
 pub(crate) mod outputs;

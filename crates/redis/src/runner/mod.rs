@@ -116,16 +116,12 @@ impl StreamRunner {
         self.running.lock().iter().map(|(name, stream)| (name.clone(), stream.clone())).collect()
     }
 
-    /// Ends all its streams in order, and gives them to other nodes. `false` if that takes longer than `deadline`; it goes on then.
+    /// Ends all its streams in order, gives them to other nodes, and takes no more. `false` if that takes longer than `deadline`; it goes on then.
     ///
     /// # Blocking
     ///
     /// Up to `deadline`.
-    pub fn stop(self, deadline: Duration) -> bool {
-        self.end(deadline)
-    }
-
-    fn end(&self, deadline: Duration) -> bool {
+    pub fn stop(&self, deadline: Duration) -> bool {
         self.nodes.set_has_runner(false);
         let until = Instant::now().checked_add(deadline);
         let (reply, ended) = bounded(1);
@@ -141,6 +137,6 @@ impl StreamRunner {
 
 impl Drop for StreamRunner {
     fn drop(&mut self) {
-        self.end(self.options.stop + LEASES);
+        self.stop(self.options.stop + LEASES);
     }
 }

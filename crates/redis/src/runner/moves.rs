@@ -38,8 +38,8 @@ pub struct MoveReport {
 
 impl StreamRunner {
     /// Takes nothing new from now on, and hands its streams over one by one: each goes to the node where it fits best, and the next follows once that has it on the air.
-    /// What fits nowhere stays here, and is tried again until `deadline`. The node goes on to take nothing new afterwards
-    /// ([`Nodes::set_draining`](crate::Nodes::set_draining)).
+    /// What fits nowhere stays here, and is tried again until `deadline`. The node goes on to take nothing new afterwards; with
+    /// [`Nodes::set_draining`](crate::Nodes::set_draining) it takes streams again, and this ends.
     ///
     /// Each stream is off the air for as long as it takes to end it here and to start it there: about a second, where both are quick.
     ///
@@ -49,7 +49,7 @@ impl StreamRunner {
     pub fn drain(&self, deadline: Duration) -> MoveReport {
         self.nodes.set_draining(true);
         let until = Instant::now().checked_add(deadline);
-        let is_over = || until.is_some_and(|until| Instant::now() >= until);
+        let is_over = || until.is_some_and(|until| Instant::now() >= until) || !self.nodes.is_draining();
         let (mut moved, mut left) = (Vec::new(), BTreeMap::new());
         loop {
             let mut has_moved = false;
@@ -71,7 +71,11 @@ impl StreamRunner {
             left.retain(|name, _| names.contains(name) || self.is_nowhere(name));
             if names.is_empty() || is_over() {
                 for name in names {
-                    left.entry(name).or_insert_with(|| "there was no time left for it".to_owned());
+                    let why = || match self.nodes.is_draining() {
+                        true => "there was no time left for it".to_owned(),
+                        false => "the node takes streams again".to_owned(),
+                    };
+                    left.entry(name).or_insert_with(why);
                 }
                 return MoveReport { moved, left: left.into_iter().collect() };
             }
