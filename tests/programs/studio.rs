@@ -1,5 +1,6 @@
 //! The example `studio`: started, used over HTTP as its page does, killed, and started again.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,15 +16,25 @@ use serde_json::{Value, json};
 const SECRET: &str = "a-canary-key";
 
 /// A program that runs, and how it is asked.
-struct Studio {
-    program: Peer,
+pub(crate) struct Studio {
+    pub(crate) program: Peer,
     address: String,
     token: String,
 }
 
 impl Studio {
-    fn start(program: &Path, config: &Path, data: &Path) -> Self {
-        let mut program = Peer::spawn(program, [text(config)]);
+    pub(crate) fn start(program: &Path, config: &Path, data: &Path) -> Self {
+        Self::start_with(program, config, data, &[])
+    }
+
+    /// With these in its environment.
+    pub(crate) fn start_with(
+        program: &Path,
+        config: &Path,
+        data: &Path,
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
+        let mut program = Peer::spawn_with(program, [text(config)], environment);
         let page = program.wait_for_line("open http://", PATIENCE);
         program.wait_for_line("started:", PATIENCE);
         let token = fs::read_to_string(data.join("token")).expect("it was made").trim().to_owned();
@@ -31,7 +42,9 @@ impl Studio {
     }
 
     /// An answer: its status and its body.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        // One address may ask fifty times in a second.
+        std::thread::park_timeout(Duration::from_millis(20));
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut to = TcpStream::connect(&self.address).expect("it listens");
         let (host, token, length) = (&self.address, &self.token, body.len());
@@ -50,8 +63,6 @@ impl Studio {
     }
 
     fn labels(&self) -> Vec<String> {
-        // One address may ask fifty times in a second.
-        std::thread::park_timeout(Duration::from_millis(20));
         let (status, body) = self.ask("GET", "/api/v1/streams", None);
         assert_eq!(status, 200, "{body}");
         let page: Value = serde_json::from_str(&body).expect("JSON");
@@ -63,7 +74,7 @@ impl Studio {
     }
 
     #[track_caller]
-    fn expect_label(&self, label: &str) {
+    pub(crate) fn expect_label(&self, label: &str) {
         let is_there = wait_until(PATIENCE, || self.labels().iter().any(|of| of == label));
         assert!(is_there, "{:?}, without {label}\n{}", self.labels(), self.program.report());
     }

@@ -53,7 +53,7 @@ impl StreamRunner {
         let (mut moved, mut left) = (Vec::new(), BTreeMap::new());
         loop {
             let mut has_moved = false;
-            for name in self.names() {
+            for name in self.all_names() {
                 if is_over() {
                     break;
                 }
@@ -66,7 +66,7 @@ impl StreamRunner {
                     Err(why) => drop(left.insert(name, why)),
                 }
             }
-            let names = self.names();
+            let names = self.all_names();
             // What is gone without having been seen elsewhere is told of, too.
             left.retain(|name, _| names.contains(name) || self.is_nowhere(name));
             if names.is_empty() || is_over() {
@@ -125,8 +125,17 @@ impl StreamRunner {
         Ok(report)
     }
 
+    /// What runs.
     fn names(&self) -> Vec<String> {
         self.running.lock().keys().cloned().collect()
+    }
+
+    /// What runs, what is just being started, and what is ending to be started anew.
+    fn all_names(&self) -> Vec<String> {
+        let (reply, names) = bounded(1);
+        // A thread that waits for Redis answers later.
+        let asked = self.orders.send(Order::Names { reply });
+        asked.ok().and_then(|()| names.recv_timeout(GRACE).ok()).unwrap_or_else(|| self.names())
     }
 
     /// Whether it should run, and is not known to.

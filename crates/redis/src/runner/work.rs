@@ -42,6 +42,8 @@ pub(super) enum Order {
     GiveUp { name: String, pause: Duration, reply: Sender<Result<(), String>> },
     /// All are to end.
     End { reply: Sender<()> },
+    /// Which streams are this node's: what runs, begins and ends.
+    Names { reply: Sender<Vec<String>> },
 }
 
 /// A stream of this node.
@@ -123,6 +125,7 @@ impl Work {
         loop {
             match orders.recv_timeout(TURN) {
                 Ok(Order::GiveUp { name, pause, reply }) => self.give_up(&name, pause, reply),
+                Ok(Order::Names { reply }) => drop(reply.send(self.mine.keys().cloned().collect())),
                 Ok(Order::End { reply }) => {
                     self.end();
                     let _ = reply.send(());
@@ -183,6 +186,9 @@ impl Work {
                     let may_begin = then == Then::Restart && has_ended && mine.lease.is_held();
                     let kept = self.desired.find(&name).filter(|_| may_begin);
                     let stream = kept.as_ref().and_then(|kept| self.desired.read(&name, kept));
+                    // What is changed may belong elsewhere now.
+                    let stream = stream
+                        .filter(|stream| !self.nodes.is_draining() && lacking(&self.nodes, stream).is_none());
                     match (kept, stream) {
                         (Some(kept), Some(stream)) => {
                             (mine.kept, mine.phase, mine.is_told) = (kept, Phase::Starting, false);
@@ -406,7 +412,7 @@ impl Work {
                 "its spec cannot be read: it is of a later version, or of another secret".into(),
             ));
         };
-        if let Some(label) = stream.labels.iter().find(|label| !self.nodes.labels().contains(label)) {
+        if let Some(label) = lacking(&self.nodes, &stream) {
             return Err(because(format!("the node does not have the label {label}")));
         }
         let demand = self.hands.runs().demand(&stream).map_err(|error| because(error.to_string()))?;
@@ -467,6 +473,11 @@ impl Work {
         self.random ^= self.random << 17;
         (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// A label that the stream asks for, and the node does not have.
+fn lacking<'a>(nodes: &Nodes, stream: &'a DesiredStream) -> Option<&'a String> {
+    stream.labels.iter().find(|label| !nodes.labels().contains(label))
 }
 
 /// Why a stream is not taken.
