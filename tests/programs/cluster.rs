@@ -153,5 +153,7 @@ fn what_the_cluster_refuses_and_what_is_none_is_said() {
         format!("[http]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n[server]\nlisten = \"127.0.0.1:0\"\n");
     fs::write(&config, http).expect("a file");
     let alone = Studio::start(&program, &config, &data);
-    assert_eq!(code(alone.ask("GET", "/api/v1/cluster", None)), (404, "NO_CLUSTER".to_owned()));
+    let (status, view) = alone.ask("GET", "/api/v1/cluster", None);
+    assert_eq!((status, view.as_str()), (200, r#"{"this":null,"nodes":[]}"#));
+    assert_eq!(code(alone.ask("GET", "/api/v1/cluster/streams", None)), (404, "NO_CLUSTER".to_owned()));
 }

@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import "./app.css";
 import { hasToken, refused, signOut } from "./api";
 import { Cell, useCell } from "./cell";
+import { Cluster, isNode, lookForCluster } from "./cluster";
 import { EventsView } from "./events";
 import { Keys } from "./keys";
 import { New } from "./new";
@@ -22,12 +23,13 @@ window.addEventListener("hashchange", () => route.set(location.hash));
 
 const PLACES: [string, string][] = [
   ["#/streams", "Streams"], ["#/keys", "Keys"], ["#/schedules", "Schedules"], ["#/recordings", "Recordings"],
-  ["#/room", "Capacity"], ["#/events", "Events"],
+  ["#/room", "Capacity"], ["#/cluster", "Cluster"], ["#/events", "Events"],
 ];
 
 /** The place of `PLACES` that a view belongs to. */
 function here(at: string): string {
   if (at === "#/new/schedule") return "#/schedules";
+  if (at === "#/new/cluster") return "#/cluster";
   return PLACES.some(([place]) => place === at) ? at : "#/streams";
 }
 
@@ -42,6 +44,8 @@ function View({ at }: { at: string }) {
   switch (at) {
     case "#/new": return <New key="now" />;
     case "#/new/schedule": return <New key="scheduled" isScheduled />;
+    case "#/new/cluster": return <New key="cluster" isShared />;
+    case "#/cluster": return <Cluster />;
     case "#/keys": return <Keys />;
     case "#/schedules": return <Schedules />;
     case "#/recordings": return <Recordings />;
@@ -55,14 +59,17 @@ function App() {
   const at = useCell(route);
   const why = useCell(refused);
   const isConnected = useCell(connected) > 0;
+  const isCluster = useCell(isNode);
   useEffect(() => { if (why !== null) end(); }, [why]);
+  // By then the token is accepted.
+  useEffect(() => { if (isConnected) void lookForCluster(); }, [isConnected]);
   if (why !== null) return <><TokenForm why={why} /><Toasts /></>;
   return (
     <>
       <header class="top">
         <a class="brand" href="#/streams">flowcast</a>
         <nav aria-label="Views">
-          {PLACES.map(([place, name]) => (
+          {PLACES.filter(([place]) => isCluster || place !== "#/cluster").map(([place, name]) => (
             <a key={place} href={place} aria-current={place === here(at) ? "page" : undefined}>{name}</a>
           ))}
         </nav>

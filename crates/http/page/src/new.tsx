@@ -77,11 +77,13 @@ function asWhen({ zone, days, from, to }: Window): unknown {
   return { zone: zone.trim(), windows: [{ ...(days.length < DAYS.length && { days }), from, to }] };
 }
 
-export function New({ isScheduled = false }: { isScheduled?: boolean }) {
+export function New({ isScheduled = false, isShared = false }: { isScheduled?: boolean; isShared?: boolean }) {
   const [draft, setDraft] = useState<Draft>(START);
   const [when, setWhen] = useState<Window>({
     zone: Intl.DateTimeFormat().resolvedOptions().timeZone, days: DAYS.map(([day]) => day), from: "20:00", to: "23:00",
   });
+  const [name, setName] = useState("");
+  const [labels, setLabels] = useState("");
   const [json, setJson] = useState<string | null>(null);
   const [said, setSaid] = useState<{ text: string; isBad: boolean }[]>([]);
   const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
@@ -110,7 +112,7 @@ export function New({ isScheduled = false }: { isScheduled?: boolean }) {
   return (
     <main class="narrow">
       <div class="heading">
-        <h1>{isScheduled ? "New schedule" : "New stream"}</h1>
+        <h1>{isScheduled ? "New schedule" : isShared ? "New stream on any node" : "New stream"}</h1>
         <span class="push" />
         <button
           type="button"
@@ -120,6 +122,17 @@ export function New({ isScheduled = false }: { isScheduled?: boolean }) {
           {json === null ? "As JSON" : "As a form"}
         </button>
       </div>
+      {isShared && (
+        <section class="card form" aria-label="Where it runs">
+          <h2>Where it runs</h2>
+          <Field label="Name" hint="No two streams of the cluster have the same. One of this name is replaced">
+            <input spellcheck={false} value={name} onInput={(event) => setName(event.currentTarget.value)} />
+          </Field>
+          <Field label="Only on nodes with these labels" hint="Separated by commas; may be empty">
+            <input spellcheck={false} value={labels} onInput={(event) => setLabels(event.currentTarget.value)} />
+          </Field>
+        </section>
+      )}
       {json !== null
         ? (
           <section class="card">
@@ -194,6 +207,21 @@ export function New({ isScheduled = false }: { isScheduled?: boolean }) {
               }}
             >
               Schedule it
+            </Act>
+          )
+          : isShared
+          ? (
+            <Act
+              kind="primary"
+              disabled={name.trim() === ""}
+              act={async () => {
+                const wanted = labels.split(",").map((label) => label.trim()).filter(Boolean);
+                await ask("PUT", `cluster/streams/${encodeURIComponent(name.trim())}`, { stream: spec(), labels: wanted });
+                say("A node takes it.");
+                location.hash = "#/cluster";
+              }}
+            >
+              Have it run
             </Act>
           )
           : (

@@ -124,3 +124,35 @@ export interface KeyLine {
   old_keys: number;
   is_published: boolean;
 }
+
+export interface ClusterNode {
+  name: string;
+  state: "up" | "draining" | "lost";
+  age_seconds: number;
+  load: number;
+  room: { streams: { used: number; budget: number } | null };
+  address: string | null;
+  labels: string[];
+  version: string;
+  runs_streams: boolean;
+}
+
+export interface ClusterView {
+  this: string | null;
+  nodes: ClusterNode[];
+}
+
+export interface ClusterStream {
+  name: string;
+  revision: number | null;
+  labels: string[];
+  state: "running" | "starting" | "waiting";
+  node: string | null;
+  reasons: { node: string; reason: string }[];
+}
+
+export interface ClusterPage {
+  streams: ClusterStream[];
+  total: number;
+  next: string | null;
+}

@@ -46,23 +46,25 @@ impl House {
 /// The cluster.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClusterView {
-    /// The name of this node.
+    /// The name of this node; `null` where this server is no node of a cluster.
     #[schema(example = "node-1")]
-    this: String,
+    this: Option<String>,
     /// All nodes that are known.
     nodes: Vec<ClusterNode>,
 }
 
 /// The nodes
-///
-/// `NO_CLUSTER` where this server is no node of a cluster.
 #[utoipa::path(
     get, path = "/api/v1/cluster", tag = "cluster", operation_id = "show_cluster",
     responses((status = 200, description = "All that are known", body = ClusterView), Problems)
 )]
 pub(crate) async fn show(_: May<Watch>, State(house): State<House>) -> Outcome<Json<ClusterView>> {
-    let view = house.cluster(|cluster| Ok(ClusterView { this: cluster.this(), nodes: cluster.nodes()? }));
-    Ok(Json(view.await?))
+    if house.options.cluster.is_none() {
+        return Ok(Json(ClusterView { this: None, nodes: Vec::new() }));
+    }
+    let view =
+        |cluster: &dyn Cluster| Ok(ClusterView { this: Some(cluster.this()), nodes: cluster.nodes()? });
+    Ok(Json(house.cluster(view).await?))
 }
 
 /// Which streams.
