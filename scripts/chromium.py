@@ -10,8 +10,14 @@ import select
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 PATIENCE = 60
+
+# What is serious: rules that are broken, with the first elements that break them.
+FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+  .filter(of => of.impact === 'serious' || of.impact === 'critical')
+  .map(of => `${of.impact}: ${of.help} (${of.id}): ` + of.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(' | ')))"""
 
 
 class Gone(Exception):
@@ -166,3 +172,21 @@ class Chromium:
         shown = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:
             file.write(base64.b64decode(shown["data"]))
+
+
+class Axe:
+    """Looks at views with axe-core, which scripts/for_browser.sh gets: whether something serious keeps people out of them."""
+
+    def __init__(self):
+        got = subprocess.run([Path(__file__).with_name("for_browser.sh"), "axe-core"], stdout=subprocess.PIPE, check=True)
+        self.script = Path(got.stdout.decode().strip()).read_text()
+        self.found = []
+
+    def look(self, browser, name):
+        if not browser.run("!!window.axe"):
+            browser.run(self.script + "; true")
+        self.found.extend(f"{name}: {found}" for found in browser.run(FINDINGS))
+
+    def say(self):
+        if self.found:
+            raise AssertionError("\n".join(["axe found:", *self.found]))

@@ -11,14 +11,13 @@ scripts/for_browser.sh.
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from chromium import Chromium  # noqa: E402
+from chromium import Axe, Chromium  # noqa: E402
 
 PIXELS = """(() => {
   const video = document.querySelector('video');
@@ -27,11 +26,6 @@ PIXELS = """(() => {
   to.drawImage(video, 0, 0, 64, 36);
   return [...to.getImageData(0, 0, 64, 36).data].join();
 })()"""
-
-# What is serious: rules that are broken, with the first elements that break them.
-FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
-  .filter(of => of.impact === 'serious' || of.impact === 'critical')
-  .map(of => `${of.impact}: ${of.help} (${of.id}): ` + of.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(' | ')))"""
 
 
 def main():
@@ -50,9 +44,7 @@ def main():
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
-    got = subprocess.run([Path(__file__).with_name("for_browser.sh"), "axe-core"], stdout=subprocess.PIPE, check=True)
-    axe = Path(got.stdout.decode().strip()).read_text()
-    findings = []
+    axe = Axe()
 
     with Chromium() as browser:
         def step(text):
@@ -60,9 +52,7 @@ def main():
 
         def picture(name):
             """A view is complete: it is looked at by axe, and kept as a picture."""
-            if not browser.run("!!window.axe"):
-                browser.run(axe + "; true")
-            findings.extend(f"{name}: {found}" for found in browser.run(FINDINGS))
+            axe.look(browser, name)
             if options.pictures:
                 options.pictures.mkdir(parents=True, exist_ok=True)
                 browser.picture(options.pictures / f"{name}.png")
@@ -226,8 +216,7 @@ def main():
         if stream in [of["id"] for of in ask("GET", "streams")["streams"]]:
             raise AssertionError("it still runs")
         step("a stream is stopped")
-        if findings:
-            raise AssertionError("\n".join(["axe found:", *findings]))
+        axe.say()
         step("axe finds nothing serious in any view, light and dark")
         if browser.complaints:
             raise AssertionError("\n".join(["the page complained:", *browser.complaints]))

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use kit::rig::Known;
-use kit::{Need, PATIENCE, RedisServer, directory, example, need, wait_until};
+use kit::{Need, PATIENCE, Peer, RedisServer, directory, example, need, text, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -117,6 +117,25 @@ fn a_stream_runs_on_one_node_moves_when_that_is_drained_and_again_when_it_ends()
     assert!(wait_until(PATIENCE, || two.get("/api/v1/streams")["total"] == 0));
     let (status, body) = two.studio.ask("GET", "/api/v1/cluster/streams/show", None);
     assert_eq!(status, 404, "{body}");
+}
+
+/// `FLOWCAST_PICTURES` is a directory for pictures of the views.
+#[test]
+fn a_person_sees_the_nodes_and_steers_them() {
+    let Some(program) = example("studio") else { return };
+    if !need(&[Need::Redis, Need::Chromium, Need::AxeCore]) {
+        return;
+    }
+    let (clip, folder, redis) = (Known::small(), directory(), RedisServer::start());
+    let [one, _two] = ["one", "two"].map(|name| Node::start(&program, folder.path(), &redis, name));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster_in_chromium.py");
+    let mut arguments = vec![one.studio.url(), one.studio.token.clone(), text(&clip.file).to_owned()];
+    if let Some(pictures) = std::env::var_os("FLOWCAST_PICTURES") {
+        arguments.extend(["--pictures".to_owned(), pictures.display().to_string()]);
+    }
+    let mut person = Peer::spawn(&script, &arguments);
+    let succeeded = person.wait(3 * PATIENCE).success();
+    assert!(succeeded, "{}\n{}\n{}", person.output(), person.errors(), one.studio.program.report());
 }
 
 #[test]

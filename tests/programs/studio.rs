@@ -19,7 +19,7 @@ const SECRET: &str = "a-canary-key";
 pub(crate) struct Studio {
     pub(crate) program: Peer,
     address: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Studio {
@@ -39,6 +39,10 @@ impl Studio {
         program.wait_for_line("started:", PATIENCE);
         let token = fs::read_to_string(data.join("token")).expect("it was made").trim().to_owned();
         Self { program, address: page.trim_end_matches('/').to_owned(), token }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// An answer: its status and its body.

@@ -125,7 +125,7 @@ export function New({ isScheduled = false, isShared = false }: { isScheduled?: b
       {isShared && (
         <section class="card form" aria-label="Where it runs">
           <h2>Where it runs</h2>
-          <Field label="Name" hint="No two streams of the cluster have the same. One of this name is replaced">
+          <Field label="Name in the cluster" hint="No two streams of the cluster have the same. One of this name is replaced">
             <input spellcheck={false} value={name} onInput={(event) => setName(event.currentTarget.value)} />
           </Field>
           <Field label="Only on nodes with these labels" hint="Separated by commas; may be empty">
