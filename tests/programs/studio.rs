@@ -99,6 +99,15 @@ fn the_files_of_deploy_are_right() {
         peer.wait_success(PATIENCE);
         assert!(peer.output().starts_with("ok: 0 channels"), "{}", peer.report());
     }
+    // The one in the manifests of Kubernetes, from the line that names it to the next document.
+    let manifest = fs::read_to_string(deploy.join("kubernetes/studio.yaml")).expect("it is there");
+    let (_, config) = manifest.split_once("studio.toml: |\n").expect("a file");
+    let (config, _) = config.split_once("---").expect("more documents");
+    let folder = directory();
+    let file = folder.path().join("studio.toml");
+    fs::write(&file, config).expect("a file");
+    let mut peer = Peer::spawn(&program, [text(&file), "--check"]);
+    peer.wait_success(PATIENCE);
 }
 
 #[test]

@@ -51,6 +51,9 @@ pub trait Cluster: Send + Sync {
 
     /// Begins to hand the streams of this node to others, one by one, and has it take nothing new; or ends that. Does not wait.
     fn set_draining(&self, is_draining: bool);
+
+    /// Whether this node takes nothing new, so that `/readyz` says that it is not ready.
+    fn is_draining(&self) -> bool;
 }
 
 /// How the settings keep it.

@@ -5,7 +5,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use flowcast_core::health::EngineHealth;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,10 +23,17 @@ pub(crate) struct Probe {
     text: String,
 }
 
-async fn probe(house: &House, is_well: fn(&EngineHealth) -> bool) -> Outcome<Response> {
-    let health = house.blocking(|engine| engine.health()).await?;
-    let is_well = is_well(&health);
-    let probe = Probe { is_live: health.is_live, is_ready: health.is_ready, text: health.to_string() };
+async fn probe(house: &House, is_well: fn(&Probe) -> bool) -> Outcome<Response> {
+    let cluster = house.options.cluster.clone();
+    let looked =
+        house.blocking(move |engine| (engine.health(), cluster.is_some_and(|cluster| cluster.is_draining())));
+    let (health, is_draining) = looked.await?;
+    let mut probe = Probe { is_live: health.is_live, is_ready: health.is_ready, text: health.to_string() };
+    if is_draining {
+        probe.is_ready = false;
+        probe.text.push_str("; its streams go to other nodes, and it takes nothing new");
+    }
+    let is_well = is_well(&probe);
     let mut response = Json(probe).into_response();
     if !is_well {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -47,12 +53,12 @@ async fn probe(house: &House, is_well: fn(&EngineHealth) -> bool) -> Outcome<Res
     )
 )]
 pub(crate) async fn healthz(State(house): State<House>) -> Outcome<Response> {
-    probe(&house, |health| health.is_live).await
+    probe(&house, |probe| probe.is_live).await
 }
 
 /// Whether the engine takes new streams
 ///
-/// 503: it is full, has no room on a disk, or is shutting down. Streams go on.
+/// 503: it is full, has no room on a disk, hands its streams to other nodes, or is shutting down. Streams go on.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
     responses(
@@ -62,5 +68,5 @@ pub(crate) async fn healthz(State(house): State<House>) -> Outcome<Response> {
     )
 )]
 pub(crate) async fn readyz(State(house): State<House>) -> Outcome<Response> {
-    probe(&house, |health| health.is_ready).await
+    probe(&house, |probe| probe.is_ready).await
 }

@@ -101,6 +101,10 @@ impl Cluster for HttpCluster {
             log::error!("no thread to hand streams over: {error}");
         }
     }
+
+    fn is_draining(&self) -> bool {
+        self.nodes.is_draining()
+    }
 }
 
 impl From<Node> for ClusterNode {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::watch::EngineWatch;
+use crate::admission::ResourceUse;
 use crate::config::ReelStoreStats;
 use crate::event::Counts;
 use crate::id::StreamId;
@@ -28,6 +29,8 @@ pub struct EngineFigures {
     pub limits: Limits,
     /// The streams that count for [`Limits::total`]: those that run or are being started, publications left out.
     pub places_in_use: usize,
+    /// What is used of each resource that has a budget; nothing while admission is off, and before its first measurement.
+    pub resources: Vec<ResourceUse>,
     /// Threads of abandoned streams that have not ended since.
     pub abandoned_now: usize,
     /// Its reel store, if there is one.
@@ -65,6 +68,15 @@ pub struct StreamFigures {
 }
 
 impl EngineFigures {
+    /// How full the engine is, 0.0 to 1.0 and above: the share in use of what it has least left of, its limit of streams or a
+    /// [resource](Self::resources).
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        let share = |used: f64, budget: f64| if budget > 0.0 { used / budget } else { 1.0 };
+        let streams = share(self.places_in_use as f64, self.limits.total as f64);
+        self.resources.iter().map(|of| share(of.used, of.budget)).fold(streams, f64::max)
+    }
+
     fn of(engine: &Registry) -> Self {
         // Before the streams: a stream that is counted as ended is not among those that run.
         let (running, mut totals) = engine.running_and_ended();
@@ -77,6 +89,7 @@ impl EngineFigures {
             streams,
             limits: engine.limiter().limits(),
             places_in_use: engine.limiter().running(),
+            resources: engine.limiter().uses(),
             abandoned_now: engine.stuck(),
             reels: engine.reels().map(Store::stats),
             hardware: hardware(),

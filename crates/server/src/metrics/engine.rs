@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use flowcast_core::{Engine, EngineFigures, EngineWatch, StreamFigures};
+use flowcast_core::{Engine, EngineFigures, EngineWatch, ResourceUse, StreamFigures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
@@ -26,6 +26,9 @@ use super::{OTHERS, STREAMS};
 /// | `flowcast_active_streams` | gauge | | streams that run, publications included |
 /// | `flowcast_stream_limit` | gauge | | how many the program may run at once; publications do not count for it |
 /// | `flowcast_places_in_use` | gauge | | how many count for that limit: those that run or are being started |
+/// | `flowcast_load_ratio` | gauge | | how full it is, 0 to 1 and above: the share in use of what it has least left of, that limit or a resource |
+/// | `flowcast_resource_used` | gauge | `resource` is `cpu`, `memory`, `uplink` | what [admission](flowcast_core::MeasuredAdmission) counts as in use: cores, bytes, bits per second; this and the next only while it is on |
+/// | `flowcast_resource_budget` | gauge | `resource` | what may be used, in the same unit |
 /// | `flowcast_starts_total` | counter | `outcome` is `started`, `failed` | starts |
 /// | `flowcast_ends_total` | counter | `outcome` is `clean`, `failed`, `forced` | ends: stopped or complete; with an error; abandoned because the thread did not stop in time |
 /// | `flowcast_abandoned_threads` | gauge | | threads of abandoned streams that have not ended since |
@@ -229,6 +232,19 @@ fn what_happened(figures: &EngineFigures, page: &mut Page<'_>) -> fmt::Result {
     page.one(Kind::Gauge, "flowcast_stream_limit", "Streams the program may run at once", None, limit)?;
     let (name, help) = ("flowcast_places_in_use", "Streams that count for the limit");
     page.one(Kind::Gauge, name, help, None, figures.places_in_use as u64)?;
+    let (name, help) = ("flowcast_load_ratio", "Share in use of what the engine has least left of");
+    page.one(Kind::Gauge, name, help, None, figures.load())?;
+    let of = |figure: fn(&ResourceUse) -> f64| {
+        let series = figures.resources.iter();
+        series
+            .map(|of| ([("resource", of.resource.as_str().to_lowercase())], figure(of).into()))
+            .collect::<Vec<_>>()
+    };
+    let (name, help) =
+        ("flowcast_resource_used", "What admission counts as in use: cores, bytes, bits per second");
+    page.family(Kind::Gauge, name, help, None, of(|of| of.used))?;
+    let (name, help) = ("flowcast_resource_budget", "What may be used: cores, bytes, bits per second");
+    page.family(Kind::Gauge, name, help, None, of(|of| of.budget))?;
     let starts = [("started", counts.started), ("failed", counts.not_started)];
     page.split("flowcast_starts", "Starts of streams", "outcome", starts)?;
     let failed = counts.failed.saturating_sub(counts.abandoned);

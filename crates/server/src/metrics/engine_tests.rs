@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use flowcast_core::{Config, Output, Source, StreamHandle, StreamSpec};
+use flowcast_core::{BitRate, Config, MeasuredAdmission, Output, Source, StreamHandle, StreamSpec};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -224,6 +224,12 @@ fn names_types_and_labels_are_as_prometheus_wants_them() {
     let mut reels = flowcast_core::ReelStoreStats::default();
     (reels.reels, reels.bytes, reels.in_use, reels.cutting) = (7, 1000, 3, 2);
     figures.reels = Some(reels);
+    let config = Config::default().with(|config| {
+        config.admission = Some(MeasuredAdmission::default().with(|admission| {
+            (admission.cpu, admission.memory, admission.uplink) = (None, None, Some(BitRate::from_mbps(4.0)));
+        }));
+    });
+    figures.resources = Engine::new(config).expect("it can work").resources();
     figures.hardware = vec![("h264_nvenc".to_owned(), 2)];
     figures.streams[0].encoder = Some("h264_nvenc".to_owned());
     let page = page(Given(figures, Shown { streams: STREAMS, owners: STREAMS }));
@@ -233,6 +239,8 @@ fn names_types_and_labels_are_as_prometheus_wants_them() {
         "flowcast_reel_bytes 1000",
         "flowcast_reels_open 3",
         "flowcast_reel_jobs 2",
+        "flowcast_resource_used{resource=\"uplink\"} 0.0",
+        "flowcast_resource_budget{resource=\"uplink\"} 4000000.0",
         "flowcast_hardware_sessions{encoder=\"h264_nvenc\"} 2",
         "flowcast_encoding_streams{encoder=\"h264_nvenc\"} 1",
     ] {
@@ -253,7 +261,7 @@ fn names_types_and_labels_are_as_prometheus_wants_them() {
         }
     }
     assert!(missing.is_empty(), "{missing:?} are not on the page");
-    assert_eq!(listed.len(), 35, "{listed:?}");
+    assert_eq!(listed.len(), 38, "{listed:?}");
     let unlisted: Vec<_> = families.keys().filter(|name| !listed.contains(*name)).collect();
     assert!(unlisted.is_empty(), "{unlisted:?} are not documented");
 }

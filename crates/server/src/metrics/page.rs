@@ -25,7 +25,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value {
     Whole(u64),
-    Seconds(f64),
+    Real(f64),
 }
 
 impl From<u64> for Value {
@@ -34,9 +34,15 @@ impl From<u64> for Value {
     }
 }
 
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
 impl From<Duration> for Value {
     fn from(value: Duration) -> Self {
-        Self::Seconds(value.as_secs_f64())
+        Self::Real(value.as_secs_f64())
     }
 }
 
@@ -51,9 +57,9 @@ impl Kind {
     fn write(self, value: Value, encoder: MetricEncoder<'_>) -> fmt::Result {
         match (self, value) {
             (Self::Counter, Value::Whole(value)) => ConstCounter::new(value).encode(encoder),
-            (Self::Counter, Value::Seconds(value)) => ConstCounter::new(value).encode(encoder),
+            (Self::Counter, Value::Real(value)) => ConstCounter::new(value).encode(encoder),
             (Self::Gauge, Value::Whole(value)) => ConstGauge::new(value).encode(encoder),
-            (Self::Gauge, Value::Seconds(value)) => ConstGauge::new(value).encode(encoder),
+            (Self::Gauge, Value::Real(value)) => ConstGauge::new(value).encode(encoder),
         }
     }
 }
