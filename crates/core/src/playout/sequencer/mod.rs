@@ -1,5 +1,7 @@
 //! Plays a lane: chooses what comes next, gets it ready in time, and goes on another way when something fails.
 
+mod laps;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use super::lane::{Flow, Lane};
 use super::metadata::{Sound, sound_of};
 use super::schedule::{Choice, OnAir, Schedule};
 use super::search::Depth;
-use super::supply::{Pending, Ready, Supply, Use, is_busy};
+use super::supply::{Pending, Ready, Supply, Use};
 use super::sync::SyncMember;
 use super::told::Told;
 use super::turn::Turn;
@@ -192,13 +194,6 @@ impl Sequencer {
         }
     }
 
-    /// The same, in step with others.
-    pub(crate) fn in_step(mut self, member: SyncMember) -> Self {
-        member.plays_reel(self.mode == SourceMode::Reel);
-        self.sync = Some((member, false));
-        self
-    }
-
     /// Begins the first item. A loop that has to be played directly takes a reel of it with the first lap after that has become
     /// complete.
     pub(super) fn begin_first(&mut self, ready: Ready, offset: Duration, notices: &mut Vec<EventKind>) {
@@ -209,13 +204,6 @@ impl Sequencer {
         }
         if awaits_reel {
             self.await_reel();
-        }
-    }
-
-    /// Takes the reel of the looped file that is played directly with the first lap after it has become complete.
-    fn await_reel(&mut self) {
-        if let (Program::Loop, Some(item)) = (&self.program, self.lane.item()) {
-            self.pending = Some(self.supply.prepare(item.path(), Use::Loop));
         }
     }
 
@@ -232,25 +220,6 @@ impl Sequencer {
     /// How the current item is read.
     pub(super) fn mode(&self) -> SourceMode {
         self.mode
-    }
-
-    /// The others it keeps in step with.
-    pub(super) fn in_step_with(&self) -> Option<&SyncMember> {
-        self.sync.as_ref().map(|(member, _)| member)
-    }
-
-    /// When its first tag is due, once it is known when the others begin; told once.
-    pub(super) fn origin(&mut self, now: Instant) -> Option<Instant> {
-        let (first, length) = (self.lane.position(), self.lane.item().and_then(Item::length));
-        let (member, begun) = self.sync.as_mut().filter(|(_, begun)| !begun)?;
-        let origin = member.origin(now, first, length)?;
-        *begun = true;
-        Some(origin)
-    }
-
-    /// The number of its lap, and when that was due to begin on the clock of the stream, in milliseconds.
-    pub(super) fn lap(&self) -> (u64, i64) {
-        (self.laps, self.lane.lap_began())
     }
 
     /// Up to where everything was handed over, in milliseconds.
@@ -463,71 +432,6 @@ impl Sequencer {
             Comes::Later => Some(SequencerState::Due),
             Comes::Dry => Some(SequencerState::Dry),
             Comes::Ended => Some(SequencerState::Ended),
-        }
-    }
-
-    /// The file begins again; or what there is now in its place, or a reel of it, if that is ready.
-    fn next_lap(&mut self, now: Instant, notices: &mut Vec<EventKind>) {
-        let (path, changed) = match self.lane.item() {
-            Some(item) => {
-                let changed = item.reel().is_some_and(|reel| reel.source_changed());
-                (item.path().to_owned(), changed)
-            }
-            None => return,
-        };
-        // What is there is played until all of what replaces it is: half a file may be on its way yet.
-        let answer = match (self.replacement.take(), &mut self.pending) {
-            (Some(ready), _) => Some(Ok(*ready)),
-            (None, Some(pending)) => pending.poll_whole(&self.supply, changed),
-            (None, None) => None,
-        };
-        if let Some(answer) = answer {
-            self.pending = None;
-            match answer {
-                Ok(ready) if changed && self.waits_for_others() => {
-                    self.replacement = Some(Box::new(ready));
-                    self.lane.begin_again();
-                    return;
-                }
-                Ok(ready) => {
-                    let is_direct = ready.item.mode() == SourceMode::Direct;
-                    self.retry = is_direct.then_some((now + RETRY_FIRST, RETRY_FIRST));
-                    if changed {
-                        self.told.forget();
-                        notices.push(EventKind::SourceReplaced { path });
-                    }
-                    self.begin(ready, Duration::ZERO, notices);
-                    return;
-                }
-                // The job waits for its turn: a later request finds its result.
-                Err(error) if is_busy(&error) => self.await_reel(),
-                // Of a file that is played directly already, nothing but a reel is an improvement.
-                Err(error) => {
-                    if let Some(others) = self.in_step_with().filter(|_| changed) {
-                        others.cannot_replace();
-                    }
-                    self.put_off(now, error, notices);
-                }
-            }
-        }
-        let is_time = self.retry.is_none_or(|(at, _)| now >= at);
-        if self.pending.is_none() && is_time && (changed || self.retry.is_some()) {
-            self.pending = Some(self.supply.prepare(&path, Use::Loop));
-        }
-        self.lane.begin_again();
-    }
-
-    /// Whether what has replaced the file is ready here, but not yet for all that keep in step.
-    fn waits_for_others(&self) -> bool {
-        self.in_step_with().is_some_and(|others| !others.may_replace(self.laps))
-    }
-
-    /// The store is not asked again for a while.
-    fn put_off(&mut self, now: Instant, error: Error, notices: &mut Vec<EventKind>) {
-        let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_CAP));
-        self.retry = Some((now + wait, wait));
-        if wait == RETRY_FIRST {
-            notices.push(EventKind::SourceFault { error });
         }
     }
 
