@@ -21,6 +21,7 @@ mod schedule;
 mod search;
 mod sequencer;
 mod supply;
+#[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
 mod sync;
 mod told;
 mod turn;

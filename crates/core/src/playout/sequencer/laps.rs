@@ -12,6 +12,7 @@ use crate::stats::SourceMode;
 
 impl Sequencer {
     /// The same, in step with others.
+    #[cfg_attr(not(feature = "libav"), allow(dead_code, reason = "without libav nothing is encoded"))]
     pub(crate) fn in_step(mut self, member: SyncMember) -> Self {
         member.plays_reel(self.mode == SourceMode::Reel);
         self.sync = Some((member, false));
