@@ -1,5 +1,6 @@
 //! What nodes share, against a real Redis server that is killed, frozen, flushed, filled and made a replica.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![allow(clippy::print_stdout, reason = "figures of a test are shown with it")]
 
 mod away;
 mod desired;
@@ -17,3 +18,5 @@ mod nodes;
 mod program;
 mod roster;
 mod secure;
+#[cfg(feature = "libav")]
+mod stage;
