@@ -1,4 +1,4 @@
-//! What nodes share, against a real Redis server that is killed, frozen, flushed, filled and made a replica.
+//! What nodes share, against a real Redis server that is killed, frozen, flushed, filled, made a replica and failed over.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![allow(clippy::print_stdout, reason = "figures of a test are shown with it")]
 
@@ -18,5 +18,7 @@ mod nodes;
 mod program;
 mod roster;
 mod secure;
+#[cfg(feature = "libav")]
+mod sentinel;
 #[cfg(feature = "libav")]
 mod stage;
