@@ -183,8 +183,11 @@ impl Work {
                     let may_begin = then == Then::Restart && has_ended && mine.lease.is_held();
                     let kept = self.desired.find(&name).filter(|_| may_begin);
                     let stream = kept.as_ref().and_then(|kept| self.desired.read(&name, kept));
+                    let before = self.desired.read(&name, &mine.kept);
                     match (kept, stream) {
-                        (Some(kept), Some(stream)) => {
+                        (Some(kept), Some(stream))
+                            if stays(before.as_ref(), &stream, self.nodes.labels(), &self.options) =>
+                        {
                             (mine.kept, mine.phase, mine.is_told) = (kept, Phase::Starting, false);
                             self.hands.start(stream, mine.lease.clone());
                         }
@@ -467,6 +470,19 @@ impl Work {
         self.random ^= self.random << 17;
         (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// Whether a stream that was changed may begin anew behind the lease it has: what else a lease is asked for with has to be the same still. If not, the stream is
+/// given back, and taken where it fits.
+fn stays(
+    before: Option<&DesiredStream>,
+    now: &DesiredStream,
+    labels: &[String],
+    options: &RunnerOptions,
+) -> bool {
+    // The place of an owner is part of the lease.
+    let is_his = before.is_some_and(|before| before.spec.owner == now.spec.owner);
+    (is_his || options.most_per_owner.is_none()) && now.labels.iter().all(|label| labels.contains(label))
 }
 
 /// Why a stream is not taken.
