@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "figures of a test are shown with it")]
 
 mod away;
+#[cfg(feature = "libav")]
+mod clock;
 mod desired;
 #[cfg(feature = "libav")]
 mod edges;
