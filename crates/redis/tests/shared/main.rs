@@ -1,4 +1,4 @@
-//! What nodes share, against a real Redis server that is killed, frozen, flushed, filled, made a replica and failed over.
+//! What nodes share, against a real Redis server that is killed, frozen, flushed, filled, made a replica, failed over and cut off.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![allow(clippy::print_stdout, reason = "figures of a test are shown with it")]
 
@@ -17,6 +17,8 @@ mod keys;
 #[cfg(feature = "libav")]
 mod leases;
 mod nodes;
+#[cfg(feature = "libav")]
+mod partition;
 mod program;
 mod roster;
 mod secure;
