@@ -121,6 +121,7 @@ find_missing() {
     want strace have strace    # shows which system calls reach a socket
     want jq have jq            # lists the test programs
     want redis-server have redis-server
+    want libfaketime any_file /usr/lib/*/faketime/libfaketimeMT.so.1    # nodes with a date of their own
 }
 
 rust_is_missing() {
@@ -178,13 +179,13 @@ say_what_to_install() {
     say "missing, by their Debian names: $*"
     if have dnf; then
         say "Fedora (with RPM Fusion): dnf install gcc clang-devel pkgconf-pkg-config ffmpeg-devel"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel srt icecast gstreamer1-rtsp-server python3-gobject openssl nftables iproute iproute-tc python3 strace redis"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer1-plugins-{base,good,bad-free} gstreamer1-libav librtmp-devel rtmpdump stunnel srt icecast gstreamer1-rtsp-server python3-gobject openssl nftables iproute iproute-tc python3 strace redis libfaketime"
     elif have pacman; then
         say "Arch: pacman -S --needed base-devel clang pkgconf ffmpeg"
-        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gst-rtsp-server python-gobject openssl nftables iproute2 python redis"
+        say "    for the peers: nginx nginx-mod-rtmp gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gst-rtsp-server python-gobject openssl nftables iproute2 python redis libfaketime"
     elif have apk; then
         say "Alpine: apk add build-base clang-dev pkgconf ffmpeg-dev"
-        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gstreamer-rtsp-server python3-gobject openssl nftables iproute2 python3 strace redis"
+        say "    for the peers: ffmpeg nginx nginx-mod-rtmp gstreamer-tools gst-plugins-{base,good,bad} gst-libav rtmpdump stunnel srt icecast gstreamer-rtsp-server python3-gobject openssl nftables iproute2 python3 strace redis libfaketime"
     elif have brew; then
         say "macOS: brew install pkgconf llvm ffmpeg    (the peers' tests are for Linux)"
     fi

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flowcast_rtmp::key::StreamKey;
+
 use crate::error::Error;
 
 /// How Redis is spoken to.
@@ -23,7 +25,8 @@ pub struct RedisOptions {
     /// The name of the cluster: nodes with the same name share what is kept. 1 to 64 letters, digits, `-`, `_` and `.`. All keys in Redis begin
     /// with `fc:{NAME}:`. Default `flowcast`.
     pub cluster: String,
-    /// How long connecting may take, with TLS and login: 10 ms to 60 s. The name is looked up before, as long as the system takes for it. Default 5 s.
+    /// How long connecting may take, with TLS and login, and with asking sentinels, among whom the time is shared: 10 ms to 60 s. Names are looked up before, as
+    /// long as the system takes for it. Default 5 s.
     pub connect: Duration,
     /// How long an answer may take, 10 ms to 60 s. A connection on which one is late is given up, and another one is made. Default 2 s.
     pub answer: Duration,
@@ -34,6 +37,10 @@ pub struct RedisOptions {
     pub longest_pause: Duration,
     /// A PEM file with the authorities that the server's certificate may be from, for `rediss://`. Default `None`: those of the system.
     pub roots: Option<PathBuf>,
+    /// The user of the sentinels, for `redis+sentinel://`, if they have users. Default `None`: the one that a server has before anybody logs in.
+    pub sentinel_user: Option<String>,
+    /// The password of the sentinels, for `redis+sentinel://`. Default `None`: they have none.
+    pub sentinel_password: Option<StreamKey>,
 }
 
 impl Default for RedisOptions {
@@ -45,6 +52,8 @@ impl Default for RedisOptions {
             call: Duration::from_secs(5),
             longest_pause: Duration::from_secs(5),
             roots: None,
+            sentinel_user: None,
+            sentinel_password: None,
         }
     }
 }

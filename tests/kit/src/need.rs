@@ -34,6 +34,8 @@ pub enum Need {
     Strace,
     /// The `redis-server` program.
     Redis,
+    /// libfaketime, to start programs with a date of their own.
+    Faketime,
     /// Root, to start programs with a name server of the test's own.
     SilentDns,
     /// Namespaces, to have a network or a clock of its own.
@@ -76,6 +78,7 @@ impl Need {
             Self::Openssl => program("openssl").is_some(),
             Self::Strace => program("strace").is_some(),
             Self::Redis => program("redis-server").is_some(),
+            Self::Faketime => faketime().is_some(),
             Self::SilentDns => super::SilentDns::is_possible(),
             Self::Apart(how) => how.is_possible(),
             Self::Ffmpeg7 => ffmpeg7().exists(),
@@ -144,6 +147,15 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 /// stunnel under either of its names.
 pub(crate) fn stunnel() -> Option<PathBuf> {
     program("stunnel4").or_else(|| program("stunnel"))
+}
+
+/// libfaketime for programs with threads: what `LD_PRELOAD` takes.
+pub fn faketime() -> Option<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    libraries
+        .chain(["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from))
+        .map(|directory| directory.join("faketime/libfaketimeMT.so.1"))
+        .find(|file| file.is_file())
 }
 
 /// A program of `tests/peers`, as `scripts/peers.sh` leaves it.

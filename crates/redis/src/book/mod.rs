@@ -9,7 +9,7 @@
 mod digest;
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::Script;
 use ring::rand::SecureRandom;
@@ -142,6 +142,26 @@ impl Book {
         worker.run(Does::Little, until, |connection| command.query(connection))
     }
 
+    /// The same, and what time it is for all nodes: what one of them decides for the others is not to depend on its own date, which may be wrong.
+    pub(crate) fn record_now(
+        &self,
+        worker: &mut Worker,
+        until: Instant,
+        name: &str,
+    ) -> Result<(Option<String>, SystemTime), Error> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("HGET").arg(&self.keys).arg(name).cmd("TIME");
+        let (record, time): (_, (u64, u32)) =
+            worker.run(Does::Little, until, |connection| pipe.query(connection))?;
+        Ok((record, date(time)))
+    }
+
+    /// What time it is for all nodes.
+    pub(crate) fn now(&self, worker: &mut Worker, until: Instant) -> Result<SystemTime, Error> {
+        let time = worker.run(Does::Little, until, |connection| redis::cmd("TIME").query(connection))?;
+        Ok(date(time))
+    }
+
     /// The salt that holds, `salt` if there was none.
     pub(crate) fn begin(&self, worker: &mut Worker, until: Instant, salt: &Salt) -> Result<Salt, Error> {
         let mut pipe = redis::pipe();
@@ -229,6 +249,12 @@ fn parse_look(answer: Vec<String>) -> Option<Look> {
 fn not_understood(worker: &Worker) -> Error {
     let reason = "what it has of records is not understood".to_owned();
     Error::Answer { server: worker.shown(), reason }
+}
+
+/// The answer to `TIME`: seconds since 1970, and microseconds.
+fn date((seconds, micros): (u64, u32)) -> SystemTime {
+    let since = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 /// What tells one change from another of the same number.

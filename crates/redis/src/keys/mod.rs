@@ -138,9 +138,9 @@ impl RedisKeys {
     pub fn add_with(&self, name: &str, key: impl Into<StreamKey>, rules: KeyRules) -> Result<(), Error> {
         let key = key.into();
         rules.check(name, &key)?;
-        self.change(name, move |name, salt, entry| {
+        self.change(name, move |name, salt, entry, now| {
             let digest = salt.digest(&key);
-            if let Some(entry) = entry.filter(|entry| !entry.is_over(SystemTime::now())) {
+            if let Some(entry) = entry.filter(|entry| !entry.is_over(now)) {
                 // An answer that was lost, and the call made again.
                 let new = Entry::new(digest, &rules, salt);
                 return if *entry == new { Ok(None) } else { Err(taken(name, "has a key already")) };
@@ -184,8 +184,8 @@ impl RedisKeys {
     ) -> Result<(), Error> {
         let new = new.into();
         KeyRules::new().check(name, &new)?;
-        self.change(name, move |name, salt, entry| {
-            let (now, digest) = (SystemTime::now(), salt.digest(&new));
+        self.change(name, move |name, salt, entry, now| {
+            let digest = salt.digest(&new);
             let entry = entry.filter(|entry| !entry.is_over(now)).ok_or_else(|| no_key(name))?;
             if entry.key == digest {
                 return Ok(None);
@@ -208,9 +208,8 @@ impl RedisKeys {
         // The key is of no account here.
         KeyRules::new().play(play.clone()).check(name, &"no-key".into())?;
         let play = play.clone();
-        self.change(name, move |name, salt, entry| {
-            let entry =
-                entry.filter(|entry| !entry.is_over(SystemTime::now())).ok_or_else(|| no_key(name))?;
+        self.change(name, move |name, salt, entry, now| {
+            let entry = entry.filter(|entry| !entry.is_over(now)).ok_or_else(|| no_key(name))?;
             Ok(Some(Some(Entry { play: PlayRule::of(&play, salt), ..entry.clone() })))
         })
         .map(drop)
@@ -224,7 +223,7 @@ impl RedisKeys {
     /// What is in the way with Redis.
     pub fn remove(&self, name: &str) -> Result<bool, Error> {
         // What is not understood goes, too.
-        self.change(name, |_, _, _| Ok(Some(None)))
+        self.change(name, |_, _, _, _| Ok(Some(None)))
     }
 
     /// The name `key` publishes under now, whatever the address, as it is known here.
@@ -271,13 +270,13 @@ impl RedisKeys {
     fn change(
         &self,
         name: &str,
-        mut wanted: impl FnMut(&str, &Salt, Option<&Entry>) -> Result<Option<Option<Entry>>, Error>
+        mut wanted: impl FnMut(&str, &Salt, Option<&Entry>, SystemTime) -> Result<Option<Option<Entry>>, Error>
         + Send
         + 'static,
     ) -> Result<bool, Error> {
         let (shelf, name) = (self.shelf.clone(), name.to_owned());
         self.redis.call(move |worker, until| {
-            shelf.change(worker, until, &name, &mut |salt, entry| wanted(&name, salt, entry))
+            shelf.change(worker, until, &name, &mut |salt, entry, now| wanted(&name, salt, entry, now))
         })
     }
 

@@ -38,9 +38,9 @@ pub(super) struct Shelf {
     most: usize,
 }
 
-/// What a program wants of a name, given what there is now; `None` if there is nothing to do.
+/// What a program wants of a name, given what there is now, and what time it is for all nodes; `None` if there is nothing to do.
 pub(super) type Change<'a> =
-    dyn FnMut(&Salt, Option<&Entry>) -> Result<Option<Option<Entry>>, Error> + Send + 'a;
+    dyn FnMut(&Salt, Option<&Entry>, SystemTime) -> Result<Option<Option<Entry>>, Error> + Send + 'a;
 
 impl Shelf {
     pub(super) fn new(prefix: &str, registry: KeyRegistry, most: usize) -> Self {
@@ -197,9 +197,9 @@ impl Shelf {
     ) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
             let salt = self.salt(worker, until)?;
-            let before = self.book.record(worker, until, name)?;
+            let (before, now) = self.book.record_now(worker, until, name)?;
             let entry = before.as_deref().and_then(Entry::read);
-            let Some(after) = wanted(&salt, entry.as_ref())? else { return Ok(before.is_some()) };
+            let Some(after) = wanted(&salt, entry.as_ref(), now)? else { return Ok(before.is_some()) };
             match (&before, &entry, &after) {
                 (None, _, None) => return Ok(false),
                 // A later version's, perhaps. It can be removed, no more.
@@ -262,8 +262,7 @@ impl Shelf {
         wanted: &Swap<'_>,
         salt: &Salt,
     ) -> Result<(), Error> {
-        let before = self.book.record(worker, until, holder)?;
-        let now = SystemTime::now();
+        let (before, now) = self.book.record_now(worker, until, holder)?;
         let is_wanted = |digest: &Digest| wanted.coming.contains(digest);
         let entry = before.as_deref().map(Entry::read);
         let mut after = match &entry {
@@ -306,11 +305,11 @@ impl Shelf {
             return Ok(());
         }
         *self.sweep_at.lock() = now + SWEEP;
-        let over = self.known.lock().over(SystemTime::now(), REMEMBERED, SWEPT);
+        let now = self.book.now(worker, until)?;
+        let over = self.known.lock().over(now, REMEMBERED, SWEPT);
         for name in over {
-            self.change(worker, until, &name, &mut |_, entry| {
-                let ended = SystemTime::now() - REMEMBERED;
-                Ok(entry.filter(|entry| entry.is_over(ended)).map(|_| None))
+            self.change(worker, until, &name, &mut |_, entry, now| {
+                Ok(entry.filter(|entry| entry.is_over(now - REMEMBERED)).map(|_| None))
             })?;
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! In: calls of the program, and tasks that come round. Out: answers. One thread, `fc-redis`, owns the connection: it is the only one that waits for the
 //! server. Callers wait for it, each until its own deadline.
 
+mod security;
+mod sentinels;
 mod server;
 mod state;
 mod trouble;
@@ -74,8 +76,11 @@ pub(crate) trait Task: Send {
 
 impl Redis {
     /// Begins to connect to `url`: `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://…` for TLS. The user needs what `docs/jobs/cluster.md` lists
-    /// (`~fc:*`, `+@read +@write +@scripting +@connection`). Redis Cluster is not spoken to; a server behind Sentinel is reached through a
-    /// name that leads to the one that takes changes.
+    /// (`~fc:*`, `+@read +@write +@scripting +@connection +@transaction +time`). Redis Cluster is not spoken to.
+    ///
+    /// With Sentinel, `redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[/DATABASE]`, or `rediss+sentinel://…` where both they and the servers
+    /// have TLS: the sentinels are asked at each attempt which server takes changes under this name. User and password are those of the servers; sentinels with
+    /// a password have it in [`RedisOptions::sentinel_password`]. Their port is 26379 if none is said.
     ///
     /// For TLS, rustls asks the process for its cryptography: where the program has installed none, ring becomes that of the process.
     ///

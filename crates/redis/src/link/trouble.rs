@@ -10,6 +10,9 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::state::RedisState;
 use crate::error::Error;
 
+/// What Redis 7 says of a command within a script that the user may not give, with the code `ERR`.
+const NOT_IN_A_SCRIPT: &str = "The user executing the script can't";
+
 /// An error, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Trouble {
@@ -86,7 +89,7 @@ fn kind(error: &RedisError) -> Kind {
         Kind::ReadOnly
     } else if is("LOADING") || is("MASTERDOWN") {
         Kind::Loading
-    } else if ["NOPERM", "NOAUTH", "WRONGPASS"].into_iter().any(is) {
+    } else if ["NOPERM", "NOAUTH", "WRONGPASS"].into_iter().any(is) || detail.contains(NOT_IN_A_SCRIPT) {
         Kind::Denied
     } else if error.is_connection_dropped() || error.is_timeout() {
         Kind::Io

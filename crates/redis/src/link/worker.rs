@@ -118,7 +118,7 @@ impl Worker {
         }
         let is_in_trouble = matches!(self.board.state(), RedisState::ReadOnly | RedisState::Full);
         if is_in_trouble && self.connection.is_some() && self.probe_at <= Instant::now() {
-            let key = format!("{}probe", self.prefix());
+            let key = probe(&self.options);
             let _ = self.run(Does::Writes, until, |connection| {
                 redis::cmd("SET").arg(key).arg(1).arg("PX").arg(1000).query::<()>(connection)
             });
@@ -145,7 +145,7 @@ impl Worker {
                 return Err(self.last.clone());
             }
             let patience = self.options.connect.min(until.saturating_duration_since(now));
-            match self.server.client.get_connection_with_timeout(patience) {
+            match self.server.connect(patience) {
                 Ok(connection) => {
                     self.board.connected();
                     // How it stands is asked soon, if nothing else is.
@@ -199,6 +199,11 @@ impl Worker {
 /// What begins all keys of a cluster.
 pub(super) fn prefix(options: &RedisOptions) -> String {
     format!("fc:{{{}}}:", options.cluster)
+}
+
+/// A key that is written to see whether the server takes changes.
+pub(super) fn probe(options: &RedisOptions) -> String {
+    format!("{}probe", prefix(options))
 }
 
 /// A time from the second half of `most`.

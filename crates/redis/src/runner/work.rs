@@ -186,11 +186,13 @@ impl Work {
                     let may_begin = then == Then::Restart && has_ended && mine.lease.is_held();
                     let kept = self.desired.find(&name).filter(|_| may_begin);
                     let stream = kept.as_ref().and_then(|kept| self.desired.read(&name, kept));
-                    // What is changed may belong elsewhere now.
-                    let stream = stream
-                        .filter(|stream| !self.nodes.is_draining() && lacking(&self.nodes, stream).is_none());
+                    // A node that is drained begins nothing anew.
+                    let stream = stream.filter(|_| !self.nodes.is_draining());
+                    let before = self.desired.read(&name, &mine.kept);
                     match (kept, stream) {
-                        (Some(kept), Some(stream)) => {
+                        (Some(kept), Some(stream))
+                            if stays(before.as_ref(), &stream, self.nodes.labels(), &self.options) =>
+                        {
                             (mine.kept, mine.phase, mine.is_told) = (kept, Phase::Starting, false);
                             self.hands.start(stream, mine.lease.clone());
                         }
@@ -412,7 +414,7 @@ impl Work {
                 "its spec cannot be read: it is of a later version, or of another secret".into(),
             ));
         };
-        if let Some(label) = lacking(&self.nodes, &stream) {
+        if let Some(label) = stream.labels.iter().find(|label| !self.nodes.labels().contains(label)) {
             return Err(because(format!("the node does not have the label {label}")));
         }
         let demand = self.hands.runs().demand(&stream).map_err(|error| because(error.to_string()))?;
@@ -475,9 +477,17 @@ impl Work {
     }
 }
 
-/// A label that the stream asks for, and the node does not have.
-fn lacking<'a>(nodes: &Nodes, stream: &'a DesiredStream) -> Option<&'a String> {
-    stream.labels.iter().find(|label| !nodes.labels().contains(label))
+/// Whether a stream that was changed may begin anew behind the lease it has: what else a lease is asked for with has to be the same still. If not, the stream is
+/// given back, and taken where it fits.
+fn stays(
+    before: Option<&DesiredStream>,
+    now: &DesiredStream,
+    labels: &[String],
+    options: &RunnerOptions,
+) -> bool {
+    // The place of an owner is part of the lease.
+    let is_his = before.is_some_and(|before| before.spec.owner == now.spec.owner);
+    (is_his || options.most_per_owner.is_none()) && now.labels.iter().all(|label| labels.contains(label))
 }
 
 /// Why a stream is not taken.

@@ -269,11 +269,49 @@ fn what_fits_nowhere_says_why_and_is_taken_when_there_is_room() {
     let second = two.run();
     one.runs_on("c", "two");
     says("d", "two: it could not be started: ");
+    // What is changed so that it does not fit any more goes where it does.
+    one.desired.put_where("a", &resting("a"), &["gpu".to_owned()]).unwrap();
+    one.runs_on("a", "two");
     // Mended, it runs.
     one.desired.put("d", &resting("d")).unwrap();
     one.waits_for("d", |status| matches!(status, DesiredStatus::Running { .. }));
     drop(second);
     one.waits_for("c", |status| matches!(status, DesiredStatus::Waiting { .. }));
+}
+
+#[test]
+fn a_stream_that_gets_another_owner_takes_one_of_his_places() {
+    if !need(&[Need::Redis]) {
+        return;
+    }
+    let store = store();
+    let one = CLUSTER.join(&store.url(), "one", &[]);
+    let options = RunnerOptions::default().with(|options| options.most_per_owner = Some(1));
+    let _runner =
+        StreamRunner::start(&one.desired, &one.nodes, EngineStreams::new(&one.engine), options).unwrap();
+    one.desired.put("a", &resting("a").owner("alice")).unwrap();
+    one.desired.put("b", &resting("b")).unwrap();
+    let first = one.runs_on("a", "one");
+    let second = one.runs_on("b", "one");
+    // Changed, and still his.
+    one.desired.put("a", &resting("a").owner("alice").label("changed")).unwrap();
+    assert!(wait_until(PATIENCE, || one
+        .engine
+        .streams()
+        .iter()
+        .any(|stream| stream.label() == Some("changed"))));
+    assert_eq!(one.runs_on("a", "one"), first, "behind the same lease");
+    one.desired.put("b", &resting("b").owner("alice")).unwrap();
+    one.waits_for("b", |status| matches!(status, DesiredStatus::Waiting { .. }));
+    // His place is free with the owner of the first.
+    one.desired.put("a", &resting("a").owner("bob")).unwrap();
+    assert!(
+        one.waits_for(
+            "b",
+            |status| matches!(status, DesiredStatus::Running { epoch, .. } if *epoch > second)
+        ) != DesiredStatus::Unknown
+    );
+    assert!(wait_until(PATIENCE, || one.runs_on("a", "one") > first));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
@@ -26,25 +26,32 @@ pub(crate) struct Seen {
     pub(crate) is_open: bool,
     /// Bytes of the youngest.
     pub(crate) bytes: u64,
+    /// Connections that are open.
+    pub(crate) open: usize,
     /// The most bytes that an older one sent after a younger one was there.
     pub(crate) late: u64,
+    /// When the last of those came.
+    pub(crate) late_at: Option<Instant>,
 }
 
 /// Relays to a server, one for each name.
 pub(crate) struct Gate {
     pub(crate) addresses: Vec<SocketAddr>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    keeps: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Pair {
     client: TcpStream,
-    server: TcpStream,
+    /// `None` once it has closed.
+    server: Option<TcpStream>,
     /// Bytes of the client.
     bytes: u64,
     /// There is a younger one: bytes since.
     late: Option<u64>,
+    late_at: Option<Instant>,
     is_open: bool,
 }
 
@@ -67,17 +74,23 @@ impl Gate {
         let addresses = doors.iter().map(|door| door.listener.local_addr().unwrap()).collect();
         let seen = Arc::new(Mutex::new(vec![Seen::default(); names]));
         let is_over = Arc::new(AtomicBool::new(false));
-        let (shown, over) = (seen.clone(), is_over.clone());
+        let keeps = Arc::new(AtomicBool::new(false));
+        let (shown, over, is_kept) = (seen.clone(), is_over.clone(), keeps.clone());
         let thread = std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 wait(&doors);
                 for door in &mut doors {
-                    door.pass(server);
+                    door.pass(server, is_kept.load(Ordering::Relaxed));
                 }
                 *shown.lock().unwrap() = doors.iter().map(|door| door.seen.clone()).collect();
             }
         });
-        Self { addresses, seen, is_over, thread: Some(thread) }
+        Self { addresses, seen, keeps, is_over, thread: Some(thread) }
+    }
+
+    /// Whether connections that the server closes stay open to their clients from now on: what these send is counted, and goes nowhere.
+    pub(crate) fn keep(&self, keeps: bool) {
+        self.keeps.store(keeps, Ordering::Relaxed);
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -98,7 +111,7 @@ fn wait(doors: &[Door]) {
         fds.push(PollFd::new(&door.listener, PollFlags::IN));
         for pair in &door.pairs {
             fds.push(PollFd::new(&pair.client, PollFlags::IN));
-            fds.push(PollFd::new(&pair.server, PollFlags::IN));
+            fds.extend(pair.server.as_ref().map(|server| PollFd::new(server, PollFlags::IN)));
         }
     }
     // An interrupted wait is a short one.
@@ -107,11 +120,11 @@ fn wait(doors: &[Door]) {
 
 impl Door {
     /// What has come is passed on. Older connections first: what they had sent before a younger one came is read before that one is let in.
-    fn pass(&mut self, server: SocketAddr) {
-        self.pairs.iter_mut().for_each(Pair::pass);
+    fn pass(&mut self, server: SocketAddr, keeps: bool) {
+        self.pairs.iter_mut().for_each(|pair| pair.pass(keeps));
         while let Ok((client, _)) = self.listener.accept() {
             // It may have come between the two: what is read now was sent before or after, nobody knows.
-            self.pairs.iter_mut().for_each(Pair::pass);
+            self.pairs.iter_mut().for_each(|pair| pair.pass(keeps));
             self.pairs.iter_mut().for_each(|pair| {
                 pair.late.get_or_insert(0);
             });
@@ -120,33 +133,69 @@ impl Door {
             for stream in [&client, &server] {
                 stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
             }
-            self.pairs.push(Pair { client, server, bytes: 0, late: None, is_open: true });
+            self.pairs.push(Pair {
+                client,
+                server: Some(server),
+                bytes: 0,
+                late: None,
+                late_at: None,
+                is_open: true,
+            });
             self.seen.connections += 1;
         }
         for pair in &self.pairs {
             self.seen.late = self.seen.late.max(pair.late.unwrap_or(0));
+            self.seen.late_at = self.seen.late_at.max(pair.late_at);
         }
         let youngest = self.pairs.last();
         self.seen.is_open = youngest.is_some_and(|pair| pair.is_open);
         self.seen.bytes = youngest.map_or(0, |pair| pair.bytes);
         self.pairs.retain(|pair| pair.is_open);
+        self.seen.open = self.pairs.len();
     }
 }
 
 impl Pair {
-    fn pass(&mut self) {
+    fn pass(&mut self, keeps: bool) {
         let before = self.bytes;
-        self.is_open = self.is_open
-            && copy(&self.client, &mut self.server, &mut self.bytes)
-            && copy(&self.server, &mut self.client, &mut 0);
-        if let Some(late) = &mut self.late {
+        if let Some(server) = &mut self.server {
+            let has_server = copy(server, &mut self.client, &mut 0);
+            let to = &mut Server { stream: server, keeps };
+            self.is_open = copy(&self.client, to, &mut self.bytes) && (has_server || keeps);
+            self.server.take_if(|_| !has_server);
+        } else {
+            self.is_open = copy(&self.client, &mut std::io::sink(), &mut self.bytes);
+        }
+        if let Some(late) = &mut self.late
+            && self.bytes > before
+        {
             *late += self.bytes - before;
+            self.late_at = Some(Instant::now());
         }
     }
 }
 
+/// A server that may have closed.
+struct Server<'a> {
+    stream: &'a mut TcpStream,
+    keeps: bool,
+}
+
+impl Write for Server<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.stream.write(bytes) {
+            Err(_) if self.keeps => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Passes on what is there; `false` at the end.
-fn copy(from: &TcpStream, to: &mut TcpStream, bytes: &mut u64) -> bool {
+fn copy(from: &TcpStream, to: &mut impl Write, bytes: &mut u64) -> bool {
     let mut buffer = [0; 64 << 10];
     let end = *bytes + MOST;
     while *bytes < end {
@@ -179,9 +228,17 @@ fn an_older_connection_that_goes_on_is_seen() {
     let mut younger = connect();
     younger.write_all(b"now").unwrap();
     assert!(until(&|seen| seen.bytes == 3 && seen.connections == 2 && seen.late == 0));
+    assert!(until(&|seen| seen.open == 2 && seen.late_at.is_none()));
+    let now = Instant::now();
     older.write_all(b"late").unwrap();
-    assert!(until(&|seen| seen.late == 4));
+    assert!(until(&|seen| seen.late == 4 && seen.late_at > Some(now)));
+    // One that is kept is counted, though nobody is there any more.
+    gate.keep(true);
+    drop((server, received));
+    assert!(until(&|seen| seen.open == 2));
+    older.write_all(b"later").unwrap();
+    assert!(until(&|seen| seen.late == 9 && seen.open == 2));
     drop((older, younger));
-    assert!(until(&|seen| !seen.is_open && seen.connections == 2));
+    assert!(until(&|seen| !seen.is_open && seen.open == 0 && seen.connections == 2));
     assert_eq!(gate.seen()[0].connections, 0);
 }
