@@ -5,7 +5,7 @@
 #   scripts/test.sh ARGUMENT...   those of `cargo test --workspace ARGUMENT...`, one program after the other
 #
 # What a program says is printed once it has ended; the last line names those that failed.
-# FLOWCAST_TEST_JOBS: programs at a time (default 2; most tests wait for something). RUST_TEST_THREADS: tests at a time in each.
+# FLOWCAST_TEST_JOBS: programs at a time (default 3; most tests wait for something). RUST_TEST_THREADS: tests at a time in each.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
@@ -39,7 +39,7 @@ started=$SECONDS
 awk -F '\t' -v longest="$longest" '
     BEGIN { for (n = split(longest, names, " "); n > 0; n--) place[names[n]] = n }
     $1 != "example" { print ($1 in place ? place[$1] : 1000) "\t" $0 }' "$logs/built" |
-    sort -s -k1,1n | cut -f2- | run_programs "$logs" "${FLOWCAST_TEST_JOBS:-2}"
+    sort -s -k1,1n | cut -f2- | run_programs "$logs" "${FLOWCAST_TEST_JOBS:-3}"
 failed=$(failed_programs "$logs")
 echo "$(wc -l <"$logs/results") programs in $((SECONDS - started)) s; failed: ${failed:-none}"
 cargo test --locked --workspace --doc
