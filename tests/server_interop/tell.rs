@@ -95,6 +95,10 @@ fn who_comes_goes_and_is_refused_is_told_with_the_reason() {
     };
     assert!(wait_until(PATIENCE, is_known), "{:?}", studio.server.players(None));
     assert!(studio.server.players(Some("other")).is_empty());
+    let is_joined = |kind: &ServerEventKind| matches!(kind, ServerEventKind::PlayerJoined { .. });
+    while heard.iter().filter(|event| is_joined(&event.kind)).count() < 2 {
+        wait_for(&events, &mut heard, is_joined);
+    }
     drop(leaves);
     let left = wait_for(&events, &mut heard, |kind| matches!(kind, ServerEventKind::PlayerLeft { .. }));
     let ServerEventKind::PlayerLeft { why, bytes, drops, .. } = left else { panic!("{left:?}") };

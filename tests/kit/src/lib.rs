@@ -46,7 +46,7 @@ pub use need::{Need, faketime, ffmpeg7, need};
 pub use net::{listening, own_address, wait_closed, wait_until};
 pub use packets::{PacketTime, packet_hashes, packet_times, sound_laps};
 pub use process::{Peer, directory, example, files, run, text};
-pub use receivers::{Icecast, RtspServer, SrtListener, bound_udp, python};
+pub use receivers::{Icecast, RtspServer, SrtListener, UdpQueue, bound_udp, python, udp_queue};
 pub use role::{alone, ran, role_arguments, run_alone};
 pub use servers::{FfmpegListen, Nginx, PeerServer, RedisServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};

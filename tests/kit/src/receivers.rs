@@ -9,14 +9,34 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Whether somebody has bound a UDP socket to an address of this machine, or to its port at every address.
-pub fn bound_udp(address: SocketAddr) -> bool {
+/// What the kernel has for a UDP socket.
+#[derive(Debug, Clone, Copy)]
+pub struct UdpQueue {
+    /// Bytes that its owner has not read.
+    pub waiting: u64,
+    /// Datagrams for which there was no room.
+    pub dropped: u64,
+}
+
+/// The UDP socket that is bound to an address of this machine, or to its port at every address; `None` if nobody has one.
+pub fn udp_queue(address: SocketAddr) -> Option<UdpQueue> {
     let SocketAddr::V4(address) = address else { panic!("only IPv4 is looked for: {address}") };
     let own = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
     let every = format!("00000000:{:04X}", address.port());
     let table = fs::read_to_string("/proc/net/udp").unwrap_or_default();
-    let local = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
-    table.lines().skip(1).filter_map(local).any(|local| local == own || local == every)
+    table.lines().skip(1).find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let is_it = words.get(1).is_some_and(|local| *local == own || *local == every);
+        let waiting = words.get(4).and_then(|queues| queues.split_once(':'));
+        let waiting = waiting.and_then(|(_, waiting)| u64::from_str_radix(waiting, 16).ok());
+        let dropped = words.last().and_then(|dropped| dropped.parse().ok());
+        is_it.then(|| UdpQueue { waiting: waiting.unwrap_or(0), dropped: dropped.unwrap_or(0) })
+    })
+}
+
+/// Whether somebody has bound a UDP socket to an address of this machine, or to its port at every address.
+pub fn bound_udp(address: SocketAddr) -> bool {
+    udp_queue(address).is_some()
 }
 
 /// `srt-live-transmit` that listens and writes what it gets to a file; it listens again when a caller has left.
