@@ -14,7 +14,7 @@ pub struct RedisKeysOptions {
     pub refresh: Duration,
     /// What is answered while Redis cannot be asked. Default [`IfAway::UseKnown`] for an hour.
     pub if_away: IfAway,
-    /// The most keys that are held in memory, about 500 bytes each: 1 to 100,000,000. A node does not take over a store with more, as if that were away.
+    /// The most keys that are held in memory, about 600 bytes each: 1 to 100,000,000. A node does not take over a store with more, as if that were away.
     /// Default 1,000,000.
     pub most: usize,
 }
