@@ -9,7 +9,6 @@ use flowcast::Output;
 use kit::bystander::held_up;
 use kit::rig::{Known, engine};
 use kit::{Need, PATIENCE, Peer, bound_udp, need, own_address, text, udp_queue, wait_closed};
-use rustix::process::{Signal, kill_process};
 
 use crate::{assert_pictures, start, wait_laps};
 
@@ -201,41 +200,35 @@ fn ffmpeg_has_every_picture() {
         return;
     }
     let clip = Known::small();
-    // A busy machine may keep the receiver from reading; then the kernel has no room, and says so.
+    // A busy machine may keep the receiver from reading, or it gives up: then what it has says nothing of who sends.
     for _ in 0..5 {
-        let (file, dropped) = taken_by_ffmpeg(&clip);
-        if dropped == 0 {
-            assert!(assert_pictures(&clip, &file) >= 150);
-            return;
+        match taken_by_ffmpeg(&clip) {
+            Ok(file) => return assert!(assert_pictures(&clip, &file) >= 150),
+            Err(why) => println!("{why}"),
         }
-        println!("the receiver did not read in time: {dropped} datagrams are lost");
     }
     panic!("each time the receiver did not read in time");
 }
 
-/// What `ffmpeg` received of some laps, and how many datagrams it was too slow for.
-fn taken_by_ffmpeg(clip: &Known) -> (PathBuf, u64) {
+/// What `ffmpeg` received of three laps; or why that is not all that was sent.
+fn taken_by_ffmpeg(clip: &Known) -> Result<PathBuf, String> {
     let address = own_address();
     let file = clip.beside("received.ts");
-    let url = format!("udp://{address}?fifo_size=50000");
+    let url = format!("udp://{address}?fifo_size=50000&timeout=6000000");
     let arguments = ["-nostdin", "-v", "error", "-y", "-i", &url, "-c", "copy", "-f", "mpegts", text(&file)];
     let mut receiver = Peer::spawn("ffmpeg".as_ref(), arguments);
     assert!(kit::wait_until(PATIENCE, || bound_udp(address)));
     let engine = engine(|_| {});
     let live = start(&engine, clip, Output::url(&format!("udp://{address}?pkt_size=752&ttl=1")));
-    wait_laps(&live, 5);
+    wait_laps(&live, 3);
     live.stop(PATIENCE).expect("it runs well");
-    let has_read = || udp_queue(address).is_none_or(|queue| queue.waiting == 0);
-    assert!(kit::wait_until(PATIENCE, has_read), "{}", receiver.report());
-    let dropped = udp_queue(address).map_or(0, |queue| queue.dropped);
-    // It would wait for more: the first signal asks it to end, the second one ends that wait. What it has not written by now is behind what is looked at.
-    for _ in 0..2 {
-        kill_process(receiver.pid(), Signal::INT).expect("it runs");
-        std::thread::park_timeout(Duration::from_millis(200));
-    }
+    let queue = udp_queue(address).ok_or("nothing came for six seconds, and the receiver has ended")?;
     receiver.wait(PATIENCE);
+    if queue.dropped > 0 {
+        return Err(format!("the receiver did not read in time: {} datagrams are lost", queue.dropped));
+    }
     assert!(wait_closed(&file, PATIENCE), "{}", receiver.report());
-    (file, dropped)
+    Ok(file)
 }
 
 #[test]
