@@ -199,10 +199,12 @@ impl Report {
     /// Prints it for a person.
     fn tell(&self) -> Result<()> {
         for Figures { name, pictures, left_out, bytes_sent, drops } in &self.renditions {
-            out!(
-                "{name}: {pictures} pictures encoded, {left_out} left out, {:.1} MB sent and recorded, {drops} drops",
-                *bytes_sent as f64 / 1e6
-            )?;
+            let encoded = match (pictures, left_out) {
+                (0, 0) => "nothing encoded on the air".to_owned(),
+                _ => format!("{pictures} pictures encoded, {left_out} left out"),
+            };
+            let sent = *bytes_sent as f64 / 1e6;
+            out!("{name}: {encoded}, {sent:.1} MB sent and recorded, {drops} drops")?;
         }
         Ok(out!("{:.1} s, {:.0} ms CPU, {} MB resident", self.seconds, self.cpu_ms, self.rss_kb / 1024)?)
     }
