@@ -125,10 +125,11 @@ impl Playout {
 
     /// Tells those it keeps in step with when its lap began.
     fn tell_lap(&mut self) {
+        let Some(others) = self.main.in_step_with() else { return };
         let (laps, began) = self.main.lap();
         if laps > self.lapped {
             self.lapped = laps;
-            if let (Some(others), Some(began)) = (self.main.in_step_with(), self.pacer.instant_of(began)) {
+            if let Some(began) = self.pacer.instant_of(began) {
                 others.has_lapped(laps, began);
             }
         }

@@ -26,8 +26,8 @@ impl Sequencer {
 
     /// When its first tag is due, once it is known when the others begin; told once.
     pub(in crate::playout) fn origin(&mut self, now: Instant) -> Option<Instant> {
-        let (first, length) = (self.lane.position(), self.lane.item().and_then(Item::length));
         let (member, begun) = self.sync.as_mut().filter(|(_, begun)| !begun)?;
+        let (first, length) = (self.lane.position(), self.lane.item().and_then(Item::length));
         let origin = member.origin(now, first, length)?;
         *begun = true;
         Some(origin)
