@@ -17,11 +17,11 @@ cd "$(dirname "$0")/.."
 . benches/common.sh
 
 runs=${1:-1} profile=${PROFILE:-release}
-cargo test --locked --quiet --profile "$profile" -p flowcast --test transcode --no-run
+cargo test --locked --quiet --profile "$profile" -p flowcast --test adaptation --no-run
 for run in $(seq "$runs"); do
     echo "run $run"
     for side in ${SIDES:-with without}; do
-        cargo test --locked --quiet --profile "$profile" -p flowcast --test transcode -- \
+        cargo test --locked --quiet --profile "$profile" -p flowcast --test adaptation -- \
             --ignored --exact "ladder::measured_${side}_a_ladder" --nocapture | grep --line-buffered "^$side:"
     done
 done

@@ -30,7 +30,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 # shellcheck source=programs.sh
 . scripts/programs.sh
 # Those that take longest, the longest first; the others after them.
-longest="transcode prepare flowcast_core field push_interop drivers churn sources reels resilience month server_interop looks"
+longest="transcode adaptation prepare flowcast_core field push_interop drivers churn sources reels resilience month server_interop looks"
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 list_programs >"$logs/built"

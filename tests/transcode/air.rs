@@ -1,7 +1,7 @@
 //! Puts a source on the air, to a recording and to a server of others, until it has passed its loop points.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use flowcast::stats::{OutputPhase, SourceMode, StreamStats};
 use flowcast::{Engine, EventKind, Events, Output, Source, StreamHandle};
@@ -36,12 +36,6 @@ pub(crate) struct Aired {
     pub(crate) told: Vec<String>,
     _directory: TempDir,
     _listener: Option<FfmpegListen>,
-}
-
-/// Only one of the tests that keep the machine busy runs at a time.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a stream of the source until it is beyond its second loop point.

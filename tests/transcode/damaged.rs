@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use flowcast::{BitRate, Encoding, Engine, EventKind, Mode, Profile, Source};
 
-use crate::air::alone;
 use crate::clips;
 use kit::rig::engine;
-use kit::{Need, damage, media, need};
+use kit::{Need, damage, media, need, turn};
 
 /// Files of the test media, and beside them all of [`clips`].
 const FILES: [&str; 6] = [
@@ -76,7 +75,7 @@ fn damaged_files_become_streams_or_errors() {
     if !need(&[Need::Ffmpeg]) || !need(&FILES.map(Need::Media)) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let clips = clips::all().into_iter().map(|clip| clip.make());
     let files: Vec<_> = FILES.iter().map(|name| media(name).expect("it is there")).chain(clips).collect();
     let variants: Vec<_> =

@@ -7,11 +7,11 @@ use flowcast::av::encoder::VideoCodecKind;
 use flowcast::encode::EncoderChoice;
 use flowcast::{BitRate, Encoding, Engine, EventKind, Mode, Profile, Source};
 
-use crate::air::{Aired, Server, air, alone, reels};
+use crate::air::{Aired, Server, air, reels};
 use crate::clips::{self, FILM};
 use crate::picture;
 use kit::rig::{engine, wait_event};
-use kit::{Need, Nginx, PATIENCE, need};
+use kit::{Need, Nginx, PATIENCE, need, turn};
 
 /// Encoders of devices, one of which this machine's libav knows but cannot use.
 const DEVICES: [&str; 3] = ["h264_nvenc", "h264_qsv", "h264_vaapi"];
@@ -62,7 +62,7 @@ fn software_takes_over_where_hardware_does_not_work() {
         return;
     }
     let Some(broken) = unusable() else { return };
-    let _alone = alone();
+    let _turn = turn();
     let file = clips::all()[0].make();
     let nginx = Nginx::start(&["live"]);
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -6,18 +6,12 @@
 
 mod air;
 mod bits;
-mod browser;
 mod clips;
 mod damaged;
-mod drawn;
 mod encoders;
-mod ladder;
 mod originals;
 mod picture;
 mod quality;
-mod rate;
-mod renditions;
-mod shared;
 mod shown;
 mod slow;
 mod table;

@@ -2,9 +2,9 @@
 
 use flowcast::{BitRate, Encoding, Mode, Platform, Profile, Source};
 
-use crate::air::{SEAMS, Server, air, alone, cut, each, reels};
+use crate::air::{SEAMS, Server, air, cut, each, reels};
 use crate::picture;
-use kit::{Need, frame_hashes, media, need, packet_count};
+use kit::{Need, frame_hashes, media, need, packet_count, turn};
 
 /// A file, and the size it is brought to, for those below what platforms take.
 const FILES: [(&str, Option<(u32, u32)>); 4] = [
@@ -19,7 +19,7 @@ fn real_files_become_what_platforms_take() {
     if !need(&[Need::Ffmpeg]) || !need(&FILES.map(|(name, ..)| Need::Media(name))) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let engine = reels(directory.path());
     each(&FILES, |(name, size)| {

@@ -5,10 +5,10 @@ use std::path::Path;
 use flowcast::stats::SourceMode;
 use flowcast::{BitRate, Encoding, Engine, Mode, Profile, Source};
 
-use crate::air::{Server, air, alone, reels};
+use crate::air::{Server, air, reels};
 use crate::clips::{self, Clip, FILM, PICTURES};
 use crate::picture::{compared, x264_options};
-use kit::{Need, PATIENCE, need, run, wait_until};
+use kit::{Need, PATIENCE, need, run, turn, wait_until};
 
 /// How much worse it may be, in decibels.
 const WORSE: f64 = 0.1;
@@ -109,7 +109,7 @@ fn the_picture_is_as_good_as_the_programs() {
     if !need(&[Need::Ffmpeg, Need::Media(FILM)]) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let profiles = [
         (

@@ -2,19 +2,19 @@
 
 use flowcast::{BitRate, Encoding, Mode, Profile, ReelStore, Source};
 
-use crate::air::{Server, air, alone};
+use crate::air::{Server, air};
 use crate::clips::{self, FILM};
 use crate::picture;
 use crate::shown::pictures;
 use kit::rig::engine;
-use kit::{Need, need, packet_times};
+use kit::{Need, need, packet_times, turn};
 
 #[test]
 fn a_stream_that_outruns_its_reel_is_taken_by_platforms() {
     if !need(&[Need::Ffmpeg, Need::Media(FILM)]) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let mut wrong = Vec::new();
     for (number, kilobytes) in [20, 30, 40].into_iter().enumerate() {
         let clip = clips::all()[0];

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use flowcast::{BitRate, Encoding, Engine, Mode, Platform, Profile, Source};
 
-use crate::air::{Aired, SEAMS, Server, air, alone, each, reels};
+use crate::air::{Aired, SEAMS, Server, air, each, reels};
 use crate::bits::windows;
 use crate::clips::{self, Clip, FILM, PICTURES, RATE};
 use crate::picture;
 use crate::shown::{Shown, beeps, expected, pictures};
 use kit::rig::engine;
-use kit::{Need, Nginx, need, packet_hashes, run};
+use kit::{Need, Nginx, need, packet_hashes, run, turn};
 
 /// Bits a second the pictures are encoded to, in thousands.
 const KBPS: u32 = 400;
@@ -62,7 +62,7 @@ fn what_platforms_do_not_take_is_encoded_once_and_taken() {
     if !need(&[Need::Ffmpeg, Need::Nginx, Need::Media(FILM)]) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let nginx = Nginx::start(&["live"]);
     all_on_air(&reels(directory.path()), Server::Nginx(&nginx), Way::Encoded);
@@ -73,7 +73,7 @@ fn what_is_filled_up_keeps_its_bit_rate_as_it_plays() {
     if !need(&[Need::Ffmpeg, Need::Media(FILM)]) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     all_on_air(&engine(|_| {}), Server::Ffmpeg, Way::Filled);
 }
 
@@ -82,7 +82,7 @@ fn only_what_does_not_fit_is_encoded() {
     if !need(&[Need::Ffmpeg, Need::Nginx, Need::Media(FILM)]) {
         return;
     }
-    let _alone = alone();
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let nginx = Nginx::start(&["live"]);
     all_on_air(&reels(directory.path()), Server::Nginx(&nginx), Way::Auto);

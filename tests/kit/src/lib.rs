@@ -29,6 +29,7 @@ pub mod scripted;
 mod servers;
 mod session;
 mod tls;
+mod turn;
 mod web;
 
 pub use apart::{Apart, nft, tc, uptime};
@@ -51,6 +52,7 @@ pub use role::{alone, ran, role_arguments, run_alone};
 pub use servers::{FfmpegListen, Nginx, PeerServer, RedisServer};
 pub use session::{Session, tcp, tls_stream, tls_stream_of};
 pub use tls::{Authority, Identity, TlsProxy};
+pub use turn::turn;
 pub use web::Web;
 
 use std::path::Path;

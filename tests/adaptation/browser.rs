@@ -8,9 +8,8 @@ use flowcast::output::{FileFormat, Hls};
 use flowcast::playlist::ParameterChange;
 use flowcast::{BitRate, Encoding, Mode, Output, Playlist, Profile, Source, StreamHandle};
 use kit::rig::engine;
-use kit::{Clip, Need, PATIENCE, Peer, Web, checkout, directory, need, wait_until};
+use kit::{Clip, Need, PATIENCE, Peer, Web, checkout, directory, need, turn, wait_until};
 
-use crate::air::alone;
 use crate::ladder::Burning;
 
 fn goes_on(stream: &StreamHandle, by: i64) {
@@ -60,7 +59,7 @@ fn a_browser_plays_on_where_files_of_other_sizes_are_copied() {
     if !need(&[Need::Ffmpeg, Need::Chromium, Need::HlsJs]) {
         return;
     }
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let at = directory.path();
     let clips = [(320, 180), (640, 360)]
@@ -81,7 +80,7 @@ fn a_browser_plays_on_where_the_rate_and_the_size_change() {
     if !need(&[Need::Ffmpeg, Need::Chromium, Need::HlsJs]) {
         return;
     }
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let at = directory.path();
     let clip = Clip { size: (640, 360), ..Clip::default() }.make(at, "clip.mp4");

@@ -10,9 +10,7 @@ use flowcast::output::{FileFormat, Hls};
 use flowcast::stats::{DropReason, LoadReason};
 use flowcast::{Encoding, Engine, Error, EventKind, Events, Mode, Output, Profile, Source, StreamHandle};
 use kit::rig::engine;
-use kit::{Clip, FfmpegListen, PATIENCE, Shown, directory, shown, wait_until};
-
-use crate::air::alone;
+use kit::{Clip, FfmpegListen, PATIENCE, Shown, directory, shown, turn, wait_until};
 
 /// Uses a third of the machine and more, until it is dropped.
 pub(crate) struct Burning {
@@ -59,7 +57,7 @@ fn assert_steps(who: &str, pictures: &[Shown]) {
 
 #[test]
 fn under_load_what_is_encoded_steps_down_and_what_is_copied_is_not_touched() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = Clip::default().make(directory.path(), "clip.mp4");
     let file = directory.path().join("encoded.flv");

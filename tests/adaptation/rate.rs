@@ -7,9 +7,7 @@ use flowcast::encode::Adaptation;
 use flowcast::stats::{RateReason, SourceMode};
 use flowcast::{BitRate, Encoding, Engine, Error, EventKind, Mode, Output, Profile, Source, StreamHandle};
 use kit::rig::{engine, engines, wait_event};
-use kit::{Clip, PATIENCE, Peer, directory, text, wait_until};
-
-use crate::air::alone;
+use kit::{Clip, PATIENCE, Peer, directory, text, turn, wait_until};
 
 const HIGH: BitRate = BitRate::from_kbps(900);
 const LOW: BitRate = BitRate::from_kbps(250);
@@ -126,7 +124,7 @@ fn two_rates(encoder: &str, change: impl FnOnce(&mut Encoding)) -> (Vec<u64>, St
 
 #[test]
 fn another_bit_rate_is_sent_from_then_on_and_decoders_have_no_complaint() {
-    let _turn = alone();
+    let _turn = turn();
     // Filler, so that the rate does not depend on what is shown.
     let (seconds, complaints) = two_rates("libx264", |encoding| {
         encoding.filler = true;
@@ -144,7 +142,7 @@ fn another_bit_rate_is_sent_from_then_on_and_decoders_have_no_complaint() {
 
 #[test]
 fn an_encoder_that_keeps_its_rate_is_replaced_at_a_keyframe() {
-    let _turn = alone();
+    let _turn = turn();
     // x264 with the rate in its headers does not change it.
     let (seconds, complaints) = two_rates("libx264", |encoding| encoding.filler = true);
     assert_eq!(complaints, "");
@@ -156,7 +154,7 @@ fn an_encoder_that_keeps_its_rate_is_replaced_at_a_keyframe() {
 
 #[test]
 fn a_bit_rate_is_refused_where_nothing_is_encoded_and_where_it_cannot_be() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = Clip::default().make(directory.path(), "clip.mp4");
     let file = |name: &str| directory.path().join(name);

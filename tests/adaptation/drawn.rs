@@ -9,9 +9,7 @@ use flowcast::overlay::{Anchor, Font, Overlay, TextStyle};
 use flowcast::stats::SourceMode;
 use flowcast::{Encoding, Engine, Error, EventKind, Mode, Output, Profile, Source, StreamHandle};
 use kit::rig::{engine, engines, wait_event};
-use kit::{Clip, PATIENCE, Peer, directory, make, text, wait_until};
-
-use crate::air::alone;
+use kit::{Clip, PATIENCE, Peer, directory, make, text, turn, wait_until};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 180;
@@ -51,7 +49,7 @@ fn goes_on(stream: &StreamHandle, by: Duration) {
 
 #[test]
 fn an_overlay_is_where_it_is_asked_for_and_the_rest_is_encoded_bit_for_bit() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = Clip::default().make(directory.path(), "clip.mp4");
     let red = Overlay::pixels(48, 32, solid(48, 32, [255, 0, 0, 255])).at(Anchor::BottomRight);
@@ -87,7 +85,7 @@ fn an_overlay_is_where_it_is_asked_for_and_the_rest_is_encoded_bit_for_bit() {
 
 #[test]
 fn what_changes_on_the_air_shows_and_is_encoded_as_it_goes() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = Clip::default().make(directory.path(), "clip.mp4");
     let file = directory.path().join("changed.flv");
@@ -242,7 +240,7 @@ fn filters_that_would_open_something_are_refused_before_anything_starts() {
 
 #[test]
 fn a_file_that_could_be_copied_is_encoded_where_something_is_drawn_over_it() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = Clip { b_frames: 0, ..Clip::default() }.make(directory.path(), "clip.mp4");
     let file = directory.path().join("gray.flv");
@@ -281,7 +279,7 @@ fn a_file_that_could_be_copied_is_encoded_where_something_is_drawn_over_it() {
 
 #[test]
 fn what_a_program_makes_is_filtered_once_and_drawn_over() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let file = directory.path().join("frames.flv");
     let (width, height) = (WIDTH as u32, HEIGHT as u32);

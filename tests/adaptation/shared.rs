@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use flowcast::stats::SourceMode;
 use flowcast::{BitRate, Encoding, Mode, Output, Profile, ReelStore, RtmpServerExt, Source, StreamHandle};
 use kit::rig::engine;
-use kit::{Clip, PATIENCE, Peer, directory, ffmpeg_publish, text, wait_until};
-
-use crate::air::alone;
+use kit::{Clip, PATIENCE, Peer, directory, ffmpeg_publish, text, turn, wait_until};
 
 const CLIP: Clip = Clip { seconds: 6, rate: 25, gop: 25, b_frames: 0, audio: true, size: (320, 180) };
 
@@ -36,7 +34,7 @@ fn encoded(stream: &StreamHandle) -> u64 {
 
 #[test]
 fn streams_that_ask_for_the_same_encoding_of_what_is_published_have_one_encoder() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = CLIP.make(directory.path(), "clip.flv");
     let engine = engine(|_| {});
@@ -95,7 +93,7 @@ fn streams_that_ask_for_the_same_encoding_of_what_is_published_have_one_encoder(
 
 #[test]
 fn streams_that_ask_for_the_same_encoding_of_a_file_play_one_reel() {
-    let _turn = alone();
+    let _turn = turn();
     let directory = directory();
     let clip = CLIP.make(directory.path(), "clip.mp4");
     let engine = engine(|config| config.reels = Some(ReelStore::new(directory.path().join("reels"))));
