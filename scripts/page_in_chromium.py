@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Uses the page of flowcast-http in headless Chromium as a person would, from the first visit on.
 
-    scripts/page_in_chromium.py URL TOKEN RTMP FILE... [--pictures DIRECTORY]
+    scripts/page_in_chromium.py URL TOKEN RTMP FILE... [--push RTMP PID] [--pictures DIRECTORY]
 
 URL is the page, TOKEN may operate and issue keys, RTMP is the address of an RTMP server of the same engine (`rtmp://127.0.0.1:1935/live`), FILEs
-are at least two that can be played. Prints a line for each step; fails with the first that does not work, if the page complained
+are at least two that can be played. With `--push`, a stream goes to the RTMP server of somebody else as well, whose process PID is then killed. Prints a line for each step; fails with the first that does not work, if the page complained
 of anything on its console, and if axe-core finds something serious in one of the views. Needs `chromium`; gets axe-core with
 scripts/for_browser.sh.
 """
 
 import argparse
 import json
+import os
+import signal
 import sys
 import time
 import urllib.request
@@ -34,6 +36,7 @@ def main():
     parser.add_argument("token")
     parser.add_argument("rtmp")
     parser.add_argument("files", nargs="+")
+    parser.add_argument("--push", nargs=2, metavar=("RTMP", "PID"))
     parser.add_argument("--pictures", type=Path)
     options = parser.parse_args()
 
@@ -134,6 +137,26 @@ def main():
         browser.press("dialog button", "Remove it")
         browser.wait("[...document.querySelectorAll('tbody tr')].filter(of => !/ended|removed/.test(of.innerText)).length === 1")
         step("an output is added, another one removed")
+
+        if options.push:
+            address, process = options.push
+            row = f"[...document.querySelectorAll('tbody tr')].find(of => of.innerText.includes({json.dumps(address)}))"
+            browser.press("button", "Add an output")
+            browser.choose("What", "url")
+            browser.type("Address", address)
+            browser.type("Stream key", "rain")
+            browser.press("dialog button", "Add it")
+            browser.wait(f"{row}?.innerText.includes('on the air')", "the push does not get on the air")
+            os.kill(int(process), signal.SIGKILL)
+            why = f"{row}.querySelector('.problem')?.innerText"
+            browser.wait(f"/(refused|closed|reset)/i.test({why} ?? '')", "the page does not say why the push is broken")
+            step("a server that is killed is told: " + browser.run(why))
+            if not browser.run("[...document.querySelectorAll('tbody tr')].some(of => of.innerText.includes('on the air'))"):
+                raise AssertionError("another output went with it")
+            browser.press(f"button[aria-label^='Remove {address}']")
+            browser.press("dialog button", "Remove it")
+            browser.wait(f"{row}.innerText.includes('removed')")
+            step("a push to a server of somebody else is added, broken and removed")
 
         archive = str(Path(options.files[0]).with_name("archive.mp4"))
         browser.press("button", "Add an output")

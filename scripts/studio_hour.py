@@ -126,7 +126,8 @@ class Use:
 
     def outputs(self, label):
         listed = self.studio.get(f"streams/{self.number(label)}/outputs")["outputs"]
-        return {of["label"] or of["name"]: of["id"] for of in listed if not of["removed"] and of["transport"] != "player"}
+        # Players, and what is made for those who ask for HLS, come and go by themselves.
+        return {of["label"] or of["name"]: of["id"] for of in listed if not of["removed"] and of["transport"] not in ("player", "hls")}
 
     def act(self):
         """One thing that somebody does."""

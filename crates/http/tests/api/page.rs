@@ -7,7 +7,7 @@ use flowcast_av::SampleSpec;
 use flowcast_core::Config;
 use flowcast_http::{Scope, Token};
 use flowcast_server::RtmpServerExt;
-use kit::{Need, Peer, need};
+use kit::{Need, Nginx, Peer, need};
 
 use crate::support::{Studio, options};
 
@@ -48,11 +48,11 @@ fn it_is_not_there_if_it_is_not_wished() {
     }
 }
 
-/// First visit, token, key, a file to a server, its preview, a broken output, outputs, a playlist, all views, a phone, stop; and no barrier that axe-core knows of.
+/// First visit, token, key, a file to a server, its preview, broken outputs, outputs, a playlist, all views, a phone, stop; and no barrier that axe-core knows of.
 /// `FLOWCAST_PICTURES` is a directory for pictures of each view.
 #[test]
 fn a_person_does_everything_with_it() {
-    if !need(&[Need::Chromium, Need::AxeCore]) {
+    if !need(&[Need::Chromium, Need::AxeCore, Need::Nginx]) {
         return;
     }
     const TOKEN: &str = "canary-token-of-a-person";
@@ -69,6 +69,10 @@ fn a_person_does_everything_with_it() {
     let rtmp_address = format!("rtmp://{}/live", rtmp.address());
     let mut arguments = vec![studio.url(""), TOKEN.to_owned(), rtmp_address];
     arguments.extend(files);
+    // Killed by the script.
+    let nginx = Nginx::start(&["live"]);
+    let process = nginx.process().pid().as_raw_nonzero().to_string();
+    arguments.extend(["--push".to_owned(), format!("rtmp://{}/live", nginx.address), process]);
     if let Some(directory) = std::env::var_os("FLOWCAST_PICTURES") {
         arguments.extend(["--pictures".to_owned(), directory.display().to_string()]);
     }
