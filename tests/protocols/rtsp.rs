@@ -1,9 +1,11 @@
 //! RTSP: announced and recorded by GStreamer's server and by ffmpeg.
 
+use flowcast::av::SampleSpec;
+use flowcast::playlist::ParameterChange;
 use flowcast::stats::{OutputPhase, OutputTransport};
-use flowcast::{Error, Output};
+use flowcast::{Error, Output, Playlist, Source};
 use kit::rig::{Known, engine, quickly};
-use kit::{Need, PATIENCE, Peer, RtspServer, need, own_address, packet_count, text, wait_closed};
+use kit::{Need, PATIENCE, Peer, RtspServer, need, own_address, packet_count, text, wait_closed, wait_until};
 
 use crate::{assert_pictures, start, wait_laps, wait_live, wait_output_ended, wait_retrying};
 
@@ -25,6 +27,44 @@ fn gstreamers_server_has_every_picture() {
     server.process().interrupt(PATIENCE);
     assert!(assert_pictures(&clip, &server.picture()) >= 120);
     assert!(packet_count(&server.sound(), "a") >= 200);
+}
+
+/// An announcement cannot be changed: pictures of another size are announced anew.
+#[test]
+fn pictures_of_another_size_come_in_another_connection_and_all_of_them() {
+    if !need(&[Need::RtspServer, Need::Ffmpeg]) {
+        return;
+    }
+    let mut server = RtspServer::start();
+    let clips = [(320, 180), (426, 240)].map(|(width, height)| {
+        Known::made(&SampleSpec {
+            width,
+            height,
+            gop_frames: 12,
+            b_frames: 2,
+            seconds: 4.0,
+            ..SampleSpec::default()
+        })
+    });
+    let engine = engine(|_| {});
+    let events = engine.events();
+    let files = clips.each_ref().map(|clip| clip.file.clone());
+    let list = Playlist::files(files).on_change(ParameterChange::Allow);
+    let output = Output::url(&server.url("live")).reconnect(quickly());
+    let live = engine.stream(Source::playlist(list)).to(output).start().expect("it starts");
+    assert_eq!(wait_live(&events), (0, 0));
+    // There is something of the fourth, and the three before are whole.
+    let fourth = server.picture_of(4);
+    assert!(wait_until(PATIENCE, || fourth.metadata().is_ok_and(|of| of.len() > 10_000)), "{}", live.stats());
+    let output = live.stats().outputs.remove(0);
+    assert_eq!((output.phase, output.reconnects, output.drops), (OutputPhase::Live, 0, 0), "{output:?}");
+    live.stop(PATIENCE).expect("it runs well");
+    server.process().interrupt(PATIENCE);
+    for announced in 1..=3 {
+        let clip = &clips[(announced - 1) % 2];
+        let pictures = assert_pictures(clip, &server.picture_of(announced));
+        assert_eq!(pictures, 100, "of announcement {announced}");
+    }
 }
 
 #[test]
@@ -75,7 +115,7 @@ fn a_path_that_is_not_there_ends_the_output() {
     let engine = engine(|_| {});
     let events = engine.events();
     let live = engine
-        .stream(flowcast::Source::file(&clip.file).looped())
+        .stream(Source::file(&clip.file).looped())
         .record(clip.beside("beside.flv"))
         .to(Output::url(&server.url("secret-path")))
         .start()

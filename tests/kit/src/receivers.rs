@@ -186,7 +186,7 @@ fn icecast(address: SocketAddr, directory: &Path) -> Peer {
     Peer::spawn(&icecast, ["-c", text(&file)])
 }
 
-/// GStreamer's RTSP server, which takes H.264 and AAC at `/live` and writes them to files.
+/// GStreamer's RTSP server, which takes H.264 and AAC at `/live` and writes them to files, others for each who announces them.
 #[derive(Debug)]
 pub struct RtspServer {
     address: SocketAddr,
@@ -210,10 +210,17 @@ factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
 factory.set_latency(200)
 factory.set_launch(
     "( rtph264depay name=depay0 ! video/x-h264,stream-format=byte-stream,alignment=au"
-    f" ! filesink buffer-mode=2 location={directory}/picture.h264"
+    " ! filesink buffer-mode=2 name=picture"
     " rtpmp4gdepay name=depay1 ! aacparse ! audio/mpeg,stream-format=adts"
-    f" ! filesink buffer-mode=2 location={directory}/sound.aac )"
+    " ! filesink buffer-mode=2 name=sound )"
 )
+announced = 0
+def configure(factory, media):
+    global announced
+    announced += 1
+    for name, extension in [("picture", "h264"), ("sound", "aac")]:
+        media.get_element().get_by_name(name).set_property("location", f"{directory}/{name}-{announced}.{extension}")
+factory.connect("media-configure", configure)
 server.get_mount_points().add_factory("/live", factory)
 if not server.attach(None):
     sys.exit("it cannot listen")
@@ -241,14 +248,19 @@ impl RtspServer {
         self.address
     }
 
-    /// The pictures it got: H.264 with start codes.
+    /// The pictures it got of the first who announced something since it was started: H.264 with start codes.
     pub fn picture(&self) -> PathBuf {
-        self.directory.path().join("picture.h264")
+        self.picture_of(1)
     }
 
-    /// The sound it got: AAC in ADTS.
+    /// Those it got of a later one, from 1.
+    pub fn picture_of(&self, announced: usize) -> PathBuf {
+        self.directory.path().join(format!("picture-{announced}.h264"))
+    }
+
+    /// The sound it got of the first: AAC in ADTS.
     pub fn sound(&self) -> PathBuf {
-        self.directory.path().join("sound.aac")
+        self.directory.path().join("sound-1.aac")
     }
 
     /// The process.

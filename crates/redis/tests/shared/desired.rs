@@ -77,8 +77,12 @@ impl Cluster {
 
 impl Member {
     pub(crate) fn run(&self) -> StreamRunner {
+        self.run_with(RunnerOptions::default())
+    }
+
+    pub(crate) fn run_with(&self, options: RunnerOptions) -> StreamRunner {
         let runs = EngineStreams::new(&self.engine);
-        StreamRunner::start(&self.desired, &self.nodes, runs, RunnerOptions::default()).unwrap()
+        StreamRunner::start(&self.desired, &self.nodes, runs, options).unwrap()
     }
 
     /// Waits until a stream stands so.
@@ -287,8 +291,7 @@ fn a_stream_that_gets_another_owner_takes_one_of_his_places() {
     let store = store();
     let one = CLUSTER.join(&store.url(), "one", &[]);
     let options = RunnerOptions::default().with(|options| options.most_per_owner = Some(1));
-    let _runner =
-        StreamRunner::start(&one.desired, &one.nodes, EngineStreams::new(&one.engine), options).unwrap();
+    let _runner = one.run_with(options);
     one.desired.put("a", &resting("a").owner("alice")).unwrap();
     one.desired.put("b", &resting("b")).unwrap();
     let first = one.runs_on("a", "one");

@@ -1,5 +1,6 @@
 //! Nodes that are killed: what they ran is on the air again from another one, and never from two at a time.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use flowcast_redis::DesiredStatus;
@@ -20,6 +21,44 @@ fn what_a_killed_node_ran_is_on_the_air_again_and_never_twice() {
         return run_streams();
     }
     kill_and_look(NAME, ROLE, 9, 5);
+}
+
+/// Eight streams of one owner, who may have five, on three nodes that are killed: five run, and never a sixth.
+#[test]
+fn an_owner_has_his_places_and_never_more_while_nodes_are_killed() {
+    const NAME: &str = "failover::an_owner_has_his_places_and_never_more_while_nodes_are_killed";
+    const ROLE: &str = "runs-streams-of-an-owner";
+    const STREAMS: usize = 8;
+    const MOST: usize = 5;
+    if alone(ROLE) {
+        return run_streams();
+    }
+    if !need(&[Need::Redis, Need::Ffmpeg]) {
+        return;
+    }
+    let stage = Stage::start(STREAMS, TTL);
+    for (number, name) in stage.names.iter().enumerate() {
+        let spec = stage.spec(number).owner("alice");
+        assert!(wait_until(PATIENCE, || stage.control.desired.put(name, &spec).is_ok()));
+    }
+    let role = Role { role: ROLE, test: NAME, url: stage.store.url(), ttl: TTL };
+    let most = MOST.to_string();
+    let most = [("NODE_MOST", OsStr::new(&most))];
+    let mut nodes = NODES.map(|name| role.node(name, &most));
+    stage.flow(MOST, &[]);
+    for kill in 0..5 {
+        let held = stage.holders().into_iter().filter(|(node, _)| !node.is_empty()).count();
+        assert!(held <= MOST, "{held} leases");
+        // The node of one that runs.
+        let holders = stage.holders();
+        let (victim, _) = holders.iter().filter(|(node, _)| !node.is_empty()).nth(kill % MOST).unwrap();
+        let victim = NODES.iter().position(|name| name == victim).unwrap();
+        nodes[victim].kill();
+        stage.flow(MOST, &stage.seen());
+        nodes[victim] = role.node(NODES[victim], &most);
+    }
+    stage.was_never_twice();
+    assert_eq!(stage.gate.most_at_once(), MOST, "at any moment");
 }
 
 /// `cargo test -p flowcast-redis --test shared fifty -- --ignored`

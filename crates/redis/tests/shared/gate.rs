@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ pub(crate) struct Seen {
 pub(crate) struct Gate {
     pub(crate) addresses: Vec<SocketAddr>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    most: Arc<AtomicUsize>,
     keeps: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -75,22 +76,33 @@ impl Gate {
         let seen = Arc::new(Mutex::new(vec![Seen::default(); names]));
         let is_over = Arc::new(AtomicBool::new(false));
         let keeps = Arc::new(AtomicBool::new(false));
-        let (shown, over, is_kept) = (seen.clone(), is_over.clone(), keeps.clone());
+        let most = Arc::new(AtomicUsize::new(0));
+        let (shown, over, is_kept, greatest) = (seen.clone(), is_over.clone(), keeps.clone(), most.clone());
         let thread = std::thread::spawn(move || {
+            let mut before = 0;
             while !over.load(Ordering::Relaxed) {
                 wait(&doors);
                 for door in &mut doors {
                     door.pass(server, is_kept.load(Ordering::Relaxed));
                 }
+                let open = doors.iter().filter(|door| door.seen.is_open).count();
+                // One that closed while later doors were looked at is gone the next time.
+                greatest.fetch_max(open.min(before), Ordering::Relaxed);
+                before = open;
                 *shown.lock().unwrap() = doors.iter().map(|door| door.seen.clone()).collect();
             }
         });
-        Self { addresses, seen, keeps, is_over, thread: Some(thread) }
+        Self { addresses, seen, most, keeps, is_over, thread: Some(thread) }
     }
 
     /// Whether connections that the server closes stay open to their clients from now on: what these send is counted, and goes nowhere.
     pub(crate) fn keep(&self, keeps: bool) {
         self.keeps.store(keeps, Ordering::Relaxed);
+    }
+
+    /// The most names that were open at a time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -232,13 +244,16 @@ fn an_older_connection_that_goes_on_is_seen() {
     let now = Instant::now();
     older.write_all(b"late").unwrap();
     assert!(until(&|seen| seen.late == 4 && seen.late_at > Some(now)));
+    let mut other = TcpStream::connect(gate.addresses[0]).unwrap();
+    assert!(kit::wait_until(kit::PATIENCE, || gate.most_at_once() == 2));
+    other.write_all(b"other").unwrap();
     // One that is kept is counted, though nobody is there any more.
     gate.keep(true);
     drop((server, received));
     assert!(until(&|seen| seen.open == 2));
     older.write_all(b"later").unwrap();
     assert!(until(&|seen| seen.late == 9 && seen.open == 2));
-    drop((older, younger));
+    drop((older, younger, other));
     assert!(until(&|seen| !seen.is_open && seen.open == 0 && seen.connections == 2));
-    assert_eq!(gate.seen()[0].connections, 0);
+    assert_eq!((gate.seen()[0].connections, gate.most_at_once()), (1, 2));
 }

@@ -88,11 +88,19 @@ pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static st
 
 /// Says something to the server.
 pub(crate) fn say<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_connection_with_timeout(PATIENCE).unwrap();
+    try_say(server, words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// Says something to a server that may be away just now, or have the connection closed.
+pub(crate) fn try_say<T: redis::FromRedisValue>(
+    server: &RedisServer,
+    words: &[&str],
+) -> redis::RedisResult<T> {
+    let client = redis::Client::open(server.url())?;
+    let mut connection = client.get_connection_with_timeout(PATIENCE)?;
     let mut command = redis::cmd(words[0]);
     for word in &words[1..] {
         command.arg(*word);
     }
-    command.query(&mut connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    command.query(&mut connection)
 }

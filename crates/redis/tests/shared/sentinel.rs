@@ -87,8 +87,9 @@ impl Sentinel {
     }
 }
 
+/// What it is; nothing while a sentinel makes it something else, and closes all connections.
 fn role(server: &RedisServer) -> String {
-    let facts: String = say(server, &["INFO", "replication"]);
+    let facts: String = try_say(server, &["INFO", "replication"]).unwrap_or_default();
     facts.lines().find_map(|line| line.strip_prefix("role:")).unwrap_or_default().to_owned()
 }
 

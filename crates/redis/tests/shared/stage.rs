@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flowcast_core::{Config, Engine, Output, Source, StreamSpec};
-use flowcast_redis::DesiredStatus;
+use flowcast_redis::{DesiredStatus, RunnerOptions};
 use flowcast_server::{RtmpServer, RtmpServerExt};
 use kit::{Clip, Peer, directory, role_arguments, text};
 
 use super::desired::{CLUSTER, Cluster, Member};
-use super::gate::Gate;
+use super::gate::{Gate, Seen};
 use super::nodes::*;
 
 /// Media of a stream that was just put on the air: more than a handshake and its headers.
@@ -83,15 +83,19 @@ impl Stage {
     /// Waits until all are on the air, from connections that were not there `before`, or have sent more since.
     #[track_caller]
     pub(crate) fn all_flow(&self, before: &[(u64, u64)]) {
-        let flows = || {
-            let seen = self.gate.seen();
-            seen.iter().enumerate().all(|(number, seen)| {
-                let (connections, bytes) = before.get(number).copied().unwrap_or_default();
-                let bytes = if seen.connections == connections { bytes } else { 0 };
-                seen.is_open && seen.bytes >= bytes + FLOWS
-            })
+        self.flow(self.names.len(), before);
+    }
+
+    /// Waits until so many are.
+    #[track_caller]
+    pub(crate) fn flow(&self, wanted: usize, before: &[(u64, u64)]) {
+        let flows = |(number, seen): &(usize, &Seen)| {
+            let (connections, bytes) = before.get(*number).copied().unwrap_or_default();
+            let bytes = if seen.connections == connections { bytes } else { 0 };
+            seen.is_open && seen.bytes >= bytes + FLOWS
         };
-        let in_time = wait_until(PATIENCE * 2, flows);
+        let enough = || self.gate.seen().iter().enumerate().filter(flows).count() >= wanted;
+        let in_time = wait_until(PATIENCE * 2, enough);
         let statuses = || {
             let status = |name: &String| self.control.desired.status(name).map(|status| status.to_string());
             self.names.iter().map(status).collect::<Vec<_>>()
@@ -153,7 +157,7 @@ impl Role {
     }
 }
 
-/// What such a node does, until it is killed. Asked with a word, it says that word, what time it is, and how long it has been running, in seconds.
+/// What such a node does, until it is killed; `NODE_MOST` says how many streams an owner may have. Asked with a word, it says that word, what time it is, and how long it has been running, in seconds.
 #[allow(clippy::print_stdout, reason = "the test that started it waits for it")]
 pub(crate) fn run_streams() {
     let given = |name| std::env::var(name).unwrap();
@@ -161,7 +165,8 @@ pub(crate) fn run_streams() {
     let name = given("NODE_NAME");
     let begun = Instant::now();
     let member = cluster(ttl).join(&given("NODE_REDIS"), &name, &[&name]);
-    let _runner = member.run();
+    let most = std::env::var("NODE_MOST").ok().map(|most| most.parse().unwrap());
+    let _runner = member.run_with(RunnerOptions::default().with(|options| options.most_per_owner = most));
     println!("\nruns");
     for word in std::io::stdin().lock().lines().map_while(Result::ok) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -159,7 +159,7 @@ impl Sink {
             self.headers.note_frame(tag);
             if !self.media.fits(tag) {
                 self.put(true, watch, waiting)?;
-                self.begin_anew()?;
+                self.begin_anew(watch)?;
             }
             self.take(tag)?;
         }
@@ -200,13 +200,14 @@ impl Sink {
     }
 
     /// The configuration has changed: what follows is in a container of its own.
-    fn begin_anew(&mut self) -> Result<(), Error> {
-        if self.address.protocol == Protocol::Rtsp {
-            let source =
-                std::io::Error::other("the codec configuration has changed, which RTSP cannot announce");
-            return Err(Error::ConnectionLost { host: self.address.peer(), source: source.into() });
-        }
+    ///
+    /// # Blocking
+    ///
+    /// On the network: what RTSP has announced cannot be changed (RFC 2326, 10.3), so it says goodbye and is connected anew, while what comes waits.
+    fn begin_anew(&mut self, watch: &Watch) -> Result<(), Error> {
+        watch.interrupt.set_deadline(Some(Instant::now() + watch.open_within));
         self.writer = None;
+        watch.interrupt.set_deadline(None);
         let before = std::mem::replace(&mut self.media, Media::new(self.container));
         let headers: Vec<_> = self.headers.tags().cloned().collect();
         headers.iter().try_for_each(|header| self.take(header))?;
